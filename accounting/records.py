@@ -1,0 +1,87 @@
+"""What may stand in a ledger: the kinds of record, and the words they are written in.
+
+A record is one flat JSON object on one line: ``kind``, ``t`` (Unix seconds, float) and the
+fields listed per kind in :data:`FIELDS`. The set is open for new *optional* fields; a change to the meaning of a
+field is a [Rules] change and raises :data:`RULES_VERSION`.
+
+Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device times seconds. Accuracies are
+fractions 0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.macs`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+RULES_VERSION = 1
+"""Ledgers with different rules versions are not comparable; reports refuse to mix them."""
+
+Record = dict[str, Any]
+
+
+class Phase(StrEnum):
+    """What a job does for its route."""
+
+    PRETRAIN = "pretrain"
+    SEARCH = "search"
+    FIT_PREDICTOR = "fit_predictor"
+    RETRAIN = "retrain"
+    PRUNE = "prune"
+    FINETUNE = "finetune"
+    EVALUATE = "evaluate"
+
+
+class Status(StrEnum):
+    """How an attempt ended. ``LOST`` and ``RUNNING`` are never written: they are derived when read."""
+
+    OK = "ok"
+    FAILED = "failed"
+    LOST = "lost"
+    RUNNING = "running"
+
+
+class Kind(StrEnum):
+    """The kinds of record."""
+
+    SEGMENT_OPENED = "segment_opened"
+    SESSION_OPENED = "session_opened"
+    SESSION_CLOSED = "session_closed"
+    ALLOCATION_OPENED = "allocation_opened"
+    ALLOCATION_CLOSED = "allocation_closed"
+    ATTEMPT_STARTED = "attempt_started"
+    WORK_BEGUN = "work_begun"
+    PROGRESS = "progress"
+    HEARTBEAT = "heartbeat"
+    ATTEMPT_ENDED = "attempt_ended"
+    DRIVER_WORK = "driver_work"
+    JOB_ABANDONED = "job_abandoned"
+
+
+FIELDS: dict[Kind, tuple[str, ...]] = {
+    # First line of every segment (one file per writing process).
+    Kind.SEGMENT_OPENED: ("rules", "session", "writer", "host", "pid"),
+    # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of
+    # the driver process. environment: versions and machine, for the report.
+    Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
+    Kind.SESSION_CLOSED: ("session", "reason"),
+    # The life of one Ray placement group. devices: {device: amount}.
+    Kind.ALLOCATION_OPENED: ("session", "allocation", "devices"),
+    Kind.ALLOCATION_CLOSED: ("session", "allocation"),
+    # One try at a job. allocation: the placement group's id, or null where there is none. target: MACs or null
+    # for work shared by all targets. devices: {device: amount}. network_macs: MACs of the network that is trained.
+    Kind.ATTEMPT_STARTED: (
+        "session", "attempt", "job", "route", "phase", "target", "replicate", "allocation", "devices", "meter",
+        "network_macs", "spec",
+    ),
+    # The first training step (or the first batch of an evaluation); epoch: how many were done before.
+    Kind.WORK_BEGUN: ("attempt", "epoch"),
+    # End of an epoch. checkpointed: whether a later attempt can go on from here.
+    Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
+    Kind.HEARTBEAT: ("attempt",),
+    # status: ok|failed. reason: null or one line. outcome: null unless ok; work_end_t: when the last work ended.
+    Kind.ATTEMPT_ENDED: ("attempt", "status", "reason", "outcome", "work_end_t", "measurement"),
+    # Work in the driver (fitting the predictor, evolution): `t` is its end; holds no device.
+    Kind.DRIVER_WORK: ("session", "route", "phase", "target", "replicate", "duration_s"),
+    # No attempt is left: the job will have no ok outcome. reason: one line.
+    Kind.JOB_ABANDONED: ("session", "job", "reason"),
+}
