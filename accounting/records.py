@@ -70,8 +70,18 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # One try at a job. allocation: the placement group's id, or null where there is none. target: MACs or null
     # for work shared by all targets. devices: {device: amount}. network_macs: MACs of the network that is trained.
     Kind.ATTEMPT_STARTED: (
-        "session", "attempt", "job", "route", "phase", "target", "replicate", "allocation", "devices", "meter",
-        "network_macs", "spec",
+        "session",
+        "attempt",
+        "job",
+        "route",
+        "phase",
+        "target",
+        "replicate",
+        "allocation",
+        "devices",
+        "meter",
+        "network_macs",
+        "spec",
     ),
     # The first training step (or the first batch of an evaluation); epoch: how many were done before.
     Kind.WORK_BEGUN: ("attempt", "epoch"),

@@ -1,0 +1,119 @@
+"""The records of a ledger sorted by what they are about, before any interval is derived from them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from accounting.records import Kind, Record, Status
+
+SpanKey = tuple[str, str]
+"""Session and allocation."""
+
+
+@dataclass
+class Trace:
+    """Everything on record about one attempt. Of a record that was written twice the first counts."""
+
+    started: Record
+    work_begun: Record | None = None
+    ended: Record | None = None
+    progress: list[Record] = field(default_factory=list)
+    last_t: float = 0.0
+    """Time of its last record of any kind."""
+
+    @property
+    def attempt(self) -> str:
+        """Its id."""
+        return str(self.started["attempt"])
+
+    @property
+    def job(self) -> str:
+        """The id of its job."""
+        return str(self.started["job"])
+
+    @property
+    def session(self) -> str:
+        """The id of its session."""
+        return str(self.started["session"])
+
+    @property
+    def started_t(self) -> float:
+        """When its process wrote ``attempt_started``."""
+        return float(self.started["t"])
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it ended well."""
+        return self.ended is not None and self.ended["status"] == Status.OK
+
+
+@dataclass
+class Evidence:
+    """A ledger's records by session, allocation, attempt and job."""
+
+    traces: dict[str, Trace] = field(default_factory=dict)
+    opened: dict[SpanKey, Record] = field(default_factory=dict)
+    closed: dict[SpanKey, Record] = field(default_factory=dict)
+    session_opened: dict[str, Record] = field(default_factory=dict)
+    session_closed: dict[str, Record] = field(default_factory=dict)
+    session_times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Times of all records of the session, its workers' included."""
+    abandoned_t: dict[str, float] = field(default_factory=dict)
+    """Job: when it was given up last."""
+    orphans: list[Record] = field(default_factory=list)
+    """Records of attempts that never started."""
+    driver_work: list[Record] = field(default_factory=list)
+
+    def is_over(self, session: str) -> bool:
+        """Whether the session has closed, or a later one has opened (then its driver is dead)."""
+        begin = min(self.session_times[session])
+        return session in self.session_closed or any(
+            other != session and record["t"] > begin for other, record in self.session_opened.items()
+        )
+
+
+def gather(records: Sequence[Record]) -> Evidence:
+    """Sort out the records (in order of time) of a ledger."""
+    evidence = Evidence()
+    for record in records:
+        if record["kind"] == Kind.ATTEMPT_STARTED:
+            evidence.traces.setdefault(record["attempt"], Trace(record, last_t=record["t"]))
+    for record in records:
+        _file(record, evidence)
+    return evidence
+
+
+def _file(record: Record, evidence: Evidence) -> None:
+    kind = Kind(record["kind"])
+    trace = evidence.traces.get(record.get("attempt", ""))
+    if "attempt" in record and trace is None:
+        evidence.orphans.append(record)
+        return
+    session = trace.session if trace is not None else record["session"]
+    evidence.session_times[session].append(record["t"])
+    if trace is not None:
+        _file_in_trace(kind, record, trace)
+    elif kind is Kind.SESSION_OPENED:
+        evidence.session_opened.setdefault(session, record)
+    elif kind is Kind.SESSION_CLOSED:
+        evidence.session_closed.setdefault(session, record)
+    elif kind is Kind.ALLOCATION_OPENED:
+        evidence.opened.setdefault((session, record["allocation"]), record)
+    elif kind is Kind.ALLOCATION_CLOSED:
+        evidence.closed.setdefault((session, record["allocation"]), record)
+    elif kind is Kind.JOB_ABANDONED:
+        evidence.abandoned_t[record["job"]] = record["t"]
+    elif kind is Kind.DRIVER_WORK:
+        evidence.driver_work.append(record)
+
+
+def _file_in_trace(kind: Kind, record: Record, trace: Trace) -> None:
+    trace.last_t = max(trace.last_t, record["t"])
+    if kind is Kind.WORK_BEGUN:
+        trace.work_begun = trace.work_begun or record
+    elif kind is Kind.PROGRESS:
+        trace.progress.append(record)
+    elif kind is Kind.ATTEMPT_ENDED:
+        trace.ended = trace.ended or record
