@@ -1,0 +1,169 @@
+"""Which weights of a network can be pruned, what each costs, and what part each layer plays.
+
+The paper's convention (arXiv 2301.04502) is the default: all convolution and linear weights, 1x1, squeeze-excite and
+head included. A :data:`LayerFilter` names layers to leave alone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
+from torch import Tensor, nn
+
+from accounting.macs import count_macs
+
+_log = logging.getLogger(__name__)
+
+_STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
+"""Convolutions that normalise their weight before use: a zero in the parameter is not a zero in the product."""
+
+
+class Role(StrEnum):
+    """What a layer does in its network."""
+
+    STEM = "stem"
+    EXPAND = "expand"
+    DEPTHWISE = "depthwise"
+    PROJECT = "project"
+    SE = "se"
+    HEAD = "head"
+    CLASSIFIER = "classifier"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A weight tensor that costs MACs. Modules that share one parameter are one layer.
+
+    Attributes:
+        name: of the (first) module, as in ``model.named_modules()``.
+        param_name: of the weight, as in ``model.named_parameters()``.
+        kind: class name of the module, such as ``Conv2d``.
+        role: see :class:`Role`.
+        weight: the parameter itself.
+        macs_per_weight: MACs of one image that each weight costs: positions it is applied at, over all its uses.
+        maskable: whether a zero in the parameter is a zero in the computation.
+
+    """
+
+    name: str
+    param_name: str
+    kind: str
+    role: Role
+    weight: Tensor
+    macs_per_weight: int
+    maskable: bool
+
+
+LayerFilter = Callable[[Layer], bool]
+"""True for a layer to leave alone."""
+
+
+def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Layer]:
+    """All layers that cost MACs, in the order the counter reports them, for images of ``(channels, height, width)``."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    classifier = _classifier_names(model)
+    layers: dict[int, Layer] = {}
+    for counted in count_macs(model, input_size).layers:
+        module = model.get_submodule(counted.name)
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        param_name = names.get(id(weight))
+        maskable = param_name is not None and not isinstance(module, _STANDARDISED)
+        if not maskable:
+            _log.warning("%s (%s) transforms its weight before use: left alone", counted.name, type(module).__name__)
+        shared = layers.get(id(weight))
+        layers[id(weight)] = Layer(
+            name=shared.name if shared else counted.name,
+            param_name=param_name or f"{counted.name}.weight",
+            kind=shared.kind if shared else type(module).__name__,
+            role=shared.role if shared else role_of(counted.name, module, not layers, classifier),
+            weight=weight,
+            macs_per_weight=counted.positions + (shared.macs_per_weight if shared else 0),
+            maskable=maskable and (shared is None or shared.maskable),
+        )
+    return list(layers.values())
+
+
+def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tuple[str, ...]) -> Role:
+    """The role of a layer, from its name where timm's names tell, else from its shape."""
+    parts = name.split(".")
+    last = parts[-1]
+    if name in classifier_names:
+        return Role.CLASSIFIER
+    if is_first or any("stem" in part for part in parts):
+        return Role.STEM
+    if any(part in {"se", "se_module"} for part in parts[:-1]):
+        return Role.SE
+    if last == "conv_head":
+        return Role.HEAD
+    if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
+        return Role.DEPTHWISE
+    if last in {"conv_pwl", "fc2"}:
+        return Role.PROJECT
+    if last == "fc1":
+        return Role.EXPAND
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and "downsample" not in parts:
+        if module.out_channels > module.in_channels and parts[0] != "head":
+            # The last block of a MobileNetV3-like body is a 1x1 convolution too: it feeds the head.
+            return Role.EXPAND
+        if module.out_channels < module.in_channels or last == "conv_pw":
+            return Role.PROJECT
+    return Role.OTHER
+
+
+def by_name(*patterns: str) -> LayerFilter:
+    """Layers whose name matches a shell-like pattern, such as ``blocks.0.*``."""
+    return lambda layer: any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)
+
+
+def by_kind(*kinds: str) -> LayerFilter:
+    """Layers of a module class, by its name, such as ``Linear``."""
+    return lambda layer: layer.kind in kinds
+
+
+def by_role(*roles: str) -> LayerFilter:
+    """Layers of a role.
+
+    Raises:
+        ValueError: not a role; the message lists the allowed ones.
+
+    """
+    for role in roles:
+        if role not in list(Role):
+            raise ValueError(f"unknown role {role!r}; allowed: {', '.join(Role)}")
+    return lambda layer: layer.role in roles
+
+
+def any_of(filters: Iterable[LayerFilter]) -> LayerFilter:
+    """Layers that any of the filters names."""
+    filters = tuple(filters)
+    return lambda layer: any(matches(layer) for matches in filters)
+
+
+def parse_filter(terms: Iterable[str]) -> LayerFilter:
+    """Read a filter as configs write it: ``role:depthwise``, ``type:Linear``, ``name:blocks.0.*``.
+
+    Raises:
+        ValueError: a term that is none of these, or an unknown role.
+
+    """
+    makers = {"role": by_role, "type": by_kind, "name": by_name}
+    filters = []
+    for term in terms:
+        key, _, value = term.partition(":")
+        if key not in makers or not value:
+            raise ValueError(f"cannot read layer filter {term!r}; allowed: role:ROLE, type:CLASS, name:PATTERN")
+        filters.append(makers[key](value))
+    return any_of(filters)
+
+
+def _classifier_names(model: nn.Module) -> tuple[str, ...]:
+    config = getattr(model, "pretrained_cfg", None) or {}
+    names = config.get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)

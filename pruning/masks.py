@@ -1,0 +1,116 @@
+"""Masks: which weights of a network are kept, and holding them exactly while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Masks = Mapping[str, Tensor]
+"""Bool tensors by parameter name (such as ``blocks.1.0.conv_pw.weight``), shaped as the parameter; True is kept."""
+
+
+def apply_masks(model: nn.Module, masks: Masks) -> None:
+    """Set every masked weight to exactly +0.0, in place.
+
+    Raises:
+        ValueError: a mask for which the model has no parameter of that name and shape.
+
+    """
+    _zero(_pairs(model, masks))
+
+
+def masks_from_model(model: nn.Module) -> dict[str, Tensor]:
+    """Masks of the non-zero weights of all convolution and linear layers; a shared weight once."""
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    weights = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
+    return {name: p.detach() != 0 for name, p in model.named_parameters() if id(p) in weights}
+
+
+def to_tensors(masks: Masks) -> dict[str, Tensor]:
+    """Masks as safetensors stores them: uint8 on the CPU, contiguous, under the parameter's name."""
+    return {name: mask.to("cpu", torch.uint8).contiguous() for name, mask in masks.items()}
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read back what :func:`to_tensors` gave."""
+    return {name: tensor.bool() for name, tensor in tensors.items()}
+
+
+def shuffle_masks(masks: Masks, seed: int) -> dict[str, Tensor]:
+    """Random masks with the same share kept in every layer: the control for *where* a criterion prunes.
+
+    Weights that were zero in the network may be kept: for networks that are trained from scratch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = {}
+    for name, mask in masks.items():
+        order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
+        shuffled[name] = mask.flatten()[order].view(mask.shape)
+    return shuffled
+
+
+class MaskKeeper:
+    """Keeps the masked weights of a model at exactly zero while an optimizer trains it.
+
+    Momentum, weight decay and adaptive optimizers move a weight whose gradient is zero; so the weights are zeroed
+    again after every step, whatever the optimizer, which is exact. Moving averages are zeroed likewise.
+    """
+
+    def __init__(self, model: nn.Module, masks: Masks) -> None:
+        self._masks = dict(masks)
+        self._model_pairs = _pairs(model, masks)
+        self._ema_pairs: list[tuple[nn.Parameter, Tensor]] = []
+        self._handles: list[Any] = []
+        self.enforce()
+
+    def hold(self, optimizer: torch.optim.Optimizer) -> None:
+        """Zero again after each of the optimizer's steps, from now on."""
+        self._handles.append(optimizer.register_step_post_hook(lambda *_: _zero(self._model_pairs)))
+
+    def hold_ema(self, ema_model: nn.Module) -> None:
+        """Keep a moving average of the model at zero too.
+
+        ``ema_model`` is the averaged network, or a timm ``ModelEma`` that holds it as ``module``. An average of exact
+        zeros is an exact zero, so once is enough as long as only held weights are averaged into it; call
+        :meth:`enforce` after loading other weights into either.
+        """
+        averaged = ema_model.module if isinstance(getattr(ema_model, "module", None), nn.Module) else ema_model
+        assert isinstance(averaged, nn.Module)
+        self._ema_pairs += _pairs(averaged, self._masks)
+        self.enforce()
+
+    def enforce(self) -> None:
+        """Zero the model and its averages now."""
+        _zero(self._model_pairs)
+        _zero(self._ema_pairs)
+
+    def release(self) -> None:
+        """Stop holding."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def _pairs(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, Tensor]]:
+    """Each parameter with the places to zero."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    pairs = []
+    for name, mask in masks.items():
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise ValueError(f"mask for {name!r}, which is not a parameter of the model")
+        if parameter.shape != mask.shape:
+            raise ValueError(f"mask for {name!r} has shape {tuple(mask.shape)}, its weight {tuple(parameter.shape)}")
+        dropped = ~mask.to(parameter.device, torch.bool)
+        if dropped.any():
+            pairs.append((parameter, dropped))
+    return pairs
+
+
+@torch.no_grad()
+def _zero(pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
+    for weight, dropped in pairs:
+        weight.masked_fill_(dropped, 0.0)

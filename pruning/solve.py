@@ -1,0 +1,222 @@
+"""Masks that bring a network to a MACs target: exactly, from below, or an error that says why not.
+
+MACs of a sparse network: every layer's positions times its non-zero weights (see :mod:`accounting.macs`). The two
+scopes are those of arXiv 2301.04502:
+
+- ``global``: one threshold over the scores of all prunable weights;
+- ``uniform``: every layer keeps the same share of its weights, its own best ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pruning.criteria import load_criterion
+from pruning.criterion import Criterion, ScoreContext
+from pruning.gradients import Batches, mean_gradients
+from pruning.layers import Layer, LayerFilter, Role, find_layers
+from pruning.select import ALWAYS, keys_of, select, top
+
+_log = logging.getLogger(__name__)
+
+Scope = Literal["global", "uniform"]
+
+
+class UnreachableTarget(ValueError):
+    """No mask reaches the target; the message has the smallest MACs that can be reached."""
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """What was left of one layer. ``macs`` counts all its weights, ``kept_macs`` those that were kept."""
+
+    name: str
+    role: Role
+    macs: int
+    kept_macs: int
+    num_weights: int
+    num_kept: int
+
+
+@dataclass(frozen=True, eq=False)
+class PruneResult:
+    """Masks and what they reach.
+
+    Attributes:
+        masks: bool by parameter name, for every layer that costs MACs (also those left alone: their non-zeros).
+        macs: MACs with the masks applied; at most ``target_macs``.
+        dense_macs: MACs of the network without a zero.
+        target_macs: what was asked.
+        layers: layer by layer, in the order of the network.
+        criterion: its name.
+        scope: ``global`` or ``uniform``.
+
+    """
+
+    masks: dict[str, Tensor]
+    macs: int
+    dense_macs: int
+    target_macs: int
+    layers: tuple[LayerSparsity, ...]
+    criterion: str
+    scope: str
+
+
+@torch.no_grad()
+def prune_to_macs(
+    model: nn.Module,
+    input_size: tuple[int, int, int],
+    target_macs: int,
+    *,
+    criterion: str | Criterion = "magnitude",
+    scope: Scope = "global",
+    keep: LayerFilter | None = None,
+    floor: float = 0.0,
+    seed: int = 0,
+    batches: Batches | None = None,
+) -> PruneResult:
+    """Find the masks that bring ``model`` to at most ``target_macs``, and not one weight further than needed.
+
+    The model is not changed. Weights that are zero stay zero. A target that the network already meets gives the masks
+    of its non-zeros. Global: no dropped weight fits into what is left of the target. Uniform: no layer's next weight
+    does, and the shares kept differ by no more than one weight of each layer.
+
+    Args:
+        model: any network of convolutions and linear layers.
+        input_size: channels, height, width of an image.
+        target_macs: MACs of the pruned network.
+        criterion: a name in ``pruning/criteria``, or an object like the ones there.
+        scope: one threshold over all layers, or the same share in each.
+        keep: layers to leave alone; ``None`` prunes all, as the paper does.
+        floor: least share (0-1) of its weights that each layer keeps.
+        seed: for criteria that draw.
+        batches: (images, labels), for criteria that need gradients.
+
+    Raises:
+        UnreachableTarget: no mask reaches the target.
+        ValueError: an unknown criterion or scope, a floor outside 0-1, missing batches, weights that are not finite.
+
+    """
+    if scope not in ("global", "uniform"):
+        raise ValueError(f"unknown scope {scope!r}; allowed: global, uniform")
+    if not 0.0 <= floor <= 1.0:
+        raise ValueError(f"floor is {floor}; allowed: 0 to 1")
+    rule = load_criterion(criterion) if isinstance(criterion, str) else criterion
+    label = criterion if isinstance(criterion, str) else type(criterion).__name__
+    layers = find_layers(model, input_size)
+    num_nonzero = [int(torch.count_nonzero(layer.weight)) for layer in layers]
+    free = [i for i, layer in enumerate(layers) if layer.maskable and not (keep is not None and keep(layer))]
+    floors = {i: min(num_nonzero[i], math.ceil(floor * layers[i].weight.numel())) for i in free}
+    masks: list[Tensor] | None = None
+
+    current = sum(n * layer.macs_per_weight for n, layer in zip(num_nonzero, layers, strict=True))
+    if target_macs < current:
+        fixed = current - sum(num_nonzero[i] * layers[i].macs_per_weight for i in free)
+        smallest = fixed + sum(floors[i] * layers[i].macs_per_weight for i in free)
+        if target_macs < max(1, smallest):
+            raise UnreachableTarget(
+                f"cannot prune to {target_macs:,} MACs: the smallest reachable is {smallest:,} of {current:,} "
+                f"({fixed:,} in layers left alone, floor {floor:g})"
+            )
+        chosen = [layers[i] for i in free]
+        keys = _keys(model, chosen, rule, label, seed, batches)
+        for key, i in zip(keys, free, strict=True):
+            if floors[i]:
+                key[top(key, floors[i])] = ALWAYS
+        costs = [layer.macs_per_weight for layer in chosen]
+        if scope == "global":
+            kept = select(keys, costs, target_macs - fixed)
+        else:
+            counts = _uniform_counts(
+                [layer.weight.numel() for layer in chosen],
+                [num_nonzero[i] for i in free],
+                [floors[i] for i in free],
+                costs,
+                target_macs - fixed,
+            )
+            kept = [top(key, count) for key, count in zip(keys, counts, strict=True)]
+        by_index = dict(zip(free, kept, strict=True))
+        masks = [
+            by_index[i].view(layer.weight.shape) if i in by_index else layer.weight != 0
+            for i, layer in enumerate(layers)
+        ]
+    return _result(layers, masks or [layer.weight != 0 for layer in layers], target_macs, label, scope)
+
+
+def _keys(
+    model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
+) -> list[Tensor]:
+    """Keys of all weights of the layers: see :mod:`pruning.select`."""
+    gradients: dict[str, Tensor] = {}
+    if rule.needs_gradients:
+        if batches is None:
+            raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
+        gradients = mean_gradients(model, batches)
+    keys = []
+    for i, layer in enumerate(layers):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
+        try:
+            keys.append(keys_of(rule.scores(layer.weight, context), layer.weight))
+        except ValueError as error:
+            raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
+    return keys
+
+
+def _uniform_counts(
+    sizes: Sequence[int], nonzeros: Sequence[int], floors: Sequence[int], costs: Sequence[int], budget: int
+) -> list[int]:
+    """Weights to keep per layer: the same share of each layer's size, as large as the budget allows.
+
+    First the largest share whose rounded-down counts fit; then, in the order in which a rising share would reach them,
+    one more weight of each layer where it fits.
+    """
+
+    def counts_at(share: float) -> list[int]:
+        return [
+            max(low, min(high, math.floor(share * size)))
+            for size, high, low in zip(sizes, nonzeros, floors, strict=True)
+        ]
+
+    def macs_of(counts: Sequence[int]) -> int:
+        return sum(count * cost for count, cost in zip(counts, costs, strict=True))
+
+    low, high = 0.0, 1.0
+    while counts_at(low) != counts_at(high):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if macs_of(counts_at(middle)) <= budget else (low, middle)
+    counts = counts_at(low)
+    gap = budget - macs_of(counts)
+    for i in sorted(range(len(sizes)), key=lambda i: (counts[i] + 1) / sizes[i]):
+        if counts[i] < nonzeros[i] and costs[i] <= gap:
+            counts[i] += 1
+            gap -= costs[i]
+    return counts
+
+
+def _result(layers: Sequence[Layer], masks: Sequence[Tensor], target_macs: int, label: str, scope: str) -> PruneResult:
+    rows = []
+    for layer, mask in zip(layers, masks, strict=True):
+        num_kept, num_weights, cost = int(torch.count_nonzero(mask)), mask.numel(), layer.macs_per_weight
+        rows.append(LayerSparsity(layer.name, layer.role, num_weights * cost, num_kept * cost, num_weights, num_kept))
+    empty = [row.name for row in rows if not row.num_kept]
+    if empty:
+        _log.warning("pruning to %s MACs leaves no weight in %s: a floor would", f"{target_macs:,}", ", ".join(empty))
+    return PruneResult(
+        masks={layer.param_name: mask for layer, mask in zip(layers, masks, strict=True) if layer.maskable},
+        macs=sum(row.kept_macs for row in rows),
+        dense_macs=sum(row.macs for row in rows),
+        target_macs=target_macs,
+        layers=tuple(rows),
+        criterion=label,
+        scope=scope,
+    )
