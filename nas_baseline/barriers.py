@@ -1,0 +1,107 @@
+"""Ask and tell in batches: what is proposed depends on the seed and the set of told values, never on their order.
+
+A batch is made when everything before it is told; until then ``ask`` answers ``WAIT``. Whoever repeats the same asks
+and tells the same values gets the same proposals, which is how a study resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas_baseline.batched import batched
+from nas_baseline.proposals import DONE, WAIT, Done, InfeasibleTarget, Proposal, Wait
+from nas_baseline.space import Arch, BatchedSpace, SearchSpace
+
+Targets = Sequence[int] | int | None
+
+
+class BatchStrategy(ABC):
+    """The bookkeeping that strategies share; a subclass makes batches."""
+
+    def __init__(self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets) -> None:
+        if num_trials < 1:
+            raise ValueError(f"num_trials must be at least 1, not {num_trials}")
+        self.space: BatchedSpace = batched(space)
+        self.seed, self.num_trials = seed, num_trials
+        self.targets = feasible_targets(self.space, max_macs)
+        self.proposed: list[Arch] = []
+        self.values: dict[int, float | None] = {}
+        self._asked = 0
+        self._num_batches = 0
+        self._exhausted = False
+
+    @abstractmethod
+    def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
+        """Return at most ``room`` networks never proposed before; an empty list ends the search."""
+
+    def ask(self) -> Proposal | Wait | Done:
+        """Return the next proposal, ``WAIT`` while the batch is incomplete, ``DONE`` when all is told."""
+        if self._asked < len(self.proposed):
+            self._asked += 1
+            return Proposal(self._asked - 1, self.proposed[self._asked - 1])
+        if len(self.values) < len(self.proposed):
+            return WAIT
+        room = self.num_trials - len(self.proposed)
+        if room <= 0 or self._exhausted:
+            return DONE
+        batch = self.next_batch(np.random.default_rng([self.seed, self._num_batches]), room)[:room]
+        self._num_batches += 1
+        self._exhausted = not batch
+        self.proposed += batch
+        return self.ask()
+
+    def tell(self, trial: int, value: float | None) -> None:
+        """Record the value of a trial, higher is better; None or NaN: it failed. Telling the same twice is harmless.
+
+        Raises ValueError for a trial that was not asked, or is told differently the second time.
+        """
+        if not 0 <= trial < self._asked:
+            raise ValueError(f"trial {trial} was not proposed; proposed so far: 0 to {self._asked - 1}")
+        known = None if value is None or not math.isfinite(value) else float(value)
+        if self.values.setdefault(trial, known) != known:
+            raise ValueError(f"trial {trial} was told {self.values[trial]} before, now {known}")
+
+    def seen(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
+        """Return (network, value) of what succeeded within the limit, in order of trial."""
+        done = [(self.proposed[t], v) for t, v in sorted(self.values.items()) if v is not None]
+        if max_macs is None or not done:
+            return done
+        macs = self.space.macs_batch([a for a, _ in done])
+        return [pair for pair, m in zip(done, macs, strict=True) if m <= max_macs]
+
+    def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
+        """Return what was seen within the limit, best first, with the value believed of it; here the one told."""
+        return sorted(self.seen(max_macs), key=lambda pair: -pair[1])
+
+    def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
+        """Return the best network seen within the limit and its believed value, or None if nothing succeeded."""
+        ranked = self.ranked(max_macs)
+        return ranked[0] if ranked else None
+
+    def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
+        """Return the networks to retrain for one target: distinct, within it, the ``k_seen`` best seen here."""
+        feasible_targets(self.space, max_macs)
+        del k_predicted  # Without a predictor there is nothing to predict.
+        return [arch for arch, _ in self.ranked(max_macs)[:k_seen]]
+
+
+def feasible_targets(space: BatchedSpace, max_macs: Targets) -> list[float]:
+    """Return the targets in rising order (infinity: no limit); raises InfeasibleTarget below the smallest member."""
+    if max_macs is None:
+        return [math.inf]
+    given = sorted({int(m) for m in ([max_macs] if np.ndim(max_macs) == 0 else list(max_macs))})  # type: ignore[arg-type, list-item]
+    if not given:
+        raise ValueError("max_macs is an empty list: give at least one target, or None for no limit")
+    smallest = space.min_macs()
+    if given[0] < smallest:
+        raise InfeasibleTarget(given[0], smallest, space.name)
+    return [float(g) for g in given]
+
+
+def band_limits(targets: Sequence[float]) -> list[tuple[float, float]]:
+    """Return for each target the MACs (above, up to) in which no smaller target's networks lie."""
+    return list(zip([0.0, *targets[:-1]], targets, strict=True))

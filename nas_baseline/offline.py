@@ -1,0 +1,49 @@
+"""Runs any strategy on any space in plain Python: for tables of published results, tests and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nas_baseline.proposals import Done, Wait
+from nas_baseline.space import Arch, SearchSpace
+from nas_baseline.strategies import make_strategy
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """``best`` is the network to trust (within ``max_macs``), ``value`` what the strategy believes of it.
+
+    ``history`` lists (network, told value or None) in the order of the queries.
+    """
+
+    best: Arch | None
+    value: float | None
+    history: list[tuple[Arch, float | None]]
+
+
+def search(
+    space: SearchSpace,
+    evaluate: Callable[[Arch], float | None],
+    *,
+    max_macs: int | None = None,
+    num_trials: int,
+    strategy: str = "predictor_evolution",
+    seed: int = 0,
+    **options: Any,
+) -> SearchResult:
+    """Ask, evaluate and tell ``num_trials`` times; ``evaluate`` returns a value (higher is better) or None: failed.
+
+    Raises what ``make_strategy`` raises, and whatever ``evaluate`` does.
+    """
+    searcher = make_strategy(strategy, space, seed=seed, num_trials=num_trials, max_macs=max_macs, **options)
+    history: list[tuple[Arch, float | None]] = []
+    while not isinstance(work := searcher.ask(), Done):
+        if isinstance(work, Wait):
+            raise RuntimeError(f"strategy '{strategy}' waits although every proposal was told")
+        value = evaluate(work.arch)
+        history.append((work.arch, value))
+        searcher.tell(work.trial, value)
+    best = searcher.best(max_macs)
+    return SearchResult(best[0], best[1], history) if best else SearchResult(None, None, history)

@@ -1,0 +1,268 @@
+"""What a search space must offer, and the base of spaces whose members are one choice per dimension.
+
+An *Arch* is a tuple of ints, the index of the choice in each dimension: hashable, comparable, JSON-serialisable.
+MACs are multiply-accumulates of one image through convolution and linear layers; params are the weights of those
+layers (no biases, no batch norm). Both are analytic: no network is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arch = tuple[int, ...]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class SearchSpace(Protocol):
+    """Members, how to move between them, what they cost. The first five methods suffice: see ``batched``."""
+
+    @property
+    def name(self) -> str:
+        """Name for messages and records."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw one member."""
+        ...
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Return a neighbour of ``arch``."""
+        ...
+
+    def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
+        """Return a child that has each dimension from one of its parents."""
+        ...
+
+    def encode(self, arch: Arch) -> Floats:
+        """Return features, shape [num_features]."""
+        ...
+
+    def macs(self, arch: Arch) -> int:
+        """Return multiply-accumulates of one image."""
+        ...
+
+
+class BatchedSpace(SearchSpace, Protocol):
+    """A search space with the vectorised forms that the strategies work on."""
+
+    def canonical(self, arch: Arch) -> Arch:
+        """Return the one representative of all members that are the same network."""
+        ...
+
+    def params(self, arch: Arch) -> int:
+        """Return the number of convolution and linear weights; 0 where unknown."""
+        ...
+
+    def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
+        """Draw ``n`` canonical members, repeats possible."""
+        ...
+
+    def encode_batch(self, archs: Sequence[Arch]) -> Floats:
+        """Return features, shape [len(archs), num_features]."""
+        ...
+
+    def macs_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return MACs, shape [len(archs)]."""
+        ...
+
+    def params_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return weights, shape [len(archs)]; zeros where unknown."""
+        ...
+
+    def min_macs(self) -> int:
+        """Return the MACs of the smallest member."""
+        ...
+
+    def max_macs(self) -> int:
+        """Return the MACs of the largest member."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One choice. ``ordered`` choices are numbers on a scale, encoded as one feature; others one-hot."""
+
+    name: str
+    choices: tuple[Any, ...]
+    ordered: bool = False
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise ValueError(f"dimension '{self.name}' has no choices")
+        if self.ordered and self.log and min(self.choices) <= 0:
+            raise ValueError(f"dimension '{self.name}': a logarithmic scale needs positive choices")
+
+
+ONE_HOT = float(np.sqrt(0.5))
+"""Height of a one-hot entry: two different categories are then at squared distance 1, as are the ends of a scale."""
+
+
+class DiscreteSpace:
+    """A product of dimensions; subclasses count (``macs_batch``, ``params_batch``) and may merge equal networks."""
+
+    def __init__(self, name: str, dimensions: Sequence[Dimension]) -> None:
+        self._name = name
+        self.dimensions = tuple(dimensions)
+        self.num_choices: Ints = np.array([len(d.choices) for d in self.dimensions], dtype=np.int64)
+        self._tables = [_encoding_table(d) for d in self.dimensions]
+        self._free = np.flatnonzero(self.num_choices > 1)
+        if len(self._free) == 0:
+            raise ValueError(f"space '{name}' has a single member: give at least one dimension two choices")
+
+    @property
+    def name(self) -> str:
+        """Name for messages and records."""
+        return self._name
+
+    @property
+    def size(self) -> int:
+        """Number of index tuples (equal networks counted apart)."""
+        return int(np.prod(self.num_choices.astype(object)))
+
+    def canonical(self, arch: Arch) -> Arch:
+        """Return the representative of the networks equal to ``arch``: a row of ``canonical_indices``."""
+        return as_archs(self.canonical_indices(as_indices([arch])))[0]
+
+    def canonical_indices(self, indices: Ints) -> Ints:
+        """Return canonical rows, shape [n, dimensions]; here every member is its own."""
+        return indices
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw one member uniformly over index tuples."""
+        return self.sample_batch(rng, 1)[0]
+
+    def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
+        """Draw ``n`` members uniformly over index tuples."""
+        return as_archs(self.canonical_indices(rng.integers(0, self.num_choices, size=(n, len(self.dimensions)))))
+
+    def from_unit(self, points: Floats) -> list[Arch]:
+        """Map points of the unit cube, shape [n, dimensions], to members: how a QMC sequence becomes networks."""
+        indices = np.minimum((points * self.num_choices).astype(np.int64), self.num_choices - 1)
+        return as_archs(self.canonical_indices(indices))
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Change one dimension (sometimes more) to another choice; ordered ones mostly move by one step."""
+        start = self.canonical(arch)
+        for _ in range(20):
+            child = list(arch)
+            for d in rng.choice(self._free, size=1 + int(rng.geometric(0.7) - 1) % len(self._free), replace=False):
+                child[d] = self._other(int(d), child[d], rng)
+            moved = self.canonical(tuple(child))
+            if moved != start:
+                return moved
+        return moved
+
+    def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
+        """Take each dimension from either parent with equal chance."""
+        return self.canonical(tuple(x if m else y for x, y, m in zip(a, b, rng.random(len(a)) < 0.5, strict=True)))
+
+    def encode(self, arch: Arch) -> Floats:
+        """Return features: one per ordered dimension in 0-1, one-hot for the rest; constant dimensions have none."""
+        return self.encode_batch([arch])[0]
+
+    def encode_batch(self, archs: Sequence[Arch]) -> Floats:
+        """Return features, shape [len(archs), num_features]."""
+        indices = as_indices(archs)
+        return np.concatenate([self._tables[d][indices[:, d]] for d in self._free], axis=1)
+
+    def macs(self, arch: Arch) -> int:
+        """Return multiply-accumulates of one image."""
+        return int(self.macs_batch([arch])[0])
+
+    def params(self, arch: Arch) -> int:
+        """Return the number of convolution and linear weights."""
+        return int(self.params_batch([arch])[0])
+
+    def macs_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return MACs, shape [len(archs)]."""
+        raise NotImplementedError
+
+    def params_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return weights, shape [len(archs)]; zeros where unknown."""
+        return np.zeros(len(archs), dtype=np.int64)
+
+    def min_macs(self) -> int:
+        """Return the MACs of the smallest member found by going down one dimension at a time."""
+        return extreme_macs(self, -1)
+
+    def max_macs(self) -> int:
+        """Return the MACs of the largest member found by going up one dimension at a time."""
+        return extreme_macs(self, 1)
+
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """Return all members that differ in one dimension."""
+        near = [
+            self.canonical((*arch[:d], v, *arch[d + 1 :]))
+            for d in self._free
+            for v in range(self.num_choices[d])
+            if v != arch[d]
+        ]
+        return list(dict.fromkeys(n for n in near if n != arch))
+
+    def _other(self, d: int, value: int, rng: np.random.Generator) -> int:
+        count = int(self.num_choices[d])
+        if self.dimensions[d].ordered and rng.random() < 0.7:
+            steps = [v for v in (value - 1, value + 1) if 0 <= v < count]
+            return int(rng.choice(steps))
+        return int((value + rng.integers(1, count)) % count)
+
+
+def extreme_macs(space: DiscreteSpace, sign: int) -> int:
+    """Return the smallest (sign -1) or largest (+1) MACs by coordinate search, exact where MACs rise with each choice.
+
+    Starts from both ends of the index range and from a few random members.
+    """
+    rng = np.random.default_rng(0)
+    starts = [tuple(0 for _ in space.num_choices), tuple(int(c) - 1 for c in space.num_choices)]
+    best: int | None = None
+    for start in [*starts, *space.sample_batch(rng, 4)]:
+        arch = space.canonical(start)
+        score = sign * space.macs(arch)
+        while True:
+            near = space.neighbours(arch)
+            scores = sign * space.macs_batch(near)
+            if int(scores.max()) <= score:
+                break
+            arch, score = near[int(scores.argmax())], int(scores.max())
+        best = score if best is None else max(best, score)
+    assert best is not None
+    return sign * best
+
+
+def as_indices(archs: Sequence[Arch]) -> Ints:
+    """Return archs as an array, shape [n, dimensions]."""
+    return np.asarray(archs, dtype=np.int64)
+
+
+def as_archs(indices: Ints) -> list[Arch]:
+    """Return rows as archs."""
+    return [tuple(row) for row in indices.tolist()]
+
+
+def to_json(arch: Arch) -> list[int]:
+    """Return the JSON form of an arch."""
+    return [int(v) for v in arch]
+
+
+def from_json(value: Sequence[int]) -> Arch:
+    """Return the arch of its JSON form; raises ValueError on anything but a flat list of whole numbers."""
+    if isinstance(value, str) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+        raise ValueError(f"an architecture is a list of whole numbers, not {value!r}")
+    return tuple(value)
+
+
+def _encoding_table(d: Dimension) -> Floats:
+    if not d.ordered:
+        return np.eye(len(d.choices)) * ONE_HOT
+    values = np.array([float(c) for c in d.choices])
+    if d.log:
+        values = np.log(values)
+    span = values.max() - values.min()
+    return ((values - values.min()) / span if span > 0 else np.zeros_like(values))[:, None]

@@ -1,0 +1,43 @@
+"""Search spaces as data: one YAML file each, found by name here or by path anywhere."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from nas_baseline.stages import StageSpace
+
+
+def list_spaces() -> list[str]:
+    """Return the names of the spaces that come with the package."""
+    folder = resources.files("nas_baseline.spaces")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_space(
+    name_or_path: str, in_chans: int | None = None, num_classes: int | None = None, image_size: int | None = None
+) -> StageSpace:
+    """Return a space by name or from a YAML file; the last three replace what the file says.
+
+    Raises ValueError, one line: unknown name, unreadable file, or what is wrong in it.
+    """
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ValueError(f"search space file '{name_or_path}' does not exist")
+        text = path.read_text(encoding="utf-8")
+    elif name_or_path in list_spaces():
+        text = (resources.files("nas_baseline.spaces") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        allowed = ", ".join(list_spaces())
+        raise ValueError(f"search space '{name_or_path}' is not known; allowed: {allowed}, or the path of a .yaml file")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"search space '{name_or_path}' is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"search space '{name_or_path}' must be a mapping with name, stem, stages, head")
+    given = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}
+    return StageSpace(data | {key: value for key, value in given.items() if value is not None})

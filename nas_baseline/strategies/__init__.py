@@ -1,0 +1,68 @@
+"""Search strategies, one file each: a module here with ``Strategy`` and ``Options`` is found by its file name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from typing import Any, Protocol
+
+from nas_baseline.barriers import Targets
+from nas_baseline.proposals import Done, Proposal, Wait
+from nas_baseline.space import Arch, SearchSpace
+
+
+class SearchStrategy(Protocol):
+    """Proposes networks and is told their values (higher is better)."""
+
+    def ask(self) -> Proposal | Wait | Done:
+        """Return the next proposal, wait, or done (everything proposed and told)."""
+        ...
+
+    def tell(self, trial: int, value: float | None) -> None:
+        """Record a value; None: the trial failed."""
+        ...
+
+    def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
+        """Return the network to trust among those seen within the limit, with its believed value."""
+        ...
+
+    def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
+        """Return the networks to retrain for one target."""
+        ...
+
+
+def list_strategies() -> list[str]:
+    """Return the names of the strategies."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def make_strategy(
+    name: str,
+    space: SearchSpace,
+    *,
+    seed: int,
+    num_trials: int,
+    max_macs: Targets,
+    **options: Any,
+) -> SearchStrategy:
+    """Return a strategy by name.
+
+    Raises ValueError for an unknown name or option (naming the allowed ones) and InfeasibleTarget for a target below
+    the smallest network of the space.
+    """
+    if name not in list_strategies():
+        raise ValueError(f"strategy '{name}' is not known{_hint(name, list_strategies())}")
+    module = importlib.import_module(f"nas_baseline.strategies.{name}")
+    allowed = [f.name for f in dataclasses.fields(module.Options)]
+    for key in options:
+        if key not in allowed:
+            raise ValueError(f"strategy '{name}' has no option '{key}'{_hint(key, allowed)}")
+    strategy: SearchStrategy = module.Strategy(space, seed, num_trials, max_macs, module.Options(**options))
+    return strategy
+
+
+def _hint(given: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(given, allowed, n=1)
+    return (f"; did you mean '{near[0]}'?" if near else ";") + f" allowed: {', '.join(allowed) or 'none'}"

@@ -1,0 +1,33 @@
+"""Random search: distinct networks within the targets, spread over their bands. The control of every comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas_baseline.barriers import BatchStrategy, Targets
+from nas_baseline.pool import constrained_pool, spread
+from nas_baseline.space import Arch, SearchSpace
+
+
+@dataclass(frozen=True)
+class Options:
+    """Random search has nothing to set."""
+
+
+class Strategy(BatchStrategy):
+    """All trials are one batch: it never waits for a value to propose the next network."""
+
+    def __init__(
+        self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets, options: Options | None = None
+    ) -> None:
+        super().__init__(space, seed, num_trials, max_macs)
+        del options
+
+    def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
+        """Return every trial at once."""
+        if self.proposed:
+            return []
+        pools = [constrained_pool(self.space, t, 2 * room, self.seed) for t in self.targets]
+        return spread(pools, room, taken=set())
