@@ -1,0 +1,167 @@
+"""Records of a ledger that contradict each other or say that something went wrong; one finding each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from accounting.evidence import Evidence
+from accounting.intervals import CLOCK_TOLERANCE_S
+from accounting.records import Kind, Record, Status
+from accounting.split import first_ok
+from accounting.views import CostView
+
+ROUNDING_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not add up (error), or that a reader should know (warning); one line."""
+
+    severity: Literal["error", "warning"]
+    code: str
+    """Which check found it, such as ``attempt_recorded_twice``."""
+    message: str
+
+
+def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    """All findings that need no balance."""
+    yield from _recorded_twice(records)
+    yield from _orphans(evidence)
+    yield from _attempts(view)
+    yield from _in_sessions(view)
+    yield from _jobs(evidence, view)
+    yield from _sessions(view)
+    yield from _clocks(records)
+
+
+def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
+    for kind in (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_ENDED):
+        counts = Counter(record["attempt"] for record in records if record["kind"] == kind)
+        for attempt, count in counts.items():
+            if count > 1:
+                yield Finding("error", "attempt_recorded_twice", f"attempt {attempt} has {count} records of {kind}")
+
+
+def _orphans(evidence: Evidence) -> Iterator[Finding]:
+    counts = Counter((record["attempt"], record["kind"]) for record in evidence.orphans)
+    for (attempt, kind), count in counts.items():
+        yield Finding("error", "never_started", f"attempt {attempt} has {count} {kind} but no {Kind.ATTEMPT_STARTED}")
+    for (session, allocation), _ in evidence.closed.items():
+        if (session, allocation) not in evidence.opened:
+            yield Finding(
+                "warning",
+                "allocation_never_opened",
+                f"allocation {allocation} of session {session} closed, never opened",
+            )
+
+
+def _attempts(view: CostView) -> Iterator[Finding]:
+    for attempt in view.attempts:
+        parts = attempt.productive_s + attempt.overhead_s + attempt.lost_s
+        if (
+            abs(parts - attempt.allocated_s) > ROUNDING_S
+            or min(attempt.productive_s, attempt.overhead_s, attempt.lost_s) < -ROUNDING_S
+        ):
+            yield Finding(
+                "error",
+                "split_does_not_add_up",
+                f"attempt {attempt.attempt}: productive {attempt.productive_s:.3f} + overhead {attempt.overhead_s:.3f}"
+                f" + lost {attempt.lost_s:.3f} is not allocated {attempt.allocated_s:.3f} device-seconds",
+            )
+        for flag, meaning in _BAD_FLAGS.items():
+            if flag in attempt.flags:
+                yield Finding("error", flag, f"attempt {attempt.attempt} {meaning} {attempt.allocation}")
+        if "no_allocation_record" in attempt.flags:
+            yield Finding(
+                "warning",
+                "no_allocation_record",
+                f"attempt {attempt.attempt}: allocation {attempt.allocation} is not on record; cost is from its start",
+            )
+
+
+_BAD_FLAGS = {
+    "overlaps": "began before the one before it had ended, in allocation",
+    "outside_allocation": "has records outside its allocation",
+}
+
+
+def _in_sessions(view: CostView) -> Iterator[Finding]:
+    sessions = {session.session: session for session in view.sessions}
+    for attempt in view.attempts:
+        session = sessions[attempt.session]
+        early, late = session.begin_t - attempt.begin_t, attempt.end_t - session.end_t
+        if max(early, late) > CLOCK_TOLERANCE_S:
+            side, seconds = ("before", early) if early > late else ("after", late)
+            edge = "opened" if side == "before" else "closed"
+            yield Finding(
+                "error",
+                "outside_session",
+                f"attempt {attempt.attempt} held devices {seconds:.1f} s {side} session {session.session} {edge}",
+            )
+
+
+def _jobs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    traces = evidence.traces
+    done_sessions = [session for session in view.sessions if session.reason == "done"]
+    for job in view.jobs:
+        own = [traces[attempt] for attempt in job.attempts]
+        done = first_ok(own)
+        num_ok = sum(trace.is_ok for trace in own)
+        if num_ok > 1:
+            yield Finding(
+                "warning", "two_outcomes", f"job {job.job} has {num_ok} ok outcomes: the first counts, all cost"
+            )
+        if done is not None and done.ended is not None:
+            late = [trace.attempt for trace in own if trace.started_t > done.ended["t"]]
+            for attempt in late:
+                yield Finding("warning", "after_outcome", f"attempt {attempt} of job {job.job} began after its outcome")
+        if job.status in (Status.LOST, Status.RUNNING) and any(s.end_t >= own[-1].started_t for s in done_sessions):
+            yield Finding(
+                "error", "job_without_end", f"job {job.job} has neither outcome nor abandonment, yet its study was done"
+            )
+
+
+def _sessions(view: CostView) -> Iterator[Finding]:
+    for session in view.sessions:
+        if not session.closed:
+            yield Finding(
+                "warning", "session_not_closed", f"session {session.session} never closed (killed or running)"
+            )
+        if not session.capacity:
+            yield Finding("warning", "session_not_opened", f"session {session.session} has no capacity on record")
+        capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
+        unseen_s = sum(attempt.uncertainty_s for attempt in view.attempts if attempt.session == session.session)
+        if unseen_s > 0.01 * capacity_s:
+            yield Finding(
+                "warning",
+                "uncertain",
+                f"session {session.session}: up to {unseen_s:.1f} device-seconds may have been held unseen, more than "
+                f"1 % of {capacity_s:.1f}",
+            )
+
+
+def _clocks(records: Sequence[Record]) -> Iterator[Finding]:
+    """The clock of one writer must not go back; needs the records' places, so records read from disk."""
+    segments: dict[str, list[Record]] = {}
+    for record in records:
+        if "segment" in record:
+            segments.setdefault(record["segment"], []).append(record)
+    for name, segment in segments.items():
+        latest: Record | None = None
+        for record in sorted(segment, key=lambda record: int(record["line"])):
+            if record["kind"] in _BACKDATED:
+                continue
+            if latest is not None and record["t"] < latest["t"] - CLOCK_TOLERANCE_S:
+                back_s = latest["t"] - record["t"]
+                yield Finding(
+                    "error", "clock_backwards", f"{name}:{record['line']}: the clock went back by {back_s:.1f} s"
+                )
+            if latest is None or record["t"] > latest["t"]:
+                latest = record
+
+
+_BACKDATED = {Kind.SESSION_OPENED, Kind.ALLOCATION_OPENED, Kind.ALLOCATION_CLOSED, Kind.DRIVER_WORK}
+"""Written when the driver gets to know of them, with the time at which they happened."""
