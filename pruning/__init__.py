@@ -1,1 +1,1 @@
-"""Pruning a network to a MACs target: criteria, the solver, masks, schedules, structured removal. Nothing trains here."""
+"""Pruning a network to a MACs target: criteria, the solver, masks, schedules, structured removal; nothing trains."""

@@ -6,6 +6,7 @@ head included. A :data:`LayerFilter` names layers to leave alone.
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import logging
 from collections.abc import Callable, Iterable
@@ -45,9 +46,11 @@ class Layer:
         param_name: of the weight, as in ``model.named_parameters()``.
         kind: class name of the module, such as ``Conv2d``.
         role: see :class:`Role`.
-        weight: the parameter itself.
+        weight: the parameter itself; ``None`` where a zero in it would not be a zero in the computation (weights that
+            are normalised or otherwise computed from parameters): such a layer is always left alone.
         macs_per_weight: MACs of one image that each weight costs: positions it is applied at, over all its uses.
-        maskable: whether a zero in the parameter is a zero in the computation.
+        num_weights: how many there are.
+        num_nonzero: how many of them are not zero.
 
     """
 
@@ -55,9 +58,10 @@ class Layer:
     param_name: str
     kind: str
     role: Role
-    weight: Tensor
+    weight: Tensor | None
     macs_per_weight: int
-    maskable: bool
+    num_weights: int
+    num_nonzero: int
 
 
 LayerFilter = Callable[[Layer], bool]
@@ -65,28 +69,32 @@ LayerFilter = Callable[[Layer], bool]
 
 
 def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Layer]:
-    """All layers that cost MACs, in the order the counter reports them, for images of ``(channels, height, width)``."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    """All layers that cost MACs, in the order of their first use, for images of ``(channels, height, width)``."""
+    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters())
     classifier = _classifier_names(model)
-    layers: dict[int, Layer] = {}
+    layers: dict[str, Layer] = {}
     for counted in count_macs(model, input_size).layers:
-        module = model.get_submodule(counted.name)
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        param_name = names.get(id(weight))
-        maskable = param_name is not None and not isinstance(module, _STANDARDISED)
-        if not maskable:
-            _log.warning("%s (%s) transforms its weight before use: left alone", counted.name, type(module).__name__)
-        shared = layers.get(id(weight))
-        layers[id(weight)] = Layer(
-            name=shared.name if shared else counted.name,
-            param_name=param_name or f"{counted.name}.weight",
-            kind=shared.kind if shared else type(module).__name__,
-            role=shared.role if shared else role_of(counted.name, module, not layers, classifier),
+        module = modules.get(counted.name) or modules.get(counted.name.rpartition(".")[0], model)
+        param_name = counted.name if counted.name in parameters else f"{counted.name}.weight"
+        weight = parameters.get(param_name)
+        if weight is None or weight.numel() != counted.num_weights or isinstance(module, _STANDARDISED):
+            _log.warning("%s (%s) computes the weights it uses: left alone", counted.name, type(module).__name__)
+            weight = None
+        layer = Layer(
+            name=counted.name,
+            param_name=param_name,
+            kind=type(module).__name__,
+            role=role_of(counted.name, module, not layers, classifier),
             weight=weight,
-            macs_per_weight=counted.positions + (shared.macs_per_weight if shared else 0),
-            maskable=maskable and (shared is None or shared.maskable),
+            macs_per_weight=counted.positions,
+            num_weights=counted.num_weights,
+            num_nonzero=counted.num_nonzero,
         )
+        if param_name in layers:  # one weight used as two kinds of layer
+            first = layers[param_name]
+            layer = dataclasses.replace(first, macs_per_weight=first.macs_per_weight + layer.macs_per_weight)
+        layers[param_name] = layer
     return list(layers.values())
 
 

@@ -111,43 +111,30 @@ def prune_to_macs(
     rule = load_criterion(criterion) if isinstance(criterion, str) else criterion
     label = criterion if isinstance(criterion, str) else type(criterion).__name__
     layers = find_layers(model, input_size)
-    num_nonzero = [int(torch.count_nonzero(layer.weight)) for layer in layers]
-    free = [i for i, layer in enumerate(layers) if layer.maskable and not (keep is not None and keep(layer))]
-    floors = {i: min(num_nonzero[i], math.ceil(floor * layers[i].weight.numel())) for i in free}
-    masks: list[Tensor] | None = None
-
-    current = sum(n * layer.macs_per_weight for n, layer in zip(num_nonzero, layers, strict=True))
+    current = sum(layer.num_nonzero * layer.macs_per_weight for layer in layers)
+    pruned: dict[str, Tensor] = {}
     if target_macs < current:
-        fixed = current - sum(num_nonzero[i] * layers[i].macs_per_weight for i in free)
-        smallest = fixed + sum(floors[i] * layers[i].macs_per_weight for i in free)
+        free = [layer for layer in layers if layer.weight is not None and not (keep is not None and keep(layer))]
+        floors = [min(layer.num_nonzero, math.ceil(floor * layer.num_weights)) for layer in free]
+        costs = [layer.macs_per_weight for layer in free]
+        fixed = current - sum(layer.num_nonzero * layer.macs_per_weight for layer in free)
+        smallest = fixed + sum(least * cost for least, cost in zip(floors, costs, strict=True))
         if target_macs < max(1, smallest):
             raise UnreachableTarget(
                 f"cannot prune to {target_macs:,} MACs: the smallest reachable is {smallest:,} of {current:,} "
                 f"({fixed:,} in layers left alone, floor {floor:g})"
             )
-        chosen = [layers[i] for i in free]
-        keys = _keys(model, chosen, rule, label, seed, batches)
-        for key, i in zip(keys, free, strict=True):
-            if floors[i]:
-                key[top(key, floors[i])] = ALWAYS
-        costs = [layer.macs_per_weight for layer in chosen]
+        keys = _keys(model, free, rule, label, seed, batches)
+        for key, least in zip(keys, floors, strict=True):
+            if least:
+                key[top(key, least)] = ALWAYS
         if scope == "global":
             kept = select(keys, costs, target_macs - fixed)
         else:
-            counts = _uniform_counts(
-                [layer.weight.numel() for layer in chosen],
-                [num_nonzero[i] for i in free],
-                [floors[i] for i in free],
-                costs,
-                target_macs - fixed,
-            )
+            counts = _uniform_counts(free, floors, target_macs - fixed)
             kept = [top(key, count) for key, count in zip(keys, counts, strict=True)]
-        by_index = dict(zip(free, kept, strict=True))
-        masks = [
-            by_index[i].view(layer.weight.shape) if i in by_index else layer.weight != 0
-            for i, layer in enumerate(layers)
-        ]
-    return _result(layers, masks or [layer.weight != 0 for layer in layers], target_macs, label, scope)
+        pruned = {layer.param_name: mask for layer, mask in zip(free, kept, strict=True)}
+    return _result(layers, pruned, target_macs, label, scope)
 
 
 def _keys(
@@ -162,6 +149,7 @@ def _keys(
     keys = []
     for i, layer in enumerate(layers):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        assert layer.weight is not None
         context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
         try:
             keys.append(keys_of(rule.scores(layer.weight, context), layer.weight))
@@ -170,10 +158,8 @@ def _keys(
     return keys
 
 
-def _uniform_counts(
-    sizes: Sequence[int], nonzeros: Sequence[int], floors: Sequence[int], costs: Sequence[int], budget: int
-) -> list[int]:
-    """Weights to keep per layer: the same share of each layer's size, as large as the budget allows.
+def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int) -> list[int]:
+    """Weights to keep per layer: the same share of each layer's weights, as large as the budget allows.
 
     First the largest share whose rounded-down counts fit; then, in the order in which a rising share would reach them,
     one more weight of each layer where it fits.
@@ -181,38 +167,47 @@ def _uniform_counts(
 
     def counts_at(share: float) -> list[int]:
         return [
-            max(low, min(high, math.floor(share * size)))
-            for size, high, low in zip(sizes, nonzeros, floors, strict=True)
+            max(least, min(layer.num_nonzero, math.floor(share * layer.num_weights)))
+            for layer, least in zip(layers, floors, strict=True)
         ]
 
     def macs_of(counts: Sequence[int]) -> int:
-        return sum(count * cost for count, cost in zip(counts, costs, strict=True))
+        return sum(count * layer.macs_per_weight for count, layer in zip(counts, layers, strict=True))
 
     low, high = 0.0, 1.0
-    while counts_at(low) != counts_at(high):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
+    while low < (middle := (low + high) / 2) < high and counts_at(low) != counts_at(high):
         low, high = (middle, high) if macs_of(counts_at(middle)) <= budget else (low, middle)
     counts = counts_at(low)
     gap = budget - macs_of(counts)
-    for i in sorted(range(len(sizes)), key=lambda i: (counts[i] + 1) / sizes[i]):
-        if counts[i] < nonzeros[i] and costs[i] <= gap:
+    for i in sorted(range(len(layers)), key=lambda i: (counts[i] + 1) / layers[i].num_weights):
+        if counts[i] < layers[i].num_nonzero and layers[i].macs_per_weight <= gap:
             counts[i] += 1
-            gap -= costs[i]
+            gap -= layers[i].macs_per_weight
     return counts
 
 
-def _result(layers: Sequence[Layer], masks: Sequence[Tensor], target_macs: int, label: str, scope: str) -> PruneResult:
-    rows = []
-    for layer, mask in zip(layers, masks, strict=True):
-        num_kept, num_weights, cost = int(torch.count_nonzero(mask)), mask.numel(), layer.macs_per_weight
-        rows.append(LayerSparsity(layer.name, layer.role, num_weights * cost, num_kept * cost, num_weights, num_kept))
+def _result(
+    layers: Sequence[Layer], pruned: dict[str, Tensor], target_macs: int, label: str, scope: str
+) -> PruneResult:
+    masks, rows = {}, []
+    for layer in layers:
+        num_kept = layer.num_nonzero
+        if layer.weight is not None:
+            flat = pruned.get(layer.param_name)
+            mask = layer.weight != 0 if flat is None else flat.view(layer.weight.shape)
+            masks[layer.param_name] = mask
+            num_kept = int(torch.count_nonzero(mask))
+        cost = layer.macs_per_weight
+        rows.append(
+            LayerSparsity(
+                layer.name, layer.role, layer.num_weights * cost, num_kept * cost, layer.num_weights, num_kept
+            )
+        )
     empty = [row.name for row in rows if not row.num_kept]
     if empty:
         _log.warning("pruning to %s MACs leaves no weight in %s: a floor would", f"{target_macs:,}", ", ".join(empty))
     return PruneResult(
-        masks={layer.param_name: mask for layer, mask in zip(layers, masks, strict=True) if layer.maskable},
+        masks=masks,
         macs=sum(row.kept_macs for row in rows),
         dense_macs=sum(row.macs for row in rows),
         target_macs=target_macs,
