@@ -21,7 +21,7 @@ added. The unit of a study is GPU-hours as soon as any attempt or session had a 
 
 - *The attempt that gave the job's outcome* (the first that ended ok): productive from ``work_begun`` to
   ``work_end_t``; the rest is overhead.
-- *Attempts that ended or started after the outcome*: lost, all of it (repeated work).
+- *Attempts that ended ok later, or started after that one*: lost, all of it (repeated work).
 - *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpointed progress that a
   later attempt built on, that is, whose epoch is at most the epoch that the kept chain of later attempts began from
   (``work_begun.epoch``); then lost. While the job is pending its last checkpoint counts as kept, for a resumed
@@ -48,7 +48,7 @@ __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Se
 
 
 def derive(records: Sequence[Record], now: float | None = None) -> CostView:
-    """The cost view of a ledger's records (in order of time); ``now`` (default: the last record) ends what runs."""
+    """The cost view of a ledger's records; ``now`` (default: the last record) ends what runs."""
     evidence = gather(records)
     last_t = max((float(record["t"]) for record in records), default=0.0)
     intervals = intervals_of(evidence, last_t if now is None else now)
@@ -155,13 +155,13 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
         if intervals[trace.attempt].status is Status.RUNNING:
             running_end[trace.session] = max(running_end.get(trace.session, 0.0), intervals[trace.attempt].end_t)
     sessions = []
-    for session, times in evidence.session_times.items():
+    for session, (first_t, last_t) in evidence.session_span.items():
         opened, closed = evidence.session_opened.get(session), evidence.session_closed.get(session)
         sessions.append(
             Session(
                 session=session,
-                begin_t=min(times) if opened is None else opened["t"],
-                end_t=max(*times, running_end.get(session, 0.0), 0.0) if closed is None else closed["t"],
+                begin_t=first_t if opened is None else opened["t"],
+                end_t=max(last_t, running_end.get(session, last_t)) if closed is None else closed["t"],
                 closed=closed is not None,
                 reason=None if closed is None else closed["reason"],
                 capacity=() if opened is None else tuple(_device(device) for device in opened["capacity"]),

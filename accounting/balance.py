@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from accounting.evidence import Evidence, SpanKey
 from accounting.views import CostView, Device, DeviceKind, Session
@@ -152,7 +153,7 @@ def _sweep(holds: list[Hold], capacity: float, begin_t: float, end_t: float) -> 
             edges += [(max(hold.begin_t, begin_t), hold.amount), (min(hold.end_t, end_t), -hold.amount)]
     edges.sort()
     idle_s = over_s = held = 0.0
-    for (t, change), (next_t, _) in zip(edges, edges[1:], strict=False):
+    for (t, change), (next_t, _) in pairwise(edges):
         held += change
         idle_s += max(0.0, capacity - held) * (next_t - t)
         over_s += max(0.0, held - capacity) * (next_t - t)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from accounting.attempts import device_kind_of
 from accounting.evidence import Evidence
 from accounting.intervals import CLOCK_TOLERANCE_S
 from accounting.records import Kind, Record, Status
@@ -31,6 +32,7 @@ def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostV
     yield from _recorded_twice(records)
     yield from _orphans(evidence)
     yield from _attempts(view)
+    yield from _devices(evidence, view)
     yield from _in_sessions(view)
     yield from _jobs(evidence, view)
     yield from _sessions(view)
@@ -86,6 +88,20 @@ _BAD_FLAGS = {
     "overlaps": "began before the one before it had ended, in allocation",
     "outside_allocation": "has records outside its allocation",
 }
+
+
+def _devices(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    capacity = {session.session: {d.device: d.device_kind for d in session.capacity} for session in view.sessions}
+    for attempt in view.attempts:
+        known = capacity[attempt.session]
+        for device in attempt.devices:
+            if device not in known and device_kind_of(device, {}) in known.values():
+                message = f"attempt {attempt.attempt} held device {device}, which session {attempt.session} has not"
+                yield Finding("error", "unknown_device", message)
+        said = evidence.traces[attempt.attempt].started["devices"]
+        if said and said != attempt.devices:
+            message = f"attempt {attempt.attempt} says {said}, its allocation held {attempt.devices}: the latter counts"
+            yield Finding("warning", "devices_differ", message)
 
 
 def _in_sessions(view: CostView) -> Iterator[Finding]:
@@ -150,18 +166,10 @@ def _clocks(records: Sequence[Record]) -> Iterator[Finding]:
         if "segment" in record:
             segments.setdefault(record["segment"], []).append(record)
     for name, segment in segments.items():
-        latest: Record | None = None
+        latest_t = float("-inf")
         for record in sorted(segment, key=lambda record: int(record["line"])):
-            if record["kind"] in _BACKDATED:
-                continue
-            if latest is not None and record["t"] < latest["t"] - CLOCK_TOLERANCE_S:
-                back_s = latest["t"] - record["t"]
-                yield Finding(
-                    "error", "clock_backwards", f"{name}:{record['line']}: the clock went back by {back_s:.1f} s"
-                )
-            if latest is None or record["t"] > latest["t"]:
-                latest = record
-
-
-_BACKDATED = {Kind.SESSION_OPENED, Kind.ALLOCATION_OPENED, Kind.ALLOCATION_CLOSED, Kind.DRIVER_WORK}
-"""Written when the driver gets to know of them, with the time at which they happened."""
+            t = float(record["written_t"] if "written_t" in record else record["t"])
+            if t < latest_t - CLOCK_TOLERANCE_S:
+                message = f"{name}:{record['line']}: the clock went back by {latest_t - t:.1f} s"
+                yield Finding("error", "clock_backwards", message)
+            latest_t = t

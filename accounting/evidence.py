@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -58,8 +57,8 @@ class Evidence:
     closed: dict[SpanKey, Record] = field(default_factory=dict)
     session_opened: dict[str, Record] = field(default_factory=dict)
     session_closed: dict[str, Record] = field(default_factory=dict)
-    session_times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Times of all records of the session, its workers' included."""
+    session_span: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Times of the first and the last record of the session, its workers' included."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
     """Job: when it was given up last."""
     orphans: list[Record] = field(default_factory=list)
@@ -68,15 +67,16 @@ class Evidence:
 
     def is_over(self, session: str) -> bool:
         """Whether the session has closed, or a later one has opened (then its driver is dead)."""
-        begin = min(self.session_times[session])
+        begin = self.session_span[session][0]
         return session in self.session_closed or any(
             other != session and record["t"] > begin for other, record in self.session_opened.items()
         )
 
 
 def gather(records: Sequence[Record]) -> Evidence:
-    """Sort out the records (in order of time) of a ledger."""
+    """Sort out the records of a ledger."""
     evidence = Evidence()
+    records = sorted(records, key=lambda record: float(record["t"]))
     for record in records:
         if record["kind"] == Kind.ATTEMPT_STARTED:
             evidence.traces.setdefault(record["attempt"], Trace(record, last_t=record["t"]))
@@ -92,7 +92,8 @@ def _file(record: Record, evidence: Evidence) -> None:
         evidence.orphans.append(record)
         return
     session = trace.session if trace is not None else record["session"]
-    evidence.session_times[session].append(record["t"])
+    first, last = evidence.session_span.get(session, (record["t"], record["t"]))
+    evidence.session_span[session] = (min(first, record["t"]), max(last, record["t"]))
     if trace is not None:
         _file_in_trace(kind, record, trace)
     elif kind is Kind.SESSION_OPENED:

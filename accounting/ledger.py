@@ -54,6 +54,8 @@ class LedgerWriter:
     def append(self, kind: Kind, /, t: float | None = None, **fields: Any) -> None:
         """Write one record and wait until it is on disk; ``t`` defaults to the writer's clock.
 
+        A record with a ``t`` of its own (something that happened earlier) also gets the clock, as ``written_t``.
+
         Raises:
             LedgerError: a field of the kind is missing, has the wrong type or is not JSON (NaN is not); nothing is
                 written then. Also when the writer is closed.
@@ -63,7 +65,10 @@ class LedgerWriter:
         with self._lock:
             if self._fd is None:
                 raise LedgerError(f"{self.path.name} is closed; open a new LedgerWriter to go on")
-            record = {"kind": str(kind), "t": self._clock() if t is None else t, **fields}
+            now = self._clock()
+            record = {"kind": str(kind), "t": now if t is None else t, **fields}
+            if t is not None:
+                record["written_t"] = now
             problem = problem_of(record)
             if problem is not None:
                 raise LedgerError(f"not written to the ledger: {problem}")

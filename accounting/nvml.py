@@ -85,9 +85,8 @@ class NvmlReader:
             return known[int(token)]
         fitting = [uuid for uuid in known if token and uuid.startswith(token)]
         if len(fitting) != 1:
-            raise ValueError(
-                f"CUDA_VISIBLE_DEVICES token {token!r} fits {len(fitting)} devices; here are {', '.join(known) or 'none'}"
-            )
+            here = ", ".join(known) or "none"
+            raise ValueError(f"CUDA_VISIBLE_DEVICES token {token!r} fits {len(fitting)} devices; here are {here}")
         return fitting[0]
 
     def _ask(self, question: str, handle: Any) -> Any:
