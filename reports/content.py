@@ -1,0 +1,152 @@
+"""What stands on a report's page, as plain values for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.answer import Answer
+from reports.costs import HEADLINE_POLICY, POLICIES
+from reports.frames import Frames
+from reports.ledger_content import audit_lines, balance_table, totals_table
+from reports.page_table import PageTable
+from reports.render import Rendered
+from reports.sentences import estimate_of, overall_sentence
+from reports.statistics import Estimate
+from reports.verdict import CostComparison, Verdict, compare_costs, decide, pool_targets
+from reports.wording import (
+    POLICY_TEXT,
+    label_text,
+    macs_short,
+    macs_text,
+    number,
+    number_estimate,
+    percent,
+    percent_estimate,
+    points_estimate,
+    unit_text,
+)
+
+PLACED_FIGURES = ("anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour")
+
+
+def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> dict[str, Any]:
+    """The template's values; ``answer_json`` is what ``answer.json`` holds."""
+    pooled, verdict, num_targets = _pooled(frames, answers)
+    headline = overall_sentence(pooled, verdict, frames.unit, num_targets, HEADLINE_POLICY, frames.info.dataset)
+    measured = [given for given in answers if given["status"] == "measured"]
+    return {
+        "study": frames.info.name,
+        "dataset": frames.info.dataset,
+        "unit": unit_text(frames.unit),
+        "headline": headline,
+        "answers": [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers],
+        "state": _state(frames, measured),
+        "figures": dict(figures),
+        "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],
+        "accuracies": _accuracy_table(measured),
+        "networks": _network_table(frames),
+        "verdicts": _verdict_table(measured, frames.unit),
+        "totals": totals_table(frames),
+        "balances": balance_table(frames),
+        "audit": audit_lines(frames),
+        "warnings": list(frames.warnings),
+        "environment": _environment_table(frames),
+        "answer_json": {
+            "study": frames.info.name,
+            "sentence": headline,
+            "verdict": verdict.value,
+            "cost_ratio": pooled.as_dict(),
+            "unit": frames.unit,
+            "headline_policy": HEADLINE_POLICY,
+            "answers": list(answers),
+        },
+    }
+
+
+def _pooled(frames: Frames, answers: Sequence[Answer]) -> tuple[Estimate, Verdict, int]:
+    """Cost ratio over all measured targets, its verdict, and over how many targets it is."""
+    comparisons: list[CostComparison] = [
+        compare_costs(frames.view, frames.info, frames.delivered, given["target_macs"], HEADLINE_POLICY)
+        for given in answers
+        if given["status"] == "measured"
+    ]
+    pooled = pool_targets(comparisons)
+    return pooled, decide(pooled), sum(bool(comparison.ratio_of) for comparison in comparisons)
+
+
+def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
+    """One line on what is missing; None for a complete study."""
+    missing = [macs_text(t) for t in frames.info.targets if t not in {given["target_macs"] for given in measured}]
+    partial = [macs_text(given["target_macs"]) for given in measured if not given["complete"]]
+    parts = [f"no answer yet at {', '.join(missing)} MACs"] if missing else []
+    parts += [f"fewer replicates than the {frames.info.replicates} planned at {', '.join(partial)} MACs"] * bool(
+        partial
+    )
+    return f"This study is not complete: {'; '.join(parts)}." if parts else None
+
+
+def _accuracy_table(measured: Sequence[Answer]) -> PageTable:
+    rows = []
+    for given in measured:
+        for label, values in given["accuracy"].items():
+            test, val = estimate_of(values["test_top1"]), estimate_of(values["val_top1"])
+            cells = [macs_text(given["target_macs"]), label_text(label), percent_estimate(test), percent_estimate(val)]
+            rows.append([*cells, ""])
+        rows[-len(given["accuracy"])][-1] = points_estimate(estimate_of(given["accuracy_difference"]))
+    headers = ["target (MACs)", "networks", "test top-1, mean ± sd", "val top-1, mean ± sd", "prune − search, test"]
+    return PageTable(headers, rows, text_columns=(1,))
+
+
+def _network_table(frames: Frames) -> PageTable:
+    unit = unit_text(frames.unit)
+    rows = [
+        [macs_text(n.target), label_text(n.label), str(n.replicate), percent(n.val_top1), percent(n.test_top1)]
+        + [_count(n.macs), _count(n.nonzero_params), _count(n.params)]
+        + [number(n.cost_h[policy]) for policy in POLICIES]
+        + [_per_hour(n.top1_per_hour()), n.model_dir]
+        for n in frames.delivered
+    ]
+    headers = ["target (MACs)", "network", "replicate", "val top-1", "test top-1", "MACs", "non-zero params", "params"]
+    headers += [f"{unit}, {POLICY_TEXT[policy]}" for policy in POLICIES]
+    headers += [f"test % per {unit[:-1]}", "folder"]
+    return PageTable(headers, rows, text_columns=(1, len(headers) - 1))
+
+
+def _verdict_table(measured: Sequence[Answer], unit: str) -> PageTable:
+    rows = []
+    for given in measured:
+        for policy, fields in given["policies"].items():
+            rows.append(
+                [macs_text(given["target_macs"]), POLICY_TEXT[policy], fields["verdict"].replace("_", " ")]
+                + [number_estimate(estimate_of(fields["cost_ratio"]), "×")]
+                + [number_estimate(estimate_of(fields["total_cost"][route])) for route in ("search", "prune")]
+                + [number_estimate(estimate_of(fields["total_cost_ratio"]), "×")]
+            )
+    headers = ["target (MACs)", "charge policy", "cheaper", "search / prune at equal accuracy"]
+    headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total"]
+    return PageTable(headers, rows, text_columns=(1, 2))
+
+
+def _environment_table(frames: Frames) -> PageTable:
+    """The environment of the study, nested keys joined with dots."""
+    rows = [[key, value] for key, value in _flat("", frames.environment)]
+    devices = {(d.name or d.device, d.device_kind, d.node) for s in frames.view.sessions for d in s.capacity}
+    rows += [["device", f"{name} ({kind}) on node {node}"] for name, kind, node in sorted(devices)]
+    return PageTable(["", ""], rows, text_columns=(0, 1))
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [
+            pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+        ]
+    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else macs_short(value)
+
+
+def _per_hour(value: float | None) -> str:
+    return number(None if value is None else 100 * value)

@@ -1,0 +1,58 @@
+"""What a route spent for one replicate and target, under each charge policy, in device-hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from accounting.attempts import Attempt, CostView
+from accounting.charges import ChargePolicy, charge_factor, charged_s
+
+POLICIES: tuple[str, ...] = tuple(
+    policy.value for policy in (ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORTISED)
+)
+HEADLINE_POLICY: str = ChargePolicy.FULL.value
+
+
+def route_attempts(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
+    """Attempts of a route that served this target: its own, and those shared by all targets."""
+    return [
+        attempt
+        for attempt in view.attempts
+        if attempt.route == route and attempt.replicate == replicate and attempt.target in (target, None)
+    ]
+
+
+def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num_targets: int) -> float:
+    """Share (0-1) of the attempt's allocated device-seconds that this target is charged with.
+
+    Zero for an attempt on devices of another kind than the study's unit counts.
+    """
+    if attempt.device_kind != view.device_kind:
+        return 0.0
+    return charge_factor(
+        ChargePolicy(policy),
+        phase=attempt.phase,
+        attempt_target=attempt.target,
+        target=target,
+        num_targets=num_targets,
+    )
+
+
+def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target: int, num_targets: int) -> float:
+    """Everything the route spent for a replicate and target, failed and lost attempts included, under the policy."""
+    by_phase = charged_s(
+        view,
+        route=route,
+        target=target,
+        replicate=replicate,
+        policy=ChargePolicy(policy),
+        num_targets=num_targets,
+    )
+    return sum(by_phase.values()) / 3600.0
+
+
+def jobs_cost_h(view: CostView, jobs: Iterable[str]) -> float:
+    """Allocated device-hours of all attempts at these jobs, on devices that the study's unit counts."""
+    wanted = set(jobs)
+    attempts = (a for a in view.attempts if a.job in wanted and a.device_kind == view.device_kind)
+    return sum(attempt.allocated_s for attempt in attempts) / 3600.0

@@ -1,0 +1,41 @@
+"""Figures of a report: each module of this folder is one, found by being here.
+
+A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
+(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). Modules whose name begins with an
+underscore are shared parts, not figures.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Protocol, cast
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from reports.frames import Frames
+
+
+class Figure(Protocol):
+    """What a module of this folder provides."""
+
+    TITLE: str
+
+    def data(self, frames: Frames) -> pd.DataFrame:
+        """The numbers of the figure; no rows where nothing of it was measured yet."""
+        ...
+
+    def caption(self, data: pd.DataFrame) -> str:
+        """How to read it, with n and the unit."""
+        ...
+
+    def draw(self, data: pd.DataFrame, figure: Canvas) -> None:
+        """Draw rows of :meth:`data` (at least one) and set the figure's size."""
+        ...
+
+
+def discover() -> dict[str, Figure]:
+    """All figures by name, in alphabetical order."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: cast(Figure, importlib.import_module(f"{__name__}.{name}")) for name in names}

@@ -1,0 +1,55 @@
+"""Accuracy against MACs of every delivered network: pruned, found by search, trained from scratch."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reports.colours import label_marker, route_colour
+from reports.figures._axes import legend_below, macs_axis, replicates_text, tidy
+from reports.frames import Frames
+from reports.wording import label_text
+
+TITLE = "Accuracy against MACs"
+COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]
+
+
+def data(frames: Frames) -> pd.DataFrame:
+    """One row per delivered network with a test accuracy."""
+    return frames.networks[COLUMNS].dropna(subset=["macs", "test_top1"]).reset_index(drop=True)
+
+
+def caption(data: pd.DataFrame) -> str:
+    """How to read it."""
+    return (
+        "Test accuracy of the delivered networks. Small marks: single replicates; large marks: their mean, with one "
+        f"standard deviation ({replicates_text(data, ['target', 'label'])} per mark). Vertical lines: the targets, "
+        "which no network exceeds. Networks found by search or taken from the family lie below the target where no "
+        "architecture meets it exactly."
+    )
+
+
+def draw(data: pd.DataFrame, figure: Figure) -> None:
+    """One panel; a line per kind of network."""
+    figure.set_size_inches(7.6, 4.6)
+    panel = figure.subplots()
+    tidy(panel)
+    targets = sorted(data["target"].unique())
+    for target in targets:
+        panel.axvline(target, color="#aaaaaa", linewidth=1, linestyle=":")
+    handles = []
+    for label, rows in data.groupby("label"):
+        colour, marker = route_colour(str(rows["route"].iloc[0])), label_marker(str(label))
+        filled = colour if label != "scratch_pruned_structure" else "white"
+        panel.plot(rows["macs"], 100 * rows["test_top1"], marker, color=colour, markersize=4, alpha=0.4, linewidth=0)
+        groups = rows.groupby("target")
+        means = groups[["macs", "test_top1"]].mean()
+        spread = 100 * groups["test_top1"].std().fillna(0.0)
+        style = {"color": colour, "marker": marker, "markersize": 8, "markerfacecolor": filled, "linewidth": 1.4}
+        panel.errorbar(means["macs"], 100 * means["test_top1"], yerr=spread, capsize=3, **style)
+        handles.append(Line2D([], [], label=label_text(str(label)), **style))
+    macs_axis(panel, targets)
+    panel.margins(x=0.12)
+    panel.set_ylabel("test accuracy (%)")
+    legend_below(figure, handles, 2 if len(handles) > 3 else len(handles))

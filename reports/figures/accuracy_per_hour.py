@@ -1,0 +1,72 @@
+"""Test accuracy bought per device-hour, by kind of delivered network and target."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reports.colours import label_marker, route_colour
+from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
+from reports.frames import Frames
+from reports.wording import label_text, macs_short
+
+TITLE = "Accuracy per device-hour"
+COLUMNS = ["target", "label", "route", "replicate", "policy", "test_top1_per_h", "unit"]
+SHOWN_POLICIES = ("full", "free")
+LOG_FROM = 12.0
+"""Ratio of the largest to the smallest value from which the axis is logarithmic."""
+
+
+def data(frames: Frames) -> pd.DataFrame:
+    """One row per delivered network and charge policy: test accuracy (fraction) per device-hour charged."""
+    rows = [
+        [n.target, n.label, n.route, n.replicate, policy, n.top1_per_hour(policy), frames.unit]
+        for n in frames.delivered
+        for policy in SHOWN_POLICIES
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).dropna(subset=["test_top1_per_h"]).reset_index(drop=True)
+
+
+def caption(data: pd.DataFrame) -> str:
+    """How to read it."""
+    return (
+        f"Percentage points of test accuracy per {unit_of(data)[:-1]}; higher is cheaper. Filled: all work charged; "
+        f"hollow: the parent's pretraining free. Mean and one standard deviation, "
+        f"{replicates_text(data, ['target', 'label'])} per mark. A control (scratch) is charged its own training only."
+    )
+
+
+def draw(data: pd.DataFrame, figure: Figure) -> None:
+    """A group per target, a mark per kind of network and policy."""
+    targets, labels = sorted(data["target"].unique()), sorted(data["label"].unique())
+    figure.set_size_inches(7.6, 4.4)
+    panel = figure.subplots()
+    tidy(panel)
+    panel.grid(axis="x", visible=False)
+    step = 0.72 / max(len(labels), 1)
+    for (label, policy, target), rows in data.groupby(["label", "policy", "target"]):
+        colour = route_colour(str(rows["route"].iloc[0]))
+        values = 100 * rows["test_top1_per_h"]
+        shift = (labels.index(label) - (len(labels) - 1) / 2) * step + (-0.04 if policy == "full" else 0.04)
+        panel.errorbar(
+            targets.index(target) + shift, values.mean(), yerr=values.std() if len(values) > 1 else 0.0,
+            color=colour, marker=label_marker(str(label)), markersize=8, capsize=3,
+            markerfacecolor=colour if policy == "full" else "white",
+        )  # fmt: skip
+    if data["test_top1_per_h"].max() > LOG_FROM * data["test_top1_per_h"].min():
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
+    for boundary in range(1, len(targets)):
+        panel.axvline(boundary - 0.5, color="#bbbbbb", linewidth=1)
+    panel.set_xlim(-0.5, len(targets) - 0.5)
+    panel.set_xticks(range(len(targets)), [f"≤ {macs_short(target)} MACs" for target in targets])
+    panel.set_ylabel(f"test accuracy (%) per {unit_of(data)[:-1]}")
+    routes = dict(zip(data["label"], data["route"], strict=True))
+    marks = [
+        Line2D([], [], color=route_colour(str(routes[label])), marker=label_marker(str(label)), markersize=8,
+               linewidth=0, label=label_text(str(label)))
+        for label in labels
+    ]  # fmt: skip
+    legend_below(figure, marks, 2 if len(marks) > 3 else len(marks))

@@ -1,0 +1,96 @@
+"""What each route's device-hours went into: phases, and productive, overhead and lost time within them."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from accounting.records import Phase
+from reports.colours import route_colour, tint
+from reports.costs import HEADLINE_POLICY, charged_rate
+from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
+from reports.frames import Frames
+from reports.wording import macs_short
+
+TITLE = "Cost per route, by phase"
+SPLIT = ("productive", "overhead", "lost")
+HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
+COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
+PHASE_ORDER = [phase.value for phase in Phase]
+LABEL_SHARE = 0.013
+"""A phase is named in its bar where it has at least this share of the axis per letter."""
+
+
+def data(frames: Frames) -> pd.DataFrame:
+    """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost."""
+    rows: dict[tuple[int, str, str, int], list[float]] = {}
+    for target in frames.info.targets:
+        for attempt in frames.view.attempts:
+            rate = charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets) / 3600.0
+            if attempt.target not in (target, None):
+                continue
+            key = (target, attempt.route, attempt.phase, attempt.replicate)
+            parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s)
+            so_far = rows.setdefault(key, [0.0] * len(parts))
+            rows[key] = [total + rate * part for total, part in zip(so_far, parts, strict=True)]
+    ordered = sorted(rows.items(), key=lambda item: (item[0][0], item[0][1], PHASE_ORDER.index(item[0][2]), item[0][3]))
+    return pd.DataFrame([[*key, *parts, frames.unit] for key, parts in ordered], columns=COLUMNS)
+
+
+def caption(data: pd.DataFrame) -> str:
+    """How to read it."""
+    return (
+        f"Mean per replicate of the allocated {unit_of(data)}, all work charged (what serves several targets counts "
+        f"in full at each; {replicates_text(data, ['target', 'route'])}). Shades from dark to light are the phases in "
+        "the order of the work; within a phase plain is productive, striped overhead, crossed lost. The scratch bar "
+        "holds both of its controls."
+    )
+
+
+def draw(data: pd.DataFrame, figure: Figure) -> None:
+    """A panel per target, a bar per route, a shade per phase."""
+    targets = list(data["target"].unique())
+    routes = sorted(data["route"].unique(), key=lambda route: (route == "scratch", route), reverse=True)
+    figure.set_size_inches(8.4, 0.9 + len(targets) * (0.7 + 0.42 * len(routes)))
+    panels = figure.subplots(len(targets), 1, sharex=True, squeeze=False)[:, 0]
+    replicates = data.groupby(["target", "route"])["replicate"].nunique()
+    longest = float((data.groupby(["target", "route"])["allocated_h"].sum() / replicates).max())
+    for panel, target in zip(panels, targets, strict=True):
+        tidy(panel)
+        panel.grid(axis="y", visible=False)
+        panel.set_xlim(0, 1.12 * longest if longest > 0 else 1)
+        panel.set_title(f"target {macs_short(target)} MACs", fontsize=10, loc="left")
+        panel.set_yticks(range(len(routes)), routes)
+        for position, route in enumerate(routes):
+            mine = data[(data["target"] == target) & (data["route"] == route)]
+            if len(mine):
+                _draw_bar(panel, position, str(route), mine, longest)
+    panels[-1].set_xlabel(f"mean cost per replicate ({unit_of(data)})")
+    patches = [Patch(facecolor="#999999", edgecolor="white", hatch=HATCHES[part], label=part) for part in SPLIT]
+    legend_below(figure, patches, 3)
+
+
+def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longest: float) -> None:
+    num_replicates = rows["replicate"].nunique()
+    phases = [phase for phase in PHASE_ORDER if phase in set(rows["phase"])]
+    left = 0.0
+    for index, phase in enumerate(phases):
+        share = 1.0 - 0.72 * index / max(len(phases) - 1, 1)
+        of_phase = rows[rows["phase"] == phase]
+        begin = left
+        for part in SPLIT:
+            width = float(of_phase[f"{part}_h"].sum()) / num_replicates
+            panel.barh(
+                position, width, left=left, height=0.66, color=tint(route_colour(route), share),
+                edgecolor="white", linewidth=0, hatch=HATCHES[part],
+            )  # fmt: skip
+            left += width
+        if index:
+            panel.vlines(begin, position - 0.33, position + 0.33, color="white", linewidth=1.2)
+        if left - begin > LABEL_SHARE * len(phase) * longest:
+            ink = "white" if share > 0.6 else "#222222"
+            box = {"facecolor": tint(route_colour(route), share), "edgecolor": "none", "pad": 1.2}
+            panel.text((begin + left) / 2, position, phase, ha="center", va="center", fontsize=8, color=ink, bbox=box)
+    panel.text(left + 0.01 * longest, position, f"{left:.3g}", va="center", fontsize=9)

@@ -1,0 +1,141 @@
+"""A study folder as data frames: the only module of the reports that reads files of a study.
+
+Hours are *device-hours*, device-seconds / 3600, in the unit that the ledger's devices give (``Frames.unit``:
+``gpu_hours`` or ``cpu_core_hours``). Columns in them end in ``_h``; tables that leave the program carry the unit's
+name in the header instead (:mod:`reports.tables`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session, derive
+from accounting.audit import AuditReport, Balance, audit
+from accounting.ledger import read_ledger
+from reports.costs import POLICIES
+from reports.errors import NotAStudy
+from reports.networks import Network, delivered_networks
+from reports.study import StudyInfo, read_study
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Everything a report shows of one study.
+
+    ``view`` and ``delivered`` hold the same facts as typed values, for the statistics; the data frames are for
+    figures and tables. All frames have their columns even when they have no rows.
+    """
+
+    folder: Path
+    info: StudyInfo
+    study: dict[str, Any]
+    environment: dict[str, Any]
+    unit: str
+    warnings: tuple[str, ...]
+    view: CostView
+    audit: AuditReport
+    delivered: tuple[Network, ...]
+    attempts: pd.DataFrame
+    jobs: pd.DataFrame
+    networks: pd.DataFrame
+    progress: pd.DataFrame
+    sessions: pd.DataFrame
+    driver_work: pd.DataFrame
+    balances: pd.DataFrame
+
+
+def load_frames(folder: Path) -> Frames:
+    """Read ``study.yaml`` and the ledger of a study folder.
+
+    Raises:
+        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the former is no resolved study.
+        LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
+
+    """
+    folder = Path(folder)
+    info, document = read_study(folder)
+    if not any((folder / "ledger").glob("*.jsonl")):
+        raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
+    ledger = read_ledger(folder / "ledger")
+    view = derive(ledger.records)
+    report = audit(ledger.records)
+    delivered = delivered_networks(view, info)
+    environment = document.get("environment")
+    return Frames(
+        folder=folder,
+        info=info,
+        study=document["study"],
+        environment=environment if isinstance(environment, dict) else {},
+        unit=view.unit,
+        warnings=tuple(str(warning) for warning in ledger.warnings),
+        view=view,
+        audit=report,
+        delivered=delivered,
+        attempts=_in_hours(_frame(Attempt, view.attempts)),
+        jobs=_frame(Job, view.jobs),
+        networks=_networks_frame(delivered),
+        progress=_frame(Progress, view.progress),
+        sessions=_sessions_frame(view.sessions),
+        driver_work=_in_hours(_frame(DriverWork, view.driver_work)),
+        balances=_in_hours(_frame(Balance, report.balances)),
+    )
+
+
+def _frame(kind: type, rows: Iterable[Any]) -> pd.DataFrame:
+    """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
+    columns = [field.name for field in dataclasses.fields(kind)]
+    return pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    return json.dumps(value, default=str, sort_keys=True)
+
+
+def _in_hours(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add a ``*_h`` column for each column of (device-)seconds."""
+    for column in [str(name) for name in frame.columns if str(name).endswith("_s")]:
+        frame[f"{column[:-2]}_h"] = pd.to_numeric(frame[column]) / HOUR_S
+    return frame
+
+
+def _networks_frame(networks: Iterable[Network]) -> pd.DataFrame:
+    fields = [field.name for field in dataclasses.fields(Network) if field.name != "cost_h"]
+    rows = [
+        [getattr(network, name) for name in fields]
+        + [network.cost_h[policy] for policy in POLICIES]
+        + [network.top1_per_hour(policy) for policy in POLICIES]
+        for network in networks
+    ]
+    columns = [*fields, *(f"cost_{name}_h" for name in POLICIES), *(f"test_top1_per_h_{name}" for name in POLICIES)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _sessions_frame(sessions: Iterable[Session]) -> pd.DataFrame:
+    """One row per session and device."""
+    columns = ["session", "begin_t", "end_t", "closed", "reason", "device", "device_kind", "amount", "name", "node"]
+    rows = [
+        [session.session, session.begin_t, session.end_t, session.closed, session.reason]
+        + [device.device, device.device_kind, device.amount, device.name, device.node]
+        for session in sessions
+        for device in session.capacity
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def as_yaml(value: Any) -> str:
+    """A value of the study's config on one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip().removesuffix("\n...")

@@ -1,0 +1,65 @@
+"""The ledger's totals for the page: what was allocated, what of it was kept, what idled, whether it adds up."""
+
+from __future__ import annotations
+
+from accounting.records import Status
+from reports.frames import Frames
+from reports.page_table import PageTable
+from reports.wording import number, unit_text
+
+HOUR_S = 3600.0
+
+
+def totals_table(frames: Frames) -> PageTable:
+    """One row per kind of time, in device-hours of the study's unit and as a share of the allocated."""
+    view = frames.view
+    attempts = [attempt for attempt in view.attempts if attempt.device_kind == view.device_kind]
+    allocated = sum(attempt.allocated_s for attempt in attempts)
+    parts = {
+        "allocated": allocated,
+        "productive": sum(attempt.productive_s for attempt in attempts),
+        "overhead (start-up, teardown, waiting)": sum(attempt.overhead_s for attempt in attempts),
+        "lost (repeated or thrown away)": sum(attempt.lost_s for attempt in attempts),
+    }
+    rows = [[name, number(seconds / HOUR_S), _share(seconds, allocated)] for name, seconds in parts.items()]
+    balances = [balance for balance in frames.audit.balances if balance.device_kind == view.device_kind]
+    capacity = sum(balance.capacity_s for balance in balances)
+    idle = sum(balance.idle_s for balance in balances)
+    rows.append(
+        ["idle (capacity that no attempt held)", number(idle / HOUR_S), f"{_share(idle, capacity)} of capacity"]
+    )
+    empty = sum(balance.unattributed_s for balance in balances)
+    rows.append(["held without an attempt", number(empty / HOUR_S), _share(empty, allocated)])
+    unseen = sum(attempt.uncertainty_s for attempt in attempts)
+    rows.append(["uncertain (after the last sign of life)", number(unseen / HOUR_S), _share(unseen, allocated)])
+    driver = sum(work.duration_s for work in view.driver_work)
+    rows.append(["driver work (predictor, evolution), in hours; holds no device", number(driver / HOUR_S), ""])
+    done = sum(job.status is Status.OK for job in view.jobs)
+    rows.append(["jobs: done of all", f"{done} of {len(view.jobs)}", ""])
+    rows.append(["attempts", str(len(view.attempts)), ""])
+    return PageTable(["", unit_text(frames.unit), "share of allocated"], rows, text_columns=(0,))
+
+
+def balance_table(frames: Frames) -> PageTable:
+    """One row per session and device."""
+    unit = unit_text(frames.unit)
+    columns = ("capacity_s", "allocated_s", "idle_s", "productive_s", "overhead_s", "lost_s")
+    rows = [
+        [balance.session, balance.device, number(balance.wall_s / HOUR_S)]
+        + [number(getattr(balance, column) / HOUR_S) for column in columns]
+        for balance in frames.audit.balances
+        if balance.device_kind == frames.view.device_kind
+    ]
+    headers = ["session", "device", "wall (h)", *(f"{column[:-2]} ({unit})" for column in columns)]
+    return PageTable(headers, rows, text_columns=(0, 1))
+
+
+def audit_lines(frames: Frames) -> list[str]:
+    """The audit's result, then its findings, one a line."""
+    report = frames.audit
+    result = "The ledger adds up." if report.ok else "The ledger does not add up; see the findings."
+    return [result, *(f"{f.severity}: {f.message}" for f in report.findings)]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole > 0 else "–"

@@ -1,0 +1,86 @@
+"""The delivered networks of a study: what the user takes away, and what each cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from accounting.attempts import CostView, Job
+from accounting.records import Phase
+from reports.costs import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
+from reports.study import StudyInfo
+
+
+@dataclass(frozen=True)
+class Network:
+    """One delivered network. Accuracies are fractions, ``cost_h`` device-hours by charge policy."""
+
+    label: str
+    route: str
+    target: int
+    replicate: int
+    description: str
+    val_top1: float | None
+    test_top1: float | None
+    macs: int | None
+    dense_macs: int | None
+    params: int | None
+    nonzero_params: int | None
+    model_dir: str
+    from_job: str
+    job: str
+    cost_h: dict[str, float]
+
+    def top1_per_hour(self, policy: str = HEADLINE_POLICY) -> float | None:
+        """Test accuracy (fraction) per device-hour; None where nothing was charged or nothing tested."""
+        cost = self.cost_h[policy]
+        return None if self.test_top1 is None or cost <= 0 else self.test_top1 / cost
+
+
+def delivered_networks(view: CostView, info: StudyInfo) -> tuple[Network, ...]:
+    """The outcomes of the finished evaluations, ordered by target, label and replicate."""
+    networks = [
+        _network(view, info, job, job.outcome)
+        for job in view.jobs
+        if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict)
+    ]
+    return tuple(sorted(networks, key=lambda item: (item.target, item.label, item.replicate, item.job)))
+
+
+def _network(view: CostView, info: StudyInfo, job: Job, outcome: dict[str, Any]) -> Network:
+    label = str(outcome.get("label", job.route))
+    from_job = str(outcome.get("from_job") or "")
+    target = job.target
+    assert target is not None  # the caller's filter
+    return Network(
+        label=label,
+        route=job.route,
+        target=target,
+        replicate=job.replicate,
+        description=str(outcome.get("description") or ""),
+        val_top1=_fraction(outcome.get("val_top1")),
+        test_top1=_fraction(outcome.get("test_top1")),
+        macs=_count(outcome.get("macs")),
+        dense_macs=_count(outcome.get("dense_macs")),
+        params=_count(outcome.get("params")),
+        nonzero_params=_count(outcome.get("nonzero_params")),
+        model_dir=str(outcome.get("model_dir") or ""),
+        from_job=from_job,
+        job=job.job,
+        cost_h={policy: _cost_h(view, info, job, label, from_job, target, policy) for policy in POLICIES},
+    )
+
+
+def _cost_h(view: CostView, info: StudyInfo, job: Job, label: str, from_job: str, target: int, policy: str) -> float:
+    """A route's own network pays for the whole route; a control's only for its training and its evaluation."""
+    if label == job.route:
+        return route_cost_h(view, policy, job.route, job.replicate, target, info.num_targets)
+    return jobs_cost_h(view, (from_job, job.job))
+
+
+def _fraction(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _count(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,73 @@
+"""Why a target has no answer, and the lines of the config that would measure it."""
+
+from __future__ import annotations
+
+from accounting.records import Phase
+from reports.frames import Frames
+from reports.study import COMPARED
+from reports.verdict import paired_replicates
+from reports.wording import macs_text
+
+ROUTE_LINES = {
+    "search": "routes: {search: {}}",
+    "prune": "routes: {prune: {}}",
+}
+
+
+def parent_macs(frames: Frames) -> int | None:
+    """MACs of the dense network that is pruned; None where nothing of it was measured yet."""
+    trained = [
+        job.network_macs
+        for job in frames.view.jobs
+        if job.route == "prune" and job.phase == Phase.PRETRAIN and job.network_macs is not None
+    ]
+    dense = [n.dense_macs for n in frames.delivered if n.label == "prune" and n.dense_macs is not None]
+    return max([*trained, *dense], default=None)
+
+
+def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
+    """(reason, config change) for a target that the study's own targets do not enclose."""
+    known = ", ".join(macs_text(value) for value in frames.info.targets)
+    targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
+    limit = parent_macs(frames)
+    if limit is not None and target >= limit:
+        return (
+            f"the parent has {macs_text(limit)} MACs, so that it cannot be pruned to {macs_text(target)}; "
+            "a larger parent can",
+            f"parent: {{...}}  # a network of more than {macs_text(target)} MACs\ntargets: [{targets}]",
+        )
+    side = "below" if target < frames.info.targets[0] else "above"
+    return (
+        f"not measured: {macs_text(target)} MACs lies {side} the study's targets ({known}), "
+        "and costs are not extrapolated",
+        f"targets: [{targets}]",
+    )
+
+
+def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
+    """(reason, config change) for a target that the study reaches but has not measured (yet)."""
+    missing = [route for route in COMPARED if route not in frames.info.routes]
+    if missing:
+        return (
+            f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
+            "\n".join(f"{ROUTE_LINES[route]}  # with its settings" for route in missing),
+        )
+    wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
+    lacking = [value for value in wanted if not paired_replicates(frames.delivered, value)]
+    counts = "; ".join(_delivered_text(frames, value) for value in lacking)
+    return f"the study is incomplete: {counts}; `prune-or-search run` with the same config goes on", None
+
+
+def _neighbours(frames: Frames, target: int) -> list[int]:
+    """The study's targets just below and just above."""
+    targets = frames.info.targets
+    return [max(t for t in targets if t < target), min(t for t in targets if t > target)]
+
+
+def _delivered_text(frames: Frames, target: int) -> str:
+    planned = frames.info.replicates
+    counts = [
+        f"{route} {len({n.replicate for n in frames.delivered if n.target == target and n.label == route})} of {planned}"
+        for route in COMPARED
+    ]
+    return f"at {macs_text(target)} MACs, networks delivered by {' and '.join(counts)} replicates"

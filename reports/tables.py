@@ -1,0 +1,76 @@
+"""The tables of a report, and their CSV and Parquet files. A header in device-hours names the unit measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.answer import Answer
+from reports.figures import cost_by_phase
+from reports.frames import Frames
+
+ESTIMATE_FIELDS = ("value", "low", "high", "sd", "n")
+
+
+def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
+    """All tables by name; headers ending in ``_h`` already carry the unit instead."""
+    tables = {
+        "networks": frames.networks,
+        "verdicts": verdict_table(answers),
+        "cost_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
+        "attempts": frames.attempts,
+        "jobs": frames.jobs,
+        "progress": frames.progress,
+        "sessions": frames.sessions,
+        "driver_work": frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
+        "device_balances": frames.balances.rename(
+            columns={"wall_h": "wall_hours", "driver_work_h": "driver_work_hours"}
+        ),
+    }
+    return {name: with_unit(table, frames.unit) for name, table in tables.items()}
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """``<name>.csv`` and ``<name>.parquet`` of each table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def with_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """``cost_full_h`` becomes ``cost_full_gpu_hours`` or ``cost_full_cpu_core_hours``; ``..._per_h...`` likewise."""
+    hour = unit.removesuffix("s")
+    names = {str(column): str(column) for column in table.columns}
+    for column in names:
+        if column.endswith("_h"):
+            names[column] = f"{column[:-2]}_{unit}"
+        elif "_per_h_" in column:
+            names[column] = column.replace("_per_h_", f"_per_{hour}_")
+    return table.rename(columns=names)
+
+
+def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
+    """One row per target and charge policy; a target without an answer has a row that says why."""
+    rows: list[dict[str, Any]] = []
+    for given in answers:
+        start = {"target": given["target_macs"], "status": given["status"], "reason": given["reason"]}
+        if not given["policies"]:
+            rows.append({**start, "policy": None, "verdict": None})
+        for policy, fields in given["policies"].items():
+            row = {**start, "policy": policy, "verdict": fields["verdict"]}
+            row |= _spread("cost_ratio", fields["cost_ratio"])
+            row |= _spread("total_cost_ratio", fields["total_cost_ratio"])
+            for route in fields["total_cost"]:
+                row[f"{route}_to_equal_quality_h"] = fields["cost_to_equal_quality"][route]["value"]
+                row[f"{route}_total_h"] = fields["total_cost"][route]["value"]
+            row |= _spread("test_top1_prune_minus_search", given["accuracy_difference"])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _spread(name: str, estimate: dict[str, Any]) -> dict[str, Any]:
+    return {name if field == "value" else f"{name}_{field}": estimate[field] for field in ESTIMATE_FIELDS}

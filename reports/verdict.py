@@ -1,0 +1,183 @@
+"""Which route is cheaper at equal quality, per target and charge policy, and which is more accurate (RQ2 and RQ1).
+
+Equal quality: for each replicate, q is the lower of the two routes' best validation accuracies. What search had been
+charged when it first reached q, over what pruning had been charged when *it* first reached q, is that replicate's
+cost ratio; above 1, pruning is cheaper. The ratios are averaged as logarithms, with a 95 % t-interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from accounting.attempts import CostView
+from reports.anytime import AnytimeCurve, anytime_curve, cost_to_reach
+from reports.networks import Network
+from reports.statistics import Estimate, mean_interval, paired_difference, ratio_interval
+from reports.study import COMPARED, StudyInfo
+
+TIE_FACTOR = 1.25
+"""Cost ratios within [1/1.25, 1.25] count as the same cost."""
+
+
+class Verdict(StrEnum):
+    """The cheaper route at equal quality."""
+
+    PRUNE = "prune"
+    SEARCH = "search"
+    TIE = "tie"
+    INSUFFICIENT_EVIDENCE = "insufficient_evidence"
+
+
+@dataclass(frozen=True)
+class CostComparison:
+    """Search against prune for one target under one policy, over the replicates in which both delivered.
+
+    ``ratio_of`` is the cost ratio (search / prune) at equal quality by replicate, ``quality_of`` the q it was read at.
+    ``to_quality`` and ``total`` are device-hours by route.
+    """
+
+    target: int
+    policy: str
+    verdict: Verdict
+    cost_ratio: Estimate
+    ratio_of: dict[int, float]
+    quality_of: dict[int, float]
+    to_quality: dict[str, Estimate]
+    total: dict[str, Estimate]
+    total_cost_ratio: Estimate
+
+
+@dataclass(frozen=True)
+class AccuracyComparison:
+    """Accuracies of the delivered networks of one target, by label; ``difference`` is prune - search on test."""
+
+    target: int
+    test_top1: dict[str, Estimate]
+    val_top1: dict[str, Estimate]
+    difference: Estimate
+    more_accurate: Verdict
+
+
+def decide(ratio: Estimate) -> Verdict:
+    """The verdict that a cost ratio (search / prune) with its interval supports."""
+    if ratio.low is None or ratio.high is None or ratio.n < 2:
+        return Verdict.INSUFFICIENT_EVIDENCE
+    if ratio.low > 1:
+        return Verdict.PRUNE
+    if ratio.high < 1:
+        return Verdict.SEARCH
+    if ratio.low >= 1 / TIE_FACTOR and ratio.high <= TIE_FACTOR:
+        return Verdict.TIE
+    return Verdict.INSUFFICIENT_EVIDENCE
+
+
+def decide_accuracy(difference: Estimate) -> Verdict:
+    """The more accurate route that a difference (prune - search) with its interval supports."""
+    if difference.low is None or difference.high is None:
+        return Verdict.INSUFFICIENT_EVIDENCE
+    if difference.low > 0:
+        return Verdict.PRUNE
+    return Verdict.SEARCH if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
+
+
+def paired_replicates(networks: Iterable[Network], target: int) -> list[int]:
+    """Replicates in which both compared routes delivered a network for the target."""
+    delivered: dict[str, set[int]] = {label: set() for label in COMPARED}
+    for network in networks:
+        if network.target == target and network.label in delivered:
+            delivered[network.label].add(network.replicate)
+    return sorted(set.intersection(*delivered.values()))
+
+
+def compare_costs(
+    view: CostView, info: StudyInfo, networks: Iterable[Network], target: int, policy: str
+) -> CostComparison:
+    """The cost side of the question, RQ2, for a measured target."""
+    curves: dict[str, dict[int, AnytimeCurve]] = {
+        route: {
+            replicate: anytime_curve(
+                view, route=route, replicate=replicate, target=target, policy=policy, num_targets=info.num_targets
+            )
+            for replicate in paired_replicates(networks, target)
+        }
+        for route in COMPARED
+    }
+    quality = _equal_quality(curves)
+    to_quality = {
+        route: {replicate: _reached(by_replicate[replicate], q) for replicate, q in quality.items()}
+        for route, by_replicate in curves.items()
+    }
+    total = {route: {number: curve.total_h for number, curve in by.items()} for route, by in curves.items()}
+    ratio = ratio_interval(to_quality["search"], to_quality["prune"])
+    return CostComparison(
+        target=target,
+        policy=policy,
+        verdict=decide(ratio),
+        cost_ratio=ratio,
+        ratio_of={
+            replicate: to_quality["search"][replicate] / to_quality["prune"][replicate]
+            for replicate in quality
+            if ratio.n > 0
+        },
+        quality_of=quality,
+        to_quality={route: mean_interval(list(costs.values())) for route, costs in to_quality.items()},
+        total={route: mean_interval(list(costs.values())) for route, costs in total.items()},
+        total_cost_ratio=ratio_interval(total["search"], total["prune"]),
+    )
+
+
+def compare_accuracies(networks: Iterable[Network], target: int) -> AccuracyComparison:
+    """The accuracy side of the question, RQ1: test accuracies by label, and prune - search paired by replicate."""
+    mine = [network for network in networks if network.target == target]
+    labels = sorted({network.label for network in mine})
+    test = {label: {n.replicate: n.test_top1 for n in mine if n.label == label} for label in labels}
+    val = {label: {n.replicate: n.val_top1 for n in mine if n.label == label} for label in labels}
+    difference = paired_difference(_known(test.get("prune", {})), _known(test.get("search", {})))
+    return AccuracyComparison(
+        target=target,
+        test_top1={label: mean_interval(list(_known(values).values())) for label, values in test.items()},
+        val_top1={label: mean_interval(list(_known(values).values())) for label, values in val.items()},
+        difference=difference,
+        more_accurate=decide_accuracy(difference),
+    )
+
+
+def pool_targets(comparisons: Iterable[CostComparison]) -> Estimate:
+    """One cost ratio over all targets: geometric mean over targets within a replicate, then over replicates.
+
+    Only replicates that have a ratio for every target that has any enter, so that each weighs the targets alike.
+    """
+    by_target = [comparison.ratio_of for comparison in comparisons if comparison.ratio_of]
+    if not by_target:
+        return ratio_interval({}, {})
+    shared = set.intersection(*(set(ratios) for ratios in by_target))
+    pooled = {
+        replicate: math.exp(math.fsum(math.log(ratios[replicate]) for ratios in by_target) / len(by_target))
+        for replicate in sorted(shared)
+    }
+    return ratio_interval(pooled, dict.fromkeys(pooled, 1.0))
+
+
+def _equal_quality(curves: Mapping[str, Mapping[int, AnytimeCurve]]) -> dict[int, float]:
+    """Q by replicate: the lower of the routes' best accuracies; replicates in which a route has none are left out."""
+    quality: dict[int, float] = {}
+    for replicate in curves[COMPARED[0]]:
+        bests = [curves[route][replicate].best for route in COMPARED]
+        known = [best for best in bests if best is not None]
+        if len(known) == len(bests):
+            quality[replicate] = min(known)
+    return quality
+
+
+def _reached(curve: AnytimeCurve, q: float) -> float:
+    cost = cost_to_reach(curve, q)
+    if cost is None:
+        raise AssertionError(f"q = {q} is above the best of {curve.route}; it is the minimum of the two bests")
+    return cost
+
+
+def _known(values: Mapping[int, float | None]) -> dict[int, float]:
+    return {replicate: value for replicate, value in values.items() if value is not None}

@@ -1,0 +1,90 @@
+"""The words and numbers of a report: units, MACs, percentages, intervals. One place, so that all tables agree."""
+
+from __future__ import annotations
+
+from reports.statistics import Estimate
+
+POLICY_TEXT = {
+    "full": "all charged",
+    "free": "parent free",
+    "amortised": "shared work divided by the number of targets",
+}
+UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
+LABEL_TEXT = {
+    "search": "search",
+    "prune": "prune",
+    "scratch_family": "scratch (family)",
+    "scratch_pruned_structure": "scratch (pruned structure)",
+}
+NOT_MEASURED = "–"
+
+
+def unit_text(unit: str) -> str:
+    """``gpu_hours`` → ``GPU-hours``; an unknown unit is shown as it is, never as another."""
+    return UNIT_TEXT.get(unit, unit)
+
+
+def label_text(label: str) -> str:
+    """The name of a kind of delivered network, for people."""
+    return LABEL_TEXT.get(label, label.replace("_", " "))
+
+
+def macs_text(macs: float) -> str:
+    """``600000`` → ``0.6M``: the shortest form that a study config reads back as the same number."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= scale or (suffix != "k" and macs >= scale / 10):
+            digits = f"{macs / scale:.9f}".rstrip("0").rstrip(".")
+            return f"{digits}{suffix}"
+    return f"{macs:.0f}"
+
+
+def macs_short(macs: float) -> str:
+    """``612345`` → ``0.612M``: three figures, for axes and tables."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= scale or (suffix != "k" and macs >= scale / 10):
+            return f"{float(f'{macs / scale:.3g}'):g}{suffix}"
+    return f"{macs:.0f}"
+
+
+def number(value: float | None) -> str:
+    """Three significant figures without an exponent where that stays readable."""
+    if value is None:
+        return NOT_MEASURED
+    if value != 0 and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.3g}'):.10g}"
+
+
+def percent(fraction: float | None) -> str:
+    """``0.8123`` → ``81.2 %``."""
+    return NOT_MEASURED if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def percent_estimate(estimate: Estimate) -> str:
+    """Mean ± standard deviation in percentage points, with n."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    spread = "" if estimate.sd is None else f" ± {100 * estimate.sd:.1f}"
+    return f"{100 * estimate.value:.1f}{spread} % (n = {estimate.n})"
+
+
+def points_estimate(estimate: Estimate) -> str:
+    """A difference of accuracies in percentage points, with its interval or the statement that there is none."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    text = f"{100 * estimate.value:+.1f} points"
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (n = {estimate.n}, no interval)"
+    return f"{text} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}, n = {estimate.n})"
+
+
+def number_estimate(estimate: Estimate, suffix: str = "") -> str:
+    """A value with its 95 % interval and n, or the statement that there is no interval."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    text = f"{number(estimate.value)}{suffix}"
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (n = {estimate.n}, no interval)"
+    return f"{text} ({number(estimate.low)} to {number(estimate.high)}, n = {estimate.n})"
