@@ -1,0 +1,50 @@
+"""Fashion-MNIST mini: 5,000 train, 1,000 validation and 4,000 test images, shipped with the package.
+
+28×28 grey, 10 classes, balanced in every prefix. Xiao, Rasul, Vollgraf, arXiv 1708.07747; its MIT licence lies beside it.
+``build_fashion_mnist_mini.py`` makes the file again from the original idx files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.config import DatasetConfig
+from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.errors import InputError
+
+FILE = Path(__file__).with_name("fashion_mnist_mini.npz")
+
+
+class Dataset:
+    """See the module's text; ``num_train`` in the config takes the first so many training images."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        self._num_train = config.num_train or 5000
+        if self._num_train > 5000:
+            raise InputError(f"dataset.num_train: {self._num_train} given, fashion_mnist_mini has 5000")
+
+    def info(self) -> DataInfo:
+        """Mean and std are those of the 60,000 original training images."""
+        return DataInfo((1, 28, 28), 10, (0.2860,), (0.3530,), self._num_train)
+
+    def check(self) -> None:
+        """The file comes with the package."""
+        if not FILE.exists():
+            raise InputError("the package's fashion_mnist_mini.npz is missing; install prune-or-search again")
+
+    def splits(self) -> Splits:
+        """The three splits, in memory."""
+        with np.load(FILE) as data:
+            count = {"train": self._num_train, "val": 1000, "test": 4000}
+            parts = {
+                name: TensorSplit(
+                    torch.from_numpy(data[f"{name}_images"][:n]).unsqueeze(1),
+                    torch.from_numpy(data[f"{name}_labels"][:n]).long(),
+                    self.info(),
+                )
+                for name, n in count.items()
+            }
+        return Splits(self.info(), **parts)

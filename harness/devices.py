@@ -1,0 +1,72 @@
+"""Which devices there are, and what one attempt holds of them."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.errors import InputError
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an attempt holds: the torch device, its share of each metered device, CPU threads to use.
+
+    ``allocation`` is the Ray placement group's id, or None where there is no Ray.
+    """
+
+    torch_device: str
+    devices: dict[str, float]
+    num_threads: int
+    allocation: str | None = None
+
+
+def choose_device(wanted: str, num_gpus: float) -> str:
+    """``cpu`` or ``cuda``; ``InputError`` where CUDA is asked for and there is none."""
+    if wanted == "cuda" and not num_gpus:
+        raise InputError("resources.device: cuda given, but there is no CUDA device here; write cpu or auto")
+    return ("cuda" if num_gpus else "cpu") if wanted == "auto" else wanted
+
+
+def cpu_device(node: str) -> str:
+    """The name of a node's CPU cores, metered as one device with as many cores as Ray was given."""
+    return f"{node}/cpu"
+
+
+def cuda_device(index: int) -> str:
+    """The full UUID of a visible CUDA device, as NVML writes it."""
+    return f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+
+
+def local_capacity(device: str, num_cpus: float) -> list[dict[str, Any]]:
+    """Devices of this machine, as the ledger's ``session_opened`` has them."""
+    node = socket.gethostname()
+    if device == "cpu":
+        name = cpu_name()
+        return [{"device": cpu_device(node), "device_kind": "cpu_core", "amount": num_cpus, "name": name, "node": node}]
+    return [
+        {
+            "device": cuda_device(i),
+            "device_kind": "cuda",
+            "amount": 1.0,
+            "name": torch.cuda.get_device_name(i),
+            "node": node,
+        }
+        for i in range(torch.cuda.device_count())
+    ]
+
+
+def cpu_name() -> str:
+    """The processor's model name, as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,34 @@
+"""The machine and the versions a session ran with, for the record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from harness.devices import cpu_name
+
+PACKAGES = ("prune-or-search", "torch", "torchvision", "timm", "ray", "pandas", "matplotlib", "nvidia-ml-py", "numpy")
+
+
+def environment(command: list[str]) -> dict[str, Any]:
+    """Flat facts as a report shows them."""
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": cpu_name(),
+        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "command": " ".join(command),
+    }
+    for package in PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    if torch.cuda.is_available():
+        facts["gpu"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        facts["cuda"] = torch.version.cuda
+    return facts

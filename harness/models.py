@@ -1,0 +1,108 @@
+"""Networks: from a spec (plain JSON) to a module, its weights and masks in and out of files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from harness.config import ParentConfig
+from harness.data.base import DataInfo
+from harness.errors import InputError
+from harness.paths import replacing
+from nas_baseline.families import network_spec
+from nas_baseline.networks import build
+
+
+def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
+    """The network spec of a study's parent; ``InputError`` lists what there is where the name is unknown."""
+    in_chans, num_classes = info.image_shape[0], info.num_classes
+    if parent.timm is not None:
+        import timm
+
+        if parent.timm.split(".")[0] not in timm.list_models():
+            near = ", ".join(timm.list_models(f"*{parent.timm.split('_')[0]}*")[:6])
+            raise InputError(
+                f"parent.timm: timm has no network {parent.timm!r}" + (f"; near it: {near}" if near else "")
+            )
+        kwargs = {"in_chans": in_chans, "num_classes": num_classes}
+        return {"builder": "timm", "name": parent.timm, "kwargs": kwargs}
+    try:
+        return network_spec(str(parent.family), str(parent.variant), in_chans, num_classes)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"parent: {error.args[0]}") from None
+
+
+def with_regularisation(spec: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the recipe's dropout and stochastic depth, which are part of a timm network."""
+    rates = {name: recipe[name] for name in ("drop_rate", "drop_path_rate") if recipe.get(name)}
+    if spec["builder"] == "timm":
+        return {**spec, "kwargs": {**spec["kwargs"], **rates}}
+    return {**spec, **rates}
+
+
+def build_network(spec: dict[str, Any]) -> nn.Module:
+    """The module of a spec, freshly initialised (or with timm's pretrained weights, where the spec says so)."""
+    return build(spec)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file."""
+    return load_file(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a user's file, safetensors or ``torch.save`` ; ``InputError`` if it is neither."""
+    if not path.is_file():
+        raise InputError(f"parent.checkpoint: no file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error) else type(error).__name__
+        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({reason})") from None
+    except Exception as error:  # pickle.UnpicklingError and what a hostile or torn pickle raises
+        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({type(error).__name__})") from None
+    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"parent.checkpoint: {path} holds no state dict of tensors; save model.state_dict()")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Load a user's weights: by name, or else in order where every shape agrees; a classifier of another size is left.
+
+    ``InputError`` says how many tensors do not fit.
+    """
+    own = model.state_dict()
+    own_order = [name for name in own if not name.endswith("num_batches_tracked")]
+    given = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    if set(own_order) != set(given) and len(own_order) == len(given):
+        given = dict(zip(own_order, given.values(), strict=True))
+    head = [name for name in own_order if name.split(".")[0] in ("classifier", "head", "fc")]
+    fits = {name: v for name, v in given.items() if name in own and own[name].shape == v.shape}
+    wrong = [name for name in own_order if name not in fits and name not in head]
+    if wrong:
+        raise InputError(
+            f"parent.checkpoint: {path} does not fit the parent: {len(wrong)} of {len(own_order)} tensors are missing "
+            f"or of another shape, the first {wrong[0]}"
+        )
+    model.load_state_dict(fits, strict=False)
+
+
+def write_json(value: object, path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

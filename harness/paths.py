@@ -1,0 +1,73 @@
+"""Where everything of a study lies: the only file that knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The folder of one study."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config with the environment; its presence makes a folder a study."""
+        return self.root / "study.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's segments."""
+        return self.root / "ledger"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one running driver."""
+        return self.root / ".lock"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own files while a session runs; never read back."""
+        return self.root / ".tune"
+
+    @property
+    def report(self) -> Path:
+        """The page, figures and tables."""
+        return self.root / "report"
+
+    def checkpoint(self, job: str) -> Path:
+        """A job's folder: resumable state, then final weights."""
+        return self.root / "checkpoints" / job
+
+    def resume(self, job: str) -> Path:
+        """State to go on from, at the last epoch boundary; gone once the job is done."""
+        return self.checkpoint(job) / "resume.pt"
+
+    def weights(self, job: str) -> Path:
+        """Final weights of a finished job."""
+        return self.checkpoint(job) / "weights.safetensors"
+
+    def masks(self, job: str) -> Path:
+        """Masks of a pruned network, where the job has them."""
+        return self.checkpoint(job) / "masks.safetensors"
+
+    def model(self, target: int, label: str, replicate: int) -> Path:
+        """A delivered network."""
+        return self.root / "models" / str(target) / label / str(replicate)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, renamed onto it when the block ends well and removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

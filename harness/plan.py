@@ -1,0 +1,173 @@
+"""What a study would cost, before it costs anything: its own routes, played through with guessed outcomes.
+
+The jobs are those the routes really propose. Their cost is epochs × images × MACs over a speed that is measured here on a
+few training steps of the parent, so it is an estimate for this machine, within about a factor of two.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from accounting.charges import ChargePolicy, charge_factor
+from accounting.records import Phase
+from harness.config import Recipe, StudyConfig
+from harness.jobs import Done, Job, Outcome, Route, Wait
+from harness.models import build_network
+from harness.routes.base import View
+from harness.validation import make_routes
+
+OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
+"""Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
+
+PASSES_PER_TRAINED_IMAGE = 3.0
+"""Forward and backward passes cost about three forward ones."""
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job with its estimate in device-seconds."""
+
+    job: Job
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a study, the speed they were estimated with, and the device it was measured on."""
+
+    jobs: tuple[PlannedJob, ...]
+    macs_per_s: float
+    device: str
+    capped: bool
+
+    def summary(self, config: StudyConfig, num_devices: float) -> dict[str, Any]:
+        """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
+        unit = "gpu_hours" if self.device == "cuda" else "cpu_core_hours"
+        phases: dict[tuple[str, str], list[float]] = {}
+        for planned in self.jobs:
+            phases.setdefault((planned.job.route, planned.job.phase), []).append(planned.seconds)
+        total_h = sum(planned.seconds for planned in self.jobs) / 3600
+        return {
+            "study": config.name,
+            "unit": unit,
+            "device": self.device,
+            "speed_macs_per_s": self.macs_per_s,
+            "num_jobs": len(self.jobs),
+            "hours": total_h,
+            "wall_hours": total_h * config.resources.devices_per_job / max(1.0, num_devices),
+            "num_devices": num_devices,
+            "budget_caps_it": self.capped,
+            "phases": [
+                {"route": route, "phase": str(phase), "num_jobs": len(seconds), "hours": sum(seconds) / 3600}
+                for (route, phase), seconds in phases.items()
+            ],
+            "per_target": [
+                {
+                    "route": route,
+                    "target": target,
+                    "policy": str(policy),
+                    "hours": self._charged(route, target, policy, config),
+                }
+                for route in ("search", "prune")
+                if getattr(config.routes, route) is not None
+                for target in config.targets
+                for policy in ChargePolicy
+            ],
+        }
+
+    def _charged(self, route: str, target: int, policy: ChargePolicy, config: StudyConfig) -> float:
+        """Device-hours of one replicate."""
+        seconds = sum(
+            planned.seconds
+            * charge_factor(
+                policy,
+                phase=planned.job.phase,
+                attempt_target=planned.job.target,
+                target=target,
+                num_targets=len(config.targets),
+            )
+            for planned in self.jobs
+            if planned.job.route == route
+        )
+        return seconds / config.replicates / 3600
+
+
+def plan_study(view: View, device: str) -> Plan:
+    """Play the study through and estimate every job."""
+    speed = measure_speed(view, device)
+    jobs: list[PlannedJob] = []
+    capped = False
+    for replicate in range(view.config.replicates):
+        routes = make_routes(view, replicate)
+        spent: dict[str, float] = {}
+        while (job := _next(routes)) is not None:
+            seconds = _seconds(job, view, speed, device)
+            limit_h = getattr(view.config.budget, job.route)
+            if limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
+                capped = True
+                outcome = Outcome(ok=False, reason="the route's budget is spent")
+            else:
+                spent[job.route] = spent.get(job.route, 0.0) + seconds
+                jobs.append(PlannedJob(job, seconds))
+                outcome = Outcome(ok=True, metrics={"val_top1": _guess(job), "macs": job.network_macs})
+            for route in routes:
+                route.tell(job, outcome)
+    return Plan(tuple(jobs), speed, device, capped)
+
+
+def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
+    """MACs per second of training the parent on one device (one thread on the CPU), from a few steps on noise."""
+    where = torch.device("cuda:0" if device == "cuda" else "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else threads)
+    try:
+        model = build_network(view.parent).to(where, memory_format=torch.channels_last).train()
+        batch = 8 if view.parent_macs > 10**8 and device == "cpu" else view.config.recipe.batch_size
+        images = torch.randn(batch, *view.info.image_shape, device=where).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(batch, dtype=torch.long, device=where)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        times: list[float] = []
+        began = time.perf_counter()
+        while len(times) < 3 or (time.perf_counter() - began < budget_s and len(times) < 50):
+            begin = time.perf_counter()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - begin)
+        return PASSES_PER_TRAINED_IMAGE * view.parent_macs * batch / float(np.median(times[1:]))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _next(routes: list[Route]) -> Job | None:
+    waiting = False
+    for route in routes:
+        answer = route.ask()
+        if isinstance(answer, Job):
+            return answer
+        waiting |= isinstance(answer, Wait)
+        assert isinstance(answer, Wait | Done)
+    assert not waiting, "a route waits and no job is out"
+    return None
+
+
+def _seconds(job: Job, view: View, speed: float, device: str) -> float:
+    """A masked network costs what the dense one does: zeros are multiplied too while training."""
+    dense_macs = view.parent_macs if job.network == view.parent or job.checkpoint else job.network_macs
+    passes = 0.5 * view.info.num_train
+    if job.recipe:
+        passes = PASSES_PER_TRAINED_IMAGE * Recipe.model_validate(job.recipe).epochs * view.info.num_train
+    overhead_s = OVERHEAD_S[device] * (view.config.resources.devices_per_job if device == "cpu" else 1.0)
+    return overhead_s + passes * dense_macs / speed
+
+
+def _guess(job: Job) -> float:
+    """A made-up accuracy that grows with size and differs from job to job; only the order of jobs hangs on it."""
+    return 0.5 + 0.4 * (1 - 1 / (1 + job.network_macs / 10**6)) + (job.seed % 1000) / 10**5

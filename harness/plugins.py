@@ -1,0 +1,23 @@
+"""What a config may name, kind by kind; each is found by its folder."""
+
+from __future__ import annotations
+
+from harness.data.registry import list_datasets
+from nas_baseline.families import list_families, variants
+from nas_baseline.spaces import list_spaces
+from nas_baseline.strategies import list_strategies
+from pruning.criteria import list_criteria
+from reports.figures import list_figures
+
+
+def list_all() -> dict[str, list[str]]:
+    """Names by kind."""
+    return {
+        "criteria": [f"{scope}_{name}" for scope in ("global", "uniform") for name in list_criteria()],
+        "strategies": list_strategies(),
+        "spaces": list_spaces(),
+        "datasets": list_datasets(),
+        "models": [f"{family} {variant}" for family in list_families() for variant in variants(family)]
+        + ["timm <any name of timm.list_models()>"],
+        "figures": list_figures(),
+    }

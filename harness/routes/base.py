@@ -1,0 +1,92 @@
+"""What the routes share: the study as they see it, naming and seeding of jobs, a queue with barriers."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from accounting.records import Phase
+from harness.config import RecipeOverride, StudyConfig
+from harness.data.base import DataInfo
+from harness.jobs import Done, Job, Outcome, Wait
+
+
+@dataclass(frozen=True)
+class View:
+    """A study as a route sees it: the config, the data's facts, the parent's spec and its dense MACs."""
+
+    config: StudyConfig
+    info: DataInfo
+    parent: dict[str, Any]
+    parent_macs: int
+
+    def recipe(self, *overrides: RecipeOverride | dict[str, Any]) -> dict[str, Any]:
+        """The study's recipe with ``overrides`` on top, the last one first in rank."""
+        recipe = self.config.recipe
+        for override in overrides:
+            given = override if isinstance(override, RecipeOverride) else RecipeOverride.model_validate(override)
+            recipe = given.over(recipe)
+        return recipe.model_dump()
+
+    def seed(self, job: str) -> int:
+        """A job's own seed, from the study's seed and the job's name (which has the replicate in it)."""
+        return int(np.random.SeedSequence([self.config.seed, zlib.crc32(job.encode())]).generate_state(1)[0] >> 1)
+
+
+@dataclass
+class Queue:
+    """Jobs ready to be proposed, and outcomes that are awaited; the memory of a route."""
+
+    ready: deque[Job] = field(default_factory=deque)
+    awaited: set[str] = field(default_factory=set)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def put(self, job: Job) -> None:
+        """Add a job to be proposed."""
+        self.ready.append(job)
+
+    def next(self, *, more: bool) -> Job | Wait | Done:
+        """The next job; Wait while something is out or ``more`` is to come; else Done."""
+        if self.ready:
+            job = self.ready.popleft()
+            self.awaited.add(job.job)
+            return job
+        return Wait() if self.awaited or more else Done()
+
+    def record(self, job: Job, outcome: Outcome) -> bool:
+        """Note an outcome; whether it is of a job of this queue."""
+        if job.job not in self.awaited:
+            return False
+        self.awaited.discard(job.job)
+        self.outcomes[job.job] = outcome
+        return True
+
+    def all_told(self, jobs: list[str]) -> bool:
+        """Whether every one of ``jobs`` has an outcome."""
+        return all(job in self.outcomes for job in jobs)
+
+    def best(self, jobs: list[str]) -> str | None:
+        """The ok job with the highest val_top1 (the first of equals), or None where all failed."""
+        ok = [job for job in jobs if self.outcomes[job].ok]
+        return max(ok, key=lambda job: self.outcomes[job].metrics["val_top1"]) if ok else None
+
+
+def evaluation(view: View, trained: Job, label: str, description: str, macs: int) -> Job:
+    """The job that reads the test split once with a trained network and delivers it."""
+    name = f"{label}-r{trained.replicate}-t{trained.target}-evaluate"
+    return Job(
+        job=name,
+        route=trained.route,
+        phase=Phase.EVALUATE,
+        target=trained.target,
+        replicate=trained.replicate,
+        seed=view.seed(name),
+        network=trained.network,
+        network_macs=macs,
+        init_from=trained.job,
+        deliver={"label": label, "description": description},
+    )

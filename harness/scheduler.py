@@ -1,0 +1,142 @@
+"""Whose job comes next: multiplexes all routes of all replicates, replays what is known, keeps to the budgets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from accounting.attempts import derive
+from accounting.ledger import LedgerWriter, read_ledger
+from accounting.records import Kind, Phase, Status
+from accounting.views import CostView
+from harness.config import BudgetConfig
+from harness.jobs import Done, Job, Outcome, Route, Wait
+from harness.paths import StudyPaths
+
+log = logging.getLogger(__name__)
+
+DRIVER_WORK_WORTH_NOTING_S = 0.02
+
+
+class Scheduler:
+    """Asks the routes in the order of what they have spent, least first, so that cores are shared fairly between them.
+
+    A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. A route whose
+    replicate has spent its budget gets no new training job; only evaluations of what it has trained.
+    """
+
+    def __init__(
+        self, routes: Sequence[Route], paths: StudyPaths, ledger: LedgerWriter, session: str, budget: BudgetConfig
+    ) -> None:
+        self._routes = list(routes)
+        self._ledger = ledger
+        self._session = session
+        self._budget = {"search": budget.search, "prune": budget.prune, "scratch": budget.scratch}
+        self._spending = _Spending(paths)
+        self._known = _known_outcomes(self._spending.view())
+        self._waiting: set[int] = set()
+        self._done: set[int] = set()
+        self.failed: dict[str, str] = {}
+        """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every route is done."""
+        return len(self._done) == len(self._routes)
+
+    def next(self) -> Job | Wait | Done:
+        """The next job to run."""
+        while not self.finished:
+            open_routes = [i for i in range(len(self._routes)) if i not in self._waiting | self._done]
+            if not open_routes:
+                return Wait()
+            chosen = min(open_routes, key=self._rank)
+            answer = self._ask(self._routes[chosen])
+            if isinstance(answer, Wait):
+                self._waiting.add(chosen)
+            elif isinstance(answer, Done):
+                self._done.add(chosen)
+            elif answer.job in self._known:
+                self._broadcast(answer, self._known[answer.job])
+            elif self._over_budget(answer):
+                self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
+            else:
+                return answer
+        return Done()
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """An outcome of a job that was run; a failed one is final, since its attempts are used up."""
+        if not outcome.ok:
+            log.warning("job %s failed: %s", job.job, outcome.reason)
+            self._ledger.append(
+                Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=outcome.reason or "failed"
+            )
+        self._broadcast(job, outcome)
+
+    def _broadcast(self, job: Job, outcome: Outcome) -> None:
+        if not outcome.ok and job.phase != Phase.SEARCH:
+            self.failed[job.job] = outcome.reason or "failed"
+        for i, route in enumerate(self._routes):
+            if route.replicate == job.replicate:
+                route.tell(job, outcome)
+                self._waiting.discard(i)
+                self._done.discard(i)
+
+    def _ask(self, route: Route) -> Job | Wait | Done:
+        begin = time.perf_counter()
+        answer = route.ask()
+        duration_s = time.perf_counter() - begin
+        if duration_s >= DRIVER_WORK_WORTH_NOTING_S:
+            self._ledger.append(
+                Kind.DRIVER_WORK,
+                session=self._session,
+                route=route.name,
+                phase=Phase.FIT_PREDICTOR,
+                target=None,
+                replicate=route.replicate,
+                duration_s=duration_s,
+            )
+        return answer
+
+    def _rank(self, index: int) -> tuple[float, int, int]:
+        route = self._routes[index]
+        return self._spending.of(route.name, route.replicate), route.replicate, index
+
+    def _over_budget(self, job: Job) -> bool:
+        limit_h = self._budget.get(job.route)
+        if limit_h is None or job.phase == Phase.EVALUATE:
+            return False
+        return self._spending.of(job.route, job.replicate) >= limit_h * 3600
+
+
+class _Spending:
+    """Device-seconds per route and replicate, read from the ledger, not more often than is cheap."""
+
+    def __init__(self, paths: StudyPaths, clock: Callable[[], float] = time.monotonic) -> None:
+        self._paths, self._clock = paths, clock
+        self._spent: dict[tuple[str, int], float] = {}
+        self._fresh_until = float("-inf")
+
+    def view(self) -> CostView:
+        return derive(read_ledger(self._paths.ledger).records, now=time.time())
+
+    def of(self, route: str, replicate: int) -> float:
+        now = self._clock()
+        if now >= self._fresh_until:
+            self._spent = {}
+            for attempt in self.view().attempts:
+                key = attempt.route, attempt.replicate
+                self._spent[key] = self._spent.get(key, 0.0) + attempt.allocated_s
+            self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - now))
+        return self._spent.get((route, replicate), 0.0)
+
+
+def _known_outcomes(view: CostView) -> dict[str, Outcome]:
+    known = {}
+    for job in view.jobs:
+        if job.outcome is not None:
+            known[job.job] = Outcome(ok=True, metrics=job.outcome)
+        elif job.status == Status.FAILED:
+            known[job.job] = Outcome(ok=False, reason="abandoned in an earlier session")
+    return known

@@ -1,0 +1,233 @@
+"""The one trainer: every phase of every route learns, is evaluated and is resumed here, and nowhere else.
+
+Optimiser, schedule, loss, mixup and EMA are timm's. On CUDA: bf16 autocast and channels-last; on the CPU: channels-last,
+which is what made the quickstart's networks 1.5 times faster there. Every epoch is seeded by (seed, epoch) alone, so an
+epoch that was cut short is done again exactly as it would have been.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.data import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from harness.config import Recipe
+from harness.data.base import Split, Splits
+from harness.paths import replacing
+from pruning.masks import MaskKeeper
+
+EVAL_BATCH_SIZE = 250
+"""Images a batch at evaluation; stated in every model card, since sums in another order can flip a tied image."""
+
+RECALIBRATION_IMAGES = 2048
+
+
+class Diverged(RuntimeError):
+    """The loss is not a finite number; trying again with the same seed would not help."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one finished epoch gave; ``epoch`` counts from 1."""
+
+    epoch: int
+    num_epochs: int
+    train_loss: float
+    val_top1: float
+    checkpointed: bool
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch."""
+
+    begun: Callable[[int], None]
+    epoch: Callable[[Epoch], None]
+
+
+def train(
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    masks: dict[str, Tensor],
+    resume: Path,
+    hooks: Hooks,
+) -> tuple[nn.Module, float]:
+    """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one) and its val_top1.
+
+    Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
+    images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
+    it is there. Raises :class:`Diverged`.
+    """
+    model = model.to(device, memory_format=torch.channels_last)
+    keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
+    optimizer = create_optimizer_v2(
+        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+    )
+    keeper.hold(optimizer)
+    ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+    if ema is not None:
+        keeper.hold_ema(ema.module)
+    done = _restore(resume, model, ema, optimizer, device)
+    updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=max(1, recipe.epochs),
+        warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
+        warmup_lr=recipe.lr / 20,
+        min_lr=recipe.min_lr,
+        step_on_epochs=False,
+        updates_per_epoch=updates_per_epoch,
+    )
+    hooks.begun(done)
+    for epoch in range(done + 1, recipe.epochs + 1):
+        seed_everything(seed, epoch)
+        loss = _one_epoch(
+            model,
+            ema,
+            splits,
+            recipe,
+            optimizer,
+            device,
+            lambda n, e=epoch: scheduler.step_update((e - 1) * updates_per_epoch + n),
+        )
+        kept = ema.module if ema is not None else model
+        last = epoch == recipe.epochs
+        val_top1 = 0.0
+        if last:
+            recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
+        else:
+            _save(resume, epoch, model, ema, optimizer)
+        val_top1 = evaluate(kept, splits.val, device)
+        hooks.epoch(Epoch(epoch, recipe.epochs, loss, val_top1, checkpointed=not last))
+        if last:
+            return kept, val_top1
+    kept = ema.module if ema is not None else model
+    return kept, evaluate(kept, splits.val, device)
+
+
+def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:
+    """Top-1 accuracy (fraction 0-1) of ``model`` on a split."""
+    model.eval()
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        for images, labels in split.batches(EVAL_BATCH_SIZE, device, augment=None):
+            right += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
+    return int(right) / len(split)
+
+
+def recalibrate_batch_norm(model: nn.Module, split: Split, batch_size: int, device: torch.device) -> None:
+    """Set batch-norm means and variances to their averages over clean training images, weights untouched."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    seen = 0
+    with torch.inference_mode():
+        for images, _ in split.batches(max(batch_size, 128), device, augment="none"):
+            model(images.contiguous(memory_format=torch.channels_last))
+            seen += len(images)
+            if seen >= RECALIBRATION_IMAGES:
+                break
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def seed_everything(seed: int, epoch: int) -> None:
+    """Seed torch, numpy and random for one epoch; equal (seed, epoch) give equal numbers whatever came before."""
+    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    torch.manual_seed(mixed)
+    np.random.seed(mixed)
+    random.seed(mixed)
+
+
+def _one_epoch(
+    model: nn.Module,
+    ema: ModelEmaV3 | None,
+    splits: Splits,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    step_update: Callable[[int], None],
+) -> float:
+    """Mean training loss of one epoch."""
+    model.train()
+    mixup, loss_fn = _loss(recipe, splits.info.num_classes)
+    cuda = device.type == "cuda"
+    half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
+    scaler = torch.amp.GradScaler("cuda", enabled=cuda and half == torch.float16)
+    total, count = torch.zeros((), device=device), 0
+    for images, labels in splits.train.batches(recipe.batch_size, device, augment=recipe.augment):
+        step_update(count)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if mixup is not None and len(images) % 2 == 0:
+            images, targets = mixup(images, labels)
+        else:
+            targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
+        with torch.autocast("cuda", dtype=half) if cuda else nullcontext():
+            loss = loss_fn(model(images), targets)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if ema is not None:
+            ema.update(model)
+        total += loss.detach()
+        count += 1
+    mean = float(total) / max(1, count)
+    if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise Diverged(f"the training loss became {mean}")
+    return mean
+
+
+def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
+    if recipe.mixup_alpha:
+        mixup = Mixup(mixup_alpha=recipe.mixup_alpha, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
+        return mixup, SoftTargetCrossEntropy()
+    return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
+
+
+def _save(path: Path, epoch: int, model: nn.Module, ema: ModelEmaV3 | None, optimizer: torch.optim.Optimizer) -> None:
+    state = {
+        "epoch": epoch,
+        "model": model.state_dict(),
+        "ema": ema.module.state_dict() if ema is not None else None,
+        "optimizer": optimizer.state_dict(),
+    }
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _restore(
+    path: Path, model: nn.Module, ema: ModelEmaV3 | None, optimizer: torch.optim.Optimizer, device: torch.device
+) -> int:
+    """Go on from ``path`` where it is there; how many epochs were done."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    if ema is not None:
+        ema.module.load_state_dict(state["ema"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epoch"])

@@ -1,0 +1,68 @@
+"""Everything that can be known to be wrong with a study before any device time is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accounting.macs import count_macs
+from harness.config import StudyConfig
+from harness.data.registry import open_dataset
+from harness.errors import InputError
+from harness.jobs import Route
+from harness.models import build_network, fit_checkpoint, load_checkpoint, parent_spec
+from harness.quantities import format_macs
+from harness.routes.base import View
+from harness.routes.prune import PruneRoute
+from harness.routes.scratch import ScratchRoute
+from harness.routes.search import SearchRoute
+from nas_baseline.proposals import InfeasibleTarget
+from pruning.solve import UnreachableTarget, prune_to_macs
+
+
+def check_study(config: StudyConfig, *, need_data: bool) -> View:
+    """The study as the routes see it; ``InputError`` in one line for what cannot work.
+
+    ``need_data`` False leaves out whether the dataset is there, so that a study can be planned elsewhere.
+    """
+    dataset = open_dataset(config.dataset)
+    if need_data:
+        dataset.check()
+    info = dataset.info()
+    spec = parent_spec(config.parent, info)
+    model = build_network(spec)
+    macs = count_macs(model, info.image_shape).macs
+    view = View(config, info, spec, macs)
+    for target in config.targets:
+        if target >= macs:
+            raise InputError(
+                f"targets: {format_macs(target)} MACs given, the parent has {format_macs(macs)}; name targets below it"
+            )
+    if config.parent.checkpoint is not None:
+        path = Path(config.parent.checkpoint)
+        fit_checkpoint(model, load_checkpoint(path), path)
+    if config.parent.pretrained and config.parent.timm is None:
+        raise InputError("parent.pretrained: only a timm parent has published weights; give timm: or remove it")
+    if config.routes.prune is not None:
+        try:
+            prune_to_macs(model, info.image_shape, min(config.targets))
+        except UnreachableTarget as error:
+            raise InputError(f"targets: {error}") from None
+    make_routes(view, 0)
+    return view
+
+
+def make_routes(view: View, replicate: int) -> list[Route]:
+    """The routes of one replicate, in the order in which equals are asked; ``InputError`` for what they refuse."""
+    routes: list[Route] = []
+    try:
+        if view.config.routes.prune is not None:
+            routes.append(PruneRoute(view, replicate))
+        if view.config.routes.search is not None:
+            routes.append(SearchRoute(view, replicate))
+        if view.config.routes.scratch is not None:
+            routes.append(ScratchRoute(view, replicate))
+    except InfeasibleTarget as error:
+        raise InputError(f"targets: {error}") from None
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(f"routes: {error}") from None
+    return routes
