@@ -60,32 +60,38 @@ class MaskKeeper:
     """
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:
-        self._masks = dict(masks)
-        self._model_pairs = _pairs(model, masks)
-        self._ema_pairs: list[tuple[nn.Parameter, Tensor]] = []
+        self._model = model
+        self._averages: list[nn.Module] = []
         self._handles: list[Any] = []
+        self._pairs: list[tuple[nn.Parameter, Tensor]] = []
+        self.change(masks)
+
+    def change(self, masks: Masks) -> None:
+        """Hold these masks from now on (the next round, or the next step of a gradual schedule)."""
+        self._masks = dict(masks)
+        self._pairs = _pairs(self._model, self._masks)
         self.enforce()
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
         """Zero again after each of the optimizer's steps, from now on."""
-        self._handles.append(optimizer.register_step_post_hook(lambda *_: _zero(self._model_pairs)))
+        self._handles.append(optimizer.register_step_post_hook(lambda *_: _zero(self._pairs)))
 
     def hold_ema(self, ema_model: nn.Module) -> None:
         """Keep a moving average of the model at zero too.
 
         ``ema_model`` is the averaged network, or a timm ``ModelEma`` that holds it as ``module``. An average of exact
-        zeros is an exact zero, so once is enough as long as only held weights are averaged into it; call
-        :meth:`enforce` after loading other weights into either.
+        zeros is an exact zero, so the average is zeroed now and when the masks change; call :meth:`enforce` after
+        loading other weights into either.
         """
-        averaged = ema_model.module if isinstance(getattr(ema_model, "module", None), nn.Module) else ema_model
-        assert isinstance(averaged, nn.Module)
-        self._ema_pairs += _pairs(averaged, self._masks)
+        inner = getattr(ema_model, "module", None)
+        self._averages.append(inner if isinstance(inner, nn.Module) else ema_model)
         self.enforce()
 
     def enforce(self) -> None:
         """Zero the model and its averages now."""
-        _zero(self._model_pairs)
-        _zero(self._ema_pairs)
+        _zero(self._pairs)
+        for average in self._averages:
+            _zero(_pairs(average, self._masks))
 
     def release(self) -> None:
         """Stop holding."""

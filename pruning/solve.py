@@ -9,64 +9,27 @@ scopes are those of arXiv 2301.04502:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pruning.criteria import load_criterion
-from pruning.criterion import Criterion, ScoreContext
-from pruning.gradients import Batches, mean_gradients
-from pruning.layers import Layer, LayerFilter, Role, find_layers
-from pruning.select import ALWAYS, keys_of, select, top
+from pruning.criterion import Criterion
+from pruning.gradients import Batches
+from pruning.layers import Layer, LayerFilter, find_layers
+from pruning.result import LayerSparsity, PruneResult, result_of
+from pruning.scores import resolve, score_keys
+from pruning.select import ALWAYS, select, top
 
-_log = logging.getLogger(__name__)
+__all__ = ["LayerSparsity", "PruneResult", "Scope", "UnreachableTarget", "prune_to_macs"]
 
 Scope = Literal["global", "uniform"]
 
 
 class UnreachableTarget(ValueError):
     """No mask reaches the target; the message has the smallest MACs that can be reached."""
-
-
-@dataclass(frozen=True)
-class LayerSparsity:
-    """What was left of one layer. ``macs`` counts all its weights, ``kept_macs`` those that were kept."""
-
-    name: str
-    role: Role
-    macs: int
-    kept_macs: int
-    num_weights: int
-    num_kept: int
-
-
-@dataclass(frozen=True, eq=False)
-class PruneResult:
-    """Masks and what they reach.
-
-    Attributes:
-        masks: bool by parameter name, for every layer that costs MACs (also those left alone: their non-zeros).
-        macs: MACs with the masks applied; at most ``target_macs``.
-        dense_macs: MACs of the network without a zero.
-        target_macs: what was asked.
-        layers: layer by layer, in the order of the network.
-        criterion: its name.
-        scope: ``global`` or ``uniform``.
-
-    """
-
-    masks: dict[str, Tensor]
-    macs: int
-    dense_macs: int
-    target_macs: int
-    layers: tuple[LayerSparsity, ...]
-    criterion: str
-    scope: str
 
 
 @torch.no_grad()
@@ -108,8 +71,7 @@ def prune_to_macs(
         raise ValueError(f"unknown scope {scope!r}; allowed: global, uniform")
     if not 0.0 <= floor <= 1.0:
         raise ValueError(f"floor is {floor}; allowed: 0 to 1")
-    rule = load_criterion(criterion) if isinstance(criterion, str) else criterion
-    label = criterion if isinstance(criterion, str) else type(criterion).__name__
+    rule, label = resolve(criterion)
     layers = find_layers(model, input_size)
     current = sum(layer.num_nonzero * layer.macs_per_weight for layer in layers)
     pruned: dict[str, Tensor] = {}
@@ -124,7 +86,7 @@ def prune_to_macs(
                 f"cannot prune to {target_macs:,} MACs: the smallest reachable is {smallest:,} of {current:,} "
                 f"({fixed:,} in layers left alone, floor {floor:g})"
             )
-        keys = _keys(model, free, rule, label, seed, batches)
+        keys = score_keys(model, free, rule, label, seed, batches)
         for key, least in zip(keys, floors, strict=True):
             if least:
                 key[top(key, least)] = ALWAYS
@@ -134,28 +96,7 @@ def prune_to_macs(
             counts = _uniform_counts(free, floors, target_macs - fixed)
             kept = [top(key, count) for key, count in zip(keys, counts, strict=True)]
         pruned = {layer.param_name: mask for layer, mask in zip(free, kept, strict=True)}
-    return _result(layers, pruned, target_macs, label, scope)
-
-
-def _keys(
-    model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
-) -> list[Tensor]:
-    """Keys of all weights of the layers: see :mod:`pruning.select`."""
-    gradients: dict[str, Tensor] = {}
-    if rule.needs_gradients:
-        if batches is None:
-            raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
-        gradients = mean_gradients(model, batches)
-    keys = []
-    for i, layer in enumerate(layers):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        assert layer.weight is not None
-        context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
-        try:
-            keys.append(keys_of(rule.scores(layer.weight, context), layer.weight))
-        except ValueError as error:
-            raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
-    return keys
+    return result_of(layers, pruned, target_macs, label, scope)
 
 
 def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int) -> list[int]:
@@ -184,34 +125,3 @@ def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int)
             counts[i] += 1
             gap -= layers[i].macs_per_weight
     return counts
-
-
-def _result(
-    layers: Sequence[Layer], pruned: dict[str, Tensor], target_macs: int, label: str, scope: str
-) -> PruneResult:
-    masks, rows = {}, []
-    for layer in layers:
-        num_kept = layer.num_nonzero
-        if layer.weight is not None:
-            flat = pruned.get(layer.param_name)
-            mask = layer.weight != 0 if flat is None else flat.view(layer.weight.shape)
-            masks[layer.param_name] = mask
-            num_kept = int(torch.count_nonzero(mask))
-        cost = layer.macs_per_weight
-        rows.append(
-            LayerSparsity(
-                layer.name, layer.role, layer.num_weights * cost, num_kept * cost, layer.num_weights, num_kept
-            )
-        )
-    empty = [row.name for row in rows if not row.num_kept]
-    if empty:
-        _log.warning("pruning to %s MACs leaves no weight in %s: a floor would", f"{target_macs:,}", ", ".join(empty))
-    return PruneResult(
-        masks=masks,
-        macs=sum(row.kept_macs for row in rows),
-        dense_macs=sum(row.macs for row in rows),
-        target_macs=target_macs,
-        layers=tuple(rows),
-        criterion=label,
-        scope=scope,
-    )

@@ -1,0 +1,82 @@
+"""What pruning reached, layer by layer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pruning.layers import Layer, Role
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """What was left of one layer. ``macs`` counts all its weights, ``kept_macs`` those that were kept."""
+
+    name: str
+    role: Role
+    macs: int
+    kept_macs: int
+    num_weights: int
+    num_kept: int
+
+
+@dataclass(frozen=True, eq=False)
+class PruneResult:
+    """Masks and what they reach.
+
+    Attributes:
+        masks: bool by parameter name, for every layer that costs MACs (also those left alone: their non-zeros).
+        macs: MACs with the masks applied; at most ``target_macs``.
+        dense_macs: MACs of the network without a zero.
+        target_macs: what was asked.
+        layers: layer by layer, in the order of the network.
+        criterion: its name.
+        scope: ``global`` or ``uniform``.
+
+    """
+
+    masks: dict[str, Tensor]
+    macs: int
+    dense_macs: int
+    target_macs: int
+    layers: tuple[LayerSparsity, ...]
+    criterion: str
+    scope: str
+
+
+def result_of(
+    layers: Sequence[Layer], pruned: Mapping[str, Tensor], target_macs: int, label: str, scope: str
+) -> PruneResult:
+    """The result of flat masks by parameter name; layers without one keep their non-zeros."""
+    masks, rows = {}, []
+    for layer in layers:
+        num_kept = layer.num_nonzero
+        if layer.weight is not None:
+            flat = pruned.get(layer.param_name)
+            mask = layer.weight != 0 if flat is None else flat.view(layer.weight.shape)
+            masks[layer.param_name] = mask
+            num_kept = int(torch.count_nonzero(mask))
+        cost = layer.macs_per_weight
+        rows.append(
+            LayerSparsity(
+                layer.name, layer.role, layer.num_weights * cost, num_kept * cost, layer.num_weights, num_kept
+            )
+        )
+    empty = [row.name for row in rows if not row.num_kept]
+    if empty:
+        _log.warning("pruning to %s MACs leaves no weight in %s: a floor would", f"{target_macs:,}", ", ".join(empty))
+    return PruneResult(
+        masks=masks,
+        macs=sum(row.kept_macs for row in rows),
+        dense_macs=sum(row.macs for row in rows),
+        target_macs=target_macs,
+        layers=tuple(rows),
+        criterion=label,
+        scope=scope,
+    )

@@ -1,0 +1,47 @@
+"""Scoring all weights of some layers with a criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pruning.criteria import load_criterion
+from pruning.criterion import Criterion, ScoreContext
+from pruning.gradients import Batches, mean_gradients
+from pruning.layers import Layer
+from pruning.select import keys_of
+
+
+def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
+    """The criterion and its name, from either; raises ValueError on an unknown name."""
+    if isinstance(criterion, str):
+        return load_criterion(criterion), criterion
+    return criterion, type(criterion).__name__
+
+
+def score_keys(
+    model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
+) -> list[Tensor]:
+    """Keys (see :mod:`pruning.select`) of all weights, flat, one tensor per layer.
+
+    Raises:
+        ValueError: missing batches, or scores that have no order; the message names criterion and layer.
+
+    """
+    gradients: dict[str, Tensor] = {}
+    if rule.needs_gradients:
+        if batches is None:
+            raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
+        gradients = mean_gradients(model, batches)
+    keys = []
+    for i, layer in enumerate(layers):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        assert layer.weight is not None
+        context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
+        try:
+            keys.append(keys_of(rule.scores(layer.weight, context), layer.weight))
+        except ValueError as error:
+            raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
+    return keys
