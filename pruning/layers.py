@@ -108,17 +108,17 @@ def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tupl
         return Role.STEM
     if any(part in {"se", "se_module"} for part in parts[:-1]):
         return Role.SE
-    if last == "conv_head":
+    if last == "conv_head" or (parts[0] == "blocks" and last == "conv"):
+        # A MobileNetV3-like body ends in a plain 1x1 convolution (timm's ConvBnAct), which feeds the head.
         return Role.HEAD
     if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
         return Role.DEPTHWISE
     if last in {"conv_pwl", "fc2"}:
         return Role.PROJECT
-    if last == "fc1":
+    if last in {"fc1", "conv_exp"}:
         return Role.EXPAND
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and "downsample" not in parts:
-        if module.out_channels > module.in_channels and parts[0] != "head":
-            # The last block of a MobileNetV3-like body is a 1x1 convolution too: it feeds the head.
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and not {"downsample", "attn"} & set(parts):
+        if module.out_channels > module.in_channels:
             return Role.EXPAND
         if module.out_channels < module.in_channels or last == "conv_pw":
             return Role.PROJECT
