@@ -66,7 +66,7 @@ def derive(records: Sequence[Record], now: float | None = None) -> CostView:
     ]
     is_cuda = "cuda" in kinds.values() or any(attempt.device_kind == "cuda" for attempt in attempts)
     return CostView(
-        attempts=tuple(sorted(attempts, key=lambda attempt: attempt.begin_t)),
+        attempts=tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt))),
         jobs=tuple(_job(traces, intervals, evidence) for traces in by_job.values()),
         sessions=sessions,
         driver_work=tuple(_driver_work(record) for record in evidence.driver_work),

@@ -1,0 +1,192 @@
+"""The golden ledger's balances by hand, and every finding provoked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from ledger_records import (
+    abandoned,
+    alloc,
+    beat,
+    closed,
+    failed,
+    free,
+    golden,
+    ok,
+    opened,
+    progress,
+    start,
+    work,
+)
+
+from accounting.audit import AuditReport, audit
+from accounting.ledger import LedgerWriter, read_ledger
+from accounting.records import Kind, Record
+
+
+def codes(report: AuditReport, severity: str) -> set[str]:
+    return {finding.code for finding in report.findings if finding.severity == severity}
+
+
+def test_golden_balances() -> None:
+    report = audit(golden())
+    assert report.ok
+    table = {
+        (b.session, b.device): (b.capacity_s, b.allocated_s, b.idle_s, b.productive_s, b.overhead_s, b.lost_s)
+        for b in report.balances
+    }
+    assert table == {
+        ("s1", "core0"): (100, 85, 15, 50, 11, 24),  # a1 a2 a3
+        ("s1", "core1"): (100, 92, 8, 45, 9, 38),  # b1 c1
+        ("s2", "core0"): (80, 38, 42, 22, 16, 0),  # d1 d2
+        ("s2", "core1"): (80, 48, 32, 0, 3, 45),  # e1 e2
+    }
+    assert {b.imbalance for b in report.balances} == {0}
+    assert {b.session: b.driver_work_s for b in report.balances} == {"s1": 0, "s2": 4}
+
+
+def test_golden_findings_are_warnings() -> None:
+    assert codes(audit(golden()), "warning") == {"two_outcomes", "after_outcome", "session_not_closed", "uncertain"}
+
+
+def fine() -> list[Record]:
+    return [
+        opened("s", 0),
+        alloc("s", "A", 2),
+        start("s", "a", "j", 3, allocation="A"),
+        work("a", 4),
+        ok("a", 80, work_end_t=79),
+        free("s", "A", 82),
+        closed("s", 100),
+    ]
+
+
+def test_nothing_is_found_in_a_fine_ledger() -> None:
+    assert audit(fine()).findings == ()
+    assert audit([]).ok
+
+
+@pytest.mark.parametrize(
+    ("code", "added"),
+    [
+        ("attempt_recorded_twice", [start("s", "a", "j", 3, allocation="A")]),
+        ("attempt_recorded_twice", [ok("a", 81)]),
+        ("never_started", [ok("ghost", 50)]),
+        ("never_started", [work("ghost", 50)]),
+        ("over_allocated", [alloc("s", "B", 10), start("s", "b", "k", 11, allocation="B"), ok("b", 50), free("s", "B", 50)]),
+        ("imbalance", [alloc("s", "B", 10), start("s", "b", "k", 11, allocation="B"), ok("b", 50), free("s", "B", 50)]),
+        ("overlaps", [start("s", "b", "k", 50, allocation="A"), ok("b", 81)]),
+        ("outside_allocation", [start("s", "b", "k", 81, allocation="A"), ok("b", 95)]),
+        ("outside_session", [start("s", "b", "k", 90, device="core1"), ok("b", 130)]),
+        ("job_without_end", [start("s", "b", "k", 90, device="core1"), failed("b", 95)]),
+        ("unknown_device", [start("s", "b", "k", 90, device="core9"), ok("b", 95)]),
+    ],
+)  # fmt: skip
+def test_errors(code: str, added: list[Record]) -> None:
+    report = audit(fine() + added)
+    assert code in codes(report, "error")
+    assert not report.ok
+
+
+@pytest.mark.parametrize(
+    ("code", "added"),
+    [
+        ("two_outcomes", [start("s", "b", "j", 50, device="core1"), ok("b", 81)]),
+        ("after_outcome", [start("s", "b", "j", 90, device="core1"), failed("b", 95)]),
+        ("no_allocation_record", [start("s", "b", "k", 90, allocation="X", device="core1"), ok("b", 95)]),
+        ("allocation_never_opened", [free("s", "X", 90)]),
+        ("unattributed", [alloc("s", "B", 10, "core1"), free("s", "B", 30)]),
+        ("unattributed", [alloc("s", "B", 95, "core1")]),
+        ("devices_differ", [alloc("s", "B", 9, "core1"), start("s", "b", "k", 11, allocation="B"), ok("b", 20)]),
+        ("session_not_opened", [start("s9", "b", "k", 90, device="core1"), ok("b", 95)]),
+        ("uncertain", [start("s", "b", "k", 20, device="core1"), beat("b", 60), abandoned("s", "k", 70)]),
+    ],
+)  # fmt: skip
+def test_warnings(code: str, added: list[Record]) -> None:
+    report = audit(fine() + added)
+    assert code in codes(report, "warning")
+    assert report.ok
+
+
+def test_unattributed_allocations_still_balance() -> None:
+    report = audit([*fine(), alloc("s", "B", 10, "core1"), free("s", "B", 30)])
+    (balance,) = (b for b in report.balances if b.device == "core1")
+    assert (balance.allocated_s, balance.unattributed_s, balance.idle_s, balance.imbalance) == (20, 20, 80, 0)
+
+
+def test_an_unclosed_session_is_a_warning_and_ends_at_its_last_record() -> None:
+    report = audit(fine()[:-1])
+    assert codes(report, "warning") == {"session_not_closed"}
+    assert report.balances[0].wall_s == 82
+
+
+def test_an_interrupted_study_may_leave_jobs_open() -> None:
+    records = [*fine()[:-1], start("s", "b", "k", 83, device="core1"), failed("b", 95), closed("s", 100, "interrupted")]
+    assert audit(records).ok
+
+
+def test_each_finding_is_one_line() -> None:
+    for finding in audit([*golden(), ok("ghost", 50), ok("a1", 60)]).findings:
+        assert finding.message and "\n" not in finding.message
+
+
+def test_errors_come_first() -> None:
+    severities = [finding.severity for finding in audit([*golden(), ok("ghost", 50)]).findings]
+    assert severities == sorted(severities)
+    assert set(severities) == {"error", "warning"}
+
+
+def test_gpu_balance_with_half_a_device() -> None:
+    records = [
+        opened("s", 0, {"GPU-1": 1.0}, "cuda"),
+        alloc("s", "A", 0, "GPU-1", 0.5),
+        alloc("s", "B", 0, "GPU-1", 0.5),
+        start("s", "a", "j", 1, allocation="A", device="GPU-1", amount=0.5),
+        work("a", 2),
+        ok("a", 10, 10),
+        free("s", "A", 10),
+        start("s", "b", "k", 1, allocation="B", device="GPU-1", amount=0.5),
+        work("b", 4),
+        progress("b", 8, 1),
+        ok("b", 20, 20),
+        free("s", "B", 20),
+        closed("s", 20),
+    ]
+    report = audit(records)
+    assert report.findings == ()
+    (balance,) = report.balances
+    assert balance.device_kind == "cuda"
+    assert (balance.allocated_s, balance.idle_s, balance.capacity_s) == (15, 5, 20)
+    assert (balance.productive_s, balance.overhead_s, balance.lost_s) == (12, 3, 0)
+
+
+def written(folder: Path, times: Iterable[float]) -> AuditReport:
+    ticks = iter([0.0, *times])
+    with LedgerWriter(folder, "s", "driver", clock=lambda: next(ticks)) as writer:
+        for _ in range(3):
+            writer.append(Kind.JOB_ABANDONED, session="s", job="j", reason="x")
+        writer.append(Kind.DRIVER_WORK, t=0.5, **{k: v for k, v in DRIVER_WORK.items() if k not in ("kind", "t")})
+    return audit(read_ledger(folder).records)
+
+
+DRIVER_WORK = {
+    "session": "s",
+    "route": "search",
+    "phase": "search",
+    "target": None,
+    "replicate": 0,
+    "duration_s": 0.1,
+}
+
+
+def test_a_clock_running_backwards_is_found(tmp_path: Path) -> None:
+    report = written(tmp_path, [0, 1, 50, 20, 21])
+    (finding,) = (f for f in report.findings if f.code == "clock_backwards")
+    assert "jsonl:4: the clock went back by 30.0 s" in finding.message
+
+
+def test_a_record_of_the_past_is_no_clock_running_backwards(tmp_path: Path) -> None:
+    report = written(tmp_path, [0, 1, 50, 60, 61])
+    assert "clock_backwards" not in codes(report, "error")
