@@ -231,13 +231,19 @@ def _choices(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, dict):
         if set(value) != {"min", "max", "step"} or value["step"] <= 0 or value["max"] < value["min"]:
             raise ValueError(f"{name}: a range is {{min, max, step}} with min <= max and step > 0, not {value}")
-        return tuple(range(value["min"], value["max"] + 1, value["step"]))
+        steps = round((value["max"] - value["min"]) / value["step"] - 0.499999)
+        return tuple(_plain(value["min"] + i * value["step"]) for i in range(steps + 1))
     values = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not values or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
         raise ValueError(f"{name}: choices must be numbers, not {value!r}")
     if list(values) != sorted(set(values)):
         raise ValueError(f"{name}: choices must rise, not {list(values)}")
     return values
+
+
+def _plain(value: float) -> float:
+    """Return an int as it is, a float without the dust of repeated addition."""
+    return value if isinstance(value, int) else float(f"{value:.9g}")
 
 
 def _known(where: str, data: dict[str, Any], allowed: Sequence[str]) -> None:

@@ -1,0 +1,34 @@
+"""The epoch at which the ranking of half-trained candidates is already that of the fully trained ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import kendalltau
+
+
+def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 0.9) -> int:
+    """Return the first epoch (from 1) from which on the rank correlation with ``final`` stays at least ``min_tau``.
+
+    ``val_curves``: validation accuracy, shape [candidates, epochs]; ``final``: accuracy to rank by, shape
+    [candidates]. Correlation is Kendall's tau-b; candidates with a missing value are left out. The last epoch where
+    none qualifies (FBNetV3, arXiv 2006.02049, section 3.2). Raises ValueError for other shapes or fewer than three
+    candidates.
+    """
+    curves, goal = np.asarray(val_curves, dtype=np.float64), np.asarray(final, dtype=np.float64)
+    if curves.ndim != 2 or goal.shape != curves.shape[:1] or curves.shape[1] == 0:
+        raise ValueError(
+            f"need curves [candidates, epochs] and final [candidates], not {curves.shape} and {goal.shape}"
+        )
+    if not -1 <= min_tau <= 1:
+        raise ValueError(f"min_tau must lie in -1 to 1, it is {min_tau}")
+    whole = np.isfinite(curves).all(1) & np.isfinite(goal)
+    if whole.sum() < 3:
+        raise ValueError(f"a rank correlation needs at least 3 complete candidates, not {int(whole.sum())}")
+    epoch = curves.shape[1]
+    for column in reversed(curves[whole].T):
+        # A constant column has no ranking: tau is NaN and does not qualify.
+        if not kendalltau(column, goal[whole]).statistic >= min_tau:
+            break
+        epoch -= 1
+    return min(epoch + 1, curves.shape[1])
