@@ -59,7 +59,7 @@ class MacsReport:
     nonzero: int
     """How many of them are not zero."""
     uncounted: tuple[str, ...]
-    """Parameters with two or more dimensions that no counted call used: embeddings, recurrent layers, unused layers."""
+    """Parameters with two or more dimensions that no counted call used: embeddings, unused layers."""
 
     @property
     def macs(self) -> int:
