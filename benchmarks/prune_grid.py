@@ -1,0 +1,102 @@
+"""Does pruning hit its MACs target on every network, scope, criterion and share, or say why it cannot?
+
+Seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of their MACs. Each
+result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each in the CSV.
+
+    python benchmarks/prune_grid.py [--out FILE.csv] [--networks NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import logging
+import time
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from accounting.macs import count_macs
+from pruning.masks import apply_masks
+from pruning.solve import UnreachableTarget, prune_to_macs
+
+NETWORKS = {
+    "fbnetv3_b": 224,
+    "fbnetv3_g": 240,
+    "tf_efficientnet_lite0": 224,
+    "mobilenetv3_large_100": 224,
+    "resnet18": 224,
+    "convnext_atto": 224,
+    "mobilevitv2_050": 256,
+}
+SCOPES = ("global", "uniform")
+CRITERIA = ("magnitude", "macs_magnitude", "lamp", "random")
+SHARES = (0.80, 0.50, 0.20, 0.05)
+FLOOR = 0.0
+
+
+def measure(model: nn.Module, size: tuple[int, int, int], dense: int, scope: str, criterion: str, share: float) -> dict:
+    """One row: what was asked, what was reached, and what a recount finds."""
+    target = int(dense * share)
+    row: dict = {"scope": scope, "criterion": criterion, "share": share, "dense_macs": dense, "target_macs": target}
+    start = time.perf_counter()
+    try:
+        result = prune_to_macs(model, size, target, scope=scope, criterion=criterion, floor=FLOOR)
+    except UnreachableTarget as refusal:
+        return {**row, "outcome": f"refused: {refusal}", "seconds": round(time.perf_counter() - start, 3)}
+    seconds = time.perf_counter() - start
+    pruned = copy.deepcopy(model)
+    apply_masks(pruned, result.masks)
+    recounted = count_macs(pruned, size).sparse_macs
+    costs = {layer.macs // layer.num_weights for layer in result.layers if layer.num_kept < layer.num_weights}
+    one_weight = min(costs) if scope == "global" else max(costs)
+    hit = recounted == result.macs <= target and target - result.macs < one_weight
+    return {
+        **row,
+        "outcome": "hit" if hit else "MISSED",
+        "macs": result.macs,
+        "recounted_macs": recounted,
+        "relative_error": (target - result.macs) / target,
+        "share_of_weights_kept": round(
+            sum(row.num_kept for row in result.layers) / sum(row.num_weights for row in result.layers), 4
+        ),
+        "layers_without_a_weight": sum(row.num_kept == 0 for row in result.layers),
+        "layers": len(result.layers),
+        "seconds": round(seconds, 3),
+    }
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "prune_grid.csv")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("pruning").setLevel(logging.ERROR)
+    rows = []
+    for name in options.networks:
+        torch.manual_seed(0)
+        model = timm.create_model(name).eval()
+        size = (3, NETWORKS[name], NETWORKS[name])
+        dense = count_macs(model, size).macs
+        for scope in SCOPES:
+            for criterion in CRITERIA:
+                for share in SHARES:
+                    row = {"network": name, "size": NETWORKS[name]}
+                    rows.append({**row, **measure(model, size, dense, scope, criterion, share)})
+        outcomes = [row["outcome"] for row in rows if row["network"] == name]
+        worst = max(row.get("relative_error", 0) for row in rows if row["network"] == name)
+        print(f"{name}: {outcomes.count('hit')} of {len(outcomes)} hit, largest relative error {worst:.1e}", flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with options.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(max(rows, key=len)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
