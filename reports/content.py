@@ -13,9 +13,10 @@ from reports.page_table import PageTable
 from reports.render import Rendered
 from reports.sentences import estimate_of, overall_sentence
 from reports.statistics import Estimate
-from reports.verdict import CostComparison, Verdict, compare_costs, decide, pool_targets
+from reports.verdict import CostComparison, compare_costs, decide, pool_targets
 from reports.wording import (
-    POLICY_TEXT,
+    POLICY_SHORT,
+    label_rank,
     label_text,
     macs_short,
     macs_text,
@@ -32,8 +33,16 @@ PLACED_FIGURES = ("anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hou
 
 def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> dict[str, Any]:
     """The template's values; ``answer_json`` is what ``answer.json`` holds."""
-    pooled, verdict, num_targets = _pooled(frames, answers)
-    headline = overall_sentence(pooled, verdict, frames.unit, num_targets, HEADLINE_POLICY, frames.info.dataset)
+    pooled = {policy: _pooled(frames, answers, policy) for policy in POLICIES}
+    verdicts = {policy: decide(ratio) for policy, (ratio, _) in pooled.items()}
+    headline = overall_sentence(
+        {policy: ratio for policy, (ratio, _) in pooled.items()},
+        verdicts,
+        unit=frames.unit,
+        num_targets=pooled[HEADLINE_POLICY][1],
+        headline=HEADLINE_POLICY,
+        dataset=frames.info.dataset,
+    )
     measured = [given for given in answers if given["status"] == "measured"]
     return {
         "study": frames.info.name,
@@ -55,24 +64,26 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "answer_json": {
             "study": frames.info.name,
             "sentence": headline,
-            "verdict": verdict.value,
-            "cost_ratio": pooled.as_dict(),
             "unit": frames.unit,
             "headline_policy": HEADLINE_POLICY,
+            "verdict": verdicts[HEADLINE_POLICY].value,
+            "policies": {
+                policy: {"verdict": verdicts[policy].value, "cost_ratio": ratio.as_dict(), "num_targets": num_targets}
+                for policy, (ratio, num_targets) in pooled.items()
+            },
             "answers": list(answers),
         },
     }
 
 
-def _pooled(frames: Frames, answers: Sequence[Answer]) -> tuple[Estimate, Verdict, int]:
-    """Cost ratio over all measured targets, its verdict, and over how many targets it is."""
+def _pooled(frames: Frames, answers: Sequence[Answer], policy: str) -> tuple[Estimate, int]:
+    """Cost ratio over all measured targets, and over how many targets it is."""
     comparisons: list[CostComparison] = [
-        compare_costs(frames.view, frames.info, frames.delivered, given["target_macs"], HEADLINE_POLICY)
+        compare_costs(frames.view, frames.info, frames.delivered, given["target_macs"], policy)
         for given in answers
         if given["status"] == "measured"
     ]
-    pooled = pool_targets(comparisons)
-    return pooled, decide(pooled), sum(bool(comparison.ratio_of) for comparison in comparisons)
+    return pool_targets(comparisons), len(comparisons)
 
 
 def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
@@ -89,12 +100,13 @@ def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
 def _accuracy_table(measured: Sequence[Answer]) -> PageTable:
     rows = []
     for given in measured:
-        for label, values in given["accuracy"].items():
+        difference = points_estimate(estimate_of(given["accuracy_difference"]))
+        for label in sorted(given["accuracy"], key=label_rank):
+            values = given["accuracy"][label]
             test, val = estimate_of(values["test_top1"]), estimate_of(values["val_top1"])
             cells = [macs_text(given["target_macs"]), label_text(label), percent_estimate(test), percent_estimate(val)]
-            rows.append([*cells, ""])
-        rows[-len(given["accuracy"])][-1] = points_estimate(estimate_of(given["accuracy_difference"]))
-    headers = ["target (MACs)", "networks", "test top-1, mean ± sd", "val top-1, mean ± sd", "prune − search, test"]
+            rows.append([*cells, difference if label == "prune" else ""])
+    headers = ["target (MACs)", "networks", "test top-1", "val top-1", "prune − search, test top-1"]
     return PageTable(headers, rows, text_columns=(1,))
 
 
@@ -102,28 +114,34 @@ def _network_table(frames: Frames) -> PageTable:
     unit = unit_text(frames.unit)
     rows = [
         [macs_text(n.target), label_text(n.label), str(n.replicate), percent(n.val_top1), percent(n.test_top1)]
-        + [_count(n.macs), _count(n.nonzero_params), _count(n.params)]
+        + [_count(n.macs), f"{_count(n.nonzero_params)} / {_count(n.params)}"]
         + [number(n.cost_h[policy]) for policy in POLICIES]
-        + [_per_hour(n.top1_per_hour()), n.model_dir]
-        for n in frames.delivered
+        + [_per_hour(n.top1_per_hour())]
+        for n in sorted(frames.delivered, key=lambda n: (n.target, label_rank(n.label), n.replicate))
     ]
-    headers = ["target (MACs)", "network", "replicate", "val top-1", "test top-1", "MACs", "non-zero params", "params"]
-    headers += [f"{unit}, {POLICY_TEXT[policy]}" for policy in POLICIES]
-    headers += [f"test % per {unit[:-1]}", "folder"]
-    return PageTable(headers, rows, text_columns=(1, len(headers) - 1))
+    headers = [
+        "target (MACs)",
+        "network",
+        "repli\u00adcate",
+        "val top-1",
+        "test top-1",
+        "MACs",
+        "non-zero / all params",
+    ]
+    headers += [f"{unit}, {POLICY_SHORT[policy]}" for policy in POLICIES]
+    headers += [f"test % per {unit[:-1]}"]
+    return PageTable(headers, rows, text_columns=(1,))
 
 
 def _verdict_table(measured: Sequence[Answer], unit: str) -> PageTable:
     rows = []
     for given in measured:
         for policy, fields in given["policies"].items():
-            rows.append(
-                [macs_text(given["target_macs"]), POLICY_TEXT[policy], fields["verdict"].replace("_", " ")]
-                + [number_estimate(estimate_of(fields["cost_ratio"]), "×")]
-                + [number_estimate(estimate_of(fields["total_cost"][route])) for route in ("search", "prune")]
-                + [number_estimate(estimate_of(fields["total_cost_ratio"]), "×")]
-            )
-    headers = ["target (MACs)", "charge policy", "cheaper", "search / prune at equal accuracy"]
+            estimates = [fields["cost_ratio"], *fields["total_cost"].values(), fields["total_cost_ratio"]]
+            cells = [number_estimate(estimate_of(estimate)).replace(" (", "\n(") for estimate in estimates]
+            verdict = fields["verdict"].replace("_", " ")
+            rows.append([macs_text(given["target_macs"]), POLICY_SHORT[policy], verdict, *cells])
+    headers = ["target (MACs)", "charge policy", "cheaper", "search / prune, to equal accuracy"]
     headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total"]
     return PageTable(headers, rows, text_columns=(1, 2))
 

@@ -26,6 +26,7 @@ from reports.networks import Network, delivered_networks
 from reports.study import StudyInfo, read_study
 
 HOUR_S = 3600.0
+SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,9 @@ def _networks_frame(networks: Iterable[Network]) -> pd.DataFrame:
 
 def _sessions_frame(sessions: Iterable[Session]) -> pd.DataFrame:
     """One row per session and device."""
-    columns = ["session", "begin_t", "end_t", "closed", "reason", "device", "device_kind", "amount", "name", "node"]
+    columns = [*SESSION_COLUMNS, "device", "device_kind", "amount", "name", "node"]
     rows = [
-        [session.session, session.begin_t, session.end_t, session.closed, session.reason]
-        + [device.device, device.device_kind, device.amount, device.name, device.node]
+        [getattr(session if name in SESSION_COLUMNS else device, name) for name in columns]
         for session in sessions
         for device in session.capacity
     ]

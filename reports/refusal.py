@@ -65,9 +65,8 @@ def _neighbours(frames: Frames, target: int) -> list[int]:
 
 
 def _delivered_text(frames: Frames, target: int) -> str:
-    planned = frames.info.replicates
-    counts = [
-        f"{route} {len({n.replicate for n in frames.delivered if n.target == target and n.label == route})} of {planned}"
-        for route in COMPARED
-    ]
+    counts = []
+    for route in COMPARED:
+        done = {n.replicate for n in frames.delivered if n.target == target and n.label == route}
+        counts.append(f"{route} {len(done)} of {frames.info.replicates}")
     return f"at {macs_text(target)} MACs, networks delivered by {' and '.join(counts)} replicates"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +15,13 @@ from reports.figures import discover
 from reports.frames import Frames
 
 PNG_DPI = 160
-STYLE = {"font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "hatch.linewidth": 0.6, "hatch.color": "white"}
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "hatch.linewidth": 0.6,
+    "hatch.color": "white",
+}
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,11 @@ NOTHING = Estimate(None, None, None, None, 0)
 """What is known without a single replicate."""
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """Arithmetic mean of ``values`` with ``mean ± t(0.975, n-1) * sd / sqrt(n)``; ``sd`` divides by n - 1."""
+def mean_interval(values: Sequence[float], at_least: float = -math.inf) -> Estimate:
+    """Arithmetic mean of ``values`` with ``mean ± t(0.975, n-1) * sd / sqrt(n)``; ``sd`` divides by n - 1.
+
+    The lower bound is cut at ``at_least``, what such values can be at least (a cost is not negative).
+    """
     n = len(values)
     if n == 0:
         return NOTHING
@@ -49,7 +52,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
         return Estimate(mean, None, None, None, 1)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = _t_quantile(n - 1) * sd / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, sd, n)
+    return Estimate(mean, max(mean - half, at_least), mean + half, sd, n)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:

@@ -123,8 +123,8 @@ def compare_costs(
             if ratio.n > 0
         },
         quality_of=quality,
-        to_quality={route: mean_interval(list(costs.values())) for route, costs in to_quality.items()},
-        total={route: mean_interval(list(costs.values())) for route, costs in total.items()},
+        to_quality={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in to_quality.items()},
+        total={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in total.items()},
         total_cost_ratio=ratio_interval(total["search"], total["prune"]),
     )
 

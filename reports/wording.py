@@ -5,10 +5,13 @@ from __future__ import annotations
 from reports.statistics import Estimate
 
 POLICY_TEXT = {
-    "full": "all charged",
-    "free": "parent free",
-    "amortised": "shared work divided by the number of targets",
+    "full": "all work charged",
+    "free": "with the parent free",
+    "amortised": "with shared work divided among the targets",
 }
+"""Charge policies in a sentence."""
+POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shared ÷ targets"}
+"""Charge policies in a table or a title."""
 UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
 LABEL_TEXT = {
     "search": "search",
@@ -22,6 +25,12 @@ NOT_MEASURED = "–"
 def unit_text(unit: str) -> str:
     """``gpu_hours`` → ``GPU-hours``; an unknown unit is shown as it is, never as another."""
     return UNIT_TEXT.get(unit, unit)
+
+
+def label_rank(label: str) -> tuple[int, str]:
+    """Sorts kinds of networks: search, prune, the controls, then others by name."""
+    known = list(LABEL_TEXT)
+    return (known.index(label) if label in known else len(known), label)
 
 
 def label_text(label: str) -> str:
@@ -47,14 +56,16 @@ def macs_short(macs: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three significant figures without an exponent where that stays readable."""
+    """Three significant figures, without an exponent where that stays readable."""
     if value is None:
         return NOT_MEASURED
     if value != 0 and not 1e-4 <= abs(value) < 1e5:
         return f"{value:.2e}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{float(f'{value:.3g}'):.10g}"
+    if value == 0:
+        return "0"
+    return f"{float(f'{value:.3g}'):#.3g}".removesuffix(".")
 
 
 def percent(fraction: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -9,7 +11,7 @@ from matplotlib.lines import Line2D
 from reports.colours import label_marker, route_colour
 from reports.figures._axes import legend_below, macs_axis, replicates_text, tidy
 from reports.frames import Frames
-from reports.wording import label_text
+from reports.wording import label_rank, label_text
 
 TITLE = "Accuracy against MACs"
 COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]
@@ -39,16 +41,23 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     for target in targets:
         panel.axvline(target, color="#aaaaaa", linewidth=1, linestyle=":")
     handles = []
-    for label, rows in data.groupby("label"):
-        colour, marker = route_colour(str(rows["route"].iloc[0])), label_marker(str(label))
+    for label in sorted(data["label"].unique(), key=label_rank):
+        rows = data[data["label"] == label]
+        colour, marker = route_colour(str(rows["route"].iloc[0])), label_marker(label)
         filled = colour if label != "scratch_pruned_structure" else "white"
         panel.plot(rows["macs"], 100 * rows["test_top1"], marker, color=colour, markersize=4, alpha=0.4, linewidth=0)
         groups = rows.groupby("target")
         means = groups[["macs", "test_top1"]].mean()
         spread = 100 * groups["test_top1"].std().fillna(0.0)
-        style = {"color": colour, "marker": marker, "markersize": 8, "markerfacecolor": filled, "linewidth": 1.4}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "markersize": 8,
+            "markerfacecolor": filled,
+            "linewidth": 1.4,
+        }
         panel.errorbar(means["macs"], 100 * means["test_top1"], yerr=spread, capsize=3, **style)
-        handles.append(Line2D([], [], label=label_text(str(label)), **style))
+        handles.append(Line2D([], [], label=label_text(label), **style))
     macs_axis(panel, targets)
     panel.margins(x=0.12)
     panel.set_ylabel("test accuracy (%)")

@@ -13,7 +13,7 @@ from reports.costs import HEADLINE_POLICY
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.frames import Frames
 from reports.study import COMPARED
-from reports.wording import POLICY_TEXT, macs_short
+from reports.wording import POLICY_SHORT, macs_short
 
 TITLE = "Accuracy against cost"
 SHOWN_POLICIES = (HEADLINE_POLICY, "free")
@@ -45,8 +45,9 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
         "Best validation accuracy of any network within the target's MACs, against what the route had been charged "
-        f"so far ({unit_of(data)}). Thin: single replicates; thick: their mean, from where all have a network "
-        f"({replicates_text(data, ['target', 'route'])}). Solid: all work charged; dashed: the parent's pretraining free."
+        f"so far ({unit_of(data)}; {replicates_text(data, ['target', 'route'])}). Thin: single replicates; thick: their "
+        "mean cost to reach each accuracy that all of them reached (solid: all charged; dashed: the parent's "
+        "pretraining free); dot: mean final accuracy at the mean total cost."
     )
 
 
@@ -60,7 +61,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
             panel = panels[row][column]
             tidy(panel)
             _draw_panel(panel, data[(data["target"] == target) & (data["policy"] == policy)], str(policy))
-            panel.set_title(f"≤ {macs_short(target)} MACs, {POLICY_TEXT[policy]}", fontsize=10)
+            panel.set_title(f"≤ {macs_short(target)} MACs, {POLICY_SHORT[policy]}", fontsize=10)
             if column == 0:
                 panel.set_ylabel("best val. accuracy (%)")
             if row == len(policies) - 1:
@@ -74,16 +75,17 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, policy: str) -> None:
         colour = route_colour(str(route))
         for _, curve in of_route.groupby("replicate"):
             panel.step(curve["cost_h"], 100 * curve["val_top1"], where="post", color=colour, linewidth=0.9, alpha=0.45)
-        mean = _mean_curve(of_route)
-        panel.step(mean.index, 100 * mean, where="post", color=colour, linewidth=2.5, linestyle=style)
-        panel.plot(mean.index[-1], 100 * mean.iloc[-1], "o", color=colour, markersize=5)
+        mean = _mean_cost_to_reach(of_route)
+        panel.step(mean, 100 * mean.index, where="post", color=colour, linewidth=2.5, linestyle=style)
+        last = of_route.groupby("replicate")[["cost_h", "val_top1"]].max().mean()
+        panel.plot(last["cost_h"], 100 * last["val_top1"], "o", color=colour, markersize=6)
     panel.set_xlim(left=0)
 
 
-def _mean_curve(of_route: pd.DataFrame) -> pd.Series:
-    """Mean over replicates of the best accuracy at each cost, up to the mean of their total costs."""
-    wide = of_route.pivot_table(index="cost_h", columns="replicate", values="val_top1", aggfunc="max").ffill().dropna()
-    end = max(of_route.groupby("replicate")["cost_h"].max().mean(), wide.index[0])
-    mean = wide.mean(axis=1)
-    inside = mean[mean.index <= end]
-    return pd.concat([inside, pd.Series([inside.iloc[-1]], index=[end])])
+def _mean_cost_to_reach(of_route: pd.DataFrame) -> pd.Series:
+    """Mean over replicates of the cost at which each accuracy was first reached, where every replicate reached it."""
+    curves = [curve.sort_values("cost_h") for _, curve in of_route.groupby("replicate")]
+    highest = min(curve["val_top1"].max() for curve in curves)
+    levels = sorted({level for curve in curves for level in curve["val_top1"] if level <= highest})
+    costs = [sum(curve.loc[curve["val_top1"] >= level, "cost_h"].iloc[0] for curve in curves) for level in levels]
+    return pd.Series([cost / len(curves) for cost in costs], index=levels)

@@ -19,7 +19,7 @@ SPLIT = ("productive", "overhead", "lost")
 HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
 COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
 PHASE_ORDER = [phase.value for phase in Phase]
-LABEL_SHARE = 0.013
+LABEL_SHARE = 0.0095
 """A phase is named in its bar where it has at least this share of the axis per letter."""
 
 

@@ -94,23 +94,30 @@ class Timeline:
         )
 
     def train(self, job, route, phase, target, replicate, hours, vals, macs, dense=PARENT_MACS):
-        outcome = dict(val_top1=vals[-1], macs=macs, dense_macs=dense, params=40_000, nonzero_params=20_000, epochs=2)
+        outcome = {
+            "val_top1": vals[-1],
+            "macs": macs,
+            "dense_macs": dense,
+            "params": 40_000,
+            "nonzero_params": 20_000,
+            "epochs": 2,
+        }
         self.attempt(job, route, phase, target, replicate, hours, macs=macs, vals=vals, outcome=outcome)
 
     def deliver(self, label, route, target, replicate, from_job, val, test):
         macs = int(LABEL_MACS[label] * target)
-        outcome = dict(
-            label=label,
-            description=f"a network by {label}",
-            val_top1=val,
-            test_top1=test,
-            macs=macs,
-            dense_macs=PARENT_MACS if route == "prune" else macs,
-            params=40_000,
-            nonzero_params=20_000,
-            model_dir=f"models/{target}/{label}/{replicate}",
-            from_job=from_job,
-        )
+        outcome = {
+            "label": label,
+            "description": f"a network by {label}",
+            "val_top1": val,
+            "test_top1": test,
+            "macs": macs,
+            "dense_macs": PARENT_MACS if route == "prune" else macs,
+            "params": 40_000,
+            "nonzero_params": 20_000,
+            "model_dir": f"models/{target}/{label}/{replicate}",
+            "from_job": from_job,
+        }
         name = f"{label}-r{replicate}-t{target}-evaluate"
         self.attempt(name, route, "evaluate", target, replicate, 0.01, macs=macs, outcome=outcome)
 
@@ -168,26 +175,41 @@ def build_study(
         if "scratch" in lines:
             scratch_replicate(lines["scratch"], r, targets)
     for r in range(replicates if "search" in lines else 0):
-        work = dict(session="s1", route="search", phase="fit_predictor", target=None, replicate=r, duration_s=3.6)
+        work = {
+            "session": "s1",
+            "route": "search",
+            "phase": "fit_predictor",
+            "target": None,
+            "replicate": r,
+            "duration_s": 3.6,
+        }
         records.append((Kind.DRIVER_WORK, START + 10 + r, work))
     end = max((line.t for line in lines.values()), default=START + 60)
-    capacity = [dict(device=device, device_kind=kind, amount=float(len(lines) or 1), name="Test device", node="node-1")]
-    opened = dict(session="s1", study="fake", capacity=capacity, environment={"python": "3.13"})
-    closed = (Kind.SESSION_CLOSED, end, dict(session="s1", reason="done"))
+    capacity = [
+        {
+            "device": device,
+            "device_kind": kind,
+            "amount": float(len(lines) or 1),
+            "name": "Test device",
+            "node": "node-1",
+        }
+    ]
+    opened = {"session": "s1", "study": "fake", "capacity": capacity, "environment": {"python": "3.13"}}
+    closed = (Kind.SESSION_CLOSED, end, {"session": "s1", "reason": "done"})
     records = [(Kind.SESSION_OPENED, START, opened), *sorted(records, key=lambda record: record[1]), closed]
     if until_h is not None:
         records = [record for record in records if record[1] <= START + until_h * 3600]
     _write(folder, records)
     configs = {name: {} for name in routes}
-    study = dict(
-        name="fake",
-        dataset={"name": "fashion_mnist_mini"},
-        targets=sorted(targets, reverse=True),
-        replicates=planned or replicates,
-        parent={"family": "fbnetv3_mini", "variant": "l"},
-        budget=budget or {"search": None, "prune": None, "scratch": None},
-        routes={name: configs.get(name) for name in ("search", "prune", "scratch")},
-    )
+    study = {
+        "name": "fake",
+        "dataset": {"name": "fashion_mnist_mini"},
+        "targets": sorted(targets, reverse=True),
+        "replicates": planned or replicates,
+        "parent": {"family": "fbnetv3_mini", "variant": "l"},
+        "budget": budget or {"search": None, "prune": None, "scratch": None},
+        "routes": {name: configs.get(name) for name in ("search", "prune", "scratch")},
+    }
     environment = {"python": "3.13.1", "torch": "2.15.0", "machine": {"cpu": "test <cpu> & co", "cores": 2}}
     document = yaml.safe_dump({"study": study, "environment": environment}, sort_keys=False)
     (folder / "study.yaml").write_text(document, encoding="utf-8")

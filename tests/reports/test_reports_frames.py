@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from fake_study import CANDIDATE_H, PRETRAIN_H
+
+from reports.errors import NotAStudy
+from reports.frames import load_frames
+
+
+def test_hours_and_units(frames):
+    assert frames.unit == "cpu_core_hours"
+    attempts = frames.attempts
+    assert attempts["allocated_h"].sum() == pytest.approx(
+        3 * PRETRAIN_H + sum(CANDIDATE_H) + 12 * 0.21 + 12 * 0.36 + 0.1
+    )
+    parts = attempts[["productive_h", "overhead_h", "lost_h"]].sum(axis=1)
+    assert parts.to_numpy() == pytest.approx(attempts["allocated_h"].to_numpy())
+    assert attempts["lost_h"].sum() == pytest.approx(0.1 * 0.9)  # overhead until work began, then lost
+
+
+def test_costs_of_delivered_networks(frames):
+    networks = frames.networks.set_index(["label", "target", "replicate"]).sort_index()
+    assert len(networks) == 4 * 2 * 3
+    prune = networks.loc[("prune", 500_000, 0)]
+    assert prune["cost_full_h"] == pytest.approx(3.63)
+    assert prune["cost_free_h"] == pytest.approx(0.21)
+    assert prune["cost_amortised_h"] == pytest.approx(1.92)
+    assert prune["test_top1_per_h_full"] == pytest.approx(0.84 / 3.63)
+    assert networks.loc[("search", 800_000, 2), "cost_full_h"] == pytest.approx(1.44 + 0.21)
+    assert networks.loc[("scratch_family", 500_000, 0), "cost_full_h"] == pytest.approx(0.31)
+    assert networks.loc[("scratch_pruned_structure", 800_000, 1), "cost_free_h"] == pytest.approx(0.41)
+
+
+def test_a_lost_attempt_is_charged_to_its_control(frames):
+    networks = frames.networks.set_index(["label", "target", "replicate"]).sort_index()
+    assert networks.loc[("scratch_family", 500_000, 1), "cost_full_h"] == pytest.approx(0.41)
+
+
+def test_gpu_studies_are_in_gpu_hours(make_study):
+    assert load_frames(make_study(replicates=1, cuda=True)).unit == "gpu_hours"
+
+
+def test_an_empty_study_has_all_columns(make_study, frames):
+    empty = load_frames(make_study(until_h=0))
+    assert empty.networks.empty
+    for name in ("attempts", "jobs", "networks", "progress", "sessions", "driver_work", "balances"):
+        assert list(getattr(empty, name).columns) == list(getattr(frames, name).columns)
+
+
+def test_not_a_study(tmp_path):
+    with pytest.raises(NotAStudy, match="is not a folder"):
+        load_frames(tmp_path / "absent")
+    with pytest.raises(NotAStudy, match=r"no study\.yaml"):
+        load_frames(tmp_path)
+    path = tmp_path / "study.yaml"
+    for text, message in [
+        ("study: [", "cannot be read as YAML"),
+        ("name: quickstart\n", "no `study:` section"),
+        ("study: {targets: [0.5M]}", "expected a list of MACs"),
+        ("study: {targets: [5], replicates: 0}", "at least 1"),
+        ("study: {targets: [5]}", "no ledger"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(NotAStudy, match=message) as error:
+            load_frames(tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_study_info(make_study):
+    folder = make_study(replicates=1, routes=("prune",), budget={"prune": 0.5, "search": None})
+    info = load_frames(folder).info
+    assert info.targets == (500_000, 800_000)
+    assert (info.routes, info.budget_h, info.dataset) == (("prune",), {"prune": 0.5}, "fashion_mnist_mini")
+    document = yaml.safe_load((folder / "study.yaml").read_text())
+    document["study"] |= {"dataset": "mnist", "routes": None, "budget": None}
+    (folder / "study.yaml").write_text(yaml.safe_dump(document))
+    assert load_frames(folder).info.dataset == "mnist"
+
+
+def test_reports_import_neither_torch_nor_ray():
+    code = "import sys, reports.page, reports.status; sys.exit(bool({'torch', 'ray', 'timm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from reports.errors import NotAStudy
+from reports.page import build_report
+from reports.wording import NOT_MEASURED
+
+SECTIONS = [
+    "Accuracy against cost", "Cost per route, by phase", "Accuracy against MACs", "Delivered networks",
+    "Verdict by charge policy", "The ledger", "Environment", "Method in short",
+]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Headings in order, images, and whether every tag that opens also closes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.headings, self.images, self.open, self.first_text = [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        if tag not in ("img", "meta", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "body" in self.open and data.strip() and self.first_text is None:
+            self.first_text = data
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(study, tmp_path_factory):
+    return build_report(study, tmp_path_factory.mktemp("out") / "report").parent
+
+
+def test_the_page_is_whole_and_in_order(report):
+    text = (report / "index.html").read_text()
+    page = Reader(text)
+    assert page.open == []
+    assert page.headings == SECTIONS
+    assert len(page.images) == 4
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.images)
+    assert "On fashion_mnist_mini, 2 targets pooled, all work charged, pruning took 3.33×" in page.first_text
+    assert "<script" not in text
+    assert not re.search(r"(?:src|href)=\"(?!data:)", text)
+    assert "test &lt;cpu&gt; &amp; co" in text
+    assert "The ledger adds up." in text
+
+
+def test_files_of_a_report(report):
+    figures = {"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour"}
+    assert {path.name for path in (report / "figures").iterdir()} == {
+        f"{n}.{k}" for n in figures for k in ("png", "svg")
+    }
+    names = {path.stem for path in (report / "tables").iterdir()}
+    assert {"networks", "verdicts", "cost_by_phase", "attempts", "jobs", "device_balances"} <= names
+    for name in names:
+        csv, parquet = (
+            pd.read_csv(report / "tables" / f"{name}.csv"),
+            pd.read_parquet(report / "tables" / f"{name}.parquet"),
+        )
+        assert list(csv.columns) == list(parquet.columns)
+        assert len(csv) == len(parquet)
+        assert not [column for column in csv.columns if column.endswith("_h") or "_h_" in column]
+
+
+def test_tables_name_the_unit(report):
+    networks = pd.read_csv(report / "tables" / "networks.csv")
+    assert "cost_full_cpu_core_hours" in networks
+    assert "test_top1_per_cpu_core_hour_full" in networks
+    verdicts = pd.read_csv(report / "tables" / "verdicts.csv")
+    row = verdicts[(verdicts["target"] == 500_000) & (verdicts["policy"] == "free")].iloc[0]
+    assert (row["verdict"], row["cost_ratio"]) == ("prune", pytest.approx(6.0))
+    assert row["prune_to_equal_quality_cpu_core_hours"] == pytest.approx(0.18)
+
+
+def test_answer_json(report):
+    content = json.loads((report / "answer.json").read_text())
+    assert [given["target_macs"] for given in content["answers"]] == [500_000, 800_000]
+    assert (content["verdict"], content["policies"]["free"]["verdict"]) == ("search", "prune")
+
+
+def test_the_same_ledger_gives_the_same_bytes(study, report, tmp_path):
+    again = build_report(study, tmp_path / "report").parent
+    files = sorted(path.relative_to(report) for path in report.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    for path in files:
+        assert (report / path).read_bytes() == (again / path).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"until_h": 0}, "No answer yet"),
+        ({"until_h": 1}, "No network has been delivered yet"),
+        ({"until_h": 3}, "This study is not complete: no answer yet at 0.5M, 0.8M MACs"),
+        ({"until_h": 8.5}, "fewer replicates than the 3 planned at 0.5M"),
+        ({"routes": ("search",)}, "the study has no prune route"),
+        ({"routes": ("scratch",), "replicates": 1}, "no search and no prune route"),
+        ({"replicates": 1}, "n = 1 replicate, so no interval"),
+        ({"targets": (500_000,)}, "1 target"),
+    ],
+)
+def test_partial_studies_have_a_page_that_says_so(make_study, options, said):
+    page = build_report(make_study(**options))
+    text = page.read_text().replace("\u00a0", " ")
+    assert said in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
+    assert Reader(text).headings == SECTIONS
+
+
+def test_a_report_is_replaced_as_a_whole(make_study):
+    folder = make_study(replicates=1)
+    page = build_report(folder)
+    assert page == folder / "report" / "index.html"
+    (folder / "report" / "stale.txt").write_text("from before")
+    build_report(folder)
+    assert not (folder / "report" / "stale.txt").exists()
+    assert {path.name for path in folder.iterdir()} == {"ledger", "study.yaml", "report"}
+
+
+def test_foreign_folders_are_left_alone(make_study, tmp_path):
+    folder, out = make_study(replicates=1), tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="not an earlier report"):
+        build_report(folder, out)
+    assert (out / "thesis.txt").read_text() == "precious"
+    with pytest.raises(NotAStudy):
+        build_report(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_failing_figure_leaves_the_old_report(make_study, monkeypatch):
+    from reports.figures import anytime
+
+    folder = make_study(replicates=1)
+    before = build_report(folder).read_bytes()
+
+    def fail(data, figure):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(anytime, "draw", fail)
+    with pytest.raises(RuntimeError, match="no ink"):
+        build_report(folder)
+    assert (folder / "report" / "index.html").read_bytes() == before
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_gpu_pages_never_say_cpu_hours(make_study):
+    text = build_report(make_study(replicates=2, cuda=True)).read_text()
+    assert "GPU-hours" in text
+    assert "CPU core" not in text
+    assert NOT_MEASURED in text
