@@ -1,4 +1,4 @@
-"""Does pruning hit its MACs target on every network, scope, criterion and share, or say why it cannot?
+"""The grid: every network, scope, criterion and share hits its MACs target, or is refused for a stated reason.
 
 Seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of their MACs. Each
 result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each in the CSV.

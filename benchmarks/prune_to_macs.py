@@ -1,13 +1,13 @@
-"""How fast, exact and lean is pruning to a MACs target, against bisecting PyTorch's global pruning?
+"""Pruning to a MACs target against bisecting PyTorch's global pruning: speed, exactness, memory.
 
 Both bring the same network to the same share of its MACs by global magnitude, in this process, one after the other:
 
 - ours: ``prune_to_macs`` (exact);
 - reference: ``torch.nn.utils.prune.global_unstructured``, its amount bisected until the MACs are within ``tolerance``.
 
-Also compared: the masks. Ours must be the reference's at the same threshold, up to the weights that fill the last gap;
-so the reference masks are recomputed by one full sort of all weights, and by bisecting further, until both agree.
-Memory: the peak of what is allocated while solving (resident set, sampled in a child process) over the weights' bytes.
+Also compared: the masks, with one full sort of all weights by magnitude and a running sum of their MACs, and with
+``global_unstructured`` asked for that many weights. They differ by the weights that fill the last gap below the target.
+Memory: growth of the resident set while solving, sampled in a fresh process, over the weights' bytes.
 
     python benchmarks/prune_to_macs.py [--network fbnetv3_g] [--size 240] [--share 0.5] [--out FILE.json]
 """
@@ -137,7 +137,7 @@ def main() -> None:
     start = time.perf_counter()
     sorted_masks, sorted_macs = by_full_sort(layers, target)
     sort_s = time.perf_counter() - start
-    # The reference at our threshold: its amount set to the share that ours prunes.
+    # The reference, told how many weights to prune: what bisecting on to the last weight would end at.
     num_weights = sum(layer.num_weights for layer in layers)
     num_kept = sum(int(mask.sum()) for mask in sorted_masks.values())
     pruned = copy.deepcopy(model)

@@ -1,0 +1,160 @@
+"""The channels of a network that can only go together, found by Torch-Pruning's dependency graph.
+
+Fang et al. 2023, arXiv 2301.12900. Torch-Pruning is the optional extra ``structured``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from accounting.macs import MacsReport
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels of several layers that share their index: removing one removes it from each.
+
+    Attributes:
+        name: of the layer whose output channels number the group.
+        width: how many channels there are.
+        outputs: by layer name, output channels that go with one channel of the group.
+        inputs: by layer name, input channels that go with one channel of the group.
+        scores: mean squared weight belonging to each channel, over the group's mean; float32, shape (width,).
+        remove: takes channel indices out of the network, in place. Other groups stay valid.
+
+    """
+
+    name: str
+    width: int
+    outputs: Mapping[str, int]
+    inputs: Mapping[str, int]
+    scores: Tensor
+    remove: Callable[[Sequence[int]], None]
+
+
+def find_groups(
+    model: nn.Module, input_size: tuple[int, int, int], ignored: Sequence[str]
+) -> tuple[list[ChannelGroup], dict[str, str]]:
+    """The groups that can be pruned, and those that cannot: layer name to reason.
+
+    ``ignored`` are names of layers whose output channels stay (at least the classifier).
+
+    Raises:
+        ModuleNotFoundError: Torch-Pruning is not installed.
+
+    """
+    tp = torch_pruning()
+    model.eval()
+    names = {module: name for name, module in model.named_modules()}
+    # A layer-scale parameter (ConvNeXt) has its channels in dimension 0; Torch-Pruning guesses the last.
+    loose = {
+        parameter: 0
+        for module in model.modules()
+        for parameter in module.parameters(recurse=False)
+        if not isinstance(module, _SIZED) and parameter.dim() == 1
+    }
+    with torch.enable_grad():
+        trainable = [p.requires_grad for p in model.parameters()]
+        model.requires_grad_(True)
+        graph = tp.DependencyGraph().build_dependency(
+            model, example_inputs=torch.randn(1, *input_size), unwrapped_parameters=list(loose.items()), verbose=False
+        )
+        for parameter, value in zip(model.parameters(), trainable, strict=True):
+            parameter.requires_grad_(value)
+    groups, left_out = [], {}
+    for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
+        root = found[0].dep.target.module
+        name = names[root]
+        reason = _obstacle(graph, found, names, set(ignored))
+        if reason and name not in ignored:
+            left_out[name] = reason
+        if not reason:
+            groups.append(_group(graph, found, name, names))
+    return groups, left_out
+
+
+def torch_pruning() -> Any:
+    """The module, imported when needed; says how to get it where it is missing."""
+    try:
+        import torch_pruning as tp
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "structured pruning needs Torch-Pruning: pip install 'prune-or-search[structured]'"
+        ) from None
+    return tp
+
+
+def macs_with(report: MacsReport, groups: Sequence[ChannelGroup], num_removed: Sequence[int]) -> int:
+    """MACs of one image after removing so many channels of each group, without removing them."""
+    fewer_out: Counter[str] = Counter()
+    fewer_in: Counter[str] = Counter()
+    for group, removed in zip(groups, num_removed, strict=True):
+        for name, times in group.outputs.items():
+            fewer_out[name] += times * removed
+        for name, times in group.inputs.items():
+            fewer_in[name] += times * removed
+    total = 0
+    for layer in report.layers:
+        outputs, inputs, *kernel = layer.weight_shape
+        is_depthwise = layer.groups > 1
+        inputs = inputs if is_depthwise else inputs - fewer_in[layer.name]
+        total += layer.positions * (outputs - fewer_out[layer.name]) * inputs * _product(kernel)
+    return total
+
+
+_SIZED = (_ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+
+
+def _obstacle(graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: set[str]) -> str | None:
+    """Why a group cannot be pruned, or None."""
+    for item in found:
+        module = item.dep.target.module
+        name = names.get(module, "")
+        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
+        if is_output and name in ignored:
+            return f"goes with {name}, which is left alone"
+        if isinstance(module, _ConvNd) and module.groups > 1 and module.groups != module.out_channels:
+            return f"goes with the grouped convolution {name}"
+        if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
+            return f"goes with the group norm {name}"
+        if len(item.idxs) % len(found[0].idxs):
+            return f"goes with a part of the channels of {name or 'a tensor operation'} only"
+    return None
+
+
+def _group(graph: Any, found: Any, name: str, names: Mapping[nn.Module, str]) -> ChannelGroup:
+    root, handler, width = found[0].dep.target.module, found[0].dep.handler, len(found[0].idxs)
+    outputs: Counter[str] = Counter()
+    inputs: Counter[str] = Counter()
+    squares, num_weights = torch.zeros(width, dtype=torch.float64), 0
+    for item in found:
+        module = item.dep.target.module
+        if not isinstance(module, (_ConvNd, nn.Linear)):
+            continue
+        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
+        (outputs if is_output else inputs)[names[module]] += len(item.idxs) // width
+        along = module.weight.detach() if is_output else module.weight.detach().transpose(0, 1)
+        along = along.flatten(1)[torch.tensor(item.idxs)]
+        squares.index_add_(0, torch.tensor(item.root_idxs), along.double().square().sum(1).cpu())
+        num_weights += along.numel() // width
+    scores = squares / max(1, num_weights)
+
+    def remove(channels: Sequence[int]) -> None:
+        if channels:
+            graph.get_pruning_group(root, handler, list(channels)).prune()
+
+    return ChannelGroup(name, width, outputs, inputs, (scores / scores.mean().clamp_min(1e-30)).float(), remove)
+
+
+def _product(numbers: Sequence[int]) -> int:
+    total = 1
+    for number in numbers:
+        total *= number
+    return total

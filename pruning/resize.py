@@ -1,0 +1,73 @@
+"""Give a dense network the shapes of a physically pruned one, so that its weights can be loaded.
+
+A structurally pruned network is stored as its dense architecture and a state dict of smaller tensors; this is the way
+back: ``fit_to_state(timm.create_model(name), state)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+
+def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Resize the model's layers to the state dict's shapes, in place, load it, and return the model.
+
+    Modules whose tensors are missing from ``state`` are replaced by ``nn.Identity``: they were removed whole (blocks).
+
+    Raises:
+        ValueError: the state dict has a tensor for which the model has no place.
+
+    """
+    _drop_missing(model, state)
+    places = model.state_dict(keep_vars=True)
+    unknown = sorted(set(state) - set(places))
+    if unknown:
+        raise ValueError(f"no place in the model for {', '.join(unknown[:4])}")
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        own = {key: state[prefix + key] for key in (*module._parameters, *module._buffers) if prefix + key in state}
+        for key, value in own.items():
+            current = getattr(module, key)
+            if current.shape != value.shape:
+                resized = torch.empty(value.shape, dtype=current.dtype, device=current.device)
+                setattr(module, key, nn.Parameter(resized) if key in module._parameters else resized)
+        _set_sizes(module)
+    model.load_state_dict(dict(state))
+    return model
+
+
+def _set_sizes(module: nn.Module) -> None:
+    """Bring a layer's size attributes in line with its weight."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        return
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, _ConvNd) and not module.transposed:
+        was_depthwise = 1 < module.groups == module.in_channels
+        module.out_channels = weight.shape[0]
+        module.groups = weight.shape[0] if was_depthwise else module.groups
+        module.in_channels = weight.shape[1] * module.groups
+    elif isinstance(module, _NormBase):
+        module.num_features = weight.shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.GroupNorm):
+        module.num_channels = weight.shape[0]
+
+
+def _drop_missing(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Replace every outermost module that has tensors, none of which is in the state dict."""
+    for name, module in list(model.named_modules()):
+        parent_name, _, leaf = name.rpartition(".")
+        if not name or not module.state_dict():
+            continue
+        if not any(key.startswith(f"{name}.") for key in state):
+            parent = model.get_submodule(parent_name)
+            if module is parent._modules.get(leaf):
+                parent._modules[leaf] = nn.Identity()

@@ -1,0 +1,171 @@
+"""Structured removal: a physically smaller network at a MACs target, whole channels at a time."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from accounting.macs import count_macs
+from pruning.channels import ChannelGroup, find_groups, macs_with
+from pruning.layers import LayerFilter, Role, find_layers
+from pruning.solve import UnreachableTarget
+
+TOLERANCE = 0.01
+"""How far below the target the result may end, as a share of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class StructuredResult:
+    """A smaller network.
+
+    Attributes:
+        model: a new module in evaluation mode, its weights those of the kept channels.
+        macs: counted again on ``model``; between 99 and 100 % of the target.
+        dense_macs: of the network it came from.
+        target_macs: what was asked.
+        widths: by the name of the layer that leads each group of channels, its width before and after.
+        left_out: channels that could not be pruned: layer name to reason.
+        scope: ``uniform`` or ``global``.
+
+    """
+
+    model: nn.Module
+    macs: int
+    dense_macs: int
+    target_macs: int
+    widths: dict[str, tuple[int, int]]
+    left_out: dict[str, str]
+    scope: str
+
+
+def prune_channels_to_macs(
+    model: nn.Module,
+    input_size: tuple[int, int, int],
+    target_macs: int,
+    *,
+    scope: Literal["uniform", "global"] = "uniform",
+    round_to: int = 1,
+    floor: float = 0.1,
+    keep: LayerFilter | None = None,
+) -> StructuredResult:
+    """Remove the weakest channels until the network has at most ``target_macs``, and at least 99 % of them.
+
+    Channels that depend on each other (residual sums, depthwise, squeeze-excite) go together; a group's channels are
+    scored by the mean square of all weights that belong to them (the group norm of DepGraph, arXiv 2301.12900). The
+    model is not changed.
+
+    Args:
+        model: any network that PyTorch's autograd can trace, with parameters on the CPU.
+        input_size: channels, height, width of an image.
+        target_macs: MACs of the smaller network.
+        scope: ``uniform`` removes the same share of every group; ``global`` ranks the channels of all groups, each
+            score relative to its group's mean.
+        round_to: kept widths are multiples of this, such as 8 (where the whole width was none, the whole width stays
+            possible).
+        floor: least share (0-1) of its channels that each group keeps; at least ``round_to`` channels stay.
+        keep: layers whose output channels stay; the classifier's always do.
+
+    Raises:
+        UnreachableTarget: no widths end within 1 % below the target.
+        ValueError: an argument out of range.
+        ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
+
+    """
+    if scope not in ("uniform", "global"):
+        raise ValueError(f"unknown scope {scope!r}; allowed: uniform, global")
+    if round_to < 1 or not 0.0 <= floor <= 1.0:
+        raise ValueError(f"round_to is {round_to}, floor is {floor}; allowed: 1 or more, 0 to 1")
+    smaller = copy.deepcopy(model).eval()
+    report = count_macs(smaller, input_size)
+    layers = find_layers(smaller, input_size)
+    ignored = [layer.name for layer in layers if layer.role is Role.CLASSIFIER or (keep is not None and keep(layer))]
+    groups, left_out = find_groups(smaller, input_size, ignored or [layers[-1].name])
+    units = _removal_order(groups, scope, round_to, floor)
+    num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs)
+    widths = {}
+    for group, removed in zip(groups, num_removed, strict=True):
+        weakest = torch.sort(group.scores, stable=True).indices[:removed].tolist()
+        group.remove(sorted(weakest))
+        widths[group.name] = (group.width, group.width - removed)
+    with torch.no_grad():
+        smaller(torch.zeros(1, *input_size))
+    macs = count_macs(smaller, input_size).macs
+    if not (1 - TOLERANCE) * target_macs <= macs <= target_macs:
+        raise UnreachableTarget(
+            f"removing channels ended at {macs:,} MACs instead of {target_macs:,}: the network's channels depend on "
+            "each other in a way that was not foreseen"
+        )
+    return StructuredResult(smaller, macs, report.macs, target_macs, widths, left_out, scope)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Some channels of one group that go at once; ``key`` orders all units, weakest first."""
+
+    key: float
+    group: int
+    num_channels: int
+
+
+def _removal_order(groups: Sequence[ChannelGroup], scope: str, round_to: int, floor: float) -> list[_Unit]:
+    """All units that may go, in the order in which they go."""
+    units = []
+    for i, group in enumerate(groups):
+        ranked = torch.sort(group.scores, stable=True).values
+        least = max(round_to, math.ceil(math.ceil(floor * group.width) / round_to) * round_to)
+        gone = 0
+        while True:
+            # The first unit brings the width to a multiple; the others keep it one.
+            size = (group.width - gone) % round_to or round_to
+            if group.width - gone - size < least:
+                break
+            share = (gone + size) / group.width
+            key = share if scope == "uniform" else float(ranked[gone : gone + size].mean())
+            gone += size
+            units.append(_Unit(key, i, size))
+    return sorted(units, key=lambda unit: (unit.key, unit.group))
+
+
+def _solve(units: Sequence[_Unit], groups: Sequence[ChannelGroup], macs_of: object, target: int) -> list[int]:
+    """Channels to remove per group: the shortest run of units that reaches the target, less those that need not go."""
+    assert callable(macs_of)
+
+    def removed_by(num: int) -> list[int]:
+        removed = [0] * len(groups)
+        for unit in units[:num]:
+            removed[unit.group] += unit.num_channels
+        return removed
+
+    smallest = macs_of(removed_by(len(units)))
+    if target < smallest:
+        raise UnreachableTarget(
+            f"cannot remove channels down to {target:,} MACs: the smallest reachable is {smallest:,}"
+        )
+    low, high = 0, len(units)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if macs_of(removed_by(middle)) <= target else (middle + 1, high)
+    removed = removed_by(low)
+    # The last run of units may overshoot: give back the strongest that fit, each group from its strongest on.
+    reached, blocked = macs_of(removed), set()
+    for unit in reversed(units[:low]):
+        if unit.group in blocked:
+            continue
+        removed[unit.group] -= unit.num_channels
+        if (macs := macs_of(removed)) <= target:
+            reached = macs
+        else:
+            removed[unit.group] += unit.num_channels
+            blocked.add(unit.group)
+    if reached < (1 - TOLERANCE) * target:
+        raise UnreachableTarget(
+            f"no widths end within 1 % below {target:,} MACs: the nearest found is {reached:,} "
+            "(smaller steps: a lower round_to)"
+        )
+    return removed
