@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session, derive
 from accounting.audit import AuditReport, Balance, audit
@@ -134,8 +133,3 @@ def _sessions_frame(sessions: Iterable[Session]) -> pd.DataFrame:
         for device in session.capacity
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def as_yaml(value: Any) -> str:
-    """A value of the study's config on one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip().removesuffix("\n...")

@@ -47,6 +47,8 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
             canvas = Canvas(layout="constrained")
             FigureCanvasAgg(canvas)
             figure.draw(data, canvas)
+            canvas.draw_without_rendering()
+            canvas.set_layout_engine("none")  # solved once, for both files
             canvas.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
             canvas.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
         svg = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode("ascii")

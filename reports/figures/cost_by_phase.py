@@ -35,7 +35,8 @@ def data(frames: Frames) -> pd.DataFrame:
             parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s)
             so_far = rows.setdefault(key, [0.0] * len(parts))
             rows[key] = [total + rate * part for total, part in zip(so_far, parts, strict=True)]
-    ordered = sorted(rows.items(), key=lambda item: (item[0][0], item[0][1], PHASE_ORDER.index(item[0][2]), item[0][3]))
+    spent = [(key, parts) for key, parts in rows.items() if parts[-1] > 0]
+    ordered = sorted(spent, key=lambda item: (item[0][0], item[0][1], PHASE_ORDER.index(item[0][2]), item[0][3]))
     return pd.DataFrame([[*key, *parts, frames.unit] for key, parts in ordered], columns=COLUMNS)
 
 

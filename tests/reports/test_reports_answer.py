@@ -10,6 +10,7 @@ import reports
 from reports.answer import all_answers, answer, one_line
 from reports.frames import load_frames
 from reports.interpolate import interpolate_answer
+from reports.sentences import answer_sentence
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
 
@@ -119,10 +120,21 @@ def test_gpu_hours_are_named(make_study):
     assert "CPU" not in one_line(given)
 
 
-def test_nothing_charged_gives_no_ratio(make_study):
-    # a parent that costs 0 s, and a free policy: still the finetuning is charged
-    frames = load_frames(make_study(pretrain_h=0.0))
-    assert all_answers(frames)[0]["policies"]["full"]["cost_ratio"]["value"] == pytest.approx(6.0)
+def test_a_parent_that_costs_nothing_makes_the_policies_equal(make_study):
+    given = all_answers(load_frames(make_study(pretrain_h=0.0)))[0]
+    assert given["policies"]["full"]["cost_ratio"] == given["policies"]["free"]["cost_ratio"]
+    assert "but" not in one_line(given)
+
+
+def test_no_ratio_is_said():
+    nothing = {"value": None, "low": None, "high": None, "sd": None, "n": 0}
+    policy = {"verdict": "insufficient_evidence", "cost_ratio": nothing}
+    given = {"status": "measured", "target_macs": 5_000, "unit": "gpu_hours", "headline_policy": "full",
+             "policies": {"full": policy}, "accuracy_difference": nothing}  # fmt: skip
+    assert answer_sentence(given) == (
+        "At 5k MACs, all work charged, there is no cost ratio in GPU-hours (a route was charged nothing, or measured "
+        "nothing): insufficient evidence for which is cheaper; prune − search test accuracy: –."
+    )
 
 
 @pytest.mark.parametrize("bad", [0, -5, 0.5, True])

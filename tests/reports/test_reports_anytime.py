@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from fake_study import CANDIDATE_H, PRETRAIN_H
 
+from accounting.attempts import Attempt, CostView
+from accounting.records import Status
 from reports.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 
 
@@ -61,3 +63,33 @@ def test_a_running_attempt_is_charged_up_to_now(make_study):
     curve = curve_of(frames, "prune")
     assert curve.cost_h == pytest.approx((PRETRAIN_H + 0.1,))
     assert curve.total_h == pytest.approx(PRETRAIN_H + 0.1)
+
+
+def _attempt(**fields):
+    defaults = {
+        "attempt": "a", "job": "a", "route": "prune", "phase": "finetune", "target": 5, "replicate": 0, "session": "s",
+        "allocation": None, "devices": {"GPU-1": 1.0}, "device_kind": "cuda", "meter": "none", "network_macs": 5,
+        "spec": {}, "begin_t": 0.0, "end_t": 3600.0, "status": Status.OK, "reason": None, "outcome": None,
+        "allocated_s": 3600.0, "productive_s": 3600.0, "overhead_s": 0.0, "lost_s": 0.0, "uncertainty_s": 0.0, "flags": (),
+    }  # fmt: skip
+    return Attempt(**(defaults | fields))
+
+
+def _view(*attempts):
+    return CostView(tuple(attempts), (), (), (), "gpu_hours", ())
+
+
+def test_cpu_hours_never_enter_gpu_hours():
+    on_cpu = _attempt(attempt="b", device_kind="cpu_core", end_t=7200.0, allocated_s=7200.0)
+    on_gpu = _attempt(outcome={"val_top1": 0.5, "macs": 4})
+    curve = anytime_curve(_view(on_gpu, on_cpu), route="prune", replicate=0, target=5, policy="full", num_targets=1)
+    assert (curve.cost_h, curve.total_h) == ((1.0,), 1.0)
+
+
+def test_a_better_network_at_no_further_cost_replaces_the_point():
+    first = _attempt(outcome={"val_top1": 0.5, "macs": 4})
+    on_cpu = _attempt(attempt="b", device_kind="cpu_core", end_t=7200.0, outcome={"val_top1": 0.6, "macs": 5})
+    too_large = _attempt(attempt="c", device_kind="cpu_core", end_t=9000.0, outcome={"val_top1": 0.9, "macs": 6})
+    view = _view(first, on_cpu, too_large)
+    curve = anytime_curve(view, route="prune", replicate=0, target=5, policy="full", num_targets=1)
+    assert (curve.cost_h, curve.val_top1) == ((1.0,), (0.6,))
