@@ -21,7 +21,6 @@ from reports.wording import (
     macs_short,
     macs_text,
     number,
-    number_estimate,
     percent,
     percent_estimate,
     points_estimate,
@@ -138,11 +137,11 @@ def _verdict_table(measured: Sequence[Answer], unit: str) -> PageTable:
     for given in measured:
         for policy, fields in given["policies"].items():
             estimates = [fields["cost_ratio"], *fields["total_cost"].values(), fields["total_cost_ratio"]]
-            cells = [number_estimate(estimate_of(estimate)).replace(" (", "\n(") for estimate in estimates]
+            cells = [_over_interval(estimate_of(estimate)) for estimate in estimates]
             verdict = fields["verdict"].replace("_", " ")
-            rows.append([macs_text(given["target_macs"]), POLICY_SHORT[policy], verdict, *cells])
+            rows.append([macs_text(given["target_macs"]), POLICY_SHORT[policy], verdict, *cells, str(given["n"])])
     headers = ["target (MACs)", "charge policy", "cheaper", "search / prune, to equal accuracy"]
-    headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total"]
+    headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total", "n"]
     return PageTable(headers, rows, text_columns=(1, 2))
 
 
@@ -164,6 +163,13 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else macs_short(value)
+
+
+def _over_interval(estimate: Estimate) -> str:
+    """A value and, on a second line, its interval."""
+    if estimate.low is None or estimate.high is None:
+        return f"{number(estimate.value)}\nno interval"
+    return f"{number(estimate.value)}\n({number(estimate.low)} to {number(estimate.high)})"
 
 
 def _per_hour(value: float | None) -> str:

@@ -35,7 +35,11 @@ class Figure(Protocol):
         ...
 
 
+def list_figures() -> list[str]:
+    """The names of all figures, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
 def discover() -> dict[str, Figure]:
     """All figures by name, in alphabetical order."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    return {name: cast(Figure, importlib.import_module(f"{__name__}.{name}")) for name in names}
+    return {name: cast(Figure, importlib.import_module(f"{__name__}.{name}")) for name in list_figures()}

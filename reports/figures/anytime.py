@@ -17,11 +17,12 @@ from reports.wording import POLICY_SHORT, macs_short
 
 TITLE = "Accuracy against cost"
 SHOWN_POLICIES = (HEADLINE_POLICY, "free")
-COLUMNS = ["target", "policy", "route", "replicate", "cost_h", "val_top1", "unit"]
+COLUMNS = ["target", "policy", "route", "replicate", "delivered", "cost_h", "val_top1", "unit"]
 
 
 def data(frames: Frames) -> pd.DataFrame:
     """The steps of every anytime curve; the last row of a curve is where the route's cost ended."""
+    delivered = {(n.label, n.target, n.replicate) for n in frames.delivered}
     rows: list[list[object]] = []
     for target in frames.info.targets:
         for policy in SHOWN_POLICIES:
@@ -37,7 +38,8 @@ def data(frames: Frames) -> pd.DataFrame:
                     )
                     steps = [*zip(curve.cost_h, curve.val_top1, strict=True)]
                     ends = [(curve.total_h, curve.val_top1[-1])] if steps else []
-                    rows += [[target, policy, route, replicate, *step, frames.unit] for step in [*steps, *ends]]
+                    curve_of = [target, policy, route, replicate, (route, target, replicate) in delivered]
+                    rows += [[*curve_of, *step, frames.unit] for step in [*steps, *ends]]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -47,7 +49,8 @@ def caption(data: pd.DataFrame) -> str:
         "Best validation accuracy of any network within the target's MACs, against what the route had been charged "
         f"so far ({unit_of(data)}; {replicates_text(data, ['target', 'route'])}). Thin: single replicates; thick: their "
         "mean cost to reach each accuracy that all of them reached (solid: all charged; dashed: the parent's "
-        "pretraining free); dot: mean final accuracy at the mean total cost."
+        "pretraining free); dot: mean final accuracy at the mean total cost, once "
+        "all have delivered."
     )
 
 
@@ -77,6 +80,8 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, policy: str) -> None:
             panel.step(curve["cost_h"], 100 * curve["val_top1"], where="post", color=colour, linewidth=0.9, alpha=0.45)
         mean = _mean_cost_to_reach(of_route)
         panel.step(mean, 100 * mean.index, where="post", color=colour, linewidth=2.5, linestyle=style)
+        if not of_route["delivered"].all():
+            continue
         last = of_route.groupby("replicate")[["cost_h", "val_top1"]].max().mean()
         panel.plot(last["cost_h"], 100 * last["val_top1"], "o", color=colour, markersize=6)
     panel.set_xlim(left=0)
