@@ -17,7 +17,7 @@ Hours = Annotated[float, BeforeValidator(parse_hours)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Recipe(_Strict):

@@ -11,9 +11,10 @@ _HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "min": 1 / 60, "m": 1 / 60, "h": 1.0, 
 def parse_macs(value: str | int | float) -> int:
     """Whole MACs of ``0.5M``, ``400k``, ``1.2G`` or a plain number; ``ValueError`` names what is allowed."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][0-9]+)?)\s*([kKMG]?)(?:MACs)?\s*", str(value))
-    if isinstance(value, bool) or match is None or float(match[1]) <= 0:
+    macs = 0.0 if isinstance(value, bool) or match is None else float(match[1]) * _MACS_SUFFIX[match[2]]
+    if not 1 <= macs < 1e18:
         raise ValueError(f"{value!r} is no number of MACs; write a positive number, such as 400k, 0.5M or 1.2G")
-    return round(float(match[1]) * _MACS_SUFFIX[match[2]])
+    return round(macs)
 
 
 def parse_hours(value: str | int | float) -> float:

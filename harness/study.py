@@ -60,6 +60,8 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     paths = StudyPaths(folder.resolve())
     config = _absolute(config)
     check_folder(config, paths)
+    if launch.address is None:
+        choose_device(config.resources.device, torch.cuda.device_count())
     view = check_study(config, need_data=True)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     with _locked(paths):
@@ -79,7 +81,9 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         page = build_report(paths.root)
     if scheduler.failed:
         job, reason = next(iter(scheduler.failed.items()))
-        raise StudyFailed(f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; what there is stands in {page}")
+        raise StudyFailed(
+            f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; what there is stands in {page}"
+        )
     return page
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Dataset:
         try:
             with np.load(self._path) as data:
                 missing = [key for key in KEYS if key not in data]
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(f"dataset.path: {self._path} is no npz file ({error}); see docs/datasets.md") from None
         if missing:
             raise InputError(f"dataset.path: {self._path} lacks the keys {', '.join(missing)}; see docs/datasets.md")
