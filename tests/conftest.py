@@ -1,0 +1,109 @@
+"""What all tests share: one thread, the folder of shared data, a tiny config, and one tiny study that was really run."""
+
+import copy
+import hashlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+torch.set_num_threads(1)
+
+TINY = {
+    "name": "tiny",
+    "dataset": {"name": "fashion_mnist_mini", "num_train": 200},
+    "parent": {"family": "fbnetv3_mini", "variant": "l", "pretrain": {"epochs": 2}},
+    "targets": ["0.6M", "0.4M"],
+    "replicates": 1,
+    "recipe": {"batch_size": 50, "lr": 0.05},
+    "routes": {
+        "search": {"strategy": {"num_trials": 3}, "candidate": {"epochs": 1}, "retrain": {"epochs": 1}},
+        "prune": {"finetune": {"epochs": 2, "lr": 0.05}},
+        "scratch": {"train": {"epochs": 1}},
+    },
+}
+"""All routes, two targets, 24 jobs, a few seconds."""
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of shared data; the test is skipped where there is none."""
+    given = os.environ.get("PRUNE_OR_SEARCH_SHARED")
+    folder = Path(given) if given else Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}; PRUNE_OR_SEARCH_SHARED may name it")
+    return folder
+
+
+@pytest.fixture
+def tiny():
+    """The tiny config as nested dicts, to be changed freely."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory):
+    """The folder of the tiny study, run once in this process; not to be changed (copy it)."""
+    from harness.config import parse_config
+    from harness.progress import Silent
+    from harness.study import Launch, run_study
+
+    folder = tmp_path_factory.mktemp("inline") / "tiny"
+    page = run_study(parse_config(TINY, "tiny"), folder, Launch("inline", begin_t=time.time()), Silent())
+    assert page == folder.resolve() / "report" / "index.html"
+    return folder
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    """Writes nested dicts (or text, or bytes) as a config file outside the working folder, and gives its path."""
+
+    def write(config, name="config.yaml"):
+        path = tmp_path / name
+        if isinstance(config, bytes):
+            path.write_bytes(config)
+        else:
+            path.write_text(config if isinstance(config, str) else yaml.safe_dump(config), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs one command line in this process, in an empty working folder: (exit code, stdout, stderr)."""
+    from harness import cli
+
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    monkeypatch.chdir(cwd)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["prune-or-search", *(str(word) for word in words)])
+        monkeypatch.setattr(cli, "_BEGIN_T", time.time())
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        captured = capsys.readouterr()
+        return exited.value.code, captured.out, captured.err
+
+    yield run
+    logging.getLogger().setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def snapshot():
+    """A function that maps each path under a folder to a hash of its content (None for a folder)."""
+
+    def take(folder):
+        return {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+            for path in sorted(folder.rglob("*"))
+        }
+
+    return take

@@ -1,0 +1,389 @@
+"""One tiny study, really run in this process: what it leaves on disk, that it resumes, and that its costs add up."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from accounting.attempts import derive
+from accounting.audit import audit
+from accounting.ledger import read_ledger
+from accounting.records import Kind, Phase
+from harness.config import parse_config
+from harness.data import fashion_mnist_mini
+from harness.data.base import TensorSplit
+from harness.errors import InputError, StudyFailed
+from harness.progress import Silent
+from harness.study import Launch, run_study
+
+LABELS = ("prune", "search", "scratch_family", "scratch_pruned_structure")
+TARGETS = (600_000, 400_000)
+
+REPRODUCE = """
+import sys, numpy as np, torch
+for folder in sys.argv[2:]:
+    import os; os.chdir(folder)
+    exec(open("README.md").read().split("```python\\n")[1].split("```")[0])
+    info = json.load(open("architecture.json"))
+    data = np.load(sys.argv[1]); images, labels = data["test_images"], torch.from_numpy(data["test_labels"].astype("int64"))
+    mean, std = (torch.tensor(info[k]).view(1, -1, 1, 1) for k in ("mean", "std"))
+    x = (torch.from_numpy(images)[:, None].float() / 255 - mean) / std
+    with torch.no_grad():
+        y = torch.cat([model(p.contiguous(memory_format=torch.channels_last)).argmax(1)
+                       for p in x.split(info["eval_batch_size"])])
+    print(int((y == labels).sum()) / len(labels), model.training, [m for m in sys.modules if m.startswith("harness")])
+"""
+"""About ten lines with torch, timm, safetensors and numpy alone; the network itself by the lines of its card."""
+
+
+def run(config, folder):
+    return run_study(parse_config(config, "test"), folder, Launch("inline", begin_t=time.time()), Silent())
+
+
+def records(folder, kind):
+    return [record for record in read_ledger(folder / "ledger").records if record["kind"] == kind]
+
+
+def models(folder):
+    return sorted(path.parent for path in folder.glob("models/*/*/*/model.safetensors"))
+
+
+def metrics(model):
+    return json.loads((model / "metrics.json").read_text())
+
+
+class TestWhatIsLeft:
+    def test_a_page_with_the_answer_first(self, tiny_study):
+        html = (tiny_study / "report" / "index.html").read_text()
+        answer = json.loads((tiny_study / "report" / "answer.json").read_text())
+        text = re.sub(r"<(style|script|head)\b.*?</\1>", " ", html, flags=re.S)
+        words = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+        import html as entities
+
+        assert answer["sentence"] in entities.unescape(words)[: len(answer["sentence"]) + 600]
+        assert not re.search(r"(src|href)\s*=\s*[\"']https?:", html), "the page needs nothing from elsewhere"
+
+    def test_answers_for_each_target(self, tiny_study):
+        answer = json.loads((tiny_study / "report" / "answer.json").read_text())
+        assert [a["target_macs"] for a in answer["answers"]] == sorted(TARGETS)
+        for entry in answer["answers"]:
+            assert entry["status"] == "measured"
+            assert entry["unit"] == "cpu_core_hours"
+            assert set(entry["policies"]) == {"free", "full", "amortised"}
+            assert entry["n"] == 1
+            assert entry["policies"]["full"]["verdict"] == "insufficient_evidence", "one replicate decides nothing"
+
+    def test_every_figure_twice(self, tiny_study):
+        from reports.figures import discover
+
+        folder = tiny_study / "report" / "figures"
+        assert {path.name for path in folder.iterdir()} == {f"{f}.{e}" for f in discover() for e in ("png", "svg")}
+        for path in folder.iterdir():
+            head = path.read_bytes()[:400]
+            assert head.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in path.read_bytes()[:2000]
+
+    def test_every_table_twice_and_equal(self, tiny_study):
+        folder = tiny_study / "report" / "tables"
+        names = {path.stem for path in folder.iterdir()}
+        assert {"networks", "attempts", "jobs", "cost_by_phase", "verdicts"} <= names
+        assert {path.name for path in folder.iterdir()} == {f"{n}.{e}" for n in names for e in ("csv", "parquet")}
+        for name in names:
+            csv_rows = len((folder / f"{name}.csv").read_text().splitlines()) - 1
+            assert len(pd.read_parquet(folder / f"{name}.parquet")) == csv_rows
+
+    def test_a_folder_for_every_network(self, tiny_study):
+        expected = {tiny_study / "models" / str(t) / label / "0" for t in TARGETS for label in LABELS}
+        assert set(models(tiny_study)) == expected
+        for model in models(tiny_study):
+            assert {path.name for path in model.iterdir()} == {
+                "model.safetensors", "architecture.json", "metrics.json", "README.md",
+            }  # fmt: skip
+
+    def test_nothing_resumable_or_temporary_is_left(self, tiny_study):
+        left = [p for p in tiny_study.rglob("*") if p.name == "resume.pt" or p.name.endswith(".part")]
+        assert left == []
+        assert not (tiny_study / ".tune").exists()
+        assert not list(tiny_study.glob("checkpoints/*candidate*")), "a candidate's weights are not used again"
+
+
+class TestNetworks:
+    def test_the_card_and_the_files_alone_give_the_recorded_test_top1(self, tiny_study, tmp_path):
+        (tmp_path / "reproduce.py").write_text(REPRODUCE)
+        done = subprocess.run(
+            [sys.executable, tmp_path / "reproduce.py", fashion_mnist_mini.FILE, *models(tiny_study)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=200, check=True,
+            env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(models(tiny_study)) == 8
+        for model, line in zip(models(tiny_study), lines, strict=True):
+            assert line == f"{metrics(model)['test_top1']} False []", model
+
+    def test_are_within_their_targets(self, tiny_study):
+        for model in models(tiny_study):
+            assert 0 < metrics(model)["macs"] <= int(model.parts[-3])
+
+    def test_pruned_ones_use_their_target(self, tiny_study):
+        for target in TARGETS:
+            assert metrics(tiny_study / "models" / str(target) / "prune" / "0")["macs"] > 0.999 * target
+
+    def test_macs_are_those_of_the_nonzero_weights_counted_by_hand(self, tiny_study):
+        from accounting.macs import count_macs
+        from harness.models import build_network
+
+        for model in models(tiny_study):
+            spec = json.loads((model / "architecture.json").read_text())
+            weights = load_file(model / "model.safetensors")
+            report = count_macs(build_network(spec["network"]), tuple(spec["image_shape"]))
+            by_hand = sum(
+                layer.macs * int(np.count_nonzero(weights[f"{layer.name}.weight"])) // weights[f"{layer.name}.weight"].size
+                for layer in report.layers
+            )  # fmt: skip
+            assert metrics(model)["macs"] == by_hand
+            assert metrics(model)["dense_macs"] == report.macs
+
+    def test_pruned_weights_are_exact_zeros_where_the_masks_say(self, tiny_study):
+        for target in TARGETS:
+            masks = load_file(tiny_study / f"checkpoints/prune-r0-t{target}-global_magnitude-prune/masks.safetensors")
+            for label in ("prune", "scratch_pruned_structure"):
+                weights = load_file(tiny_study / "models" / str(target) / label / "0" / "model.safetensors")
+                for name, mask in masks.items():
+                    assert not weights[name][mask == 0].any()
+                    assert weights[name][mask == 1].all(), "a kept weight is trained, not zero"
+            assert sum(int((mask == 0).sum()) for mask in masks.values()) > 10_000
+
+    def test_are_the_best_of_their_route_on_validation(self, tiny_study):
+        view = derive(read_ledger(tiny_study / "ledger").records)
+        for target in TARGETS:
+            retrained = [j for j in view.jobs if j.route == "search" and j.phase == "retrain" and j.target == target]
+            best = max(retrained, key=lambda job: job.outcome["val_top1"])
+            delivered = metrics(tiny_study / "models" / str(target) / "search" / "0")
+            assert delivered["val_top1"] == best.outcome["val_top1"]
+            assert len(retrained) == 2
+
+
+class TestLedger:
+    def test_audit_finds_nothing(self, tiny_study):
+        found = audit(read_ledger(tiny_study / "ledger").records)
+        assert found.ok, found.findings
+
+    def test_every_job_has_one_attempt_that_was_ok(self, tiny_study):
+        view = derive(read_ledger(tiny_study / "ledger").records)
+        assert len(view.jobs) == 24
+        assert all(job.status == "ok" and len(job.attempts) == 1 for job in view.jobs)
+        assert Counter(job.phase for job in view.jobs) == {
+            "pretrain": 1, "prune": 2, "finetune": 2, "search": 3, "retrain": 8, "evaluate": 8,
+        }  # fmt: skip
+
+    def test_cost_is_conserved(self, tiny_study):
+        ledger = read_ledger(tiny_study / "ledger")
+        view = derive(ledger.records)
+        for attempt in view.attempts:
+            parts = attempt.productive_s + attempt.overhead_s + attempt.lost_s
+            assert parts == pytest.approx(attempt.allocated_s)
+            assert attempt.allocated_s == pytest.approx(attempt.end_t - attempt.begin_t), "one core was held"
+        (balance,) = audit(ledger.records).balances
+        assert balance.allocated_s == pytest.approx(sum(attempt.allocated_s for attempt in view.attempts))
+        assert balance.allocated_s + balance.idle_s == pytest.approx(balance.capacity_s, rel=0.01)
+        assert view.unit == "cpu_core_hours"
+
+    def test_costs_in_the_tables_are_those_of_the_ledger(self, tiny_study):
+        view = derive(read_ledger(tiny_study / "ledger").records)
+        table = pd.read_parquet(tiny_study / "report" / "tables" / "attempts.parquet")
+        assert set(table["attempt"]) == {attempt.attempt for attempt in view.attempts}
+        hours = [c for c in table.columns if c.startswith("allocated")]
+        scale = 1 if hours[0].endswith("_s") else 3600
+        total = sum(attempt.allocated_s for attempt in view.attempts)
+        assert table[hours[0]].sum() * scale == pytest.approx(total)
+
+    def test_one_meter_and_one_unit(self, tiny_study):
+        started = records(tiny_study, Kind.ATTEMPT_STARTED)
+        assert {record["meter"] for record in started} == {"wall_clock"}
+
+    def test_each_epoch_is_on_record(self, tiny_study):
+        epochs = Counter(record["attempt"].split("#")[0] for record in records(tiny_study, Kind.PROGRESS))
+        assert epochs["prune-r0-pretrain"] == 2
+        assert epochs["search-r0-candidate-000"] == 1
+        assert epochs["scratch-r0-t600000-pruned_structure-retrain"] == 4, "as long as pretrain and finetune together"
+
+
+@pytest.fixture
+def copied(tiny_study, tmp_path):
+    return shutil.copytree(tiny_study, tmp_path / "tiny")
+
+
+class TestRunAgain:
+    def test_does_no_job_and_changes_no_network(self, tiny, copied, snapshot):
+        before = snapshot(copied / "models") | snapshot(copied / "checkpoints")
+        answers = json.loads((copied / "report" / "answer.json").read_text())["answers"]
+        attempts = len(records(copied, Kind.ATTEMPT_STARTED))
+        run(tiny, copied)
+        assert len(records(copied, Kind.ATTEMPT_STARTED)) == attempts
+        assert snapshot(copied / "models") | snapshot(copied / "checkpoints") == before
+        again = json.loads((copied / "report" / "answer.json").read_text())["answers"]
+        assert [a["policies"] for a in again] == [a["policies"] for a in answers]
+        assert audit(read_ledger(copied / "ledger").records).ok
+
+    def test_a_changed_config_is_refused(self, tiny, copied, snapshot):
+        before = snapshot(copied)
+        tiny["recipe"]["lr"] = 0.06
+        with pytest.raises(InputError, match=r"another study: recipe"):
+            run(tiny, copied)
+        assert snapshot(copied) == before
+
+    def test_other_resources_and_budgets_are_the_same_study(self, tiny, copied):
+        run(tiny | {"budget": {"search": "9 h"}, "resources": {"max_attempts": 1}}, copied)
+
+    def test_a_lost_outcome_is_done_again_and_gives_the_same(self, tiny, copied):
+        """Without its last line an attempt was killed just before its end: it costs, and the job is done again."""
+        (segment,) = [
+            path for path in (copied / "ledger").iterdir() if "prune-r0-t400000-global_magnitude-finetune#" in path.read_text()
+        ]  # fmt: skip
+        lines = segment.read_text().splitlines(keepends=True)
+        segment.write_text("".join(lines[:-1]) + lines[-1][:20])
+        before = metrics(copied / "models/400000/prune/0")
+        weights = load_file(copied / "checkpoints/prune-r0-t400000-global_magnitude-finetune/weights.safetensors")
+        run(tiny, copied)
+        (job,) = [
+            job for job in derive(read_ledger(copied / "ledger").records).jobs
+            if job.job == "prune-r0-t400000-global_magnitude-finetune"
+        ]  # fmt: skip
+        assert len(job.attempts) == 2
+        assert job.status == "ok"
+        again = load_file(copied / "checkpoints/prune-r0-t400000-global_magnitude-finetune/weights.safetensors")
+        assert all(np.array_equal(weights[name], again[name]) for name in weights)
+        assert metrics(copied / "models/400000/prune/0") == before
+
+
+SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
+
+
+class TestTestSplit:
+    def test_is_read_once_for_each_delivered_network(self, tiny, tmp_path, monkeypatch):
+        reads = Counter()
+        plain = TensorSplit.batches
+
+        def counted(self, batch_size, device, *, augment):
+            reads[len(self), augment is None] += 1
+            return plain(self, batch_size, device, augment=augment)
+
+        monkeypatch.setattr(TensorSplit, "batches", counted)
+        tiny["targets"] = ["0.6M"]
+        run(tiny, tmp_path / "study")
+        assert reads[4000, True] == len(models(tmp_path / "study")) == 4
+        assert reads[4000, False] == 0
+
+
+class TestBudget:
+    def test_a_spent_route_stops_and_says_so(self, tiny, tmp_path):
+        tiny["routes"]["search"]["strategy"]["num_trials"] = 200
+        tiny["routes"]["scratch"] = None
+        tiny["budget"] = {"search": "2 s"}
+        with pytest.raises(StudyFailed, match="budget"):
+            run(tiny, tmp_path / "study")
+        view = derive(read_ledger(tmp_path / "study" / "ledger").records)
+        routes = Counter(job.route for job in view.jobs)
+        assert 1 <= routes["search"] < 150
+        assert routes["prune"] == 7, "the other route is not touched"
+        last_begin = max(a.begin_t for a in view.attempts if a.route == "search" and a.phase != Phase.EVALUATE)
+        before = sum(a.allocated_s for a in view.attempts if a.route == "search" and a.end_t <= last_begin)
+        assert before < 2 + 1.5, "what is asked for after the budget is spent is at most what a second more allows"
+        assert (tmp_path / "study" / "report" / "index.html").exists(), "what there is, is reported"
+        assert audit(read_ledger(tmp_path / "study" / "ledger").records).ok
+
+    def test_more_budget_goes_on(self, tiny, tmp_path):
+        tiny |= SMALL | {"budget": {"prune": "0.001 s"}}
+        with pytest.raises(StudyFailed):
+            run(tiny, tmp_path / "study")
+        first = len(records(tmp_path / "study", Kind.ATTEMPT_STARTED))
+        run(tiny | {"budget": {}}, tmp_path / "study")
+        assert first < len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 4
+        assert len(models(tmp_path / "study")) == 1
+
+
+class TestFailure:
+    def test_a_diverging_recipe_is_a_failed_job_that_costs(self, tiny, tmp_path):
+        tiny |= SMALL
+        tiny["parent"]["pretrain"]["lr"] = 1e30
+        with pytest.raises(StudyFailed, match=r"prune-r0-pretrain: the training loss became"):
+            run(tiny, tmp_path / "study")
+        view = derive(read_ledger(tmp_path / "study" / "ledger").records)
+        (attempt,) = view.attempts
+        assert attempt.status == "failed"
+        assert attempt.allocated_s > 0
+        assert attempt.lost_s + attempt.overhead_s == pytest.approx(attempt.allocated_s)
+        assert records(tmp_path / "study", Kind.JOB_ABANDONED)[0]["reason"].startswith("the training loss")
+        assert (tmp_path / "study" / "report" / "index.html").exists()
+
+    def test_an_attempt_that_crashes_is_tried_again(self, tiny, tmp_path, monkeypatch):
+        from harness import execute
+
+        tries = []
+        plain = execute.train
+
+        def crash_once(*args, **kwargs):
+            tries.append(1)
+            if len(tries) == 1:
+                raise OSError("the disk is full")
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(execute, "train", crash_once)
+        run(tiny | SMALL, tmp_path / "study")
+        ended = records(tmp_path / "study", Kind.ATTEMPT_ENDED)
+        assert [(e["status"], e["reason"]) for e in ended[:2]] == [
+            ("failed", "OSError: the disk is full"),
+            ("ok", None),
+        ]
+        assert len(derive(read_ledger(tmp_path / "study" / "ledger").records).jobs) == 4
+
+    def test_a_job_that_always_crashes_ends_the_study_as_unfinished(self, tiny, tmp_path, monkeypatch):
+        from harness import execute
+
+        def crash(*args, **kwargs):
+            raise OSError("the disk is full")
+
+        monkeypatch.setattr(execute, "train", crash)
+        with pytest.raises(StudyFailed, match="the disk is full"):
+            run(tiny | SMALL | {"resources": {"max_attempts": 2}}, tmp_path / "study")
+        assert len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 2
+
+    def test_an_interrupt_leaves_a_closed_session_and_resumes(self, tiny, tmp_path, monkeypatch):
+        from harness import execute
+
+        plain = execute.prune_to_macs
+
+        def interrupt(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(execute, "prune_to_macs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny | SMALL, tmp_path / "study")
+        assert [r["reason"] for r in records(tmp_path / "study", Kind.SESSION_CLOSED)] == ["interrupted"]
+        monkeypatch.setattr(execute, "prune_to_macs", plain)
+        run(tiny | SMALL, tmp_path / "study")
+        jobs = Counter(record["job"] for record in records(tmp_path / "study", Kind.ATTEMPT_STARTED))
+        assert jobs["prune-r0-pretrain"] == 1, "what was done is not done again"
+        assert jobs["prune-r0-t600000-global_magnitude-prune"] == 2
+
+
+class TestPlan:
+    def test_plans_the_jobs_that_are_run(self, tiny, tiny_study, monkeypatch):
+        from harness import plan
+        from harness.validation import check_study
+
+        monkeypatch.setattr(plan, "measure_speed", lambda view, device: 1e9)
+        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
+        names = [entry.job.job for entry in planned.jobs]
+        ran = {record["job"] for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
+        # Which family network or finalist comes out may differ; what is done, how often and for whom may not.
+        assert set(names) == ran
+        assert len(names) == len(set(names))
+        assert not planned.capped

@@ -1,0 +1,466 @@
+"""Wrong input: each case is one line on stderr and exit code 2, and nothing is written, changed or lost."""
+
+import copy
+import fcntl
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from harness.config import ParentConfig
+from harness.data.base import DataInfo
+from harness.models import build_network, parent_spec
+
+DROP = object()
+
+
+def changed(config, path, value):
+    """``config`` with the value at a dotted path set, or removed where it is DROP."""
+    config = copy.deepcopy(config)
+    *parents, last = path.split(".")
+    inner = config
+    for part in parents:
+        if inner.get(part) is None:
+            inner[part] = {}
+        inner = inner[part]
+    if value is DROP:
+        del inner[last]
+    else:
+        inner[last] = value
+    return config
+
+
+# (what is set, to what, what the message must say)
+CONFIGS = {
+    "unknown key": ("replicate", 2, ["replicate", "replicates", "allowed"]),
+    "unknown key of the dataset": ("dataset.num_trian", 5, ["dataset.num_trian", "num_train", "val_fraction"]),
+    "unknown key of a strategy": ("routes.search.strategy.num_trails", 5, ["num_trails", "num_trials", "options"]),
+    "unknown key of a phase": ("routes.prune.finetune.epoch", 5, ["finetune.epoch", "epochs", "batch_size"]),
+    "unknown key of the recipe": ("recipe.learning_rate", 0.1, ["recipe.learning_rate", "lr"]),
+    "unknown key of the budget": ("budget", {"serach": "1 h"}, ["budget.serach", "search"]),
+    "unknown key of the resources": ("resources", {"gpus": 1}, ["resources.gpus", "devices_per_job"]),
+    "unknown route": ("routes.prunes", {}, ["routes.prunes", "prune", "scratch"]),
+    "no dataset": ("dataset", DROP, ["dataset", "missing"]),
+    "no parent": ("parent", DROP, ["parent", "missing"]),
+    "no targets": ("targets", [], ["targets"]),
+    "targets not a list": ("targets", "0.6M", ["targets", "0.6M"]),
+    "target with a wrong unit": ("targets", ["0.6 GFLOPs"], ["0.6 GFLOPs", "0.5M"]),
+    "target that is negative": ("targets", ["-0.6M"], ["-0.6M"]),
+    "target that is zero": ("targets", [0], ["targets", "0"]),
+    "target that is a word": ("targets", ["small"], ["small", "400k"]),
+    "target twice": ("targets", ["0.6M", "600k"], ["twice", "600000"]),
+    "target above the parent": ("targets", ["5M"], ["5M", "parent has"]),
+    "target below what pruning reaches": ("targets", [100], ["100"]),
+    "duration without a unit": ("budget", {"search": 0.5}, ["budget.search", "0.5", "30 min"]),
+    "duration with a wrong unit": ("budget", {"prune": "30 parsecs"}, ["30 parsecs", "30 min"]),
+    "duration of nothing": ("budget", {"prune": "0 h"}, ["0 h"]),
+    "no replicate": ("replicates", 0, ["replicates", "0"]),
+    "replicates below zero": ("replicates", -2, ["replicates", "-2"]),
+    "half a replicate": ("replicates", 1.5, ["replicates", "1.5"]),
+    "replicates that are a word": ("replicates", "two", ["replicates", "two"]),
+    "negative epochs": ("routes.search.candidate.epochs", -1, ["candidate.epochs", "-1"]),
+    "a learning rate of zero": ("recipe.lr", 0, ["recipe.lr", "0"]),
+    "a learning rate of infinity": ("recipe.lr", float("inf"), ["recipe.lr", "inf"]),
+    "a weight decay that is no number": ("recipe.weight_decay", float("nan"), ["recipe.weight_decay"]),
+    "a momentum of one": ("recipe.momentum", 1, ["recipe.momentum"]),
+    "an unknown optimizer": ("recipe.optimizer", "sdg", ["sdg", "sgd"]),
+    "a batch of one": ("recipe.batch_size", 1, ["batch_size", "1"]),
+    "an unknown augmentation": ("recipe.augment", "heavy", ["heavy", "light"]),
+    "a negative seed": ("seed", -1, ["seed", "-1"]),
+    "a name that is a path": ("name", "../elsewhere", ["name", "../elsewhere"]),
+    "an unknown dataset": ("dataset.name", "fashion_mnist", ["fashion_mnist", "image_folder", "npz_jpeg"]),
+    "a dataset that is a path": ("dataset.name", "../base", ["../base", "image_folder"]),
+    "a module that is no dataset": ("dataset.name", "transforms", ["transforms", "image_folder"]),
+    "more images than there are": ("dataset.num_train", 6000, ["6000", "5000"]),
+    "no images": ("dataset.num_train", 0, ["num_train", "0"]),
+    "all images for validation": ("dataset.val_fraction", 1.0, ["val_fraction", "1.0"]),
+    "an unknown criterion": ("routes.prune.criterion", "global_magnitud", ["global_magnitud", "global_magnitude"]),
+    "no criterion": ("routes.prune.criterion", [], ["criterion"]),
+    "a criterion twice": ("routes.prune.criterion", ["global_magnitude"] * 2, ["twice"]),
+    "an unknown schedule": ("routes.prune.schedule", "sometimes", ["sometimes", "one_shot"]),
+    "an unknown strategy": ("routes.search.strategy.name", "predictor", ["predictor", "predictor_evolution", "random"]),
+    "an unknown option of a strategy": ("routes.search.strategy.options", {"batchsize": 3}, ["batchsize", "allowed"]),
+    "no trials": ("routes.search.strategy.num_trials", 0, ["num_trials", "0"]),
+    "an unknown space": ("routes.search.space", "fbnetv3_mimi", ["fbnetv3_mimi", "fbnetv3_mini"]),
+    "an unknown family": ("parent.family", "fbnetv4", ["fbnetv4", "fbnetv3_mini"]),
+    "an unknown variant": ("parent.variant", "xxl", ["xxl", "l"]),
+    "a family without a variant": ("parent.variant", DROP, ["variant"]),
+    "family and timm": ("parent.timm", "resnet18", ["either"]),
+    "neither family nor timm": ("parent", {}, ["parent", "timm"]),
+    "an unknown timm network": ("parent", {"timm": "resnet_18"}, ["resnet_18"]),
+    "published weights of a family": ("parent.pretrained", True, ["pretrained", "timm"]),
+    "no routes": ("routes", {}, ["search", "prune", "scratch"]),
+    "routes that are nothing": ("routes", None, ["routes"]),
+    "nothing to retrain": ("routes.search.num_seen", 0, ["num_predicted", "num_seen"]),
+    "a control without what it controls": ("routes.prune", None, ["pruned_structure", "prune"]),
+    "an unknown device": ("resources", {"device": "tpu"}, ["tpu", "cuda"]),
+    "a job without a device": ("resources", {"devices_per_job": 0}, ["devices_per_job", "0"]),
+    "no attempt": ("resources", {"max_attempts": 0}, ["max_attempts", "0"]),
+    "an image folder without a path": ("dataset", {"name": "image_folder", "image_size": 28, "num_classes": 2}, ["path"]),
+    "timm's data without a name": ("dataset", {"name": "timm", "image_size": 28, "num_classes": 2}, ["timm_name"]),
+}  # fmt: skip
+"""Refused by what is written alone: by ``run`` and by ``plan``."""
+
+
+def assert_refused(result, *says, stdout=""):
+    code, out, err = result
+    assert code == 2, (code, out, err)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert err.endswith("\n")
+    assert "Traceback" not in err
+    assert out == stdout
+    for part in says:
+        assert part in err, (part, err)
+
+
+@pytest.fixture
+def refuses(command, tmp_path, snapshot):
+    """Asserts that a command line is refused in one line that says what it should, and that no file changes."""
+
+    def check(words, *says):
+        before = snapshot(tmp_path)
+        assert_refused(command(*words), *says)
+        assert snapshot(tmp_path) == before
+        assert not (tmp_path / "cwd" / "runs").exists()
+
+    return check
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize("case", CONFIGS)
+def test_a_malformed_config(case, verb, tiny, write_config, refuses):
+    path, value, says = CONFIGS[case]
+    if case == "nothing to retrain":
+        tiny["routes"]["search"]["num_predicted"] = 0
+    config = write_config(changed(tiny, path, value))
+    refuses([verb, config, *(["--backend", "inline"] if verb == "run" else [])], *says)
+
+
+def test_the_cases_would_pass_without_their_mistake(tiny, write_config, command, monkeypatch):
+    monkeypatch.setattr("harness.plan.measure_speed", lambda view, device: 1e9)
+    code, out, err = command("plan", write_config(tiny), "--json")
+    assert (code, err) == (0, "")
+    assert '"study": "tiny"' in out
+
+
+def test_a_key_that_is_a_number(tiny, write_config, refuses):
+    refuses(["run", write_config(tiny | {1: 2})], "1: Keys should be strings")
+
+
+def test_an_image_folder_without_a_size(tiny, tmp_path, write_config, refuses):
+    for part in ("train", "val"):
+        (tmp_path / "images" / part / "cats").mkdir(parents=True)
+    tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "images"), "num_classes": 2}
+    refuses(["plan", write_config(tiny)], "image_size")
+
+
+def test_a_message_names_the_nearest_key(tiny, write_config, refuses):
+    tiny["routes"]["search"]["candidat"] = {}
+    refuses(["run", write_config(tiny)], "routes.search.candidat", "did you mean 'candidate'?", "num_seen")
+
+
+def test_several_mistakes_are_one_line_that_counts_them(tiny, write_config, refuses):
+    tiny |= {"replicates": 0, "seed": -1, "nam": "x"}
+    refuses(["run", write_config(tiny)], "and 2 more")
+
+
+def test_target_equal_to_the_parent(tiny, write_config, refuses):
+    info = DataInfo((1, 28, 28), 10, (0.0,), (1.0,), 1)
+    from accounting.macs import count_macs
+
+    model = build_network(parent_spec(ParentConfig(family="fbnetv3_mini", variant="l"), info))
+    tiny["targets"] = [count_macs(model, (1, 28, 28)).macs]
+    refuses(["run", write_config(tiny)], "targets", "parent has", "below")
+
+
+def test_target_below_the_smallest_network_of_the_space(tiny, write_config, refuses):
+    tiny["routes"] = {"search": {}}
+    tiny["targets"] = ["20k"]
+    refuses(["run", write_config(tiny)], "20,000", "smallest")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("name: [unclosed", "not valid YAML"),
+        ("name: x\n\tdataset: y", "not valid YAML"),
+        ("- name: x\n- name: y\n", "mapping"),
+        ("", "mapping"),
+        ("# only a comment\n", "mapping"),
+        ("just a sentence", "mapping"),
+        ("42", "mapping"),
+        (b"\xff\xfe\x00name", "cannot be read"),
+        ("1: 2\n", "missing"),
+    ],
+)
+def test_a_file_that_is_no_config(content, says, write_config, refuses):
+    refuses(["run", write_config(content)], says)
+
+
+def test_no_such_config(tmp_path, refuses):
+    refuses(["run", tmp_path / "nowhere.yaml"], "nowhere.yaml", "quickstart.yaml")
+
+
+def test_a_folder_as_config(tmp_path, refuses):
+    refuses(["run", tmp_path], str(tmp_path))
+
+
+def test_two_studies_of_one_name(tiny, write_config, refuses):
+    refuses(["run", write_config(yaml.safe_dump_all([tiny, tiny]))], "tiny", "once")
+
+
+def test_two_studies_into_one_folder(tiny, tmp_path, write_config, refuses):
+    two = yaml.safe_dump_all([tiny, tiny | {"name": "other"}])
+    refuses(["run", write_config(two), "--out", tmp_path / "out"], "--out", "2 studies")
+
+
+class TestData:
+    def test_no_such_file(self, tiny, tmp_path, write_config, refuses):
+        tiny["dataset"] = {"name": "npz_jpeg", "path": str(tmp_path / "gone.npz")}
+        refuses(["run", write_config(tiny)], "dataset.path", "gone.npz")
+
+    def test_a_file_that_is_no_npz(self, tiny, write_config, refuses):
+        tiny["dataset"] = {"name": "npz_jpeg", "path": str(write_config("hello", "words.npz"))}
+        refuses(["run", write_config(tiny)], "words.npz")
+
+    def test_an_npz_that_is_cut_off(self, tiny, tmp_path, write_config, refuses):
+        np.savez(tmp_path / "whole.npz", train_labels=np.zeros(100))
+        cut = write_config((tmp_path / "whole.npz").read_bytes()[:200], "cut.npz")
+        tiny["dataset"] = {"name": "npz_jpeg", "path": str(cut)}
+        refuses(["run", write_config(tiny)], "cut.npz")
+
+    def test_a_single_array_is_no_npz(self, tiny, tmp_path, write_config, refuses):
+        np.save(tmp_path / "array.npy", np.zeros(3))
+        tiny["dataset"] = {"name": "npz_jpeg", "path": str(tmp_path / "array.npy")}
+        refuses(["run", write_config(tiny)], "array.npy")
+
+    def test_an_npz_without_the_keys(self, tiny, tmp_path, write_config, refuses):
+        np.savez(tmp_path / "other.npz", images=np.zeros(3), train_labels=np.zeros(3))
+        tiny["dataset"] = {"name": "npz_jpeg", "path": str(tmp_path / "other.npz")}
+        refuses(["run", write_config(tiny)], "train_bytes")
+
+    def test_a_folder_that_is_not_there(self, tiny, tmp_path, write_config, refuses):
+        tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "gone"), "image_size": 28, "num_classes": 2}
+        refuses(["run", write_config(tiny)], "dataset.path", "train")
+
+    def test_a_folder_of_other_classes(self, tiny, tmp_path, write_config, refuses):
+        for part in ("train", "val"):
+            (tmp_path / "images" / part / "cats").mkdir(parents=True)
+        tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "images"), "image_size": 28, "num_classes": 2}
+        refuses(["run", write_config(tiny)], "num_classes", "2", "1")
+
+    def test_timm_does_not_find_it(self, tiny, tmp_path, write_config, refuses):
+        tiny["dataset"] = {
+            "name": "timm", "timm_name": "torch/cifar10", "path": str(tmp_path / "gone"), "image_size": 32,
+            "num_classes": 10,
+        }  # fmt: skip
+        refuses(["run", write_config(tiny)], "dataset.path", "gone")
+
+
+class TestCheckpoint:
+    def run(self, tiny, checkpoint, write_config, refuses, *says):
+        tiny["parent"]["checkpoint"] = str(checkpoint)
+        refuses(["run", write_config(tiny)], "parent.checkpoint", *says)
+
+    def test_is_not_there(self, tiny, tmp_path, write_config, refuses):
+        self.run(tiny, tmp_path / "gone.pt", write_config, refuses, "gone.pt")
+
+    @pytest.mark.parametrize("name", ["words.pt", "words.safetensors"])
+    def test_is_none(self, name, tiny, write_config, refuses):
+        self.run(tiny, write_config("these are words", name), write_config, refuses, name)
+
+    @pytest.mark.parametrize("name", ["empty.pt", "empty.safetensors"])
+    def test_is_empty(self, name, tiny, write_config, refuses):
+        self.run(tiny, write_config(b"", name), write_config, refuses, name)
+
+    def test_holds_no_tensors(self, tiny, tmp_path, write_config, refuses):
+        torch.save({"epoch": 3, "note": "hello"}, tmp_path / "notes.pt")
+        self.run(tiny, tmp_path / "notes.pt", write_config, refuses, "state dict")
+
+    def test_holds_code(self, tiny, tmp_path, write_config, refuses):
+        torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+        self.run(tiny, tmp_path / "module.pt", write_config, refuses, "module.pt")
+
+    def test_is_of_another_network(self, tiny, tmp_path, write_config, refuses):
+        save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+        self.run(tiny, tmp_path / "other.safetensors", write_config, refuses, "does not fit")
+
+
+class TestFolder:
+    def test_under_a_file(self, tiny, write_config, refuses):
+        file = write_config("x", "file")
+        refuses(["run", write_config(tiny), "--out", file / "x" / "y"], "file", "--out")
+
+    def test_is_a_file(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--out", write_config("x", "file")], "file", "--out")
+
+    def test_runs_is_a_file(self, tiny, tmp_path, write_config, command, snapshot):
+        config = write_config(tiny)
+        (tmp_path / "cwd" / "runs").write_text("x")
+        before = snapshot(tmp_path)
+        assert_refused(command("run", config, "--backend", "inline"), "runs")
+        assert snapshot(tmp_path) == before
+
+    def test_holds_other_files(self, tiny, tmp_path, write_config, refuses):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("x")
+        refuses(["run", write_config(tiny), "--out", tmp_path / "out"], "other files", "--out")
+
+    @pytest.mark.parametrize(("path", "value"), [("seed", 1), ("targets", ["0.5M"]), ("recipe.lr", 0.06)])
+    def test_holds_another_study(self, path, value, tiny, study, write_config, refuses):
+        config = write_config(changed(tiny, path, value))
+        refuses(["run", config, "--out", study, "--backend", "inline"], "another study", path.split(".")[0])
+
+    def test_is_in_use(self, tiny, study, write_config, refuses):
+        with (study / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            refuses(["run", write_config(tiny), "--out", study, "--backend", "inline"], "in use")
+
+    @pytest.mark.parametrize("verb", ["run", "status", "report", "answer", "audit"])
+    def test_its_config_is_garbled(self, verb, tiny, study, write_config, refuses):
+        (study / "study.yaml").write_text("study: [")
+        refuses(self.words(verb, study, write_config(tiny)), "study.yaml")
+
+    @pytest.mark.parametrize("verb", ["run", "status", "report", "answer", "audit"])
+    @pytest.mark.parametrize(
+        "garbage", [b'{"kind": "attempt_', b"\x00\xff\xfe", b"[]", b'{"kind": "unheard_of", "t": 1}']
+    )
+    def test_its_ledger_is_garbled_in_the_middle(self, verb, garbage, tiny, study, write_config, refuses):
+        segment = max((study / "ledger").iterdir(), key=lambda path: path.stat().st_size)
+        lines = segment.read_bytes().split(b"\n")
+        lines[2] = garbage
+        segment.write_bytes(b"\n".join(lines))
+        refuses(self.words(verb, study, write_config(tiny)), f"{segment.name}:3")
+
+    @pytest.mark.parametrize("verb", ["status", "report", "answer", "audit"])
+    def test_is_no_study(self, verb, tmp_path, refuses):
+        (tmp_path / "empty").mkdir()
+        refuses(self.words(verb, tmp_path / "empty", ""), "study.yaml")
+
+    @pytest.mark.parametrize("verb", ["status", "report", "answer", "audit"])
+    def test_is_not_there(self, verb, tmp_path, refuses):
+        refuses(self.words(verb, tmp_path / "gone", ""), "gone")
+
+    def words(self, verb, folder, config):
+        if verb == "run":
+            return ["run", config, "--out", folder, "--backend", "inline"]
+        return [verb, folder, *(["--macs", "0.5M"] if verb == "answer" else [])]
+
+
+@pytest.fixture
+def study(tiny_study, tmp_path):
+    """A copy of the tiny study without its weights, free to be damaged."""
+    return shutil.copytree(
+        tiny_study, tmp_path / "study", ignore=shutil.ignore_patterns("checkpoints", "models", "report", ".lock")
+    )
+
+
+class TestTornLine:
+    @pytest.mark.parametrize("tail", [b'{"kind":"heartb', b"\xff\x00", b"{"])
+    def test_is_skipped_with_a_warning(self, tail, study, command):
+        segment = next(path for path in (study / "ledger").iterdir() if "worker" in path.name)
+        with segment.open("ab") as file:
+            file.write(tail)
+        code, out, err = command("audit", study)
+        assert (code, err) == (0, "")
+        assert f"{segment.name}" in out
+        assert "torn" in out
+        assert command("status", study)[0] == 0
+        assert command("answer", study, "--macs", "0.6M")[0] == 0
+
+    def test_run_goes_on(self, tiny, study, write_config, command, snapshot):
+        segment = next(path for path in (study / "ledger").iterdir() if "worker" in path.name)
+        with segment.open("ab") as file:
+            file.write(b'{"kind":"heartb')
+        before = snapshot(study / "ledger")
+        code, out, _ = command("run", write_config(tiny), "--out", study, "--backend", "inline")
+        assert code == 0
+        assert "report: " in out
+        after = snapshot(study / "ledger")
+        assert {name: after[name] for name in before} == before, "nothing in the ledger is lost or rewritten"
+
+
+class TestCommandLine:
+    def test_unknown_command(self, refuses):
+        refuses(["rum", "x.yaml"], "rum")
+
+    def test_unknown_option(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--bakend", "inline"], "--bakend")
+
+    def test_unknown_option_of_status(self, tmp_path, refuses):
+        refuses(["status", tmp_path, "--yaml"], "--yaml")
+
+    @pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "answer", "audit"])
+    def test_missing_argument(self, verb, refuses):
+        refuses([verb], "Missing argument")
+
+    def test_an_argument_too_many(self, tmp_path, refuses):
+        refuses(["status", tmp_path, tmp_path], "extra")
+
+    def test_option_without_its_value(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--out"], "--out")
+
+    def test_unknown_backend(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--backend", "nonsense"], "nonsense", "inline")
+
+    def test_list_of_something_unknown(self, refuses):
+        refuses(["list", "criterions"], "criterions", "criteria", "strategies")
+
+    def test_no_command_at_all_is_the_help(self, command):
+        code, out, err = command()
+        assert code == 2
+        assert "run" in out + err
+
+    @pytest.mark.parametrize("macs", ["0", "nonsense", "-1", "0.6 X", "", "1e999", "nan", "0.4"])
+    def test_answer_for_no_number_of_macs(self, macs, study, refuses):
+        refuses(["answer", study, "--macs", macs], "--macs", "0.5M")
+
+    def test_answer_without_macs(self, study, refuses):
+        refuses(["answer", study], "--macs")
+
+    @pytest.mark.parametrize("macs", ["0.2M", "5M", "999G"])
+    def test_answer_outside_of_what_was_measured(self, macs, study, refuses):
+        refuses(["answer", study, "--macs", macs])
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    @pytest.mark.parametrize("backend", ["inline", "tune"])
+    def test_cuda_where_there_is_none(self, backend, tiny, write_config, refuses, monkeypatch):
+        monkeypatch.setattr("harness.tune.cluster", lambda address: pytest.fail("no cluster is needed to know it"))
+        tiny["resources"] = {"device": "cuda"}
+        refuses(["run", write_config(tiny), "--backend", backend], "cuda")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    def test_plan_for_cuda_where_there_is_none(self, tiny, write_config, refuses):
+        tiny["resources"] = {"device": "cuda"}
+        refuses(["plan", write_config(tiny)], "cuda")
+
+
+class TestAsAProcess:
+    """The same by the real command, twice: nothing of a library gets onto stderr either."""
+
+    def run(self, tmp_path, *words):
+        cwd = tmp_path / "cwd"
+        cwd.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *map(str, words)],
+            cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert not list(cwd.iterdir())
+        return done.returncode, done.stdout, done.stderr
+
+    @pytest.fixture(autouse=True)
+    def _path(self, monkeypatch, request):
+        monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+
+    def test_a_target_above_the_parent(self, tiny, tmp_path, write_config):
+        tiny["targets"] = ["5M"]
+        assert_refused(self.run(tmp_path, "run", write_config(tiny)), "5M")
+
+    def test_an_unknown_option(self, tmp_path):
+        assert_refused(self.run(tmp_path, "status", tmp_path, "--yaml"), "--yaml")
