@@ -5,6 +5,7 @@ Fang et al. 2023, arXiv 2301.12900. Torch-Pruning is the optional extra ``struct
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,25 +19,57 @@ from accounting.macs import MacsReport
 
 
 @dataclass(frozen=True, eq=False)
+class Member:
+    """A layer's part in a group: its ``indices`` (of its outputs or inputs) belong to the group's ``channels``.
+
+    Both are int64 of one length. ``module`` is a convolution, linear or normalisation layer.
+    """
+
+    name: str
+    module: nn.Module
+    is_output: bool
+    channels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels of several layers that share their index: removing one removes it from each.
 
     Attributes:
         name: of the layer whose output channels number the group.
         width: how many channels there are.
-        outputs: by layer name, output channels that go with one channel of the group.
-        inputs: by layer name, input channels that go with one channel of the group.
-        scores: mean squared weight belonging to each channel, over the group's mean; float32, shape (width,).
+        members: the layers.
         remove: takes channel indices out of the network, in place. Other groups stay valid.
 
     """
 
     name: str
     width: int
-    outputs: Mapping[str, int]
-    inputs: Mapping[str, int]
-    scores: Tensor
+    members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
+
+    def weights(self, *, is_output: bool) -> list[tuple[Member, Tensor]]:
+        """The convolution and linear members that make the channels, or read them, with their weights.
+
+        Each weight is detached, its rows in the order of the member's ``indices``: shape (indices, others).
+        """
+        rows = []
+        for member in self.members:
+            if member.is_output == is_output and isinstance(member.module, (_ConvNd, nn.Linear)):
+                weight = member.module.weight.detach()
+                along = weight if is_output else weight.transpose(0, 1)
+                rows.append((member, along.flatten(1)[member.indices.to(weight.device)]))
+        return rows
+
+    def scores(self) -> Tensor:
+        """Mean squared weight belonging to each channel, over the group's mean; float32, shape (width,)."""
+        squares, num_weights = torch.zeros(self.width, dtype=torch.float64), 0
+        for member, rows in (*self.weights(is_output=True), *self.weights(is_output=False)):
+            squares.index_add_(0, member.channels, rows.double().square().sum(1).cpu())
+            num_weights += rows.numel() // self.width
+        scores = squares / max(1, num_weights)
+        return (scores / scores.mean().clamp_min(1e-30)).float()
 
 
 def find_groups(
@@ -93,19 +126,15 @@ def torch_pruning() -> Any:
 
 def macs_with(report: MacsReport, groups: Sequence[ChannelGroup], num_removed: Sequence[int]) -> int:
     """MACs of one image after removing so many channels of each group, without removing them."""
-    fewer_out: Counter[str] = Counter()
-    fewer_in: Counter[str] = Counter()
+    fewer: Counter[tuple[str, bool]] = Counter()
     for group, removed in zip(groups, num_removed, strict=True):
-        for name, times in group.outputs.items():
-            fewer_out[name] += times * removed
-        for name, times in group.inputs.items():
-            fewer_in[name] += times * removed
+        for member in group.members:
+            fewer[member.name, member.is_output] += len(member.indices) // group.width * removed
     total = 0
     for layer in report.layers:
         outputs, inputs, *kernel = layer.weight_shape
-        is_depthwise = layer.groups > 1
-        inputs = inputs if is_depthwise else inputs - fewer_in[layer.name]
-        total += layer.positions * (outputs - fewer_out[layer.name]) * inputs * _product(kernel)
+        inputs -= fewer[layer.name, False] if layer.groups == 1 else 0
+        total += layer.positions * (outputs - fewer[layer.name, True]) * inputs * math.prod(kernel)
     return total
 
 
@@ -131,30 +160,20 @@ def _obstacle(graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: s
 
 def _group(graph: Any, found: Any, name: str, names: Mapping[nn.Module, str]) -> ChannelGroup:
     root, handler, width = found[0].dep.target.module, found[0].dep.handler, len(found[0].idxs)
-    outputs: Counter[str] = Counter()
-    inputs: Counter[str] = Counter()
-    squares, num_weights = torch.zeros(width, dtype=torch.float64), 0
-    for item in found:
-        module = item.dep.target.module
-        if not isinstance(module, (_ConvNd, nn.Linear)):
-            continue
-        is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
-        (outputs if is_output else inputs)[names[module]] += len(item.idxs) // width
-        along = module.weight.detach() if is_output else module.weight.detach().transpose(0, 1)
-        along = along.flatten(1)[torch.tensor(item.idxs)]
-        squares.index_add_(0, torch.tensor(item.root_idxs), along.double().square().sum(1).cpu())
-        num_weights += along.numel() // width
-    scores = squares / max(1, num_weights)
 
     def remove(channels: Sequence[int]) -> None:
         if channels:
             graph.get_pruning_group(root, handler, list(channels)).prune()
 
-    return ChannelGroup(name, width, outputs, inputs, (scores / scores.mean().clamp_min(1e-30)).float(), remove)
-
-
-def _product(numbers: Sequence[int]) -> int:
-    total = 1
-    for number in numbers:
-        total *= number
-    return total
+    members = tuple(
+        Member(
+            name=names[item.dep.target.module],
+            module=item.dep.target.module,
+            is_output=graph.is_out_channel_pruning_fn(item.dep.handler),
+            channels=torch.tensor(item.root_idxs),
+            indices=torch.tensor(item.idxs),
+        )
+        for item in found
+        if isinstance(item.dep.target.module, _SIZED)
+    )
+    return ChannelGroup(name, width, members, remove)

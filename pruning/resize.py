@@ -63,11 +63,11 @@ def _set_sizes(module: nn.Module) -> None:
 
 def _drop_missing(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Replace every outermost module that has tensors, none of which is in the state dict."""
-    for name, module in list(model.named_modules()):
-        parent_name, _, leaf = name.rpartition(".")
-        if not name or not module.state_dict():
-            continue
-        if not any(key.startswith(f"{name}.") for key in state):
-            parent = model.get_submodule(parent_name)
-            if module is parent._modules.get(leaf):
-                parent._modules[leaf] = nn.Identity()
+    modules = dict(model.named_modules())
+    gone: list[str] = []
+    for name, module in modules.items():
+        is_inside = any(name.startswith(f"{outer}.") for outer in gone)
+        if name and not is_inside and module.state_dict() and not any(key.startswith(f"{name}.") for key in state):
+            gone.append(name)
+            parent, _, leaf = name.rpartition(".")
+            modules[parent]._modules[leaf] = nn.Identity()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,7 @@ class StructuredResult:
         widths: by the name of the layer that leads each group of channels, its width before and after.
         left_out: channels that could not be pruned: layer name to reason.
         scope: ``uniform`` or ``global``.
+        removed_blocks: names of blocks that were removed whole (see :mod:`pruning.blocks`).
 
     """
 
@@ -42,6 +43,7 @@ class StructuredResult:
     widths: dict[str, tuple[int, int]]
     left_out: dict[str, str]
     scope: str
+    removed_blocks: tuple[str, ...] = ()
 
 
 def prune_channels_to_macs(
@@ -90,7 +92,7 @@ def prune_channels_to_macs(
     num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs)
     widths = {}
     for group, removed in zip(groups, num_removed, strict=True):
-        weakest = torch.sort(group.scores, stable=True).indices[:removed].tolist()
+        weakest = torch.sort(group.scores(), stable=True).indices[:removed].tolist()
         group.remove(sorted(weakest))
         widths[group.name] = (group.width, group.width - removed)
     with torch.no_grad():
@@ -117,7 +119,7 @@ def _removal_order(groups: Sequence[ChannelGroup], scope: str, round_to: int, fl
     """All units that may go, in the order in which they go."""
     units = []
     for i, group in enumerate(groups):
-        ranked = torch.sort(group.scores, stable=True).values
+        ranked = torch.sort(group.scores(), stable=True).values
         least = max(round_to, math.ceil(math.ceil(floor * group.width) / round_to) * round_to)
         gone = 0
         while True:
@@ -132,9 +134,10 @@ def _removal_order(groups: Sequence[ChannelGroup], scope: str, round_to: int, fl
     return sorted(units, key=lambda unit: (unit.key, unit.group))
 
 
-def _solve(units: Sequence[_Unit], groups: Sequence[ChannelGroup], macs_of: object, target: int) -> list[int]:
+def _solve(
+    units: Sequence[_Unit], groups: Sequence[ChannelGroup], macs_of: Callable[[list[int]], int], target: int
+) -> list[int]:
     """Channels to remove per group: the shortest run of units that reaches the target, less those that need not go."""
-    assert callable(macs_of)
 
     def removed_by(num: int) -> list[int]:
         removed = [0] * len(groups)

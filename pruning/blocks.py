@@ -1,0 +1,136 @@
+"""Removing whole blocks: squeeze-excite, which the paper prunes above 99 %, and residual blocks."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from accounting.macs import count_macs
+from pruning.solve import UnreachableTarget
+from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_macs
+
+BlockKind = Literal["residual", "se"]
+
+
+def se_blocks(model: nn.Module) -> list[str]:
+    """Names of the squeeze-excite modules: what timm calls ``se``, where it holds weights."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in {"se", "se_module"} and any(True for _ in module.parameters())
+    ]
+
+
+def residual_blocks(model: nn.Module, input_size: tuple[int, int, int]) -> list[str]:
+    """Names of the outermost blocks that add to their input, and so can be left out: the sum keeps its first part.
+
+    A residual block is a module that timm marks as one (``has_skip``, or else a ``drop_path`` or ``shortcut`` and no
+    ``downsample``) and whose output has the shape of its input.
+    """
+    candidates = {name: module for name, module in model.named_modules() if name and _adds_to_its_input(module)}
+    outermost = [name for name in candidates if not any(name.startswith(f"{other}.") for other in candidates)]
+    same: list[str] = []
+    handles = []
+    for name in outermost:
+
+        def note(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+            if isinstance(output, Tensor) and inputs and inputs[0].shape == output.shape:
+                same.append(name)
+
+        handles.append(candidates[name].register_forward_hook(note))
+    try:
+        _run(model, input_size)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return same
+
+
+def remove_blocks(model: nn.Module, names: Iterable[str]) -> nn.Module:
+    """Copy the model with these modules replaced by ``nn.Identity``.
+
+    Raises:
+        ValueError: no module of that name.
+
+    """
+    smaller = copy.deepcopy(model)
+    known = dict(smaller.named_modules())
+    for name in names:
+        if name not in known or not name:
+            raise ValueError(f"the model has no block {name!r}")
+        parent, _, leaf = name.rpartition(".")
+        known[parent]._modules[leaf] = nn.Identity()
+    return smaller
+
+
+def prune_blocks_to_macs(
+    model: nn.Module,
+    input_size: tuple[int, int, int],
+    target_macs: int,
+    *,
+    kind: BlockKind = "residual",
+    scope: Literal["uniform", "global"] = "uniform",
+    round_to: int = 1,
+    floor: float = 0.1,
+) -> StructuredResult:
+    """Remove the weakest blocks while the target is not yet reached, then channels for what is left.
+
+    A block goes only if the network stays at or above the target without it, so that the result ends within 1 % below.
+    Blocks are ordered by the mean absolute scale of their last normalisation (or last weight, if none): how much a
+    branch adds to what passes it by. The model is not changed.
+
+    Raises:
+        UnreachableTarget: no widths of the remaining network end within 1 % below the target.
+        ValueError: an unknown kind.
+
+    """
+    if kind not in ("residual", "se"):
+        raise ValueError(f"unknown kind {kind!r}; allowed: residual, se")
+    names = se_blocks(model) if kind == "se" else residual_blocks(model, input_size)
+    modules = dict(model.named_modules())
+    dense_macs = macs = count_macs(model, input_size).macs
+    removed: list[str] = []
+    for name in sorted(names, key=lambda name: _branch_scale(modules[name])):
+        without = count_macs(remove_blocks(model, [*removed, name]), input_size).macs
+        if without >= target_macs:
+            removed.append(name)
+            macs = without
+    smaller = remove_blocks(model, removed).eval()
+    if macs <= target_macs:
+        if macs < (1 - TOLERANCE) * target_macs:
+            raise UnreachableTarget(f"the network has {macs:,} MACs, less than the target of {target_macs:,}")
+        return StructuredResult(smaller, macs, dense_macs, target_macs, {}, {}, scope, tuple(removed))
+    result = prune_channels_to_macs(smaller, input_size, target_macs, scope=scope, round_to=round_to, floor=floor)
+    return dataclasses.replace(result, dense_macs=dense_macs, removed_blocks=tuple(removed))
+
+
+def _adds_to_its_input(module: nn.Module) -> bool:
+    if hasattr(module, "has_skip"):
+        return bool(module.has_skip)
+    if getattr(module, "downsample", None) is not None:
+        return False
+    return hasattr(module, "drop_path") or hasattr(module, "shortcut")
+
+
+def _branch_scale(module: nn.Module) -> float:
+    """Mean absolute value of the weight of the last normalisation in a block, or of its last weight."""
+    norms = (m.weight for m in module.modules() if isinstance(m, (nn.BatchNorm2d, nn.LayerNorm)))
+    scales = [weight for weight in norms if isinstance(weight, Tensor)]
+    weights = scales or [p for p in module.parameters() if p.dim() > 1]
+    return float(weights[-1].detach().abs().mean())
+
+
+def _run(model: nn.Module, input_size: tuple[int, int, int]) -> None:
+    was_training = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *input_size))
+    finally:
+        for module, training in was_training:
+            module.training = training

@@ -1,0 +1,63 @@
+import pytest
+import timm
+import torch
+
+from accounting.macs import count_macs
+from pruning.blocks import prune_blocks_to_macs, remove_blocks, residual_blocks, se_blocks
+from pruning.resize import fit_to_state
+from pruning.solve import UnreachableTarget
+
+pytest.importorskip("torch_pruning")
+SIZE = (3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return timm.create_model("mobilenetv3_small_050", num_classes=10).eval()
+
+
+def test_what_the_blocks_are(model):
+    assert "blocks.0.0.se" in se_blocks(model) and len(se_blocks(model)) == 9
+    found = residual_blocks(model, SIZE)
+    assert {"blocks.1.1", "blocks.2.1", "blocks.2.2", "blocks.3.1", "blocks.4.1", "blocks.4.2"} <= set(found)
+    assert "blocks.1.0" not in found
+    resnet = timm.create_model("resnet18")
+    assert residual_blocks(resnet, SIZE) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"]
+    assert se_blocks(resnet) == []
+    assert len(residual_blocks(timm.create_model("convnext_atto"), SIZE)) == 12
+
+
+def test_removed_blocks_are_gone_and_the_rest_is_untouched(model):
+    smaller = remove_blocks(model, ["blocks.1.1", "blocks.2.1.se"])
+    assert smaller(torch.randn(1, *SIZE)).shape == (1, 10)
+    lost = {key for key in model.state_dict() if key not in smaller.state_dict()}
+    assert all(key.startswith(("blocks.1.1.", "blocks.2.1.se.")) for key in lost) and lost
+    with pytest.raises(ValueError, match=r"no block 'blocks\.9'"):
+        remove_blocks(model, ["blocks.9"])
+
+
+@pytest.mark.parametrize("kind", ["residual", "se"])
+def test_reaches_the_target_with_channels_for_the_rest(model, kind):
+    dense = count_macs(model, SIZE).macs
+    result = prune_blocks_to_macs(model, SIZE, dense // 2, kind=kind)
+    assert result.removed_blocks and result.dense_macs == dense
+    assert 0.99 * (dense // 2) <= result.macs <= dense // 2
+    rebuilt = fit_to_state(timm.create_model("mobilenetv3_small_050", num_classes=10), result.model.state_dict()).eval()
+    image = torch.randn(2, *SIZE)
+    assert torch.equal(rebuilt(image), result.model(image))
+
+
+def test_exactly_the_network_without_a_block_needs_no_channels(model):
+    weakest = prune_blocks_to_macs(model, SIZE, int(count_macs(model, SIZE).macs * 0.97)).removed_blocks
+    target = count_macs(remove_blocks(model, weakest), SIZE).macs
+    result = prune_blocks_to_macs(model, SIZE, target)
+    assert result.macs == target and result.widths == {} and result.removed_blocks == weakest
+
+
+def test_out_of_reach(model):
+    dense = count_macs(model, SIZE).macs
+    with pytest.raises(UnreachableTarget, match="less than the target"):
+        prune_blocks_to_macs(model, SIZE, 2 * dense)
+    with pytest.raises(ValueError, match="allowed: residual, se"):
+        prune_blocks_to_macs(model, SIZE, dense // 2, kind="block")

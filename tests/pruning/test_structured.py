@@ -1,0 +1,182 @@
+import copy
+import sys
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from accounting.macs import count_macs
+from pruning.channels import find_groups
+from pruning.layers import by_name, find_layers
+from pruning.resize import fit_to_state
+from pruning.solve import UnreachableTarget
+from pruning.structured import prune_channels_to_macs
+
+pytest.importorskip("torch_pruning")
+SIZE = (3, 32, 32)
+
+
+def toy():
+    """Stem 3 -> 8, residual of 8 through 16, head 8 -> 5, on 8x8: 1x1 convolutions, so that MACs are easy."""
+
+    class Toy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 1, bias=False)
+            self.expand = nn.Conv2d(8, 16, 1, bias=False)
+            self.dw = nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False)
+            self.project = nn.Conv2d(16, 8, 1, bias=False)
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = self.stem(x)
+            x = x + self.project(self.dw(self.expand(x)).relu())
+            return self.head(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    return Toy()
+
+
+def randomise_norms(model):
+    """Batch-norm statistics as if trained, so that a wrong channel shows."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+            module.running_var.copy_(torch.rand(module.running_var.shape, generator=generator) + 0.5)
+    return model.eval()
+
+
+def test_uniform_by_hand():
+    # Dense: 64*(3*8 + 8*16 + 9*16 + 16*8) + 8*5 = 27,176. Half of each group (8 -> 4, 16 -> 8):
+    # 64*(3*4 + 4*8 + 9*8 + 8*4) + 4*5 = 9,492.
+    model = toy()
+    result = prune_channels_to_macs(model, (3, 8, 8), 9500)
+    assert result.dense_macs == 27176 and result.macs == 9492
+    assert result.widths == {"stem": (8, 4), "expand": (16, 8)} or result.widths == {
+        "project": (8, 4),
+        "expand": (16, 8),
+    }
+    assert result.model.dw.groups == 8 and result.model.head.in_features == 4 and result.left_out == {}
+    assert model.stem.weight.shape == (8, 3, 1, 1)
+
+
+def test_the_weakest_channels_go():
+    model = toy()
+    with torch.no_grad():
+        for weight, along in ((model.expand.weight, 0), (model.dw.weight, 0), (model.project.weight, 1)):
+            weight.index_fill_(along, torch.arange(1, 16, 2), 0.0)
+        for weight, along in (
+            (model.stem.weight, 0), (model.project.weight, 0), (model.expand.weight, 1), (model.head.weight, 1)
+        ):  # fmt: skip
+            weight.index_fill_(along, torch.tensor([0, 1, 2, 3]), 0.0)
+    image = torch.randn(2, 3, 8, 8)
+    smaller = prune_channels_to_macs(model, (3, 8, 8), 9500).model
+    assert torch.allclose(smaller(image), model(image), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "fbnetv3_b"])
+def test_removing_channels_is_the_same_as_no_longer_reading_them(name):
+    model = randomise_norms(timm.create_model(name, num_classes=10))
+    smaller, reference = copy.deepcopy(model), model
+    layers = find_layers(model, SIZE)
+    groups, left_out = find_groups(smaller, SIZE, [layers[-1].name])
+    assert left_out == {}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for group in groups:
+            gone = torch.randperm(group.width, generator=generator)[: group.width // 3]
+            for member in group.members:
+                if not member.is_output and isinstance(member.module, (nn.Conv2d, nn.Linear)):
+                    indices = member.indices[torch.isin(member.channels, gone)]
+                    reference.get_submodule(member.name).weight.index_fill_(1, indices, 0.0)
+            group.remove(gone.tolist())
+        image = torch.randn(2, *SIZE, generator=generator)
+        assert count_macs(smaller, SIZE).macs < 0.7 * count_macs(model, SIZE).macs
+        assert torch.allclose(
+            smaller(image), reference(image), rtol=1e-3, atol=1e-4 * float(reference(image).abs().max())
+        )
+
+
+@pytest.mark.parametrize(("name", "scope"), [
+    ("mobilenetv3_small_050", "global"), ("convnext_atto", "uniform"), ("resnet18", "global"),
+])  # fmt: skip
+@pytest.mark.parametrize("share", [0.75, 0.25])
+def test_within_one_per_cent_below(name, scope, share):
+    model = timm.create_model(name, num_classes=10)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    target = int(count_macs(model, SIZE).macs * share)
+    result = prune_channels_to_macs(model, SIZE, target, scope=scope)
+    assert 0.99 * target <= result.macs <= target
+    assert result.macs == count_macs(result.model, SIZE).macs
+    assert result.model(torch.randn(2, *SIZE)).shape == (2, 10)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(1 <= after <= width for width, after in result.widths.values())
+
+
+def test_widths_in_multiples_of_eight():
+    model = timm.create_model("mobilenetv3_small_100")
+    target = count_macs(model, SIZE).macs // 2
+    result = prune_channels_to_macs(model, SIZE, target, round_to=8)
+    assert all(after % 8 == 0 for _, after in result.widths.values())
+    assert 0.99 * target <= result.macs <= target
+
+
+def test_targets_out_of_reach():
+    model = toy()
+    with pytest.raises(UnreachableTarget, match=r"the smallest reachable is [\d,]+"):
+        prune_channels_to_macs(model, (3, 8, 8), 100)
+    with pytest.raises(UnreachableTarget, match="no widths end within 1 %"):
+        prune_channels_to_macs(model, (3, 8, 8), 26000, round_to=8)
+    for bad in ({"scope": "local"}, {"round_to": 0}, {"floor": 2.0}):
+        with pytest.raises(ValueError, match="allowed"):
+            prune_channels_to_macs(model, (3, 8, 8), 9500, **bad)
+
+
+def test_layers_left_alone_keep_their_width():
+    result = prune_channels_to_macs(toy(), (3, 8, 8), 19200, keep=by_name("stem"))
+    assert result.macs == 27176 - 5 * 64 * (8 + 9 + 8)
+    assert result.model.stem.out_channels == 8 and list(result.widths) == ["expand"]
+    assert "goes with stem" in str(result.left_out) or result.left_out == {}
+
+
+def test_a_grouped_convolution_is_left_alone_by_name():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 12, 1), nn.Conv2d(12, 4, 1)
+    )
+    target = int(count_macs(model, (3, 8, 8)).macs * 0.9)
+    result = prune_channels_to_macs(model, (3, 8, 8), target)
+    assert "grouped convolution 1" in str(result.left_out) and set(result.widths) == {"3"}
+
+
+def test_torch_pruning_missing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(ModuleNotFoundError, match=r"prune-or-search\[structured\]"):
+        prune_channels_to_macs(toy(), (3, 8, 8), 9500)
+
+
+@given(share=st.floats(0.15, 0.99), scope=st.sampled_from(["uniform", "global"]))
+@settings(max_examples=10, deadline=None)
+def test_never_above(share, scope):
+    model = timm.create_model("mobilenetv3_small_050", num_classes=4)
+    target = int(count_macs(model, SIZE).macs * share)
+    assert 0.99 * target <= prune_channels_to_macs(model, SIZE, target, scope=scope).macs <= target
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "convnext_atto"])
+def test_a_smaller_network_comes_back_from_its_state_dict(name):
+    model = randomise_norms(timm.create_model(name, num_classes=10))
+    result = prune_channels_to_macs(model, SIZE, count_macs(model, SIZE).macs // 2)
+    rebuilt = fit_to_state(timm.create_model(name, num_classes=10), result.model.state_dict()).eval()
+    image = torch.randn(2, *SIZE)
+    assert torch.equal(rebuilt(image), result.model(image))
+    assert count_macs(rebuilt, SIZE).macs == result.macs
+
+
+def test_a_foreign_state_dict_is_refused():
+    with pytest.raises(ValueError, match=r"no place in the model for zzz\.weight"):
+        fit_to_state(toy(), {**toy().state_dict(), "zzz.weight": torch.ones(1)})
