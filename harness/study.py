@@ -119,7 +119,11 @@ def stored_config(paths: StudyPaths) -> StudyConfig:
         raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
-    return parse_config(raw.get("study") if isinstance(raw, dict) else raw, str(paths.config))
+    study = raw.get("study") if isinstance(raw, dict) else raw
+    if isinstance(study, dict) and isinstance(study.get("budget"), dict):  # written resolved, as device-hours
+        hours = {route: f"{h:.12f} h" if isinstance(h, float) else h for route, h in study["budget"].items()}
+        study = {**study, "budget": hours}
+    return parse_config(study, str(paths.config))
 
 
 def _run_session(
