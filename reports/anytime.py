@@ -64,6 +64,17 @@ def cost_to_reach(curve: AnytimeCurve, val_top1: float) -> float | None:
     return curve.cost_h[index] if index < len(curve.cost_h) else None
 
 
+def measured_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
+    """(route, replicate, validation accuracy) of all that the curves of this target look at, in no order of cost."""
+    for point in view.progress:
+        if point.target in (target, None) and _within(point.network_macs, target) and point.val_top1 is not None:
+            yield point.route, point.replicate, point.val_top1
+    for attempt in view.attempts:
+        if attempt.target in (target, None):
+            for _, val_top1 in _outcome(attempt, target):
+                yield attempt.route, attempt.replicate, val_top1
+
+
 def _measured(view: CostView, attempts: list[Attempt], target: int) -> Iterator[tuple[float, float]]:
     """(time, validation accuracy) of each measured network of at most ``target`` MACs."""
     mine = {attempt.attempt for attempt in attempts}
@@ -71,11 +82,16 @@ def _measured(view: CostView, attempts: list[Attempt], target: int) -> Iterator[
         if point.attempt in mine and _within(point.network_macs, target) and point.val_top1 is not None:
             yield point.t, point.val_top1
     for attempt in attempts:
-        outcome = attempt.outcome
-        if isinstance(outcome, dict) and _within(outcome.get("macs"), target):
-            val_top1 = outcome.get("val_top1")
-            if isinstance(val_top1, (int, float)):
-                yield attempt.end_t, float(val_top1)
+        yield from _outcome(attempt, target)
+
+
+def _outcome(attempt: Attempt, target: int) -> Iterator[tuple[float, float]]:
+    """(time, validation accuracy) of what an attempt gave, if that is a network of at most ``target`` MACs."""
+    outcome = attempt.outcome
+    if isinstance(outcome, dict) and _within(outcome.get("macs"), target):
+        val_top1 = outcome.get("val_top1")
+        if isinstance(val_top1, (int, float)):
+            yield attempt.end_t, float(val_top1)
 
 
 def _within(macs: object, target: int) -> bool:

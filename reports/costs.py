@@ -56,3 +56,13 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str]) -> float:
     wanted = set(jobs)
     attempts = (a for a in view.attempts if a.job in wanted and a.device_kind == view.device_kind)
     return sum(attempt.allocated_s for attempt in attempts) / 3600.0
+
+
+def spent_h(view: CostView) -> dict[tuple[str, int], float]:
+    """Allocated device-hours by (route, replicate), every attempt once: what budgets are about."""
+    spent: dict[tuple[str, int], float] = {}
+    for attempt in view.attempts:
+        if attempt.device_kind == view.device_kind:
+            key = (attempt.route, attempt.replicate)
+            spent[key] = spent.get(key, 0.0) + attempt.allocated_s / 3600.0
+    return spent

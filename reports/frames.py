@@ -1,4 +1,4 @@
-"""A study folder as data frames: the only module of the reports that reads files of a study.
+"""A study folder as data frames, for figures and tables.
 
 Hours are *device-hours*, device-seconds / 3600, in the unit that the ledger's devices give (``Frames.unit``:
 ``gpu_hours`` or ``cpu_core_hours``). Columns in them end in ``_h``; tables that leave the program carry the unit's
@@ -16,13 +16,12 @@ from typing import Any
 
 import pandas as pd
 
-from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session, derive
+from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.audit import AuditReport, Balance, audit
-from accounting.ledger import read_ledger
 from reports.costs import POLICIES
-from reports.errors import NotAStudy
 from reports.networks import Network, delivered_networks
-from reports.study import StudyInfo, read_study
+from reports.source import load_source
+from reports.study import StudyInfo
 
 HOUR_S = 3600.0
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
@@ -55,29 +54,19 @@ class Frames:
 
 
 def load_frames(folder: Path) -> Frames:
-    """Read ``study.yaml`` and the ledger of a study folder.
-
-    Raises:
-        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the former is no resolved study.
-        LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
-
-    """
-    folder = Path(folder)
-    info, document = read_study(folder)
-    if not any((folder / "ledger").glob("*.jsonl")):
-        raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
-    ledger = read_ledger(folder / "ledger")
-    view = derive(ledger.records)
-    report = audit(ledger.records)
+    """Read a study folder; errors as :func:`reports.source.load_source`."""
+    source = load_source(folder)
+    view, info = source.view, source.info
+    report = audit(source.ledger.records)
     delivered = delivered_networks(view, info)
-    environment = document.get("environment")
+    environment = source.document.get("environment")
     return Frames(
-        folder=folder,
+        folder=Path(folder),
         info=info,
-        study=document["study"],
+        study=source.document["study"],
         environment=environment if isinstance(environment, dict) else {},
         unit=view.unit,
-        warnings=tuple(str(warning) for warning in ledger.warnings),
+        warnings=tuple(str(warning) for warning in source.ledger.warnings),
         view=view,
         audit=report,
         delivered=delivered,

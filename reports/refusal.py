@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from accounting.records import Phase
+from accounting.records import Phase, Status
+from reports.costs import spent_h
 from reports.frames import Frames
 from reports.study import COMPARED
 from reports.verdict import paired_replicates
-from reports.wording import macs_text
+from reports.wording import macs_text, number, unit_text
 
+ENDED = "done"
+"""The reason of a session that left nothing to do."""
 ROUTE_LINES = {
     "search": "routes: {search: {}}",
     "prune": "routes: {prune: {}}",
@@ -54,8 +57,30 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
         )
     wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
     lacking = [value for value in wanted if not paired_replicates(frames.delivered, value)]
-    counts = "; ".join(_delivered_text(frames, value) for value in lacking)
-    return f"the study is incomplete: {counts}; `prune-or-search run` with the same config goes on", None
+    counts = f"the study is incomplete: {'; '.join(_delivered_text(frames, value) for value in lacking)}"
+    spent = _routes_over_budget(frames, lacking)
+    if spent:
+        budget = frames.info.budget_h
+        caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
+        change = ", ".join(f"{route}: {number(2 * budget[route])} h" for route in spent)
+        return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # or none"
+    sessions = frames.view.sessions
+    if sessions and sessions[-1].reason == ENDED:
+        failed = sum(job.status is Status.FAILED for job in frames.view.jobs)
+        return f"{counts}; the study has ended, with {failed} failed jobs", None
+    return f"{counts}; `prune-or-search run` with the same config goes on", None
+
+
+def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:
+    """The compared routes that spent their budget in a replicate before they delivered all of these targets."""
+    delivered = {(network.label, network.replicate, network.target) for network in frames.delivered}
+    over = {
+        route
+        for (route, replicate), hours in spent_h(frames.view).items()
+        if hours >= frames.info.budget_h.get(route, float("inf"))
+        and any((route, replicate, target) not in delivered for target in lacking)
+    }
+    return [route for route in COMPARED if route in over]
 
 
 def _neighbours(frames: Frames, target: int) -> list[int]:

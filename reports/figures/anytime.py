@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from reports.anytime import anytime_curve
 from reports.colours import route_colour
@@ -85,6 +86,7 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, policy: str) -> None:
         last = of_route.groupby("replicate")[["cost_h", "val_top1"]].max().mean()
         panel.plot(last["cost_h"], 100 * last["val_top1"], "o", color=colour, markersize=6)
     panel.set_xlim(left=0)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _mean_cost_to_reach(of_route: pd.DataFrame) -> pd.Series:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from accounting.records import Phase
 from reports.colours import route_colour, tint
@@ -60,6 +61,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     longest = float((data.groupby(["target", "route"])["allocated_h"].sum() / replicates).max())
     for panel, target in zip(panels, targets, strict=True):
         tidy(panel)
+        panel.xaxis.set_major_locator(MaxNLocator(7))
         panel.grid(axis="y", visible=False)
         panel.set_xlim(0, 1.12 * longest if longest > 0 else 1)
         panel.set_title(f"target {macs_short(target)} MACs", fontsize=10, loc="left")

@@ -5,8 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
+from fake_study import START
 
 import reports
+from accounting.ledger import LedgerWriter
+from accounting.records import Kind
 from reports.answer import all_answers, answer, one_line
 from reports.frames import load_frames
 from reports.interpolate import interpolate_answer
@@ -90,6 +93,23 @@ def test_refused_while_incomplete(make_study):
         assert given["status"] == "refused"
         assert "search 1 of 3 and prune 0 of 3" in given["reason"]
         assert given["config_change"] is None
+
+
+def test_refused_since_the_budget_is_spent(make_study):
+    given = answer(make_study(until_h=3, budget={"prune": 2.0, "search": 50.0}), 500_000)
+    check_schema(given)
+    assert "the budget is spent of prune (2.00 CPU core-hours)" in given["reason"]
+    assert given["config_change"] == "budget: {prune: 4.00 h}  # or none"
+
+
+def test_refused_since_jobs_failed(make_study):
+    folder = make_study(until_h=3)
+    with LedgerWriter(folder / "ledger", "s1", "driver", clock=lambda: START + 11_000) as writer:
+        writer.append(Kind.JOB_ABANDONED, session="s1", job="prune-r0-pretrain", reason="diverged")
+        writer.append(Kind.SESSION_CLOSED, session="s1", reason="done")
+    given = answer(folder, 500_000)
+    check_schema(given)
+    assert given["reason"].endswith("the study has ended, with 1 failed jobs")
 
 
 def test_refused_without_a_route(make_study):

@@ -35,6 +35,13 @@ def test_a_study_that_has_just_begun(make_study):
     assert "jobs: 0 done" in text
 
 
+def test_a_study_without_a_session(make_study):
+    folder = make_study(replicates=1)
+    segment = next((folder / "ledger").glob("*.jsonl"))
+    segment.write_text("")
+    assert format_status(status(folder)).splitlines()[0] == "fake: never run; jobs: 0 done"
+
+
 def test_a_torn_line_is_a_warning(make_study):
     folder = make_study(replicates=1)
     with next((folder / "ledger").glob("*.jsonl")).open("a") as segment:

@@ -1,0 +1,39 @@
+"""What a study folder says before anything is computed from it: its config, and the cost view of its ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accounting.attempts import CostView, derive
+from accounting.ledger import Ledger, read_ledger
+from reports.errors import NotAStudy
+from reports.study import StudyInfo, read_study
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study as it lies on disk; ``document`` is the whole of ``study.yaml``."""
+
+    info: StudyInfo
+    document: dict[str, Any]
+    ledger: Ledger
+    view: CostView
+
+
+def load_source(folder: Path) -> Source:
+    """Read ``study.yaml`` and the ledger of a study folder.
+
+    Raises:
+        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the former is no resolved study.
+        LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
+
+    """
+    folder = Path(folder)
+    info, document = read_study(folder)
+    segments = folder / "ledger"
+    if not any(segments.glob("*.jsonl")):
+        raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
+    ledger = read_ledger(segments)
+    return Source(info, document, ledger, derive(ledger.records))
