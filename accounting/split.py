@@ -79,8 +79,8 @@ def _split_running(trace: Trace, interval: Interval) -> Split:
 def _split_cut_short(trace: Trace, interval: Interval, kept_epoch: float) -> tuple[Split, bool]:
     if trace.work_begun is None:
         return _all_lost(interval, ("no_work",)), False
-    begun_t, begun_epoch = trace.work_begun["t"], trace.work_begun["epoch"]
-    kept_t = [p["t"] for p in trace.progress if p["checkpointed"] and begun_epoch < p["epoch"] <= kept_epoch]
+    begun_t = trace.work_begun["t"]
+    kept_t = [p["t"] for p in trace.progress if p["checkpointed"] and p["epoch"] <= kept_epoch]
     return _split_at(interval, begun_t, max(kept_t, default=begun_t), rest_is_lost=True), bool(kept_t)
 
 

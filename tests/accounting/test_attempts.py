@@ -140,7 +140,7 @@ def test_running_ends_now_and_is_provisionally_productive() -> None:
     got = only(records, now=20)
     assert (got.status, got.end_t, got.uncertainty_s) == (Status.RUNNING, 20, 0)
     assert split(got) == (16, 3, 0)
-    assert only(records).end_t == 9
+    assert only(records).end_t == only(records, now=7).end_t == 9
     view = derive(records, now=20)
     assert view.jobs[0].status is Status.RUNNING
     assert view.sessions[0].end_t == 20

@@ -214,14 +214,15 @@ def test_single_layers_by_hand(module: nn.Module, input_size: tuple[int, ...], m
     assert count_macs(module, input_size).macs == macs
 
 
-def test_attention_counts_its_projections_only() -> None:
+@pytest.mark.parametrize("is_real", [False, True])
+def test_attention_counts_its_projections_only(is_real: bool) -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.block = nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.block(x)
+            return self.block(x + float(x.sum()) if is_real else x)
 
     report = count_macs(Attention(), (5, 8))
     assert report.macs == 5 * (8 * 24 + 8 * 8 + 8 * 16 + 16 * 8)
