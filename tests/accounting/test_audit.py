@@ -21,6 +21,7 @@ from ledger_records import (
     work,
 )
 
+from accounting.attempts import derive
 from accounting.audit import AuditReport, audit
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind, Record
@@ -160,6 +161,33 @@ def test_gpu_balance_with_half_a_device() -> None:
     assert balance.device_kind == "cuda"
     assert (balance.allocated_s, balance.idle_s, balance.capacity_s) == (15, 5, 20)
     assert (balance.productive_s, balance.overhead_s, balance.lost_s) == (12, 3, 0)
+
+
+def test_an_allocation_that_does_not_know_its_gpus_holds_those_of_its_attempts() -> None:
+    records = [
+        opened("s", 0, {"GPU-1": 1.0}, "cuda"),
+        alloc("s", "A", 2) | {"devices": {}},
+        start("s", "a", "j", 5, allocation="A", device="GPU-1"),
+        work("a", 6),
+        ok("a", 16, 15),
+        free("s", "A", 18),
+        closed("s", 20),
+    ]
+    report = audit(records)
+    assert report.findings == ()
+    (balance,) = report.balances
+    assert (balance.allocated_s, balance.idle_s, balance.productive_s, balance.overhead_s) == (16, 4, 9, 7)
+
+
+def test_the_golden_ledger_survives_the_disk(tmp_path: Path) -> None:
+    with LedgerWriter(tmp_path, "s1", "driver", clock=lambda: 0.0) as writer:
+        for record in golden():
+            fields = {name: value for name, value in record.items() if name not in ("kind", "t")}
+            writer.append(record["kind"], t=record["t"], **fields)
+    records = read_ledger(tmp_path).records
+    assert derive(records).attempts == derive(golden()).attempts
+    assert audit(records).balances == audit(golden()).balances
+    assert audit(records).ok
 
 
 def written(folder: Path, times: Iterable[float]) -> AuditReport:
