@@ -37,7 +37,7 @@ class ChannelGroup:
     """Channels of several layers that share their index: removing one removes it from each.
 
     Attributes:
-        name: of the layer whose output channels number the group.
+        name: of the first layer (in the order of the network) that makes the channels.
         width: how many channels there are.
         members: the layers.
         remove: takes channel indices out of the network, in place. Other groups stay valid.
@@ -103,13 +103,12 @@ def find_groups(
             parameter.requires_grad_(value)
     groups, left_out = [], {}
     for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
-        root = found[0].dep.target.module
-        name = names[root]
         reason = _obstacle(graph, found, names, set(ignored))
-        if reason and name not in ignored:
-            left_out[name] = reason
+        group = _group(graph, found, names)
         if not reason:
-            groups.append(_group(graph, found, name, names))
+            groups.append(group)
+        elif group.name not in ignored:
+            left_out[group.name] = reason
     return groups, left_out
 
 
@@ -158,13 +157,15 @@ def _obstacle(graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: s
     return None
 
 
-def _group(graph: Any, found: Any, name: str, names: Mapping[nn.Module, str]) -> ChannelGroup:
+def _group(graph: Any, found: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
     root, handler, width = found[0].dep.target.module, found[0].dep.handler, len(found[0].idxs)
 
     def remove(channels: Sequence[int]) -> None:
         if channels:
             graph.get_pruning_group(root, handler, list(channels)).prune()
 
+    makers = {names[item.dep.target.module] for item in found if _makes_channels(graph, item)}
+    first = next((known for known in names.values() if known in makers), names[root])
     members = tuple(
         Member(
             name=names[item.dep.target.module],
@@ -176,4 +177,9 @@ def _group(graph: Any, found: Any, name: str, names: Mapping[nn.Module, str]) ->
         for item in found
         if isinstance(item.dep.target.module, _SIZED)
     )
-    return ChannelGroup(name, width, members, remove)
+    return ChannelGroup(first, width, members, remove)
+
+
+def _makes_channels(graph: Any, item: Any) -> bool:
+    is_layer = isinstance(item.dep.target.module, (_ConvNd, nn.Linear))
+    return is_layer and bool(graph.is_out_channel_pruning_fn(item.dep.handler))

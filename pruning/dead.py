@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from accounting.macs import count_macs
 from pruning.channels import ChannelGroup, find_groups
-from pruning.layers import Role, find_layers
+from pruning.layers import find_layers, output_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,7 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
     """
     smaller = copy.deepcopy(model).eval()
     before = count_macs(smaller, input_size)
-    layers = find_layers(smaller, input_size)
-    ignored = [layer.name for layer in layers if layer.role is Role.CLASSIFIER] or [layers[-1].name]
+    ignored = output_layers(find_layers(smaller, input_size))
     image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
     expected = smaller(image)
     removed: dict[str, int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -123,6 +123,11 @@ def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tupl
         if module.out_channels < module.in_channels or last == "conv_pw":
             return Role.PROJECT
     return Role.OTHER
+
+
+def output_layers(layers: Sequence[Layer]) -> list[str]:
+    """Names of the layers whose outputs are the network's: the classifiers timm names, else the last layer."""
+    return [layer.name for layer in layers if layer.role is Role.CLASSIFIER] or [layers[-1].name]
 
 
 def by_name(*patterns: str) -> LayerFilter:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accounting.macs import count_macs
 from pruning.channels import ChannelGroup, find_groups, macs_with
-from pruning.layers import LayerFilter, Role, find_layers
+from pruning.layers import LayerFilter, find_layers, output_layers
 from pruning.solve import UnreachableTarget
 
 TOLERANCE = 0.01
@@ -84,10 +84,11 @@ def prune_channels_to_macs(
     if round_to < 1 or not 0.0 <= floor <= 1.0:
         raise ValueError(f"round_to is {round_to}, floor is {floor}; allowed: 1 or more, 0 to 1")
     smaller = copy.deepcopy(model).eval()
+    output_shape = _output_shape(smaller, input_size)
     report = count_macs(smaller, input_size)
     layers = find_layers(smaller, input_size)
-    ignored = [layer.name for layer in layers if layer.role is Role.CLASSIFIER or (keep is not None and keep(layer))]
-    groups, left_out = find_groups(smaller, input_size, ignored or [layers[-1].name])
+    ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
+    groups, left_out = find_groups(smaller, input_size, ignored)
     units = _removal_order(groups, scope, round_to, floor)
     num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs)
     widths = {}
@@ -95,10 +96,9 @@ def prune_channels_to_macs(
         weakest = torch.sort(group.scores(), stable=True).indices[:removed].tolist()
         group.remove(sorted(weakest))
         widths[group.name] = (group.width, group.width - removed)
-    with torch.no_grad():
-        smaller(torch.zeros(1, *input_size))
+    is_sound = _output_shape(smaller, input_size) == output_shape
     macs = count_macs(smaller, input_size).macs
-    if not (1 - TOLERANCE) * target_macs <= macs <= target_macs:
+    if not (is_sound and (1 - TOLERANCE) * target_macs <= macs <= target_macs):
         raise UnreachableTarget(
             f"removing channels ended at {macs:,} MACs instead of {target_macs:,}: the network's channels depend on "
             "each other in a way that was not foreseen"
@@ -172,3 +172,10 @@ def _solve(
             "(smaller steps: a lower round_to)"
         )
     return removed
+
+
+@torch.no_grad()
+def _output_shape(model: nn.Module, input_size: tuple[int, int, int]) -> torch.Size:
+    output = model(torch.zeros(1, *input_size))
+    assert isinstance(output, Tensor), "structured pruning takes networks that give one tensor"
+    return output.shape

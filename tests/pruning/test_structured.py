@@ -57,10 +57,7 @@ def test_uniform_by_hand():
     model = toy()
     result = prune_channels_to_macs(model, (3, 8, 8), 9500)
     assert result.dense_macs == 27176 and result.macs == 9492
-    assert result.widths == {"stem": (8, 4), "expand": (16, 8)} or result.widths == {
-        "project": (8, 4),
-        "expand": (16, 8),
-    }
+    assert result.widths == {"stem": (8, 4), "expand": (16, 8)}
     assert result.model.dw.groups == 8 and result.model.head.in_features == 4 and result.left_out == {}
     assert model.stem.weight.shape == (8, 3, 1, 1)
 
@@ -141,7 +138,7 @@ def test_layers_left_alone_keep_their_width():
     result = prune_channels_to_macs(toy(), (3, 8, 8), 19200, keep=by_name("stem"))
     assert result.macs == 27176 - 5 * 64 * (8 + 9 + 8)
     assert result.model.stem.out_channels == 8 and list(result.widths) == ["expand"]
-    assert "goes with stem" in str(result.left_out) or result.left_out == {}
+    assert result.left_out == {} and result.model.head.out_features == 5
 
 
 def test_a_grouped_convolution_is_left_alone_by_name():
@@ -160,7 +157,7 @@ def test_torch_pruning_missing_is_said(monkeypatch):
 
 
 @given(share=st.floats(0.15, 0.99), scope=st.sampled_from(["uniform", "global"]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_never_above(share, scope):
     model = timm.create_model("mobilenetv3_small_050", num_classes=4)
     target = int(count_macs(model, SIZE).macs * share)
