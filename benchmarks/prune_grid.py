@@ -3,7 +3,10 @@
 Seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of their MACs. Each
 result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each in the CSV.
 
-    python benchmarks/prune_grid.py [--out FILE.csv] [--networks NAME ...]
+With ``--structured``: the same networks, channels removed, {uniform, global} x {75, 50, 25 %}; the smaller network is
+counted again, run, and loaded from its state dict into the dense architecture, which must give the same outputs.
+
+    python benchmarks/prune_grid.py [--structured] [--out FILE.csv] [--networks NAME ...]
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import itertools
 import logging
 import time
 from pathlib import Path
@@ -21,7 +25,9 @@ from torch import nn
 
 from accounting.macs import count_macs
 from pruning.masks import apply_masks
+from pruning.resize import fit_to_state
 from pruning.solve import UnreachableTarget, prune_to_macs
+from pruning.structured import prune_channels_to_macs
 
 NETWORKS = {
     "fbnetv3_b": 224,
@@ -35,7 +41,7 @@ NETWORKS = {
 SCOPES = ("global", "uniform")
 CRITERIA = ("magnitude", "macs_magnitude", "lamp", "random")
 SHARES = (0.80, 0.50, 0.20, 0.05)
-FLOOR = 0.0
+STRUCTURED_SHARES = (0.75, 0.50, 0.25)
 
 
 def measure(model: nn.Module, size: tuple[int, int, int], dense: int, scope: str, criterion: str, share: float) -> dict:
@@ -44,7 +50,7 @@ def measure(model: nn.Module, size: tuple[int, int, int], dense: int, scope: str
     row: dict = {"scope": scope, "criterion": criterion, "share": share, "dense_macs": dense, "target_macs": target}
     start = time.perf_counter()
     try:
-        result = prune_to_macs(model, size, target, scope=scope, criterion=criterion, floor=FLOOR)
+        result = prune_to_macs(model, size, target, scope=scope, criterion=criterion)
     except UnreachableTarget as refusal:
         return {**row, "outcome": f"refused: {refusal}", "seconds": round(time.perf_counter() - start, 3)}
     seconds = time.perf_counter() - start
@@ -69,11 +75,47 @@ def measure(model: nn.Module, size: tuple[int, int, int], dense: int, scope: str
     }
 
 
+def measure_structured(
+    name: str, model: nn.Module, size: tuple[int, int, int], dense: int, scope: str, share: float
+) -> dict:
+    """One row of the structured grid."""
+    target = int(dense * share)
+    row: dict = {"scope": scope, "share": share, "dense_macs": dense, "target_macs": target}
+    start = time.perf_counter()
+    try:
+        result = prune_channels_to_macs(model, size, target, scope=scope)
+    except UnreachableTarget as refusal:
+        return {**row, "outcome": f"refused: {refusal}", "seconds": round(time.perf_counter() - start, 3)}
+    seconds = time.perf_counter() - start
+    recounted = count_macs(result.model, size).macs
+    image = torch.randn(2, *size, generator=torch.Generator().manual_seed(1))
+    rebuilt = fit_to_state(timm.create_model(name), result.model.state_dict()).eval()
+    with torch.no_grad():
+        output = result.model(image)
+        is_right = bool(output.isfinite().all()) and output.shape == model(image).shape
+        is_loadable = torch.equal(rebuilt(image), output)
+    hit = recounted == result.macs and 0.99 * target <= recounted <= target and is_right and is_loadable
+    return {
+        **row,
+        "outcome": "hit" if hit else "MISSED",
+        "macs": result.macs,
+        "recounted_macs": recounted,
+        "relative_error": (target - result.macs) / target,
+        "parameters_kept": round(
+            sum(p.numel() for p in result.model.parameters()) / sum(p.numel() for p in model.parameters()), 4
+        ),
+        "groups_pruned": len(result.widths),
+        "groups_left_out": "; ".join(f"{layer}: {reason}" for layer, reason in result.left_out.items()),
+        "seconds": round(seconds, 3),
+    }
+
+
 def main() -> None:
     """Fill the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "prune_grid.csv")
+    parser.add_argument("--structured", action="store_true")
+    parser.add_argument("--out", type=Path, help="default: results/prune_grid.csv or structured_grid.csv beside this")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("pruning").setLevel(logging.ERROR)
@@ -83,16 +125,20 @@ def main() -> None:
         model = timm.create_model(name).eval()
         size = (3, NETWORKS[name], NETWORKS[name])
         dense = count_macs(model, size).macs
-        for scope in SCOPES:
-            for criterion in CRITERIA:
-                for share in SHARES:
-                    row = {"network": name, "size": NETWORKS[name]}
-                    rows.append({**row, **measure(model, size, dense, scope, criterion, share)})
+        head = {"network": name, "size": NETWORKS[name]}
+        if options.structured:
+            for scope, share in itertools.product(SCOPES, STRUCTURED_SHARES):
+                rows.append({**head, **measure_structured(name, model, size, dense, scope, share)})
+        else:
+            for scope, criterion, share in itertools.product(SCOPES, CRITERIA, SHARES):
+                rows.append({**head, **measure(model, size, dense, scope, criterion, share)})
         outcomes = [row["outcome"] for row in rows if row["network"] == name]
         worst = max(row.get("relative_error", 0) for row in rows if row["network"] == name)
         print(f"{name}: {outcomes.count('hit')} of {len(outcomes)} hit, largest relative error {worst:.1e}", flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.open("w", newline="") as file:
+    default = "structured_grid.csv" if options.structured else "prune_grid.csv"
+    out = options.out or Path(__file__).parent / "results" / default
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(max(rows, key=len)))
         writer.writeheader()
         writer.writerows(rows)
