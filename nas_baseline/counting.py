@@ -55,7 +55,8 @@ def round_width(width: Any, divisor: int, limit: float) -> Ints:
     """Round channels as timm does: to the nearest multiple, at least one, next one up below ``limit`` of ``width``."""
     value = np.asarray(width, dtype=np.float64)
     rounded = np.maximum(divisor, (value + divisor / 2).astype(np.int64) // divisor * divisor)
-    return rounded + divisor * (rounded < limit * value)
+    found: Ints = rounded + divisor * (rounded < limit * value)
+    return found
 
 
 def expanded_width(width: Any, expansion: Any) -> Ints:

@@ -31,4 +31,4 @@ def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 
         if not kendalltau(column, goal[whole]).statistic >= min_tau:
             break
         epoch -= 1
-    return min(epoch + 1, curves.shape[1])
+    return int(min(epoch + 1, curves.shape[1]))

@@ -2,7 +2,8 @@
 
 Kernel: RBF on the squared distance of encodings (Hamming distance where they are one-hot) + linear on encodings +
 linear on statistics (MACs, weights) + noise. Amplitudes, length and noise maximise the marginal likelihood with weak
-log-normal priors (Rasmussen & Williams, *Gaussian Processes for Machine Learning*, chapter 5).
+log-normal priors (Rasmussen & Williams, *Gaussian Processes for Machine Learning*, chapter 5). Values are fitted on a
+scale where the best count most (``Warp``).
 """
 
 from __future__ import annotations
@@ -13,105 +14,132 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
+from nas_baseline.predictor import Inputs, Warp
 from nas_baseline.space import Floats
 
+# Hyper-parameters, as logarithms: RBF amplitude, RBF length, linear, linear on statistics, noise variance.
 PRIOR_MEAN = np.log(np.array([0.5, 4.0, 0.5, 0.5, 0.1]))
 PRIOR_SD = np.array([1.5, 1.0, 1.5, 1.5, 1.0])
-OTHER_START = np.array([1.5, 1.0, -2.0, -1.0, 0.0])
+STARTS = np.stack([PRIOR_MEAN, PRIOR_MEAN + np.array([1.5, 1.0, -2.0, -2.0, 0.0])])
+BOUNDS = [(-9.0, 6.0)] * len(PRIOR_MEAN)
+MAX_STEPS = 40
 JITTER = 1e-8
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the process sees of n networks: encodings [n, features] and statistics [n, statistics]."""
+class _Parts:
+    """What the kernel is made of for two sets of networks; each of shape [len(a), len(b)]."""
 
-    encoding: Floats
+    distance: Floats
+    linear: Floats
     statistics: Floats
 
-    def rows(self, index: Floats | slice | list[int]) -> Inputs:
-        """Return some of the networks."""
-        return Inputs(self.encoding[index], self.statistics[index])  # type: ignore[index]
+    def gram(self, log: Floats) -> Floats:
+        p = np.exp(log)
+        gram: Floats = p[0] * np.exp(-self.distance / p[1]) + p[2] * self.linear + p[3] * self.statistics
+        return gram
 
 
 class GaussianProcess:
-    """``fit`` once, ``predict`` often, ``believe`` to account for networks that are being measured."""
+    """``fit`` on measured networks, then ``predict``, or ``choose`` the next batch to measure."""
 
-    def __init__(self) -> None:
-        self._log = PRIOR_MEAN.copy()
+    def pretrain(self, pool: Inputs) -> None:
+        """Do nothing: the statistics are part of the kernel."""
 
     def fit(self, inputs: Inputs, values: Floats) -> None:
         """Fit to the values, shape [n], n >= 1; any scale."""
         self._inputs = inputs
-        self._shift, scale = float(values.mean()), float(values.std())
+        self._warp = Warp.of(values)
+        warped = self._warp(values)
+        self._shift, scale = float(warped.mean()), float(warped.std())
         self._scale = scale if scale > 0 else 1.0
-        self._target = (values - self._shift) / self._scale
+        self._target = (warped - self._shift) / self._scale
         self._center, self._stat_center = inputs.encoding.mean(0), inputs.statistics.mean(0)
         parts = self._parts(inputs, inputs)
-        starts = [PRIOR_MEAN, PRIOR_MEAN + OTHER_START]
         found = [
-            minimize(self._loss, s, args=(parts,), jac=True, method="L-BFGS-B", options={"maxiter": 60}) for s in starts
+            minimize(
+                self._loss, s, args=(parts,), jac=True, method="L-BFGS-B", bounds=BOUNDS, options={"maxiter": MAX_STEPS}
+            )
+            for s in STARTS
         ]
         self._log = min(found, key=lambda r: float(r.fun)).x
-        gram = self._gram(parts, self._log)
-        n = len(values)
-        self._factor = cholesky(gram + (np.exp(self._log[4]) + JITTER) * np.eye(n), lower=True)
+        gram = parts.gram(self._log) + (np.exp(self._log[4]) + JITTER) * np.eye(len(values))
+        self._factor = cholesky(gram, lower=True)
         self._weights = cho_solve((self._factor, True), self._target)
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the noise-free value, each of shape [len(inputs)]."""
-        cross = self._gram(self._parts(inputs, self._inputs), self._log)
+        mean, sd, _ = self._latent(inputs)
+        values = self._warp.inverse(self._shift + self._scale * mean)
+        return values, self._scale * sd * self._warp.slope(values)
+
+    def believed(self, values: Floats, own_share: float) -> Floats:
+        """Return the values believed of the fitted networks, shape [n].
+
+        What the kernel leaves unexplained of a measured value is partly noise, partly the network's own;
+        ``own_share`` (0-1) of it is taken as its own.
+        """
+        mean, _, _ = self._latent(self._inputs)
+        latent = mean + own_share * ((self._warp(values) - self._shift) / self._scale - mean)
+        return self._warp.inverse(self._shift + self._scale * latent)
+
+    def bound(self, inputs: Inputs, confidence: float) -> Floats:
+        """Return the upper confidence bound on the fitted scale (only its order means something), shape [n]."""
+        mean, sd, _ = self._latent(inputs)
+        return mean + confidence * sd
+
+    def choose(self, inputs: Inputs, count: int, confidence: float) -> list[int]:
+        """Return the rows to measure next by upper confidence bound.
+
+        Each choice shrinks the uncertainty of what is like it before the next is made (batch GP-UCB, Desautels et
+        al., JMLR 2014), so that a batch does not measure one idea several times.
+        """
+        mean, sd, half = self._latent(inputs)
+        variance, noise = sd**2, float(np.exp(self._log[4]))
+        chosen: list[int] = []
+        updates: list[tuple[Floats, float]] = []
+        for _ in range(min(count, len(inputs))):
+            bound = mean + confidence * np.sqrt(variance)
+            bound[chosen] = -np.inf
+            pick = int(np.argmax(bound))
+            chosen.append(pick)
+            one = Inputs(*(part[pick : pick + 1] for part in (inputs.architecture, inputs.recipe, inputs.statistics)))
+            covariance = self._parts(inputs, one).gram(self._log)[:, 0] - half.T @ half[:, pick]
+            for earlier, total in updates:
+                covariance -= earlier * earlier[pick] / total
+            total = float(variance[pick]) + noise
+            updates.append((covariance, total))
+            variance = np.maximum(variance - covariance**2 / total, 1e-12)
+        return chosen
+
+    def _latent(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
+        """Return standardised mean [m], standard deviation [m] and the whitened covariance with the data [n, m]."""
+        cross = self._parts(inputs, self._inputs).gram(self._log)
         half = solve_triangular(self._factor, cross.T, lower=True)
-        variance = self._prior_variance(inputs) - (half**2).sum(0)
-        return self._shift + self._scale * cross @ self._weights, self._scale * np.sqrt(np.maximum(variance, 1e-12))
-
-    def covariance(self, inputs: Inputs, one: Inputs) -> Floats:
-        """Return the posterior covariance of each network with ``one``, shape [len(inputs)]."""
-        mine = self._gram(self._parts(inputs, self._inputs), self._log)
-        other = self._gram(self._parts(one, self._inputs), self._log)
-        prior = self._gram(self._parts(inputs, one), self._log)[:, 0]
-        explained: Floats = prior - mine @ cho_solve((self._factor, True), other[0])
-        return self._scale**2 * explained
-
-    @property
-    def noise_variance(self) -> float:
-        """Variance of one measurement, in squared units of the values."""
-        return float(self._scale**2 * np.exp(self._log[4]))
-
-    def _parts(self, a: Inputs, b: Inputs) -> tuple[Floats, Floats, Floats]:
-        """Return squared distances, and the two linear Gram matrices, each of shape [len(a), len(b)]."""
-        x, y = a.encoding, b.encoding
-        distance = np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0.0)
-        linear = (x - self._center) @ (y - self._center).T
-        statistics = (a.statistics - self._stat_center) @ (b.statistics - self._stat_center).T
-        return distance, linear, statistics
-
-    def _gram(self, parts: tuple[Floats, Floats, Floats], log: Floats) -> Floats:
-        p = np.exp(log)
-        gram: Floats = p[0] * np.exp(-parts[0] / p[1]) + p[2] * parts[1] + p[3] * parts[2]
-        return gram
-
-    def _prior_variance(self, inputs: Inputs) -> Floats:
         p = np.exp(self._log)
-        linear = ((inputs.encoding - self._center) ** 2).sum(1)
-        statistics = ((inputs.statistics - self._stat_center) ** 2).sum(1)
-        variance: Floats = p[0] + p[2] * linear + p[3] * statistics
-        return variance
+        prior = p[0] + p[2] * ((inputs.encoding - self._center) ** 2).sum(1)
+        prior = prior + p[3] * ((inputs.statistics - self._stat_center) ** 2).sum(1)
+        return cross @ self._weights, np.sqrt(np.maximum(prior - (half**2).sum(0), 1e-12)), half
 
-    def _loss(self, log: Floats, parts: tuple[Floats, Floats, Floats]) -> tuple[float, Floats]:
+    def _parts(self, a: Inputs, b: Inputs) -> _Parts:
+        x, y = a.encoding - self._center, b.encoding - self._center
+        linear = x @ y.T
+        distance = np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * linear, 0.0)
+        return _Parts(distance, linear, (a.statistics - self._stat_center) @ (b.statistics - self._stat_center).T)
+
+    def _loss(self, log: Floats, parts: _Parts) -> tuple[float, Floats]:
         """Return the negative log posterior of the hyper-parameters and its gradient."""
-        p = np.exp(log)
-        n = len(self._target)
-        rbf = p[0] * np.exp(-parts[0] / p[1])
-        gram = rbf + p[2] * parts[1] + p[3] * parts[2] + (p[4] + JITTER) * np.eye(n)
+        p, identity = np.exp(log), np.eye(len(self._target))
+        rbf = p[0] * np.exp(-parts.distance / p[1])
+        linear, statistics = p[2] * parts.linear, p[3] * parts.statistics
         try:
-            factor = cholesky(gram, lower=True)
+            factor = cholesky(rbf + linear + statistics + (p[4] + JITTER) * identity, lower=True)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(log)
         weights = cho_solve((factor, True), self._target)
-        inverse = cho_solve((factor, True), np.eye(n))
-        outer = inverse - np.outer(weights, weights)
-        slopes = (rbf, rbf * parts[0] / p[1], p[2] * parts[1], p[3] * parts[2], p[4] * np.eye(n))
+        outer = (cho_solve((factor, True), identity) - np.outer(weights, weights)).ravel()
+        slopes = (rbf, rbf * parts.distance / p[1], linear, statistics, p[4] * identity)
         offset = (log - PRIOR_MEAN) / PRIOR_SD
         value = 0.5 * self._target @ weights + np.log(np.diag(factor)).sum() + 0.5 * (offset**2).sum()
-        gradient = np.array([0.5 * float((outer * s).sum()) for s in slopes]) + offset / PRIOR_SD
+        gradient = np.array([0.5 * float(outer @ s.ravel()) for s in slopes]) + offset / PRIOR_SD
         return float(value), gradient

@@ -49,7 +49,7 @@ def build(spec: dict[str, Any]) -> torch.nn.Module:
 def _mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
     divisor = int(spec.get("width_divisor", 8))
     network: torch.nn.Module = MobileNetV3(
-        decode_arch_def(spec["arch_def"]),
+        decode_arch_def(spec["arch_def"]),  # type: ignore[no-untyped-call]
         num_classes=spec["num_classes"],
         in_chans=spec["in_chans"],
         stem_size=spec["stem_size"],

@@ -56,7 +56,7 @@ class _Sampler:
         self._space: Any = space
         self._rng = np.random.default_rng([seed, 2])
         self._sobol = None
-        if hasattr(space, "from_unit") and hasattr(space, "num_choices"):
+        if all(hasattr(self._space, name) for name in ("from_unit", "num_choices")):
             self._sobol = qmc.Sobol(len(self._space.num_choices), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:

@@ -126,6 +126,14 @@ class DiscreteSpace:
         """Number of index tuples (equal networks counted apart)."""
         return int(np.prod(self.num_choices.astype(object)))
 
+    @property
+    def recipe_mask(self) -> NDArray[np.bool_]:
+        """Which features are of the training recipe, not of the network: dimensions named ``recipe.*``."""
+        return np.repeat(
+            [self.dimensions[d].name.startswith("recipe.") for d in self._free],
+            [self._tables[d].shape[1] for d in self._free],
+        )
+
     def canonical(self, arch: Arch) -> Arch:
         """Return the representative of the networks equal to ``arch``: a row of ``canonical_indices``."""
         return as_archs(self.canonical_indices(as_indices([arch])))[0]
@@ -170,7 +178,8 @@ class DiscreteSpace:
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
         """Return features, shape [len(archs), num_features]."""
         indices = as_indices(archs)
-        return np.concatenate([self._tables[d][indices[:, d]] for d in self._free], axis=1)
+        found: Floats = np.concatenate([self._tables[d][indices[:, d]] for d in self._free], axis=1)
+        return found
 
     def macs(self, arch: Arch) -> int:
         """Return multiply-accumulates of one image."""

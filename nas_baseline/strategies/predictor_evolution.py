@@ -1,8 +1,8 @@
 """FBNetV3's search: a pool within the constraint, a predictor refitted between batches, genetic search at the end.
 
 Stage 1, constrained iterative optimisation (arXiv 2006.02049, section 3.2): a quasi-Monte-Carlo first batch, then
-batches of the networks with the highest upper confidence bound among the pool and the neighbours of the best. One
-stage 1 serves every target: batches take turns between the targets. Stage 2 (``finalists``): adaptive genetic search
+batches with the highest upper confidence bound among the pool and what a short evolution of the bound finds beyond
+it. One stage 1 serves every target: a batch is divided between them. Stage 2 (``finalists``): adaptive genetic search
 over the predictor for one target.
 """
 
@@ -15,29 +15,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas_baseline.barriers import BatchStrategy, Targets
-from nas_baseline.gaussian_process import GaussianProcess, Inputs
-from nas_baseline.genetic import evolve
-from nas_baseline.pool import constrained_pool, spread
+from nas_baseline.gaussian_process import GaussianProcess
+from nas_baseline.genetic import GeneticOptions, evolve
+from nas_baseline.pool import constrained_pool, enumerate_space, spread
+from nas_baseline.predictor import Encoder, Predictor
 from nas_baseline.space import Arch, Floats, SearchSpace
 
 POOL_SIZE = 4000
-NUM_ELITES = 10
-CHILDREN_PER_ELITE = 30
+NUM_STARTS = 50
+NUM_RANDOM_STARTS = 500
+PREDICTORS = ("gp", "mlp")
+SHORT = GeneticOptions(population=100, generations=10, patience=3)
 
 
 @dataclass(frozen=True)
 class Options:
-    """``first_batch`` and ``batch`` count trials; ``confidence`` multiplies the standard deviation in the bound."""
+    """Settings, the same for every space.
+
+    ``first_batch`` (at most half of the trials) and ``batch`` count trials; ``confidence`` multiplies the standard
+    deviation in the bound; ``own_share`` (0-1) is how much of a value that the predictor does not explain is the
+    network's own and not noise; ``predictor`` is ``gp`` (Gaussian process) or ``mlp`` (FBNetV3's pretrained network).
+    """
 
     first_batch: int = 10
     batch: int = 5
     confidence: float = 1.5
+    own_share: float = 0.4
+    predictor: str = "gp"
 
     def __post_init__(self) -> None:
         if self.first_batch < 1 or self.batch < 1:
             raise ValueError(f"first_batch and batch must be at least 1, not {self.first_batch} and {self.batch}")
         if self.confidence < 0:
             raise ValueError(f"confidence must not be negative, it is {self.confidence}")
+        if not 0 <= self.own_share <= 1:
+            raise ValueError(f"own_share must lie in 0 to 1, it is {self.own_share}")
+        if self.predictor not in PREDICTORS:
+            raise ValueError(f"predictor '{self.predictor}' is not known; allowed: {', '.join(PREDICTORS)}")
 
 
 class Strategy(BatchStrategy):
@@ -49,79 +63,95 @@ class Strategy(BatchStrategy):
         super().__init__(space, seed, num_trials, max_macs)
         self.options = options or Options()
         self._pools: list[list[Arch]] = []
-        self._encodings: dict[Arch, Floats] = {}
-        self._stats_scale: tuple[Floats, Floats] | None = None
-        self._model: tuple[int, GaussianProcess] | None = None
+        self._encode: Encoder | None = None
+        self._model: tuple[int, Predictor] | None = None
+        self._whole = enumerate_space(self.space, POOL_SIZE) is not None
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return the first batch, or the most promising networks by upper confidence bound."""
         taken = set(self.proposed)
         if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]
+        first = min(self.options.first_batch, max(2, self.num_trials // 2))
         model = self._fitted()
-        if len(self.proposed) < self.options.first_batch or model is None:
-            count = max(self.options.first_batch - len(self.proposed), 0) or self.options.batch
-            return spread(self._pools, min(count, room), taken)
+        if model is None:
+            return spread(self._pools, min(first, room), taken)
         count = min(self.options.batch, room)
-        ranked = [self._by_bound(model, i, rng, taken) for i in range(len(self.targets))]
-        turn = self._num_batches
-        order = [ranked[(turn + i) % len(ranked)] for i in range(len(ranked))]
-        return spread(order, count, taken)
+        chosen: list[list[Arch]] = []
+        for i in range(len(self.targets)):
+            # The target whose turn it is comes first, so that over the batches all get the same share.
+            archs = self._candidates(model, (self._num_batches + i) % len(self.targets), rng, taken)
+            share = math.ceil(count / len(self.targets))
+            picks = model.choose(self._encoder()(archs), share, self.options.confidence) if archs else []
+            chosen.append([archs[j] for j in picks])
+            taken.update(chosen[-1])
+        return spread(chosen, count, set(self.proposed))
 
     def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """Return what was seen within the limit by posterior mean, best first."""
-        seen, model = self.seen(max_macs), self._fitted()
-        if model is None or not seen:
+        """Return what was seen within the limit, best first, with the value the predictor makes of the one told."""
+        seen, model = self.seen(), self._fitted()
+        if model is None:
             return super().ranked(max_macs)
-        archs = [a for a, _ in seen]
-        mean, _ = model.predict(self._inputs(archs))
-        return sorted(zip(archs, mean.tolist(), strict=True), key=lambda pair: -pair[1])
+        believed = model.believed(np.array([v for _, v in seen]), self.options.own_share).tolist()
+        by_arch = {arch: value for (arch, _), value in zip(seen, believed, strict=True)}
+        return sorted(((a, by_arch[a]) for a, _ in self.seen(max_macs)), key=lambda pair: -pair[1])
+
+    def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
+        """Return the predictor's mean and standard deviation for networks, or None before it can be fitted."""
+        model = self._fitted()
+        return None if model is None else model.predict(self._encoder()(archs))
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond them."""
+        """Return the ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond all seen."""
         chosen = super().finalists(max_macs, k_predicted, k_seen)
         model = self._fitted()
         if model is None or k_predicted == 0:
             return chosen
-        limit = math.inf if max_macs is None else max_macs
-        rng = np.random.default_rng([self.seed, 7, 0 if max_macs is None else max_macs])
-        start = [a for a, _ in self.ranked(limit)[:50]] + constrained_pool(self.space, limit, 500, self.seed)
-        scored = evolve(self.space, lambda archs: model.predict(self._inputs(archs))[0], start, limit, rng)
-        known = {*chosen, *(a for a, _ in self.seen(None))}
-        return chosen + [a for a, _ in scored if a not in known][:k_predicted]
+        limit = math.inf if max_macs is None else float(max_macs)
+        rng = np.random.default_rng([self.seed, 7, max_macs or 0])
+        start = [a for a, _ in self.ranked(limit)[:NUM_STARTS]]
+        start += constrained_pool(self.space, limit, NUM_RANDOM_STARTS, self.seed)
+        scored = evolve(self.space, lambda archs: model.bound(self._encoder()(archs), 0.0), start, limit, rng)
+        known = {arch for arch, _ in self.seen()}
+        return chosen + [arch for arch, _ in scored if arch not in known][:k_predicted]
 
-    def _fitted(self) -> GaussianProcess | None:
+    def _fitted(self) -> Predictor | None:
+        """Return the predictor fitted on everything told, fitting it if something is new."""
         seen = self.seen()
         if len(seen) < 2:
             return None
         if self._model is None or self._model[0] != len(seen):
-            model = GaussianProcess()
-            model.fit(self._inputs([a for a, _ in seen]), np.array([v for _, v in seen]))
+            model = self._model[1] if self._model else self._new_predictor()
+            model.fit(self._encoder()([a for a, _ in seen]), np.array([v for _, v in seen]))
             self._model = (len(seen), model)
         return self._model[1]
 
-    def _by_bound(self, model: GaussianProcess, i: int, rng: np.random.Generator, taken: set[Arch]) -> list[Arch]:
-        limit = self.targets[i]
-        elites = [a for a, _ in self.ranked(limit)[:NUM_ELITES]]
-        near = [self.space.mutate(a, rng) for a in elites for _ in range(CHILDREN_PER_ELITE)]
-        near = [a for a, m in zip(near, self.space.macs_batch(near), strict=True) if m <= limit] if near else []
-        archs = [a for a in dict.fromkeys([*self._pools[i], *near]) if a not in taken]
-        if not archs:
-            return []
-        mean, sd = model.predict(self._inputs(archs))
-        order = np.argsort(-(mean + self.options.confidence * sd), kind="stable")
-        return [archs[j] for j in order[: 4 * self.options.batch]]
+    def _new_predictor(self) -> Predictor:
+        if self.options.predictor == "gp":
+            return GaussianProcess()
+        # torch is loaded only by those who ask for the network.
+        from nas_baseline.mlp_predictor import MLPPredictor
 
-    def _inputs(self, archs: Sequence[Arch]) -> Inputs:
-        """Encodings, and the logarithms of MACs and weights scaled by their spread in the pool."""
-        if self._stats_scale is None:
-            pool = self._pools[-1]
-            raw = self._statistics(pool)
-            sd = raw.std(0)
-            self._stats_scale = (raw.mean(0), np.where(sd > 0, sd, 1.0))
-        mean, sd = self._stats_scale
-        return Inputs(self.space.encode_batch(archs), (self._statistics(archs) - mean) / sd)
+        model = MLPPredictor(self.seed)
+        model.pretrain(self._encoder()(self._pools[-1]))
+        return model
 
-    def _statistics(self, archs: Sequence[Arch]) -> Floats:
-        counts = np.stack([self.space.macs_batch(archs), self.space.params_batch(archs)], axis=1)
-        return np.log1p(counts.astype(np.float64))
+    def _encoder(self) -> Encoder:
+        if self._encode is None:
+            self._encode = Encoder(self.space, self._pools[-1])
+        return self._encode
+
+    def _candidates(self, model: Predictor, i: int, rng: np.random.Generator, taken: set[Arch]) -> list[Arch]:
+        """Return networks within target ``i`` not yet taken: the pool, and what evolving the bound finds."""
+        pool, limit = self._pools[i], self.targets[i]
+        found: list[Arch] = []
+        if not self._whole:
+            bounds = model.bound(self._encoder()(pool), self.options.confidence)
+            best = [pool[j] for j in np.argsort(-bounds, kind="stable")[:NUM_STARTS]]
+            start = best + [a for a, _ in self.ranked(limit)[:NUM_STARTS]]
+            scored = evolve(
+                self.space, lambda archs: model.bound(self._encoder()(archs), self.options.confidence), start, limit, rng,
+                SHORT,
+            )  # fmt: skip
+            found = [a for a, _ in scored[:POOL_SIZE]]
+        return [a for a in dict.fromkeys([*found, *pool]) if a not in taken]
