@@ -8,7 +8,7 @@ from typing import Any
 from reports.answer import Answer
 from reports.costs import HEADLINE_POLICY, POLICIES
 from reports.frames import Frames
-from reports.ledger_content import audit_lines, balance_table, totals_table
+from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page_table import PageTable
 from reports.render import Rendered
 from reports.sentences import estimate_of, overall_sentence
@@ -56,6 +56,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "networks": _network_table(frames),
         "verdicts": _verdict_table(measured, frames.unit),
         "totals": totals_table(frames),
+        "work": work_line(frames),
         "balances": balance_table(frames),
         "audit": audit_lines(frames),
         "warnings": list(frames.warnings),

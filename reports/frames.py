@@ -24,6 +24,8 @@ from reports.source import load_source
 from reports.study import StudyInfo
 
 HOUR_S = 3600.0
+OPTIONAL_COUNTS = {"target", "network_macs"}
+"""Whole numbers that may be missing; without a type of their own they would become floats."""
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
@@ -83,7 +85,10 @@ def load_frames(folder: Path) -> Frames:
 def _frame(kind: type, rows: Iterable[Any]) -> pd.DataFrame:
     """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
     columns = [field.name for field in dataclasses.fields(kind)]
-    return pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
+    frame = pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
+    for name in OPTIONAL_COUNTS & set(columns):
+        frame[name] = frame[name].astype("Int64")
+    return frame
 
 
 def _cell(value: Any) -> Any:

@@ -32,12 +32,18 @@ def totals_table(frames: Frames) -> PageTable:
     rows.append(["held without an attempt", number(empty / HOUR_S), _share(empty, allocated)])
     unseen = sum(attempt.uncertainty_s for attempt in attempts)
     rows.append(["uncertain (after the last sign of life)", number(unseen / HOUR_S), _share(unseen, allocated)])
-    driver = sum(work.duration_s for work in view.driver_work)
-    rows.append(["driver work (predictor, evolution), in hours; holds no device", number(driver / HOUR_S), ""])
-    done = sum(job.status is Status.OK for job in view.jobs)
-    rows.append(["jobs: done of all", f"{done} of {len(view.jobs)}", ""])
-    rows.append(["attempts", str(len(view.attempts)), ""])
     return PageTable(["", unit_text(frames.unit), "share of allocated"], rows, text_columns=(0,))
+
+
+def work_line(frames: Frames) -> str:
+    """How many jobs and attempts the totals are of, and the driver's own work, which holds no device."""
+    view = frames.view
+    done = sum(job.status is Status.OK for job in view.jobs)
+    driver = sum(work.duration_s for work in view.driver_work)
+    return (
+        f"{done} of {len(view.jobs)} jobs done, in {len(view.attempts)} attempts. Work of the driver (fitting the "
+        f"predictor, evolution): {number(driver)} s; it holds no device and is no part of the costs."
+    )
 
 
 def balance_table(frames: Frames) -> PageTable:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from reports import render
 from reports.errors import NotAStudy
 from reports.page import build_report
 
@@ -40,6 +41,14 @@ class Reader(HTMLParser):
             self.headings.append(data)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures():
+    """The PNGs are as they are, only coarser: most of a report's time is in their pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "PNG_DPI", 30)
+        yield
+
+
 @pytest.fixture(scope="module")
 def report(study, tmp_path_factory):
     return build_report(study, tmp_path_factory.mktemp("out") / "report").parent
@@ -57,6 +66,8 @@ def test_the_page_is_whole_and_in_order(report):
     assert not re.search(r"(?:src|href)=\"(?!data:)", text)
     assert "test &lt;cpu&gt; &amp; co" in text
     assert "The ledger adds up." in text
+    assert "63 of 63 jobs done, in 64 attempts" in text
+    assert "10.8 s; it holds no device" in text
 
 
 def test_files_of_a_report(report):
@@ -80,6 +91,8 @@ def test_tables_name_the_unit(report):
     networks = pd.read_csv(report / "tables" / "networks.csv")
     assert "cost_full_cpu_core_hours" in networks
     assert "test_top1_per_cpu_core_hour_full" in networks
+    attempts = pd.read_csv(report / "tables" / "attempts.csv", dtype=str)
+    assert set(attempts["target"].dropna()) == {"500000", "800000"}
     verdicts = pd.read_csv(report / "tables" / "verdicts.csv")
     row = verdicts[(verdicts["target"] == 500_000) & (verdicts["policy"] == "free")].iloc[0]
     assert (row["verdict"], row["cost_ratio"]) == ("prune", pytest.approx(6.0))
@@ -107,10 +120,10 @@ def test_the_same_ledger_gives_the_same_bytes(study, report, tmp_path):
         ({"until_h": 0.2}, "No network has been delivered yet"),
         ({"until_h": 3}, "This study is not complete: no answer yet at 0.5M, 0.8M MACs"),
         ({"until_h": 8.5}, "fewer replicates than the 3 planned at 0.5M"),
-        ({"routes": ("search",)}, "the study has no prune route"),
-        ({"routes": ("scratch",), "replicates": 1}, "no search and no prune route"),
-        ({"replicates": 1}, "n = 1 replicate, so no interval"),
-        ({"targets": (500_000,)}, "1 target"),
+        ({"routes": ("search",), "targets": (500_000,)}, "the study has no prune route"),
+        ({"routes": ("scratch",), "replicates": 1, "targets": (500_000,)}, "no search and no prune route"),
+        ({"replicates": 1, "targets": (500_000,)}, "n = 1 replicate, so no interval"),
+        ({"targets": (500_000,), "replicates": 2}, "1 target"),
     ],
 )
 def test_partial_studies_have_a_page_that_says_so(make_study, options, said):
