@@ -11,7 +11,7 @@ from reports.frames import Frames
 from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page_table import PageTable
 from reports.render import Rendered
-from reports.sentences import estimate_of, overall_sentence
+from reports.sentences import accuracy_sentence, estimate_of, overall_sentence
 from reports.statistics import Estimate
 from reports.verdict import CostComparison, compare_costs, decide, pool_targets
 from reports.wording import (
@@ -53,6 +53,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "figures": dict(figures),
         "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],
         "accuracies": _accuracy_table(measured),
+        "accuracy_sentences": [accuracy_sentence(given) for given in measured],
         "networks": _network_table(frames),
         "verdicts": _verdict_table(measured, frames.unit),
         "totals": totals_table(frames),
@@ -83,7 +84,8 @@ def _pooled(frames: Frames, answers: Sequence[Answer], policy: str) -> tuple[Est
         for given in answers
         if given["status"] == "measured"
     ]
-    return pool_targets(comparisons), len(comparisons)
+    with_ratio = sum(bool(comparison.ratio_of) for comparison in comparisons)
+    return pool_targets(comparisons), with_ratio or len(comparisons)
 
 
 def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:

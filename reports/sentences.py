@@ -30,6 +30,16 @@ def answer_sentence(given: Fields) -> str:
     )
 
 
+def accuracy_sentence(given: Fields) -> str:
+    """How the accuracy side of the question, RQ1, reads for a target with an answer."""
+    difference = points_estimate(estimate_of(given["accuracy_difference"]))
+    reading = {
+        "prune": "the pruned network is more accurate than the one found by search",
+        "search": "the network found by search is more accurate than the pruned one",
+    }.get(given["more_accurate"], "neither the pruned network nor the one found by search is shown to be more accurate")
+    return f"At {macs_text(given['target_macs'])} MACs {reading}: prune − search = {difference} of test top-1."
+
+
 def overall_sentence(
     ratios: Mapping[str, Estimate],
     verdicts: Mapping[str, Verdict],

@@ -13,7 +13,7 @@ from accounting.records import Kind
 from reports.answer import all_answers, answer, one_line
 from reports.frames import load_frames
 from reports.interpolate import interpolate_answer
-from reports.sentences import answer_sentence
+from reports.sentences import accuracy_sentence, answer_sentence
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
 
@@ -144,6 +144,18 @@ def test_a_parent_that_costs_nothing_makes_the_policies_equal(make_study):
     given = all_answers(load_frames(make_study(pretrain_h=0.0)))[0]
     assert given["policies"]["full"]["cost_ratio"] == given["policies"]["free"]["cost_ratio"]
     assert "but" not in one_line(given)
+
+
+@pytest.mark.parametrize(
+    ("more_accurate", "said"),
+    [
+        ("prune", "the pruned network is more"),
+        ("search", "found by search is more"),
+        ("insufficient_evidence", "neither"),
+    ],
+)
+def test_accuracy_in_words(study, more_accurate, said):
+    assert said in accuracy_sentence(answer(study, 500_000) | {"more_accurate": more_accurate})
 
 
 def test_no_ratio_is_said():

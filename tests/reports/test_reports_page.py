@@ -66,6 +66,7 @@ def test_the_page_is_whole_and_in_order(report):
     assert not re.search(r"(?:src|href)=\"(?!data:)", text)
     assert "test &lt;cpu&gt; &amp; co" in text
     assert "The ledger adds up." in text
+    assert "At 0.5M MACs neither the pruned network nor the one found by search is shown to be more accurate" in text
     assert "63 of 63 jobs done, in 64 attempts" in text
     assert "10.8 s; it holds no device" in text
 
