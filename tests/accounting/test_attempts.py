@@ -190,6 +190,12 @@ def test_a_pending_job_keeps_its_checkpoint() -> None:
     assert split(only([*begun, abandoned("s", "j", 19)])) == (0, 2, 12)
 
 
+def test_only_checkpoints_of_a_pending_job_are_kept() -> None:
+    begun = [opened("s", 0), start("s", "a", "j", 0), work("a", 2), progress("a", 10, 1)]
+    got = only([*begun, progress("a", 18, 2, checkpointed=False), failed("a", 20), closed("s", 30)])
+    assert split(got) == (8, 2, 10)
+
+
 def test_a_job_taken_up_after_abandonment_is_pending_again() -> None:
     records = [
         opened("s", 0),
@@ -205,6 +211,9 @@ def test_a_job_taken_up_after_abandonment_is_pending_again() -> None:
     ]
     assert [split(a) for a in derive(records).attempts] == [(10, 0, 0), (10, 0, 0)]
     assert derive(records[:-3]).jobs[0].status is Status.FAILED
+    resumed = derive(records[:-1])
+    assert resumed.jobs[0].status is Status.RUNNING
+    assert split(resumed.attempts[0]) == (10, 0, 0)
     assert derive(records).jobs[0].status is Status.OK
 
 
@@ -301,3 +310,19 @@ def test_attempts_that_overlap_in_an_allocation_share_its_time() -> None:
     first, second = derive(records).attempts
     assert (first.end_t, second.begin_t, second.end_t) == (10, 10, 20)
     assert "overlaps" in second.flags
+
+
+def test_an_attempt_inside_another_costs_nothing_twice() -> None:
+    records = [
+        opened("s", 0),
+        alloc("s", "A", 0),
+        start("s", "a", "j", 0, allocation="A"),
+        start("s", "b", "k", 5, allocation="A"),
+        ok("b", 8),
+        ok("a", 10),
+        free("s", "A", 20),
+    ]
+    first, second = derive(records).attempts
+    assert (first.allocated_s, second.allocated_s) == (10, 10)
+    without_close = derive(records[:-1]).attempts
+    assert [attempt.allocated_s for attempt in without_close] == [10, 0]
