@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs import count_macs
+from pruning.channels import blank_image
 from pruning.solve import UnreachableTarget
 from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_macs
 
@@ -130,7 +131,7 @@ def _run(model: nn.Module, input_size: tuple[int, int, int]) -> None:
     model.eval()
     try:
         with torch.no_grad():
-            model(torch.zeros(1, *input_size))
+            model(blank_image(model, input_size))
     finally:
         for module, training in was_training:
             module.training = training

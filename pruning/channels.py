@@ -97,7 +97,10 @@ def find_groups(
         trainable = [p.requires_grad for p in model.parameters()]
         model.requires_grad_(True)
         graph = tp.DependencyGraph().build_dependency(
-            model, example_inputs=torch.randn(1, *input_size), unwrapped_parameters=list(loose.items()), verbose=False
+            model,
+            example_inputs=blank_image(model, input_size),
+            unwrapped_parameters=list(loose.items()),
+            verbose=False,
         )
         for parameter, value in zip(model.parameters(), trainable, strict=True):
             parameter.requires_grad_(value)
@@ -110,6 +113,12 @@ def find_groups(
         elif group.name not in ignored:
             left_out[group.name] = reason
     return groups, left_out
+
+
+def blank_image(model: nn.Module, input_size: tuple[int, int, int]) -> Tensor:
+    """A batch of one image of zeros, on the model's device and of its type."""
+    parameter = next(model.parameters())
+    return torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
 
 
 def torch_pruning() -> Any:

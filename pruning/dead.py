@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, find_groups
+from pruning.channels import ChannelGroup, blank_image, find_groups
 from pruning.layers import find_layers, output_layers
 
 
@@ -54,7 +54,7 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
     smaller = copy.deepcopy(model).eval()
     before = count_macs(smaller, input_size)
     ignored = output_layers(find_layers(smaller, input_size))
-    image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(blank_image(model, input_size))
     expected = smaller(image)
     removed: dict[str, int] = {}
     while True:

@@ -56,25 +56,33 @@ class MaskKeeper:
     """Keeps the masked weights of a model at exactly zero while an optimizer trains it.
 
     Momentum, weight decay and adaptive optimizers move a weight whose gradient is zero; so the weights are zeroed
-    again after every step, whatever the optimizer, which is exact. Moving averages are zeroed likewise.
+    again after every step, whatever the optimizer, which is exact. Moving averages are zeroed likewise. Gradients of
+    masked weights are zeroed as they are computed, so that clipping by norm sees the sparse network's gradient only.
     """
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:
         self._model = model
         self._averages: list[nn.Module] = []
         self._handles: list[Any] = []
-        self._pairs: list[tuple[nn.Parameter, Tensor]] = []
+        self._is_holding = False
         self.change(masks)
 
     def change(self, masks: Masks) -> None:
         """Hold these masks from now on (the next round, or the next step of a gradual schedule)."""
         self._masks = dict(masks)
         self._pairs = _pairs(self._model, self._masks)
+        self._dropped = {id(parameter): dropped for parameter, dropped in self._pairs}
         self.enforce()
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
-        """Zero again after each of the optimizer's steps, from now on."""
+        """Zero again after each of the optimizer's steps, from now on; and the gradients when they are computed."""
         self._handles.append(optimizer.register_step_post_hook(lambda *_: _zero(self._pairs)))
+        if not self._is_holding:
+            self._is_holding = True
+            masked = (p for name, p in self._model.named_parameters() if name in self._masks)
+            for parameter in masked:
+                handle = parameter.register_post_accumulate_grad_hook(self._zero_gradient)  # type: ignore[no-untyped-call]
+                self._handles.append(handle)
 
     def hold_ema(self, ema_model: nn.Module) -> None:
         """Keep a moving average of the model at zero too.
@@ -98,6 +106,13 @@ class MaskKeeper:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._is_holding = False
+
+    @torch.no_grad()
+    def _zero_gradient(self, parameter: Tensor) -> None:
+        dropped = self._dropped.get(id(parameter))
+        if dropped is not None and parameter.grad is not None:
+            parameter.grad.masked_fill_(dropped, 0.0)
 
 
 def _pairs(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, Tensor]]:

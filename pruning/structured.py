@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, find_groups, macs_with
+from pruning.channels import ChannelGroup, blank_image, find_groups, macs_with
 from pruning.layers import LayerFilter, find_layers, output_layers
 from pruning.solve import UnreachableTarget
 
@@ -176,6 +176,6 @@ def _solve(
 
 @torch.no_grad()
 def _output_shape(model: nn.Module, input_size: tuple[int, int, int]) -> torch.Size:
-    output = model(torch.zeros(1, *input_size))
+    output = model(blank_image(model, input_size))
     assert isinstance(output, Tensor), "structured pruning takes networks that give one tensor"
     return output.shape
