@@ -177,6 +177,7 @@ def parse_filter(terms: Iterable[str]) -> LayerFilter:
 
 
 def _classifier_names(model: nn.Module) -> tuple[str, ...]:
+    """What timm's configuration says, else what timm's networks call it."""
     config = getattr(model, "pretrained_cfg", None) or {}
-    names = config.get("classifier") or ()
+    names = config.get("classifier") or ("classifier", "fc", "head.fc")
     return (names,) if isinstance(names, str) else tuple(names)

@@ -70,7 +70,9 @@ def result_of(
         )
     empty = [row.name for row in rows if not row.num_kept]
     if empty:
-        _log.warning("pruning to %s MACs leaves no weight in %s: a floor would", f"{target_macs:,}", ", ".join(empty))
+        _log.warning(
+            "pruning to %s MACs leaves no weight in %s; a floor would keep some", f"{target_macs:,}", ", ".join(empty)
+        )
     return PruneResult(
         masks=masks,
         macs=sum(row.kept_macs for row in rows),

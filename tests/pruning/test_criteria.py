@@ -19,7 +19,7 @@ def test_magnitude():
 
 
 def test_macs_magnitude():
-    assert scores("macs_magnitude").tolist() == [[0.25, 0.5], [0.75, 0.0]]
+    assert scores("macs_magnitude").tolist() == [[0.5, 1.0], [1.5, 0.0]]  # over the root of 4
 
 
 def test_lamp():

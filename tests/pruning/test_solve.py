@@ -76,11 +76,11 @@ def test_uniform_by_hand():
 
 
 def test_macs_magnitude_weighs_what_is_saved():
-    # conv .125 .0625 per MAC .. against fc 5..10 per MAC: the linear layer stays although its weights are smaller.
+    # Squares per MAC: conv 9.5²/16 = 5.6, dw 9²/16 = 5.1, fc 5²/1 = 25: the linear layer stays, though it is smallest.
     model = arange_(Toy())
-    model.conv.weight.data.fill_(9.0)
-    model.dw.weight.data.fill_(8.0)
-    model.fc.weight.data.fill_(1.0)
+    model.conv.weight.data.fill_(9.5)
+    model.dw.weight.data.fill_(9.0)
+    model.fc.weight.data.fill_(5.0)
     assert kept(prune_to_macs(model, SIZE, 40, criterion="macs_magnitude"), "fc") == [True] * 6
     assert sum(kept(prune_to_macs(model, SIZE, 64), "fc")) == 0
 
