@@ -1,0 +1,219 @@
+"""Every route: its jobs depend on what it is told, never on the order; names are unique; it ends, come what may."""
+
+import copy
+import random
+from dataclasses import asdict
+
+import pytest
+
+from accounting.records import Phase
+from harness.config import parse_config
+from harness.jobs import Done, Job, Outcome, Wait
+from harness.validation import check_study, make_routes
+
+CONFIG = {
+    "name": "contract",
+    "dataset": {"name": "fashion_mnist_mini"},
+    "parent": {"family": "fbnetv3_mini", "variant": "l", "pretrain": {"epochs": 5}},
+    "targets": ["0.6M", "0.4M"],
+    "recipe": {"lr": 0.3},
+    "routes": {
+        "search": {
+            "strategy": {"name": "random", "num_trials": 7}, "candidate": {"epochs": 1}, "retrain": {"epochs": 2},
+            "num_predicted": 1, "num_seen": 2,
+        },
+        "prune": {"criterion": ["global_magnitude", "uniform_magnitude"], "finetune": {"epochs": 3}},
+        "scratch": {"train": {"epochs": 4}},
+    },
+}  # fmt: skip
+SEEDS = range(6)
+
+
+def view_of(strategy="random", **changes):
+    config = copy.deepcopy(CONFIG) | changes
+    if config["routes"].get("search"):
+        config["routes"]["search"]["strategy"]["name"] = strategy
+    return check_study(parse_config(config, "contract"), need_data=False)
+
+
+@pytest.fixture(scope="module", params=["random", "predictor_evolution", "regularized_evolution"])
+def view(request):
+    from nas_baseline.strategies import list_strategies
+
+    if request.param not in list_strategies():
+        pytest.skip("no such strategy")
+    return view_of(request.param)
+
+
+def outcome_of(job, fails=0.0):
+    """The same for the same job, whenever it is told."""
+    rng = random.Random(job.job)
+    if rng.random() < fails:
+        return Outcome(ok=False, reason="it fell over")
+    return Outcome(ok=True, metrics={"val_top1": rng.random(), "macs": job.target or job.network_macs})
+
+
+def play(view, order, fails=0.0, replicate=0, slots=3):
+    """All jobs, up to ``slots`` out at once, told in an order drawn by ``order``."""
+    routes = make_routes(view, replicate)
+    rng = random.Random(order)
+    jobs, out = {}, []
+    for _ in range(10_000):
+        answers = []
+        for route in rng.sample(routes, len(routes)):
+            if len(out) >= slots:
+                break
+            answer = route.ask()
+            answers.append(answer)
+            if isinstance(answer, Job):
+                assert answer.job not in jobs, f"{answer.job} is proposed twice"
+                assert answer.route == route.name
+                jobs[answer.job] = answer
+                out.append(answer)
+        if out and (len(out) >= slots or not any(isinstance(a, Job) for a in answers)):
+            job = out.pop(rng.randrange(len(out)))
+            for route in routes:
+                route.tell(job, outcome_of(job, fails))
+        elif not out and all(isinstance(route.ask(), Done) for route in routes):
+            return jobs
+        elif not out:
+            assert any(isinstance(a, Job) for a in answers), "nothing is out, and some route waits for ever"
+    raise AssertionError("the routes do not end")
+
+
+@pytest.fixture(scope="module")
+def jobs(view):
+    return play(view, order=3)
+
+
+@pytest.mark.parametrize("fails", [0.0, 0.3])
+def test_the_order_of_outcomes_does_not_matter(view, fails):
+    first = play(view, order=0, fails=fails, slots=1)
+    orders = [1, 4] if view.config.routes.search.strategy.name == "predictor_evolution" else SEEDS
+    for order in orders:
+        again = play(view, order=order, fails=fails, slots=1 + order % 5)
+        assert sorted(again) == sorted(first)
+        assert {name: asdict(job) for name, job in again.items()} == {n: asdict(j) for n, j in first.items()}
+
+
+def test_ends_even_if_everything_fails(view):
+    jobs = play(view, order=1, fails=1.1)
+    assert not [job for job in jobs.values() if job.phase in (Phase.EVALUATE, Phase.PRUNE, Phase.FINETUNE)]
+    assert not [job for job in jobs.values() if job.masks_from is not None]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ends_whatever_fails(seed, monkeypatch):
+    view = view_of()
+    monkeypatch.setattr(
+        "test_routes_contract.outcome_of",
+        lambda job, fails: Outcome(ok=False) if random.Random(f"{job.job}{seed}").random() < 0.5
+        else Outcome(ok=True, metrics={"val_top1": 0.5, "macs": job.network_macs}),
+    )  # fmt: skip
+    jobs = play(view, order=seed)
+    trained = {name for name in jobs if outcome_of(jobs[name], 0).ok}
+    for job in jobs.values():
+        assert job.init_from is None or job.init_from in trained, "nothing starts from what failed"
+        assert job.masks_from is None or job.masks_from in trained
+
+
+def test_evaluates_once_for_each_target_and_kind_of_network(view, jobs):
+    evaluated = sorted((job.target, job.deliver["label"]) for job in jobs.values() if job.phase == Phase.EVALUATE)
+    labels = ["prune", "scratch_family", "scratch_pruned_structure", "search"]
+    assert evaluated == sorted((target, label) for target in view.config.targets for label in labels)
+
+
+def test_delivers_the_best_on_validation(view, jobs):
+    for job in jobs.values():
+        if job.phase == Phase.EVALUATE and job.route in ("search", "prune"):
+            phase = jobs[job.init_from].phase
+            rivals = [j for j in jobs.values() if (j.route, j.phase, j.target) == (job.route, phase, job.target)]
+            assert len(rivals) >= 2
+            best = max(rivals, key=lambda rival: outcome_of(rival).metrics["val_top1"])
+            assert job.init_from == best.job
+
+
+def test_nothing_trained_for_a_target_is_above_it(view, jobs):
+    for job in jobs.values():
+        if job.target is not None:
+            assert job.network_macs <= job.target
+        elif job.phase == Phase.SEARCH:
+            assert job.network_macs <= max(view.config.targets)
+
+
+def test_the_parent_is_trained_once_and_shared_by_the_targets(view, jobs):
+    pretrains = [job for job in jobs.values() if job.phase == Phase.PRETRAIN]
+    assert len(pretrains) == 1
+    assert pretrains[0].target is None
+    pruned = [job for job in jobs.values() if job.phase == Phase.PRUNE]
+    assert {job.init_from for job in pruned} == {pretrains[0].job}
+    assert len(pruned) == 4, "two targets, two criteria"
+
+
+def test_one_search_serves_all_targets(jobs):
+    candidates = [job for job in jobs.values() if job.phase == Phase.SEARCH]
+    assert len(candidates) == 7
+    assert {job.target for job in candidates} == {None}
+
+
+def test_the_control_has_the_budget_of_pretraining_and_fine_tuning(jobs):
+    controls = [job for job in jobs.values() if job.masks_from is not None]
+    assert len(controls) == 2
+    assert {job.recipe["epochs"] for job in controls} == {5 + 3}
+    assert all(job.init_from is None for job in controls), "on fresh weights"
+
+
+def test_recipes_are_merged_from_the_study_down_to_the_phase(jobs):
+    for job in jobs.values():
+        if job.recipe:
+            expected = {Phase.PRETRAIN: 5, Phase.FINETUNE: 3, Phase.SEARCH: 1}.get(job.phase)
+            assert expected is None or job.recipe["epochs"] == expected
+            assert job.route == "search" or job.recipe["lr"] == 0.3, "a searched network brings its own"
+
+
+def test_replicates_have_other_names_and_other_seeds(view, jobs):
+    first, second = jobs, play(view, order=10, replicate=1)
+    assert not set(first) & set(second)
+    seeds = [job.seed for jobs in (first, second) for job in jobs.values()]
+    assert len(seeds) == len(set(seeds))
+    assert {job.replicate for job in second.values()} == {1}
+
+
+def test_the_seed_of_the_study_changes_seeds_and_not_names_of_pruning():
+    one, two = play(view_of(), 0), play(view_of(seed=1), 0)
+    pruning = [name for name in one if name.startswith("prune")]
+    assert all(name in two for name in pruning)
+    assert all(one[name].seed != two[name].seed for name in pruning)
+
+
+def test_seeds_are_what_torch_and_numpy_take(jobs):
+    assert all(0 <= job.seed < 2**31 for job in jobs.values())
+
+
+def test_waits_are_not_ends(view):
+    (prune, *_) = make_routes(view, 0)
+    pretrain = prune.ask()
+    assert isinstance(prune.ask(), Wait)
+    prune.tell(pretrain, Outcome(ok=True, metrics={"val_top1": 0.5, "macs": 1}))
+    assert isinstance(prune.ask(), Job)
+
+
+def test_an_outcome_told_twice_changes_nothing(view):
+    (prune, *_) = make_routes(view, 0)
+    pretrain = prune.ask()
+    for _ in range(2):
+        prune.tell(pretrain, Outcome(ok=True, metrics={"val_top1": 0.5, "macs": 1}))
+    names = []
+    while isinstance(job := prune.ask(), Job):
+        names.append(job.job)
+    assert len(names) == len(set(names)) == 4
+
+
+@pytest.mark.parametrize("route", ["search", "prune", "scratch"])
+def test_a_route_alone_ends_with_networks(route):
+    routes = {route: copy.deepcopy(CONFIG["routes"][route])}
+    if route == "scratch":
+        routes["scratch"]["pruned_structure"] = False
+    jobs = play(view_of(routes=routes), order=0)
+    assert {job.route for job in jobs.values()} == {route}
+    assert sum(job.phase == Phase.EVALUATE for job in jobs.values()) == 2

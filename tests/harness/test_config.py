@@ -1,0 +1,107 @@
+"""The config: what is left out, what is resolved, and that the resolved one reads back the same."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.config import Recipe, RecipeOverride, StudyConfig, load_configs, parse_config
+from harness.errors import InputError
+from harness.paths import StudyPaths
+from harness.study import stored_config
+
+MINIMAL = {
+    "name": "m",
+    "dataset": {"name": "fashion_mnist_mini"},
+    "parent": {"family": "fbnetv3_mini", "variant": "l"},
+    "targets": ["0.4M", "0.6M"],
+    "routes": {"search": {}, "prune": {}, "scratch": {}},
+}
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+
+
+def test_what_is_left_out_has_a_default():
+    config = parse_config(MINIMAL, "test")
+    assert config.replicates == 3
+    assert config.seed == 0
+    assert config.routes.search.strategy.name == "predictor_evolution"
+    assert config.routes.prune.criterion == ["global_magnitude"]
+    assert config.routes.prune.schedule == "one_shot"
+    assert config.routes.scratch.pruned_structure
+    assert config.budget.search is None
+    assert config.resources.device == "auto"
+
+
+def test_targets_are_whole_macs_largest_first():
+    assert parse_config(MINIMAL, "test").targets == [600_000, 400_000]
+
+
+def test_a_route_left_out_does_not_run():
+    routes = parse_config(MINIMAL | {"routes": {"prune": {}}}, "test").routes
+    assert routes.prune is not None
+    assert routes.search is None
+    assert routes.scratch is None
+
+
+def test_budgets_are_hours():
+    config = parse_config(MINIMAL | {"budget": {"search": "30 min", "prune": "2 d"}}, "test")
+    assert (config.budget.search, config.budget.prune, config.budget.scratch) == (0.5, 48, None)
+
+
+def test_an_override_changes_what_it_names():
+    base = Recipe(epochs=9, lr=0.3, weight_decay=0.5)
+    merged = RecipeOverride(epochs=0, weight_decay=0.0).over(base)
+    assert (merged.epochs, merged.lr, merged.weight_decay) == (0, 0.3, 0.0)
+
+
+def test_an_override_has_every_field_of_a_recipe_with_its_limits():
+    assert set(RecipeOverride.model_fields) == set(Recipe.model_fields)
+    for name, field in Recipe.model_fields.items():
+        assert field.metadata == RecipeOverride.model_fields[name].metadata, name
+        assert RecipeOverride.model_fields[name].default is None
+
+
+def test_a_config_cannot_be_changed():
+    config = parse_config(MINIMAL, "test")
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_resolved_config_reads_back_the_same(path, tmp_path):
+    for config in load_configs(path):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump({"study": config.model_dump(mode="json")}))
+        assert stored_config(StudyPaths(tmp_path)) == config
+
+
+def test_a_resolved_config_with_budgets_reads_back_the_same(tmp_path):
+    config = parse_config(MINIMAL | {"budget": {"search": "0.25 h", "prune": "2 h"}}, "test")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"study": config.model_dump(mode="json")}))
+    assert stored_config(StudyPaths(tmp_path)) == config
+
+
+def test_one_file_may_hold_several_studies(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump_all([MINIMAL, MINIMAL | {"name": "n"}]))
+    assert [config.name for config in load_configs(path)] == ["m", "n"]
+
+
+@pytest.mark.parametrize(
+    ("near", "far"), [("replicate", "replicates"), ("routs", "routes"), ("data_set", "dataset"), ("target", "targets")]
+)
+def test_the_nearest_key_is_named_and_all_are_listed(near, far):
+    with pytest.raises(InputError, match=f"did you mean '{far}'") as caught:
+        parse_config(MINIMAL | {near: 1}, "test")
+    assert all(key in str(caught.value) for key in StudyConfig.model_fields)
+
+
+def test_a_key_like_no_other_gets_no_suggestion():
+    with pytest.raises(InputError) as caught:
+        parse_config(MINIMAL | {"xyzzy": 1}, "test")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_allowed_keys_are_those_of_the_place():
+    with pytest.raises(InputError) as caught:
+        parse_config(MINIMAL | {"routes": {"search": {"strategy": {"nom": "x"}}}}, "test")
+    assert str(caught.value).endswith("allowed here: name, num_trials, options")

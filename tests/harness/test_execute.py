@@ -1,0 +1,152 @@
+"""One attempt: what it writes to the ledger when it goes well, when it fails, and when it is interrupted."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from accounting.ledger import read_ledger
+from accounting.records import Kind, Phase
+from harness import execute as module
+from harness.config import DatasetConfig, Recipe
+from harness.devices import Held, choose_device, cpu_device, local_capacity
+from harness.errors import InputError
+from harness.execute import Workplace, discard, execute
+from harness.jobs import Job
+from harness.models import load_tensors
+from harness.paths import StudyPaths
+from nas_baseline.families import network_spec
+
+SPEC = network_spec("fbnetv3_mini", "s", 1, 10)
+
+
+@pytest.fixture
+def place(tmp_path):
+    data = DatasetConfig(name="fashion_mnist_mini", num_train=100)
+    return Workplace(StudyPaths(tmp_path), "s1", data, Held("cpu", {"n/cpu": 1.0}, 1, "group"))
+
+
+def pretrain(**changes):
+    recipe = Recipe(epochs=1, batch_size=50).model_dump()
+    return replace(Job("p", "prune", Phase.PRETRAIN, None, 0, 11, SPEC, 1000, recipe), **changes)
+
+
+def prune(target, criterion="magnitude", scope="global"):
+    how = {"scope": scope, "criterion": criterion, "target_macs": target}
+    return Job("q", "prune", Phase.PRUNE, target, 0, 12, SPEC, target, init_from="p", prune=how)
+
+
+def kinds(place):
+    return [r["kind"] for r in read_ledger(place.paths.ledger).records if r["kind"] != Kind.HEARTBEAT]
+
+
+def ended(place):
+    return [r for r in read_ledger(place.paths.ledger).records if r["kind"] == Kind.ATTEMPT_ENDED]
+
+
+def test_what_a_good_attempt_writes(place):
+    outcome = execute(pretrain(), place)
+    assert outcome.ok
+    assert kinds(place) == [
+        Kind.SEGMENT_OPENED, Kind.ATTEMPT_STARTED, Kind.WORK_BEGUN, Kind.PROGRESS, Kind.ATTEMPT_ENDED,
+    ]  # fmt: skip
+    started = read_ledger(place.paths.ledger).records[1]
+    assert started["devices"] == {"n/cpu": 1.0}
+    assert started["allocation"] == "group"
+    assert started["spec"]["network"] == SPEC
+    (end,) = ended(place)
+    assert end["status"] == "ok"
+    assert end["outcome"] == outcome.metrics
+    assert 0 < end["measurement"]["wall_s"] < 60
+    assert place.paths.weights("p").exists()
+    assert not place.paths.resume("p").exists()
+
+
+def test_a_failure_that_would_come_again_is_an_outcome(place):
+    outcome = execute(pretrain(recipe=Recipe(epochs=2, batch_size=50, lr=1e30).model_dump()), place)
+    assert not outcome.ok
+    assert "loss" in outcome.reason
+    (end,) = ended(place)
+    assert (end["status"], end["reason"], end["outcome"]) == ("failed", outcome.reason, None)
+
+
+def test_an_unreachable_target_is_an_outcome(place):
+    execute(pretrain(), place)
+    outcome = execute(prune(10), place)
+    assert not outcome.ok
+    assert "10" in outcome.reason
+
+
+@pytest.mark.parametrize("error", [OSError("no space\nleft"), KeyboardInterrupt(), MemoryError("many")])
+def test_another_error_is_written_and_raised_again(error, place, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(module, "train", fail)
+    with pytest.raises(type(error)):
+        execute(pretrain(), place)
+    (end,) = ended(place)
+    assert end["status"] == "failed"
+    assert end["reason"].startswith(type(error).__name__)
+    assert "\n" not in end["reason"]
+
+
+def test_a_job_whose_source_is_missing_fails_loudly(place):
+    with pytest.raises(FileNotFoundError):
+        execute(prune(100_000), place)
+    assert ended(place)[0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "scope"),
+    [("magnitude", "global"), ("magnitude", "uniform"), ("random", "global"), ("taylor", "global")],
+)
+def test_pruning_hits_its_target_and_keeps_weights_and_masks(criterion, scope, place):
+    execute(pretrain(), place)
+    before = load_tensors(place.paths.weights("p"))
+    outcome = execute(prune(120_000, criterion, scope), place)
+    assert 0.99 * 120_000 < outcome.metrics["macs"] <= 120_000
+    assert outcome.metrics["dense_macs"] > 120_000
+    weights, masks = load_tensors(place.paths.weights("q")), load_tensors(place.paths.masks("q"))
+    for name, mask in masks.items():
+        assert torch.equal(weights[name], before[name] * mask), "kept weights are not touched by pruning"
+    assert outcome.metrics["nonzero_params"] < outcome.metrics["params"]
+
+
+def test_a_candidate_leaves_nothing_behind(place):
+    execute(pretrain(job="c", phase=Phase.SEARCH), place)
+    assert not place.paths.checkpoint("c").exists()
+
+
+def test_a_user_checkpoint_is_where_training_starts(place):
+    execute(pretrain(), place)
+    again = pretrain(job="r", checkpoint=str(place.paths.weights("p")), recipe=Recipe(epochs=0).model_dump())
+    assert execute(again, place).metrics["val_top1"] == ended(place)[0]["outcome"]["val_top1"]
+    one, two = (load_tensors(place.paths.weights(name)) for name in ("p", "r"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_discard_removes_what_is_not_used_again(place):
+    execute(pretrain(), place)
+    discard("p", place.paths)
+    assert not place.paths.checkpoint("p").exists()
+    discard("p", place.paths)
+
+
+class TestDevices:
+    @pytest.mark.parametrize(
+        ("wanted", "gpus", "got"), [("auto", 0, "cpu"), ("auto", 2, "cuda"), ("cpu", 2, "cpu"), ("cuda", 1, "cuda")]
+    )
+    def test_choice(self, wanted, gpus, got):
+        assert choose_device(wanted, gpus) == got
+
+    def test_cuda_without_a_gpu(self):
+        with pytest.raises(InputError, match="write cpu or auto"):
+            choose_device("cuda", 0)
+
+    def test_the_cores_of_a_machine_are_one_device(self):
+        (device,) = local_capacity("cpu", 3)
+        assert device["amount"] == 3
+        assert device["device_kind"] == "cpu_core"
+        assert device["device"] == cpu_device(device["node"])
+        assert device["name"]

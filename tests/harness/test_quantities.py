@@ -1,0 +1,60 @@
+"""Numbers with units: by hand, and as properties."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.quantities import format_macs, parse_hours, parse_macs
+
+
+@pytest.mark.parametrize(
+    ("given", "macs"),
+    [
+        ("0.5M", 500_000), ("400k", 400_000), ("400K", 400_000), ("1.2G", 1_200_000_000), (600_000, 600_000),
+        (6e5, 600_000), ("600000", 600_000), ("6e5", 600_000), (" 0.5 M ", 500_000), (".5M", 500_000),
+        ("0.5MMACs", 500_000), ("0.5M MACs", None), (1, 1),
+    ],
+)  # fmt: skip
+def test_macs(given, macs):
+    if macs is None:
+        with pytest.raises(ValueError, match="400k"):
+            parse_macs(given)
+    else:
+        assert parse_macs(given) == macs
+
+
+@pytest.mark.parametrize(
+    "given", ["", "M", "0", 0, -1, "-5M", "0.5m", "5T", True, None, "nan", "inf", "1e999", 0.4, []]
+)
+def test_no_macs(given):
+    with pytest.raises(ValueError, match=r"1\.2G"):
+        parse_macs(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "hours"),
+    [("30 min", 0.5), ("0.5 h", 0.5), ("2 d", 48), ("90 s", 0.025), ("1h", 1), ("3 hours", 3), ("1 hour", 1), ("6m", 0.1)],
+)  # fmt: skip
+def test_hours(given, hours):
+    assert parse_hours(given) == pytest.approx(hours)
+
+
+@pytest.mark.parametrize(
+    "given", [0.5, 1, "1", "h", "0 h", "-1 h", "1 H", "1 month", "", None, True, "nan h", "1 h 30 min"]
+)
+def test_no_hours(given):
+    with pytest.raises(ValueError, match="30 min"):
+        parse_hours(given)
+
+
+@given(st.integers(1, 10**12))
+def test_what_is_printed_reads_back_to_four_digits(macs):
+    assert parse_macs(format_macs(macs)) == pytest.approx(macs, rel=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("macs", "text"),
+    [(585_000, "585k"), (1_170_000, "1.17M"), (355_500_000, "355.5M"), (2 * 10**9, "2G"), (999, "999")],
+)
+def test_format(macs, text):
+    assert format_macs(macs) == text

@@ -1,0 +1,212 @@
+"""The one trainer, on a tiny network and a few images: resuming, determinism, masks, batch norm, divergence."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from harness.config import Recipe
+from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.training import Diverged, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from pruning.masks import masks_from_model
+
+CPU = torch.device("cpu")
+INFO = DataInfo((1, 8, 8), 3, (0.4,), (0.3,), 60)
+
+
+def split(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    images = torch.randint(0, 80, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    images += (labels * 60).to(torch.uint8)[:, None, None, None]
+    return TensorSplit(images, labels, INFO)
+
+
+@pytest.fixture
+def splits():
+    return Splits(INFO, split(60, 1), split(30, 2), split(30, 3))
+
+
+def network():
+    torch.manual_seed(7)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.2),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3),
+    )  # fmt: skip
+
+
+class Seen:
+    def __init__(self, stop_after=None):
+        self.begun, self.epochs, self.stop_after = [], [], stop_after
+        self.hooks = Hooks(self.begun.append, self.note)
+
+    def note(self, epoch):
+        self.epochs.append(epoch)
+        if epoch.epoch == self.stop_after:
+            raise InterruptedError("killed")
+
+
+def fit(splits, folder, recipe, *, model=None, masks=None, seed=5, seen=None):
+    seen = seen or Seen()
+    kept, val_top1 = train(
+        model or network(), splits, recipe, seed=seed, device=CPU, masks=masks or {}, resume=folder / "resume.pt",
+        hooks=seen.hooks,
+    )  # fmt: skip
+    return kept, val_top1
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+RECIPES = {
+    "sgd": Recipe(epochs=3, batch_size=20, lr=0.1),
+    "ema": Recipe(epochs=3, batch_size=20, lr=0.1, ema_decay=0.9),
+    "mixup": Recipe(epochs=3, batch_size=20, lr=0.1, mixup_alpha=0.3),
+    "rmsprop": Recipe(epochs=3, batch_size=20, optimizer="rmsprop", lr=0.002),
+    "adamw": Recipe(epochs=3, batch_size=20, optimizer="adamw", lr=0.01, weight_decay=0.05, augment="none"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_resuming_at_an_epoch_boundary_gives_the_undisturbed_weights(recipe, killed_after, splits, tmp_path):
+    whole, val_top1 = fit(splits, tmp_path / "a", recipe)
+    with pytest.raises(InterruptedError):
+        fit(splits, tmp_path / "b", recipe, seen=Seen(stop_after=killed_after))
+    seen = Seen()
+    torch.manual_seed(123456)
+    resumed, again = fit(splits, tmp_path / "b", recipe, model=network().apply(nn.Module.train), seen=seen)
+    assert seen.begun == [killed_after]
+    assert [epoch.epoch for epoch in seen.epochs] == list(range(killed_after + 1, 4))
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert val_top1 == again
+
+
+def test_a_run_cut_short_within_its_first_epoch_begins_anew(splits, tmp_path):
+    seen = Seen()
+    fit(splits, tmp_path, RECIPES["sgd"], seen=seen)
+    assert seen.begun == [0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_seed_alone_decides(recipe, splits, tmp_path):
+    torch.manual_seed(1)
+    one, _ = fit(splits, tmp_path / "a", recipe)
+    torch.rand(100)
+    two, _ = fit(splits, tmp_path / "b", recipe)
+    other, _ = fit(splits, tmp_path / "c", recipe, seed=6)
+    assert same(one.state_dict(), two.state_dict())
+    assert not same(one.state_dict(), other.state_dict())
+
+
+def test_it_learns(splits, tmp_path):
+    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, CPU)
+    _, val_top1 = fit(splits, tmp_path, Recipe(epochs=15, batch_size=10, lr=0.1, augment="none"))
+    assert val_top1 > max(0.8, untrained)
+
+
+def test_each_epoch_is_told_and_only_the_last_has_no_checkpoint(splits, tmp_path):
+    seen = Seen()
+    _, val_top1 = fit(splits, tmp_path, RECIPES["sgd"], seen=seen)
+    assert [(e.epoch, e.num_epochs, e.checkpointed) for e in seen.epochs] == [(1, 3, True), (2, 3, True), (3, 3, False)]
+    assert seen.epochs[-1].val_top1 == val_top1
+    assert all(0 <= e.val_top1 <= 1 and e.train_loss > 0 for e in seen.epochs)
+
+
+def test_no_epochs_leave_the_network_as_it_was(splits, tmp_path):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    kept, val_top1 = fit(splits, tmp_path, Recipe(epochs=0), model=model)
+    assert same(before, kept.state_dict())
+    assert val_top1 == evaluate(kept, splits.val, CPU)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_masked_weights_are_exact_zeros_afterwards(recipe, splits, tmp_path):
+    model = network()
+    masks = {
+        "0.weight": torch.rand(model[0].weight.shape) < 0.5,
+        "6.weight": torch.rand(model[6].weight.shape) < 0.3,
+    }
+    heavy = recipe.model_copy(update={"weight_decay": 0.1, "momentum": 0.9})
+    kept, _ = fit(splits, tmp_path, heavy, model=model, masks=masks)
+    for name, mask in masks.items():
+        weight = dict(kept.named_parameters())[name]
+        assert not weight[~mask].any()
+        assert weight[mask].all()
+        assert torch.equal(masks_from_model(kept)[name], mask)
+
+
+def test_masks_hold_over_a_resume(splits, tmp_path):
+    recipe = RECIPES["ema"]
+    masks = {"0.weight": torch.rand(6, 1, 3, 3, generator=torch.Generator().manual_seed(3)) < 0.5}
+    whole, _ = fit(splits, tmp_path / "a", recipe, masks=masks)
+    with pytest.raises(InterruptedError):
+        fit(splits, tmp_path / "b", recipe, masks=masks, seen=Seen(stop_after=2))
+    resumed, _ = fit(splits, tmp_path / "b", recipe, masks=masks)
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert not resumed[0].weight[~masks["0.weight"]].any()
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+def test_a_loss_that_is_no_number_is_divergence(lr, splits, tmp_path):
+    with pytest.raises(Diverged, match="loss became"):
+        fit(splits, tmp_path, Recipe(epochs=3, batch_size=20, lr=lr, warmup_epochs=0))
+
+
+def test_recalibration_changes_statistics_alone(splits):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    recalibrate_batch_norm(model, splits.train, 20, CPU)
+    after = model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert model[1].momentum == 0.1
+    assert not model.training
+
+
+def test_recalibrated_statistics_are_the_averages_of_the_images(splits):
+    """One batch of all 60 images: its mean and variance per channel, computed here."""
+    model = network()
+    recalibrate_batch_norm(model, splits.train, 60, CPU)
+    images = (splits.train.images.float() / 255 - 0.4) / 0.3
+    with torch.no_grad():
+        out = model[0](images)
+    assert torch.allclose(model[1].running_mean, out.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(model[1].running_var, out.var((0, 2, 3)), atol=1e-4)
+
+
+def test_a_network_without_batch_norm_is_left_alone(splits):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    before = copy.deepcopy(model.state_dict())
+    recalibrate_batch_norm(model, splits.train, 20, CPU)
+    assert same(before, model.state_dict())
+
+
+def test_evaluate_counts_by_hand(splits):
+    class First(nn.Module):
+        def forward(self, x):
+            return torch.tensor([[1.0, 0.0, 0.0]]).expand(len(x), 3)
+
+    assert evaluate(First(), splits.val, CPU) == 10 / 30
+
+
+def test_seeding_is_by_seed_and_epoch():
+    def draw(seed, epoch):
+        import random
+
+        import numpy as np
+
+        seed_everything(seed, epoch)
+        return float(torch.rand(1)), float(np.random.rand()), random.random()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert len({draw(1, 2), draw(2, 1), draw(1, 3), draw(0, 2)}) == 4
+
+
+def test_a_foreign_resume_file_is_an_error_and_not_silently_ignored(splits, tmp_path):
+    torch.save({"epoch": 1, "model": {}, "ema": None, "optimizer": {}}, tmp_path / "resume.pt")
+    with pytest.raises(RuntimeError, match="Missing key"):
+        fit(splits, tmp_path, RECIPES["sgd"])
