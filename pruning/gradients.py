@@ -22,15 +22,22 @@ def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
         ValueError: there is no image in ``batches``.
 
     """
-    parameters = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
-    device = next(iter(parameters.values())).device
+    copies = {id(p): p.detach().clone().requires_grad_() for p in model.parameters()}
+    # Each place once, also of a parameter that stands in several modules. A module that stands in several places must
+    # be named once only: functional_call does not put its parameters back otherwise (hence tie_weights=False, too).
+    places = {
+        f"{name}.{key}" if name else key: copies[id(p)]
+        for name, module in model.named_modules()
+        for key, p in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
+    device = next(iter(copies.values())).device
     modes = [(module, module.training) for module in model.modules()]
     num_images = 0
     try:
         model.eval()
         with torch.enable_grad():
             for images, labels in batches:
-                logits = functional_call(model, parameters, (images.to(device),))
+                logits = functional_call(model, places, (images.to(device),), tie_weights=False)
                 F.cross_entropy(logits, labels.to(device), reduction="sum").backward()  # type: ignore[no-untyped-call]
                 num_images += len(labels)
     finally:
@@ -38,4 +45,8 @@ def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
             module.training = mode
     if not num_images:
         raise ValueError("no batches to take gradients from: give an iterable of (images, labels)")
-    return {name: torch.zeros_like(p) if p.grad is None else p.grad.div_(num_images) for name, p in parameters.items()}
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        gradient = copies[id(parameter)].grad
+        gradients[name] = torch.zeros_like(parameter) if gradient is None else gradient.div_(num_images)
+    return gradients

@@ -74,12 +74,13 @@ def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Laye
     parameters = dict(model.named_parameters())
     classifier = _classifier_names(model)
     layers: dict[str, Layer] = {}
+    computed: list[str] = []
     for counted in count_macs(model, input_size).layers:
         module = modules.get(counted.name) or modules.get(counted.name.rpartition(".")[0], model)
         param_name = counted.name if counted.name in parameters else f"{counted.name}.weight"
         weight = parameters.get(param_name)
         if weight is None or weight.numel() != counted.num_weights or isinstance(module, _STANDARDISED):
-            _log.warning("%s (%s) computes the weights it uses: left alone", counted.name, type(module).__name__)
+            computed.append(f"{counted.name} ({type(module).__name__})")
             weight = None
         layer = Layer(
             name=counted.name,
@@ -95,6 +96,9 @@ def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Laye
             first = layers[param_name]
             layer = dataclasses.replace(first, macs_per_weight=first.macs_per_weight + layer.macs_per_weight)
         layers[param_name] = layer
+    if computed:
+        more = f" and {len(computed) - 3} more" if len(computed) > 3 else ""
+        _log.warning("left alone, since they compute the weights they use: %s%s", ", ".join(computed[:3]), more)
     return list(layers.values())
 
 

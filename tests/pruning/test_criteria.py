@@ -51,3 +51,27 @@ def test_gradients_are_of_the_mean_over_images_whatever_the_batches():
         assert torch.allclose(whole[name], parameter.grad, atol=1e-6)
         assert torch.allclose(whole[name], parts[name], atol=1e-6)
     assert model[2].num_batches_tracked == 0
+
+
+def test_gradients_of_shared_weights_and_modules_leave_the_model_whole():
+    class Sharing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(3, 3)
+            self.again = nn.Sequential(self.a, nn.ReLU())
+            self.tied = nn.Linear(3, 3)
+            self.tied.weight = self.a.weight
+
+        def forward(self, x):
+            return self.tied(self.again(self.a(x.flatten(1))))
+
+    torch.manual_seed(0)
+    model = Sharing()
+    before = dict(model.named_parameters())
+    images, labels = torch.randn(4, 3, 1, 1), torch.tensor([0, 1, 2, 0])
+    found = mean_gradients(model, [(images, labels)])
+    after = dict(model.named_parameters())
+    assert all(after[name] is parameter for name, parameter in before.items())
+    assert model.tied.weight is model.a.weight is model.again[0].weight
+    nn.functional.cross_entropy(model(images), labels).backward()
+    assert all(torch.allclose(found[name], p.grad, atol=1e-6) for name, p in model.named_parameters())

@@ -2,12 +2,15 @@ import copy
 import itertools
 
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from accounting.macs import count_macs
 from pruning.layers import by_name, by_role
+from pruning.masks import apply_masks
 from pruning.solve import UnreachableTarget, prune_to_macs
 
 
@@ -186,6 +189,24 @@ def test_weight_standardised_and_parametrised_layers_are_left_alone(caplog):
     result = prune_to_macs(model, (1, 2, 2), 94)
     assert set(result.masks) == {"3.weight"} and result.dense_macs == 72 + 16 + 16 and result.macs == 94
     assert "left alone" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["regnetx_002", "edgenext_xx_small", "vit_tiny_patch16_224", "mixnet_s"])
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_networks_of_other_families_are_recounted_at_the_target(name, scope):
+    size = (3, 224, 224) if name.startswith("vit") else (3, 64, 64)
+    model = timm.create_model(name, num_classes=10)
+    target = count_macs(model, size).macs // 3
+    result = prune_to_macs(model, size, target, scope=scope)
+    apply_masks(model, result.masks)
+    assert target * (1 - 1e-4) < count_macs(model, size).sparse_macs == result.macs <= target
+
+
+def test_a_network_of_standardised_convolutions_is_refused(caplog):
+    model = timm.create_model("nf_regnet_b0", num_classes=10)
+    with pytest.raises(UnreachableTarget, match="in layers left alone"):
+        prune_to_macs(model, (3, 64, 64), count_macs(model, (3, 64, 64)).macs // 2)
+    assert "compute the weights they use: stem.conv (ScaledStdConv2d)" in caplog.text
 
 
 def test_seeds_and_determinism():
