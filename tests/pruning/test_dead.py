@@ -82,3 +82,31 @@ def test_layer_norm_keeps_its_channels():
     apply_masks(model, masks)
     result = remove_dead_channels(model, (3, 32, 32))
     assert all("mlp" in name for name in result.removed)
+
+
+def test_batch_norm_without_scale_or_statistics():
+    model = chain()
+    model[1] = nn.BatchNorm2d(4, affine=False).eval()
+    model[0].weight.data[2] = 0
+    assert remove_dead_channels(model, (3, 8, 8)).removed == {"0": 1}
+    model[1] = nn.BatchNorm2d(4, track_running_stats=False).eval()
+    assert remove_dead_channels(model, (3, 8, 8)).removed == {}
+
+
+def test_a_removal_that_would_change_the_output_is_refused():
+    class Sigmoid(nn.Module):
+        """Gives 0.5 where its input is silent: the channel looks dead and is not."""
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 1, bias=False)
+            self.second = nn.Conv2d(4, 2, 1, bias=False)
+
+        def forward(self, x):
+            return self.second(self.first(x).sigmoid()).mean((2, 3))
+
+    torch.manual_seed(0)
+    model = Sigmoid().eval()
+    model.first.weight.data[1] = 0
+    with pytest.raises(ValueError, match="would change the output"):
+        remove_dead_channels(model, (3, 8, 8))

@@ -6,7 +6,9 @@ from safetensors.torch import load, save
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from accounting.macs import count_macs
 from pruning.masks import MaskKeeper, apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
+from pruning.schedules import gradual
 from pruning.solve import prune_to_macs
 
 SIZE = (1, 8, 8)
@@ -146,3 +148,24 @@ def test_masks_of_another_network_are_refused():
         apply_masks(net(), {"9.weight": torch.ones(1, dtype=torch.bool)})
     with pytest.raises(ValueError, match=r"mask for '7.weight' has shape \(4, 7\), its weight \(4, 8\)"):
         apply_masks(net(), {"7.weight": torch.ones(4, 7, dtype=torch.bool)})
+
+
+def test_gradual_pruning_while_training_ends_at_the_target_with_nested_masks():
+    model = net()
+    start = prune_to_macs(model, SIZE, 10**9).macs
+    target = start // 4
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    keeper = MaskKeeper(model, {})
+    keeper.hold(optimizer)
+    generator = torch.Generator().manual_seed(1)
+    last = None
+    for step in range(40):
+        result = prune_to_macs(model, SIZE, gradual((step + 1) / 40, start, target))
+        keeper.change(result.masks)
+        assert last is None or all(not (mask & ~last[key]).any() for key, mask in result.masks.items())
+        last = result.masks
+        loss = nn.functional.cross_entropy(model(torch.randn(8, *SIZE, generator=generator)), torch.arange(8) % 4)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert target - 16 < count_macs(model, SIZE).sparse_macs <= target  # 16 positions: the costliest weight

@@ -316,3 +316,31 @@ def test_uniform_keeps_the_same_share_everywhere():
     low = max(share - one for share, one in shares)
     high = min(share + one for share, one in shares)
     assert low < high + 1e-9
+
+
+def test_a_criterion_can_be_an_object():
+    class Index:
+        """Later weights matter more."""
+
+        needs_gradients = False
+
+        def scores(self, weight, context):
+            return torch.arange(weight.numel()).float().view(weight.shape)
+
+    result = prune_to_macs(arange_(Toy()), SIZE, 20, criterion=Index())
+    assert result.criterion == "Index" and kept(result, "fc") == [False] * 2 + [True] * 4
+
+
+def test_a_weight_used_as_convolution_and_as_matrix_is_one_layer():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = nn.Parameter(torch.arange(1.0, 5.0).view(2, 2, 1, 1))
+
+        def forward(self, x):
+            x = nn.functional.conv2d(x, self.kernel)
+            return nn.functional.linear(x.mean((2, 3)), self.kernel.flatten(1))
+
+    result = prune_to_macs(Both(), (2, 3, 3), 20)  # 9 + 1 MACs a weight
+    assert result.dense_macs == 40 and result.macs == 20
+    assert result.masks["kernel"].flatten().tolist() == [False, False, True, True]

@@ -177,3 +177,10 @@ def test_a_smaller_network_comes_back_from_its_state_dict(name):
 def test_a_foreign_state_dict_is_refused():
     with pytest.raises(ValueError, match=r"no place in the model for zzz\.weight"):
         fit_to_state(toy(), {**toy().state_dict(), "zzz.weight": torch.ones(1)})
+
+
+def test_channels_normalised_in_groups_are_left_alone_by_name():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 12, 1), nn.Conv2d(12, 4, 1))
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 4)  # one channel of the third layer
+    result = prune_channels_to_macs(model, (3, 8, 8), target)
+    assert result.left_out == {"0": "goes with the group norm 1"} and set(result.widths) == {"2"}
