@@ -10,18 +10,31 @@ accuracy. Identities after a stage's first position commute: 3,969 distinct netw
 
 from __future__ import annotations
 
+import argparse
 import json
+import platform
+import sys
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
+from scipy.stats import kendalltau
 
+from nas_baseline import search
+from nas_baseline.gaussian_process import GaussianProcess
+from nas_baseline.predictor import Encoder, Predictor
 from nas_baseline.space import Arch, Dimension, DiscreteSpace, Ints, as_indices
 
 STAGES = (2, 3, 3)
 STEM, HEAD, CLASSES, IMAGE = 32, 1280, 10, 32
 EXPANSION, KERNEL = (0, 3, 6), (0, 3, 5)
+QUERIES = (20, 50, 100)
+NUM_DRAWS, SAMPLES = 10, (20, 50, 100, 200)
+RESULTS = Path(__file__).parent / "results"
 BUDGETS: dict[str, int | None] = {"40M": 40_000_000, "60M": 60_000_000, "80M": 80_000_000, "none": None}
 
 
@@ -91,3 +104,104 @@ class Table:
         macs = self.space.macs_batch(list(self.mean))
         limit = np.inf if budget is None else budget
         return max(m for m, cost in zip(self.mean.values(), macs, strict=True) if cost <= limit)
+
+
+def regret(table: Table, strategy: str, repeats: range, options: dict[str, Any]) -> dict[str, Any]:
+    """Mean regret, its standard error and spread, by budget and number of queries."""
+    cells: dict[str, Any] = {}
+    for label, budget in BUDGETS.items():
+        best = table.best(budget)
+        for n in QUERIES:
+            found = []
+            for repeat in repeats:
+                rng = np.random.default_rng([repeat, 5])
+                result = search(
+                    table.space,
+                    lambda arch, rng=rng: float(table.seeds[arch][rng.integers(3)]),
+                    max_macs=budget,
+                    num_trials=n,
+                    strategy=strategy,
+                    seed=repeat,
+                    **options,
+                )
+                assert result.best is not None and len({a for a, _ in result.history}) == len(result.history) == n
+                found.append(best - table.mean[result.best])
+            cells[f"{label} n={n}"] = _summary(found)
+            print(strategy, label, n, cells[f"{label} n={n}"], flush=True)
+    return cells
+
+
+def tau(table: Table) -> dict[str, Any]:
+    """Kendall's tau of predictions on all networks not sampled with their mean accuracy, by predictor and samples."""
+    from nas_baseline.mlp_predictor import MLPOptions, MLPPredictor
+
+    archs = sorted({table.space.canonical(a) for a in table.mean})
+    truth = np.array([table.mean[a] for a in archs])
+    encode = Encoder(table.space, archs)
+    inputs = encode(archs)
+    cells: dict[str, Any] = {}
+    for name in ("gp", "mlp", "mlp, not pretrained"):
+        for n in SAMPLES:
+            found = []
+            for draw in range(NUM_DRAWS):
+                rng = np.random.default_rng([draw, 6])
+                rows = rng.permutation(len(archs))
+                fit, rest = rows[:n], rows[n:]
+                values = np.array([table.seeds[archs[i]][rng.integers(3)] for i in fit])
+                model: Predictor = (
+                    GaussianProcess() if name == "gp" else MLPPredictor(draw, MLPOptions(pretrained=name == "mlp"))
+                )
+                model.pretrain(inputs)
+                model.fit(encode([archs[i] for i in fit]), values)
+                found.append(float(kendalltau(model.predict(inputs)[0][rest], truth[rest]).statistic))
+            cells[f"{name} n={n}"] = _summary(found)
+            print(name, n, cells[f"{name} n={n}"], flush=True)
+    return cells
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    a = np.array(values)
+    return {
+        "mean": round(float(a.mean()), 4),
+        "standard_error": round(float(a.std(ddof=1) / np.sqrt(len(a))), 4) if len(a) > 1 else None,
+        "p10_p50_p90": [round(float(q), 4) for q in np.quantile(a, [0.1, 0.5, 0.9])],
+        "n": len(a),
+    }
+
+
+def main() -> None:
+    """Run one of the two measurements and append it to ``benchmarks/results/``."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("what", choices=["regret", "tau"])
+    parser.add_argument("--table", type=Path, required=True, help="nas-bench-macro_cifar10.json")
+    parser.add_argument("--repeats", default="100:200", help="first:last+1; 0:100 is for tuning")
+    parser.add_argument("--strategies", nargs="+", default=["predictor_evolution"])
+    parser.add_argument("--options", type=json.loads, default={}, help="JSON; nothing: the defaults of a study")
+    args = parser.parse_args()
+    table = Table(args.table)
+    start, cpu = time.perf_counter(), time.process_time()
+    if args.what == "tau":
+        results: dict[str, Any] = {"predictors": tau(table)}
+    else:
+        repeats = range(*map(int, args.repeats.split(":")))
+        results = {s: regret(table, s, repeats, args.options) for s in args.strategies}
+    record = {
+        "what": args.what,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"processor": platform.processor() or platform.machine(), "python": sys.version.split()[0]},
+        "versions": {"numpy": np.__version__, "scipy": scipy.__version__},
+        "repeats": args.repeats if args.what == "regret" else NUM_DRAWS,
+        "options": args.options,
+        "macs_reproduced": f"{table.num_archs} of {table.num_archs} published MACs exactly",
+        "best_within_budget": {label: round(table.best(b), 3) for label, b in BUDGETS.items()},
+        "wall_s": round(time.perf_counter() - start, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+        "results": results,
+    }
+    path = RESULTS / f"nas_bench_macro_{args.what}.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

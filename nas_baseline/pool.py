@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from nas_baseline.space import Arch, BatchedSpace
+from nas_baseline.space import Arch, BatchedSpace, DiscreteSpace, as_archs, as_indices
 
 ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
@@ -46,7 +46,10 @@ def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[A
     counts: Any = getattr(space, "num_choices", None)
     if counts is None or float(np.prod([float(c) for c in counts])) > up_to:
         return None
-    return list(dict.fromkeys(space.canonical(a) for a in product(*(range(int(c)) for c in counts))))
+    everything: list[Arch] = list(product(*(range(int(c)) for c in counts)))
+    if isinstance(space, DiscreteSpace):
+        return list(dict.fromkeys(as_archs(space.canonical_indices(as_indices(everything)))))
+    return list(dict.fromkeys(space.canonical(a) for a in everything))
 
 
 class _Sampler:
@@ -56,8 +59,9 @@ class _Sampler:
         self._space: Any = space
         self._rng = np.random.default_rng([seed, 2])
         self._sobol = None
-        if all(hasattr(self._space, name) for name in ("from_unit", "num_choices")):
-            self._sobol = qmc.Sobol(len(self._space.num_choices), rng=np.random.default_rng([seed, 3]))
+        counts: Any = getattr(space, "num_choices", None)
+        if counts is not None and hasattr(space, "from_unit"):
+            self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:
         if self._sobol is None:

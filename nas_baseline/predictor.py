@@ -105,7 +105,7 @@ class Warp:
 
     def inverse(self, warped: Floats) -> Floats:
         """Map back; above 0 means better than ``best``."""
-        values: Floats = self.best - self.spread * np.expm1(-warped)
+        values: Floats = self.best - self.spread * np.expm1(np.minimum(-warped, 50.0))
         return values
 
     def slope(self, values: Floats) -> Floats:

@@ -160,8 +160,9 @@ class DiscreteSpace:
         start = self.canonical(arch)
         for _ in range(20):
             child = list(arch)
-            for d in rng.choice(self._free, size=1 + int(rng.geometric(0.7) - 1) % len(self._free), replace=False):
-                child[d] = self._other(int(d), child[d], rng)
+            for _ in range(int(rng.geometric(0.7))):
+                d = int(self._free[rng.integers(len(self._free))])
+                child[d] = self._other(d, child[d], rng)
             moved = self.canonical(tuple(child))
             if moved != start:
                 return moved
@@ -173,7 +174,8 @@ class DiscreteSpace:
 
     def encode(self, arch: Arch) -> Floats:
         """Return features: one per ordered dimension in 0-1, one-hot for the rest; constant dimensions have none."""
-        return self.encode_batch([arch])[0]
+        features: Floats = self.encode_batch([arch])[0]
+        return features
 
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
         """Return features, shape [len(archs), num_features]."""
@@ -218,8 +220,9 @@ class DiscreteSpace:
     def _other(self, d: int, value: int, rng: np.random.Generator) -> int:
         count = int(self.num_choices[d])
         if self.dimensions[d].ordered and rng.random() < 0.7:
-            steps = [v for v in (value - 1, value + 1) if 0 <= v < count]
-            return int(rng.choice(steps))
+            if 0 < value < count - 1:
+                return value + 1 if rng.random() < 0.5 else value - 1
+            return value + 1 if value == 0 else value - 1
         return int((value + rng.integers(1, count)) % count)
 
 

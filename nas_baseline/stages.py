@@ -46,6 +46,17 @@ class StageSpace(DiscreteSpace):
         self._values = {
             d.name: np.array(d.choices) for d in self.dimensions if not d.name.startswith("recipe.")
         }  # index to number
+        # Of stages that can have depth 1: place of the depth, its index for 1, places of what then has no effect.
+        self._idle = [
+            (self._place[f"{i}.depth"], self.dimensions[self._place[f"{i}.depth"]].choices.index(1), places)
+            for i in range(len(data["stages"]))
+            if 1 in self.dimensions[self._place[f"{i}.depth"]].choices
+            and (
+                places := [
+                    p for k in ("kernel_rest", "expansion_rest") if (p := self._place.get(f"{i}.{k}")) is not None
+                ]
+            )
+        ]
 
     # What a member is.
 
@@ -106,14 +117,25 @@ class StageSpace(DiscreteSpace):
 
     # Counting.
 
+    def canonical(self, arch: Arch) -> Arch:
+        """Return the member with ``_rest`` dimensions at 0 in stages of depth 1; fast for one member."""
+        idle = [
+            place for depth, single, places in self._idle if arch[depth] == single for place in places if arch[place]
+        ]
+        if not idle:
+            return arch
+        out = list(arch)
+        for place in idle:
+            out[place] = 0
+        return tuple(out)
+
     def canonical_indices(self, indices: Ints) -> Ints:
         """Return rows with ``_rest`` dimensions at 0 in stages of depth 1."""
         out = indices.copy()
-        for i in range(len(self.data["stages"])):
-            single = self._column(out, f"{i}.depth") == 1
-            for key in ("kernel_rest", "expansion_rest"):
-                if f"{i}.{key}" in self._place:
-                    out[single, self._place[f"{i}.{key}"]] = 0
+        for depth, single, places in self._idle:
+            rows = out[:, depth] == single
+            for place in places:
+                out[rows, place] = 0
         return out
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:

@@ -65,7 +65,8 @@ class Strategy(BatchStrategy):
         self._pools: list[list[Arch]] = []
         self._encode: Encoder | None = None
         self._model: tuple[int, Predictor] | None = None
-        self._whole = enumerate_space(self.space, POOL_SIZE) is not None
+        everything = enumerate_space(self.space)
+        self._whole = everything is not None and len(everything) <= POOL_SIZE
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return the first batch, or the most promising networks by upper confidence bound."""
@@ -112,7 +113,7 @@ class Strategy(BatchStrategy):
         start = [a for a, _ in self.ranked(limit)[:NUM_STARTS]]
         start += constrained_pool(self.space, limit, NUM_RANDOM_STARTS, self.seed)
         scored = evolve(self.space, lambda archs: model.bound(self._encoder()(archs), 0.0), start, limit, rng)
-        known = {arch for arch, _ in self.seen()}
+        known = set(self.proposed)  # What failed is not tried again.
         return chosen + [arch for arch, _ in scored if arch not in known][:k_predicted]
 
     def _fitted(self) -> Predictor | None:
