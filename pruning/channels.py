@@ -49,27 +49,34 @@ class ChannelGroup:
     members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
 
-    def weights(self, *, is_output: bool) -> list[tuple[Member, Tensor]]:
+    def weights(self, *, is_output: bool, instead: Mapping[str, Tensor] | None = None) -> list[tuple[Member, Tensor]]:
         """The convolution and linear members that make the channels, or read them, with their weights.
 
-        Each weight is detached, its rows in the order of the member's ``indices``: shape (indices, others).
+        Each weight is detached, its rows in the order of the member's ``indices``: shape (indices, others). Tensors of
+        the weights' shapes, by member name, may be given to be read instead of the weights they name.
         """
         rows = []
         for member in self.members:
             if member.is_output == is_output and isinstance(member.module, (_ConvNd, nn.Linear)):
-                weight = member.module.weight.detach()
+                weight = (instead or {}).get(member.name, member.module.weight.detach())
                 along = weight if is_output else weight.transpose(0, 1)
                 rows.append((member, along.flatten(1)[member.indices.to(weight.device)]))
         return rows
 
-    def scores(self) -> Tensor:
-        """Mean squared weight belonging to each channel, over the group's mean; float32, shape (width,)."""
+    def scores(self, weight_scores: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared score of all weights belonging to each channel, over the group's mean; float32, shape (width,).
+
+        ``weight_scores`` are a criterion's, shaped as the weights, by layer name.
+        """
         squares, num_weights = torch.zeros(self.width, dtype=torch.float64), 0
-        for member, rows in (*self.weights(is_output=True), *self.weights(is_output=False)):
-            squares.index_add_(0, member.channels, rows.double().square().sum(1).cpu())
-            num_weights += rows.numel() // self.width
+        for is_output in (True, False):
+            for member, rows in self.weights(is_output=is_output, instead=weight_scores):
+                squares.index_add_(0, member.channels, rows.double().square().sum(1).cpu())
+                num_weights += rows.numel() // self.width
         scores = squares / max(1, num_weights)
-        return (scores / scores.mean().clamp_min(1e-30)).float()
+        if not scores.isfinite().all():
+            raise ValueError(f"scores of the channels of {self.name!r} are not finite")
+        return (scores / scores.mean().clamp_min(1e-300)).float()
 
 
 def find_groups(
@@ -104,9 +111,11 @@ def find_groups(
         )
         for parameter, value in zip(model.parameters(), trainable, strict=True):
             parameter.requires_grad_(value)
+    places = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    shared = {name for m, name in names.items() if any(places[id(p)] > 1 for p in m.parameters(recurse=False))}
     groups, left_out = [], {}
     for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
-        reason = _obstacle(graph, found, names, set(ignored))
+        reason = _obstacle(graph, found, names, set(ignored), shared)
         group = _group(graph, found, names)
         if not reason:
             groups.append(group)
@@ -149,7 +158,9 @@ def macs_with(report: MacsReport, groups: Sequence[ChannelGroup], num_removed: S
 _SIZED = (_ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def _obstacle(graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: set[str]) -> str | None:
+def _obstacle(
+    graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: set[str], shared: set[str]
+) -> str | None:
     """Why a group cannot be pruned, or None."""
     for item in found:
         module = item.dep.target.module
@@ -157,6 +168,8 @@ def _obstacle(graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: s
         is_output = graph.is_out_channel_pruning_fn(item.dep.handler)
         if is_output and name in ignored:
             return f"goes with {name}, which is left alone"
+        if name in shared:
+            return f"goes with the shared weight of {name}"
         if isinstance(module, _ConvNd) and module.groups > 1 and module.groups != module.out_channels:
             return f"goes with the grouped convolution {name}"
         if isinstance(module, nn.GroupNorm) and module.num_groups > 1:

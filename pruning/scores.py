@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,27 @@ def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
     return criterion, type(criterion).__name__
 
 
+def score_layers(
+    model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
+) -> Iterator[Tensor]:
+    """Scores of all weights, shaped as they are, layer by layer; the layers must have a weight of their own.
+
+    Raises:
+        ValueError: the criterion needs batches, and there are none.
+
+    """
+    gradients: dict[str, Tensor] = {}
+    if rule.needs_gradients:
+        if batches is None:
+            raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
+        gradients = mean_gradients(model, batches)
+    for i, layer in enumerate(layers):
+        assert layer.weight is not None
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
+        yield rule.scores(layer.weight, context)
+
+
 def score_keys(
     model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
 ) -> list[Tensor]:
@@ -30,18 +51,11 @@ def score_keys(
         ValueError: missing batches, or scores that have no order; the message names criterion and layer.
 
     """
-    gradients: dict[str, Tensor] = {}
-    if rule.needs_gradients:
-        if batches is None:
-            raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
-        gradients = mean_gradients(model, batches)
     keys = []
-    for i, layer in enumerate(layers):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+    for layer, scores in zip(layers, score_layers(model, layers, rule, label, seed, batches), strict=True):
         assert layer.weight is not None
-        context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
         try:
-            keys.append(keys_of(rule.scores(layer.weight, context), layer.weight))
+            keys.append(keys_of(scores, layer.weight))
         except ValueError as error:
             raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
     return keys

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from accounting.macs import count_macs
 from pruning.channels import ChannelGroup, blank_image, find_groups, macs_with
+from pruning.criterion import Criterion
+from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers, output_layers
+from pruning.scores import resolve, score_layers
 from pruning.solve import UnreachableTarget
 
 TOLERANCE = 0.01
@@ -51,31 +54,37 @@ def prune_channels_to_macs(
     input_size: tuple[int, int, int],
     target_macs: int,
     *,
+    criterion: str | Criterion = "magnitude",
     scope: Literal["uniform", "global"] = "uniform",
     round_to: int = 1,
     floor: float = 0.1,
     keep: LayerFilter | None = None,
+    seed: int = 0,
+    batches: Batches | None = None,
 ) -> StructuredResult:
     """Remove the weakest channels until the network has at most ``target_macs``, and at least 99 % of them.
 
     Channels that depend on each other (residual sums, depthwise, squeeze-excite) go together; a group's channels are
-    scored by the mean square of all weights that belong to them (the group norm of DepGraph, arXiv 2301.12900). The
-    model is not changed.
+    scored by the mean square of the scores of all weights that belong to them: with ``magnitude`` the group norm of
+    DepGraph (arXiv 2301.12900). The model is not changed.
 
     Args:
         model: any network that PyTorch's autograd can trace, with parameters on the CPU.
         input_size: channels, height, width of an image.
         target_macs: MACs of the smaller network.
+        criterion: a name in ``pruning/criteria``, or an object like the ones there.
         scope: ``uniform`` removes the same share of every group; ``global`` ranks the channels of all groups, each
             score relative to its group's mean.
         round_to: kept widths are multiples of this, such as 8 (where the whole width was none, the whole width stays
             possible).
         floor: least share (0-1) of its channels that each group keeps; at least ``round_to`` channels stay.
         keep: layers whose output channels stay; the classifier's always do.
+        seed: for criteria that draw.
+        batches: (images, labels), for criteria that need gradients.
 
     Raises:
         UnreachableTarget: no widths end within 1 % below the target.
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, an unknown criterion, missing batches.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
@@ -83,17 +92,23 @@ def prune_channels_to_macs(
         raise ValueError(f"unknown scope {scope!r}; allowed: uniform, global")
     if round_to < 1 or not 0.0 <= floor <= 1.0:
         raise ValueError(f"round_to is {round_to}, floor is {floor}; allowed: 1 or more, 0 to 1")
+    rule, label = resolve(criterion)
     smaller = copy.deepcopy(model).eval()
     output_shape = _output_shape(smaller, input_size)
     report = count_macs(smaller, input_size)
     layers = find_layers(smaller, input_size)
     ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
     groups, left_out = find_groups(smaller, input_size, ignored)
-    units = _removal_order(groups, scope, round_to, floor)
+    own = [layer for layer in layers if layer.weight is not None]
+    weight_scores = dict(
+        zip((layer.name for layer in own), score_layers(smaller, own, rule, label, seed, batches), strict=True)
+    )
+    scores = [group.scores(weight_scores) for group in groups]
+    units = _removal_order(scores, scope, round_to, floor)
     num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs)
     widths = {}
-    for group, removed in zip(groups, num_removed, strict=True):
-        weakest = torch.sort(group.scores(), stable=True).indices[:removed].tolist()
+    for group, removed, score in zip(groups, num_removed, scores, strict=True):
+        weakest = torch.sort(score, stable=True).indices[:removed].tolist()
         group.remove(sorted(weakest))
         widths[group.name] = (group.width, group.width - removed)
     is_sound = _output_shape(smaller, input_size) == output_shape
@@ -115,19 +130,19 @@ class _Unit:
     num_channels: int
 
 
-def _removal_order(groups: Sequence[ChannelGroup], scope: str, round_to: int, floor: float) -> list[_Unit]:
+def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, floor: float) -> list[_Unit]:
     """All units that may go, in the order in which they go."""
     units = []
-    for i, group in enumerate(groups):
-        ranked = torch.sort(group.scores(), stable=True).values
-        least = max(round_to, math.ceil(math.ceil(floor * group.width) / round_to) * round_to)
+    for i, score in enumerate(scores):
+        ranked, width = torch.sort(score, stable=True).values, len(score)
+        least = max(round_to, math.ceil(math.ceil(floor * width) / round_to) * round_to)
         gone = 0
         while True:
             # The first unit brings the width to a multiple; the others keep it one.
-            size = (group.width - gone) % round_to or round_to
-            if group.width - gone - size < least:
+            size = (width - gone) % round_to or round_to
+            if width - gone - size < least:
                 break
-            share = (gone + size) / group.width
+            share = (gone + size) / width
             key = share if scope == "uniform" else float(ranked[gone : gone + size].mean())
             gone += size
             units.append(_Unit(key, i, size))

@@ -10,6 +10,7 @@ from torch import nn
 
 from accounting.macs import count_macs
 from pruning.channels import find_groups
+from pruning.criteria import list_criteria
 from pruning.layers import by_name, find_layers
 from pruning.resize import fit_to_state
 from pruning.solve import UnreachableTarget
@@ -148,6 +149,33 @@ def test_a_grouped_convolution_is_left_alone_by_name():
     target = int(count_macs(model, (3, 8, 8)).macs * 0.9)
     result = prune_channels_to_macs(model, (3, 8, 8), target)
     assert "grouped convolution 1" in str(result.left_out) and set(result.widths) == {"3"}
+
+
+@pytest.mark.parametrize("criterion", list_criteria())
+def test_every_criterion_can_rank_channels(criterion):
+    batches = [(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2)), torch.arange(4))]
+    results = [
+        prune_channels_to_macs(toy(), (3, 8, 8), 9500, criterion=criterion, batches=batches, seed=3) for _ in range(2)
+    ]
+    assert results[0].macs == 9492
+    assert torch.equal(results[0].model.head.weight, results[1].model.head.weight)
+
+
+def test_channels_of_shared_weights_are_left_alone_by_name():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1), nn.Conv2d(9, 2, 1)
+    )
+    model[2].weight = model[1].weight
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 2)  # one channel of the fourth layer
+    result = prune_channels_to_macs(model, (3, 8, 8), target)
+    assert set(result.widths) == {"3"} and "shared weight" in str(result.left_out)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = toy()
+    model.expand.weight.data[0] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        prune_channels_to_macs(model, (3, 8, 8), 9500)
 
 
 def test_torch_pruning_missing_is_said(monkeypatch):
