@@ -170,7 +170,9 @@ def _obstacle(
             return f"goes with {name}, which is left alone"
         if name in shared:
             return f"goes with the shared weight of {name}"
-        if isinstance(module, _ConvNd) and module.groups > 1 and module.groups != module.out_channels:
+        if isinstance(module, _ConvNd) and module.transposed:
+            return f"goes with the transposed convolution {name}"
+        if isinstance(module, _ConvNd) and module.groups > 1 and not _is_depthwise(module):
             return f"goes with the grouped convolution {name}"
         if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
             return f"goes with the group norm {name}"
@@ -200,6 +202,10 @@ def _group(graph: Any, found: Any, names: Mapping[nn.Module, str]) -> ChannelGro
         if isinstance(item.dep.target.module, _SIZED)
     )
     return ChannelGroup(first, width, members, remove)
+
+
+def _is_depthwise(module: _ConvNd) -> bool:
+    return module.groups == module.in_channels == module.out_channels
 
 
 def _makes_channels(graph: Any, item: Any) -> bool:

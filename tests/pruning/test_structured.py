@@ -142,13 +142,21 @@ def test_layers_left_alone_keep_their_width():
     assert result.left_out == {} and result.model.head.out_features == 5
 
 
-def test_a_grouped_convolution_is_left_alone_by_name():
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.Conv2d(8, 8, 1, groups=2), "grouped convolution 1"),
+        (nn.Conv2d(8, 16, 1, groups=8), "grouped convolution 1"),
+        (nn.ConvTranspose2d(8, 8, 1), "transposed convolution 1"),
+    ],
+)
+def test_convolutions_of_other_kinds_are_left_alone_by_name(layer, reason):
     model = nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 12, 1), nn.Conv2d(12, 4, 1)
+        nn.Conv2d(3, 8, 1), layer, nn.ReLU(), nn.Conv2d(layer.out_channels, 12, 1), nn.Conv2d(12, 4, 1)
     )
-    target = int(count_macs(model, (3, 8, 8)).macs * 0.9)
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (layer.out_channels + 4)  # one channel of the fourth layer
     result = prune_channels_to_macs(model, (3, 8, 8), target)
-    assert "grouped convolution 1" in str(result.left_out) and set(result.widths) == {"3"}
+    assert reason in str(result.left_out) and set(result.widths) == {"3"}
 
 
 @pytest.mark.parametrize("criterion", list_criteria())
