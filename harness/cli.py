@@ -30,7 +30,6 @@ def plan(config: ConfigFile, as_json: AsJson = False) -> None:
 
     from harness.config import load_configs
     from harness.devices import choose_device
-    from harness.errors import InputError
     from harness.plan import plan_study
     from harness.validation import check_study
 
@@ -40,10 +39,7 @@ def plan(config: ConfigFile, as_json: AsJson = False) -> None:
         view = check_study(study, need_data=False)
         num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
         summary = plan_study(view, device).summary(study, num_devices)
-        try:
-            check_study(study, need_data=True)
-        except InputError as error:
-            summary["missing"] = str(error)
+        summary["missing"] = _missing(study)
         summaries.append(summary)
     if as_json:
         _print_json(summaries if len(summaries) > 1 else summaries[0])
@@ -93,9 +89,13 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 @app.command()
 def report(folder: Folder) -> None:
     """Build the page, figures and tables from the ledger."""
+    from harness.errors import InputError
     from reports.page import build_report
 
-    page = build_report(folder)
+    try:
+        page = build_report(folder)
+    except (OSError, FileExistsError) as error:
+        raise InputError(f"{folder}: the report cannot be written: {error}") from None
     _show_answers(Console(), folder, page)
 
 
@@ -198,6 +198,27 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _missing(study: Any) -> str | None:
+    """What `run` would refuse on this machine, or fetch first."""
+    from harness.data.registry import open_dataset
+    from harness.errors import InputError
+
+    if study.dataset.download:
+        return f"the data set {study.dataset.timm_name} will be downloaded to {study.dataset.path}"
+    try:
+        open_dataset(study.dataset).check()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _duration(hours: float) -> str:
+    for unit, size in (("years", 8766), ("days", 24), ("h", 1)):
+        if hours >= 2 * size:
+            return f"{hours / size:.3g} {unit}"
+    return f"{hours * 60:.3g} min"
+
+
 def _is_usage_error(error: Exception) -> bool:
     """Whether it is Click's, be it the package's or the copy that Typer carries."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
@@ -245,38 +266,24 @@ def _show_plan(summary: dict[str, Any]) -> None:
         charged.add_row(row["route"], f"{row['target']:,}", row["policy"], f"{row['hours']:.3g}")
     console.print(charged)
     console.print(
-        f"about {summary['wall_hours'] * 60:.3g} min on {summary['num_devices']:g} "
+        f"about {_duration(summary['wall_hours'])} on {summary['num_devices']:g} "
         f"{'GPU(s)' if summary['device'] == 'cuda' else 'CPU core(s)'}, at {summary['speed_macs_per_s'] / 1e9:.3g} GMACs/s "
         f"measured here on the parent; budgets {'cap it' if summary['budget_caps_it'] else 'do not cap it'}",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
-    if "missing" in summary:
+    if summary["missing"]:
         console.print(f"before `run`: {summary['missing']}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_audit(found: Any, warnings: tuple[str, ...]) -> None:
     console = Console()
-    table = Table(title="device-seconds per session and device")
-    columns = (
-        "session",
-        "device",
-        "capacity",
-        "allocated",
-        "idle",
-        "productive",
-        "overhead",
-        "lost",
-        "imbalance",
-        "driver",
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("session", "device") else "right")
     for b in found.balances:
-        numbers = (b.capacity_s, b.allocated_s, b.idle_s, b.productive_s, b.overhead_s, b.lost_s)
-        table.add_row(
-            b.session, b.device, *(f"{n:.1f}" for n in numbers), f"{b.imbalance:.2%}", f"{b.driver_work_s:.1f}"
-        )
-    console.print(table)
+        console.print(
+            f"session {b.session}, {b.device} ({b.capacity:g}), device-seconds: capacity {b.capacity_s:.1f}, allocated "
+            f"{b.allocated_s:.1f} (productive {b.productive_s:.1f}, overhead {b.overhead_s:.1f}, lost {b.lost_s:.1f}), "
+            f"idle {b.idle_s:.1f}; imbalance {b.imbalance:.2%}; driver work {b.driver_work_s:.1f} s beside it",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
     for line in [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print("the ledger adds up" if found.ok else "the ledger does not add up", markup=False)

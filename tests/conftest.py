@@ -47,6 +47,12 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
+def tiny_text():
+    """The tiny config as YAML."""
+    return yaml.safe_dump(TINY)
+
+
+@pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory):
     """The folder of the tiny study, run once in this process; not to be changed (copy it)."""
     from harness.config import parse_config

@@ -6,12 +6,10 @@ masks) on fresh weights, for as many epochs as pre-training and fine-tuning had 
 
 from __future__ import annotations
 
-from accounting.macs import count_macs
 from accounting.records import Phase
 from harness.jobs import Done, Job, Outcome, Wait
-from harness.models import build_network
 from harness.routes.base import Queue, View, evaluation
-from nas_baseline.families import network_spec, variants
+from nas_baseline.families import family_macs, network_spec, variants
 
 
 class ScratchRoute:
@@ -56,10 +54,11 @@ class ScratchRoute:
 
     def _put_family(self, target: int) -> None:
         family, info = str(self._view.config.parent.family), self._view.info
+        counted = info.image_shape[0], info.num_classes, info.image_shape[1]
         within = []
         for variant in variants(family):
             spec = network_spec(family, variant, info.image_shape[0], info.num_classes)
-            macs = count_macs(build_network(spec), info.image_shape).macs
+            macs = family_macs(family, variant, *counted)
             if macs <= target:
                 within.append((macs, variant, spec))
         if not within:

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 
 import pytest
-import yaml
 
 from accounting.attempts import derive
 from accounting.audit import audit
@@ -36,13 +35,11 @@ def kinds(folder):
 
 
 @pytest.fixture(scope="module")
-def killed_and_resumed(tmp_path_factory, request):
+def killed_and_resumed(tmp_path_factory, request, tiny_text):
     """(folder, time of the kill, session killed, what the second run printed, seconds it took)."""
-    from conftest import TINY
-
     root = tmp_path_factory.mktemp("tune")
     folder, log = root / "tiny", root / "log.txt"
-    (root / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (root / "tiny.yaml").write_text(tiny_text)
     first = launch(root / "tiny.yaml", folder, request.config.rootpath, log)
     deadline = time.time() + 150
     while (seen := kinds(folder))[Kind.ATTEMPT_ENDED] < 3 or not seen[Kind.PROGRESS]:

@@ -85,11 +85,11 @@ class TestLoadCheckpoint:
 class TestSpecs:
     def test_timm(self):
         spec = parent_spec(ParentConfig(timm="resnet18"), INFO)
-        assert build_network(spec)(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+        assert build_network(spec).eval()(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
     def test_channels_and_classes_are_those_of_the_data(self):
         spec = parent_spec(ParentConfig(family="fbnetv3_mini", variant="s"), DataInfo((3, 28, 28), 7, (), (), 1))
-        assert build_network(spec)(torch.zeros(2, 3, 28, 28)).shape == (2, 7)
+        assert build_network(spec).eval()(torch.zeros(2, 3, 28, 28)).shape == (2, 7)
 
     def test_regularisation_is_part_of_the_spec(self):
         recipe = {"drop_rate": 0.3, "drop_path_rate": 0.0}
