@@ -89,12 +89,16 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 @app.command()
 def report(folder: Folder) -> None:
     """Build the page, figures and tables from the ledger."""
+    from accounting.ledger import LedgerError
     from harness.errors import InputError
+    from reports.errors import NotAStudy
     from reports.page import build_report
 
     try:
         page = build_report(folder)
-    except (OSError, FileExistsError) as error:
+    except (NotAStudy, LedgerError):
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{folder}: the report cannot be written: {error}") from None
     _show_answers(Console(), folder, page)
 

@@ -21,23 +21,20 @@ _LOAD_TIMM = """\
 import json, timm
 from safetensors.torch import load_file
 spec = json.load(open("architecture.json"))["network"]
-model = timm.create_model(spec["name"], **spec["kwargs"])
-model.load_state_dict(load_file("model.safetensors")); model.eval()
+model = timm.create_model(spec["name"], **spec["kwargs"]).eval()
+model.load_state_dict(load_file("model.safetensors"))
 """
 
 _LOAD_MOBILENETV3 = """\
-import functools, json, timm, timm.models._efficientnet_builder as b
-from safetensors.torch import load_file
-spec = json.load(open("architecture.json"))["network"]
-fit = lambda divisor: functools.partial(b.round_channels, divisor=divisor, round_limit=0.95)
-se = functools.partial(b.SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=fit(8))
-model = timm.models.MobileNetV3(
-    b.decode_arch_def(spec["arch_def"]), act_layer=timm.layers.get_act_layer(spec.get("act", "hard_swish")), se_layer=se,
-    se_from_exp=False, round_chs_fn=fit(spec.get("width_divisor", 8)),
-    **{k: spec[k] for k in ("stem_size", "num_features", "head_bias", "in_chans", "num_classes")})
-for place, padding in spec.get("dw_padding", {}).items():
-    model.get_submodule(f"blocks.{place}.conv_dw").padding = (padding, padding)
-model.load_state_dict(load_file("model.safetensors")); model.eval()
+import json, timm, timm.models._efficientnet_builder as b; from functools import partial
+from safetensors.torch import load_file; spec = json.load(open("architecture.json"))["network"]
+se, act = partial(b.SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=%(fit8)s), timm.layers.get_act_layer("%(act)s")
+model = timm.models.MobileNetV3(b.decode_arch_def(spec["arch_def"]), act_layer=act, se_layer=se, se_from_exp=False, round_chs_fn=%(fit)s, **{k: spec[k] for k in %(keys)s}).eval()
+%(padding)smodel.load_state_dict(load_file("model.safetensors"))
+"""
+
+_PADDING = """\
+for place, padding in spec["dw_padding"].items(): model.get_submodule(f"blocks.{place}.conv_dw").padding = (padding, padding)
 """
 
 _CARD = """\
@@ -116,7 +113,7 @@ def _card(
     job: Job, metrics: dict[str, Any], splits: Splits, dataset: DatasetConfig, device: torch.device, study: str
 ) -> str:
     spec = job.network
-    load = _LOAD_TIMM if spec["builder"] == "timm" else _LOAD_MOBILENETV3
+    load = _LOAD_TIMM if spec["builder"] == "timm" else _load_mobilenetv3(spec)
     return _CARD.format(
         **{
             k: metrics[k]
@@ -137,3 +134,15 @@ def _card(
         batch=EVAL_BATCH_SIZE,
         device=device.type,
     )
+
+
+def _load_mobilenetv3(spec: dict[str, Any]) -> str:
+    """Five lines that build what ``nas_baseline.networks.build`` builds from this spec; six with reduced padding."""
+    divisor = spec.get("width_divisor", 8)
+    return _LOAD_MOBILENETV3 % {
+        "fit8": "partial(b.round_channels, round_limit=0.95)",
+        "fit": f"partial(b.round_channels, divisor={divisor}, round_limit=0.95)",
+        "act": spec.get("act", "hard_swish"),
+        "keys": ("stem_size", "num_features", "head_bias", "in_chans", "num_classes"),
+        "padding": _PADDING if spec.get("dw_padding") else "",
+    }
