@@ -199,6 +199,8 @@ def main() -> NoReturn:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.exit(2)
         _fail(" ".join(error.format_message().split()) + " (see --help)", 2)  # type: ignore[attr-defined]
+    if code == 130:  # what Typer makes of Ctrl-C
+        _fail("interrupted; run the same command again to go on", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -150,7 +150,7 @@ class TestOnAStudy:
         assert (code, err) == (2, "")
         found = json.loads(out)
         assert found["status"] == "refused"
-        assert "200" in json.dumps(found["config_change"])
+        assert "0.2M" in found["config_change"]
 
     def test_audit(self, study, command):
         assert "the ledger adds up" in said(command("audit", study))
