@@ -84,8 +84,8 @@ class Encoder:
 class Warp:
     """A rising scale on which differences among the best count most: -log(1 + (best - value) / spread).
 
-    ``best`` and ``spread`` (the interquartile range) are those of the measured values. Accuracies of random networks
-    have a long lower tail, which would otherwise dominate a fit.
+    ``best`` and ``spread`` (the interquartile range, at least a thousandth of the whole range) are those of the measured
+    values. Accuracies of random networks have a long lower tail, which would otherwise dominate a fit.
     """
 
     best: float
@@ -95,7 +95,8 @@ class Warp:
     def of(values: Floats) -> Warp:
         """Return the warp of a set of values, shape [n]."""
         low, high = np.quantile(values, [0.25, 0.75])
-        spread = float(high - low) or float(values.max() - values.min()) or 1.0
+        # Where most values are equal, their range says more than an interquartile range of nearly nothing.
+        spread = max(float(high - low), 1e-3 * float(values.max() - values.min())) or 1.0
         return Warp(float(values.max()), spread)
 
     def __call__(self, values: Floats) -> Floats:

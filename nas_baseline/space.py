@@ -113,6 +113,7 @@ class DiscreteSpace:
         self.num_choices: Ints = np.array([len(d.choices) for d in self.dimensions], dtype=np.int64)
         self._tables = [_encoding_table(d) for d in self.dimensions]
         self._free = np.flatnonzero(self.num_choices > 1)
+        self._extremes: dict[int, int] = {}
         if len(self._free) == 0:
             raise ValueError(f"space '{name}' has a single member: give at least one dimension two choices")
 
@@ -201,11 +202,11 @@ class DiscreteSpace:
 
     def min_macs(self) -> int:
         """Return the MACs of the smallest member found by going down one dimension at a time."""
-        return extreme_macs(self, -1)
+        return self._extreme(-1)
 
     def max_macs(self) -> int:
         """Return the MACs of the largest member found by going up one dimension at a time."""
-        return extreme_macs(self, 1)
+        return self._extreme(1)
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """Return all members that differ in one dimension."""
@@ -216,6 +217,11 @@ class DiscreteSpace:
             if v != arch[d]
         ]
         return list(dict.fromkeys(n for n in near if n != arch))
+
+    def _extreme(self, sign: int) -> int:
+        if sign not in self._extremes:
+            self._extremes[sign] = extreme_macs(self, sign)
+        return self._extremes[sign]
 
     def _other(self, d: int, value: int, rng: np.random.Generator) -> int:
         count = int(self.num_choices[d])

@@ -37,8 +37,8 @@ class Options:
     network's own and not noise; ``predictor`` is ``gp`` (Gaussian process) or ``mlp`` (FBNetV3's pretrained network).
     """
 
-    first_batch: int = 10
-    batch: int = 5
+    first_batch: int = 8
+    batch: int = 4
     confidence: float = 1.5
     own_share: float = 0.4
     predictor: str = "gp"
