@@ -141,21 +141,21 @@ def tau(table: Table) -> dict[str, Any]:
     inputs = encode(archs)
     cells: dict[str, Any] = {}
     for name in ("gp", "mlp", "mlp, not pretrained"):
-        for n in SAMPLES:
-            found = []
-            for draw in range(NUM_DRAWS):
+        found: dict[int, list[float]] = {n: [] for n in SAMPLES}
+        for draw in range(NUM_DRAWS):
+            model: Predictor = (
+                GaussianProcess() if name == "gp" else MLPPredictor(draw, MLPOptions(pretrained=name == "mlp"))
+            )
+            model.pretrain(inputs)
+            for n in SAMPLES:
                 rng = np.random.default_rng([draw, 6])
                 rows = rng.permutation(len(archs))
                 fit, rest = rows[:n], rows[n:]
                 values = np.array([table.seeds[archs[i]][rng.integers(3)] for i in fit])
-                model: Predictor = (
-                    GaussianProcess() if name == "gp" else MLPPredictor(draw, MLPOptions(pretrained=name == "mlp"))
-                )
-                model.pretrain(inputs)
                 model.fit(encode([archs[i] for i in fit]), values)
-                found.append(float(kendalltau(model.predict(inputs)[0][rest], truth[rest]).statistic))
-            cells[f"{name} n={n}"] = _summary(found)
-            print(name, n, cells[f"{name} n={n}"], flush=True)
+                found[n].append(float(kendalltau(model.predict(inputs)[0][rest], truth[rest]).statistic))
+        cells |= {f"{name} n={n}": _summary(found[n]) for n in SAMPLES}
+        print(name, {n: cells[f"{name} n={n}"]["mean"] for n in SAMPLES}, flush=True)
     return cells
 
 

@@ -2,8 +2,8 @@
 
 Encoder 256-128-24 on the architecture's encoding; a proxy head to the free statistics, trained first on networks nobody
 had to train; then an accuracy head 256-128-1 on the embedding and the recipe, fitted with smooth L1 on measured
-values. An ensemble gives the uncertainty: all members are trained at once, as batched matrices, each on its own
-bootstrap-free initialisation.
+values. An ensemble gives the uncertainty: all members are trained at once, as batched matrices, each from its own
+initialisation.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ENCODER, HEAD = (256, 128, 24), (256, 128, 1)
 class MLPOptions:
     """Ensemble size and training lengths (steps); ``pretrained`` False skips the free labels, for ablations."""
 
-    members: int = 8
-    pretrain_steps: int = 600
+    members: int = 5
+    pretrain_steps: int = 400
     pretrain_batch: int = 256
     fit_steps: int = 250
     learning_rate: float = 3e-3
