@@ -108,14 +108,24 @@ def count_macs(model: nn.Module, input_size: tuple[int, ...]) -> MacsReport:
 
 
 def _run_on_meta(model: nn.Module, input_size: tuple[int, ...]) -> list[Use]:
-    tensors = {
-        name: torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
-    }
-    names = [name for name, _ in model.named_parameters()]
-    counter = CallCounter({name: tensors[name] for name in names})
+    """Every place of every distinct module is given a meta tensor once, tied ones the same.
+
+    ``functional_call`` does not restore a module that is registered under two names, so each is named once here.
+    """
+    places: dict[str, Tensor] = {}
+    meta: dict[int, Tensor] = {}
+    for prefix, module in model.named_modules():
+        own = (*module.named_parameters(recurse=False, remove_duplicate=False), *module.named_buffers(recurse=False))
+        for name, tensor in own:
+            if id(tensor) not in meta:
+                meta[id(tensor)] = torch.empty_strided(
+                    tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
+                )
+            places[f"{prefix}.{name}" if prefix else name] = meta[id(tensor)]
+    counter = CallCounter({name: meta[id(parameter)] for name, parameter in model.named_parameters()})
+    image = torch.empty(1, *input_size, dtype=_dtype(model), device="meta")
     with torch.inference_mode(), counter:
-        functional_call(model, tensors, (torch.empty(1, *input_size, dtype=_dtype(model), device="meta"),))
+        functional_call(model, places, (image,), tie_weights=False)
     return counter.uses()
 
 

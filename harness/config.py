@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from harness.errors import InputError
 from harness.quantities import parse_hours, parse_macs
@@ -18,6 +27,14 @@ Hours = Annotated[float, BeforeValidator(parse_hours)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_as_number(cls, value: object, info: ValidationInfo) -> object:
+        """YAML's ``true`` and ``yes`` would pass as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value for it")
+        return value
 
 
 class Recipe(_Strict):
@@ -71,7 +88,7 @@ class DatasetConfig(_Strict):
     download: bool = False
     image_size: int | None = Field(None, ge=8)
     num_classes: int | None = Field(None, ge=2)
-    num_train: int | None = Field(None, ge=1)
+    num_train: int | None = Field(None, ge=10)
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     num_workers: int = Field(4, ge=0)
 
@@ -130,6 +147,8 @@ class PruneConfig(_Strict):
         ["global_magnitude"], min_length=1
     )
     schedule: Literal["one_shot"] = "one_shot"
+    floor: float = Field(0.002, ge=0, lt=1)
+    """Least share of its weights that every layer keeps, so that no layer is cut through."""
     finetune: RecipeOverride = RecipeOverride()
 
     @field_validator("criterion")

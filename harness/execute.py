@@ -166,6 +166,7 @@ class _Work:
             prune["target_macs"],
             criterion=prune["criterion"],
             scope=prune["scope"],
+            floor=prune["floor"],
             seed=job.seed,
             batches=batches,
         )

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import torch
+
+from accounting.ledger import LedgerWriter
+from harness.backend import Backend
 from harness.config import StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device
+from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
@@ -14,24 +21,29 @@ from harness.scheduler import Scheduler
 log = logging.getLogger(__name__)
 
 
-def run_inline(scheduler: Scheduler, config: StudyConfig, paths: StudyPaths, session: str, num_gpus: int) -> None:
-    """Run until the scheduler is done; an exception is tried again as often as the config allows."""
-    import socket
+@contextmanager
+def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
+    """Give this process, on one device (or as many CPU threads as a job is given)."""
+    resources = config.resources
+    device = choose_device(resources.device, torch.cuda.device_count())
+    capacity = local_capacity(device, resources.devices_per_job)[:1]
+    if device == "cpu":
+        threads = max(1, int(resources.devices_per_job))
+        held = Held("cpu", {cpu_device(socket.gethostname()): resources.devices_per_job}, threads)
+        capacity[0]["device"] = cpu_device(socket.gethostname())
+    else:
+        held = Held(
+            "cuda:0", {cuda_device(0): min(1.0, resources.devices_per_job)}, max(1, int(resources.cpus_per_job))
+        )
 
-    device = choose_device(config.resources.device, num_gpus)
-    amount = config.resources.devices_per_job
-    held = (
-        Held("cpu", {cpu_device(socket.gethostname()): amount}, max(1, int(amount)))
-        if device == "cpu"
-        else Held("cuda:0", {cuda_device(0): min(1.0, amount)}, max(1, int(config.resources.cpus_per_job)))
-    )
-    place = Workplace(paths, session, config.dataset, held)
-    while not isinstance(job := scheduler.next(), Done):
-        if isinstance(job, Wait):
-            raise RuntimeError(
-                "every route waits, and no job is running: a route waits for an outcome that cannot come"
-            )
-        scheduler.tell(job, _attempt(job, place, config.resources.max_attempts))
+    def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
+        place = Workplace(paths, session, config.dataset, held)
+        while not isinstance(job := scheduler.next(), Done):
+            if isinstance(job, Wait):
+                raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")
+            scheduler.tell(job, _attempt(job, place, resources.max_attempts))
+
+    yield Backend(capacity, run)
 
 
 def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:

@@ -15,7 +15,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +25,12 @@ import yaml
 
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind
+from harness.backend import Backend
 from harness.config import StudyConfig, parse_config
-from harness.devices import choose_device, local_capacity
+from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
-from harness.inline import run_inline
+from harness.inline import inline_backend
 from harness.paths import StudyPaths, replacing
 from harness.progress import Progress
 from harness.scheduler import Scheduler
@@ -38,14 +39,14 @@ from reports.page import build_report
 
 log = logging.getLogger(__name__)
 
-Backend = Literal["tune", "inline"]
+BackendName = Literal["tune", "inline"]
 
 
 @dataclass(frozen=True)
 class Launch:
     """How a study is launched: where its jobs run, when the command began, and how it was called."""
 
-    backend: Backend = "tune"
+    backend: BackendName = "tune"
     address: str | None = None
     begin_t: float | None = None
     command: tuple[str, ...] = ()
@@ -64,19 +65,26 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         choose_device(config.resources.device, torch.cuda.device_count())
     view = check_study(config, need_data=True)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
-    with _locked(paths):
-        facts = environment(list(launch.command))
+    facts = environment(list(launch.command))
+    session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
+    with _backend(config, paths, launch) as backend, _locked(paths):
         _write_study(config, facts, paths)
-        session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
-        with LedgerWriter(paths.ledger, session, "driver") as ledger:
+        with progress.shown(paths.root), LedgerWriter(paths.ledger, session, "driver") as ledger:
+            ledger.append(
+                Kind.SESSION_OPENED,
+                t=begin_t,
+                session=session,
+                study=config.name,
+                capacity=backend.capacity,
+                environment=facts,
+            )
             scheduler = Scheduler(routes, paths, ledger, session, config.budget)
-            finished = False
             try:
-                _run_session(scheduler, config, paths, session, ledger, launch, begin_t, facts, progress)
-                finished = scheduler.finished
+                backend.run(scheduler, session, ledger)
             finally:
-                ledger.append(Kind.SESSION_CLOSED, session=session, reason="done" if finished else "interrupted")
-        if not finished:
+                reason = "done" if scheduler.finished else "interrupted"
+                ledger.append(Kind.SESSION_CLOSED, session=session, reason=reason)
+        if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         page = build_report(paths.root)
     if scheduler.failed:
@@ -126,38 +134,13 @@ def stored_config(paths: StudyPaths) -> StudyConfig:
     return parse_config(study, str(paths.config))
 
 
-def _run_session(
-    scheduler: Scheduler,
-    config: StudyConfig,
-    paths: StudyPaths,
-    session: str,
-    ledger: LedgerWriter,
-    launch: Launch,
-    begin_t: float,
-    facts: dict[str, Any],
-    progress: Progress,
-) -> None:
-    """Open the session with the capacity there is, and let the backend run jobs until the scheduler is done."""
-
-    def opened(capacity: list[dict[str, Any]]) -> None:
-        ledger.append(
-            Kind.SESSION_OPENED, t=begin_t, session=session, study=config.name, capacity=capacity, environment=facts
-        )
-
+def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:
+    """Opened before anything is written, so that what is wrong with it leaves no study behind."""
     if launch.backend == "inline":
-        device = choose_device(config.resources.device, torch.cuda.device_count())
-        amount = config.resources.devices_per_job
-        opened([{**entry, "amount": amount} for entry in local_capacity(device, amount)[:1]])
-        with progress.shown(paths.root):
-            run_inline(scheduler, config, paths, session, torch.cuda.device_count())
-        return
-    from harness.tune import cluster, cluster_capacity, run_on_tune
+        return inline_backend(config, paths)
+    from harness.tune import tune_backend  # Ray is imported only where it runs
 
-    with cluster(launch.address):
-        device, capacity = cluster_capacity(config.resources.device)
-        opened(capacity)
-        with progress.shown(paths.root):
-            run_on_tune(scheduler, config, paths, session, ledger, device)
+    return tune_backend(config, paths, launch.address)
 
 
 def _absolute(config: StudyConfig) -> StudyConfig:

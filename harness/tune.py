@@ -33,9 +33,10 @@ from ray.util import placement_group_table
 
 from accounting.ledger import LedgerWriter
 from accounting.records import Kind
+from harness.backend import Backend
 from harness.config import DatasetConfig, StudyConfig
 from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import InputError
+from harness.errors import InputError, StudyFailed
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
@@ -48,12 +49,45 @@ POLL_S = 0.25
 
 
 @contextmanager
-def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
-    """A Ray of our own on this machine, or the running one at ``address``; ``InputError`` if none answers there."""
+def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) -> Iterator[Backend]:
+    """A Ray of our own on this machine, or the running one at ``address``.
+
+    Raises ``InputError`` where none answers there, or one job wants more than the cluster has.
+    """
+    _connect(address)
+    try:
+        device, capacity = _capacity(config.resources.device)
+        shape = {"CPU": config.resources.devices_per_job}
+        if device == "cuda":
+            shape = {"CPU": config.resources.cpus_per_job, "GPU": config.resources.devices_per_job}
+        available = ray.cluster_resources()
+        slots = int(min(available.get(name, 0) / amount for name, amount in shape.items()))
+        if slots < 1:
+            raise InputError(
+                f"resources: one job wants {_short(shape)}, the cluster has {_short(available)}; "
+                "lower devices_per_job or cpus_per_job"
+            )
+
+        def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
+            place = {
+                "root": str(paths.root),
+                "session": session,
+                "dataset": config.dataset.model_dump(),
+                "device": device,
+            }
+            with _watched_allocations(ledger, session, device):
+                _fit(_JobSearcher(scheduler, place), shape, slots, config.resources.max_attempts, paths, device)
+
+        yield Backend(capacity, run)
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         if address is None:
-            cpus = num_cpus or len(os.sched_getaffinity(0))
+            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
             ray.init(
                 address="local", include_dashboard=False, log_to_driver=False, logging_level="error", num_cpus=cpus
             )
@@ -61,16 +95,14 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
+        if address is None:
+            raise StudyFailed(f"Ray did not start on this machine: {first}") from None
         raise InputError(
             f"--address {address}: no Ray cluster answers there ({first}); start one or leave it out"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
-def cluster_capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
+def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
     """The device kind a study runs on, and the cluster's devices of that kind, as the ledger records them."""
     device = choose_device(wanted, ray.cluster_resources().get("GPU", 0))
     resource = "CPU" if device == "cpu" else "GPU"
@@ -84,27 +116,10 @@ def cluster_capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
     return device, capacity
 
 
-def run_on_tune(
-    scheduler: Scheduler, config: StudyConfig, paths: StudyPaths, session: str, ledger: LedgerWriter, device: str
+def _fit(
+    searcher: _JobSearcher, shape: dict[str, float], slots: int, max_attempts: int, paths: StudyPaths, device: str
 ) -> None:
-    """Run the scheduler's jobs as trials of one Tuner until it is done or the run is interrupted."""
-    resources = config.resources
-    shape = {"CPU": resources.devices_per_job}
-    if device == "cuda":
-        shape = {"CPU": resources.cpus_per_job, "GPU": resources.devices_per_job}
-    available = ray.cluster_resources()
-    slots = int(min(available.get(name, 0) / amount for name, amount in shape.items()))
-    if slots < 1:
-        raise InputError(
-            f"resources: one job wants {shape}, the cluster has {_short(available)}; lower devices_per_job"
-        )
-    place = {
-        "root": str(paths.root),
-        "session": session,
-        "dataset": config.dataset.model_dump(),
-        "device": device,
-    }
-    searcher = _JobSearcher(scheduler, place)
+    """Run the searcher's jobs as trials of one Tuner until it is finished or the run is interrupted."""
     tuner = tune.Tuner(
         tune.with_resources(_trainable, tune.PlacementGroupFactory([shape])),
         tune_config=TuneConfig(
@@ -118,12 +133,11 @@ def run_on_tune(
             name="trials",
             storage_path=str(paths.tune),
             verbose=0,
-            failure_config=FailureConfig(max_failures=resources.max_attempts - 1),
+            failure_config=FailureConfig(max_failures=max_attempts - 1),
         ),
     )
     try:
-        with _watched_allocations(ledger, session, device):
-            tuner.fit()
+        tuner.fit()
     finally:
         shutil.rmtree(paths.tune, ignore_errors=True)
 
@@ -263,4 +277,4 @@ def _bundle_devices(entry: dict[str, Any], device: str) -> dict[str, float]:
 
 
 def _short(resources: dict[str, float]) -> str:
-    return ", ".join(f"{resources.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
+    return " and ".join(f"{resources.get(k, 0):g} {k}" for k in ("CPU", "GPU") if k in resources)

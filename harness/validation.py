@@ -8,7 +8,7 @@ from accounting.macs import count_macs
 from harness.config import StudyConfig
 from harness.data.registry import open_dataset
 from harness.errors import InputError
-from harness.jobs import Route
+from harness.jobs import Job, Route
 from harness.models import build_network, fit_checkpoint, load_checkpoint, parent_spec
 from harness.quantities import format_macs
 from harness.routes.base import View
@@ -44,11 +44,24 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         raise InputError("parent.pretrained: only a timm parent has published weights; give timm: or remove it")
     if config.routes.prune is not None:
         try:
-            prune_to_macs(model, info.image_shape, min(config.targets))
+            prune_to_macs(model, info.image_shape, min(config.targets), floor=config.routes.prune.floor)
         except UnreachableTarget as error:
             raise InputError(f"targets: {error}") from None
-    make_routes(view, 0)
+    _check_every_target_has_a_job(view, make_routes(view, 0))
     return view
+
+
+def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
+    """A study of the control alone can turn out empty: no family network within a target."""
+    if view.config.routes.prune is None and view.config.routes.search is None:
+        proposed = set()
+        while isinstance(job := routes[0].ask(), Job):
+            proposed.add(job.target)
+        for target in sorted(set(view.config.targets) - proposed):
+            raise InputError(
+                f"targets: {format_macs(target)} MACs given, and no network of the parent's family is within it; "
+                "name larger targets or add the prune or search route"
+            )
 
 
 def make_routes(view: View, replicate: int) -> list[Route]:
@@ -63,6 +76,6 @@ def make_routes(view: View, replicate: int) -> list[Route]:
             routes.append(ScratchRoute(view, replicate))
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError) as error:
         raise InputError(f"routes: {error}") from None
     return routes

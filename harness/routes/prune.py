@@ -93,7 +93,7 @@ class PruneRoute:
             network=self._view.parent,
             network_macs=target,
             init_from=pretrain.job,
-            prune={"scope": scope, "criterion": scoring, "target_macs": target},
+            prune={"scope": scope, "criterion": scoring, "target_macs": target, "floor": self._config.floor},
         )
 
     def _finetune(self, prune: Job, outcome: Outcome) -> Job:
