@@ -106,14 +106,19 @@ class Plain:
 
 def test_recipe_of_the_mini_space():
     space = SPACES["fbnetv3_mini"]
-    base = space.find({"recipe.optimizer": "sgd", "recipe.lr": 0.08, "recipe.dropout": 0.2})
-    assert space.recipe(base)["lr"] == 0.08
-    assert space.recipe(space.find({"recipe.optimizer": "rmsprop", "recipe.lr": 0.08}))["lr"] == pytest.approx(0.004)
+    choices = {d.name: d.choices for d in space.dimensions}
+    lr, dropout = choices["recipe.lr"][1], choices["recipe.dropout"][-1]
+    base = space.find({"recipe.optimizer": "sgd", "recipe.lr": lr, "recipe.dropout": dropout})
+    assert space.recipe(base)["lr"] == lr
+    # The learning rate of RMSprop is that of SGD times the factor that the space declares.
+    factor = space.data["recipe"]["optimizer"]["rmsprop"]
+    rmsprop = space.find({"recipe.optimizer": "rmsprop", "recipe.lr": lr})
+    assert space.recipe(rmsprop)["lr"] == pytest.approx(lr * factor) != lr
     assert set(space.recipe(base)) == {
         "lr", "optimizer", "weight_decay", "ema_decay", "dropout", "drop_path", "mixup_alpha", "label_smoothing",
     }  # fmt: skip
-    assert space.network_spec(base)["drop_rate"] == 0.2
-    assert space.describe(base)["recipe.dropout"] == 0.2
+    assert space.network_spec(base)["drop_rate"] == dropout > 0
+    assert space.describe(base)["recipe.dropout"] == dropout
     assert SPACES["mobilenetv3_lite"].recipe(SPACES["mobilenetv3_lite"].sample(np.random.default_rng(0))) == {}
     with pytest.raises(ValueError, match="no such choice"):
         space.find({"recipe.lr": 5})
