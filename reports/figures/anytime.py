@@ -17,6 +17,8 @@ from reports.study import COMPARED
 from reports.wording import POLICY_SHORT, macs_short
 
 TITLE = "Accuracy against cost"
+POINTS_SHOWN = 20
+"""The axis begins this many points of accuracy below the lowest curve's end: what matters is the last few."""
 SHOWN_POLICIES = (HEADLINE_POLICY, "free")
 COLUMNS = ["target", "policy", "route", "replicate", "delivered", "cost_h", "val_top1", "unit"]
 
@@ -51,7 +53,7 @@ def caption(data: pd.DataFrame) -> str:
         f"so far ({unit_of(data)}; {replicates_text(data, ['target', 'route'])}). Thin: single replicates; thick: their "
         "mean cost to reach each accuracy that all of them reached (solid: all charged; dashed: the parent's "
         "pretraining free); dot: mean final accuracy at the mean total cost, once "
-        "all have delivered."
+        f"all have delivered. The axis begins {POINTS_SHOWN} points below the lowest curve's end."
     )
 
 
@@ -70,6 +72,8 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
                 panel.set_ylabel("best val. accuracy (%)")
             if row == len(policies) - 1:
                 panel.set_xlabel(f"cost so far ({unit_of(data)})")
+    lowest = float(data.groupby(["target", "policy", "route", "replicate"])["val_top1"].max().min())
+    panels[0][0].set_ylim(bottom=max(0.0, 100 * lowest - POINTS_SHOWN))
     legend_below(figure, [Line2D([], [], color=route_colour(r), linewidth=2.5, label=r) for r in COMPARED], 2)
 
 
