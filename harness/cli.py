@@ -63,6 +63,8 @@ def run(
 
     if backend not in ("tune", "inline"):
         raise InputError(f"--backend {backend}: allowed are tune and inline")
+    if address is not None and backend == "inline":
+        raise InputError(f"--address {address}: the inline backend joins no cluster; leave one of the two out")
     studies = load_configs(config)
     if out is not None and len(studies) > 1:
         raise InputError(f"--out: {config} holds {len(studies)} studies; leave --out away, each goes to runs/<name>")

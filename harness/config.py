@@ -103,6 +103,14 @@ class ParentConfig(_Strict):
     checkpoint: str | None = None
     pretrain: RecipeOverride = RecipeOverride()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_loaded_is_not_trained(cls, raw: Any) -> Any:
+        """Published or given weights are used as they are, unless ``pretrain`` asks for more epochs."""
+        if isinstance(raw, dict) and (raw.get("pretrained") or raw.get("checkpoint")) and "pretrain" not in raw:
+            return {**raw, "pretrain": {"epochs": 0}}
+        return raw
+
     @model_validator(mode="after")
     def _one_source(self) -> ParentConfig:
         if (self.family is None) == (self.timm is None):

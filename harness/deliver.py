@@ -73,6 +73,8 @@ def deliver(
     model = build_network(job.network)
     model.load_state_dict(weights)
     report = count_macs(model, splits.info.image_shape)
+    if job.target is not None and report.sparse_macs > job.target:
+        raise ValueError(f"{job.init_from} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
     model = model.to(device, memory_format=torch.channels_last)
     folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
     metrics = {

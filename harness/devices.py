@@ -32,6 +32,12 @@ def choose_device(wanted: str, num_gpus: float) -> str:
     return ("cuda" if num_gpus else "cpu") if wanted == "auto" else wanted
 
 
+def check_share(device: str, devices_per_job: float) -> None:
+    """``InputError`` where one job would hold more GPUs than it trains on."""
+    if device == "cuda" and devices_per_job > 1:
+        raise InputError(f"resources.devices_per_job: {devices_per_job:g} given, one job trains on one GPU; at most 1")
+
+
 def cpu_device(node: str) -> str:
     """The name of a node's CPU cores, metered as one device with as many cores as Ray was given."""
     return f"{node}/cpu"

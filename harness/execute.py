@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ from harness.models import (
 )
 from harness.paths import StudyPaths
 from harness.training import Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
-from pruning.masks import apply_masks
+from pruning.criteria import load_criterion
+from pruning.masks import apply_masks, from_tensors, to_tensors
 from pruning.solve import UnreachableTarget, prune_to_macs
 
 log = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             end(Status.FAILED, time.time(), f"{type(error).__name__}: {error}".splitlines()[0], None)
             raise
         end(Status.OK, time.time(), None, metrics)
+        _forget_resume(job.job, place.paths)
         return Outcome(ok=True, metrics=metrics)
 
 
@@ -129,13 +132,11 @@ class _Work:
         recipe = Recipe.model_validate(job.recipe)
         model = build_network(with_regularisation(job.network, job.recipe))
         if job.checkpoint is not None:
-            from pathlib import Path
-
             fit_checkpoint(model, load_checkpoint(Path(job.checkpoint)), Path(job.checkpoint))
         if job.init_from is not None:
             model.load_state_dict(load_tensors(paths.weights(job.init_from)))
-        masks_path = paths.masks(job.masks_from or job.init_from or job.job)
-        masks = {name: m.bool() for name, m in load_tensors(masks_path).items()} if masks_path.exists() else {}
+        masked = job.masks_from or (job.init_from if job.phase == Phase.FINETUNE else None)
+        masks = from_tensors(load_tensors(paths.masks(masked))) if masked else {}
         apply_masks(model, masks)
         model, val_top1 = train(
             model,
@@ -149,9 +150,6 @@ class _Work:
         )
         if job.phase != Phase.SEARCH:
             self._keep(model, masks)
-        paths.resume(job.job).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            paths.checkpoint(job.job).rmdir()
         return {**self._counts(model, splits), "val_top1": val_top1, "epochs": recipe.epochs}
 
     def _prune(self, splits: Splits) -> dict[str, Any]:
@@ -159,7 +157,7 @@ class _Work:
         model = build_network(job.network)
         model.load_state_dict(load_tensors(self.place.paths.weights(str(job.init_from))))
         self._begun(0)
-        batches = list(_first(splits, 4)) if prune["criterion"] == "taylor" else None
+        batches = list(_first(splits, 4)) if load_criterion(prune["criterion"]).needs_gradients else None
         result = prune_to_macs(
             model,
             splits.info.image_shape,
@@ -185,7 +183,7 @@ class _Work:
     def _keep(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
         paths = self.place.paths
         if masks:
-            save_tensors({name: mask.to(torch.uint8) for name, mask in masks.items()}, paths.masks(self.job.job))
+            save_tensors(to_tensors(masks), paths.masks(self.job.job))
         save_tensors(model.state_dict(), paths.weights(self.job.job))
 
     @staticmethod
@@ -213,12 +211,14 @@ class _Work:
         )
 
 
-def discard(job: str, paths: StudyPaths) -> None:
-    """Remove what a job has left that will not be used again."""
-    shutil.rmtree(paths.checkpoint(job), ignore_errors=True)
+def _forget_resume(job: str, paths: StudyPaths) -> None:
+    """Only once the outcome is on record: a kill before that must find the last epoch's state."""
+    paths.resume(job).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a finished candidate leaves nothing; other jobs' folders hold their weights
+        paths.checkpoint(job).rmdir()
 
 
-def _first(splits: Splits, count: int):
+def _first(splits: Splits, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     for number, batch in enumerate(splits.train.batches(64, torch.device("cpu"), augment="none")):
         if number == count:
             return

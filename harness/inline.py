@@ -12,7 +12,7 @@ import torch
 from accounting.ledger import LedgerWriter
 from harness.backend import Backend
 from harness.config import StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
+from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
@@ -26,6 +26,7 @@ def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
     """Give this process, on one device (or as many CPU threads as a job is given)."""
     resources = config.resources
     device = choose_device(resources.device, torch.cuda.device_count())
+    check_share(device, resources.devices_per_job)
     capacity = local_capacity(device, resources.devices_per_job)[:1]
     if device == "cpu":
         threads = max(1, int(resources.devices_per_job))
@@ -53,4 +54,4 @@ def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:
         except Exception as error:
             log.exception("attempt %d of %d at %s failed", number, max_attempts, job.job)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return Outcome(ok=False, reason=reason)
+    return Outcome(ok=False, reason=reason, final=False)

@@ -43,6 +43,8 @@ class Outcome:
     ok: bool
     metrics: dict[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    final: bool = True
+    """Of a failed one: whether it would fail again (divergence, an unreachable target), so that no session tries it."""
 
 
 @dataclass(frozen=True)

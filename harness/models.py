@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,3 @@ def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path)
             f"or of another shape, the first {wrong[0]}"
         )
     model.load_state_dict(fits, strict=False)
-
-
-def write_json(value: object, path: Path) -> None:
-    """Write JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -61,6 +61,15 @@ class StudyPaths:
         return self.root / "models" / str(target) / label / str(replicate)
 
 
+def _sync(path: Path) -> None:
+    """Bring a file, or a folder's entries, to the disk: what the ledger calls done must outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed onto it when the block ends well and removed when it does not."""
@@ -68,6 +77,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        _sync(temporary)
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

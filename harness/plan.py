@@ -7,7 +7,7 @@ few training steps of the parent, so it is an estimate for this machine, within 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Plan:
             "speed_macs_per_s": self.macs_per_s,
             "num_jobs": len(self.jobs),
             "hours": total_h,
-            "wall_hours": total_h * config.resources.devices_per_job / max(1.0, num_devices),
+            "wall_hours": total_h / max(1.0, num_devices),
             "num_devices": num_devices,
             "budget_caps_it": self.capped,
             "phases": [
@@ -100,6 +100,7 @@ class Plan:
 def plan_study(view: View, device: str) -> Plan:
     """Play the study through and estimate every job."""
     speed = measure_speed(view, device)
+    view = _with_random_search(view)
     jobs: list[PlannedJob] = []
     capped = False
     for replicate in range(view.config.replicates):
@@ -118,6 +119,18 @@ def plan_study(view: View, device: str) -> Plan:
             for route in routes:
                 route.tell(job, outcome)
     return Plan(tuple(jobs), speed, device, capped)
+
+
+def _with_random_search(view: View) -> View:
+    """The search trains as many candidates and retrains as many finalists whatever proposes them; this one is quick."""
+    search = view.config.routes.search
+    if search is None:
+        return view
+    strategy = search.strategy.model_copy(update={"name": "random", "options": {}})
+    finalists = {"num_predicted": 0, "num_seen": search.num_predicted + search.num_seen}
+    search = search.model_copy(update={"strategy": strategy, **finalists})
+    routes = view.config.routes.model_copy(update={"search": search})
+    return replace(view, config=view.config.model_copy(update={"routes": routes}))
 
 
 def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
@@ -164,8 +177,9 @@ def _seconds(job: Job, view: View, speed: float, device: str) -> float:
     passes = 0.5 * view.info.num_train
     if job.recipe:
         passes = PASSES_PER_TRAINED_IMAGE * Recipe.model_validate(job.recipe).epochs * view.info.num_train
-    overhead_s = OVERHEAD_S[device] * (view.config.resources.devices_per_job if device == "cpu" else 1.0)
-    return overhead_s + passes * dense_macs / speed
+    # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
+    share = max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else 1
+    return share * (OVERHEAD_S[device] + passes * dense_macs / speed)
 
 
 def _guess(job: Job) -> float:

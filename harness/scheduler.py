@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 from accounting.attempts import derive
 from accounting.ledger import LedgerWriter, read_ledger
-from accounting.records import Kind, Phase, Status
-from accounting.views import CostView
+from accounting.records import Kind, Phase
 from harness.config import BudgetConfig
 from harness.jobs import Done, Job, Outcome, Route, Wait
 from harness.paths import StudyPaths
@@ -34,9 +33,11 @@ class Scheduler:
         self._session = session
         self._budget = {"search": budget.search, "prune": budget.prune, "scratch": budget.scratch}
         self._spending = _Spending(paths)
-        self._known = _known_outcomes(self._spending.view())
+        self._known = _known_outcomes(paths)
         self._waiting: set[int] = set()
         self._done: set[int] = set()
+        self.stopped: set[str] = set()
+        """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
         self.failed: dict[str, str] = {}
         """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
 
@@ -60,6 +61,7 @@ class Scheduler:
             elif answer.job in self._known:
                 self._broadcast(answer, self._known[answer.job])
             elif self._over_budget(answer):
+                self.stopped.add(answer.job)
                 self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
             else:
                 return answer
@@ -69,13 +71,14 @@ class Scheduler:
         """An outcome of a job that was run; a failed one is final, since its attempts are used up."""
         if not outcome.ok:
             log.warning("job %s failed: %s", job.job, outcome.reason)
+            reason = outcome.reason or "failed"
             self._ledger.append(
-                Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=outcome.reason or "failed"
+                Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=reason, final=outcome.final
             )
         self._broadcast(job, outcome)
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
-        if not outcome.ok and job.phase != Phase.SEARCH:
+        if not outcome.ok and job.phase != Phase.SEARCH and job.job not in self.stopped:
             self.failed[job.job] = outcome.reason or "failed"
         for i, route in enumerate(self._routes):
             if route.replicate == job.replicate:
@@ -107,6 +110,7 @@ class Scheduler:
         limit_h = self._budget.get(job.route)
         if limit_h is None or job.phase == Phase.EVALUATE:
             return False
+        self._spending.refresh()
         return self._spending.of(job.route, job.replicate) >= limit_h * 3600
 
 
@@ -118,25 +122,27 @@ class _Spending:
         self._spent: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
 
-    def view(self) -> CostView:
-        return derive(read_ledger(self._paths.ledger).records, now=time.time())
-
     def of(self, route: str, replicate: int) -> float:
-        now = self._clock()
-        if now >= self._fresh_until:
-            self._spent = {}
-            for attempt in self.view().attempts:
-                key = attempt.route, attempt.replicate
-                self._spent[key] = self._spent.get(key, 0.0) + attempt.allocated_s
-            self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - now))
+        if self._clock() >= self._fresh_until:
+            self.refresh()
         return self._spent.get((route, replicate), 0.0)
 
+    def refresh(self) -> None:
+        begin = self._clock()
+        self._spent = {}
+        for attempt in derive(read_ledger(self._paths.ledger).records, now=time.time()).attempts:
+            key = attempt.route, attempt.replicate
+            self._spent[key] = self._spent.get(key, 0.0) + attempt.allocated_s
+        self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
 
-def _known_outcomes(view: CostView) -> dict[str, Outcome]:
-    known = {}
-    for job in view.jobs:
-        if job.outcome is not None:
-            known[job.job] = Outcome(ok=True, metrics=job.outcome)
-        elif job.status == Status.FAILED:
-            known[job.job] = Outcome(ok=False, reason="abandoned in an earlier session")
-    return known
+
+def _known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:
+    """What need not be run again: ok outcomes, and failures that would come again; others get a new chance."""
+    records = read_ledger(paths.ledger).records
+    known = {
+        record["job"]: Outcome(ok=False, reason=record["reason"])
+        for record in records
+        if record["kind"] == Kind.JOB_ABANDONED and record.get("final", True)
+    }
+    done = {job.job: Outcome(ok=True, metrics=job.outcome) for job in derive(records).jobs if job.outcome is not None}
+    return known | done

@@ -87,6 +87,8 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         page = build_report(paths.root)
+    if scheduler.stopped:
+        log.warning("%d jobs were not run, since the budget of their route is spent", len(scheduler.stopped))
     if scheduler.failed:
         job, reason = next(iter(scheduler.failed.items()))
         raise StudyFailed(
@@ -102,7 +104,7 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> None:
             if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
                 raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
             break
-    if not paths.root.exists() or not any(paths.root.iterdir()):
+    if not paths.root.exists() or not any(p for p in paths.root.iterdir() if p.name != ".lock" and p.suffix != ".part"):
         return
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")

@@ -7,6 +7,8 @@ epoch that was cut short is done again exactly as it would have been.
 
 from __future__ import annotations
 
+import logging
+import pickle
 import random
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +21,7 @@ from timm.data import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -26,6 +29,8 @@ from harness.config import Recipe
 from harness.data.base import Split, Splits
 from harness.paths import replacing
 from pruning.masks import MaskKeeper
+
+log = logging.getLogger(__name__)
 
 EVAL_BATCH_SIZE = 250
 """Images a batch at evaluation; stated in every model card, since sums in another order can flip a tied image."""
@@ -84,6 +89,7 @@ def train(
         keeper.hold_ema(ema.module)
     done = _restore(resume, model, ema, optimizer, device)
     updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
+    scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
@@ -97,18 +103,10 @@ def train(
     hooks.begun(done)
     for epoch in range(done + 1, recipe.epochs + 1):
         seed_everything(seed, epoch)
-        loss = _one_epoch(
-            model,
-            ema,
-            splits,
-            recipe,
-            optimizer,
-            device,
-            lambda n, e=epoch: scheduler.step_update((e - 1) * updates_per_epoch + n),
-        )
+        first_update = (epoch - 1) * updates_per_epoch
+        loss = _one_epoch(model, ema, splits, recipe, optimizer, scaler, device, scheduler, first_update)
         kept = ema.module if ema is not None else model
         last = epoch == recipe.epochs
-        val_top1 = 0.0
         if last:
             recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
         else:
@@ -168,37 +166,45 @@ def _one_epoch(
     splits: Splits,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     device: torch.device,
-    step_update: Callable[[int], None],
+    scheduler: Scheduler,
+    first_update: int,
 ) -> float:
     """Mean training loss of one epoch."""
     model.train()
     mixup, loss_fn = _loss(recipe, splits.info.num_classes)
-    cuda = device.type == "cuda"
-    half = torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float16
-    scaler = torch.amp.GradScaler("cuda", enabled=cuda and half == torch.float16)
+    half = _half(device)
     total, count = torch.zeros((), device=device), 0
     for images, labels in splits.train.batches(recipe.batch_size, device, augment=recipe.augment):
-        step_update(count)
+        scheduler.step_update(first_update + count)
         images = images.contiguous(memory_format=torch.channels_last)
         if mixup is not None and len(images) % 2 == 0:
             images, targets = mixup(images, labels)
         else:
             targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
-        with torch.autocast("cuda", dtype=half) if cuda else nullcontext():
+        with torch.autocast("cuda", dtype=half) if half else nullcontext():
             loss = loss_fn(model(images), targets)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         if ema is not None:
-            ema.update(model)
+            # The step makes the average warm up; without it, a short training would deliver its random start.
+            ema.update(model, step=first_update + count + 1)
         total += loss.detach()
         count += 1
     mean = float(total) / max(1, count)
     if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise Diverged(f"the training loss became {mean}")
     return mean
+
+
+def _half(device: torch.device) -> torch.dtype | None:
+    """Autocast's type: none on the CPU, bfloat16 where the GPU has it in hardware, else float16 with scaled losses."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
@@ -225,7 +231,11 @@ def _restore(
     """Go on from ``path`` where it is there; how many epochs were done."""
     if not path.exists():
         return 0
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        log.warning("%s cannot be read (%s); the job begins anew", path, error)
+        return 0
     model.load_state_dict(state["model"])
     if ema is not None:
         ema.module.load_state_dict(state["ema"])

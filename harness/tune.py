@@ -35,7 +35,7 @@ from accounting.ledger import LedgerWriter
 from accounting.records import Kind
 from harness.backend import Backend
 from harness.config import DatasetConfig, StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
+from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, StudyFailed
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
@@ -57,14 +57,19 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
     _connect(address)
     try:
         device, capacity = _capacity(config.resources.device)
+        check_share(device, config.resources.devices_per_job)
         shape = {"CPU": config.resources.devices_per_job}
         if device == "cuda":
             shape = {"CPU": config.resources.cpus_per_job, "GPU": config.resources.devices_per_job}
         available = ray.cluster_resources()
-        slots = int(min(available.get(name, 0) / amount for name, amount in shape.items()))
+        slots = sum(
+            int(min(node["Resources"].get(name, 0) / amount for name, amount in shape.items()))
+            for node in ray.nodes()
+            if node["Alive"]
+        )
         if slots < 1:
             raise InputError(
-                f"resources: one job wants {_short(shape)}, the cluster has {_short(available)}; "
+                f"resources: one job wants {_short(shape)} on one node, the cluster has {_short(available)}; "
                 "lower devices_per_job or cpus_per_job"
             )
 
@@ -169,7 +174,9 @@ class _JobSearcher(Searcher):
         if job is None:
             return
         if error or not result or "outcome" not in result:
-            self._scheduler.tell(job, Outcome(ok=False, reason="every attempt ended in an error; the ledger has them"))
+            self._scheduler.tell(
+                job, Outcome(ok=False, reason="every attempt ended in an error; the ledger has them", final=False)
+            )
         else:
             self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
 
@@ -236,10 +243,13 @@ def _node_name(node_id: str) -> str:
 def _watched_allocations(ledger: LedgerWriter, session: str, device: str) -> Iterator[None]:
     """Note every placement group's begin and end in the ledger while the block runs."""
     stop = threading.Event()
+    foreign = set(placement_group_table())  # other people's, on a shared cluster
     held: set[str] = set()
 
     def look() -> None:
         for allocation, entry in placement_group_table().items():
+            if allocation in foreign:
+                continue
             if entry["state"] == "CREATED" and allocation not in held:
                 held.add(allocation)
                 devices = _bundle_devices(entry, device)
@@ -250,9 +260,11 @@ def _watched_allocations(ledger: LedgerWriter, session: str, device: str) -> Ite
 
     def watch() -> None:
         while not stop.wait(POLL_S):
-            look()
+            try:
+                look()
+            except (ray.exceptions.RayError, RuntimeError, OSError):  # the next look, a moment later, makes up for it
+                log.warning("placement groups could not be looked at", exc_info=True)
 
-    before = {name for name, entry in placement_group_table().items() if entry["state"] == "REMOVED"}
     thread = threading.Thread(target=watch, name="allocations", daemon=True)
     thread.start()
     try:
@@ -261,7 +273,7 @@ def _watched_allocations(ledger: LedgerWriter, session: str, device: str) -> Ite
         stop.set()
         thread.join()
         look()
-        for allocation in sorted(held - before):
+        for allocation in sorted(held):
             ledger.append(Kind.ALLOCATION_CLOSED, session=session, allocation=allocation)
 
 

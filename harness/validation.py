@@ -29,8 +29,13 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         dataset.check()
     info = dataset.info()
     spec = parent_spec(config.parent, info)
-    model = build_network(spec)
-    macs = count_macs(model, info.image_shape).macs
+    try:
+        model = build_network(spec)
+        macs = count_macs(model, info.image_shape).macs
+    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        name = config.parent.timm or f"{config.parent.family} {config.parent.variant}"
+        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {reason}") from None
     view = View(config, info, spec, macs)
     for target in config.targets:
         if target >= macs:
@@ -44,7 +49,9 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         raise InputError("parent.pretrained: only a timm parent has published weights; give timm: or remove it")
     if config.routes.prune is not None:
         try:
-            prune_to_macs(model, info.image_shape, min(config.targets), floor=config.routes.prune.floor)
+            floor = config.routes.prune.floor
+            for scope in sorted({criterion.partition("_")[0] for criterion in config.routes.prune.criterion}):
+                prune_to_macs(model, info.image_shape, min(config.targets), scope=scope, floor=floor)  # type: ignore[arg-type]
         except UnreachableTarget as error:
             raise InputError(f"targets: {error}") from None
     _check_every_target_has_a_job(view, make_routes(view, 0))

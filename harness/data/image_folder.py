@@ -28,13 +28,19 @@ class Dataset:
 
     def check(self) -> None:
         """Both parts must be there, with as many classes as the config says."""
+        found: dict[str, set[str]] = {}
         for part in ("train", "val"):
             folder = self._root / part
             if not folder.is_dir():
                 raise InputError(f"dataset.path: no folder {folder}; image_folder needs train/ and val/ under its path")
-            found = sum(1 for entry in folder.iterdir() if entry.is_dir())
-            if found != self._config.num_classes:
-                raise InputError(f"dataset.num_classes: {self._config.num_classes} given, {folder} has {found} classes")
+            found[part] = {entry.name for entry in folder.iterdir() if entry.is_dir()}
+            if len(found[part]) != self._config.num_classes:
+                raise InputError(
+                    f"dataset.num_classes: {self._config.num_classes} given, {folder} has {len(found[part])} classes"
+                )
+        if found["train"] != found["val"]:
+            odd = sorted(found["train"] ^ found["val"])[0]
+            raise InputError(f"dataset.path: class {odd} is in only one of train/ and val/ under {self._root}")
 
     def splits(self) -> Splits:
         """Read by timm's ImageDataset."""

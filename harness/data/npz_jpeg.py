@@ -72,6 +72,7 @@ class Dataset:
         return self._config.val_fraction
 
     def _num_images(self) -> int:
+        self.check()
         with np.load(self._path) as data:
             return len(data["train_labels"])
 

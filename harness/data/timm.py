@@ -38,7 +38,16 @@ class Dataset:
         try:
             for split in ("train", "validation"):
                 self._open(split, None)
-        except (RuntimeError, OSError, ValueError, AssertionError, ImportError, AttributeError) as error:
+        except (
+            RuntimeError,
+            OSError,
+            ValueError,
+            AssertionError,
+            ImportError,
+            AttributeError,
+            TypeError,
+            KeyError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"dataset.timm_name: {self._config.timm_name} cannot be opened: {reason}") from None
 

@@ -22,6 +22,7 @@ class PruneRoute:
             target: [self._name(target, c, Phase.FINETUNE) for c in self._config.criterion]
             for target in view.config.targets
         }
+        self._criterion_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._queue.put(self._pretrain())
 
@@ -55,8 +56,7 @@ class PruneRoute:
         best = self._queue.best(jobs)
         if best is not None:
             job, metrics = self._jobs[best], self._queue.outcomes[best].metrics
-            criterion = best.split("-")[3].replace("_", " ")
-            text = f"parent pruned by {criterion} and fine-tuned"
+            text = f"parent pruned by {self._criterion_of[best].replace('_', ' ')} and fine-tuned"
             self._queue.put(evaluation(self._view, job, "prune", text, int(metrics["macs"])))
 
     def _name(self, target: int, criterion: str, phase: Phase) -> str:
@@ -97,8 +97,10 @@ class PruneRoute:
         )
 
     def _finetune(self, prune: Job, outcome: Outcome) -> Job:
-        criterion = prune.job.split("-")[3]
+        rule = prune.prune or {}
+        criterion = f"{rule['scope']}_{rule['criterion']}"
         name = self._name(int(prune.target or 0), criterion, Phase.FINETUNE)
+        self._criterion_of[name] = criterion
         return Job(
             job=name,
             route=self.name,

@@ -16,7 +16,6 @@ from harness.models import (
     parent_spec,
     save_tensors,
     with_regularisation,
-    write_json,
 )
 from harness.paths import StudyPaths, replacing
 
@@ -107,10 +106,6 @@ class TestFiles:
         tensors = {"a": torch.randn(3, 4).T, "b": torch.zeros(0)}
         save_tensors(tensors, tmp_path / "new" / "t.safetensors")
         assert all(torch.equal(load_tensors(tmp_path / "new" / "t.safetensors")[k], v) for k, v in tensors.items())
-
-    def test_json_ends_with_a_line(self, tmp_path):
-        write_json({"a": 1}, tmp_path / "x.json")
-        assert (tmp_path / "x.json").read_text() == '{\n "a": 1\n}\n'
 
     def test_a_file_is_replaced_whole_or_not_at_all(self, tmp_path):
         path = tmp_path / "file"

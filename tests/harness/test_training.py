@@ -210,3 +210,15 @@ def test_a_foreign_resume_file_is_an_error_and_not_silently_ignored(splits, tmp_
     torch.save({"epoch": 1, "model": {}, "ema": None, "optimizer": {}}, tmp_path / "resume.pt")
     with pytest.raises(RuntimeError, match="Missing key"):
         fit(splits, tmp_path, RECIPES["sgd"])
+
+
+def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, tmp_path):
+    """With decay 0.9998 and no warm-up, 20 updates would move the average by 0.4 % of the way."""
+    model = network()
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    recipe = Recipe(epochs=2, batch_size=6, lr=0.1, ema_decay=0.9998, augment="none")
+    hooks = Hooks(lambda done: None, lambda epoch: None)
+    kept, _ = train(model, splits, recipe, seed=0, device=CPU, masks={}, resume=tmp_path / "r.pt", hooks=hooks)
+    moved = sum(float((p - start[name]).norm()) for name, p in kept.named_parameters())
+    whole = sum(float((p - start[name]).norm()) for name, p in model.named_parameters())
+    assert moved > 0.3 * whole
