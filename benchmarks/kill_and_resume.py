@@ -80,6 +80,8 @@ def main() -> None:
     print(json.dumps(row, indent=1))
     good = (
         last == 0
+        and all(killed)
+        and facts["networks_equal_to_the_bit"] == facts["num_networks"]
         and facts["audit_exit_code"] == 0
         and facts["jobs_with_one_outcome"] == facts["num_jobs"]
         and facts["attempts_recorded_once"] == facts["attempts_with_cost"] == facts["num_attempts"]

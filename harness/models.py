@@ -80,10 +80,11 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Load a user's weights: by name, or else in order where every shape agrees; a classifier of another size is left.
+def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> list[str]:
+    """Load a user's weights: by name, or else in order where every shape agrees.
 
-    ``InputError`` says how many tensors do not fit.
+    A classifier of another size is left as it was; the names of its tensors are given back. ``InputError`` says how many
+    tensors do not fit.
     """
     own = model.state_dict()
     own_order = [name for name in own if not name.endswith("num_batches_tracked")]
@@ -99,3 +100,4 @@ def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path)
             f"or of another shape, the first {wrong[0]}"
         )
     model.load_state_dict(fits, strict=False)
+    return [name for name in own_order if name not in fits]

@@ -44,7 +44,12 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             )
     if config.parent.checkpoint is not None:
         path = Path(config.parent.checkpoint)
-        fit_checkpoint(model, load_checkpoint(path), path)
+        left = fit_checkpoint(model, load_checkpoint(path), path)
+        if left and view.recipe(config.parent.pretrain)["epochs"] == 0:
+            raise InputError(
+                f"parent.checkpoint: {path} has no classifier for {info.num_classes} classes; add parent.pretrain with "
+                "some epochs, so that one is learned"
+            )
     if config.parent.pretrained and config.parent.timm is None:
         raise InputError("parent.pretrained: only a timm parent has published weights; give timm: or remove it")
     if config.routes.prune is not None:

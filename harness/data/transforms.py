@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from timm.data import create_transform
@@ -24,20 +27,27 @@ def file_info(config: DatasetConfig, *, default_num_train: int) -> DataInfo:
 
 
 def file_splits(config: DatasetConfig, info: DataInfo, open_train: Callable, open_test: Callable) -> Splits:
-    """``open_*(transform)`` gives a map-style dataset; a fixed shuffle decides what is held out for validation."""
-    order = np.random.default_rng(0).permutation(len(open_train(None)))[: config.num_train]
+    """``open_*(transform)`` gives a map-style dataset with an attribute ``transform``.
+
+    Each part is opened once (a folder of a million files takes minutes to list); a fixed shuffle decides what is held out
+    for validation.
+    """
+    train, test_part = open_train(None), open_test(None)
+    order = np.random.default_rng(0).permutation(len(train))[: config.num_train]
     learn, select = held_out(len(order), config.val_fraction)
 
-    def with_transform(opener: Callable) -> Callable:
-        return lambda augment: opener(_transform(info, augment))
+    def split(part: Any, indices: np.ndarray) -> LoaderSplit:
+        return LoaderSplit(partial(_seen_through, part, info), tuple(int(i) for i in indices), config.num_workers)
 
-    def split(opener: Callable, indices: np.ndarray) -> LoaderSplit:
-        return LoaderSplit(with_transform(opener), tuple(int(i) for i in indices), config.num_workers)
+    test = split(test_part, np.arange(len(test_part)))
+    return Splits(info, split(train, order[learn.start : learn.stop]), split(train, order[select.start :]), test)
 
-    test = split(open_test, np.arange(len(open_test(None))))
-    return Splits(
-        info, split(open_train, order[learn.start : learn.stop]), split(open_train, order[select.start :]), test
-    )
+
+def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
+    """The same opened dataset with the transform for ``augment``."""
+    dataset = copy.copy(part)
+    dataset.transform = _transform(info, augment)
+    return dataset
 
 
 def _transform(info: DataInfo, augment: str | None) -> Callable:

@@ -126,3 +126,11 @@ class TestFiles:
 def test_linear_networks_have_no_order_to_guess(tmp_path):
     with pytest.raises(InputError):
         fit_checkpoint(nn.Linear(2, 2), {"x": torch.zeros(2, 2), "y": torch.zeros(3)}, tmp_path)
+
+
+def test_a_classifier_of_another_size_is_left_and_named(tmp_path):
+    model = build_network(parent_spec(ParentConfig(family="fbnetv3_mini", variant="s"), INFO))
+    other = dict(mini().state_dict())
+    other["classifier.weight"], other["classifier.bias"] = torch.zeros(7, 192), torch.zeros(7)
+    assert fit_checkpoint(model, other, tmp_path / "x.pt") == ["classifier.weight", "classifier.bias"]
+    assert torch.equal(model.conv_stem.weight, other["conv_stem.weight"])
