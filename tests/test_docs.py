@@ -184,7 +184,7 @@ def test_no_path_of_a_machine_stands_in_a_file():
 
 @pytest.mark.parametrize(
     ("line", "is_one"),
-    [("cd /home/me/x", True), ('"/work/main"', True), ("a/home/b", False), ("https://x.org/home/y", False)],
+    [("cd /home/me/x", True), ('"/Users/me/x"', True), ("a/home/b", False), ("https://x.org/home/y", False)],
 )
 def test_the_machine_pattern(line, is_one):
     assert bool(MACHINE.search(line)) == is_one
