@@ -23,6 +23,7 @@ class Phase(StrEnum):
     """What a job does for its route."""
 
     PRETRAIN = "pretrain"
+    SUPERNET = "supernet"
     SEARCH = "search"
     FIT_PREDICTOR = "fit_predictor"
     RETRAIN = "retrain"

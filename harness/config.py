@@ -199,6 +199,17 @@ class BudgetConfig(_Strict):
     scratch: Hours | None = None
 
 
+class ExportConfig(_Strict):
+    """What a delivered network's folder holds beside its weights, and what is measured on it."""
+
+    onnx: bool = False
+    """``model.onnx``, checked against torch's outputs (extra ``onnx``)."""
+    int8: bool = False
+    """Post-training int8 quantisation: accuracy and size beside the float network's."""
+    latency: bool = False
+    """Milliseconds of one image on the device that the job holds."""
+
+
 class ResourcesConfig(_Strict):
     """What one job holds, and how often a job is tried."""
 
@@ -220,6 +231,7 @@ class StudyConfig(_Strict):
     recipe: Recipe = Recipe()
     budget: BudgetConfig = BudgetConfig()
     routes: RoutesConfig
+    export: ExportConfig = ExportConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("targets")
