@@ -30,11 +30,13 @@ def plan(config: ConfigFile, as_json: AsJson = False) -> None:
 
     from harness.config import load_configs
     from harness.devices import choose_device
+    from harness.latency_target import resolve_targets
     from harness.plan import plan_study
     from harness.validation import check_study
 
     summaries = []
-    for study in load_configs(config):
+    for given in load_configs(config):
+        study = resolve_targets(given, None)
         device = choose_device(study.resources.device, torch.cuda.device_count())
         view = check_study(study, need_data=False)
         num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()

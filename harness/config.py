@@ -20,6 +20,7 @@ from pydantic import (
 
 from harness.errors import InputError
 from harness.quantities import parse_hours, parse_macs
+from pruning.methods import Method, parse_method
 
 Macs = Annotated[int, BeforeValidator(parse_macs)]
 Hours = Annotated[float, BeforeValidator(parse_hours)]
@@ -89,6 +90,9 @@ class DatasetConfig(_Strict):
     image_size: int | None = Field(None, ge=8)
     num_classes: int | None = Field(None, ge=2)
     num_train: int | None = Field(None, ge=10)
+    num_test: int | None = Field(None, ge=10)
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0)]] | None = None
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     num_workers: int = Field(4, ge=0)
 
@@ -137,6 +141,15 @@ class SearchConfig(_Strict):
     retrain: RecipeOverride = RecipeOverride()
     num_predicted: int = Field(1, ge=0)
     num_seen: int = Field(1, ge=0)
+    early_stop: bool = True
+    """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
+    early_stop_tau: float = Field(0.9, gt=0, le=1)
+    """The rank correlation (Kendall's tau-b) that is enough for that."""
+    supernet: RecipeOverride = RecipeOverride()
+    """Training of the supernet, where the strategy shares weights."""
+    scored_per_job: int = Field(16, ge=1)
+    inherit: bool = False
+    """Whether finalists start from the supernet's weights instead of fresh ones."""
 
     @model_validator(mode="after")
     def _some_finalist(self) -> SearchConfig:
@@ -145,33 +158,64 @@ class SearchConfig(_Strict):
         return self
 
 
-Criterion = str
+class SupernetConfig(SearchConfig):
+    """A second search route, with weight sharing."""
+
+    strategy: StrategyConfig = StrategyConfig(name="supernet", num_trials=128)
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return {"name": "supernet", "num_trials": 128, **value} if isinstance(value, dict) else value
+
+    @field_validator("strategy")
+    @classmethod
+    def _shares_weights(cls, value: StrategyConfig) -> StrategyConfig:
+        if value.name != "supernet":
+            raise ValueError(f"name is {value.name!r}; this route takes 'supernet' alone, others go to routes.search")
+        return value
 
 
 class PruneConfig(_Strict):
     """The prune route; several criteria are all fine-tuned, and the best on validation is delivered."""
 
-    criterion: Annotated[list[Criterion], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
+    criterion: Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
         ["global_magnitude"], min_length=1
     )
-    schedule: Literal["one_shot"] = "one_shot"
+    """Methods (:mod:`pruning.methods`): ``<scope>_<criterion>``, with ``+<schedule>`` where it is not ``schedule``."""
+    schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
+    rounds: int = Field(3, ge=2)
+    """Of the iterative schedule; they share the epochs of ``finetune``."""
+    gradual_end: float = Field(0.75, gt=0, le=1)
+    """Share of the fine-tuning after which the gradual schedule is at its target."""
     floor: float = Field(0.002, ge=0, lt=1)
     """Least share of its weights that every layer keeps, so that no layer is cut through."""
+    round_to: int = Field(1, ge=1)
+    """Widths are multiples of this, where channels are removed."""
+    keep: list[str] = []
+    """Layers to leave alone: ``role:ROLE``, ``type:CLASS``, ``name:PATTERN``."""
+    deliver: Literal["best", "each"] = "best"
+    """Whether every method's network is delivered and tested, beside the best on validation."""
     finetune: RecipeOverride = RecipeOverride()
 
-    @field_validator("criterion")
-    @classmethod
-    def _known(cls, value: list[str]) -> list[str]:
-        from pruning.criteria import list_criteria
+    @property
+    def methods(self) -> list[Method]:
+        """The criteria with their schedules."""
+        return [parse_method(text, self.schedule) for text in self.criterion]
 
-        allowed = [f"{scope}_{name}" for scope in ("global", "uniform") for name in list_criteria()]
-        for given in value:
-            if given not in allowed:
-                raise ValueError(
-                    f"unknown criterion {given!r}{_nearest(given, allowed)}; allowed: {', '.join(allowed)}"
-                )
-        if len(set(value)) < len(value):
-            raise ValueError(f"a criterion stands twice in {value}")
+    @model_validator(mode="after")
+    def _known(self) -> PruneConfig:
+        names = [str(method) for method in self.methods]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a criterion stands twice in {self.criterion}")
+        return self
+
+    @field_validator("keep")
+    @classmethod
+    def _readable(cls, value: list[str]) -> list[str]:
+        from pruning.layers import parse_filter
+
+        parse_filter(value)
         return value
 
 
@@ -180,7 +224,33 @@ class ScratchConfig(_Strict):
 
     family: bool = True
     pruned_structure: bool = True
+    """The pruned structure on fresh weights, at the cost of pre-training and fine-tuning together (Scratch-B)."""
+    equal_epochs: bool = False
+    """The same for as many epochs as the parent was pre-trained (Scratch-E)."""
+    random_masks: bool = False
+    """Masks with the same share kept in every layer, at random places, on fresh weights."""
     train: RecipeOverride = RecipeOverride()
+
+    @property
+    def needs_prune(self) -> bool:
+        """Whether it takes structures from the prune route."""
+        return self.pruned_structure or self.equal_epochs or self.random_masks
+
+
+class SearchThenPruneConfig(_Strict):
+    """Search for a network larger than the target, then prune it; what is left out is as in the routes of that name."""
+
+    larger: float = Field(2.0, gt=1, le=100)
+    """MACs of the searched network over the target's."""
+    search: SearchConfig | None = None
+    prune: PruneConfig | None = None
+
+
+class AnalysisConfig(_Strict):
+    """Scans of the trained parent without fine-tuning: each role alone, and the whole network."""
+
+    sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1)
+    criteria: list[Literal["global_magnitude", "uniform_magnitude"]] = ["global_magnitude", "uniform_magnitude"]
 
 
 class RoutesConfig(_Strict):
@@ -189,6 +259,25 @@ class RoutesConfig(_Strict):
     search: SearchConfig | None = None
     prune: PruneConfig | None = None
     scratch: ScratchConfig | None = None
+    supernet: SupernetConfig | None = None
+    search_then_prune: SearchThenPruneConfig | None = None
+    analysis: AnalysisConfig | None = None
+
+    @property
+    def searches(self) -> dict[str, SearchConfig]:
+        """Every search of a study by route."""
+        named = {"search": self.search, "supernet": self.supernet}
+        if self.search_then_prune is not None:
+            named["search_then_prune"] = self.search_then_prune.search or self.search
+        return {name: config for name, config in named.items() if config is not None}
+
+    @property
+    def prunings(self) -> dict[str, PruneConfig]:
+        """Every pruning of a study by route."""
+        named = {"prune": self.prune}
+        if self.search_then_prune is not None:
+            named["search_then_prune"] = self.search_then_prune.prune or self.prune
+        return {name: config for name, config in named.items() if config is not None}
 
 
 class BudgetConfig(_Strict):
@@ -197,6 +286,8 @@ class BudgetConfig(_Strict):
     search: Hours | None = None
     prune: Hours | None = None
     scratch: Hours | None = None
+    supernet: Hours | None = None
+    search_then_prune: Hours | None = None
 
 
 class ExportConfig(_Strict):
@@ -210,6 +301,9 @@ class ExportConfig(_Strict):
     """Milliseconds of one image on the device that the job holds."""
 
 
+NO_EXPORT = ExportConfig()
+
+
 class ResourcesConfig(_Strict):
     """What one job holds, and how often a job is tried."""
 
@@ -219,20 +313,37 @@ class ResourcesConfig(_Strict):
     max_attempts: int = Field(3, ge=1)
 
 
+class LatencyTarget(_Strict):
+    """Targets in milliseconds of one image on the machine that runs the study."""
+
+    latency_ms: Annotated[
+        list[Annotated[float, Field(gt=0)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
+    ] = Field(min_length=1)
+
+
 class StudyConfig(_Strict):
     """One study: one question, one folder."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     dataset: DatasetConfig
     parent: ParentConfig
-    targets: list[Macs] = Field(min_length=1)
+    targets: list[Macs] = []
+    target: LatencyTarget | None = None
+    """Instead of ``targets``, which are then the MACs at which structured removal was measured to have that latency."""
     replicates: int = Field(3, ge=1)
     seed: int = Field(0, ge=0)
     recipe: Recipe = Recipe()
     budget: BudgetConfig = BudgetConfig()
     routes: RoutesConfig
-    export: ExportConfig = ExportConfig()
+    export: ExportConfig = NO_EXPORT
     resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _not_targets(cls, value: object) -> object:
+        if not isinstance(value, dict | LatencyTarget | None):
+            raise ValueError(f"{value!r} given, {{latency_ms: 2.5}} is allowed; did you mean 'targets', in MACs?")
+        return value
 
     @field_validator("targets")
     @classmethod
@@ -242,12 +353,55 @@ class StudyConfig(_Strict):
         return sorted(value, reverse=True)
 
     @model_validator(mode="after")
+    def _some_target(self) -> StudyConfig:
+        if not self.targets and self.target is None:
+            raise ValueError("'targets' is missing; add MACs, such as [0.5M], or target: {latency_ms: 2.5}")
+        if self.target is not None:
+            if self.routes.prune is None or not any(m.scope == "channels" for m in self.routes.prune.methods):
+                raise ValueError(
+                    "target: zeros in a network do not make it faster; a latency needs channels removed evenly, such as "
+                    "routes.prune.criterion: channels_magnitude"
+                )
+            if self.targets and len(self.targets) != len(self.target.latency_ms):
+                raise ValueError(
+                    "targets and target.latency_ms differ in number; leave targets out to have it measured"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _some_route(self) -> StudyConfig:
-        if self.routes.search is None and self.routes.prune is None and self.routes.scratch is None:
+        routes = self.routes
+        if routes.search is None and routes.prune is None and routes.scratch is None and routes.supernet is None:
             raise ValueError("routes: name at least one of search, prune, scratch")
-        scratch = self.routes.scratch
-        if scratch is not None and self.routes.prune is None and scratch.pruned_structure:
-            raise ValueError("routes.scratch.pruned_structure needs the prune route; set it to false or add prune")
+        if routes.prune is None:
+            if routes.scratch is not None and routes.scratch.needs_prune:
+                raise ValueError("routes.scratch.pruned_structure needs the prune route; set it to false or add prune")
+            if routes.analysis is not None:
+                raise ValueError("routes.analysis scans the prune route's parent; add prune or leave it out")
+        elif routes.scratch is not None and routes.scratch.random_masks and routes.prune.methods[0].is_structured:
+            raise ValueError(
+                f"routes.scratch.random_masks needs masks, which {routes.prune.methods[0]} has none of; name another "
+                "criterion first, or set it to false"
+            )
+        for name, search in routes.searches.items():
+            if search.num_seen == 0 and search.strategy.name in ("random", "regularized_evolution"):
+                raise ValueError(f"routes.{name}.num_seen is 0, and {search.strategy.name} predicts nothing to retrain")
+        both = routes.search_then_prune
+        if both is not None and ("search_then_prune" not in routes.searches or len(routes.prunings) == 0):
+            raise ValueError("routes.search_then_prune needs a search and a prune section, its own or the study's")
+        for name, prune in routes.prunings.items():
+            epochs = prune.finetune.over(self.recipe).epochs
+            if any(m.schedule == "iterative" for m in prune.methods) and epochs < prune.rounds:
+                raise ValueError(
+                    f"routes.{name}.rounds: {prune.rounds} rounds share {epochs} epochs; at least one each"
+                )
+            if any(m.schedule == "gradual" for m in prune.methods) and epochs == 0:
+                raise ValueError(f"routes.{name}.finetune: gradual prunes while it trains; at least 1 epoch, given 0")
+        if any(m.is_structured for prune in routes.prunings.values() for m in prune.methods):
+            from importlib.util import find_spec
+
+            if find_spec("torch_pruning") is None:
+                raise ValueError("removing channels needs Torch-Pruning; pip install 'prune-or-search[structured]'")
         return self
 
 

@@ -2,96 +2,94 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import io
 import json
 import shutil
 import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from accounting.macs import count_macs
-from harness.config import DatasetConfig
+from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
 from harness.data.base import Splits
+from harness.export_onnx import export_onnx, require_onnx
 from harness.jobs import Job
+from harness.model_card import INT8_FILE, ONNX_FILE, PROGRAM_FILE, SPARSE_FILE, Origin, model_card
 from harness.models import build_network, load_tensors, save_tensors
-from harness.paths import StudyPaths
+from harness.paths import StudyPaths, replacing
+from harness.quantise import int8_report
 from harness.training import EVAL_BATCH_SIZE, evaluate
+from pruning.masks import masks_from_model
+from pruning.resize import fit_to_state
+from pruning.sparse_file import save_sparse
 
-_LOAD_TIMM = """\
-import json, timm
-from safetensors.torch import load_file
-spec = json.load(open("architecture.json"))["network"]
-model = timm.create_model(spec["name"], **spec["kwargs"]).eval()
-model.load_state_dict(load_file("model.safetensors"))
-"""
+WEIGHTS_FILE = "model.safetensors"
 
-_LOAD_MOBILENETV3 = """\
-import json, timm, timm.models._efficientnet_builder as b; from functools import partial
-from safetensors.torch import load_file; spec = json.load(open("architecture.json"))["network"]
-se, act = partial(b.SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=%(fit8)s), timm.layers.get_act_layer("%(act)s")
-model = timm.models.MobileNetV3(b.decode_arch_def(spec["arch_def"]), act_layer=act, se_layer=se, se_from_exp=False, round_chs_fn=%(fit)s, **{k: spec[k] for k in %(keys)s}).eval()
-%(padding)smodel.load_state_dict(load_file("model.safetensors"))
-"""
-
-_PADDING = """\
-for place, padding in spec["dw_padding"].items(): model.get_submodule(f"blocks.{place}.conv_dw").padding = (padding, padding)
-"""
-
-_CARD = """\
-# {description}
-
-| | |
-|---|---|
-| test_top1 | {test_top1:.4f} (n = {num_test} images) |
-| val_top1 | {val_top1:.4f} (n = {num_val} images; the network was selected on them) |
-| MACs of one image, zeros left out | {macs:,} (target {target:,}) |
-| MACs if zeros are multiplied too | {dense_macs:,} |
-| weights and biases, non-zero | {nonzero_params:,} of {params:,} |
-| dataset | {dataset} |
-| study, route, replicate | {study}, {route}, {replicate} |
-| trained in job | {from_job} |
-
-The weights are in `model.safetensors`; pruned weights are exact zeros in it. What the network's making cost stands in the
-study's report and ledger.
-
-Load it (torch, timm and safetensors; this package is not needed):
-
-```python
-{load}```
-
-Images: float in 0-1, then (x - mean) / std with mean {mean} and std {std}; shape {shape}. test_top1 was read in batches of
-{batch} images, in the test split's order, channels-last, on {device}.
-"""
+NUM_CHECK_IMAGES = 32
+"""Validation images on which an exported network is compared with torch's."""
 
 
 def deliver(
-    job: Job, paths: StudyPaths, splits: Splits, dataset: DatasetConfig, device: torch.device
+    job: Job,
+    paths: StudyPaths,
+    splits: Splits,
+    dataset: DatasetConfig,
+    device: torch.device,
+    export: ExportConfig = NO_EXPORT,
+    cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Read the test split once with the network of ``job.init_from`` and write its folder; the outcome's metrics."""
+    """Read the test split once with the network of ``job.init_from`` and write its folder; the outcome's metrics.
+
+    The folder has ``model.safetensors``, ``architecture.json``, ``metrics.json`` and the card ``README.md``;
+    ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
+    shapes are not those that the spec builds (channels or blocks were removed); and what ``export`` asks for. The int8
+    network, where it is asked for, is another network, with which the splits are read once more. The folder appears when
+    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card.
+
+    Raises:
+        InputError: a package is missing that ``export`` needs; nothing was read.
+        ValueError: the network is above its target, or the ONNX file's outputs are not torch's.
+
+    """
+    if export.onnx:
+        require_onnx()
     facts = dict(job.deliver or {})
+    job = dataclasses.replace(job, network=_without_download(job.network))
     weights = load_tensors(paths.weights(str(job.init_from)))
-    model = build_network(job.network)
-    model.load_state_dict(weights)
+    model, is_smaller = _fitted(job.network, weights)
     report = count_macs(model, splits.info.image_shape)
     if job.target is not None and report.sparse_macs > job.target:
         raise ValueError(f"{job.init_from} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
-    model = model.to(device, memory_format=torch.channels_last)
+    on_device = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
     folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
     metrics = {
         **facts,
-        "val_top1": evaluate(model, splits.val, device),
-        "test_top1": evaluate(model, splits.test, device),
+        "val_top1": evaluate(on_device, splits.val, device),
+        "test_top1": evaluate(on_device, splits.test, device),
         "macs": report.sparse_macs,
         "dense_macs": report.macs,
         "params": report.params,
         "nonzero_params": report.nonzero,
+        "sparsity": _sparsity(model),
         "model_dir": str(folder.relative_to(paths.root)),
         "from_job": job.init_from,
     }
+    if export.latency:
+        metrics["latency"] = _latency(on_device, splits, device)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     temporary.mkdir(parents=True)
     try:
-        save_tensors(weights, temporary / "model.safetensors")
+        _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
+        if is_smaller:
+            save_program(model, splits.info.image_shape, temporary / PROGRAM_FILE)
+        metrics |= _exports(model, splits, export, temporary)
         info = {
             "network": job.network,
             "image_shape": splits.info.image_shape,
@@ -99,10 +97,10 @@ def deliver(
             "std": splits.info.std,
             "eval_batch_size": EVAL_BATCH_SIZE,
         }
-        (temporary / "architecture.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-        (temporary / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-        card = _card(job, metrics, splits, dataset, device, paths.root.name)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        origin = Origin(paths.root.name, dataset.name, device.type, cost)
+        _write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")
+        _write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
+        _write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -111,40 +109,91 @@ def deliver(
     return metrics
 
 
-def _card(
-    job: Job, metrics: dict[str, Any], splits: Splits, dataset: DatasetConfig, device: torch.device, study: str
-) -> str:
-    spec = job.network
-    load = _LOAD_TIMM if spec["builder"] == "timm" else _load_mobilenetv3(spec)
-    return _CARD.format(
-        **{
-            k: metrics[k]
-            for k in ("description", "test_top1", "val_top1", "macs", "dense_macs", "params", "nonzero_params")
-        },
-        num_test=len(splits.test),
-        num_val=len(splits.val),
-        target=job.target,
-        dataset=dataset.name,
-        study=study,
-        route=job.route,
-        replicate=job.replicate,
-        from_job=job.init_from,
-        load=load,
-        mean=splits.info.mean,
-        std=splits.info.std,
-        shape=splits.info.image_shape,
-        batch=EVAL_BATCH_SIZE,
-        device=device.type,
-    )
+def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:
+    """Write a network (on the CPU, in eval mode) whole, as ``torch.export`` stores it, for any batch size.
+
+    The source lines that torch notes for debugging are left out: they name files of this machine.
+
+    Raises:
+        ValueError: torch cannot export it.
+
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            batch = torch.export.Dim("batch")
+            program = torch.export.export(model, (torch.zeros(2, *image_shape),), dynamic_shapes=({0: batch},))
+        except Exception as error:  # the exporter runs the network's own code, on which anything may fail
+            line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+            raise ValueError(f"torch.export cannot export the smaller network: {line[:200]}") from error
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
-def _load_mobilenetv3(spec: dict[str, Any]) -> str:
-    """Five lines that build what ``nas_baseline.networks.build`` builds from this spec; six with reduced padding."""
-    divisor = spec.get("width_divisor", 8)
-    return _LOAD_MOBILENETV3 % {
-        "fit8": "partial(b.round_channels, round_limit=0.95)",
-        "fit": f"partial(b.round_channels, divisor={divisor}, round_limit=0.95)",
-        "act": spec.get("act", "hard_swish"),
-        "keys": ("stem_size", "num_features", "head_bias", "in_chans", "num_classes"),
-        "padding": _PADDING if spec.get("dw_padding") else "",
+def _fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
+    """The network with its weights in eval mode, and whether it is physically smaller than its spec says."""
+    model = build_network(spec)
+    dense = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    is_smaller = dense != {name: tensor.shape for name, tensor in weights.items()}
+    return fit_to_state(model, weights).eval(), is_smaller
+
+
+def _without_download(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec without published weights: the network's own are loaded over them anyway."""
+    plain = {key: value for key, value in spec.items() if key != "pretrained"}
+    if "kwargs" in plain:
+        plain["kwargs"] = {key: value for key, value in plain["kwargs"].items() if key != "pretrained"}
+    return plain
+
+
+def _sparsity(model: nn.Module) -> float:
+    """Share 0-1 of the weights of all convolution and linear layers that are zero."""
+    kept = list(masks_from_model(model).values())
+    return 1 - sum(int(mask.sum()) for mask in kept) / max(1, sum(mask.numel() for mask in kept))
+
+
+def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) -> None:
+    save_tensors(weights, folder / WEIGHTS_FILE)
+    if is_sparse:
+        compact = folder / SPARSE_FILE
+        with replacing(compact) as temporary:
+            save_sparse(weights, temporary)
+        if compact.stat().st_size >= (folder / WEIGHTS_FILE).stat().st_size:
+            compact.unlink()
+
+
+def _exports(model: nn.Module, splits: Splits, export: ExportConfig, folder: Path) -> dict[str, Any]:
+    """Write what is asked for; the metrics of it, and the size in bytes of every file of weights (None: no such file)."""
+    metrics: dict[str, Any] = {}
+    if export.onnx:
+        images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
+        metrics["onnx_max_abs_error"] = export_onnx(model, images, folder / ONNX_FILE)
+    if export.int8:
+        metrics["int8"] = int8_report(model, splits, folder / INT8_FILE)
+    files = {"float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE}
+    metrics["size_bytes"] = {
+        name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in files.items()
     }
+    return metrics
+
+
+def _latency(model: nn.Module, splits: Splits, device: torch.device) -> dict[str, Any] | None:
+    """Milliseconds of one image on ``device`` as it is evaluated, channels-last; None where this machine cannot time it."""
+    from harness.latency.errors import NotAvailable
+    from harness.latency.networks import time_network
+
+    try:
+        threads = torch.get_num_threads()
+        timing = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime="channels_last")
+    except NotAvailable:
+        return None
+    return dataclasses.asdict(timing)
+
+
+def _write_text(text: str, path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -6,9 +6,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +14,11 @@ from torch import Tensor, nn
 
 from accounting.heartbeat import heartbeat
 from accounting.ledger import LedgerWriter
-from accounting.macs import count_macs
 from accounting.meters import Meter
 from accounting.nvml import open_reader
 from accounting.records import Kind, Phase, Status
-from harness.config import DatasetConfig, Recipe
+from harness.config import NO_EXPORT, DatasetConfig, ExportConfig, Recipe
+from harness.costs import cost_so_far
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
 from harness.deliver import deliver
@@ -28,6 +26,7 @@ from harness.devices import Held
 from harness.jobs import Job, Outcome
 from harness.models import (
     build_network,
+    checkpoint_path,
     fit_checkpoint,
     load_checkpoint,
     load_tensors,
@@ -35,10 +34,13 @@ from harness.models import (
     with_regularisation,
 )
 from harness.paths import StudyPaths
-from harness.training import Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
-from pruning.criteria import load_criterion
-from pruning.masks import apply_masks, from_tensors, to_tensors
-from pruning.solve import UnreachableTarget, prune_to_macs
+from harness.pruned import counts, gradual_pruner, prune
+from harness.scans import scan
+from harness.sharing import score, supernet_course
+from harness.training import Course, Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from pruning.masks import apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
+from pruning.resize import fit_to_state, fresh_like
+from pruning.solve import UnreachableTarget
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Workplace:
     session: str
     dataset: DatasetConfig
     held: Held
+    export: ExportConfig = NO_EXPORT
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
@@ -120,9 +123,18 @@ class _Work:
         torch.set_num_threads(self.place.held.num_threads)
         seed_everything(self.job.seed, 0)
         splits = open_dataset(self.place.dataset).splits()
+        if self.job.analysis is not None:
+            self._begun(0)
+            return scan(self.job, self._start(), splits, self._device)
+        if self.job.score is not None:
+            self._begun(0)
+            return score(self.job, self._start(), splits, self._device)
         if self.job.phase == Phase.EVALUATE:
             self._begun(0)
-            return deliver(self.job, self.place.paths, splits, self.place.dataset, self._device)
+            cost = cost_so_far(self.place.paths.ledger, str(self.job.init_from))
+            return deliver(
+                self.job, self.place.paths, splits, self.place.dataset, self._device, self.place.export, cost
+            )
         if self.job.phase == Phase.PRUNE:
             return self._prune(splits)
         return self._train(splits)
@@ -130,15 +142,16 @@ class _Work:
     def _train(self, splits: Splits) -> dict[str, Any]:
         paths, job = self.place.paths, self.job
         recipe = Recipe.model_validate(job.recipe)
-        model = build_network(with_regularisation(job.network, job.recipe))
-        if job.checkpoint is not None:
-            fit_checkpoint(model, load_checkpoint(Path(job.checkpoint)), Path(job.checkpoint))
-        if job.init_from is not None:
-            model.load_state_dict(load_tensors(paths.weights(job.init_from)))
-        masked = job.masks_from or (job.init_from if job.phase == Phase.FINETUNE else None)
-        masks = from_tensors(load_tensors(paths.masks(masked))) if masked else {}
+        model = self._start()
+        masks = self._masks(model)
         apply_masks(model, masks)
-        model, val_top1 = train(
+        course = Course(stop_epoch=job.stop_epoch)
+        if job.phase == Phase.SUPERNET:
+            course = supernet_course(model)
+        elif job.prune is not None:
+            course = Course(masks=gradual_pruner(job.prune, job.seed, splits).masks)
+            masks = masks_from_model(model)
+        trained = train(
             model,
             splits,
             recipe,
@@ -147,34 +160,53 @@ class _Work:
             masks=masks,
             resume=paths.resume(job.job),
             hooks=Hooks(self._begun, self._epoch),
+            course=course,
         )
         if job.phase != Phase.SEARCH:
-            self._keep(model, masks)
-        return {**self._counts(model, splits), "val_top1": val_top1, "epochs": recipe.epochs}
+            self._keep(trained.model, trained.masks)
+        found = {"val_top1": trained.val_top1, "epochs": len(trained.val_curve), "val_curve": list(trained.val_curve)}
+        if job.stop_epoch is not None:
+            found["stopped_epoch"] = job.stop_epoch
+        if job.phase == Phase.SUPERNET:
+            # Only its largest member was measured, which says nothing of a network within a target.
+            return {"supernet_val_top1": found.pop("val_top1"), **found}
+        return {**counts(trained.model, splits.info.image_shape), **found}
 
     def _prune(self, splits: Splits) -> dict[str, Any]:
-        job, prune = self.job, self.job.prune or {}
-        model = build_network(job.network)
-        model.load_state_dict(load_tensors(self.place.paths.weights(str(job.init_from))))
+        model = self._start()
         self._begun(0)
-        batches = list(_first(splits, 4)) if load_criterion(prune["criterion"]).needs_gradients else None
-        result = prune_to_macs(
-            model,
-            splits.info.image_shape,
-            prune["target_macs"],
-            criterion=prune["criterion"],
-            scope=prune["scope"],
-            floor=prune["floor"],
-            seed=job.seed,
-            batches=batches,
-        )
-        apply_masks(model, result.masks)
-        model = model.to(self._device, memory_format=torch.channels_last)
+        pruned = prune(self.job.prune or {}, model, splits, self.job.seed)
+        model = pruned.model.to(self._device, memory_format=torch.channels_last)
         recalibrate_batch_norm(model, splits.train, 128, self._device)
         val_top1 = evaluate(model, splits.val, self._device)
-        self._keep(model, result.masks)
-        layers = [asdict(layer) for layer in result.layers]
-        return {**self._counts(model, splits), "val_top1": val_top1, "epochs": 0, "layers": layers}
+        self._keep(model, pruned.masks)
+        return {**counts(model, splits.info.image_shape), "val_top1": val_top1, "epochs": 0, **pruned.facts}
+
+    def _start(self) -> nn.Module:
+        """The network of the job with the weights that the attempt begins with, of the sizes that those have."""
+        job, paths = self.job, self.place.paths
+        model = build_network(with_regularisation(job.network, job.recipe))
+        if job.checkpoint is not None:
+            path = checkpoint_path(job.checkpoint)
+            fit_checkpoint(model, load_checkpoint(path), path)
+        if job.inherit is not None:
+            supernet = build_network(job.inherit["supernet"])
+            supernet.load_state_dict(load_tensors(paths.weights(str(job.init_from))))
+            model.load_state_dict(supernet.extract(tuple(job.inherit["arch"])))
+        elif job.init_from is not None:
+            model = fit_to_state(model, load_tensors(paths.weights(job.init_from)))
+        elif job.structure_from is not None and not paths.masks(job.structure_from).exists():
+            model = fresh_like(model, load_tensors(paths.weights(job.structure_from)))
+        return model
+
+    def _masks(self, model: nn.Module) -> dict[str, Tensor]:
+        """Masks to hold while training: those of the pruned network it goes on from, or whose structure it takes."""
+        job, paths = self.job, self.place.paths
+        source = job.structure_from or (job.init_from if job.phase == Phase.FINETUNE and job.prune is None else None)
+        if source is None or not paths.masks(source).exists():
+            return {}
+        masks = from_tensors(load_tensors(paths.masks(source)))
+        return shuffle_masks(masks, job.seed) if job.shuffle_masks else masks
 
     @property
     def _device(self) -> torch.device:
@@ -185,16 +217,6 @@ class _Work:
         if masks:
             save_tensors(to_tensors(masks), paths.masks(self.job.job))
         save_tensors(model.state_dict(), paths.weights(self.job.job))
-
-    @staticmethod
-    def _counts(model: nn.Module, splits: Splits) -> dict[str, Any]:
-        report = count_macs(model, splits.info.image_shape)
-        return {
-            "macs": report.sparse_macs,
-            "dense_macs": report.macs,
-            "params": report.params,
-            "nonzero_params": report.nonzero,
-        }
 
     def _begun(self, epochs_done: int) -> None:
         self.ledger.append(Kind.WORK_BEGUN, attempt=self.attempt, epoch=epochs_done)
@@ -216,10 +238,3 @@ def _forget_resume(job: str, paths: StudyPaths) -> None:
     paths.resume(job).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a finished candidate leaves nothing; other jobs' folders hold their weights
         paths.checkpoint(job).rmdir()
-
-
-def _first(splits: Splits, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for number, batch in enumerate(splits.train.batches(64, torch.device("cpu"), augment="none")):
-        if number == count:
-            return
-        yield batch

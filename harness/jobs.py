@@ -16,8 +16,11 @@ class Job:
     ``None`` for work that all targets share. ``network`` is a network spec (docs/architecture.md), ``network_macs`` the
     MACs of what will come out, as far as known beforehand.
 
-    The rest says what to do: start from the weights (and masks) of job ``init_from``; hold the masks of ``masks_from``
-    on fresh weights; prune as ``prune`` says; train by ``recipe``; deliver as ``deliver`` says.
+    The rest says what to do: start from the weights (and masks) of job ``init_from``, or from the weights it inherits
+    from a supernet (``inherit``: its space and architecture); take the structure of ``structure_from`` (its masks or
+    its widths) on fresh weights, with ``shuffle_masks`` at random places; prune as ``prune`` says; train by ``recipe``
+    until ``stop_epoch``; score the architectures ``score`` with a supernet's weights; scan as ``analysis`` says; deliver
+    as ``deliver`` says. ``predicted`` (``mean``, ``sd``) is what a predictor said of a candidate's val_top1 before.
     """
 
     job: str
@@ -30,9 +33,15 @@ class Job:
     network_macs: int
     recipe: dict[str, Any] = field(default_factory=dict)
     init_from: str | None = None
-    masks_from: str | None = None
+    structure_from: str | None = None
+    shuffle_masks: bool = False
+    inherit: dict[str, Any] | None = None
     checkpoint: str | None = None
     prune: dict[str, Any] | None = None
+    stop_epoch: int | None = None
+    score: list[list[int]] | None = None
+    predicted: dict[str, float] | None = None
+    analysis: dict[str, Any] | None = None
     deliver: dict[str, Any] | None = None
 
 

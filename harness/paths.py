@@ -57,8 +57,8 @@ class StudyPaths:
         return self.checkpoint(job) / "masks.safetensors"
 
     def model(self, target: int, label: str, replicate: int) -> Path:
-        """A delivered network."""
-        return self.root / "models" / str(target) / label / str(replicate)
+        """A delivered network; ``prune:global_lamp`` lies in ``prune-global_lamp``."""
+        return self.root / "models" / str(target) / label.replace(":", "-") / str(replicate)
 
 
 def _sync(path: Path) -> None:

@@ -15,11 +15,14 @@ import torch
 
 from accounting.charges import ChargePolicy, charge_factor
 from accounting.records import Phase
-from harness.config import Recipe, StudyConfig
+from harness.config import Recipe, SearchConfig, StudyConfig
 from harness.jobs import Done, Job, Outcome, Route, Wait
 from harness.models import build_network
 from harness.routes.base import View
+from harness.training import RECALIBRATION_IMAGES
 from harness.validation import make_routes
+from nas_baseline.stages import StageSpace
+from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
 """Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
@@ -73,7 +76,7 @@ class Plan:
                     "policy": str(policy),
                     "hours": self._charged(route, target, policy, config),
                 }
-                for route in ("search", "prune")
+                for route in ("search", "prune", "supernet", "search_then_prune")
                 if getattr(config.routes, route) is not None
                 for target in config.targets
                 for policy in ChargePolicy
@@ -115,22 +118,35 @@ def plan_study(view: View, device: str) -> Plan:
             else:
                 spent[job.route] = spent.get(job.route, 0.0) + seconds
                 jobs.append(PlannedJob(job, seconds))
-                outcome = Outcome(ok=True, metrics={"val_top1": _guess(job), "macs": job.network_macs})
+                guess = _guess(job)
+                metrics = {"val_top1": guess, "macs": job.target or job.network_macs}
+                if job.score is not None:
+                    metrics = {"scores": [guess + i / 10**6 for i in range(len(job.score))]}
+                outcome = Outcome(ok=True, metrics=metrics)
             for route in routes:
                 route.tell(job, outcome)
     return Plan(tuple(jobs), speed, device, capped)
 
 
 def _with_random_search(view: View) -> View:
-    """The search trains as many candidates and retrains as many finalists whatever proposes them; this one is quick."""
-    search = view.config.routes.search
-    if search is None:
-        return view
+    """A search trains as many candidates and retrains as many finalists whatever proposes them; this one is quick.
+
+    A strategy that shares weights stays, since it has other jobs.
+    """
+    routes = view.config.routes
+    quick: dict[str, Any] = {"search": _quick(routes.search)}
+    if routes.search_then_prune is not None:
+        own = routes.search_then_prune.search or routes.search
+        quick["search_then_prune"] = routes.search_then_prune.model_copy(update={"search": _quick(own)})
+    return replace(view, config=view.config.model_copy(update={"routes": routes.model_copy(update=quick)}))
+
+
+def _quick(search: SearchConfig | None) -> SearchConfig | None:
+    if search is None or search.strategy.name == "supernet":
+        return search
     strategy = search.strategy.model_copy(update={"name": "random", "options": {}})
     finalists = {"num_predicted": 0, "num_seen": search.num_predicted + search.num_seen}
-    search = search.model_copy(update={"strategy": strategy, **finalists})
-    routes = view.config.routes.model_copy(update={"search": search})
-    return replace(view, config=view.config.model_copy(update={"routes": routes}))
+    return search.model_copy(update={"strategy": strategy, **finalists})
 
 
 def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
@@ -173,13 +189,31 @@ def _next(routes: list[Route]) -> Job | None:
 
 def _seconds(job: Job, view: View, speed: float, device: str) -> float:
     """A masked network costs what the dense one does: zeros are multiplied too while training."""
-    dense_macs = view.parent_macs if job.network == view.parent or job.checkpoint else job.network_macs
-    passes = 0.5 * view.info.num_train
+    num_train = view.info.num_train
+    images, macs = 0.5 * num_train, job.network_macs
     if job.recipe:
-        passes = PASSES_PER_TRAINED_IMAGE * Recipe.model_validate(job.recipe).epochs * view.info.num_train
+        epochs = min(Recipe.model_validate(job.recipe).epochs, job.stop_epoch or 10**9)
+        images = PASSES_PER_TRAINED_IMAGE * epochs * num_train
+    if job.phase == Phase.SUPERNET:
+        macs = 2 * (macs + _smallest(job))  # a sandwich: the largest, the smallest, and two that lie between on average
+    elif job.score is not None:
+        images = len(job.score) * (min(RECALIBRATION_IMAGES, num_train) + 0.2 * num_train)
+    elif job.analysis is not None:
+        images *= 10 * len(job.analysis["sparsities"])
+    elif job.network == view.parent and not _is_smaller(job):
+        macs = view.parent_macs
     # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
     share = max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else 1
-    return share * (OVERHEAD_S[device] + passes * dense_macs / speed)
+    return share * (OVERHEAD_S[device] + images * macs / speed)
+
+
+def _smallest(job: Job) -> int:
+    return StageSpace(job.network["space"]).min_macs()
+
+
+def _is_smaller(job: Job) -> bool:
+    """Whether a job's network has lost channels, as its name says: only then is it cheaper than its parent."""
+    return any(f"-{scope}_" in job.job for scope in (*CHANNEL_SCOPES, *BLOCK_SCOPES))
 
 
 def _guess(job: Job) -> float:

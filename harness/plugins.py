@@ -6,14 +6,15 @@ from harness.data.registry import list_datasets
 from nas_baseline.families import list_families, variants
 from nas_baseline.spaces import list_spaces
 from nas_baseline.strategies import list_strategies
-from pruning.criteria import list_criteria
+from pruning.methods import SCHEDULES, list_methods
 from reports.figures import discover
 
 
 def list_all() -> dict[str, list[str]]:
     """Names by kind."""
     return {
-        "criteria": [f"{scope}_{name}" for scope in ("global", "uniform") for name in list_criteria()],
+        "criteria": list_methods(),
+        "schedules": list(SCHEDULES),
         "strategies": list_strategies(),
         "spaces": list_spaces(),
         "datasets": list_datasets(),

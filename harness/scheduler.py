@@ -31,7 +31,7 @@ class Scheduler:
         self._routes = list(routes)
         self._ledger = ledger
         self._session = session
-        self._budget = {"search": budget.search, "prune": budget.prune, "scratch": budget.scratch}
+        self._budget: dict[str, float | None] = budget.model_dump()
         self._spending = _Spending(paths)
         self._known = _known_outcomes(paths)
         self._waiting: set[int] = set()
@@ -137,12 +137,16 @@ class _Spending:
 
 
 def _known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:
-    """What need not be run again: ok outcomes, and failures that would come again; others get a new chance."""
+    """What need not be run again: ok outcomes, and failures that would come again; others get a new chance.
+
+    A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it.
+    """
     records = read_ledger(paths.ledger).records
+    candidates = {r["job"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] == Phase.SEARCH}
     known = {
         record["job"]: Outcome(ok=False, reason=record["reason"])
         for record in records
-        if record["kind"] == Kind.JOB_ABANDONED and record.get("final", True)
+        if record["kind"] == Kind.JOB_ABANDONED and (record.get("final", True) or record["job"] in candidates)
     }
     done = {job.job: Outcome(ok=True, metrics=job.outcome) for job in derive(records).jobs if job.outcome is not None}
     return known | done

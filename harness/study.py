@@ -31,6 +31,8 @@ from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
 from harness.inline import inline_backend
+from harness.latency_target import resolve_targets
+from harness.models import checkpoint_path
 from harness.paths import StudyPaths, replacing
 from harness.progress import Progress
 from harness.scheduler import Scheduler
@@ -59,7 +61,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     """
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
-    config = _absolute(config)
+    config = resolve_targets(_absolute(config), stored_config(paths) if paths.config.exists() else None)
     check_folder(config, paths)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
@@ -151,7 +153,7 @@ def _absolute(config: StudyConfig) -> StudyConfig:
     if dataset.path is not None:
         dataset = dataset.model_copy(update={"path": str(Path(dataset.path).expanduser().resolve())})
     if parent.checkpoint is not None:
-        parent = parent.model_copy(update={"checkpoint": str(Path(parent.checkpoint).expanduser().resolve())})
+        parent = parent.model_copy(update={"checkpoint": str(checkpoint_path(parent.checkpoint))})
     return config.model_copy(update={"dataset": dataset, "parent": parent})
 
 

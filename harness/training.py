@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +22,13 @@ from timm.data import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from harness.config import Recipe
 from harness.data.base import Split, Splits
 from harness.paths import replacing
-from pruning.masks import MaskKeeper
+from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,34 @@ class Hooks:
     epoch: Callable[[Epoch], None]
 
 
+Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
+"""``(model, images, targets, loss function)`` → the parts of a batch's loss, each taken back before the next is made."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What departs from the plain course of a training.
+
+    ``losses``: another objective than the loss of the network's output. ``masks(model, updates done, updates in all)``:
+    new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule, its
+    accuracy taken as after any epoch in between.
+    """
+
+    losses: Losses | None = None
+    masks: Callable[[nn.Module, int, int], Masks | None] | None = None
+    stop_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network to keep, its val_top1, that after each epoch, and the masks it ended with."""
+
+    model: nn.Module
+    val_top1: float
+    val_curve: tuple[float, ...]
+    masks: dict[str, Tensor]
+
+
 def train(
     model: nn.Module,
     splits: Splits,
@@ -71,23 +99,24 @@ def train(
     masks: dict[str, Tensor],
     resume: Path,
     hooks: Hooks,
-) -> tuple[nn.Module, float]:
-    """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one) and its val_top1.
+    course: Course = Course(),
+) -> Trained:
+    """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
 
     Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
     it is there. Raises :class:`Diverged`.
     """
     model = model.to(device, memory_format=torch.channels_last)
-    keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     optimizer = create_optimizer_v2(
         model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
     )
-    keeper.hold(optimizer)
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+    done, curve, masks = _restore(resume, model, ema, optimizer, device, masks)
+    keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
+    keeper.hold(optimizer)
     if ema is not None:
         keeper.hold_ema(ema.module)
-    done = _restore(resume, model, ema, optimizer, device)
     updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
     scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     scheduler, _ = create_scheduler_v2(
@@ -100,23 +129,32 @@ def train(
         step_on_epochs=False,
         updates_per_epoch=updates_per_epoch,
     )
+
+    def before_update(number: int) -> None:
+        scheduler.step_update(number)
+        if course.masks is not None:
+            new = course.masks(model, number, recipe.epochs * updates_per_epoch)
+            if new is not None:
+                masks.update(new)
+                keeper.change(masks)
+
+    kept = ema.module if ema is not None else model
+    last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
     hooks.begun(done)
-    for epoch in range(done + 1, recipe.epochs + 1):
+    for epoch in range(done + 1, last + 1):
         seed_everything(seed, epoch)
         first_update = (epoch - 1) * updates_per_epoch
-        loss = _one_epoch(model, ema, splits, recipe, optimizer, scaler, device, scheduler, first_update)
-        kept = ema.module if ema is not None else model
-        last = epoch == recipe.epochs
-        if last:
+        loss = _one_epoch(
+            model, ema, splits, recipe, optimizer, scaler, device, before_update, course.losses or _plain, first_update
+        )
+        if epoch == recipe.epochs:
             recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
-        else:
-            _save(resume, epoch, model, ema, optimizer)
-        val_top1 = evaluate(kept, splits.val, device)
-        hooks.epoch(Epoch(epoch, recipe.epochs, loss, val_top1, checkpointed=not last))
-        if last:
-            return kept, val_top1
-    kept = ema.module if ema is not None else model
-    return kept, evaluate(kept, splits.val, device)
+        curve.append(evaluate(kept, splits.val, device))
+        if epoch < last:
+            _save(resume, epoch, curve, model, ema, optimizer, masks if course.masks is not None else {})
+        hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
+    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
+    return Trained(kept, val_top1, tuple(curve), masks)
 
 
 def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:
@@ -168,7 +206,8 @@ def _one_epoch(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     device: torch.device,
-    scheduler: Scheduler,
+    before_update: Callable[[int], None],
+    losses: Losses,
     first_update: int,
 ) -> float:
     """Mean training loss of one epoch."""
@@ -177,27 +216,35 @@ def _one_epoch(
     half = _half(device)
     total, count = torch.zeros((), device=device), 0
     for images, labels in splits.train.batches(recipe.batch_size, device, augment=recipe.augment):
-        scheduler.step_update(first_update + count)
+        before_update(first_update + count)
         images = images.contiguous(memory_format=torch.channels_last)
         if mixup is not None and len(images) % 2 == 0:
             images, targets = mixup(images, labels)
         else:
             targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
-        with torch.autocast("cuda", dtype=half) if half else nullcontext():
-            loss = loss_fn(model(images), targets)
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        parts = losses(model, images, targets, loss_fn)
+        while True:
+            with torch.autocast("cuda", dtype=half) if half else nullcontext():
+                loss = next(parts, None)
+            if loss is None:
+                break
+            scaler.scale(loss).backward()
+            total += loss.detach()
         scaler.step(optimizer)
         scaler.update()
         if ema is not None:
             # The step makes the average warm up; without it, a short training would deliver its random start.
             ema.update(model, step=first_update + count + 1)
-        total += loss.detach()
         count += 1
     mean = float(total) / max(1, count)
     if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise Diverged(f"the training loss became {mean}")
     return mean
+
+
+def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
+    yield loss_fn(model(images), targets)
 
 
 def _half(device: torch.device) -> torch.dtype | None:
@@ -214,30 +261,45 @@ def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
     return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
 
 
-def _save(path: Path, epoch: int, model: nn.Module, ema: ModelEmaV3 | None, optimizer: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path,
+    epoch: int,
+    curve: list[float],
+    model: nn.Module,
+    ema: ModelEmaV3 | None,
+    optimizer: torch.optim.Optimizer,
+    masks: dict[str, Tensor],
+) -> None:
     state = {
         "epoch": epoch,
+        "curve": curve,
         "model": model.state_dict(),
         "ema": ema.module.state_dict() if ema is not None else None,
         "optimizer": optimizer.state_dict(),
+        "masks": to_tensors(masks),
     }
     with replacing(path) as temporary:
         torch.save(state, temporary)
 
 
 def _restore(
-    path: Path, model: nn.Module, ema: ModelEmaV3 | None, optimizer: torch.optim.Optimizer, device: torch.device
-) -> int:
-    """Go on from ``path`` where it is there; how many epochs were done."""
+    path: Path,
+    model: nn.Module,
+    ema: ModelEmaV3 | None,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    masks: dict[str, Tensor],
+) -> tuple[int, list[float], dict[str, Tensor]]:
+    """Go on from ``path`` where it is there: how many epochs were done, their val_top1, and the masks of then."""
     if not path.exists():
-        return 0
+        return 0, [], dict(masks)
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
         log.warning("%s cannot be read (%s); the job begins anew", path, error)
-        return 0
+        return 0, [], dict(masks)
     model.load_state_dict(state["model"])
     if ema is not None:
         ema.module.load_state_dict(state["ema"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"])
+    return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)

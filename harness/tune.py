@@ -34,7 +34,7 @@ from ray.util import placement_group_table
 from accounting.ledger import LedgerWriter
 from accounting.records import Kind
 from harness.backend import Backend
-from harness.config import DatasetConfig, StudyConfig
+from harness.config import DatasetConfig, ExportConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, StudyFailed
 from harness.execute import Workplace, execute
@@ -78,6 +78,7 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 "root": str(paths.root),
                 "session": session,
                 "dataset": config.dataset.model_dump(),
+                "export": config.export.model_dump(),
                 "device": device,
             }
             with _watched_allocations(ledger, session, device):
@@ -196,6 +197,7 @@ def _trainable(config: dict[str, Any]) -> None:
         place["session"],
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),
+        ExportConfig(**place["export"]),
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})

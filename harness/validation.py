@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+
+from torch import nn
 
 from accounting.macs import count_macs
-from harness.config import StudyConfig
+from harness.config import PruneConfig, StudyConfig
 from harness.data.registry import open_dataset
 from harness.errors import InputError
+from harness.export_onnx import require_onnx
 from harness.jobs import Job, Route
-from harness.models import build_network, fit_checkpoint, load_checkpoint, parent_spec
+from harness.models import build_network, checkpoint_path, fit_checkpoint, load_checkpoint, parent_spec
 from harness.quantities import format_macs
+from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
 from harness.routes.prune import PruneRoute
 from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute
+from harness.routes.search_then_prune import SearchThenPruneRoute
 from nas_baseline.proposals import InfeasibleTarget
+from pruning.layers import parse_filter
+from pruning.nm import nm_masks
 from pruning.solve import UnreachableTarget, prune_to_macs
+from pruning.structured import prune_channels_to_macs
 
 
 def check_study(config: StudyConfig, *, need_data: bool) -> View:
@@ -36,6 +44,8 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         name = config.parent.timm or f"{config.parent.family} {config.parent.variant}"
         raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {reason}") from None
+    if config.export.onnx:
+        require_onnx()
     view = View(config, info, spec, macs)
     for target in config.targets:
         if target >= macs:
@@ -43,29 +53,47 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
                 f"targets: {format_macs(target)} MACs given, the parent has {format_macs(macs)}; name targets below it"
             )
     if config.parent.checkpoint is not None:
-        path = Path(config.parent.checkpoint)
+        path = checkpoint_path(config.parent.checkpoint)
         left = fit_checkpoint(model, load_checkpoint(path), path)
         if left and view.recipe(config.parent.pretrain)["epochs"] == 0:
             raise InputError(
                 f"parent.checkpoint: {path} has no classifier for {info.num_classes} classes; add parent.pretrain with "
                 "some epochs, so that one is learned"
             )
-    if config.parent.pretrained and config.parent.timm is None:
-        raise InputError("parent.pretrained: only a timm parent has published weights; give timm: or remove it")
     if config.routes.prune is not None:
-        try:
-            floor = config.routes.prune.floor
-            for scope in sorted({criterion.partition("_")[0] for criterion in config.routes.prune.criterion}):
-                prune_to_macs(model, info.image_shape, min(config.targets), scope=scope, floor=floor)  # type: ignore[arg-type]
-        except UnreachableTarget as error:
-            raise InputError(f"targets: {error}") from None
+        _check_prunable(config.routes.prune, model, info.image_shape, config.targets)
+    scratch = config.routes.scratch
+    if scratch is not None and scratch.equal_epochs and view.recipe(config.parent.pretrain)["epochs"] == 0:
+        raise InputError("routes.scratch.equal_epochs: the parent is not trained here, so it has no epochs to equal")
     _check_every_target_has_a_job(view, make_routes(view, 0))
     return view
 
 
+def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]) -> None:
+    """Every method must reach every target, as far as fresh weights tell: the widths or layers that bound it."""
+    keep = parse_filter(config.keep) if config.keep else None
+    try:
+        for scope in sorted({method.scope for method in config.methods}):
+            if scope in ("global", "uniform"):
+                prune_to_macs(model, shape, min(targets), scope=scope, floor=config.floor, keep=keep)  # type: ignore[arg-type]
+            elif scope == "nm":
+                reached = nm_masks(model, shape, keep=keep).macs
+                if reached > min(targets):
+                    raise UnreachableTarget(f"2 of 4 weights leaves {reached:,} MACs, above {min(targets):,}")
+            else:
+                for target in targets:
+                    prune_channels_to_macs(model, shape, target, round_to=config.round_to, keep=keep)
+    except UnreachableTarget as error:
+        raise InputError(f"targets: {error}") from None
+    except (AssertionError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"routes.prune: the parent's channels cannot be removed: {reason}") from None
+
+
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
     """A study of the control alone can turn out empty: no family network within a target."""
-    if view.config.routes.prune is None and view.config.routes.search is None:
+    routes_config = view.config.routes
+    if not routes_config.prunings and not routes_config.searches:
         proposed = set()
         while isinstance(job := routes[0].ask(), Job):
             proposed.add(job.target)
@@ -79,13 +107,19 @@ def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
 def make_routes(view: View, replicate: int) -> list[Route]:
     """The routes of one replicate, in the order in which equals are asked; ``InputError`` for what they refuse."""
     routes: list[Route] = []
+    config = view.config.routes
     try:
-        if view.config.routes.prune is not None:
+        if config.prune is not None:
             routes.append(PruneRoute(view, replicate))
-        if view.config.routes.search is not None:
-            routes.append(SearchRoute(view, replicate))
-        if view.config.routes.scratch is not None:
+        for name in ("search", "supernet"):
+            if name in config.searches:
+                routes.append(SearchRoute(view, replicate, name, config.searches[name]))
+        if config.search_then_prune is not None:
+            routes.append(SearchThenPruneRoute(view, replicate))
+        if config.scratch is not None:
             routes.append(ScratchRoute(view, replicate))
+        if config.analysis is not None:
+            routes.append(AnalysisRoute(view, replicate))
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:

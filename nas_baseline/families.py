@@ -11,6 +11,10 @@ from nas_baseline.counting import spec_macs, spec_params
 
 Spec = dict[str, Any]
 
+TIMM_WEIGHTS = {("fbnetv3", variant): f"fbnetv3_{variant}" for variant in "bdg"}
+"""Family members whose tensors have the shapes of a timm network that has published weights. timm's networks lack the
+reduced depthwise padding, so some training helps after loading."""
+
 
 def list_families() -> list[str]:
     """Return the names of the families."""

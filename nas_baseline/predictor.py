@@ -57,8 +57,15 @@ class Predictor(Protocol):
         ...
 
 
+SPAN = (0.5, 1.0)
+"""Ranges of a feature in the pool that are left as they are; those of ``DiscreteSpace`` lie within."""
+
+
 class Encoder:
-    """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool."""
+    """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool.
+
+    A feature whose range in the pool lies outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
+    """
 
     def __init__(self, space: BatchedSpace, pool: Sequence[Arch]) -> None:
         self._space = space
@@ -66,12 +73,14 @@ class Encoder:
         sd = raw.std(0)
         self._mean, self._sd = raw.mean(0), np.where(sd > 1e-9, sd, 1.0)
         mask: Any = getattr(space, "recipe_mask", None)
-        width = self._space.encode_batch(pool[:1]).shape[1]
-        self._recipe = np.zeros(width, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        encoding = self._space.encode_batch(pool)
+        self._recipe = np.zeros(encoding.shape[1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        span = np.ptp(encoding, axis=0)
+        self._scale = np.where(((span >= SPAN[0]) & (span <= SPAN[1])) | (span <= 1e-9), 1.0, span)
 
     def __call__(self, archs: Sequence[Arch]) -> Inputs:
         """Return the inputs of networks."""
-        encoding = self._space.encode_batch(archs)
+        encoding = self._space.encode_batch(archs) / self._scale
         statistics = (self._statistics(archs) - self._mean) / self._sd
         return Inputs(encoding[:, ~self._recipe], encoding[:, self._recipe], statistics)
 

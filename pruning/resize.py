@@ -31,14 +31,36 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
         own = {key: state[prefix + key] for key in (*module._parameters, *module._buffers) if prefix + key in state}
+        changed = False
         for key, value in own.items():
             current = getattr(module, key)
             if current.shape != value.shape:
+                changed = True
                 resized = torch.empty(value.shape, dtype=current.dtype, device=current.device)
                 setattr(module, key, nn.Parameter(resized) if key in module._parameters else resized)
-        _set_sizes(module)
+        if changed:
+            _set_sizes(module)
     model.load_state_dict(dict(state))
     return model
+
+
+def fresh_like(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Resize a freshly initialised model to the state dict's shapes, in place, without its values; return the model.
+
+    Layers that changed their size are initialised anew as PyTorch does it; tensors of other modules keep the first
+    entries of the model's own along each dimension.
+    """
+    fresh = model.state_dict()
+    shapes = {name: value.shape for name, value in fresh.items()}
+    own = {name: fresh[name][tuple(slice(n) for n in value.shape)].clone() for name, value in state.items()}
+    smaller = fit_to_state(model, own)
+    for name, module in smaller.named_modules():
+        prefix = f"{name}." if name else ""
+        changed = any(shapes.get(prefix + key) != p.shape for key, p in module.named_parameters(recurse=False))
+        reset = getattr(module, "reset_parameters", None)
+        if changed and callable(reset):
+            reset()
+    return smaller
 
 
 def _set_sizes(module: nn.Module) -> None:
@@ -49,9 +71,10 @@ def _set_sizes(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, _ConvNd) and not module.transposed:
-        was_depthwise = 1 < module.groups == module.in_channels
+        is_depthwise = 1 < module.groups == module.in_channels
+        multiplier = module.out_channels // module.in_channels
         module.out_channels = weight.shape[0]
-        module.groups = weight.shape[0] if was_depthwise else module.groups
+        module.groups = weight.shape[0] // multiplier if is_depthwise else module.groups
         module.in_channels = weight.shape[1] * module.groups
     elif isinstance(module, _NormBase):
         module.num_features = weight.shape[0]

@@ -7,10 +7,10 @@ from typing import Any
 
 from reports.costs import HEADLINE_POLICY, POLICIES
 from reports.frames import Frames, load_frames
+from reports.further import further_routes, interpolated_routes, policy_fields
 from reports.interpolate import interpolate_answer
 from reports.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.sentences import answer_sentence
-from reports.study import COMPARED
 from reports.verdict import compare_accuracies, compare_costs, paired_replicates
 
 SCHEMA_VERSION = 1
@@ -43,10 +43,14 @@ def answer_from_frames(frames: Frames, target_macs: int) -> Answer:
     above = [known for known in measured if known > target]
     if below and above and target not in frames.info.targets:
         parts = measured_answer(frames, below[-1]), measured_answer(frames, above[0])
-        return _with_sentence(_envelope(frames, target, "interpolated") | interpolate_answer(*parts, target))
+        between = {"further_routes": interpolated_routes(*parts, target)}
+        return _with_sentence(_envelope(frames, target, "interpolated") | interpolate_answer(*parts, target) | between)
     refusal = refuse_incomplete if _is_inside(frames, target) else refuse_outside
     reason, change = refusal(frames, target)
-    return _with_sentence(_envelope(frames, target, "refused") | {"reason": reason, "config_change": change})
+    further = further_routes(frames, target)  # may be there without a search to compare with
+    return _with_sentence(
+        _envelope(frames, target, "refused") | {"reason": reason, "config_change": change, "further_routes": further}
+    )
 
 
 def measured_targets(frames: Frames) -> list[int]:
@@ -68,17 +72,10 @@ def measured_answer(frames: Frames, target: int) -> Answer:
     """The answer for a target of :func:`measured_targets`."""
     accuracies = compare_accuracies(frames.delivered, target)
     n = len(paired_replicates(frames.delivered, target))
-    policies: dict[str, Any] = {}
-    for policy in POLICIES:
-        costs = compare_costs(frames.view, frames.info, frames.delivered, target, policy)
-        policies[policy] = {
-            "verdict": costs.verdict.value,
-            "cost_ratio": costs.cost_ratio.as_dict(),
-            "cost_to_equal_quality": {route: costs.to_quality[route].as_dict() for route in COMPARED},
-            "total_cost": {route: costs.total[route].as_dict() for route in COMPARED},
-            "total_cost_ratio": costs.total_cost_ratio.as_dict(),
-            "equal_quality_val_top1": {str(replicate): q for replicate, q in costs.quality_of.items()},
-        }
+    policies = {
+        policy: policy_fields(compare_costs(frames.view, frames.info, frames.delivered, target, policy))
+        for policy in POLICIES
+    }
     values = {
         "n": n,
         "complete": n >= frames.info.replicates,
@@ -93,6 +90,7 @@ def measured_answer(frames: Frames, target: int) -> Answer:
         "accuracy_difference": accuracies.difference.as_dict(),
         "more_accurate": accuracies.more_accurate.value,
         "policies": policies,
+        "further_routes": further_routes(frames, target),
         "notes": _notes(frames, n),
     }
     return _with_sentence(_envelope(frames, target, "measured") | values)
@@ -117,6 +115,7 @@ def _envelope(frames: Frames, target: int, status: str) -> Answer:
         "accuracy_difference": None,
         "more_accurate": None,
         "policies": {},
+        "further_routes": {},
         "notes": [],
         "reason": None,
         "config_change": None,

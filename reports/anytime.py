@@ -4,6 +4,9 @@ A point counts when a network of at most the target's MACs has a measured valida
 of a search candidate, a retraining or a fine-tuning, or as the outcome of a job. Its cost is all that the route had
 spent by that moment for this replicate and target (and for all targets together, as the policy says), jobs still
 running counted up to that moment. An attempt's cost accrues evenly between its begin and its end.
+
+A supernet in training is not counted: it is no network that could be delivered. A fine-tuning that prunes as it goes on
+is in the ledger with the MACs that it began with, so that it counts with its outcome only.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from accounting.attempts import Attempt, CostView
+from accounting.attempts import Attempt, CostView, Progress
+from accounting.records import Phase
 from reports.costs import charged_rate, route_attempts, route_cost_h
 
 
@@ -67,7 +71,7 @@ def cost_to_reach(curve: AnytimeCurve, val_top1: float) -> float | None:
 def measured_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
     """(route, replicate, validation accuracy) of all that the curves of this target look at, in no order of cost."""
     for point in view.progress:
-        if point.target in (target, None) and _within(point.network_macs, target) and point.val_top1 is not None:
+        if point.target in (target, None) and _counts(point, target) and point.val_top1 is not None:
             yield point.route, point.replicate, point.val_top1
     for attempt in view.attempts:
         if attempt.target in (target, None):
@@ -79,10 +83,15 @@ def _measured(view: CostView, attempts: list[Attempt], target: int) -> Iterator[
     """(time, validation accuracy) of each measured network of at most ``target`` MACs."""
     mine = {attempt.attempt for attempt in attempts}
     for point in view.progress:
-        if point.attempt in mine and _within(point.network_macs, target) and point.val_top1 is not None:
+        if point.attempt in mine and _counts(point, target) and point.val_top1 is not None:
             yield point.t, point.val_top1
     for attempt in attempts:
         yield from _outcome(attempt, target)
+
+
+def _counts(point: Progress, target: int) -> bool:
+    """Whether the end of an epoch shows a network that could be delivered for the target."""
+    return point.phase != Phase.SUPERNET and _within(point.network_macs, target)
 
 
 def _outcome(attempt: Attempt, target: int) -> Iterator[tuple[float, float]]:

@@ -1,12 +1,51 @@
-"""One colour per route and one marker per kind of network, in every figure. Okabe and Ito's colour-blind-safe set."""
+"""One colour per route and one marker per kind of network, in every figure. Okabe and Ito's colour-blind-safe set.
+
+What is no route has colours of Paul Tol's sets (roles of layers: muted; pruning criteria: light), so that one is never
+taken for the other.
+"""
 
 from __future__ import annotations
 
 from matplotlib.colors import to_rgb
 
-ROUTE_COLOURS = {"search": "#0072B2", "prune": "#D55E00", "scratch": "#009E73"}
-LABEL_MARKERS = {"search": "s", "prune": "o", "scratch_family": "^", "scratch_pruned_structure": "v"}
-SPARE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+ROUTE_COLOURS = {
+    "search": "#0072B2",
+    "prune": "#D55E00",
+    "scratch": "#009E73",
+    "supernet": "#56B4E9",
+    "search_then_prune": "#CC79A7",
+}
+LABEL_MARKERS = {
+    "search": "s",
+    "prune": "o",
+    "supernet": "P",
+    "search_then_prune": "X",
+    "scratch_family": "^",
+    "scratch_pruned_structure": "v",
+    "scratch_pruned_structure_equal_epochs": "<",
+    "scratch_random_masks": ">",
+}
+HOLLOW_LABELS = ("scratch_pruned_structure", "scratch_pruned_structure_equal_epochs", "scratch_random_masks")
+SCHEDULE_MARKERS = {"one_shot": "o", "iterative": "s", "gradual": "D"}
+ROLE_COLOURS = {
+    "stem": "#332288",
+    "expand": "#88CCEE",
+    "depthwise": "#117733",
+    "project": "#DDCC77",
+    "se": "#CC6677",
+    "head": "#882255",
+    "classifier": "#AA4499",
+    "other": "#999999",
+}
+"""Roles of layers, in the order in which they stand in a network."""
+CRITERION_COLOURS = {
+    "magnitude": "#EE8866",
+    "lamp": "#77AADD",
+    "macs_magnitude": "#AAAA00",
+    "taylor": "#44BB99",
+    "random": "#BBBBBB",
+}
+SPARE_COLOURS = ("#E69F00", "#F0E442", "#000000")
 INK = "#222222"
 GRID = "#dddddd"
 
@@ -19,6 +58,22 @@ def route_colour(route: str) -> str:
 def label_marker(label: str) -> str:
     """The marker of a kind of delivered network."""
     return LABEL_MARKERS.get(label, "D")
+
+
+def criterion_colour(criterion: str) -> str:
+    """The colour of a pruning criterion; one without its own gets a spare that depends on its name alone."""
+    return CRITERION_COLOURS.get(criterion) or SPARE_COLOURS[sum(criterion.encode()) % len(SPARE_COLOURS)]
+
+
+def role_colour(role: str) -> str:
+    """The colour of a role of layers."""
+    return ROLE_COLOURS.get(role, ROLE_COLOURS["other"])
+
+
+def role_rank(role: str) -> int:
+    """Sorts roles as they stand in a network, unknown ones last."""
+    known = list(ROLE_COLOURS)
+    return known.index(role) if role in known else len(known)
 
 
 def tint(colour: str, share: float) -> tuple[float, float, float]:

@@ -8,7 +8,11 @@ from typing import Any
 from reports.answer import Answer
 from reports.costs import HEADLINE_POLICY, POLICIES
 from reports.frames import Frames
+from reports.further import pooled_routes
+from reports.labels import is_method
 from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
+from reports.optional_content import OPTIONAL_FIGURES, optional_sections
+from reports.optional_tables import further_table
 from reports.page_table import PageTable
 from reports.render import Rendered
 from reports.sentences import accuracy_sentence, estimate_of, overall_sentence
@@ -21,13 +25,14 @@ from reports.wording import (
     macs_short,
     macs_text,
     number,
+    number_over_interval,
     percent,
     percent_estimate,
     points_estimate,
     unit_text,
 )
 
-PLACED_FIGURES = ("anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour")
+PLACED_FIGURES = frozenset({"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour"}) | OPTIONAL_FIGURES
 
 
 def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> dict[str, Any]:
@@ -43,6 +48,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         dataset=frames.info.dataset,
     )
     measured = [given for given in answers if given["status"] == "measured"]
+    further = pooled_routes(frames)
     return {
         "study": frames.info.name,
         "dataset": frames.info.dataset,
@@ -56,6 +62,9 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "accuracy_sentences": [accuracy_sentence(given) for given in measured],
         "networks": _network_table(frames),
         "verdicts": _verdict_table(measured, frames.unit),
+        "further_routes": [{"sentence": fields["sentence"], "route": route} for route, fields in further.items()],
+        "further_verdicts": further_table(answers, frames.unit),
+        "sections": optional_sections(frames, figures),
         "totals": totals_table(frames),
         "work": work_line(frames),
         "balances": balance_table(frames),
@@ -72,6 +81,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
                 policy: {"verdict": verdicts[policy].value, "cost_ratio": ratio.as_dict(), "num_targets": num_targets}
                 for policy, (ratio, num_targets) in pooled.items()
             },
+            "further_routes": further,
             "answers": list(answers),
         },
     }
@@ -103,7 +113,7 @@ def _accuracy_table(measured: Sequence[Answer]) -> PageTable:
     rows = []
     for given in measured:
         difference = points_estimate(estimate_of(given["accuracy_difference"]))
-        for label in sorted(given["accuracy"], key=label_rank):
+        for label in sorted(filter(_is_listed, given["accuracy"]), key=label_rank):
             values = given["accuracy"][label]
             test, val = estimate_of(values["test_top1"]), estimate_of(values["val_top1"])
             cells = [macs_text(given["target_macs"]), label_text(label), percent_estimate(test), percent_estimate(val)]
@@ -120,6 +130,7 @@ def _network_table(frames: Frames) -> PageTable:
         + [number(n.cost_h[policy]) for policy in POLICIES]
         + [_per_hour(n.top1_per_hour())]
         for n in sorted(frames.delivered, key=lambda n: (n.target, label_rank(n.label), n.replicate))
+        if _is_listed(n.label)
     ]
     headers = [
         "target (MACs)",
@@ -140,7 +151,7 @@ def _verdict_table(measured: Sequence[Answer], unit: str) -> PageTable:
     for given in measured:
         for policy, fields in given["policies"].items():
             estimates = [fields["cost_ratio"], *fields["total_cost"].values(), fields["total_cost_ratio"]]
-            cells = [_over_interval(estimate_of(estimate)) for estimate in estimates]
+            cells = [number_over_interval(estimate_of(estimate)) for estimate in estimates]
             verdict = fields["verdict"].replace("_", " ")
             rows.append([macs_text(given["target_macs"]), POLICY_SHORT[policy], verdict, *cells, str(given["n"])])
     headers = ["target (MACs)", "charge policy", "cheaper", "search / prune, to equal accuracy"]
@@ -164,15 +175,13 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
     return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
 
 
+def _is_listed(label: str) -> bool:
+    """Whether a kind of network stands in the page's main tables; single methods have a table of their own."""
+    return not is_method(label)
+
+
 def _count(value: int | None) -> str:
     return "–" if value is None else macs_short(value)
-
-
-def _over_interval(estimate: Estimate) -> str:
-    """A value and, on a second line, its interval."""
-    if estimate.low is None or estimate.high is None:
-        return f"{number(estimate.value)}\nno interval"
-    return f"{number(estimate.value)}\n({number(estimate.low)} to {number(estimate.high)})"
 
 
 def _per_hour(value: float | None) -> str:

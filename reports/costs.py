@@ -51,11 +51,14 @@ def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target
     return sum(by_phase.values()) / 3600.0
 
 
-def jobs_cost_h(view: CostView, jobs: Iterable[str]) -> float:
-    """Allocated device-hours of all attempts at these jobs, on devices that the study's unit counts."""
+def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, num_targets: int) -> float:
+    """What the target is charged of all attempts at these jobs under the policy, in device-hours."""
     wanted = set(jobs)
-    attempts = (a for a in view.attempts if a.job in wanted and a.device_kind == view.device_kind)
-    return sum(attempt.allocated_s for attempt in attempts) / 3600.0
+    return sum(
+        charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / 3600.0
+        for attempt in view.attempts
+        if attempt.job in wanted
+    )
 
 
 def spent_h(view: CostView) -> dict[tuple[str, int], float]:

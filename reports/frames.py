@@ -26,6 +26,8 @@ from reports.study import StudyInfo
 HOUR_S = 3600.0
 OPTIONAL_COUNTS = {"target", "network_macs"}
 """Whole numbers that may be missing; without a type of their own they would become floats."""
+NESTED = ("cost_h", "int8", "size_bytes", "latency")
+"""Fields of a network that are objects; they have columns or a table of their own (:mod:`reports.deployment`)."""
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
@@ -107,7 +109,7 @@ def _in_hours(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _networks_frame(networks: Iterable[Network]) -> pd.DataFrame:
-    fields = [field.name for field in dataclasses.fields(Network) if field.name != "cost_h"]
+    fields = [field.name for field in dataclasses.fields(Network) if field.name not in NESTED]
     rows = [
         [getattr(network, name) for name in fields]
         + [network.cost_h[policy] for policy in POLICIES]

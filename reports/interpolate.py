@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from reports.statistics import Estimate
-from reports.verdict import decide, decide_accuracy
+from reports.verdict import HEADLINE_CHALLENGER, cheaper_route, decide, decide_accuracy
 from reports.wording import macs_text
 
 Fields = dict[str, Any]
@@ -18,17 +18,17 @@ Fields = dict[str, Any]
 
 def interpolate_answer(low: Fields, high: Fields, target: int) -> Fields:
     """The fields of an answer at ``target`` that follow from the answers at the measured targets around it."""
-    weight = _weight(low["target_macs"], high["target_macs"], target)
+    weight = weight_between(low["target_macs"], high["target_macs"], target)
     labels = [label for label in low["accuracy"] if label in high["accuracy"]]
-    difference = _linear(low["accuracy_difference"], high["accuracy_difference"], weight)
-    policies = {name: _policy(low["policies"][name], high["policies"][name], weight) for name in low["policies"]}
+    difference = linear(low["accuracy_difference"], high["accuracy_difference"], weight)
+    policies = interpolate_policies(low["policies"], high["policies"], weight)
     return {
         "n": min(low["n"], high["n"]),
         "complete": low["complete"] and high["complete"],
         "verdict": policies[low["headline_policy"]]["verdict"],
         "accuracy": {
             label: {
-                key: _linear(low["accuracy"][label][key], high["accuracy"][label][key], weight).as_dict()
+                key: linear(low["accuracy"][label][key], high["accuracy"][label][key], weight).as_dict()
                 for key in ("test_top1", "val_top1")
             }
             for label in labels
@@ -44,15 +44,26 @@ def interpolate_answer(low: Fields, high: Fields, target: int) -> Fields:
     }
 
 
-def _weight(low: int, high: int, target: int) -> float:
+def weight_between(low: int, high: int, target: int) -> float:
     """How far (0-1) the target lies from ``low`` to ``high`` on a logarithmic axis."""
     return math.log(target / low) / math.log(high / low)
 
 
-def _policy(low: Fields, high: Fields, weight: float) -> Fields:
+def interpolate_policies(low: Fields, high: Fields, weight: float, challenger: str = HEADLINE_CHALLENGER) -> Fields:
+    """The policies of a comparison between two measured ones."""
+    return {name: _policy(low[name], high[name], weight, challenger) for name in low}
+
+
+def linear(low: Fields, high: Fields, weight: float) -> Estimate:
+    """A value between two, on its own scale."""
+    value = None if low["value"] is None or high["value"] is None else _between(low["value"], high["value"], weight)
+    return _enveloped(value, low, high)
+
+
+def _policy(low: Fields, high: Fields, weight: float, challenger: str) -> Fields:
     ratio = _logarithmic(low["cost_ratio"], high["cost_ratio"], weight)
     return {
-        "verdict": decide(ratio).value,
+        "verdict": cheaper_route(decide(ratio), challenger),
         "cost_ratio": ratio.as_dict(),
         "cost_to_equal_quality": _each(low, high, "cost_to_equal_quality", weight),
         "total_cost": _each(low, high, "total_cost", weight),
@@ -63,11 +74,6 @@ def _policy(low: Fields, high: Fields, weight: float) -> Fields:
 
 def _each(low: Fields, high: Fields, key: str, weight: float) -> Fields:
     return {route: _logarithmic(low[key][route], high[key][route], weight).as_dict() for route in low[key]}
-
-
-def _linear(low: Fields, high: Fields, weight: float) -> Estimate:
-    value = None if low["value"] is None or high["value"] is None else _between(low["value"], high["value"], weight)
-    return _enveloped(value, low, high)
 
 
 def _logarithmic(low: Fields, high: Fields, weight: float) -> Estimate:

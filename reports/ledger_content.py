@@ -5,6 +5,7 @@ from __future__ import annotations
 from accounting.records import Status
 from reports.frames import Frames
 from reports.page_table import PageTable
+from reports.study import ANALYSIS
 from reports.wording import number, unit_text
 
 HOUR_S = 3600.0
@@ -22,6 +23,10 @@ def totals_table(frames: Frames) -> PageTable:
         "lost (repeated or thrown away)": sum(attempt.lost_s for attempt in attempts),
     }
     rows = [[name, number(seconds / HOUR_S), _share(seconds, allocated)] for name, seconds in parts.items()]
+    scans = sum(attempt.allocated_s for attempt in attempts if attempt.route == ANALYSIS)
+    if scans > 0:
+        name = "of the allocated: analysis of the parent (charged to no network)"
+        rows.append([name, number(scans / HOUR_S), _share(scans, allocated)])
     balances = [balance for balance in frames.audit.balances if balance.device_kind == view.device_kind]
     capacity = sum(balance.capacity_s for balance in balances)
     idle = sum(balance.idle_s for balance in balances)

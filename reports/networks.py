@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from accounting.attempts import CostView, Job
 from accounting.records import Phase
 from reports.costs import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
+from reports.lineage import Spec, lineage, specs_of
 from reports.study import StudyInfo
 
 
 @dataclass(frozen=True)
 class Network:
-    """One delivered network. Accuracies are fractions, ``cost_h`` device-hours by charge policy."""
+    """One delivered network. Accuracies are fractions, ``cost_h`` device-hours by charge policy.
+
+    ``sparsity`` is the share of weights that are zero. ``int8``, ``size_bytes`` and ``latency`` are what the evaluation
+    measured of them, empty where it did not.
+    """
 
     label: str
     route: str
@@ -30,6 +36,10 @@ class Network:
     from_job: str
     job: str
     cost_h: dict[str, float]
+    sparsity: float | None = None
+    int8: dict[str, Any] = field(default_factory=dict)
+    size_bytes: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, Any] = field(default_factory=dict)
 
     def top1_per_hour(self, policy: str = HEADLINE_POLICY) -> float | None:
         """Test accuracy (fraction) per device-hour; None where nothing was charged or nothing tested."""
@@ -39,19 +49,22 @@ class Network:
 
 def delivered_networks(view: CostView, info: StudyInfo) -> tuple[Network, ...]:
     """The outcomes of the finished evaluations, ordered by target, label and replicate."""
+    specs = specs_of(view.attempts)
     networks = [
-        _network(view, info, job, job.outcome)
+        _network(view, info, specs, job, job.outcome)
         for job in view.jobs
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict)
     ]
     return tuple(sorted(networks, key=lambda item: (item.target, item.label, item.replicate, item.job)))
 
 
-def _network(view: CostView, info: StudyInfo, job: Job, outcome: dict[str, Any]) -> Network:
+def _network(view: CostView, info: StudyInfo, specs: Mapping[str, Spec], job: Job, outcome: dict[str, Any]) -> Network:
     label = str(outcome.get("label", job.route))
     from_job = str(outcome.get("from_job") or "")
     target = job.target
     assert target is not None  # the caller's filter
+    # A route's own network pays for the whole route, any other for the jobs that led to it.
+    jobs = {job.job, *lineage(specs, job.job), *lineage(specs, from_job)}
     return Network(
         label=label,
         route=job.route,
@@ -67,15 +80,17 @@ def _network(view: CostView, info: StudyInfo, job: Job, outcome: dict[str, Any])
         model_dir=str(outcome.get("model_dir") or ""),
         from_job=from_job,
         job=job.job,
-        cost_h={policy: _cost_h(view, info, job, label, from_job, target, policy) for policy in POLICIES},
+        cost_h={
+            policy: route_cost_h(view, policy, job.route, job.replicate, target, info.num_targets)
+            if label == job.route
+            else jobs_cost_h(view, jobs, policy, target, info.num_targets)
+            for policy in POLICIES
+        },
+        sparsity=_fraction(outcome.get("sparsity")),
+        int8=_object(outcome.get("int8")),
+        size_bytes=_object(outcome.get("size_bytes")),
+        latency=_object(outcome.get("latency")),
     )
-
-
-def _cost_h(view: CostView, info: StudyInfo, job: Job, label: str, from_job: str, target: int, policy: str) -> float:
-    """A route's own network pays for the whole route; a control's only for its training and its evaluation."""
-    if label == job.route:
-        return route_cost_h(view, policy, job.route, job.replicate, target, info.num_targets)
-    return jobs_cost_h(view, (from_job, job.job))
 
 
 def _fraction(value: Any) -> float | None:
@@ -84,3 +99,7 @@ def _fraction(value: Any) -> float | None:
 
 def _count(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}

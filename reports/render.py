@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from reports.figures import discover
+from reports.figures import discover, is_optional
 from reports.frames import Frames
 
 PNG_DPI = 160
@@ -35,11 +35,13 @@ class Rendered:
 
 
 def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
-    """Write ``<name>.png`` and ``<name>.svg`` of each figure that has data; the figures by name."""
+    """Write ``<name>.png`` and ``<name>.svg`` of each figure with data; the figures by name, less optional ones without."""
     folder.mkdir(parents=True, exist_ok=True)
     rendered: dict[str, Rendered] = {}
     for name, figure in discover().items():
         data = figure.data(frames)
+        if data.empty and is_optional(figure):
+            continue
         if data.empty:
             rendered[name] = Rendered(name, figure.TITLE, "Nothing of this is measured yet.", "")
             continue

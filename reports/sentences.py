@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.statistics import Estimate
-from reports.verdict import TIE_FACTOR, Verdict
-from reports.wording import POLICY_TEXT, macs_text, number, points_estimate, unit_text
+from reports.verdict import HEADLINE_CHALLENGER, TIE_FACTOR, Verdict
+from reports.wording import POLICY_TEXT, label_text, macs_text, number, points_estimate, unit_text
 
 Fields = Mapping[str, Any]
 
@@ -62,12 +62,23 @@ def overall_sentence(
     )
 
 
-def ratio_clause(ratio: Estimate, unit: str) -> str:
-    """What a cost ratio (search / prune) says, with its interval or n and the unit."""
+def route_sentence(
+    route: str, at: str, ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict], unit: str, headline: str
+) -> str:
+    """How a further route compares with pruning; ``at`` says for which targets."""
+    return (
+        f"{at}, {POLICY_TEXT[headline]}, {ratio_clause(ratios[headline], unit, route)}: "
+        f"{verdict_text(verdicts[headline], route)}{flips_clause(ratios, verdicts, headline, route)}"
+    )
+
+
+def ratio_clause(ratio: Estimate, unit: str, challenger: str = HEADLINE_CHALLENGER) -> str:
+    """What a cost ratio (challenger / prune) says, with its interval or n and the unit."""
     if ratio.value is None:
         return f"there is no cost ratio in {unit_text(unit)} (a route was charged nothing, or measured nothing)"
+    name = label_text(challenger)
     prune_cheaper = ratio.value >= 1
-    cheap, dear = ("pruning", "search") if prune_cheaper else ("search", "pruning")
+    cheap, dear = ("pruning", name) if prune_cheaper else (name, "pruning")
     turned = ratio if prune_cheaper else _inverse(ratio)
     evidence = (
         f"n = {ratio.n} replicate, so no interval"
@@ -79,21 +90,27 @@ def ratio_clause(ratio: Estimate, unit: str) -> str:
     )
 
 
-def flips_clause(ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict], headline: str) -> str:
+def flips_clause(
+    ratios: Mapping[str, Estimate],
+    verdicts: Mapping[str, Verdict],
+    headline: str,
+    challenger: str = HEADLINE_CHALLENGER,
+) -> str:
     """The policies under which the verdict is another one, with their ratios; empty where there are none."""
+    name = label_text(challenger)
     others = [
-        f"{POLICY_TEXT[name]}, {verdict_text(verdict)} (search / prune = {number(ratios[name].value)})"
-        for name, verdict in verdicts.items()
-        if name != headline and verdict != verdicts[headline]
+        f"{POLICY_TEXT[policy]}, {verdict_text(verdict, challenger)} ({name} / prune = {number(ratios[policy].value)})"
+        for policy, verdict in verdicts.items()
+        if policy != headline and verdict != verdicts[headline]
     ]
     return f"; but {' and '.join(others)}" if others else ""
 
 
-def verdict_text(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict, challenger: str = HEADLINE_CHALLENGER) -> str:
     """The verdict in words."""
     return {
         Verdict.PRUNE: "pruning is cheaper",
-        Verdict.SEARCH: "search is cheaper",
+        Verdict.SEARCH: f"{label_text(challenger)} is cheaper",
         Verdict.TIE: f"a tie (within a factor of {TIE_FACTOR})",
         Verdict.INSUFFICIENT_EVIDENCE: "insufficient evidence for which is cheaper",
     }[verdict]

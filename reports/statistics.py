@@ -34,6 +34,10 @@ class Estimate:
         """The five fields, for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd, "n": self.n}
 
+    def columns(self, name: str) -> dict[str, float | int | None]:
+        """The five fields as columns of a table: ``name``, ``name_low``, ``name_high``, ``name_sd``, ``name_n``."""
+        return {name if key == "value" else f"{name}_{key}": value for key, value in self.as_dict().items()}
+
 
 NOTHING = Estimate(None, None, None, None, 0)
 """What is known without a single replicate."""

@@ -11,7 +11,11 @@ import yaml
 from reports.errors import NotAStudy
 
 COMPARED = ("search", "prune")
-"""The two routes whose cost is compared; other routes are controls."""
+"""The two routes whose cost is compared in the headline."""
+FURTHER_ROUTES = ("supernet", "search_then_prune")
+"""Routes that are compared with pruning beside the headline, where a study has them; any other route is a control."""
+ANALYSIS = "analysis"
+"""The route that measures the trained parent: it delivers nothing, and no network is charged with it."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,19 @@ from typing import Any
 import pandas as pd
 
 from reports.answer import Answer
-from reports.figures import cost_by_phase
+from reports.deployment import deployment_rows, deployments
+from reports.figures import cost_by_phase, sensitivity
 from reports.frames import Frames
+from reports.methods import method_rows
+from reports.predictions import predictions
+from reports.pruned_layers import pruned_layers, role_rows
 
 ESTIMATE_FIELDS = ("value", "low", "high", "sd", "n")
 
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
-    """All tables by name; headers ending in ``_h`` already carry the unit instead."""
+    """All tables by name, less those of what the study does not measure; ``_h`` in a header is already the unit."""
+    answers = list(answers)
     tables = {
         "networks": frames.networks,
         "verdicts": verdict_table(answers),
@@ -30,6 +35,18 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
             columns={"wall_h": "wall_hours", "driver_work_h": "driver_work_hours"}
         ),
     }
+    layers = pruned_layers(frames)
+    optional = {
+        "further_routes": further_table(answers),
+        "pruning_methods": pd.DataFrame(method_rows(frames)),
+        "sparsity_by_role": pd.DataFrame(role_rows(layers)),
+        "sparsity_by_layer": layers,
+        "sensitivity": sensitivity.data(frames),
+        "predictions": predictions(frames),
+        "deployment": pd.DataFrame(deployment_rows(frames)),
+        "deployments": deployments(frames),
+    }
+    tables |= {name: table for name, table in optional.items() if not table.empty}
     return {name: with_unit(table, frames.unit) for name, table in tables.items()}
 
 
@@ -69,6 +86,23 @@ def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
                 row[f"{route}_total_h"] = fields["total_cost"][route]["value"]
             row |= _spread("test_top1_prune_minus_search", given["accuracy_difference"])
             rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
+    """One row per further route, target and charge policy."""
+    rows: list[dict[str, Any]] = []
+    for given in answers:
+        for route, fields in given["further_routes"].items():
+            for policy, part in fields["policies"].items():
+                row = {"route": route, "target": given["target_macs"], "policy": policy, "verdict": part["verdict"]}
+                row |= _spread("cost_ratio", part["cost_ratio"])
+                row |= _spread("total_cost_ratio", part["total_cost_ratio"])
+                for name, of in (("route", route), ("prune", "prune")):
+                    row[f"{name}_to_equal_quality_h"] = part["cost_to_equal_quality"][of]["value"]
+                    row[f"{name}_total_h"] = part["total_cost"][of]["value"]
+                row |= _spread("test_top1_prune_minus_route", fields["accuracy_difference"])
+                rows.append(row)
     return pd.DataFrame(rows)
 
 

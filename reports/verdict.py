@@ -3,6 +3,9 @@
 Equal quality: for each replicate, q is the lower of the two routes' best validation accuracies. What search had been
 charged when it first reached q, over what pruning had been charged when *it* first reached q, is that replicate's
 cost ratio; above 1, pruning is cheaper. The ratios are averaged as logarithms, with a 95 % t-interval.
+
+Other routes that find networks are compared with pruning in the same way: the *challenger* is then that route in place of
+search, and :attr:`Verdict.SEARCH` says that the challenger is cheaper (:func:`cheaper_route` gives its name).
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from accounting.attempts import CostView
 from reports.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 from reports.networks import Network
 from reports.statistics import Estimate, mean_interval, paired_difference, ratio_interval
-from reports.study import COMPARED, StudyInfo
+from reports.study import StudyInfo
 
+HEADLINE_CHALLENGER = "search"
+PRUNE = "prune"
 TIE_FACTOR = 1.25
 """Cost ratios within [1/1.25, 1.25] count as the same cost."""
 
@@ -33,9 +38,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class CostComparison:
-    """Search against prune for one target under one policy, over the replicates in which both delivered.
+    """Search, or another challenger, against prune for one target and policy, over the replicates where both delivered.
 
-    ``ratio_of`` is the cost ratio (search / prune) at equal quality by replicate, ``quality_of`` the q it was read at.
+    ``ratio_of`` is the cost ratio (challenger / prune) at equal quality by replicate, ``quality_of`` the q it was read at.
     ``to_quality`` and ``total`` are device-hours by route.
     """
 
@@ -52,7 +57,7 @@ class CostComparison:
 
 @dataclass(frozen=True)
 class AccuracyComparison:
-    """Accuracies of the delivered networks of one target, by label; ``difference`` is prune - search on test."""
+    """Accuracies of the delivered networks of one target, by label; ``difference`` is prune - challenger on test."""
 
     target: int
     test_top1: dict[str, Estimate]
@@ -83,9 +88,14 @@ def decide_accuracy(difference: Estimate) -> Verdict:
     return Verdict.SEARCH if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
 
 
-def paired_replicates(networks: Iterable[Network], target: int) -> list[int]:
+def cheaper_route(verdict: Verdict, challenger: str = HEADLINE_CHALLENGER) -> str:
+    """The verdict by name: the cheaper route, ``tie`` or ``insufficient_evidence``."""
+    return challenger if verdict is Verdict.SEARCH else verdict.value
+
+
+def paired_replicates(networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER) -> list[int]:
     """Replicates in which both compared routes delivered a network for the target."""
-    delivered: dict[str, set[int]] = {label: set() for label in COMPARED}
+    delivered: dict[str, set[int]] = {challenger: set(), PRUNE: set()}
     for network in networks:
         if network.target == target and network.label in delivered:
             delivered[network.label].add(network.replicate)
@@ -93,17 +103,23 @@ def paired_replicates(networks: Iterable[Network], target: int) -> list[int]:
 
 
 def compare_costs(
-    view: CostView, info: StudyInfo, networks: Iterable[Network], target: int, policy: str
+    view: CostView,
+    info: StudyInfo,
+    networks: Iterable[Network],
+    target: int,
+    policy: str,
+    challenger: str = HEADLINE_CHALLENGER,
 ) -> CostComparison:
     """The cost side of the question, RQ2, for a measured target."""
+    replicates = paired_replicates(networks, target, challenger)
     curves: dict[str, dict[int, AnytimeCurve]] = {
         route: {
             replicate: anytime_curve(
                 view, route=route, replicate=replicate, target=target, policy=policy, num_targets=info.num_targets
             )
-            for replicate in paired_replicates(networks, target)
+            for replicate in replicates
         }
-        for route in COMPARED
+        for route in (challenger, PRUNE)
     }
     quality = _equal_quality(curves)
     to_quality = {
@@ -111,31 +127,33 @@ def compare_costs(
         for route, by_replicate in curves.items()
     }
     total = {route: {number: curve.total_h for number, curve in by.items()} for route, by in curves.items()}
-    ratio = ratio_interval(to_quality["search"], to_quality["prune"])
+    ratio = ratio_interval(to_quality[challenger], to_quality[PRUNE])
     return CostComparison(
         target=target,
         policy=policy,
         verdict=decide(ratio),
         cost_ratio=ratio,
         ratio_of={
-            replicate: to_quality["search"][replicate] / to_quality["prune"][replicate]
+            replicate: to_quality[challenger][replicate] / to_quality[PRUNE][replicate]
             for replicate in quality
             if ratio.n > 0
         },
         quality_of=quality,
         to_quality={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in to_quality.items()},
         total={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in total.items()},
-        total_cost_ratio=ratio_interval(total["search"], total["prune"]),
+        total_cost_ratio=ratio_interval(total[challenger], total[PRUNE]),
     )
 
 
-def compare_accuracies(networks: Iterable[Network], target: int) -> AccuracyComparison:
-    """The accuracy side of the question, RQ1: test accuracies by label, and prune - search paired by replicate."""
+def compare_accuracies(
+    networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER
+) -> AccuracyComparison:
+    """The accuracy side of the question, RQ1: test accuracies by label, and prune - challenger paired by replicate."""
     mine = [network for network in networks if network.target == target]
     labels = sorted({network.label for network in mine})
     test = {label: {n.replicate: n.test_top1 for n in mine if n.label == label} for label in labels}
     val = {label: {n.replicate: n.val_top1 for n in mine if n.label == label} for label in labels}
-    difference = paired_difference(_known(test.get("prune", {})), _known(test.get("search", {})))
+    difference = paired_difference(_known(test.get(PRUNE, {})), _known(test.get(challenger, {})))
     return AccuracyComparison(
         target=target,
         test_top1={label: mean_interval(list(_known(values).values())) for label, values in test.items()},
@@ -164,8 +182,8 @@ def pool_targets(comparisons: Iterable[CostComparison]) -> Estimate:
 def _equal_quality(curves: Mapping[str, Mapping[int, AnytimeCurve]]) -> dict[int, float]:
     """Q by replicate: the lower of the routes' best accuracies; replicates in which a route has none are left out."""
     quality: dict[int, float] = {}
-    for replicate in curves[COMPARED[0]]:
-        bests = [curves[route][replicate].best for route in COMPARED]
+    for replicate in curves[PRUNE]:
+        bests = [by_replicate[replicate].best for by_replicate in curves.values()]
         known = [best for best in bests if best is not None]
         if len(known) == len(bests):
             quality[replicate] = min(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.labels import method_of
 from reports.statistics import Estimate
 
 POLICY_TEXT = {
@@ -16,8 +17,12 @@ UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
 LABEL_TEXT = {
     "search": "search",
     "prune": "prune",
+    "supernet": "supernet",
+    "search_then_prune": "search then prune",
     "scratch_family": "scratch (family)",
     "scratch_pruned_structure": "scratch (pruned structure)",
+    "scratch_pruned_structure_equal_epochs": "scratch (pruned, equal epochs)",
+    "scratch_random_masks": "scratch (random masks)",
 }
 NOT_MEASURED = "–"
 
@@ -28,13 +33,16 @@ def unit_text(unit: str) -> str:
 
 
 def label_rank(label: str) -> tuple[int, str]:
-    """Sorts kinds of networks: search, prune, the controls, then others by name."""
+    """Sorts kinds of networks: search, prune, further routes, the controls, then others by name."""
     known = list(LABEL_TEXT)
     return (known.index(label) if label in known else len(known), label)
 
 
 def label_text(label: str) -> str:
-    """The name of a kind of delivered network, for people."""
+    """The name of a route, or of a kind of delivered network, for people."""
+    method = method_of(label)
+    if method is not None:
+        return f"{label_text(label.partition(':')[0])}: {method.text}"
     return LABEL_TEXT.get(label, label.replace("_", " "))
 
 
@@ -79,6 +87,45 @@ def percent_estimate(estimate: Estimate) -> str:
         return NOT_MEASURED
     spread = "" if estimate.sd is None else f" ± {100 * estimate.sd:.1f}"
     return f"{100 * estimate.value:.1f}{spread} % (n = {estimate.n})"
+
+
+def number_over_interval(estimate: Estimate) -> str:
+    """A value and, on a second line, its interval."""
+    if estimate.low is None or estimate.high is None:
+        return f"{number(estimate.value)}\nno interval"
+    return f"{number(estimate.value)}\n({number(estimate.low)} to {number(estimate.high)})"
+
+
+def percent_over_interval(estimate: Estimate) -> str:
+    """A share and, on a second line, its interval."""
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value)
+    return f"{percent(estimate.value)}\n({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+def points_over_interval(estimate: Estimate) -> str:
+    """A difference of accuracies in percentage points and, on a second line, its interval."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    text = f"{100 * estimate.value:+.1f} points"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text}\n({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+
+
+def role_text(role: str) -> str:
+    """The role of a layer, for people."""
+    return "SE" if role == "se" else role
+
+
+def percent_interval(estimate: Estimate) -> str:
+    """A share with its 95 % interval and n, or the statement that there is no interval."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    text = f"{100 * estimate.value:.1f} %"
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (n = {estimate.n}, no interval)"
+    return f"{text} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f}, n = {estimate.n})"
 
 
 def points_estimate(estimate: Estimate) -> str:

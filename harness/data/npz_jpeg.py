@@ -39,9 +39,10 @@ class Dataset:
         size = self._config.image_size or 32
         num_classes = self._config.num_classes or 10
         count = self._config.num_train or (self._num_images() if self._path.exists() else 50_000)
-        return DataInfo(
-            (3, size, size), num_classes, CIFAR10_MEAN, CIFAR10_STD, len(held_out(count, self._fraction)[0])
-        )
+        mean, std = tuple(self._config.mean or CIFAR10_MEAN), tuple(self._config.std or CIFAR10_STD)
+        if len(mean) != 3 or len(std) != 3:
+            raise InputError(f"dataset: mean and std have one number a channel, 3; given {len(mean)} and {len(std)}")
+        return DataInfo((3, size, size), num_classes, mean, std, len(held_out(count, self._fraction)[0]))
 
     def check(self) -> None:
         """The file must be there, with its keys."""
@@ -60,7 +61,7 @@ class Dataset:
         info = self.info()
         images, labels = self._decoded("train", self._config.num_train)
         learn, select = held_out(len(labels), self._fraction)
-        test = TensorSplit(*self._decoded("test", None), info)
+        test = TensorSplit(*self._decoded("test", self._config.num_test), info)
 
         def part(r: range) -> TensorSplit:
             return TensorSplit(images[r.start : r.stop], labels[r.start : r.stop], info)

@@ -32,6 +32,17 @@ class View:
             recipe = given.over(recipe)
         return recipe.model_dump()
 
+    @property
+    def parent_text(self) -> str:
+        """The parent in words: which network, whose weights, how long it was trained here."""
+        parent = self.config.parent
+        name = parent.timm or f"{parent.family} {parent.variant}"
+        if parent.checkpoint is not None:
+            name += " with the weights of a given file"
+        elif parent.pretrained:
+            name += " with timm's published weights"
+        return f"{name}, trained here for {self.recipe(parent.pretrain)['epochs']} epochs"
+
     def seed(self, job: str) -> int:
         """A job's own seed, from the study's seed and the job's name (which has the replicate in it)."""
         return int(np.random.SeedSequence([self.config.seed, zlib.crc32(job.encode())]).generate_state(1)[0] >> 1)
@@ -75,9 +86,9 @@ class Queue:
         return max(ok, key=lambda job: self.outcomes[job].metrics["val_top1"]) if ok else None
 
 
-def evaluation(view: View, trained: Job, label: str, description: str, macs: int) -> Job:
-    """The job that reads the test split once with a trained network and delivers it."""
-    name = f"{label}-r{trained.replicate}-t{trained.target}-evaluate"
+def evaluation(view: View, trained: Job, label: str, description: str, macs: int, parent: str | None = None) -> Job:
+    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it is from."""
+    name = f"{label.replace(':', '-')}-r{trained.replicate}-t{trained.target}-evaluate"
     return Job(
         job=name,
         route=trained.route,
@@ -88,5 +99,5 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
         network=trained.network,
         network_macs=macs,
         init_from=trained.job,
-        deliver={"label": label, "description": description},
+        deliver={"label": label, "description": description, "parent": parent},
     )

@@ -1,102 +1,157 @@
 """The search route: train candidates, fit the predictor between batches, retrain the best, deliver the winner.
 
 One search (stage 1) serves all targets of the study; the predictor's best and the best seen are then retrained fully per
-target, and validation decides. A simplified FBNetV3 procedure (arXiv 2006.02049); the strategies are in nas_baseline.
+target, and validation decides. A simplified FBNetV3 procedure (arXiv 2006.02049); the strategies are in nas_baseline. A
+strategy that shares weights has one supernet trained first, and candidates scored with what they inherit from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from accounting.records import Phase
-from harness.config import RecipeOverride
+from harness.config import RecipeOverride, SearchConfig
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.routes.base import Queue, View, evaluation
+from harness.routes.first_batch import FirstBatch
 from nas_baseline.proposals import Proposal
-from nas_baseline.proposals import Wait as StrategyWait
 from nas_baseline.spaces import load_space
 from nas_baseline.strategies import make_strategy
+from nas_baseline.supernet import without_recipe
 
 _RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
 class SearchRoute:
-    """One replicate. ``search`` × num_trials → per target ``retrain`` of the finalists → ``evaluate`` of the best."""
+    """One replicate. ``search`` × num_trials → per target ``retrain`` of the finalists → ``evaluate`` of the best.
 
-    name = "search"
+    ``limits`` has the most MACs that the network searched for each target of the study may have.
+    """
 
-    def __init__(self, view: View, replicate: int) -> None:
-        assert view.config.routes.search is not None
+    def __init__(
+        self, view: View, replicate: int, name: str, config: SearchConfig, limits: Mapping[int, int] | None = None
+    ) -> None:
+        self.name = name
         self.replicate = replicate
         self._view = view
-        self._config = view.config.routes.search
+        self._config = config
+        self._limits = dict(limits or {target: target for target in view.config.targets})
         self._queue = Queue()
         channels, side, _ = view.info.image_shape
-        self._space = load_space(self._config.space, channels, view.info.num_classes, side)
-        strategy = self._config.strategy
+        space = load_space(config.space, channels, view.info.num_classes, side)
+        self._shares_weights = config.strategy.name == "supernet"
+        self._space = without_recipe(space) if self._shares_weights else space
         self._strategy = make_strategy(
-            strategy.name,
+            config.strategy.name,
             self._space,
-            seed=view.seed(f"search-r{replicate}-strategy"),
-            num_trials=strategy.num_trials,
-            max_macs=list(view.config.targets),
-            **strategy.options,
+            seed=view.seed(f"{name}-r{replicate}-strategy"),
+            num_trials=config.strategy.num_trials,
+            max_macs=list(self._limits.values()),
+            **config.strategy.options,
         )
-        self._trials: dict[str, Proposal] = {}
+        self._first = FirstBatch(view.recipe(config.candidate)["epochs"], config.early_stop_tau)
+        if self._shares_weights or not config.early_stop:
+            self._first.skip()
+        self._trials: dict[str, list[Proposal]] = {}
+        self._predictions: list[dict[str, float] | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
         self._stage_1 = True
+        self._supernet = self._train_supernet() if self._shares_weights else None
 
     def ask(self) -> Job | Wait | Done:
         """See :class:`harness.jobs.Route`; may take seconds, where the predictor is fitted or evolution runs."""
-        while self._stage_1:
-            proposal = self._strategy.ask()
-            if isinstance(proposal, Proposal):
-                self._queue.put(self._candidate(proposal))
+        while self._stage_1 and not self._queue.ready:
+            if self._supernet is not None and self._supernet.job not in self._queue.outcomes:
                 break
-            if isinstance(proposal, StrategyWait):
-                return Wait()
-            if self._queue.awaited:
-                return Wait()
-            self._stage_1 = False
-            for target in self._view.config.targets:
-                self._retrain(target)
+            proposals = self._proposals()
+            if proposals:
+                self._queue.put(self._scores(proposals) if self._shares_weights else self._candidate(proposals[0]))
+            elif self._queue.awaited:
+                break
+            elif self._first.is_open:
+                self._tell_first_batch()
+            else:
+                self._stage_1 = False
+                for target in self._limits:
+                    self._retrain(target)
         return self._queue.next(more=self._stage_1)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.jobs.Route`."""
         if not self._queue.record(job, outcome):
             return
-        if job.phase == Phase.SEARCH:
-            self._strategy.tell(self._trials[job.job].trial, outcome.metrics["val_top1"] if outcome.ok else None)
+        if job.phase == Phase.SUPERNET:
+            self._stage_1 = outcome.ok  # without it there is nothing to score with
+        elif job.phase == Phase.SEARCH:
+            proposals = self._trials[job.job]
+            if self._first.is_open:
+                self._first.record(proposals[0].trial, outcome)
+                return
+            scores = outcome.metrics.get("scores") or [outcome.metrics.get("val_top1")] * len(proposals)
+            for proposal, score in zip(proposals, scores, strict=True):
+                self._strategy.tell(proposal.trial, score if outcome.ok else None)
         elif job.phase == Phase.RETRAIN:
             jobs = self._retrains[int(job.target or 0)]
             if not self._queue.all_told(list(jobs)):
                 return
             best = self._queue.best(list(jobs))
             if best is not None:
-                macs = int(self._queue.outcomes[best].metrics["macs"])
-                text = f"found by {self._config.strategy.name} in {self._config.space}"
-                self._queue.put(evaluation(self._view, jobs[best], "search", text, macs))
+                self._won(jobs[best], self._queue.outcomes[best])
+
+    def _won(self, job: Job, outcome: Outcome) -> None:
+        """The best network of a target is trained: deliver it."""
+        text = f"found by {self._config.strategy.name} in {self._config.space}"
+        self._queue.put(evaluation(self._view, job, self.name, text, int(outcome.metrics["macs"])))
+
+    def _proposals(self) -> list[Proposal]:
+        """What the strategy proposes now: one network, or as many as one job scores; none while it waits or is done."""
+        most = self._config.scored_per_job if self._shares_weights else 1
+        found: list[Proposal] = []
+        while len(found) < most and isinstance(proposal := self._strategy.ask(), Proposal):
+            found.append(proposal)
+            # At a batch's first proposal, when nothing of it is told yet: later predictions would hang on the order.
+            for arch in self._strategy.proposed[len(self._predictions) :]:
+                self._predictions.append(self._predicted(arch))
+        return found
+
+    def _tell_first_batch(self) -> None:
+        """Everything proposed so far has ended: choose the epoch at which later candidates stop, and tell the values."""
+        for trial, value in self._first.close(self._config.strategy.num_trials).items():
+            self._strategy.tell(trial, value)
 
     def _candidate(self, proposal: Proposal) -> Job:
-        name = f"search-r{self.replicate}-candidate-{proposal.trial:03d}"
-        self._trials[name] = proposal
-        return self._job(name, Phase.SEARCH, None, proposal.arch, self._config.candidate)
+        name = f"{self.name}-r{self.replicate}-candidate-{proposal.trial:03d}"
+        self._trials[name] = [proposal]
+        recipe = self._recipe(proposal.arch, self._config.candidate)
+        return self._job(
+            name, Phase.SEARCH, None, proposal.arch, recipe, stop_epoch=self._first.stop_epoch,
+            predicted=self._predictions[proposal.trial],
+        )  # fmt: skip
 
     def _retrain(self, target: int) -> None:
-        finalists = self._strategy.finalists(target, self._config.num_predicted, self._config.num_seen)
-        jobs = [
-            self._job(
-                f"search-r{self.replicate}-t{target}-retrain-{i}", Phase.RETRAIN, target, arch, self._config.retrain
-            )
-            for i, arch in enumerate(finalists)
-        ]
+        finalists = self._strategy.finalists(self._limits[target], self._config.num_predicted, self._config.num_seen)
+        jobs = []
+        for i, arch in enumerate(finalists):
+            name = f"{self.name}-r{self.replicate}-t{target}-retrain-{i}"
+            recipe = self._recipe(arch, self._config.retrain)
+            predicted, inherits = self._predicted(arch), self._config.inherit
+            jobs.append(self._job(name, Phase.RETRAIN, target, arch, recipe, predicted=predicted, inherits=inherits))
         self._retrains[target] = {job.job: job for job in jobs}
         for job in jobs:
             self._queue.put(job)
 
-    def _job(self, name: str, phase: Phase, target: int | None, arch: Any, override: RecipeOverride) -> Job:
+    def _recipe(self, arch: Any, override: RecipeOverride) -> dict[str, Any]:
         own = {_RECIPE_FIELD.get(k, k): v for k, v in self._space.recipe(arch).items()}
+        return self._view.recipe(own, override)
+
+    def _job(
+        self, name: str, phase: Phase, target: int | None, arch: Any, recipe: dict[str, Any], *,
+        predicted: dict[str, float] | None, stop_epoch: int | None = None, inherits: bool = False,
+    ) -> Job:  # fmt: skip
+        inherit = None
+        if inherits and self._supernet is not None:
+            inherit = {"supernet": self._supernet.network, "arch": list(arch)}
         return Job(
             job=name,
             route=self.name,
@@ -106,5 +161,51 @@ class SearchRoute:
             seed=self._view.seed(name),
             network=self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes),
             network_macs=self._space.macs(arch),
-            recipe=self._view.recipe(own, override),
+            recipe=recipe,
+            init_from=self._supernet.job if inherit is not None and self._supernet is not None else None,
+            inherit=inherit,
+            stop_epoch=stop_epoch,
+            predicted=predicted,
+        )
+
+    def _predicted(self, arch: Any) -> dict[str, float] | None:
+        """What the strategy's predictor says of a network, where it has one that is fitted."""
+        predict = getattr(self._strategy, "predict", None)
+        found = predict([arch]) if predict is not None else None
+        return None if found is None else {"mean": float(found[0][0]), "sd": float(found[1][0])}
+
+    # Weight sharing.
+
+    def _train_supernet(self) -> Job:
+        name = f"{self.name}-r{self.replicate}-supernet"
+        job = Job(
+            job=name,
+            route=self.name,
+            phase=Phase.SUPERNET,
+            target=None,
+            replicate=self.replicate,
+            seed=self._view.seed(name),
+            network={"builder": "supernet", "space": self._space.data},
+            network_macs=self._space.max_macs(),
+            recipe=self._view.recipe(self._config.supernet),
+        )
+        self._queue.put(job)
+        return job
+
+    def _scores(self, proposals: list[Proposal]) -> Job:
+        assert self._supernet is not None
+        name = f"{self.name}-r{self.replicate}-scores-{proposals[0].trial:03d}"
+        self._trials[name] = proposals
+        archs = [proposal.arch for proposal in proposals]
+        return Job(
+            job=name,
+            route=self.name,
+            phase=Phase.SEARCH,
+            target=None,
+            replicate=self.replicate,
+            seed=self._view.seed(name),
+            network=self._supernet.network,
+            network_macs=int(self._space.macs_batch(archs).max()),
+            init_from=self._supernet.job,
+            score=[list(arch) for arch in archs],
         )

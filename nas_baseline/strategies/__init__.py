@@ -16,6 +16,9 @@ from nas_baseline.space import Arch, SearchSpace
 class SearchStrategy(Protocol):
     """Proposes networks and is told their values (higher is better)."""
 
+    proposed: list[Arch]
+    """What was decided to be tried, by trial; a whole batch at a time."""
+
     def ask(self) -> Proposal | Wait | Done:
         """Return the next proposal, wait, or done (everything proposed and told)."""
         ...

@@ -1,8 +1,9 @@
 """Figures of a report: each module of this folder is one, found by being here.
 
 A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
-(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). Modules whose name begins with an
-underscore are shared parts, not figures.
+(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). ``OPTIONAL = True`` says that it shows what
+not every study measures: without data it is left off the page, where any other says that nothing is measured yet. Modules
+whose name begins with an underscore are shared parts, not figures.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Figure(Protocol):
 def list_figures() -> list[str]:
     """The names of all figures, in alphabetical order."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def is_optional(figure: Figure) -> bool:
+    """Whether the figure is left off a report that has no data for it."""
+    return bool(getattr(figure, "OPTIONAL", False))
 
 
 def discover() -> dict[str, Figure]:

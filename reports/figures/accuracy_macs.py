@@ -1,4 +1,4 @@
-"""Accuracy against MACs of every delivered network: pruned, found by search, trained from scratch."""
+"""Accuracy against MACs of the routes' networks and of the controls: pruned, found by search, trained from scratch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.colours import label_marker, route_colour
+from reports.colours import HOLLOW_LABELS, label_marker, route_colour
 from reports.figures._axes import legend_below, macs_axis, replicates_text, tidy
 from reports.frames import Frames
+from reports.labels import is_method
 from reports.wording import label_rank, label_text
 
 TITLE = "Accuracy against MACs"
@@ -18,8 +19,9 @@ COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per delivered network with a test accuracy."""
-    return frames.networks[COLUMNS].dropna(subset=["macs", "test_top1"]).reset_index(drop=True)
+    """One row per network of a route or control with a test accuracy; single methods have their own figure."""
+    networks = frames.networks[~frames.networks["label"].map(is_method).astype(bool)]
+    return networks[COLUMNS].dropna(subset=["macs", "test_top1"]).reset_index(drop=True)
 
 
 def caption(data: pd.DataFrame) -> str:
@@ -44,7 +46,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     for label in sorted(data["label"].unique(), key=label_rank):
         rows = data[data["label"] == label]
         colour, marker = route_colour(str(rows["route"].iloc[0])), label_marker(label)
-        filled = colour if label != "scratch_pruned_structure" else "white"
+        filled = colour if label not in HOLLOW_LABELS else "white"
         panel.plot(rows["macs"], 100 * rows["test_top1"], marker, color=colour, markersize=4, alpha=0.4, linewidth=0)
         groups = rows.groupby("target")
         means = groups[["macs", "test_top1"]].mean()

@@ -11,6 +11,7 @@ from reports.colours import label_marker, route_colour
 from reports.costs import HEADLINE_POLICY
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.frames import Frames
+from reports.labels import is_method
 from reports.wording import label_rank, label_text, macs_short
 
 TITLE = "Accuracy per device-hour"
@@ -21,10 +22,11 @@ LOG_FROM = 12.0
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per delivered network: test accuracy (fraction) per device-hour charged; two where the parent counts."""
+    """One row per network of a route or control: test top-1 per device-hour charged; two where the parent counts."""
     rows = [
         [n.target, n.label, n.route, n.replicate, policy, n.top1_per_hour(policy), frames.unit]
         for n in frames.delivered
+        if not is_method(n.label)
         for policy in SHOWN_POLICIES
         if policy == HEADLINE_POLICY or n.cost_h[policy] != n.cost_h[HEADLINE_POLICY]
     ]

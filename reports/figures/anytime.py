@@ -1,4 +1,4 @@
-"""Accuracy against cost: the best deliverable network so far, for both routes and each target."""
+"""Accuracy against cost: the best deliverable network so far, for each route that is compared and each target."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from reports.colours import route_colour
 from reports.costs import HEADLINE_POLICY
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.frames import Frames
-from reports.study import COMPARED
-from reports.wording import POLICY_SHORT, macs_short
+from reports.study import COMPARED, FURTHER_ROUTES
+from reports.wording import POLICY_SHORT, label_text, macs_short
 
 TITLE = "Accuracy against cost"
 POINTS_SHOWN = 20
@@ -29,7 +29,7 @@ def data(frames: Frames) -> pd.DataFrame:
     rows: list[list[object]] = []
     for target in frames.info.targets:
         for policy in SHOWN_POLICIES:
-            for route in COMPARED:
+            for route in (*COMPARED, *FURTHER_ROUTES):
                 for replicate in sorted({a.replicate for a in frames.view.attempts if a.route == route}):
                     curve = anytime_curve(
                         frames.view,
@@ -74,7 +74,9 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
                 panel.set_xlabel(f"cost so far ({unit_of(data)})")
     lowest = float(data.groupby(["target", "policy", "route", "replicate"])["val_top1"].max().min())
     panels[0][0].set_ylim(bottom=max(0.0, 100 * lowest - POINTS_SHOWN))
-    legend_below(figure, [Line2D([], [], color=route_colour(r), linewidth=2.5, label=r) for r in COMPARED], 2)
+    routes = [*COMPARED, *(route for route in FURTHER_ROUTES if (data["route"] == route).any())]
+    handles = [Line2D([], [], color=route_colour(r), linewidth=2.5, label=label_text(r)) for r in routes]
+    legend_below(figure, handles, len(handles))
 
 
 def _draw_panel(panel: Axes, rows: pd.DataFrame, policy: str) -> None:

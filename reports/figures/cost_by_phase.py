@@ -13,24 +13,28 @@ from reports.colours import route_colour, tint
 from reports.costs import HEADLINE_POLICY, charged_rate
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.frames import Frames
-from reports.wording import macs_short
+from reports.study import ANALYSIS
+from reports.wording import label_text, macs_short
 
 TITLE = "Cost per route, by phase"
 SPLIT = ("productive", "overhead", "lost")
 HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
 COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
 PHASE_ORDER = [phase.value for phase in Phase]
-LABEL_SHARE = 0.0095
+LABEL_SHARE = 0.0105
 """A phase is named in its bar where it has at least this share of the axis per letter."""
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost."""
+    """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
+
+    The analysis of the parent serves no target, and is not among them.
+    """
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:
         for attempt in frames.view.attempts:
             rate = charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets) / 3600.0
-            if attempt.target not in (target, None):
+            if attempt.target not in (target, None) or attempt.route == ANALYSIS:
                 continue
             key = (target, attempt.route, attempt.phase, attempt.replicate)
             parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s)
@@ -47,7 +51,7 @@ def caption(data: pd.DataFrame) -> str:
         f"Mean per replicate of the allocated {unit_of(data)}, all work charged (what serves several targets counts "
         f"in full at each; {replicates_text(data, ['target', 'route'])}). Shades from dark to light are the phases in "
         "the order of the work; within a phase plain is productive, striped overhead, crossed lost. The scratch bar "
-        "holds both of its controls."
+        "holds all of its controls."
     )
 
 
@@ -65,7 +69,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         panel.grid(axis="y", visible=False)
         panel.set_xlim(0, 1.12 * longest if longest > 0 else 1)
         panel.set_title(f"target {macs_short(target)} MACs", fontsize=10, loc="left")
-        panel.set_yticks(range(len(routes)), routes)
+        panel.set_yticks(range(len(routes)), [label_text(route) for route in routes])
         for position, route in enumerate(routes):
             mine = data[(data["target"] == target) & (data["route"] == route)]
             if len(mine):

@@ -110,7 +110,7 @@ PROGRESS: dict[str, Any] = {
         (Kind.HEARTBEAT, {"attempt": "a", "note": float("inf")}, "heartbeat: .*not JSON compliant"),
         (Kind.PROGRESS, PROGRESS | {"train_loss": float("nan")}, "train_loss must be a finite number or null, got nan"),
         (Kind.PROGRESS, PROGRESS | {"checkpointed": 1}, "checkpointed must be true or false, got 1"),
-        (Kind.ATTEMPT_STARTED, STARTED | {"phase": "dream"}, "phase must be one of pretrain, search"),
+        (Kind.ATTEMPT_STARTED, STARTED | {"phase": "dream"}, "phase must be one of pretrain, supernet, search"),
         (Kind.ATTEMPT_STARTED, STARTED | {"devices": {"core0": -1}}, "devices must be"),
         (Kind.ATTEMPT_STARTED, STARTED | {"target": "0.5M"}, "target must be MACs, a whole number, or null, got '0.5M'"),
         (Kind.ATTEMPT_STARTED, STARTED | {"replicate": True}, "replicate must be a whole number"),

@@ -99,7 +99,7 @@ def test_the_order_of_outcomes_does_not_matter(view, fails):
 def test_ends_even_if_everything_fails(view):
     jobs = play(view, order=1, fails=1.1)
     assert not [job for job in jobs.values() if job.phase in (Phase.EVALUATE, Phase.PRUNE, Phase.FINETUNE)]
-    assert not [job for job in jobs.values() if job.masks_from is not None]
+    assert not [job for job in jobs.values() if job.structure_from is not None]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -114,7 +114,7 @@ def test_ends_whatever_fails(seed, monkeypatch):
     trained = {name for name in jobs if outcome_of(jobs[name], 0).ok}
     for job in jobs.values():
         assert job.init_from is None or job.init_from in trained, "nothing starts from what failed"
-        assert job.masks_from is None or job.masks_from in trained
+        assert job.structure_from is None or job.structure_from in trained
 
 
 def test_evaluates_once_for_each_target_and_kind_of_network(view, jobs):
@@ -157,7 +157,7 @@ def test_one_search_serves_all_targets(jobs):
 
 
 def test_the_control_has_the_budget_of_pretraining_and_fine_tuning(jobs):
-    controls = [job for job in jobs.values() if job.masks_from is not None]
+    controls = [job for job in jobs.values() if job.structure_from is not None]
     assert len(controls) == 2
     assert {job.recipe["epochs"] for job in controls} == {5 + 3}
     assert all(job.init_from is None for job in controls), "on fresh weights"

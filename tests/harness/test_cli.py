@@ -66,7 +66,8 @@ class TestPlan:
             assert plan["hours"] > 0
             assert plan["unit"] in ("gpu_hours", "cpu_core_hours")
             policies = {(row["route"], row["policy"]) for row in plan["per_target"]}
-            assert {("prune", p) for p in ("full", "free", "amortised")} <= policies
+            routes = {phase["route"] for phase in plan["phases"]} & {"prune", "search"}
+            assert {(route, p) for route in routes for p in ("full", "free", "amortised")} <= policies
 
     def test_charges_of_the_tiny_study_by_hand(self, tiny, write_config, command):
         """2 epochs on 200 images, 3 passes each: 1,200 parent passes; plus the overhead of a job."""

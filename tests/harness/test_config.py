@@ -86,9 +86,12 @@ def test_one_file_may_hold_several_studies(tmp_path):
     assert [config.name for config in load_configs(path)] == ["m", "n"]
 
 
-@pytest.mark.parametrize(
-    ("near", "far"), [("replicate", "replicates"), ("routs", "routes"), ("data_set", "dataset"), ("target", "targets")]
-)
+def test_macs_under_target_are_pointed_to_targets():
+    with pytest.raises(InputError, match="did you mean 'targets'"):
+        parse_config({k: v for k, v in MINIMAL.items() if k != "targets"} | {"target": "0.5M"}, "test")
+
+
+@pytest.mark.parametrize(("near", "far"), [("replicate", "replicates"), ("routs", "routes"), ("data_set", "dataset")])
 def test_the_nearest_key_is_named_and_all_are_listed(near, far):
     with pytest.raises(InputError, match=f"did you mean '{far}'") as caught:
         parse_config(MINIMAL | {near: 1}, "test")

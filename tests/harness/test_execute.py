@@ -76,7 +76,7 @@ def test_an_unreachable_target_is_an_outcome(place, monkeypatch):
         raise UnreachableTarget("10 MACs cannot be reached")
 
     execute(pretrain(), place)
-    monkeypatch.setattr(module, "prune_to_macs", refuse)
+    monkeypatch.setattr("harness.pruned.prune_to_macs", refuse)
     outcome = execute(prune(10), place)
     assert not outcome.ok
     assert outcome.reason == "10 MACs cannot be reached"

@@ -49,11 +49,11 @@ class Seen:
 
 def fit(splits, folder, recipe, *, model=None, masks=None, seed=5, seen=None):
     seen = seen or Seen()
-    kept, val_top1 = train(
+    trained = train(
         model or network(), splits, recipe, seed=seed, device=CPU, masks=masks or {}, resume=folder / "resume.pt",
         hooks=seen.hooks,
     )  # fmt: skip
-    return kept, val_top1
+    return trained.model, trained.val_top1
 
 
 def same(a, b):
@@ -218,7 +218,7 @@ def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, 
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     recipe = Recipe(epochs=2, batch_size=6, lr=0.1, ema_decay=0.9998, augment="none")
     hooks = Hooks(lambda done: None, lambda epoch: None)
-    kept, _ = train(model, splits, recipe, seed=0, device=CPU, masks={}, resume=tmp_path / "r.pt", hooks=hooks)
+    kept = train(model, splits, recipe, seed=0, device=CPU, masks={}, resume=tmp_path / "r.pt", hooks=hooks).model
     moved = sum(float((p - start[name]).norm()) for name, p in kept.named_parameters())
     whole = sum(float((p - start[name]).norm()) for name, p in model.named_parameters())
     assert moved > 0.3 * whole

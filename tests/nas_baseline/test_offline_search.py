@@ -125,7 +125,7 @@ def test_a_strategy_that_only_waits_is_reported(monkeypatch):
 
 
 def test_strategies_are_found_by_their_file():
-    assert list_strategies() == ["predictor_evolution", "random", "regularized_evolution"]
+    assert list_strategies() == ["predictor_evolution", "random", "regularized_evolution", "supernet"]
 
 
 def test_importing_the_package_loads_no_torch():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from nas_baseline.batched import batched
 from nas_baseline.early_stop import choose_early_stop
 from nas_baseline.gaussian_process import JITTER, GaussianProcess
 from nas_baseline.genetic import GeneticOptions, evolve
@@ -164,6 +165,30 @@ def test_recipe_features_go_past_the_encoder():
     model = MLPPredictor(0, SMALL)
     model.fit(inputs, np.array([space.recipe(a)["dropout"] for a in archs]))
     assert kendalltau(model.predict(inputs)[0], inputs.recipe[:, 5]).statistic > 0.5
+
+
+class Raw:
+    """The grid's members behind five methods, with an encoding in units of its own."""
+
+    def __init__(self, unit):
+        self.inner, self.unit = Grid(), unit
+        self.sample, self.mutate, self.crossover = self.inner.sample, self.inner.mutate, self.inner.crossover
+        self.macs = self.inner.macs
+
+    def encode(self, arch):
+        return self.unit * self.inner.encode(arch)
+
+
+@pytest.mark.parametrize("unit", [64.0, 1e-3])
+def test_units_of_an_encoding_do_not_matter(unit):
+    _, archs, encode = sampled(300)
+    raw = Encoder(batched(Raw(unit)), archs)
+    assert raw(archs).encoding == pytest.approx(encode(archs).encoding)
+    # The scale is the pool's, also for networks outside it; a constant feature stays as it is.
+    few = Encoder(batched(Raw(unit)), [(0, 0, 0, 0, 0, 0), (3, 3, 3, 3, 3, 0)])
+    assert few([(3, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 3)]).encoding == pytest.approx(
+        np.array([[1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, unit]])
+    )
 
 
 def test_pretraining_brings_statistics_into_the_embedding():

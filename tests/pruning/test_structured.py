@@ -220,3 +220,10 @@ def test_channels_normalised_in_groups_are_left_alone_by_name():
     target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 4)  # one channel of the third layer
     result = prune_channels_to_macs(model, (3, 8, 8), target)
     assert result.left_out == {"0": "goes with the group norm 1"} and set(result.widths) == {"2"}
+
+
+def test_a_network_of_its_own_size_stays_as_it_is_with_depthwise_multipliers():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 16, 3, padding=1, groups=8))
+    again = fit_to_state(model, {name: value.clone() for name, value in model.state_dict().items()})
+    assert again(torch.ones(1, 4, 5, 5)).shape == (1, 16, 5, 5)

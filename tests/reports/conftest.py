@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_study import build_study
+from full_study import build_full_study
 
 from reports.frames import load_frames
 
@@ -17,6 +18,27 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="session")
 def frames(study):
     return load_frames(study)
+
+
+@pytest.fixture(scope="session")
+def full_study(tmp_path_factory):
+    """The study of `full_study`: every route and every optional measurement, 2 targets, 3 replicates, 5 methods."""
+    return build_full_study(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def full_frames(full_study):
+    return load_frames(full_study)
+
+
+@pytest.fixture
+def make_full_study(tmp_path):
+    """Another full study, by the arguments of `build_full_study`."""
+
+    def make(**options):
+        return build_full_study(tmp_path, **options)
+
+    return make
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ class Timeline:
     def __init__(self, records, device="node-1/cpu", meter="wall_clock"):
         self.t, self.records, self.device, self.meter = START, records, device, meter
 
-    def attempt(self, job, route, phase, target, replicate, hours, *, macs, vals=(), outcome=None, ok=True, n=0):
+    def attempt(
+        self, job, route, phase, target, replicate, hours, *, macs, vals=(), outcome=None, ok=True, n=0, **spec
+    ):
         name, length, begin = f"{job}#{n}", hours * 3600, self.t
         common = {"attempt": name}
         self.records.append(
@@ -56,7 +58,7 @@ class Timeline:
                     devices={self.device: 1.0},
                     meter=self.meter,
                     network_macs=macs,
-                    spec={"job": job},
+                    spec={"job": job, **spec},
                 ),
             )
         )
@@ -162,18 +164,25 @@ def build_study(
     pretrain_h=PRETRAIN_H,
     planned=None,
     budget=None,
+    more=None,
 ) -> Path:
-    """Write a study folder; ``until_h`` cuts the ledger off that many hours after its start."""
+    """Write a study folder; ``until_h`` cuts the ledger off that many hours after its start.
+
+    ``more``: further routes by name, each a function (timeline, replicate, targets) that writes one replicate.
+    """
+    more = more or {}
     device, kind = ("GPU-1", "cuda") if cuda else ("node-1/cpu", "cpu_core")
     records: list = []
-    lines = {route: Timeline(records, device) for route in routes}
+    lines = {route: Timeline(records, device) for route in (*routes, *more)}
     for r in range(replicates):
-        if "search" in lines:
+        if "search" in routes:
             search_replicate(lines["search"], r, targets)
-        if "prune" in lines:
+        if "prune" in routes:
             prune_replicate(lines["prune"], r, targets, pretrain_h)
-        if "scratch" in lines:
+        if "scratch" in routes:
             scratch_replicate(lines["scratch"], r, targets)
+        for route, write in more.items():
+            write(lines[route], r, targets)
     for r in range(replicates if "search" in lines else 0):
         work = {
             "session": "s1",
@@ -208,7 +217,7 @@ def build_study(
         "replicates": planned or replicates,
         "parent": {"family": "fbnetv3_mini", "variant": "l"},
         "budget": budget or {"search": None, "prune": None, "scratch": None},
-        "routes": {name: configs.get(name) for name in ("search", "prune", "scratch")},
+        "routes": {name: configs.get(name) for name in ("search", "prune", "scratch")} | {name: {} for name in more},
     }
     environment = {"python": "3.13.1", "torch": "2.15.0", "machine": {"cpu": "test <cpu> & co", "cores": 2}}
     document = yaml.safe_dump({"study": study, "environment": environment}, sort_keys=False)

@@ -106,6 +106,68 @@ def test_answer_json(report):
     assert (content["verdict"], content["policies"]["free"]["verdict"]) == ("search", "prune")
 
 
+FULL_SECTIONS = [
+    "Accuracy against cost", "Cost per route, by phase", "Accuracy against MACs", "Delivered networks",
+    "Pruning methods", "Where the sparsity went", "Sensitivity to sparsity", "The search's predictor",
+    "Size, int8 and latency", "Verdict by charge policy", "Further routes against pruning", "The ledger", "Environment",
+    "Method in short",
+]  # fmt: skip
+OPTIONAL_TABLES = {
+    "further_routes", "pruning_methods", "sparsity_by_role", "sparsity_by_layer", "sensitivity", "predictions",
+    "deployment", "deployments",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full_report(full_study, tmp_path_factory):
+    return build_report(full_study, tmp_path_factory.mktemp("full_out") / "report").parent
+
+
+def test_a_full_study_shows_all_it_has(full_report):
+    report = full_report
+    text = (report / "index.html").read_text()
+    page = Reader(text)
+    assert page.open == []
+    assert page.headings == FULL_SECTIONS
+    assert len(page.images) == 10
+    visible = re.sub(r"base64,[^\"]*", "", text)
+    assert not re.search(r"\b(nan|None|NaN)\b", visible)
+    assert "On fashion_mnist_mini, 2 targets pooled, all work charged, pruning took" in page.first_text
+    assert 'class="supernet"' in text
+    assert "of the allocated: analysis of the parent (charged to no network)" in text
+    assert "Nothing of this is measured yet" not in text
+    names = {path.stem for path in (report / "tables").iterdir()}
+    assert names >= OPTIONAL_TABLES
+    methods = pd.read_csv(report / "tables" / "pruning_methods.csv")
+    assert "cost_full_cpu_core_hours" in methods
+    assert "cost_full_low_cpu_core_hours" in methods
+    further = pd.read_parquet(report / "tables" / "further_routes.parquet")
+    assert set(further["route"]) == {"supernet", "search_then_prune"}
+    assert "route_total_cpu_core_hours" in further
+    content = json.loads((report / "answer.json").read_text())
+    assert set(content["further_routes"]) == {"supernet", "search_then_prune"}
+
+
+def test_the_same_full_ledger_gives_the_same_bytes(full_study, full_report, tmp_path):
+    one, two = full_report, build_report(full_study, tmp_path / "report").parent
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    for path in files:
+        assert (one / path).read_bytes() == (two / path).read_bytes(), path
+
+
+@pytest.mark.parametrize("until_h", [3.0, 3.7, 5.0])
+def test_a_full_study_on_its_way_has_a_page(make_full_study, until_h):
+    page = build_report(make_full_study(until_h=until_h, replicates=2))
+    visible = re.sub(r"base64,[^\"]*", "", page.read_text())
+    assert not re.search(r"\b(nan|None|NaN)\b", visible)
+    assert Reader(visible).open == []
+
+
+def test_what_a_study_does_not_measure_is_left_off(report):
+    assert not OPTIONAL_TABLES & {path.stem for path in (report / "tables").iterdir()}
+    assert json.loads((report / "answer.json").read_text())["further_routes"] == {}
+
+
 def test_the_same_ledger_gives_the_same_bytes(study, report, tmp_path):
     again = build_report(study, tmp_path / "report").parent
     files = sorted(path.relative_to(report) for path in report.rglob("*") if path.is_file())

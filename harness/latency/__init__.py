@@ -1,0 +1,1 @@
+"""How long networks and their matrix products take on this machine, measured."""

@@ -1,0 +1,81 @@
+"""Targets given in milliseconds become targets in MACs, once, by measuring the parent at falling widths on this machine.
+
+Channels are removed evenly (the same share of every group), which hangs on the parent's shape alone and not on its
+weights: the same MACs give the same widths, and so the same latency, in every replicate of the study.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from harness.config import StudyConfig
+from harness.data.registry import open_dataset
+from harness.devices import choose_device
+from harness.errors import InputError
+from harness.latency.networks import time_network
+from harness.models import build_network, parent_spec
+from harness.quantities import format_macs
+from pruning.layers import parse_filter
+from pruning.solve import UnreachableTarget
+from pruning.to_latency import LatencyResult, Outcome, prune_channels_to_latency
+
+REPETITIONS = 30
+"""Timed passes of one image for each width that is tried."""
+
+
+def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfig:
+    """The config with ``targets`` in MACs.
+
+    Those of ``held``, the study that lies in the folder already, where it has the same ``target``; else measured.
+    ``InputError`` where a latency is above the parent's or below what removing channels reaches.
+    """
+    if config.target is None or config.targets:
+        return config
+    if held is not None and held.target == config.target:
+        return config.model_copy(update={"targets": held.targets})
+    found = [measure_target(config, latency_ms).pruned.target_macs for latency_ms in config.target.latency_ms]
+    if len(set(found)) < len(found):
+        raise InputError(
+            f"target.latency_ms: {config.target.latency_ms} come to one network; name latencies farther apart"
+        )
+    return config.model_copy(update={"targets": sorted(found, reverse=True)})
+
+
+def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
+    """The parent on fresh weights, narrowed until one image takes at most ``latency_ms``."""
+    info = open_dataset(config.dataset).info()
+    model = build_network(parent_spec(config.parent, info)).eval()
+    device = "cuda" if choose_device(config.resources.device, torch.cuda.device_count()) == "cuda" else "cpu"
+    threads = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
+    time_it = partial(
+        time_network, input_size=info.image_shape, device=device, threads=threads, repetitions=REPETITIONS
+    )
+
+    def measure(smaller: nn.Module) -> float:
+        return time_it(smaller).median_ms
+
+    prune = config.routes.prune
+    assert prune is not None, "the config has been checked"
+    try:
+        result = prune_channels_to_latency(
+            model,
+            info.image_shape,
+            latency_ms,
+            measure,
+            round_to=prune.round_to,
+            keep=parse_filter(prune.keep) if prune.keep else None,
+        )
+    except UnreachableTarget as error:
+        raise InputError(f"target.latency_ms: {error}") from None
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"parent: no channels can be removed from it on {info.image_shape} images: {reason}") from None
+    if result.outcome is Outcome.ALREADY_MET:
+        raise InputError(
+            f"target.latency_ms: {latency_ms:g} ms given, the parent takes {result.dense_ms:.3g} ms of one image here "
+            f"({format_macs(result.pruned.macs)} MACs); name latencies below it"
+        )
+    return result

@@ -1,0 +1,105 @@
+"""Accuracy of every pruning method that was delivered on its own, and of the controls, at each target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.colours import INK, SCHEDULE_MARKERS, label_marker, route_colour
+from reports.figures._axes import legend_below, replicates_text, tidy
+from reports.frames import Frames
+from reports.labels import is_method, method_of, schedule_text
+from reports.methods import method_networks, method_text, parent_val_top1, schedule_of
+from reports.statistics import mean_interval
+from reports.wording import macs_short
+
+TITLE = "Pruning methods"
+OPTIONAL = True
+PARENT_STYLE = (0, (4, 2))
+
+
+def data(frames: Frames) -> pd.DataFrame:
+    """One row per delivered network of a method or control; ``parent_val_top1`` is the dense parent's, where trained."""
+    table = method_networks(frames)[["target", "label", "route", "replicate", "test_top1"]].dropna()
+    return table.assign(parent_val_top1=parent_val_top1(frames).value).reset_index(drop=True)
+
+
+def caption(data: pd.DataFrame) -> str:
+    """How to read it."""
+    return (
+        "Test accuracy of each pruning method after fine-tuning, and of the controls trained from scratch: mean and 95 % "
+        f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Methods are in the order of their mean over "
+        "the targets, the same in all panels. Filled: zeros in a network of the parent's size; hollow: a physically "
+        "smaller one. Dashed: the dense parent before pruning, on the validation split."
+    )
+
+
+def draw(data: pd.DataFrame, figure: Figure) -> None:
+    """A panel per target, a row per method, the best on top."""
+    targets = sorted(data["target"].unique())
+    labels = _worst_first(data)
+    figure.set_size_inches(3.0 + 2.3 * len(targets), 1.5 + 0.27 * len(labels))
+    panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    for panel, target in zip(panels, targets, strict=True):
+        tidy(panel)
+        panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
+        panel.set_xlabel("test accuracy (%)")
+        panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        _draw_rows(panel, data[data["target"] == target], labels)
+    panels[0].set_yticks(range(len(labels)), [method_text(label) for label in labels])
+    panels[0].set_ylim(-0.6, len(labels) - 0.4)
+    schedules = [name for name in SCHEDULE_MARKERS if name in {schedule_of(x) for x in labels if is_method(x)}]
+    handles = [
+        Line2D(
+            [], [], color=route_colour("prune"), marker=SCHEDULE_MARKERS[name], linewidth=0, label=schedule_text(name)
+        )
+        for name in schedules
+    ]
+    if any((method := method_of(label)) is not None and method.is_structured for label in labels):
+        style: dict[str, Any] = {"color": route_colour("prune"), "marker": "o", "markerfacecolor": "white"}
+        handles.append(Line2D([], [], linewidth=0, label="physically smaller", **style))
+    if not all(is_method(label) for label in labels):
+        style = {
+            "color": route_colour("scratch"),
+            "marker": label_marker("scratch_family"),
+            "linewidth": 0,
+        }
+        handles.append(Line2D([], [], label="from scratch", **style))
+    if data["parent_val_top1"].notna().any():
+        handles.append(
+            Line2D([], [], color=INK, linestyle=PARENT_STYLE, linewidth=1, label="dense parent (validation)")
+        )
+    legend_below(figure, handles, len(handles))
+
+
+def _draw_rows(panel: Axes, rows: pd.DataFrame, labels: Mapping[str, int]) -> None:
+    for label, group in rows.groupby("label"):
+        estimate, colour = (
+            mean_interval([100 * value for value in group["test_top1"]]),
+            route_colour(group["route"].iloc[0]),
+        )
+        position, method = labels[str(label)], method_of(str(label))
+        marker = label_marker(str(label)) if method is None else SCHEDULE_MARKERS.get(method.schedule, "o")
+        is_filled = method is None or not method.is_structured
+        if estimate.low is not None and estimate.high is not None:
+            panel.hlines(position, estimate.low, estimate.high, color=colour, linewidth=1.6)
+        panel.plot(
+            [estimate.value or 0.0], [position], marker, color=colour, markersize=5,
+            markerfacecolor=colour if is_filled else "white",
+        )  # fmt: skip
+    if rows["parent_val_top1"].notna().any():
+        panel.axvline(100 * rows["parent_val_top1"].iloc[0], color=INK, linestyle=PARENT_STYLE, linewidth=1)
+
+
+def _worst_first(data: pd.DataFrame) -> dict[str, int]:
+    """Labels with their positions, by the mean over targets of how far each lies from its target's mean."""
+    means = data.groupby(["target", "label"])["test_top1"].mean()
+    apart = (means - means.groupby("target").transform("mean")).groupby("label").mean()
+    ordered = sorted(apart.items(), key=lambda item: (item[1], str(item[0])))
+    return {str(label): position for position, (label, _) in enumerate(ordered)}

@@ -1,0 +1,69 @@
+"""Targets in milliseconds: measured once, kept by the study, refused where they cannot be met."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+
+from accounting.macs import count_macs
+from harness import latency_target
+from harness.config import parse_config
+from harness.errors import InputError
+from harness.latency_target import resolve_targets
+
+BASE = {
+    "name": "ms",
+    "dataset": {"name": "fashion_mnist_mini"},
+    "parent": {"family": "fbnetv3_mini", "variant": "l"},
+    "target": {"latency_ms": [6.0, 4.0]},
+    "routes": {"prune": {"criterion": "channels_magnitude"}},
+}
+
+
+def config(**changes):
+    return parse_config(copy.deepcopy(BASE) | changes, "test")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """100,000 MACs take a millisecond, on every machine."""
+    calls = []
+
+    def time_network(model, input_size, **_):
+        calls.append(count_macs(model, input_size).macs)
+        return SimpleNamespace(median_ms=calls[-1] / 1e5)
+
+    monkeypatch.setattr(latency_target, "time_network", time_network)
+    return calls
+
+
+def test_milliseconds_become_macs(clock):
+    resolved = resolve_targets(config(), None)
+    assert len(resolved.targets) == 2
+    for macs, latency_ms in zip(resolved.targets, (6.0, 4.0), strict=True):
+        assert 0.94 * latency_ms * 1e5 <= macs <= 1.01 * latency_ms * 1e5
+
+
+def test_a_resumed_study_has_the_targets_it_had(clock):
+    first = resolve_targets(config(), None)
+    measured = len(clock)
+    again = resolve_targets(config(), parse_config(first.model_dump(mode="json"), "stored"))
+    assert again.targets == first.targets
+    assert len(clock) == measured, "nothing is measured again"
+
+
+def test_targets_in_macs_are_left_alone(clock):
+    given = config(target=None, targets=["0.5M"])
+    assert resolve_targets(given, None) is given
+    assert not clock
+
+
+@pytest.mark.parametrize(("latency_ms", "said"), [(1000.0, "name latencies below it"), (0.01, "smallest")])
+def test_what_cannot_be_is_refused(clock, latency_ms, said):
+    with pytest.raises(InputError, match=said):
+        resolve_targets(config(target={"latency_ms": latency_ms}), None)
+
+
+def test_zeros_are_no_way_to_a_latency():
+    with pytest.raises(InputError, match="zeros in a network do not make it faster"):
+        config(routes={"prune": {"criterion": "global_magnitude"}})

@@ -1,0 +1,136 @@
+"""The comparison of further routes with pruning; the costs are worked out in `full_study`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reports
+from reports.answer import all_answers, answer, one_line
+from reports.anytime import anytime_curve, measured_within
+from reports.frames import load_frames
+from reports.further import further_routes, pooled_routes
+from reports.verdict import Verdict, cheaper_route, compare_costs, paired_replicates
+
+SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
+
+
+def check_schema(given):
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(json.loads(json.dumps(given, allow_nan=False)), SCHEMA)
+
+
+def test_measured_beside_the_headline(full_study):
+    given = answer(full_study, 500_000)
+    check_schema(given)
+    assert set(given["further_routes"]) == {"supernet", "search_then_prune"}
+    supernet = given["further_routes"]["supernet"]
+    assert supernet["n"] == 3
+    # the supernet's work is shared by two targets: 0.6 + 0.21 in full, 0.3 + 0.21 amortised
+    assert supernet["policies"]["full"]["total_cost"]["supernet"]["value"] == pytest.approx(0.81)
+    assert supernet["policies"]["amortised"]["total_cost"]["supernet"]["value"] == pytest.approx(0.51)
+    assert supernet["policies"]["free"]["total_cost"]["prune"]["value"] == pytest.approx(1.14)
+    assert supernet["policies"]["full"]["verdict"] == "supernet"
+    assert "pruning took" in supernet["sentence"]
+    assert "CPU core-hours of supernet to reach the same accuracy (95 % interval" in supernet["sentence"]
+    assert "supernet is cheaper" in supernet["sentence"]
+    assert "prune − supernet test accuracy: +" in supernet["sentence"]
+
+
+def test_cost_to_equal_quality_by_hand(full_frames):
+    # the supernet's route ends below pruning, so that q is its best, reached with the second epoch of the retraining
+    costs = compare_costs(
+        full_frames.view, full_frames.info, full_frames.delivered, 500_000, "full", challenger="supernet"
+    )
+    assert costs.to_quality["supernet"].value == pytest.approx(0.6 + 0.9 * 0.2)
+    assert set(costs.ratio_of) == {0, 1, 2}
+
+
+def test_the_headline_knows_nothing_of_them(full_study, tmp_path):
+    from full_study import build_full_study
+
+    alone = build_full_study(tmp_path, without=("supernet", "search_then_prune", "analysis"))
+    with_them, without = answer(full_study, 500_000), answer(alone, 500_000)
+    assert without["further_routes"] == {}
+    for field in ("verdict", "policies", "accuracy_difference", "more_accurate", "sentence", "n"):
+        assert with_them[field] == without[field]
+    assert one_line(with_them) == one_line(without)
+
+
+def test_older_studies_have_none(study):
+    given = answer(study, 500_000)
+    assert given["further_routes"] == {}
+    assert pooled_routes(load_frames(study)) == {}
+
+
+def test_interpolated(full_study):
+    given = answer(full_study, 632_456)
+    check_schema(given)
+    supernet = given["further_routes"]["supernet"]
+    assert supernet["policies"]["full"]["total_cost"]["supernet"]["value"] == pytest.approx(0.81)
+    assert supernet["policies"]["full"]["verdict"] == "supernet"
+    assert "interpolated, nothing was trained" in supernet["sentence"]
+
+
+def test_without_a_search_the_further_routes_are_still_compared(make_full_study):
+    folder = make_full_study(
+        without=("search", "scratch", "analysis"), replicates=2, methods=("global_magnitude+gradual",)
+    )
+    given = answer(folder, 500_000)
+    check_schema(given)
+    assert (given["status"], given["verdict"]) == ("refused", None)
+    assert "no search route" in given["reason"]
+    assert given["further_routes"]["supernet"]["n"] == 2
+
+
+def test_pooled_over_the_targets(full_frames):
+    pooled = pooled_routes(full_frames)
+    assert set(pooled) == {"supernet", "search_then_prune"}
+    policies = pooled["supernet"]["policies"]
+    assert {name: part["num_targets"] for name, part in policies.items()} == {"full": 2, "free": 2, "amortised": 2}
+    assert pooled["search_then_prune"]["sentence"].startswith(
+        "On fashion_mnist_mini, 2 targets pooled, all work charged"
+    )
+    assert "search then prune" in pooled["search_then_prune"]["sentence"]
+
+
+def test_only_replicates_with_both_networks_enter(full_frames):
+    some = [n for n in full_frames.delivered if not (n.label == "supernet" and n.replicate == 1)]
+    assert paired_replicates(some, 500_000, "supernet") == [0, 2]
+    assert paired_replicates(some, 500_000) == [0, 1, 2]
+    assert further_routes(full_frames, 123) == {}
+
+
+def test_the_challenger_is_named():
+    assert cheaper_route(Verdict.SEARCH, "supernet") == "supernet"
+    assert cheaper_route(Verdict.SEARCH) == "search"
+    assert [cheaper_route(v, "supernet") for v in (Verdict.PRUNE, Verdict.TIE)] == ["prune", "tie"]
+
+
+def curve_of(frames, route):
+    return anytime_curve(frames.view, route=route, replicate=0, target=500_000, policy="full", num_targets=2)
+
+
+def test_a_supernet_is_no_deliverable_network(full_frames):
+    # its 0.97 on 300k MACs, and its jobs that only score, are no point of the curve
+    curve = curve_of(full_frames, "supernet")
+    assert curve.best < 0.9
+    assert curve.cost_h[0] == pytest.approx(0.6 + 0.1)
+    assert max(val for route, _, val in measured_within(full_frames.view, 500_000) if route == "supernet") < 0.9
+
+
+def test_gradual_pruning_counts_with_its_end(make_full_study):
+    folder = make_full_study(
+        without=("search", "scratch", "analysis"), replicates=1, methods=("global_magnitude+gradual",)
+    )
+    curve = curve_of(load_frames(folder), "prune")
+    # at its epochs it is in the ledger with the parent's MACs; what counts is its outcome, after 3.4 + 0.2 h
+    assert curve.cost_h[0] == pytest.approx(3.6)
+
+
+def test_every_answer_of_a_full_study_fits_the_schema(full_frames):
+    for given in all_answers(full_frames):
+        check_schema(given)
+        assert "prune:global_lamp" in given["accuracy"]
