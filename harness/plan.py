@@ -111,7 +111,7 @@ def plan_study(view: View, device: str) -> Plan:
         spent: dict[str, float] = {}
         while (job := _next(routes)) is not None:
             seconds = _seconds(job, view, speed, device)
-            limit_h = getattr(view.config.budget, job.route)
+            limit_h = getattr(view.config.budget, job.route, None)
             if limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
                 capped = True
                 outcome = Outcome(ok=False, reason="the route's budget is spent")
