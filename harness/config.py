@@ -7,80 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import InputError
-from harness.quantities import parse_hours, parse_macs
-from pruning.methods import Method, parse_method
-
-Macs = Annotated[int, BeforeValidator(parse_macs)]
-Hours = Annotated[float, BeforeValidator(parse_hours)]
+from harness.recipe import Recipe, RecipeOverride
+from harness.routes.config import BudgetConfig, RoutesConfig
+from harness.strict import Macs, Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_boolean_as_number(cls, value: object, info: ValidationInfo) -> object:
-        """YAML's ``true`` and ``yes`` would pass as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value for it")
-        return value
-
-
-class Recipe(_Strict):
-    """How a network is trained; the same trainer and the same fields for every phase of every route."""
-
-    epochs: int = Field(10, ge=0)
-    batch_size: int = Field(64, ge=2)
-    optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
-    lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    warmup_epochs: float = Field(0.5, ge=0)
-    min_lr: float = Field(0.0, ge=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    mixup_alpha: float = Field(0.0, ge=0)
-    ema_decay: float = Field(0.0, ge=0, lt=1)
-    drop_rate: float = Field(0.0, ge=0, lt=1)
-    drop_path_rate: float = Field(0.0, ge=0, lt=1)
-    augment: Literal["none", "light", "timm"] = "light"
-
-
-class RecipeOverride(_Strict):
-    """The fields of a recipe that a phase changes; what is left out comes from the study's ``recipe``."""
-
-    epochs: int | None = Field(None, ge=0)
-    batch_size: int | None = Field(None, ge=2)
-    optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] | None = None
-    lr: float | None = Field(None, gt=0)
-    momentum: float | None = Field(None, ge=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0)
-    warmup_epochs: float | None = Field(None, ge=0)
-    min_lr: float | None = Field(None, ge=0)
-    label_smoothing: float | None = Field(None, ge=0, lt=1)
-    mixup_alpha: float | None = Field(None, ge=0)
-    ema_decay: float | None = Field(None, ge=0, lt=1)
-    drop_rate: float | None = Field(None, ge=0, lt=1)
-    drop_path_rate: float | None = Field(None, ge=0, lt=1)
-    augment: Literal["none", "light", "timm"] | None = None
-
-    def over(self, base: Recipe) -> Recipe:
-        """``base`` with the fields given here."""
-        return base.model_copy(update=self.model_dump(exclude_none=True))
-
-
-class DatasetConfig(_Strict):
+class DatasetConfig(Strict):
     """Which data: the name of a file in ``harness/data``, and what that file needs to know."""
 
     name: str
@@ -97,7 +32,7 @@ class DatasetConfig(_Strict):
     num_workers: int = Field(4, ge=0)
 
 
-class ParentConfig(_Strict):
+class ParentConfig(Strict):
     """The larger network that is pruned: a family's variant, any timm network, or a checkpoint of either."""
 
     family: str | None = None
@@ -124,173 +59,7 @@ class ParentConfig(_Strict):
         return self
 
 
-class StrategyConfig(_Strict):
-    """The search strategy, its number of trained candidates, and options of its own."""
-
-    name: str = "predictor_evolution"
-    num_trials: int = Field(24, ge=1)
-    options: dict[str, bool | int | float | str] = {}
-
-
-class SearchConfig(_Strict):
-    """The search route."""
-
-    space: str = "fbnetv3_mini"
-    strategy: StrategyConfig = StrategyConfig()
-    candidate: RecipeOverride = RecipeOverride(epochs=3)
-    retrain: RecipeOverride = RecipeOverride()
-    num_predicted: int = Field(1, ge=0)
-    num_seen: int = Field(1, ge=0)
-    early_stop: bool = True
-    """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
-    early_stop_tau: float = Field(0.9, gt=0, le=1)
-    """The rank correlation (Kendall's tau-b) that is enough for that."""
-    supernet: RecipeOverride = RecipeOverride()
-    """Training of the supernet, where the strategy shares weights."""
-    scored_per_job: int = Field(16, ge=1)
-    inherit: bool = False
-    """Whether finalists start from the supernet's weights instead of fresh ones."""
-
-    @model_validator(mode="after")
-    def _some_finalist(self) -> SearchConfig:
-        if self.num_predicted + self.num_seen == 0:
-            raise ValueError("num_predicted and num_seen are both 0: nothing would be retrained")
-        return self
-
-
-class SupernetConfig(SearchConfig):
-    """A second search route, with weight sharing."""
-
-    strategy: StrategyConfig = StrategyConfig(name="supernet", num_trials=128)
-
-    @field_validator("strategy", mode="before")
-    @classmethod
-    def _named(cls, value: object) -> object:
-        return {"name": "supernet", "num_trials": 128, **value} if isinstance(value, dict) else value
-
-    @field_validator("strategy")
-    @classmethod
-    def _shares_weights(cls, value: StrategyConfig) -> StrategyConfig:
-        if value.name != "supernet":
-            raise ValueError(f"name is {value.name!r}; this route takes 'supernet' alone, others go to routes.search")
-        return value
-
-
-class PruneConfig(_Strict):
-    """The prune route; several criteria are all fine-tuned, and the best on validation is delivered."""
-
-    criterion: Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
-        ["global_magnitude"], min_length=1
-    )
-    """Methods (:mod:`pruning.methods`): ``<scope>_<criterion>``, with ``+<schedule>`` where it is not ``schedule``."""
-    schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
-    rounds: int = Field(3, ge=2)
-    """Of the iterative schedule; they share the epochs of ``finetune``."""
-    gradual_end: float = Field(0.75, gt=0, le=1)
-    """Share of the fine-tuning after which the gradual schedule is at its target."""
-    floor: float = Field(0.002, ge=0, lt=1)
-    """Least share of its weights that every layer keeps, so that no layer is cut through."""
-    round_to: int = Field(1, ge=1)
-    """Widths are multiples of this, where channels are removed."""
-    keep: list[str] = []
-    """Layers to leave alone: ``role:ROLE``, ``type:CLASS``, ``name:PATTERN``."""
-    deliver: Literal["best", "each"] = "best"
-    """Whether every method's network is delivered and tested, beside the best on validation."""
-    finetune: RecipeOverride = RecipeOverride()
-
-    @property
-    def methods(self) -> list[Method]:
-        """The criteria with their schedules."""
-        return [parse_method(text, self.schedule) for text in self.criterion]
-
-    @model_validator(mode="after")
-    def _known(self) -> PruneConfig:
-        names = [str(method) for method in self.methods]
-        if len(set(names)) < len(names):
-            raise ValueError(f"a criterion stands twice in {self.criterion}")
-        return self
-
-    @field_validator("keep")
-    @classmethod
-    def _readable(cls, value: list[str]) -> list[str]:
-        from pruning.layers import parse_filter
-
-        parse_filter(value)
-        return value
-
-
-class ScratchConfig(_Strict):
-    """The control: networks of the target size trained directly."""
-
-    family: bool = True
-    pruned_structure: bool = True
-    """The pruned structure on fresh weights, at the cost of pre-training and fine-tuning together (Scratch-B)."""
-    equal_epochs: bool = False
-    """The same for as many epochs as the parent was pre-trained (Scratch-E)."""
-    random_masks: bool = False
-    """Masks with the same share kept in every layer, at random places, on fresh weights."""
-    train: RecipeOverride = RecipeOverride()
-
-    @property
-    def needs_prune(self) -> bool:
-        """Whether it takes structures from the prune route."""
-        return self.pruned_structure or self.equal_epochs or self.random_masks
-
-
-class SearchThenPruneConfig(_Strict):
-    """Search for a network larger than the target, then prune it; what is left out is as in the routes of that name."""
-
-    larger: float = Field(2.0, gt=1, le=100)
-    """MACs of the searched network over the target's."""
-    search: SearchConfig | None = None
-    prune: PruneConfig | None = None
-
-
-class AnalysisConfig(_Strict):
-    """Scans of the trained parent without fine-tuning: each role alone, and the whole network."""
-
-    sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1)
-    criteria: list[Literal["global_magnitude", "uniform_magnitude"]] = ["global_magnitude", "uniform_magnitude"]
-
-
-class RoutesConfig(_Strict):
-    """Which routes run; a route left out does not."""
-
-    search: SearchConfig | None = None
-    prune: PruneConfig | None = None
-    scratch: ScratchConfig | None = None
-    supernet: SupernetConfig | None = None
-    search_then_prune: SearchThenPruneConfig | None = None
-    analysis: AnalysisConfig | None = None
-
-    @property
-    def searches(self) -> dict[str, SearchConfig]:
-        """Every search of a study by route."""
-        named = {"search": self.search, "supernet": self.supernet}
-        if self.search_then_prune is not None:
-            named["search_then_prune"] = self.search_then_prune.search or self.search
-        return {name: config for name, config in named.items() if config is not None}
-
-    @property
-    def prunings(self) -> dict[str, PruneConfig]:
-        """Every pruning of a study by route."""
-        named = {"prune": self.prune}
-        if self.search_then_prune is not None:
-            named["search_then_prune"] = self.search_then_prune.prune or self.prune
-        return {name: config for name, config in named.items() if config is not None}
-
-
-class BudgetConfig(_Strict):
-    """Device-hours per route and replicate at which a route stops asking for jobs; none where left out."""
-
-    search: Hours | None = None
-    prune: Hours | None = None
-    scratch: Hours | None = None
-    supernet: Hours | None = None
-    search_then_prune: Hours | None = None
-
-
-class ExportConfig(_Strict):
+class ExportConfig(Strict):
     """What a delivered network's folder holds beside its weights, and what is measured on it."""
 
     onnx: bool = False
@@ -304,7 +73,7 @@ class ExportConfig(_Strict):
 NO_EXPORT = ExportConfig()
 
 
-class ResourcesConfig(_Strict):
+class ResourcesConfig(Strict):
     """What one job holds, and how often a job is tried."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -313,7 +82,7 @@ class ResourcesConfig(_Strict):
     max_attempts: int = Field(3, ge=1)
 
 
-class LatencyTarget(_Strict):
+class LatencyTarget(Strict):
     """Targets in milliseconds of one image on the machine that runs the study."""
 
     latency_ms: Annotated[
@@ -321,13 +90,13 @@ class LatencyTarget(_Strict):
     ] = Field(min_length=1)
 
 
-class StudyConfig(_Strict):
+class StudyConfig(Strict):
     """One study: one question, one folder."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     dataset: DatasetConfig
     parent: ParentConfig
-    targets: list[Macs] = []
+    targets: list[Macs] = Field([])
     target: LatencyTarget | None = None
     """Instead of ``targets``, which are then the MACs at which structured removal was measured to have that latency."""
     replicates: int = Field(3, ge=1)

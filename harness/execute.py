@@ -17,7 +17,7 @@ from accounting.ledger import LedgerWriter
 from accounting.meters import Meter
 from accounting.nvml import open_reader
 from accounting.records import Kind, Phase, Status
-from harness.config import NO_EXPORT, DatasetConfig, ExportConfig, Recipe
+from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
 from harness.costs import cost_so_far
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
@@ -35,6 +35,7 @@ from harness.models import (
 )
 from harness.paths import StudyPaths
 from harness.pruned import counts, gradual_pruner, prune
+from harness.recipe import Recipe
 from harness.scans import scan
 from harness.sharing import score, supernet_course
 from harness.training import Course, Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train

@@ -15,10 +15,12 @@ import torch
 
 from accounting.charges import ChargePolicy, charge_factor
 from accounting.records import Phase
-from harness.config import Recipe, SearchConfig, StudyConfig
+from harness.config import StudyConfig
 from harness.jobs import Done, Job, Outcome, Route, Wait
 from harness.models import build_network
+from harness.recipe import Recipe
 from harness.routes.base import View
+from harness.routes.config import SearchConfig
 from harness.training import RECALIBRATION_IMAGES
 from harness.validation import make_routes
 from nas_baseline.stages import StageSpace
@@ -111,7 +113,7 @@ def plan_study(view: View, device: str) -> Plan:
         spent: dict[str, float] = {}
         while (job := _next(routes)) is not None:
             seconds = _seconds(job, view, speed, device)
-            limit_h = getattr(view.config.budget, job.route, None)
+            limit_h = getattr(view.config.budget, job.route)
             if limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
                 capped = True
                 outcome = Outcome(ok=False, reason="the route's budget is spent")

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from accounting.attempts import derive
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind, Phase
-from harness.config import BudgetConfig
 from harness.jobs import Done, Job, Outcome, Route, Wait
 from harness.paths import StudyPaths
+from harness.routes.config import BudgetConfig
 
 log = logging.getLogger(__name__)
 
 DRIVER_WORK_WORTH_NOTING_S = 0.02
+BESIDE = ("scratch", "analysis")
+"""Routes that deliver no network of their own name."""
 
 
 class Scheduler:
@@ -40,11 +42,26 @@ class Scheduler:
         """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
         self.failed: dict[str, str] = {}
         """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
+        self._delivered: set[tuple[str, int, int | None]] = set()
 
     @property
     def finished(self) -> bool:
         """Whether every route is done."""
         return len(self._done) == len(self._routes)
+
+    def undelivered(self, targets: Sequence[int]) -> list[str]:
+        """Which routes ended without a network of theirs for a target, though none of their jobs was stopped or failed.
+
+        That is where every candidate of a search failed, or every one within the target.
+        """
+        excused = {job.partition("-")[0] for job in (*self.stopped, *self.failed)}
+        return [
+            f"{route.name} of replicate {route.replicate} at {target:,} MACs"
+            for route in self._routes
+            if route.name not in BESIDE and route.name not in excused
+            for target in targets
+            if (route.name, route.replicate, target) not in self._delivered
+        ]
 
     def next(self) -> Job | Wait | Done:
         """The next job to run."""
@@ -80,6 +97,8 @@ class Scheduler:
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
         if not outcome.ok and job.phase != Phase.SEARCH and job.job not in self.stopped:
             self.failed[job.job] = outcome.reason or "failed"
+        if outcome.ok and job.deliver is not None and job.deliver["label"] == job.route:
+            self._delivered.add((job.route, job.replicate, job.target))
         for i, route in enumerate(self._routes):
             if route.replicate == job.replicate:
                 route.tell(job, outcome)

@@ -96,6 +96,11 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         raise StudyFailed(
             f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; what there is stands in {page}"
         )
+    if missing := scheduler.undelivered(config.targets):
+        raise StudyFailed(
+            f"no network was delivered by {'; '.join(missing)}: no candidate within it could be trained; "
+            f"what there is stands in {page}"
+        )
     return page
 
 

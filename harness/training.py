@@ -25,9 +25,9 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from harness.config import Recipe
 from harness.data.base import Split, Splits
 from harness.paths import replacing
+from harness.recipe import Recipe
 from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 
 log = logging.getLogger(__name__)
@@ -112,13 +112,14 @@ def train(
         model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
     )
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
-    done, curve, masks = _restore(resume, model, ema, optimizer, device, masks)
+    scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
+    state = _State(model, ema, optimizer, scaler)
+    done, curve, masks = state.restore(resume, device, masks)
     keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     keeper.hold(optimizer)
     if ema is not None:
         keeper.hold_ema(ema.module)
     updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
-    scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
@@ -144,14 +145,12 @@ def train(
     for epoch in range(done + 1, last + 1):
         seed_everything(seed, epoch)
         first_update = (epoch - 1) * updates_per_epoch
-        loss = _one_epoch(
-            model, ema, splits, recipe, optimizer, scaler, device, before_update, course.losses or _plain, first_update
-        )
+        loss = _one_epoch(state, splits, recipe, device, before_update, course.losses or _plain, first_update)
         if epoch == recipe.epochs:
             recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
         curve.append(evaluate(kept, splits.val, device))
         if epoch < last:
-            _save(resume, epoch, curve, model, ema, optimizer, masks if course.masks is not None else {})
+            state.save(resume, epoch, curve, masks if course.masks is not None else {})
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
     return Trained(kept, val_top1, tuple(curve), masks)
@@ -199,18 +198,16 @@ def seed_everything(seed: int, epoch: int) -> None:
 
 
 def _one_epoch(
-    model: nn.Module,
-    ema: ModelEmaV3 | None,
+    state: _State,
     splits: Splits,
     recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
     device: torch.device,
     before_update: Callable[[int], None],
     losses: Losses,
     first_update: int,
 ) -> float:
     """Mean training loss of one epoch."""
+    model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
     mixup, loss_fn = _loss(recipe, splits.info.num_classes)
     half = _half(device)
@@ -261,45 +258,43 @@ def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
     return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
 
 
-def _save(
-    path: Path,
-    epoch: int,
-    curve: list[float],
-    model: nn.Module,
-    ema: ModelEmaV3 | None,
-    optimizer: torch.optim.Optimizer,
-    masks: dict[str, Tensor],
-) -> None:
-    state = {
-        "epoch": epoch,
-        "curve": curve,
-        "model": model.state_dict(),
-        "ema": ema.module.state_dict() if ema is not None else None,
-        "optimizer": optimizer.state_dict(),
-        "masks": to_tensors(masks),
-    }
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+@dataclass(frozen=True)
+class _State:
+    """What a training goes on from after a kill; the masks, where they change, are beside it."""
 
+    model: nn.Module
+    ema: ModelEmaV3 | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
 
-def _restore(
-    path: Path,
-    model: nn.Module,
-    ema: ModelEmaV3 | None,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-    masks: dict[str, Tensor],
-) -> tuple[int, list[float], dict[str, Tensor]]:
-    """Go on from ``path`` where it is there: how many epochs were done, their val_top1, and the masks of then."""
-    if not path.exists():
-        return 0, [], dict(masks)
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        log.warning("%s cannot be read (%s); the job begins anew", path, error)
-        return 0, [], dict(masks)
-    model.load_state_dict(state["model"])
-    if ema is not None:
-        ema.module.load_state_dict(state["ema"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)
+    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor]) -> None:
+        state = {
+            "epoch": epoch,
+            "curve": curve,
+            "model": self.model.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "masks": to_tensors(masks),
+        }
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(
+        self, path: Path, device: torch.device, masks: dict[str, Tensor]
+    ) -> tuple[int, list[float], dict[str, Tensor]]:
+        """Go on from ``path`` where it is there: how many epochs were done, their val_top1, and the masks of then."""
+        if not path.exists():
+            return 0, [], dict(masks)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read (%s); the job begins anew", path, error)
+            return 0, [], dict(masks)
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler"):  # empty where losses are not scaled
+            self.scaler.load_state_dict(state["scaler"])
+        return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)

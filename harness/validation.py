@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from accounting.macs import count_macs
-from harness.config import PruneConfig, StudyConfig
+from harness.config import StudyConfig
 from harness.data.registry import open_dataset
 from harness.errors import InputError
 from harness.export_onnx import require_onnx
@@ -16,6 +16,7 @@ from harness.models import build_network, checkpoint_path, fit_checkpoint, load_
 from harness.quantities import format_macs
 from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
+from harness.routes.config import PruneConfig
 from harness.routes.prune import PruneRoute
 from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from accounting.attempts import CostView, Job
-from accounting.records import Phase
+from accounting.records import Phase, Status
 from reports.costs import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from reports.lineage import Spec, lineage, specs_of
 from reports.study import StudyInfo
@@ -48,14 +48,22 @@ class Network:
 
 
 def delivered_networks(view: CostView, info: StudyInfo) -> tuple[Network, ...]:
-    """The outcomes of the finished evaluations, ordered by target, label and replicate."""
+    """The outcomes of the finished evaluations, ordered by target, label and replicate.
+
+    Where a resumed study has delivered a better network in the place of another, the later one is what is delivered.
+    """
     specs = specs_of(view.attempts)
-    networks = [
-        _network(view, info, specs, job, job.outcome)
-        for job in view.jobs
-        if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict)
-    ]
-    return tuple(sorted(networks, key=lambda item: (item.target, item.label, item.replicate, item.job)))
+    latest: dict[tuple[int, str, int], Network] = {}
+    for job in sorted(view.jobs, key=_ended_t(view)):
+        if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
+            network = _network(view, info, specs, job, job.outcome)
+            latest[network.target, network.label, network.replicate] = network
+    return tuple(latest[key] for key in sorted(latest))
+
+
+def _ended_t(view: CostView) -> Callable[[Job], float]:
+    ends = {attempt.attempt: attempt.end_t for attempt in view.attempts if attempt.status is Status.OK}
+    return lambda job: min((ends[attempt] for attempt in job.attempts if attempt in ends), default=0.0)
 
 
 def _network(view: CostView, info: StudyInfo, specs: Mapping[str, Spec], job: Job, outcome: dict[str, Any]) -> Network:

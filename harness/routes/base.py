@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from accounting.records import Phase
-from harness.config import RecipeOverride, StudyConfig
+from harness.config import StudyConfig
 from harness.data.base import DataInfo
 from harness.jobs import Done, Job, Outcome, Wait
+from harness.recipe import RecipeOverride
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ class Queue:
 
 
 def evaluation(view: View, trained: Job, label: str, description: str, macs: int, parent: str | None = None) -> Job:
-    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it is from."""
-    name = f"{label.replace(':', '-')}-r{trained.replicate}-t{trained.target}-evaluate"
+    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it is from.
+
+    Its name holds the network's, so that another network that becomes the best after a resume is delivered too.
+    """
+    name = f"{trained.job}-evaluate-{label.replace(':', '-')}"
     return Job(
         job=name,
         route=trained.route,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from accounting.records import Phase
-from harness.config import PruneConfig
 from harness.jobs import Job, Outcome
 from harness.routes.base import Queue, View, evaluation
+from harness.routes.config import PruneConfig
 from pruning.methods import Method
 from pruning.schedules import iterative_targets
 
@@ -22,11 +22,11 @@ def structure_job(route: str, replicate: int, target: int, config: PruneConfig) 
     method = config.methods[0]
     phase = Phase.FINETUNE if method.schedule == "gradual" else Phase.PRUNE
     last = config.rounds if method.schedule == "iterative" else 1
-    return _name(route, replicate, target, method, phase, last)
+    return _name(f"{route}-r{replicate}-t{target}", method, phase, last)
 
 
-def _name(route: str, replicate: int, target: int, method: Method, phase: Phase, turn: int) -> str:
-    base = f"{route}-r{replicate}-t{target}-{method}-{phase}"
+def _name(start: str, method: Method, phase: Phase, turn: int) -> str:
+    base = f"{start}-{method}-{phase}"
     return f"{base}-{turn}" if method.schedule == "iterative" else base
 
 
@@ -47,9 +47,14 @@ class PruneChain:
         self._view, self._config, self._route, self._replicate, self._queue = view, config, route, replicate, queue
         self._steps: dict[str, _Step] = {}
         self._jobs: dict[str, Job] = {}
+        self._starts: dict[int, str] = {}
 
     def start(self, parent: Job, parent_macs: int, target: int) -> None:
-        """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``."""
+        """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``.
+
+        Where it was found for this target, the jobs' names begin with its name: another winner's are others.
+        """
+        self._starts[target] = f"{self._route}-r{self._replicate}-t{target}" if parent.target is None else parent.job
         for method in self._config.methods:
             step = _Step(method, 1, parent, parent_macs)
             self._put(self._finetune(step, parent, target) if method.schedule == "gradual" else
@@ -80,7 +85,7 @@ class PruneChain:
 
     def _last(self, target: int, method: Method) -> str:
         last = self._config.rounds if method.schedule == "iterative" else 1
-        return _name(self._route, self._replicate, target, method, Phase.FINETUNE, last)
+        return _name(self._starts[target], method, Phase.FINETUNE, last)
 
     def _deliver(self, target: int) -> None:
         """Deliver the best on validation once every method has ended."""
@@ -136,7 +141,7 @@ class PruneChain:
         self, step: _Step, source: Job, target: int, phase: Phase, macs: int, recipe: dict[str, Any],
         rule: dict[str, Any] | None,
     ) -> Job:  # fmt: skip
-        name = _name(self._route, self._replicate, target, step.method, phase, step.turn)
+        name = _name(self._starts[target], step.method, phase, step.turn)
         return Job(
             job=name,
             route=self._route,

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounting.records import Phase
-from harness.config import RecipeOverride, SearchConfig
 from harness.jobs import Done, Job, Outcome, Wait
+from harness.recipe import RecipeOverride
 from harness.routes.base import Queue, View, evaluation
+from harness.routes.config import SearchConfig
 from harness.routes.first_batch import FirstBatch
 from nas_baseline.proposals import Proposal
 from nas_baseline.spaces import load_space

@@ -52,18 +52,26 @@ def make_strategy(
 ) -> SearchStrategy:
     """Return a strategy by name.
 
-    Raises ValueError for an unknown name or option (naming the allowed ones) and InfeasibleTarget for a target below
-    the smallest network of the space.
+    Raises ValueError for an unknown name or option (naming the allowed ones) or a value of another type, and
+    InfeasibleTarget for a target below the smallest network of the space.
     """
     if name not in list_strategies():
         raise ValueError(f"strategy '{name}' is not known{_hint(name, list_strategies())}")
     module = importlib.import_module(f"nas_baseline.strategies.{name}")
-    allowed = [f.name for f in dataclasses.fields(module.Options)]
-    for key in options:
-        if key not in allowed:
-            raise ValueError(f"strategy '{name}' has no option '{key}'{_hint(key, allowed)}")
+    defaults = {f.name: f.default for f in dataclasses.fields(module.Options)}
+    for key, value in options.items():
+        if key not in defaults:
+            raise ValueError(f"strategy '{name}' has no option '{key}'{_hint(key, list(defaults))}")
+        kind = type(defaults[key])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(
+                f"strategy '{name}': {key} is {value!r}; {_KINDS[kind]} is allowed, such as {defaults[key]!r}"
+            )
     strategy: SearchStrategy = module.Strategy(space, seed, num_trials, max_macs, module.Options(**options))
     return strategy
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a name"}
 
 
 def _hint(given: str, allowed: list[str]) -> str:

@@ -217,3 +217,42 @@ def test_a_route_alone_ends_with_networks(route):
     jobs = play(view_of(routes=routes), order=0)
     assert {job.route for job in jobs.values()} == {route}
     assert sum(job.phase == Phase.EVALUATE for job in jobs.values()) == 2
+
+
+def told(view, values):
+    """All jobs by name, told outcomes by name: a value for val_top1, None for a failure by chance; 0.5 where not given."""
+    routes, jobs = make_routes(view, 0), {}
+    while any(isinstance(job := route.ask(), Job) for route in routes):
+        jobs[job.job] = job
+        value = next((v for part, v in values.items() if part in job.job), 0.5)
+        metrics = {"val_top1": value, "macs": job.target or job.network_macs}
+        for route in routes:
+            route.tell(job, Outcome(ok=value is not None, metrics=metrics if value is not None else {}))
+    return jobs
+
+
+def delivers(jobs, label):
+    return {name: job.init_from for name, job in jobs.items() if job.deliver and job.deliver["label"] == label}
+
+
+def test_a_better_network_after_a_resume_is_a_delivery_of_its_own():
+    failed = told(view_of(), {"uniform_magnitude-finetune": None})
+    both = told(view_of(), {"uniform_magnitude-finetune": 0.9})
+    assert len(delivers(failed, "prune")) == len(delivers(both, "prune")) == 2
+    assert not set(delivers(failed, "prune")) & set(delivers(both, "prune")), (
+        "another network under a known name is not run"
+    )
+    assert set(delivers(failed, "search")) == set(delivers(both, "search"))
+
+
+def test_what_is_pruned_after_a_search_is_named_after_its_winner():
+    routes = {**copy.deepcopy(CONFIG["routes"]), "search_then_prune": {"larger": 1.2}}
+    del routes["scratch"]
+    one = told(view_of(routes=routes), {"search_then_prune-r0-t400000-retrain-0": 0.9})
+    other = told(view_of(routes=routes), {"search_then_prune-r0-t400000-retrain-1": 0.9})
+    pruned = [
+        {j for j in jobs if j.startswith("search_then_prune-r0-t400000") and "magnitude" in j} for jobs in (one, other)
+    ]
+    assert pruned[0]
+    assert pruned[1]
+    assert not pruned[0] & pruned[1]

@@ -328,6 +328,14 @@ class TestFailure:
         assert records(tmp_path / "study", Kind.JOB_ABANDONED)[0]["reason"].startswith("the training loss")
         assert (tmp_path / "study" / "report" / "index.html").exists()
 
+    def test_a_search_without_one_trained_candidate_is_no_finished_study(self, tiny, tmp_path):
+        tiny["replicates"], tiny["routes"] = 1, {"search": tiny["routes"]["search"]}
+        tiny["routes"]["search"]["candidate"] = {"epochs": 1, "lr": 1e30}
+        with pytest.raises(StudyFailed, match=r"search of replicate 0 at 600,000 MACs.*no candidate within it"):
+            run(tiny, tmp_path / "study")
+        assert not models(tmp_path / "study")
+        assert (tmp_path / "study" / "report" / "index.html").exists()
+
     def test_an_attempt_that_crashes_is_tried_again(self, tiny, tmp_path, monkeypatch):
         from harness import execute
 

@@ -84,6 +84,8 @@ CONFIGS = {
     "a criterion twice": ("routes.prune.criterion", ["global_magnitude"] * 2, ["twice"]),
     "an unknown schedule": ("routes.prune.schedule", "sometimes", ["sometimes", "one_shot"]),
     "an unknown strategy": ("routes.search.strategy.name", "predictor", ["predictor", "predictor_evolution", "random"]),
+    "half a network": ("routes.search.strategy.options", {"batch": 2.5}, ["batch is 2.5", "a whole number", "such as 4"]),
+    "an option in words": ("routes.search.strategy.options", {"confidence": "high"}, ["'high'", "a number", "such as 1.5"]),
     "an unknown option of a strategy": ("routes.search.strategy.options", {"batchsize": 3}, ["batchsize", "allowed"]),
     "no trials": ("routes.search.strategy.num_trials", 0, ["num_trials", "0"]),
     "an unknown space": ("routes.search.space", "fbnetv3_mimi", ["fbnetv3_mimi", "fbnetv3_mini"]),

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.config import Recipe, RecipeOverride, StudyConfig, load_configs, parse_config
+from harness.config import StudyConfig, load_configs, parse_config
 from harness.errors import InputError
 from harness.paths import StudyPaths
+from harness.recipe import Recipe, RecipeOverride
 from harness.study import stored_config
 
 MINIMAL = {

@@ -8,13 +8,14 @@ import torch
 from accounting.ledger import read_ledger
 from accounting.records import Kind, Phase
 from harness import execute as module
-from harness.config import DatasetConfig, Recipe
+from harness.config import DatasetConfig
 from harness.devices import Held, choose_device, cpu_device, local_capacity
 from harness.errors import InputError
 from harness.execute import Workplace, execute
 from harness.jobs import Job
 from harness.models import load_tensors
 from harness.paths import StudyPaths
+from harness.recipe import Recipe
 from nas_baseline.families import network_spec
 from pruning.solve import UnreachableTarget
 

@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from harness import quantise as module
-from harness.config import DatasetConfig, Recipe
+from harness.config import DatasetConfig
 from harness.data.registry import open_dataset
 from harness.models import build_network
 from harness.quantise import (
@@ -25,6 +25,7 @@ from harness.quantise import (
     quantise,
     save_int8,
 )
+from harness.recipe import Recipe
 from harness.training import Hooks, evaluate, train
 from nas_baseline.families import network_spec
 from pruning.masks import apply_masks

@@ -5,9 +5,9 @@ import pytest
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind, Phase
 from harness import scheduler as module
-from harness.config import BudgetConfig
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
+from harness.routes.config import BudgetConfig
 from harness.scheduler import Scheduler
 
 
@@ -239,3 +239,28 @@ def test_spending_is_not_read_again_within_a_second(study):
     assert spending.of("prune", 0) == 0, "still what was read before"
     now[0] += 0.2
     assert spending.of("prune", 0) == 5
+
+
+def evaluation(route, target):
+    deliver = {"label": route, "description": "", "parent": None}
+    return Job(
+        f"{route}-r0-t{target}-x-evaluate-{route}", route, Phase.EVALUATE, target, 0, 0, {}, 1000, deliver=deliver
+    )
+
+
+def test_a_route_that_ends_with_nothing_is_named(study):
+    routes = (
+        Line("search", [evaluation("search", 300)]),
+        Line("prune", [evaluation("prune", 300), evaluation("prune", 200)]),
+    )
+    scheduler = study.scheduler(*routes, Line("scratch", []), Line("analysis", []))
+    play(scheduler, study, {"search": 1, "prune": 1})
+    assert scheduler.undelivered([300, 200]) == ["search of replicate 0 at 200 MACs"]
+    assert scheduler.undelivered([300]) == []
+
+
+def test_a_route_without_budget_ends_with_nothing_as_planned(study):
+    scheduler = study.scheduler(line("search", 3, chained=True), search="10 s")
+    play(scheduler, study, {"search": 10})
+    assert scheduler.stopped
+    assert scheduler.undelivered([300]) == []

@@ -106,7 +106,7 @@ class Timeline:
         }
         self.attempt(job, route, phase, target, replicate, hours, macs=macs, vals=vals, outcome=outcome)
 
-    def deliver(self, label, route, target, replicate, from_job, val, test):
+    def deliver(self, label, route, target, replicate, from_job, val, test, name=None):
         macs = int(LABEL_MACS[label] * target)
         outcome = {
             "label": label,
@@ -120,7 +120,7 @@ class Timeline:
             "model_dir": f"models/{target}/{label}/{replicate}",
             "from_job": from_job,
         }
-        name = f"{label}-r{replicate}-t{target}-evaluate"
+        name = name or f"{from_job}-evaluate-{label}"
         self.attempt(name, route, "evaluate", target, replicate, 0.01, macs=macs, outcome=outcome)
 
 

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import yaml
-from fake_study import CANDIDATE_H, PRETRAIN_H
+from fake_study import CANDIDATE_H, PRETRAIN_H, Timeline
 
+from accounting.ledger import LedgerWriter
 from reports.errors import NotAStudy
 from reports.frames import load_frames
 
@@ -33,6 +34,24 @@ def test_costs_of_delivered_networks(frames):
     assert networks.loc[("search", 800_000, 2), "cost_full_h"] == pytest.approx(1.44 + 0.21)
     assert networks.loc[("scratch_family", 500_000, 0), "cost_full_h"] == pytest.approx(0.31)
     assert networks.loc[("scratch_pruned_structure", 800_000, 1), "cost_free_h"] == pytest.approx(0.41)
+
+
+def test_the_later_delivery_takes_the_place_of_the_one_before(make_study):
+    folder = make_study(replicates=1)
+    before = load_frames(folder).networks.set_index(["label", "target"]).loc[("prune", 500_000)]
+    job, line = "prune-r0-t500000-uniform_magnitude-finetune", []
+    timeline = Timeline(line)
+    timeline.t += 1e6
+    timeline.train(job, "prune", "finetune", 500_000, 0, 0.2, (0.8, 0.9), 500_000)
+    timeline.deliver("prune", "prune", 500_000, 0, job, 0.9, 0.89, name="a-later-evaluation")
+    with LedgerWriter(folder / "ledger", "s1", "worker") as ledger:
+        for kind, t, fields in line:
+            ledger.append(kind, t=t, **fields)
+    networks = load_frames(folder).networks
+    assert len(networks) == 4 * 2
+    after = networks.set_index(["label", "target"]).loc[("prune", 500_000)]
+    assert (before["test_top1"], after["test_top1"], after["from_job"]) == (0.84, 0.89, job)
+    assert after["cost_full_h"] == pytest.approx(before["cost_full_h"] + 0.21), "all that the route spent is charged"
 
 
 def test_a_lost_attempt_is_charged_to_its_control(frames):
