@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reports.labels import method_of
 from reports.statistics import Estimate
 
@@ -91,26 +93,17 @@ def percent_estimate(estimate: Estimate) -> str:
 
 def number_over_interval(estimate: Estimate) -> str:
     """A value and, on a second line, its interval."""
-    if estimate.low is None or estimate.high is None:
-        return f"{number(estimate.value)}\nno interval"
-    return f"{number(estimate.value)}\n({number(estimate.low)} to {number(estimate.high)})"
+    return _interval_below(number(estimate.value), estimate, number, without="\nno interval")
 
 
 def percent_over_interval(estimate: Estimate) -> str:
     """A share and, on a second line, its interval."""
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    return f"{percent(estimate.value)}\n({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    return _interval_below(percent(estimate.value), estimate, _points)
 
 
 def points_over_interval(estimate: Estimate) -> str:
     """A difference of accuracies in percentage points and, on a second line, its interval."""
-    if estimate.value is None:
-        return NOT_MEASURED
-    text = f"{100 * estimate.value:+.1f} points"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text}\n({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+    return _interval_below(_difference(estimate), estimate, _signed_points)
 
 
 def role_text(role: str) -> str:
@@ -120,29 +113,40 @@ def role_text(role: str) -> str:
 
 def percent_interval(estimate: Estimate) -> str:
     """A share with its 95 % interval and n, or the statement that there is no interval."""
-    if estimate.value is None:
-        return NOT_MEASURED
-    text = f"{100 * estimate.value:.1f} %"
-    if estimate.low is None or estimate.high is None:
-        return f"{text} (n = {estimate.n}, no interval)"
-    return f"{text} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f}, n = {estimate.n})"
+    return _interval_behind(percent(estimate.value), estimate, _points)
 
 
 def points_estimate(estimate: Estimate) -> str:
     """A difference of accuracies in percentage points, with its interval or the statement that there is none."""
-    if estimate.value is None:
-        return NOT_MEASURED
-    text = f"{100 * estimate.value:+.1f} points"
-    if estimate.low is None or estimate.high is None:
-        return f"{text} (n = {estimate.n}, no interval)"
-    return f"{text} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}, n = {estimate.n})"
+    return _interval_behind(_difference(estimate), estimate, _signed_points)
 
 
 def number_estimate(estimate: Estimate, suffix: str = "") -> str:
     """A value with its 95 % interval and n, or the statement that there is no interval."""
+    return _interval_behind(f"{number(estimate.value)}{suffix}", estimate, number)
+
+
+def _interval_below(text: str, estimate: Estimate, shown: Callable[[float], str], without: str = "") -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return text + without
+    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)})"
+
+
+def _interval_behind(text: str, estimate: Estimate, shown: Callable[[float], str]) -> str:
     if estimate.value is None:
         return NOT_MEASURED
-    text = f"{number(estimate.value)}{suffix}"
     if estimate.low is None or estimate.high is None:
         return f"{text} (n = {estimate.n}, no interval)"
-    return f"{text} ({number(estimate.low)} to {number(estimate.high)}, n = {estimate.n})"
+    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}, n = {estimate.n})"
+
+
+def _difference(estimate: Estimate) -> str:
+    return NOT_MEASURED if estimate.value is None else f"{_signed_points(estimate.value)} points"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _signed_points(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}"
