@@ -1,4 +1,4 @@
-"""The supernet is each of its members exactly, trains what it activates and nothing else, and its search is a strategy."""
+"""The supernet is each of its members exactly, and trains what it activates and nothing else."""
 
 import copy
 from functools import cache
@@ -6,39 +6,21 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from elastic_space import declared, inherited, norms_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from accounting.macs import count_macs
-from nas_baseline import search
 from nas_baseline.counting import se_width
 from nas_baseline.elastic import Extent, extents, measure, share
 from nas_baseline.networks import build
-from nas_baseline.proposals import InfeasibleTarget
 from nas_baseline.spaces import list_spaces, load_space
-from nas_baseline.stages import StageSpace
-from nas_baseline.strategies import make_strategy
-from nas_baseline.supernet import Supernet, without_recipe
+from nas_baseline.supernet import Supernet
 
 SPACES = {name: load_space(name) for name in list_spaces()}
 SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40}
-
-
-def declared(**changes):
-    """Everything elastic at once; small enough to train in a blink."""
-    return StageSpace({
-        "name": "small", "image_size": 16, "in_chans": 3, "num_classes": 4, "head_bias": False, "width_divisor": 2,
-        "act": "relu", "stem": {"width": [6, 8]},
-        "stages": [
-            {"type": "ds", "stride": 1, "kernel": [1, 3], "depth": [1, 2], "width": [6, 8], "se": [0, 0.5]},
-            {"type": "ir", "stride": 2, "kernel": [3, 5], "kernel_rest": [3, 7], "expansion": [1, 2.5],
-             "expansion_rest": [2, 3], "depth": [1, 3], "width": [8, 12], "se": [0, 0.25]},
-        ],
-        "head": {"expansion": 2, "features": [16, 24]},
-        "recipe": {"optimizer": ["sgd"], "lr": [0.1, 0.2], "dropout": [0, 0.5], "drop_path": [0, 0.5]},
-    } | changes)  # fmt: skip
 
 
 @cache
@@ -53,16 +35,6 @@ def prepared(name):
         ):  # fmt: skip
             tensor.data.copy_(low + torch.rand(tensor.shape, generator=generator))
     return supernet
-
-
-def norms_of(model):
-    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-
-
-def inherited(supernet, arch):
-    network = build(supernet.space.network_spec(arch))
-    network.load_state_dict(supernet.extract(arch), strict=True)
-    return network
 
 
 def images_for(space, n=2, side=None):
@@ -327,92 +299,3 @@ def test_extracted_tensors_are_copies_and_the_state_is_saved_plainly(tmp_path):
     before = again.network.conv_stem.weight.detach().clone()
     taken["conv_stem.weight"].zero_()
     assert torch.equal(again.network.conv_stem.weight.detach(), before)
-
-
-def separable(n):
-    """Images whose class is the channel that is bright, or none."""
-    generator = torch.Generator().manual_seed(n)
-    labels = torch.randint(4, (n,), generator=generator)
-    bright = F.one_hot(labels, 4)[:, :3, None, None]
-    return bright + torch.randn(n, 3, 16, 16, generator=generator) / 2, labels
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_training_lowers_the_loss_of_every_member(half):
-    torch.manual_seed(0)
-    supernet = Supernet(declared()).train()
-    optimizer = torch.optim.Adam(supernet.parameters(), lr=0.01)
-    images, labels = separable(64)
-    rng, history = np.random.default_rng(0), []
-    for _ in range(25):
-        optimizer.zero_grad()
-        parts, step = supernet.losses(images, labels, F.cross_entropy, supernet.sandwich(rng, num_random=1)), []
-        while True:
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-                loss = next(parts, None)
-            if loss is None:
-                break
-            assert loss.dtype == torch.float32
-            loss.backward()
-            step.append(3 * float(loss.detach()))
-        optimizer.step()
-        history.append(step)
-    first, last = np.mean(history[:3], axis=0), np.mean(history[-3:], axis=0)
-    assert last[0] < 0.5 * first[0]
-    assert (last < first).all()
-    # The smallest is right about more images than chance, with its own statistics and inherited weights.
-    network = inherited(supernet, supernet.smallest()).train()
-    for norm in norms_of(network):
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.drop_rate = 0.0
-    with torch.no_grad():
-        network(images)
-        fresh, truth = separable(65)
-        assert (network.eval()(fresh).argmax(1) == truth).float().mean() > 0.6
-
-
-# The strategy.
-
-
-def test_without_recipe_nothing_but_the_recipe_is_gone():
-    space = SPACES["fbnetv3_mini"]
-    plain = without_recipe(space)
-    assert [d.name for d in plain.dimensions] == [d.name for d in space.dimensions if not d.name.startswith("recipe.")]
-    arch = plain.sample(np.random.default_rng(0))
-    same = space.find(plain.describe(arch))
-    assert plain.recipe(arch) == {}
-    assert (plain.macs(arch), plain.params(arch)) == (space.macs(same), space.params(same))
-    assert measure(plain.network_spec(arch)) == measure(space.network_spec(same))
-    assert "recipe" in space.data
-    lite = SPACES["mobilenetv3_lite"]
-    assert without_recipe(lite).dimensions == lite.dimensions
-
-
-def test_search_with_inherited_weights():
-    space = without_recipe(SPACES["fbnetv3_mini"])
-    limit = 500_000
-    best = {
-        seed: search(space, space.macs, max_macs=limit, num_trials=70, strategy="supernet", seed=seed)
-        for seed in (0, 1)
-    }
-    proposed = [arch for arch, _ in best[0].history]
-    assert len(set(proposed)) == 70
-    assert max(space.macs(a) for a in proposed) <= limit
-    # The value is the MACs here, so it must come close to the limit, and no further off than its first batch did.
-    assert space.macs(best[0].best) > 0.99 * limit
-    assert space.macs(best[0].best) >= max(space.macs(a) for a in proposed[:32])
-    again = search(space, space.macs, max_macs=limit, num_trials=70, strategy="supernet", seed=0)
-    assert again == best[0] != best[1]
-    with pytest.raises(InfeasibleTarget, match=r"target of 1,000 MACs: the smallest network"):
-        search(space, space.macs, max_macs=1000, num_trials=70, strategy="supernet")
-
-
-def test_batches_are_large_and_the_strategy_says_that_it_shares_weights():
-    space = without_recipe(SPACES["fbnetv3_mini"])
-    searcher = make_strategy("supernet", space, seed=0, num_trials=70, max_macs=None)
-    assert searcher.shares_weights is True
-    assert (searcher.options.first_batch, searcher.options.batch) == (32, 16)
-    assert not hasattr(make_strategy("random", space, seed=0, num_trials=4, max_macs=None), "shares_weights")
-    with pytest.raises(ValueError, match="must be at least 1"):
-        make_strategy("supernet", space, seed=0, num_trials=70, max_macs=None, batch=0)

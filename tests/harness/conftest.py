@@ -1,0 +1,17 @@
+"""Refusals: one line on stderr, exit code 2, and no file touched."""
+
+import pytest
+from refusals import assert_refused
+
+
+@pytest.fixture
+def refuses(command, tmp_path, snapshot):
+    """Asserts that a command line is refused in one line that says what it should, and that no file changes."""
+
+    def check(words, *says):
+        before = snapshot(tmp_path)
+        assert_refused(command(*words), *says)
+        assert snapshot(tmp_path) == before
+        assert not (tmp_path / "cwd" / "runs").exists()
+
+    return check

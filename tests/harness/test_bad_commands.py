@@ -1,0 +1,184 @@
+"""Wrong folders, torn ledgers, wrong command lines: one line on stderr and exit code 2, and nothing is lost."""
+
+import fcntl
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from refusals import assert_refused, changed
+
+
+class TestFolder:
+    def test_under_a_file(self, tiny, write_config, refuses):
+        file = write_config("x", "file")
+        refuses(["run", write_config(tiny), "--out", file / "x" / "y"], "file", "--out")
+
+    def test_is_a_file(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--out", write_config("x", "file")], "file", "--out")
+
+    def test_runs_is_a_file(self, tiny, tmp_path, write_config, command, snapshot):
+        config = write_config(tiny)
+        (tmp_path / "cwd" / "runs").write_text("x")
+        before = snapshot(tmp_path)
+        assert_refused(command("run", config, "--backend", "inline"), "runs")
+        assert snapshot(tmp_path) == before
+
+    def test_holds_other_files(self, tiny, tmp_path, write_config, refuses):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("x")
+        refuses(["run", write_config(tiny), "--out", tmp_path / "out"], "other files", "--out")
+
+    @pytest.mark.parametrize(("path", "value"), [("seed", 1), ("targets", ["0.5M"]), ("recipe.lr", 0.06)])
+    def test_holds_another_study(self, path, value, tiny, study, write_config, refuses):
+        config = write_config(changed(tiny, path, value))
+        refuses(["run", config, "--out", study, "--backend", "inline"], "another study", path.split(".")[0])
+
+    def test_is_in_use(self, tiny, study, write_config, refuses):
+        with (study / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            refuses(["run", write_config(tiny), "--out", study, "--backend", "inline"], "in use")
+
+    @pytest.mark.parametrize("verb", ["run", "status", "report", "answer", "audit"])
+    def test_its_config_is_garbled(self, verb, tiny, study, write_config, refuses):
+        (study / "study.yaml").write_text("study: [")
+        refuses(self.words(verb, study, write_config(tiny)), "study.yaml")
+
+    @pytest.mark.parametrize("verb", ["run", "status", "report", "answer", "audit"])
+    @pytest.mark.parametrize(
+        "garbage", [b'{"kind": "attempt_', b"\x00\xff\xfe", b"[]", b'{"kind": "unheard_of", "t": 1}']
+    )
+    def test_its_ledger_is_garbled_in_the_middle(self, verb, garbage, tiny, study, write_config, refuses):
+        segment = max((study / "ledger").iterdir(), key=lambda path: path.stat().st_size)
+        lines = segment.read_bytes().split(b"\n")
+        lines[2] = garbage
+        segment.write_bytes(b"\n".join(lines))
+        refuses(self.words(verb, study, write_config(tiny)), f"{segment.name}:3")
+
+    @pytest.mark.parametrize("verb", ["status", "report", "answer", "audit"])
+    def test_is_no_study(self, verb, tmp_path, refuses):
+        (tmp_path / "empty").mkdir()
+        refuses(self.words(verb, tmp_path / "empty", ""), "study.yaml")
+
+    @pytest.mark.parametrize("verb", ["status", "report", "answer", "audit"])
+    def test_is_not_there(self, verb, tmp_path, refuses):
+        refuses(self.words(verb, tmp_path / "gone", ""), "gone")
+
+    def words(self, verb, folder, config):
+        if verb == "run":
+            return ["run", config, "--out", folder, "--backend", "inline"]
+        return [verb, folder, *(["--macs", "0.5M"] if verb == "answer" else [])]
+
+
+@pytest.fixture
+def study(tiny_study, tmp_path):
+    """A copy of the tiny study without its weights, free to be damaged."""
+    return shutil.copytree(
+        tiny_study, tmp_path / "study", ignore=shutil.ignore_patterns("checkpoints", "models", "report", ".lock")
+    )
+
+
+class TestTornLine:
+    @pytest.mark.parametrize("tail", [b'{"kind":"heartb', b"\xff\x00", b"{"])
+    def test_is_skipped_with_a_warning(self, tail, study, command):
+        segment = next(path for path in (study / "ledger").iterdir() if "worker" in path.name)
+        with segment.open("ab") as file:
+            file.write(tail)
+        code, out, err = command("audit", study)
+        assert (code, err) == (0, "")
+        assert f"{segment.name}" in out
+        assert "torn" in out
+        assert command("status", study)[0] == 0
+        assert command("answer", study, "--macs", "0.6M")[0] == 0
+
+    def test_run_goes_on(self, tiny, study, write_config, command, snapshot):
+        segment = next(path for path in (study / "ledger").iterdir() if "worker" in path.name)
+        with segment.open("ab") as file:
+            file.write(b'{"kind":"heartb')
+        before = snapshot(study / "ledger")
+        code, out, _ = command("run", write_config(tiny), "--out", study, "--backend", "inline")
+        assert code == 0
+        assert "report: " in out
+        after = snapshot(study / "ledger")
+        assert {name: after[name] for name in before} == before, "nothing in the ledger is lost or rewritten"
+
+
+class TestCommandLine:
+    def test_unknown_command(self, refuses):
+        refuses(["rum", "x.yaml"], "rum")
+
+    def test_unknown_option(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--bakend", "inline"], "--bakend")
+
+    def test_unknown_option_of_status(self, tmp_path, refuses):
+        refuses(["status", tmp_path, "--yaml"], "--yaml")
+
+    @pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "answer", "audit"])
+    def test_missing_argument(self, verb, refuses):
+        refuses([verb], "Missing argument")
+
+    def test_an_argument_too_many(self, tmp_path, refuses):
+        refuses(["status", tmp_path, tmp_path], "extra")
+
+    def test_option_without_its_value(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--out"], "--out")
+
+    def test_unknown_backend(self, tiny, write_config, refuses):
+        refuses(["run", write_config(tiny), "--backend", "nonsense"], "nonsense", "inline")
+
+    def test_list_of_something_unknown(self, refuses):
+        refuses(["list", "criterions"], "criterions", "criteria", "strategies")
+
+    def test_no_command_at_all_is_the_help(self, command):
+        code, out, err = command()
+        assert code == 2
+        assert "run" in out + err
+
+    @pytest.mark.parametrize("macs", ["0", "nonsense", "-1", "0.6 X", "", "1e999", "nan", "0.4"])
+    def test_answer_for_no_number_of_macs(self, macs, study, refuses):
+        refuses(["answer", study, "--macs", macs], "--macs", "0.5M")
+
+    def test_answer_without_macs(self, study, refuses):
+        refuses(["answer", study], "--macs")
+
+    @pytest.mark.parametrize("macs", ["0.2M", "5M", "999G"])
+    def test_answer_outside_of_what_was_measured(self, macs, study, refuses):
+        refuses(["answer", study, "--macs", macs])
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    @pytest.mark.parametrize("backend", ["inline", "tune"])
+    def test_cuda_where_there_is_none(self, backend, tiny, write_config, refuses, monkeypatch):
+        monkeypatch.setattr("harness.tune._connect", lambda address: pytest.fail("no cluster is needed to know it"))
+        tiny["resources"] = {"device": "cuda"}
+        refuses(["run", write_config(tiny), "--backend", backend], "cuda")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    def test_plan_for_cuda_where_there_is_none(self, tiny, write_config, refuses):
+        tiny["resources"] = {"device": "cuda"}
+        refuses(["plan", write_config(tiny)], "cuda")
+
+
+class TestAsAProcess:
+    """The same by the real command, twice: nothing of a library gets onto stderr either."""
+
+    def run(self, tmp_path, *words):
+        cwd = tmp_path / "cwd"
+        cwd.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *map(str, words)],
+            cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert not list(cwd.iterdir())
+        return done.returncode, done.stdout, done.stderr
+
+    @pytest.fixture(autouse=True)
+    def _path(self, monkeypatch, request):
+        monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+
+    def test_a_target_above_the_parent(self, tiny, tmp_path, write_config):
+        tiny["targets"] = ["5M"]
+        assert_refused(self.run(tmp_path, "run", write_config(tiny)), "5M")
+
+    def test_an_unknown_option(self, tmp_path):
+        assert_refused(self.run(tmp_path, "status", tmp_path, "--yaml"), "--yaml")
