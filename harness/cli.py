@@ -250,13 +250,10 @@ def _num_cpus() -> int:
 
 
 def _show_answers(console: Console, folder: Path, page: Path) -> None:
-    from harness.paths import StudyPaths
-    from harness.study import stored_config
-    from reports.answer import answer as find_answer
-    from reports.answer import one_line
+    from reports.page import told_sentences
 
-    for target in stored_config(StudyPaths(folder)).targets:
-        console.print(one_line(find_answer(folder, target)), markup=False, highlight=False, soft_wrap=True)
+    for sentence in told_sentences(folder):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 

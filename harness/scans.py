@@ -18,7 +18,10 @@ from pruning.sparsity import prune_to_sparsity
 
 
 def scan(job: Job, model: nn.Module, splits: Splits, device: torch.device) -> dict[str, Any]:
-    """val_top1 after pruning to each sparsity of ``job.analysis``; batch norm is taken anew each time."""
+    """val_top1 after pruning to each sparsity of ``job.analysis``; batch norm is taken anew each time.
+
+    ``dense_test_top1`` is that of the network as it was trained: what the pruned ones are read against.
+    """
     rule = job.analysis or {}
     sparsities, shape = rule["sparsities"], splits.info.image_shape
 
@@ -42,4 +45,10 @@ def scan(job: Job, model: nn.Module, splits: Splits, device: torch.device) -> di
             curve.append({**point, "val_top1": accuracy(result.masks)})
     dense = accuracy({})
     assert math.isfinite(dense)
-    return {"sensitivity": sensitivity, "sparsity_curve": curve, "dense_val_top1": dense, "num_val": len(splits.val)}
+    return {
+        "sensitivity": sensitivity,
+        "sparsity_curve": curve,
+        "dense_val_top1": dense,
+        "dense_test_top1": evaluate(model.to(device, memory_format=torch.channels_last), splits.test, device),
+        "num_val": len(splits.val),
+    }

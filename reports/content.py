@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports import one_route
 from reports.answer import Answer
 from reports.costs import HEADLINE_POLICY, POLICIES
 from reports.frames import Frames
 from reports.further import pooled_routes
 from reports.labels import is_method
 from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
+from reports.one_route import missing_routes
 from reports.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.optional_tables import further_table
 from reports.page_table import PageTable
@@ -39,13 +41,18 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
     """The template's values; ``answer_json`` is what ``answer.json`` holds."""
     pooled = {policy: _pooled(frames, answers, policy) for policy in POLICIES}
     verdicts = {policy: decide(ratio) for policy, (ratio, _) in pooled.items()}
-    headline = overall_sentence(
-        {policy: ratio for policy, (ratio, _) in pooled.items()},
-        verdicts,
-        unit=frames.unit,
-        num_targets=pooled[HEADLINE_POLICY][1],
-        headline=HEADLINE_POLICY,
-        dataset=frames.info.dataset,
+    missing = missing_routes(frames.info)
+    headline = (
+        one_route.headline(frames)
+        if missing
+        else overall_sentence(
+            {policy: ratio for policy, (ratio, _) in pooled.items()},
+            verdicts,
+            unit=frames.unit,
+            num_targets=pooled[HEADLINE_POLICY][1],
+            headline=HEADLINE_POLICY,
+            dataset=frames.info.dataset,
+        )
     )
     measured = [given for given in answers if given["status"] == "measured"]
     further = pooled_routes(frames)
@@ -54,7 +61,12 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "dataset": frames.info.dataset,
         "unit": unit_text(frames.unit),
         "headline": headline,
-        "answers": [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers],
+        "answers": one_route.lines(frames)
+        if missing
+        else [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers],
+        "no_verdict": f"The study has no {' and no '.join(missing)} route, so there is no verdict."
+        if missing
+        else "No target has networks from both routes yet, so there is no verdict.",
         "state": _state(frames, measured),
         "figures": dict(figures),
         "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],
@@ -100,6 +112,14 @@ def _pooled(frames: Frames, answers: Sequence[Answer], policy: str) -> tuple[Est
 
 def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
     """One line on what is missing; None for a complete study."""
+    if missing_routes(frames.info):
+        few = [macs_text(target) for target in one_route.unfinished(frames)]
+        planned = frames.info.replicates
+        return (
+            f"This study is not complete: fewer networks than the {planned} planned at {', '.join(few)} MACs."
+            if few
+            else None
+        )
     missing = [macs_text(t) for t in frames.info.targets if t not in {given["target_macs"] for given in measured}]
     partial = [macs_text(given["target_macs"]) for given in measured if not given["complete"]]
     parts = [f"no answer yet at {', '.join(missing)} MACs"] if missing else []

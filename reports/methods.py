@@ -11,7 +11,7 @@ from reports.frames import Frames
 from reports.labels import ONE_SHOT, Method, is_method, method_of
 from reports.lineage import lineage, specs_of
 from reports.statistics import Estimate, mean_interval
-from reports.study import COMPARED, FURTHER_ROUTES
+from reports.study import ANALYSIS, COMPARED, FURTHER_ROUTES
 from reports.wording import label_text
 
 COLUMNS = [
@@ -69,6 +69,13 @@ def parent_val_top1(frames: Frames) -> Estimate:
         if job.phase == Phase.PRETRAIN and isinstance(job.outcome, dict) and job.outcome.get("val_top1") is not None
     ]
     return mean_interval(values)
+
+
+def parent_test_top1(frames: Frames) -> Estimate:
+    """Test accuracy of the dense parent, mean over replicates; the route ``analysis`` measures it."""
+    outcomes = [job.outcome for job in frames.view.jobs if job.route == ANALYSIS and isinstance(job.outcome, dict)]
+    found = [outcome.get("dense_test_top1") for outcome in outcomes]
+    return mean_interval([float(value) for value in found if value is not None])
 
 
 def method_text(label: str) -> str:

@@ -74,7 +74,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
                 panel.set_xlabel(f"cost so far ({unit_of(data)})")
     lowest = float(data.groupby(["target", "policy", "route", "replicate"])["val_top1"].max().min())
     panels[0][0].set_ylim(bottom=max(0.0, 100 * lowest - POINTS_SHOWN))
-    routes = [*COMPARED, *(route for route in FURTHER_ROUTES if (data["route"] == route).any())]
+    routes = [route for route in (*COMPARED, *FURTHER_ROUTES) if (data["route"] == route).any()]
     handles = [Line2D([], [], color=route_colour(r), linewidth=2.5, label=label_text(r)) for r in routes]
     legend_below(figure, handles, len(handles))
 

@@ -15,7 +15,7 @@ from reports.colours import INK, SCHEDULE_MARKERS, label_marker, route_colour
 from reports.figures._axes import legend_below, replicates_text, tidy
 from reports.frames import Frames
 from reports.labels import is_method, method_of, schedule_text
-from reports.methods import method_networks, method_text, parent_val_top1, schedule_of
+from reports.methods import method_networks, method_text, parent_test_top1, parent_val_top1, schedule_of
 from reports.statistics import mean_interval
 from reports.wording import macs_short
 
@@ -25,9 +25,14 @@ PARENT_STYLE = (0, (4, 2))
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per delivered network of a method or control; ``parent_val_top1`` is the dense parent's, where trained."""
+    """One row per delivered network of a method or control.
+
+    ``parent_top1`` is the dense parent's on ``parent_split``: test where the study measured that, else validation.
+    """
     table = method_networks(frames)[["target", "label", "route", "replicate", "test_top1"]].dropna()
-    return table.assign(parent_val_top1=parent_val_top1(frames).value).reset_index(drop=True)
+    on_test = parent_test_top1(frames).value
+    top1, split = (parent_val_top1(frames).value, "validation") if on_test is None else (on_test, "test")
+    return table.assign(parent_top1=top1, parent_split=split).reset_index(drop=True)
 
 
 def caption(data: pd.DataFrame) -> str:
@@ -36,7 +41,8 @@ def caption(data: pd.DataFrame) -> str:
         "Test accuracy of each pruning method after fine-tuning, and of the controls trained from scratch: mean and 95 % "
         f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Methods are in the order of their mean over "
         "the targets, the same in all panels. Filled: zeros in a network of the parent's size; hollow: a physically "
-        "smaller one. Dashed: the dense parent before pruning, on the validation split."
+        "smaller one. Dashed: the mean of the dense parents before pruning, on the "
+        f"{data['parent_split'].iloc[0] if len(data) else 'test'} split."
     )
 
 
@@ -71,9 +77,16 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
             "linewidth": 0,
         }
         handles.append(Line2D([], [], label="from scratch", **style))
-    if data["parent_val_top1"].notna().any():
+    if data["parent_top1"].notna().any():
         handles.append(
-            Line2D([], [], color=INK, linestyle=PARENT_STYLE, linewidth=1, label="dense parent (validation)")
+            Line2D(
+                [],
+                [],
+                color=INK,
+                linestyle=PARENT_STYLE,
+                linewidth=1,
+                label=f"dense parent ({data['parent_split'].iloc[0]})",
+            )
         )
     legend_below(figure, handles, len(handles))
 
@@ -93,8 +106,8 @@ def _draw_rows(panel: Axes, rows: pd.DataFrame, labels: Mapping[str, int]) -> No
             [estimate.value or 0.0], [position], marker, color=colour, markersize=5,
             markerfacecolor=colour if is_filled else "white",
         )  # fmt: skip
-    if rows["parent_val_top1"].notna().any():
-        panel.axvline(100 * rows["parent_val_top1"].iloc[0], color=INK, linestyle=PARENT_STYLE, linewidth=1)
+    if rows["parent_top1"].notna().any():
+        panel.axvline(100 * rows["parent_top1"].iloc[0], color=INK, linestyle=PARENT_STYLE, linewidth=1)
 
 
 def _worst_first(data: pd.DataFrame) -> dict[str, int]:

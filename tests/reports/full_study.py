@@ -200,6 +200,7 @@ def analysis_replicate(line, r, targets):
     frail = {"stem": 0.9, "expand": 0.5, "depthwise": 0.97, "project": 0.6, "se": 0.05, "head": 0.3, "classifier": 0.4}
     outcome = {
         "dense_val_top1": DENSE,
+        "dense_test_top1": DENSE - 0.01,
         "num_val": 5000,
         "sensitivity": [
             {"role": role, "sparsity": s, "macs": 900_000,

@@ -101,7 +101,14 @@ def test_single_methods_have_their_own_figure(full_frames):
     assert set(accuracy_per_hour.data(full_frames)["label"]) == labels
     shown = pruning_methods.data(full_frames)
     assert set(shown["label"]) == {*(f"prune:{method}" for method in FEW), *CONTROLS}
-    assert shown["parent_val_top1"].iloc[0] == pytest.approx(DENSE, abs=0.003)
+    assert shown["parent_top1"].iloc[0] == pytest.approx(DENSE - 0.01)
+    assert "on the test split" in pruning_methods.caption(shown)
+
+
+def test_without_a_test_of_the_parent_its_validation_is_shown_and_named(make_full_study):
+    shown = pruning_methods.data(load_frames(make_full_study(without=("analysis", "search"), replicates=1)))
+    assert shown["parent_top1"].iloc[0] == pytest.approx(DENSE, abs=0.003)
+    assert "on the validation split" in pruning_methods.caption(shown)
 
 
 def test_further_routes_have_a_curve_and_a_bar_and_the_analysis_has_none(full_frames):

@@ -1,0 +1,87 @@
+"""A study of one route says what it has measured, and does not pretend to be unfinished."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from full_study import DENSE
+
+from reports.figures import anytime
+from reports.frames import load_frames
+from reports.one_route import headline, lines, missing_routes
+from reports.page import build_report, told_sentences
+
+PRUNE_ALONE = ("search", "supernet", "search_then_prune", "scratch")
+
+
+def test_a_study_of_both_routes_lacks_none(frames):
+    assert missing_routes(frames.info) == []
+
+
+def test_pruning_alone(make_full_study):
+    folder = make_full_study(without=PRUNE_ALONE, replicates=3)
+    frames = load_frames(folder)
+    assert missing_routes(frames.info) == ["search"]
+    tested = [n.test_top1 for n in frames.delivered if (n.label, n.target) == ("prune", 500_000)]
+    mean = 100 * sum(tested) / 3
+    sentence = headline(frames)
+    assert sentence.startswith(f"On fashion_mnist_mini, test top-1 by prune (95 % interval): {mean:.1f} % (")
+    assert "n = 3) at 0.5M MACs" in sentence
+    assert f"the dense parent: {100 * (DENSE - 0.01):.1f} %" in sentence
+    assert sentence.endswith("there is no cost ratio in CPU core-hours, since the study has no search route.")
+    small, large = lines(frames)
+    assert small["sentence"].startswith("At 0.5M MACs, prune: test top-1 ")
+    assert large["sentence"].startswith("At 0.8M MACs, prune: ")
+    # five methods cost 1.14 an hour for a target, the parent 3.4 (tests/reports/full_study.py)
+    assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small["sentence"]
+    assert told_sentences(folder) == [sentence, large["sentence"], small["sentence"]]
+
+
+def test_its_page(make_full_study):
+    folder = make_full_study(without=PRUNE_ALONE, replicates=2)
+    page = build_report(folder).read_text()
+    assert "not complete" not in page
+    assert "The study has no search route, so there is no verdict." in page
+    assert "no answer" not in page
+    content = json.loads((folder / "report" / "answer.json").read_text())
+    assert content["sentence"] == headline(load_frames(folder))
+    assert content["verdict"] == "insufficient_evidence"
+
+
+def test_too_few_networks_are_said(make_full_study):
+    folder = make_full_study(without=PRUNE_ALONE, replicates=2, planned=3)
+    assert (
+        "This study is not complete: fewer networks than the 3 planned at 0.5M, 0.8M MACs."
+        in build_report(folder).read_text()
+    )
+
+
+def test_nothing_delivered_yet(make_full_study):
+    frames = load_frames(make_full_study(without=PRUNE_ALONE, replicates=1, until_h=0.01))
+    assert "no network has been delivered yet (n = 0)" in headline(frames)
+    assert lines(frames) == []
+
+
+def test_controls_alone(make_study):
+    frames = load_frames(make_study(routes=("scratch",)))
+    assert missing_routes(frames.info) == ["search", "prune"]
+    assert "test top-1 by scratch (family)" in headline(frames)
+    assert "no search and no prune route" in headline(frames)
+
+
+def test_further_routes_are_still_compared(make_full_study):
+    folder = make_full_study(without=("search", "scratch", "analysis"), replicates=2)
+    told = told_sentences(folder)
+    assert any("supernet" in line and "pruning" in line for line in told)
+
+
+@pytest.mark.parametrize("without", [PRUNE_ALONE, ("supernet", "search_then_prune", "scratch", "analysis")])
+def test_the_legend_names_what_is_drawn(make_full_study, without):
+    from matplotlib.figure import Figure
+
+    data = anytime.data(load_frames(make_full_study(without=without, replicates=1)))
+    figure = Figure()
+    anytime.draw(data, figure)
+    names = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert names == {str(route) for route in data["route"].unique()}
