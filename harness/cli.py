@@ -142,7 +142,7 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     from accounting.audit import audit as check
     from accounting.ledger import read_ledger
     from harness.paths import StudyPaths
-    from harness.study import stored_config
+    from harness.stored import stored_config
 
     paths = StudyPaths(folder)
     stored_config(paths)

@@ -141,7 +141,7 @@ class StudyConfig(Strict):
     def _some_route(self) -> StudyConfig:
         routes = self.routes
         if routes.search is None and routes.prune is None and routes.scratch is None and routes.supernet is None:
-            raise ValueError("routes: name at least one of search, prune, scratch")
+            raise ValueError("routes: name at least one of search, prune, supernet, scratch")
         if routes.prune is None:
             if routes.scratch is not None and routes.scratch.needs_prune:
                 raise ValueError("routes.scratch.pruned_structure needs the prune route; set it to false or add prune")

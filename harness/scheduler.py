@@ -115,7 +115,8 @@ class Scheduler:
                 session=self._session,
                 route=route.name,
                 phase=Phase.FIT_PREDICTOR,
-                target=None,
+                # What comes first after a search's stage 2 is a retraining for the target that it was for.
+                target=answer.target if isinstance(answer, Job) and answer.phase == Phase.RETRAIN else None,
                 replicate=route.replicate,
                 duration_s=duration_s,
             )

@@ -11,31 +11,29 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import yaml
 
-from accounting.ledger import LedgerWriter, read_ledger
+from accounting.ledger import LedgerWriter
 from accounting.records import Kind
 from harness.backend import Backend
-from harness.config import StudyConfig, parse_config
+from harness.config import StudyConfig
 from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
 from harness.inline import inline_backend
 from harness.latency_target import resolve_targets
-from harness.models import checkpoint_path
-from harness.paths import StudyPaths, replacing
+from harness.paths import StudyPaths
 from harness.progress import Progress
 from harness.scheduler import Scheduler
+from harness.stored import absolute, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
 from reports.page import build_report
 
@@ -61,7 +59,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     """
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
-    config = resolve_targets(_absolute(config), stored_config(paths) if paths.config.exists() else None)
+    config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
     check_folder(config, paths)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
@@ -70,7 +68,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with _backend(config, paths, launch) as backend, _locked(paths):
-        _write_study(config, facts, paths)
+        write_study(config, facts, paths)
         with progress.shown(paths.root), LedgerWriter(paths.ledger, session, "driver") as ledger:
             ledger.append(
                 Kind.SESSION_OPENED,
@@ -104,45 +102,6 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     return page
 
 
-def check_folder(config: StudyConfig, paths: StudyPaths) -> None:
-    """``InputError`` unless ``paths`` is free for a new study or holds this one; budget and resources may differ."""
-    for parent in (paths.root, *paths.root.parents):
-        if parent.exists():
-            if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-                raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
-            break
-    if not paths.root.exists() or not any(p for p in paths.root.iterdir() if p.name != ".lock" and p.suffix != ".part"):
-        return
-    if not paths.config.exists():
-        raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
-    held = stored_config(paths)
-    differ = sorted(
-        key for key in StudyConfig.model_fields
-        if key not in ("budget", "resources") and getattr(held, key) != getattr(config, key)
-    )  # fmt: skip
-    if differ:
-        raise InputError(
-            f"{paths.root} holds another study: {', '.join(differ)} differ from its study.yaml; "
-            "name another folder with --out, or make them equal to resume"
-        )
-    read_ledger(paths.ledger)
-
-
-def stored_config(paths: StudyPaths) -> StudyConfig:
-    """The config of the study in a folder; ``InputError`` if there is none."""
-    try:
-        raw: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
-    study = raw.get("study") if isinstance(raw, dict) else raw
-    if isinstance(study, dict) and isinstance(study.get("budget"), dict):  # written resolved, as device-hours
-        hours = {route: f"{h:.12f} h" if isinstance(h, float) else h for route, h in study["budget"].items()}
-        study = {**study, "budget": hours}
-    return parse_config(study, str(paths.config))
-
-
 def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:
     """Opened before anything is written, so that what is wrong with it leaves no study behind."""
     if launch.backend == "inline":
@@ -150,24 +109,6 @@ def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> Abstract
     from harness.tune import tune_backend  # Ray is imported only where it runs
 
     return tune_backend(config, paths, launch.address)
-
-
-def _absolute(config: StudyConfig) -> StudyConfig:
-    """Paths made absolute, since jobs run in other working folders."""
-    dataset, parent = config.dataset, config.parent
-    if dataset.path is not None:
-        dataset = dataset.model_copy(update={"path": str(Path(dataset.path).expanduser().resolve())})
-    if parent.checkpoint is not None:
-        parent = parent.model_copy(update={"checkpoint": str(checkpoint_path(parent.checkpoint))})
-    return config.model_copy(update={"dataset": dataset, "parent": parent})
-
-
-def _write_study(config: StudyConfig, facts: dict[str, Any], paths: StudyPaths) -> None:
-    text = yaml.safe_dump(
-        {"study": config.model_dump(mode="json"), "environment": facts}, sort_keys=False, allow_unicode=True
-    )
-    with replacing(paths.config) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

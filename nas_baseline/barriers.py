@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -23,8 +24,8 @@ class BatchStrategy(ABC):
     """The bookkeeping that strategies share; a subclass makes batches."""
 
     def __init__(self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets) -> None:
-        if num_trials < 1:
-            raise ValueError(f"num_trials must be at least 1, not {num_trials}")
+        if type(num_trials) is not int or num_trials < 1:
+            raise ValueError(f"num_trials must be a whole number of at least 1, not {num_trials!r}")
         self.space: BatchedSpace = batched(space)
         self.seed, self.num_trials = seed, num_trials
         self.targets = feasible_targets(self.space, max_macs)
@@ -90,18 +91,22 @@ class BatchStrategy(ABC):
 
 
 def feasible_targets(space: BatchedSpace, max_macs: Targets) -> list[float]:
-    """Return the targets in rising order (infinity: no limit); raises InfeasibleTarget below the smallest member."""
+    """Return the targets in rising order (infinity: no limit).
+
+    Raises ValueError for what is no number, and InfeasibleTarget below the smallest member.
+    """
     if max_macs is None:
         return [math.inf]
-    given = sorted({int(m) for m in ([max_macs] if np.ndim(max_macs) == 0 else list(max_macs))})  # type: ignore[arg-type, list-item]
+    numbers = (
+        list(max_macs) if isinstance(max_macs, Sequence | np.ndarray) and not isinstance(max_macs, str) else [max_macs]
+    )
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, Real) or math.isnan(number):
+            raise ValueError(f"max_macs is {number!r}; a number of MACs is allowed, several, or None for no limit")
+    given = sorted({math.inf if math.isinf(m) else int(m) for m in numbers})
     if not given:
         raise ValueError("max_macs is an empty list: give at least one target, or None for no limit")
     smallest = space.min_macs()
     if given[0] < smallest:
-        raise InfeasibleTarget(given[0], smallest, space.name)
+        raise InfeasibleTarget(int(given[0]), smallest, space.name)
     return [float(g) for g in given]
-
-
-def band_limits(targets: Sequence[float]) -> list[tuple[float, float]]:
-    """Return for each target the MACs (above, up to) in which no smaller target's networks lie."""
-    return list(zip([0.0, *targets[:-1]], targets, strict=True))

@@ -11,8 +11,10 @@ from nas_baseline.space import Arch, BatchedSpace, Floats, Ints, SearchSpace
 
 METHODS = (
     "canonical", "params", "sample_batch", "encode_batch", "macs_batch", "params_batch", "min_macs", "max_macs",
+    "smallest",
 )  # fmt: skip
-NUM_WALKS, NUM_SAMPLES, PATIENCE = 4, 500, 60
+NUM_WALKS, NUM_SAMPLES = 4, 500
+PATIENCE, PATIENCE_PER_DIMENSION = 60, 20
 
 
 def batched(space: SearchSpace) -> BatchedSpace:
@@ -28,6 +30,7 @@ class LoopedSpace:
     def __init__(self, space: SearchSpace) -> None:
         self._space: Any = space
         self._features: dict[Arch, Floats] = {}
+        self._extremes: dict[int, tuple[int, Arch]] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -88,23 +91,34 @@ class LoopedSpace:
 
     def min_macs(self) -> int:
         """Return the smallest MACs that sampling and descent find."""
-        return self._extreme(-1)
+        return self._extreme(-1)[0]
 
     def max_macs(self) -> int:
         """Return the largest MACs that sampling and ascent find."""
-        return self._extreme(1)
+        return self._extreme(1)[0]
 
-    def _extreme(self, sign: int) -> int:
+    def smallest(self) -> Arch:
+        """Return the member that ``min_macs`` counts."""
+        return self._extreme(-1)[1]
+
+    def _extreme(self, sign: int) -> tuple[int, Arch]:
+        if sign not in self._extremes:
+            self._extremes[sign] = self._walk(sign)
+        return self._extremes[sign]
+
+    def _walk(self, sign: int) -> tuple[int, Arch]:
         rng = np.random.default_rng(0)
         starts = sorted((sign * self.macs(a), a) for a in self.sample_batch(rng, NUM_SAMPLES))[-NUM_WALKS:]
-        best = starts[-1][0]
+        best, member = starts[-1]
+        patience = PATIENCE + PATIENCE_PER_DIMENSION * len(member)
         for value, arch in starts:
             idle = 0
-            while idle < PATIENCE:
+            while idle < patience:
                 child = self.mutate(arch, rng)
                 score = sign * self.macs(child)
                 idle = 0 if score > value else idle + 1
                 if score >= value:
                     value, arch = score, child
-            best = max(best, value)
-        return sign * best
+            if value > best:
+                best, member = value, arch
+        return sign * best, member

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nas_baseline.proposals import Done, Wait
 from nas_baseline.space import Arch, SearchSpace
 from nas_baseline.strategies import make_strategy
@@ -35,8 +37,10 @@ def search(
 ) -> SearchResult:
     """Ask, evaluate and tell ``num_trials`` times; ``evaluate`` returns a value (higher is better) or None: failed.
 
-    Raises what ``make_strategy`` raises, and whatever ``evaluate`` does.
+    ``max_macs`` is one limit, or None. Raises what ``make_strategy`` raises, and whatever ``evaluate`` does.
     """
+    if max_macs is not None and np.ndim(max_macs) > 0:
+        raise ValueError(f"max_macs is {max_macs!r}; search() takes one limit, make_strategy() several")
     searcher = make_strategy(strategy, space, seed=seed, num_trials=num_trials, max_macs=max_macs, **options)
     history: list[tuple[Arch, float | None]] = []
     while not isinstance(work := searcher.ask(), Done):

@@ -14,13 +14,15 @@ from nas_baseline.space import Arch, BatchedSpace, DiscreteSpace, as_archs, as_i
 ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
 WALK_STEPS = 400
+GROW_STEPS = 100
 
 
 def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) -> list[Arch]:
     """Return up to ``size`` distinct canonical networks of at most ``limit`` MACs.
 
     A small space is enumerated; otherwise quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2), and where the
-    limit leaves too little of that, members walked down to the limit by mutations.
+    limit leaves less than a quarter of that, members walked down to the limit by mutations, and then what mutations
+    within the limit lead to from these and from the smallest member.
     """
     rng = np.random.default_rng([seed, 1])
     everything = enumerate_space(space)
@@ -38,7 +40,10 @@ def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) ->
     archs = list(found)[:size]
     if len(archs) < size // 4:
         archs += [a for a in _walk_down(space, draw(batch)[: size // 4], limit, rng) if a not in found]
-    return list(dict.fromkeys(archs))[:size]
+        archs = list(dict.fromkeys(archs))
+    if len(archs) < size // 4:
+        archs = _grow(space, archs, limit, size // 4, rng)
+    return archs[:size]
 
 
 def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[Arch] | None:
@@ -88,6 +93,18 @@ def _walk_down(space: BatchedSpace, archs: Sequence[Arch], limit: float, rng: np
             if value <= macs[i]:
                 current[i], macs[i] = child, value
     return _within(space, current, limit)
+
+
+def _grow(space: BatchedSpace, archs: list[Arch], limit: float, size: int, rng: np.random.Generator) -> list[Arch]:
+    """Return the members and, up to ``size``, those that mutations within the limit reach from them."""
+    found = dict.fromkeys([*archs, *_within(space, [space.smallest()], limit)])
+    for _ in range(GROW_STEPS):
+        if len(found) >= size or not found:
+            break
+        members = list(found)
+        parents = [members[int(i)] for i in rng.integers(len(members), size=size)]
+        found.update(dict.fromkeys(_within(space, [space.mutate(parent, rng) for parent in parents], limit)))
+    return list(found)[: max(size, len(archs))]
 
 
 def spread(pools: Sequence[Sequence[Arch]], count: int, taken: set[Arch]) -> list[Arch]:

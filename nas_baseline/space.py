@@ -83,6 +83,10 @@ class BatchedSpace(SearchSpace, Protocol):
         """Return the MACs of the largest member."""
         ...
 
+    def smallest(self) -> Arch:
+        """Return a member of the fewest MACs."""
+        ...
+
 
 @dataclass(frozen=True)
 class Dimension:
@@ -113,7 +117,7 @@ class DiscreteSpace:
         self.num_choices: Ints = np.array([len(d.choices) for d in self.dimensions], dtype=np.int64)
         self._tables = [_encoding_table(d) for d in self.dimensions]
         self._free = np.flatnonzero(self.num_choices > 1)
-        self._extremes: dict[int, int] = {}
+        self._extremes: dict[int, tuple[int, Arch]] = {}
         if len(self._free) == 0:
             raise ValueError(f"space '{name}' has a single member: give at least one dimension two choices")
 
@@ -202,11 +206,15 @@ class DiscreteSpace:
 
     def min_macs(self) -> int:
         """Return the MACs of the smallest member found by going down one dimension at a time."""
-        return self._extreme(-1)
+        return self._extreme(-1)[0]
 
     def max_macs(self) -> int:
         """Return the MACs of the largest member found by going up one dimension at a time."""
-        return self._extreme(1)
+        return self._extreme(1)[0]
+
+    def smallest(self) -> Arch:
+        """Return the member that ``min_macs`` counts."""
+        return self._extreme(-1)[1]
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """Return all members that differ in one dimension."""
@@ -218,9 +226,9 @@ class DiscreteSpace:
         ]
         return list(dict.fromkeys(n for n in near if n != arch))
 
-    def _extreme(self, sign: int) -> int:
+    def _extreme(self, sign: int) -> tuple[int, Arch]:
         if sign not in self._extremes:
-            self._extremes[sign] = extreme_macs(self, sign)
+            self._extremes[sign] = extreme_member(self, sign)
         return self._extremes[sign]
 
     def _other(self, d: int, value: int, rng: np.random.Generator) -> int:
@@ -232,14 +240,14 @@ class DiscreteSpace:
         return int((value + rng.integers(1, count)) % count)
 
 
-def extreme_macs(space: DiscreteSpace, sign: int) -> int:
-    """Return the smallest (sign -1) or largest (+1) MACs by coordinate search, exact where MACs rise with each choice.
+def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
+    """Return the smallest (sign -1) or largest (+1) MACs and a member that has them.
 
-    Starts from both ends of the index range and from a few random members.
+    By coordinate search, exact where MACs rise with each choice, from both ends of the index range and a few random members.
     """
     rng = np.random.default_rng(0)
     starts = [tuple(0 for _ in space.num_choices), tuple(int(c) - 1 for c in space.num_choices)]
-    best: int | None = None
+    best: tuple[int, Arch] | None = None
     for start in [*starts, *space.sample_batch(rng, 4)]:
         arch = space.canonical(start)
         score = sign * space.macs(arch)
@@ -249,9 +257,10 @@ def extreme_macs(space: DiscreteSpace, sign: int) -> int:
             if int(scores.max()) <= score:
                 break
             arch, score = near[int(scores.argmax())], int(scores.max())
-        best = score if best is None else max(best, score)
+        if best is None or score > best[0]:
+            best = score, arch
     assert best is not None
-    return sign * best
+    return sign * best[0], best[1]
 
 
 def as_indices(archs: Sequence[Arch]) -> Ints:
@@ -262,18 +271,6 @@ def as_indices(archs: Sequence[Arch]) -> Ints:
 def as_archs(indices: Ints) -> list[Arch]:
     """Return rows as archs."""
     return [tuple(row) for row in indices.tolist()]
-
-
-def to_json(arch: Arch) -> list[int]:
-    """Return the JSON form of an arch."""
-    return [int(v) for v in arch]
-
-
-def from_json(value: Sequence[int]) -> Arch:
-    """Return the arch of its JSON form; raises ValueError on anything but a flat list of whole numbers."""
-    if isinstance(value, str) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        raise ValueError(f"an architecture is a list of whole numbers, not {value!r}")
-    return tuple(value)
 
 
 def _encoding_table(d: Dimension) -> Floats:

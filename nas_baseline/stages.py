@@ -2,12 +2,14 @@
 
 A space is a mapping (see ``spaces/*.yaml``): stem, stages of ``ds`` or ``ir`` blocks, head, recipe. Every entry of a
 stage is a dimension: one value, a list, or ``{min, max, step}``; ``kernel_rest`` and ``expansion_rest`` hold for the
-blocks after a stage's first. Dimensions without effect (``_rest`` at depth 1) are 0 in the canonical member.
+blocks after a stage's first. Members that are one network have one canonical member: dimensions without effect
+(``_rest`` at depth 1) are 0 in it, and of widths that round to the same the first stands.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +20,13 @@ from nas_baseline.space import Arch, Dimension, DiscreteSpace, Ints, as_indices
 
 SPACE_KEYS = ("name", "image_size", "in_chans", "num_classes", "head_bias", "act", "width_divisor", "stem", "stages",
               "head", "recipe", "about")  # fmt: skip
+HEAD_KEYS = ("expansion", "features")
 STAGE_KEYS = ("type", "stride", "kernel", "kernel_rest", "expansion", "expansion_rest", "depth", "width", "se")
-RECIPE_DEFAULTS: dict[str, float] = {
-    "weight_decay": 0.0, "ema_decay": 0.0, "dropout": 0.0, "drop_path": 0.0, "mixup_alpha": 0.0, "label_smoothing": 0.0,
-}  # fmt: skip
+RECIPE_KEYS = (
+    "optimizer", "lr", "weight_decay", "ema_decay", "dropout", "drop_path", "mixup_alpha", "label_smoothing",
+)  # fmt: skip
 LOG_RECIPE = ("lr", "weight_decay")
+ACTS = ("relu", "relu6", "hard_swish", "silu", "swish", "gelu", "mish", "elu", "leaky_relu")
 
 
 class StageSpace(DiscreteSpace):
@@ -33,6 +37,17 @@ class StageSpace(DiscreteSpace):
         for key in ("name", "image_size", "in_chans", "num_classes", "stem", "stages", "head"):
             if key not in data:
                 raise ValueError(f"the space lacks '{key}'")
+        for key, needed, allowed in (("stem", ("width",), ("width",)), ("head", HEAD_KEYS, HEAD_KEYS)):
+            _section(key, data[key], needed, allowed)
+        for key in ("in_chans", "num_classes", "width_divisor"):
+            if type(number := data.get(key, 8)) is not int or number < 1:
+                raise ValueError(f"{key} is {number!r}; a whole number of at least 1 is allowed")
+        if not _is_number(data["head"]["expansion"]) or data["head"]["expansion"] <= 0:
+            raise ValueError(f"head.expansion is {data['head']['expansion']!r}; one number above 0 is allowed")
+        if data.get("act", "relu") not in ACTS:
+            raise ValueError(f"act is {data['act']!r}; allowed: {', '.join(ACTS)}")
+        if not isinstance(data["stages"], list) or not data["stages"]:
+            raise ValueError(f"stages is {data['stages']!r}; a list of at least one stage is allowed")
         self.data = data
         self.in_chans, self.num_classes = int(data["in_chans"]), int(data["num_classes"])
         self.divisor = int(data.get("width_divisor", 8))
@@ -40,6 +55,8 @@ class StageSpace(DiscreteSpace):
         for i, stage in enumerate(data["stages"]):
             dimensions += _stage_dimensions(i, stage)
         dimensions.append(_ordered("head.features", data["head"]["features"]))
+        for dimension in dimensions:
+            _check_choices(dimension)
         dimensions += _recipe_dimensions(data.get("recipe") or {})
         super().__init__(str(data["name"]), dimensions)
         self._place = {d.name: i for i, d in enumerate(self.dimensions)}
@@ -57,6 +74,13 @@ class StageSpace(DiscreteSpace):
                 ]
             )
         ]
+
+        widths = ["stem.width", *(f"{i}.width" for i in range(len(data["stages"])))]
+        self._first_of_equals = {
+            self._place[name]: np.unique(rounded, return_index=True)[1][np.unique(rounded, return_inverse=True)[1]]
+            for name in widths
+            if len(np.unique(rounded := self._rounded(self._values[name]))) < len(self._values[name])
+        }  # of widths that are rounded to the same
 
     # What a member is.
 
@@ -92,11 +116,11 @@ class StageSpace(DiscreteSpace):
         return spec
 
     def recipe(self, arch: Arch) -> dict[str, Any]:
-        """Return the recipe overrides; empty if the space has no recipe."""
+        """Return the recipe overrides: what the space searches, and nothing else; empty if it has no recipe."""
         names = [d.name for d in self.dimensions if d.name.startswith("recipe.")]
         if not names:
             return {}
-        recipe = dict(RECIPE_DEFAULTS) | {n.removeprefix("recipe."): self._choice(arch, n) for n in names}
+        recipe = {n.removeprefix("recipe."): self._choice(arch, n) for n in names}
         optimizers = self.data["recipe"].get("optimizer")
         if isinstance(optimizers, dict) and "lr" in recipe:
             recipe["lr"] = float(f"{recipe['lr'] * optimizers[recipe['optimizer']]:.6g}")
@@ -118,7 +142,9 @@ class StageSpace(DiscreteSpace):
     # Counting.
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the member with ``_rest`` dimensions at 0 in stages of depth 1; fast for one member."""
+        """Return the representative of the members that are this network; fast for one member."""
+        if self._first_of_equals:
+            return super().canonical(arch)
         idle = [
             place for depth, single, places in self._idle if arch[depth] == single for place in places if arch[place]
         ]
@@ -130,8 +156,10 @@ class StageSpace(DiscreteSpace):
         return tuple(out)
 
     def canonical_indices(self, indices: Ints) -> Ints:
-        """Return rows with ``_rest`` dimensions at 0 in stages of depth 1."""
+        """Return the rows of the representatives."""
         out = indices.copy()
+        for place, first in self._first_of_equals.items():
+            out[:, place] = first[out[:, place]]
         for depth, single, places in self._idle:
             rows = out[:, depth] == single
             for place in places:
@@ -210,34 +238,46 @@ class StageSpace(DiscreteSpace):
 
 def _stage_dimensions(i: int, stage: dict[str, Any]) -> list[Dimension]:
     where = f"stage {i}"
-    _known(where, stage, STAGE_KEYS)
-    for key in ("type", "stride", "kernel", "depth", "width"):
-        if key not in stage:
-            raise ValueError(f"{where} lacks '{key}'")
+    _section(where, stage, ("type", "stride", "kernel", "depth", "width"), STAGE_KEYS)
     if stage["type"] not in ("ds", "ir"):
         raise ValueError(f"{where}: type {stage['type']!r} is not known; allowed: ds, ir")
     if stage["stride"] not in (1, 2):
         raise ValueError(f"{where}: stride {stage['stride']!r} is not possible; allowed: 1, 2")
     found = {"expansion": 1, "se": 0} | {k: v for k, v in stage.items() if k not in ("type", "stride")}
-    if stage["type"] == "ds" and found["expansion"] != 1:
+    if stage["type"] == "ds" and (found["expansion"] != 1 or "expansion_rest" in found):
         raise ValueError(f"{where}: ds blocks have no expansion; use type ir")
     order = [k for k in STAGE_KEYS if k in found]
     dimensions = [_ordered(f"{i}.{k}", found[k]) for k in order]
     for d in dimensions:
         if d.name.endswith(("kernel", "kernel_rest")) and any(c % 2 == 0 for c in d.choices):
             raise ValueError(f"{where}: kernels must be odd, not {list(d.choices)}")
-        if not d.name.endswith("se") and min(d.choices) < 1:
-            raise ValueError(f"{where}: {d.name.split('.')[1]} must be at least 1, not {list(d.choices)}")
     return dimensions
 
 
+def _check_choices(dimension: Dimension) -> None:
+    """Sizes and counts are whole numbers of at least 1, expansions numbers of at least 1, squeeze ratios from 0 to 1."""
+    kind, shown = dimension.name.rpartition(".")[2], list(dimension.choices)
+    if kind == "se":
+        if min(shown) < 0 or max(shown) > 1:
+            raise ValueError(f"{dimension.name}: ratios must lie in 0 to 1, not {shown}")
+    elif min(shown) < 1:
+        raise ValueError(f"{dimension.name} must be at least 1, not {shown}")
+    elif not kind.startswith("expansion") and any(type(choice) is not int for choice in shown):
+        raise ValueError(f"{dimension.name}: choices must be whole numbers, not {shown}")
+
+
 def _recipe_dimensions(recipe: dict[str, Any]) -> list[Dimension]:
-    _known("the recipe", recipe, ("optimizer", "lr", *RECIPE_DEFAULTS))
+    _known("the recipe", recipe, RECIPE_KEYS)
     if recipe and ("optimizer" not in recipe or "lr" not in recipe):
         raise ValueError("the recipe needs at least 'optimizer' and 'lr'")
     dimensions = []
     for key, value in recipe.items():
         if key == "optimizer":
+            factors = value.values() if isinstance(value, dict) else ()
+            if not value or not all(_is_number(factor) and factor > 0 for factor in factors):
+                raise ValueError(
+                    f"recipe.optimizer is {value!r}; names, or names with a factor above 0 of the learning rate"
+                )
             dimensions.append(Dimension("recipe.optimizer", tuple([value] if isinstance(value, str) else value)))
         else:
             choices = _choices(f"recipe.{key}", value)
@@ -251,16 +291,34 @@ def _ordered(name: str, value: Any) -> Dimension:
 
 def _choices(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, dict):
-        if set(value) != {"min", "max", "step"} or value["step"] <= 0 or value["max"] < value["min"]:
+        if (
+            set(value) != {"min", "max", "step"}
+            or not all(map(_is_number, value.values()))
+            or value["step"] <= 0
+            or value["max"] < value["min"]
+        ):
             raise ValueError(f"{name}: a range is {{min, max, step}} with min <= max and step > 0, not {value}")
         steps = round((value["max"] - value["min"]) / value["step"] - 0.499999)
         return tuple(_plain(value["min"] + i * value["step"]) for i in range(steps + 1))
     values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not values or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+    if not values or not all(map(_is_number, values)):
         raise ValueError(f"{name}: choices must be numbers, not {value!r}")
     if list(values) != sorted(set(values)):
         raise ValueError(f"{name}: choices must rise, not {list(values)}")
     return values
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _section(where: str, section: Any, needed: Sequence[str], allowed: Sequence[str]) -> None:
+    if not isinstance(section, dict):
+        raise ValueError(f"{where} is {section!r}; a mapping with {', '.join(needed)} is allowed")
+    _known(where, section, allowed)
+    for key in needed:
+        if key not in section:
+            raise ValueError(f"{where} lacks '{key}'")
 
 
 def _plain(value: float) -> float:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.recipe import RecipeOverride
 from harness.strict import Hours, Strict
+from nas_baseline.strategies import shares_weights
 from pruning.methods import Method, parse_method
 
 
@@ -58,8 +59,8 @@ class SupernetConfig(SearchConfig):
     @field_validator("strategy")
     @classmethod
     def _shares_weights(cls, value: StrategyConfig) -> StrategyConfig:
-        if value.name != "supernet":
-            raise ValueError(f"name is {value.name!r}; this route takes 'supernet' alone, others go to routes.search")
+        if not shares_weights(value.name):
+            raise ValueError(f"name is {value.name!r}, which shares no weights; it goes to routes.search")
         return value
 
 

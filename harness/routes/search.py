@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from accounting.records import Phase
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.recipe import RecipeOverride
@@ -18,7 +20,8 @@ from harness.routes.config import SearchConfig
 from harness.routes.first_batch import FirstBatch
 from nas_baseline.proposals import Proposal
 from nas_baseline.spaces import load_space
-from nas_baseline.strategies import make_strategy
+from nas_baseline.stages import StageSpace
+from nas_baseline.strategies import make_strategy, shares_weights
 from nas_baseline.supernet import without_recipe
 
 _RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
@@ -41,8 +44,9 @@ class SearchRoute:
         self._queue = Queue()
         channels, side, _ = view.info.image_shape
         space = load_space(config.space, channels, view.info.num_classes, side)
-        self._shares_weights = config.strategy.name == "supernet"
+        self._shares_weights = shares_weights(config.strategy.name)
         self._space = without_recipe(space) if self._shares_weights else space
+        _check_recipes(self._space)
         self._strategy = make_strategy(
             config.strategy.name,
             self._space,
@@ -57,6 +61,8 @@ class SearchRoute:
         self._trials: dict[str, list[Proposal]] = {}
         self._predictions: list[dict[str, float] | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
+        self._unsearched = list(self._limits)
+        """Targets whose stage 2 is to come, one at a time, so that the driver's work for each is known."""
         self._stage_1 = True
         self._supernet = self._train_supernet() if self._shares_weights else None
 
@@ -72,10 +78,10 @@ class SearchRoute:
                 break
             elif self._first.is_open:
                 self._tell_first_batch()
+            elif self._unsearched:
+                self._retrain(self._unsearched.pop(0))
             else:
                 self._stage_1 = False
-                for target in self._limits:
-                    self._retrain(target)
         return self._queue.next(more=self._stage_1)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
@@ -210,3 +216,15 @@ class SearchRoute:
             init_from=self._supernet.job,
             score=[list(arch) for arch in archs],
         )
+
+
+def _check_recipes(space: StageSpace) -> None:
+    """``ValueError`` for a choice of a space's recipe that the trainer does not take."""
+    for dimension in space.dimensions:
+        section, _, key = dimension.name.partition(".")
+        for choice in dimension.choices if section == "recipe" else ():
+            try:
+                RecipeOverride.model_validate({_RECIPE_FIELD.get(key, key): choice})
+            except ValidationError as error:
+                message = error.errors()[0]["msg"]
+                raise ValueError(f"space '{space.name}': {dimension.name} is {choice!r}: {message}") from None

@@ -41,6 +41,11 @@ def list_strategies() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
+def shares_weights(name: str) -> bool:
+    """Return whether a strategy's values are scores with the weights of one supernet, which the caller trains."""
+    return bool(getattr(_module(name).Strategy, "shares_weights", False))
+
+
 def make_strategy(
     name: str,
     space: SearchSpace,
@@ -55,9 +60,7 @@ def make_strategy(
     Raises ValueError for an unknown name or option (naming the allowed ones) or a value of another type, and
     InfeasibleTarget for a target below the smallest network of the space.
     """
-    if name not in list_strategies():
-        raise ValueError(f"strategy '{name}' is not known{_hint(name, list_strategies())}")
-    module = importlib.import_module(f"nas_baseline.strategies.{name}")
+    module = _module(name)
     defaults = {f.name: f.default for f in dataclasses.fields(module.Options)}
     for key, value in options.items():
         if key not in defaults:
@@ -72,6 +75,12 @@ def make_strategy(
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "a name"}
+
+
+def _module(name: str) -> Any:
+    if name not in list_strategies():
+        raise ValueError(f"strategy '{name}' is not known{_hint(name, list_strategies())}")
+    return importlib.import_module(f"nas_baseline.strategies.{name}")
 
 
 def _hint(given: str, allowed: list[str]) -> str:

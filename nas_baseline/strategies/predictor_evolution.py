@@ -103,7 +103,13 @@ class Strategy(BatchStrategy):
         return None if model is None else model.predict(self._encoder()(archs))
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond all seen."""
+        """Return the ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond all seen.
+
+        Where that is none (nothing to predict from, or nothing beyond), the best seen.
+        """
+        return self._finalists(max_macs, k_predicted, k_seen) or super().finalists(max_macs, 0, 1)
+
+    def _finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
         chosen = super().finalists(max_macs, k_predicted, k_seen)
         model = self._fitted()
         if model is None or k_predicted == 0:

@@ -1,4 +1,4 @@
-"""Random search: distinct networks within the targets, spread over their bands. The control of every comparison."""
+"""Random search: distinct networks within the targets, which take turns. The control of every comparison."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from nas_baseline.barriers import BatchStrategy, Targets
 from nas_baseline.pool import constrained_pool, spread
 from nas_baseline.space import Arch, SearchSpace
+
+POOL_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -29,5 +31,5 @@ class Strategy(BatchStrategy):
         """Return every trial at once."""
         if self.proposed:
             return []
-        pools = [constrained_pool(self.space, t, 2 * room, self.seed) for t in self.targets]
+        pools = [constrained_pool(self.space, t, max(POOL_SIZE, 4 * room), self.seed) for t in self.targets]
         return spread(pools, room, taken=set())

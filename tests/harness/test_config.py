@@ -9,7 +9,7 @@ from harness.config import StudyConfig, load_configs, parse_config
 from harness.errors import InputError
 from harness.paths import StudyPaths
 from harness.recipe import Recipe, RecipeOverride
-from harness.study import stored_config
+from harness.stored import stored_config
 
 MINIMAL = {
     "name": "m",
