@@ -18,18 +18,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import datetime
-import platform
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import timm
 import torch
 from latency_figure import DENSE, UNSTRUCTURED, draw
+from table import append, machine
 from torch import nn
 
 from accounting.macs import count_macs
@@ -37,7 +34,7 @@ from harness.latency.errors import NotAvailable
 from harness.latency.formats import FORMATS
 from harness.latency.networks import RUNTIMES, time_network
 from harness.latency.products import BASELINE, find_products, time_products, total_ms
-from harness.latency.timer import Timing, device_name
+from harness.latency.timer import Timing
 from harness.models import fit_checkpoint, load_checkpoint
 from nas_baseline.families import image_size, list_families, network_spec
 from nas_baseline.networks import build
@@ -46,6 +43,7 @@ from pruning.solve import prune_to_macs
 from pruning.structured import prune_channels_to_macs
 
 ROOT = Path(__file__).parents[1]
+DEVICE_RUNTIMES = {"cpu": ["eager", "compiled", "onnxruntime"], "cuda": ["eager", "channels_last", "compiled"]}
 PACKAGES = ("torch", "timm", "torch-pruning", "onnxruntime")
 TIMES = ("median_ms", "p10_ms", "p90_ms", "n", "batch_size", "threads", "device", "runtime")
 
@@ -200,38 +198,6 @@ def rounded(value: object) -> object:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def machine(options: argparse.Namespace) -> dict[str, str]:
-    """Columns that every row begins with."""
-    facts = {
-        "timestamp": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": device_name(options.device),
-        "python": platform.python_version(),
-    }
-    for package in PACKAGES:
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
-
-
-def append(path: Path, rows: list[dict]) -> None:
-    """Add rows to a table, which is begun where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(rows[0])
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            found = next(csv.reader(file))
-        if found != columns:
-            raise SystemExit(f"{path} has other columns than this script writes; move it away")
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        if is_new:
-            writer.writeheader()
-        writer.writerows(rows)
-
-
 def main() -> None:
     """Measure, print the sums, add to the tables, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -239,7 +205,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["tf_efficientnet_lite0"])
     parser.add_argument("--shares", nargs="+", type=float, default=[0.75, 0.5, 0.25])
     parser.add_argument("--round-to", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--runtimes", nargs="+", choices=list(RUNTIMES), default=["eager", "compiled", "onnxruntime"])
+    parser.add_argument("--runtimes", nargs="+", choices=list(RUNTIMES), help="default: all that the device has")
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -249,9 +215,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the tables")
     parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "figures" / "latency.png")
     options = parser.parse_args()
+    options.runtimes = options.runtimes or DEVICE_RUNTIMES[options.device.partition(":")[0]]
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|harness\.latency")
     torch.set_num_threads(options.threads)
-    facts = machine(options)
+    facts = machine(options.device, PACKAGES)
     makers = {"products": product_rows, "networks": network_rows}
     for kind, maker in makers.items():
         if options.what not in (kind, "all"):

@@ -1,7 +1,8 @@
 """The grid: every network, scope, criterion and share hits its MACs target, or is refused for a stated reason.
 
 Seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of their MACs. Each
-result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each in the CSV.
+result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each is added to
+the CSV, with time, machine and versions.
 
 With ``--structured``: the same networks, channels removed, {uniform, global} x {75, 50, 25 %}; the smaller network is
 counted again, run, and loaded from its state dict into the dense architecture, which must give the same outputs.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import itertools
 import logging
 import time
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import timm
 import torch
+from table import append, machine
 from torch import nn
 
 from accounting.macs import count_macs
@@ -136,12 +137,10 @@ def main() -> None:
         worst = max(row.get("relative_error", 0) for row in rows if row["network"] == name)
         print(f"{name}: {outcomes.count('hit')} of {len(outcomes)} hit, largest relative error {worst:.1e}", flush=True)
     default = "structured_grid.csv" if options.structured else "prune_grid.csv"
+    facts = machine("cpu", ("torch", "timm", "torch-pruning"))
+    columns = list(max(rows, key=len))
     out = options.out or Path(__file__).parent / "results" / default
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(max(rows, key=len)))
-        writer.writeheader()
-        writer.writerows(rows)
+    append(out, [facts | {column: row.get(column, "") for column in columns} for row in rows])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Also compared: the masks, with one full sort of all weights by magnitude and a r
 ``global_unstructured`` asked for that many weights. They differ by the weights that fill the last gap below the target.
 Memory: growth of the resident set while solving, sampled in a fresh process, over the weights' bytes.
 
-    python benchmarks/prune_to_macs.py [--network fbnetv3_g] [--size 240] [--share 0.5] [--out FILE.json]
+    python benchmarks/prune_to_macs.py [--network fbnetv3_g] [--size 240] [--share 0.5] [--out FILE.jsonl]
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import copy
 import json
 import multiprocessing
-import platform
 import statistics
 import threading
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import timm
 import torch
+from table import machine
 from torch import nn
 from torch.nn.utils import prune
 
@@ -34,12 +34,13 @@ from pruning.layers import Layer, find_layers
 from pruning.result import PruneResult
 from pruning.solve import prune_to_macs
 
+MOST_ROUNDS = 60
+
 
 def bisect(model: nn.Module, layers: list[Layer], target: int, tolerance: float) -> tuple[float, int, int, dict]:
     """Amount, MACs, rounds and masks of the reference, from a count of positions made once (favouring it)."""
-    low, high, rounds = 0.0, 1.0, 0
-    while True:
-        rounds += 1
+    low, high = 0.0, 1.0
+    for rounds in range(1, MOST_ROUNDS + 1):
         amount = (low + high) / 2
         pruned = copy.deepcopy(model)
         parameters = [(pruned.get_submodule(layer.name), "weight") for layer in layers]
@@ -49,6 +50,7 @@ def bisect(model: nn.Module, layers: list[Layer], target: int, tolerance: float)
         if macs <= target and (target - macs) / target <= tolerance:
             return amount, macs, rounds, masks
         low, high = (amount, high) if macs > target else (low, amount)
+    raise SystemExit(f"no amount found in {MOST_ROUNDS} rounds whose MACs lie within {tolerance:g} below {target:,}")
 
 
 def by_full_sort(layers: list[Layer], target: int) -> tuple[dict, int]:
@@ -104,7 +106,7 @@ def _resident_bytes() -> int:
 
 
 def main() -> None:
-    """Measure, print, and write the result."""
+    """Measure, print, and add the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="fbnetv3_g")
     parser.add_argument("--size", type=int, default=240)
@@ -113,7 +115,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "prune_to_macs.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "prune_to_macs.jsonl")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -171,10 +173,11 @@ def main() -> None:
         "weights": num_weights,
         "weights_that_differ_from_full_sort": num_different(ours, sorted_masks),
         "weights_that_differ_from_global_unstructured": num_different(ours, reference),
-        "machine": {"cpu": platform.machine(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": machine("cpu", ("torch", "timm")),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(row, indent=1) + "\n")
+    with options.out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
     print(json.dumps(row, indent=1))
 
 

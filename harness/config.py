@@ -64,6 +64,8 @@ class ExportConfig(Strict):
 
     onnx: bool = False
     """``model.onnx``, checked against torch's outputs (extra ``onnx``)."""
+    compact: bool = False
+    """Of a network with zeros, also the network without the channels that they have made dead (extra ``structured``)."""
     int8: bool = False
     """Post-training int8 quantisation: accuracy and size beside the float network's."""
     latency: bool = False

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import json
+import logging
 import shutil
 import uuid
 import warnings
@@ -21,14 +22,18 @@ from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
 from harness.data.base import Splits
 from harness.export_onnx import export_onnx, require_onnx
 from harness.jobs import Job
+from harness.latency_target import RUNTIME
 from harness.model_card import INT8_FILE, ONNX_FILE, PROGRAM_FILE, SPARSE_FILE, Origin, model_card
 from harness.models import build_network, load_tensors, save_tensors
 from harness.paths import StudyPaths, replacing
 from harness.quantise import int8_report
 from harness.training import EVAL_BATCH_SIZE, evaluate
+from pruning.dead import remove_dead_channels
 from pruning.masks import masks_from_model
 from pruning.resize import fit_to_state
 from pruning.sparse_file import save_sparse
+
+log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -51,11 +56,12 @@ def deliver(
     ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
     shapes are not those that the spec builds (channels or blocks were removed); and what ``export`` asks for. The int8
     network, where it is asked for, is another network, with which the splits are read once more. The folder appears when
-    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card.
+    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card. A file that
+    cannot be made is left out, ``left_out`` has the reason by its kind, and the rest is delivered.
 
     Raises:
         InputError: a package is missing that ``export`` needs; nothing was read.
-        ValueError: the network is above its target, or the ONNX file's outputs are not torch's.
+        ValueError: the network is above its target.
 
     """
     if export.onnx:
@@ -81,15 +87,15 @@ def deliver(
         "model_dir": str(folder.relative_to(paths.root)),
         "from_job": job.init_from,
     }
-    if export.latency:
-        metrics["latency"] = _latency(on_device, splits, device)
+    target_ms = facts.get("target_latency_ms")
+    if export.latency or target_ms is not None:
+        runtime = "channels_last" if target_ms is None else RUNTIME
+        metrics["latency"] = _latency(on_device, splits, device, runtime)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     temporary.mkdir(parents=True)
     try:
         _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
-        if is_smaller:
-            save_program(model, splits.info.image_shape, temporary / PROGRAM_FILE)
-        metrics |= _exports(model, splits, export, temporary)
+        metrics |= _exports(model, splits, export, temporary, is_smaller=is_smaller)
         info = {
             "network": job.network,
             "image_shape": splits.info.image_shape,
@@ -166,29 +172,58 @@ def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) 
             compact.unlink()
 
 
-def _exports(model: nn.Module, splits: Splits, export: ExportConfig, folder: Path) -> dict[str, Any]:
+def _exports(
+    model: nn.Module, splits: Splits, export: ExportConfig, folder: Path, *, is_smaller: bool
+) -> dict[str, Any]:
     """Write what is asked for; the metrics of it, and the size in bytes of every file of weights (None: no such file)."""
     metrics: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    if is_smaller:
+        try:
+            save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
+        except ValueError as error:
+            left_out["program"] = str(error)
+    elif export.compact:
+        try:
+            metrics |= _save_without_dead(model, splits.info.image_shape, folder / PROGRAM_FILE)
+        except ValueError as error:
+            left_out["program"] = str(error)
     if export.onnx:
         images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
-        metrics["onnx_max_abs_error"] = export_onnx(model, images, folder / ONNX_FILE)
+        try:
+            metrics["onnx_max_abs_error"] = export_onnx(model, images, folder / ONNX_FILE)
+        except ValueError as error:
+            left_out["onnx"] = str(error)
+    for kind, reason in left_out.items():
+        log.warning("delivered without its file %s: %s", kind, reason)
+    metrics["left_out"] = left_out
     if export.int8:
         metrics["int8"] = int8_report(model, splits, folder / INT8_FILE)
-    files = {"float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE}
+    files = {
+        "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
+    }  # fmt: skip
     metrics["size_bytes"] = {
         name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in files.items()
     }
     return metrics
 
 
-def _latency(model: nn.Module, splits: Splits, device: torch.device) -> dict[str, Any] | None:
-    """Milliseconds of one image on ``device`` as it is evaluated, channels-last; None where this machine cannot time it."""
+def _save_without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:
+    """Write the same network without the channels that its zeros have made dead, where there are any."""
+    smaller = remove_dead_channels(model, image_shape)
+    if smaller.removed:
+        save_program(smaller.model, image_shape, path)
+    return {"dead_channels": sum(smaller.removed.values()), "dense_macs_without_dead": smaller.dense_macs}
+
+
+def _latency(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> dict[str, Any] | None:
+    """Milliseconds of one image on ``device``; None where this machine cannot time it."""
     from harness.latency.errors import NotAvailable
     from harness.latency.networks import time_network
 
     try:
         threads = torch.get_num_threads()
-        timing = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime="channels_last")
+        timing = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime=runtime)
     except NotAvailable:
         return None
     return dataclasses.asdict(timing)

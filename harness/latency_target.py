@@ -6,6 +6,7 @@ weights: the same MACs give the same widths, and so the same latency, in every r
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import torch
@@ -15,15 +16,21 @@ from harness.config import StudyConfig
 from harness.data.registry import open_dataset
 from harness.devices import choose_device
 from harness.errors import InputError
+from harness.latency.errors import WrongOutput
 from harness.latency.networks import time_network
 from harness.models import build_network, parent_spec
 from harness.quantities import format_macs
+from pruning.channels import NotFollowed
 from pruning.layers import parse_filter
 from pruning.solve import UnreachableTarget
 from pruning.to_latency import LatencyResult, Outcome, prune_channels_to_latency
 
 REPETITIONS = 30
 """Timed passes of one image for each width that is tried."""
+RUNTIME = "eager"
+"""How the parent is run for it, and how the networks that are delivered for such a target are timed."""
+
+log = logging.getLogger(__name__)
 
 
 def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfig:
@@ -51,8 +58,8 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
     device = "cuda" if choose_device(config.resources.device, torch.cuda.device_count()) == "cuda" else "cpu"
     threads = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
     time_it = partial(
-        time_network, input_size=info.image_shape, device=device, threads=threads, repetitions=REPETITIONS
-    )
+        time_network, input_size=info.image_shape, device=device, threads=threads, runtime=RUNTIME, repetitions=REPETITIONS,
+    )  # fmt: skip
 
     def measure(smaller: nn.Module) -> float:
         return time_it(smaller).median_ms
@@ -66,16 +73,21 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
             latency_ms,
             measure,
             round_to=prune.round_to,
+            floor=prune.channel_floor,
             keep=parse_filter(prune.keep) if prune.keep else None,
         )
-    except UnreachableTarget as error:
+    except NotFollowed as error:
+        raise InputError(f"parent: no channels can be removed from it on {info.image_shape} images: {error}") from None
+    except (UnreachableTarget, ValueError, WrongOutput) as error:
         raise InputError(f"target.latency_ms: {error}") from None
-    except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"parent: no channels can be removed from it on {info.image_shape} images: {reason}") from None
     if result.outcome is Outcome.ALREADY_MET:
         raise InputError(
             f"target.latency_ms: {latency_ms:g} ms given, the parent takes {result.dense_ms:.3g} ms of one image here "
             f"({format_macs(result.pruned.macs)} MACs); name latencies below it"
         )
+    log.info(
+        "%g ms: %s MACs, which took %.3g ms here on fresh weights (the parent %.3g ms; %s, %s threads, %d networks timed)",
+        latency_ms, format_macs(result.pruned.target_macs), result.latency_ms, result.dense_ms, RUNTIME, threads,
+        len(result.probes),
+    )  # fmt: skip
     return result

@@ -37,6 +37,15 @@ import torch
 model = torch.export.load("{PROGRAM_FILE}").module()
 """
 
+_LOAD_SMALLER = """\
+import json
+from safetensors.torch import load_file
+from harness.models import build_network
+from pruning.resize import fit_to_state
+named = build_network(json.load(open("architecture.json"))["network"])
+model = fit_to_state(named, load_file("model.safetensors")).eval()
+"""
+
 _LOAD_SPARSE = f"""\
 import json, math, numpy, torch
 from safetensors import safe_open
@@ -70,7 +79,7 @@ _CARD = """\
 
 {files}
 
-Load it ({needs}; this package is not needed):
+Load it ({needs}):
 
 ```python
 {load}```
@@ -93,12 +102,17 @@ class Origin:
 def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
     """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
     size = metrics["size_bytes"]
+    needs, load = "torch, timm and safetensors; this package is not needed", ""
+    if is_smaller and size["program"] is not None:
+        needs, load = "torch alone; this package is not needed", _LOAD_PROGRAM
+    elif is_smaller:
+        needs, load = "this package", _LOAD_SMALLER
     return _CARD.format(
         description=metrics["description"],
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(job, metrics, splits, origin)),
-        files=_files(is_smaller),
-        needs="torch alone" if is_smaller else "torch, timm and safetensors",
-        load=_LOAD_PROGRAM if is_smaller else _load(job.network),
+        files=_files(is_smaller=is_smaller, has_program=size["program"] is not None),
+        needs=needs,
+        load=load or _load(job.network),
         mean=splits.info.mean,
         std=splits.info.std,
         shape=splits.info.image_shape,
@@ -107,7 +121,7 @@ def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Ori
         sections="".join(
             f"\n## `{file}`\n\n{text}\n\n```python\n{code}```\n"
             for key, file, text, code in _sections(metrics)
-            if size[key] is not None
+            if size[key] is not None and not (key == "program" and is_smaller)
         ),
     )
 
@@ -136,6 +150,11 @@ def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) 
         rows += _int8_rows(int8, splits)
     if metrics.get("latency") is not None:
         rows.append(("latency", _latency(metrics["latency"])))
+    if metrics.get("target_latency_ms") is not None:
+        rows.append(("latency asked for", f"at most {metrics['target_latency_ms']:g} ms, met by the parent's shape"))
+    if metrics.get("dead_channels") is not None:
+        rows.append(("channels that its zeros made dead", _dead(metrics)))
+    rows += [(f"no file {kind}", reason) for kind, reason in (metrics.get("left_out") or {}).items()]
     rows += [
         ("dataset", origin.dataset),
         ("study, route, replicate", f"{origin.study}, {job.route}, {job.replicate}"),
@@ -174,9 +193,17 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
     return f"{text}, and {cost['parent_h']:.4g} for its parent" if cost.get("parent_h") else text
 
 
-def _files(is_smaller: bool) -> str:
+def _dead(metrics: Mapping[str, Any]) -> str:
+    if not metrics["dead_channels"]:
+        return "none"
+    return f"{metrics['dead_channels']:,}; without them {metrics['dense_macs_without_dead']:,} MACs, zeros multiplied"
+
+
+def _files(*, is_smaller: bool, has_program: bool) -> str:
     if not is_smaller:
         return "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
+    if not has_program:
+        return "The network is physically smaller than the one that `architecture.json` names; its weights have its shapes."
     return (
         f"The network is physically smaller than the one that `architecture.json` names, so `{PROGRAM_FILE}` holds it\n"
         "whole, for inference at any batch size. Its weights alone are in `model.safetensors`; with this package,\n"
@@ -188,6 +215,13 @@ def _sections(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Key of ``size_bytes``, file, what it is, and the code that loads it."""
     int8 = metrics.get("int8") or {}
     return [
+        (
+            "program",
+            PROGRAM_FILE,
+            "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
+            "outputs agree to rounding. Needs torch alone:",
+            _LOAD_PROGRAM,
+        ),
         (
             "sparse",
             SPARSE_FILE,

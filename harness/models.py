@@ -10,6 +10,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from timm.models import adapt_input_conv
 from torch import nn
 
 from harness.config import ParentConfig
@@ -20,6 +21,9 @@ from nas_baseline.families import TIMM_WEIGHTS, network_spec
 from nas_baseline.networks import build
 from nas_baseline.stages import StageSpace
 from nas_baseline.supernet import Supernet
+
+STATE_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+"""Where checkpoints keep a network's weights beside other things, the preferred first."""
 
 
 def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
@@ -81,9 +85,15 @@ def build_network(spec: dict[str, Any]) -> nn.Module:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file, whole or not at all; tensors that share memory are written once each."""
+    own: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        own[name] = value.clone() if value.untyped_storage().data_ptr() in seen else value
+        seen.add(own[name].untyped_storage().data_ptr())
     with replacing(path) as temporary:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
+        save_file(own, temporary, metadata)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -115,7 +125,8 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({reason})") from None
     except Exception as error:  # pickle.UnpicklingError and what a hostile or torn pickle raises
         raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({type(error).__name__})") from None
-    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
+    if isinstance(state, dict):  # as timm does, the averaged weights first
+        state = next((state[key] for key in STATE_KEYS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"parent.checkpoint: {path} holds no state dict of tensors; save model.state_dict()")
     return {name.removeprefix("module."): value for name, value in state.items()}
@@ -124,15 +135,21 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> list[str]:
     """Load a user's weights: by name, or else in order where every shape agrees.
 
-    A classifier of another size is left as it was; the names of its tensors are given back. ``InputError`` says how many
-    tensors do not fit.
+    A classifier of another size is left as it was; the names of its tensors are given back. A first convolution for
+    colour images is made one for the parent's channels as timm does (sums for one, repeats for more). ``InputError`` says
+    how many tensors do not fit.
     """
     own = model.state_dict()
     own_order = [name for name in own if not name.endswith("num_batches_tracked")]
     given = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     if set(own_order) != set(given) and len(own_order) == len(given):
         given = dict(zip(own_order, given.values(), strict=True))
-    head = [name for name in own_order if name.split(".")[0] in ("classifier", "head", "fc")]
+    known: Any = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ("classifier", "fc", "head.fc")
+    classifiers = (known,) if isinstance(known, str) else tuple(known)
+    head = [name for name in own_order if name.rpartition(".")[0] in classifiers]
+    first = own_order[0]
+    if first in given and own[first].dim() == 4 and given[first].shape[1:2] == (3,) != own[first].shape[1:2]:
+        given[first] = adapt_input_conv(own[first].shape[1], given[first])
     fits = {name: v for name, v in given.items() if name in own and own[name].shape == v.shape}
     wrong = [name for name in own_order if name not in fits and name not in head]
     if wrong:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from accounting.macs import count_macs
 from harness.data.base import Splits
-from pruning.blocks import prune_blocks_to_macs
+from pruning.blocks import BlockKind, prune_blocks_to_macs
 from pruning.criteria import load_criterion
+from pruning.gradients import Batches
 from pruning.gradual import GradualPruner
-from pruning.layers import parse_filter
+from pruning.layers import LayerFilter, parse_filter
 from pruning.masks import apply_masks
 from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 from pruning.nm import nm_masks
@@ -41,17 +42,8 @@ def prune(rule: dict[str, Any], model: nn.Module, splits: Splits, seed: int) -> 
     scope, target, shape = rule["scope"], int(rule["target_macs"]), splits.info.image_shape
     batches = scoring_batches(rule, splits)
     keep = parse_filter(rule["keep"]) if rule.get("keep") else None
-    if scope in (*CHANNEL_SCOPES, *BLOCK_SCOPES) and count_macs(model, shape).macs <= target:
-        return Pruned(model, {}, {"widths": {}, "removed_blocks": [], "left_out": {}})  # a target already met
-    if scope in CHANNEL_SCOPES:
-        smaller = prune_channels_to_macs(
-            model, shape, target, criterion=rule["criterion"], scope="global" if scope == "channels_global" else "uniform",
-            round_to=rule.get("round_to", 1), keep=keep, seed=seed, batches=batches,
-        )  # fmt: skip
-        return _smaller(smaller)
-    if scope in ("blocks", "se_blocks"):
-        kind = "residual" if scope == "blocks" else "se"
-        return _smaller(prune_blocks_to_macs(model, shape, target, kind=kind, round_to=rule.get("round_to", 1)))  # type: ignore[arg-type]
+    if scope in (*CHANNEL_SCOPES, *BLOCK_SCOPES):
+        return _smaller(remove(rule, model, shape, seed=seed, keep=keep, batches=batches))
     if scope == "nm":
         result = nm_masks(model, shape, criterion=rule["criterion"], keep=keep, seed=seed, batches=batches)
         if result.macs > target:
@@ -62,6 +54,27 @@ def prune(rule: dict[str, Any], model: nn.Module, splits: Splits, seed: int) -> 
             batches=batches,
         )  # fmt: skip
     return _masked(model, result)
+
+
+def remove(
+    rule: Mapping[str, Any],
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    seed: int = 0,
+    keep: LayerFilter | None = None,
+    batches: Batches | None = None,
+) -> StructuredResult:
+    """The physically smaller network by a scope of channels or blocks; raises what ``pruning`` raises."""
+    scope, target = rule["scope"], int(rule["target_macs"])
+    round_to, floor = int(rule["round_to"]), float(rule["channel_floor"])
+    if scope in BLOCK_SCOPES:
+        kind: BlockKind = "residual" if scope == "blocks" else "se"
+        return prune_blocks_to_macs(model, shape, target, kind=kind, round_to=round_to, floor=floor, keep=keep)
+    return prune_channels_to_macs(
+        model, shape, target, criterion=rule["criterion"], scope="global" if scope == "channels_global" else "uniform",
+        round_to=round_to, floor=floor, keep=keep, seed=seed, batches=batches,
+    )  # fmt: skip
 
 
 def gradual_pruner(rule: dict[str, Any], seed: int, splits: Splits) -> GradualPruner:

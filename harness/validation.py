@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.export_onnx import require_onnx
 from harness.jobs import Job, Route
 from harness.models import build_network, checkpoint_path, fit_checkpoint, load_checkpoint, parent_spec
+from harness.pruned import remove
 from harness.quantities import format_macs
 from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
@@ -25,7 +26,6 @@ from nas_baseline.proposals import InfeasibleTarget
 from pruning.layers import parse_filter
 from pruning.nm import nm_masks
 from pruning.solve import UnreachableTarget, prune_to_macs
-from pruning.structured import prune_channels_to_macs
 
 
 def check_study(config: StudyConfig, *, need_data: bool) -> View:
@@ -82,13 +82,15 @@ def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int
                 if reached > min(targets):
                     raise UnreachableTarget(f"2 of 4 weights leaves {reached:,} MACs, above {min(targets):,}")
             else:
+                rule = {"scope": scope, "criterion": "magnitude", "round_to": config.round_to}
                 for target in targets:
-                    prune_channels_to_macs(model, shape, target, round_to=config.round_to, keep=keep)
+                    remove(
+                        {**rule, "channel_floor": config.channel_floor, "target_macs": target}, model, shape, keep=keep
+                    )
     except UnreachableTarget as error:
         raise InputError(f"targets: {error}") from None
-    except (AssertionError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"routes.prune: the parent's channels cannot be removed: {reason}") from None
+    except ValueError as error:
+        raise InputError(f"routes.prune: {error}") from None
 
 
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:

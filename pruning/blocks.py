@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from accounting.macs import count_macs
 from pruning.channels import blank_image
-from pruning.solve import UnreachableTarget
-from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_macs
+from pruning.layers import LayerFilter, find_layers
+from pruning.structured import StructuredResult, prune_channels_to_macs
 
 BlockKind = Literal["residual", "se"]
 
@@ -30,8 +30,8 @@ def se_blocks(model: nn.Module) -> list[str]:
 def residual_blocks(model: nn.Module, input_size: tuple[int, int, int]) -> list[str]:
     """Names of the outermost blocks that add to their input, and so can be left out: the sum keeps its first part.
 
-    A residual block is a module that timm marks as one (``has_skip``, or else a ``drop_path`` or ``shortcut`` and no
-    ``downsample``) and whose output has the shape of its input.
+    A residual block is a module that timm marks as one (``has_skip``, or else a ``drop_path``, ``drop_path1`` or
+    ``shortcut`` and no ``downsample`` that does anything) and whose output has the shape of its input.
     """
     candidates = {name: module for name, module in model.named_modules() if name and _adds_to_its_input(module)}
     outermost = [name for name in candidates if not any(name.startswith(f"{other}.") for other in candidates)]
@@ -78,44 +78,50 @@ def prune_blocks_to_macs(
     scope: Literal["uniform", "global"] = "uniform",
     round_to: int = 1,
     floor: float = 0.1,
+    keep: LayerFilter | None = None,
 ) -> StructuredResult:
     """Remove the weakest blocks while the target is not yet reached, then channels for what is left.
 
     A block goes only if the network stays at or above the target without it, so that the result ends within 1 % below.
     Blocks are ordered by the mean absolute scale of their last normalisation (or last weight, if none): how much a
-    branch adds to what passes it by. The model is not changed.
+    branch adds to what passes it by. A block with a layer that ``keep`` names stays. The model is not changed; a target
+    that it meets already gives a copy of it.
 
     Raises:
         UnreachableTarget: no widths of the remaining network end within 1 % below the target.
-        ValueError: an unknown kind.
+        NotFollowed: Torch-Pruning does not understand the network.
+        ValueError: an unknown kind, or the network has no block of it.
 
     """
     if kind not in ("residual", "se"):
         raise ValueError(f"unknown kind {kind!r}; allowed: residual, se")
     names = se_blocks(model) if kind == "se" else residual_blocks(model, input_size)
+    if not names:
+        raise ValueError(
+            f"the network has no {'squeeze-excite' if kind == 'se' else 'residual'} blocks that can be left out"
+        )
+    stay = [layer.name for layer in find_layers(model, input_size) if keep is not None and keep(layer)]
+    names = [name for name in names if not any(layer.startswith(f"{name}.") for layer in stay)]
     modules = dict(model.named_modules())
-    dense_macs = macs = count_macs(model, input_size).macs
+    dense_macs = count_macs(model, input_size).macs
     removed: list[str] = []
     for name in sorted(names, key=lambda name: _branch_scale(modules[name])):
         without = count_macs(remove_blocks(model, [*removed, name]), input_size).macs
         if without >= target_macs:
             removed.append(name)
-            macs = without
     smaller = remove_blocks(model, removed).eval()
-    if macs <= target_macs:
-        if macs < (1 - TOLERANCE) * target_macs:
-            raise UnreachableTarget(f"the network has {macs:,} MACs, less than the target of {target_macs:,}")
-        return StructuredResult(smaller, macs, dense_macs, target_macs, {}, {}, scope, tuple(removed))
-    result = prune_channels_to_macs(smaller, input_size, target_macs, scope=scope, round_to=round_to, floor=floor)
+    result = prune_channels_to_macs(
+        smaller, input_size, target_macs, scope=scope, round_to=round_to, floor=floor, keep=keep
+    )
     return dataclasses.replace(result, dense_macs=dense_macs, removed_blocks=tuple(removed))
 
 
 def _adds_to_its_input(module: nn.Module) -> bool:
     if hasattr(module, "has_skip"):
         return bool(module.has_skip)
-    if getattr(module, "downsample", None) is not None:
+    if not isinstance(getattr(module, "downsample", None), nn.Identity | None):
         return False
-    return hasattr(module, "drop_path") or hasattr(module, "shortcut")
+    return any(hasattr(module, mark) for mark in ("drop_path", "drop_path1", "shortcut"))
 
 
 def _branch_scale(module: nn.Module) -> float:

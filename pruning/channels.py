@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,20 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from accounting.macs import MacsReport
+
+
+class NotFollowed(ValueError):
+    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has its reason."""
+
+
+@contextmanager
+def following() -> Iterator[None]:
+    """Turns what a dependency graph raises on networks that it does not understand into :class:`NotFollowed`."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise NotFollowed(f"Torch-Pruning cannot follow the network's channels: {reason[:160]}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +63,10 @@ class ChannelGroup:
     width: int
     members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
+
+    def least_width(self, round_to: int, floor: float) -> int:
+        """How many channels stay at least: a share of ``floor``, in multiples of ``round_to``."""
+        return max(round_to, math.ceil(math.ceil(floor * self.width) / round_to) * round_to)
 
     def weights(self, *, is_output: bool, instead: Mapping[str, Tensor] | None = None) -> list[tuple[Member, Tensor]]:
         """The convolution and linear members that make the channels, or read them, with their weights.

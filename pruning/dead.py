@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, blank_image, find_groups
+from pruning.channels import ChannelGroup, blank_image, find_groups, following
 from pruning.layers import find_layers, output_layers
 
 
@@ -47,6 +47,7 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
     """Remove dead channels until none is left; every group keeps at least one. The model itself is not changed.
 
     Raises:
+        NotFollowed: Torch-Pruning does not understand the network.
         ValueError: the outputs differ by more than ``tolerance`` times their largest; then nothing is given back.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
@@ -59,12 +60,13 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
     removed: dict[str, int] = {}
     while True:
         found = False
-        for group in find_groups(smaller, input_size, ignored)[0]:
-            dead = torch.nonzero(dead_channels(group)).flatten().tolist()[: group.width - 1]
-            if dead:
-                group.remove(dead)
-                removed[group.name] = removed.get(group.name, 0) + len(dead)
-                found = True
+        with following():
+            for group in find_groups(smaller, input_size, ignored)[0]:
+                dead = torch.nonzero(dead_channels(group)).flatten().tolist()[: group.width - 1]
+                if dead:
+                    group.remove(dead)
+                    removed[group.name] = removed.get(group.name, 0) + len(dead)
+                    found = True
         if not found:
             break
     difference = float((smaller(image) - expected).abs().max())

@@ -72,10 +72,11 @@ def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Laye
     """All layers that cost MACs, in the order of their first use, for images of ``(channels, height, width)``."""
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
-    classifier = _classifier_names(model)
+    report = count_macs(model, input_size).layers
+    classifier = _classifier_names(model, report[-1].name if report else "")
     layers: dict[str, Layer] = {}
     computed: list[str] = []
-    for counted in count_macs(model, input_size).layers:
+    for counted in report:
         module = modules.get(counted.name) or modules.get(counted.name.rpartition(".")[0], model)
         param_name = counted.name if counted.name in parameters else f"{counted.name}.weight"
         weight = parameters.get(param_name)
@@ -180,8 +181,8 @@ def parse_filter(terms: Iterable[str]) -> LayerFilter:
     return any_of(filters)
 
 
-def _classifier_names(model: nn.Module) -> tuple[str, ...]:
-    """What timm's configuration says, else what timm's networks call it."""
+def _classifier_names(model: nn.Module, last: str) -> tuple[str, ...]:
+    """What timm's configuration says; without one, the ``last`` layer, where it is called as timm's networks call it."""
     config = getattr(model, "pretrained_cfg", None) or {}
-    names = config.get("classifier") or ("classifier", "fc", "head.fc")
+    names = config.get("classifier") or (last if last in ("classifier", "fc", "head.fc", "head") else ())
     return (names,) if isinstance(names, str) else tuple(names)

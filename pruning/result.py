@@ -51,9 +51,12 @@ class PruneResult:
 
 
 def result_of(
-    layers: Sequence[Layer], pruned: Mapping[str, Tensor], target_macs: int, label: str, scope: str
+    layers: Sequence[Layer], pruned: Mapping[str, Tensor], target_macs: int | None, label: str, scope: str
 ) -> PruneResult:
-    """The result of flat masks by parameter name; layers without one keep their non-zeros."""
+    """The result of flat masks by parameter name; layers without one keep their non-zeros.
+
+    Without a target (masks of a pattern, or to a sparsity) it is what was reached.
+    """
     masks, rows = {}, []
     for layer in layers:
         num_kept = layer.num_nonzero
@@ -69,15 +72,16 @@ def result_of(
             )
         )
     empty = [row.name for row in rows if not row.num_kept]
-    if empty:
+    if empty and target_macs is not None:
         _log.warning(
             "pruning to %s MACs leaves no weight in %s; a floor would keep some", f"{target_macs:,}", ", ".join(empty)
         )
+    macs = sum(row.kept_macs for row in rows)
     return PruneResult(
         masks=masks,
-        macs=sum(row.kept_macs for row in rows),
+        macs=macs,
         dense_macs=sum(row.macs for row in rows),
-        target_macs=target_macs,
+        target_macs=macs if target_macs is None else target_macs,
         layers=tuple(rows),
         criterion=label,
         scope=scope,

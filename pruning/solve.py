@@ -71,6 +71,8 @@ def prune_to_macs(
         raise ValueError(f"unknown scope {scope!r}; allowed: global, uniform")
     if not 0.0 <= floor <= 1.0:
         raise ValueError(f"floor is {floor}; allowed: 0 to 1")
+    if target_macs < 1:
+        raise UnreachableTarget(f"target_macs is {target_macs:,}; allowed: 1 or more")
     rule, label = resolve(criterion)
     layers = find_layers(model, input_size)
     current = sum(layer.num_nonzero * layer.macs_per_weight for layer in layers)
@@ -81,7 +83,7 @@ def prune_to_macs(
         costs = [layer.macs_per_weight for layer in free]
         fixed = current - sum(layer.num_nonzero * layer.macs_per_weight for layer in free)
         smallest = fixed + sum(least * cost for least, cost in zip(floors, costs, strict=True))
-        if target_macs < max(1, smallest):
+        if target_macs < smallest:
             raise UnreachableTarget(
                 f"cannot prune to {target_macs:,} MACs: the smallest reachable is {smallest:,} of {current:,} "
                 f"({fixed:,} in layers left alone, floor {floor:g})"

@@ -40,7 +40,8 @@ def prune_to_sparsity(
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparsity is {sparsity}; allowed: 0 to 1")
     rule, label = resolve(criterion)
-    layers = [layer for layer in find_layers(model, input_size) if layer.weight is not None]
+    every = find_layers(model, input_size)
+    layers = [layer for layer in every if layer.weight is not None]
     keys = score_keys(model, layers, rule, label, seed, batches)
     if scope == "global":
         whole = top(torch.cat(keys), _kept(sum(key.numel() for key in keys), sparsity))
@@ -48,10 +49,7 @@ def prune_to_sparsity(
     else:
         masks = [top(key, _kept(key.numel(), sparsity)) for key in keys]
     pruned = {layer.param_name: mask for layer, mask in zip(layers, masks, strict=True)}
-    result = result_of(find_layers(model, input_size), pruned, 0, label, scope)
-    return PruneResult(
-        result.masks, result.macs, result.dense_macs, result.macs, result.layers, result.criterion, result.scope
-    )
+    return result_of(every, pruned, None, label, scope)
 
 
 def _kept(count: int, sparsity: float) -> int:

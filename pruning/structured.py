@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, blank_image, find_groups, macs_with
+from pruning.channels import ChannelGroup, NotFollowed, blank_image, find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers, output_layers
@@ -82,8 +81,11 @@ def prune_channels_to_macs(
         seed: for criteria that draw.
         batches: (images, labels), for criteria that need gradients.
 
+    A target that the network meets already gives a copy of it.
+
     Raises:
         UnreachableTarget: no widths end within 1 % below the target.
+        NotFollowed: Torch-Pruning does not understand the network.
         ValueError: an argument out of range, an unknown criterion, missing batches.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
@@ -96,23 +98,28 @@ def prune_channels_to_macs(
     smaller = copy.deepcopy(model).eval()
     output_shape = _output_shape(smaller, input_size)
     report = count_macs(smaller, input_size)
+    if report.macs <= target_macs:
+        return StructuredResult(smaller, report.macs, report.macs, target_macs, {}, {}, scope)
     layers = find_layers(smaller, input_size)
     ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
-    groups, left_out = find_groups(smaller, input_size, ignored)
+    with following():
+        groups, left_out = find_groups(smaller, input_size, ignored)
     own = [layer for layer in layers if layer.weight is not None]
     weight_scores = dict(
         zip((layer.name for layer in own), score_layers(smaller, own, rule, label, seed, batches), strict=True)
     )
     scores = [group.scores(weight_scores) for group in groups]
-    units = _removal_order(scores, scope, round_to, floor)
-    num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs)
+    least = [group.least_width(round_to, floor) for group in groups]
+    units = _removal_order(scores, scope, round_to, least)
+    num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs, round_to)
     widths = {}
-    for group, removed, score in zip(groups, num_removed, scores, strict=True):
-        weakest = torch.sort(score, stable=True).indices[:removed].tolist()
-        group.remove(sorted(weakest))
-        widths[group.name] = (group.width, group.width - removed)
-    is_sound = _output_shape(smaller, input_size) == output_shape
-    macs = count_macs(smaller, input_size).macs
+    with following():
+        for group, removed, score in zip(groups, num_removed, scores, strict=True):
+            weakest = torch.sort(score, stable=True).indices[:removed].tolist()
+            group.remove(sorted(weakest))
+            widths[group.name] = (group.width, group.width - removed)
+        is_sound = _output_shape(smaller, input_size) == output_shape
+        macs = count_macs(smaller, input_size).macs
     if not (is_sound and (1 - TOLERANCE) * target_macs <= macs <= target_macs):
         raise UnreachableTarget(
             f"removing channels ended at {macs:,} MACs instead of {target_macs:,}: the network's channels depend on "
@@ -130,17 +137,16 @@ class _Unit:
     num_channels: int
 
 
-def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, floor: float) -> list[_Unit]:
+def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, least: Sequence[int]) -> list[_Unit]:
     """All units that may go, in the order in which they go."""
     units = []
     for i, score in enumerate(scores):
         ranked, width = torch.sort(score, stable=True).values, len(score)
-        least = max(round_to, math.ceil(math.ceil(floor * width) / round_to) * round_to)
         gone = 0
         while True:
             # The first unit brings the width to a multiple; the others keep it one.
             size = (width - gone) % round_to or round_to
-            if width - gone - size < least:
+            if width - gone - size < least[i]:
                 break
             share = (gone + size) / width
             key = share if scope == "uniform" else float(ranked[gone : gone + size].mean())
@@ -150,7 +156,11 @@ def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, floor: f
 
 
 def _solve(
-    units: Sequence[_Unit], groups: Sequence[ChannelGroup], macs_of: Callable[[list[int]], int], target: int
+    units: Sequence[_Unit],
+    groups: Sequence[ChannelGroup],
+    macs_of: Callable[[list[int]], int],
+    target: int,
+    round_to: int,
 ) -> list[int]:
     """Channels to remove per group: the shortest run of units that reaches the target, less those that need not go."""
 
@@ -182,9 +192,9 @@ def _solve(
             removed[unit.group] += unit.num_channels
             blocked.add(unit.group)
     if reached < (1 - TOLERANCE) * target:
+        hint = " (smaller steps: a lower round_to)" if round_to > 1 else ""
         raise UnreachableTarget(
-            f"no widths end within 1 % below {target:,} MACs: the nearest found is {reached:,} "
-            "(smaller steps: a lower round_to)"
+            f"no widths end within 1 % below {target:,} MACs: the nearest found is {reached:,}{hint}"
         )
     return removed
 
@@ -192,5 +202,8 @@ def _solve(
 @torch.no_grad()
 def _output_shape(model: nn.Module, input_size: tuple[int, int, int]) -> torch.Size:
     output = model(blank_image(model, input_size))
-    assert isinstance(output, Tensor), "structured pruning takes networks that give one tensor"
+    if not isinstance(output, Tensor):
+        raise NotFollowed(
+            f"structured pruning takes networks that give one tensor, this one gives a {type(output).__name__}"
+        )
     return output.shape

@@ -18,7 +18,7 @@ from typing import Literal
 from torch import nn
 
 from accounting.macs import MacsReport, count_macs
-from pruning.channels import find_groups, macs_with
+from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers, output_layers
@@ -124,6 +124,7 @@ def prune_channels_to_latency(
             f"scope is {scope!r}, round_to {round_to}, floor {floor}; allowed: uniform or global, 1 or more, 0 to 1"
         )
     resolve(criterion)
+    batches = None if batches is None else list(batches)  # they are read for every network that is tried
     probes = _Probes(measure, max_measurements)
     dense = _dense_result(model, input_size, scope)
     dense_ms = missed_ms = probes.measure(dense)
@@ -217,11 +218,9 @@ def _smallest_macs(
     report: MacsReport = count_macs(own, input_size)
     layers = find_layers(own, input_size)
     ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
-    groups, _ = find_groups(own, input_size, ignored)
-    removed = []
-    for group in groups:
-        least = max(round_to, math.ceil(math.ceil(floor * group.width) / round_to) * round_to)
-        removed.append(max(0, group.width - least))
+    with following():
+        groups, _ = find_groups(own, input_size, ignored)
+    removed = [max(0, group.width - group.least_width(round_to, floor)) for group in groups]
     return macs_with(report, groups, removed)
 
 

@@ -33,6 +33,13 @@ class View:
             recipe = given.over(recipe)
         return recipe.model_dump()
 
+    def latency_ms(self, target: int | None) -> float | None:
+        """The latency that a target in MACs stands for, where the study's targets are latencies."""
+        if self.config.target is None:
+            return None
+        latencies_ms = sorted(self.config.target.latency_ms, reverse=True)
+        return dict(zip(sorted(self.config.targets, reverse=True), latencies_ms, strict=True)).get(target or 0)
+
     @property
     def parent_text(self) -> str:
         """The parent in words: which network, whose weights, how long it was trained here."""
@@ -103,5 +110,10 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
         network=trained.network,
         network_macs=macs,
         init_from=trained.job,
-        deliver={"label": label, "description": description, "parent": parent},
+        deliver={
+            "label": label,
+            "description": description,
+            "parent": parent,
+            "target_latency_ms": view.latency_ms(trained.target),
+        },
     )

@@ -110,6 +110,7 @@ class PruneChain:
             "criterion": step.method.criterion,
             "target_macs": target_macs,
             "floor": config.floor,
+            "channel_floor": config.channel_floor,
             "round_to": config.round_to,
             "keep": config.keep,
         }

@@ -78,6 +78,8 @@ class PruneConfig(Strict):
     """Share of the fine-tuning after which the gradual schedule is at its target."""
     floor: float = Field(0.002, ge=0, lt=1)
     """Least share of its weights that every layer keeps, so that no layer is cut through."""
+    channel_floor: float = Field(0.1, ge=0, lt=1)
+    """Least share of its channels that every group of layers keeps, where channels are removed."""
     round_to: int = Field(1, ge=1)
     """Widths are multiples of this, where channels are removed."""
     keep: list[str] = Field([])

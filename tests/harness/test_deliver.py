@@ -107,7 +107,7 @@ class TestFolder:
         assert names(folder) == PLAIN
         assert json.loads((folder / "metrics.json").read_text()) == metrics
         size = (folder / "model.safetensors").stat().st_size
-        assert metrics["size_bytes"] == {"float": size, "sparse": None, "int8": None, "onnx": None}
+        assert metrics["size_bytes"] == {"float": size, "sparse": None, "int8": None, "onnx": None, "program": None}
         assert metrics["sparsity"] == 0
         assert not {"int8", "latency", "onnx_max_abs_error"} & set(metrics)
         spec = json.loads((folder / "architecture.json").read_text())
@@ -209,6 +209,59 @@ class TestSmaller:
         assert "create_model" not in card
         assert "MobileNetV3(" not in card
 
+    def test_without_a_program_it_is_delivered_for_this_package(self, smaller, paths, splits, monkeypatch):
+        def refuse(*args):
+            raise ValueError("torch.export cannot export the smaller network: no")
+
+        monkeypatch.setattr(module, "save_program", refuse)
+        metrics = deliver(job(smaller, paths), paths, splits, DATASET, CPU)
+        folder = paths.root / metrics["model_dir"]
+        assert names(folder) == PLAIN
+        assert metrics["left_out"] == {"program": "torch.export cannot export the smaller network: no"}
+        assert "| no file program | torch.export cannot" in (folder / "README.md").read_text()
+        code = card_code(folder) + "print(sum(p.numel() for p in model.parameters()))\n"
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True, check=True
+        )
+        assert int(done.stdout) == metrics["params"]
+
+
+class TestDead:
+    """The network without what its zeros have made dead, where the study asks for it."""
+
+    def network(self):
+        model = masked()
+        block = model.get_submodule("blocks.1.0")
+        with torch.no_grad():
+            block.conv_pw.weight[:3] = 0  # nothing makes these three channels, and nothing reads them
+            block.conv_dw.weight[:3] = 0
+            block.conv_pwl.weight[:, :3] = 0
+        return model
+
+    def test_is_delivered_beside_the_zeros(self, paths, splits):
+        model = self.network()
+        metrics = deliver(job(model, paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
+        folder = paths.root / metrics["model_dir"]
+        assert metrics["dead_channels"] >= 3
+        assert metrics["dense_macs_without_dead"] < metrics["dense_macs"]
+        images = torch.randn(7, *SHAPE)
+        with torch.no_grad():
+            torch.save((images, model(images)), paths.root / "expected.pt")
+        code = card_code(folder, "model.pt2") + (
+            f"images, expected = torch.load({str(paths.root / 'expected.pt')!r})\n"
+            "with torch.no_grad(): print(torch.allclose(model(images), expected, atol=1e-4))\n"
+        )
+        assert alone(code, folder, ("harness", "pruning", "timm", "torch_pruning")) == "True\n"
+        assert "channels that its zeros made dead" in (folder / "README.md").read_text()
+
+    def test_a_network_without_any_says_so(self, paths, splits):
+        metrics = deliver(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
+        assert (metrics["dead_channels"], metrics["size_bytes"]["program"]) == (0, None)
+        assert (
+            "| channels that its zeros made dead | none |"
+            in (paths.root / metrics["model_dir"] / "README.md").read_text()
+        )
+
 
 class TestExports:
     @pytest.fixture(scope="class")
@@ -232,7 +285,8 @@ class TestExports:
             "onnx": "model.onnx",
         }  # fmt: skip
         assert names(folder) == PLAIN | set(files.values())
-        assert metrics["size_bytes"] == {key: (folder / file).stat().st_size for key, file in files.items()}
+        sizes = {key: (folder / file).stat().st_size for key, file in files.items()}
+        assert metrics["size_bytes"] == sizes | {"program": None}
         assert metrics["size_bytes"]["int8"] < 0.6 * metrics["size_bytes"]["float"]
 
     def test_metrics(self, all_of_them):
@@ -310,6 +364,22 @@ class TestExports:
         card = (folder / "README.md").read_text()
         assert "| int8 | none: no kernels here |" in card
         assert "model.int8" not in card
+
+    def test_a_network_that_onnx_cannot_express_is_delivered_all_the_same(self, paths, splits, monkeypatch):
+        def refuse(*args):
+            raise ValueError("export.onnx: torch cannot export the network: no")
+
+        monkeypatch.setattr(module, "export_onnx", refuse)
+        metrics = deliver(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(onnx=True))
+        assert metrics["left_out"] == {"onnx": "export.onnx: torch cannot export the network: no"}
+        assert names(paths.root / metrics["model_dir"]) == PLAIN
+
+    def test_a_target_in_milliseconds_is_held_against_a_measurement(self, paths, splits):
+        facts = {"label": "prune", "description": "a network of a test", "parent": None, "target_latency_ms": 3.5}
+        metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+        assert metrics["latency"]["runtime"] == "eager"
+        card = (paths.root / metrics["model_dir"] / "README.md").read_text()
+        assert "| latency asked for | at most 3.5 ms" in card
 
 
 def test_a_card_without_parent_and_cost(paths, splits):

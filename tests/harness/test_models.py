@@ -134,3 +134,27 @@ def test_a_classifier_of_another_size_is_left_and_named(tmp_path):
     other["classifier.weight"], other["classifier.bias"] = torch.zeros(7, 192), torch.zeros(7)
     assert fit_checkpoint(model, other, tmp_path / "x.pt") == ["classifier.weight", "classifier.bias"]
     assert torch.equal(model.conv_stem.weight, other["conv_stem.weight"])
+
+
+def test_a_colour_checkpoint_for_grey_images_is_summed_as_timm_does(tmp_path):
+    model, source = mini(), state(mini())
+    colour = torch.randn(source["conv_stem.weight"].shape[0], 3, 3, 3)
+    assert fit_checkpoint(model, source | {"conv_stem.weight": colour}, tmp_path) == []
+    assert torch.allclose(model.conv_stem.weight, colour.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("key", ["state_dict_ema", "model_ema"])
+def test_averaged_weights_are_preferred(key, tmp_path):
+    plain, averaged = state(mini()), state(mini())
+    torch.save({"state_dict": plain, key: averaged, "epoch": 3}, tmp_path / "x.pth")
+    found = load_checkpoint(tmp_path / "x.pth")
+    assert torch.equal(found["conv_stem.weight"], averaged["conv_stem.weight"])
+
+
+def test_tied_weights_are_saved_and_come_back(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    save_tensors(model.state_dict(), tmp_path / "tied.safetensors")
+    found = load_tensors(tmp_path / "tied.safetensors")
+    assert torch.equal(found["0.weight"], model[0].weight)
+    assert torch.equal(found["1.weight"], model[0].weight)

@@ -223,7 +223,7 @@ class TestWeightSharing:
         assert all(job.inherit["arch"] for job in retrains)
 
     def test_the_route_takes_no_other_strategy(self):
-        with pytest.raises(InputError, match="takes 'supernet' alone"):
+        with pytest.raises(InputError, match="shares no weights"):
             config({"supernet": {"strategy": {"name": "random"}}})
 
 

@@ -4,6 +4,7 @@ import torch
 
 from accounting.macs import count_macs
 from pruning.blocks import prune_blocks_to_macs, remove_blocks, residual_blocks, se_blocks
+from pruning.layers import by_name
 from pruning.resize import fit_to_state
 from pruning.solve import UnreachableTarget
 
@@ -25,6 +26,12 @@ def test_what_the_blocks_are(model):
     resnet = timm.create_model("resnet18")
     assert residual_blocks(resnet, SIZE) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"]
     assert se_blocks(resnet) == []
+    with pytest.raises(ValueError, match="no squeeze-excite blocks"):
+        prune_blocks_to_macs(resnet, SIZE, count_macs(resnet, SIZE).macs // 2, kind="se")
+    regnet = timm.create_model("regnetx_002")
+    assert len(residual_blocks(regnet, SIZE)) == 9, "13 blocks, of which the first of each of 4 stages changes the size"
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32)
+    assert residual_blocks(vit, SIZE) == [f"blocks.{i}" for i in range(12)]
     assert len(residual_blocks(timm.create_model("convnext_atto"), SIZE)) == 12
 
 
@@ -57,7 +64,17 @@ def test_exactly_the_network_without_a_block_needs_no_channels(model):
 
 def test_out_of_reach(model):
     dense = count_macs(model, SIZE).macs
-    with pytest.raises(UnreachableTarget, match="less than the target"):
-        prune_blocks_to_macs(model, SIZE, 2 * dense)
+    with pytest.raises(UnreachableTarget, match="smallest reachable"):
+        prune_blocks_to_macs(model, SIZE, 1000)
+    met = prune_blocks_to_macs(model, SIZE, 2 * dense)
+    assert (met.macs, met.removed_blocks, met.widths) == (dense, (), {}), "a target already met"
     with pytest.raises(ValueError, match="allowed: residual, se"):
         prune_blocks_to_macs(model, SIZE, dense // 2, kind="block")
+
+
+def test_what_is_to_be_kept_is_kept(model):
+    keep = by_name("conv_stem", "blocks.1.1.*")
+    result = prune_blocks_to_macs(model, SIZE, count_macs(model, SIZE).macs // 2, keep=keep)
+    assert result.removed_blocks
+    assert "blocks.1.1" not in result.removed_blocks
+    assert result.model.conv_stem.out_channels == model.conv_stem.out_channels

@@ -344,3 +344,9 @@ def test_a_weight_used_as_convolution_and_as_matrix_is_one_layer():
     result = prune_to_macs(Both(), (2, 3, 3), 20)  # 9 + 1 MACs a weight
     assert result.dense_macs == 40 and result.macs == 20
     assert result.masks["kernel"].flatten().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("target", [0, -5])
+def test_a_target_that_is_none(target):
+    with pytest.raises(UnreachableTarget, match="allowed: 1 or more"):
+        prune_to_macs(nn.Sequential(nn.Conv2d(3, 4, 1)), (3, 4, 4), target)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from accounting.macs import count_macs
-from pruning.channels import find_groups
+from pruning.channels import NotFollowed, find_groups
 from pruning.criteria import list_criteria
 from pruning.layers import by_name, find_layers
 from pruning.resize import fit_to_state
@@ -227,3 +227,57 @@ def test_a_network_of_its_own_size_stays_as_it_is_with_depthwise_multipliers():
     model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 16, 3, padding=1, groups=8))
     again = fit_to_state(model, {name: value.clone() for name, value in model.state_dict().items()})
     assert again(torch.ones(1, 4, 5, 5)).shape == (1, 16, 5, 5)
+
+
+def test_a_target_already_met_gives_a_copy():
+    model = toy().eval()
+    result = prune_channels_to_macs(model, (3, 8, 8), 10**9)
+    assert (result.macs, result.widths) == (count_macs(model, (3, 8, 8)).macs, {})
+    assert result.model is not model
+
+
+def test_a_network_that_the_graph_does_not_understand_is_one_clear_error():
+    model = timm.create_model("poolformer_s12").eval()
+    with pytest.raises(NotFollowed, match="Torch-Pruning cannot follow the network's channels"):
+        prune_channels_to_macs(model, (3, 64, 64), count_macs(model, (3, 64, 64)).macs // 2)
+
+
+def test_a_network_of_two_outputs_is_refused():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+
+        def forward(self, x):
+            return self.a(x), self.b(self.a(x))
+
+    with pytest.raises(NotFollowed, match="this one gives a tuple"):
+        prune_channels_to_macs(Two(), (3, 8, 8), 1000)
+
+
+def test_the_hint_at_coarser_widths_is_only_there_where_it_helps():
+    model = toy().eval()
+    dense = count_macs(model, (3, 8, 8)).macs
+    messages = []
+    for round_to in (1, 8):
+        with pytest.raises(UnreachableTarget) as refused:
+            for share in (0.97, 0.93, 0.89, 0.83, 0.77, 0.71):
+                prune_channels_to_macs(model, (3, 8, 8), int(share * dense), round_to=round_to)
+        messages.append(str(refused.value))
+    assert "round_to" not in messages[0]
+    assert "a lower round_to" in messages[1]
+
+
+def test_the_output_layer_is_kept_whatever_it_is_called():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc, self.out = nn.Conv2d(3, 16, 3), nn.Linear(16, 32), nn.Linear(32, 5)
+
+        def forward(self, x):
+            return self.out(self.fc(self.conv(x).relu().mean((2, 3))).relu())
+
+    model = Net().eval()
+    result = prune_channels_to_macs(model, (3, 8, 8), count_macs(model, (3, 8, 8)).macs // 2, floor=0.05)
+    assert result.model.out.out_features == 5
+    assert result.model.fc.out_features < 32

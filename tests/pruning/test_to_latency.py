@@ -162,3 +162,9 @@ def test_arguments_out_of_range(wrong):
 def test_a_measurement_that_is_no_number():
     with pytest.raises(ValueError, match="positive"):
         prune_channels_to_latency(network(), SIZE, 50.0, lambda model: float("nan"))
+
+
+def test_batches_may_be_a_generator():
+    batches = ((torch.randn(4, *SIZE), torch.tensor([0, 1, 2, 3])) for _ in range(2))
+    result = prune_channels_to_latency(network(), SIZE, 50.0, FakeMachine(), criterion="taylor", batches=batches)
+    assert result.outcome is Outcome.HIT
