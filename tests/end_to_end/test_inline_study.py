@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from accounting.attempts import derive
@@ -23,6 +24,7 @@ from harness.data.base import TensorSplit
 from harness.errors import InputError, StudyFailed
 from harness.progress import Silent
 from harness.study import Launch, run_study
+from nas_baseline.spaces import load_space
 
 LABELS = ("prune", "search", "scratch_family", "scratch_pruned_structure")
 TARGETS = (600_000, 400_000)
@@ -240,6 +242,18 @@ class TestRunAgain:
         with pytest.raises(InputError, match=r"another study: recipe"):
             run(tiny, copied)
         assert snapshot(copied) == before
+
+    def test_a_changed_file_of_the_search_space_is_refused(self, tiny, tmp_path, snapshot):
+        space = tmp_path / "mine.yaml"
+        space.write_text(yaml.safe_dump(load_space("fbnetv3_mini").data))
+        tiny["replicates"], tiny["routes"] = 1, {"search": tiny["routes"]["search"] | {"space": str(space)}}
+        run(tiny, tmp_path / "study")
+        run(tiny, tmp_path / "study")
+        before = snapshot(tmp_path / "study")
+        space.write_text(yaml.safe_dump(load_space("fbnetv3_mini").data | {"width_divisor": 4}))
+        with pytest.raises(InputError, match="its file was changed since"):
+            run(tiny, tmp_path / "study")
+        assert snapshot(tmp_path / "study") == before
 
     def test_other_resources_and_budgets_are_the_same_study(self, tiny, copied):
         run(tiny | {"budget": {"search": "9 h"}, "resources": {"max_attempts": 1}}, copied)

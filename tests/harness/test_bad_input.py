@@ -138,6 +138,44 @@ def test_target_below_the_smallest_network_of_the_space(tiny, write_config, refu
     refuses(["run", write_config(tiny)], "20,000", "smallest")
 
 
+def test_blocks_of_a_parent_that_has_none(tiny, write_config, refuses):
+    tiny["parent"] = {"timm": "resnet10t"}
+    tiny["targets"], tiny["routes"] = ["5M"], {"prune": {"criterion": "se_blocks_magnitude"}}
+    refuses(["plan", write_config(tiny)], "routes.prune", "no squeeze-excite blocks")
+
+
+def test_channels_that_cannot_be_followed(tiny, write_config, refuses):
+    tiny["parent"] = {"timm": "poolformer_s12"}
+    tiny["dataset"] = {"name": "fashion_mnist_mini"}
+    tiny["targets"], tiny["routes"] = ["20M"], {"prune": {"criterion": "channels_magnitude"}}
+    refuses(["plan", write_config(tiny)], "routes.prune", "Torch-Pruning cannot follow")
+
+
+SPACE = {
+    "name": "mine", "image_size": 28, "in_chans": 1, "num_classes": 10, "stem": {"width": 8},
+    "stages": [{"type": "ir", "stride": 2, "kernel": 3, "expansion": [2, 3], "depth": [1, 2], "width": [8, 16]}],
+    "head": {"expansion": 2, "features": 64},
+    "recipe": {"optimizer": ["sgd"], "lr": [0.1, 0.2]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"head": {"features": 64}}, ["head lacks 'expansion'"]),
+        ({"recipe": {"optimizer": ["adam"], "lr": [0.1, 0.2]}}, ["recipe.optimizer is 'adam'", "adamw"]),
+        (
+            {"recipe": {"optimizer": ["sgd"], "lr": [0.1], "dropout": [0.1, 1.5]}},
+            ["recipe.dropout is 1.5", "less than 1"],
+        ),
+    ],
+)
+def test_a_space_that_is_wrong(changes, says, tiny, tmp_path, write_config, refuses):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SPACE | changes))
+    tiny["routes"]["search"]["space"] = str(tmp_path / "mine.yaml")
+    refuses(["plan", write_config(tiny)], *says)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -264,3 +264,12 @@ def test_a_route_without_budget_ends_with_nothing_as_planned(study):
     play(scheduler, study, {"search": 10})
     assert scheduler.stopped
     assert scheduler.undelivered([300]) == []
+
+
+def test_work_before_a_retraining_is_for_its_target(study, monkeypatch):
+    times = iter([0.0, 3.5, 10.0, 10.0])
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
+    retrain = Job("search-r0-t300-retrain-0", "search", Phase.RETRAIN, 300, 0, 0, {}, 1000)
+    study.scheduler(Line("search", [retrain])).next()
+    (record,) = [r for r in read_ledger(study.paths.ledger).records if r["kind"] == Kind.DRIVER_WORK]
+    assert (record["duration_s"], record["target"]) == (3.5, 300)
