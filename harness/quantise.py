@@ -105,6 +105,7 @@ def quantise(model: nn.Module, calibration: Sequence[Tensor]) -> fx.GraphModule:
     """
     engine = choose_engine()
     folded = fold_batch_norms(_plain_layers(copy.deepcopy(model).eval(), calibration[0][:1]))
+    fix_constant_channels(folded, calibration)
     try:
         quantised = _converted(folded, calibration, engine)
     except (
@@ -200,6 +201,45 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     return module
 
 
+@torch.inference_mode()
+def fix_constant_channels(folded: nn.Module, calibration: Sequence[Tensor]) -> dict[str, int]:
+    """Make channels constant that are so but for what int8 cannot tell apart, in place; how many, by convolution.
+
+    Where pruning has cut what feeds a channel, batch norm has stretched the little that varies (borders, say) to unit
+    variance, and a step of the 8-bit input, stretched as much, drowns it. Such a channel (half a step through its weights
+    is more than its standard deviation) keeps its mean, as bias, and no weight. Activations have 7 bits (torch.ao's
+    ``reduce_range``), one scale for a tensor.
+    """
+    convs = {name: module for name, module in folded.named_modules() if isinstance(module, nn.Conv2d)}
+    lows, highs = dict.fromkeys(convs, 0.0), dict.fromkeys(convs, 0.0)
+    outputs: dict[str, list[Tensor]] = {name: [] for name in convs}
+
+    def note(name: str, images: Tensor, output: Tensor) -> None:
+        lows[name], highs[name] = min(lows[name], float(images.min())), max(highs[name], float(images.max()))
+        outputs[name].append(output.transpose(0, 1).flatten(1).double())
+
+    hooks = [
+        conv.register_forward_hook(lambda _, inputs, output, name=name: note(name, inputs[0], output))
+        for name, conv in convs.items()
+    ]
+    for images in calibration:
+        folded(images)
+    for hook in hooks:
+        hook.remove()
+    fixed: dict[str, int] = {}
+    for name, conv in convs.items():
+        if conv.bias is None or not outputs[name]:
+            continue
+        values = torch.cat(outputs[name], 1)
+        step = (highs[name] - lows[name]) / 127
+        drowned = step / 2 * conv.weight.flatten(1).abs().sum(1) > values.std(1)
+        if drowned.any():
+            conv.weight[drowned] = 0
+            conv.bias[drowned] = values.mean(1)[drowned].to(conv.bias.dtype)
+            fixed[name] = int(drowned.sum())
+    return fixed
+
+
 class _Tracer(fx.Tracer):
     """Follows timm's code; what is folded, or what timm says cannot be traced, stays whole."""
 
@@ -252,13 +292,28 @@ def _plain_layers(model: nn.Module, image: Tensor) -> nn.Module:
 
 
 def _converted(folded: fx.GraphModule, calibration: Sequence[Tensor], engine: str) -> fx.GraphModule:
-    from torch.ao.quantization import get_default_qconfig_mapping  # may be gone from a later torch
+    # May be gone from a later torch.
+    from torch.ao.quantization import PerChannelMinMaxObserver, QConfig, get_default_qconfig_mapping
     from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
+    class Observer(PerChannelMinMaxObserver):  # type: ignore[misc]
+        """Gives output channels without a weight the scale of the widest one.
+
+        Their own would be the least there is, and the bias, in steps of it, would not fit into 32 bits.
+        """
+
+        def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+            scales, zero_points = super().calculate_qparams()
+            is_empty = (self.min_val == 0) & (self.max_val == 0)
+            return torch.where(is_empty, scales.max(), scales), zero_points
+
+    mapping = get_default_qconfig_mapping(engine)
+    weight = Observer.with_args(dtype=torch.qint8, qscheme=torch.per_channel_symmetric)
+    mapping.set_global(QConfig(activation=mapping.global_qconfig.activation, weight=weight))
     whole = PrepareCustomConfig().set_non_traceable_module_classes(list(get_notrace_modules()))
     with _engine(engine), _quiet(), torch.no_grad():
-        prepared = prepare_fx(folded, get_default_qconfig_mapping(engine), (calibration[0],), whole)
+        prepared = prepare_fx(folded, mapping, (calibration[0],), whole)
         for images in calibration:
             prepared(images)
         converted: fx.GraphModule = convert_fx(prepared)

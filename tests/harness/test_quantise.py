@@ -18,6 +18,7 @@ from harness.models import build_network
 from harness.quantise import (
     CannotQuantise,
     calibration_batches,
+    fix_constant_channels,
     fold_batch_norms,
     int8_report,
     int8_weights,
@@ -103,6 +104,36 @@ class TestFolding:
             torch.testing.assert_close(folded(x), model(x), rtol=1e-3, atol=1e-4)
         assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d | BatchNormAct2d)]
         assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+class TestConstantChannels:
+    """What pruning leaves of a network: channels without a weight, and channels of which int8 would see only noise."""
+
+    def test_by_hand(self):
+        model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)).eval()
+        first, second = model
+        first.weight.data, first.bias.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0.5, 0.0])
+        second.weight.data = torch.tensor([[1000.0, 0.01], [0.0, 1.0]]).view(2, 2, 1, 1)
+        second.bias.data = torch.tensor([-497.0, 0.25])
+        images = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+        before = model(images).detach().clone()
+        # The second's inputs lie in 0 to 1: half a step of 1/127 times 1000 is more than any channel here varies.
+        assert fix_constant_channels(model, [images]) == {"1": 1}
+        assert second.weight[0].flatten().tolist() == [0.0, 0.0]
+        assert float(second.bias[0]) == pytest.approx(float(before[:, 0].mean()), rel=1e-5)
+        assert second.weight[1].flatten().tolist() == [0.0, 1.0]
+        assert float(first.bias[0]) == 0.5
+        assert torch.equal(model(images)[:, 1], before[:, 1])
+
+    def test_a_channel_without_a_weight_keeps_its_bias(self):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+        with torch.no_grad():
+            model[0].weight[3], model[0].bias[3], model[3].weight[1] = 0, 60.0, 0
+            model[3].bias[1] = -300.0
+        images = torch.randn(16, 1, 8, 8)
+        outputs = quantise(model, [images])(images)
+        assert outputs[:, 1].mean() == pytest.approx(-300, rel=0.02)
 
 
 class TestWeights:
