@@ -408,9 +408,14 @@ class TestPlan:
 
         monkeypatch.setattr(plan, "measure_speed", lambda view, device: 1e9)
         planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
-        names = [entry.job.job for entry in planned.jobs]
-        ran = {record["job"] for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
+        names = [_whoever_wins(entry.job.job) for entry in planned.jobs]
+        ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
         # Which family network or finalist comes out may differ; what is done, how often and for whom may not.
         assert set(names) == ran
         assert len(names) == len(set(names))
         assert not planned.capped
+
+
+def _whoever_wins(job):
+    """The name of a job without the number of the finalist that is delivered."""
+    return re.sub(r"-retrain-\d+-evaluate", "-retrain-evaluate", job)
