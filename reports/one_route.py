@@ -10,6 +10,10 @@ from reports.study import COMPARED, FURTHER_ROUTES, StudyInfo
 from reports.wording import POLICY_TEXT, label_text, macs_text, number_estimate, percent_interval, unit_text
 
 
+BY = {"prune": "pruning"}
+"""What a route does, where that is not its name."""
+
+
 def missing_routes(info: StudyInfo) -> list[str]:
     """The compared routes that the study does not have; with any of them there is no verdict."""
     return [route for route in COMPARED if route not in info.routes]
@@ -29,7 +33,7 @@ def headline(frames: Frames) -> str:
     dense = parent_test_top1(frames)
     parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
     return (
-        f"On {frames.info.dataset}, test top-1 by {label_text(main)} (95 % interval): {', '.join(accuracies)}{parent}; "
+        f"On {frames.info.dataset}, test top-1 by {BY.get(main, label_text(main))} (95 % interval): {', '.join(accuracies)}{parent}; "
         f"{no_ratio}."
     )
 

@@ -26,7 +26,7 @@ def test_pruning_alone(make_full_study):
     tested = [n.test_top1 for n in frames.delivered if (n.label, n.target) == ("prune", 500_000)]
     mean = 100 * sum(tested) / 3
     sentence = headline(frames)
-    assert sentence.startswith(f"On fashion_mnist_mini, test top-1 by prune (95 % interval): {mean:.1f} % (")
+    assert sentence.startswith(f"On fashion_mnist_mini, test top-1 by pruning (95 % interval): {mean:.1f} % (")
     assert "n = 3) at 0.5M MACs" in sentence
     assert f"the dense parent: {100 * (DENSE - 0.01):.1f} %" in sentence
     assert sentence.endswith("there is no cost ratio in CPU core-hours, since the study has no search route.")
