@@ -168,7 +168,7 @@ class StudyConfig(Strict):
                 )
             if any(m.schedule == "gradual" for m in prune.methods) and epochs == 0:
                 raise ValueError(f"routes.{name}.finetune: gradual prunes while it trains; at least 1 epoch, given 0")
-        if any(m.is_structured for prune in routes.prunings.values() for m in prune.methods):
+        if self.export.compact or any(m.is_structured for prune in routes.prunings.values() for m in prune.methods):
             from importlib.util import find_spec
 
             if find_spec("torch_pruning") is None:

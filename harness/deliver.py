@@ -56,8 +56,8 @@ def deliver(
     ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
     shapes are not those that the spec builds (channels or blocks were removed); and what ``export`` asks for. The int8
     network, where it is asked for, is another network, with which the splits are read once more. The folder appears when
-    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card. A file that
-    cannot be made is left out, ``left_out`` has the reason by its kind, and the rest is delivered.
+    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card. A file that cannot be made
+    is left out, ``left_out`` has the reason by its kind, and the rest is delivered.
 
     Raises:
         InputError: a package is missing that ``export`` needs; nothing was read.

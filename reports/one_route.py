@@ -9,7 +9,6 @@ from reports.statistics import Estimate, mean_interval
 from reports.study import COMPARED, FURTHER_ROUTES, StudyInfo
 from reports.wording import POLICY_TEXT, label_text, macs_text, number_estimate, percent_interval, unit_text
 
-
 BY = {"prune": "pruning"}
 """What a route does, where that is not its name."""
 
@@ -31,10 +30,10 @@ def headline(frames: Frames) -> str:
         for target in frames.info.targets
     ]
     dense = parent_test_top1(frames)
+    way = BY.get(main, label_text(main))
     parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
     return (
-        f"On {frames.info.dataset}, test top-1 by {BY.get(main, label_text(main))} (95 % interval): {', '.join(accuracies)}{parent}; "
-        f"{no_ratio}."
+        f"On {frames.info.dataset}, test top-1 by {way} (95 % interval): {', '.join(accuracies)}{parent}; {no_ratio}."
     )
 
 
