@@ -252,7 +252,7 @@ def _num_cpus() -> int:
 def _show_answers(console: Console, folder: Path, page: Path) -> None:
     from reports.page import told_sentences
 
-    for sentence in told_sentences(folder):
+    for sentence in told_sentences(page):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 

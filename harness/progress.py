@@ -56,14 +56,14 @@ class OnConsole:
 
         def show() -> None:
             try:
-                text = Text(format_status(status(folder)))
+                text = Text(format_status(status(folder), is_own=not stop.is_set()))
             except (LedgerError, OSError, ValueError) as error:
                 log.warning("progress cannot be shown: %s", error)
                 return
             if live:
                 live.update(text, refresh=True)
             else:
-                self._console.print(text)
+                self._console.print(text, end="\n\n")
 
         thread = threading.Thread(target=watch, name="progress", daemon=True)
         if live:

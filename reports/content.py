@@ -7,6 +7,7 @@ from typing import Any
 
 from reports import one_route
 from reports.answer import Answer
+from reports.controls import control_lines
 from reports.costs import HEADLINE_POLICY, POLICIES
 from reports.frames import Frames
 from reports.further import pooled_routes
@@ -56,14 +57,18 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
     )
     measured = [given for given in answers if given["status"] == "measured"]
     further = pooled_routes(frames)
+    told = [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers]
+    lines = [
+        *(one_route.lines(frames) if missing else told),
+        *({"sentence": fields["sentence"], "verdict": route} for route, fields in further.items()),
+        *control_lines(frames),
+    ]
     return {
         "study": frames.info.name,
         "dataset": frames.info.dataset,
         "unit": unit_text(frames.unit),
         "headline": headline,
-        "answers": one_route.lines(frames)
-        if missing
-        else [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers],
+        "answers": lines,
         "no_verdict": f"The study has no {' and no '.join(missing)} route, so there is no verdict."
         if missing
         else "No target has networks from both routes yet, so there is no verdict.",
@@ -74,7 +79,6 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "accuracy_sentences": [accuracy_sentence(given) for given in measured],
         "networks": _network_table(frames),
         "verdicts": _verdict_table(measured, frames.unit),
-        "further_routes": [{"sentence": fields["sentence"], "route": route} for route, fields in further.items()],
         "further_verdicts": further_table(answers, frames.unit),
         "sections": optional_sections(frames, figures),
         "totals": totals_table(frames),
@@ -86,6 +90,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "answer_json": {
             "study": frames.info.name,
             "sentence": headline,
+            "lines": [line["sentence"] for line in lines],
             "unit": frames.unit,
             "headline_policy": HEADLINE_POLICY,
             "verdict": verdicts[HEADLINE_POLICY].value,

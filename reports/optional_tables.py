@@ -117,9 +117,18 @@ def deployment_table(frames: Frames) -> tuple[PageTable, str]:
     ]
     headers = ["target (MACs)", "network", "test top-1, float", "test top-1, int8", "int8 − float"]
     headers += [f"{kind.replace('onnx', 'ONNX')} (kB)" for kind in formats]
-    return PageTable([*headers, "latency (ms)", "n"], rows, text_columns=(1,)), DEPLOYMENT_CAPTION + _circumstances(
-        found
-    )
+    table = PageTable([*headers, "latency (ms)", "n"], rows, text_columns=(1,))
+    return _without_empty_columns(table), DEPLOYMENT_CAPTION + _circumstances(found)
+
+
+def _without_empty_columns(table: PageTable) -> PageTable:
+    """What the study was not asked to measure has no column; text columns come first and stay."""
+    shown = [
+        place for place in range(len(table.headers))
+        if place in table.text_columns or any(row[place] != NOT_MEASURED for row in table.rows)
+    ]  # fmt: skip
+    rows = [[row[place] for place in shown] for row in table.rows]
+    return PageTable([table.headers[place] for place in shown], rows, table.text_columns)
 
 
 def _circumstances(rows: Sequence[Row]) -> str:

@@ -10,11 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from reports.answer import all_answers, one_line
+from reports.answer import all_answers
 from reports.content import page_content
 from reports.frames import load_frames
-from reports.further import pooled_routes
-from reports.one_route import headline, lines, missing_routes
 from reports.render import render_figures
 from reports.tables import build_tables, write_tables
 
@@ -53,14 +51,10 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     return out / PAGE
 
 
-def told_sentences(folder: Path) -> list[str]:
-    """What a terminal shows of a study: one line for each target, largest first, and one for each further route."""
-    frames = load_frames(Path(folder))
-    if missing_routes(frames.info):
-        told = [headline(frames), *(line["sentence"] for line in lines(frames)[::-1])]
-    else:
-        told = [one_line(given) for given in all_answers(frames)[::-1]]
-    return [*told, *(fields["sentence"] for fields in pooled_routes(frames).values())]
+def told_sentences(page: Path) -> list[str]:
+    """What a terminal shows of a report: the sentences that its page begins with."""
+    content = json.loads(page.with_name(ANSWERS).read_text(encoding="utf-8"))
+    return [content["sentence"], *content["lines"]]
 
 
 def _html(content: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ def rank_correlation(table: pd.DataFrame) -> Estimate:
         for _, group in table.groupby(["route", "replicate"])
         if group["predicted"].nunique() > 1 and group["measured"].nunique() > 1
     ]
-    return mean_interval(taus)
+    return mean_interval(taus, at_least=-1.0, at_most=1.0)
 
 
 def coverage(table: pd.DataFrame) -> Estimate:
@@ -48,4 +48,4 @@ def coverage(table: pd.DataFrame) -> Estimate:
     with_sd = table[table["sd"] > 0]
     inside = (with_sd["measured"] - with_sd["predicted"]).abs() <= SDS_OF_95 * with_sd["sd"]
     shares = inside.groupby([with_sd["route"], with_sd["replicate"]]).mean()
-    return mean_interval([float(share) for share in shares])
+    return mean_interval([float(share) for share in shares], at_least=0.0, at_most=1.0)

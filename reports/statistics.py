@@ -43,10 +43,10 @@ NOTHING = Estimate(None, None, None, None, 0)
 """What is known without a single replicate."""
 
 
-def mean_interval(values: Sequence[float], at_least: float = -math.inf) -> Estimate:
+def mean_interval(values: Sequence[float], at_least: float = -math.inf, at_most: float = math.inf) -> Estimate:
     """Arithmetic mean of ``values`` with ``mean ± t(0.975, n-1) * sd / sqrt(n)``; ``sd`` divides by n - 1.
 
-    The lower bound is cut at ``at_least``, what such values can be at least (a cost is not negative).
+    The bounds are cut at ``at_least`` and ``at_most``, what such values can be (a cost is not negative, a share at most 1).
     """
     n = len(values)
     if n == 0:
@@ -56,7 +56,7 @@ def mean_interval(values: Sequence[float], at_least: float = -math.inf) -> Estim
         return Estimate(mean, None, None, None, 1)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = _t_quantile(n - 1) * sd / math.sqrt(n)
-    return Estimate(mean, max(mean - half, at_least), mean + half, sd, n)
+    return Estimate(mean, max(mean - half, at_least), min(mean + half, at_most), sd, n)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:

@@ -38,8 +38,8 @@ def status(folder: Path) -> dict[str, Any]:
     }
 
 
-def format_status(state: dict[str, Any]) -> str:
-    """The status as plain text, a few lines."""
+def format_status(state: dict[str, Any], *, is_own: bool = False) -> str:
+    """The status as plain text, a few lines; ``is_own``: of the process that shows it, so that an open session runs."""
     unit = unit_text(state["unit"])
     totals = ", ".join(f"{count} {name}" for name, count in state["totals"].items() if count or name == "done")
     jobs = [[row["route"], row["phase"], *(str(row[name] or "") for name in STATES.values())] for row in state["jobs"]]
@@ -49,7 +49,7 @@ def format_status(state: dict[str, Any]) -> str:
         for row in state["best"]
     ]
     lines = [
-        f"{state['study']}: {_session_text(state['session'])}; jobs: {totals}",
+        f"{state['study']}: {'running' if is_own else _session_text(state['session'])}; jobs: {totals}",
         *_aligned(["route", "phase", *STATES.values()], jobs),
         *_aligned(["route", "replicate", f"spent ({unit})", f"budget ({unit})"], spend),
         *_aligned(["target MACs", "route", "best val", "replicate"], best),

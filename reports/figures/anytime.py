@@ -52,8 +52,9 @@ def caption(data: pd.DataFrame) -> str:
         "Best validation accuracy of any network within the target's MACs, against what the route had been charged "
         f"so far ({unit_of(data)}; {replicates_text(data, ['target', 'route'])}). Thin: single replicates; thick: their "
         "mean cost to reach each accuracy that all of them reached (solid: all charged; dashed: the parent's "
-        "pretraining free); dot: mean final accuracy at the mean total cost, once "
-        f"all have delivered. The axis begins {POINTS_SHOWN} points below the lowest curve's end."
+        "pretraining free); dot: mean best accuracy at the mean total cost, once "
+        f"all have delivered. The best epoch counts, the last one is delivered. The axis begins {POINTS_SHOWN} points below "
+        "the lowest curve's end."
     )
 
 

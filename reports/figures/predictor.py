@@ -31,6 +31,11 @@ def caption(data: pd.DataFrame) -> str:
         f"{number_estimate(rank_correlation(data))}; share of candidates whose measured value lies in the predicted 95 % "
         f"interval {percent_interval(coverage(data))}."
     )
+    tau = rank_correlation(data)
+    if tau.low is not None and tau.low <= 0:
+        text += (
+            " Its interval holds 0: this study does not show that the predictor ranked the candidates that it proposed."
+        )
     stopped = int(data["is_stopped"].sum())
     return f"{text} Hollow: {stopped} candidates that the search stopped early." if stopped else text
 

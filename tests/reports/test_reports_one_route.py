@@ -35,7 +35,7 @@ def test_pruning_alone(make_full_study):
     assert large["sentence"].startswith("At 0.8M MACs, prune: ")
     # five methods cost 1.14 an hour for a target, the parent 3.4 (tests/reports/full_study.py)
     assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small["sentence"]
-    assert told_sentences(folder) == [sentence, large["sentence"], small["sentence"]]
+    assert told_sentences(build_report(folder)) == [sentence, small["sentence"], large["sentence"]]
 
 
 def test_its_page(make_full_study):
@@ -72,7 +72,7 @@ def test_controls_alone(make_study):
 
 def test_further_routes_are_still_compared(make_full_study):
     folder = make_full_study(without=("search", "scratch", "analysis"), replicates=2)
-    told = told_sentences(folder)
+    told = told_sentences(build_report(folder))
     assert any("supernet" in line and "pruning" in line for line in told)
 
 
@@ -85,3 +85,18 @@ def test_the_legend_names_what_is_drawn(make_full_study, without):
     anytime.draw(data, figure)
     names = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert names == {str(route) for route in data["route"].unique()}
+
+
+def test_the_control_stands_beside_the_routes(study, frames):
+    told = told_sentences(build_report(study))
+    assert told[0].startswith("On fashion_mnist_mini, 2 targets pooled")
+    (small,) = [line for line in told if line.startswith("Control at 0.5M MACs")]
+    # costs 0.3 + 0.01, and in replicate 1 another 0.1 that was lost: (0.31 + 0.41 + 0.31) / 3
+    assert "0.343 (" in small
+    assert "prune − control +" in small
+    assert "search − control +" in small
+
+
+def test_no_control_no_sentence(make_study):
+    told = told_sentences(build_report(make_study(routes=("search", "prune"))))
+    assert not [line for line in told if "Control" in line]
