@@ -24,7 +24,7 @@ def control_lines(frames: Frames) -> list[dict[str, str]]:
             for route in COMPARED
             if top1[route].keys() & top1[CONTROL].keys()
         ]
-        accuracy = percent_interval(mean_interval(list(top1[CONTROL].values())))
+        accuracy = percent_interval(mean_interval(list(top1[CONTROL].values()), at_least=0.0, at_most=1.0))
         cost = number_estimate(mean_interval(costs, at_least=0.0))
         lines.append(
             {

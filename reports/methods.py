@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -53,7 +54,7 @@ def method_rows(frames: Frames) -> list[dict[str, Any]]:
         }
         row |= {"macs": group["macs"].mean()}
         for name in ("val_before", "val_top1", "test_top1"):
-            row |= _known(group[name]).columns(name)
+            row |= _known(group[name], at_least=0.0, at_most=1.0).columns(name)
         for name in ("cost_full", "cost_free"):
             cost = _known(group[f"{name}_h"], at_least=0.0)
             row |= {f"{name}_h": cost.value, f"{name}_low_h": cost.low, f"{name}_high_h": cost.high}
@@ -75,7 +76,7 @@ def parent_test_top1(frames: Frames) -> Estimate:
     """Test accuracy of the dense parent, mean over replicates; the route ``analysis`` measures it."""
     outcomes = [job.outcome for job in frames.view.jobs if job.route == ANALYSIS and isinstance(job.outcome, dict)]
     found = [outcome.get("dense_test_top1") for outcome in outcomes]
-    return mean_interval([float(value) for value in found if value is not None])
+    return mean_interval([float(value) for value in found if value is not None], at_least=0.0, at_most=1.0)
 
 
 def method_text(label: str) -> str:
@@ -105,5 +106,5 @@ def _before_finetuning(frames: Frames) -> dict[str, float]:
     return found
 
 
-def _known(values: pd.Series, at_least: float = float("-inf")) -> Estimate:
-    return mean_interval([float(value) for value in values.dropna()], at_least=at_least)
+def _known(values: pd.Series, at_least: float = -math.inf, at_most: float = math.inf) -> Estimate:
+    return mean_interval([float(value) for value in values.dropna()], at_least=at_least, at_most=at_most)

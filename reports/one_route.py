@@ -76,7 +76,7 @@ def _shown(frames: Frames) -> list[str]:
 
 def _test_top1(frames: Frames, label: str, target: int) -> Estimate:
     found = [n.test_top1 for n in frames.delivered if (n.label, n.target) == (label, target)]
-    return mean_interval([value for value in found if value is not None])
+    return mean_interval([value for value in found if value is not None], at_least=0.0, at_most=1.0)
 
 
 def _cost_h(frames: Frames, label: str, target: int, policy: str) -> Estimate:

@@ -100,3 +100,10 @@ def test_the_control_stands_beside_the_routes(study, frames):
 def test_no_control_no_sentence(make_study):
     told = told_sentences(build_report(make_study(routes=("search", "prune"))))
     assert not [line for line in told if "Control" in line]
+
+
+def test_an_accuracy_is_a_share():
+    from reports.statistics import mean_interval
+
+    estimate = mean_interval([0.05, 0.95], at_least=0.0, at_most=1.0)
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
