@@ -161,7 +161,7 @@ def _sparse_fp16_2of4(weight: Tensor, columns: Tensor) -> Kernel:
     try:
         sparse = torch.sparse.to_sparse_semi_structured(pruned.half())
         F.linear(rows, sparse)
-    except (RuntimeError, ValueError, NotImplementedError) as error:
+    except RuntimeError as error:  # shapes or layouts that torch's 2:4 tensors refuse, NotImplementedError among them
         raise NotAvailable(f"no 2:4 kernel for this product: {_first_line(error)}") from None
     return _floating(lambda: F.linear(rows, sparse), _transposed, pruned, pruned @ columns, _FP16_ERROR)
 

@@ -5,25 +5,22 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from inline_runs import metrics, models, records, run
 from safetensors.numpy import load_file
 
 from accounting.attempts import derive
 from accounting.audit import audit
 from accounting.ledger import read_ledger
-from accounting.records import Kind, Phase
-from harness.config import parse_config
+from accounting.records import Kind
 from harness.data import fashion_mnist_mini
 from harness.data.base import TensorSplit
-from harness.errors import InputError, StudyFailed
-from harness.progress import Silent
-from harness.study import Launch, run_study
+from harness.errors import InputError
 from nas_baseline.spaces import load_space
 
 LABELS = ("prune", "search", "scratch_family", "scratch_pruned_structure")
@@ -44,22 +41,6 @@ for folder in sys.argv[2:]:
     print(int((y == labels).sum()) / len(labels), model.training, [m for m in sys.modules if m.startswith("harness")])
 """
 """About ten lines with torch, timm, safetensors and numpy alone; the network itself by the lines of its card."""
-
-
-def run(config, folder):
-    return run_study(parse_config(config, "test"), folder, Launch("inline", begin_t=time.time()), Silent())
-
-
-def records(folder, kind):
-    return [record for record in read_ledger(folder / "ledger").records if record["kind"] == kind]
-
-
-def models(folder):
-    return sorted(path.parent for path in folder.glob("models/*/*/*/model.safetensors"))
-
-
-def metrics(model):
-    return json.loads((model / "metrics.json").read_text())
 
 
 class TestWhatIsLeft:
@@ -281,9 +262,6 @@ class TestRunAgain:
         assert metrics(copied / "models/400000/prune/0") == before
 
 
-SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
-
-
 class TestTestSplit:
     def test_is_read_once_for_each_delivered_network(self, tiny, tmp_path, monkeypatch):
         reads = Counter()
@@ -299,123 +277,3 @@ class TestTestSplit:
         run(tiny, tmp_path / "study")
         assert reads[4000, True] == len(models(tmp_path / "study")) == 4
         assert reads[4000, False] == 0
-
-
-class TestBudget:
-    def test_a_spent_route_stops_and_says_so(self, tiny, tmp_path, caplog):
-        tiny["routes"]["search"]["strategy"] = {"name": "random", "num_trials": 100}
-        tiny["routes"]["scratch"] = None
-        tiny["budget"] = {"search": "1 s"}
-        run(tiny, tmp_path / "study")
-        assert "not run, since the budget of their route is spent" in caplog.text
-        view = derive(read_ledger(tmp_path / "study" / "ledger").records)
-        routes = Counter(job.route for job in view.jobs)
-        assert 1 <= routes["search"] < 80
-        assert routes["prune"] == 7, "the other route is not touched"
-        last_begin = max(a.begin_t for a in view.attempts if a.route == "search" and a.phase != Phase.EVALUATE)
-        before = sum(a.allocated_s for a in view.attempts if a.route == "search" and a.end_t <= last_begin)
-        assert before < 1 + 1.5, "what is asked for after the budget is spent is at most what a second more allows"
-        assert (tmp_path / "study" / "report" / "index.html").exists(), "what there is, is reported"
-        assert audit(read_ledger(tmp_path / "study" / "ledger").records).ok
-
-    def test_more_budget_goes_on(self, tiny, tmp_path):
-        tiny |= SMALL | {"budget": {"prune": "0.001 s"}}
-        run(tiny, tmp_path / "study")
-        assert not models(tmp_path / "study")
-        first = len(records(tmp_path / "study", Kind.ATTEMPT_STARTED))
-        run(tiny | {"budget": {}}, tmp_path / "study")
-        assert first < len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 4
-        assert len(models(tmp_path / "study")) == 1
-
-
-class TestFailure:
-    def test_a_diverging_recipe_is_a_failed_job_that_costs(self, tiny, tmp_path):
-        tiny |= SMALL
-        tiny["parent"]["pretrain"]["lr"] = 1e30
-        with pytest.raises(StudyFailed, match=r"prune-r0-pretrain: the training loss became"):
-            run(tiny, tmp_path / "study")
-        view = derive(read_ledger(tmp_path / "study" / "ledger").records)
-        (attempt,) = view.attempts
-        assert attempt.status == "failed"
-        assert attempt.allocated_s > 0
-        assert attempt.lost_s + attempt.overhead_s == pytest.approx(attempt.allocated_s)
-        assert records(tmp_path / "study", Kind.JOB_ABANDONED)[0]["reason"].startswith("the training loss")
-        assert (tmp_path / "study" / "report" / "index.html").exists()
-
-    def test_a_search_without_one_trained_candidate_is_no_finished_study(self, tiny, tmp_path):
-        tiny["replicates"], tiny["routes"] = 1, {"search": tiny["routes"]["search"]}
-        tiny["routes"]["search"]["candidate"] = {"epochs": 1, "lr": 1e30}
-        with pytest.raises(StudyFailed, match=r"search of replicate 0 at 600,000 MACs.*no candidate within it"):
-            run(tiny, tmp_path / "study")
-        assert not models(tmp_path / "study")
-        assert (tmp_path / "study" / "report" / "index.html").exists()
-
-    def test_an_attempt_that_crashes_is_tried_again(self, tiny, tmp_path, monkeypatch):
-        from harness import execute
-
-        tries = []
-        plain = execute.train
-
-        def crash_once(*args, **kwargs):
-            tries.append(1)
-            if len(tries) == 1:
-                raise OSError("the disk is full")
-            return plain(*args, **kwargs)
-
-        monkeypatch.setattr(execute, "train", crash_once)
-        run(tiny | SMALL, tmp_path / "study")
-        ended = records(tmp_path / "study", Kind.ATTEMPT_ENDED)
-        assert [(e["status"], e["reason"]) for e in ended[:2]] == [
-            ("failed", "OSError: the disk is full"),
-            ("ok", None),
-        ]
-        assert len(derive(read_ledger(tmp_path / "study" / "ledger").records).jobs) == 4
-
-    def test_a_job_that_always_crashes_ends_the_study_as_unfinished(self, tiny, tmp_path, monkeypatch):
-        from harness import execute
-
-        def crash(*args, **kwargs):
-            raise OSError("the disk is full")
-
-        monkeypatch.setattr(execute, "train", crash)
-        with pytest.raises(StudyFailed, match="the disk is full"):
-            run(tiny | SMALL | {"resources": {"max_attempts": 2}}, tmp_path / "study")
-        assert len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 2
-
-    def test_an_interrupt_leaves_a_closed_session_and_resumes(self, tiny, tmp_path, monkeypatch):
-        from harness import pruned
-
-        plain = pruned.prune_to_macs
-
-        def interrupt(*args, **kwargs):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(pruned, "prune_to_macs", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny | SMALL, tmp_path / "study")
-        assert [r["reason"] for r in records(tmp_path / "study", Kind.SESSION_CLOSED)] == ["interrupted"]
-        monkeypatch.setattr(pruned, "prune_to_macs", plain)
-        run(tiny | SMALL, tmp_path / "study")
-        jobs = Counter(record["job"] for record in records(tmp_path / "study", Kind.ATTEMPT_STARTED))
-        assert jobs["prune-r0-pretrain"] == 1, "what was done is not done again"
-        assert jobs["prune-r0-t600000-global_magnitude-prune"] == 2
-
-
-class TestPlan:
-    def test_plans_the_jobs_that_are_run(self, tiny, tiny_study, monkeypatch):
-        from harness import plan
-        from harness.validation import check_study
-
-        monkeypatch.setattr(plan, "measure_speed", lambda view, device: 1e9)
-        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
-        names = [_whoever_wins(entry.job.job) for entry in planned.jobs]
-        ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
-        # Which family network or finalist comes out may differ; what is done, how often and for whom may not.
-        assert set(names) == ran
-        assert len(names) == len(set(names))
-        assert not planned.capped
-
-
-def _whoever_wins(job):
-    """The name of a job without the number of the finalist that is delivered."""
-    return re.sub(r"-retrain-\d+-evaluate", "-retrain-evaluate", job)

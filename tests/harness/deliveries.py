@@ -1,0 +1,80 @@
+"""What the tests of deliveries share: networks, the job that delivers one, and the code of its card, run alone."""
+
+import dataclasses
+import subprocess
+import sys
+
+import torch
+
+from accounting.records import Phase
+from harness.config import DatasetConfig
+from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.jobs import Job
+from harness.models import build_network, save_tensors
+from nas_baseline.families import network_spec
+from pruning.masks import apply_masks
+from pruning.solve import prune_to_macs
+
+CPU = torch.device("cpu")
+SHAPE = (1, 28, 28)
+SPEC = network_spec("fbnetv3_mini", "l", 1, 10)
+SMALL = network_spec("fbnetv3_mini", "s", 1, 10)
+DATASET = DatasetConfig(name="fashion_mnist_mini")
+PLAIN = {"model.safetensors", "architecture.json", "metrics.json", "README.md"}
+
+
+def split(count, info, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
+    return TensorSplit(images, torch.randint(0, 10, (count,), generator=generator), info)
+
+
+def noise():
+    """Noise: what is delivered is at stake here, not how well it does."""
+    info = DataInfo(SHAPE, 10, (0.5,), (0.25,), 130)
+    return Splits(info, split(130, info, 1), split(40, info, 2), split(60, info, 3))
+
+
+def network(spec=SPEC):
+    """A network whose batch norms have seen something."""
+    torch.manual_seed(0)
+    model = build_network(spec).train()
+    with torch.no_grad():
+        model(torch.randn(64, *SHAPE))
+    return model.eval()
+
+
+def masked(target=600_000):
+    model = network()
+    apply_masks(model, prune_to_macs(model, SHAPE, target, floor=0.01).masks)
+    return model
+
+
+def job(model, paths, spec=SPEC, target=2_000_000, **changes):
+    """The job that delivers ``model``, as the weights of job ``trained``."""
+    save_tensors(model.state_dict(), paths.weights("trained"))
+    facts = {"label": "prune", "description": "a network of a test", "parent": "fbnetv3_mini l, from nowhere"}
+    plain = Job("e", "prune", Phase.EVALUATE, target, 0, 1, spec, 1, init_from="trained", deliver=facts)
+    return dataclasses.replace(plain, **changes)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def card_code(folder, heading=None):
+    """The first Python of the card, or that below a heading."""
+    text = (folder / "README.md").read_text()
+    text = text.split(f"\n## `{heading}`\n")[1] if heading else text
+    return text.split("```python\n")[1].split("```")[0]
+
+
+def alone(code, folder, forbidden=("harness", "pruning", "nas_baseline", "accounting")):
+    """Run code in a fresh process in ``folder``; what it prints. Fails if it imported what it should do without."""
+    check = f"\nimport sys\nassert not [m for m in sys.modules if m.split('.')[0] in {forbidden!r}]\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code + check], cwd=folder, capture_output=True, text=True, timeout=120,
+        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
