@@ -1,25 +1,38 @@
-# Two commands: `make study` measures and answers, `make test` checks everything. Both make .venv first.
+# `make study` measures and answers, `make test` checks everything. Both make .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: study test check install clean
+.PHONY: help study test check format docs install clean
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
 
-study: $(VENV)/.installed
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
+
+study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (6 to 8 minutes on 2 CPU cores)
 	$(BIN)/prune-or-search run studies/quickstart.yaml
 
-install: $(VENV)/.installed
+test: check  ## lint, types, import contracts, all tests (about 12 minutes on 2 CPU cores)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-# Lint, types and import contracts.
-check: $(VENV)/.installed-test
+check: $(VENV)/.installed-test  ## lint, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+format: $(VENV)/.installed-test  ## apply the formatter and the safe lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs  ## build the API reference from the docstrings into build/api
+	$(BIN)/pdoc --output-directory build/api accounting nas_baseline pruning reports harness
+
+install: $(VENV)/.installed  ## make .venv with what a study needs
+
+clean:  ## remove .venv and what was built
+	rm -rf $(VENV) build *.egg-info
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +43,6 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) build *.egg-info
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@

@@ -1,5 +1,23 @@
 """Search spaces, predictors and strategies: which network to try next, without training any."""
 
-from nas_baseline.offline import SearchResult, search
+from __future__ import annotations
 
-__all__ = ["SearchResult", "search"]
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas_baseline.offline import SearchResult as SearchResult
+    from nas_baseline.offline import search as search
+
+_HOME = {"SearchResult": "offline", "search": "offline"}
+"""The module of each public name; imported when the name is, so that reading a config stays quick."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"nas_baseline.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'nas_baseline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
