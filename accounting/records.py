@@ -56,13 +56,15 @@ class Kind(StrEnum):
     ATTEMPT_ENDED = "attempt_ended"
     DRIVER_WORK = "driver_work"
     JOB_ABANDONED = "job_abandoned"
+    STUDY_EXTENDED = "study_extended"
 
 
 FIELDS: dict[Kind, tuple[str, ...]] = {
     # First line of every segment (one file per writing process).
     Kind.SEGMENT_OPENED: ("rules", "session", "writer", "host", "pid"),
     # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of
-    # the driver process. environment: versions and machine, for the report.
+    # the driver process. environment: versions and machine, for the report. Optional: planned, what the study was first
+    # planned with ({replicates, targets, routes}), the same in every session; absent in old ledgers.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
     # The life of one Ray placement group. devices: {device: amount}.
@@ -95,4 +97,6 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.DRIVER_WORK: ("session", "route", "phase", "target", "replicate", "duration_s"),
     # No attempt is left: the job will have no ok outcome. reason: one line.
     Kind.JOB_ABANDONED: ("session", "job", "reason"),
+    # The session's config differs from the one before. changes: [{key, old, new}], keys as in the config, with dots.
+    Kind.STUDY_EXTENDED: ("session", "changes"),
 }

@@ -69,6 +69,12 @@ def _is_capacity(value: Any) -> bool:
     )
 
 
+def _is_changes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and _is_text(item.get("key")) and "old" in item and "new" in item for item in value
+    )
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -97,6 +103,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
     "duration_s": (lambda value: _is_number(value) and value >= 0, "seconds, at least 0"),
+    "changes": (_is_changes, "a list of {key, old, new}"),
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),
 }

@@ -302,3 +302,16 @@ def test_every_kind_has_fields_and_no_record_hides_its_kind() -> None:
 def test_lines_are_plain_json(tmp_path: Path) -> None:
     for line in write(tmp_path).read_text().splitlines():
         assert isinstance(json.loads(line), dict)
+
+
+class TestExtensions:
+    def test_a_session_says_what_was_planned_first_and_what_was_changed(self, tmp_path):
+        change = {"key": "replicates", "old": 2, "new": 3}
+        with LedgerWriter(tmp_path, "s1", "driver") as ledger:
+            ledger.append(Kind.STUDY_EXTENDED, session="s1", changes=[change])
+        (record,) = [r for r in read_ledger(tmp_path).records if r["kind"] == Kind.STUDY_EXTENDED]
+        assert record["changes"] == [change]
+
+    def test_a_change_without_its_old_value_is_not_written(self, tmp_path):
+        with LedgerWriter(tmp_path, "s1", "driver") as ledger, pytest.raises(LedgerError, match="key, old, new"):
+            ledger.append(Kind.STUDY_EXTENDED, session="s1", changes=[{"key": "replicates", "new": 3}])
