@@ -1,0 +1,90 @@
+"""Studies that were run by older code: the same jobs are proposed, nothing is run again, the same networks are found."""
+
+import json
+import tarfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from accounting.attempts import derive
+from accounting.ledger import read_ledger
+from harness.jobs import Job, Outcome
+
+GOLDEN = Path(__file__).with_name("golden")
+STUDIES = ("every_route", "prune_only")
+
+
+@pytest.fixture
+def old_study(tmp_path):
+    """Unpacks a golden study and gives its folder."""
+
+    def unpack(name):
+        with tarfile.open(GOLDEN / f"{name}.tar.xz") as archive:
+            archive.extractall(tmp_path, filter="data")
+        return tmp_path / name
+
+    return unpack
+
+
+def recorded(folder):
+    """What the ledger says of each job: its instructions and its outcome's metrics (None: it failed)."""
+    view = derive(read_ledger(folder / "ledger").records)
+    specs = {attempt.job: attempt.spec for attempt in view.attempts}
+    return specs, {job.job: job.outcome for job in view.jobs}
+
+
+def replayed(config, outcomes):
+    """The jobs that the routes propose when every job has the outcome it had."""
+    from harness.validation import check_study, make_routes
+
+    view = check_study(config, need_data=False)
+    jobs = {}
+    for replicate in range(config.replicates):
+        routes = make_routes(view, replicate)
+        while (job := next((j for j in (route.ask() for route in routes) if isinstance(j, Job)), None)) is not None:
+            jobs[job.job] = asdict(job)
+            metrics = outcomes.get(job.job)
+            outcome = Outcome(ok=True, metrics=metrics) if metrics else Outcome(ok=False, reason="not in the ledger")
+            for route in routes:
+                route.tell(job, outcome)
+    return jobs
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
+    from harness.paths import StudyPaths
+    from harness.stored import stored_config
+
+    folder = old_study(name)
+    specs, outcomes = recorded(folder)
+    jobs = json.loads(json.dumps(replayed(stored_config(StudyPaths(folder)), outcomes)))
+    new = {job for job in jobs if jobs[job]["phase"] != "export"} - set(specs)
+    assert not new and not set(specs) - set(jobs)
+    for job, spec in specs.items():
+        assert {key: jobs[job][key] for key in spec} == spec, job
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
+    from harness.paths import StudyPaths
+    from harness.progress import Silent
+    from harness.stored import stored_config
+    from harness.study import Launch, run_study
+
+    folder = old_study(name)
+    before = {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts}
+    run_study(stored_config(StudyPaths(folder)), folder, Launch("inline"), Silent())
+    assert {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts} == before
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_answers_of_then_keep_their_numbers(old_study, name):
+    from reports.answer import answer
+
+    folder = old_study(name)
+    then = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    for old in then["answers"]:
+        new = json.loads(json.dumps(answer(folder, old["target_macs"])))
+        for key in set(old) - {"sentence", "schema_version", "notes", "reason", "config_change"}:
+            assert new[key] == old[key], key
