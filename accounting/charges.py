@@ -9,6 +9,9 @@ parent's pretraining, the first stage of a search) is charged by policy:
   since nobody publishes the search for *this* question.
 
 Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
+
+Exports (phase ``export``: other file formats, int8, latency) are charged to nobody: they are made of a network that is
+already delivered, and a route does not become dearer because one asks for more files of what it found.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ def charge_factor(
     """
     if num_targets < 1:
         raise ValueError(f"num_targets must be at least 1, got {num_targets}")
+    if phase == Phase.EXPORT:
+        return 0.0
     if attempt_target is not None:
         return 1.0 if attempt_target == target else 0.0
     if policy is ChargePolicy.AMORTISED:

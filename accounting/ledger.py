@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from accounting.records import RULES_VERSION, Kind, Record
+from accounting.records import COST_RULES, Kind, Record
 from accounting.validation import problem_of
 
 
@@ -48,7 +48,7 @@ class LedgerWriter:
         host, pid = socket.gethostname(), os.getpid()
         self.path = folder / _segment_name(clock(), writer, host, pid)
         self._fd: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        self.append(Kind.SEGMENT_OPENED, rules=RULES_VERSION, session=session, writer=writer, host=host, pid=pid)
+        self.append(Kind.SEGMENT_OPENED, rules=COST_RULES, session=session, writer=writer, host=host, pid=pid)
         _sync_folder(folder)
 
     def append(self, kind: Kind, /, t: float | None = None, **fields: Any) -> None:
@@ -137,8 +137,11 @@ def _opening_problem(record: Record, number: int) -> str | None:
     opens = record["kind"] == Kind.SEGMENT_OPENED
     if number == 1 and not opens:
         return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
-    if opens and record["rules"] != RULES_VERSION:
-        return f"rules version {record['rules']!r}, this program reads {RULES_VERSION} (use the version that wrote it)"
+    if opens and record["rules"] not in range(1, COST_RULES + 1):
+        return (
+            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
+            "prune-or-search that wrote it, or a later one"
+        )
     return None
 
 

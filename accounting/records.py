@@ -2,7 +2,7 @@
 
 A record is one flat JSON object on one line: ``kind``, ``t`` (Unix seconds, float) and the
 fields listed per kind in :data:`FIELDS`. The set is open for new *optional* fields; a change to the meaning of a
-field is a [Rules] change and raises :data:`RULES_VERSION`.
+field is a [Rules] change and raises :data:`COST_RULES`.
 
 Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device times seconds. Accuracies are
 fractions 0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.macs`).
@@ -13,8 +13,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-RULES_VERSION = 1
-"""Ledgers with different rules versions are not comparable; reports refuse to mix them."""
+COST_RULES = 2
+"""What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
+phase ``export``, so that exports ran inside ``evaluate`` and were charged to the route."""
+
+VERDICT_RULES = 1
+"""How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
 
 Record = dict[str, Any]
 
@@ -30,6 +34,7 @@ class Phase(StrEnum):
     PRUNE = "prune"
     FINETUNE = "finetune"
     EVALUATE = "evaluate"
+    EXPORT = "export"
 
 
 class Status(StrEnum):

@@ -23,6 +23,9 @@ FULL, FREE, AMORTISED = ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORT
         (AMORTISED, "finetune", 500, 1),
         (FULL, "finetune", 300, 0),
         (AMORTISED, "retrain", 300, 0),
+        (FULL, "export", 500, 0),
+        (FREE, "export", 500, 0),
+        (AMORTISED, "export", None, 0),
     ],
 )
 def test_factor(policy: ChargePolicy, phase: str, attempt_target: int | None, factor: float) -> None:

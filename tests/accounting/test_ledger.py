@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounting.ledger import Ledger, LedgerError, LedgerWriter, read_ledger
-from accounting.records import FIELDS, RULES_VERSION, Kind
+from accounting.records import COST_RULES, FIELDS, Kind
 
 ROOT = Path(__file__).parents[2]
 ABANDONED = {"session": "s", "job": "j", "reason": "no attempt left"}
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert ledger.warnings == ()
     first, *beats = ledger.records
     assert (first["kind"], first["rules"], first["session"], first["writer"], first["pid"]) == (
-        "segment_opened", RULES_VERSION, "s", "driver", os.getpid(),
+        "segment_opened", COST_RULES, "s", "driver", os.getpid(),
     )  # fmt: skip
     assert [beat["attempt"] for beat in beats] == ["a0", "a1", "a2"]
     assert [(r["segment"], r["line"]) for r in ledger.records] == [(path.name, n) for n in (1, 2, 3, 4)]
@@ -205,7 +205,7 @@ GARBLED = {
     "other rules": (
         1,
         b'{"kind":"segment_opened","t":1,"rules":999,"session":"s","writer":"w","host":"h","pid":1}',
-        "rules version 999, this program reads 1",
+        "cost rules 999, this program knows 1 to 2",
     ),
     "missing field in the last line": (4, b'{"kind":"heartbeat","t":1}', "missing field attempt"),
 }
