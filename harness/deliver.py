@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from accounting.macs import count_macs
 from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
 from harness.data.base import Splits
+from harness.errors import one_line
 from harness.export_onnx import export_onnx, require_onnx
 from harness.jobs import Job
 from harness.latency_target import RUNTIME
@@ -130,8 +131,7 @@ def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> 
             batch = torch.export.Dim("batch")
             program = torch.export.export(model, (torch.zeros(2, *image_shape),), dynamic_shapes=({0: batch},))
         except Exception as error:  # the exporter runs the network's own code, on which anything may fail
-            line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-            raise ValueError(f"torch.export cannot export the smaller network: {line[:200]}") from error
+            raise ValueError(f"torch.export cannot export the smaller network: {one_line(error, 200)}") from error
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
         buffer = io.BytesIO()

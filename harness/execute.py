@@ -23,6 +23,7 @@ from harness.data.base import Splits
 from harness.data.registry import open_dataset
 from harness.deliver import deliver
 from harness.devices import Held
+from harness.errors import typed_line
 from harness.jobs import Job, Outcome
 from harness.models import (
     build_network,
@@ -104,7 +105,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             end(Status.FAILED, time.time(), str(error), None)
             return Outcome(ok=False, reason=str(error))
         except BaseException as error:
-            end(Status.FAILED, time.time(), f"{type(error).__name__}: {error}".splitlines()[0], None)
+            end(Status.FAILED, time.time(), typed_line(error), None)
             raise
         end(Status.OK, time.time(), None, metrics)
         _forget_resume(job.job, place.paths)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 from harness.paths import replacing
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def _export(model: nn.Module, image_shape: torch.Size) -> onnx.ModelProto:
                 verbose=False,
             )
         except Exception as error:  # the exporter has a dozen kinds, one for each of its steps
-            line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-            raise ValueError(f"export.onnx: torch cannot export the network: {line[:200]}") from error
+            raise ValueError(f"export.onnx: torch cannot export the network: {one_line(error, 200)}") from error
     assert program is not None
     return _without_sources(program.model_proto)
 

@@ -13,6 +13,7 @@ from accounting.ledger import LedgerWriter
 from harness.backend import Backend
 from harness.config import StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
+from harness.errors import typed_line
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
@@ -53,5 +54,5 @@ def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:
             return execute(job, place)
         except Exception as error:
             log.exception("attempt %d of %d at %s failed", number, max_attempts, job.job)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = typed_line(error)
     return Outcome(ok=False, reason=reason, final=False)

@@ -15,7 +15,7 @@ from torch import nn
 
 from harness.config import ParentConfig
 from harness.data.base import DataInfo
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 from harness.paths import replacing
 from nas_baseline.families import TIMM_WEIGHTS, network_spec
 from nas_baseline.networks import build
@@ -121,8 +121,7 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error) else type(error).__name__
-        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({reason})") from None
+        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({one_line(error, 120)})") from None
     except Exception as error:  # pickle.UnpicklingError and what a hostile or torn pickle raises
         raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({type(error).__name__})") from None
     if isinstance(state, dict):  # as timm does, the averaged weights first

@@ -33,6 +33,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harness.data.base import Splits
+from harness.errors import typed_line
 from harness.paths import replacing
 from harness.training import evaluate
 
@@ -111,7 +112,7 @@ def quantise(model: nn.Module, calibration: Sequence[Tensor]) -> fx.GraphModule:
     except (
         Exception
     ) as error:  # the converters raise whatever their parts do; the float network is delivered all the same
-        raise CannotQuantise(f"torch.ao cannot quantise the network ({_one_line(error)})") from error
+        raise CannotQuantise(f"torch.ao cannot quantise the network ({typed_line(error, 160)})") from error
     weights = int8_weights(quantised)
     if not weights:
         raise CannotQuantise("torch.ao found no layer that it can quantise")
@@ -148,7 +149,7 @@ def save_int8(quantised: fx.GraphModule, image_shape: tuple[int, ...], path: Pat
             scripted = torch.jit.freeze(torch.jit.trace(quantised, example).eval(), optimize_numerics=False)
             same = torch.equal(scripted(other), quantised(other))
         except Exception as error:  # as above
-            raise CannotQuantise(f"torch.jit cannot trace the int8 network ({_one_line(error)})") from error
+            raise CannotQuantise(f"torch.jit cannot trace the int8 network ({typed_line(error, 160)})") from error
         if not same:
             raise CannotQuantise("the traced int8 network gives other outputs for another batch size")
         buffer = io.BytesIO()
@@ -182,7 +183,7 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # tracing runs the network's own code with proxies, on which anything may fail
-        raise CannotQuantise(f"torch.fx cannot trace the network ({_one_line(error)})") from error
+        raise CannotQuantise(f"torch.fx cannot trace the network ({typed_line(error, 160)})") from error
     module = fx.GraphModule(model, graph)
     modules = dict(module.named_modules())
     targets = [node.target for node in graph.nodes if node.op == "call_module"]
@@ -323,11 +324,6 @@ def _converted(folded: fx.GraphModule, calibration: Sequence[Tensor], engine: st
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(parent), leaf, module)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
 @contextmanager

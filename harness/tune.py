@@ -36,7 +36,7 @@ from accounting.records import Kind
 from harness.backend import Backend
 from harness.config import DatasetConfig, ExportConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import InputError, StudyFailed
+from harness.errors import InputError, StudyFailed, one_line
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
@@ -100,7 +100,7 @@ def _connect(address: str | None) -> None:
         else:
             ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = one_line(error)
         if address is None:
             raise StudyFailed(f"Ray did not start on this machine: {first}") from None
         raise InputError(

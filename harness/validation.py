@@ -9,7 +9,7 @@ from torch import nn
 from accounting.macs import count_macs
 from harness.config import StudyConfig
 from harness.data.registry import open_dataset
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 from harness.export_onnx import require_onnx
 from harness.jobs import Job, Route
 from harness.models import build_network, checkpoint_path, fit_checkpoint, load_checkpoint, parent_spec
@@ -42,9 +42,8 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         model = build_network(spec)
         macs = count_macs(model, info.image_shape).macs
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         name = config.parent.timm or f"{config.parent.family} {config.parent.variant}"
-        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {reason}") from None
+        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
     if config.export.onnx:
         require_onnx()
     view = View(config, info, spec, macs)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from accounting.macs import MacsReport
+from accounting.plain_text import one_line
 
 
 class NotFollowed(ValueError):
@@ -29,8 +30,7 @@ def following() -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise NotFollowed(f"Torch-Pruning cannot follow the network's channels: {reason[:160]}") from error
+        raise NotFollowed(f"Torch-Pruning cannot follow the network's channels: {one_line(error, 160)}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from accounting.plain_text import one_line
 from reports.errors import NotAStudy
 
 COMPARED = ("search", "prune")
@@ -50,8 +51,7 @@ def read_study(folder: Path) -> tuple[StudyInfo, dict[str, Any]]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        first_line = str(error).splitlines()[0]
-        raise NotAStudy(f"{path} cannot be read as YAML: {first_line}") from error
+        raise NotAStudy(f"{path} cannot be read as YAML: {one_line(error)}") from error
     study = document.get("study") if isinstance(document, dict) else None
     if not isinstance(study, dict):
         raise NotAStudy(f"{path} has no `study:` section; is it a config and not the study.yaml of a run?")

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.transforms import file_info, file_splits
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 
 
 class Dataset:
@@ -48,8 +48,9 @@ class Dataset:
             TypeError,
             KeyError,
         ) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"dataset.timm_name: {self._config.timm_name} cannot be opened: {reason}") from None
+            raise InputError(
+                f"dataset.timm_name: {self._config.timm_name} cannot be opened: {one_line(error)}"
+            ) from None
 
     def splits(self) -> Splits:
         """Read through timm."""

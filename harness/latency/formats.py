@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.errors import one_line
 from harness.latency.errors import NotAvailable
 
 ENGINE = "fbgemm"
@@ -162,7 +163,7 @@ def _sparse_fp16_2of4(weight: Tensor, columns: Tensor) -> Kernel:
         sparse = torch.sparse.to_sparse_semi_structured(pruned.half())
         F.linear(rows, sparse)
     except RuntimeError as error:  # shapes or layouts that torch's 2:4 tensors refuse, NotImplementedError among them
-        raise NotAvailable(f"no 2:4 kernel for this product: {_first_line(error)}") from None
+        raise NotAvailable(f"no 2:4 kernel for this product: {one_line(error, 200)}") from None
     return _floating(lambda: F.linear(rows, sparse), _transposed, pruned, pruned @ columns, _FP16_ERROR)
 
 
@@ -204,7 +205,7 @@ def _int8(weight: Tensor, columns: Tensor, *, is_sparse: bool) -> Kernel:
                 ops.qlinear_prepack(quantised, None, 1, BLOCK) if is_sparse else ops.linear_prepack(quantised, None)
             )
         except RuntimeError as error:
-            raise NotAvailable(f"no int8 kernel for this product: {_first_line(error)}") from None
+            raise NotAvailable(f"no int8 kernel for this product: {one_line(error, 200)}") from None
     multiply = ops.qlinear if is_sparse else ops.linear
 
     def call() -> Tensor:
@@ -224,10 +225,6 @@ def _scale_and_zero(values: Tensor, num_steps: int) -> tuple[float, int]:
 def _need_cuda(tensor: Tensor, what: str) -> None:
     if tensor.device.type != "cuda":
         raise NotAvailable(f"{what} are timed on CUDA devices only")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _as_it_is(output: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.errors import typed_line
 from harness.latency.errors import NotAvailable, WrongOutput
 from harness.latency.timer import Stopwatch, Timing, pinned_threads, time_calls
 
@@ -98,7 +99,7 @@ def _compiled(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
         compiled = torch.compile(model, fullgraph=True)
         compiled(images)
     except Exception as error:  # the compiler's own, its backends' and the C++ compiler's kinds of error
-        raise NotAvailable(f"torch.compile cannot compile it here: {_summary(error)}") from error
+        raise NotAvailable(f"torch.compile cannot compile it here: {typed_line(error, 200)}") from error
     return lambda: compiled(images)
 
 
@@ -110,7 +111,7 @@ def _onnxruntime(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
         with torch.inference_mode(False), torch.no_grad():
             program = torch.onnx.export(model, (images.clone(),), dynamo=True, verbose=False)
     except Exception as error:  # whatever the tracer or the exporter cannot express
-        raise NotAvailable(f"cannot export it to ONNX: {_summary(error)}") from error
+        raise NotAvailable(f"cannot export it to ONNX: {typed_line(error, 200)}") from error
     assert program is not None
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -151,8 +152,3 @@ def _check(output: Tensor, expected: Tensor, runtime: str) -> None:
     error, largest = float((output - expected).abs().max()), float(expected.abs().max())
     if not error <= ALLOWED_ERROR[expected.dtype] * largest:
         raise WrongOutput(f"{runtime} differs from eager by up to {error:.3g}, outputs are up to {largest:.3g}")
-
-
-def _summary(error: Exception) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line}"[:200]
