@@ -116,8 +116,10 @@ def answer(
     """Answer for a target: measured, interpolated, or refused with the change that would measure it (exit 2)."""
     from harness.errors import InputError
     from harness.quantities import parse_macs
-    from reports.answer import answer as find_answer
-    from reports.answer import one_line
+    from reports.answers.as_json import to_json
+    from reports.answers.find import answer as find_answer
+    from reports.answers.text import sentence
+    from reports.answers.values import Refused
 
     try:
         target = parse_macs(macs)
@@ -125,12 +127,12 @@ def answer(
         raise InputError(f"--macs: {error}") from None
     found = find_answer(folder, target)
     if as_json:
-        _print_json(found)
-    elif found["status"] != "refused":
-        Console().print(one_line(found), markup=False, highlight=False, soft_wrap=True)
-    if found["status"] == "refused":
+        _print_json(to_json(found))
+    elif not isinstance(found, Refused):
+        Console().print(sentence(found), markup=False, highlight=False, soft_wrap=True)
+    if isinstance(found, Refused):
         if not as_json:
-            _fail(one_line(found), 2)
+            _fail(sentence(found), 2)
         raise typer.Exit(2)
 
 

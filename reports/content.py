@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports import one_route
-from reports.answer import Answer
+from reports.answers.as_json import report_json
+from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.text import accuracy_sentence, overall_sentence, sentence
+from reports.answers.values import Answer, Measured, Refused
 from reports.controls import control_lines
-from reports.costs import HEADLINE_POLICY, POLICIES
+from reports.costs import POLICIES
 from reports.frames import Frames
-from reports.further import pooled_routes
 from reports.labels import is_method
 from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.one_route import missing_routes
@@ -18,9 +20,7 @@ from reports.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.optional_tables import further_table
 from reports.page_table import PageTable
 from reports.render import Rendered
-from reports.sentences import accuracy_sentence, estimate_of, overall_sentence
-from reports.statistics import Estimate
-from reports.verdict import CostComparison, compare_costs, decide, pool_targets
+from reports.verdict import PRUNE, cheaper_route
 from reports.wording import (
     POLICY_SHORT,
     label_rank,
@@ -40,27 +40,14 @@ PLACED_FIGURES = frozenset({"anytime", "cost_by_phase", "accuracy_macs", "accura
 
 def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> dict[str, Any]:
     """The template's values; ``answer_json`` is what ``answer.json`` holds."""
-    pooled = {policy: _pooled(frames, answers, policy) for policy in POLICIES}
-    verdicts = {policy: decide(ratio) for policy, (ratio, _) in pooled.items()}
     missing = missing_routes(frames.info)
-    headline = (
-        one_route.headline(frames)
-        if missing
-        else overall_sentence(
-            {policy: ratio for policy, (ratio, _) in pooled.items()},
-            verdicts,
-            unit=frames.unit,
-            num_targets=pooled[HEADLINE_POLICY][1],
-            headline=HEADLINE_POLICY,
-            dataset=frames.info.dataset,
-        )
-    )
-    measured = [given for given in answers if given["status"] == "measured"]
-    further = pooled_routes(frames)
-    told = [{"sentence": given["sentence"], "verdict": given["verdict"] or "refused"} for given in answers]
+    pooled, further = pooled_headline(answers), pooled_further(answers)
+    question = answers[0].question
+    headline = one_route.headline(frames) if missing else overall_sentence(pooled, question)
+    measured = [given for given in answers if isinstance(given, Measured)]
     lines = [
-        *(one_route.lines(frames) if missing else told),
-        *({"sentence": fields["sentence"], "verdict": route} for route, fields in further.items()),
+        *(one_route.lines(frames) if missing else map(_line, answers)),
+        *({"sentence": overall_sentence(other, question), "verdict": other.challenger} for other in further),
         *control_lines(frames),
     ]
     return {
@@ -87,35 +74,19 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "audit": audit_lines(frames),
         "warnings": list(frames.warnings),
         "environment": _environment_table(frames),
-        "answer_json": {
-            "study": frames.info.name,
-            "sentence": headline,
-            "lines": [line["sentence"] for line in lines],
-            "unit": frames.unit,
-            "headline_policy": HEADLINE_POLICY,
-            "verdict": verdicts[HEADLINE_POLICY].value,
-            "policies": {
-                policy: {"verdict": verdicts[policy].value, "cost_ratio": ratio.as_dict(), "num_targets": num_targets}
-                for policy, (ratio, num_targets) in pooled.items()
-            },
-            "further_routes": further,
-            "answers": list(answers),
-        },
+        "answer_json": report_json(answers, pooled, further, headline, [line["sentence"] for line in lines]),
     }
 
 
-def _pooled(frames: Frames, answers: Sequence[Answer], policy: str) -> tuple[Estimate, int]:
-    """Cost ratio over all measured targets, and over how many targets it is."""
-    comparisons: list[CostComparison] = [
-        compare_costs(frames.view, frames.info, frames.delivered, given["target_macs"], policy)
-        for given in answers
-        if given["status"] == "measured"
-    ]
-    with_ratio = sum(bool(comparison.ratio_of) for comparison in comparisons)
-    return pool_targets(comparisons), with_ratio or len(comparisons)
+def _line(given: Answer) -> dict[str, str]:
+    """The sentence of an answer; ``verdict`` is for its colour."""
+    if isinstance(given, Refused):
+        return {"sentence": sentence(given), "verdict": "refused"}
+    costs = given.headline.headline
+    return {"sentence": sentence(given), "verdict": cheaper_route(costs.verdict, costs.challenger)}
 
 
-def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
+def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
     """One line on what is missing; None for a complete study."""
     if missing_routes(frames.info):
         few = [macs_text(target) for target in one_route.unfinished(frames)]
@@ -125,8 +96,8 @@ def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
             if few
             else None
         )
-    missing = [macs_text(t) for t in frames.info.targets if t not in {given["target_macs"] for given in measured}]
-    partial = [macs_text(given["target_macs"]) for given in measured if not given["complete"]]
+    missing = [macs_text(t) for t in frames.info.targets if t not in {given.question.target for given in measured}]
+    partial = [macs_text(given.question.target) for given in measured if not given.is_complete]
     parts = [f"no answer yet at {', '.join(missing)} MACs"] if missing else []
     parts += [f"fewer replicates than the {frames.info.replicates} planned at {', '.join(partial)} MACs"] * bool(
         partial
@@ -134,15 +105,15 @@ def _state(frames: Frames, measured: Sequence[Answer]) -> str | None:
     return f"This study is not complete: {'; '.join(parts)}." if parts else None
 
 
-def _accuracy_table(measured: Sequence[Answer]) -> PageTable:
+def _accuracy_table(measured: Sequence[Measured]) -> PageTable:
     rows = []
     for given in measured:
-        difference = points_estimate(estimate_of(given["accuracy_difference"]))
-        for label in sorted(filter(_is_listed, given["accuracy"]), key=label_rank):
-            values = given["accuracy"][label]
-            test, val = estimate_of(values["test_top1"]), estimate_of(values["val_top1"])
-            cells = [macs_text(given["target_macs"]), label_text(label), percent_estimate(test), percent_estimate(val)]
-            rows.append([*cells, difference if label == "prune" else ""])
+        difference = points_estimate(given.headline.difference)
+        for label in sorted(filter(_is_listed, given.accuracy), key=label_rank):
+            both = given.accuracy[label]
+            cells = [macs_text(given.question.target), label_text(label)]
+            cells += [percent_estimate(both.test_top1), percent_estimate(both.val_top1)]
+            rows.append([*cells, difference if label == PRUNE else ""])
     headers = ["target (MACs)", "networks", "test top-1", "val top-1", "prune − search, test top-1"]
     return PageTable(headers, rows, text_columns=(1,))
 
@@ -171,14 +142,15 @@ def _network_table(frames: Frames) -> PageTable:
     return PageTable(headers, rows, text_columns=(1,))
 
 
-def _verdict_table(measured: Sequence[Answer], unit: str) -> PageTable:
+def _verdict_table(measured: Sequence[Measured], unit: str) -> PageTable:
     rows = []
     for given in measured:
-        for policy, fields in given["policies"].items():
-            estimates = [fields["cost_ratio"], *fields["total_cost"].values(), fields["total_cost_ratio"]]
-            cells = [number_over_interval(estimate_of(estimate)) for estimate in estimates]
-            verdict = fields["verdict"].replace("_", " ")
-            rows.append([macs_text(given["target_macs"]), POLICY_SHORT[policy], verdict, *cells, str(given["n"])])
+        for policy, costs in given.headline.by_policy.items():
+            totals = (costs.total[route] for route in (costs.challenger, PRUNE))
+            cells = map(number_over_interval, [costs.cost_ratio, *totals, costs.total_cost_ratio])
+            verdict = cheaper_route(costs.verdict, costs.challenger).replace("_", " ")
+            start = [macs_text(given.question.target), POLICY_SHORT[policy], verdict]
+            rows.append([*start, *cells, str(given.headline.n)])
     headers = ["target (MACs)", "charge policy", "cheaper", "search / prune, to equal accuracy"]
     headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total", "n"]
     return PageTable(headers, rows, text_columns=(1, 2))

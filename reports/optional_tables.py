@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from reports.answer import Answer
+from reports.answers.values import Answer
 from reports.colours import role_rank
 from reports.deployment import CONDITIONS, FORMATS, deployment_rows
 from reports.frames import Frames
@@ -13,8 +13,8 @@ from reports.labels import schedule_text
 from reports.methods import method_rows
 from reports.page_table import PageTable
 from reports.pruned_layers import pruned_layers, role_rows
-from reports.sentences import estimate_of
 from reports.statistics import NOTHING, Estimate
+from reports.verdict import PRUNE, cheaper_route
 from reports.wording import (
     NOT_MEASURED,
     POLICY_SHORT,
@@ -50,13 +50,13 @@ def further_table(answers: Sequence[Answer], unit: str) -> PageTable:
     """One row per further route, target and charge policy: its cost and accuracy against pruning's."""
     rows = []
     for given in answers:
-        for route, fields in given["further_routes"].items():
-            difference = points_over_interval(estimate_of(fields["accuracy_difference"]))
-            for policy, part in fields["policies"].items():
-                estimates = [part["cost_ratio"], part["total_cost"][route], part["total_cost"]["prune"]]
-                cells = [number_over_interval(estimate_of(e)) for e in [*estimates, part["total_cost_ratio"]]]
-                start = [label_text(route), macs_text(given["target_macs"]), POLICY_SHORT[policy]]
-                rows.append([*start, label_text(part["verdict"]), *cells, difference, str(fields["n"])])
+        for compared in given.further:
+            route, difference = compared.challenger, points_over_interval(compared.difference)
+            for policy, costs in compared.by_policy.items():
+                estimates = [costs.cost_ratio, costs.total[route], costs.total[PRUNE], costs.total_cost_ratio]
+                start = [label_text(route), macs_text(given.question.target), POLICY_SHORT[policy]]
+                verdict = label_text(cheaper_route(costs.verdict, route))
+                rows.append([*start, verdict, *map(number_over_interval, estimates), difference, str(compared.n)])
     headers = ["route", "target (MACs)", "charge policy", "cheaper", "route / prune, to equal accuracy"]
     headers += [f"route, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "route / prune, total"]
     return PageTable([*headers, "prune − route, test top-1", "n"], rows, text_columns=(0, 2, 3))

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from reports.answer import all_answers
+from reports.answers.find import all_answers
 from reports.content import page_content
 from reports.frames import load_frames
 from reports.render import render_figures

@@ -8,15 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from reports.answer import Answer
+from reports.answers.values import Answer, Comparison, Refused, status_of
 from reports.deployment import deployment_rows, deployments
 from reports.figures import cost_by_phase, sensitivity
 from reports.frames import Frames
 from reports.methods import method_rows
 from reports.predictions import predictions
 from reports.pruned_layers import pruned_layers, role_rows
-
-ESTIMATE_FIELDS = ("value", "low", "high", "sd", "n")
+from reports.verdict import HEADLINE_CHALLENGER, PRUNE, cheaper_route
 
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
@@ -74,37 +73,34 @@ def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
     """One row per target and charge policy; a target without an answer has a row that says why."""
     rows: list[dict[str, Any]] = []
     for given in answers:
-        start = {"target": given["target_macs"], "status": given["status"], "reason": given["reason"]}
-        if not given["policies"]:
-            rows.append({**start, "policy": None, "verdict": None})
-        for policy, fields in given["policies"].items():
-            row = {**start, "policy": policy, "verdict": fields["verdict"]}
-            row |= _spread("cost_ratio", fields["cost_ratio"])
-            row |= _spread("total_cost_ratio", fields["total_cost_ratio"])
-            for route in fields["total_cost"]:
-                row[f"{route}_to_equal_quality_h"] = fields["cost_to_equal_quality"][route]["value"]
-                row[f"{route}_total_h"] = fields["total_cost"][route]["value"]
-            row |= _spread("test_top1_prune_minus_search", given["accuracy_difference"])
-            rows.append(row)
+        start = {"target": given.question.target, "status": status_of(given)}
+        if isinstance(given, Refused):
+            rows.append({**start, "reason": given.reason, "policy": None, "verdict": None})
+        else:
+            rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, HEADLINE_CHALLENGER)]
     return pd.DataFrame(rows)
 
 
 def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
     """One row per further route, target and charge policy."""
+    return pd.DataFrame(
+        [
+            {"route": compared.challenger, "target": given.question.target, **row}
+            for given in answers
+            for compared in given.further
+            for row in _cost_rows(compared, "route")
+        ]
+    )
+
+
+def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Any]]:
+    """One row per charge policy; ``name`` is what the challenger is called in the columns."""
     rows: list[dict[str, Any]] = []
-    for given in answers:
-        for route, fields in given["further_routes"].items():
-            for policy, part in fields["policies"].items():
-                row = {"route": route, "target": given["target_macs"], "policy": policy, "verdict": part["verdict"]}
-                row |= _spread("cost_ratio", part["cost_ratio"])
-                row |= _spread("total_cost_ratio", part["total_cost_ratio"])
-                for name, of in (("route", route), ("prune", "prune")):
-                    row[f"{name}_to_equal_quality_h"] = part["cost_to_equal_quality"][of]["value"]
-                    row[f"{name}_total_h"] = part["total_cost"][of]["value"]
-                row |= _spread("test_top1_prune_minus_route", fields["accuracy_difference"])
-                rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _spread(name: str, estimate: dict[str, Any]) -> dict[str, Any]:
-    return {name if field == "value" else f"{name}_{field}": estimate[field] for field in ESTIMATE_FIELDS}
+    for policy, costs in compared.by_policy.items():
+        row: dict[str, Any] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
+        row |= costs.cost_ratio.columns("cost_ratio") | costs.total_cost_ratio.columns("total_cost_ratio")
+        for column, route in ((name, costs.challenger), (PRUNE, PRUNE)):
+            row[f"{column}_to_equal_quality_h"] = costs.to_quality[route].value
+            row[f"{column}_total_h"] = costs.total[route].value
+        rows.append(row | compared.difference.columns(f"test_top1_prune_minus_{name}"))
+    return rows

@@ -4,8 +4,8 @@ Equal quality: for each replicate, q is the lower of the two routes' best valida
 charged when it first reached q, over what pruning had been charged when *it* first reached q, is that replicate's
 cost ratio; above 1, pruning is cheaper. The ratios are averaged as logarithms, with a 95 % t-interval.
 
-Other routes that find networks are compared with pruning in the same way: the *challenger* is then that route in place of
-search, and :attr:`Verdict.SEARCH` says that the challenger is cheaper (:func:`cheaper_route` gives its name).
+Any other route that finds networks is compared with pruning in the same way. The *challenger* is the route that takes
+the place of search; :func:`cheaper_route` turns a verdict into the name of the cheaper route.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ class Verdict(StrEnum):
     """The cheaper route at equal quality."""
 
     PRUNE = "prune"
-    SEARCH = "search"
+    CHALLENGER = "challenger"
     TIE = "tie"
     INSUFFICIENT_EVIDENCE = "insufficient_evidence"
 
 
 @dataclass(frozen=True)
 class CostComparison:
-    """Search, or another challenger, against prune for one target and policy, over the replicates where both delivered.
+    """A challenger against prune for one target and policy, over the replicates in which both delivered.
 
     ``ratio_of`` is the cost ratio (challenger / prune) at equal quality by replicate, ``quality_of`` the q it was read at.
     ``to_quality`` and ``total`` are device-hours by route.
     """
 
+    challenger: str
     target: int
     policy: str
     verdict: Verdict
@@ -55,42 +56,31 @@ class CostComparison:
     total_cost_ratio: Estimate
 
 
-@dataclass(frozen=True)
-class AccuracyComparison:
-    """Accuracies of the delivered networks of one target, by label; ``difference`` is prune - challenger on test."""
-
-    target: int
-    test_top1: dict[str, Estimate]
-    val_top1: dict[str, Estimate]
-    difference: Estimate
-    more_accurate: Verdict
-
-
 def decide(ratio: Estimate) -> Verdict:
-    """The verdict that a cost ratio (search / prune) with its interval supports."""
+    """The verdict that a cost ratio (challenger / prune) with its interval supports."""
     if ratio.low is None or ratio.high is None or ratio.n < 2:
         return Verdict.INSUFFICIENT_EVIDENCE
     if ratio.low > 1:
         return Verdict.PRUNE
     if ratio.high < 1:
-        return Verdict.SEARCH
+        return Verdict.CHALLENGER
     if ratio.low >= 1 / TIE_FACTOR and ratio.high <= TIE_FACTOR:
         return Verdict.TIE
     return Verdict.INSUFFICIENT_EVIDENCE
 
 
 def decide_accuracy(difference: Estimate) -> Verdict:
-    """The more accurate route that a difference (prune - search) with its interval supports."""
+    """The more accurate route that a difference (prune - challenger) with its interval supports."""
     if difference.low is None or difference.high is None:
         return Verdict.INSUFFICIENT_EVIDENCE
     if difference.low > 0:
         return Verdict.PRUNE
-    return Verdict.SEARCH if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
+    return Verdict.CHALLENGER if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
 
 
-def cheaper_route(verdict: Verdict, challenger: str = HEADLINE_CHALLENGER) -> str:
-    """The verdict by name: the cheaper route, ``tie`` or ``insufficient_evidence``."""
-    return challenger if verdict is Verdict.SEARCH else verdict.value
+def cheaper_route(verdict: Verdict, challenger: str) -> str:
+    """The verdict by name: the route that it is for, ``tie`` or ``insufficient_evidence``."""
+    return challenger if verdict is Verdict.CHALLENGER else verdict.value
 
 
 def paired_replicates(networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER) -> list[int]:
@@ -129,6 +119,7 @@ def compare_costs(
     total = {route: {number: curve.total_h for number, curve in by.items()} for route, by in curves.items()}
     ratio = ratio_interval(to_quality[challenger], to_quality[PRUNE])
     return CostComparison(
+        challenger=challenger,
         target=target,
         policy=policy,
         verdict=decide(ratio),
@@ -145,22 +136,24 @@ def compare_costs(
     )
 
 
-def compare_accuracies(
-    networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER
-) -> AccuracyComparison:
-    """The accuracy side of the question, RQ1: test accuracies by label, and prune - challenger paired by replicate."""
+def accuracies(networks: Iterable[Network], target: int) -> dict[str, tuple[Estimate, Estimate]]:
+    """Test and validation accuracy of the networks delivered for a target, by label."""
     mine = [network for network in networks if network.target == target]
-    labels = sorted({network.label for network in mine})
-    test = {label: {n.replicate: n.test_top1 for n in mine if n.label == label} for label in labels}
-    val = {label: {n.replicate: n.val_top1 for n in mine if n.label == label} for label in labels}
-    difference = paired_difference(_known(test.get(PRUNE, {})), _known(test.get(challenger, {})))
-    return AccuracyComparison(
-        target=target,
-        test_top1={label: mean_interval(list(_known(values).values())) for label, values in test.items()},
-        val_top1={label: mean_interval(list(_known(values).values())) for label, values in val.items()},
-        difference=difference,
-        more_accurate=decide_accuracy(difference),
-    )
+    found = {}
+    for label in sorted({network.label for network in mine}):
+        of_label = [network for network in mine if network.label == label]
+        test, val = ([n.test_top1 for n in of_label], [n.val_top1 for n in of_label])
+        found[label] = _mean(test), _mean(val)
+    return found
+
+
+def difference_on_test(networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER) -> Estimate:
+    """The accuracy side of the question, RQ1: test accuracy of prune - challenger, paired by replicate."""
+    test: dict[str, dict[int, float]] = {PRUNE: {}, challenger: {}}
+    for network in networks:
+        if network.target == target and network.label in test and network.test_top1 is not None:
+            test[network.label][network.replicate] = network.test_top1
+    return paired_difference(test[PRUNE], test[challenger])
 
 
 def pool_targets(comparisons: Iterable[CostComparison]) -> Estimate:
@@ -197,5 +190,5 @@ def _reached(curve: AnytimeCurve, q: float) -> float:
     return cost
 
 
-def _known(values: Mapping[int, float | None]) -> dict[int, float]:
-    return {replicate: value for replicate, value in values.items() if value is not None}
+def _mean(values: Iterable[float | None]) -> Estimate:
+    return mean_interval([value for value in values if value is not None])

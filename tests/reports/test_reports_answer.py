@@ -10,12 +10,25 @@ from fake_study import START
 import reports
 from accounting.ledger import LedgerWriter
 from accounting.records import Kind
-from reports.answer import all_answers, answer, one_line
+from reports.answers import find
+from reports.answers.as_json import to_json
+from reports.answers.between import linear, logarithmic, weight_between
+from reports.answers.text import accuracy_sentence, sentence
+from reports.answers.values import Comparison, Measured, Question
 from reports.frames import load_frames
-from reports.interpolate import interpolate_answer
-from reports.sentences import accuracy_sentence, answer_sentence
+from reports.statistics import NOTHING, Estimate
+from reports.verdict import CostComparison, Verdict, decide
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
+
+
+def answer(folder, target):
+    """The answer as JSON, as the command line prints it."""
+    return to_json(find.answer(folder, target))
+
+
+def one_line(given):
+    return given["sentence"]
 
 
 def check_schema(given):
@@ -51,21 +64,13 @@ def test_interpolated(study):
 
 
 def test_interpolation_is_linear_in_log_macs_and_never_narrower():
-    def at(macs, ratio, low, high):
-        estimate = {"value": ratio, "low": low, "high": high, "sd": 0.1, "n": 3}
-        nothing = {"value": None, "low": None, "high": None, "sd": None, "n": 0}
-        both = {"search": estimate, "prune": nothing}
-        policy = {"verdict": "prune", "cost_ratio": estimate, "cost_to_equal_quality": both, "total_cost": both,
-                  "total_cost_ratio": nothing}  # fmt: skip
-        return {"target_macs": macs, "policies": {"full": policy}, "headline_policy": "full", "n": 3, "complete": True,
-                "accuracy": {}, "accuracy_difference": nothing, "notes": []}  # fmt: skip
-
-    fields = interpolate_answer(at(100, 2.0, 1.5, 3.0), at(10_000, 8.0, 0.9, 9.0), 1_000)
-    ratio = fields["policies"]["full"]["cost_ratio"]
-    assert ratio["value"] == pytest.approx(math.sqrt(16))
-    assert (ratio["low"], ratio["high"]) == (0.9, 9.0)
-    assert fields["verdict"] == "insufficient_evidence"
-    assert fields["policies"]["full"]["total_cost"]["prune"]["value"] is None
+    low, high = Estimate(2.0, 1.5, 3.0, 0.1, 3), Estimate(8.0, 0.9, 9.0, 0.2, 4)
+    ratio = logarithmic(low, high, weight_between(100, 10_000, 1_000))
+    assert ratio.value == pytest.approx(math.sqrt(16))
+    assert (ratio.low, ratio.high, ratio.sd, ratio.n) == (0.9, 9.0, 0.2, 3)
+    assert decide(ratio) is Verdict.INSUFFICIENT_EVIDENCE
+    assert linear(low, high, 0.5).value == pytest.approx(5.0)
+    assert logarithmic(low, NOTHING, 0.5) == Estimate(None, None, None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -141,29 +146,32 @@ def test_gpu_hours_are_named(make_study):
 
 
 def test_a_parent_that_costs_nothing_makes_the_policies_equal(make_study):
-    given = all_answers(load_frames(make_study(pretrain_h=0.0)))[0]
-    assert given["policies"]["full"]["cost_ratio"] == given["policies"]["free"]["cost_ratio"]
-    assert "but" not in one_line(given)
+    given = find.all_answers(load_frames(make_study(pretrain_h=0.0)))[0]
+    assert given.headline.ratios["full"] == given.headline.ratios["free"]
+    assert "but" not in sentence(given)
+
+
+def measured(ratio=NOTHING, difference=NOTHING):
+    """An answer with one comparison, at 5,000 MACs."""
+    costs = CostComparison("search", 5_000, "full", decide(ratio), ratio, {}, {}, {}, {}, NOTHING)
+    question = Question(5_000, "study", "data", "gpu_hours", (5_000,), 3)
+    return Measured(question, Comparison("search", 3, difference, {"full": costs}), (), {})
 
 
 @pytest.mark.parametrize(
-    ("more_accurate", "said"),
+    ("difference", "said"),
     [
-        ("prune", "the pruned network is more"),
-        ("search", "found by search is more"),
-        ("insufficient_evidence", "neither"),
+        (Estimate(0.02, 0.01, 0.03, 0.01, 3), "the pruned network is more"),
+        (Estimate(-0.02, -0.03, -0.01, 0.01, 3), "found by search is more"),
+        (Estimate(0.01, -0.01, 0.03, 0.01, 3), "neither"),
     ],
 )
-def test_accuracy_in_words(study, more_accurate, said):
-    assert said in accuracy_sentence(answer(study, 500_000) | {"more_accurate": more_accurate})
+def test_accuracy_in_words(difference, said):
+    assert said in accuracy_sentence(measured(difference=difference))
 
 
 def test_no_ratio_is_said():
-    nothing = {"value": None, "low": None, "high": None, "sd": None, "n": 0}
-    policy = {"verdict": "insufficient_evidence", "cost_ratio": nothing}
-    given = {"status": "measured", "target_macs": 5_000, "unit": "gpu_hours", "headline_policy": "full",
-             "policies": {"full": policy}, "accuracy_difference": nothing}  # fmt: skip
-    assert answer_sentence(given) == (
+    assert sentence(measured()) == (
         "At 5k MACs, all work charged, there is no cost ratio in GPU-hours (a route was charged nothing, or measured "
         "nothing): insufficient evidence for which is cheaper; prune − search test accuracy: –."
     )

@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 
 import reports
-from reports.answer import all_answers, answer, one_line
+from reports.answers import find
+from reports.answers.as_json import to_json
+from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.text import overall_sentence, sentence
 from reports.anytime import anytime_curve, measured_within
 from reports.frames import load_frames
-from reports.further import further_routes, pooled_routes
 from reports.verdict import Verdict, cheaper_route, compare_costs, paired_replicates
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
+
+
+def answer(folder, target):
+    return to_json(find.answer(folder, target))
 
 
 def check_schema(given):
@@ -56,13 +62,11 @@ def test_the_headline_knows_nothing_of_them(full_study, tmp_path):
     assert without["further_routes"] == {}
     for field in ("verdict", "policies", "accuracy_difference", "more_accurate", "sentence", "n"):
         assert with_them[field] == without[field]
-    assert one_line(with_them) == one_line(without)
 
 
 def test_older_studies_have_none(study):
-    given = answer(study, 500_000)
-    assert given["further_routes"] == {}
-    assert pooled_routes(load_frames(study)) == {}
+    assert answer(study, 500_000)["further_routes"] == {}
+    assert pooled_further(find.all_answers(load_frames(study))) == []
 
 
 def test_interpolated(full_study):
@@ -86,26 +90,26 @@ def test_without_a_search_the_further_routes_are_still_compared(make_full_study)
 
 
 def test_pooled_over_the_targets(full_frames):
-    pooled = pooled_routes(full_frames)
-    assert set(pooled) == {"supernet", "search_then_prune"}
-    policies = pooled["supernet"]["policies"]
-    assert {name: part["num_targets"] for name, part in policies.items()} == {"full": 2, "free": 2, "amortised": 2}
-    assert pooled["search_then_prune"]["sentence"].startswith(
-        "On fashion_mnist_mini, 2 targets pooled, all work charged"
-    )
-    assert "search then prune" in pooled["search_then_prune"]["sentence"]
+    answers = find.all_answers(full_frames)
+    supernet, both = pooled_further(answers)
+    assert [supernet.challenger, both.challenger] == ["supernet", "search_then_prune"]
+    assert supernet.num_targets == {"full": 2, "free": 2, "amortised": 2}
+    said = overall_sentence(both, answers[0].question)
+    assert said.startswith("On fashion_mnist_mini, 2 targets pooled, all work charged")
+    assert "search then prune" in said
+    assert pooled_headline(answers).challenger == "search"
 
 
 def test_only_replicates_with_both_networks_enter(full_frames):
     some = [n for n in full_frames.delivered if not (n.label == "supernet" and n.replicate == 1)]
     assert paired_replicates(some, 500_000, "supernet") == [0, 2]
     assert paired_replicates(some, 500_000) == [0, 1, 2]
-    assert further_routes(full_frames, 123) == {}
+    assert find.answer_from_frames(full_frames, 123).further == ()
 
 
 def test_the_challenger_is_named():
-    assert cheaper_route(Verdict.SEARCH, "supernet") == "supernet"
-    assert cheaper_route(Verdict.SEARCH) == "search"
+    assert cheaper_route(Verdict.CHALLENGER, "supernet") == "supernet"
+    assert cheaper_route(Verdict.CHALLENGER, "search") == "search"
     assert [cheaper_route(v, "supernet") for v in (Verdict.PRUNE, Verdict.TIE)] == ["prune", "tie"]
 
 
@@ -131,6 +135,7 @@ def test_gradual_pruning_counts_with_its_end(make_full_study):
 
 
 def test_every_answer_of_a_full_study_fits_the_schema(full_frames):
-    for given in all_answers(full_frames):
-        check_schema(given)
-        assert "prune:global_lamp" in given["accuracy"]
+    for given in find.all_answers(full_frames):
+        check_schema(to_json(given))
+        assert "prune:global_lamp" in given.accuracy
+        assert sentence(given) == to_json(given)["sentence"]

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from reports.frames import load_frames
 from reports.statistics import Estimate
-from reports.verdict import Verdict, compare_accuracies, compare_costs, decide, decide_accuracy, pool_targets
+from reports.verdict import (
+    Verdict,
+    accuracies,
+    compare_costs,
+    decide,
+    decide_accuracy,
+    difference_on_test,
+    pool_targets,
+)
 
 HALF = math.exp(4.302652729 * math.log(1.5) / math.sqrt(3))
 """Half width (as a factor) of the interval of three ratios that are a factor of 1.5 apart each."""
@@ -36,7 +44,7 @@ def test_the_verdict_flips_when_the_parent_is_charged(frames):
     costs = costs_of(frames, "full")
     assert costs.ratio_of == pytest.approx({0: 0.2, 1: 0.3, 2: 0.45})
     assert costs.cost_ratio.high == pytest.approx(0.3 * HALF, rel=1e-6)
-    assert costs.verdict is Verdict.SEARCH
+    assert costs.verdict is Verdict.CHALLENGER
     assert costs.total["prune"].value == pytest.approx(PRETRAIN_H + 0.21)
     assert costs.total["search"].value == pytest.approx(sum(CANDIDATE_H) / 3 + 0.21)
     assert costs.to_quality["prune"].value == pytest.approx(3.6)
@@ -64,11 +72,16 @@ def test_one_replicate_is_no_evidence(make_study):
 
 def test_accuracies_are_paired(frames):
     # test: prune 0.84, 0.85, 0.86; search 0.83 each: differences 0.01, 0.02, 0.03
-    accuracies = compare_accuracies(frames.delivered, 500_000)
-    assert accuracies.difference.value == pytest.approx(0.02)
-    assert accuracies.difference.low == pytest.approx(0.02 - 4.302653 * 0.01 / math.sqrt(3), abs=1e-7)
-    assert accuracies.more_accurate is Verdict.INSUFFICIENT_EVIDENCE
-    assert set(accuracies.test_top1) == {"prune", "search", "scratch_family", "scratch_pruned_structure"}
+    difference = difference_on_test(frames.delivered, 500_000)
+    assert difference.value == pytest.approx(0.02)
+    assert difference.low == pytest.approx(0.02 - 4.302653 * 0.01 / math.sqrt(3), abs=1e-7)
+    assert decide_accuracy(difference) is Verdict.INSUFFICIENT_EVIDENCE
+    assert set(accuracies(frames.delivered, 500_000)) == {
+        "prune",
+        "search",
+        "scratch_family",
+        "scratch_pruned_structure",
+    }
 
 
 @pytest.mark.parametrize(
@@ -76,7 +89,7 @@ def test_accuracies_are_paired(frames):
     [
         (1.01, 3.0, Verdict.PRUNE),
         (1.01, 1.05, Verdict.PRUNE),
-        (0.2, 0.99, Verdict.SEARCH),
+        (0.2, 0.99, Verdict.CHALLENGER),
         (0.81, 1.24, Verdict.TIE),
         (0.80, 1.25, Verdict.TIE),
         (0.79, 1.2, Verdict.INSUFFICIENT_EVIDENCE),
@@ -91,7 +104,7 @@ def test_decide(low, high, expected):
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0.01, 0.02, "prune"), (-0.02, -0.01, "search"), (-0.01, 0.01, "insufficient_evidence")],
+    [(0.01, 0.02, "prune"), (-0.02, -0.01, "challenger"), (-0.01, 0.01, "insufficient_evidence")],
 )
 def test_decide_accuracy(low, high, expected):
     assert decide_accuracy(Estimate((low + high) / 2, low, high, 0.1, 3)) == expected
@@ -99,7 +112,7 @@ def test_decide_accuracy(low, high, expected):
 
 @given(st.floats(0.01, 100), st.floats(1.0, 50))
 def test_swapping_the_routes_swaps_the_verdict(middle, factor):
-    swap = {Verdict.PRUNE: Verdict.SEARCH, Verdict.SEARCH: Verdict.PRUNE}
+    swap = {Verdict.PRUNE: Verdict.CHALLENGER, Verdict.CHALLENGER: Verdict.PRUNE}
     there = decide(Estimate(middle, middle / factor, middle * factor, 0.1, 3))
     back = decide(Estimate(1 / middle, 1 / (middle * factor), factor / middle, 0.1, 3))
     low_or_high_is_on_a_border = any(

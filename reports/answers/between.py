@@ -1,0 +1,100 @@
+"""Between two measured targets: linear in the logarithm of the MACs, intervals never narrower than the neighbours'.
+
+Cost ratios and costs are interpolated as logarithms, accuracies as they are. The interval of an interpolated value is
+the envelope of its neighbours' intervals: interpolating adds no evidence. The verdict follows from that interval.
+"""
+
+from __future__ import annotations
+
+import math
+
+from reports.answers.values import Accuracy, Comparison, Interpolated, Measured, Question
+from reports.statistics import Estimate
+from reports.verdict import CostComparison, decide
+
+
+def interpolated(question: Question, low: Measured, high: Measured) -> Interpolated:
+    """The answer to ``question``, whose target is between those of two measured answers."""
+    weight = weight_between(low.question.target, high.question.target, question.target)
+    above = {comparison.challenger: comparison for comparison in high.further}
+    return Interpolated(
+        question=question,
+        low=low,
+        high=high,
+        headline=_comparison(low.headline, high.headline, weight, question.target),
+        further=tuple(
+            _comparison(below, above[below.challenger], weight, question.target)
+            for below in low.further
+            if below.challenger in above
+        ),
+        accuracy={
+            label: Accuracy(
+                linear(low.accuracy[label].test_top1, high.accuracy[label].test_top1, weight),
+                linear(low.accuracy[label].val_top1, high.accuracy[label].val_top1, weight),
+            )
+            for label in low.accuracy
+            if label in high.accuracy
+        },
+    )
+
+
+def weight_between(low: int, high: int, target: int) -> float:
+    """How far (0-1) the target is from ``low`` to ``high`` on a logarithmic axis."""
+    return math.log(target / low) / math.log(high / low)
+
+
+def linear(low: Estimate, high: Estimate, weight: float) -> Estimate:
+    """A value between two, on its own scale."""
+    known = low.value is not None and high.value is not None
+    return _enveloped(_between(low.value, high.value, weight) if known else None, low, high)
+
+
+def logarithmic(low: Estimate, high: Estimate, weight: float) -> Estimate:
+    """A positive value between two, as logarithms; without a value where one of the two is missing or 0."""
+    if low.value is None or high.value is None or min(low.value, high.value) <= 0:
+        return _enveloped(None, low, high)
+    return _enveloped(math.exp(_between(math.log(low.value), math.log(high.value), weight)), low, high)
+
+
+def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -> Comparison:
+    return Comparison(
+        challenger=low.challenger,
+        n=min(low.n, high.n),
+        difference=linear(low.difference, high.difference, weight),
+        by_policy={
+            policy: _costs(costs, high.by_policy[policy], weight, target) for policy, costs in low.by_policy.items()
+        },
+    )
+
+
+def _costs(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
+    ratio = logarithmic(low.cost_ratio, high.cost_ratio, weight)
+    return CostComparison(
+        challenger=low.challenger,
+        target=target,
+        policy=low.policy,
+        verdict=decide(ratio),
+        cost_ratio=ratio,
+        ratio_of={},
+        quality_of={},
+        to_quality=_each(low.to_quality, high.to_quality, weight),
+        total=_each(low.total, high.total, weight),
+        total_cost_ratio=logarithmic(low.total_cost_ratio, high.total_cost_ratio, weight),
+    )
+
+
+def _each(low: dict[str, Estimate], high: dict[str, Estimate], weight: float) -> dict[str, Estimate]:
+    return {route: logarithmic(low[route], high[route], weight) for route in low}
+
+
+def _between(low: float | None, high: float | None, weight: float) -> float:
+    return (1 - weight) * float(low or 0.0) + weight * float(high or 0.0)
+
+
+def _enveloped(value: float | None, low: Estimate, high: Estimate) -> Estimate:
+    n = min(low.n, high.n)
+    lows = [end.low for end in (low, high) if end.low is not None]
+    highs = [end.high for end in (low, high) if end.high is not None]
+    if value is None or len(lows) < 2 or len(highs) < 2:
+        return Estimate(value, None, None, None, n)
+    return Estimate(value, min(lows), max(highs), max(low.sd or 0.0, high.sd or 0.0), n)

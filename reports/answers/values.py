@@ -1,0 +1,119 @@
+"""What an answer is: one typed value from the ledger to the page; JSON and sentences are made of it at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.costs import HEADLINE_POLICY
+from reports.statistics import Estimate
+from reports.verdict import CostComparison, Verdict, decide_accuracy
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked of which study.
+
+    ``target`` is in MACs of one image, ``unit`` that of all costs, ``replicates`` the number planned.
+    ``measured_targets`` are those that both compared routes reached in at least one common replicate.
+    """
+
+    target: int
+    study: str
+    dataset: str
+    unit: str
+    measured_targets: tuple[int, ...]
+    replicates: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracies of the delivered networks of one kind, fractions 0-1."""
+
+    test_top1: Estimate
+    val_top1: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One challenger against pruning at one target, over the ``n`` replicates in which both delivered a network.
+
+    ``difference`` is the pruned network's test accuracy minus the challenger's, paired by replicate.
+    """
+
+    challenger: str
+    n: int
+    difference: Estimate
+    by_policy: dict[str, CostComparison]
+
+    @property
+    def headline(self) -> CostComparison:
+        """The comparison of costs under the headline policy."""
+        return self.by_policy[HEADLINE_POLICY]
+
+    @property
+    def more_accurate(self) -> Verdict:
+        """The more accurate of the two, where the whole interval of the difference is on one side of 0."""
+        return decide_accuracy(self.difference)
+
+    @property
+    def ratios(self) -> dict[str, Estimate]:
+        """Cost ratios (challenger / prune) by charge policy."""
+        return {policy: costs.cost_ratio for policy, costs in self.by_policy.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The answer at a target for which both compared routes delivered networks.
+
+    ``further`` are the comparisons of other challengers, ``accuracy`` has every kind of delivered network by label.
+    """
+
+    question: Question
+    headline: Comparison
+    further: tuple[Comparison, ...]
+    accuracy: dict[str, Accuracy]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all planned replicates entered."""
+        return self.headline.n >= self.question.replicates
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to keep in mind when reading it."""
+        n, planned = self.headline.n, self.question.replicates
+        few = (f"{n} of {planned} replicates have both networks",) if n < planned else ()
+        return (*few, *(("one replicate gives no interval, so no verdict",) if n < 2 else ()))
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """The answer at a target between two measured ones; nothing was trained at it."""
+
+    question: Question
+    low: Measured
+    high: Measured
+    headline: Comparison
+    further: tuple[Comparison, ...]
+    accuracy: dict[str, Accuracy]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No answer: why, and the lines of the config that would give one (None: running the same study on is enough).
+
+    Challengers other than search may have been measured all the same.
+    """
+
+    question: Question
+    reason: str
+    change: str | None
+    further: tuple[Comparison, ...]
+
+
+Answer = Measured | Interpolated | Refused
+
+
+def status_of(given: Answer) -> str:
+    """``measured``, ``interpolated`` or ``refused``."""
+    return type(given).__name__.lower()
