@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.models import adapt_input_conv
 from torch import nn
 
+from harness.checkpoint_file import STATE_KEYS, checkpoint_path, checkpoint_sha256, load_checkpoint
+from harness.checkpoint_fit import fit_checkpoint
 from harness.config import ParentConfig
 from harness.data.base import DataInfo
-from harness.errors import InputError, one_line
+from harness.errors import InputError
 from harness.paths import replacing
 from nas_baseline.families import TIMM_WEIGHTS, network_spec
 from nas_baseline.networks import build
 from nas_baseline.stages import StageSpace
 from nas_baseline.supernet import Supernet
 
-STATE_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
-"""Where checkpoints keep a network's weights beside other things, the preferred first."""
+__all__ = [
+    "STATE_KEYS", "build_network", "checkpoint_path", "checkpoint_sha256", "fit_checkpoint", "load_checkpoint",
+    "load_tensors", "parent_spec", "pretrained_spec", "save_tensors", "with_regularisation",
+]  # fmt: skip
 
 
 def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
@@ -99,62 +100,3 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file."""
     return load_file(path)
-
-
-def checkpoint_path(given: str) -> Path:
-    """The file of ``parent.checkpoint``: a path, or ``package:NAME/path`` for a file inside an installed package."""
-    if not given.startswith("package:"):
-        return Path(given).expanduser().resolve()
-    package, _, inside = given.removeprefix("package:").partition("/")
-    try:
-        return Path(str(resources.files(package))) / inside
-    except (ModuleNotFoundError, ValueError, TypeError):
-        raise InputError(f"parent.checkpoint: {given}: no package {package!r} is installed; pip install it") from None
-
-
-def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from a user's file, safetensors or ``torch.save``; ``InputError`` if it is neither."""
-    if not path.is_file():
-        raise InputError(f"parent.checkpoint: no file at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({one_line(error, 120)})") from None
-    except Exception as error:  # pickle.UnpicklingError and what a hostile or torn pickle raises
-        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({type(error).__name__})") from None
-    if isinstance(state, dict):  # as timm does, the averaged weights first
-        state = next((state[key] for key in STATE_KEYS if isinstance(state.get(key), dict)), state)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"parent.checkpoint: {path} holds no state dict of tensors; save model.state_dict()")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def fit_checkpoint(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> list[str]:
-    """Load a user's weights: by name, or else in order where every shape agrees.
-
-    A classifier of another size is left as it was; the names of its tensors are given back. A first convolution for
-    colour images is made one for the parent's channels as timm does (sums for one, repeats for more). ``InputError`` says
-    how many tensors do not fit.
-    """
-    own = model.state_dict()
-    own_order = [name for name in own if not name.endswith("num_batches_tracked")]
-    given = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    if set(own_order) != set(given) and len(own_order) == len(given):
-        given = dict(zip(own_order, given.values(), strict=True))
-    known: Any = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ("classifier", "fc", "head.fc")
-    classifiers = (known,) if isinstance(known, str) else tuple(known)
-    head = [name for name in own_order if name.rpartition(".")[0] in classifiers]
-    first = own_order[0]
-    if first in given and own[first].dim() == 4 and given[first].shape[1:2] == (3,) != own[first].shape[1:2]:
-        given[first] = adapt_input_conv(own[first].shape[1], given[first])
-    fits = {name: v for name, v in given.items() if name in own and own[name].shape == v.shape}
-    wrong = [name for name in own_order if name not in fits and name not in head]
-    if wrong:
-        raise InputError(
-            f"parent.checkpoint: {path} does not fit the parent: {len(wrong)} of {len(own_order)} tensors are missing "
-            f"or of another shape, the first {wrong[0]}"
-        )
-    model.load_state_dict(fits, strict=False)
-    return [name for name in own_order if name not in fits]
