@@ -4,49 +4,138 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from accounting.ledger import read_ledger
+from accounting.records import Kind, Record
 from harness.config import StudyConfig, parse_config
+from harness.content import Content
 from harness.errors import InputError
+from harness.extension import Change, Paid, changes_between, merged, refusals
 from harness.models import checkpoint_path
 from harness.paths import StudyPaths, replacing
+from harness.routes.base import Searched
 from harness.routes.config import SearchThenPruneConfig
 
 SEARCHES = ("search", "supernet", "search_then_prune")
 """Sections of ``routes`` with a search space."""
 
 
-def check_folder(config: StudyConfig, paths: StudyPaths) -> None:
-    """``InputError`` unless ``paths`` is free for a new study or holds this one; budget and resources may differ."""
+@dataclass(frozen=True)
+class Standing:
+    """How a config stands to the study in its folder: what to run, and what is new of it.
+
+    ``config`` is the one given, with criteria in the order in which they were added. ``changes`` are the differences
+    from ``study.yaml``; none for a new study. ``planned`` is what the study was first planned with, ``searched`` the
+    targets of each search.
+    """
+
+    config: StudyConfig
+    is_new: bool
+    changes: tuple[Change, ...]
+    planned: dict[str, Any]
+    searched: dict[str, Searched]
+    content: Content
+    """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
+
+
+def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
+    """Whether ``paths`` is free for a new study or holds one that ``config`` goes on with or extends.
+
+    ``InputError`` otherwise, with one line for each difference that cannot be.
+    """
     for parent in (paths.root, *paths.root.parents):
         if parent.exists():
             if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
                 raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
             break
     if not paths.root.exists() or not any(p for p in paths.root.iterdir() if p.name != ".lock" and p.suffix != ".part"):
-        return
+        return Standing(config, True, (), planned_of(config), {}, Content())
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
-    held = stored_config(paths)
-    if (stored := _stored_spaces(paths)) is not None and stored != _space_files(config):
-        raise InputError(
-            f"{paths.root} holds a study of another search space: its file was changed since; "
-            "name another folder with --out, or restore the file to resume"
-        )
-    differ = sorted(
-        key for key in StudyConfig.model_fields
-        if key not in ("budget", "resources") and getattr(held, key) != getattr(config, key)
-    )  # fmt: skip
-    if differ:
-        raise InputError(
-            f"{paths.root} holds another study: {', '.join(differ)} differ from its study.yaml; "
-            "name another folder with --out, or make them equal to resume"
-        )
-    read_ledger(paths.ledger)
+    held, document = stored_config(paths), _document(paths)
+    records = read_ledger(paths.ledger).records
+    paid = Paid.of(records)
+    changes = changes_between(held, config)
+    lines = refusals(_without_moved(changes, document, config, paid), paid) + _changed_spaces(document, config, paid)
+    if lines:
+        raise InputError(f"{paths.root} holds a study with other values:\n" + "\n".join(lines))
+    try:
+        config = merged(held, config)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{paths.root}: criteria stay in the order in which they were added: {reason}") from None
+    return Standing(
+        config,
+        False,
+        tuple(changes),
+        _planned_first(records) or planned_of(held) if paid.anything else planned_of(config),
+        _searched(held, document, config, paid),
+        _content(document) if paid.anything else Content(),
+    )
+
+
+def planned_of(config: StudyConfig) -> dict[str, Any]:
+    """What ``session_opened`` keeps of a plan: numbers that a study may be extended from once results were seen."""
+    routes = [name for name in type(config.routes).model_fields if getattr(config.routes, name) is not None]
+    criteria = {name: [str(m) for m in section.methods] for name, section in config.routes.prunings.items()}
+    return {"replicates": config.replicates, "targets": config.targets, "routes": routes, "criteria": criteria}
+
+
+def _planned_first(records: Sequence[Record]) -> dict[str, Any] | None:
+    """As the first session has it that says so."""
+    found = (record.get("planned") for record in records if record["kind"] == Kind.SESSION_OPENED)
+    return next((planned for planned in found if isinstance(planned, dict)), None)
+
+
+def _searched(
+    held: StudyConfig, document: dict[str, Any], config: StudyConfig, paid: Paid
+) -> dict[str, Searched]:  # fmt: skip
+    """The targets of each search that was begun: those on record, then those that are new."""
+    stored = document.get("searched") or {}
+    found = {}
+    for route in config.routes.searches:
+        if not paid.route(route):
+            continue
+        raw = stored.get(route) or {"first": held.targets, "added": []}
+        added = [target for target in raw["added"] if target in config.targets]
+        new = [target for target in config.targets if target not in raw["first"] and target not in added]
+        found[route] = Searched(tuple(raw["first"]), (*added, *new))
+    return found
+
+
+def _content(document: dict[str, Any]) -> Content:
+    return Content(document.get("data"), document.get("checkpoint_sha256"))
+
+
+def _without_moved(
+    changes: Sequence[Change], document: dict[str, Any], config: StudyConfig, paid: Paid
+) -> list[Change]:  # fmt: skip
+    """The changes without those of a place, where what lies there is the same (or will be compared by content)."""
+    held, now = document.get("spaces") or {}, _space_files(config)
+    left = []
+    for change in changes:
+        if change.key.endswith(".space") and change.old in held and held[change.old] == now.get(change.new):
+            continue
+        left.append(change)
+    return left
+
+
+def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -> list[str]:
+    """One line for each search space whose file was changed since a search was begun with it."""
+    held, now = document.get("spaces") or {}, _space_files(config)
+    used = {search.space for route, search in config.routes.searches.items() if paid.route(route)}
+    return [
+        f"routes: the file of the search space {path} was changed since; restore it, or start another study with --out"
+        for path in sorted(used)
+        if path in held and held[path] != now.get(path)
+    ]
 
 
 def stored_config(paths: StudyPaths) -> StudyConfig:
@@ -83,13 +172,19 @@ def absolute(config: StudyConfig) -> StudyConfig:
     return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes})
 
 
-def write_study(config: StudyConfig, facts: dict[str, Any], paths: StudyPaths) -> None:
-    """Write ``study.yaml``: the resolved config, what its search space files say, and the environment."""
-    text = yaml.safe_dump(
-        {"study": config.model_dump(mode="json"), "spaces": _space_files(config), "environment": facts},
-        sort_keys=False,
-        allow_unicode=True,
-    )
+def write_study(standing: Standing, content: Content, facts: dict[str, Any], paths: StudyPaths) -> None:
+    """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
+    config = standing.config
+    view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
+    searched = {route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()}
+    document = {
+        "study": config.model_dump(mode="json"),
+        "spaces": _space_files(config),
+        "searched": searched,
+        **content.as_dict(),
+        "environment": facts,
+    }
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     with replacing(paths.config) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -104,6 +199,6 @@ def _space_files(config: StudyConfig) -> dict[str, Any]:
     return found
 
 
-def _stored_spaces(paths: StudyPaths) -> dict[str, Any] | None:
+def _document(paths: StudyPaths) -> dict[str, Any]:
     document: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
-    return document.get("spaces") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}

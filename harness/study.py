@@ -2,7 +2,8 @@
 
 A study is a folder. ``run_study`` checks everything that can be checked, opens a session in the ledger, lets the routes
 propose jobs until they are done, and builds the report. Running it again on the same folder resumes: the routes are made
-anew and replayed against the ledger, so whatever has an outcome is told instead of run (``harness/scheduler.py``). Where
+anew and replayed against the ledger, so whatever has an outcome is told instead of run (``harness/scheduler.py``). With
+another config it extends the study, as far as what was paid for can stay (``harness/extension.py``). Where
 the jobs run is the backend's matter: Ray Tune (``harness/tune.py``) or this process (``harness/inline.py``). What a job
 does is ``harness/execute.py``; what it learns with is ``harness/training.py``.
 """
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from accounting.ledger import LedgerWriter
 from accounting.records import Kind
 from harness.backend import Backend
 from harness.config import StudyConfig
+from harness.content import Content, content_changes, content_of
 from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
@@ -33,7 +35,7 @@ from harness.latency_target import resolve_targets
 from harness.paths import StudyPaths
 from harness.progress import Progress
 from harness.scheduler import Scheduler
-from harness.stored import absolute, check_folder, stored_config, write_study
+from harness.stored import Standing, absolute, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
 from reports.page import build_report
 
@@ -60,15 +62,18 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
     config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
-    check_folder(config, paths)
+    standing = check_folder(config, paths)
+    config = standing.config
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
-    view = check_study(config, need_data=True)
+    view = replace(check_study(config, need_data=True), searched=standing.searched)
+    content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with _backend(config, paths, launch) as backend, _locked(paths):
-        write_study(config, facts, paths)
+        if standing.is_new:
+            write_study(standing, content, facts, paths)
         with progress.shown(paths.root), LedgerWriter(paths.ledger, session, "driver") as ledger:
             ledger.append(
                 Kind.SESSION_OPENED,
@@ -77,7 +82,13 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
                 study=config.name,
                 capacity=backend.capacity,
                 environment=facts,
+                planned=standing.planned,
             )
+            if not standing.is_new:  # only once the changes are on record, so that none is ever lost
+                if standing.changes:
+                    changes = [change.as_dict() for change in standing.changes]
+                    ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
+                write_study(standing, content, facts, paths)
             scheduler = Scheduler(routes, paths, ledger, session, config.budget)
             try:
                 backend.run(scheduler, session, ledger)
@@ -100,6 +111,14 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
             f"what there is stands in {page}"
         )
     return page
+
+
+def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
+    """What data and weights are now; ``InputError`` where attempts were paid for with others."""
+    content = content_of(standing.config)
+    if lines := content_changes(standing.content, content):
+        raise InputError(f"{paths.root}:\n" + "\n".join(lines))
+    return content
 
 
 def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:

@@ -31,6 +31,8 @@ class BatchStrategy(ABC):
         self.targets = feasible_targets(self.space, max_macs)
         self.proposed: list[Arch] = []
         self.values: dict[int, float | None] = {}
+        self._pools: list[list[Arch]] = []
+        """What a subclass drew for each of its targets; empty until it did, and again once the targets are others."""
         self._asked = 0
         self._num_batches = 0
         self._exhausted = False
@@ -54,6 +56,18 @@ class BatchStrategy(ABC):
         self._exhausted = not batch
         self.proposed += batch
         return self.ask()
+
+    def extend(self, max_macs: Targets, num_trials: int) -> None:
+        """Go on with ``num_trials`` more networks, within ``max_macs`` alone, from all that was told.
+
+        Raises ValueError while something proposed is not told, InfeasibleTarget below the smallest member.
+        """
+        if len(self.values) < len(self.proposed):
+            raise ValueError(f"{len(self.proposed) - len(self.values)} trials are not told yet; tell them first")
+        self.targets = feasible_targets(self.space, max_macs)
+        self.num_trials = len(self.proposed) + num_trials
+        self._exhausted = False
+        self._pools = []
 
     def tell(self, trial: int, value: float | None) -> None:
         """Record the value of a trial, higher is better; None or NaN: it failed. Telling the same twice is harmless.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,32 @@ from harness.recipe import RecipeOverride
 
 
 @dataclass(frozen=True)
+class Searched:
+    """The targets of a search: those that its first stage was begun with, then those added later, in that order.
+
+    What the first stage proposes depends on its targets, so that they stay what they were when a study is extended.
+    """
+
+    first: tuple[int, ...]
+    added: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class View:
-    """A study as a route sees it: the config, the data's facts, the parent's spec and its dense MACs."""
+    """A study as a route sees it: the config, the data's facts, the parent's spec and its dense MACs.
+
+    ``searched`` has the targets of each search that was begun; the others search for all of the config's.
+    """
 
     config: StudyConfig
     info: DataInfo
     parent: dict[str, Any]
     parent_macs: int
+    searched: Mapping[str, Searched] = field(default_factory=dict)
+
+    def search_targets(self, route: str) -> Searched:
+        """The targets of a search route."""
+        return self.searched.get(route, Searched(tuple(self.config.targets)))
 
     def recipe(self, *overrides: RecipeOverride | dict[str, Any]) -> dict[str, Any]:
         """The study's recipe with ``overrides`` on top, the last one first in rank."""

@@ -1,13 +1,15 @@
 """The search route: train candidates, fit the predictor between batches, retrain the best, deliver the winner.
 
 One search (stage 1) serves all targets of the study; the predictor's best and the best seen are then retrained fully per
-target, and validation decides. A simplified FBNetV3 procedure (arXiv 2006.02049); the strategies are in nas_baseline. A
-strategy that shares weights has one supernet trained first, and candidates scored with what they inherit from it.
+target, and validation decides. A target that was added after the first stage had begun gets candidates of its own, as many
+as would have been its share: the strategy goes on within that target alone. A simplified FBNetV3 procedure (arXiv
+2006.02049); the strategies are in nas_baseline. A strategy that shares weights has one supernet trained first, and
+candidates scored with what they inherit from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,17 +32,16 @@ _RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 class SearchRoute:
     """One replicate. ``search`` × num_trials → per target ``retrain`` of the finalists → ``evaluate`` of the best.
 
-    ``limits`` has the most MACs that the network searched for each target of the study may have.
+    ``larger`` is how many times a target's MACs the network that is searched for it may have.
     """
 
-    def __init__(
-        self, view: View, replicate: int, name: str, config: SearchConfig, limits: Mapping[int, int] | None = None
-    ) -> None:
+    def __init__(self, view: View, replicate: int, name: str, config: SearchConfig, larger: float = 1.0) -> None:
         self.name = name
         self.replicate = replicate
         self._view = view
         self._config = config
-        self._limits = dict(limits or {target: target for target in view.config.targets})
+        searched = view.search_targets(name)
+        self._limits = {target: round(larger * target) for target in (*searched.first, *searched.added)}
         self._queue = Queue()
         channels, side, _ = view.info.image_shape
         space = load_space(config.space, channels, view.info.num_classes, side)
@@ -52,7 +53,7 @@ class SearchRoute:
             self._space,
             seed=view.seed(f"{name}-r{replicate}-strategy"),
             num_trials=config.strategy.num_trials,
-            max_macs=list(self._limits.values()),
+            max_macs=[self._limits[target] for target in searched.first],
             **config.strategy.options,
         )
         self._first = FirstBatch(view.recipe(config.candidate)["epochs"], config.early_stop_tau)
@@ -61,8 +62,13 @@ class SearchRoute:
         self._trials: dict[str, list[Proposal]] = {}
         self._predictions: list[dict[str, float] | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
-        self._unsearched = list(self._limits)
+        self._unsearched = [target for target in searched.first if target in view.config.targets]
         """Targets whose stage 2 is to come, one at a time, so that the driver's work for each is known."""
+        self._added = [target for target in searched.added if target in view.config.targets]
+        self._share = math.ceil(config.strategy.num_trials / (len(searched.first) + 1))
+        """How many candidates a target gets that was added later."""
+        self._current: tuple[int, int] | None = None
+        """Such a target and the first trial of its own; None in the first stage."""
         self._stage_1 = True
         self._supernet = self._train_supernet() if self._shares_weights else None
 
@@ -80,6 +86,8 @@ class SearchRoute:
                 self._tell_first_batch()
             elif self._unsearched:
                 self._retrain(self._unsearched.pop(0))
+            elif self._added:
+                self._search_further(self._added.pop(0))
             else:
                 self._stage_1 = False
         return self._queue.next(more=self._stage_1)
@@ -127,12 +135,28 @@ class SearchRoute:
         for trial, value in self._first.close(self._config.strategy.num_trials).items():
             self._strategy.tell(trial, value)
 
+    def _search_further(self, target: int) -> None:
+        """Everything before is told, and the networks of earlier targets are chosen: go on within an added target."""
+        extend = getattr(self._strategy, "extend", None)
+        if extend is not None:  # else the best of what was seen within it is all that there is
+            self._current = target, len(self._strategy.proposed)
+            extend(self._limits[target], self._share)
+        self._unsearched.append(target)
+
+    def _trial_name(self, kind: str, trial: int) -> tuple[str, int | None]:
+        """The name of a job of a search, and the target that it is for; those of an added target are counted from 0."""
+        start = f"{self.name}-r{self.replicate}"
+        if self._current is None:
+            return f"{start}-{kind}-{trial:03d}", None
+        target, first = self._current
+        return f"{start}-t{target}-{kind}-{trial - first:03d}", target
+
     def _candidate(self, proposal: Proposal) -> Job:
-        name = f"{self.name}-r{self.replicate}-candidate-{proposal.trial:03d}"
+        name, target = self._trial_name("candidate", proposal.trial)
         self._trials[name] = [proposal]
         recipe = self._recipe(proposal.arch, self._config.candidate)
         return self._job(
-            name, Phase.SEARCH, None, proposal.arch, recipe, stop_epoch=self._first.stop_epoch,
+            name, Phase.SEARCH, target, proposal.arch, recipe, stop_epoch=self._first.stop_epoch,
             predicted=self._predictions[proposal.trial],
         )  # fmt: skip
 
@@ -201,14 +225,14 @@ class SearchRoute:
 
     def _scores(self, proposals: list[Proposal]) -> Job:
         assert self._supernet is not None
-        name = f"{self.name}-r{self.replicate}-scores-{proposals[0].trial:03d}"
+        name, target = self._trial_name("scores", proposals[0].trial)
         self._trials[name] = proposals
         archs = [proposal.arch for proposal in proposals]
         return Job(
             job=name,
             route=self.name,
             phase=Phase.SEARCH,
-            target=None,
+            target=target,
             replicate=self.replicate,
             seed=self._view.seed(name),
             network=self._supernet.network,

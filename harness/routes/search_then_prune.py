@@ -15,8 +15,7 @@ class SearchThenPruneRoute(SearchRoute):
         routes, both = view.config.routes, view.config.routes.search_then_prune
         assert both is not None
         name = "search_then_prune"
-        limits = {target: round(both.larger * target) for target in view.config.targets}
-        super().__init__(view, replicate, name, routes.searches[name], limits)
+        super().__init__(view, replicate, name, routes.searches[name], both.larger)
         self._chain = PruneChain(view, routes.prunings[name], name, replicate, self._queue)
 
     def tell(self, job: Job, outcome: Outcome) -> None:

@@ -62,11 +62,16 @@ class Strategy(BatchStrategy):
     ) -> None:
         super().__init__(space, seed, num_trials, max_macs)
         self.options = options or Options()
-        self._pools: list[list[Arch]] = []
         self._encode: Encoder | None = None
         self._model: tuple[int, Predictor] | None = None
         everything = enumerate_space(self.space)
         self._whole = everything is not None and len(everything) <= POOL_SIZE
+
+    def extend(self, max_macs: Targets, num_trials: int) -> None:
+        """See :meth:`BatchStrategy.extend`; the encoder stays what the first pools made it."""
+        if self._pools:
+            self._encoder()
+        super().extend(max_macs, num_trials)
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return the first batch, or the most promising networks by upper confidence bound."""

@@ -29,7 +29,7 @@ class Strategy(BatchStrategy):
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return every trial at once."""
-        if self.proposed:
+        if self._pools:
             return []
-        pools = [constrained_pool(self.space, t, max(POOL_SIZE, 4 * room), self.seed) for t in self.targets]
-        return spread(pools, room, taken=set())
+        self._pools = [constrained_pool(self.space, t, max(POOL_SIZE, 4 * room), self.seed) for t in self.targets]
+        return spread(self._pools, room, taken=set(self.proposed))

@@ -40,14 +40,13 @@ class Strategy(BatchStrategy):
     ) -> None:
         super().__init__(space, seed, num_trials, max_macs)
         self.options = options or Options()
-        self._pools: list[list[Arch]] = []
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return random networks first, then mutated winners; random ones again where mutation finds nothing new."""
         taken = set(self.proposed)
-        if not self.proposed:
+        if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]
-            return spread(self._pools, min(self.options.population, max(1, self.num_trials // 2)), taken)
+            return spread(self._pools, min(self.options.population, max(1, room // 2)), taken)
         batch: list[Arch] = []
         for i in range(min(self.options.batch, room)):
             limit = self.targets[(len(self.proposed) + i) % len(self.targets)]

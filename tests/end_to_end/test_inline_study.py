@@ -220,7 +220,7 @@ class TestRunAgain:
     def test_a_changed_config_is_refused(self, tiny, copied, snapshot):
         before = snapshot(copied)
         tiny["recipe"]["lr"] = 0.06
-        with pytest.raises(InputError, match=r"another study: recipe"):
+        with pytest.raises(InputError, match=r"recipe.lr: 0.05 in the study, 0.06 given; keep 0.05, or start another study"):
             run(tiny, copied)
         assert snapshot(copied) == before
 
@@ -232,7 +232,7 @@ class TestRunAgain:
         run(tiny, tmp_path / "study")
         before = snapshot(tmp_path / "study")
         space.write_text(yaml.safe_dump(load_space("fbnetv3_mini").data | {"width_divisor": 4}))
-        with pytest.raises(InputError, match="its file was changed since"):
+        with pytest.raises(InputError, match="was changed since; restore it"):
             run(tiny, tmp_path / "study")
         assert snapshot(tmp_path / "study") == before
 

@@ -1,0 +1,69 @@
+"""Whether the data and the parent's weights are those that a study began with: by content, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import StudyConfig
+from harness.data.registry import open_dataset
+from harness.models import checkpoint_path
+
+COUNTS = ("num_train", "num_val", "num_test", "num_classes")
+DIGITS = 12
+"""Of a digest, as errors show it."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What ``study.yaml`` keeps: ``data`` (``fingerprint`` and counts) and the SHA-256 of the parent's checkpoint.
+
+    None: not on record (``study.yaml`` of older versions), or the parent has no checkpoint.
+    """
+
+    data: dict[str, Any] | None = None
+    checkpoint_sha256: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``study.yaml`` holds it, at its top level."""
+        return asdict(self)
+
+
+def content_of(config: StudyConfig) -> Content:
+    """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
+    dataset = open_dataset(config.dataset)
+    info = dataset.info()
+    fingerprint = getattr(dataset, "fingerprint", None)
+    data = None
+    if fingerprint is not None:
+        data = {"fingerprint": fingerprint(), **{name: getattr(info, name, 0) for name in COUNTS}}
+    checkpoint = config.parent.checkpoint
+    return Content(data, None if checkpoint is None else _sha256(checkpoint_path(checkpoint)))
+
+
+def content_changes(then: Content, now: Content) -> list[str]:
+    """One line for the data and one for the checkpoint where they are others than ``then``, with the way out."""
+    lines = []
+    if then.data is not None and now.data is not None and then.data.get("fingerprint") != now.data["fingerprint"]:
+        counts = [
+            f"{name} {then.data[name]} then, {now.data[name]} now"
+            for name in COUNTS
+            if name in then.data and then.data[name] != now.data[name]
+        ]
+        prints = _then_and_now("fingerprint", str(then.data.get("fingerprint")), now.data["fingerprint"])
+        lines.append(f"dataset: its content differs from when the study began ({'; '.join([prints, *counts])})")
+    if then.checkpoint_sha256 is not None and then.checkpoint_sha256 != now.checkpoint_sha256:
+        prints = _then_and_now("SHA-256", then.checkpoint_sha256, now.checkpoint_sha256 or "none")
+        lines.append(f"parent.checkpoint: its content differs from when the study began ({prints})")
+    return [f"{line}; restore it, or start another study with --out" for line in lines]
+
+
+def _then_and_now(what: str, then: str, now: str) -> str:
+    return f"{what} {then[:DIGITS]} then, {now[:DIGITS]} now"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
