@@ -107,6 +107,11 @@ def refusals(changes: Sequence[Change], paid: Paid) -> list[str]:
     return [f"{line}, or start another study with --out" for line in lines if line is not None]
 
 
+def listed(lines: Sequence[str]) -> str:
+    """One difference a line; sentences where there are several, since a terminal may show them in one line."""
+    return lines[0] if len(lines) == 1 else "\n".join(f"{line}." for line in lines)
+
+
 def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
     """``given`` with criteria in the order in which they were added: the controls take the first one's structure.
 

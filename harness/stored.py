@@ -17,7 +17,7 @@ from accounting.records import Kind, Record
 from harness.config import StudyConfig, parse_config
 from harness.content import Content
 from harness.errors import InputError
-from harness.extension import Change, Paid, changes_between, merged, refusals
+from harness.extension import Change, Paid, changes_between, listed, merged, refusals
 from harness.models import checkpoint_path
 from harness.paths import StudyPaths, replacing
 from harness.routes.base import Searched
@@ -65,7 +65,7 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
     changes = changes_between(held, config)
     lines = refusals(_without_moved(changes, document, config, paid), paid) + _changed_spaces(document, config, paid)
     if lines:
-        raise InputError(f"{paths.root} holds a study with other values:\n" + "\n".join(lines))
+        raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
     try:
         config = merged(held, config)
     except ValidationError as error:

@@ -30,6 +30,7 @@ from harness.content import Content, content_changes, content_of
 from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
+from harness.extension import listed
 from harness.inline import inline_backend
 from harness.latency_target import resolve_targets
 from harness.paths import StudyPaths
@@ -117,7 +118,7 @@ def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
     """What data and weights are now; ``InputError`` where attempts were paid for with others."""
     content = content_of(standing.config)
     if lines := content_changes(standing.content, content):
-        raise InputError(f"{paths.root}:\n" + "\n".join(lines))
+        raise InputError(f"{paths.root} holds a study of another content:\n" + listed(lines))
     return content
 
 

@@ -96,6 +96,11 @@ class TestRefused:
         assert len(lines) == 5
         assert all("study with --out" in line for line in lines)
         text = "\n".join(lines)
-        for part in ("0.05 in the study, 0.06 given", "seed: 0 in the study, 7", "2 in the study, 1 given", "600,000 MACs"):
+        for part in (
+            "0.05 in the study, 0.06 given",
+            "seed: 0 in the study, 7",
+            "2 in the study, 1 given",
+            "600,000 MACs",
+        ):
             assert part in text
         assert snapshot(folder) == before

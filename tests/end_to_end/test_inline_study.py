@@ -220,7 +220,9 @@ class TestRunAgain:
     def test_a_changed_config_is_refused(self, tiny, copied, snapshot):
         before = snapshot(copied)
         tiny["recipe"]["lr"] = 0.06
-        with pytest.raises(InputError, match=r"recipe.lr: 0.05 in the study, 0.06 given; keep 0.05, or start another study"):
+        with pytest.raises(
+            InputError, match=r"recipe.lr: 0.05 in the study, 0.06 given; keep 0.05, or start another study"
+        ):
             run(tiny, copied)
         assert snapshot(copied) == before
 
