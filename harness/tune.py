@@ -36,9 +36,11 @@ from accounting.records import Kind
 from harness.backend import Backend
 from harness.config import DatasetConfig, ExportConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import InputError, StudyFailed, one_line
+from harness.errors import InputError
 from harness.execute import Workplace, execute
 from harness.jobs import Done, Job, Outcome, Wait
+from harness.join_ray import joined_ray
+from harness.own_ray import own_ray
 from harness.paths import StudyPaths
 from harness.scheduler import Scheduler
 
@@ -54,8 +56,8 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
 
     Raises ``InputError`` where none answers there, or one job wants more than the cluster has.
     """
-    _connect(address)
-    try:
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with own_ray() if address in (None, "local") else joined_ray(address):
         device, capacity = _capacity(config.resources.device)
         check_share(device, config.resources.devices_per_job)
         shape = {"CPU": config.resources.devices_per_job}
@@ -85,27 +87,6 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 _fit(_JobSearcher(scheduler, place), shape, slots, config.resources.max_attempts, paths, device)
 
         yield Backend(capacity, run)
-    finally:
-        ray.shutdown()
-
-
-def _connect(address: str | None) -> None:
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        if address is None:
-            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-            ray.init(
-                address="local", include_dashboard=False, log_to_driver=False, logging_level="error", num_cpus=cpus
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first = one_line(error)
-        if address is None:
-            raise StudyFailed(f"Ray did not start on this machine: {first}") from None
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({first}); start one or leave it out"
-        ) from None
 
 
 def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:

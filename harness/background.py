@@ -1,0 +1,59 @@
+"""Runs what may block in a thread, so that the main thread can react to signals, time limits and the death of a cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_S = 0.1
+
+
+class TimeUp(TimeoutError):
+    """The work took longer than it may."""
+
+
+def run_beside(
+    work: Callable[[], T],
+    name: str,
+    check: Callable[[], None] | None = None,
+    limit_s: float | None = None,
+    until: threading.Event | None = None,
+) -> T:
+    """What ``work`` returns (or raises), done in a thread while this one waits.
+
+    ``check`` is called several times a second and may raise to leave; a signal handler may raise as well. The thread is
+    then left behind: it is a daemon, and dies with the process. With ``until`` the thread itself stays alive until that is
+    set, also when its work is done.
+
+    Raises:
+        TimeUp: ``work`` was not done after ``limit_s``.
+
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # handed to the waiting thread, whatever it is
+            errors.append(error)
+        done.set()
+        if until is not None:
+            until.wait()
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    begin_s = time.monotonic()
+    thread.start()
+    while not done.wait(POLL_S):
+        if check is not None:
+            check()
+        if limit_s is not None and time.monotonic() - begin_s > limit_s:
+            raise TimeUp(f"{name} took longer than {limit_s:g} s")
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -1,0 +1,103 @@
+"""Ends what a driver started when the driver is gone, however it went. Runs as a script with the standard library alone.
+
+usage: python reaper.py DRIVER_PID FOLDER [IGNORED_PID ...]
+
+It notes the driver's descendants while the driver lives, which is as long as its standard input is open. Then it gives them
+a moment to end, kills those that have not, and removes FOLDER. Linux only: elsewhere there is no /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from select import select
+
+POLL_S = 0.5
+GRACE_S = 1.0
+"""How long processes may take to end by themselves once the driver is gone."""
+LIMIT_S = 10.0
+
+Process = tuple[int, str]
+"""Process id and start time: ids are used again, the two together are not."""
+
+
+def started(pid: int) -> str | None:
+    """When a process began, in clock ticks; None where there is no such process, or only its remains."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if len(fields) < 20 or fields[0] in "ZX" else fields[19]
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of all threads of a process."""
+    found: list[int] = []
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return found
+    for task in tasks:
+        try:
+            found += [int(word) for word in (task / "children").read_text().split()]
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def descendants(roots: list[int], ignored: set[int]) -> set[Process]:
+    """Everything below the roots; what is ignored is left out with all below it."""
+    found: set[Process] = set()
+    todo = [child for root in roots for child in children(root)]
+    while todo:
+        pid = todo.pop()
+        begin = started(pid)
+        if pid in ignored or begin is None or (pid, begin) in found:
+            continue
+        found.add((pid, begin))
+        todo += children(pid)
+    return found
+
+
+def alive(known: set[Process]) -> set[Process]:
+    """Those that still run."""
+    return {(pid, begin) for pid, begin in known if started(pid) == begin}
+
+
+def kill(known: set[Process], ignored: set[int]) -> set[Process]:
+    """Kill what still runs, with what it has started since; what was found running."""
+    running = alive(known)
+    running |= descendants([pid for pid, _ in running], ignored)
+    for pid, _ in running:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return running
+
+
+def main() -> None:
+    """Watch, then clean up."""
+    driver, folder, ignored = int(sys.argv[1]), sys.argv[2], {int(word) for word in sys.argv[3:]} | {os.getpid()}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    known: set[Process] = set()
+    while True:
+        readable, _, _ = select([sys.stdin.fileno()], [], [], POLL_S)
+        known = alive(known) | descendants([driver, *(pid for pid, _ in known)], ignored)
+        if readable and not os.read(sys.stdin.fileno(), 64):
+            break
+    end = time.monotonic()
+    while alive(known) and time.monotonic() < end + GRACE_S:
+        time.sleep(0.05)
+    while kill(known, ignored) and time.monotonic() < end + LIMIT_S:
+        time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
