@@ -19,6 +19,7 @@ import pandas as pd
 from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.audit import AuditReport, Balance, audit
 from reports.costs import POLICIES
+from reports.extensions import History, history_of
 from reports.networks import Network, delivered_networks
 from reports.source import load_source
 from reports.study import StudyInfo
@@ -48,6 +49,7 @@ class Frames:
     view: CostView
     audit: AuditReport
     delivered: tuple[Network, ...]
+    history: History
     attempts: pd.DataFrame
     jobs: pd.DataFrame
     networks: pd.DataFrame
@@ -74,6 +76,7 @@ def load_frames(folder: Path) -> Frames:
         view=view,
         audit=report,
         delivered=delivered,
+        history=history_of(source.ledger.records),
         attempts=_in_hours(_frame(Attempt, view.attempts)),
         jobs=_frame(Job, view.jobs),
         networks=_networks_frame(delivered),

@@ -41,6 +41,7 @@ def to_json(given: Answer) -> Fields:
         "more_accurate": cheaper_route(found.headline.more_accurate, found.headline.challenger) if found else None,
         "policies": _policies(found.headline) if found else {},
         "further_routes": {compared.challenger: _further(compared, given) for compared in given.further},
+        "extensions": [extension.as_dict() for extension in question.extensions],
         "notes": notes(given),
         "reason": given.reason if isinstance(given, Refused) else None,
         "config_change": given.change if isinstance(given, Refused) else None,

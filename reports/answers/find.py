@@ -7,6 +7,7 @@ from pathlib import Path
 from reports.answers.between import interpolated
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
 from reports.costs import POLICIES
+from reports.extensions import extension_sentence
 from reports.frames import Frames, load_frames
 from reports.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.study import FURTHER_ROUTES
@@ -52,7 +53,16 @@ def all_answers(frames: Frames) -> list[Answer]:
 def _question(frames: Frames, target: int) -> Question:
     info = frames.info
     measured = tuple(value for value in info.targets if paired_replicates(frames.delivered, value))
-    return Question(target, info.name, info.dataset, frames.unit, measured, info.replicates)
+    return Question(
+        target,
+        info.name,
+        info.dataset,
+        frames.unit,
+        measured,
+        info.replicates,
+        frames.history.extensions,
+        extension_sentence(frames.history, info),
+    )
 
 
 def _measured(frames: Frames, question: Question) -> Measured:

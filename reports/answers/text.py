@@ -30,6 +30,11 @@ def comparison_sentence(compared: Comparison, given: Answer) -> str:
 
 def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
+    extended = given.question.extended
+    return [*_notes(given), *([extended] if extended is not None else [])]
+
+
+def _notes(given: Answer) -> list[str]:
     if isinstance(given, Interpolated):
         ends = (macs_text(end.question.target) for end in (given.low, given.high))
         first = (

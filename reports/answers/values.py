@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.costs import HEADLINE_POLICY
+from reports.extensions import Extension
 from reports.statistics import Estimate
 from reports.verdict import CostComparison, Verdict, decide_accuracy
 
@@ -14,7 +15,8 @@ class Question:
     """What was asked of which study.
 
     ``target`` is in MACs of one image, ``unit`` that of all costs, ``replicates`` the number planned.
-    ``measured_targets`` are those that both compared routes reached in at least one common replicate.
+    ``measured_targets`` are those that both compared routes reached in at least one common replicate. ``extensions`` are
+    how the study grew, ``extended`` says it in a sentence (None: it is as planned).
     """
 
     target: int
@@ -23,6 +25,8 @@ class Question:
     unit: str
     measured_targets: tuple[int, ...]
     replicates: int
+    extensions: tuple[Extension, ...] = ()
+    extended: str | None = None
 
 
 @dataclass(frozen=True)
