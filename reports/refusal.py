@@ -36,8 +36,14 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
     if limit is not None and target >= limit:
         return (
             f"the parent has {macs_text(limit)} MACs, so that it cannot be pruned to {macs_text(target)}; "
-            "a larger parent can",
-            f"parent: {{...}}  # a network of more than {macs_text(target)} MACs\ntargets: [{targets}]",
+            "a larger parent can, in another study (run with --out)",
+            f"parent: {{...}}  # a network of more than {macs_text(target)} MACs, in another study (--out)\n"
+            f"targets: [{targets}]",
+        )
+    if frames.study.get("target") is not None:
+        return (
+            f"not measured: the study's targets are latencies, which came to {known} MACs, and costs are not extrapolated",
+            f"targets: [{targets}]  # instead of target, in another study (--out)",
         )
     side = "below" if target < frames.info.targets[0] else "above"
     return (
@@ -62,13 +68,23 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
     if spent:
         budget = frames.info.budget_h
         caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
-        change = ", ".join(f"{route}: {number(2 * budget[route])} h" for route in spent)
-        return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # or none"
+        most = {route: max(h for (name, _), h in spent_h(frames.view).items() if name == route) for route in spent}
+        change = ", ".join(f"{route}: null" for route in spent)
+        more = " and ".join(_budget_text(2 * max(budget[route], most[route])) for route in spent)
+        return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # no cap; or one of, say, {more}"
     sessions = frames.view.sessions
     if sessions and sessions[-1].reason == ENDED:
         failed = sum(job.status is Status.FAILED for job in frames.view.jobs)
         return f"{counts}; the study has ended, with {failed} failed jobs", None
     return f"{counts}; `prune-or-search run` with the same config goes on", None
+
+
+def _budget_text(hours: float) -> str:
+    """Device-hours as a config reads them."""
+    for unit, in_hours in (("h", 1.0), ("min", 1 / 60)):
+        if hours >= in_hours:
+            return f"{hours / in_hours:.1f} {unit}"
+    return f"{hours * 3600:.3f} s"
 
 
 def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:
