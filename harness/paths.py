@@ -36,13 +36,23 @@ class StudyPaths:
         return self.root / ".tune"
 
     @property
+    def checkpoints(self) -> Path:
+        """One folder per job."""
+        return self.root / "checkpoints"
+
+    @property
+    def models(self) -> Path:
+        """The delivered networks."""
+        return self.root / "models"
+
+    @property
     def report(self) -> Path:
         """The page, figures and tables."""
         return self.root / "report"
 
     def checkpoint(self, job: str) -> Path:
         """A job's folder: resumable state, then final weights."""
-        return self.root / "checkpoints" / job
+        return self.checkpoints / job
 
     def resume(self, job: str) -> Path:
         """State to go on from, at the last epoch boundary; gone once the job is done."""
@@ -58,7 +68,7 @@ class StudyPaths:
 
     def model(self, target: int, label: str, replicate: int) -> Path:
         """A delivered network; ``prune:global_lamp`` lies in ``prune-global_lamp``."""
-        return self.root / "models" / str(target) / label.replace(":", "-") / str(replicate)
+        return self.models / str(target) / label.replace(":", "-") / str(replicate)
 
 
 def _sync(path: Path) -> None:

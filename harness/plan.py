@@ -32,6 +32,9 @@ OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
 PASSES_PER_TRAINED_IMAGE = 3.0
 """Forward and backward passes cost about three forward ones."""
 
+NOMINAL_MACS_PER_S = 1e9
+"""Of :func:`expected_jobs`, which only compares jobs with each other."""
+
 
 @dataclass(frozen=True)
 class PlannedJob:
@@ -104,7 +107,19 @@ class Plan:
 
 def plan_study(view: View, device: str) -> Plan:
     """Play the study through and estimate every job."""
-    speed = measure_speed(view, device)
+    return play(view, measure_speed(view, device), device)
+
+
+def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
+    """All jobs of a study as if no budget ended any route; seconds at a speed that nobody measured, to compare jobs by."""
+    is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    unlimited = view.config.budget.model_copy(update=dict.fromkeys(type(view.config.budget).model_fields))
+    view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
+    return play(view, NOMINAL_MACS_PER_S, "cuda" if is_cuda else "cpu").jobs
+
+
+def play(view: View, speed: float, device: str) -> Plan:
+    """Play the study through at a speed in MACs per second; nothing is measured."""
     view = _with_random_search(view)
     jobs: list[PlannedJob] = []
     capped = False

@@ -7,7 +7,7 @@ from nas_baseline.families import list_families, variants
 from nas_baseline.spaces import list_spaces
 from nas_baseline.strategies import list_strategies
 from pruning.methods import SCHEDULES, list_methods
-from reports.figures import discover
+from reports.figures import list_figures
 
 
 def list_all() -> dict[str, list[str]]:
@@ -20,5 +20,5 @@ def list_all() -> dict[str, list[str]]:
         "datasets": list_datasets(),
         "models": [f"{family} {variant}" for family in list_families() for variant in variants(family)]
         + ["timm <any name of timm.list_models()>"],
-        "figures": list(discover()),
+        "figures": list_figures(),
     }

@@ -1,9 +1,10 @@
-"""What a running study shows: jobs, spend, best so far, from the ledger alone."""
+"""What a running study shows, from the ledger alone: a line per event, or a bar where a terminal can redraw one."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,19 +14,31 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from accounting.ledger import LedgerError
-from reports.status import format_status, status
+from accounting.attempts import derive
+from accounting.ledger import LedgerError, read_ledger
+from accounting.plain_text import plain
+from accounting.records import Record
+from harness import terminal
+from harness.bar import bar_text
+from harness.events import Event, Narrator
+from harness.outlook import Expect
+from harness.plan import PlannedJob
 
 log = logging.getLogger(__name__)
 
-LIVE_S, PLAIN_S = 3.0, 30.0
+LOOK_S = 1.0
+"""How often the ledger is read; less often where reading takes longer than a twentieth of that."""
 
 
 class Progress(Protocol):
     """Shows a study while it runs."""
 
-    def shown(self, folder: Path) -> AbstractContextManager[None]:
-        """Show the study in ``folder`` while the block runs."""
+    def shown(self, folder: Path, expect: Expect | None = None) -> AbstractContextManager[None]:
+        """Show the study in ``folder`` while the block runs; ``expect`` gives its planned jobs."""
+        ...
+
+    def tell(self, event: Event) -> None:
+        """Show an event that the ledger does not hold."""
         ...
 
 
@@ -33,47 +46,123 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def shown(self, folder: Path) -> Iterator[None]:
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
         """See :class:`Progress`."""
         yield
 
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
 
-class OnConsole:
-    """A live panel on a terminal; elsewhere the same text, now and then."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+class Lines:
+    """One line per event, as text or as JSON."""
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self._as_json, self._verbose = as_json, verbose
 
     @contextmanager
-    def shown(self, folder: Path) -> Iterator[None]:
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
         """See :class:`Progress`."""
-        stop = threading.Event()
-        live = Live(console=self._console, auto_refresh=False, transient=False) if self._console.is_terminal else None
-
-        def watch() -> None:
-            while not stop.wait(LIVE_S if live else PLAIN_S):
-                show()
-
-        def show() -> None:
-            try:
-                text = Text(format_status(status(folder), is_own=not stop.is_set()))
-            except (LedgerError, OSError, ValueError) as error:
-                log.warning("progress cannot be shown: %s", error)
-                return
-            if live:
-                live.update(text, refresh=True)
-            else:
-                self._console.print(text, end="\n\n")
-
-        thread = threading.Thread(target=watch, name="progress", daemon=True)
-        if live:
-            live.start()
-        thread.start()
-        try:
+        with _watching(folder, lambda records, events: [self.tell(event) for event in events]):
             yield
-        finally:
-            stop.set()
-            thread.join()
-            show()
-            if live:
-                live.stop()
+
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
+        if self._verbose or not event.is_detail:
+            terminal.say(event.json if self._as_json else event.line)
+
+
+class OnConsole:
+    """A bar with what is done, spent and left, and the events above it; without a terminal the events alone."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console, self._verbose = console, verbose
+
+    @contextmanager
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
+        """See :class:`Progress`."""
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            with Lines(verbose=self._verbose).shown(folder, expect):
+                yield
+            return
+        planned = _Planned(expect)
+        begin_t = time.time()
+
+        def show(records: list[Record], events: list[Event]) -> None:
+            for event in events:
+                self.tell(event)
+            if records:
+                view = derive(records, now=time.time())
+                live.update(Text(bar_text(view, planned.jobs, begin_t, self._console.width, folder)), refresh=True)
+
+        with Live(console=self._console, auto_refresh=False) as live, planned, _watching(folder, show):
+            yield
+
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
+        if self._verbose or not event.is_detail:
+            self._console.print(Text(plain(event.line)), soft_wrap=True)
+
+
+def choose_progress(*, as_json: bool, quiet: bool, verbose: bool) -> Progress:
+    """What suits the user's wishes and the output."""
+    if as_json:
+        return Lines(as_json=True, verbose=verbose)
+    if quiet:
+        return Silent()
+    return OnConsole(Console(), verbose=verbose) if terminal.can_redraw() else Lines(verbose=verbose)
+
+
+class _Planned:
+    """The planned jobs, found in a thread of their own while work begins; None until then."""
+
+    def __init__(self, expect: Expect | None) -> None:
+        self.jobs: tuple[PlannedJob, ...] | None = None
+        self._expect = expect
+        self._thread = threading.Thread(target=self._find, name="plan", daemon=True)
+
+    def __enter__(self) -> None:
+        if self._expect is not None:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        """What is not known by now is not needed any more; the thread ends with the process."""
+
+    def _find(self) -> None:
+        assert self._expect is not None
+        self.jobs = tuple(self._expect())
+
+
+@contextmanager
+def _watching(folder: Path, show: object) -> Iterator[None]:
+    """Call ``show(records, events)`` now and then while the block runs, and once after it."""
+    stop = threading.Event()
+    narrator = Narrator(_records(folder))
+
+    def look() -> float:
+        begin = time.perf_counter()
+        try:
+            records = _records(folder)
+            show(records, list(narrator.tell(records)))  # type: ignore[operator]
+        except (LedgerError, OSError, ValueError, terminal.CannotWrite) as error:
+            log.warning("progress cannot be shown: %s", error)
+        return time.perf_counter() - begin
+
+    def watch() -> None:
+        took_s = 0.0
+        while not stop.wait(max(LOOK_S, 20 * took_s)):
+            took_s = look()
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+
+
+def _records(folder: Path) -> list[Record]:
+    segments = folder / "ledger"
+    return list(read_ledger(segments).records) if segments.is_dir() else []

@@ -28,8 +28,15 @@ class Scheduler:
     """
 
     def __init__(
-        self, routes: Sequence[Route], paths: StudyPaths, ledger: LedgerWriter, session: str, budget: BudgetConfig
+        self,
+        routes: Sequence[Route],
+        paths: StudyPaths,
+        ledger: LedgerWriter,
+        session: str,
+        budget: BudgetConfig,
+        on_stopped: Callable[[Job], None] = lambda job: None,
     ) -> None:
+        self._on_stopped = on_stopped
         self._routes = list(routes)
         self._ledger = ledger
         self._session = session
@@ -79,6 +86,7 @@ class Scheduler:
                 self._broadcast(answer, self._known[answer.job])
             elif self._over_budget(answer):
                 self.stopped.add(answer.job)
+                self._on_stopped(answer)
                 self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
             else:
                 return answer

@@ -10,35 +10,41 @@ does is ``harness/execute.py``; what it learns with is ``harness/training.py``.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from accounting.ledger import LedgerWriter
+from accounting.attempts import derive
+from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind
+from accounting.views import CostView
 from harness.backend import Backend
 from harness.config import StudyConfig
 from harness.content import Content, content_changes, content_of
 from harness.devices import choose_device
+from harness.endings import check_ending
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
+from harness.events import stopped
 from harness.extension import listed
+from harness.folder import check_places, locked, refuse_second_driver
 from harness.inline import inline_backend
 from harness.latency_target import resolve_targets
+from harness.outlook import Undelivered, undelivered
 from harness.paths import StudyPaths
+from harness.plan import expected_jobs
 from harness.progress import Progress
 from harness.scheduler import Scheduler
 from harness.stored import Standing, absolute, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
-from reports.page import build_report
+from reports.page import build_report, check_replaceable
 
 log = logging.getLogger(__name__)
 
@@ -62,20 +68,24 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     """
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
+    refuse_second_driver(paths)
     config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
     standing = check_folder(config, paths)
     config = standing.config
+    check_places(paths)
+    check_replaceable(paths.report)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
+    expect = partial(expected_jobs, view, config.resources.device)
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
-    with _backend(config, paths, launch) as backend, _locked(paths):
+    with locked(paths), _backend(config, paths, launch) as backend:
         if standing.is_new:
             write_study(standing, content, facts, paths)
-        with progress.shown(paths.root), LedgerWriter(paths.ledger, session, "driver") as ledger:
+        with progress.shown(paths.root, expect), LedgerWriter(paths.ledger, session, "driver") as ledger:
             ledger.append(
                 Kind.SESSION_OPENED,
                 t=begin_t,
@@ -90,27 +100,22 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
                     changes = [change.as_dict() for change in standing.changes]
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
                 write_study(standing, content, facts, paths)
-            scheduler = Scheduler(routes, paths, ledger, session, config.budget)
+            scheduler = Scheduler(
+                routes, paths, ledger, session, config.budget, lambda job: progress.tell(stopped(job))
+            )
+            left: list[Undelivered] = []
             try:
                 backend.run(scheduler, session, ledger)
+                if scheduler.stopped:
+                    left = undelivered(expect(), _cost_view(paths), config.budget.model_dump())
             finally:
                 reason = "done" if scheduler.finished else "interrupted"
-                ledger.append(Kind.SESSION_CLOSED, session=session, reason=reason)
+                told = {"undelivered": [each.as_dict() for each in left]} if left else {}
+                ledger.append(Kind.SESSION_CLOSED, session=session, reason=reason, **told)
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         page = build_report(paths.root)
-    if scheduler.stopped:
-        log.warning("%d jobs were not run, since the budget of their route is spent", len(scheduler.stopped))
-    if scheduler.failed:
-        job, reason = next(iter(scheduler.failed.items()))
-        raise StudyFailed(
-            f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; what there is stands in {page}"
-        )
-    if missing := scheduler.undelivered(config.targets):
-        raise StudyFailed(
-            f"no network was delivered by {'; '.join(missing)}: no candidate within it could be trained; "
-            f"what there is stands in {page}"
-        )
+    check_ending(scheduler, config.targets, left, _cost_view(paths).unit, page)
     return page
 
 
@@ -122,6 +127,10 @@ def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
     return content
 
 
+def _cost_view(paths: StudyPaths) -> CostView:
+    return derive(read_ledger(paths.ledger).records, now=time.time())
+
+
 def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:
     """Opened before anything is written, so that what is wrong with it leaves no study behind."""
     if launch.backend == "inline":
@@ -129,21 +138,3 @@ def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> Abstract
     from harness.tune import tune_backend  # Ray is imported only where it runs
 
     return tune_backend(config, paths, launch.address)
-
-
-@contextmanager
-def _locked(paths: StudyPaths) -> Iterator[None]:
-    """Hold the study for one driver; the system lets go of it when the process dies, however it dies."""
-    try:
-        paths.root.mkdir(parents=True, exist_ok=True)
-        file = paths.lock.open("w")
-    except OSError as error:
-        raise InputError(
-            f"{paths.root} cannot be written to ({error.strerror}); name another folder with --out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{paths.root} is in use by another run; wait for it or name another folder") from None
-        yield

@@ -6,8 +6,6 @@ taken for the other.
 
 from __future__ import annotations
 
-from matplotlib.colors import to_rgb
-
 ROUTE_COLOURS = {
     "search": "#0072B2",
     "prune": "#D55E00",
@@ -78,5 +76,7 @@ def role_rank(role: str) -> int:
 
 def tint(colour: str, share: float) -> tuple[float, float, float]:
     """The colour mixed with white; ``share`` 1 is the colour itself, 0 white."""
+    from matplotlib.colors import to_rgb  # tables take names and ranks from here, and draw nothing
+
     red, green, blue = (1 - share * (1 - channel) for channel in to_rgb(colour))
     return red, green, blue

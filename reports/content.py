@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports import one_route
 from reports.answers.as_json import report_json
@@ -19,7 +19,6 @@ from reports.one_route import missing_routes
 from reports.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.optional_tables import further_table
 from reports.page_table import PageTable
-from reports.render import Rendered
 from reports.verdict import PRUNE, cheaper_route
 from reports.wording import (
     POLICY_SHORT,
@@ -34,6 +33,10 @@ from reports.wording import (
     points_estimate,
     unit_text,
 )
+
+if TYPE_CHECKING:  # it imports Matplotlib
+    from reports.render import Rendered
+
 
 PLACED_FIGURES = frozenset({"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour"}) | OPTIONAL_FIGURES
 

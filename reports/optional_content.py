@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reports.frames import Frames
 from reports.optional_tables import deployment_table, method_table, role_table
 from reports.page_table import PageTable
-from reports.render import Rendered
+
+if TYPE_CHECKING:  # it imports Matplotlib
+    from reports.render import Rendered
 
 PLACES = {
     "Pruning methods": ("pruning_methods",),

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from reports.answers.find import all_answers
 from reports.content import page_content
+from reports.errors import NotReplaceable
 from reports.frames import load_frames
-from reports.render import render_figures
 from reports.tables import build_tables, write_tables
 
 PAGE = "index.html"
@@ -28,12 +28,14 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
 
     Raises:
         NotAStudy: ``folder`` is no study.
-        ValueError: ``out`` exists and is not an earlier report.
+        NotReplaceable: ``out`` exists and is not an earlier report.
 
     """
     out = Path(folder) / "report" if out is None else Path(out)
-    _check_replaceable(out)
+    check_replaceable(out)
     frames = load_frames(Path(folder))
+    from reports.render import render_figures  # Matplotlib, where something is drawn
+
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -68,11 +70,17 @@ def _html(content: dict[str, Any]) -> str:
     return environment.get_template("page.html").render(content)
 
 
-def _check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path) -> None:
+    """Whether a report may be written to ``out``: it is free, empty or an earlier report.
+
+    Raises:
+        NotReplaceable: it is something else.
+
+    """
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / PAGE).is_file()):
-        raise ValueError(f"{out} exists and is not an earlier report; name another folder or move it away")
+        raise NotReplaceable(f"{out} exists and is not an earlier report; name another folder or move it away")
 
 
 def _replace(out: Path, fresh: Path) -> None:

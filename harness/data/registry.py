@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from harness.config import DatasetConfig
-from harness.data.base import Dataset
 from harness.errors import InputError
+
+if TYPE_CHECKING:  # it imports torch, which the names do not need
+    from harness.data.base import Dataset
 
 _NOT_DATASETS = {"__init__", "base", "registry", "build_fashion_mnist_mini", "transforms"}
 
@@ -23,4 +25,4 @@ def open_dataset(config: DatasetConfig) -> Dataset:
     if config.name not in list_datasets():
         raise InputError(f"unknown dataset {config.name!r}; allowed: {', '.join(list_datasets())}")
     module = importlib.import_module(f"harness.data.{config.name}")
-    return cast(Dataset, module.Dataset(config))
+    return cast("Dataset", module.Dataset(config))

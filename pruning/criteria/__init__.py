@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
-from pruning.criterion import Criterion
+if TYPE_CHECKING:  # it imports torch, which a config that names methods does not need
+    from pruning.criterion import Criterion
 
 
 def list_criteria() -> list[str]:

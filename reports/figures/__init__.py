@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-import pandas as pd
-from matplotlib.figure import Figure as Canvas
+if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
+    import pandas as pd
+    from matplotlib.figure import Figure as Canvas
 
-from reports.frames import Frames
+    from reports.frames import Frames
 
 
 class Figure(Protocol):
@@ -48,4 +49,4 @@ def is_optional(figure: Figure) -> bool:
 
 def discover() -> dict[str, Figure]:
     """All figures by name, in alphabetical order."""
-    return {name: cast(Figure, importlib.import_module(f"{__name__}.{name}")) for name in list_figures()}
+    return {name: cast("Figure", importlib.import_module(f"{__name__}.{name}")) for name in list_figures()}

@@ -5,12 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from harness import cli
 from harness.errors import InputError, StudyFailed
 from harness.plugins import list_all
-from harness.progress import OnConsole, Silent
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 TARGETS = [400_000, 600_000]
@@ -184,43 +181,7 @@ class TestExitCodes:
         assert says in err
         assert err.count("\n") == 1
 
-    def test_a_mistake_of_ours_is_not_dressed_up_as_bad_input(self, tiny, write_config, monkeypatch):
-        def fail(*args):
-            raise ZeroDivisionError("a bug")
-
-        monkeypatch.setattr("harness.study.run_study", fail)
-        monkeypatch.setattr("sys.argv", ["prune-or-search", "run", str(write_config(tiny)), "--backend", "inline"])
-        with pytest.raises(ZeroDivisionError):
-            cli.main()
-
     def test_help_names_every_command(self, command):
         out = said(command("--help"))
         for name in ("plan", "run", "status", "report", "answer", "audit", "list"):
             assert name in out
-
-
-class TestProgress:
-    def show(self, folder, **options):
-        console = Console(record=True, width=120, **options)
-        with OnConsole(console).shown(folder):
-            pass
-        return console.export_text()
-
-    def test_off_a_terminal_the_last_state_is_printed_once(self, tiny_study, capsys):
-        text = self.show(tiny_study, force_terminal=False)
-        assert text.count("24 done") == 1
-        assert "\x1b" not in text
-        assert "24 done" in capsys.readouterr().out
-
-    def test_on_a_terminal(self, tiny_study, capsys):
-        self.show(tiny_study, force_terminal=True)
-        assert "24 done" in capsys.readouterr().out
-
-    def test_a_folder_that_cannot_be_read_does_not_stop_the_study(self, tmp_path, caplog):
-        self.show(tmp_path, force_terminal=False)
-        assert "progress cannot be shown" in caplog.text
-
-    def test_silence(self, tmp_path, capsys):
-        with Silent().shown(tmp_path):
-            pass
-        assert capsys.readouterr() == ("", "")

@@ -1,0 +1,14 @@
+"""Where the command ``prune-or-search`` begins: before anything is imported, so that Ctrl-C is quiet at once."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from harness.guard import quick_interrupt
+
+
+def main() -> NoReturn:
+    """Run the command line of :mod:`harness.cli`."""
+    with quick_interrupt():
+        from harness import cli
+    cli.main()

@@ -1,0 +1,37 @@
+"""Planned networks that a spent budget left undelivered: which, why, and how much more they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accounting.records import Kind, Record
+from reports.wording import label_text, macs_text, number, unit_text
+
+FIELD = "undelivered"
+"""Of the record of a session's end: what :class:`harness.outlook.Undelivered` has, by the names of its fields."""
+
+
+def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
+    """One sentence for each network that the last session left undelivered; none while one is open or all is there."""
+    for record in reversed(records):
+        if record["kind"] == Kind.SESSION_OPENED:
+            return []
+        if record["kind"] == Kind.SESSION_CLOSED:
+            found = record.get(FIELD)
+            return [undelivered_sentence(each, unit) for each in found] if isinstance(found, list) else []
+    return []
+
+
+def undelivered_sentence(left: Mapping[str, Any], unit: str) -> str:
+    """``prune at 0.4M MACs, replicate 0, was not delivered: …``."""
+    which = f"{label_text(str(left['label']))} at {macs_text(left['target'])} MACs, replicate {left['replicate']}"
+    spent, budget, needs = left["spent_h"], left["budget_h"], left["needs_h"]
+    hours = unit_text(unit)
+    why = f"the budget of {left['route']} ({number(budget)} {hours}) is spent ({number(spent)})"
+    if needs is None:
+        return f"{which}, was not delivered: {why}; how much more it needs cannot be said, since no job was done."
+    return (
+        f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
+        f"set budget.{left['route']} to at least {number(spent + needs)} h and run the same command again."
+    )
