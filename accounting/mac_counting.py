@@ -29,15 +29,20 @@ class Use:
     groups: int
     parameters: tuple[str, ...]
     """Names of the parameters it is, or is made from."""
+    is_computed: bool
+    """Whether it was made in the forward pass, so that a zero in a parameter need not be a zero in it."""
     macs: int = 0
 
 
 class CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the MACs of the calls made while it is active, by weight. Use under ``torch.inference_mode()``."""
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], *, needs_values: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._names = {_storage(tensor): name for name, tensor in parameters.items()}
+        self._needs_values = needs_values
+        self._names: dict[int, list[tuple[int, str]]] = {}
+        for name, tensor in parameters.items():
+            self._names.setdefault(_storage(tensor), []).append((int(tensor.storage_offset()), name))
         self._uses: dict[tuple[Any, ...], Use] = {}
         self._running: list[str] = []
         self._own_parameters: dict[str, tuple[str, ...]] = {}
@@ -68,7 +73,7 @@ class CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note the call, then let it happen; composite operations are taken apart first."""
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        if packet in _SHAPE_KEEPING and args[0].is_meta:
+        if packet in _SHAPE_KEEPING and args[0].is_meta and _storage(args[0]) not in self._names:
             return args[0]  # its meta kernel would take most of the time, to say the same
         if packet not in _COUNTED:
             with self:
@@ -98,26 +103,32 @@ class CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, kind: Literal["conv", "linear"], weight: Tensor, macs: int, *, is_layer: bool, groups: int = 1
     ) -> bool:
         """Add the MACs to the weight's use; False if the tensor is no weight (a product of activations)."""
-        parameter = self._names.get(_storage(weight))
+        parameter = self._parameter(weight)
         if parameter is None and not is_layer:
             return False
-        if parameter is None and weight.is_meta:
+        if parameter is None and weight.is_meta and self._needs_values:
             raise WeightValuesNeededError("a layer's weights are computed in the forward pass")
         use = self._computed(kind, weight, groups) if parameter is None else self._of(parameter, kind, weight, groups)
         use.macs += macs
         return True
+
+    def _parameter(self, weight: Tensor) -> str | None:
+        """The parameter that a tensor is, or is a view of; parameters may lie in one memory one after another."""
+        behind = [place for place in self._names.get(_storage(weight), ()) if place[0] <= weight.storage_offset()]
+        return max(behind)[1] if behind else None
 
     def _of(self, parameter: str, kind: Literal["conv", "linear"], weight: Tensor, groups: int) -> Use:
         layout = sorted(zip(weight.shape, weight.stride(), strict=True))  # a matrix and its transpose are one
         key = (kind, parameter, weight.storage_offset(), *layout)
         owner, _, leaf = parameter.rpartition(".")
         name = owner if leaf == "weight" else parameter
-        return self._uses.setdefault(key, Use(name, kind, weight, groups, (parameter,)))
+        return self._uses.setdefault(key, Use(name, kind, weight, groups, (parameter,), is_computed=False))
 
     def _computed(self, kind: Literal["conv", "linear"], weight: Tensor, groups: int) -> Use:
         name = self._running[-1] if self._running else "computed"
         key = (kind, name, *weight.shape)
-        return self._uses.setdefault(key, Use(name, kind, weight, groups, self._own_parameters.get(name, ())))
+        own = self._own_parameters.get(name, ())
+        return self._uses.setdefault(key, Use(name, kind, weight, groups, own, is_computed=True))
 
     def _entering(self, name: str) -> Callable[[nn.Module, Any], None]:
         return lambda _module, _inputs: self._running.append(name)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -42,6 +42,10 @@ class LayerMacs:
     positions: int
     groups: int
     weight_shape: tuple[int, ...]
+    parameters: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the parameters that the weight is, or is made from."""
+    is_parameter: bool = field(default=True, compare=False)
+    """Whether the weight is one whole parameter as it is, not a part of one and not computed from some."""
 
     @property
     def sparse_macs(self) -> int:
@@ -122,9 +126,13 @@ def _run_on_meta(model: nn.Module, input_size: tuple[int, ...]) -> list[Use]:
                     tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
                 )
             places[f"{prefix}.{name}" if prefix else name] = meta[id(tensor)]
-    counter = CallCounter({name: meta[id(parameter)] for name, parameter in model.named_parameters()})
+    # Where the network itself is on the meta device there are no zeros to be found in computed weights.
+    needs_values = not any(parameter.is_meta for parameter in model.parameters())
+    counter = CallCounter(
+        {name: meta[id(parameter)] for name, parameter in model.named_parameters()}, needs_values=needs_values
+    )
     image = torch.empty(1, *input_size, dtype=_dtype(model), device="meta")
-    with torch.inference_mode(), counter:
+    with torch.inference_mode(), nullcontext() if needs_values else counter.following(model), counter:
         functional_call(model, places, (image,), tie_weights=False)
     return counter.uses()
 
@@ -139,7 +147,7 @@ def _run_for_real(model: nn.Module, input_size: tuple[int, ...]) -> list[Use]:
 
 def _layer(use: Use, parameters: dict[str, nn.Parameter]) -> LayerMacs:
     weight, name = use.weight, use.name
-    if weight.is_meta:
+    if weight.is_meta and not use.is_computed:
         whole = parameters[use.parameters[0]]
         weight = whole.detach().as_strided(
             weight.size(), weight.stride(), whole.storage_offset() + weight.storage_offset()
@@ -147,7 +155,8 @@ def _layer(use: Use, parameters: dict[str, nn.Parameter]) -> LayerMacs:
     for dim, stride in enumerate(weight.stride()):
         weight = weight.narrow(dim, 0, 1) if stride == 0 else weight  # expanded: one weight, not many
     num_weights = weight.numel()
-    if num_weights < max((parameters[parameter].numel() for parameter in use.parameters), default=0):
+    is_part = num_weights < max((parameters[parameter].numel() for parameter in use.parameters), default=0)
+    if is_part:
         name = f"{name}[{weight.storage_offset()}]"
     return LayerMacs(
         name=name,
@@ -158,6 +167,8 @@ def _layer(use: Use, parameters: dict[str, nn.Parameter]) -> LayerMacs:
         positions=use.macs // num_weights if num_weights else 0,
         groups=use.groups,
         weight_shape=tuple(weight.shape),
+        parameters=use.parameters,
+        is_parameter=not (is_part or use.is_computed),
     )
 
 

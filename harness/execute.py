@@ -40,7 +40,9 @@ from harness.recipe import Recipe
 from harness.scans import scan
 from harness.sharing import score, supernet_course
 from harness.training import Course, Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from pruning.channels import NotFollowed
 from pruning.masks import apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
+from pruning.recount import MacsDiffer, check_macs
 from pruning.resize import fit_to_state, fresh_like
 from pruning.solve import UnreachableTarget
 
@@ -61,7 +63,7 @@ class Workplace:
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
-    """Try ``job`` once. A reason that would come again (divergence, unreachable target) is a failed outcome.
+    """Try ``job`` once. A reason that would come again (divergence, a target out of reach) is a failed outcome.
 
     Anything else is raised again after it has been written to the ledger, for the scheduler to try anew.
     """
@@ -101,7 +103,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
         try:
             with heartbeat(ledger, attempt, HEARTBEAT_S):
                 metrics = _Work(job, place, ledger, attempt).run()
-        except (Diverged, UnreachableTarget) as error:
+        except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer) as error:
             end(Status.FAILED, time.time(), str(error), None)
             return Outcome(ok=False, reason=str(error))
         except BaseException as error:
@@ -164,6 +166,11 @@ class _Work:
             hooks=Hooks(self._begun, self._epoch),
             course=course,
         )
+        counted = {} if job.phase == Phase.SUPERNET else counts(trained.model, splits.info.image_shape)
+        if job.phase == Phase.FINETUNE:
+            limit = int(job.prune["target_macs"]) if job.prune is not None else job.network_macs
+            if counted["macs"] > limit:
+                raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
         if job.phase != Phase.SEARCH:
             self._keep(trained.model, trained.masks)
         found = {"val_top1": trained.val_top1, "epochs": len(trained.val_curve), "val_curve": list(trained.val_curve)}
@@ -172,7 +179,7 @@ class _Work:
         if job.phase == Phase.SUPERNET:
             # Only its largest member was measured, which says nothing of a network within a target.
             return {"supernet_val_top1": found.pop("val_top1"), **found}
-        return {**counts(trained.model, splits.info.image_shape), **found}
+        return {**counted, **found}
 
     def _prune(self, splits: Splits) -> dict[str, Any]:
         model = self._start()
@@ -181,8 +188,10 @@ class _Work:
         model = pruned.model.to(self._device, memory_format=torch.channels_last)
         recalibrate_batch_norm(model, splits.train, 128, self._device)
         val_top1 = evaluate(model, splits.val, self._device)
+        counted = counts(model, splits.info.image_shape)
+        check_macs(counted["macs"], pruned.macs)
         self._keep(model, pruned.masks)
-        return {**counts(model, splits.info.image_shape), "val_top1": val_top1, "epochs": 0, **pruned.facts}
+        return {**counted, "val_top1": val_top1, "epochs": 0, **pruned.facts}
 
     def _start(self) -> nn.Module:
         """The network of the job with the weights that the attempt begins with, of the sizes that those have."""

@@ -30,9 +30,10 @@ SCORING_BATCHES, SCORING_BATCH_SIZE = 4, 64
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """The network, the masks it must keep (none where it became smaller), and facts for the outcome."""
+    """The network, its MACs, the masks it must keep (none where it became smaller), and facts for the outcome."""
 
     model: nn.Module
+    macs: int
     masks: dict[str, Tensor] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -115,10 +116,10 @@ def _first(splits: Splits) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _masked(model: nn.Module, result: PruneResult) -> Pruned:
     apply_masks(model, result.masks)
-    return Pruned(model, result.masks, {"layers": [asdict(layer) for layer in result.layers]})
+    return Pruned(model, result.macs, result.masks, {"layers": [asdict(layer) for layer in result.layers]})
 
 
 def _smaller(result: StructuredResult) -> Pruned:
     widths = {name: list(pair) for name, pair in result.widths.items()}
     facts = {"widths": widths, "removed_blocks": list(result.removed_blocks), "left_out": result.left_out}
-    return Pruned(result.model, {}, facts)
+    return Pruned(result.model, result.macs, {}, facts)

@@ -92,10 +92,9 @@ def sensitivity_scan(
         for sparsity in sparsities:
             masks, macs = {}, dense_macs
             for layer, key in zip(free, keys, strict=True):
-                assert layer.weight is not None
                 mask = key >= 0
                 if layer.role is role:
                     mask = top(key, math.ceil((1.0 - sparsity) * layer.num_weights))
                     macs -= (layer.num_nonzero - int(mask.sum())) * layer.macs_per_weight
-                masks[layer.param_name] = mask.view(layer.weight.shape)
+                masks[layer.param_name] = layer.mask(mask)
             yield SensitivityPoint(role, sparsity, macs, masks)

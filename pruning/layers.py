@@ -9,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from timm.layers.std_conv import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
+from timm.layers.cond_conv2d import CondConv2d
 from torch import Tensor, nn
 
-from accounting.macs import count_macs
+from accounting.macs import LayerMacs, count_macs
 
 _log = logging.getLogger(__name__)
-
-_STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
-"""Convolutions that normalise their weight before use: a zero in the parameter is not a zero in the product."""
 
 
 class Role(StrEnum):
@@ -51,6 +48,8 @@ class Layer:
         macs_per_weight: MACs of one image that each weight costs: positions it is applied at, over all its uses.
         num_weights: how many there are.
         num_nonzero: how many of them are not zero.
+        num_tied: rows of the parameter that are kept or dropped together, and count as one row of weights: the experts that
+            a CondConv layer mixes, since its convolution has a zero only where all of them have one.
 
     """
 
@@ -62,6 +61,13 @@ class Layer:
     macs_per_weight: int
     num_weights: int
     num_nonzero: int
+    num_tied: int = 1
+
+    def mask(self, flat: Tensor) -> Tensor:
+        """A flat mask of its weights in the parameter's shape."""
+        assert self.weight is not None
+        whole = flat if self.num_tied == 1 else flat.expand(self.num_tied, -1).contiguous()
+        return whole.view(self.weight.shape)
 
 
 LayerFilter = Callable[[Layer], bool]
@@ -69,38 +75,84 @@ LayerFilter = Callable[[Layer], bool]
 
 
 def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Layer]:
-    """All layers that cost MACs, in the order of their first use, for images of ``(channels, height, width)``."""
+    """All layers that cost MACs, in the order of their first use, for images of ``(channels, height, width)``.
+
+    A parameter that any call uses in part, or computes its weight from, is left alone in all its uses: what a zero in it
+    saves is not a matter of counting. One that calls of two kinds use whole is one layer, whose weights cost both.
+    """
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
     report = count_macs(model, input_size).layers
     classifier = _classifier_names(model, report[-1].name if report else "")
+    entangled = {name for counted in report if not counted.is_parameter for name in counted.parameters}
+    mixed = _mixed(report, modules)
     layers: dict[str, Layer] = {}
-    computed: list[str] = []
+    computed: dict[str, str] = {}
     for counted in report:
-        module = modules.get(counted.name) or modules.get(counted.name.rpartition(".")[0], model)
-        param_name = counted.name if counted.name in parameters else f"{counted.name}.weight"
-        weight = parameters.get(param_name)
-        if weight is None or weight.numel() != counted.num_weights or isinstance(module, _STANDARDISED):
-            computed.append(f"{counted.name} ({type(module).__name__})")
-            weight = None
+        owner = counted.name.partition("[")[0]
+        module = modules.get(owner) or modules.get(owner.rpartition(".")[0], model)
+        param_name = owner if owner in parameters else f"{owner}.weight"
+        if owner in mixed:
+            layers[param_name] = mixed[owner]
+            continue
+        weight = parameters.get(param_name) if counted.is_parameter and param_name not in entangled else None
+        key, name = param_name, counted.name
+        if weight is None:
+            computed.setdefault(owner, type(module).__name__)
+            key = name = name if name not in layers else f"{name} ({counted.kind})"
         layer = Layer(
-            name=counted.name,
+            name=name,
             param_name=param_name,
             kind=type(module).__name__,
-            role=role_of(counted.name, module, not layers, classifier),
+            role=role_of(owner, module, not layers, classifier),
             weight=weight,
             macs_per_weight=counted.positions,
             num_weights=counted.num_weights,
             num_nonzero=counted.num_nonzero,
         )
-        if param_name in layers:  # one weight used as two kinds of layer
-            first = layers[param_name]
+        if key in layers:  # one weight used as two kinds of layer
+            first = layers[key]
             layer = dataclasses.replace(first, macs_per_weight=first.macs_per_weight + layer.macs_per_weight)
-        layers[param_name] = layer
+        layers[key] = layer
     if computed:
-        more = f" and {len(computed) - 3} more" if len(computed) > 3 else ""
-        _log.warning("left alone, since they compute the weights they use: %s%s", ", ".join(computed[:3]), more)
+        named = [f"{name} ({kind})" for name, kind in computed.items()]
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        _log.warning("left alone, since they compute the weights they use: %s%s", ", ".join(named[:3]), more)
     return list(layers.values())
+
+
+def _mixed(report: Sequence[LayerMacs], modules: Mapping[str, nn.Module]) -> dict[str, Layer]:
+    """CondConv layers (Yang et al. 2019, arXiv 1904.04971), whose weight is a mix of experts made for each image.
+
+    A weight of one costs its positions in the convolution, and in the mixing one MAC per expert. One in which the experts
+    have their zeros at different places is not among them, and is left alone.
+    """
+    uses: dict[str, list[LayerMacs]] = {}
+    for counted in report:
+        owner = counted.name.partition("[")[0]
+        if isinstance(modules.get(owner), CondConv2d):
+            uses.setdefault(owner, []).append(counted)
+    found = {}
+    for owner, of_one in uses.items():
+        experts = modules[owner].weight
+        assert isinstance(experts, Tensor)
+        mixing = [use for use in of_one if use.kind == "linear" and use.is_parameter and use.positions == 1]
+        convolving = [use for use in of_one if use.kind == "conv" and use.num_weights == experts.shape[1]]
+        num_used = int((experts != 0).any(0).sum())
+        is_simple = len(of_one) == 2 and len(mixing) == 1 and len(convolving) == 1
+        if is_simple and mixing[0].num_nonzero == num_used * len(experts) and convolving[0].num_nonzero == num_used:
+            found[owner] = Layer(
+                name=owner,
+                param_name=f"{owner}.weight",
+                kind=type(modules[owner]).__name__,
+                role=role_of(owner, modules[owner], False, ()),
+                weight=experts,
+                macs_per_weight=convolving[0].positions + len(experts),
+                num_weights=experts.shape[1],
+                num_nonzero=num_used,
+                num_tied=len(experts),
+            )
+    return found
 
 
 def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tuple[str, ...]) -> Role:

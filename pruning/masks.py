@@ -42,11 +42,15 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def shuffle_masks(masks: Masks, seed: int) -> dict[str, Tensor]:
     """Random masks with the same share kept in every layer: the control for *where* a criterion prunes.
 
-    Weights that were zero in the network may be kept: for networks that are trained from scratch.
+    Weights that were zero in the network may be kept: for networks that are trained from scratch. Rows that all have one
+    mask (the experts of a CondConv layer) have one afterwards.
     """
     generator = torch.Generator().manual_seed(seed)
     shuffled = {}
     for name, mask in masks.items():
+        if mask.dim() == 2 and len(mask) > 1 and bool((mask == mask[:1]).all()) and not bool(mask.all()):
+            shuffled[name] = mask[:, torch.randperm(mask.shape[1], generator=generator).to(mask.device)]
+            continue
         order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
         shuffled[name] = mask.flatten()[order].view(mask.shape)
     return shuffled

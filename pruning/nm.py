@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers
+from pruning.recount import recounted
 from pruning.result import PruneResult, result_of
 from pruning.scores import resolve, score_keys
 
@@ -43,13 +44,16 @@ def nm_masks(
     free = [
         layer
         for layer in layers
-        if layer.weight is not None and layer.weight.shape[1] % m == 0 and not (keep is not None and keep(layer))
+        if layer.weight is not None
+        and layer.num_tied == 1
+        and layer.weight.shape[1] % m == 0
+        and not (keep is not None and keep(layer))
     ]
     masks: dict[str, Tensor] = {}
     for layer, keys in zip(free, score_keys(model, free, rule, label, seed, batches), strict=True):
         assert layer.weight is not None
         masks[layer.param_name] = _best_of(keys.view(layer.weight.shape), n, m).flatten()
-    return result_of(layers, masks, None, label, f"{n}:{m}")
+    return recounted(model, input_size, result_of(layers, masks, None, label, f"{n}:{m}"))
 
 
 def follows_pattern(weight: Tensor, n: int = 2, m: int = 4) -> bool:

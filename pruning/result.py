@@ -62,9 +62,8 @@ def result_of(
         num_kept = layer.num_nonzero
         if layer.weight is not None:
             flat = pruned.get(layer.param_name)
-            mask = layer.weight != 0 if flat is None else flat.view(layer.weight.shape)
-            masks[layer.param_name] = mask
-            num_kept = int(torch.count_nonzero(mask))
+            masks[layer.param_name] = layer.weight != 0 if flat is None else layer.mask(flat)
+            num_kept = layer.num_nonzero if flat is None else int(torch.count_nonzero(flat))
         cost = layer.macs_per_weight
         rows.append(
             LayerSparsity(

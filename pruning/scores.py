@@ -45,7 +45,7 @@ def score_layers(
 def score_keys(
     model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
 ) -> list[Tensor]:
-    """Keys (see :mod:`pruning.select`) of all weights, flat, one tensor per layer.
+    """Keys (see :mod:`pruning.select`) of all weights, flat, one tensor per layer; of tied ones by their mean score.
 
     Raises:
         ValueError: missing batches, or scores that have no order; the message names criterion and layer.
@@ -54,8 +54,11 @@ def score_keys(
     keys = []
     for layer, scores in zip(layers, score_layers(model, layers, rule, label, seed, batches), strict=True):
         assert layer.weight is not None
+        weight = layer.weight
+        if layer.num_tied > 1:
+            scores, weight = scores.mean(0), (weight != 0).any(0)
         try:
-            keys.append(keys_of(scores, layer.weight))
+            keys.append(keys_of(scores, weight))
         except ValueError as error:
             raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
     return keys

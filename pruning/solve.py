@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import Layer, LayerFilter, find_layers
+from pruning.recount import recounted
 from pruning.result import LayerSparsity, PruneResult, result_of
 from pruning.scores import resolve, score_keys
 from pruning.select import ALWAYS, select, top
@@ -65,6 +66,7 @@ def prune_to_macs(
     Raises:
         UnreachableTarget: no mask reaches the target.
         ValueError: an unknown criterion or scope, a floor outside 0-1, missing batches, weights that are not finite.
+        MacsDiffer: counted again, the masked network has other MACs.
 
     """
     if scope not in ("global", "uniform"):
@@ -98,7 +100,7 @@ def prune_to_macs(
             counts = _uniform_counts(free, floors, target_macs - fixed)
             kept = [top(key, count) for key, count in zip(keys, counts, strict=True)]
         pruned = {layer.param_name: mask for layer, mask in zip(free, kept, strict=True)}
-    return result_of(layers, pruned, target_macs, label, scope)
+    return recounted(model, input_size, result_of(layers, pruned, target_macs, label, scope))
 
 
 def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int) -> list[int]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import find_layers
+from pruning.recount import recounted
 from pruning.result import PruneResult, result_of
 from pruning.scores import resolve, score_keys
 from pruning.select import top
@@ -49,7 +50,7 @@ def prune_to_sparsity(
     else:
         masks = [top(key, _kept(key.numel(), sparsity)) for key in keys]
     pruned = {layer.param_name: mask for layer, mask in zip(layers, masks, strict=True)}
-    return result_of(every, pruned, None, label, scope)
+    return recounted(model, input_size, result_of(every, pruned, None, label, scope))
 
 
 def _kept(count: int, sparsity: float) -> int:

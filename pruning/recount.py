@@ -1,0 +1,60 @@
+"""The last check of every result: the network with its masks is counted again, apart from how the masks were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from accounting.macs import count_macs
+from pruning.masks import Masks, apply_masks
+from pruning.result import PruneResult
+
+
+class MacsDiffer(RuntimeError):
+    """A pruned network has other MACs than were said; it must not be recorded, and trying again would not help."""
+
+
+def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneResult) -> PruneResult:
+    """The result itself, if ``count_macs`` finds its MACs in the model under its masks. The model is left as it was.
+
+    Raises:
+        MacsDiffer: it finds others; the message has both and a layer in which they differ.
+
+    """
+    with _masked(model, result.masks):
+        report = count_macs(model, input_size)
+    if report.sparse_macs != result.macs:
+        found: dict[str, int] = {}
+        for layer in report.layers:
+            found[layer.name] = found.get(layer.name, 0) + layer.sparse_macs
+        said = {row.name: row.kept_macs for row in result.layers}
+        where = next((f"; in {name} {found[name]:,}, not {said.get(name, 0):,}" for name in found
+                      if found[name] != said.get(name, 0)), "")  # fmt: skip
+        raise MacsDiffer(
+            f"pruned to {result.macs:,} MACs, but counted again the network has {report.sparse_macs:,}{where}: zeros of "
+            "some weights change what others cost; leave such layers alone (keep)"
+        )
+    return result
+
+
+def check_macs(found: int, said: int, what: str = "the pruned network") -> None:
+    """Raise :class:`MacsDiffer` unless a network that was counted has exactly the MACs that were said."""
+    if found != said:
+        raise MacsDiffer(f"{what} was said to have {said:,} MACs and has {found:,} when counted again")
+
+
+@contextmanager
+def _masked(model: nn.Module, masks: Masks) -> Iterator[None]:
+    """The model with its masked weights at zero. Not a copy, since not every module can be copied."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        before = {name: parameters[name].detach().clone() for name in masks}
+        try:
+            apply_masks(model, masks)
+            yield
+        finally:
+            for name, values in before.items():
+                parameters[name].copy_(values)
