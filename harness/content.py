@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.config import StudyConfig
 from harness.data.registry import open_dataset
-from harness.models import checkpoint_path
+from harness.models import checkpoint_path, checkpoint_sha256
 
 COUNTS = ("num_train", "num_val", "num_test", "num_classes")
 DIGITS = 12
@@ -26,6 +24,12 @@ class Content:
     data: dict[str, Any] | None = None
     checkpoint_sha256: str | None = None
 
+    @property
+    def places(self) -> frozenset[str]:
+        """Keys of the config that may name another place, since what was there can be recognised."""
+        known = {"dataset.path": self.data, "parent.checkpoint": self.checkpoint_sha256}
+        return frozenset(key for key, value in known.items() if value is not None)
+
     def as_dict(self) -> dict[str, Any]:
         """As ``study.yaml`` holds it, at its top level."""
         return asdict(self)
@@ -40,7 +44,7 @@ def content_of(config: StudyConfig) -> Content:
     if fingerprint is not None:
         data = {"fingerprint": fingerprint(), **{name: getattr(info, name, 0) for name in COUNTS}}
     checkpoint = config.parent.checkpoint
-    return Content(data, None if checkpoint is None else _sha256(checkpoint_path(checkpoint)))
+    return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)))
 
 
 def content_changes(then: Content, now: Content) -> list[str]:
@@ -62,8 +66,3 @@ def content_changes(then: Content, now: Content) -> list[str]:
 
 def _then_and_now(what: str, then: str, now: str) -> str:
     return f"{what} {then[:DIGITS]} then, {now[:DIGITS]} now"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ exports) or changes none (the name, budgets, resources) is always taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ FREE = ("name", "export", "budget", "resources")
 READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""
 PLACE_KEYS = ("dataset.path", "parent.checkpoint")
-"""Where something lies; whether its content is the same is seen by :mod:`harness.content`."""
+"""Where something is; whether its content is the same is seen by :mod:`harness.content`."""
 CONTROLS = {
     "family": "family_",
     "pruned_structure": "pruned_structure-",
@@ -101,9 +101,13 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
     ]  # fmt: skip
 
 
-def refusals(changes: Sequence[Change], paid: Paid) -> list[str]:
-    """One line for each change that cannot be taken, with old and new value and the way out."""
-    lines = (_refusal(change, paid) for change in changes)
+def refusals(changes: Sequence[Change], paid: Paid, places: Collection[str] = PLACE_KEYS) -> list[str]:
+    """One line for each change that cannot be taken, with old and new value and the way out.
+
+    ``places`` are the keys of places whose content will be compared.
+    """
+    moved = [change for change in changes if change.key in places and change.old and change.new]
+    lines = (_refusal(change, paid) for change in changes if change not in moved)
     return [f"{line}, or start another study with --out" for line in lines if line is not None]
 
 
@@ -183,8 +187,6 @@ def _refusal(change: Change, paid: Paid) -> str | None:
     key, top = change.key, change.key.partition(".")[0]
     if top in FREE or key in READING_KEYS:
         return None
-    if key in PLACE_KEYS and change.old and change.new:
-        return None
     if key == "replicates":
         return _fewer_replicates(change, paid)
     if key == "targets":
@@ -194,6 +196,8 @@ def _refusal(change: Change, paid: Paid) -> str | None:
         return None  # the targets in MACs that they stand for are compared
     if top == "routes":
         return _route_refusal(change, paid)
+    if key in PLACE_KEYS and change.old and change.new and paid.anything:
+        return f"{_changed(change)} for one run, after which the study knows what was there"
     return _changed(change) if paid.anything else None
 
 

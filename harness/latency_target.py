@@ -36,19 +36,31 @@ log = logging.getLogger(__name__)
 def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfig:
     """The config with ``targets`` in MACs.
 
-    Those of ``held``, the study that lies in the folder already, where it has the same ``target``; else measured.
+    Of a latency that ``held``, the study in the folder, has already: as it was measured then; of others: measured now.
     ``InputError`` where a latency is above the parent's or below what removing channels reaches.
     """
     if config.target is None or config.targets:
         return config
-    if held is not None and held.target == config.target:
-        return config.model_copy(update={"targets": held.targets})
-    found = [measure_target(config, latency_ms).pruned.target_macs for latency_ms in config.target.latency_ms]
+    known = {}
+    if held is not None and held.target is not None:
+        latencies_ms = sorted(held.target.latency_ms, reverse=True)
+        known = dict(zip(latencies_ms, sorted(held.targets, reverse=True), strict=True))
+    found = [
+        known[latency_ms] if latency_ms in known else measure_target(config, latency_ms).pruned.target_macs
+        for latency_ms in config.target.latency_ms
+    ]
     if len(set(found)) < len(found):
         raise InputError(
             f"target.latency_ms: {config.target.latency_ms} come to one network; name latencies farther apart"
         )
-    return config.model_copy(update={"targets": sorted(found, reverse=True)})
+    falling = sorted(config.target.latency_ms, reverse=True)
+    in_order = [macs for _, macs in sorted(zip(config.target.latency_ms, found, strict=True), reverse=True)]
+    if in_order != sorted(found, reverse=True):
+        raise InputError(
+            f"target.latency_ms: {falling} ms come to {in_order} MACs, measured at different times, which contradict each "
+            "other; name latencies farther apart from those that the study has"
+        )
+    return config.model_copy(update={"targets": in_order})
 
 
 def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:

@@ -43,6 +43,8 @@ class Standing:
     searched: dict[str, Searched]
     content: Content
     """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
+    is_begun: bool = False
+    """Whether an attempt was begun."""
 
 
 def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
@@ -63,7 +65,8 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
     records = read_ledger(paths.ledger).records
     paid = Paid.of(records)
     changes = changes_between(held, config)
-    lines = refusals(_without_moved(changes, document, config, paid), paid) + _changed_spaces(document, config, paid)
+    places = _content(document).places
+    lines = refusals(_without_moved(changes, document, config), paid, places) + _changed_spaces(document, config, paid)
     if lines:
         raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
     try:
@@ -78,6 +81,7 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
         _planned_first(records) or planned_of(held) if paid.anything else planned_of(config),
         _searched(held, document, config, paid),
         _content(document) if paid.anything else Content(),
+        paid.anything,
     )
 
 
@@ -114,17 +118,10 @@ def _content(document: dict[str, Any]) -> Content:
     return Content(document.get("data"), document.get("checkpoint_sha256"))
 
 
-def _without_moved(
-    changes: Sequence[Change], document: dict[str, Any], config: StudyConfig, paid: Paid
-) -> list[Change]:  # fmt: skip
-    """The changes without those of a place, where what lies there is the same (or will be compared by content)."""
+def _without_moved(changes: Sequence[Change], document: dict[str, Any], config: StudyConfig) -> list[Change]:
+    """The changes without those of a search space's file that says the same at another place."""
     held, now = document.get("spaces") or {}, _space_files(config)
-    left = []
-    for change in changes:
-        if change.key.endswith(".space") and change.old in held and held[change.old] == now.get(change.new):
-            continue
-        left.append(change)
-    return left
+    return [c for c in changes if not (c.key.endswith(".space") and c.old in held and held[c.old] == now.get(c.new))]
 
 
 def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -> list[str]:

@@ -122,6 +122,10 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
 def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
     """What data and weights are now; ``InputError`` where attempts were paid for with others."""
     content = content_of(standing.config)
+    if standing.is_begun and content.data is not None and standing.content.data is None:
+        log.warning(
+            "%s did not say what its data was; its content was noted now, for later runs to compare", paths.root
+        )
     if lines := content_changes(standing.content, content):
         raise InputError(f"{paths.root} holds a study of another content:\n" + listed(lines))
     return content

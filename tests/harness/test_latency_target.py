@@ -67,3 +67,23 @@ def test_what_cannot_be_is_refused(clock, latency_ms, said):
 def test_zeros_are_no_way_to_a_latency():
     with pytest.raises(InputError, match="zeros in a network do not make it faster"):
         config(routes={"prune": {"criterion": "global_magnitude"}})
+
+
+def test_a_latency_that_is_added_is_measured_and_the_others_are_kept(clock):
+    first = resolve_targets(config(), None)
+    measured = len(clock)
+    more = resolve_targets(config(target={"latency_ms": [5.0, 6.0, 4.0]}), first)
+    assert len(clock) > measured
+    assert (more.targets[0], more.targets[2]) == tuple(first.targets)
+    assert first.targets[1] < more.targets[1] < first.targets[0]
+
+
+def test_an_added_latency_that_contradicts_the_earlier_ones_is_refused(clock, monkeypatch):
+    first = resolve_targets(config(), None)
+    monkeypatch.setattr(
+        latency_target, "time_network", lambda model, input_size, **_: SimpleNamespace(
+            median_ms=count_macs(model, input_size).macs / 2e5
+        )
+    )  # fmt: skip
+    with pytest.raises(InputError, match="contradict each other"):
+        resolve_targets(config(target={"latency_ms": [6.0, 4.0, 3.9]}), first)
