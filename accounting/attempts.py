@@ -13,6 +13,10 @@
   (``heartbeat_s`` of ``attempt_started``, 10 s if not given) more may have been held. Otherwise it is **running** and
   ends now.
 
+**Start-ups.** An allocation in which no attempt ever began (its worker died, or the run was stopped, as it started) was
+held all the same, from its opening to its closing, or to the end of its session. It is billed as overhead, in the totals and
+in every table that adds up; it is charged to no route, since nobody wrote down which job it was for (``CostView.startups``).
+
 **Devices.** Device-seconds are amount times seconds over the devices that the allocation held (or the attempt says it
 held), of one kind: an attempt that holds any CUDA device is counted in CUDA device-seconds and its CPU cores are not
 added. The unit of a study is GPU-hours as soon as any attempt or session had a CUDA device, else CPU-core-hours.
@@ -42,9 +46,10 @@ from accounting.evidence import Evidence, Trace, gather
 from accounting.intervals import Interval, intervals_of
 from accounting.records import Record, Status
 from accounting.split import Split, first_ok, split_job
-from accounting.views import Attempt, CostView, Device, DeviceKind, DriverWork, Job, Progress, Session
+from accounting.startups import startups_of
+from accounting.views import Attempt, CostView, Device, DeviceKind, DriverWork, Job, Progress, Session, StartUp
 
-__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "derive"]
+__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive"]
 
 
 def derive(records: Sequence[Record], now: float | None = None) -> CostView:
@@ -64,14 +69,24 @@ def derive(records: Sequence[Record], now: float | None = None) -> CostView:
         _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds)
         for trace in evidence.traces.values()
     ]
+    ordered = tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt)))
+    held = {device for opened in evidence.opened.values() for device in opened["devices"]}
+    startups = startups_of(
+        evidence,
+        ordered,
+        sessions,
+        {device: device_kind_of(device, kinds) for device in held},
+        last_t if now is None else now,
+    )
     is_cuda = "cuda" in kinds.values() or any(attempt.device_kind == "cuda" for attempt in attempts)
     return CostView(
-        attempts=tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt))),
+        attempts=ordered,
         jobs=tuple(_job(traces, intervals, evidence) for traces in by_job.values()),
         sessions=sessions,
         driver_work=tuple(_driver_work(record) for record in evidence.driver_work),
         unit="gpu_hours" if is_cuda else "cpu_core_hours",
         progress=_progress(evidence),
+        startups=startups,
     )
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from accounting.attempts import derive
 from accounting.balance import Balance, balances_of
-from accounting.contradictions import Finding, contradictions_in
+from accounting.contradictions import contradictions_in
 from accounting.evidence import gather
+from accounting.findings import Finding
 from accounting.records import Record
+from accounting.rules import older_rules
 
 __all__ = ["AuditReport", "Balance", "Finding", "audit"]
 
@@ -36,11 +38,16 @@ class AuditReport:
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def audit(records: Sequence[Record]) -> AuditReport:
-    """Check the records (in order of time) of a ledger, those of :func:`accounting.ledger.read_ledger`."""
+def audit(records: Sequence[Record], findings: Sequence[Finding] = ()) -> AuditReport:
+    """Check the records (in order of time) of a ledger; ``findings`` are those of reading it.
+
+    Both come from :func:`accounting.ledger.read_ledger`.
+    """
     view, evidence = derive(records), gather(records)
     balances = balances_of(evidence, view)
-    findings = [*contradictions_in(records, evidence, view), *_imbalances(balances)]
+    findings = [
+        *findings, *older_rules(records, view), *contradictions_in(records, evidence, view), *_imbalances(balances),
+    ]  # fmt: skip
     return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances)
 
 
@@ -65,5 +72,6 @@ def _imbalances(balances: Sequence[Balance]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "unattributed",
-                f"{where}: {balance.unattributed_s:.1f} device-seconds were held in which no attempt started",
+                f"{where}: {balance.unattributed_s:.1f} device-seconds were held in which no attempt started: they are "
+                "in the totals as overhead, and charged to no route",
             )

@@ -34,7 +34,7 @@ class Balance:
     driver_work_s: float
     """Of the session's driver: the same for each of its devices, and no part of the sums."""
     unattributed_s: float
-    """Held by allocations in which no attempt ever started: cost that is no attempt's."""
+    """Held by allocations in which no attempt ever started; billed beside ``overhead_s``."""
     over_allocated_s: float
     """Integral of max(0, held - capacity)."""
 
@@ -52,7 +52,11 @@ class Hold:
 
 def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
     """One balance for each device of each session's capacity."""
-    empty = _empty_allocations(evidence, view)
+    empty = [
+        hold
+        for startup in view.startups
+        for hold in _holds(startup.session, startup.devices, startup.begin_t, startup.end_t)
+    ]
     holds = [*_raw_holds(evidence, view), *empty]
     driver_work: dict[str, float] = defaultdict(float)
     for work in view.driver_work:
@@ -124,20 +128,6 @@ def _raw_holds(evidence: Evidence, view: CostView) -> list[Hold]:
             attempt.devices for attempt in view.attempts if (attempt.session, str(attempt.allocation)) == key
         )
         holds += _holds(key[0], devices, opened["t"], end_t if closed is None else closed["t"])
-    return holds
-
-
-def _empty_allocations(evidence: Evidence, view: CostView) -> list[Hold]:
-    """Allocations in which no attempt started; one that never closed ends with its session."""
-    used = {(attempt.session, str(attempt.allocation)) for attempt in view.attempts}
-    session_end = {session.session: session.end_t for session in view.sessions}
-    holds: list[Hold] = []
-    for key, opened in evidence.opened.items():
-        if key not in used:
-            closed = evidence.closed.get(key)
-            holds += _holds(
-                key[0], opened["devices"], opened["t"], session_end[key[0]] if closed is None else closed["t"]
-            )
     return holds
 
 

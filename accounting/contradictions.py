@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from accounting.attempts import device_kind_of
 from accounting.evidence import Evidence
+from accounting.findings import Finding
 from accounting.intervals import CLOCK_TOLERANCE_S
 from accounting.records import Kind, Record, Status
 from accounting.split import first_ok
 from accounting.views import CostView
 
 ROUNDING_S = 1e-3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that does not add up (error), or that a reader should know (warning); one line."""
-
-    severity: Literal["error", "warning"]
-    code: str
-    """Which check found it, such as ``attempt_recorded_twice``."""
-    message: str
 
 
 def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostView) -> Iterator[Finding]:
@@ -35,6 +24,7 @@ def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostV
     yield from _devices(evidence, view)
     yield from _in_sessions(view)
     yield from _jobs(evidence, view)
+    yield from _inputs(evidence, view)
     yield from _sessions(view)
     yield from _clocks(records)
 
@@ -138,6 +128,25 @@ def _jobs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
             yield Finding(
                 "error", "job_without_end", f"job {job.job} has neither outcome nor abandonment, yet its study was done"
             )
+
+
+def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    """What an attempt that ended well began from was made: where no attempt made it, part of the ledger is lost."""
+    jobs = {job.job: job for job in view.jobs}
+    said: set[tuple[str, str]] = set()
+    for trace in evidence.traces.values():
+        spec = trace.started["spec"]
+        for name in ("init_from", "structure_from"):
+            source = spec.get(name) if isinstance(spec, dict) else None
+            if not isinstance(source, str) or not trace.is_ok or (trace.job, source) in said:
+                continue
+            said.add((trace.job, source))
+            if source not in jobs:
+                message = f"job {trace.job} began from {source}, of which there is no attempt: its cost is missing"
+                yield Finding("error", "input_without_attempt", message)
+            elif jobs[source].outcome is None:
+                message = f"job {trace.job} began from {source}, which has no ok outcome: records of it are missing"
+                yield Finding("error", "input_without_outcome", message)
 
 
 def _sessions(view: CostView) -> Iterator[Finding]:

@@ -50,6 +50,21 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class StartUp:
+    """An allocation in which no attempt ever began: its job is not known, so no route is charged; all of it is overhead."""
+
+    session: str
+    allocation: str
+    devices: dict[str, float]
+    """What was held; empty where the allocation did not know its devices."""
+    device_kind: DeviceKind
+    begin_t: float
+    end_t: float
+    allocated_s: float
+    """Device-seconds; where the devices are not known, with the amount that the session's attempts held."""
+
+
+@dataclass(frozen=True)
 class Job:
     """What became of a job.
 
@@ -135,6 +150,7 @@ class CostView:
     driver_work: tuple[DriverWork, ...]
     unit: Unit
     progress: tuple[Progress, ...]
+    startups: tuple[StartUp, ...] = ()
 
     @property
     def device_kind(self) -> DeviceKind:

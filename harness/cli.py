@@ -173,13 +173,16 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from accounting.audit import audit as check
+    from accounting.index import lost_ledger
     from accounting.ledger import read_ledger
     from reports.study import read_study
 
     with guard.work_in(folder):
         read_study(folder)
-        ledger = read_ledger(folder / "ledger")
-        found = check(ledger.records)
+        if lost := lost_ledger(folder / "ledger"):
+            raise InputError(lost)
+        ledger = read_ledger(folder / "ledger", strict=False)
+        found = check(ledger.records, ledger.findings)
     if as_json:
         say_json({**asdict(found), "ok": found.ok, "warnings": list(ledger.warnings)})
     else:

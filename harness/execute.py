@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.heartbeat import heartbeat
-from accounting.ledger import LedgerWriter
+from accounting.ledger import LedgerWriter, shared_writer
 from accounting.meters import Meter
 from accounting.nvml import open_reader
 from accounting.records import Kind, Phase, Status
@@ -68,7 +68,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
     Anything else is raised again after it has been written to the ledger, for the scheduler to try anew.
     """
     attempt = f"{job.job}#{uuid.uuid4().hex[:8]}"
-    with LedgerWriter(place.paths.ledger, place.session, "worker") as ledger:
+    with shared_writer(place.paths.ledger, place.session, "worker") as ledger:
         reader = open_reader()
         meter = Meter(reader, time.time)
         meter.begin(attempt, tuple(place.held.devices))

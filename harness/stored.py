@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from accounting.index import lost_ledger, segments_in
 from accounting.ledger import read_ledger
 from accounting.records import Kind, Record
 from harness.config import StudyConfig, parse_config
@@ -22,6 +24,8 @@ from harness.models import checkpoint_path
 from harness.paths import StudyPaths, replacing
 from harness.routes.base import Searched
 from harness.routes.config import SearchThenPruneConfig
+
+log = logging.getLogger(__name__)
 
 SEARCHES = ("search", "supernet", "search_then_prune")
 """Sections of ``routes`` with a search space."""
@@ -57,12 +61,17 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
             if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
                 raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
             break
-    if not paths.root.exists() or not any(p for p in paths.root.iterdir() if p.name != ".lock" and p.suffix != ".part"):
+    if not paths.root.exists() or not any(p for p in paths.root.iterdir() if not _is_before_study(p, paths)):
         return Standing(config, True, (), planned_of(config), {}, Content())
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
     held, document = stored_config(paths), _document(paths)
-    records = read_ledger(paths.ledger).records
+    if lost := lost_ledger(paths.ledger, begun=False):
+        raise InputError(lost)
+    ledger = read_ledger(paths.ledger)
+    for finding in ledger.findings:
+        log.warning("%s", finding.message)
+    records = ledger.records
     paid = Paid.of(records)
     changes = changes_between(held, config)
     places = _content(document).places
@@ -83,6 +92,11 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
         _content(document) if paid.anything else Content(),
         paid.anything,
     )
+
+
+def _is_before_study(path: Path, paths: StudyPaths) -> bool:
+    """Whether a run that was cut off before it wrote ``study.yaml`` may have left this."""
+    return path.name == ".lock" or path.suffix == ".part" or (path == paths.ledger and not segments_in(path))
 
 
 def planned_of(config: StudyConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 
 from accounting.attempts import derive
+from accounting.index import open_index
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind
 from accounting.views import CostView
@@ -84,6 +85,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths), _backend(config, paths, launch) as backend:
         if standing.is_new:
+            open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
             write_study(standing, content, facts, paths)
         with progress.shown(paths.root, expect), LedgerWriter(paths.ledger, session, "driver") as ledger:
             ledger.append(

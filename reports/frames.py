@@ -63,7 +63,7 @@ def load_frames(folder: Path) -> Frames:
     """Read a study folder; errors as :func:`reports.source.load_source`."""
     source = load_source(folder)
     view, info = source.view, source.info
-    report = audit(source.ledger.records)
+    report = audit(source.ledger.records, source.ledger.findings)
     delivered = delivered_networks(view, info)
     environment = source.document.get("environment")
     return Frames(

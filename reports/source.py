@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accounting.attempts import CostView, derive
 from accounting.ledger import Ledger, read_ledger
+from accounting.rules import rules_sentence
 from reports.errors import NotAStudy
 from reports.study import StudyInfo, read_study
 
@@ -36,4 +38,12 @@ def load_source(folder: Path) -> Source:
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
     ledger = read_ledger(segments)
-    return Source(info, document, ledger, derive(ledger.records))
+    view = derive(ledger.records)
+    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(ledger, view)), view)
+
+
+def _warnings(ledger: Ledger, view: CostView) -> tuple[str, ...]:
+    """What every reader of this study should know: torn lines, damaged files, sessions under older cost rules."""
+    damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
+    rules = rules_sentence(ledger.records, view)
+    return (*ledger.warnings, *damage, *([rules] if rules else []))

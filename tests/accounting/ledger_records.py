@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from accounting.records import Kind, Record, Status
 
 CORES = {"core0": 1.0, "core1": 1.0}
@@ -181,3 +184,20 @@ def golden() -> list[Record]:
         driver_work("s2", 180, 4),
         closed("s2", 200),
     ]
+
+
+def fine_study(folder: Path, study: str, session: str) -> Path:
+    """One segment of format 1, cost rules 1, as older versions wrote it: a session with one attempt."""
+    opening = {
+        "kind": "segment_opened", "t": 0, "rules": 1, "session": session, "writer": "driver", "host": "h", "pid": 1,
+    }  # fmt: skip
+    records = [
+        opened(session, 0) | {"study": study},
+        start(session, f"{session}-a", f"{study}-j", 5),
+        work(f"{session}-a", 6),
+        ok(f"{session}-a", 20, 19),
+        closed(session, 30),
+    ]
+    path = folder / f"19700101T000000Z-driver-h-1-{session}.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in [opening, *records]))
+    return path

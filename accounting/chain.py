@@ -1,0 +1,68 @@
+"""Lines that vouch for each other: a running number and a hash over the line and everything before it.
+
+A line ends with ``,"seq":N,"chain":"H"}``. ``N`` counts from 0; ``H`` is BLAKE2b (8 bytes, hex) of the hash before and of
+the line's bytes up to ``,"chain"``. So a line that was changed, removed, doubled or moved is noticed, whatever its content.
+It guards against accidents and careless edits, not against someone who computes the hashes again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+TAIL = len(',"chain":"') + 16 + len('"}')
+FIELDS = ("seq", "chain")
+
+
+@dataclass
+class Chain:
+    """Where a chain has come to: the number of its next line, and the hash of the last."""
+
+    seq: int = 0
+    last: str = ""
+
+    def link(self, body: bytes) -> tuple[bytes, str]:
+        """The line (with its end) for a JSON object ``body``, and its hash; :meth:`move_on` once it is written."""
+        start = body[:-1] + b',"seq":%d' % self.seq
+        digest = _digest(self.last, start)
+        return start + b',"chain":"' + digest.encode() + b'"}\n', digest
+
+    def move_on(self, digest: str) -> None:
+        """Take the line with this hash as the last."""
+        self.seq, self.last = self.seq + 1, digest
+
+
+@dataclass
+class Checker:
+    """Follows the lines of one file and says what is wrong with each."""
+
+    expected: int = 0
+    last: str | None = ""
+    """Hash of the line before; None where that cannot be known."""
+    seen: set[int] = field(default_factory=set)
+
+    def problem(self, line: bytes, seq: object, chain: object) -> tuple[str | None, bool]:
+        """What is wrong with a line (None: nothing), and whether it is a copy of one that was there already."""
+        if type(seq) is not int or type(chain) is not str:
+            self.last, self.expected = None, self.expected + 1
+            return "has no running number: it was not written by this program", False
+        if seq in self.seen:
+            return f"is a copy of line {seq + 1}: it is not counted", True
+        self.seen.add(seq)
+        before, self.last = self.last, chain
+        if seq < self.expected:
+            return f"was line {seq + 1}: lines were moved", False
+        missing, self.expected = seq - self.expected, seq + 1
+        if missing:
+            return f"follows a gap: {missing} line{'s' if missing > 1 else ''} before it were removed", False
+        if before is not None and _digest(before, line[:-TAIL]) != chain:
+            return "was changed after it was written", False
+        return None, False
+
+    def unreadable(self) -> None:
+        """A line that is no JSON: it counts as one, and what follows cannot be checked against it."""
+        self.last, self.expected = None, self.expected + 1
+
+
+def _digest(before: str, start: bytes) -> str:
+    return blake2b(before.encode() + start, digest_size=8).hexdigest()
