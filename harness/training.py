@@ -157,13 +157,16 @@ def train(
 
 
 def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:
-    """Top-1 accuracy (fraction 0-1) of ``model`` on a split."""
+    """Top-1 accuracy (fraction 0-1) of ``model`` on the images of a split that could be read."""
     model.eval()
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    right, count = torch.zeros((), dtype=torch.int64, device=device), 0
     with torch.inference_mode():
         for images, labels in split.batches(EVAL_BATCH_SIZE, device, augment=None):
             right += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
-    return int(right) / len(split)
+            count += len(labels)
+    if count == 0:
+        raise ValueError("no image of the split can be read")
+    return int(right) / count
 
 
 def recalibrate_batch_norm(model: nn.Module, split: Split, batch_size: int, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,18 +10,32 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Facts of a dataset: ``image_shape`` (C, H, W), normalisation per channel in 0-1 units, number of train images."""
+    """Facts of a dataset: ``image_shape`` (C, H, W), normalisation per channel in 0-1 units, number of images a split.
+
+    ``class_names`` are in the order of the labels, empty where the data has none. An image is evaluated by resizing its
+    shorter side to size / ``crop_pct`` with ``interpolation`` and cutting out the centre; data of a fixed size is taken as
+    it is. ``num_val`` and ``num_test`` are 0 where they are not known. ``notes`` are sentences to be told once: what was not
+    read, what had to be assumed.
+    """
 
     image_shape: tuple[int, int, int]
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     num_train: int
+    class_names: tuple[str, ...] = ()
+    num_val: int = 0
+    num_test: int = 0
+    crop_pct: float = 1.0
+    interpolation: str = "bilinear"
+    notes: tuple[str, ...] = ()
 
 
 class Split(Protocol):
@@ -50,12 +65,19 @@ class Splits:
 class Dataset(Protocol):
     """A plug-in of this folder: ``class Dataset`` in ``harness/data/<name>.py``, made from a ``DatasetConfig``."""
 
+    KEYS: tuple[str, ...]
+    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused."""
+
     def info(self) -> DataInfo:
-        """The facts, without reading the data where the config or the format gives them."""
+        """The facts: counted where the data is there, else from the config, with a note of what is assumed."""
         ...
 
     def check(self) -> None:
-        """``InputError`` in one line where the data is not there or not what the config says."""
+        """``InputError`` in one line where the data is not there, not what the config says, or would mislead later."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hexadecimal digest of the data's content, the same wherever the data is; the data must be there."""
         ...
 
     def splits(self) -> Splits:
@@ -113,7 +135,11 @@ def held_out(count: int, fraction: float) -> tuple[range, range]:
 
 @dataclass(frozen=True)
 class LoaderSplit:
-    """A map-style dataset of (PIL image, label) read through a torch DataLoader and timm's transforms."""
+    """A map-style dataset of (image tensor, label) read through a torch DataLoader.
+
+    ``open_dataset(augment)`` gives the dataset with the transform for that augmentation. An item that is None could not be
+    read: it is left out of its batch, and named once in the log.
+    """
 
     open_dataset: Callable[[str | None], torch.utils.data.Dataset]
     indices: tuple[int, ...]
@@ -123,16 +149,43 @@ class LoaderSplit:
         return len(self.indices)
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
-        """See :class:`Split`; the transforms are in the dataset that ``open_dataset(augment)`` gives."""
+        """See :class:`Split`."""
         train = augment is not None
+        data = self.open_dataset(augment)
         loader = torch.utils.data.DataLoader(
-            torch.utils.data.Subset(self.open_dataset(augment), self.indices),
+            _Numbered(data, self.indices),
             batch_size=batch_size,
             shuffle=train,
             drop_last=train and len(self) >= batch_size,
             num_workers=self.num_workers,
             pin_memory=device.type == "cuda",
             persistent_workers=False,
+            collate_fn=_without_unread,
         )
-        for images, labels in loader:
-            yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        for batch, unread in loader:
+            for index in unread:
+                name = data.path(index) if hasattr(data, "path") else f"image {index}"
+                log.warning("%s cannot be read any more; it is left out, and no other takes its place", name)
+            if batch is not None:
+                images, labels = batch
+                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+class _Numbered(torch.utils.data.Dataset):
+    """Some items of a dataset, each with its index."""
+
+    def __init__(self, data: torch.utils.data.Dataset, indices: tuple[int, ...]) -> None:
+        self._data, self._indices = data, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: int) -> tuple[int, object]:
+        return self._indices[place], self._data[self._indices[place]]
+
+
+def _without_unread(items: list[tuple[int, object]]) -> tuple[object, list[int]]:
+    """(batch or None, indices that could not be read)."""
+    read = [item for _, item in items if item is not None]
+    unread = [index for index, item in items if item is None]
+    return (torch.utils.data.default_collate(read) if read else None), unread

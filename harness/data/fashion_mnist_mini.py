@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ FILE = Path(__file__).with_name("fashion_mnist_mini.npz")
 class Dataset:
     """See the module's text; ``num_train`` in the config takes the first so many training images."""
 
+    KEYS = ("num_train",)
+
     def __init__(self, config: DatasetConfig) -> None:
         self._num_train = config.num_train or 5000
         if self._num_train > 5000:
@@ -28,12 +31,27 @@ class Dataset:
 
     def info(self) -> DataInfo:
         """Mean and std are those of the 60,000 original training images."""
-        return DataInfo((1, 28, 28), 10, (0.2860,), (0.3530,), self._num_train)
+        with np.load(FILE) as data:
+            names = tuple(str(name) for name in data["classes"])
+        return DataInfo(
+            (1, 28, 28),
+            len(names),
+            (0.2860,),
+            (0.3530,),
+            self._num_train,
+            class_names=names,
+            num_val=1000,
+            num_test=4000,
+        )
 
     def check(self) -> None:
         """The file comes with the package."""
         if not FILE.exists():
             raise InputError("the package's fashion_mnist_mini.npz is missing; install prune-or-search again")
+
+    def fingerprint(self) -> str:
+        """A digest of the package's file and of how much of it is used."""
+        return hashlib.sha256(FILE.read_bytes() + f" {self._num_train}".encode()).hexdigest()
 
     def splits(self) -> Splits:
         """The three splits, in memory."""

@@ -1,20 +1,35 @@
 """A folder of images, one sub-folder a class: ``PATH/train/<class>/…`` and ``PATH/val/<class>/…`` (as ImageNet's).
 
-``val`` is the test split here, read once per delivered network; validation is held out of ``train``.
+``val`` (or ``valid``, ``validation``, ``test``, where there is only one of them) is the test split here, read once per
+delivered network; validation is held out of ``train``. The classes are the folders of ``train``, in natural order, for both.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
 
 from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits
-from harness.data.transforms import file_info, file_splits
+from harness.data.image_files import ImageFile, Part, not_read_notes, read_part
+from harness.data.pixels import NotAnImage, read_rgb
+from harness.data.transforms import check_counts, file_facts, file_splits, unseen_classes
 from harness.errors import InputError
+
+TEST_FOLDERS = ("val", "valid", "validation", "test")
+ASSUMED_TRAIN = 1_281_167
+"""ImageNet's, where a study is planned without its data."""
 
 
 class Dataset:
-    """See the module's text; needs ``path``, ``image_size`` and ``num_classes``."""
+    """See the module's text; needs ``path`` and ``image_size``. ``num_classes`` is counted where the folder is there."""
+
+    KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction", "num_workers")
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.path is None:
@@ -23,30 +38,137 @@ class Dataset:
         self._root = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """ImageNet's mean and std; ``num_train`` from the config, or ImageNet's 1,281,167."""
-        return file_info(self._config, default_num_train=1_281_167)
+        """Counted where the data is there. Otherwise ``num_train`` of the config, or ImageNet's, with a note of it."""
+        if not self._is_there:
+            return file_facts(self._config, num_train=ASSUMED_TRAIN, where=self._root)
+        train, test = self._parts
+        facts = file_facts(
+            self._config,
+            num_train=len(train.files),
+            num_test=len(test.files),
+            class_names=train.classes,
+            notes=not_read_notes(self._parts),
+        )
+        return unseen_classes(facts, self._config, self._labels(train), self._root)
 
     def check(self) -> None:
-        """Both parts must be there, with as many classes as the config says."""
-        found: dict[str, set[str]] = {}
+        """Both parts must be there, with the same classes, each with pictures, and as many as the config says."""
         for part in ("train", "val"):
-            folder = self._root / part
-            if not folder.is_dir():
-                raise InputError(f"dataset.path: no folder {folder}; image_folder needs train/ and val/ under its path")
-            found[part] = {entry.name for entry in folder.iterdir() if entry.is_dir()}
-            if len(found[part]) != self._config.num_classes:
-                raise InputError(
-                    f"dataset.num_classes: {self._config.num_classes} given, {folder} has {len(found[part])} classes"
-                )
-        if found["train"] != found["val"]:
-            odd = sorted(found["train"] ^ found["val"])[0]
-            raise InputError(f"dataset.path: class {odd} is in only one of train/ and val/ under {self._root}")
+            if part == "train" or self._test_folder is None:
+                folder = self._root / part
+                if not folder.is_dir():
+                    raise InputError(
+                        f"dataset.path: no folder {folder}; image_folder needs train/ and val/ under its path"
+                    )
+        train, test = self._parts
+        self._check_folders(train, test)
+        check_counts(self._config, len(train.files), len(test.files), len(train.classes), self._root)
+        self._check_pictures(train, test)
+        self.info()
+
+    def fingerprint(self) -> str:
+        """A digest of the files' contents and relative paths, the same wherever the folder is."""
+        train, test = self._parts
+        return hashlib.sha256(f"{train.fingerprint} {test.fingerprint}".encode()).hexdigest()
 
     def splits(self) -> Splits:
-        """Read by timm's ImageDataset."""
-        from timm.data import ImageDataset
+        """The pictures that :meth:`check` verified."""
+        train, test = self._parts
+        opened = [ImageFiles(part.root, part.files, self._labels(part)) for part in (train, test)]
+        return file_splits(self._config, self.info(), *opened)
 
-        def opener(part: str):
-            return lambda transform: ImageDataset(str(self._root / part), transform=transform)
+    @property
+    def _is_there(self) -> bool:
+        return (self._root / "train").is_dir() and self._test_folder is not None
 
-        return file_splits(self._config, self.info(), opener("train"), opener("val"))
+    @cached_property
+    def _test_folder(self) -> Path | None:
+        """``val`` where it is there, else the only one of the other names."""
+        found = [self._root / name for name in TEST_FOLDERS if (self._root / name).is_dir()]
+        if (self._root / "val").is_dir():
+            return self._root / "val"
+        if len(found) > 1:
+            names = " and ".join(folder.name for folder in found)
+            raise InputError(f"dataset.path: {self._root} has {names}; rename the one to test on to val")
+        return found[0] if found else None
+
+    @cached_property
+    def _parts(self) -> tuple[Part, Part]:
+        folders = self._root / "train", self._test_folder or self._root / "val"
+        try:
+            train, test = (read_part(folder) for folder in folders)
+        except OSError as error:
+            raise InputError(
+                f"dataset.path: {error.filename or self._root} cannot be listed: {error.strerror}"
+            ) from None
+        return train, test
+
+    def _labels(self, part: Part) -> list[int]:
+        """The class of each picture: the place of its folder among those of ``train``."""
+        index = {name: place for place, name in enumerate(self._parts[0].classes)}
+        return [index[file.label] for file in part.files if file.label in index]
+
+    def _check_folders(self, train: Part, test: Part) -> None:
+        for part in (train, test):
+            if not part.classes:
+                raise InputError(f"dataset.path: {part.root} has no class folders; put the images of each class in one")
+            if len(set(part.classes)) < len(part.classes):
+                twice = next(name for name in part.classes if part.classes.count(name) > 1)
+                raise InputError(
+                    f"dataset.path: two folders in {part.root} are spelt {twice} but for their accents' encoding; merge them"
+                )
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        if odd:
+            raise InputError(
+                f"dataset.path: class {odd[0]} is in only one of {train.root.name}/ and {test.root.name}/ under {self._root}"
+            )
+
+    def _check_pictures(self, train: Part, test: Part) -> None:
+        for part in (train, test):
+            empty = sorted(set(part.classes) - {file.label for file in part.files})
+            if empty:
+                why = f" ({not_read_notes([part])[0]})" if part.not_read else ""
+                raise InputError(
+                    f"dataset.path: class {empty[0]} has no readable image in {part.root}{why}; add some, or remove the "
+                    "class from both parts"
+                )
+
+
+class ImageFiles(torch.utils.data.Dataset[tuple[Any, int] | None]):
+    """(image, class) by index. ``transform`` may be set; a file that cannot be read any more is None and is named.
+
+    It is not replaced by another: whoever makes batches leaves it out.
+    """
+
+    def __init__(self, root: Path, files: tuple[ImageFile, ...], labels: list[int]) -> None:
+        self._root, self._files, self.labels = root, files, labels
+        self.transform: Any = None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> tuple[Any, int] | None:
+        image = self._read(index)
+        if image is None:
+            return None
+        return (image if self.transform is None else self.transform(image)), self.labels[index]
+
+    @property
+    def reader(self) -> ImageFiles:
+        """Itself: timm's datasets have their ``samples`` there."""
+        return self
+
+    @property
+    def samples(self) -> list[tuple[str, int]]:
+        """(path, class) of every picture."""
+        return [(str(self.path(index)), label) for index, label in enumerate(self.labels)]
+
+    def path(self, index: int) -> Path:
+        """The file of a picture."""
+        return self._root / self._files[index].path
+
+    def _read(self, index: int) -> Image.Image | None:
+        try:
+            return read_rgb(self.path(index).read_bytes())
+        except (NotAnImage, OSError):
+            return None

@@ -1,15 +1,16 @@
-"""Images as JPEG bytes in one npz file with the keys ``{train,test}_{bytes,offsets,labels}``.
+"""Images as JPEG bytes (or any other format) in one npz file with the keys ``{train,test}_{bytes,offsets,labels}``.
 
-Image i is bytes[offsets[i]:offsets[i+1]]. Decoded once per machine into a cache in the temporary folder, keyed by the
-file's name, size and time.
+Image i is bytes[offsets[i]:offsets[i+1]]. Names of the classes may be given as ``classes``. Decoded once per machine and
+user into a cache that is keyed by content.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 import zipfile
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,34 @@ from PIL import Image
 
 from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit, held_out
+from harness.data.cache import read_cached, write_cached
+from harness.data.pixels import NotAnImage, opened, read_rgb
+from harness.data.transforms import check_counts, normalisation
 from harness.errors import InputError
-from harness.paths import replacing
 
-KEYS = tuple(f"{part}_{what}" for part in ("train", "test") for what in ("bytes", "offsets", "labels"))
+PARTS = ("train", "test")
+KEYS = tuple(f"{part}_{what}" for part in PARTS for what in ("bytes", "offsets", "labels"))
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+FULL_DECODE_IMAGES = 20_000
+"""Parts of at most so many images are decoded by ``check``; of larger ones only the headers are read."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """``content`` (bytes), ``offsets`` (n + 1), ``labels`` (n)."""
+
+    content: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    def image(self, index: int) -> bytes:
+        return self.content[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
 
 class Dataset:
     """See the module's text. Validation is the last ``val_fraction`` of the training images."""
+
+    KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction")
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.path is None:
@@ -35,32 +55,56 @@ class Dataset:
         self._path = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """32×32 RGB with CIFAR-10's mean and std, unless the config says otherwise."""
-        size = self._config.image_size or 32
-        num_classes = self._config.num_classes or 10
-        count = self._config.num_train or (self._num_images() if self._path.exists() else 50_000)
-        mean, std = tuple(self._config.mean or CIFAR10_MEAN), tuple(self._config.std or CIFAR10_STD)
-        if len(mean) != 3 or len(std) != 3:
-            raise InputError(f"dataset: mean and std have one number a channel, 3; given {len(mean)} and {len(std)}")
-        return DataInfo((3, size, size), num_classes, mean, std, len(held_out(count, self._fraction)[0]))
+        """RGB of ``image_size`` (32) with CIFAR-10's mean and std, unless the config says otherwise."""
+        config = self._config
+        size = config.image_size or 32
+        mean, std = normalisation(config, CIFAR10_MEAN, CIFAR10_STD)
+        if not self._path.is_file():
+            learn, select = held_out(config.num_train or 50_000, config.val_fraction)
+            note = f"no data at {self._path}: 50,000 training images are assumed; give dataset.num_train"
+            notes = () if config.num_train else (note,)
+            facts = DataInfo((3, size, size), config.num_classes or 10, mean, std, len(learn), num_val=len(select))
+            return replace(facts, notes=notes)
+        train, test = (self._parts[part].labels for part in PARTS)
+        learn, select = held_out(len(train[: config.num_train]), config.val_fraction)
+        return DataInfo(
+            (3, size, size),
+            self._num_classes,
+            mean,
+            std,
+            len(learn),
+            class_names=self._class_names,
+            num_val=len(select),
+            num_test=len(test[: config.num_test]),
+            notes=self._lacking(train[select.start : select.stop]),
+        )
 
     def check(self) -> None:
-        """The file must be there, with its keys."""
-        if not self._path.is_file():
-            raise InputError(f"dataset.path: no file at {self._path}; give the npz file's path, or another dataset")
-        try:
-            with np.load(self._path) as data:
-                missing = [key for key in KEYS if key not in data]
-        except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"dataset.path: {self._path} is no npz file ({error}); see docs/datasets.md") from None
-        if missing:
-            raise InputError(f"dataset.path: {self._path} lacks the keys {', '.join(missing)}; see docs/datasets.md")
+        """The file must be there with its keys; labels, offsets and images must be what they should be."""
+        parts = self._parts
+        check_counts(self._config, len(parts["train"].labels), len(parts["test"].labels), self._num_classes, self._path)
+        self._check_classes()
+        key = f"npz-{self.fingerprint()[:32]}.checked"
+        if read_cached(key) is None:
+            for name, part in parts.items():
+                self._check_images(name, part)
+            write_cached(key, b"ok")
+
+    def fingerprint(self) -> str:
+        """A digest of all bytes, offsets and labels, whatever the file is called and however it is compressed."""
+        digest = hashlib.sha256()
+        for part in PARTS:
+            found = self._parts[part]
+            for array in (found.content, found.offsets.astype(np.int64), found.labels.astype(np.int64)):
+                digest.update(f"{len(array)} ".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def splits(self) -> Splits:
         """The three splits, decoded, in memory."""
         info = self.info()
         images, labels = self._decoded("train", self._config.num_train)
-        learn, select = held_out(len(labels), self._fraction)
+        learn, select = held_out(len(labels), self._config.val_fraction)
         test = TensorSplit(*self._decoded("test", self._config.num_test), info)
 
         def part(r: range) -> TensorSplit:
@@ -68,39 +112,121 @@ class Dataset:
 
         return Splits(info, part(learn), part(select), test)
 
-    @property
-    def _fraction(self) -> float:
-        return self._config.val_fraction
+    @cached_property
+    def _parts(self) -> dict[str, _Part]:
+        if not self._path.is_file():
+            raise InputError(f"dataset.path: no file at {self._path}; give the npz file's path, or another dataset")
+        try:
+            with np.load(self._path, allow_pickle=False) as data:
+                missing = [key for key in KEYS if key not in data]
+                if missing:
+                    raise InputError(
+                        f"dataset.path: {self._path} lacks the keys {', '.join(missing)}; see docs/datasets.md"
+                    )
+                found = {part: self._part(part, *(data[f"{part}_{what}"] for what in ("bytes", "offsets", "labels")))
+                         for part in PARTS}  # fmt: skip
+        except InputError:
+            raise
+        except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            reason = "an array of Python objects" if "pickle" in str(error) else str(error)
+            raise InputError(f"dataset.path: {self._path} is no npz file ({reason}); see docs/datasets.md") from None
+        return found
 
-    def _num_images(self) -> int:
-        self.check()
-        with np.load(self._path) as data:
-            return len(data["train_labels"])
+    def _part(self, name: str, content: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> _Part:
+        def refuse(key: str, what: str) -> InputError:
+            return InputError(f"dataset.path: {name}_{key} of {self._path} {what}; see docs/datasets.md")
+
+        if content.dtype != np.uint8 or content.ndim != 1:
+            raise refuse("bytes", f"is {content.ndim}-dimensional {content.dtype}, expected one row of uint8")
+        for key, array in (("offsets", offsets), ("labels", labels)):
+            if array.dtype.kind not in "iu" or array.ndim != 1:
+                raise refuse(key, f"is {array.ndim}-dimensional {array.dtype}, expected one row of whole numbers")
+        if len(labels) == 0:
+            raise refuse("labels", "is empty")
+        if len(offsets) != len(labels) + 1:
+            raise refuse(
+                "offsets", f"has {len(offsets)} entries for {len(labels)} labels, expected one more than labels"
+            )
+        steps = np.diff(offsets.astype(np.int64))
+        if offsets[0] < 0 or int(offsets[-1]) > len(content) or (steps <= 0).any():
+            raise refuse("offsets", f"must rise from 0 or more to at most {len(content)}, the number of bytes")
+        return _Part(content, offsets, labels)
+
+    @cached_property
+    def _class_names(self) -> tuple[str, ...]:
+        with np.load(self._path, allow_pickle=False) as data:
+            try:
+                names = data["classes"] if "classes" in data else np.array([], str)
+            except ValueError:
+                raise InputError(
+                    f"dataset.path: classes of {self._path} is an array of Python objects; save text"
+                ) from None
+        if names.ndim != 1 or names.dtype.kind not in "US":
+            raise InputError(f"dataset.path: classes of {self._path} is not a row of names")
+        return tuple(
+            name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist()
+        )
+
+    @property
+    def _num_classes(self) -> int:
+        """As many as have names, or as the config says, or up to the largest label to learn."""
+        return len(self._class_names) or self._config.num_classes or int(self._parts["train"].labels.max()) + 1
+
+    def _check_classes(self) -> None:
+        wanted = set(range(self._num_classes))
+        config, train = self._config, self._parts["train"].labels
+        for name, part in self._parts.items():
+            odd = sorted(set(np.unique(part.labels).tolist()) - wanted)
+            if odd:
+                raise InputError(
+                    f"dataset.path: {name}_labels of {self._path} has the label {odd[0]}; allowed are 0 to "
+                    f"{self._num_classes - 1}, since there are {self._num_classes} classes"
+                )
+        learn, _ = held_out(len(train[: config.num_train]), config.val_fraction)
+        used = {
+            "train": (train[: learn.stop], f"the first {learn.stop:,} training images; shuffle the file"),
+            "test": (self._parts["test"].labels[: config.num_test], "the test images"),
+        }
+        for labels, where in used.values():
+            lacking = sorted(wanted - set(np.unique(labels).tolist()))
+            if lacking:
+                raise InputError(
+                    f"dataset.path: class {lacking[0]} of {self._num_classes} has no image among {where} (labels begin "
+                    f"with 0; {self._path})"
+                )
+
+    def _lacking(self, labels: np.ndarray) -> tuple[str, ...]:
+        lacking = self._num_classes - len(np.unique(labels))
+        return (f"{lacking} of {self._num_classes} classes have no validation image",) if lacking > 0 else ()
+
+    def _check_images(self, name: str, part: _Part) -> None:
+        look = read_rgb if len(part.labels) <= FULL_DECODE_IMAGES else opened
+        for index in range(len(part.labels)):
+            try:
+                look(part.image(index)).close()
+            except NotAnImage as error:
+                raise InputError(f"dataset.path: image {index} of {name}_bytes in {self._path} {error}") from None
 
     def _decoded(self, part: str, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-        size = self.info().image_shape[1]
-        with np.load(self._path) as data:
-            labels = data[f"{part}_labels"][:count].astype(np.int64)
-            cache = self._cache(f"{part}-{len(labels)}-{size}")
-            if not cache.exists():
-                raw, offsets = data[f"{part}_bytes"].tobytes(), data[f"{part}_offsets"]
-                pictures = np.empty((len(labels), 3, size, size), np.uint8)
-                for i in range(len(labels)):
-                    pictures[i] = _decode(raw[offsets[i] : offsets[i + 1]], size)
-                with replacing(cache) as temporary, temporary.open("wb") as file:
-                    np.save(file, pictures)
-        return torch.from_numpy(np.load(cache)), torch.from_numpy(labels)
-
-    def _cache(self, what: str) -> Path:
-        stat = self._path.stat()
-        key = hashlib.sha256(f"{self._path.resolve()} {stat.st_size} {stat.st_mtime_ns} {what}".encode()).hexdigest()[
-            :16
-        ]
-        return Path(tempfile.gettempdir()) / "prune-or-search" / f"{key}.npy"
+        found, size = self._parts[part], self.info().image_shape[1]
+        labels = found.labels[:count].astype(np.int64)
+        content = hashlib.sha256(found.content[found.offsets[0] : found.offsets[len(labels)]].tobytes())
+        content.update(np.ascontiguousarray(found.offsets[: len(labels) + 1].astype(np.int64)).data)
+        key = f"{content.hexdigest()[:32]}-{size}.npy"
+        cached = read_cached(key)
+        if cached is not None:
+            return torch.from_numpy(np.load(io.BytesIO(cached), allow_pickle=False)), torch.from_numpy(labels)
+        pictures = np.empty((len(labels), 3, size, size), np.uint8)
+        for i in range(len(labels)):
+            pictures[i] = _decode(found.image(i), size)
+        buffer = io.BytesIO()
+        np.save(buffer, pictures)
+        write_cached(key, buffer.getvalue())
+        return torch.from_numpy(pictures), torch.from_numpy(labels)
 
 
-def _decode(jpeg: bytes, size: int) -> np.ndarray:
-    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+def _decode(encoded: bytes, size: int) -> np.ndarray:
+    image = read_rgb(encoded)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)

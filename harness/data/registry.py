@@ -1,8 +1,10 @@
-"""Finds datasets by the names of the files in this folder; there is no list to edit."""
+"""Finds datasets by the files in this folder that hold a ``class Dataset``; there is no list to edit."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,17 +14,24 @@ from harness.errors import InputError
 if TYPE_CHECKING:  # it imports torch, which the names do not need
     from harness.data.base import Dataset
 
-_NOT_DATASETS = {"__init__", "base", "registry", "build_fashion_mnist_mini", "transforms"}
+_IS_DATASET = re.compile(r"^class Dataset:", re.MULTILINE)
 
 
 def list_datasets() -> list[str]:
     """Names that a config may give."""
-    return sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem not in _NOT_DATASETS)
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(file.stem for file in files if _IS_DATASET.search(file.read_text(encoding="utf-8")))
 
 
 def open_dataset(config: DatasetConfig) -> Dataset:
-    """The dataset a config names; ``InputError`` lists the names there are."""
-    if config.name not in list_datasets():
-        raise InputError(f"unknown dataset {config.name!r}; allowed: {', '.join(list_datasets())}")
-    module = importlib.import_module(f"harness.data.{config.name}")
-    return cast("Dataset", module.Dataset(config))
+    """The dataset a config names; ``InputError`` lists the names there are, or names a key that it does not use."""
+    names = list_datasets()
+    if config.name not in names:
+        near = difflib.get_close_matches(config.name, names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"unknown dataset {config.name!r}{hint}; allowed: {', '.join(names)}")
+    kind = importlib.import_module(f"harness.data.{config.name}").Dataset
+    for key in sorted(config.model_fields_set - {"name", *kind.KEYS}):
+        if getattr(config, key) != type(config).model_fields[key].default:
+            raise InputError(f"dataset.{key}: not a key of {config.name}; it takes {', '.join(kind.KEYS)}")
+    return cast("Dataset", kind(config))

@@ -1,20 +1,39 @@
-"""Anything that ``timm.data.create_dataset`` knows: ``timm_name: torch/cifar10``, ``hfds/…``, ``tfds/…``, a folder.
+"""Anything that ``timm.data.create_dataset`` knows: ``timm_name: torch/cifar10``, ``hfds/…``, a folder.
 
 The split ``train`` is divided into train and validation; the split ``validation`` is the test split here.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
 
 from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits
-from harness.data.transforms import file_info, file_splits
+from harness.data.image_files import read_part
+from harness.data.pixels import NotAnImage, read_rgb
+from harness.data.transforms import check_counts, file_facts, file_splits
 from harness.errors import InputError, one_line
+
+ASSUMED_TRAIN = 50_000
+"""CIFAR's, where a study is planned without its data."""
+NUM_SAMPLED = 64
+"""Images of each split that ``check`` reads, evenly spread."""
 
 
 class Dataset:
-    """See the module's text; needs ``timm_name``, ``image_size`` and ``num_classes``."""
+    """See the module's text; needs ``timm_name`` and ``image_size``, and ``num_classes`` where the data has no names."""
+
+    KEYS = (
+        "timm_name", "path", "download", "image_size", "num_classes", "num_train", "num_test", "mean", "std",
+        "val_fraction", "num_workers",
+    )  # fmt: skip
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.timm_name is None:
@@ -22,22 +41,51 @@ class Dataset:
         self._config = config
 
     def info(self) -> DataInfo:
-        """ImageNet's mean and std; ``num_train`` from the config, or CIFAR's 50,000."""
-        return file_info(self._config, default_num_train=50_000)
+        """Counted where the data lies under ``path``; otherwise as the config says, or assumed, with a note of it."""
+        config = self._config
+        if config.download or config.path is None or not Path(config.path).expanduser().exists():
+            return file_facts(config, num_train=ASSUMED_TRAIN, where=config.path or config.timm_name)
+        train, test = self._parts
+        return file_facts(config, num_train=len(train), num_test=len(test), class_names=train.class_names)
 
     def check(self) -> None:
-        """Open both splits once (and download, where the config allows it)."""
-        if (
-            self._config.path is not None
-            and not self._config.download
-            and not Path(self._config.path).expanduser().exists()
-        ):
+        """Open both splits (and download, where the config allows it), compare their classes, read a sample of each."""
+        config = self._config
+        if config.path is not None and not config.download and not Path(config.path).expanduser().exists():
+            raise InputError(f"dataset.path: no folder {config.path}; give the data's folder or set download: true")
+        train, test = self._parts
+        if train.class_names != test.class_names:
+            odd = sorted(set(train.class_names) ^ set(test.class_names)) or ["the order of the classes"]
             raise InputError(
-                f"dataset.path: no folder {self._config.path}; give the data's folder or set download: true"
+                f"dataset.timm_name: {config.timm_name} gives its two splits different classes ({odd[0]}); for a folder of "
+                "images take dataset.name: image_folder"
             )
+        num_classes = len(train.class_names) or self.info().num_classes
+        check_counts(config, len(train), len(test), num_classes, str(config.timm_name))
+        for name, part in (("train", train), ("validation", test)):
+            self._check_folder(name, part)
+            self._check_sample(name, part, num_classes)
+
+    def fingerprint(self) -> str:
+        """A digest of the name, the counts, the classes, and the sampled images of both splits."""
+        digest = hashlib.sha256(str(self._config.timm_name).encode())
+        for part in self._parts:
+            digest.update(f"{len(part)} {part.class_names}".encode())
+            for index in part.sample():
+                item = part[index]
+                if item is not None:
+                    digest.update(f"{index} {item[1]} {item[0].size}".encode() + item[0].tobytes())
+        return digest.hexdigest()
+
+    def splits(self) -> Splits:
+        """Read through timm."""
+        train, test = self._parts
+        return file_splits(self._config, self.info(), train, test)
+
+    @cached_property
+    def _parts(self) -> tuple[Images, Images]:
         try:
-            for split in ("train", "validation"):
-                self._open(split, None)
+            return Images(self._open("train")), Images(self._open("validation"))
         except (
             RuntimeError,
             OSError,
@@ -52,20 +100,103 @@ class Dataset:
                 f"dataset.timm_name: {self._config.timm_name} cannot be opened: {one_line(error)}"
             ) from None
 
-    def splits(self) -> Splits:
-        """Read through timm."""
-        return file_splits(
-            self._config, self.info(), lambda t: self._open("train", t), lambda t: self._open("validation", t)
-        )
-
-    def _open(self, split: str, transform):
+    def _open(self, split: str) -> Any:
         from timm.data import create_dataset
 
-        dataset = create_dataset(
+        return create_dataset(
             self._config.timm_name,
             root=str(Path(self._config.path).expanduser()) if self._config.path else None,
             split=split,
             download=self._config.download,
         )
-        dataset.transform = transform
-        return dataset
+
+    def _check_folder(self, name: str, part: Images) -> None:
+        """A folder as timm reads it must be the folder as it is: classes by their folders, and no file passed over."""
+        root = part.folder
+        if root is None:
+            return
+        files = read_part(root).files
+        mine = {str(root / file.path): file.label for file in files}
+        known = part.labels_by_file()
+        if mine.keys() != known.keys() or len(set(zip(mine.values(), (known[p] for p in mine), strict=True))) != len(
+            set(mine.values())
+        ):
+            raise InputError(
+                f"dataset.timm_name: {self._config.timm_name} reads {len(known)} files of {root} ({name}), where "
+                f"{len(mine)} are images of {len(set(mine.values()))} classes; image_folder reads them all"
+            )
+
+    def _check_sample(self, name: str, part: Images, num_classes: int) -> None:
+        odd = sorted(label for label in part.known_labels() if not 0 <= label < num_classes)
+        for index in part.sample():
+            item = part[index]
+            if item is None:
+                raise InputError(f"dataset.timm_name: image {index} of {name} cannot be decoded")
+            odd += [item[1]] if not 0 <= item[1] < num_classes else []
+        if odd:
+            raise InputError(
+                f"dataset.timm_name: {name} of {self._config.timm_name} has the label {odd[0]}; allowed are 0 to "
+                f"{num_classes - 1}, since dataset.num_classes is {num_classes}"
+            )
+
+
+class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
+    """(image, label) by index of a dataset of timm's; an image that cannot be decoded is None, never its neighbour."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._reader = getattr(data, "reader", None)
+        self.transform: Any = None
+        try:
+            self._count = len(data)
+        except TypeError:
+            raise ValueError("it is read as a stream, without a number of images; use a dataset that has one") from None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Any, int] | None:
+        try:
+            image, label = self._read(index)
+        except (NotAnImage, OSError):
+            return None
+        return (image if self.transform is None else self.transform(image)), int(label)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels; empty where the data has no names."""
+        index = getattr(self._reader, "class_to_idx", None)
+        if isinstance(index, dict) and sorted(index.values()) == list(range(len(index))):
+            return tuple(str(name) for name in sorted(index, key=index.__getitem__))
+        classes = getattr(self._data, "classes", None)
+        return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of classes that it reads; None where it is no such folder."""
+        root, samples = getattr(self._reader, "root", None), getattr(self._reader, "samples", None)
+        is_files = isinstance(samples, list) and samples and Path(str(samples[0][0])).is_file()
+        return Path(str(root)) if root is not None and is_files and Path(str(root)).is_dir() else None
+
+    def labels_by_file(self) -> dict[str, int]:
+        """The label of each file of a folder."""
+        return {str(path): int(label) for path, label in self._reader.samples}  # type: ignore[union-attr]
+
+    def known_labels(self) -> set[int]:
+        """Labels that the data lists without reading an image."""
+        targets = getattr(self._data, "targets", None)
+        return {int(label) for label in targets} if targets is not None else set()
+
+    def sample(self) -> list[int]:
+        """Evenly spread indices, the first and the last among them."""
+        return sorted({int(i) for i in np.linspace(0, len(self) - 1, min(NUM_SAMPLED, len(self)))})
+
+    def _read(self, index: int) -> tuple[Image.Image, int]:
+        """As timm does, without its way of showing the next image in place of a damaged one."""
+        if self._reader is None:
+            return self._data[index]
+        file, label, *_ = self._reader[index]
+        content = file if isinstance(file, bytes) else file.read()
+        if hasattr(file, "close"):
+            file.close()
+        return read_rgb(content), -1 if label is None else label

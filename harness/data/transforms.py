@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,35 +14,127 @@ from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from harness.config import DatasetConfig
+from harness.data.augment import made_safe
 from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
+from harness.data.pixels import to_rgb
 from harness.errors import InputError
 
-
-def file_info(config: DatasetConfig, *, default_num_train: int) -> DataInfo:
-    """Facts from the config alone; ``InputError`` where it does not give them."""
-    for field in ("image_size", "num_classes"):
-        if getattr(config, field) is None:
-            raise InputError(f"dataset.{field} is missing; {config.name} needs it")
-    num_train = len(held_out(config.num_train or default_num_train, config.val_fraction)[0])
-    size = config.image_size
-    return DataInfo((3, size, size), config.num_classes, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, num_train)
+INTERPOLATION = "bicubic"
+SMALL = 128
+"""Images below this side are evaluated whole, and cropped less in training."""
 
 
-def file_splits(config: DatasetConfig, info: DataInfo, open_train: Callable, open_test: Callable) -> Splits:
-    """``open_*(transform)`` gives a map-style dataset with an attribute ``transform``.
+def file_facts(
+    config: DatasetConfig,
+    *,
+    num_train: int,
+    num_test: int = 0,
+    class_names: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+    where: Path | str | None = None,
+) -> DataInfo:
+    """Facts of ``num_train`` images to learn and select on (of which the config may take less), and ``num_test`` to test on.
 
-    Each part is opened once (a folder of a million files takes minutes to list); a fixed shuffle decides what is held out
-    for validation.
+    ``where`` is given where nothing is there to be counted: the facts are then assumed, which is said.
+
+    Raises:
+        InputError: what the config must give, and does not, or gives wrongly.
+
     """
-    train, test_part = open_train(None), open_test(None)
-    order = np.random.default_rng(0).permutation(len(train))[: config.num_train]
+    if config.image_size is None:
+        raise InputError(f"dataset.image_size is missing; {config.name} needs the side of its images, such as 224")
+    num_classes = len(class_names) or config.num_classes
+    if num_classes is None:
+        told = "" if where is None else f"; there is no data at {where} to count them"
+        raise InputError(f"dataset.num_classes is missing; {config.name} needs it{told}")
+    count = config.num_train or num_train
+    if where is not None and config.num_train is None:
+        notes = (*notes, f"no data at {where}: {num_train:,} training images are assumed; give dataset.num_train")
+    learn, select = held_out(count, config.val_fraction)
+    mean, std = normalisation(config, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    size = config.image_size
+    return DataInfo(
+        image_shape=(3, size, size),
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+        num_train=len(learn),
+        class_names=class_names,
+        num_val=len(select),
+        num_test=min(num_test, config.num_test or num_test),
+        crop_pct=1.0 if size < SMALL else 0.875,
+        interpolation=INTERPOLATION,
+        notes=notes,
+    )
+
+
+def normalisation(
+    config: DatasetConfig, mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The config's mean and std, or the given ones; three numbers each."""
+    found = tuple(config.mean or mean), tuple(config.std or std)
+    if len(found[0]) != 3 or len(found[1]) != 3:
+        raise InputError(
+            f"dataset: mean and std have one number a channel, 3; given {len(found[0])} and {len(found[1])}"
+        )
+    return found
+
+
+def check_counts(config: DatasetConfig, num_train: int, num_test: int, num_classes: int, where: Path | str) -> None:
+    """``InputError`` where the config asks for other counts than are there."""
+    if config.num_classes is not None and config.num_classes != num_classes:
+        raise InputError(
+            f"dataset.num_classes: {config.num_classes} given, {where} has {num_classes} classes; leave it out"
+        )
+    if num_classes < 2:
+        raise InputError(f"dataset.path: {where} has {num_classes} class; a classifier needs 2 or more")
+    for key, given, there in (("num_train", config.num_train, num_train), ("num_test", config.num_test, num_test)):
+        if given is not None and given > there:
+            raise InputError(
+                f"dataset.{key}: {given:,} given, {where} has {there:,}; give at most that, or leave it out"
+            )
+
+
+def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int], where: Path | str) -> DataInfo:
+    """The facts, with a note of classes that validation lacks; ``InputError`` for one that would never be learned."""
+    if config.num_train is not None and config.num_train > len(labels):
+        return info  # refused by check_counts
+    learn, select = held_out_order(len(labels), config)
+    taught = {labels[i] for i in learn}
+    never = sorted(set(range(info.num_classes)) - taught)
+    if never:
+        name = info.class_names[never[0]] if info.class_names else never[0]
+        raise InputError(
+            f"dataset: class {name} of {where} has no image left to learn from, after {len(select)} of "
+            f"{len(learn) + len(select)} are held out for validation; give more images (num_train) or a smaller val_fraction"
+        )
+    lacking = info.num_classes - len({labels[i] for i in select})
+    if not lacking:
+        return info
+    return replace(info, notes=(*info.notes, f"{lacking} of {info.num_classes} classes have no validation image"))
+
+
+def held_out_order(count: int, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of ``count`` images to learn on and to select on; a fixed shuffle decides."""
+    order = np.random.default_rng(0).permutation(count)[: config.num_train]
     learn, select = held_out(len(order), config.val_fraction)
+    return order[learn.start : learn.stop], order[select.start :]
+
+
+def file_splits(config: DatasetConfig, info: DataInfo, train: Any, test: Any) -> Splits:
+    """Splits of two map-style datasets of (PIL image, label) with an attribute ``transform``.
+
+    Each is opened once, since a folder of a million files takes minutes to list.
+    """
+    learn, select = held_out_order(len(train), config)
 
     def split(part: Any, indices: np.ndarray) -> LoaderSplit:
         return LoaderSplit(partial(_seen_through, part, info), tuple(int(i) for i in indices), config.num_workers)
 
-    test = split(test_part, np.arange(len(test_part)))
-    return Splits(info, split(train, order[learn.start : learn.stop]), split(train, order[select.start :]), test)
+    order = np.arange(len(test))
+    if config.num_test is not None and config.num_test < len(test):
+        order = np.sort(np.random.default_rng(0).permutation(len(test))[: config.num_test])
+    return Splits(info, split(train, learn), split(train, select), split(test, order))
 
 
 def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
@@ -51,16 +145,18 @@ def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
 
 
 def _transform(info: DataInfo, augment: str | None) -> Callable:
-    """The transform of timm; small images are not cropped away at evaluation."""
-    _, height, _ = info.image_shape
-    return create_transform(
+    """From a PIL image of any mode to a normalised tensor; timm's transform, without a crop where images are small."""
+    height = info.image_shape[1]
+    transform = create_transform(
         input_size=info.image_shape,
         is_training=augment is not None,
         no_aug=augment == "none",
         mean=info.mean,
         std=info.std,
-        interpolation="bicubic",
-        crop_pct=1.0 if height < 128 else 0.875,
+        interpolation=INTERPOLATION,
+        crop_pct=1.0 if height < SMALL else 0.875,
         auto_augment="rand-m9-mstd0.5-inc1" if augment == "timm" else None,
-        scale=(0.08, 1.0) if height >= 128 else (0.6, 1.0),
+        scale=(0.08, 1.0) if height >= SMALL else (0.6, 1.0),
     )
+    transform.transforms.insert(0, to_rgb)
+    return made_safe(transform)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from harness.config import DatasetConfig
-from harness.data import fashion_mnist_mini, npz_jpeg
+from harness.data import cache, fashion_mnist_mini, npz_jpeg
 from harness.data.base import TensorSplit, held_out, shift_and_flip
 from harness.data.registry import list_datasets, open_dataset
 from harness.errors import InputError
@@ -56,12 +56,12 @@ def npz(tmp_path_factory):
 @pytest.fixture(params=list_datasets())
 def config(request, folder, npz, tmp_path, monkeypatch):
     """A config for each dataset there is; a new one needs a line here."""
-    monkeypatch.setattr(npz_jpeg.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
     files = {"image_size": SIZE, "num_classes": NUM_CLASSES, "num_train": 30, "val_fraction": 0.2, "num_workers": 0}
     known = {
         "fashion_mnist_mini": {"num_train": 300},
         "image_folder": files | {"path": str(folder)},
-        "npz_jpeg": files | {"path": str(npz)},
+        "npz_jpeg": {key: value for key, value in files.items() if key != "num_workers"} | {"path": str(npz)},
         "timm": files | {"path": str(folder), "timm_name": "folder"},
     }
     assert request.param in known, "give this dataset a small config here"
@@ -183,7 +183,7 @@ class TestFashionMnistMini:
 
 class TestNpzJpeg:
     def make(self, path, tmp_path, monkeypatch, **fields):
-        monkeypatch.setattr(npz_jpeg.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
         return npz_jpeg.Dataset(DatasetConfig(name="npz_jpeg", path=str(path), **fields))
 
     def test_images_are_those_that_were_written(self, npz, tmp_path, monkeypatch):

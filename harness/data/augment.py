@@ -1,0 +1,39 @@
+"""timm's random augmentations on the Pillow that is installed.
+
+RandAugment's and AutoAugment's posterize may be asked to keep 0 bits, which Pillow 13 refuses (it allows 1 to 8); older
+ones gave a black picture. Here at least 1 bit is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image, ImageOps
+from timm.data import auto_augment
+
+
+def posterize(image: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
+    """Keep the highest bits of each channel, 1 to 8 of them."""
+    return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(1, int(bits_to_keep)))
+
+
+def made_safe(transform: Any) -> Any:
+    """The same transform (a composition of any depth), with every posterize replaced by ours."""
+    for op in _operations(transform):
+        if op.aug_fn is auto_augment.posterize:
+            op.aug_fn = posterize
+    return transform
+
+
+def _operations(part: Any) -> list[Any]:
+    """Every ``AugmentOp`` inside a transform."""
+    if isinstance(part, auto_augment.AugmentOp):
+        return [part]
+    inside: list[Any] = []
+    for name in ("transforms", "ops", "policy"):
+        found = getattr(part, name, None)
+        if isinstance(found, (list, tuple)):
+            inside += found
+    if isinstance(part, (list, tuple)):
+        inside += part
+    return [op for each in inside for op in _operations(each)]

@@ -1,0 +1,55 @@
+"""A folder of this user's own on this machine, for what takes long to make again: decoded images, verdicts on files.
+
+It is in the system's temporary folder, which other users can write to. So it is used only if it belongs to this user and
+nobody else may write to it, and what is read from it is verified by its content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from harness.paths import replacing
+
+NAME = "prune-or-search"
+
+
+def cache_folder() -> Path:
+    """The folder of this user, made with mode 0700 where it is missing; a new private one where that name is taken."""
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"{NAME}-{user}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    if _is_private(folder, user):
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{NAME}-{user}-"))
+
+
+def read_cached(key: str) -> bytes | None:
+    """What :func:`write_cached` kept under a key; None where there is nothing, or it is damaged."""
+    path = cache_folder() / key
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = content[:64], content[64:]
+    return content if hashlib.sha256(content).hexdigest().encode() == digest else None
+
+
+def write_cached(key: str, content: bytes) -> None:
+    """Keep ``content`` under a key, whole or not at all. A full or read-only disk is no error: it is made again."""
+    with contextlib.suppress(OSError), replacing(cache_folder() / key) as temporary:
+        temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+
+
+def _is_private(folder: Path, user: int) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    is_safe = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and is_safe

@@ -1,0 +1,216 @@
+"""Which files of a folder are pictures of which class: listed by class folder, verified by content, counted, never guessed.
+
+A class is a folder directly under the part's folder; everything below it belongs to that class. Its images are known by
+their content, whatever their names end with. What is not read (hidden files, files beside the class folders, other
+formats, damaged images) is counted and said, and no other file takes its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.cache import read_cached, write_cached
+from harness.data.pixels import NotAnImage, opened, read_rgb
+
+log = logging.getLogger(__name__)
+
+FULL_DECODE_FILES = 20_000
+"""Parts of at most so many files are decoded wholly before they are used; of larger ones only the headers are read."""
+SAY_EVERY_S = 10.0
+IGNORED_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")
+"""Folders that systems leave behind, beside those that begin with a dot."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A picture: its path relative to the part's folder, and its class as the folder's name says it (NFC)."""
+
+    path: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a dataset: pictures in natural order, class folders (with and without pictures), what was not read.
+
+    ``fingerprint`` is a digest of paths and contents, wherever the folder is.
+    """
+
+    root: Path
+    files: tuple[ImageFile, ...]
+    classes: tuple[str, ...]
+    not_read: tuple[tuple[str, int, str], ...]
+    """(reason, number of files, an example)."""
+    fingerprint: str
+
+
+def natural_key(text: str) -> tuple[list[int | str], str]:
+    """Sorts ``2`` before ``10``, as timm does; what differs in capitals only, by its letters."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text.lower())], text
+
+
+def read_part(root: Path) -> Part:
+    """List and verify one part; the verdict on unchanged files is kept for the next time.
+
+    Raises:
+        OSError: a folder cannot be listed.
+
+    """
+    listed = _listed(root)
+    key = f"files-{_listing_digest(listed)}.json"
+    verdict = _cached_verdict(key)
+    if verdict is None:
+        verdict = _verified(root, [path for path, _, _, skip in listed.entries if skip is None])
+        write_cached(key, json.dumps(verdict).encode())
+    damaged, fingerprint = dict(verdict["damaged"]), str(verdict["fingerprint"])
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    files = []
+    for path, _, _, skip in listed.entries:
+        reason = skip or damaged.get(path)
+        if reason is None:
+            files.append(ImageFile(path, _class_of(path)))
+        else:
+            reasons[reason] += 1
+            examples.setdefault(reason, path)
+    not_read = tuple((reason, count, examples[reason]) for reason, count in sorted(reasons.items()))
+    return Part(root, tuple(files), listed.classes, not_read, fingerprint)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """``entries``: (relative path, size, mtime in ns, why it is left out or None), in natural order."""
+
+    entries: tuple[tuple[str, int, int, str | None], ...]
+    classes: tuple[str, ...]
+
+
+def _listed(root: Path) -> _Listing:
+    entries: list[tuple[str, int, int, str | None]] = []
+    classes: list[str] = []
+    with os.scandir(root) as found:
+        for entry in found:
+            if _is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                classes.append(_nfc(entry.name))
+                entries += _below(root, entry.name, {os.path.realpath(root)})
+            elif entry.is_file():
+                entries.append(_entry(root, entry.name, "beside the class folders"))
+    entries.sort(key=lambda entry: natural_key(entry[0]))
+    return _Listing(tuple(entries), tuple(sorted(classes, key=natural_key)))
+
+
+def _below(root: Path, inside: str, above: set[str]) -> Iterator[tuple[str, int, int, str | None]]:
+    """Files under a folder, links followed, but never back into a folder that they are in."""
+    real = os.path.realpath(root / inside)
+    if real in above:
+        return
+    with os.scandir(root / inside) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
+            path = f"{inside}/{entry.name}"
+            if entry.is_dir():
+                if not _is_hidden(entry.name):
+                    yield from _below(root, path, above | {real})
+            elif _is_hidden(entry.name):
+                yield path, 0, 0, "hidden"
+            elif entry.is_file():
+                yield _entry(root, path, None)
+            else:
+                yield path, 0, 0, "a link that leads nowhere, or no regular file"
+
+
+def _entry(root: Path, path: str, skip: str | None) -> tuple[str, int, int, str | None]:
+    found = (root / path).stat()
+    return path, found.st_size, found.st_mtime_ns, skip or ("empty" if found.st_size == 0 else None)
+
+
+def _verified(root: Path, paths: list[str]) -> dict[str, object]:
+    """Which files are no images (path → reason), and the fingerprint of all others."""
+    decode = len(paths) <= FULL_DECODE_FILES
+    damaged: dict[str, str] = {}
+    digest = hashlib.sha256()
+    say_next = time.monotonic() + SAY_EVERY_S
+    with ThreadPoolExecutor() as pool:
+        looked = (each for block in _blocks(paths) for each in pool.map(lambda p: _looked_at(root, p, decode), block))
+        for number, (path, problem, content) in enumerate(looked, 1):
+            if problem is not None:
+                damaged[path] = problem
+            else:
+                digest.update(f"{_nfc(path)}\0{content}\n".encode("utf-8", "surrogateescape"))
+            if time.monotonic() >= say_next:
+                log.warning("%s: %s of %s files checked", root.name, f"{number:,}", f"{len(paths):,}")
+                say_next = time.monotonic() + SAY_EVERY_S
+    return {"damaged": damaged, "fingerprint": digest.hexdigest()}
+
+
+def _blocks(paths: list[str], size: int = 1000) -> Iterator[list[str]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def _looked_at(root: Path, path: str, decode: bool) -> tuple[str, str | None, str]:
+    """(path, why it is no image or None, digest of its content; of its size and first 64 KiB where not decoded)."""
+    try:
+        if decode:
+            content = (root / path).read_bytes()
+            read_rgb(content)
+            return path, None, hashlib.sha256(content).hexdigest()
+        opened(root / path).close()
+        with (root / path).open("rb") as file:
+            start = file.read(65_536)
+            size = os.fstat(file.fileno()).st_size
+        return path, None, f"{size}:{hashlib.sha256(start).hexdigest()}"
+    except NotAnImage as error:
+        return path, str(error), ""
+    except OSError as error:
+        return path, f"cannot be read ({error.strerror})", ""
+
+
+def _cached_verdict(key: str) -> dict[str, dict[str, str]] | None:
+    raw = read_cached(key)
+    try:
+        found = None if raw is None else json.loads(raw)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {"damaged", "fingerprint"} <= found.keys() else None
+
+
+def _listing_digest(listed: _Listing) -> str:
+    digest = hashlib.sha256(f"1 {FULL_DECODE_FILES}".encode())
+    for path, size, mtime_ns, skip in listed.entries:
+        digest.update(f"{path}\0{size}\0{mtime_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _class_of(path: str) -> str:
+    return _nfc(path.partition("/")[0])
+
+
+def _nfc(text: str) -> str:
+    """One spelling of accents: macOS writes them apart from their letters, others together."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in IGNORED_FOLDERS
+
+
+def not_read_notes(parts: Iterable[Part]) -> tuple[str, ...]:
+    """One sentence a part for what was not read."""
+    return tuple(
+        f"{part.root.name}/: {sum(count for _, count, _ in part.not_read):,} files are not used: "
+        + "; ".join(f"{count:,} {reason} (such as {example})" for reason, count, example in part.not_read)
+        for part in parts
+        if part.not_read
+    )
