@@ -62,15 +62,15 @@ def _options(version: Version = False) -> None:
 
 
 @app.command()
-def plan(config: ConfigFile, as_json: AsJson = False) -> None:
-    """Say what a study would cost, before it costs anything."""
+def plan(config: ConfigFile, out: Out = None, as_json: AsJson = False) -> None:
+    """Say what a study would cost, before it costs anything; with --out, what is left of the study in that folder."""
     from harness.config import load_configs
 
     studies = load_configs(config)
     with guard.quick_interrupt():
         from harness.show_plan import format_plan, summarise
 
-        summaries = [summarise(study) for study in studies]
+        summaries = [summarise(study, out) for study in studies]
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
         return

@@ -7,7 +7,9 @@ few training steps of the parent, so it is an estimate for this machine, within 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,8 @@ PASSES_PER_TRAINED_IMAGE = 3.0
 NOMINAL_MACS_PER_S = 1e9
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
 
+NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class PlannedJob:
@@ -52,6 +56,8 @@ class Plan:
     macs_per_s: float
     device: str
     capped: bool
+    num_done: int = 0
+    """Jobs that a study's folder has the outcome of; they are not among ``jobs``."""
 
     def summary(self, config: StudyConfig, num_devices: float) -> dict[str, Any]:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
@@ -66,6 +72,7 @@ class Plan:
             "device": self.device,
             "speed_macs_per_s": self.macs_per_s,
             "num_jobs": len(self.jobs),
+            "num_done": self.num_done,
             "hours": total_h,
             "wall_hours": total_h / max(1.0, num_devices),
             "num_devices": num_devices,
@@ -105,9 +112,9 @@ class Plan:
         return seconds / config.replicates / 3600
 
 
-def plan_study(view: View, device: str) -> Plan:
-    """Play the study through and estimate every job."""
-    return play(view, measure_speed(view, device), device)
+def plan_study(view: View, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN) -> Plan:
+    """Play the study through and estimate every job that is not ``known`` already, by name."""
+    return play(view, measure_speed(view, device), device, known)
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
@@ -118,18 +125,22 @@ def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     return play(view, NOMINAL_MACS_PER_S, "cuda" if is_cuda else "cpu").jobs
 
 
-def play(view: View, speed: float, device: str) -> Plan:
+def play(view: View, speed: float, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN) -> Plan:
     """Play the study through at a speed in MACs per second; nothing is measured."""
     view = _with_random_search(view)
     jobs: list[PlannedJob] = []
-    capped = False
+    capped, num_done = False, 0
     for replicate in range(view.config.replicates):
         routes = make_routes(view, replicate)
         spent: dict[str, float] = {}
         while (job := _next(routes)) is not None:
             seconds = _seconds(job, view, speed, device)
             limit_h = getattr(view.config.budget, job.route)
-            if limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
+            if job.job in known:
+                num_done += 1
+                spent[job.route] = spent.get(job.route, 0.0) + seconds
+                outcome = known[job.job]
+            elif limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
                 capped = True
                 outcome = Outcome(ok=False, reason="the route's budget is spent")
             else:
@@ -142,7 +153,7 @@ def play(view: View, speed: float, device: str) -> Plan:
                 outcome = Outcome(ok=True, metrics=metrics)
             for route in routes:
                 route.tell(job, outcome)
-    return Plan(tuple(jobs), speed, device, capped)
+    return Plan(tuple(jobs), speed, device, capped, num_done)
 
 
 def _with_random_search(view: View) -> View:

@@ -42,7 +42,7 @@ class Scheduler:
         self._session = session
         self._budget: dict[str, float | None] = budget.model_dump()
         self._spending = _Spending(paths)
-        self._known = _known_outcomes(paths)
+        self._known = known_outcomes(paths)
         self._waiting: set[int] = set()
         self._done: set[int] = set()
         self.stopped: set[str] = set()
@@ -164,7 +164,7 @@ class _Spending:
         self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
 
 
-def _known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:
+def known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:
     """What need not be run again: ok outcomes, and failures that would come again; others get a new chance.
 
     A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,22 +14,34 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device
 from harness.errors import InputError
 from harness.latency_target import resolve_targets
-from harness.plan import plan_study
+from harness.paths import StudyPaths
+from harness.plan import NOTHING_KNOWN, plan_study
 from harness.routes.base import View
+from harness.scheduler import known_outcomes
+from harness.stored import absolute, check_folder, stored_config
 from harness.terminal import aligned
 from harness.validation import check_study
 from reports.wording import macs_text
 
 
-def summarise(given: StudyConfig) -> dict[str, Any]:
-    """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work."""
-    study = resolve_targets(given, None)
+def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
+    """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
+
+    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it.
+    """
+    known, searched = NOTHING_KNOWN, {}
+    if folder is None or not StudyPaths(folder).config.exists():
+        study = resolve_targets(given, None)
+    else:
+        paths = StudyPaths(folder.resolve())
+        standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths)
+        study, searched, known = standing.config, standing.searched, known_outcomes(paths)
     device = choose_device(study.resources.device, torch.cuda.device_count())
-    view = check_study(study, need_data=False)
+    view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
     missing = _missing(study)
     return {
-        **plan_study(view, device).summary(study, num_devices),
+        **plan_study(view, device, known).summary(study, num_devices),
         "data": _data(view, is_assumed=missing is not None),
         "parent": {
             "name": study.parent.timm or f"{study.parent.family} {study.parent.variant}",
@@ -47,6 +61,7 @@ def format_plan(summary: dict[str, Any]) -> str:
     lines = [
         *_head(summary),
         "",
+        *_done(summary),
         f"{summary['num_jobs']} jobs, {summary['hours']:.3g} {unit} (estimate)",
         aligned(["route", "phase", "jobs", unit], phases, num_text_columns=2),
         "",
@@ -75,6 +90,11 @@ def _head(summary: dict[str, Any]) -> list[str]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
     shape = f"parent {parent['name']}: {parent['macs']:,} MACs ({macs_text(parent['macs'])}) per image"
     return [first, *(f"data: {note}" for note in data["notes"]), shape]
+
+
+def _done(summary: dict[str, Any]) -> list[str]:
+    done = summary["num_done"]
+    return [f"{done} of {done + summary['num_jobs']} jobs are done already; what follows is left"] if done else []
 
 
 def _data(view: View, *, is_assumed: bool) -> dict[str, Any]:

@@ -5,13 +5,16 @@ import shutil
 from collections import Counter
 
 import pytest
+import torch
 import yaml
 from inline_runs import models, records, run
 
 from accounting.audit import audit
 from accounting.ledger import read_ledger
 from accounting.records import Kind
-from harness.errors import InputError
+from harness import execute
+from harness.data import fashion_mnist_mini
+from harness.errors import InputError, StudyFailed
 
 BEGUN = {
     "targets": ["0.6M"],
@@ -81,6 +84,117 @@ class TestLarger:
         assert [r["changes"][0]["key"] for r in records(folder, Kind.STUDY_EXTENDED)] == ["targets", "name"]
         assert {r["planned"]["replicates"] for r in records(folder, Kind.SESSION_OPENED)} == {2}
         assert [r["planned"]["targets"] for r in records(folder, Kind.SESSION_OPENED)] == [[600_000]] * 4
+
+    def test_as_planned_then_what_is_left_then_nothing(self, study, write_config, command):
+        folder, config = study
+        larger = write_config(config | {"replicates": 3})
+        code, out, _ = command("plan", larger, "--out", folder, "--json")
+        left = json.loads(out)
+        assert code == 0
+        assert left["num_done"] == sum(attempts(folder).values())
+        assert left["num_jobs"] * 2 == left["num_done"], "one replicate of three"
+        assert command("run", larger, "--out", folder, "--backend", "inline")[0] == 0
+        again = json.loads(command("plan", larger, "--out", folder, "--json")[1])
+        assert (again["num_jobs"], again["num_done"]) == (0, left["num_done"] + left["num_jobs"])
+
+
+class TestReport:
+    def test_says_how_the_study_grew_and_that_results_had_been_seen(self, study):
+        folder, config = study
+        run(config | {"replicates": 3, "targets": ["0.6M", "0.4M"]}, folder)
+        told = "Planned with 2 replicates and 1 target; extended to 3 replicates and 2 targets after results were seen"
+        assert told in (folder / "report" / "index.html").read_text()
+        answers = json.loads((folder / "report" / "answer.json").read_text())["answers"]
+        for given in answers:
+            assert any(told in note and "no interval corrects" in note for note in given["notes"])
+            grown = {entry["key"]: (entry["old"], entry["new"]) for entry in given["extensions"]}
+            assert grown == {"replicates": (2, 3), "targets": ([600_000], [600_000, 400_000])}
+            assert {entry["networks_before"] for entry in given["extensions"]} == {4}
+
+    def test_a_study_as_planned_says_nothing(self, begun):
+        folder, _ = begun
+        assert "extended" not in json.dumps(
+            json.loads((folder / "report" / "answer.json").read_text())["answers"][0]["notes"]
+        )
+        assert "Planned with" not in (folder / "report" / "index.html").read_text()
+
+
+class TestContent:
+    @pytest.fixture
+    def prints(self, monkeypatch):
+        """The fingerprint that the data has; a test changes it."""
+        now = {"fingerprint": "a1b2c3d4e5f6a7b8"}
+        monkeypatch.setattr(fashion_mnist_mini.Dataset, "fingerprint", lambda _: now["fingerprint"], raising=False)
+        return now
+
+    def test_changed_data_is_refused_before_anything_is_written(self, begun, study, prints, snapshot, caplog):
+        folder, config = study
+        document = yaml.safe_load((folder / "study.yaml").read_text())
+        (folder / "study.yaml").write_text(yaml.safe_dump(document | {"data": None}))
+        run(config, folder)
+        assert "its content was noted now" in caplog.text, "a study of an older version, which did not say"
+        assert yaml.safe_load((folder / "study.yaml").read_text())["data"]["fingerprint"] == prints["fingerprint"]
+        before = snapshot(folder)
+        prints["fingerprint"] = "ffff000011112222"
+        with pytest.raises(InputError, match=r"fingerprint a1b2c3d4e5f6 then, ffff00001111 now"):
+            run(config, folder)
+        assert snapshot(folder) == before
+
+    def test_replaced_weights_are_refused_and_moved_ones_taken(self, tiny, tmp_path):
+        from harness.models import build_network
+        from nas_baseline.families import network_spec
+
+        weights, moved = tmp_path / "weights.pt", tmp_path / "moved.pt"
+        torch.save(build_network(network_spec("fbnetv3_mini", "l", 1, 10)).state_dict(), weights)
+        tiny |= {"targets": ["0.6M"], "routes": {"prune": {"finetune": {"epochs": 1}}}}
+        tiny["parent"] = {"family": "fbnetv3_mini", "variant": "l", "checkpoint": str(weights)}
+        run(tiny, tmp_path / "study")
+        shutil.copy(weights, moved)
+        tiny["parent"]["checkpoint"] = str(moved)
+        run(tiny, tmp_path / "study")
+        assert max(attempts(tmp_path / "study").values()) == 1
+        torch.save(build_network(network_spec("fbnetv3_mini", "l", 1, 10)).state_dict(), moved)
+        with pytest.raises(
+            InputError, match=r"parent.checkpoint: its content differs from when the study began \(SHA-256"
+        ):
+            run(tiny, tmp_path / "study")
+
+
+class TestUnfinished:
+    def test_a_study_that_was_cut_short_goes_on_as_the_larger_one(self, begun, tmp_path, monkeypatch):
+        _, config = begun
+        plain, calls = execute.train, []
+
+        def cut(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == 5:
+                raise KeyboardInterrupt
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(execute, "train", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "study")
+        run(config | {"targets": ["0.6M", "0.4M"]}, tmp_path / "study")
+        counts = attempts(tmp_path / "study")
+        assert sorted(counts.values())[-2:] == [1, 2], "only what was cut off is tried again"
+        assert len(models(tmp_path / "study")) == 8
+
+    def test_after_a_spent_budget_and_a_failure(self, begun, tmp_path):
+        _, config = begun
+        config = json.loads(json.dumps(config)) | {"replicates": 1, "budget": {"search": "0.001 s"}}
+        config["routes"]["prune"] = {"criterion": ["global_magnitude"], "finetune": {"epochs": 1, "lr": 1e30}}
+        with pytest.raises(StudyFailed):
+            run(config, tmp_path / "study")
+        before = attempts(tmp_path / "study")
+        config["budget"] = {}
+        with pytest.raises(StudyFailed, match="became"):
+            run(config | {"targets": ["0.6M", "0.4M"]}, tmp_path / "study")
+        after = attempts(tmp_path / "study")
+        assert all(after[name] == count for name, count in before.items()), "a job that diverged is not tried again"
+        assert {path.parts[-3:-1] for path in models(tmp_path / "study")} == {
+            ("600000", "search"),
+            ("400000", "search"),
+        }
 
 
 class TestRefused:
