@@ -16,3 +16,9 @@ class Backend:
 
     capacity: list[dict[str, Any]]
     run: Callable[[Scheduler, str, LedgerWriter], None]
+
+    @property
+    def unit(self) -> str:
+        """The unit of cost: hours of GPUs where there are any."""
+        kinds = {device["device_kind"] for device in self.capacity}
+        return "gpu_hours" if "cuda" in kinds else "cpu_core_hours"

@@ -6,13 +6,30 @@ study says which one, why, and how much more it needs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from accounting.attempts import derive
+from accounting.ledger import read_ledger
+from harness.config import StudyConfig
 from harness.errors import StudyFailed
-from harness.outlook import Undelivered
+from harness.outlook import Expect, Undelivered, undelivered
+from harness.paths import StudyPaths
 from harness.scheduler import Scheduler
 from reports.undelivered import undelivered_sentence
+
+
+def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyPaths) -> list[Undelivered]:
+    """The planned networks of routes that a spent budget has stopped, that there are not."""
+    if not scheduler.stopped:
+        return []
+    view = derive(read_ledger(paths.ledger).records, now=time.time())
+    return [
+        each
+        for each in undelivered(expect(), view, config.budget.model_dump())
+        if any(job.startswith(f"{each.route}-r{each.replicate}-") for job in scheduler.stopped)
+    ]
 
 
 def check_ending(
@@ -23,8 +40,9 @@ def check_ending(
         job, reason = next(iter(scheduler.failed.items()))
         raise StudyFailed(f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; the report is {page}")
     if left:
-        sentences = " ".join(undelivered_sentence(each.as_dict(), unit) for each in left)
-        raise StudyFailed(f"{sentences} The report is {page}")
+        first = undelivered_sentence(left[0].as_dict(), unit)
+        more = f" Nor were {len(left) - 1} more, which the report names." if len(left) > 1 else ""
+        raise StudyFailed(f"{first}{more} The report is {page}")
     if missing := scheduler.undelivered(targets):
         raise StudyFailed(
             f"no network was delivered by {'; '.join(missing)}: no candidate within it could be trained; "

@@ -33,6 +33,7 @@ class Undelivered:
 
     ``needs_h`` in device-hours, from what the jobs on record took beside what was planned for them; None where no job of
     the study was done. ``spent_h`` and ``budget_h`` are of its route in the replicate; None without a budget.
+    ``budget_needed_h`` is the budget with which every replicate of the route would deliver everything.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Undelivered:
     spent_h: float
     budget_h: float | None
     needs_h: float | None
+    budget_needed_h: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """As a record of the ledger has it."""
@@ -71,19 +73,37 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
         if label is None or job.target is None or (label, job.target, job.replicate) in delivered:
             continue
         delivered.add((label, job.target, job.replicate))
-        left_s = sum(
-            count * seconds
-            for (route, _, target, replicate), (count, seconds) in missing.items()
-            if route == job.route and replicate == job.replicate and target in (None, job.target)
-        )
-        spent_s = sum(a.allocated_s for a in view.attempts if a.route == job.route and a.replicate == job.replicate)
+        spent_s = {r: _spent_s(view, job.route, r) for r in {each.job.replicate for each in planned}}
+        needs = None
+        if pace is not None:
+            whole_s = [spent + pace * _left_s(missing, job.route, r) for r, spent in spent_s.items()]
+            needs = pace * _left_s(missing, job.route, job.replicate, job.target) / 3600, max(whole_s) / 3600
         found.append(
             Undelivered(
-                label, job.route, job.target, job.replicate, spent_s / 3600, budget_h.get(job.route),
-                None if pace is None else pace * left_s / 3600,
+                label=label,
+                route=job.route,
+                target=job.target,
+                replicate=job.replicate,
+                spent_h=spent_s[job.replicate] / 3600,
+                budget_h=budget_h.get(job.route),
+                needs_h=needs and needs[0],
+                budget_needed_h=needs and needs[1],
             )
-        )  # fmt: skip
+        )
     return found
+
+
+def _spent_s(view: CostView, route: str, replicate: int) -> float:
+    return sum(a.allocated_s for a in view.attempts if a.route == route and a.replicate == replicate)
+
+
+def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, target: int | None = None) -> float:
+    """Planned seconds of a route's jobs that are not done: of one target and what it shares, or of all."""
+    return sum(
+        count * seconds
+        for step, (count, seconds) in missing.items()
+        if step[0] == route and step[3] == replicate and (target is None or step[2] in (None, target))
+    )
 
 
 def _missing(planned: Sequence[PlannedJob], jobs: Iterable[LedgerJob]) -> dict[Step, tuple[int, float]]:

@@ -21,16 +21,14 @@ from typing import Literal
 
 import torch
 
-from accounting.attempts import derive
 from accounting.index import open_index
-from accounting.ledger import LedgerWriter, read_ledger
+from accounting.ledger import LedgerWriter
 from accounting.records import Kind
-from accounting.views import CostView
 from harness.backend import Backend
 from harness.config import StudyConfig
 from harness.content import Content, content_changes, content_of
 from harness.devices import choose_device
-from harness.endings import check_ending
+from harness.endings import check_ending, left_by_budget
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
 from harness.events import stopped
@@ -38,7 +36,7 @@ from harness.extension import listed
 from harness.folder import check_places, locked, refuse_second_driver
 from harness.inline import inline_backend
 from harness.latency_target import resolve_targets
-from harness.outlook import Undelivered, undelivered
+from harness.outlook import Undelivered
 from harness.paths import StudyPaths
 from harness.plan import expected_jobs
 from harness.progress import Progress
@@ -108,8 +106,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
             left: list[Undelivered] = []
             try:
                 backend.run(scheduler, session, ledger)
-                if scheduler.stopped:
-                    left = undelivered(expect(), _cost_view(paths), config.budget.model_dump())
+                left = left_by_budget(scheduler, config, expect, paths)
             finally:
                 reason = "done" if scheduler.finished else "interrupted"
                 told = {"undelivered": [each.as_dict() for each in left]} if left else {}
@@ -117,7 +114,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         page = build_report(paths.root)
-    check_ending(scheduler, config.targets, left, _cost_view(paths).unit, page)
+    check_ending(scheduler, config.targets, left, backend.unit, page)
     return page
 
 
@@ -131,10 +128,6 @@ def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
     if lines := content_changes(standing.content, content):
         raise InputError(f"{paths.root} holds a study of another content:\n" + listed(lines))
     return content
-
-
-def _cost_view(paths: StudyPaths) -> CostView:
-    return derive(read_ledger(paths.ledger).records, now=time.time())
 
 
 def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:

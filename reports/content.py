@@ -63,6 +63,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         if missing
         else "No target has networks from both routes yet, so there is no verdict.",
         "state": _state(frames, measured),
+        "undelivered": frames.undelivered,
         "extended": question.extended,
         "figures": dict(figures),
         "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],

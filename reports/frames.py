@@ -23,6 +23,7 @@ from reports.extensions import History, history_of
 from reports.networks import Network, delivered_networks
 from reports.source import load_source
 from reports.study import StudyInfo
+from reports.undelivered import undelivered_sentences
 
 HOUR_S = 3600.0
 OPTIONAL_COUNTS = {"target", "network_macs"}
@@ -50,6 +51,8 @@ class Frames:
     audit: AuditReport
     delivered: tuple[Network, ...]
     history: History
+    undelivered: tuple[str, ...]
+    """A sentence for each planned network that a spent budget left out."""
     attempts: pd.DataFrame
     jobs: pd.DataFrame
     networks: pd.DataFrame
@@ -77,6 +80,7 @@ def load_frames(folder: Path) -> Frames:
         audit=report,
         delivered=delivered,
         history=history_of(source.ledger.records),
+        undelivered=tuple(undelivered_sentences(source.ledger.records, view.unit)),
         attempts=_in_hours(_frame(Attempt, view.attempts)),
         jobs=_frame(Job, view.jobs),
         networks=_networks_frame(delivered),

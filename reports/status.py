@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from accounting.records import Phase, Status
+from accounting.driver_lock import Life, find_driver
+from accounting.records import Kind, Phase, Status
 from reports.anytime import measured_within
 from reports.costs import spent_h
 from reports.source import Source, load_source
+from reports.undelivered import undelivered_sentences
 from reports.wording import macs_text, number, percent, unit_text
 
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
+LOCK = ".lock"
+"""Of a study's folder: held by its driver."""
 PHASE_ORDER = [phase.value for phase in Phase]
 
 
@@ -30,16 +35,18 @@ def status(folder: Path) -> dict[str, Any]:
         "study": source.info.name,
         "unit": source.view.unit,
         "session": None if not sessions else {"closed": sessions[-1].closed, "reason": sessions[-1].reason},
+        "driver": _driver(folder, source),
         "jobs": jobs,
         "totals": {state: sum(row[state] for row in jobs) for state in STATES.values()},
         "spend": _spend(source),
         "best": _best(source),
+        "undelivered": undelivered_sentences(source.ledger.records, source.view.unit),
         "warnings": list(source.ledger.warnings),
     }
 
 
-def format_status(state: dict[str, Any], *, is_own: bool = False) -> str:
-    """The status as plain text, a few lines; ``is_own``: of the process that shows it, so that an open session runs."""
+def format_status(state: dict[str, Any]) -> str:
+    """The status as plain text, a few lines."""
     unit = unit_text(state["unit"])
     totals = ", ".join(f"{count} {name}" for name, count in state["totals"].items() if count or name == "done")
     jobs = [[row["route"], row["phase"], *(str(row[name] or "") for name in STATES.values())] for row in state["jobs"]]
@@ -49,11 +56,12 @@ def format_status(state: dict[str, Any], *, is_own: bool = False) -> str:
         for row in state["best"]
     ]
     lines = [
-        f"{state['study']}: {'running' if is_own else _session_text(state['session'])}; jobs: {totals}",
+        f"{state['study']}: {_session_text(state['session'], state['driver'])}; jobs: {totals}",
         *_aligned(["route", "phase", *STATES.values()], jobs),
         *_aligned(["route", "replicate", f"spent ({unit})", f"budget ({unit})"], spend),
         *_aligned(["target MACs", "route", "best val", "replicate"], best),
     ]
+    lines += [line for text in state["undelivered"] for line in ("", text)]
     lines += [f"warning: {warning}" for warning in state["warnings"]]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -94,10 +102,30 @@ def _best(source: Source) -> list[dict[str, Any]]:
     ]
 
 
-def _session_text(session: dict[str, Any] | None) -> str:
+def _driver(folder: Path, source: Source) -> dict[str, Any]:
+    """Whether a driver is at work: by its lock, and by the host that the ledger names where the lock file says none."""
+    found = find_driver(folder / LOCK)
+    host, pid = found.host, found.pid
+    drivers = [r for r in source.ledger.records if r["kind"] == Kind.SEGMENT_OPENED and r.get("writer") == "driver"]
+    if host is None and drivers:
+        host, pid = drivers[-1]["host"], drivers[-1]["pid"]
+    life = found.life
+    if life is Life.GONE and found.host is None and host not in (None, socket.gethostname()):
+        life = Life.UNKNOWN
+    return {"life": str(life), "host": host, "pid": pid}
+
+
+def _session_text(session: dict[str, Any] | None, driver: dict[str, Any]) -> str:
+    where = "" if driver["host"] is None else f" (process {driver['pid']} on {driver['host']})"
+    if driver["life"] == Life.ALIVE:
+        return f"running{where}"
     if session is None:
         return "never run"
-    return f"stopped ({session['reason']})" if session["closed"] else "running, or cut off without a goodbye"
+    if session["closed"]:
+        return f"stopped ({session['reason']})"
+    if driver["life"] == Life.UNKNOWN:
+        return f"not closed; whether its driver{where} lives cannot be known on this host"
+    return "not running: its driver ended without closing the session; the same `run` goes on"
 
 
 def _budget_text(row: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
             return []
         if record["kind"] == Kind.SESSION_CLOSED:
             found = record.get(FIELD)
-            return [undelivered_sentence(each, unit) for each in found] if isinstance(found, list) else []
+            found = found if isinstance(found, list) else []
+            return [undelivered_sentence(each, unit) for each in found if _is_whole(each)]
     return []
 
 
@@ -33,5 +34,21 @@ def undelivered_sentence(left: Mapping[str, Any], unit: str) -> str:
         return f"{which}, was not delivered: {why}; how much more it needs cannot be said, since no job was done."
     return (
         f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
-        f"set budget.{left['route']} to at least {number(spent + needs)} h and run the same command again."
+        f"set budget.{left['route']} to {number(_rounded_up(left['budget_needed_h']))} h and run the same command again."
     )
+
+
+def _is_whole(left: Any) -> bool:
+    """Whether a record has what a sentence needs; the ledger's own checks leave optional fields alone."""
+    return (
+        isinstance(left, dict)
+        and all(isinstance(left.get(key), str) for key in ("label", "route"))
+        and all(isinstance(left.get(key), int) for key in ("target", "replicate"))
+        and all(isinstance(left.get(key), (int, float)) for key in ("spent_h", "budget_h"))
+        and all(isinstance(left.get(key), (int, float, type(None))) for key in ("needs_h", "budget_needed_h"))
+    )
+
+
+def _rounded_up(hours: float) -> float:
+    """A tenth more, since it is an estimate, so that what is advised is enough."""
+    return 1.1 * hours

@@ -15,12 +15,14 @@ from harness.errors import StudyFailed
 
 
 class TestBudget:
-    def test_a_spent_route_stops_and_says_so(self, tiny, tmp_path, caplog):
+    def test_a_spent_route_stops_and_says_so(self, tiny, tmp_path):
         tiny["routes"]["search"]["strategy"] = {"name": "random", "num_trials": 100}
         tiny["routes"]["scratch"] = None
         tiny["budget"] = {"search": "1 s"}
-        run(tiny, tmp_path / "study")
-        assert "not run, since the budget of their route is spent" in caplog.text
+        with pytest.raises(
+            StudyFailed, match=r"search at 0\.6M MACs, replicate 0, was not delivered: the budget of search"
+        ):
+            run(tiny, tmp_path / "study")
         view = derive(read_ledger(tmp_path / "study" / "ledger").records)
         routes = Counter(job.route for job in view.jobs)
         assert 1 <= routes["search"] < 80
@@ -33,11 +35,30 @@ class TestBudget:
 
     def test_more_budget_goes_on(self, tiny, tmp_path):
         tiny |= SMALL | {"budget": {"prune": "0.001 s"}}
-        run(tiny, tmp_path / "study")
+        with pytest.raises(StudyFailed, match=r"budget\.prune to \S+ h") as failed:
+            run(tiny, tmp_path / "study")
+        assert (
+            "prune at 0.6M MACs, replicate 0, was not delivered"
+            in (tmp_path / "study" / "report" / "index.html").read_text()
+        )
+        enough = re.search(r"budget\.prune to (\S+) h", str(failed.value)).group(1)
         assert not models(tmp_path / "study")
         first = len(records(tmp_path / "study", Kind.ATTEMPT_STARTED))
-        run(tiny | {"budget": {}}, tmp_path / "study")
+        run(tiny | {"budget": {"prune": f"{10 * float(enough)} h"}}, tmp_path / "study")
         assert first < len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 4
+        assert len(models(tmp_path / "study")) == 1
+        assert "was not delivered" not in (tmp_path / "study" / "report" / "index.html").read_text()
+
+    def test_a_budget_that_only_ended_a_search_early_is_an_end_as_planned(self, tiny, tmp_path, monkeypatch):
+        from harness.scheduler import Scheduler
+
+        tiny["routes"], tiny["targets"] = {"search": tiny["routes"]["search"]}, ["0.6M"]
+        tiny["budget"] = {"search": "1 h"}
+        spent = Scheduler._over_budget
+        monkeypatch.setattr(
+            Scheduler, "_over_budget", lambda self, job: job.job.endswith("retrain-1") or spent(self, job)
+        )
+        run(tiny, tmp_path / "study")
         assert len(models(tmp_path / "study")) == 1
 
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
 
 import pytest
 
+from accounting.driver_lock import held
 from reports.errors import NotAStudy
 from reports.status import format_status, status
 
@@ -54,3 +58,33 @@ def test_a_torn_line_is_a_warning(make_study):
 def test_not_a_study(tmp_path):
     with pytest.raises(NotAStudy):
         status(tmp_path)
+
+
+class TestDriver:
+    """Whether the driver of a study lives."""
+
+    def first_line(self, folder):
+        return format_status(status(folder)).splitlines()[0]
+
+    def test_it_lives(self, make_study):
+        folder = make_study(until_h=3.55)
+        with held(folder / ".lock"):
+            assert f"running (process {os.getpid()} on {socket.gethostname()})" in self.first_line(folder)
+            assert status(folder)["driver"]["life"] == "alive"
+
+    def test_it_was_killed(self, make_study):
+        folder = make_study(until_h=3.55)
+        with held(folder / ".lock"):
+            pass
+        assert "not running: its driver ended without closing the session" in self.first_line(folder)
+
+    def test_it_began_on_another_host(self, make_study):
+        folder = make_study(until_h=3.55)
+        (folder / ".lock").write_text('{"host": "node7", "pid": 12}')
+        assert "whether its driver (process 12 on node7) lives cannot be known" in self.first_line(folder)
+
+    def test_it_closed_its_session_and_another_one_starts(self, study, tmp_path):
+        folder = shutil.copytree(study, tmp_path / "copy")
+        assert "stopped (done)" in self.first_line(folder)
+        with held(folder / ".lock"):
+            assert "running (process" in self.first_line(folder)
