@@ -10,6 +10,8 @@ from harness.data.registry import open_dataset
 from harness.models import checkpoint_path, checkpoint_sha256
 
 COUNTS = ("num_train", "num_val", "num_test", "num_classes")
+COUNT_KEYS = ("dataset.num_train", "dataset.num_test", "dataset.num_classes")
+"""Keys of a config that say what a dataset may also count itself."""
 DIGITS = 12
 """Of a digest, as errors show it."""
 
@@ -18,7 +20,7 @@ DIGITS = 12
 class Content:
     """What ``study.yaml`` keeps: ``data`` (``fingerprint`` and counts) and the SHA-256 of the parent's checkpoint.
 
-    None: not on record (``study.yaml`` of older versions), or the parent has no checkpoint.
+    None: not on record (as in ``study.yaml`` of older versions), or the parent has no checkpoint.
     """
 
     data: dict[str, Any] | None = None
@@ -26,9 +28,9 @@ class Content:
 
     @property
     def places(self) -> frozenset[str]:
-        """Keys of the config that may name another place, since what was there can be recognised."""
-        known = {"dataset.path": self.data, "parent.checkpoint": self.checkpoint_sha256}
-        return frozenset(key for key, value in known.items() if value is not None)
+        """Keys of the config that may change, since what they lead to is compared: places, and counts of the data."""
+        data = () if self.data is None else ("dataset.path", *COUNT_KEYS)
+        return frozenset((*data, *(() if self.checkpoint_sha256 is None else ("parent.checkpoint",))))
 
     def as_dict(self) -> dict[str, Any]:
         """As ``study.yaml`` holds it, at its top level."""
@@ -39,10 +41,7 @@ def content_of(config: StudyConfig) -> Content:
     """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
     dataset = open_dataset(config.dataset)
     info = dataset.info()
-    fingerprint = getattr(dataset, "fingerprint", None)
-    data = None
-    if fingerprint is not None:
-        data = {"fingerprint": fingerprint(), **{name: getattr(info, name, 0) for name in COUNTS}}
+    data = {"fingerprint": dataset.fingerprint(), **{name: getattr(info, name) for name in COUNTS}}
     checkpoint = config.parent.checkpoint
     return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)))
 
@@ -50,14 +49,17 @@ def content_of(config: StudyConfig) -> Content:
 def content_changes(then: Content, now: Content) -> list[str]:
     """One line for the data and one for the checkpoint where they are others than ``then``, with the way out."""
     lines = []
-    if then.data is not None and now.data is not None and then.data.get("fingerprint") != now.data["fingerprint"]:
-        counts = [
+    if then.data is not None and now.data is not None:
+        differ = [
             f"{name} {then.data[name]} then, {now.data[name]} now"
             for name in COUNTS
             if name in then.data and then.data[name] != now.data[name]
         ]
-        prints = _then_and_now("fingerprint", str(then.data.get("fingerprint")), now.data["fingerprint"])
-        lines.append(f"dataset: its content differs from when the study began ({'; '.join([prints, *counts])})")
+        if then.data.get("fingerprint") != now.data["fingerprint"]:
+            prints = _then_and_now("fingerprint", str(then.data.get("fingerprint")), now.data["fingerprint"])
+            differ.insert(0, prints)
+        if differ:
+            lines.append(f"dataset: its content differs from when the study began ({'; '.join(differ)})")
     if then.checkpoint_sha256 is not None and then.checkpoint_sha256 != now.checkpoint_sha256:
         prints = _then_and_now("SHA-256", then.checkpoint_sha256, now.checkpoint_sha256 or "none")
         lines.append(f"parent.checkpoint: its content differs from when the study began ({prints})")

@@ -104,9 +104,9 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
 def refusals(changes: Sequence[Change], paid: Paid, places: Collection[str] = PLACE_KEYS) -> list[str]:
     """One line for each change that cannot be taken, with old and new value and the way out.
 
-    ``places`` are the keys of places whose content will be compared.
+    ``places`` are the keys that lead to a content that will be compared.
     """
-    moved = [change for change in changes if change.key in places and change.old and change.new]
+    moved = [c for c in changes if c.key in places and (c.key not in PLACE_KEYS or (c.old and c.new))]
     lines = (_refusal(change, paid) for change in changes if change not in moved)
     return [f"{line}, or start another study with --out" for line in lines if line is not None]
 

@@ -4,10 +4,12 @@ import json
 import shutil
 from collections import Counter
 
+import numpy
 import pytest
 import torch
 import yaml
 from inline_runs import models, records, run
+from PIL import Image
 
 from accounting.audit import audit
 from accounting.ledger import read_ledger
@@ -35,11 +37,9 @@ def attempts(folder):
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory):
+def begun(tmp_path_factory, tiny_text):
     """A finished study of two replicates and one target, not to be changed (copy it), with its config."""
-    from conftest import TINY
-
-    config = json.loads(json.dumps(TINY)) | json.loads(json.dumps(BEGUN))
+    config = yaml.safe_load(tiny_text) | json.loads(json.dumps(BEGUN))
     config["dataset"]["num_train"] = 100
     config["parent"]["pretrain"]["epochs"] = 1
     folder = tmp_path_factory.mktemp("extend") / "begun"
@@ -139,6 +139,28 @@ class TestContent:
         with pytest.raises(InputError, match=r"fingerprint a1b2c3d4e5f6 then, ffff00001111 now"):
             run(config, folder)
         assert snapshot(folder) == before
+
+    def test_a_folder_of_photos_that_was_moved_is_taken_and_another_picture_refused(self, tiny, tmp_path):
+        random = numpy.random.default_rng(0)
+        for part, count in (("train", 12), ("val", 4)):
+            for name in ("cat", "dog"):
+                (folder := tmp_path / "photos" / part / name).mkdir(parents=True)
+                for i in range(count):
+                    Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype="uint8")).save(folder / f"{i}.png")
+        tiny |= {"targets": ["0.6M"], "routes": {"prune": {"finetune": {"epochs": 1}}}, "name": "photos"}
+        tiny |= {"recipe": {"batch_size": 8, "augment": "none"}, "parent": tiny["parent"] | {"pretrain": {"epochs": 1}}}
+        tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "photos"), "image_size": 32, "num_workers": 0}
+        run(tiny, tmp_path / "study")
+        (tmp_path / "photos").rename(tmp_path / "moved")
+        (tmp_path / "study").rename(tmp_path / "study too")
+        tiny["dataset"] |= {"path": str(tmp_path / "moved"), "num_classes": 2}
+        tiny["targets"] = ["0.6M", "0.5M"]
+        run(tiny, tmp_path / "study too")
+        assert max(attempts(tmp_path / "study too").values()) == 1
+        assert len(models(tmp_path / "study too")) == 2
+        shutil.copy(tmp_path / "moved/train/cat/1.png", tmp_path / "moved/train/cat/0.png")
+        with pytest.raises(InputError, match=r"dataset: its content differs from when the study began \(fingerprint"):
+            run(tiny, tmp_path / "study too")
 
     def test_replaced_weights_are_refused_and_moved_ones_taken(self, tiny, tmp_path):
         from harness.models import build_network

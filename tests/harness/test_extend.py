@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
+from accounting.index import open_index
 from accounting.ledger import LedgerWriter
 from accounting.records import Kind, Phase
 from harness.config import parse_config
@@ -37,6 +38,7 @@ class Study:
     def __init__(self, root):
         self.paths = StudyPaths(root)
         self.config = copy.deepcopy(BASE)
+        open_index(self.paths.ledger)
         self.write(Content(DATA, "ab" * 32))
 
     def write(self, content):
@@ -152,6 +154,16 @@ class TestTaken:
         dataset, parent = BASE["dataset"] | {"path": "/moved"}, BASE["parent"] | {"checkpoint": "/moved.pt"}
         found = study.check(dataset=dataset, parent=parent)
         assert found.content.data == DATA, "to be compared before anything is run"
+
+    def test_a_count_that_the_data_gives_as_well(self, study):
+        study.begin(PRETRAIN)
+        assert study.check(dataset=BASE["dataset"] | {"num_classes": 10, "num_train": 500})
+        (line,) = content_changes(Content(DATA), Content(DATA | {"num_classes": 11}))
+        assert "num_classes 10 then, 11 now" in line
+        study.write(Content())
+        assert "dataset.num_classes: none in the study, 10 given" in study.refusal(
+            dataset=BASE["dataset"] | {"num_classes": 10}
+        )
 
     def test_another_place_of_a_search_space(self, study, tmp_path):
         first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
