@@ -24,6 +24,7 @@ from harness.data.registry import open_dataset
 from harness.deliver import deliver
 from harness.devices import Held
 from harness.errors import typed_line
+from harness.job_files import DamagedFiles, Given, check_sources, checksums
 from harness.jobs import Job, Outcome
 from harness.models import (
     build_network,
@@ -37,6 +38,7 @@ from harness.models import (
 from harness.paths import StudyPaths
 from harness.pruned import counts, gradual_pruner, prune
 from harness.recipe import Recipe
+from harness.resume import identity_of
 from harness.scans import scan
 from harness.sharing import score, supernet_course
 from harness.training import Course, Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
@@ -60,6 +62,8 @@ class Workplace:
     dataset: DatasetConfig
     held: Held
     export: ExportConfig = NO_EXPORT
+    given: Given | None = None
+    """What is on record of the files that the job uses; None: they are not verified."""
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
@@ -87,6 +91,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             network_macs=job.network_macs,
             spec=asdict(job),
             heartbeat_s=HEARTBEAT_S,
+            **({"again": place.given.again} if place.given is not None and place.given.again else {}),
         )
 
         def end(status: Status, work_end_t: float | None, reason: str | None, outcome: dict[str, Any] | None) -> None:
@@ -102,10 +107,15 @@ def execute(job: Job, place: Workplace) -> Outcome:
 
         try:
             with heartbeat(ledger, attempt, HEARTBEAT_S):
+                if place.given is not None:
+                    check_sources(job, place.paths, place.given)
                 metrics = _Work(job, place, ledger, attempt).run()
         except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer) as error:
             end(Status.FAILED, time.time(), str(error), None)
             return Outcome(ok=False, reason=str(error))
+        except DamagedFiles as error:
+            end(Status.FAILED, None, str(error), None)
+            return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
         except BaseException as error:
             end(Status.FAILED, time.time(), typed_line(error), None)
             raise
@@ -165,6 +175,7 @@ class _Work:
             resume=paths.resume(job.job),
             hooks=Hooks(self._begun, self._epoch),
             course=course,
+            identity=identity_of(job),
         )
         counted = {} if job.phase == Phase.SUPERNET else counts(trained.model, splits.info.image_shape)
         if job.phase == Phase.FINETUNE:
@@ -172,13 +183,14 @@ class _Work:
             if counted["macs"] > limit:
                 raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
         if job.phase != Phase.SEARCH:
-            self._keep(trained.model, trained.masks)
+            counted |= self._keep(trained.model, trained.masks)
         found = {"val_top1": trained.val_top1, "epochs": len(trained.val_curve), "val_curve": list(trained.val_curve)}
         if job.stop_epoch is not None:
             found["stopped_epoch"] = job.stop_epoch
         if job.phase == Phase.SUPERNET:
             # Only its largest member was measured, which says nothing of a network within a target.
-            return {"supernet_val_top1": found.pop("val_top1"), **found}
+            files = {name: counted[name] for name in ("weights_sha256", "masks_sha256")}
+            return {"supernet_val_top1": found.pop("val_top1"), **found, **files}
         return {**counted, **found}
 
     def _prune(self, splits: Splits) -> dict[str, Any]:
@@ -190,7 +202,7 @@ class _Work:
         val_top1 = evaluate(model, splits.val, self._device)
         counted = counts(model, splits.info.image_shape)
         check_macs(counted["macs"], pruned.macs)
-        self._keep(model, pruned.masks)
+        counted |= self._keep(model, pruned.masks)
         return {**counted, "val_top1": val_top1, "epochs": 0, **pruned.facts}
 
     def _start(self) -> nn.Module:
@@ -223,11 +235,14 @@ class _Work:
     def _device(self) -> torch.device:
         return torch.device(self.place.held.torch_device)
 
-    def _keep(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
+    def _keep(self, model: nn.Module, masks: dict[str, Tensor]) -> dict[str, str | None]:
         paths = self.place.paths
         if masks:
             save_tensors(to_tensors(masks), paths.masks(self.job.job))
+        else:
+            paths.masks(self.job.job).unlink(missing_ok=True)
         save_tensors(model.state_dict(), paths.weights(self.job.job))
+        return checksums(self.job.job, paths)
 
     def _begun(self, epochs_done: int) -> None:
         self.ledger.append(Kind.WORK_BEGUN, attempt=self.attempt, epoch=epochs_done)

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -43,7 +44,8 @@ def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
                 raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")
-            scheduler.tell(job, _attempt(job, place, resources.max_attempts))
+            mine = replace(place, given=scheduler.given(job))
+            scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 
     yield Backend(capacity, run)
 

@@ -54,6 +54,8 @@ class Outcome:
     reason: str | None = None
     final: bool = True
     """Of a failed one: whether it would fail again (divergence, an unreachable target), so that no session tries it."""
+    damaged: str | None = None
+    """Of a failed one: the job whose files it starts from, where those are damaged or gone; that one is run again first."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from accounting.attempts import derive
 from accounting.ledger import LedgerWriter, read_ledger
 from accounting.records import Kind, Phase
+from harness.job_files import Given
 from harness.jobs import Done, Job, Outcome, Route, Wait
 from harness.paths import StudyPaths
+from harness.remakes import Remakes
 from harness.routes.config import BudgetConfig
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Scheduler:
         self._budget: dict[str, float | None] = budget.model_dump()
         self._spending = _Spending(paths)
         self._known = known_outcomes(paths)
+        self._remakes = Remakes(paths, read_ledger(paths.ledger).records)
         self._waiting: set[int] = set()
         self._done: set[int] = set()
         self.stopped: set[str] = set()
@@ -73,6 +76,8 @@ class Scheduler:
     def next(self) -> Job | Wait | Done:
         """The next job to run."""
         while not self.finished:
+            if (again := self._remakes.next()) is not None:
+                return again
             open_routes = [i for i in range(len(self._routes)) if i not in self._waiting | self._done]
             if not open_routes:
                 return Wait()
@@ -83,20 +88,37 @@ class Scheduler:
             elif isinstance(answer, Done):
                 self._done.add(chosen)
             elif answer.job in self._known:
+                self._remakes.proposed(answer)
                 self._broadcast(answer, self._known[answer.job])
             elif self._over_budget(answer):
                 self.stopped.add(answer.job)
                 self._on_stopped(answer)
                 self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
             else:
-                return answer
+                self._remakes.proposed(answer)
+                if self._remakes.admit(answer) is not None:
+                    return answer
         return Done()
 
+    def given(self, job: Job) -> Given:
+        """What an attempt at the job must be told beside it."""
+        return self._remakes.given(job)
+
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """An outcome of a job that was run; a failed one is final, since its attempts are used up."""
+        """An outcome of a job that was run; a failed one is final, since its attempts are used up.
+
+        A job whose files were damaged and that was run again is told to no route: they have had its outcome.
+        """
+        reason = outcome.reason or "failed"
+        if outcome.damaged is not None and self._remakes.found_damaged(job, outcome.damaged, reason):
+            return
+        given_up = self._remakes.told(job, outcome)
+        if given_up is not None:
+            for waiting in given_up:
+                self.tell(waiting, Outcome(ok=False, reason=f"{job.job} could not be run again: {reason}", final=False))
+            return
         if not outcome.ok:
             log.warning("job %s failed: %s", job.job, outcome.reason)
-            reason = outcome.reason or "failed"
             self._ledger.append(
                 Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=reason, final=outcome.final
             )

@@ -8,13 +8,11 @@ epoch that was cut short is done again exactly as it would have been.
 from __future__ import annotations
 
 import logging
-import pickle
 import random
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +24,8 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from harness.data.base import Split, Splits
-from harness.paths import replacing
 from harness.recipe import Recipe
+from harness.resume import load_state, save_state
 from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 
 log = logging.getLogger(__name__)
@@ -100,12 +98,13 @@ def train(
     resume: Path,
     hooks: Hooks,
     course: Course = Course(),
+    identity: str = "",
 ) -> Trained:
     """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
 
     Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
-    it is there. Raises :class:`Diverged`.
+    it is there and of the same ``identity`` (:mod:`harness.resume`). Raises :class:`Diverged`.
     """
     model = model.to(device, memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(
@@ -114,7 +113,7 @@ def train(
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     state = _State(model, ema, optimizer, scaler)
-    done, curve, masks = state.restore(resume, device, masks)
+    done, curve, masks = state.restore(resume, device, masks, identity)
     keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     keeper.hold(optimizer)
     if ema is not None:
@@ -150,7 +149,7 @@ def train(
             recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
         curve.append(evaluate(kept, splits.val, device))
         if epoch < last:
-            state.save(resume, epoch, curve, masks if course.masks is not None else {})
+            state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
     return Trained(kept, val_top1, tuple(curve), masks)
@@ -270,7 +269,7 @@ class _State:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
-    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor]) -> None:
+    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
         state = {
             "epoch": epoch,
             "curve": curve,
@@ -280,19 +279,14 @@ class _State:
             "scaler": self.scaler.state_dict(),
             "masks": to_tensors(masks),
         }
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
+        save_state(state, path, identity)
 
     def restore(
-        self, path: Path, device: torch.device, masks: dict[str, Tensor]
+        self, path: Path, device: torch.device, masks: dict[str, Tensor], identity: str = ""
     ) -> tuple[int, list[float], dict[str, Tensor]]:
-        """Go on from ``path`` where it is there: how many epochs were done, their val_top1, and the masks of then."""
-        if not path.exists():
-            return 0, [], dict(masks)
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read (%s); the job begins anew", path, error)
+        """Go on from ``path`` where it can be trusted: how many epochs were done, their val_top1, the masks of then."""
+        state = load_state(path, identity, device)
+        if state is None:
             return 0, [], dict(masks)
         self.model.load_state_dict(state["model"])
         if self.ema is not None:

@@ -38,6 +38,7 @@ from harness.config import DatasetConfig, ExportConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError
 from harness.execute import Workplace, execute
+from harness.job_files import Given
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.join_ray import joined_ray
 from harness.own_ray import own_ray
@@ -149,7 +150,10 @@ class _JobSearcher(Searcher):
         if isinstance(answer, Done):
             return Searcher.FINISHED
         self._running[trial_id] = answer
-        return {"job": json.dumps(asdict(answer)), "place": json.dumps(self._place)}
+        return {
+            "job": json.dumps(asdict(answer)),
+            "place": json.dumps({**self._place, "given": asdict(self._scheduler.given(answer))}),
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id, None)
@@ -179,6 +183,7 @@ def _trainable(config: dict[str, Any]) -> None:
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),
         ExportConfig(**place["export"]),
+        Given(**place["given"]),
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})

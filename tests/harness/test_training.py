@@ -206,10 +206,13 @@ def test_seeding_is_by_seed_and_epoch():
     assert len({draw(1, 2), draw(2, 1), draw(1, 3), draw(0, 2)}) == 4
 
 
-def test_a_foreign_resume_file_is_an_error_and_not_silently_ignored(splits, tmp_path):
+def test_a_foreign_resume_file_is_dropped_and_that_is_said(splits, tmp_path, caplog):
     torch.save({"epoch": 1, "model": {}, "ema": None, "optimizer": {}}, tmp_path / "resume.pt")
-    with pytest.raises(RuntimeError, match="Missing key"):
-        fit(splits, tmp_path, RECIPES["sgd"])
+    trained, _ = fit(splits, tmp_path, RECIPES["sgd"])
+    assert "is dropped (it is no state that this version wrote)" in caplog.text
+    (tmp_path / "fresh").mkdir()
+    fresh, _ = fit(splits, tmp_path / "fresh", RECIPES["sgd"])
+    assert same(trained.state_dict(), fresh.state_dict())
 
 
 def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, tmp_path):

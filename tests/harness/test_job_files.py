@@ -1,0 +1,225 @@
+"""Files of jobs that are gone, damaged or another network's are noticed, and the jobs that made them are run again."""
+
+import shutil
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from test_execute import SPEC, ended, place, prune  # noqa: F401
+from test_execute import pretrain as pretrain_job
+
+from accounting.attempts import derive
+from accounting.audit import audit
+from accounting.ledger import LedgerWriter, read_ledger
+from accounting.records import Kind, Phase
+from harness.execute import execute
+from harness.job_files import Given, file_facts, files_problem
+from harness.jobs import Done, Job, Outcome, Wait
+from harness.models import load_tensors, save_tensors
+from harness.routes.config import BudgetConfig
+from harness.scheduler import Scheduler
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x10
+    path.write_bytes(content)
+
+
+def _not_finite(path):
+    tensors = load_tensors(path)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    save_tensors({**tensors, name: torch.full_like(tensors[name], float("nan"))}, path)
+
+
+def _folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE = {
+    "deleted": lambda path: path.unlink(),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a bit flipped": _flip,
+    "not finite": _not_finite,
+    "garbage": lambda path: path.write_bytes(b"\x80\x04garbage" * 50),
+    "another network's": lambda path: shutil.copy(path.parents[1] / "other" / "weights.safetensors", path),
+    "a folder": _folder,
+}
+
+
+@pytest.fixture
+def made(place):  # noqa: F811
+    """A pretrained network, a pruned one and another, with what is on record of them."""
+    outcomes = {"p": execute(pretrain_job(), place)}
+    outcomes["q"] = execute(prune(120_000), place)
+    outcomes["other"] = execute(pretrain_job(job="other", seed=99), place)
+    return place, {name: file_facts(outcome.metrics) for name, outcome in outcomes.items()}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_weights_end_the_attempt_with_a_reason_that_names_the_job(made, damage):
+    place, facts = made  # noqa: F811
+    DAMAGE[damage](place.paths.weights("p"))
+    outcome = execute(prune(100_000), replace(place, given=Given({"p": facts["p"]})))
+    assert (outcome.ok, outcome.final, outcome.damaged) == (False, False, "p")
+    assert "job p: it is run again" in ended(place)[-1]["reason"]
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if name not in ("a bit flipped", "another network's")])
+def test_old_outcomes_without_checksums_are_checked_as_far_as_can_be(made, damage):
+    place, _ = made  # noqa: F811
+    DAMAGE[damage](place.paths.weights("p"))
+    assert execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}}))).damaged == "p"
+
+
+def test_old_weights_of_another_network_do_not_fit(made):
+    place, _ = made  # noqa: F811
+    save_tensors({"some.weight": torch.ones(3, 3)}, place.paths.weights("p"))
+    outcome = execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}})))
+    assert outcome.damaged == "p"
+    assert "of another network" in outcome.reason
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "a bit flipped", "empty"])
+def test_masks_are_verified_too(made, damage):
+    place, facts = made  # noqa: F811
+    DAMAGE[damage](place.paths.masks("q"))
+    assert "masks" in files_problem("q", facts["q"], place.paths)
+
+
+def test_masks_that_the_job_did_not_write_are_noticed(made):
+    place, facts = made  # noqa: F811
+    shutil.copy(place.paths.masks("q"), place.paths.masks("p"))
+    assert "masks" in files_problem("p", facts["p"], place.paths)
+
+
+def test_of_an_old_pruned_network_deleted_masks_are_noticed(made):
+    place, _ = made  # noqa: F811
+    place.paths.masks("q").unlink()
+    assert files_problem("q", file_facts({"macs": 100, "dense_macs": 200}), place.paths) == "deleted masks"
+
+
+def test_what_verifies_is_used(made):
+    place, facts = made  # noqa: F811
+    assert files_problem("q", facts["q"], place.paths) is None
+    assert execute(prune(100_000), replace(place, given=Given({"p": facts["p"]}))).ok
+    assert execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}}))).ok
+
+
+class Chain:
+    """A route whose jobs each start from the one before."""
+
+    name, replicate = "prune", 0
+
+    def __init__(self):
+        self.jobs = [
+            pretrain_job(),
+            prune(120_000),
+            pretrain_job(job="f", phase=Phase.FINETUNE, init_from="q", target=120_000, network_macs=120_000),
+        ]
+        self.told = []
+
+    def ask(self):
+        if len(self.told) == len(self.jobs):
+            return Done()
+        return self.jobs[len(self.told)]
+
+    def tell(self, job, outcome):
+        self.told.append((job.job, outcome))
+
+
+def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
+    """Run the chain in a session, one job after another; the names of what was run, and the route."""
+    with LedgerWriter(paths.ledger, session, "driver") as ledger:
+        ledger.append(
+            Kind.SESSION_OPENED, session=session, study="x", environment={},
+            capacity=[{"device": "n/cpu", "device_kind": "cpu_core", "amount": 1.0, "name": "c", "node": "n"}],
+        )  # fmt: skip
+        route = Chain()
+        scheduler = Scheduler([route], paths, ledger, session, BudgetConfig())
+        ran = []
+        while not isinstance(job := scheduler.next(), Done):
+            assert isinstance(job, Job), Wait
+            ran.append(job.job)
+            before(job)
+            held = replace(place.held, allocation=None)
+            mine = replace(place, session=session, held=held, given=Given(**asdict(scheduler.given(job))))
+            scheduler.tell(job, execute(job, mine))
+        ledger.append(Kind.SESSION_CLOSED, session=session, reason="done")
+    return ran, route
+
+
+@pytest.mark.parametrize("damage", ["deleted", "a bit flipped", "cut"])
+def test_on_resume_what_a_later_job_needs_is_made_again_and_is_the_same(place, damage):  # noqa: F811
+    paths = place.paths
+    work(paths, place, "s1")
+    before = paths.weights("q").read_bytes()
+    lines = _without_the_end_of("f", paths)
+    DAMAGE[damage](paths.weights("q"))
+    ran, route = work(paths, place, "s2")
+    assert ran == ["q", "f"], lines
+    assert paths.weights("q").read_bytes() == before
+    assert [name for name, _ in route.told] == ["p", "q", "f"]
+    assert all(outcome.ok for _, outcome in route.told)
+    again = [r for r in read_ledger(paths.ledger).records if r["kind"] == Kind.ATTEMPT_STARTED and "again" in r]
+    assert [record["job"] for record in again] == ["q"]
+    view = derive(read_ledger(paths.ledger).records)
+    (repeated,) = [attempt for attempt in view.attempts if "repeated" in attempt.flags]
+    assert repeated.lost_s == pytest.approx(repeated.allocated_s)
+
+
+def _without_the_end_of(job, paths):
+    """As if the session had been killed before the job's last record, the driver's too."""
+    for path in paths.ledger.glob("*.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [n for n, line in enumerate(lines) if f'"attempt":"{job}#' in line or "session_closed" in line]
+        path.write_text("".join(lines[: kept[0]] if kept else lines))
+    return job
+
+
+def test_a_chain_whose_files_are_all_gone_is_made_again_from_its_beginning(place):  # noqa: F811
+    work(place.paths, place, "s1")
+    _without_the_end_of("f", place.paths)
+    shutil.rmtree(place.paths.root / "checkpoints")
+    ran, _ = work(place.paths, place, "s2")
+    assert ran == ["p", "q", "f"]
+
+
+def test_a_finished_study_needs_no_files(place):  # noqa: F811
+    work(place.paths, place, "s1")
+    shutil.rmtree(place.paths.root / "checkpoints")
+    ran, _ = work(place.paths, place, "s2")
+    assert ran == []
+
+
+def test_files_that_are_lost_in_the_middle_of_a_run_are_made_again(place):  # noqa: F811
+    lost = []
+
+    def lose(job):
+        if job.job == "f" and not lost:
+            lost.append(job.job)
+            place.paths.weights("q").unlink()
+
+    ran, route = work(place.paths, place, "s1", before=lose)
+    assert ran == ["p", "q", "f", "q", "f"]
+    assert all(outcome.ok for _, outcome in route.told)
+    found = audit(read_ledger(place.paths.ledger).records, read_ledger(place.paths.ledger).findings)
+    assert found.ok, found.findings
+
+
+def test_files_that_are_lost_again_and_again_end_the_job_and_not_the_scheduler(place):  # noqa: F811
+    def lose(job):
+        if job.job == "f":
+            place.paths.weights("q").unlink()
+
+    ran, route = work(place.paths, place, "s1", before=lose)
+    assert ran == ["p", "q", "f", "q", "f", "q", "f"]
+    outcome = dict(route.told)["f"]
+    assert (outcome.ok, outcome.final) == (False, False)
+
+
+def test_outcomes_of_old_versions_can_be_read():
+    assert Outcome(**{"ok": True, "metrics": {}, "reason": None, "final": True}).damaged is None
+    assert SPEC["builder"]

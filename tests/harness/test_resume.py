@@ -1,0 +1,86 @@
+"""A state to go on from is trusted only where it is whole, ours and of the same job."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from accounting.records import Phase
+from harness.jobs import Job
+from harness.resume import identity_of, load_state, save_state
+
+CPU = torch.device("cpu")
+JOB = Job("p", "prune", Phase.PRETRAIN, None, 0, 11, {"builder": "x"}, 1000, {"lr": 0.1})
+STATE = {"epoch": 2, "model": {"w": torch.arange(4.0)}, "optimizer": {"state": {}}, "curve": [0.1, 0.2]}
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_state(STATE, tmp_path / "resume.pt", identity_of(JOB))
+    return tmp_path / "resume.pt"
+
+
+def test_what_was_written_is_read(path):
+    state = load_state(path, identity_of(JOB), CPU)
+    assert torch.equal(state["model"]["w"], STATE["model"]["w"])
+    assert (state["epoch"], state["curve"]) == (2, [0.1, 0.2])
+
+
+class Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _hostile(path):
+    """A file that vouches for itself, as anyone could write one."""
+    import hashlib
+
+    payload = pickle.dumps(Trap())
+    header = {
+        "format": "prune-or-search resume 1", "identity": identity_of(JOB),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }  # fmt: skip
+    path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-30]),
+    "cut in its header": lambda path: path.write_bytes(path.read_bytes()[:20]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a bit flipped": _flip,
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "a plain torch file": lambda path: torch.save(STATE, path),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Trap())),
+    "a pickle that vouches for itself": _hostile,
+    "text": lambda path: path.write_text("hello\nworld"),
+    "a list": lambda path: path.write_text("[1]\n"),
+    "another state": lambda path: save_state({"epoch": 1}, path, identity_of(JOB)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_cannot_be_trusted_is_dropped_with_a_line_in_the_log(path, damage, caplog):
+    DAMAGE[damage](path)
+    assert load_state(path, identity_of(JOB), CPU) is None
+    assert "the training begins at its start" in caplog.text
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 12}, {"recipe": {"lr": 0.2}}, {"network": {"builder": "y"}}, {"job": "q"}, {"init_from": "z"}]
+)
+def test_the_state_of_another_job_is_dropped(path, changes):
+    assert load_state(path, identity_of(replace(JOB, **changes)), CPU) is None
+
+
+def test_no_state_is_no_news(tmp_path, caplog):
+    assert load_state(tmp_path / "resume.pt", "x", CPU) is None
+    assert not caplog.text
