@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SEARCHES = ("search", "supernet", "search_then_prune")
 """Sections of ``routes`` with a search space."""
+DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Standing:
     """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
     is_begun: bool = False
     """Whether an attempt was begun."""
+    device_kinds: frozenset[str] = frozenset()
+    """What kinds of device attempts have held."""
 
 
 def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
@@ -91,6 +94,32 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
         _searched(held, document, config, paid),
         _content(document) if paid.anything else Content(),
         paid.anything,
+        _device_kinds(records, paid),
+    )
+
+
+def check_devices(standing: Standing, capacity: Sequence[dict[str, Any]]) -> None:
+    """``InputError`` where a run would hold another kind of device: hours of the two are never added up."""
+    kinds = {str(device["device_kind"]) for device in capacity}
+    if standing.device_kinds and not kinds <= standing.device_kinds:
+        then, now = (
+            " and ".join(DEVICE_TEXT.get(kind, kind) for kind in sorted(k)) for k in (standing.device_kinds, kinds)
+        )
+        name = "cuda" if "cuda" in standing.device_kinds else "cpu"
+        raise InputError(
+            f"resources.device: the study has held {then}, this run would hold {now}, and hours of the two are never added "
+            f"up; set it to {name} on a machine that has them, or start another study with --out"
+        )
+
+
+def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
+    """Of the sessions in which an attempt was begun."""
+    sessions = {attempt["session"] for attempt in paid.attempts}
+    return frozenset(
+        str(device["device_kind"])
+        for record in records
+        if record["kind"] == Kind.SESSION_OPENED and record["session"] in sessions
+        for device in record["capacity"]
     )
 
 

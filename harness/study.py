@@ -41,7 +41,7 @@ from harness.paths import StudyPaths
 from harness.plan import expected_jobs
 from harness.progress import Progress
 from harness.scheduler import Scheduler
-from harness.stored import Standing, absolute, check_folder, stored_config, write_study
+from harness.stored import Standing, absolute, check_devices, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
 from reports.page import build_report, check_replaceable
 
@@ -75,6 +75,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     check_replaceable(paths.report)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
+    _say_what_exports_miss(standing)
     view = replace(check_study(config, need_data=True), searched=standing.searched)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
@@ -82,6 +83,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths), _backend(config, paths, launch) as backend:
+        check_devices(standing, backend.capacity)
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
             write_study(standing, content, facts, paths)
@@ -116,6 +118,13 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page
+
+
+def _say_what_exports_miss(standing: Standing) -> None:
+    """Files are made when a network is delivered; those that were delivered before do not get them."""
+    added = [change.key for change in standing.changes if change.key.startswith("export.") and change.new]
+    if added and standing.is_begun:
+        log.warning("%s: only networks that are delivered from now on get it", ", ".join(added))
 
 
 def _checked_content(standing: Standing, paths: StudyPaths) -> Content:

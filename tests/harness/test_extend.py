@@ -14,7 +14,7 @@ from harness.content import Content, content_changes
 from harness.errors import InputError
 from harness.jobs import Job
 from harness.paths import StudyPaths
-from harness.stored import Standing, check_folder, planned_of, write_study
+from harness.stored import Standing, check_devices, check_folder, planned_of, write_study
 from nas_baseline.spaces import load_space
 
 DATA = {"fingerprint": "a1b2c3d4e5f6a7b8", "num_train": 500, "num_val": 50, "num_test": 100, "num_classes": 10}
@@ -45,8 +45,10 @@ class Study:
         config = parse_config(self.config, "test")
         write_study(Standing(config, True, (), planned_of(config), {}, content), content, {}, self.paths)
 
-    def begin(self, *jobs):
+    def begin(self, *jobs, session_on="cpu_core"):
+        capacity = [{"device": "d", "device_kind": session_on, "amount": 1.0, "name": "d", "node": "n"}]
         with LedgerWriter(self.paths.ledger, "s", "driver") as ledger:
+            ledger.append(Kind.SESSION_OPENED, session="s", study="base", capacity=capacity, environment={})
             for job in jobs:
                 ledger.append(
                     Kind.ATTEMPT_STARTED, session="s", attempt=f"{job.job}#1", job=job.job, route=job.route,
@@ -187,6 +189,19 @@ class TestTaken:
         assert asdict(found.searched["search"]) == {"first": (600_000, 400_000), "added": (500_000,)}
         assert found.planned["targets"] == [600_000, 400_000]
         assert found.content == Content()
+
+
+class TestDevices:
+    @pytest.mark.parametrize(("then", "now", "says"), [("cpu_core", "cuda", "cpu"), ("cuda", "cpu_core", "cuda")])
+    def test_hours_of_two_kinds_are_never_added_up(self, study, then, now, says):
+        study.begin(PRETRAIN, session_on=then)
+        standing = study.check(replicates=5)
+        check_devices(standing, [{"device_kind": then}])
+        with pytest.raises(InputError, match=f"set it to {says}.*or start another study with --out"):
+            check_devices(standing, [{"device_kind": now}])
+
+    def test_another_kind_is_fine_before_anything_was_held(self, study):
+        check_devices(study.check(), [{"device_kind": "cuda"}])
 
 
 class TestContent:
