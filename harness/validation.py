@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accounting.macs import count_macs
 from harness.config import StudyConfig
 from harness.data.registry import open_dataset
-from harness.errors import InputError, one_line
+from harness.errors import InputError
 from harness.export_onnx import require_onnx
 from harness.jobs import Job, Route
-from harness.models import build_network, checkpoint_path, fit_checkpoint, load_checkpoint, parent_spec
+from harness.models import checkpoint_path, fit_checkpoint, load_checkpoint
+from harness.parent_check import built_parent, check_trainable
 from harness.pruned import remove
 from harness.quantities import format_macs
 from harness.routes.analysis import AnalysisRoute
@@ -25,6 +25,7 @@ from harness.routes.search_then_prune import SearchThenPruneRoute
 from nas_baseline.proposals import InfeasibleTarget
 from pruning.layers import parse_filter
 from pruning.nm import nm_masks
+from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
 
 
@@ -37,13 +38,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     if need_data:
         dataset.check()
     info = dataset.info()
-    spec = parent_spec(config.parent, info)
-    try:
-        model = build_network(spec)
-        macs = count_macs(model, info.image_shape).macs
-    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
-        name = config.parent.timm or f"{config.parent.family} {config.parent.variant}"
-        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
+    spec, model, macs = built_parent(config.parent, info)
     if config.export.onnx:
         require_onnx()
     view = View(config, info, spec, macs)
@@ -52,6 +47,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             raise InputError(
                 f"targets: {format_macs(target)} MACs given, the parent has {format_macs(macs)}; name targets below it"
             )
+    check_trainable(config, info, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
         left = fit_checkpoint(model, load_checkpoint(path), path)
@@ -88,7 +84,7 @@ def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int
                     )
     except UnreachableTarget as error:
         raise InputError(f"targets: {error}") from None
-    except ValueError as error:
+    except (ValueError, MacsDiffer) as error:
         raise InputError(f"routes.prune: {error}") from None
 
 

@@ -18,19 +18,32 @@ from torch.nn.modules.conv import _ConvNd
 
 from accounting.macs import MacsReport
 from accounting.plain_text import one_line
+from pruning.dependency_graph import Deadline, NotFollowed, build_graph, torch_pruning
+from pruning.solve import UnreachableTarget
+
+__all__ = [
+    "ChannelGroup", "Deadline", "Member", "NotFollowed", "blank_image", "find_groups", "following", "macs_with",
+    "torch_pruning",
+]  # fmt: skip
 
 
-class NotFollowed(ValueError):
-    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has its reason."""
+class NotFinite(ValueError):
+    """Scores of channels that have no order."""
 
 
 @contextmanager
 def following() -> Iterator[None]:
-    """Turns what a dependency graph raises on networks that it does not understand into :class:`NotFollowed`."""
+    """Turns what a dependency graph raises on networks that it does not understand into :class:`NotFollowed`.
+
+    Whatever it raises: it fails in any way on what its authors did not foresee.
+    """
     try:
         yield
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise NotFollowed(f"Torch-Pruning cannot follow the network's channels: {one_line(error, 160)}") from error
+    except (NotFollowed, NotFinite, UnreachableTarget, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        reason = one_line(error, 160)
+        raise NotFollowed(f"Torch-Pruning cannot follow the network's channels: {reason}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,22 +107,23 @@ class ChannelGroup:
                 num_weights += rows.numel() // self.width
         scores = squares / max(1, num_weights)
         if not scores.isfinite().all():
-            raise ValueError(f"scores of the channels of {self.name!r} are not finite")
+            raise NotFinite(f"scores of the channels of {self.name!r} are not finite")
         return (scores / scores.mean().clamp_min(1e-300)).float()
 
 
 def find_groups(
-    model: nn.Module, input_size: tuple[int, int, int], ignored: Sequence[str]
+    model: nn.Module, input_size: tuple[int, int, int], ignored: Sequence[str], deadline: Deadline | None = None
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """The groups that can be pruned, and those that cannot: layer name to reason.
 
-    ``ignored`` are names of layers whose output channels stay (at least the classifier).
+    ``ignored`` are names of layers whose output channels stay (at least the classifier). Following the network, and
+    removing channels of its groups later, must be done within the deadline (by default :data:`LIMIT_S` from now).
 
     Raises:
+        NotFollowed: the time is up, or the network is not understood.
         ModuleNotFoundError: Torch-Pruning is not installed.
 
     """
-    tp = torch_pruning()
     model.eval()
     names = {module: name for name, module in model.named_modules()}
     # A layer-scale parameter (ConvNeXt) has its channels in dimension 0; Torch-Pruning guesses the last.
@@ -119,17 +133,7 @@ def find_groups(
         for parameter in module.parameters(recurse=False)
         if not isinstance(module, _SIZED) and parameter.dim() == 1
     }
-    with torch.enable_grad():
-        trainable = [p.requires_grad for p in model.parameters()]
-        model.requires_grad_(True)
-        graph = tp.DependencyGraph().build_dependency(
-            model,
-            example_inputs=blank_image(model, input_size),
-            unwrapped_parameters=list(loose.items()),
-            verbose=False,
-        )
-        for parameter, value in zip(model.parameters(), trainable, strict=True):
-            parameter.requires_grad_(value)
+    graph = build_graph(model, blank_image(model, input_size), list(loose.items()), deadline or Deadline())
     places = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     shared = {name for m, name in names.items() if any(places[id(p)] > 1 for p in m.parameters(recurse=False))}
     groups, left_out = [], {}
@@ -147,17 +151,6 @@ def blank_image(model: nn.Module, input_size: tuple[int, int, int]) -> Tensor:
     """A batch of one image of zeros, on the model's device and of its type."""
     parameter = next(model.parameters())
     return torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
-
-
-def torch_pruning() -> Any:
-    """The module, imported when needed; says how to get it where it is missing."""
-    try:
-        import torch_pruning as tp
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "structured pruning needs Torch-Pruning: pip install 'prune-or-search[structured]'"
-        ) from None
-    return tp
 
 
 def macs_with(report: MacsReport, groups: Sequence[ChannelGroup], num_removed: Sequence[int]) -> int:
@@ -195,6 +188,8 @@ def _obstacle(
             return f"goes with the grouped convolution {name}"
         if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
             return f"goes with the group norm {name}"
+        if isinstance(module, _SIZED) and item.idxs and max(item.idxs) >= _num_channels(module, is_output):
+            return f"goes with channels that {name} does not have"
         if len(item.idxs) % len(found[0].idxs):
             return f"goes with a part of the channels of {name or 'a tensor operation'} only"
     return None
@@ -221,6 +216,20 @@ def _group(graph: Any, found: Any, names: Mapping[nn.Module, str]) -> ChannelGro
         if isinstance(item.dep.target.module, _SIZED)
     )
     return ChannelGroup(first, width, members, remove)
+
+
+def _num_channels(module: nn.Module, is_output: bool) -> int:
+    """How many output or input channels a layer has."""
+    weight = module.weight if isinstance(module.weight, Tensor) else None
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return module.num_features
+    if isinstance(module, nn.GroupNorm):
+        return module.num_channels
+    if isinstance(module, nn.LayerNorm) or weight is None:
+        return math.prod(getattr(module, "normalized_shape", (10**9,)))
+    if isinstance(module, _ConvNd):
+        return module.out_channels if is_output else module.in_channels
+    return weight.shape[0 if is_output else 1]
 
 
 def _is_depthwise(module: _ConvNd) -> bool:

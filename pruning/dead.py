@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, blank_image, find_groups, following
+from pruning.channels import ChannelGroup, Deadline, blank_image, find_groups, following
 from pruning.layers import find_layers, output_layers
 
 
@@ -58,10 +58,11 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
     image = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0)).to(blank_image(model, input_size))
     expected = smaller(image)
     removed: dict[str, int] = {}
+    deadline = Deadline()
     while True:
         found = False
         with following():
-            for group in find_groups(smaller, input_size, ignored)[0]:
+            for group in find_groups(smaller, input_size, ignored, deadline)[0]:
                 dead = torch.nonzero(dead_channels(group)).flatten().tolist()[: group.width - 1]
                 if dead:
                     group.remove(dead)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs import count_macs
-from pruning.channels import ChannelGroup, NotFollowed, blank_image, find_groups, following, macs_with
+from pruning.channels import ChannelGroup, Deadline, NotFollowed, blank_image, find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers, output_layers
@@ -102,18 +102,20 @@ def prune_channels_to_macs(
         return StructuredResult(smaller, report.macs, report.macs, target_macs, {}, {}, scope)
     layers = find_layers(smaller, input_size)
     ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
-    with following():
-        groups, left_out = find_groups(smaller, input_size, ignored)
     own = [layer for layer in layers if layer.weight is not None]
+    deadline = Deadline()
+    with following():
+        groups, left_out = find_groups(smaller, input_size, ignored, deadline)
     weight_scores = dict(
         zip((layer.name for layer in own), score_layers(smaller, own, rule, label, seed, batches), strict=True)
     )
-    scores = [group.scores(weight_scores) for group in groups]
-    least = [group.least_width(round_to, floor) for group in groups]
-    units = _removal_order(scores, scope, round_to, least)
-    num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs, round_to)
     widths = {}
     with following():
+        scores = [group.scores(weight_scores) for group in groups]
+        least = [group.least_width(round_to, floor) for group in groups]
+        units = _removal_order(scores, scope, round_to, least)
+        num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs, round_to)
+        deadline.restart()
         for group, removed, score in zip(groups, num_removed, scores, strict=True):
             weakest = torch.sort(score, stable=True).indices[:removed].tolist()
             group.remove(sorted(weakest))

@@ -1,0 +1,156 @@
+"""Torch-Pruning's dependency graph, with an end: the same groups, found faster, and given up on after a stated time.
+
+Its own walk compares every new dependency with all before, and some networks (experts mixed for each image, attention over
+windows) multiply indices without end. Here what was seen is looked up, and time and indices have limits. Both are counted by
+the work of the thread that asks, so that a busy machine refuses no network that an idle one follows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+LIMIT_S = 20.0
+"""Seconds of one thread's work in which the channels of a network must be followed, and as many for removing some."""
+MAX_INDICES = 1_000_000
+"""Indices that the channels of one layer may become elsewhere (flattened, unfolded, reshaped)."""
+
+
+class NotFollowed(ValueError):
+    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has its reason."""
+
+
+class Deadline:
+    """A number of seconds of this thread's work, from now on."""
+
+    def __init__(self, limit_s: float | None = None) -> None:
+        self._limit_s = LIMIT_S if limit_s is None else limit_s
+        self._begin_s = time.thread_time()
+
+    def restart(self) -> None:
+        """Give all the time again."""
+        self._begin_s = time.thread_time()
+
+    def check(self) -> None:
+        """Raise :class:`NotFollowed` where the time is up."""
+        if time.thread_time() - self._begin_s > self._limit_s:
+            raise NotFollowed(
+                f"Torch-Pruning has not followed the network's channels within {self._limit_s:g} s of work; prune it by "
+                "masks instead, such as global_magnitude"
+            )
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Check at every call of a function inside, whoever makes it: for code that cannot be asked to check itself."""
+        before, calls = sys.getprofile(), 0
+
+        def on_call(_frame: Any, event: str, _argument: Any) -> None:
+            nonlocal calls
+            if event == "call":
+                calls += 1
+                if calls % 1000 == 0:
+                    self.check()
+
+        sys.setprofile(on_call)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+
+def torch_pruning() -> Any:
+    """The module, imported when needed; says how to get it where it is missing."""
+    try:
+        import torch_pruning as tp
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "structured pruning needs Torch-Pruning: pip install 'prune-or-search[structured]'"
+        ) from None
+    return tp
+
+
+def build_graph(
+    model: nn.Module, image: torch.Tensor, loose: Sequence[tuple[nn.Parameter, int]], deadline: Deadline
+) -> Any:
+    """The graph of a model on an image; ``loose`` are parameters outside of layers with their dimension of channels."""
+    tp = torch_pruning()
+
+    class Graph(tp.DependencyGraph):  # type: ignore[misc, name-defined]
+        def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> Any:
+            return _group(tp, self, module, pruning_fn, idxs, deadline)
+
+    with torch.enable_grad(), deadline.watching():
+        trainable = [p.requires_grad for p in model.parameters()]
+        model.requires_grad_(True)
+        try:
+            return Graph().build_dependency(
+                model, example_inputs=image, unwrapped_parameters=list(loose), verbose=False
+            )
+        finally:
+            for parameter, value in zip(model.parameters(), trainable, strict=True):
+                parameter.requires_grad_(value)
+
+
+def _group(tp: Any, graph: Any, module: nn.Module, handler: Any, channels: Sequence[int], deadline: Deadline) -> Any:
+    """All dependencies that removing ``channels`` of a layer sets off, those on one place of the network merged.
+
+    Depth first, as Torch-Pruning goes, since the first of several meanings of an index wins.
+    """
+    from torch_pruning._helpers import GroupItem, _HybridIndex
+    from torch_pruning.dependency import index_mapping
+    from torch_pruning.dependency.dependency import Dependency
+    from torch_pruning.dependency.group import Group
+
+    if isinstance(module, tp.ops.TORCH_CONV) and module.groups == module.out_channels > 1:
+        handler = tp.pruner.function.prune_depthwise_conv_out_channels
+    index_mapping.update_index_mapping(graph)
+    root = graph.module2node[module]
+    start = Dependency(handler, handler, source=root, target=root), [_HybridIndex(idx=i, root_idx=i) for i in channels]
+    found, ahead, visited = [start], [start], set()
+    seen = {(root, handler, tuple(start[1]))}
+    while ahead:
+        dependency, indices = ahead.pop()
+        visited.add(dependency.target)
+        for following in dependency.target.dependencies:
+            if not following.is_triggered_by(dependency.handler):
+                continue
+            deadline.check()
+            reached = indices
+            for mapping in following.index_mapping:
+                if mapping is not None:
+                    if len(reached) * int(getattr(mapping, "_stride", 1)) > MAX_INDICES:
+                        raise NotFollowed(
+                            f"Torch-Pruning makes more than {MAX_INDICES:,} indices of the channels of one layer "
+                            f"({type(module).__name__}): it mixes or reshapes them too much; prune it by masks"
+                        )
+                    reached = mapping(reached)
+            reaching = following.target, following.handler, tuple(reached)
+            if not reached or (following.target in visited and reaching in seen):
+                continue
+            seen.add(reaching)
+            found.append((following, reached))
+            ahead.append((following, reached))
+    merged: dict[Any, tuple[Any, list[Any], dict[int, int]]] = {}
+    for dependency, indices in found:
+        key = dependency.target, dependency.handler
+        if key not in merged:
+            merged[key] = dependency, [*indices], {}
+            continue
+        deadline.check()
+        _, first, held = merged[key]
+        for index in [*first, *indices]:
+            held.setdefault(index.idx, index.root_idx)
+        first.clear()
+    group = Group()
+    group._DG = graph
+    for dependency, first, held in merged.values():
+        item = GroupItem(dependency, [index.idx for index in first] or list(held))
+        item.root_idxs = [index.root_idx for index in first] or list(held.values())
+        group.items.append(item)
+    return group
