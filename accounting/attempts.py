@@ -5,7 +5,8 @@
 - In an allocation (the life of one Ray placement group): attempts that use one allocation one after another (actor
   reuse) divide its life without gaps. The first begins when the allocation opened, each other where the one before it
   ended; so waiting in a held allocation is paid by the attempt that comes next. The last ends when the allocation
-  closed, if that is on record, else at its own end. Held is cost, whether used or not.
+  closed, if that is on record, else at its own end. Held is cost, whether used or not. An allocation that its node's
+  death closed did not close before the last record of an attempt in it.
 - Without an allocation record: from ``attempt_started`` to its own end.
 - Its own end is ``attempt_ended``. Without that it is **lost** if its session closed, a later session opened, its
   allocation closed, its job was abandoned, or a later attempt of its job or in its allocation started: then its own end
@@ -172,6 +173,7 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
     sessions = []
     for session, (first_t, last_t) in evidence.session_span.items():
         opened, closed = evidence.session_opened.get(session), evidence.session_closed.get(session)
+        changes = evidence.capacity_changed.get(session, [])
         sessions.append(
             Session(
                 session=session,
@@ -179,11 +181,23 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
                 end_t=max(last_t, running_end.get(session, last_t)) if closed is None else closed["t"],
                 closed=closed is not None,
                 reason=None if closed is None else closed["reason"],
-                capacity=() if opened is None else tuple(_device(device) for device in opened["capacity"]),
+                capacity=_devices(opened, changes),
+                initial_capacity=() if opened is None else tuple(_device(device) for device in opened["capacity"]),
+                capacity_changes=tuple((c["t"], tuple(_device(device) for device in c["capacity"])) for c in changes),
                 environment=None if opened is None else opened["environment"],
             )
         )
     return tuple(sorted(sessions, key=lambda session: session.begin_t))
+
+
+def _devices(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:
+    """Every device that the session ever had; of one whose amount changed, the largest."""
+    found: dict[str, Device] = {}
+    for record in [*([] if opened is None else [opened]), *changes]:
+        for device in map(_device, record["capacity"]):
+            if device.device not in found or found[device.device].amount < device.amount:
+                found[device.device] = device
+    return tuple(found.values())
 
 
 def _device(entry: Record) -> Device:

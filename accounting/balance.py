@@ -84,13 +84,14 @@ def _balance(
         for part in ("productive", "overhead", "lost"):
             parts[part] += amount * length * (getattr(attempt, f"{part}_s") / own if own else 0.0)
     mine = [hold for hold in holds if (hold.session, hold.device) == (session.session, device.device)]
-    idle_s, over_s = _sweep(mine, device.amount, session.begin_t, session.end_t)
+    spans = _capacity_spans(session, device, max((hold.end_t for hold in mine), default=session.begin_t))
+    idle_s, over_s = _sweep(mine, spans)
     unattributed_s = sum(
         hold.amount * (hold.end_t - hold.begin_t)
         for hold in empty
         if (hold.session, hold.device) == (session.session, device.device)
     )
-    capacity_s = device.amount * wall_s
+    capacity_s = sum(amount * (end_t - begin_t) for begin_t, end_t, amount in spans)
     allocated_s = parts["allocated"] + unattributed_s
     error_s = abs(allocated_s + idle_s - capacity_s)
     return Balance(
@@ -123,11 +124,11 @@ def _raw_holds(evidence: Evidence, view: CostView) -> list[Hold]:
         else:
             holds += _holds(attempt.session, attempt.devices, attempt.begin_t, attempt.end_t)
     for key, end_t in last_end.items():
-        opened, closed = evidence.opened[key], evidence.closed.get(key)
+        opened, closed_t = evidence.opened[key], evidence.closed_t(key)
         devices = opened["devices"] or next(
             attempt.devices for attempt in view.attempts if (attempt.session, str(attempt.allocation)) == key
         )
-        holds += _holds(key[0], devices, opened["t"], end_t if closed is None else closed["t"])
+        holds += _holds(key[0], devices, opened["t"], end_t if closed_t is None else closed_t)
     return holds
 
 
@@ -135,16 +136,43 @@ def _holds(session: str, devices: dict[str, float], begin_t: float, end_t: float
     return [Hold(session, device, amount, begin_t, end_t) for device, amount in devices.items() if end_t > begin_t]
 
 
-def _sweep(holds: list[Hold], capacity: float, begin_t: float, end_t: float) -> tuple[float, float]:
-    """Device-seconds idle and over-allocated between ``begin_t`` and ``end_t``."""
-    edges = [(begin_t, 0.0), (end_t, 0.0)]
-    for hold in holds:
-        if hold.end_t > begin_t and hold.begin_t < end_t:
-            edges += [(max(hold.begin_t, begin_t), hold.amount), (min(hold.end_t, end_t), -hold.amount)]
-    edges.sort()
-    idle_s = over_s = held = 0.0
-    for (t, change), (next_t, _) in pairwise(edges):
-        held += change
-        idle_s += max(0.0, capacity - held) * (next_t - t)
-        over_s += max(0.0, held - capacity) * (next_t - t)
+Span = tuple[float, float, float]
+"""Begin, end, and how much of a device there was."""
+
+
+def _capacity_spans(session: Session, device: Device, last_hold_t: float) -> list[Span]:
+    """How much of the device there was when, from the session's begin to its end.
+
+    A node is known to have left a moment after it did, or before its last worker ended: its devices stay until they are
+    held no more.
+    """
+    edges = [(session.begin_t, _initial_amount(session, device))]
+    for t, devices in session.capacity_changes:
+        amount = sum(entry.amount for entry in devices if entry.device == device.device)
+        t = max(t, last_hold_t) if amount == 0 else t
+        edges.append((min(max(t, edges[-1][0]), session.end_t), amount))
+    ends = [t for t, _ in edges[1:]] + [session.end_t]
+    return [(begin_t, end_t, amount) for (begin_t, amount), end_t in zip(edges, ends, strict=True) if end_t > begin_t]
+
+
+def _initial_amount(session: Session, device: Device) -> float:
+    if not session.capacity_changes:
+        return device.amount
+    return sum(entry.amount for entry in session.initial_capacity if entry.device == device.device)
+
+
+def _sweep(holds: list[Hold], spans: list[Span]) -> tuple[float, float]:
+    """Device-seconds idle and over-allocated in the spans."""
+    idle_s = over_s = 0.0
+    for begin_t, end_t, capacity in spans:
+        edges = [(begin_t, 0.0), (end_t, 0.0)]
+        for hold in holds:
+            if hold.end_t > begin_t and hold.begin_t < end_t:
+                edges += [(max(hold.begin_t, begin_t), hold.amount), (min(hold.end_t, end_t), -hold.amount)]
+        edges.sort()
+        held = 0.0
+        for (t, change), (next_t, _) in pairwise(edges):
+            held += change
+            idle_s += max(0.0, capacity - held) * (next_t - t)
+            over_s += max(0.0, held - capacity) * (next_t - t)
     return idle_s, over_s

@@ -11,6 +11,10 @@ SpanKey = tuple[str, str]
 """Session and allocation."""
 
 
+NODE_DIED = "node_died"
+"""``cause`` of an ``allocation_closed`` that a node's death brought about."""
+
+
 @dataclass
 class Trace:
     """Everything on record about one attempt. Of a record that was written twice the first counts."""
@@ -57,6 +61,8 @@ class Evidence:
     closed: dict[SpanKey, Record] = field(default_factory=dict)
     session_opened: dict[str, Record] = field(default_factory=dict)
     session_closed: dict[str, Record] = field(default_factory=dict)
+    capacity_changed: dict[str, list[Record]] = field(default_factory=dict)
+    """Of each session, in the order of time."""
     session_span: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Times of the first and the last record of the session, its workers' included."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
@@ -64,6 +70,19 @@ class Evidence:
     orphans: list[Record] = field(default_factory=list)
     """Records of attempts that never started."""
     driver_work: list[Record] = field(default_factory=list)
+
+    def closed_t(self, key: SpanKey) -> float | None:
+        """When an allocation closed, if that is on record.
+
+        Where its node died: not before the last record of an attempt in it, for a worker can outlive what ran it.
+        """
+        closed = self.closed.get(key)
+        if closed is None:
+            return None
+        if closed.get("cause") != NODE_DIED:
+            return float(closed["t"])
+        own = [t.last_t for t in self.traces.values() if (t.session, str(t.started["allocation"])) == key]
+        return max(float(closed["t"]), *own) if own else float(closed["t"])
 
     def is_over(self, session: str) -> bool:
         """Whether the session has closed, or a later one has opened (then its driver is dead)."""
@@ -100,6 +119,8 @@ def _file(record: Record, evidence: Evidence) -> None:
         evidence.session_opened.setdefault(session, record)
     elif kind is Kind.SESSION_CLOSED:
         evidence.session_closed.setdefault(session, record)
+    elif kind is Kind.CAPACITY_CHANGED:
+        evidence.capacity_changed.setdefault(session, []).append(record)
     elif kind is Kind.ALLOCATION_OPENED:
         evidence.opened.setdefault((session, record["allocation"]), record)
     elif kind is Kind.ALLOCATION_CLOSED:

@@ -36,9 +36,8 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
         else:
             intervals[trace.attempt] = _alone(trace, statuses[trace.attempt], now)
     for key, traces in by_span.items():
-        closed = evidence.closed.get(key)
-        closed_t = None if closed is None else float(closed["t"])
-        intervals |= _in_one_allocation(traces, float(evidence.opened[key]["t"]), closed_t, statuses, now)
+        opened_t = float(evidence.opened[key]["t"])
+        intervals |= _in_one_allocation(traces, opened_t, evidence.closed_t(key), statuses, now)
     return intervals
 
 

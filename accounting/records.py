@@ -52,6 +52,7 @@ class Kind(StrEnum):
     SEGMENT_OPENED = "segment_opened"
     SESSION_OPENED = "session_opened"
     SESSION_CLOSED = "session_closed"
+    CAPACITY_CHANGED = "capacity_changed"
     ALLOCATION_OPENED = "allocation_opened"
     ALLOCATION_CLOSED = "allocation_closed"
     ATTEMPT_STARTED = "attempt_started"
@@ -72,7 +73,10 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # planned with ({replicates, targets, routes}), the same in every session; absent in old ledgers.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
-    # The life of one Ray placement group. devices: {device: amount}.
+    # A node joined or left: all devices that there are from `t` on, as session_opened has them.
+    Kind.CAPACITY_CHANGED: ("session", "capacity"),
+    # The life of one Ray placement group on a node. devices: {device: amount}. Optional in allocation_closed: cause,
+    # "node_died" where that is what ended it: then a worker there may have lived, and written, a little longer.
     Kind.ALLOCATION_OPENED: ("session", "allocation", "devices"),
     Kind.ALLOCATION_CLOSED: ("session", "allocation"),
     # One try at a job. allocation: the placement group's id, or null where there is none. target: MACs or null

@@ -105,7 +105,12 @@ class Session:
     closed: bool
     reason: str | None
     capacity: tuple[Device, ...]
+    """Every device that it ever had."""
     environment: Any
+    initial_capacity: tuple[Device, ...] = ()
+    """Those that it began with."""
+    capacity_changes: tuple[tuple[float, tuple[Device, ...]], ...] = ()
+    """When nodes joined or left: the time, and all devices from then on."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from harness.devices import Held
 from harness.errors import typed_line
 from harness.job_files import DamagedFiles, Given, check_sources, checksums
 from harness.jobs import Job, Outcome
+from harness.liveness import Life, watched
 from harness.models import (
     build_network,
     checkpoint_path,
@@ -41,6 +42,7 @@ from harness.recipe import Recipe
 from harness.resume import identity_of
 from harness.scans import scan
 from harness.sharing import score, supernet_course
+from harness.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.training import Course, Diverged, Epoch, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
 from pruning.channels import NotFollowed
 from pruning.masks import apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
@@ -64,13 +66,19 @@ class Workplace:
     export: ExportConfig = NO_EXPORT
     given: Given | None = None
     """What is on record of the files that the job uses; None: they are not verified."""
+    life: Life = field(default_factory=Life)
+    since_t: float = float("inf")
+    """When the job was proposed: an outcome that is on record since then is another attempt's at the same proposal."""
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
     """Try ``job`` once. A reason that would come again (divergence, a target out of reach) is a failed outcome.
 
-    Anything else is raised again after it has been written to the ledger, for the scheduler to try anew.
+    Anything else is raised again after it has been written to the ledger, for the scheduler to try anew. A job whose outcome
+    is on record, by an attempt whose node was believed dead, is not begun again.
     """
+    if (known := outcome_on_record(place.paths.ledger, job.job, place.since_t)) is not None:
+        return Outcome(ok=True, metrics=known)
     attempt = f"{job.job}#{uuid.uuid4().hex[:8]}"
     with shared_writer(place.paths.ledger, place.session, "worker") as ledger:
         reader = open_reader()
@@ -105,8 +113,11 @@ def execute(job: Job, place: Workplace) -> Outcome:
                 measurement=asdict(meter.end(attempt)),
             )
 
+        def end_lost(reason: str) -> None:
+            end(Status.FAILED, None, reason, None)
+
         try:
-            with heartbeat(ledger, attempt, HEARTBEAT_S):
+            with heartbeat(ledger, attempt, HEARTBEAT_S), watched(place.life, end_lost):
                 if place.given is not None:
                     check_sources(job, place.paths, place.given)
                 metrics = _Work(job, place, ledger, attempt).run()
@@ -119,6 +130,12 @@ def execute(job: Job, place: Workplace) -> Outcome:
         except BaseException as error:
             end(Status.FAILED, time.time(), typed_line(error), None)
             raise
+        if has_later_attempt(place.paths.ledger, job.job, attempt):
+            end(Status.FAILED, time.time(), "a later attempt at this job has begun", None)
+            raise TakenOver("a later attempt at this job has begun")
+        if (known := outcome_on_record(place.paths.ledger, job.job, place.since_t)) is not None:
+            end(Status.FAILED, time.time(), "another attempt at this job was done first", None)
+            return Outcome(ok=True, metrics=known)
         end(Status.OK, time.time(), None, metrics)
         _forget_resume(job.job, place.paths)
         return Outcome(ok=True, metrics=metrics)

@@ -19,6 +19,7 @@ import ray
 from ray._private import services
 from ray._raylet import GcsClient
 
+from harness import signals
 from harness.background import TimeUp, run_beside
 from harness.errors import InputError, one_line
 from harness.own_ray import changed_environment, stop_ray
@@ -43,12 +44,11 @@ def joined_ray(address: str) -> Iterator[None]:
         over = threading.Event()  # see harness/own_ray.py
         try:
             run_beside(
-                lambda: ray.init(
-                    address=f"{host}:{port}", log_to_driver=False, logging_level="error", configure_logging=False
-                ),
+                lambda: ray.init(address=f"{host}:{port}", log_to_driver=False, configure_logging=False),
                 "joining the cluster",
-                limit_s=INIT_S,
-                until=over,
+                signals.check,
+                INIT_S,
+                over,
             )
         except (ConnectionError, ValueError, RuntimeError, OSError, TimeUp, ray.exceptions.RayError) as error:
             cause = error.__cause__ or error

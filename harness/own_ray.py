@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from ray._private import ray_constants
 from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup as ray_auth
 
-from harness import reaper
+from harness import reaper, signals
 from harness.background import TimeUp, run_beside
 from harness.errors import InputError, StudyFailed, one_line
 
@@ -54,10 +55,10 @@ def own_ray() -> Iterator[None]:
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     before = set(reaper.children(os.getpid()))
-    with _private_folder() as folder, _reaped(folder, before), _environment(), _loopback():
+    with _private_folder() as folder, _reaped(folder, before), _environment(), _loopback(), quiet():
         over = threading.Event()
         try:
-            run_beside(lambda: _start(folder, cpus), "start of Ray", limit_s=START_S, until=over)
+            run_beside(lambda: _start(folder, cpus), "start of Ray", signals.check, START_S, over)
         except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, ray.exceptions.RayError) as error:
             raise StudyFailed(f"Ray did not start on this machine: {one_line(error)}") from None
         try:
@@ -66,6 +67,23 @@ def own_ray() -> Iterator[None]:
         finally:
             stop_ray()
             over.set()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Ray from writing to our output: what fails is told by the ledger, and in our words.
+
+    Of what raylets report about dead workers it prints dozens of lines to standard output, whatever it was told.
+    """
+    logger, plain = logging.getLogger("ray"), ray_worker.print_to_stdstream
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    ray_worker.print_to_stdstream = lambda data, ignore_prefix: log.debug("Ray: %s", data.get("lines"))
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = plain
+        logger.setLevel(level)
 
 
 def stop_ray() -> None:
@@ -84,12 +102,36 @@ def dead_processes() -> list[str]:
     return sorted(str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server"))
 
 
+def kill_workers() -> None:
+    """Kill the processes that run jobs, at once, so that nothing writes to the ledger any more."""
+    mine = reaper.descendants([os.getpid()], set())
+    for pid, begin in mine:
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if title.startswith(b"ray::") and b"Agent" not in title and reaper.started(pid) == begin:
+                os.kill(pid, signal.SIGKILL)
+
+
+def mute() -> None:
+    """Keep what Ray's threads of this process still have to say, about what we end, from the terminal.
+
+    Python's own standard error goes on to the terminal, by another descriptor.
+    """
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # what is not a file needs no other descriptor
+        if sys.stderr.fileno() == 2:
+            sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+
+
 def _start(folder: Path, cpus: int | None) -> None:
     ray.init(
         address="local",
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="error",
+        configure_logging=False,
         num_cpus=cpus,
         _temp_dir=str(folder),
     )

@@ -24,6 +24,7 @@ import torch
 from accounting.index import open_index
 from accounting.ledger import LedgerWriter
 from accounting.records import Kind
+from harness import signals
 from harness.backend import Backend
 from harness.config import StudyConfig
 from harness.content import Content, content_changes, content_of
@@ -65,6 +66,11 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
 
     Raises ``InputError`` before anything is written, ``StudyFailed`` where the study was cut short.
     """
+    with signals.handled():
+        return _run(config, folder, launch, progress)
+
+
+def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> Path:
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
     refuse_second_driver(paths)
@@ -109,6 +115,10 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
             try:
                 backend.run(scheduler, session, ledger)
                 left = left_by_budget(scheduler, config, expect, paths)
+            except signals.Interrupted as error:
+                raise StudyFailed(
+                    f"the study was interrupted ({error}); run the same command again to go on with {paths.root}"
+                ) from None
             finally:
                 reason = "done" if scheduler.finished else "interrupted"
                 told = {"undelivered": [each.as_dict() for each in left]} if left else {}

@@ -2,19 +2,31 @@
 
 Facts of Ray that shape this file (measured on 2.60): two Tuners in one driver fail, so a Searcher multiplexes the routes;
 without ConcurrencyLimiter only one trial is ever pending; a trial's hooks fire seconds after its placement group was
-created, so the time held is read from the placement groups themselves.
+created, so the time held is read from the placement groups themselves (``harness/allocations.py``).
+
+Failed attempts are tried again here and not by Tune (``max_failures=0``): the searcher proposes the job again, as a new
+trial. Tune retries some errors only, does not say which attempt it was, and ends ``Tuner.fit`` altogether on others, such as
+``OutOfMemoryError`` of Ray's memory monitor; here every way in which a worker can be lost is one lost attempt, and counts,
+but that a preempted node is nobody's fault. For that, errors that Tune's actor manager does not know are given to it as the
+death of the actor that they are (:func:`_every_loss_is_an_actor_error`).
+
+``Tuner.fit`` runs in a thread: the main thread stays free for signals, and for noticing that Ray died.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import pickle
 import shutil
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,28 +39,29 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
-from ray.tune import FailureConfig, RunConfig, TuneConfig
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig
 from ray.tune.search import ConcurrencyLimiter, Searcher
-from ray.util import placement_group_table
 
 from accounting.ledger import LedgerWriter
-from accounting.records import Kind
+from harness import liveness, own_ray, signals
+from harness.allocations import Allocations, Nodes, allocation_name, node_name
 from harness.backend import Backend
+from harness.background import run_beside
 from harness.config import DatasetConfig, ExportConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import InputError
+from harness.errors import InputError, StudyFailed, one_line
 from harness.execute import Workplace, execute
 from harness.job_files import Given
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.join_ray import joined_ray
-from harness.own_ray import own_ray
 from harness.paths import StudyPaths
 from harness.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.25
-"""How often placement groups are looked at: the resolution of an allocation's begin and end."""
+RELEASE_S = 4.0
+"""How long workers may take to end when a run is interrupted."""
 
 
 @contextmanager
@@ -57,22 +70,17 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
 
     Raises ``InputError`` where none answers there, or one job wants more than the cluster has.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    with own_ray() if address in (None, "local") else joined_ray(address):
+    is_own = address in (None, "local")
+    with own_ray.own_ray() if is_own else joined_ray(str(address)):
         device, capacity = _capacity(config.resources.device)
         check_share(device, config.resources.devices_per_job)
         shape = {"CPU": config.resources.devices_per_job}
         if device == "cuda":
             shape = {"CPU": config.resources.cpus_per_job, "GPU": config.resources.devices_per_job}
-        available = ray.cluster_resources()
-        slots = sum(
-            int(min(node["Resources"].get(name, 0) / amount for name, amount in shape.items()))
-            for node in ray.nodes()
-            if node["Alive"]
-        )
+        slots = _slots({node_name(node): node for node in ray.nodes() if node["Alive"]}, shape)
         if slots < 1:
             raise InputError(
-                f"resources: one job wants {_short(shape)} on one node, the cluster has {_short(available)}; "
+                f"resources: one job wants {_short(shape)} on one node, the cluster has {_short(ray.cluster_resources())}; "
                 "lower devices_per_job or cpus_per_job"
             )
 
@@ -84,35 +92,90 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 "export": config.export.model_dump(),
                 "device": device,
             }
-            with _watched_allocations(ledger, session, device):
-                _fit(_JobSearcher(scheduler, place), shape, slots, config.resources.max_attempts, paths, device)
+            searcher = _JobSearcher(scheduler, place, config.resources.max_attempts)
+            limiter = ConcurrencyLimiter(searcher, max_concurrent=slots + 1)
+            allocations = Allocations(ledger, session, device, capacity, lambda node: _devices_of(device, node))
+
+            def follow(nodes: Nodes) -> None:
+                # One trial more than fits, so that a freed device finds its next job waiting.
+                limiter.max_concurrent = max(1, _slots(nodes, shape)) + 1
+
+            allocations.on_nodes = follow
+            with allocations.watched(), liveness.session_file(paths.root, session):
+                _run_beside(lambda: _fit(limiter, searcher, shape, paths, device), searcher, allocations, is_own, paths)
 
         yield Backend(capacity, run)
+
+
+def _run_beside(fit: Any, searcher: _JobSearcher, allocations: Allocations, is_own: bool, paths: StudyPaths) -> None:
+    """Run ``fit`` until it is done, a signal comes, or Ray dies; in both of the latter stop all work first."""
+
+    def check() -> None:
+        signals.check()
+        dead = own_ray.dead_processes() if is_own else []
+        lost = f"Ray's {dead[0]} died" if dead else allocations.lost()
+        if lost:
+            raise StudyFailed(f"{lost}; run the same command again to go on with {paths.root}")
+
+    over = threading.Event()
+    try:
+        run_beside(fit, "Ray Tune", check=check, until=over)
+    except BaseException:
+        searcher.stopped.set()
+        _leave_without_ray()
+        if is_own:
+            own_ray.kill_workers()
+        allocations.release(RELEASE_S)
+        raise
+    finally:
+        over.set()
+
+
+def _leave_without_ray() -> None:
+    """End this process, when it ends, without the exit handlers of a Ray that may be dead or in the middle of something."""
+    own_ray.mute()
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1)
+
+    atexit.register(leave)
+
+
+def _slots(nodes: Nodes, shape: dict[str, float]) -> int:
+    """How many jobs fit on the nodes at the same time."""
+    return sum(
+        int(min(node["Resources"].get(name, 0) / amount for name, amount in shape.items())) for node in nodes.values()
+    )
 
 
 def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
     """The device kind a study runs on, and the cluster's devices of that kind, as the ledger records them."""
     device = choose_device(wanted, ray.cluster_resources().get("GPU", 0))
     resource = "CPU" if device == "cpu" else "GPU"
-    capacity = []
-    for node in ray.nodes():
-        amount = node["Resources"].get(resource, 0) if node["Alive"] else 0
-        if amount:
-            strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            task = ray.remote(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)(_node_capacity)
-            capacity += ray.get(task.remote(device, amount, _node_name(node["NodeID"])))
-    return device, capacity
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource, 0)]
+    return device, [entry for node in nodes for entry in _devices_of(device, node)]
+
+
+def _devices_of(device: str, node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The devices of one node, as it tells them itself."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    task = ray.remote(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)(_node_capacity)
+    amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
+    found: list[dict[str, Any]] = ray.get(task.remote(device, amount, node_name(node)))
+    return found
 
 
 def _fit(
-    searcher: _JobSearcher, shape: dict[str, float], slots: int, max_attempts: int, paths: StudyPaths, device: str
+    limiter: ConcurrencyLimiter, searcher: _JobSearcher, shape: dict[str, float], paths: StudyPaths, device: str
 ) -> None:
     """Run the searcher's jobs as trials of one Tuner until it is finished or the run is interrupted."""
     tuner = tune.Tuner(
         tune.with_resources(_trainable, tune.PlacementGroupFactory([shape])),
         tune_config=TuneConfig(
-            # One trial more than fits, so that a freed device finds its next job waiting.
-            search_alg=ConcurrencyLimiter(searcher, max_concurrent=slots + 1),
+            search_alg=limiter,
             num_samples=-1,
             reuse_actors=device == "cpu",
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -121,50 +184,153 @@ def _fit(
             name="trials",
             storage_path=str(paths.tune),
             verbose=0,
-            failure_config=FailureConfig(max_failures=max_attempts - 1),
+            failure_config=FailureConfig(max_failures=0),
+            callbacks=[_Errors(searcher)],
+            stop=_Stop(searcher.stopped),
         ),
     )
     try:
-        tuner.fit()
+        with _every_loss_is_an_actor_error():
+            tuner.fit()
     finally:
         shutil.rmtree(paths.tune, ignore_errors=True)
 
 
-class _JobSearcher(Searcher):
-    """Turns the scheduler's jobs into trials, and completed trials into outcomes."""
+class _WorkerLost(ray.exceptions.RayActorError):
+    """The death of a worker, in the words of the error that told it."""
 
-    def __init__(self, scheduler: Scheduler, place: dict[str, Any]) -> None:
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.line = f"{type(error).__name__}: {one_line(error)}"
+
+    def __str__(self) -> str:
+        return self.line
+
+
+@contextmanager
+def _every_loss_is_an_actor_error() -> Iterator[None]:
+    """Have Tune treat every error of Ray as it treats the death of an actor, instead of ending on those it does not know."""
+    plain = RayActorManager._actor_task_failed
+
+    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
+        is_loss = isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, known)
+        plain(self, tracked_actor_task, _WorkerLost(exception) if is_loss else exception)
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = plain
+
+
+class _Stop(Stopper):
+    """Ends Tune's loop when the run is interrupted."""
+
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see :class:`_JobSearcher`."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial is to be stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all are."""
+        return self._stopped.is_set()
+
+
+class _Errors(Callback):
+    """Tells the searcher why a trial failed, which Tune does not."""
+
+    def __init__(self, searcher: _JobSearcher) -> None:
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: see :class:`_JobSearcher`."""
+        return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See Ray Tune; called after the searcher's ``on_trial_complete``."""
+        self._searcher.on_error(trial.trial_id, _error_of(trial))
+
+
+def _error_of(trial: Any) -> BaseException | None:
+    """The error that ended the trial. Tune keeps it in a local file, and reads it only from where that is copied later."""
+    try:
+        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError, AttributeError, pickle.UnpicklingError, ImportError, EOFError):
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+class _JobSearcher(Searcher):
+    """Turns the scheduler's jobs into trials, completed trials into outcomes, and failed ones into further attempts."""
+
+    def __init__(self, scheduler: Scheduler, place: dict[str, Any], max_attempts: int) -> None:
         super().__init__()
         self._scheduler = scheduler
         self._place = place
+        self._max_attempts = max_attempts
         self._running: dict[str, Job] = {}
+        self._again: list[Job] = []
+        self._failures: dict[str, int] = {}
+        """How often each job has failed since the scheduler proposed it."""
+        self._since_t: dict[str, float] = {}
+        self.stopped = threading.Event()
+        """Set when the run is interrupted: nothing new begins, and what ends says nothing about its job."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: the Tuner pickles its search algorithm for a restore that never comes; the ledger is the truth."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        answer = self._scheduler.next()
+        """See Ray Tune. A failed job comes first: others may wait for it."""
+        if self.stopped.is_set():
+            return None
+        answer = self._again.pop(0) if self._again else self._scheduler.next()
         if isinstance(answer, Wait):
             return None
         if isinstance(answer, Done):
             return Searcher.FINISHED
+        if answer.job not in self._failures:
+            self._since_t[answer.job] = time.time()
         self._running[trial_id] = answer
         return {
             "job": json.dumps(asdict(answer)),
-            "place": json.dumps({**self._place, "given": asdict(self._scheduler.given(answer))}),
+            "place": json.dumps(
+                {**self._place, "given": asdict(self._scheduler.given(answer)), "since_t": self._since_t[answer.job]}
+            ),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job = self._running.pop(trial_id, None)
-        if job is None:
+        """See Ray Tune; a failed trial waits for :meth:`on_error`."""
+        if error or self.stopped.is_set() or trial_id not in self._running:
             return
-        if error or not result or "outcome" not in result:
-            self._scheduler.tell(
-                job, Outcome(ok=False, reason="every attempt ended in an error; the ledger has them", final=False)
-            )
+        if not result or "outcome" not in result:
+            self.on_error(trial_id, None)
         else:
+            job = self._running.pop(trial_id)
+            self._failures.pop(job.job, None)
             self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
+
+    def on_error(self, trial_id: str, error: BaseException | None) -> None:
+        """Propose the job of a failed trial again, or give it up when its attempts are used up."""
+        job = self._running.pop(trial_id, None)
+        if job is None or self.stopped.is_set():
+            return
+        reason = _reason(error)
+        number = self._failures.get(job.job, 0) + (not getattr(error, "preempted", False))
+        self._failures[job.job] = number
+        if number < self._max_attempts:
+            log.warning("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.job, reason)
+            self._again.append(job)
+            return
+        del self._failures[job.job]
+        self._scheduler.tell(job, Outcome(ok=False, reason=reason, final=False))
 
     def save(self, checkpoint_path: str) -> None:
         """Ray's snapshots are not read; the file is there because Ray looks for it."""
@@ -172,6 +338,16 @@ class _JobSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """See :meth:`save`."""
+
+
+def _reason(error: BaseException | None) -> str:
+    """Why an attempt failed, in one line."""
+    if error is None:
+        return "the worker ended without an outcome"
+    cause = getattr(error, "cause", None)
+    if isinstance(error, ray.exceptions.RayTaskError) and isinstance(cause, BaseException):
+        return f"{type(cause).__name__}: {one_line(cause)}"
+    return one_line(error)
 
 
 def _trainable(config: dict[str, Any]) -> None:
@@ -184,6 +360,8 @@ def _trainable(config: dict[str, Any]) -> None:
         _held(place["device"]),
         ExportConfig(**place["export"]),
         Given(**place["given"]),
+        liveness.WorkerLife(Path(place["root"]), place["session"]),
+        place["since_t"],
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})
@@ -195,9 +373,10 @@ def _held(device: str) -> Held:
     assigned = context.get_assigned_resources()
     cpus = _assigned(assigned, "CPU")
     group = ray.util.get_current_placement_group()
-    allocation = group.id.hex() if group is not None else None
+    node = context.get_node_id()
+    allocation = allocation_name(group.id.hex(), node) if group is not None else None
     if device == "cpu":
-        return Held("cpu", {cpu_device(_node_name(context.get_node_id())): cpus}, max(1, int(cpus)), allocation)
+        return Held("cpu", {cpu_device(_node_name(node)): cpus}, max(1, int(cpus)), allocation)
     ids = ray.get_gpu_ids()
     share = _assigned(assigned, "GPU") / max(1, len(ids))
     return Held("cuda:0", {cuda_device(i): share for i in range(len(ids))}, max(1, int(cpus)), allocation)
@@ -220,60 +399,10 @@ def _node_capacity(device: str, amount: float, node: str) -> list[dict[str, Any]
 
 
 def _node_name(node_id: str) -> str:
-    """Host and node id: several Ray nodes can share a host, and a study several sessions."""
     for node in ray.nodes():
         if node["NodeID"] == node_id:
-            return f"{node['NodeManagerHostname']}-{node_id[:6]}"
+            return node_name(node)
     return f"{socket.gethostname()}-{node_id[:6]}"
-
-
-@contextmanager
-def _watched_allocations(ledger: LedgerWriter, session: str, device: str) -> Iterator[None]:
-    """Note every placement group's begin and end in the ledger while the block runs."""
-    stop = threading.Event()
-    foreign = set(placement_group_table())  # other people's, on a shared cluster
-    held: set[str] = set()
-
-    def look() -> None:
-        for allocation, entry in placement_group_table().items():
-            if allocation in foreign:
-                continue
-            if entry["state"] == "CREATED" and allocation not in held:
-                held.add(allocation)
-                devices = _bundle_devices(entry, device)
-                ledger.append(Kind.ALLOCATION_OPENED, session=session, allocation=allocation, devices=devices)
-            elif entry["state"] == "REMOVED" and allocation in held:
-                held.discard(allocation)
-                ledger.append(Kind.ALLOCATION_CLOSED, session=session, allocation=allocation)
-
-    def watch() -> None:
-        while not stop.wait(POLL_S):
-            try:
-                look()
-            except (ray.exceptions.RayError, RuntimeError, OSError):  # the next look, a moment later, makes up for it
-                log.warning("placement groups could not be looked at", exc_info=True)
-
-    thread = threading.Thread(target=watch, name="allocations", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        look()
-        for allocation in sorted(held):
-            ledger.append(Kind.ALLOCATION_CLOSED, session=session, allocation=allocation)
-
-
-def _bundle_devices(entry: dict[str, Any], device: str) -> dict[str, float]:
-    """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""
-    if device == "cuda":
-        return {}
-    devices: dict[str, float] = {}
-    for index, bundle in entry["bundles"].items():
-        name = cpu_device(_node_name(entry["bundles_to_node_id"][index]))
-        devices[name] = devices.get(name, 0.0) + float(bundle.get("CPU", 0))
-    return devices
 
 
 def _short(resources: dict[str, float]) -> str:

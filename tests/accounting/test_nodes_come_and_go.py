@@ -1,0 +1,68 @@
+"""Nodes that join and leave while a study runs: capacity over time, and workers that outlive their node's raylet."""
+
+import pytest
+from ledger_records import alloc, closed, free, opened, start
+
+from accounting.attempts import derive
+from accounting.audit import audit
+from accounting.records import Kind
+
+
+def ended(attempt, t):
+    return {
+        "kind": Kind.ATTEMPT_ENDED, "t": t, "attempt": attempt, "status": "failed", "reason": "its raylet died",
+        "outcome": None, "work_end_t": None, "measurement": None,
+    }  # fmt: skip
+
+
+def changed(session, t, devices):
+    return {**opened(session, t, devices), "kind": Kind.CAPACITY_CHANGED}
+
+
+def codes(records, severity="error"):
+    return [finding.code for finding in audit(records).findings if finding.severity == severity]
+
+
+def test_a_device_that_joins_later_counts_from_then_on():
+    records = [
+        opened("s", 0, {"core0": 1.0}),
+        changed("s", 60, {"core0": 1.0, "core1": 1.0}),
+        alloc("s", "p", 60, "core1"),
+        start("s", "j#1", "j", 61, allocation="p", device="core1"),
+        ended("j#1", 80),
+        free("s", "p", 80),
+        closed("s", 100, "interrupted"),
+    ]
+    assert codes(records) == []
+    by_device = {balance.device: balance for balance in audit(records).balances}
+    assert by_device["core0"].capacity_s == pytest.approx(100)
+    assert by_device["core1"].capacity_s == pytest.approx(40)
+    assert by_device["core1"].idle_s == pytest.approx(20)
+
+
+def test_a_device_that_left_is_neither_idle_nor_unknown():
+    records = [opened("s", 0), changed("s", 30, {"core0": 1.0}), closed("s", 100, "interrupted")]
+    assert {b.device: b.capacity_s for b in audit(records).balances} == {"core0": 100, "core1": 30}
+
+
+def dead_node(cause):
+    return [
+        opened("s", 0),
+        alloc("s", "p", 10, "core1"),
+        start("s", "j#1", "j", 11, allocation="p", device="core1"),
+        {**free("s", "p", 30), **cause},
+        changed("s", 30, {"core0": 1.0}),
+        ended("j#1", 33),
+        closed("s", 100, "interrupted"),
+    ]
+
+
+def test_a_workers_own_records_extend_an_allocation_that_its_nodes_death_closed():
+    records = dead_node({"cause": "node_died"})
+    assert codes(records) == []
+    assert derive(records).attempts[0].allocated_s == pytest.approx(23)
+    assert {b.device: b.capacity_s for b in audit(records).balances} == {"core0": 100, "core1": 33}
+
+
+def test_nothing_extends_an_allocation_that_was_closed_in_order():
+    assert "outside_allocation" in codes(dead_node({}))

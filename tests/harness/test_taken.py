@@ -1,0 +1,45 @@
+"""One outcome for a job whose worker was believed dead: who began later has the job; a recorded outcome is told again."""
+
+from accounting.ledger import LedgerWriter
+from accounting.records import Kind
+from harness.taken import has_later_attempt, outcome_on_record
+
+
+def begin(ledger, attempt, t):
+    job = attempt.rpartition("#")[0]
+    ledger.append(
+        Kind.ATTEMPT_STARTED, t=t, session="s", attempt=attempt, job=job, route="prune", phase="pretrain", target=None,
+        replicate=0, allocation=None, devices={}, meter="wall_clock", network_macs=1, spec={},
+    )  # fmt: skip
+
+
+def finish(ledger, attempt, t, outcome):
+    ledger.append(
+        Kind.ATTEMPT_ENDED,
+        t=t,
+        attempt=attempt,
+        status="ok",
+        reason=None,
+        outcome=outcome,
+        work_end_t=t,
+        measurement=None,
+    )
+
+
+def test_an_outcome_since_the_proposal_is_found_and_an_older_one_is_not(tmp_path):
+    with LedgerWriter(tmp_path, "s", "worker") as ledger:
+        begin(ledger, "job#1", 1.0)
+        finish(ledger, "job#1", 5.0, {"val_top1": 0.5})
+        begin(ledger, "job-2#1", 1.0)
+        finish(ledger, "job-2#1", 5.0, {"val_top1": 0.9})
+    assert outcome_on_record(tmp_path, "job", 4.0) == {"val_top1": 0.5}
+    assert outcome_on_record(tmp_path, "job", 6.0) is None
+    assert outcome_on_record(tmp_path, "jo", 0.0) is None
+
+
+def test_the_attempt_that_began_last_has_the_job(tmp_path):
+    with LedgerWriter(tmp_path, "s", "worker") as ledger:
+        begin(ledger, "job#1", 1.0)
+        begin(ledger, "job#2", 2.0)
+    assert has_later_attempt(tmp_path, "job", "job#1")
+    assert not has_later_attempt(tmp_path, "job", "job#2")
