@@ -113,7 +113,7 @@ class Meter:
         if attempt in self._begun:
             raise ValueError(f"attempt {attempt!r} is being measured already; end it first")
         known = set(self._reader.devices())
-        looks = {device: self._reader.read(device) for device in devices if device in known}
+        looks = {device: self._reader.read(device) for device in devices if device in known or _is_gpu(device)}
         self._begun[attempt] = (self._clock(), looks)
 
     def end(self, attempt: str) -> Measurement:
@@ -143,6 +143,11 @@ class Meter:
             meter=self._reader.meter,
             flags=tuple(sorted(flags | energy_flags)),
         )
+
+
+def _is_gpu(device: str) -> bool:
+    """Whether it is one that a reader should know: if it does not, its reading is flagged. CPU cores have a clock only."""
+    return device.startswith(("GPU-", "MIG-"))
 
 
 def _energy_j(looks: Sequence[tuple[Reading, Reading]]) -> tuple[float | None, set[str]]:

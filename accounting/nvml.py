@@ -35,14 +35,20 @@ class NvmlReader:
             raise OSError(f"NVML cannot be read: {error}") from error
         try:
             self._nvml.nvmlInit()
-            handles = [self._nvml.nvmlDeviceGetHandleByIndex(i) for i in range(self._nvml.nvmlDeviceGetCount())]
-            self._handles = {_text(self._nvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
+            places = range(self._nvml.nvmlDeviceGetCount())
         except self._nvml.NVMLError as error:
             raise OSError(f"NVML does not answer: {error}") from error
+        self._places = tuple(self._uuid_and_handle(i) for i in places)
+        self._handles = {uuid: handle for uuid, handle in self._places if uuid is not None}
 
     def devices(self) -> tuple[str, ...]:
-        """Full UUIDs, in NVML's order (by PCI bus)."""
+        """Full UUIDs, in NVML's order (by PCI bus), of the devices that answer; see :attr:`num_lost`."""
         return tuple(self._handles)
+
+    @property
+    def num_lost(self) -> int:
+        """How many devices the machine has that do not say who they are: fallen off the bus, or not permitted."""
+        return len(self._places) - len(self._handles)
 
     def name(self, device: str) -> str:
         """The product name of a device, such as ``NVIDIA H100 80GB HBM3``."""
@@ -80,14 +86,28 @@ class NvmlReader:
         if token.startswith("MIG-"):
             return token
         if token.isdecimal():
-            if int(token) >= len(known):
-                raise ValueError(f"CUDA_VISIBLE_DEVICES names device {token}, this machine has {len(known)}")
-            return known[int(token)]
+            if int(token) >= len(self._places):
+                raise ValueError(f"CUDA_VISIBLE_DEVICES names device {token}, this machine has {len(self._places)}")
+            uuid = self._places[int(token)][0]
+            if uuid is None:
+                raise ValueError(f"CUDA_VISIBLE_DEVICES names device {token}, which does not answer (lost?)")
+            return uuid
         fitting = [uuid for uuid in known if token and uuid.startswith(token)]
         if len(fitting) != 1:
             here = ", ".join(known) or "none"
             raise ValueError(f"CUDA_VISIBLE_DEVICES token {token!r} fits {len(fitting)} devices; here are {here}")
         return fitting[0]
+
+    def _uuid_and_handle(self, place: int) -> tuple[str | None, Any]:
+        """Of one device; None for one that is lost, which hides no other."""
+        try:
+            handle = self._nvml.nvmlDeviceGetHandleByIndex(place)
+            return _text(self._nvml.nvmlDeviceGetUUID(handle)), handle
+        except self._nvml.NVMLError as error:
+            logger.warning(
+                "GPU %d of this machine cannot be read and is left out of the measurements: %s", place, error
+            )
+            return None, None
 
     def _ask(self, question: str, handle: Any) -> Any:
         """The answer to one NVML call; None when the device does not support it or is gone."""

@@ -139,6 +139,34 @@ def test_nvml_device_that_fell_off_the_bus(driver: mock.Mock) -> None:
     assert NvmlReader().read("GPU-unknown") == Reading(flags=("device_unreadable",))
 
 
+@pytest.mark.parametrize("question", ["nvmlDeviceGetHandleByIndex", "nvmlDeviceGetUUID"])
+def test_one_lost_gpu_hides_no_other_and_is_flagged(driver: mock.Mock, question: str) -> None:
+    def lost(place: int) -> object:
+        if place == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return UUIDS[place] if question.endswith("UUID") else place
+
+    getattr(driver, question).side_effect = lost
+    reader = NvmlReader()
+    assert reader.devices() == (UUIDS[0], UUIDS[2])
+    assert reader.num_lost == 1
+    assert reader.resolve_visible(["2"]) == (UUIDS[2],)
+    with pytest.raises(ValueError, match="device 1, which does not answer"):
+        reader.resolve_visible(["1"])
+    meter = Meter(reader, clock(0.0, 2.0))
+    meter.begin("a", [UUIDS[0], UUIDS[1]])
+    got = meter.end("a")
+    assert got.energy_j is None
+    assert "device_unreadable" in got.flags
+    assert got.mean_utilisation == 0.73
+
+
+def test_a_mig_slice_is_flagged_not_left_to_the_clock(driver: mock.Mock) -> None:
+    meter = Meter(NvmlReader(), clock(0.0, 2.0))
+    meter.begin("a", ["MIG-1234"])
+    assert "device_unreadable" in meter.end("a").flags
+
+
 def test_nvml_under_a_meter(driver: mock.Mock) -> None:
     driver.nvmlDeviceGetTotalEnergyConsumption.side_effect = [1_000, 4_500]
     meter = Meter(open_reader(), clock(0.0, 2.0))

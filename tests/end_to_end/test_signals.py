@@ -1,0 +1,74 @@
+"""A run that is told to end: one line, a closed ledger that adds up, nothing left running; the next run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from processes import command_of, is_alive, tree
+
+from accounting.audit import audit
+from accounting.ledger import read_ledger
+from accounting.records import Kind
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed in /proc"),
+]
+
+
+def working_study(config, root, cwd):
+    """A driver with its first job under way, and the processes it has started."""
+    config["parent"]["pretrain"]["epochs"] = 2000
+    (root / "tiny.yaml").write_text(yaml.safe_dump(config))
+    with (root / "log").open("w") as log:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli", "run", str(root / "tiny.yaml"), "--out", str(root / "tiny")],
+            stdout=log, stderr=subprocess.STDOUT, cwd=cwd,
+        )  # fmt: skip
+    deadline = time.time() + 150
+    while not any(r["kind"] == Kind.PROGRESS for r in read_ledger(root / "tiny" / "ledger").records):
+        assert driver.poll() is None, (root / "log").read_text()
+        assert time.time() < deadline, (root / "log").read_text()
+        time.sleep(0.2)
+    return driver, tree(driver.pid)
+
+
+def end_with(action, tiny, tmp_path, request):
+    driver, pids = working_study(tiny, tmp_path, request.config.rootpath)
+    try:
+        action(driver, pids)
+        code = driver.wait(timeout=60)
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+    deadline = time.time() + 20
+    while any(is_alive(pid) for pid in pids) and time.time() < deadline:
+        time.sleep(0.1)
+    log = (tmp_path / "log").read_text()
+    assert [command_of(pid) for pid in pids if is_alive(pid)] == []
+    assert code == 1, log
+    assert "Traceback" not in log
+    assert "SIGTERM received at" not in log
+    records = read_ledger(tmp_path / "tiny" / "ledger").records
+    assert [r["reason"] for r in records if r["kind"] == Kind.SESSION_CLOSED] == ["interrupted"]
+    assert audit(records).ok, audit(records).findings
+    return [line for line in log.splitlines() if line.startswith("error:")]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_run_in_order(name, tiny, tmp_path, request):
+    (line,) = end_with(lambda driver, pids: driver.send_signal(getattr(signal, name)), tiny, tmp_path, request)
+    assert f"interrupted ({name}); run the same command again" in line
+
+
+def test_a_run_whose_raylet_dies_ends(tiny, tmp_path, request):
+    def kill(driver, pids):
+        os.kill(next(pid for pid in pids if command_of(pid).split("--")[0].strip().endswith("/raylet")), signal.SIGKILL)
+
+    (line,) = end_with(kill, tiny, tmp_path, request)
+    assert "raylet died; run the same command again" in line
