@@ -82,7 +82,8 @@ def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, sp
         except Exception as error:  # a constructor that does not know it, or asserts that it is 0
             why = "" if isinstance(error, TypeError) else f" ({typed_line(error)})"
             raise InputError(f"{key}: {_name(config.parent)} does not take it{why}; remove it or set it to 0") from None
-        if _numbers(built) == _numbers(build_network(spec)):
+        # Against another rate and not against none, since a network may have the rate that is given as its own default.
+        if _numbers(built) == _numbers(build_network(with_regularisation(spec, {rate: value / 2}))):
             raise InputError(
                 f"{key}: {_name(config.parent)} takes it and does nothing with it; remove it or set it to 0"
             )

@@ -86,6 +86,16 @@ def test_a_rate_that_does_nothing_is_refused(monkeypatch):
         check("resnet18", recipe={"drop_path_rate": 0.1})
 
 
+def test_a_rate_that_is_the_networks_own_default_is_no_error():
+    check(
+        "swin_tiny_patch4_window7_224",
+        DataInfo((3, 224, 224), 4, (), (), 1),
+        recipe={"drop_path_rate": 0.1},
+        pretrain={"epochs": 0},
+        finetune={"epochs": 0},
+    )
+
+
 TRAINING = {
     "two outputs": (lambda net, x: (plain(net, x),) * 2 if net.training else plain(net, x), "gives a tuple"),
     "a view of channels last": (lambda net, x: plain(net, x.view(len(x), -1, 1).view(x.shape)), "view"),
