@@ -22,7 +22,7 @@ from ray._raylet import GcsClient
 from harness import signals
 from harness.background import TimeUp, run_beside
 from harness.errors import InputError, one_line
-from harness.own_ray import changed_environment, stop_ray
+from harness.own_ray import changed_environment, quiet, stop_ray
 
 CONNECT_S, ANSWER_S, GCS_S, INIT_S = 4.0, 3.0, 6.0, 60.0
 FORMS = "allowed are host:port, auto (the cluster that this machine is a node of) and local (a Ray of our own)"
@@ -38,8 +38,9 @@ def joined_ray(address: str) -> Iterator[None]:
     """
     host, port = _host_and_port(address)
     _listens(address, host, port)
-    with changed_environment(
-        {"RAY_AUTH_MODE": _mode(address, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")}
+    with (
+        quiet(),
+        changed_environment({"RAY_AUTH_MODE": _mode(address, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")}),
     ):
         over = threading.Event()  # see harness/own_ray.py
         try:
