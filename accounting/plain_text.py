@@ -6,6 +6,7 @@ Names and reasons come from configs, file names, other libraries and ledgers. Wh
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 MAX_CHARS = 300
 """Length of :func:`one_line`: enough for a path and a sentence."""
@@ -42,6 +43,17 @@ def typed_line(error: BaseException, max_chars: int = MAX_CHARS) -> str:
     """:func:`one_line` after the type of the exception, as ``ValueError: no such layer``."""
     kind, line = type(error).__name__, one_line(error, max_chars)
     return kind if line == kind else f"{kind}: {line}"
+
+
+def plain_values(value: Any) -> Any:
+    """A JSON-able value with every text in it, keys too, passed through :func:`plain`; line breaks and tabs stay."""
+    if isinstance(value, str):
+        return plain(value, keep="\n\t")
+    if isinstance(value, dict):
+        return {plain_values(key): plain_values(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(inner) for inner in value]
+    return value
 
 
 def _escaped(char: str) -> str:

@@ -15,6 +15,7 @@ from reports.costs import POLICIES
 from reports.frames import Frames
 from reports.labels import is_method
 from reports.ledger_content import audit_lines, balance_table, totals_table, work_line
+from reports.levels import level_sentences, with_level
 from reports.one_route import missing_routes
 from reports.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.optional_tables import further_table
@@ -52,6 +53,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         *(one_route.lines(frames) if missing else map(_line, answers)),
         *({"sentence": overall_sentence(other, question), "verdict": other.challenger} for other in further),
         *control_lines(frames),
+        *({"sentence": text, "verdict": "level"} for text in level_sentences(frames.delivered, frames.num_classes)),
     ]
     return {
         "study": frames.info.name,
@@ -67,7 +69,7 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         "extended": question.extended,
         "figures": dict(figures),
         "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],
-        "accuracies": _accuracy_table(measured),
+        "accuracies": _accuracy_table(measured, frames.num_classes),
         "accuracy_sentences": [accuracy_sentence(given) for given in measured],
         "networks": _network_table(frames),
         "verdicts": _verdict_table(measured, frames.unit),
@@ -110,14 +112,14 @@ def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
     return f"This study is not complete: {'; '.join(parts)}." if parts else None
 
 
-def _accuracy_table(measured: Sequence[Measured]) -> PageTable:
+def _accuracy_table(measured: Sequence[Measured], classes: int | None) -> PageTable:
     rows = []
     for given in measured:
         difference = points_estimate(given.headline.difference)
         for label in sorted(filter(_is_listed, given.accuracy), key=label_rank):
             both = given.accuracy[label]
             cells = [macs_text(given.question.target), label_text(label)]
-            cells += [percent_estimate(both.test_top1), percent_estimate(both.val_top1)]
+            cells += [with_level(percent_estimate(top1), top1, classes) for top1 in (both.test_top1, both.val_top1)]
             rows.append([*cells, difference if label == PRUNE else ""])
     headers = ["target (MACs)", "networks", "test top-1", "val top-1", "prune − search, test top-1"]
     return PageTable(headers, rows, text_columns=(1,))
@@ -126,7 +128,12 @@ def _accuracy_table(measured: Sequence[Measured]) -> PageTable:
 def _network_table(frames: Frames) -> PageTable:
     unit = unit_text(frames.unit)
     rows = [
-        [macs_text(n.target), label_text(n.label), str(n.replicate), percent(n.val_top1), percent(n.test_top1)]
+        [
+            macs_text(n.target),
+            label_text(n.label),
+            str(n.replicate),
+            *(with_level(percent(top1), top1, frames.num_classes) for top1 in (n.val_top1, n.test_top1)),
+        ]
         + [_count(n.macs), f"{_count(n.nonzero_params)} / {_count(n.params)}"]
         + [number(n.cost_h[policy]) for policy in POLICIES]
         + [_per_hour(n.top1_per_hour())]

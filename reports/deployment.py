@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -31,7 +32,8 @@ def deployment_rows(frames: Frames) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"target": target, "label": label}
         known = {name: _by_replicate(group, name) for name in group.columns if name in _numbers()}
         for name in ("test_top1", "int8_test_top1", "latency_ms"):
-            row |= mean_interval(list(known[name].values())).columns(name)
+            top = math.inf if name == "latency_ms" else 1.0
+            row |= mean_interval(list(known[name].values()), at_least=0.0, at_most=top).columns(name)
         row |= paired_difference(known["int8_test_top1"], known["test_top1"]).columns("int8_minus_float_test_top1")
         for name in ("latency_p10_ms", "latency_p90_ms", *(f"size_{kind}_kb" for kind in FORMATS)):
             row[name] = mean_interval(list(known[name].values())).value

@@ -20,6 +20,7 @@ from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Se
 from accounting.audit import AuditReport, Balance, audit
 from reports.costs import POLICIES
 from reports.extensions import History, history_of
+from reports.levels import num_classes
 from reports.networks import Network, delivered_networks
 from reports.source import load_source
 from reports.study import StudyInfo
@@ -50,6 +51,7 @@ class Frames:
     view: CostView
     audit: AuditReport
     delivered: tuple[Network, ...]
+    num_classes: int | None
     history: History
     undelivered: tuple[str, ...]
     """A sentence for each planned network that a spent budget left out."""
@@ -79,6 +81,7 @@ def load_frames(folder: Path) -> Frames:
         view=view,
         audit=report,
         delivered=delivered,
+        num_classes=num_classes(source.document, view),
         history=history_of(source.ledger.records),
         undelivered=tuple(undelivered_sentences(source.ledger.records, view.unit)),
         attempts=_in_hours(_frame(Attempt, view.attempts)),

@@ -69,7 +69,7 @@ def parent_val_top1(frames: Frames) -> Estimate:
         for job in frames.view.jobs
         if job.phase == Phase.PRETRAIN and isinstance(job.outcome, dict) and job.outcome.get("val_top1") is not None
     ]
-    return mean_interval(values)
+    return mean_interval(values, at_least=0.0, at_most=1.0)
 
 
 def parent_test_top1(frames: Frames) -> Estimate:

@@ -102,7 +102,9 @@ def _network(view: CostView, info: StudyInfo, specs: Mapping[str, Spec], job: Jo
 
 
 def _fraction(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A share between 0 and 1; None for anything else, which no evaluation gives."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0.0 <= value <= 1.0 else None
 
 
 def _count(value: Any) -> int | None:

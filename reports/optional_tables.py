@@ -10,6 +10,7 @@ from reports.colours import role_rank
 from reports.deployment import CONDITIONS, FORMATS, deployment_rows
 from reports.frames import Frames
 from reports.labels import schedule_text
+from reports.levels import with_level
 from reports.methods import method_rows
 from reports.page_table import PageTable
 from reports.pruned_layers import pruned_layers, role_rows
@@ -68,7 +69,10 @@ def method_table(frames: Frames) -> tuple[PageTable, str]:
     rows = [
         [macs_text(row["target"]), row["method"], schedule_text(row["schedule"]) if row["schedule"] else NOT_MEASURED]
         + [macs_short(row["macs"])]
-        + [percent_over_interval(_estimate(row, name)) for name in ("val_before", "val_top1", "test_top1")]
+        + [
+            with_level(percent_over_interval(_estimate(row, name)), _estimate(row, name), frames.num_classes)
+            for name in ("val_before", "val_top1", "test_top1")
+        ]
         + [str(row["test_top1_n"])]
         + [number(row[f"cost_{policy}_h"]) for policy in ("full", "free")]
         for row in method_rows(frames)

@@ -57,7 +57,7 @@ def role_rows(layers: pd.DataFrame) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"target": target, "route": route, "method": name, "scope": method.scope}
         row |= {"criterion": method.criterion, "schedule": method.schedule, "role": role}
         for column in ("sparsity", "share_before", "share_after"):
-            row |= mean_interval([float(value) for value in group[column]]).columns(column)
+            row |= mean_interval([float(value) for value in group[column]], at_least=0.0, at_most=1.0).columns(column)
         rows.append(row)
     return sorted(rows, key=lambda row: (row["target"], row["route"], row["method"], role_rank(row["role"])))
 

@@ -21,6 +21,7 @@ STYLE: dict[Any, Any] = {
     "axes.labelsize": 10,
     "hatch.linewidth": 0.6,
     "hatch.color": "white",
+    "text.parse_math": False,  # a name with dollars is a name
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accounting.attempts import CostView, derive
 from accounting.ledger import Ledger, read_ledger
+from accounting.plain_text import plain, plain_values
 from accounting.rules import rules_sentence
 from reports.errors import NotAStudy
 from reports.study import StudyInfo, read_study
@@ -37,7 +38,7 @@ def load_source(folder: Path) -> Source:
     segments = folder / "ledger"
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
-    ledger = read_ledger(segments)
+    ledger = _plain(read_ledger(segments))
     view = derive(ledger.records)
     return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(ledger, view)), view)
 
@@ -47,3 +48,13 @@ def _warnings(ledger: Ledger, view: CostView) -> tuple[str, ...]:
     damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
     rules = rules_sentence(ledger.records, view)
     return (*ledger.warnings, *damage, *([rules] if rules else []))
+
+
+def _plain(ledger: Ledger) -> Ledger:
+    """The ledger with every text safe to show: whatever a page, a drawing or a terminal shows of it comes from here."""
+    return replace(
+        ledger,
+        records=tuple(plain_values(record) for record in ledger.records),
+        warnings=tuple(plain(warning) for warning in ledger.warnings),
+        findings=tuple(replace(found, message=plain(found.message)) for found in ledger.findings),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from accounting.plain_text import one_line
+from accounting.plain_text import one_line, plain_values
 from reports.errors import NotAStudy
 
 COMPARED = ("search", "prune")
@@ -55,7 +55,8 @@ def read_study(folder: Path) -> tuple[StudyInfo, dict[str, Any]]:
     study = document.get("study") if isinstance(document, dict) else None
     if not isinstance(study, dict):
         raise NotAStudy(f"{path} has no `study:` section; is it a config and not the study.yaml of a run?")
-    return _info(path, study), document
+    document = plain_values(document)
+    return _info(path, document["study"]), document
 
 
 def _info(path: Path, study: dict[str, Any]) -> StudyInfo:

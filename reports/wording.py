@@ -27,6 +27,12 @@ LABEL_TEXT = {
     "scratch_random_masks": "scratch (random masks)",
 }
 NOT_MEASURED = "–"
+SAYS_NOTHING = "too wide to say anything"
+"""Of an interval."""
+WIDE_SHARE = 0.9
+"""An interval of a share that holds this much of 0 to 1 says nothing."""
+WIDE_FACTOR = 100.0
+"""An interval of a ratio or a cost whose ends are this factor apart says nothing."""
 
 
 def unit_text(unit: str) -> str:
@@ -79,31 +85,35 @@ def number(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """``0.8123`` → ``81.2 %``."""
-    return NOT_MEASURED if fraction is None else f"{100 * fraction:.1f} %"
+    """``0.8123`` → ``81.2 %``; what is no share at all is said to be none."""
+    if fraction is None:
+        return NOT_MEASURED
+    return f"{100 * fraction:.1f} %" if 0.0 <= fraction <= 1.0 else f"no share ({fraction:.3g})"
 
 
 def percent_estimate(estimate: Estimate) -> str:
     """Mean ± standard deviation in percentage points, with n."""
     if estimate.value is None:
         return NOT_MEASURED
+    if not 0.0 <= estimate.value <= 1.0:
+        return f"{percent(estimate.value)} (n = {estimate.n})"
     spread = "" if estimate.sd is None else f" ± {100 * estimate.sd:.1f}"
     return f"{100 * estimate.value:.1f}{spread} % (n = {estimate.n})"
 
 
 def number_over_interval(estimate: Estimate) -> str:
     """A value and, on a second line, its interval."""
-    return _interval_below(number(estimate.value), estimate, number, without="\nno interval")
+    return _interval_below(number(estimate.value), estimate, number, "\nno interval", ratio_says_nothing)
 
 
 def percent_over_interval(estimate: Estimate) -> str:
     """A share and, on a second line, its interval."""
-    return _interval_below(percent(estimate.value), estimate, _points)
+    return _interval_below(percent(estimate.value), _as_share(estimate), _points, says_nothing=share_says_nothing)
 
 
 def points_over_interval(estimate: Estimate) -> str:
     """A difference of accuracies in percentage points and, on a second line, its interval."""
-    return _interval_below(_difference(estimate), estimate, _signed_points)
+    return _interval_below(_difference(estimate), estimate, _signed_points, says_nothing=difference_says_nothing)
 
 
 def role_text(role: str) -> str:
@@ -113,31 +123,62 @@ def role_text(role: str) -> str:
 
 def percent_interval(estimate: Estimate) -> str:
     """A share with its 95 % interval and n, or the statement that there is no interval."""
-    return _interval_behind(percent(estimate.value), estimate, _points)
+    return _interval_behind(percent(estimate.value), _as_share(estimate), _points, share_says_nothing)
 
 
 def points_estimate(estimate: Estimate) -> str:
     """A difference of accuracies in percentage points, with its interval or the statement that there is none."""
-    return _interval_behind(_difference(estimate), estimate, _signed_points)
+    return _interval_behind(_difference(estimate), estimate, _signed_points, difference_says_nothing)
 
 
 def number_estimate(estimate: Estimate, suffix: str = "") -> str:
     """A value with its 95 % interval and n, or the statement that there is no interval."""
-    return _interval_behind(f"{number(estimate.value)}{suffix}", estimate, number)
+    return _interval_behind(f"{number(estimate.value)}{suffix}", estimate, number, ratio_says_nothing)
 
 
-def _interval_below(text: str, estimate: Estimate, shown: Callable[[float], str], without: str = "") -> str:
+def share_says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of a share, such as an accuracy, holds nearly all that a share can be."""
+    return high - low >= WIDE_SHARE
+
+
+def difference_says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of a difference of shares is as wide as all shares there are."""
+    return high - low >= 1.0
+
+
+def ratio_says_nothing(low: float, high: float) -> bool:
+    """Whether the ends of an interval of a ratio or a cost, which are above zero, are so far apart as to say nothing."""
+    return high > 0 and low < high / WIDE_FACTOR
+
+
+def _interval_below(
+    text: str,
+    estimate: Estimate,
+    shown: Callable[[float], str],
+    without: str = "",
+    says_nothing: Callable[[float, float], bool] = ratio_says_nothing,
+) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return text + without
-    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)})"
+    wide = f"\n{SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
+    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)}){wide}"
 
 
-def _interval_behind(text: str, estimate: Estimate, shown: Callable[[float], str]) -> str:
+def _interval_behind(
+    text: str, estimate: Estimate, shown: Callable[[float], str], says_nothing: Callable[[float, float], bool]
+) -> str:
     if estimate.value is None:
         return NOT_MEASURED
     if estimate.low is None or estimate.high is None:
         return f"{text} (n = {estimate.n}, no interval)"
-    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}, n = {estimate.n})"
+    wide = f": {SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
+    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}{wide}, n = {estimate.n})"
+
+
+def _as_share(estimate: Estimate) -> Estimate:
+    """The interval cut at what a share can be."""
+    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (estimate.low, estimate.high))
+    return Estimate(estimate.value, low, high, estimate.sd, estimate.n)
 
 
 def _difference(estimate: Estimate) -> str:

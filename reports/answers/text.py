@@ -9,7 +9,16 @@ from reports.answers.values import Answer, Comparison, Interpolated, Measured, Q
 from reports.costs import HEADLINE_POLICY
 from reports.statistics import Estimate
 from reports.verdict import TIE_FACTOR, Verdict
-from reports.wording import POLICY_TEXT, label_text, macs_text, number, points_estimate, unit_text
+from reports.wording import (
+    POLICY_TEXT,
+    SAYS_NOTHING,
+    label_text,
+    macs_text,
+    number,
+    points_estimate,
+    ratio_says_nothing,
+    unit_text,
+)
 
 
 def sentence(given: Answer) -> str:
@@ -103,7 +112,7 @@ def _ratio_clause(ratio: Estimate, unit: str, challenger: str) -> str:
     evidence = (
         f"n = {ratio.n} replicate, so no interval"
         if turned.low is None or turned.high is None
-        else f"95 % interval {number(turned.low)} to {number(turned.high)}, n = {ratio.n} replicates"
+        else f"95 % interval {number(turned.low)} to {number(turned.high)}{_if_wide(turned)}, n = {ratio.n} replicates"
     )
     return (
         f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach the same accuracy ({evidence})"
@@ -119,6 +128,11 @@ def _flips_clause(ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict
         if policy != HEADLINE_POLICY and verdict != verdicts[HEADLINE_POLICY]
     ]
     return f"; but {' and '.join(others)}" if others else ""
+
+
+def _if_wide(ratio: Estimate) -> str:
+    assert ratio.low is not None and ratio.high is not None  # the caller's case
+    return f", {SAYS_NOTHING}" if ratio_says_nothing(ratio.low, ratio.high) else ""
 
 
 def _inverse(ratio: Estimate) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,6 +12,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reports.colours import GRID, INK
 from reports.wording import macs_short, unit_text
+
+PERCENT_MARGIN = 2.0
+"""Room for marks at 0 and 100 %."""
 
 
 def tidy(axes: Axes) -> None:
@@ -30,6 +33,14 @@ def macs_axis(axes: Axes, ticks: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda macs, _: macs_short(macs)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("MACs of the delivered network (log scale)")
+
+
+def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
+    """An axis of percentages, once everything is drawn: it ends near 0 and 100, and no tick beyond them has a number."""
+    low, high = getattr(axes, f"get_{which}lim")()
+    getattr(axes, f"set_{which}lim")(max(low, -PERCENT_MARGIN), min(high, 100 + PERCENT_MARGIN))
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if 0 <= value <= 100 else ""))
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:

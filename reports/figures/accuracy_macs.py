@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.colours import HOLLOW_LABELS, label_marker, route_colour
-from reports.figures._axes import legend_below, macs_axis, replicates_text, tidy
+from reports.figures._axes import legend_below, macs_axis, percent_axis, replicates_text, tidy
 from reports.frames import Frames
 from reports.labels import is_method
 from reports.wording import label_rank, label_text
@@ -50,7 +50,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         panel.plot(rows["macs"], 100 * rows["test_top1"], marker, color=colour, markersize=4, alpha=0.4, linewidth=0)
         groups = rows.groupby("target")
         means = groups[["macs", "test_top1"]].mean()
-        spread = 100 * groups["test_top1"].std().fillna(0.0)
+        spread, percents = 100 * groups["test_top1"].std().fillna(0.0), 100 * means["test_top1"]
         style: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -58,9 +58,16 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
             "markerfacecolor": filled,
             "linewidth": 1.4,
         }
-        panel.errorbar(means["macs"], 100 * means["test_top1"], yerr=spread, capsize=3, **style)
+        panel.errorbar(
+            means["macs"],
+            100 * means["test_top1"],
+            yerr=[spread.clip(upper=percents), spread.clip(upper=100 - percents)],
+            capsize=3,
+            **style,
+        )
         handles.append(Line2D([], [], label=label_text(label), **style))
     macs_axis(panel, targets)
     panel.margins(x=0.12)
+    percent_axis(panel, "y")
     panel.set_ylabel("test accuracy (%)")
     legend_below(figure, handles, 2 if len(handles) > 3 else len(handles))

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.anytime import anytime_curve
 from reports.colours import route_colour
 from reports.costs import HEADLINE_POLICY
-from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
+from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy, unit_of
 from reports.frames import Frames
 from reports.study import COMPARED, FURTHER_ROUTES
 from reports.wording import POLICY_SHORT, label_text, macs_short
@@ -75,6 +75,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
                 panel.set_xlabel(f"cost so far ({unit_of(data)})")
     lowest = float(data.groupby(["target", "policy", "route", "replicate"])["val_top1"].max().min())
     panels[0][0].set_ylim(bottom=max(0.0, 100 * lowest - POINTS_SHOWN))
+    percent_axis(panels[0][0], "y")
     routes = [route for route in (*COMPARED, *FURTHER_ROUTES) if (data["route"] == route).any()]
     handles = [Line2D([], [], color=route_colour(r), linewidth=2.5, label=label_text(r)) for r in routes]
     legend_below(figure, handles, len(handles))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.colours import label_marker, route_colour
-from reports.figures._axes import legend_below, tidy
+from reports.figures._axes import PERCENT_MARGIN, legend_below, percent_axis, tidy
 from reports.frames import Frames
 from reports.predictions import coverage, predictions, rank_correlation
 from reports.wording import label_rank, label_text, number_estimate, percent_interval
@@ -59,7 +59,10 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     margin = 0.04 * (high - low) or 1.0
     limits = (low - margin, high + margin)
     panel.plot(limits, limits, color="#777777", linestyle=(0, (4, 2)), linewidth=1)
+    limits = (max(limits[0], -PERCENT_MARGIN), min(limits[1], 100 + PERCENT_MARGIN))
     panel.set(xlim=limits, ylim=limits, aspect="equal")
+    percent_axis(panel, "x")
+    percent_axis(panel, "y")
     panel.set_xlabel("measured val. accuracy (%)")
     panel.set_ylabel("predicted val. accuracy (%)")
     legend_below(figure, handles, len(handles))

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.colours import INK, SCHEDULE_MARKERS, label_marker, route_colour
-from reports.figures._axes import legend_below, replicates_text, tidy
+from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.frames import Frames
 from reports.labels import is_method, method_of, schedule_text
 from reports.methods import method_networks, method_text, parent_test_top1, parent_val_top1, schedule_of
@@ -58,6 +58,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         panel.set_xlabel("test accuracy (%)")
         panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         _draw_rows(panel, data[data["target"] == target], labels)
+        percent_axis(panel, "x")
     panels[0].set_yticks(range(len(labels)), [method_text(label) for label in labels])
     panels[0].set_ylim(-0.6, len(labels) - 0.4)
     schedules = [name for name in SCHEDULE_MARKERS if name in {schedule_of(x) for x in labels if is_method(x)}]
@@ -94,7 +95,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
 def _draw_rows(panel: Axes, rows: pd.DataFrame, labels: Mapping[str, int]) -> None:
     for label, group in rows.groupby("label"):
         estimate, colour = (
-            mean_interval([100 * value for value in group["test_top1"]]),
+            mean_interval([100 * value for value in group["test_top1"]], at_least=0.0, at_most=100.0),
             route_colour(group["route"].iloc[0]),
         )
         position, method = labels[str(label)], method_of(str(label))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.colours import INK, criterion_colour, role_colour, role_rank
-from reports.figures._axes import legend_below, replicates_text, tidy
+from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.frames import Frames
 from reports.labels import Method
 from reports.study import ANALYSIS
@@ -54,6 +54,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         panel.axhline(100 * rows["dense_val_top1"].mean(), color="#777777", linestyle=(0, (4, 2)), linewidth=1)
         panel.set_title("one role alone" if scan == ROLE else "whole network", fontsize=10)
         panel.set_xlabel("weights at zero (%)")
+    percent_axis(panels[0], "y")
     panels[0].set_ylabel("val. accuracy (%), no fine-tuning")
     legend_below(figure, handles, 5)
 
@@ -65,7 +66,7 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, scan: str, part: str) -> Line2D:
     groups = 100 * rows.set_index("sparsity")["val_top1"]
     mean, sd = groups.groupby(level=0).mean(), groups.groupby(level=0).std().fillna(0.0)
     x = [100 * float(sparsity) for sparsity in mean.index]
-    panel.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
+    panel.fill_between(x, (mean - sd).clip(0, 100), (mean + sd).clip(0, 100), color=colour, alpha=0.18, linewidth=0)
     text = role_text(part) if scan == ROLE else f"whole: {Method(scope, criterion).text}"
     (line,) = panel.plot(x, mean, color=colour, linestyle=style, linewidth=1.8, marker=".", markersize=6, label=text)
     return line

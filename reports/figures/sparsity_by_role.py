@@ -45,7 +45,7 @@ def caption(data: pd.DataFrame) -> str:
     of_se = data[(data["role"] == "se") & data["method"].str.startswith("global")]
     parts = [
         f"{parse_method(str(method)).text} at ≤ {macs_short(int(str(target)))} MACs: "
-        + percent_interval(mean_interval([float(value) for value in group["sparsity"]]))
+        + percent_interval(mean_interval([float(value) for value in group["sparsity"]], at_least=0.0, at_most=1.0))
         for (target, method), group in of_se.groupby(["target", "method"])
         if method == min(of_se["method"], key=method_rank)
     ]
@@ -79,7 +79,7 @@ def _draw_sparsity(panel: Axes, rows: pd.DataFrame, methods: list[str], roles: l
     panel.grid(axis="x", visible=False)
     width = 0.84 / len(methods)
     for (method, role), group in rows.groupby(["method", "role"]):
-        estimate = mean_interval([100 * float(value) for value in group["sparsity"]])
+        estimate = mean_interval([100 * float(value) for value in group["sparsity"]], at_least=0.0, at_most=100.0)
         x = roles.index(str(role)) + (methods.index(str(method)) - (len(methods) - 1) / 2) * width
         panel.bar(x, estimate.value or 0.0, width, color=_colour(str(method)), edgecolor="white", linewidth=0.3,
                   hatch=_hatch(str(method)))  # fmt: skip

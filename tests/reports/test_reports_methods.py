@@ -116,7 +116,8 @@ def test_roles_by_hand():
     second = layers.assign(replicate=1, num_kept=[3, 5, 0])  # SE: 0.85 zero
     se = role_rows(pd.concat([layers, second]))[1]
     assert (se["sparsity"], se["sparsity_n"]) == (pytest.approx(0.9), 2)
-    assert se["sparsity_high"] == pytest.approx(0.9 + 12.706205 * 0.0707107 / math.sqrt(2), abs=1e-5)
+    assert se["sparsity_low"] == pytest.approx(0.9 - 12.706205 * 0.0707107 / math.sqrt(2), abs=1e-5)
+    assert se["sparsity_high"] == 1.0, "0.9 + 0.64 is cut at what a share can be"
 
 
 def test_layers_are_those_of_the_last_round(make_full_study):
