@@ -88,7 +88,7 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
             place = {
                 "root": str(paths.root),
                 "session": session,
-                "dataset": config.dataset.model_dump(),
+                "dataset": config.dataset.model_dump(exclude_unset=True),
                 "export": config.export.model_dump(),
                 "device": device,
             }

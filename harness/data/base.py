@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -144,9 +144,11 @@ class LoaderSplit:
     open_dataset: Callable[[str | None], torch.utils.data.Dataset]
     indices: tuple[int, ...]
     num_workers: int
+    unread: set[int] = field(default_factory=set, compare=False)
+    """Indices of images that could not be read so far; they are not counted in ``len``."""
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.indices) - len(self.unread)
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
         """See :class:`Split`."""
@@ -163,7 +165,8 @@ class LoaderSplit:
             collate_fn=_without_unread,
         )
         for batch, unread in loader:
-            for index in unread:
+            for index in set(unread) - self.unread:
+                self.unread.add(index)
                 name = data.path(index) if hasattr(data, "path") else f"image {index}"
                 log.warning("%s cannot be read any more; it is left out, and no other takes its place", name)
             if batch is not None:

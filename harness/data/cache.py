@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from harness.paths import replacing
@@ -24,9 +25,13 @@ def cache_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"{NAME}-{user}"
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700)
-    if _is_private(folder, user):
-        return folder
-    return Path(tempfile.mkdtemp(prefix=f"{NAME}-{user}-"))
+    return folder if _is_private(folder, user) else _own_folder(f"{folder}-")
+
+
+@lru_cache
+def _own_folder(prefix: str) -> Path:
+    """Made once in a process."""
+    return Path(tempfile.mkdtemp(prefix=Path(prefix).name, dir=Path(prefix).parent))
 
 
 def read_cached(key: str) -> bytes | None:

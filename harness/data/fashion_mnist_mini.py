@@ -17,6 +17,7 @@ from harness.data.base import DataInfo, Splits, TensorSplit
 from harness.errors import InputError
 
 FILE = Path(__file__).with_name("fashion_mnist_mini.npz")
+SHA256 = "a54cb8c7297431d070fb40b6f39ed56f42d8c70117a63bfaa14558ab77834b6c"
 
 
 class Dataset:
@@ -48,6 +49,8 @@ class Dataset:
         """The file comes with the package."""
         if not FILE.exists():
             raise InputError("the package's fashion_mnist_mini.npz is missing; install prune-or-search again")
+        if hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
+            raise InputError("the package's fashion_mnist_mini.npz is damaged; install prune-or-search again")
 
     def fingerprint(self) -> str:
         """A digest of the package's file and of how much of it is used."""

@@ -30,6 +30,7 @@ FULL_DECODE_FILES = 20_000
 SAY_EVERY_S = 10.0
 IGNORED_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")
 """Folders that systems leave behind, beside those that begin with a dot."""
+HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_part(root: Path) -> Part:
 
     """
     listed = _listed(root)
-    key = f"files-{_listing_digest(listed)}.json"
+    key = f"files-{_listing_digest(root, listed)}.json"
     verdict = _cached_verdict(key)
     if verdict is None:
         verdict = _verified(root, [path for path, _, _, skip in listed.entries if skip is None])
@@ -90,7 +91,7 @@ def read_part(root: Path) -> Part:
 
 @dataclass(frozen=True)
 class _Listing:
-    """``entries``: (relative path, size, mtime in ns, why it is left out or None), in natural order."""
+    """``entries``: (relative path, size, last change in ns, why it is left out or None), in natural order."""
 
     entries: tuple[tuple[str, int, int, str | None], ...]
     classes: tuple[str, ...]
@@ -102,38 +103,56 @@ def _listed(root: Path) -> _Listing:
     with os.scandir(root) as found:
         for entry in found:
             if _is_hidden(entry.name):
-                continue
-            if entry.is_dir():
+                entries.append((entry.name, 0, 0, HIDDEN))
+            elif _is_folder(entry):
                 classes.append(_nfc(entry.name))
-                entries += _below(root, entry.name, {os.path.realpath(root)})
-            elif entry.is_file():
-                entries.append(_entry(root, entry.name, "beside the class folders"))
+                entries += _below(root, entry.name, _folders_above(root))
+            else:
+                entries.append(_entry(root, entry, entry.name, "beside the class folders"))
     entries.sort(key=lambda entry: natural_key(entry[0]))
     return _Listing(tuple(entries), tuple(sorted(classes, key=natural_key)))
 
 
 def _below(root: Path, inside: str, above: set[str]) -> Iterator[tuple[str, int, int, str | None]]:
-    """Files under a folder, links followed, but never back into a folder that they are in."""
+    """Files under a folder, links followed, but never back into a folder that they are in, be it above the part."""
     real = os.path.realpath(root / inside)
     if real in above:
+        yield inside, 0, 0, "a link back to a folder above"
         return
     with os.scandir(root / inside) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             path = f"{inside}/{entry.name}"
-            if entry.is_dir():
-                if not _is_hidden(entry.name):
-                    yield from _below(root, path, above | {real})
-            elif _is_hidden(entry.name):
-                yield path, 0, 0, "hidden"
-            elif entry.is_file():
-                yield _entry(root, path, None)
+            if _is_hidden(entry.name):
+                yield path, 0, 0, HIDDEN
+            elif _is_folder(entry):
+                yield from _below(root, path, above | {real})
             else:
-                yield path, 0, 0, "a link that leads nowhere, or no regular file"
+                yield _entry(root, entry, path, None)
 
 
-def _entry(root: Path, path: str, skip: str | None) -> tuple[str, int, int, str | None]:
+def _folders_above(root: Path) -> set[str]:
+    real = Path(os.path.realpath(root))
+    return {str(real), *map(str, real.parents)}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Links followed; False for one that leads to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _entry(root: Path, entry: os.DirEntry[str], path: str, skip: str | None) -> tuple[str, int, int, str | None]:
+    try:
+        is_file = entry.is_file()
+    except OSError:
+        is_file = False
+    if not is_file:
+        return path, 0, 0, "a link that leads nowhere, or no regular file"
     found = (root / path).stat()
-    return path, found.st_size, found.st_mtime_ns, skip or ("empty" if found.st_size == 0 else None)
+    changed_ns = max(found.st_mtime_ns, found.st_ctime_ns)
+    return path, found.st_size, changed_ns, skip or ("empty" if found.st_size == 0 else None)
 
 
 def _verified(root: Path, paths: list[str]) -> dict[str, object]:
@@ -164,7 +183,7 @@ def _looked_at(root: Path, path: str, decode: bool) -> tuple[str, str | None, st
     try:
         if decode:
             content = (root / path).read_bytes()
-            read_rgb(content)
+            read_rgb(content, path)
             return path, None, hashlib.sha256(content).hexdigest()
         opened(root / path).close()
         with (root / path).open("rb") as file:
@@ -186,10 +205,11 @@ def _cached_verdict(key: str) -> dict[str, dict[str, str]] | None:
     return found if isinstance(found, dict) and {"damaged", "fingerprint"} <= found.keys() else None
 
 
-def _listing_digest(listed: _Listing) -> str:
-    digest = hashlib.sha256(f"1 {FULL_DECODE_FILES}".encode())
-    for path, size, mtime_ns, skip in listed.entries:
-        digest.update(f"{path}\0{size}\0{mtime_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))
+def _listing_digest(root: Path, listed: _Listing) -> str:
+    """Of where the folder is and of the last change of each file: two folders with alike files have their own verdicts."""
+    digest = hashlib.sha256(f"2 {FULL_DECODE_FILES} {os.path.realpath(root)}\n".encode("utf-8", "surrogateescape"))
+    for path, size, changed_ns, skip in listed.entries:
+        digest.update(f"{path}\0{size}\0{changed_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 

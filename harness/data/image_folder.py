@@ -18,7 +18,7 @@ from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.image_files import ImageFile, Part, not_read_notes, read_part
 from harness.data.pixels import NotAnImage, read_rgb
-from harness.data.transforms import check_counts, file_facts, file_splits, unseen_classes
+from harness.data.transforms import check_counts, file_facts, file_splits, image_size, unseen_classes
 from harness.errors import InputError
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
@@ -38,9 +38,11 @@ class Dataset:
         self._root = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """Counted where the data is there. Otherwise ``num_train`` of the config, or ImageNet's, with a note of it."""
+        """Counted where the data is there, refused where it is wrong; else ``num_train`` of the config, or ImageNet's."""
         if not self._is_there:
             return file_facts(self._config, num_train=ASSUMED_TRAIN, where=self._root)
+        image_size(self._config)
+        self._check_parts()
         train, test = self._parts
         facts = file_facts(
             self._config,
@@ -60,10 +62,6 @@ class Dataset:
                     raise InputError(
                         f"dataset.path: no folder {folder}; image_folder needs train/ and val/ under its path"
                     )
-        train, test = self._parts
-        self._check_folders(train, test)
-        check_counts(self._config, len(train.files), len(test.files), len(train.classes), self._root)
-        self._check_pictures(train, test)
         self.info()
 
     def fingerprint(self) -> str:
@@ -106,7 +104,13 @@ class Dataset:
     def _labels(self, part: Part) -> list[int]:
         """The class of each picture: the place of its folder among those of ``train``."""
         index = {name: place for place, name in enumerate(self._parts[0].classes)}
-        return [index[file.label] for file in part.files if file.label in index]
+        return [index[file.label] for file in part.files]
+
+    def _check_parts(self) -> None:
+        train, test = self._parts
+        self._check_folders(train, test)
+        check_counts(self._config, len(train.files), len(test.files), len(train.classes), self._root)
+        self._check_pictures(train, test)
 
     def _check_folders(self, train: Part, test: Part) -> None:
         for part in (train, test):
@@ -169,6 +173,6 @@ class ImageFiles(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     def _read(self, index: int) -> Image.Image | None:
         try:
-            return read_rgb(self.path(index).read_bytes())
+            return read_rgb(self.path(index).read_bytes(), self._files[index].path)
         except (NotAnImage, OSError):
             return None

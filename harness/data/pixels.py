@@ -2,13 +2,15 @@
 
 16-bit grey is scaled by 1/257, as its 8-bit twin would look; Pillow's own conversion clips it to white. Transparency is
 dropped, a palette and CMYK are converted, of an animation the first frame is taken, and the EXIF orientation is not applied
-(as in timm and torchvision). 32-bit integers and floats have no defined white, and are refused.
+(as in timm and torchvision). 32-bit integers and floats have no defined white, and are refused; so are drawings
+(EPS, WMF), which are programs.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,10 @@ from PIL import Image, UnidentifiedImageError
 
 UNDEFINED_RANGE = ("I", "F")
 """Pillow's modes of 32-bit integers and floats."""
+SIXTEEN_BITS_AS_I = ("PNG", "PPM")
+"""Formats that Pillow may give mode I although white is 65535 in them."""
+NOT_PIXELS = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "IPTC"})
+"""What Pillow lists among images and cannot decode by itself."""
 
 
 class NotAnImage(ValueError):
@@ -34,6 +40,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "I" and getattr(image, "format", None) in SIXTEEN_BITS_AS_I:
+        wide = np.asarray(image).clip(0, 65_535).astype(np.uint32)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in UNDEFINED_RANGE:
         raise NotAnImage(f"mode {image.mode} (32 bits) has no defined white; save it with 8 or 16 bits")
     with warnings.catch_warnings():
@@ -41,14 +50,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
 
 
-def read_rgb(source: Path | bytes) -> Image.Image:
-    """Decode a file, or its bytes, wholly.
+def read_rgb(source: Path | bytes, name: str | None = None) -> Image.Image:
+    """Decode a file, or its bytes, wholly. ``name``: see :func:`opened`.
 
     Raises:
         NotAnImage: it is empty, cut off, damaged, too large to be safe, or in a format that Pillow does not know.
 
     """
-    with opened(source) as image:
+    with opened(source, name) as image:
         try:
             image.load()
             return to_rgb(image)
@@ -58,8 +67,11 @@ def read_rgb(source: Path | bytes) -> Image.Image:
             raise NotAnImage(f"cannot be decoded ({type(error).__name__})") from error
 
 
-def opened(source: Path | bytes) -> Image.Image:
+def opened(source: Path | bytes, name: str | None = None) -> Image.Image:
     """An image of which only the header was read.
+
+    Formats whose files do not begin with a mark of their own (TGA and a few others) are taken only where the name's
+    ending says so too; other files would pass for them.
 
     Raises:
         NotAnImage: see :func:`read_rgb`.
@@ -68,15 +80,28 @@ def opened(source: Path | bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+            formats = _formats(Path(name if name is not None else "" if isinstance(source, bytes) else source).suffix)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
     except UnidentifiedImageError as error:
         raise NotAnImage("not in an image format that Pillow knows") from error
     except Image.DecompressionBombError as error:
         raise NotAnImage("larger than is safe to decode") from error
     except Exception as error:  # as in read_rgb
         raise NotAnImage(f"cannot be opened ({type(error).__name__})") from error
-    if image.mode in UNDEFINED_RANGE:
+    if image.mode in UNDEFINED_RANGE and not (image.mode == "I" and image.format in SIXTEEN_BITS_AS_I):
         mode = image.mode
         image.close()
         raise NotAnImage(f"mode {mode} (32 bits) has no defined white; save it with 8 or 16 bits")
     return image
+
+
+@lru_cache
+def _formats(ending: str) -> tuple[str, ...]:
+    """Pillow's formats that a file with this ending may have."""
+    Image.init()
+    by_ending = Image.registered_extensions().get(ending.lower())
+    return tuple(
+        name
+        for name, (_, accepts) in Image.OPEN.items()
+        if name not in NOT_PIXELS and (accepts is not None or name == by_ending)
+    )

@@ -31,7 +31,8 @@ def open_dataset(config: DatasetConfig) -> Dataset:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise InputError(f"unknown dataset {config.name!r}{hint}; allowed: {', '.join(names)}")
     kind = importlib.import_module(f"harness.data.{config.name}").Dataset
-    for key in sorted(config.model_fields_set - {"name", *kind.KEYS}):
-        if getattr(config, key) != type(config).model_fields[key].default:
-            raise InputError(f"dataset.{key}: not a key of {config.name}; it takes {', '.join(kind.KEYS)}")
+    unused = sorted(config.model_fields_set - {"name", *kind.KEYS})
+    if unused:
+        named = "; ".join(f"dataset.{key}: not a key of {config.name}" for key in unused)
+        raise InputError(f"{named}; it takes {', '.join(kind.KEYS)}")
     return cast("Dataset", kind(config))

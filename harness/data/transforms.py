@@ -41,8 +41,7 @@ def file_facts(
         InputError: what the config must give, and does not, or gives wrongly.
 
     """
-    if config.image_size is None:
-        raise InputError(f"dataset.image_size is missing; {config.name} needs the side of its images, such as 224")
+    size = image_size(config)
     num_classes = len(class_names) or config.num_classes
     if num_classes is None:
         told = "" if where is None else f"; there is no data at {where} to count them"
@@ -52,7 +51,6 @@ def file_facts(
         notes = (*notes, f"no data at {where}: {num_train:,} training images are assumed; give dataset.num_train")
     learn, select = held_out(count, config.val_fraction)
     mean, std = normalisation(config, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-    size = config.image_size
     return DataInfo(
         image_shape=(3, size, size),
         num_classes=num_classes,
@@ -68,6 +66,13 @@ def file_facts(
     )
 
 
+def image_size(config: DatasetConfig) -> int:
+    """The side of the images; ``InputError`` where the config does not give it."""
+    if config.image_size is None:
+        raise InputError(f"dataset.image_size is missing; {config.name} needs the side of its images, such as 224")
+    return config.image_size
+
+
 def normalisation(
     config: DatasetConfig, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -77,6 +82,9 @@ def normalisation(
         raise InputError(
             f"dataset: mean and std have one number a channel, 3; given {len(found[0])} and {len(found[1])}"
         )
+    for key, numbers in zip(("mean", "std"), found, strict=True):
+        if max(numbers) > 1 or min(numbers) < 0:
+            raise InputError(f"dataset.{key}: {list(numbers)} given; pixels are 0 to 1 here, so divide by 255")
     return found
 
 

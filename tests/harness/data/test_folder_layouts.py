@@ -1,0 +1,81 @@
+"""Whatever a folder of images looks like: right labels in all three splits, or a refusal before anything is paid."""
+
+import pytest
+import torch
+from folder_layouts import LEVELS, PER_CLASS, REFUSED, WORKS, plain
+
+from harness.config import DatasetConfig
+from harness.data import cache
+from harness.data.registry import open_dataset
+from harness.errors import InputError
+
+CPU = torch.device("cpu")
+NUM_CLASSES = len(LEVELS)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A plain folder, two levels below one that holds nothing else; the cache is the test's own."""
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "cache"))
+    root = tmp_path / "here" / "data"
+    root.mkdir(parents=True)
+    plain(root)
+    return root
+
+
+def opened(root, **keys):
+    return open_dataset(DatasetConfig(name="image_folder", path=str(root), image_size=16, num_workers=0, **keys))
+
+
+def true_classes(images, info):
+    """The class of each picture by its grey level, which no file name tells."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (info.mean, info.std))
+    grey = (images * std + mean).mean((1, 2, 3)) * 255
+    return (grey[:, None] - torch.tensor(LEVELS)).abs().argmin(1)
+
+
+def labels_by_class(splits):
+    """{true class: labels given} over the three splits, and the number of pictures of each."""
+    given, sizes = {}, {}
+    for name in ("train", "val", "test"):
+        split = getattr(splits, name)
+        images, labels = zip(*split.batches(64, CPU, augment=None), strict=True)
+        sizes[name] = len(torch.cat(labels))
+        assert sizes[name] == len(split)
+        for true, label in zip(true_classes(torch.cat(images), splits.info), torch.cat(labels), strict=True):
+            given.setdefault(int(true), set()).add(int(label))
+    return given, sizes
+
+
+@pytest.mark.parametrize("layout", WORKS)
+def test_layouts_that_work_give_each_class_its_label_in_all_three_splits(layout, folder):
+    change, more_train, more_test = WORKS[layout]
+    change(folder)
+    dataset = opened(folder)
+    dataset.check()
+    splits = dataset.splits()
+    given, sizes = labels_by_class(splits)
+    assert sorted(label for labels in given.values() for label in labels) == [0, 1, 2]
+    assert {len(labels) for labels in given.values()} == {1}
+    assert sizes["train"] + sizes["val"] == NUM_CLASSES * PER_CLASS["train"] + more_train
+    assert sizes["test"] == NUM_CLASSES * PER_CLASS["val"] + more_test
+    assert (sizes["train"], sizes["val"], sizes["test"]) == (
+        splits.info.num_train,
+        splits.info.num_val,
+        splits.info.num_test,
+    )
+
+
+@pytest.mark.parametrize("layout", REFUSED)
+def test_other_layouts_are_refused_by_check_in_one_line_that_names_the_folder(layout, folder):
+    REFUSED[layout](folder)
+    with pytest.raises(InputError) as refusal:
+        opened(folder).check()
+    assert str(folder) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_grid_is_large_and_at_most_a_quarter_of_it_is_refused():
+    assert len(WORKS) + len(REFUSED) >= 60
+    assert len(REFUSED) <= (len(WORKS) + len(REFUSED)) / 4
