@@ -233,7 +233,8 @@ def main() -> NoReturn:
 
 
 def _fail(ending: guard.Ending) -> NoReturn:
-    terminal.complain(f"error: {ending.line}")
+    for line in (ending.line, *ending.further):
+        terminal.complain(f"error: {line}")
     sys.exit(ending.code)
 
 

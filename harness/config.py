@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from accounting.yaml12 import Document
+from harness.config_errors import at_line, explain
+from harness.config_file import prepared, read_documents
 from harness.errors import InputError
+from harness.no_effect import without_effect
 from harness.recipe import Recipe, RecipeOverride
 from harness.routes.config import BudgetConfig, RoutesConfig
 from harness.strict import Macs, Strict
@@ -22,14 +24,14 @@ class DatasetConfig(Strict):
     path: str | None = None
     timm_name: str | None = None
     download: bool = False
-    image_size: int | None = Field(None, ge=8)
-    num_classes: int | None = Field(None, ge=2)
-    num_train: int | None = Field(None, ge=10)
-    num_test: int | None = Field(None, ge=10)
+    image_size: int | None = Field(None, ge=8, le=8192)
+    num_classes: int | None = Field(None, ge=2, le=1_000_000)
+    num_train: int | None = Field(None, ge=10, le=10**10)
+    num_test: int | None = Field(None, ge=10, le=10**10)
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0)]] | None = None
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
-    num_workers: int = Field(4, ge=0)
+    num_workers: int = Field(4, ge=0, le=256)
 
 
 class ParentConfig(Strict):
@@ -80,8 +82,8 @@ class ResourcesConfig(Strict):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices_per_job: float = Field(1, gt=0, le=64)
-    cpus_per_job: float = Field(4, gt=0)
-    max_attempts: int = Field(3, ge=1)
+    cpus_per_job: float = Field(4, gt=0, le=1024)
+    max_attempts: int = Field(3, ge=1, le=100)
 
 
 class LatencyTarget(Strict):
@@ -95,14 +97,14 @@ class LatencyTarget(Strict):
 class StudyConfig(Strict):
     """One study: one question, one folder."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$", max_length=100)
     dataset: DatasetConfig
     parent: ParentConfig
-    targets: list[Macs] = Field([])
+    targets: list[Macs] = Field([], max_length=100)
     target: LatencyTarget | None = None
     """Instead of ``targets``, which are then the MACs at which structured removal was measured to have that latency."""
-    replicates: int = Field(3, ge=1)
-    seed: int = Field(0, ge=0)
+    replicates: int = Field(3, ge=1, le=1000)
+    seed: int = Field(0, ge=0, lt=2**63)
     recipe: Recipe = Recipe()
     budget: BudgetConfig = BudgetConfig()
     routes: RoutesConfig
@@ -177,61 +179,41 @@ class StudyConfig(Strict):
 
 
 def load_configs(path: Path) -> list[StudyConfig]:
-    """The studies that a YAML file describes, one per document; ``InputError`` with one line for what is wrong."""
-    try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InputError(f"no config at {path}; name a YAML file, such as studies/quickstart.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a text file: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    studies = [parse_config(raw, str(path)) for raw in documents or [None]]
+    """The studies that a YAML file describes, one per document; relative paths in it are relative to it.
+
+    Raises:
+        InputError: what is wrong with it, a line for each problem that can be known at once.
+
+    """
+    documents = read_documents(path)
+    studies = [_new_study(document, path) for document in documents]
     names = [study.name for study in studies]
     if len(set(names)) < len(names):
         raise InputError(f"{path}: two studies have one name in {', '.join(names)}; name each once")
     return studies
 
 
+def _new_study(document: Document, path: Path) -> StudyConfig:
+    """A study as someone wrote it: what has no effect is refused, too."""
+    raw, problems = prepared(document, path)
+    if not isinstance(raw, dict):
+        return parse_config(raw, str(path))
+    try:
+        study = StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        lines = explain(error, StudyConfig, str(path), document.lines, told=problems)
+        raise InputError(*problems.values(), *lines) from None
+    found = [at_line(path, document.lines, place, text) for place, text in without_effect(study)]
+    if problems or found:
+        raise InputError(*problems.values(), *found)
+    return study
+
+
 def parse_config(raw: object, source: str) -> StudyConfig:
-    """The study in ``raw`` (nested dicts); ``source`` stands in front of the error."""
+    """The study in ``raw`` (nested dicts); ``source`` is named in front of each error."""
     if not isinstance(raw, dict):
         raise InputError(f"{source}: a study is a mapping with the keys {', '.join(StudyConfig.model_fields)}")
     try:
         return StudyConfig.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InputError(f"{source}: {_explain(first)}{more}") from None
-
-
-def _explain(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        allowed = _allowed_keys(error["loc"][:-1])
-        key = str(error["loc"][-1])
-        return f"unknown key {where!r}{_nearest(key, allowed)}; allowed here: {', '.join(allowed)}"
-    if error["type"] == "missing":
-        return f"{where!r} is missing; add it"
-    message = error["msg"].removeprefix("Value error, ")
-    given = error["input"]
-    shown = "" if isinstance(given, dict | list | BaseModel) or repr(given) in message else f", given {given!r}"
-    return f"{where or 'study'}: {message}{shown}"
-
-
-def _nearest(given: str, allowed: list[str]) -> str:
-    match = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
-    return f" (did you mean {match[0]!r}?)" if match else ""
-
-
-def _allowed_keys(location: tuple[Any, ...]) -> list[str]:
-    model: Any = StudyConfig
-    for part in location:
-        if isinstance(part, int) or part not in model.model_fields:
-            continue
-        annotation = model.model_fields[part].annotation
-        options = get_args(annotation) if get_origin(annotation) in (Union, type(int | None)) else (annotation,)
-        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if models:
-            model = models[0]
-    return list(model.model_fields)
+        raise InputError(*explain(error, StudyConfig, source, {})) from None

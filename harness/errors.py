@@ -6,7 +6,13 @@ __all__ = ["InputError", "StudyFailed", "one_line", "typed_line"]
 
 
 class InputError(ValueError):
-    """The input is wrong (exit code 2): says what was given, what is allowed and what to do."""
+    """The input is wrong (exit code 2): says what was given, what is allowed and what to do, a line for each problem."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class StudyFailed(RuntimeError):

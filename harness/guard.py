@@ -55,10 +55,11 @@ class InFolder(Exception):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ends: its exit code, and what standard error says after ``error:``."""
+    """How a command ends: its exit code, and what standard error says after ``error:``; ``further`` are further problems."""
 
     code: int
     line: str
+    further: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -118,7 +119,10 @@ def _expected(error: BaseException) -> Ending | None:
     from harness.terminal import CannotWrite
     from reports.errors import NotAStudy, NotReplaceable
 
-    if isinstance(error, (InputError, LedgerError, NotAStudy, NotReplaceable)):
+    if isinstance(error, InputError):
+        first, *further = map(str, error.args or ("bad input",))
+        return Ending(2, first, tuple(further))
+    if isinstance(error, (LedgerError, NotAStudy, NotReplaceable)):
         return Ending(2, str(error))
     if isinstance(error, (StudyFailed, CannotWrite)):
         return Ending(1, str(error))

@@ -12,8 +12,8 @@ from harness.strict import Strict
 class Recipe(Strict):
     """How a network is trained; the same trainer and the same fields for every phase of every route."""
 
-    epochs: int = Field(10, ge=0)
-    batch_size: int = Field(64, ge=2)
+    epochs: int = Field(10, ge=0, le=100_000)
+    batch_size: int = Field(64, ge=2, le=1_000_000)
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -31,8 +31,8 @@ class Recipe(Strict):
 class RecipeOverride(Strict):
     """The fields of a recipe that a phase changes; what is left out comes from the study's ``recipe``."""
 
-    epochs: int | None = Field(None, ge=0)
-    batch_size: int | None = Field(None, ge=2)
+    epochs: int | None = Field(None, ge=0, le=100_000)
+    batch_size: int | None = Field(None, ge=2, le=1_000_000)
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] | None = None
     lr: float | None = Field(None, gt=0)
     momentum: float | None = Field(None, ge=0, lt=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from torch import nn
@@ -23,7 +24,7 @@ from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute
 from harness.routes.search_then_prune import SearchThenPruneRoute
 from nas_baseline.proposals import InfeasibleTarget
-from pruning.layers import parse_filter
+from pruning.layers import LayerFilter, find_layers, parse_filter
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
@@ -67,7 +68,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
 
 def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]) -> None:
     """Every method must reach every target, as far as fresh weights tell: the widths or layers that bound it."""
-    keep = parse_filter(config.keep) if config.keep else None
+    keep = _kept(config.keep, model, shape)
     try:
         for scope in sorted({method.scope for method in config.methods}):
             if scope in ("global", "uniform"):
@@ -86,6 +87,21 @@ def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int
         raise InputError(f"targets: {error}") from None
     except (ValueError, MacsDiffer) as error:
         raise InputError(f"routes.prune: {error}") from None
+
+
+def _kept(terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -> LayerFilter | None:
+    """The filter of ``keep``; ``InputError`` for a term that no layer of the parent matches."""
+    if not terms:
+        return None
+    layers = find_layers(model, shape)
+    for term in terms:
+        if not any(map(parse_filter([term]), layers)):
+            names = [layer.name for layer in layers]
+            near = difflib.get_close_matches(term.partition(":")[2], names, n=3, cutoff=0.3) or names[:3]
+            raise InputError(
+                f"routes.prune.keep: {term!r} matches no layer of the parent; layers are {', '.join(near)}, …"
+            )
+    return parse_filter(terms)
 
 
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:

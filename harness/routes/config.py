@@ -16,7 +16,7 @@ class StrategyConfig(Strict):
     """The search strategy, its number of trained candidates, and options of its own."""
 
     name: str = "predictor_evolution"
-    num_trials: int = Field(24, ge=1)
+    num_trials: int = Field(24, ge=1, le=1_000_000)
     options: dict[str, bool | int | float | str] = Field({})
 
 
@@ -27,15 +27,15 @@ class SearchConfig(Strict):
     strategy: StrategyConfig = StrategyConfig()
     candidate: RecipeOverride = RecipeOverride(epochs=3)
     retrain: RecipeOverride = RecipeOverride()
-    num_predicted: int = Field(1, ge=0)
-    num_seen: int = Field(1, ge=0)
+    num_predicted: int = Field(1, ge=0, le=1000)
+    num_seen: int = Field(1, ge=0, le=1000)
     early_stop: bool = True
     """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
     early_stop_tau: float = Field(0.9, gt=0, le=1)
     """The rank correlation (Kendall's tau-b) that is enough for that."""
     supernet: RecipeOverride = RecipeOverride()
     """Training of the supernet, where the strategy shares weights."""
-    scored_per_job: int = Field(16, ge=1)
+    scored_per_job: int = Field(16, ge=1, le=1_000_000)
     inherit: bool = False
     """Whether finalists start from the supernet's weights instead of fresh ones."""
 
@@ -72,7 +72,7 @@ class PruneConfig(Strict):
     )
     """Methods (:mod:`pruning.methods`): ``<scope>_<criterion>``, with ``+<schedule>`` where it is not ``schedule``."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
-    rounds: int = Field(3, ge=2)
+    rounds: int = Field(3, ge=2, le=1000)
     """Of the iterative schedule; they share the epochs of ``finetune``."""
     gradual_end: float = Field(0.75, gt=0, le=1)
     """Share of the fine-tuning after which the gradual schedule is at its target."""
@@ -80,7 +80,7 @@ class PruneConfig(Strict):
     """Least share of its weights that every layer keeps, so that no layer is cut through."""
     channel_floor: float = Field(0.1, ge=0, lt=1)
     """Least share of its channels that every group of layers keeps, where channels are removed."""
-    round_to: int = Field(1, ge=1)
+    round_to: int = Field(1, ge=1, le=1024)
     """Widths are multiples of this, where channels are removed."""
     keep: list[str] = Field([])
     """Layers to leave alone: ``role:ROLE``, ``type:CLASS``, ``name:PATTERN``."""

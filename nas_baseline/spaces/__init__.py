@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
+from accounting.yaml12 import YamlProblem, read_one
 from nas_baseline.stages import StageSpace
 
 
@@ -34,9 +33,9 @@ def load_space(
         allowed = ", ".join(list_spaces())
         raise ValueError(f"search space '{name_or_path}' is not known; allowed: {allowed}, or the path of a .yaml file")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"search space '{name_or_path}' is not YAML: {' '.join(str(error).split())}") from error
+        data = read_one(text)
+    except YamlProblem as error:
+        raise ValueError(f"search space '{name_or_path}' is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"search space '{name_or_path}' must be a mapping with name, stem, stages, head")
     given = {"in_chans": in_chans, "num_classes": num_classes, "image_size": image_size}

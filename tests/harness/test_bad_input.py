@@ -75,7 +75,7 @@ CONFIGS = {
     "no routes": ("routes", {}, ["search", "prune", "scratch"]),
     "routes that are nothing": ("routes", None, ["routes"]),
     "nothing to retrain": ("routes.search.num_seen", 0, ["num_predicted", "num_seen"]),
-    "a control without what it controls": ("routes.prune", None, ["pruned_structure", "prune"]),
+    "a control without what it controls": ("routes.prune", DROP, ["pruned_structure", "prune"]),
     "an unknown device": ("resources", {"device": "tpu"}, ["tpu", "cuda"]),
     "a job without a device": ("resources", {"devices_per_job": 0}, ["devices_per_job", "0"]),
     "no attempt": ("resources", {"max_attempts": 0}, ["max_attempts", "0"]),
@@ -118,9 +118,15 @@ def test_a_message_names_the_nearest_key(tiny, write_config, refuses):
     refuses(["run", write_config(tiny)], "routes.search.candidat", "did you mean 'candidate'?", "num_seen")
 
 
-def test_several_mistakes_are_one_line_that_counts_them(tiny, write_config, refuses):
+def test_several_mistakes_are_a_line_each_with_the_line_of_the_file(tiny, write_config, command):
     tiny |= {"replicates": 0, "seed": -1, "nam": "x"}
-    refuses(["run", write_config(tiny)], "and 2 more")
+    config = write_config(tiny)
+    places = [place.partition(":")[0] for place in config.read_text().splitlines()]
+    code, out, err = command("run", config)
+    assert (code, out) == (2, "")
+    for key in ("replicates", "seed", "nam"):
+        assert f"error: {config}:{places.index(key) + 1}: " in err
+    assert err.count("\n") == 3
 
 
 def test_target_equal_to_the_parent(tiny, write_config, refuses):
@@ -187,7 +193,6 @@ def test_a_space_that_is_wrong(changes, says, tiny, tmp_path, write_config, refu
         ("just a sentence", "mapping"),
         ("42", "mapping"),
         (b"\xff\xfe\x00name", "cannot be read"),
-        ("1: 2\n", "missing"),
     ],
 )
 def test_a_file_that_is_no_config(content, says, write_config, refuses):

@@ -1,0 +1,193 @@
+"""Reads YAML by the rules of YAML 1.2, and says for every key on which line it is.
+
+ruamel.yaml parses; values are made here, from its nodes, so that all duplicate keys of a file are found at once, an unknown
+tag runs nothing, and a small file cannot grow into a large value. Of the core schema (YAML 1.2.2, section 10.3): ``yes`` and
+``on`` are text, ``010`` is ten, ``1e-3`` is a number, a date is text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
+
+MAX_VALUES = 100_000
+"""Values that a document may hold, those of an alias counted wherever it is used."""
+MAX_DEPTH = 60
+MAX_DIGITS = 400
+
+Place = tuple[str | int, ...]
+"""The keys and indices that lead to a value."""
+
+_NULL = re.compile(r"|~|null|Null|NULL")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_TEXT_TAG = "tag:yaml.org,2002:str"
+
+
+class YamlProblem(ValueError):
+    """What is wrong with a text: ``found`` has (line from 1, or None; what is wrong) for each problem."""
+
+    def __init__(self, *found: tuple[int | None, str]) -> None:
+        super().__init__("; ".join(f"line {line}: {what}" if line else what for line, what in found))
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document: its value, and the line (from 1) of each key or item by its place."""
+
+    value: Any
+    lines: dict[Place, int]
+
+
+def read_yaml(text: str) -> list[Document]:
+    """All documents of a text.
+
+    Raises:
+        YamlProblem: it is no YAML, or holds duplicate keys, unknown tags, circles, or more than is sensible.
+
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True  # found below, all at once
+    try:
+        nodes = list(yaml.compose_all(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = " ".join(str(error.problem or error.context).split())
+        raise YamlProblem((mark.line + 1 if mark else None, f"not valid YAML: {reason}")) from None
+    except YAMLError as error:
+        raise YamlProblem((None, f"not valid YAML: {' '.join(str(error).split())}")) from None
+    except RecursionError:
+        raise YamlProblem((None, f"nested more than {MAX_DEPTH} levels deep")) from None
+    return [_document(node) for node in nodes]
+
+
+def read_one(text: str) -> Any:
+    """The value of a text with one document; None for an empty one. Raises YamlProblem."""
+    documents = read_yaml(text)
+    if len(documents) > 1:
+        raise YamlProblem((None, f"{len(documents)} documents, where one is expected"))
+    return documents[0].value if documents else None
+
+
+def _document(node: Node | None) -> Document:
+    maker = _Maker()
+    value = None if node is None else maker.value(node, (), ())
+    if maker.problems:
+        raise YamlProblem(*sorted(maker.problems, key=lambda problem: problem[0] or 0))
+    return Document(value, maker.lines)
+
+
+@dataclass
+class _Maker:
+    """Makes values of nodes."""
+
+    lines: dict[Place, int] = field(default_factory=dict)
+    problems: list[tuple[int | None, str]] = field(default_factory=list)
+    count: int = 0
+
+    def value(self, node: Node, place: Place, above: tuple[int, ...]) -> Any:
+        line = node.start_mark.line + 1
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise YamlProblem((line, f"more than {MAX_VALUES:,} values, aliases counted wherever they are used"))
+        if len(above) > MAX_DEPTH:
+            raise YamlProblem((line, f"nested more than {MAX_DEPTH} levels deep"))
+        if id(node) in above:
+            raise YamlProblem((line, "an alias inside of what it stands for"))
+        self.lines.setdefault(place, line)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, line)
+        if isinstance(node, SequenceNode):
+            self._check_tag(node, line, "seq")
+            return [self.value(item, (*place, i), (*above, id(node))) for i, item in enumerate(node.value)]
+        self._check_tag(node, line, "map")
+        return self._mapping(node, place, (*above, id(node)))
+
+    def _mapping(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, Any]:
+        merged: dict[Hashable, Any] = {}
+        own: dict[Hashable, Any] = {}
+        first: dict[Hashable, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.value == "<<" and key_node.style is None:
+                merged = self._merged(value_node, place, above) | merged
+                continue
+            key = self.value(key_node, (*place, "?"), above)
+            if not isinstance(key, str | int | float | bool | None):
+                self.problems.append((line, "a key that is itself a list or a mapping"))
+                continue
+            if key in first:
+                self.problems.append(
+                    (line, f"duplicate key {_joined(place, key)}, first on line {first[key]}; keep one")
+                )
+                continue
+            first[key] = line
+            self.lines[(*place, key if isinstance(key, int) else str(key))] = line
+            own[key] = self.value(value_node, (*place, key if isinstance(key, int) else str(key)), above)
+        return merged | own
+
+    def _merged(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, Any]:
+        """What ``<<`` brings in: a mapping, or a list of them, of which the first wins."""
+        value = self.value(node, (*place, "<<"), above)
+        found: dict[Hashable, Any] = {}
+        for part in value if isinstance(value, list) else [value]:
+            if not isinstance(part, dict):
+                self.problems.append((node.start_mark.line + 1, "<< takes a mapping, or a list of mappings"))
+                return {}
+            found = part | found
+        return found
+
+    def _scalar(self, node: ScalarNode, line: int) -> Any:
+        text = str(node.value)
+        tag = _tag_of(node)
+        if tag is not None and tag != _TEXT_TAG:
+            self.problems.append((line, f"the tag {tag} is not known; leave it out"))
+        if node.style is not None or tag == _TEXT_TAG:
+            return text
+        return _plain(text) if len(text) <= MAX_DIGITS or not _FLOAT.fullmatch(text) else self._too_long(line)
+
+    def _too_long(self, line: int) -> None:
+        self.problems.append((line, f"a number of more than {MAX_DIGITS} digits"))
+
+    def _check_tag(self, node: Node, line: int, expected: str) -> None:
+        tag = _tag_of(node)
+        if tag is not None and tag != f"tag:yaml.org,2002:{expected}":
+            self.problems.append((line, f"the tag {tag} is not known; leave it out"))
+
+
+def _tag_of(node: Node) -> str | None:
+    """The tag that is written at a node; None where none is."""
+    written = getattr(node, "ctag", None)
+    text = str(written) if written is not None else ""
+    anonymous = not text or text == "None"
+    if anonymous or getattr(written, "handle", None) is None:
+        return None
+    return str(node.tag)
+
+
+def _plain(text: str) -> Any:
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INFINITE.fullmatch(text):
+        return math.nan if text[1].lower() == "n" and text[2].lower() == "a" else float(text.replace(".", ""))
+    return text
+
+
+def _joined(place: Place, key: object) -> str:
+    return repr(".".join(map(str, (*place, key))))

@@ -1,0 +1,84 @@
+"""YAML by the rules of 1.2: what a value is, and what is refused with its line."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounting.yaml12 import YamlProblem, read_one, read_yaml
+
+VALUES = {
+    "yes": "yes", "off": "off", "true": True, "False": False, "~": None, "null": None, "010": 10, "0o10": 8, "0x1F": 31,
+    "1e-3": 0.001, "1E3": 1000.0, ".5": 0.5, "1.": 1.0, "-.inf": float("-inf"), "1:30": "1:30", "2024-01-01": "2024-01-01",
+    "1_000": "1_000", "'3'": "3", '"true"': "true", "!!str 3": "3", "0.5M": "0.5M", "[1, a]": [1, "a"],
+}  # fmt: skip
+REFUSED = {
+    "a: 1\nb: {c: 1,\n  c: 2}\n": (3, "duplicate key 'b.c', first on line 2"),
+    "a: 1\nb:\n  - {x: 1, x: 2}\n": (3, "duplicate key 'b.0.x'"),
+    "a: [1, 2\n": (None, "not valid YAML"),
+    "a: 1\n\tb: 2\n": (2, "not valid YAML"),
+    "a: b: c\n": (1, "not valid YAML"),
+    "x: !!python/object/apply:os.system [ls]\n": (1, "os.system"),
+    "x: !secret y\n": (1, "!secret"),
+    "a: &a [*a]\n": (1, "alias"),
+    "? [1, 2]\n: 3\n": (1, "key that is itself"),
+    "a: " + "9" * 5000: (1, "digits"),
+    "[" * 80 + "]" * 80: (1, "levels deep"),
+    "[" * 20_000 + "]" * 20_000: (None, "levels deep"),
+}
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_a_value_is_what_yaml_1_2_says(text):
+    assert read_one(f"key: {text}\n") == {"key": VALUES[text]}
+    assert type(read_one(f"key: {text}\n")["key"]) is type(VALUES[text])
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:25])
+def test_what_is_refused_is_named_with_its_line(text):
+    line, says = REFUSED[text]
+    with pytest.raises(YamlProblem, match="") as refused:
+        read_yaml(text)
+    assert says in refused.value.found[0][1]
+    assert line is None or refused.value.found[0][0] == line
+
+
+def test_all_duplicate_keys_are_found_at_once():
+    with pytest.raises(YamlProblem) as refused:
+        read_yaml("a: 1\na: 2\nb: {c: 1, c: 2}\n")
+    assert [line for line, _ in refused.value.found] == [2, 3]
+
+
+def test_a_small_file_cannot_grow_large():
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+    )
+    with pytest.raises(YamlProblem, match="more than 100,000 values"):
+        read_yaml(bomb)
+
+
+def test_merged_keys_are_overridden_by_the_mapping_s_own():
+    assert read_one("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}\n")["d"] == {"b": 3, "c": 2}
+
+
+def test_every_key_has_its_line():
+    (document,) = read_yaml("a: 1\nb:\n  c:\n    - 2\n    - {d: 3}\n")
+    assert {place: document.lines[place] for place in [("a",), ("b", "c"), ("b", "c", 1, "d")]} == {
+        ("a",): 1, ("b", "c"): 3, ("b", "c", 1, "d"): 5,
+    }  # fmt: skip
+
+
+def test_documents_are_read_one_by_one():
+    assert [document.value for document in read_yaml("a: 1\n---\nb: 2\n")] == [{"a": 1}, {"b": 2}]
+    assert read_yaml("") == []
+
+
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("abc yes#:-\n'\""),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("abc", min_size=1), inner),
+)
+
+
+@given(NESTED)
+def test_what_another_writer_writes_is_read_as_it_was(value):
+    assert read_one(yaml.safe_dump({"value": value})) == {"value": value}

@@ -1,0 +1,106 @@
+"""Options that would change nothing are refused by name, with their line; those that do something are not."""
+
+import pytest
+from refusals import DROP, changed
+
+from harness.config import load_configs
+from harness.errors import InputError
+
+TIMM = {"timm": "resnet18", "pretrain": {"epochs": 1}}
+# (what is set, to what, the key that the message must name)
+USELESS = {
+    "empty prune": ("routes.prune", None, "routes.prune: empty"),
+    "empty recipe": ("recipe", None, "recipe: empty"),
+    "empty value": ("recipe.lr", None, "recipe.lr: empty"),
+    "variant beside timm": ("parent", TIMM | {"variant": "l"}, "parent.variant"),
+    "two sources of weights": ("parent", TIMM | {"pretrained": True, "checkpoint": "x.pt"}, "parent.pretrained"),
+    "a recipe for no epochs": ("parent.pretrain", {"epochs": 0, "lr": 0.1}, "parent.pretrain.lr"),
+    "inherit without a supernet": ("routes.search.inherit", True, "routes.search.inherit"),
+    "a supernet's recipe without one": ("routes.search.supernet", {"epochs": 2}, "routes.search.supernet"),
+    "scores without a supernet": ("routes.search.scored_per_job", 4, "routes.search.scored_per_job"),
+    "candidates that are not trained": ("routes.supernet", {"candidate": {"epochs": 3}}, "routes.supernet.candidate"),
+    "a threshold that is switched off": (
+        "routes.search", {"early_stop": False, "early_stop_tau": 0.5}, "routes.search.early_stop_tau"),
+    "predictions of none": (
+        "routes.search", {"strategy": {"name": "random"}, "num_predicted": 1}, "routes.search.num_predicted"),
+    "rounds without iterative": ("routes.prune.rounds", 4, "routes.prune.rounds"),
+    "an end without gradual": ("routes.prune.gradual_end", 0.5, "routes.prune.gradual_end"),
+    "channels that are not removed": ("routes.prune.channel_floor", 0.2, "routes.prune.channel_floor"),
+    "widths that are not rounded": ("routes.prune.round_to", 8, "routes.prune.round_to"),
+    "weights that are not masked": (
+        "routes.prune", {"criterion": "channels_magnitude", "floor": 0.1}, "routes.prune.floor"),
+    "a schedule that none takes": (
+        "routes.prune", {"criterion": "global_magnitude+gradual", "schedule": "one_shot"}, "routes.prune.schedule"),
+    "a control of nothing": ("routes.scratch", {"family": False, "pruned_structure": False}, "routes.scratch"),
+    "a budget for no route": ("budget", {"supernet": "1 h"}, "budget.supernet"),
+    "momentum of adamw": ("recipe", {"batch_size": 50, "optimizer": "adamw", "momentum": 0.8}, "recipe.momentum"),
+    "momentum of a phase": (
+        "routes.prune.finetune", {"epochs": 2, "optimizer": "lamb", "momentum": 0.5}, "routes.prune.finetune.momentum"),
+    "cores of a GPU's job on the CPU": ("resources", {"device": "cpu", "cpus_per_job": 2}, "resources.cpus_per_job"),
+}  # fmt: skip
+USEFUL = {
+    "iterative rounds": ("routes.prune", {"schedule": "iterative", "rounds": 2, "finetune": {"epochs": 2}}),
+    "gradual by its criterion": ("routes.prune", {"criterion": "global_magnitude+gradual", "gradual_end": 0.5}),
+    "an early stop": ("routes.search.early_stop_tau", 0.8),
+    "a supernet that inherits": ("routes.supernet", {"inherit": True, "scored_per_job": 4, "supernet": {"epochs": 2}}),
+    "momentum of sgd": ("recipe.momentum", 0.8),
+    "momentum where one phase has it": ("recipe", {"optimizer": "adamw"}),
+    "a budget": ("budget", {"prune": "1 h"}),
+    "cores where the device is found out": ("resources", {"cpus_per_job": 2}),
+}
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_an_option_without_effect_is_refused_by_name(case, tiny, write_config):
+    path, value, says = USELESS[case]
+    config = write_config(changed(tiny, path, value))
+    with pytest.raises(InputError) as refused:
+        load_configs(config)
+    assert any(says in line and str(config) in line for line in refused.value.args), refused.value.args
+
+
+@pytest.mark.parametrize("case", USEFUL)
+def test_an_option_with_an_effect_is_taken(case, tiny, write_config):
+    path, value = USEFUL[case]
+    assert load_configs(write_config(changed(tiny, path, value)))
+
+
+def test_a_pattern_that_keeps_nothing_is_refused(tiny, write_config, refuses):
+    tiny["routes"]["prune"]["keep"] = ["name:conv_stem", "name:bloks.*"]
+    refuses(["plan", write_config(tiny)], "routes.prune.keep", "bloks.*", "matches no layer")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("replicates", 10**9), ("routes.search.strategy.num_trials", 10**12), ("recipe.epochs", 10**9), ("seed", 2**64),
+        ("recipe.batch_size", 10**9), ("dataset.num_train", 10**12), ("name", "x" * 10**5), ("name", "a."),
+        ("targets", [1000 + i for i in range(101)]), ("resources", {"max_attempts": 10**6}),
+    ],
+)  # fmt: skip
+def test_an_absurd_size_is_refused_with_its_limit(path, value, tiny, write_config):
+    with pytest.raises(InputError) as refused:
+        load_configs(write_config(changed(tiny, path, value)))
+    assert path.split(".")[-1].split("_")[0] in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_paths_begin_at_the_folder_of_the_config(tiny, write_config, tmp_path):
+    tiny["dataset"] = {"name": "npz_jpeg", "path": "data/x.npz"}
+    tiny["parent"] = {"timm": "resnet18", "checkpoint": "w.pt"}
+    tiny["routes"]["search"]["space"] = "../mine.yaml"
+    (study,) = load_configs(write_config(changed(tiny, "routes.scratch", DROP)))
+    assert study.dataset.path == str(tmp_path.resolve() / "data" / "x.npz")
+    assert study.parent.checkpoint == str(tmp_path.resolve() / "w.pt")
+    assert study.routes.search.space == str(tmp_path.resolve().parent / "mine.yaml")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "loop/x", "a" * 5000])
+def test_a_path_that_is_none_is_refused_in_one_line(path, tiny, write_config, tmp_path, refuses):
+    (tmp_path / "loop").symlink_to("loop")
+    tiny["dataset"] = {"name": "npz_jpeg", "path": path}
+    refuses(["plan", write_config(tiny)], "dataset.path")
+
+
+def test_a_control_character_is_refused(tiny_text, write_config, refuses):
+    refuses(["plan", write_config(tiny_text.replace("name: tiny", 'name: "ti\\0ny"'))], "name", "control character")
