@@ -1,14 +1,16 @@
 """Images as JPEG bytes (or any other format) in one npz file with the keys ``{train,test}_{bytes,offsets,labels}``.
 
-Image i is bytes[offsets[i]:offsets[i+1]]. Names of the classes may be given as ``classes``. Decoded once per machine and
-user into a cache that is keyed by content.
+Image i is bytes[offsets[i]:offsets[i+1]]. Names of the classes may be given as ``classes``. Each image is resized to the
+square of ``image_size`` (bicubic), nothing cut off. Decoded once per machine and user into a cache that is keyed by content.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +23,16 @@ from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit, held_out
 from harness.data.cache import read_cached, write_cached
 from harness.data.pixels import NotAnImage, opened, read_rgb
-from harness.data.transforms import check_counts, normalisation
-from harness.errors import InputError
+from harness.data.transforms import INTERPOLATION, check_counts, normalisation
+from harness.errors import InputError, one_line
 
 PARTS = ("train", "test")
 KEYS = tuple(f"{part}_{what}" for part in PARTS for what in ("bytes", "offsets", "labels"))
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+UNREADABLE = (
+    ValueError, OSError, TypeError, EOFError, MemoryError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What ``np.load`` raises for a file that is damaged, encrypted or something else."""
 FULL_DECODE_IMAGES = 20_000
 """Parts of at most so many images are decoded by ``check``; of larger ones only the headers are read."""
 
@@ -55,16 +61,17 @@ class Dataset:
         self._path = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """RGB of ``image_size`` (32) with CIFAR-10's mean and std, unless the config says otherwise."""
+        """RGB of ``image_size`` (32) with CIFAR-10's mean and std unless the config says otherwise; refuses wrong data."""
         config = self._config
         size = config.image_size or 32
         mean, std = normalisation(config, CIFAR10_MEAN, CIFAR10_STD)
-        if not self._path.is_file():
+        if not self._path.exists():
             learn, select = held_out(config.num_train or 50_000, config.val_fraction)
             note = f"no data at {self._path}: 50,000 training images are assumed; give dataset.num_train"
             notes = () if config.num_train else (note,)
             facts = DataInfo((3, size, size), config.num_classes or 10, mean, std, len(learn), num_val=len(select))
-            return replace(facts, notes=notes)
+            return replace(facts, interpolation=INTERPOLATION, notes=notes)
+        self._check_content()
         train, test = (self._parts[part].labels for part in PARTS)
         learn, select = held_out(len(train[: config.num_train]), config.val_fraction)
         return DataInfo(
@@ -76,19 +83,13 @@ class Dataset:
             class_names=self._class_names,
             num_val=len(select),
             num_test=len(test[: config.num_test]),
+            interpolation=INTERPOLATION,
             notes=self._lacking(train[select.start : select.stop]),
         )
 
     def check(self) -> None:
         """The file must be there with its keys; labels, offsets and images must be what they should be."""
-        parts = self._parts
-        check_counts(self._config, len(parts["train"].labels), len(parts["test"].labels), self._num_classes, self._path)
-        self._check_classes()
-        key = f"npz-{self.fingerprint()[:32]}.checked"
-        if read_cached(key) is None:
-            for name, part in parts.items():
-                self._check_images(name, part)
-            write_cached(key, b"ok")
+        self._check_content()
 
     def fingerprint(self) -> str:
         """A digest of all bytes, offsets and labels, whatever the file is called and however it is compressed."""
@@ -127,8 +128,8 @@ class Dataset:
                          for part in PARTS}  # fmt: skip
         except InputError:
             raise
-        except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            reason = "an array of Python objects" if "pickle" in str(error) else str(error)
+        except UNREADABLE as error:
+            reason = "an array of Python objects" if "pickle" in str(error) else one_line(error)
             raise InputError(f"dataset.path: {self._path} is no npz file ({reason}); see docs/datasets.md") from None
         return found
 
@@ -147,53 +148,81 @@ class Dataset:
             raise refuse(
                 "offsets", f"has {len(offsets)} entries for {len(labels)} labels, expected one more than labels"
             )
-        steps = np.diff(offsets.astype(np.int64))
-        if offsets[0] < 0 or int(offsets[-1]) > len(content) or (steps <= 0).any():
+        ends = [int(end) for end in (offsets.min(), offsets.max())]  # before int64, in which a large uint64 is negative
+        if ends[0] < 0 or ends[1] > len(content) or (np.diff(offsets.astype(np.int64)) <= 0).any():
             raise refuse("offsets", f"must rise from 0 or more to at most {len(content)}, the number of bytes")
         return _Part(content, offsets, labels)
 
     @cached_property
     def _class_names(self) -> tuple[str, ...]:
-        with np.load(self._path, allow_pickle=False) as data:
-            try:
-                names = data["classes"] if "classes" in data else np.array([], str)
-            except ValueError:
-                raise InputError(
-                    f"dataset.path: classes of {self._path} is an array of Python objects; save text"
-                ) from None
-        if names.ndim != 1 or names.dtype.kind not in "US":
-            raise InputError(f"dataset.path: classes of {self._path} is not a row of names")
-        return tuple(
-            name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist()
-        )
+        def refuse(what: str) -> InputError:
+            return InputError(f"dataset.path: classes of {self._path} {what}; save one name (text) per class")
+
+        try:
+            with np.load(self._path, allow_pickle=False) as data:
+                found = data["classes"] if "classes" in data else np.array([], str)
+        except UNREADABLE as error:
+            raise refuse("is an array of Python objects" if "pickle" in str(error) else "cannot be read") from None
+        if found.ndim != 1 or found.dtype.kind not in "US":
+            raise refuse(f"is {found.ndim}-dimensional {found.dtype}")
+        names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in found.tolist()]
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise refuse(f"has the name {twice[0]!r} twice")
+        return tuple(names)
 
     @property
     def _num_classes(self) -> int:
         """As many as have names, or as the config says, or up to the largest label to learn."""
         return len(self._class_names) or self._config.num_classes or int(self._parts["train"].labels.max()) + 1
 
+    def _check_content(self) -> None:
+        parts = self._parts
+        check_counts(self._config, len(parts["train"].labels), len(parts["test"].labels), self._num_classes, self._path)
+        self._check_classes()
+        key = f"npz-{self.fingerprint()[:32]}.checked"
+        if read_cached(key) is None:
+            for name, part in parts.items():
+                self._check_images(name, part)
+            write_cached(key, b"ok")
+
     def _check_classes(self) -> None:
-        wanted = set(range(self._num_classes))
-        config, train = self._config, self._parts["train"].labels
+        config, num_classes, train = self._config, self._num_classes, self._parts["train"].labels
         for name, part in self._parts.items():
-            odd = sorted(set(np.unique(part.labels).tolist()) - wanted)
-            if odd:
+            odd = part.labels[(part.labels < 0) | (part.labels >= num_classes)]
+            if len(odd):
                 raise InputError(
                     f"dataset.path: {name}_labels of {self._path} has the label {odd[0]}; allowed are 0 to "
-                    f"{self._num_classes - 1}, since there are {self._num_classes} classes"
+                    f"{num_classes - 1}, since there are {num_classes} classes"
                 )
-        learn, _ = held_out(len(train[: config.num_train]), config.val_fraction)
-        used = {
-            "train": (train[: learn.stop], f"the first {learn.stop:,} training images; shuffle the file"),
-            "test": (self._parts["test"].labels[: config.num_test], "the test images"),
-        }
-        for labels, where in used.values():
-            lacking = sorted(wanted - set(np.unique(labels).tolist()))
-            if lacking:
-                raise InputError(
-                    f"dataset.path: class {lacking[0]} of {self._num_classes} has no image among {where} (labels begin "
-                    f"with 0; {self._path})"
-                )
+        learn, select = held_out(len(train[: config.num_train]), config.val_fraction)
+        self._check_no_class_lacks(train[: learn.stop], f"the first {learn.stop:,} training images; shuffle the file")
+        self._check_no_class_lacks(self._parts["test"].labels[: config.num_test], "the test images")
+        self._check_shuffled(train[: select.stop], len(select))
+
+    def _check_no_class_lacks(self, labels: np.ndarray, where: str) -> None:
+        there = np.unique(labels)
+        if len(there) == self._num_classes:
+            return
+        lacking = next(k for k in range(self._num_classes) if k == len(there) or there[k] != k)
+        name = f" ({self._class_names[lacking]})" if self._class_names else ""
+        raise InputError(
+            f"dataset.path: class {lacking}{name} of {self._num_classes} has no image among {where} (labels begin with 0; "
+            f"{self._path})"
+        )
+
+    def _check_shuffled(self, labels: np.ndarray, num_val: int) -> None:
+        """The last images must be like the others, or accuracy on them selects for a few classes."""
+        found = np.unique(labels[-num_val:])
+        if len(found) == self._num_classes:
+            return
+        steps = np.diff(labels.astype(np.int64))
+        is_sorted = bool((steps >= 0).all() or (steps <= 0).all())
+        if is_sorted or _log_chance(labels, found, num_val) < math.log(1e-6):
+            raise InputError(
+                f"dataset.path: the last {num_val:,} training images of {self._path}, held out for validation, are of "
+                f"{len(found)} of {self._num_classes} classes; shuffle the file"
+            )
 
     def _lacking(self, labels: np.ndarray) -> tuple[str, ...]:
         lacking = self._num_classes - len(np.unique(labels))
@@ -223,6 +252,14 @@ class Dataset:
         np.save(buffer, pictures)
         write_cached(key, buffer.getvalue())
         return torch.from_numpy(pictures), torch.from_numpy(labels)
+
+
+def _log_chance(labels: np.ndarray, found: np.ndarray, count: int) -> float:
+    """Natural logarithm of a bound on the chance that ``count`` random images have as few classes as ``found``."""
+    shares = np.bincount(labels.astype(np.int64)) / len(labels)
+    num_classes, few = len(shares), len(found)
+    choices = math.lgamma(num_classes + 1) - math.lgamma(few + 1) - math.lgamma(num_classes - few + 1)
+    return choices + count * math.log(np.sort(shares)[-few:].sum())
 
 
 def _decode(encoded: bytes, size: int) -> np.ndarray:

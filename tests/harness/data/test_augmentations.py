@@ -1,4 +1,4 @@
-"""Every operation of timm's random augmentations runs on the installed Pillow, at every magnitude and on every kind of image."""
+"""Every operation of timm's random augmentations runs on the installed Pillow, at every magnitude, on every mode."""
 
 import random
 
