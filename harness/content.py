@@ -40,8 +40,9 @@ class Content:
 def content_of(config: StudyConfig) -> Content:
     """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
     dataset = open_dataset(config.dataset)
+    fingerprint = dataset.fingerprint()  # first: it opens the data, after which its facts are counted
     info = dataset.info()
-    data = {"fingerprint": dataset.fingerprint(), **{name: getattr(info, name) for name in COUNTS}}
+    data = {"fingerprint": fingerprint, **{name: getattr(info, name) for name in COUNTS}}
     checkpoint = config.parent.checkpoint
     return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)))
 

@@ -18,13 +18,18 @@ from harness.config import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.image_files import read_part
 from harness.data.pixels import NotAnImage, read_rgb
-from harness.data.transforms import check_counts, file_facts, file_splits
+from harness.data.transforms import check_counts, file_facts, file_splits, image_size, unseen_classes
 from harness.errors import InputError, one_line
 
 ASSUMED_TRAIN = 50_000
 """CIFAR's, where a study is planned without its data."""
 NUM_SAMPLED = 64
 """Images of each split that ``check`` reads, evenly spread."""
+
+NOT_OPENED = (
+    RuntimeError, OSError, ValueError, AssertionError, ImportError, AttributeError, TypeError, KeyError, EOFError,
+)  # fmt: skip
+"""What timm's readers raise for a name, folder or file that they cannot open."""
 
 
 class Dataset:
@@ -41,18 +46,25 @@ class Dataset:
         self._config = config
 
     def info(self) -> DataInfo:
-        """Counted where the data lies under ``path``; otherwise as the config says, or assumed, with a note of it."""
+        """Counted and checked where the data is there; otherwise as the config says, or assumed, with a note of it."""
         config = self._config
-        if config.download or config.path is None or not Path(config.path).expanduser().exists():
-            return file_facts(config, num_train=ASSUMED_TRAIN, where=config.path or config.timm_name)
-        train, test = self._parts
-        return file_facts(config, num_train=len(train), num_test=len(test), class_names=train.class_names)
+        return (
+            self._checked
+            if self._is_there
+            else file_facts(config, num_train=ASSUMED_TRAIN, where=config.path or config.timm_name)
+        )
 
     def check(self) -> None:
         """Open both splits (and download, where the config allows it), compare their classes, read a sample of each."""
         config = self._config
         if config.path is not None and not config.download and not Path(config.path).expanduser().exists():
             raise InputError(f"dataset.path: no folder {config.path}; give the data's folder or set download: true")
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> DataInfo:
+        config = self._config
+        image_size(config)
         train, test = self._parts
         if train.class_names != test.class_names:
             odd = sorted(set(train.class_names) ^ set(test.class_names)) or ["the order of the classes"]
@@ -60,11 +72,14 @@ class Dataset:
                 f"dataset.timm_name: {config.timm_name} gives its two splits different classes ({odd[0]}); for a folder of "
                 "images take dataset.name: image_folder"
             )
-        num_classes = len(train.class_names) or self.info().num_classes
-        check_counts(config, len(train), len(test), num_classes, str(config.timm_name))
+        facts = file_facts(config, num_train=len(train), num_test=len(test), class_names=train.class_names)
+        check_counts(config, len(train), len(test), facts.num_classes, str(config.timm_name))
         for name, part in (("train", train), ("validation", test)):
             self._check_folder(name, part)
-            self._check_sample(name, part, num_classes)
+            self._check_labels(name, part, facts)
+            self._check_sample(name, part, facts.num_classes)
+        labels = train.known_labels()
+        return facts if labels is None else unseen_classes(facts, config, labels, str(config.timm_name))
 
     def fingerprint(self) -> str:
         """A digest of the name, the counts, the classes, and the sampled images of both splits."""
@@ -82,33 +97,38 @@ class Dataset:
         train, test = self._parts
         return file_splits(self._config, self.info(), train, test)
 
+    @property
+    def _is_there(self) -> bool:
+        """Opened already, or under ``path``; nothing is downloaded to find out."""
+        if "_parts" in self.__dict__:
+            return True
+        path = self._config.path
+        if path is None or not Path(path).expanduser().exists():
+            return False
+        if not self._config.download:
+            return True
+        try:
+            self._opened(download=False)
+        except InputError:
+            return False
+        return True
+
     @cached_property
     def _parts(self) -> tuple[Images, Images]:
+        return self._opened(download=self._config.download)
+
+    def _opened(self, *, download: bool) -> tuple[Images, Images]:
+        from timm.data import create_dataset  # type: ignore[attr-defined]
+
+        name, root = str(self._config.timm_name), self._config.path and str(Path(self._config.path).expanduser())
         try:
-            return Images(self._open("train")), Images(self._open("validation"))
-        except (
-            RuntimeError,
-            OSError,
-            ValueError,
-            AssertionError,
-            ImportError,
-            AttributeError,
-            TypeError,
-            KeyError,
-        ) as error:
-            raise InputError(
-                f"dataset.timm_name: {self._config.timm_name} cannot be opened: {one_line(error)}"
-            ) from None
-
-    def _open(self, split: str) -> Any:
-        from timm.data import create_dataset
-
-        return create_dataset(
-            self._config.timm_name,
-            root=str(Path(self._config.path).expanduser()) if self._config.path else None,
-            split=split,
-            download=self._config.download,
-        )
+            train, test = (
+                Images(create_dataset(name, root=root, split=split, download=download))
+                for split in ("train", "validation")
+            )
+        except NOT_OPENED as error:
+            raise InputError(f"dataset.timm_name: {name} cannot be opened: {one_line(error)}") from None
+        return train, test
 
     def _check_folder(self, name: str, part: Images) -> None:
         """A folder as timm reads it must be the folder as it is: classes by their folders, and no file passed over."""
@@ -126,17 +146,35 @@ class Dataset:
                 f"{len(mine)} are images of {len(set(mine.values()))} classes; image_folder reads them all"
             )
 
+    def _check_labels(self, name: str, part: Images, facts: DataInfo) -> None:
+        """Where the data lists its labels, all of them must be classes, and every class must be there."""
+        labels = part.known_labels()
+        if labels is None:
+            return
+        for label in sorted(set(labels)):
+            self._check_label(name, label, facts.num_classes)
+        lacking = sorted(set(range(facts.num_classes)) - set(labels))
+        if lacking:
+            known = facts.class_names[lacking[0]] if facts.class_names else lacking[0]
+            raise InputError(
+                f"dataset.timm_name: class {known} of {self._config.timm_name} has no image in {name}; a class must be in "
+                "both splits"
+            )
+
     def _check_sample(self, name: str, part: Images, num_classes: int) -> None:
-        odd = sorted(label for label in part.known_labels() if not 0 <= label < num_classes)
         for index in part.sample():
             item = part[index]
             if item is None:
-                raise InputError(f"dataset.timm_name: image {index} of {name} cannot be decoded")
-            odd += [item[1]] if not 0 <= item[1] < num_classes else []
-        if odd:
+                raise InputError(
+                    f"dataset.timm_name: {part.path(index)} of {self._config.timm_name} ({name}) cannot be decoded"
+                )
+            self._check_label(name, item[1], num_classes)
+
+    def _check_label(self, name: str, label: int, num_classes: int) -> None:
+        if not 0 <= label < num_classes:
             raise InputError(
-                f"dataset.timm_name: {name} of {self._config.timm_name} has the label {odd[0]}; allowed are 0 to "
-                f"{num_classes - 1}, since dataset.num_classes is {num_classes}"
+                f"dataset.timm_name: {name} of {self._config.timm_name} has the label {label}; allowed are 0 to "
+                f"{num_classes - 1}, since there are {num_classes} classes"
             )
 
 
@@ -146,6 +184,10 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
     def __init__(self, data: Any) -> None:
         self._data = data
         self._reader = getattr(data, "reader", None)
+        # torchvision's folders list their files themselves, timm's in their reader
+        self._listing = data if self._reader is None else self._reader
+        samples = getattr(self._listing, "samples", None)
+        self._has_files = isinstance(samples, list) and bool(samples) and Path(str(samples[0][0])).is_file()
         self.transform: Any = None
         try:
             self._count = len(data)
@@ -165,7 +207,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
     @property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the labels; empty where the data has no names."""
-        index = getattr(self._reader, "class_to_idx", None)
+        index = getattr(self._listing, "class_to_idx", None)
         if isinstance(index, dict) and sorted(index.values()) == list(range(len(index))):
             return tuple(str(name) for name in sorted(index, key=index.__getitem__))
         classes = getattr(self._data, "classes", None)
@@ -174,18 +216,23 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
     @property
     def folder(self) -> Path | None:
         """The folder of classes that it reads; None where it is no such folder."""
-        root, samples = getattr(self._reader, "root", None), getattr(self._reader, "samples", None)
-        is_files = isinstance(samples, list) and samples and Path(str(samples[0][0])).is_file()
-        return Path(str(root)) if root is not None and is_files and Path(str(root)).is_dir() else None
+        root = getattr(self._listing, "root", None)
+        return Path(str(root)) if root is not None and self._has_files and Path(str(root)).is_dir() else None
 
     def labels_by_file(self) -> dict[str, int]:
         """The label of each file of a folder."""
-        return {str(path): int(label) for path, label in self._reader.samples}  # type: ignore[union-attr]
+        return {str(path): int(label) for path, label in self._listing.samples}
 
-    def known_labels(self) -> set[int]:
-        """Labels that the data lists without reading an image."""
+    def known_labels(self) -> list[int] | None:
+        """The label of each image, where the data lists them; None where only reading an image tells."""
+        if self._has_files:
+            return [int(label) for _, label in self._listing.samples]
         targets = getattr(self._data, "targets", None)
-        return {int(label) for label in targets} if targets is not None else set()
+        return None if targets is None or len(targets) != len(self) else [int(label) for label in targets]
+
+    def path(self, index: int) -> str:
+        """What to call an image: its file where it has one."""
+        return str(self._listing.samples[index][0]) if self._has_files else f"image {index}"
 
     def sample(self) -> list[int]:
         """Evenly spread indices, the first and the last among them."""
@@ -193,8 +240,12 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     def _read(self, index: int) -> tuple[Image.Image, int]:
         """As timm does, without its way of showing the next image in place of a damaged one."""
+        if self._has_files:
+            path, label = self._listing.samples[index]
+            return read_rgb(Path(str(path))), int(label)
         if self._reader is None:
-            return self._data[index]
+            image, label = self._data[index]
+            return image, label
         file, label, *_ = self._reader[index]
         content = file if isinstance(file, bytes) else file.read()
         if hasattr(file, "close"):
