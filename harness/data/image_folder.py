@@ -49,7 +49,7 @@ class Dataset:
             num_train=len(train.files),
             num_test=len(test.files),
             class_names=train.classes,
-            notes=not_read_notes(self._parts),
+            notes=(*self._ignored_folders(), *not_read_notes(self._parts)),
         )
         return unseen_classes(facts, self._config, self._labels(train), self._root)
 
@@ -105,6 +105,14 @@ class Dataset:
         """The class of each picture: the place of its folder among those of ``train``."""
         index = {name: place for place, name in enumerate(self._parts[0].classes)}
         return [index[file.label] for file in part.files]
+
+    def _ignored_folders(self) -> tuple[str, ...]:
+        """A sentence for parts beside ``val`` that could be taken for it."""
+        found = [name for name in TEST_FOLDERS if (self._root / name).is_dir() and name != self._parts[1].root.name]
+        if not found:
+            return ()
+        named = " and ".join(f"{name}/" for name in found)
+        return (f"{named} beside val/ is ignored: val/ is the test split, and validation is held out of train/",)
 
     def _check_parts(self) -> None:
         train, test = self._parts

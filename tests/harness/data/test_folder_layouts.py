@@ -76,6 +76,19 @@ def test_other_layouts_are_refused_by_check_in_one_line_that_names_the_folder(la
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("beside", [("test",), ("valid", "test"), ("validation",)])
+def test_parts_beside_val_are_ignored_and_named_in_the_notes(beside, folder):
+    for name in beside:
+        (folder / name / "ape").mkdir(parents=True)
+    info = opened(folder).info()
+    assert info.num_test == NUM_CLASSES * PER_CLASS["val"]
+    assert [note for note in info.notes if "ignored" in note and all(f"{name}/" in note for name in beside)]
+
+
+def test_a_plain_folder_has_nothing_to_note(folder):
+    assert opened(folder, val_fraction=0.3).info().notes == ()
+
+
 def test_the_grid_is_large_and_at_most_a_quarter_of_it_is_refused():
     assert len(WORKS) + len(REFUSED) >= 60
     assert len(REFUSED) <= (len(WORKS) + len(REFUSED)) / 4
