@@ -132,7 +132,9 @@ def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
             routes = _with_criteria(routes, name, new, order)
     if routes is given.routes:
         return given
-    return StudyConfig.model_validate(_for_validation(given.model_copy(update={"routes": routes})))
+    ordered = given.model_copy(update={"routes": routes})
+    StudyConfig.model_validate(_for_validation(ordered))
+    return ordered  # and not what was validated, in which every key would count as given
 
 
 def _with_criteria(routes: RoutesConfig, name: str, section: PruneConfig, order: list[Method]) -> RoutesConfig:
