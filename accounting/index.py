@@ -49,6 +49,10 @@ def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:
     A study that was cut off before its first segment has an index without any, which is fine unless ``begun`` is asked
     for: whoever wants to read costs.
     """
+    if folder.exists() and not folder.is_dir():
+        return (
+            f"{folder} is a file where the ledger should be; restore the folder from a copy, or name another with --out"
+        )
     if segments_in(folder):
         return None
     index = read_index(folder)

@@ -1,10 +1,16 @@
 """What a running command has started, and which ports that listens on, as the system tells it."""
 
+import signal
 from pathlib import Path
 
 from harness.reaper import descendants, started
 
 LISTEN = "0A"
+
+
+def heeding_ctrl_c():
+    """For ``preexec_fn``: what runs in the background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def tree(pid):

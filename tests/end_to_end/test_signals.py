@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import command_of, is_alive, tree
+from processes import command_of, heeding_ctrl_c, is_alive, tree
 
 from accounting.audit import audit
 from accounting.ledger import read_ledger
@@ -28,7 +28,7 @@ def working_study(config, root, cwd):
     with (root / "log").open("w") as log:
         driver = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", "run", str(root / "tiny.yaml"), "--out", str(root / "tiny")],
-            stdout=log, stderr=subprocess.STDOUT, cwd=cwd,
+            stdout=log, stderr=subprocess.STDOUT, cwd=cwd, preexec_fn=heeding_ctrl_c,
         )  # fmt: skip
     deadline = time.time() + 150
     while not any(r["kind"] == Kind.PROGRESS for r in read_ledger(root / "tiny" / "ledger").records):

@@ -60,12 +60,10 @@ def told(process):
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory, request):
+def attacked(tmp_path_factory, request, tiny_text):
     """(ports, what each stranger was told by name, where the token was seen on a command line)."""
-    from conftest import TINY
-
     root = tmp_path_factory.mktemp("attacked")
-    driver = running_study(json.loads(json.dumps(TINY)), root, request.config.rootpath)
+    driver = running_study(yaml.safe_load(tiny_text), root, request.config.rootpath)
     try:
         pids = tree(driver.pid)
         ports = listening(pids)

@@ -1,6 +1,7 @@
 """Weights that are used twice, in part, by two kinds of layer, or computed: MACs said are MACs counted again."""
 
 import copy
+import dataclasses
 import logging
 
 import pytest
@@ -13,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from accounting.macs import count_macs
 from pruning.masks import apply_masks, shuffle_masks
 from pruning.nm import nm_masks
-from pruning.recount import MacsDiffer
+from pruning.recount import MacsDiffer, recounted
 from pruning.solve import UnreachableTarget, prune_to_macs
 from pruning.sparsity import prune_to_sparsity
 
@@ -161,24 +162,15 @@ def test_other_ways_to_masks_are_counted_again_too(odd, prune):
     assert result.macs == recount(model, result.masks)
 
 
-class Depends(nn.Module):
-    """Its convolution runs only where a weight is not zero."""
-
-    def __init__(self):
-        super().__init__()
-        self.gate, self.conv = nn.Linear(8, 1, bias=False), nn.Conv2d(8, 8, 3, padding=1)
-        nn.init.constant_(self.gate.weight, 1e-6)
-
-    def forward(self, x):
-        return self.conv(x) if self.gate(torch.ones(1, 8)) != 0 else x
-
-
-def test_macs_that_depend_on_values_are_an_error_that_says_where():
+def test_a_result_whose_macs_are_not_those_counted_again_is_an_error_that_says_both():
     torch.manual_seed(0)
-    model = Odd(Depends()).eval()
+    model = Odd(nn.Conv2d(8, 8, 3, padding=1)).eval()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(MacsDiffer, match="counted again"):
-        prune_to_macs(model, SHAPE, count_macs(model, SHAPE).macs // 2)
+    result = prune_to_macs(model, SHAPE, count_macs(model, SHAPE).macs // 2)
+    assert recounted(model, SHAPE, result) is result
+    says = f"pruned to {result.macs - 64:,} MACs, but counted again the network has {result.macs:,}"
+    with pytest.raises(MacsDiffer, match=says):
+        recounted(model, SHAPE, dataclasses.replace(result, macs=result.macs - 64))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
