@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accounting.records import Status
+from accounting.records import Phase, Status
 from reports.frames import Frames
 from reports.page_table import PageTable
 from reports.study import ANALYSIS
@@ -15,26 +15,31 @@ def totals_table(frames: Frames) -> PageTable:
     """One row per kind of time, in device-hours of the study's unit and as a share of the allocated."""
     view = frames.view
     attempts = [attempt for attempt in view.attempts if attempt.device_kind == view.device_kind]
-    allocated = sum(attempt.allocated_s for attempt in attempts)
+    empty = sum(start.allocated_s for start in view.startups if start.device_kind == view.device_kind)
+    allocated = sum(attempt.allocated_s for attempt in attempts) + empty
     parts = {
         "allocated": allocated,
         "productive": sum(attempt.productive_s for attempt in attempts),
-        "overhead (start-up, teardown, waiting)": sum(attempt.overhead_s for attempt in attempts),
+        "overhead (start-up, teardown, waiting)": sum(attempt.overhead_s for attempt in attempts) + empty,
         "lost (repeated or thrown away)": sum(attempt.lost_s for attempt in attempts),
     }
     rows = [[name, number(seconds / HOUR_S), _share(seconds, allocated)] for name, seconds in parts.items()]
-    scans = sum(attempt.allocated_s for attempt in attempts if attempt.route == ANALYSIS)
-    if scans > 0:
-        name = "of the allocated: analysis of the parent (charged to no network)"
-        rows.append([name, number(scans / HOUR_S), _share(scans, allocated)])
+    apart = {
+        "analysis of the parent (charged to no network)": sum(a.allocated_s for a in attempts if a.route == ANALYSIS),
+        "exports (charged to no route)": sum(a.allocated_s for a in attempts if a.phase == Phase.EXPORT),
+        "start-ups in which no attempt began (charged to no route)": empty,
+    }
+    rows += [
+        [f"of the allocated: {name}", number(seconds / HOUR_S), _share(seconds, allocated)]
+        for name, seconds in apart.items()
+        if seconds > 0
+    ]
     balances = [balance for balance in frames.audit.balances if balance.device_kind == view.device_kind]
     capacity = sum(balance.capacity_s for balance in balances)
     idle = sum(balance.idle_s for balance in balances)
     rows.append(
         ["idle (capacity that no attempt held)", number(idle / HOUR_S), f"{_share(idle, capacity)} of capacity"]
     )
-    empty = sum(balance.unattributed_s for balance in balances)
-    rows.append(["held without an attempt", number(empty / HOUR_S), _share(empty, allocated)])
     unseen = sum(attempt.uncertainty_s for attempt in attempts)
     rows.append(["uncertain (after the last sign of life)", number(unseen / HOUR_S), _share(unseen, allocated)])
     return PageTable(["", unit_text(frames.unit), "share of allocated"], rows, text_columns=(0,))

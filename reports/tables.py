@@ -13,6 +13,7 @@ from reports.deployment import deployment_rows, deployments
 from reports.figures import cost_by_phase, sensitivity
 from reports.frames import Frames
 from reports.methods import method_rows
+from reports.phase_costs import UNIT_OF, phase_costs
 from reports.predictions import predictions
 from reports.pruned_layers import pruned_layers, role_rows
 from reports.verdict import HEADLINE_CHALLENGER, PRUNE, cheaper_route
@@ -24,8 +25,9 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
     tables = {
         "networks": frames.networks,
         "verdicts": verdict_table(answers),
-        "cost_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
-        "attempts": frames.attempts,
+        "cost_by_phase": phase_costs(frames.view),
+        "charged_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
+        "attempts": _attempts(frames),
         "jobs": frames.jobs,
         "progress": frames.progress,
         "sessions": frames.sessions,
@@ -47,6 +49,17 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
     }
     tables |= {name: table for name, table in optional.items() if not table.empty}
     return {name: with_unit(table, frames.unit) for name, table in tables.items()}
+
+
+def _attempts(frames: Frames) -> pd.DataFrame:
+    """Hours under the study's unit are of its kind of device alone; those of another kind have their own column."""
+    table = frames.attempts.copy()
+    unit = table["device_kind"].map(UNIT_OF)
+    hours = [str(column) for column in table.columns if str(column).endswith("_h")]
+    table.insert(len(table.columns), "unit", unit)
+    table.insert(len(table.columns), "allocated_device_hours", table["allocated_h"])
+    table.loc[unit != frames.unit, hours] = float("nan")
+    return table
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accounting.records import VERDICT_RULES
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
@@ -22,6 +23,7 @@ def to_json(given: Answer) -> Fields:
     found = None if isinstance(given, Refused) else given
     return {
         "schema_version": SCHEMA_VERSION,
+        "verdict_rules": VERDICT_RULES,
         "status": status_of(given),
         "study": question.study,
         "dataset": question.dataset,

@@ -28,7 +28,8 @@ LABEL_SHARE = 0.0105
 def data(frames: Frames) -> pd.DataFrame:
     """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
 
-    The analysis of the parent serves no target, and is not among them.
+    What serves several targets counts at each, so that rows of different targets do not add up
+    (:mod:`reports.phase_costs` does). The analysis of the parent and exports are charged to no target, and not among them.
     """
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:
