@@ -18,28 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs import count_macs
-from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
+from harness.config import DatasetConfig
 from harness.data.base import Splits
 from harness.errors import one_line
-from harness.export_onnx import export_onnx, require_onnx
 from harness.jobs import Job
 from harness.latency_target import RUNTIME
-from harness.model_card import INT8_FILE, ONNX_FILE, PROGRAM_FILE, SPARSE_FILE, Origin, model_card
+from harness.model_card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
 from harness.models import build_network, load_tensors, save_tensors
-from harness.paths import StudyPaths, replacing
-from harness.quantise import int8_report
+from harness.paths import StudyPaths, held, replacing
 from harness.training import EVAL_BATCH_SIZE, evaluate
-from pruning.dead import remove_dead_channels
 from pruning.masks import masks_from_model
 from pruning.resize import fit_to_state
 from pruning.sparse_file import save_sparse
 
 log = logging.getLogger(__name__)
-
-WEIGHTS_FILE = "model.safetensors"
-
-NUM_CHECK_IMAGES = 32
-"""Validation images on which an exported network is compared with torch's."""
 
 
 def deliver(
@@ -48,29 +40,25 @@ def deliver(
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,
-    export: ExportConfig = NO_EXPORT,
     cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Read the test split once with the network of ``job.init_from`` and write its folder; the outcome's metrics.
 
     The folder has ``model.safetensors``, ``architecture.json``, ``metrics.json`` and the card ``README.md``;
     ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
-    shapes are not those that the spec builds (channels or blocks were removed); and what ``export`` asks for. The int8
-    network, where it is asked for, is another network, with which the splits are read once more. The folder appears when
-    it is whole. ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card. A file that cannot be made
-    is left out, ``left_out`` has the reason by its kind, and the rest is delivered.
+    shapes are not those that the spec builds (channels or blocks were removed). The folder appears when it is whole;
+    what else the study exports is added by jobs of their own (:mod:`harness.exports`). ``cost`` (``unit``, ``own_h``,
+    ``parent_h``) is for the card. A program that torch cannot export is left out, ``left_out`` has the reason, and the
+    rest is delivered.
 
     Raises:
-        InputError: a package is missing that ``export`` needs; nothing was read.
         ValueError: the network is above its target.
 
     """
-    if export.onnx:
-        require_onnx()
     facts = dict(job.deliver or {})
-    job = dataclasses.replace(job, network=_without_download(job.network))
+    job = dataclasses.replace(job, network=without_download(job.network))
     weights = load_tensors(paths.weights(str(job.init_from)))
-    model, is_smaller = _fitted(job.network, weights)
+    model, is_smaller = fitted(job.network, weights)
     report = count_macs(model, splits.info.image_shape)
     if job.target is not None and report.sparse_macs > job.target:
         raise ValueError(f"{job.init_from} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
@@ -89,14 +77,14 @@ def deliver(
         "from_job": job.init_from,
     }
     target_ms = facts.get("target_latency_ms")
-    if export.latency or target_ms is not None:
-        runtime = "channels_last" if target_ms is None else RUNTIME
-        metrics["latency"] = _latency(on_device, splits, device, runtime)
+    if target_ms is not None:
+        metrics["latency"] = timing(on_device, splits, device, RUNTIME)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     temporary.mkdir(parents=True)
     try:
         _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
-        metrics |= _exports(model, splits, export, temporary, is_smaller=is_smaller)
+        metrics |= _program(model, splits, temporary) if is_smaller else {"left_out": {}}
+        metrics["size_bytes"] = sizes(temporary)
         info = {
             "network": job.network,
             "image_shape": splits.info.image_shape,
@@ -105,12 +93,13 @@ def deliver(
             "eval_batch_size": EVAL_BATCH_SIZE,
         }
         origin = Origin(paths.root.name, dataset.name, device.type, cost)
-        _write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")
-        _write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
-        _write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")
+        write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
+        write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
+        with held(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return metrics
@@ -140,7 +129,7 @@ def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> 
         temporary.write_bytes(buffer.getvalue())
 
 
-def _fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
+def fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
     """The network with its weights in eval mode, and whether it is physically smaller than its spec says."""
     model = build_network(spec)
     dense = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -148,7 +137,7 @@ def _fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Mod
     return fit_to_state(model, weights).eval(), is_smaller
 
 
-def _without_download(spec: dict[str, Any]) -> dict[str, Any]:
+def without_download(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec without published weights: the network's own are loaded over them anyway."""
     plain = {key: value for key, value in spec.items() if key != "pretrained"}
     if "kwargs" in plain:
@@ -172,63 +161,35 @@ def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) 
             compact.unlink()
 
 
-def _exports(
-    model: nn.Module, splits: Splits, export: ExportConfig, folder: Path, *, is_smaller: bool
-) -> dict[str, Any]:
-    """Write what is asked for; the metrics of it, and the size in bytes of every file of weights (None: no such file)."""
-    metrics: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
-    if is_smaller:
-        try:
-            save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
-        except ValueError as error:
-            left_out["program"] = str(error)
-    elif export.compact:
-        try:
-            metrics |= _save_without_dead(model, splits.info.image_shape, folder / PROGRAM_FILE)
-        except ValueError as error:
-            left_out["program"] = str(error)
-    if export.onnx:
-        images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
-        try:
-            metrics["onnx_max_abs_error"] = export_onnx(model, images, folder / ONNX_FILE)
-        except ValueError as error:
-            left_out["onnx"] = str(error)
-    for kind, reason in left_out.items():
-        log.warning("delivered without its file %s: %s", kind, reason)
-    metrics["left_out"] = left_out
-    if export.int8:
-        metrics["int8"] = int8_report(model, splits, folder / INT8_FILE)
-    files = {
-        "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
-    }  # fmt: skip
-    metrics["size_bytes"] = {
-        name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in files.items()
-    }
-    return metrics
+def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, Any]:
+    """Write the smaller network whole; why not, where torch cannot."""
+    try:
+        save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
+    except ValueError as error:
+        log.warning("delivered without its file program: %s", error)
+        return {"left_out": {"program": str(error)}}
+    return {"left_out": {}}
 
 
-def _save_without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:
-    """Write the same network without the channels that its zeros have made dead, where there are any."""
-    smaller = remove_dead_channels(model, image_shape)
-    if smaller.removed:
-        save_program(smaller.model, image_shape, path)
-    return {"dead_channels": sum(smaller.removed.values()), "dense_macs_without_dead": smaller.dense_macs}
+def sizes(folder: Path) -> dict[str, int | None]:
+    """Bytes of every file of weights; None: there is no such file."""
+    return {name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in FILES.items()}
 
 
-def _latency(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> dict[str, Any] | None:
+def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> dict[str, Any] | None:
     """Milliseconds of one image on ``device``; None where this machine cannot time it."""
     from harness.latency.errors import NotAvailable
     from harness.latency.networks import time_network
 
     try:
         threads = torch.get_num_threads()
-        timing = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime=runtime)
+        timed = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime=runtime)
     except NotAvailable:
         return None
-    return dataclasses.asdict(timing)
+    return dataclasses.asdict(timed)
 
 
-def _write_text(text: str, path: Path) -> None:
+def write_text(text: str, path: Path) -> None:
+    """Write a file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

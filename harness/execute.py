@@ -17,13 +17,14 @@ from accounting.ledger import LedgerWriter, shared_writer
 from accounting.meters import Meter
 from accounting.nvml import open_reader
 from accounting.records import Kind, Phase, Status
-from harness.config import NO_EXPORT, DatasetConfig, ExportConfig
+from harness.config import DatasetConfig
 from harness.costs import cost_so_far
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
 from harness.deliver import deliver
 from harness.devices import Held
 from harness.errors import typed_line
+from harness.exports import export
 from harness.job_files import DamagedFiles, Given, check_sources, checksums
 from harness.jobs import Job, Outcome
 from harness.liveness import Life, watched
@@ -63,7 +64,6 @@ class Workplace:
     session: str
     dataset: DatasetConfig
     held: Held
-    export: ExportConfig = NO_EXPORT
     given: Given | None = None
     """What is on record of the files that the job uses; None: they are not verified."""
     life: Life = field(default_factory=Life)
@@ -160,12 +160,11 @@ class _Work:
         if self.job.score is not None:
             self._begun(0)
             return score(self.job, self._start(), splits, self._device)
-        if self.job.phase == Phase.EVALUATE:
+        if self.job.phase in (Phase.EVALUATE, Phase.EXPORT):
             self._begun(0)
             cost = cost_so_far(self.place.paths.ledger, str(self.job.init_from))
-            return deliver(
-                self.job, self.place.paths, splits, self.place.dataset, self._device, self.place.export, cost
-            )
+            make = deliver if self.job.phase == Phase.EVALUATE else export
+            return make(self.job, self.place.paths, splits, self.place.dataset, self._device, cost)
         if self.job.phase == Phase.PRUNE:
             return self._prune(splits)
         return self._train(splits)

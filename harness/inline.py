@@ -40,7 +40,7 @@ def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
         )
 
     def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
-        place = Workplace(paths, session, config.dataset, held, config.export)
+        place = Workplace(paths, session, config.dataset, held)
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
                 raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")

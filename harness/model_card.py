@@ -10,7 +10,13 @@ from harness.data.base import Splits
 from harness.jobs import Job
 from harness.training import EVAL_BATCH_SIZE
 
-SPARSE_FILE, PROGRAM_FILE, ONNX_FILE, INT8_FILE = "model.sparse.safetensors", "model.pt2", "model.onnx", "model.int8.pt"
+WEIGHTS_FILE, SPARSE_FILE, PROGRAM_FILE = "model.safetensors", "model.sparse.safetensors", "model.pt2"
+ONNX_FILE, INT8_FILE = "model.onnx", "model.int8.pt"
+
+FILES = {
+    "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
+}  # fmt: skip
+"""The files of weights of a delivered folder, by their key in ``size_bytes``."""
 
 _LOAD_TIMM = """\
 import json, timm

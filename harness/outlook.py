@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from accounting.records import Status
-from accounting.views import CostView
+from accounting.records import Phase, Status
+from accounting.views import Attempt, CostView
 from accounting.views import Job as LedgerJob
 from harness.plan import PlannedJob
 
@@ -70,7 +70,9 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
     found = []
     for job in (p.job for p in planned):
         label = _label({"deliver": job.deliver})
-        if label is None or job.target is None or (label, job.target, job.replicate) in delivered:
+        if label is None or job.phase == Phase.EXPORT or (label, job.target, job.replicate) in delivered:
+            continue
+        if job.target is None:
             continue
         delivered.add((label, job.target, job.replicate))
         spent_s = {r: _spent_s(view, job.route, r) for r in {each.job.replicate for each in planned}}
@@ -94,7 +96,12 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
 
 
 def _spent_s(view: CostView, route: str, replicate: int) -> float:
-    return sum(a.allocated_s for a in view.attempts if a.route == route and a.replicate == replicate)
+    return sum(a.allocated_s for a in view.attempts if _is_of(a, route) and a.replicate == replicate)
+
+
+def _is_of(attempt: Attempt, route: str) -> bool:
+    """Whether a route's budget has paid for the attempt; exports are nobody's."""
+    return attempt.route == route and attempt.phase != Phase.EXPORT
 
 
 def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, target: int | None = None) -> float:
@@ -102,7 +109,10 @@ def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, 
     return sum(
         count * seconds
         for step, (count, seconds) in missing.items()
-        if step[0] == route and step[3] == replicate and (target is None or step[2] in (None, target))
+        if step[0] == route
+        and step[1] != Phase.EXPORT
+        and step[3] == replicate
+        and (target is None or step[2] in (None, target))
     )
 
 

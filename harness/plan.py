@@ -7,7 +7,7 @@ few training steps of the parent, so it is an estimate for this machine, within 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -31,11 +31,19 @@ from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
 """Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
 
+EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
+    {"onnx": lambda n: 100, "compact": lambda n: 10, "latency": lambda n: 500, "int8": lambda n: 0.5 * n}
+)
+"""How many images an export is worth, by the size of the training split; int8 reads two splits."""
+
 PASSES_PER_TRAINED_IMAGE = 3.0
 """Forward and backward passes cost about three forward ones."""
 
 NOMINAL_MACS_PER_S = 1e9
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
+
+FREE_OF_BUDGET = (Phase.EVALUATE, Phase.EXPORT)
+"""Phases that a spent budget does not stop."""
 
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 
@@ -138,16 +146,20 @@ def play(view: View, speed: float, device: str, known: Mapping[str, Outcome] = N
             limit_h = getattr(view.config.budget, job.route)
             if job.job in known:
                 num_done += 1
-                spent[job.route] = spent.get(job.route, 0.0) + seconds
+                spent[job.route] = spent.get(job.route, 0.0) + seconds * (job.phase != Phase.EXPORT)
                 outcome = known[job.job]
-            elif limit_h is not None and job.phase != Phase.EVALUATE and spent.get(job.route, 0.0) >= limit_h * 3600:
+            elif (
+                limit_h is not None and job.phase not in FREE_OF_BUDGET and spent.get(job.route, 0.0) >= limit_h * 3600
+            ):
                 capped = True
                 outcome = Outcome(ok=False, reason="the route's budget is spent")
             else:
-                spent[job.route] = spent.get(job.route, 0.0) + seconds
+                spent[job.route] = spent.get(job.route, 0.0) + seconds * (job.phase != Phase.EXPORT)
                 jobs.append(PlannedJob(job, seconds))
                 guess = _guess(job)
-                metrics = {"val_top1": guess, "macs": job.target or job.network_macs}
+                metrics: dict[str, Any] = {"val_top1": guess, "macs": job.target or job.network_macs}
+                if job.phase == Phase.EVALUATE and _is_smaller(job):
+                    metrics["size_bytes"] = {"program": 1}
                 if job.score is not None:
                     metrics = {"scores": [guess + i / 10**6 for i in range(len(job.score))]}
                 outcome = Outcome(ok=True, metrics=metrics)
@@ -224,6 +236,8 @@ def _seconds(job: Job, view: View, speed: float, device: str) -> float:
         images = PASSES_PER_TRAINED_IMAGE * epochs * num_train
     if job.phase == Phase.SUPERNET:
         macs = 2 * (macs + _smallest(job))  # a sandwich: the largest, the smallest, and two that lie between on average
+    elif job.phase == Phase.EXPORT:
+        images = EXPORTED_IMAGES[str((job.deliver or {})["export"])](num_train)
     elif job.score is not None:
         images = len(job.score) * (min(RECALIBRATION_IMAGES, num_train) + 0.2 * num_train)
     elif job.analysis is not None:

@@ -26,7 +26,8 @@ class Scheduler:
     """Asks the routes in the order of what they have spent, least first, so that cores are shared fairly between them.
 
     A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. A route whose
-    replicate has spent its budget gets no new training job; only evaluations of what it has trained.
+    replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. Exports
+    count in no route's spending, and a failed one fails no delivery.
     """
 
     def __init__(
@@ -118,14 +119,15 @@ class Scheduler:
                 self.tell(waiting, Outcome(ok=False, reason=f"{job.job} could not be run again: {reason}", final=False))
             return
         if not outcome.ok:
-            log.warning("job %s failed: %s", job.job, outcome.reason)
+            what = "; the network is delivered without it" if job.phase == Phase.EXPORT else ""
+            log.warning("job %s failed: %s%s", job.job, outcome.reason, what)
             self._ledger.append(
                 Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=reason, final=outcome.final
             )
         self._broadcast(job, outcome)
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
-        if not outcome.ok and job.phase != Phase.SEARCH and job.job not in self.stopped:
+        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.EXPORT) and job.job not in self.stopped:
             self.failed[job.job] = outcome.reason or "failed"
         if outcome.ok and job.deliver is not None and job.deliver["label"] == job.route:
             self._delivered.add((job.route, job.replicate, job.target))
@@ -158,7 +160,7 @@ class Scheduler:
 
     def _over_budget(self, job: Job) -> bool:
         limit_h = self._budget.get(job.route)
-        if limit_h is None or job.phase == Phase.EVALUATE:
+        if limit_h is None or job.phase in (Phase.EVALUATE, Phase.EXPORT):
             return False
         self._spending.refresh()
         return self._spending.of(job.route, job.replicate) >= limit_h * 3600
@@ -181,6 +183,8 @@ class _Spending:
         begin = self._clock()
         self._spent = {}
         for attempt in derive(read_ledger(self._paths.ledger).records, now=time.time()).attempts:
+            if attempt.phase == Phase.EXPORT:
+                continue
             key = attempt.route, attempt.replicate
             self._spent[key] = self._spent.get(key, 0.0) + attempt.allocated_s
         self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from accounting.records import Phase
 from harness.config import StudyConfig
 from harness.data.registry import open_dataset
 from harness.devices import choose_device
@@ -22,6 +23,8 @@ from harness.stored import absolute, check_folder, stored_config
 from harness.terminal import aligned
 from harness.validation import check_study
 from reports.wording import macs_text
+
+PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
 
 def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
@@ -54,7 +57,10 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
 def format_plan(summary: dict[str, Any]) -> str:
     """The summary as text for a terminal."""
     unit = "GPU-hours" if summary["unit"] == "gpu_hours" else "CPU core-hours"
-    phases = [[row["route"], row["phase"], str(row["num_jobs"]), f"{row['hours']:.3g}"] for row in summary["phases"]]
+    phases = [
+        [row["route"], PHASE_TEXT.get(row["phase"], row["phase"]), str(row["num_jobs"]), f"{row['hours']:.3g}"]
+        for row in sorted(summary["phases"], key=lambda row: bool(row["phase"] == Phase.EXPORT))
+    ]
     charged = [
         [row["route"], row["policy"], f"{row['target']:,}", f"{row['hours']:.3g}"] for row in summary["per_target"]
     ]

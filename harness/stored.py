@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from accounting.index import lost_ledger, segments_in
 from accounting.ledger import read_ledger
 from accounting.records import Kind, Record
-from harness.config import StudyConfig, parse_config
+from harness.config import DatasetConfig, StudyConfig, parse_config
 from harness.content import Content
 from harness.errors import InputError
 from harness.extension import Change, Paid, changes_between, listed, merged, refusals
@@ -187,6 +187,9 @@ def stored_config(paths: StudyPaths) -> StudyConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
     study = raw.get("study") if isinstance(raw, dict) else raw
+    if isinstance(study, dict) and isinstance(study.get("dataset"), dict):  # written with keys that were not given
+        unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}
+        study = {**study, "dataset": {k: v for k, v in study["dataset"].items() if k == "name" or v != unset.get(k)}}
     if isinstance(study, dict) and isinstance(study.get("budget"), dict):  # written resolved, as device-hours
         hours = {route: f"{h:.12f} h" if isinstance(h, float) else h for route, h in study["budget"].items()}
         study = {**study, "budget": hours}

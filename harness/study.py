@@ -81,7 +81,6 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     check_replaceable(paths.report)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
-    _say_what_exports_miss(standing)
     view = replace(check_study(config, need_data=True), searched=standing.searched)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
@@ -128,13 +127,6 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page
-
-
-def _say_what_exports_miss(standing: Standing) -> None:
-    """Files are made when a network is delivered; those that were delivered before do not get them."""
-    added = [change.key for change in standing.changes if change.key.startswith("export.") and change.new]
-    if added and standing.is_begun:
-        log.warning("%s: only networks that are delivered from now on get it", ", ".join(added))
 
 
 def _checked_content(standing: Standing, paths: StudyPaths) -> Content:

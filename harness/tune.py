@@ -48,7 +48,7 @@ from harness import liveness, own_ray, signals
 from harness.allocations import Allocations, Nodes, allocation_name, node_name
 from harness.backend import Backend
 from harness.background import run_beside
-from harness.config import DatasetConfig, ExportConfig, StudyConfig
+from harness.config import DatasetConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, StudyFailed, one_line
 from harness.execute import Workplace, execute
@@ -89,7 +89,6 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 "root": str(paths.root),
                 "session": session,
                 "dataset": config.dataset.model_dump(exclude_unset=True),
-                "export": config.export.model_dump(),
                 "device": device,
             }
             searcher = _JobSearcher(scheduler, place, config.resources.max_attempts)
@@ -358,7 +357,6 @@ def _trainable(config: dict[str, Any]) -> None:
         place["session"],
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),
-        ExportConfig(**place["export"]),
         Given(**place["given"]),
         liveness.WorkerLife(Path(place["root"]), place["session"]),
         place["since_t"],

@@ -19,6 +19,7 @@ from harness.quantities import format_macs
 from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
 from harness.routes.config import PruneConfig
+from harness.routes.exports import KINDS, WithExports
 from harness.routes.prune import PruneRoute
 from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute
@@ -138,4 +139,6 @@ def make_routes(view: View, replicate: int) -> list[Route]:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:
         raise InputError(f"routes: {error}") from None
-    return routes
+    if not any(getattr(view.config.export, kind) for kind in KINDS):
+        return routes
+    return [WithExports(route, view) for route in routes]

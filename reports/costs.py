@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from accounting.attempts import Attempt, CostView
 from accounting.charges import ChargePolicy, charge_factor, charged_s
+from accounting.records import Phase
 
 POLICIES: tuple[str, ...] = tuple(
     policy.value for policy in (ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORTISED)
@@ -62,10 +63,10 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, n
 
 
 def spent_h(view: CostView) -> dict[tuple[str, int], float]:
-    """Allocated device-hours by (route, replicate), every attempt once: what budgets are about."""
+    """Allocated device-hours by (route, replicate), every attempt but exports once: what budgets are about."""
     spent: dict[tuple[str, int], float] = {}
     for attempt in view.attempts:
-        if attempt.device_kind == view.device_kind:
+        if attempt.device_kind == view.device_kind and attempt.phase != Phase.EXPORT:
             key = (attempt.route, attempt.replicate)
             spent[key] = spent.get(key, 0.0) + attempt.allocated_s / 3600.0
     return spent

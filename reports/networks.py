@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ class Network:
     """One delivered network. Accuracies are fractions, ``cost_h`` device-hours by charge policy.
 
     ``sparsity`` is the share of weights that are zero. ``int8``, ``size_bytes`` and ``latency`` are what the evaluation
-    measured of them, empty where it did not.
+    or the exports measured of them, empty where they did not.
     """
 
     label: str
@@ -52,13 +52,32 @@ def delivered_networks(view: CostView, info: StudyInfo) -> tuple[Network, ...]:
 
     Where a resumed study has delivered a better network in the place of another, the later one is what is delivered.
     """
-    specs = specs_of(view.attempts)
+    specs, exported = specs_of(view.attempts), _exported(view)
     latest: dict[tuple[int, str, int], Network] = {}
     for job in sorted(view.jobs, key=_ended_t(view)):
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
-            network = _network(view, info, specs, job, job.outcome)
+            network = _network(view, info, specs, job, merged_exports(job.outcome, exported.get(job.job, [])))
             latest[network.target, network.label, network.replicate] = network
     return tuple(latest[key] for key in sorted(latest))
+
+
+def merged_exports(evaluated: Mapping[str, Any], exported: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The outcome of an evaluation with what its network's exports have found, as one evaluation had it before."""
+    merged = dict(evaluated)
+    for outcome in exported:
+        for key in ("size_bytes", "left_out"):
+            merged[key] = {**_object(merged.get(key)), **_object(outcome.get(key))}
+        merged |= {key: value for key, value in outcome.items() if key not in merged and key != "export"}
+    return merged
+
+
+def _exported(view: CostView) -> dict[str, list[dict[str, Any]]]:
+    """The outcomes of the finished exports by the evaluation whose network they are of."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for job in view.jobs:
+        if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
+            found.setdefault(job.job.rpartition("-export-")[0], []).append(job.outcome)
+    return found
 
 
 def _ended_t(view: CostView) -> Callable[[Job], float]:

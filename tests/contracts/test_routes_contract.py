@@ -2,12 +2,12 @@
 
 import copy
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from accounting.records import Phase
-from harness.config import parse_config
+from harness.config import ExportConfig, parse_config
 from harness.jobs import Done, Job, Outcome, Wait
 from harness.validation import check_study, make_routes
 
@@ -256,3 +256,17 @@ def test_what_is_pruned_after_a_search_is_named_after_its_winner():
     assert pruned[0]
     assert pruned[1]
     assert not pruned[0] & pruned[1]
+
+
+def test_exports_follow_deliveries_and_change_no_other_job(view, jobs):
+    config = view.config.model_copy(update={"export": ExportConfig(onnx=True, int8=True)})
+    exporting = play(replace(view, config=config), order=3)
+    added = {name: job for name, job in exporting.items() if name not in jobs}
+    assert {name: asdict(job) for name, job in exporting.items() if name in jobs} == {
+        n: asdict(j) for n, j in jobs.items()
+    }
+    deliveries = [job for job in jobs.values() if job.phase == Phase.EVALUATE]
+    assert sorted(added) == sorted(f"{job.job}-export-{kind}" for job in deliveries for kind in ("onnx", "int8"))
+    assert {job.phase for job in added.values()} == {Phase.EXPORT}
+    seeds = [job.seed for job in exporting.values()]
+    assert len(seeds) == len(set(seeds))

@@ -7,13 +7,17 @@ import sys
 import torch
 
 from accounting.records import Phase
-from harness.config import DatasetConfig
+from harness.config import NO_EXPORT, DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.jobs import Job
+from harness.deliver import deliver
+from harness.exports import export
+from harness.jobs import Done, Job, Outcome
 from harness.models import build_network, save_tensors
+from harness.routes.exports import KINDS, WithExports
 from nas_baseline.families import network_spec
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs
+from reports.networks import merged_exports
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)
@@ -56,6 +60,44 @@ def job(model, paths, spec=SPEC, target=2_000_000, **changes):
     facts = {"label": "prune", "description": "a network of a test", "parent": "fbnetv3_mini l, from nowhere"}
     plain = Job("e", "prune", Phase.EVALUATE, target, 0, 1, spec, 1, init_from="trained", deliver=facts)
     return dataclasses.replace(plain, **changes)
+
+
+class Given:
+    """A route that has nothing to propose, and a study of which nothing but its exports matters."""
+
+    name, replicate = "prune", 0
+
+    def __init__(self, exports):
+        self.config = self
+        self.export = exports
+
+    def ask(self):
+        return Done()
+
+    def tell(self, job, outcome):
+        pass
+
+    def seed(self, name):
+        return 1
+
+
+def exports_after(job, metrics, exports):
+    """The export jobs that come after a delivery with these metrics."""
+    given = Given(exports)
+    route = WithExports(given, given)
+    route.tell(job, Outcome(ok=True, metrics=metrics))
+    found = []
+    while isinstance(following := route.ask(), Job):
+        found.append(following)
+    return found
+
+
+def delivered(job, paths, splits, dataset, device, exports=NO_EXPORT, cost=None):
+    """Deliver a network and run the export jobs that come after; the metrics of all of it as a report has them."""
+    metrics = deliver(job, paths, splits, dataset, device, cost)
+    assert {kind for kind in KINDS if kind in metrics} <= {"latency"}
+    after = [export(each, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)]
+    return merged_exports(metrics, after)
 
 
 def names(folder):

@@ -1,14 +1,35 @@
 """What a delivered folder holds beside its weights: ONNX, int8, the sparse file, the network without dead channels."""
 
 import json
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from deliveries import CPU, DATASET, PLAIN, SHAPE, alone, card_code, job, masked, names, network, noise
+from deliveries import (
+    CPU,
+    DATASET,
+    PLAIN,
+    SHAPE,
+    alone,
+    card_code,
+    delivered,
+    exports_after,
+    job,
+    masked,
+    names,
+    network,
+    noise,
+)
 
-from harness import deliver as module
+from accounting.records import Phase
+from harness import exports as module
 from harness.config import ExportConfig
 from harness.deliver import deliver
+from harness.errors import InputError
+from harness.exports import export
+from harness.jobs import Job
 from harness.paths import StudyPaths
 from harness.quantise import CannotQuantise
 
@@ -37,7 +58,7 @@ class TestDead:
 
     def test_is_delivered_beside_the_zeros(self, paths, splits):
         model = self.network()
-        metrics = deliver(job(model, paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
+        metrics = delivered(job(model, paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
         folder = paths.root / metrics["model_dir"]
         assert metrics["dead_channels"] >= 3
         assert metrics["dense_macs_without_dead"] < metrics["dense_macs"]
@@ -52,7 +73,7 @@ class TestDead:
         assert "channels that its zeros made dead" in (folder / "README.md").read_text()
 
     def test_a_network_without_any_says_so(self, paths, splits):
-        metrics = deliver(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
+        metrics = delivered(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(compact=True))
         assert (metrics["dead_channels"], metrics["size_bytes"]["program"]) == (0, None)
         assert (
             "| channels that its zeros made dead | none |"
@@ -68,7 +89,7 @@ class TestExports:
         export = ExportConfig(onnx=True, int8=True, latency=True)
         cost = {"unit": "gpu_hours", "own_h": 1.5, "parent_h": 20.25}
         model = masked()
-        metrics = deliver(job(model, paths), paths, splits, DATASET, CPU, export, cost)
+        metrics = delivered(job(model, paths), paths, splits, DATASET, CPU, export, cost)
         folder = paths.root / metrics["model_dir"]
         images = torch.randn(5, *SHAPE)
         with torch.no_grad():
@@ -152,7 +173,7 @@ class TestExports:
             raise CannotQuantise("no kernels here")
 
         monkeypatch.setattr("harness.quantise.quantise", refuse)
-        metrics = deliver(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(int8=True))
+        metrics = delivered(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(int8=True))
         assert metrics["int8"]["test_top1"] is None
         assert metrics["int8"]["reason"] == "no kernels here"
         assert metrics["size_bytes"]["int8"] is None
@@ -167,13 +188,96 @@ class TestExports:
             raise ValueError("export.onnx: torch cannot export the network: no")
 
         monkeypatch.setattr(module, "export_onnx", refuse)
-        metrics = deliver(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(onnx=True))
+        metrics = delivered(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(onnx=True))
         assert metrics["left_out"] == {"onnx": "export.onnx: torch cannot export the network: no"}
         assert names(paths.root / metrics["model_dir"]) == PLAIN
 
     def test_a_target_in_milliseconds_is_held_against_a_measurement(self, paths, splits):
         facts = {"label": "prune", "description": "a network of a test", "parent": None, "target_latency_ms": 3.5}
-        metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+        metrics = delivered(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
         assert metrics["latency"]["runtime"] == "eager"
         card = (paths.root / metrics["model_dir"] / "README.md").read_text()
         assert "| latency asked for | at most 3.5 ms" in card
+
+
+class TestFailure:
+    """What goes wrong with an export leaves the delivered folder as it was."""
+
+    @pytest.fixture
+    def dense(self, paths, splits):
+        mine = job(network(), paths)
+        metrics = deliver(mine, paths, splits, DATASET, CPU)
+        return mine, paths.root / metrics["model_dir"], metrics
+
+    @pytest.mark.parametrize(("part", "kind"), [("model_card", "latency"), ("_made", "onnx"), ("_merged", "latency")])
+    def test_half_way_leaves_what_there_was(self, part, kind, dense, paths, splits, monkeypatch, snapshot):
+        mine, folder, metrics = dense
+        before = {
+            name: (folder / name).read_bytes() for name in ("README.md", "model.safetensors", "architecture.json")
+        }
+
+        def fail(*args, **kwargs):
+            raise OSError("the disk is full")
+
+        monkeypatch.setattr(module, part, fail)
+        (following,) = exports_after(mine, metrics, ExportConfig(**{kind: True}))
+        with pytest.raises(OSError, match="the disk is full"):
+            export(following, paths, splits, DATASET, CPU)
+        assert {name: (folder / name).read_bytes() for name in before} == before
+        assert names(folder) == PLAIN
+        assert not list(folder.parent.glob("*.part"))
+
+    def test_a_missing_extra_is_named(self, dense, paths, splits, monkeypatch):
+        mine, folder, metrics = dense
+        (following,) = exports_after(mine, metrics, ExportConfig(onnx=True))
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(InputError, match=r"pip install 'prune-or-search\[onnx\]'"):
+            export(following, paths, splits, DATASET, CPU)
+        assert names(folder) == PLAIN
+
+    @pytest.mark.parametrize("change", ["gone", "another"])
+    def test_a_folder_that_is_gone_or_anothers_is_left_alone(self, change, dense, paths, splits):
+        mine, folder, metrics = dense
+        (following,) = exports_after(mine, metrics, ExportConfig(onnx=True))
+        if change == "gone":
+            shutil.rmtree(folder)
+        else:
+            (folder / "metrics.json").write_text(json.dumps(metrics | {"from_job": "a better one"}))
+        found = export(following, paths, splits, DATASET, CPU)
+        assert found["left_out"] == {"onnx": "the delivered folder is gone or holds another network"}
+        assert found["onnx_max_abs_error"] < 1e-3
+        assert not folder.exists() if change == "gone" else names(folder) == PLAIN
+
+    def test_two_at_the_same_time_are_both_kept(self, dense, paths, splits):
+        mine, folder, metrics = dense
+        both = exports_after(mine, metrics, ExportConfig(latency=True, compact=True))
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda each: export(each, paths, splits, DATASET, CPU), both))
+        merged = json.loads((folder / "metrics.json").read_text())
+        assert merged["latency"]["n"] > 0 and merged["dead_channels"] == 0
+        assert "| latency |" in (folder / "README.md").read_text()
+
+
+class TestProposed:
+    """Export jobs come after a delivery, one for each kind that its evaluation has not made itself."""
+
+    ALL = ExportConfig(onnx=True, int8=True, latency=True, compact=True)
+
+    def kinds(self, metrics, **changes):
+        given = Job("e", "prune", Phase.EVALUATE, 1, 0, 1, {}, 1, init_from="t", deliver={"label": "prune", **changes})
+        jobs = exports_after(given, metrics, self.ALL)
+        assert all(each.phase == Phase.EXPORT and each.init_from == "t" for each in jobs)
+        assert [each.job for each in jobs] == [f"e-export-{each.deliver['export']}" for each in jobs]
+        return [each.deliver["export"] for each in jobs]
+
+    def test_one_of_each_kind(self):
+        assert self.kinds({"size_bytes": {"program": None}, "left_out": {}}) == ["onnx", "int8", "latency", "compact"]
+
+    def test_none_that_an_older_evaluation_has_made_or_left_out(self):
+        old = {"onnx_max_abs_error": 0.1, "int8": {"test_top1": None}, "latency": None, "dead_channels": 0}
+        assert self.kinds(old) == []
+        assert self.kinds({"left_out": {"onnx": "no", "program": "no"}, "int8": {}}) == ["latency"]
+
+    def test_none_that_says_nothing_new(self):
+        assert "compact" not in self.kinds({"size_bytes": {"program": 100}, "left_out": {}})
+        assert "latency" not in self.kinds({"latency": {"median_ms": 1.0}}, target_latency_ms=3.5)

@@ -1,0 +1,69 @@
+"""Exports of delivered networks, as jobs of their own: proposed beside a route's jobs, once a network is delivered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from accounting.records import Phase
+from harness.jobs import Done, Job, Outcome, Route, Wait
+from harness.routes.base import Queue, View
+
+KINDS = ("onnx", "int8", "latency", "compact")
+"""In the order in which they are proposed; keys of ``export`` in a config."""
+EVIDENCE = {"onnx": "onnx_max_abs_error", "int8": "int8", "latency": "latency", "compact": "dead_channels"}
+"""What an evaluation's outcome has where it made the export itself, as older versions did."""
+FILE_OF = {"onnx": "onnx", "compact": "program"}
+
+
+class WithExports:
+    """A route that also exports what it delivers. What comes of an export is no matter of any route."""
+
+    def __init__(self, route: Route, view: View) -> None:
+        self.name, self.replicate = route.name, route.replicate
+        self._route, self._view, self._queue = route, view, Queue()
+        self._kinds = [kind for kind in KINDS if getattr(view.config.export, kind)]
+
+    def ask(self) -> Job | Wait | Done:
+        """See :class:`harness.jobs.Route`; the route's own jobs come first."""
+        answer = self._route.ask()
+        if isinstance(answer, Job):
+            return answer
+        mine = self._queue.next(more=False)
+        return mine if isinstance(mine, Job) or isinstance(answer, Done) else answer
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """See :class:`harness.jobs.Route`."""
+        if job.phase == Phase.EXPORT:
+            self._queue.record(job, outcome)
+            return
+        self._route.tell(job, outcome)
+        if job.phase == Phase.EVALUATE and job.route == self.name and job.deliver is not None and outcome.ok:
+            for kind in self._kinds:
+                if _is_to_make(kind, job, outcome):
+                    self._put(kind, job)
+
+    def _put(self, kind: str, delivery: Job) -> None:
+        name = f"{delivery.job}-export-{kind}"
+        if name in self._queue.awaited | self._queue.outcomes.keys() | {job.job for job in self._queue.ready}:
+            return
+        self._queue.put(
+            replace(
+                delivery,
+                job=name,
+                phase=Phase.EXPORT,
+                seed=self._view.seed(name),
+                deliver={**(delivery.deliver or {}), "export": kind},
+            )
+        )
+
+
+def _is_to_make(kind: str, delivery: Job, outcome: Outcome) -> bool:
+    """Whether the evaluation has not made the export itself, and there is anything to export."""
+    found = outcome.metrics
+    if EVIDENCE[kind] in found or FILE_OF.get(kind) in (found.get("left_out") or {}):
+        return False
+    if kind == "latency":  # a target in milliseconds is held against a measurement in the evaluation
+        return (delivery.deliver or {}).get("target_latency_ms") is None
+    if kind == "compact":  # a network that is smaller already is delivered whole as it is
+        return (found.get("size_bytes") or {}).get("program") is None
+    return True
