@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from accounting.macs import count_macs
 from harness.config import DatasetConfig
 from harness.data.base import Splits
+from harness.data.registry import open_dataset
 from harness.errors import one_line
 from harness.jobs import Job
 from harness.latency_target import RUNTIME
@@ -91,6 +92,14 @@ def deliver(
             "mean": splits.info.mean,
             "std": splits.info.std,
             "eval_batch_size": EVAL_BATCH_SIZE,
+            "class_names": splits.info.class_names,
+            "crop_pct": splits.info.crop_pct,
+            "interpolation": splits.info.interpolation,
+            "data": {
+                "name": dataset.name,
+                "path": dataset.path,
+                "fingerprint": open_dataset(dataset).fingerprint(),
+            },
         }
         origin = Origin(paths.root.name, dataset.name, device.type, cost)
         write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")

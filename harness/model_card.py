@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accounting.plain_text import plain
 from harness.data.base import Splits
 from harness.jobs import Job
 from harness.training import EVAL_BATCH_SIZE
@@ -90,8 +91,8 @@ Load it ({needs}):
 ```python
 {load}```
 
-Images: float in 0-1, then (x - mean) / std with mean {mean} and std {std}; shape {shape}. test_top1 was read in batches of
-{batch} images, in the test split's order, channels-last, on {device}.
+Images: float in 0-1, then (x - mean) / std with mean {mean} and std {std}; shape {shape}{resize}.
+test_top1 was read in batches of {batch} images, in the test split's order, channels-last, on {device}.
 {sections}"""
 
 
@@ -114,11 +115,12 @@ def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Ori
     elif is_smaller:
         needs, load = "this package", _LOAD_SMALLER
     return _CARD.format(
-        description=metrics["description"],
-        rows="\n".join(f"| {name} | {value} |" for name, value in _rows(job, metrics, splits, origin)),
+        description=plain(str(metrics["description"])),
+        rows="\n".join(f"| {plain(name)} | {plain(value)} |" for name, value in _rows(job, metrics, splits, origin)),
         files=_files(is_smaller=is_smaller, has_program=size["program"] is not None),
         needs=needs,
         load=load or _load(job.network),
+        resize=_resize(splits),
         mean=splits.info.mean,
         std=splits.info.std,
         shape=splits.info.image_shape,
@@ -130,6 +132,15 @@ def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Ori
             if size[key] is not None and not (key == "program" and is_smaller)
         ),
     )
+
+
+def _resize(splits: Splits) -> str:
+    """How an image of another size becomes one of the shape; nothing where the data has one size."""
+    info = splits.info
+    if info.crop_pct == 1.0 and not info.class_names:
+        return ""
+    shorter = round(info.image_shape[1] / info.crop_pct)
+    return f" (shorter side resized to {shorter}, {info.interpolation}; centre cut out; crop_pct {info.crop_pct:g})"
 
 
 def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) -> list[tuple[str, str]]:

@@ -59,6 +59,12 @@ class TestFolder:
         spec = json.loads((folder / "architecture.json").read_text())
         assert spec["network"] == SPEC
         assert spec["eval_batch_size"] == 250
+        assert (spec["class_names"], spec["crop_pct"], spec["interpolation"]) == ([], 1.0, "bilinear")
+        assert spec["data"] == {
+            "name": "fashion_mnist_mini",
+            "path": None,
+            "fingerprint": open_dataset(DATASET).fingerprint(),
+        }
 
     def test_of_a_masked_network(self, paths, splits):
         model = masked()
@@ -170,6 +176,14 @@ class TestSmaller:
             [sys.executable, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True, check=True
         )
         assert int(done.stdout) == metrics["params"]
+
+
+def test_a_card_shows_control_characters_as_escapes(paths, splits):
+    facts = {"label": "prune", "description": "found\x1b[31m", "parent": "a\x07 b"}
+    metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+    card = (paths.root / metrics["model_dir"] / "README.md").read_text()
+    assert "\x1b" not in card and "\x07" not in card
+    assert "# found\\x1b[31m" in card
 
 
 def test_a_card_without_parent_and_cost(paths, splits):
