@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,12 @@ def require_onnx() -> None:
             ) from None
 
 
-def export_onnx(model: nn.Module, images: Tensor, path: Path) -> float:
+def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str] | None = None) -> float:
     """Write ``model`` to ``path``, whole or not at all; the largest absolute difference of its outputs from torch's.
 
     ``model`` lies on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
-    one input, ``images``, and one output, ``logits``; N is free in both, C, H and W are those given.
+    one input, ``images``, and one output, ``logits``; N is free in both, C, H and W are those given. ``facts`` become the
+    file's ``metadata_props``.
 
     Raises:
         InputError: the extra ``onnx`` is not installed.
@@ -49,6 +50,8 @@ def export_onnx(model: nn.Module, images: Tensor, path: Path) -> float:
     """
     require_onnx()
     proto = _export(model, images.shape[1:])
+    for key, value in (facts or {}).items():
+        proto.metadata_props.add(key=key, value=value)
     error = _max_abs_error(model, images, proto)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())

@@ -63,7 +63,7 @@ def export(
     made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     made.mkdir(parents=True)
     try:
-        metrics = _made(kind, model, splits, device, made, is_smaller=is_smaller)
+        metrics = _made(kind, model, splits, device, made, is_smaller=is_smaller, about=_about(folder))
         with held(folder):
             delivered = _delivered(folder, job)
             if delivered is None:
@@ -81,14 +81,21 @@ def export(
 
 
 def _made(
-    kind: str, model: nn.Module, splits: Splits, device: torch.device, folder: Path, *, is_smaller: bool
+    kind: str,
+    model: nn.Module,
+    splits: Splits,
+    device: torch.device,
+    folder: Path,
+    *,
+    is_smaller: bool,
+    about: Mapping[str, str],
 ) -> dict[str, Any]:
     """Make the export's file in ``folder``; its metrics, and in ``left_out`` why there is none."""
     try:
         match kind:
             case "onnx":
                 images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
-                found: dict[str, Any] = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE)}
+                found: dict[str, Any] = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about)}
             case "int8":
                 found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
             case "latency":
@@ -103,6 +110,15 @@ def _made(
         log.warning("delivered without its file %s: %s", name, error)
         return {"left_out": {name: str(error)}}
     return {**found, "left_out": {}}
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """What ``architecture.json`` says of images and data, each as JSON; nothing where the folder is gone."""
+    try:
+        info = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: json.dumps(value) for key, value in info.items() if key not in ("network", "eval_batch_size")}
 
 
 def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:

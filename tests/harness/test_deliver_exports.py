@@ -5,6 +5,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import onnx
 import pytest
 import torch
 from deliveries import (
@@ -133,6 +134,14 @@ class TestExports:
         code += "print(torch.allclose(torch.from_numpy(logits), expected, rtol=1e-3, atol=1e-4), logits.shape)\n"
         assert alone(code, folder, ("harness", "pruning", "timm")) == "True (5, 10)\n"
 
+    def test_the_onnx_file_says_what_its_images_are(self, all_of_them):
+        _, folder, _ = all_of_them
+        said = {entry.key: json.loads(entry.value) for entry in onnx.load(folder / "model.onnx").metadata_props}
+        info = json.loads((folder / "architecture.json").read_text())
+        keys = {"image_shape", "mean", "std", "class_names", "crop_pct", "interpolation", "data"}
+        assert keys <= set(said)
+        assert {key: said[key] for key in keys} == {key: info[key] for key in keys}
+
     def test_the_int8_file_by_the_lines_of_the_card(self, all_of_them):
         _, folder, expected = all_of_them
         code = card_code(folder, "model.int8.pt") + expected
@@ -184,7 +193,7 @@ class TestExports:
         assert "model.int8" not in card
 
     def test_a_network_that_onnx_cannot_express_is_delivered_all_the_same(self, paths, splits, monkeypatch):
-        def refuse(*args):
+        def refuse(*args, **kwargs):
             raise ValueError("export.onnx: torch cannot export the network: no")
 
         monkeypatch.setattr(module, "export_onnx", refuse)
