@@ -69,6 +69,8 @@ def deliver(
         **facts,
         "val_top1": evaluate(on_device, splits.val, device),
         "test_top1": evaluate(on_device, splits.test, device),
+        "num_val_scored": len(splits.val),
+        "num_test_scored": len(splits.test),
         "macs": report.sparse_macs,
         "dense_macs": report.macs,
         "params": report.params,

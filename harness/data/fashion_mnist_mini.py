@@ -31,7 +31,8 @@ class Dataset:
             raise InputError(f"dataset.num_train: {self._num_train} given, fashion_mnist_mini has 5000")
 
     def info(self) -> DataInfo:
-        """Mean and std are those of the 60,000 original training images."""
+        """Mean and std are those of the 60,000 original training images; a damaged file is refused."""
+        self.check()
         with np.load(FILE) as data:
             names = tuple(str(name) for name in data["classes"])
         return DataInfo(

@@ -77,13 +77,13 @@ def normalisation(
     config: DatasetConfig, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The config's mean and std, or the given ones; three numbers each."""
-    found = tuple(config.mean or mean), tuple(config.std or std)
+    found = tuple(mean if config.mean is None else config.mean), tuple(std if config.std is None else config.std)
     if len(found[0]) != 3 or len(found[1]) != 3:
         raise InputError(
             f"dataset: mean and std have one number a channel, 3; given {len(found[0])} and {len(found[1])}"
         )
     for key, numbers in zip(("mean", "std"), found, strict=True):
-        if max(numbers) > 1 or min(numbers) < 0:
+        if not all(0 <= number <= 1 for number in numbers):
             raise InputError(f"dataset.{key}: {list(numbers)} given; pixels are 0 to 1 here, so divide by 255")
     return found
 
