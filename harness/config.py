@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from accounting.extras import install_extra
 from accounting.yaml12 import Document
 from harness.config_errors import at_line, explain
 from harness.config_file import prepared, read_documents
@@ -174,7 +175,7 @@ class StudyConfig(Strict):
             from importlib.util import find_spec
 
             if find_spec("torch_pruning") is None:
-                raise ValueError("removing channels needs Torch-Pruning; pip install 'prune-or-search[structured]'")
+                raise ValueError(f"removing channels needs Torch-Pruning; {install_extra('structured')}")
         return self
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from accounting.extras import install_extra
 from harness.errors import InputError, one_line
 from harness.paths import replacing
 
@@ -31,9 +32,7 @@ def require_onnx() -> None:
         try:
             importlib.import_module(name)
         except ImportError:
-            raise InputError(
-                f"export.onnx: the package {name} is not installed; pip install 'prune-or-search[onnx]'"
-            ) from None
+            raise InputError(f"export.onnx: the package {name} is not installed; {install_extra('onnx')}") from None
 
 
 def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str] | None = None) -> float:

@@ -67,6 +67,14 @@ def finish() -> None:
     _write(sys.stdout, "")
 
 
+def give_up() -> None:
+    """Bring out what can still be brought out of a command that failed; what is left goes to no one, without a word."""
+    try:
+        finish()
+    except CannotWrite:
+        return
+
+
 def can_redraw() -> bool:
     """Whether standard output is a terminal that can move its cursor."""
     stream = sys.stdout

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from accounting.extras import install_extra
+
 LIMIT_S = 20.0
 """Seconds of one thread's work in which the channels of a network must be followed, and as many for removing some."""
 MAX_INDICES = 1_000_000
@@ -69,9 +71,7 @@ def torch_pruning() -> Any:
     try:
         import torch_pruning as tp
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "structured pruning needs Torch-Pruning: pip install 'prune-or-search[structured]'"
-        ) from None
+        raise ModuleNotFoundError(f"structured pruning needs Torch-Pruning: {install_extra('structured')}") from None
     return tp
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accounting.extras import install_extra
 from harness.errors import typed_line
 from harness.latency.errors import NotAvailable, WrongOutput
 from harness.latency.timer import Stopwatch, Timing, pinned_threads, time_calls
@@ -142,7 +143,7 @@ def onnx_runtime() -> Any:
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError:
-            raise NotAvailable(f"runtime onnxruntime needs {name}: pip install 'prune-or-search[onnx]'") from None
+            raise NotAvailable(f"runtime onnxruntime needs {name}: {install_extra('onnx')}") from None
     return module
 
 
