@@ -46,9 +46,9 @@ def typed_line(error: BaseException, max_chars: int = MAX_CHARS) -> str:
 
 
 def plain_values(value: Any) -> Any:
-    """A JSON-able value with every text in it, keys too, passed through :func:`plain`; line breaks and tabs stay."""
+    """A JSON-able value with every text in it, keys too, passed through :func:`plain`: each is one line."""
     if isinstance(value, str):
-        return plain(value, keep="\n\t")
+        return plain(value)
     if isinstance(value, dict):
         return {plain_values(key): plain_values(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

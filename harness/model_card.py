@@ -115,8 +115,10 @@ def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Ori
     elif is_smaller:
         needs, load = "this package", _LOAD_SMALLER
     return _CARD.format(
-        description=plain(str(metrics["description"])),
-        rows="\n".join(f"| {plain(name)} | {plain(value)} |" for name, value in _rows(job, metrics, splits, origin)),
+        description=_markdown(str(metrics["description"])),
+        rows="\n".join(
+            f"| {_markdown(name)} | {_markdown(value)} |" for name, value in _rows(job, metrics, splits, origin)
+        ),
         files=_files(is_smaller=is_smaller, has_program=size["program"] is not None),
         needs=needs,
         load=load or _load(job.network),
@@ -132,6 +134,11 @@ def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Ori
             if size[key] is not None and not (key == "program" and is_smaller)
         ),
     )
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also in a table's cell: one line, no markup of HTML, no further cell."""
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def _resize(splits: Splits) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounting.plain_text import one_line, plain, typed_line
+from accounting.plain_text import one_line, plain, plain_values, typed_line
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,9 @@ def test_a_long_text_is_cut() -> None:
 def test_the_type_comes_first_and_once() -> None:
     assert typed_line(ValueError("no")) == "ValueError: no"
     assert typed_line(MemoryError()) == "MemoryError"
+
+
+def test_every_text_of_a_value_is_one_line() -> None:
+    assert plain_values({"a\nb": ["\x1b", 1, None, {"c": "d\te\n"}]}) == {
+        "a\\x0ab": ["\\x1b", 1, None, {"c": "d\\x09e\\x0a"}]
+    }

@@ -186,6 +186,14 @@ def test_a_card_shows_control_characters_as_escapes(paths, splits):
     assert "# found\\x1b[31m" in card
 
 
+def test_a_card_holds_no_markup_of_names(paths, splits):
+    facts = {"label": "prune", "description": "a <script> & b", "parent": "one | two\nthree"}
+    metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+    lines = (paths.root / metrics["model_dir"] / "README.md").read_text().splitlines()
+    assert "# a &lt;script> &amp; b" in lines
+    assert "| parent | one \\| two\\x0athree |" in lines
+
+
 def test_a_card_without_parent_and_cost(paths, splits):
     plain = job(network(), paths, deliver={"label": "search", "description": "found"}, target=None)
     metrics = deliver(plain, paths, splits, DATASET, CPU)
