@@ -1,4 +1,4 @@
-"""Names and reasons of a ledger that attack whoever shows them: a terminal, a browser, a drawing, a spreadsheet, Markdown."""
+"""Names and reasons of a ledger that attack whoever shows them: a terminal, a browser, a drawing, a table."""
 
 from __future__ import annotations
 
