@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import kendalltau
 
 
 def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 0.9) -> int:
@@ -25,6 +24,8 @@ def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 
     whole = np.isfinite(curves).all(1) & np.isfinite(goal)
     if whole.sum() < 3:
         raise ValueError(f"a rank correlation needs at least 3 complete candidates, not {int(whole.sum())}")
+    from scipy.stats import kendalltau  # not at the top: a config is refused without scipy
+
     epoch = curves.shape[1]
     for column in reversed(curves[whole].T):
         # A constant column has no ranking: tau is NaN and does not qualify.

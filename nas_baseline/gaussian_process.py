@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
 from nas_baseline.predictor import Inputs, Warp
 from nas_baseline.space import Floats
@@ -56,6 +54,9 @@ class GaussianProcess:
         self._target = (warped - self._shift) / self._scale
         self._center, self._stat_center = inputs.encoding.mean(0), inputs.statistics.mean(0)
         parts = self._parts(inputs, inputs)
+        from scipy.linalg import cho_solve, cholesky  # not at the top: a config is refused without scipy
+        from scipy.optimize import minimize
+
         found = [
             minimize(
                 self._loss, s, args=(parts,), jac=True, method="L-BFGS-B", bounds=BOUNDS, options={"maxiter": MAX_STEPS}
@@ -114,6 +115,8 @@ class GaussianProcess:
 
     def _latent(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
         """Return standardised mean [m], standard deviation [m] and the whitened covariance with the data [n, m]."""
+        from scipy.linalg import solve_triangular
+
         cross = self._parts(inputs, self._inputs).gram(self._log)
         half = solve_triangular(self._factor, cross.T, lower=True)
         p = np.exp(self._log)
@@ -129,6 +132,8 @@ class GaussianProcess:
 
     def _loss(self, log: Floats, parts: _Parts) -> tuple[float, Floats]:
         """Return the negative log posterior of the hyper-parameters and its gradient."""
+        from scipy.linalg import cho_solve, cholesky
+
         p, identity = np.exp(log), np.eye(len(self._target))
         rbf = p[0] * np.exp(-parts.distance / p[1])
         linear, statistics = p[2] * parts.linear, p[3] * parts.statistics

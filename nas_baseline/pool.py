@@ -7,7 +7,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from nas_baseline.space import Arch, BatchedSpace, DiscreteSpace, as_archs, as_indices
 
@@ -66,6 +65,8 @@ class _Sampler:
         self._sobol = None
         counts: Any = getattr(space, "num_choices", None)
         if counts is not None and hasattr(space, "from_unit"):
+            from scipy.stats import qmc  # not at the top: a config is refused without scipy
+
             self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:

@@ -16,6 +16,9 @@ POLICY_TEXT = {
 POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shared ÷ targets"}
 """Charge policies in a table or a title."""
 UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
+MAX_LABEL_CHARS = 40
+"""What a drawing has room for beside its axes."""
+
 LABEL_TEXT = {
     "search": "search",
     "prune": "prune",
@@ -51,7 +54,8 @@ def label_text(label: str) -> str:
     method = method_of(label)
     if method is not None:
         return f"{label_text(label.partition(':')[0])}: {method.text}"
-    return LABEL_TEXT.get(label, label.replace("_", " "))
+    text = LABEL_TEXT.get(label, label.replace("_", " "))
+    return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"
 
 
 def macs_text(macs: float) -> str:

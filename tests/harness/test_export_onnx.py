@@ -112,7 +112,7 @@ def test_a_network_that_cannot_be_exported(images, tmp_path):
 @pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_names_the_extra(name, model, images, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=rf"{name} is not installed; pip install 'prune-or-search\[onnx\]'"):
+    with pytest.raises(InputError, match=rf"{name} is not installed; pip install .*\[onnx\]"):
         require_onnx()
     with pytest.raises(InputError):
         export_onnx(model, images, tmp_path / "m.onnx")

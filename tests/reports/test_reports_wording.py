@@ -64,4 +64,5 @@ def test_units_and_labels_are_never_another():
     assert unit_text("gpu_hours") == "GPU-hours"
     assert unit_text("tpu_hours") == "tpu_hours"
     assert label_text("search_then_prune") == "search then prune"
+    assert label_text("a" * 200) == "a" * 39 + "…"
     assert sorted(["zzz", "prune", "search"], key=label_rank) == ["search", "prune", "zzz"]
