@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """How often they are looked at: the resolution of an allocation's begin and end."""
-SILENT_S = 15.0
+SILENT_S = 8.0
 """A cluster that has not answered for so long is lost."""
 NODE_DEAD_S = 5.0
 NODE_DIED = "node_died"

@@ -23,6 +23,7 @@ from typing import NoReturn
 from accounting.plain_text import one_line, typed_line
 
 INTERRUPTED = "interrupted; run the same command again to go on"
+_TO_END = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 _SYSTEM = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -75,21 +76,26 @@ def work_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quick_interrupt() -> Iterator[None]:
-    """Ctrl-C ends the process at once while the block runs: nothing is under way yet, and imports turn it into others."""
+    """A signal ends the process at once while the block runs: nothing is under way, and imports swallow exceptions."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(*_: object) -> NoReturn:
+    def leave(number: int, _: object) -> NoReturn:
+        name = "" if number == signal.SIGINT else f" ({signal.Signals(number).name})"
         with suppress(OSError):
-            os.write(2, f"error: {INTERRUPTED}\n".encode())
+            os.write(2, f"error: {INTERRUPTED.replace('interrupted', f'interrupted{name}', 1)}\n".encode())
         os._exit(1)
 
-    before = signal.signal(signal.SIGINT, leave)
+    before = {number: signal.getsignal(number) for number in _TO_END}
+    heeded = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}  # nohup is respected
+    for number in heeded:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in heeded.items():
+            signal.signal(number, old)
 
 
 def path_error(path: object, error: OSError | ValueError) -> Exception:

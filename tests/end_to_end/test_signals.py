@@ -72,3 +72,18 @@ def test_a_run_whose_raylet_dies_ends(tiny, tmp_path, request):
 
     (line,) = end_with(kill, tiny, tmp_path, request)
     assert "raylet died; run the same command again" in line
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_during_the_imports_ends_the_command_in_one_line(name, tmp_path):
+    begun = (
+        "import os, signal, threading; from harness.guard import quick_interrupt\n"
+        "with quick_interrupt():\n"
+        f"    os.kill(os.getpid(), signal.{name}); threading.Event().wait(30)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", begun], capture_output=True, text=True, check=False, preexec_fn=heeding_ctrl_c
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: interrupted")
+    assert done.stderr.count("\n") == 1
