@@ -220,8 +220,10 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
     config = standing.config
     view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
     searched = {route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()}
+    study = config.model_dump(mode="json")
+    study["dataset"] = config.dataset.model_dump(mode="json", exclude_unset=True)  # a key it does not use is refused
     document = {
-        "study": config.model_dump(mode="json"),
+        "study": study,
         "spaces": _space_files(config),
         "searched": searched,
         **content.as_dict(),
