@@ -78,6 +78,13 @@ def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
     assert {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts} == before
 
 
+def without_sentences(value):
+    """A value of an answer without its wording."""
+    if isinstance(value, dict):
+        return {key: without_sentences(inner) for key, inner in value.items() if key != "sentence"}
+    return value
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_answers_of_then_keep_their_numbers(old_study, name):
     from reports.answers.as_json import to_json
@@ -88,4 +95,4 @@ def test_answers_of_then_keep_their_numbers(old_study, name):
     for old in then["answers"]:
         new = json.loads(json.dumps(to_json(answer(folder, old["target_macs"]))))
         for key in set(old) - {"sentence", "schema_version", "notes", "reason", "config_change"}:
-            assert new[key] == old[key], key
+            assert without_sentences(new[key]) == without_sentences(old[key]), key
