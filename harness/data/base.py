@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from harness.data.loader_sockets import keep_sockets_short
+
 log = logging.getLogger(__name__)
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -154,6 +156,8 @@ class LoaderSplit:
         """See :class:`Split`."""
         train = augment is not None
         data = self.open_dataset(augment)
+        if self.num_workers:
+            keep_sockets_short()
         loader = torch.utils.data.DataLoader(
             _Numbered(data, self.indices),
             batch_size=batch_size,

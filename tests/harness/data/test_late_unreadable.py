@@ -95,3 +95,11 @@ def test_a_split_of_which_nothing_can_be_read_is_an_error(root):
         file.unlink()
     with pytest.raises(ValueError, match="no image of the split can be read"):
         evaluate(Brightness(), test, CPU)
+
+
+def test_workers_hand_over_their_batches_from_a_deep_temporary_folder(root, monkeypatch):
+    deep = root / ("users/jane.doe/jobs/12345678.cluster.example.org/" * 2)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(deep))
+    test = splits_of(root, "image_folder", 2).test
+    assert sum(len(labels) for _, labels in test.batches(4, CPU, augment=None)) == 16
