@@ -16,7 +16,7 @@
 
 **Start-ups.** An allocation in which no attempt ever began (its worker died, or the run was stopped, as it started) was
 held all the same, from its opening to its closing, or to the end of its session. It is billed as overhead, in the totals and
-in the table that adds them up; it is charged to no route, since no record says which job it was for (``CostView.startups``).
+in every table that adds up; it is charged to no route, since no record says which job it was for (``CostView.startups``).
 
 **Devices.** Device-seconds are amount times seconds over the devices that the allocation held (or the attempt says it
 held), of one kind: an attempt that holds any CUDA device is counted in CUDA device-seconds and its CPU cores are not

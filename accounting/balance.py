@@ -28,13 +28,14 @@ class Balance:
     """Integral of max(0, capacity - held), by a sweep over the allocations as recorded."""
     productive_s: float
     overhead_s: float
+    """Of the attempts, plus ``unattributed_s``."""
     lost_s: float
     imbalance: float
     """``|allocated + idle - capacity_s| / capacity_s``."""
     driver_work_s: float
     """Of the session's driver: the same for each of its devices, and no part of the sums."""
     unattributed_s: float
-    """Held by allocations in which no attempt ever started; billed beside ``overhead_s``."""
+    """Held by allocations in which no attempt ever started: overhead."""
     over_allocated_s: float
     """Integral of max(0, held - capacity)."""
 
@@ -104,7 +105,7 @@ def _balance(
         allocated_s=allocated_s,
         idle_s=idle_s,
         productive_s=parts["productive"],
-        overhead_s=parts["overhead"],
+        overhead_s=parts["overhead"] + unattributed_s,
         lost_s=parts["lost"],
         imbalance=error_s / capacity_s if capacity_s else float(error_s > 0),
         driver_work_s=driver_work_s,

@@ -21,6 +21,16 @@ def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
     return rules
 
 
+def rules_text(records: Sequence[Record]) -> str:
+    """The versions of the cost rules that the sessions were run under, oldest first: ``1 (s1, s2), 2 (s3)``."""
+    sessions: dict[int, list[str]] = {}
+    for session, version in rules_of_sessions(records).items():
+        sessions.setdefault(version, []).append(session)
+    if len(sessions) < 2:
+        return "".join(map(str, sessions))
+    return ", ".join(f"{version} ({_some(names)})" for version, names in sorted(sessions.items()))
+
+
 def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
     """What a reader should know of sessions under older cost rules; None where there are none."""
     rules = rules_of_sessions(records)

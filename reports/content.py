@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from accounting.records import VERDICT_RULES
 from reports import one_route
 from reports.answers.as_json import report_json
 from reports.answers.pooled import pooled_further, pooled_headline
@@ -169,10 +170,11 @@ def _verdict_table(measured: Sequence[Measured], unit: str) -> PageTable:
 
 
 def _environment_table(frames: Frames) -> PageTable:
-    """The environment of the study, nested keys joined with dots."""
+    """The environment of the study, nested keys joined with dots; then devices and the versions of the rules."""
     rows = [[key, value] for key, value in _flat("", frames.environment)]
     devices = {(d.name or d.device, d.device_kind, d.node) for s in frames.view.sessions for d in s.capacity}
     rows += [["device", f"{name} ({kind}) on node {node}"] for name, kind, node in sorted(devices)]
+    rows += [["cost rules", frames.cost_rules], ["verdict rules", str(VERDICT_RULES)]]
     return PageTable(["", ""], rows, text_columns=(0, 1))
 
 

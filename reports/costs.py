@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from accounting.attempts import Attempt, CostView
 from accounting.charges import ChargePolicy, charge_factor, charged_s
 from accounting.records import Phase
+from accounting.views import DeviceKind, StartUp
 
 POLICIES: tuple[str, ...] = tuple(
     policy.value for policy in (ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORTISED)
@@ -70,3 +71,23 @@ def spent_h(view: CostView) -> dict[tuple[str, int], float]:
             key = (attempt.route, attempt.replicate)
             spent[key] = spent.get(key, 0.0) + attempt.allocated_s / 3600.0
     return spent
+
+
+def exports_h(view: CostView) -> float:
+    """Allocated device-hours of exports, which no route is charged with."""
+    held = [a.allocated_s for a in view.attempts if a.device_kind == view.device_kind and a.phase == Phase.EXPORT]
+    return sum(held) / 3600.0
+
+
+def startups_h(view: CostView) -> float:
+    """Device-hours of start-ups in which no attempt began: overhead that no route is charged with."""
+    return sum(start.allocated_s for start in view.startups if start.device_kind == view.device_kind) / 3600.0
+
+
+def ledger_h(view: CostView) -> dict[DeviceKind, float]:
+    """All device-hours on record by kind of device, every attempt and start-up once."""
+    total: dict[DeviceKind, float] = {}
+    everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
+    for held in everything:
+        total[held.device_kind] = total.get(held.device_kind, 0.0) + held.allocated_s / 3600.0
+    return total

@@ -18,6 +18,7 @@ import pandas as pd
 
 from accounting.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.audit import AuditReport, Balance, audit
+from accounting.rules import rules_text
 from reports.costs import POLICIES
 from reports.extensions import History, history_of
 from reports.levels import num_classes
@@ -53,6 +54,8 @@ class Frames:
     delivered: tuple[Network, ...]
     num_classes: int | None
     history: History
+    cost_rules: str
+    """The version of the cost rules, with the sessions of each where there are several."""
     undelivered: tuple[str, ...]
     """A sentence for each planned network that a spent budget left out."""
     attempts: pd.DataFrame
@@ -83,6 +86,7 @@ def load_frames(folder: Path) -> Frames:
         delivered=delivered,
         num_classes=num_classes(source.document, view),
         history=history_of(source.ledger.records),
+        cost_rules=rules_text(source.ledger.records),
         undelivered=tuple(undelivered_sentences(source.ledger.records, view.unit)),
         attempts=_in_hours(_frame(Attempt, view.attempts)),
         jobs=_frame(Job, view.jobs),

@@ -35,7 +35,7 @@ Row = Mapping[str, Any]
 METHODS_CAPTION = (
     "Means over replicates with 95 % t-intervals, the most accurate on test first. Before: on validation, after the last "
     "pruning and before the fine-tuning that followed it. Costs are those of the jobs that led to the network; with "
-    "“parent free” the pretraining is not charged."
+    "“parent free” the pretraining is not charged. Networks share jobs, so costs do not add up."
 )
 ROLES_CAPTION = (
     "Share of the weights of each role that are zero after pruning: means over replicates with 95 % t-intervals. Shares of "

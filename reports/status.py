@@ -10,7 +10,8 @@ from typing import Any
 from accounting.driver_lock import Life, find_driver
 from accounting.records import Kind, Phase, Status
 from reports.anytime import measured_within
-from reports.costs import spent_h
+from reports.costs import exports_h, ledger_h, spent_h, startups_h
+from reports.phase_costs import UNIT_OF
 from reports.source import Source, load_source
 from reports.undelivered import undelivered_sentences
 from reports.wording import macs_text, number, percent, unit_text
@@ -18,6 +19,7 @@ from reports.wording import macs_text, number, percent, unit_text
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
 LOCK = ".lock"
 """Of a study's folder: held by its driver."""
+UNCHARGED = {"exports": "exports (no route)", "start_ups": "start-ups without an attempt (no route)"}
 PHASE_ORDER = [phase.value for phase in Phase]
 
 
@@ -39,6 +41,8 @@ def status(folder: Path) -> dict[str, Any]:
         "jobs": jobs,
         "totals": {state: sum(row[state] for row in jobs) for state in STATES.values()},
         "spend": _spend(source),
+        "uncharged": {"exports": exports_h(source.view), "start_ups": startups_h(source.view)},
+        "allocated": {UNIT_OF[kind]: hours for kind, hours in sorted(ledger_h(source.view).items())},
         "best": _best(source),
         "undelivered": undelivered_sentences(source.ledger.records, source.view.unit),
         "warnings": list(source.ledger.warnings),
@@ -50,7 +54,7 @@ def format_status(state: dict[str, Any]) -> str:
     unit = unit_text(state["unit"])
     totals = ", ".join(f"{count} {name}" for name, count in state["totals"].items() if count or name == "done")
     jobs = [[row["route"], row["phase"], *(str(row[name] or "") for name in STATES.values())] for row in state["jobs"]]
-    spend = [[row["route"], str(row["replicate"]), number(row["spent"]), _budget_text(row)] for row in state["spend"]]
+    spend = _spend_rows(state)
     best = [
         [macs_text(row["target"]), row["route"], percent(row["val_top1"]), str(row["replicate"])]
         for row in state["best"]
@@ -64,6 +68,17 @@ def format_status(state: dict[str, Any]) -> str:
     lines += [line for text in state["undelivered"] for line in ("", text)]
     lines += [f"warning: {warning}" for warning in state["warnings"]]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _spend_rows(state: dict[str, Any]) -> list[list[str]]:
+    """What each route spent, what none is charged with, and the total, which is the ledger's; another unit has its own."""
+    rows = [[row["route"], str(row["replicate"]), number(row["spent"]), _budget_text(row)] for row in state["spend"]]
+    rows += [[UNCHARGED[name], "", number(hours), ""] for name, hours in state["uncharged"].items() if hours > 0]
+    allocated = state["allocated"]
+    if rows:
+        rows.append(["total", "", number(allocated.get(state["unit"], 0.0)), ""])
+    others = [(unit, hours) for unit, hours in allocated.items() if unit != state["unit"]]
+    return rows + [[f"besides, in {unit_text(unit)}", "", number(hours), ""] for unit, hours in others]
 
 
 def _jobs(source: Source) -> list[dict[str, Any]]:

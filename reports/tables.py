@@ -1,4 +1,8 @@
-"""The tables of a report, and their CSV and Parquet files. A header in device-hours names the unit measured."""
+"""The tables of a report, and their CSV and Parquet files. A header in device-hours names the unit measured.
+
+``cost_by_phase``, ``attempts`` and ``device_balances`` may be added up: they have each device-hour once, and a last row
+``total`` for each unit. In tables of networks, targets and verdicts shared work counts at each: their costs do not add up.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from reports.answers.values import Answer, Comparison, Refused, status_of
 from reports.deployment import deployment_rows, deployments
 from reports.figures import cost_by_phase, sensitivity
 from reports.frames import Frames
+from reports.ledger_tables import attempts_table, balances_table
 from reports.methods import method_rows
-from reports.phase_costs import UNIT_OF, phase_costs
+from reports.phase_costs import phase_costs
 from reports.predictions import predictions
 from reports.pruned_layers import pruned_layers, role_rows
 from reports.verdict import HEADLINE_CHALLENGER, PRUNE, cheaper_route
@@ -27,14 +32,12 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
         "verdicts": verdict_table(answers),
         "cost_by_phase": phase_costs(frames.view),
         "charged_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
-        "attempts": _attempts(frames),
+        "attempts": attempts_table(frames),
         "jobs": frames.jobs,
         "progress": frames.progress,
         "sessions": frames.sessions,
         "driver_work": frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
-        "device_balances": frames.balances.rename(
-            columns={"wall_h": "wall_hours", "driver_work_h": "driver_work_hours"}
-        ),
+        "device_balances": balances_table(frames),
     }
     layers = pruned_layers(frames)
     optional = {
@@ -49,17 +52,6 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
     }
     tables |= {name: table for name, table in optional.items() if not table.empty}
     return {name: with_unit(table, frames.unit) for name, table in tables.items()}
-
-
-def _attempts(frames: Frames) -> pd.DataFrame:
-    """Hours under the study's unit are of its kind of device alone; those of another kind have their own column."""
-    table = frames.attempts.copy()
-    unit = table["device_kind"].map(UNIT_OF)
-    hours = [str(column) for column in table.columns if str(column).endswith("_h")]
-    table.insert(len(table.columns), "unit", unit)
-    table.insert(len(table.columns), "allocated_device_hours", table["allocated_h"])
-    table.loc[unit != frames.unit, hours] = float("nan")
-    return table
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:

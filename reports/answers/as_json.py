@@ -58,6 +58,7 @@ def report_json(
     question = answers[0].question
     return {
         "study": question.study,
+        "verdict_rules": VERDICT_RULES,
         "sentence": said,
         "lines": list(lines),
         "unit": question.unit,

@@ -111,10 +111,46 @@ def test_warnings(code: str, added: list[Record]) -> None:
     assert report.ok
 
 
+def began_from(source: str, name: str = "init_from") -> Record:
+    return start("s", "b", "k", 84, device="core1") | {"spec": {name: source}}
+
+
+@pytest.mark.parametrize("name", ["init_from", "structure_from"])
+class TestInputs:
+    """What a job began from was made by an attempt that is on record."""
+
+    def found(self, *added: Record) -> list[tuple[str, str]]:
+        report = audit([*fine()[:-1], *added, closed("s", 100, "interrupted")])
+        return [(finding.code, finding.message) for finding in report.findings if finding.severity == "error"]
+
+    def test_one_without_an_attempt_is_an_error_that_names_both_jobs(self, name: str) -> None:
+        ((code, message),) = self.found(began_from("gone", name), ok("b", 90, 89))
+        assert code == "input_without_attempt"
+        assert message.startswith("job k began from gone, ")
+
+    def test_one_without_an_ok_outcome_is_an_error_that_names_both_jobs(self, name: str) -> None:
+        before = [start("s", "c", "half", 60, device="core1"), failed("c", 70)]
+        ((code, message),) = self.found(*before, began_from("half", name), ok("b", 90, 89))
+        assert code == "input_without_outcome"
+        assert message.startswith("job k began from half, ")
+
+    def test_one_that_is_on_record_is_fine(self, name: str) -> None:
+        assert self.found(began_from("j", name), ok("b", 90, 89)) == []
+
+    def test_it_is_said_once_however_many_attempts_began_from_it(self, name: str) -> None:
+        again = began_from("gone", name) | {"attempt": "b2", "t": 92}
+        found = self.found(began_from("gone", name), ok("b", 90, 89), again, ok("b2", 95, 94))
+        assert [code for code, _ in found] == ["input_without_attempt"]
+
+    def test_an_attempt_that_failed_for_want_of_its_input_is_none(self, name: str) -> None:
+        assert self.found(began_from("gone", name), failed("b", 90)) == []
+
+
 def test_unattributed_allocations_still_balance() -> None:
     report = audit([*fine(), alloc("s", "B", 10, "core1"), free("s", "B", 30)])
     (balance,) = (b for b in report.balances if b.device == "core1")
     assert (balance.allocated_s, balance.unattributed_s, balance.idle_s, balance.imbalance) == (20, 20, 80, 0)
+    assert (balance.productive_s, balance.overhead_s, balance.lost_s) == (0, 20, 0)
 
 
 def test_an_unclosed_session_is_a_warning_and_ends_at_its_last_record() -> None:

@@ -136,6 +136,9 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a copy": (lambda f: shutil.copy(segment(f, "worker-0"), f / "zz.jsonl"), "segment_duplicated"),
     "a renamed segment": (lambda f: segment(f, "worker-0").rename(f / "zz.jsonl"), "segment_renamed"),
     "another segment's content": (_replace, "segment_duplicated"),
+    "another segment's content, and that one gone": (
+        lambda f: segment(f, "worker-1").replace(segment(f, "worker-0")), "segment_replaced",
+    ),
     "segments of another study": (_other_study, "segment_foreign"),
     "a segment that was never entered": (
         lambda f: (f / "zz.jsonl").write_text(
