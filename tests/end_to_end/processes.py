@@ -9,8 +9,9 @@ LISTEN = "0A"
 
 
 def heeding_ctrl_c():
-    """For ``preexec_fn``: what runs in the background ignores Ctrl-C, and so would all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """For ``preexec_fn``: what runs in the background ignores Ctrl-C or a hang-up, and so would all that it starts."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def tree(pid):
