@@ -66,6 +66,14 @@ def read_yaml(text: str) -> list[Document]:
         raise YamlProblem((mark.line + 1 if mark else None, f"not valid YAML: {reason}")) from None
     except YAMLError as error:
         raise YamlProblem((None, f"not valid YAML: {' '.join(str(error).split())}")) from None
+    except (
+        AssertionError,
+        AttributeError,
+        IndexError,
+        TypeError,
+        ValueError,
+    ) as error:  # ruamel's, on an odd directive
+        raise YamlProblem((None, f"not valid YAML: {' '.join(str(error).split()) or 'an unknown directive'}")) from None
     except RecursionError:
         raise YamlProblem((None, f"nested more than {MAX_DEPTH} levels deep")) from None
     return [_document(node) for node in nodes]

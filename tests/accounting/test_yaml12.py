@@ -18,6 +18,7 @@ REFUSED = {
     "a: [1, 2\n": (None, "not valid YAML"),
     "a: 1\n\tb: 2\n": (2, "not valid YAML"),
     "a: b: c\n": (1, "not valid YAML"),
+    "%YAML 1.3\n---\na: 1\n": (None, "not valid YAML"),
     "x: !!python/object/apply:os.system [ls]\n": (1, "os.system"),
     "x: !secret y\n": (1, "!secret"),
     "a: &a [*a]\n": (1, "alias"),
