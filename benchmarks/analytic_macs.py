@@ -23,9 +23,9 @@ import numpy as np
 import timm
 import torch
 
-from nas_baseline.networks import build
-from nas_baseline.space import Arch, as_indices
 from nas_baseline.spaces import list_spaces, load_space
+from nas_baseline.spaces.base import Arch, as_indices
+from nas_baseline.spaces.networks import build
 
 RESULTS = Path(__file__).parent / "results" / "analytic_macs.jsonl"
 

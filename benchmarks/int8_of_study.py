@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from table import append, machine
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
-from harness.models import build_network, load_tensors
+from harness.delivery.int8 import int8_report
+from harness.models.build import build_network, load_tensors
 from harness.paths import StudyPaths
-from harness.quantise import int8_report
-from harness.stored import stored_config
-from harness.training import evaluate
+from harness.stored.study_file import stored_config
+from harness.training.loop import evaluate
 from pruning.resize import fit_to_state
 from reports.statistics import mean_interval
 

@@ -21,9 +21,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from accounting.attempts import derive
-from accounting.ledger import read_ledger
-from accounting.records import Kind
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 
 RESULTS = Path(__file__).with_name("results") / "kill_and_resume.jsonl"
 

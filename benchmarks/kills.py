@@ -28,9 +28,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accounting.ledger import read_ledger
-from accounting.records import Kind
-from harness.reaper import alive, descendants, started
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
+from harness.backends.reaper import alive, descendants, started
 
 RESULTS = Path(os.environ.get("KILLS_RESULTS", Path(__file__).with_name("results") / "kills.jsonl"))
 STUDY = """

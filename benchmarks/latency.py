@@ -29,15 +29,15 @@ from latency_figure import DENSE, UNSTRUCTURED, draw
 from table import append, machine
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from harness.latency.errors import NotAvailable
 from harness.latency.formats import FORMATS
 from harness.latency.networks import RUNTIMES, time_network
 from harness.latency.products import BASELINE, find_products, time_products, total_ms
 from harness.latency.timer import Timing
-from harness.models import fit_checkpoint, load_checkpoint
-from nas_baseline.families import image_size, list_families, network_spec
-from nas_baseline.networks import build
+from harness.models.build import fit_checkpoint, load_checkpoint
+from nas_baseline.spaces.families import image_size, list_families, network_spec
+from nas_baseline.spaces.networks import build
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs
 from pruning.structured import prune_channels_to_macs

@@ -20,10 +20,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import LedgerWriter, read_ledger
-from accounting.records import Kind
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter, read_ledger
 
 RESULTS = Path(__file__).with_name("results") / "ledger_read.jsonl"
 NUM_WORKERS = 8

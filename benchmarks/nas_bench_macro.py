@@ -25,9 +25,9 @@ import scipy
 from scipy.stats import kendalltau
 
 from nas_baseline import search
-from nas_baseline.gaussian_process import GaussianProcess
-from nas_baseline.predictor import Encoder, Predictor
-from nas_baseline.space import Arch, Dimension, DiscreteSpace, Ints, as_indices
+from nas_baseline.predictor.base import Encoder, Predictor
+from nas_baseline.predictor.gaussian_process import GaussianProcess
+from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Ints, as_indices
 
 STAGES = (2, 3, 3)
 STEM, HEAD, CLASSES, IMAGE = 32, 1280, 10, 32
@@ -133,7 +133,7 @@ def regret(table: Table, strategy: str, repeats: range, options: dict[str, Any])
 
 def tau(table: Table) -> dict[str, Any]:
     """Kendall's tau of predictions on all networks not sampled with their mean accuracy, by predictor and samples."""
-    from nas_baseline.mlp_predictor import MLPOptions, MLPPredictor
+    from nas_baseline.predictor.mlp import MLPOptions, MLPPredictor
 
     archs = sorted({table.space.canonical(a) for a in table.mean})
     truth = np.array([table.mean[a] for a in archs])

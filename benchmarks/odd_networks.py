@@ -23,11 +23,11 @@ from table import append, machine
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from accounting.macs import count_macs
-from harness.config import parse_config
+from accounting.macs.count import count_macs
+from harness.config.study import parse_config
 from harness.data.base import DataInfo
 from harness.errors import InputError
-from harness.parent_check import check_trainable
+from harness.models.parent_check import check_trainable
 from pruning.channels import NotFollowed
 from pruning.masks import apply_masks
 from pruning.solve import UnreachableTarget, prune_to_macs

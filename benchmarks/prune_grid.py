@@ -24,7 +24,7 @@ import torch
 from table import append, machine
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.masks import apply_masks
 from pruning.resize import fit_to_state
 from pruning.solve import UnreachableTarget, prune_to_macs

@@ -29,7 +29,7 @@ from table import machine
 from torch import nn
 from torch.nn.utils import prune
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.layers import Layer, find_layers
 from pruning.result import PruneResult
 from pruning.solve import prune_to_macs

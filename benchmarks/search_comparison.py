@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from harness.devices import cpu_name
-from reports.frames import Frames, load_frames
+from reports.data.frames import Frames, load_frames
 from reports.statistics import mean_interval, paired_difference
 
 RESULTS = Path(__file__).parent / "results" / "search_comparison.jsonl"

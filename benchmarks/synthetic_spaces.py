@@ -32,7 +32,7 @@ import numpy as np
 import scipy
 
 from nas_baseline import search
-from nas_baseline.space import Arch, Dimension, DiscreteSpace, Floats, Ints, SearchSpace, as_indices
+from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Floats, Ints, SearchSpace, as_indices
 
 RESULTS = Path(__file__).parent / "results" / "synthetic_spaces.jsonl"
 STRATEGIES = ("random", "regularized_evolution", "predictor_evolution")

@@ -2,7 +2,7 @@
 
 import timm
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning import apply_masks, prune_to_macs
 
 model = timm.create_model("resnet18", num_classes=10).eval()

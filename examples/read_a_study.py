@@ -6,7 +6,7 @@ Give the study's folder: python examples/read_a_study.py runs/quickstart
 import sys
 from pathlib import Path
 
-from reports.frames import load_frames
+from reports.data.frames import load_frames
 
 frames = load_frames(Path(sys.argv[1]))
 networks = frames.networks.groupby(["target", "label"])[["test_top1", "cost_full_h"]].mean()

@@ -13,9 +13,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness import guard, terminal
+from harness.console import guard, terminal
+from harness.console.terminal import say, say_json
 from harness.errors import InputError
-from harness.terminal import say, say_json
 
 _BEGIN_T = time.time()
 
@@ -64,11 +64,11 @@ def _options(version: Version = False) -> None:
 @app.command()
 def plan(config: ConfigFile, out: Out = None, as_json: AsJson = False) -> None:
     """Say what a study would cost, before it costs anything; with --out, what is left of the study in that folder."""
-    from harness.config import load_configs
+    from harness.config.study import load_configs
 
     studies = load_configs(config)
     with guard.quick_interrupt():
-        from harness.show_plan import format_plan, summarise
+        from harness.console.show_plan import format_plan, summarise
 
         summaries = [summarise(study, out) for study in studies]
     if as_json:
@@ -88,9 +88,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also every epoch, and tracebacks")] = False,
 ) -> None:
     """Launch a study, or resume it: the same command."""
-    from harness.config import load_configs
-    from harness.folder import refuse_second_driver
+    from harness.config.study import load_configs
     from harness.paths import StudyPaths
+    from harness.stored.folder import refuse_second_driver
 
     _check_run_options(backend, address, quiet, verbose)
     studies = load_configs(config)
@@ -102,7 +102,7 @@ def run(
         refuse_second_driver(StudyPaths(folder.resolve()))
     _log_level(quiet, verbose)
     with guard.quick_interrupt():
-        from harness.progress import choose_progress
+        from harness.console.progress import choose_progress
         from harness.study import Launch, run_study
     begin_t = _BEGIN_T
     for study, folder in zip(studies, folders, strict=True):
@@ -128,11 +128,11 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 @app.command()
 def report(folder: Folder) -> None:
     """Build the page, figures and tables from the ledger."""
-    from reports.study import read_study
+    from reports.data.study import read_study
 
     read_study(folder)
     with guard.quick_interrupt():
-        from reports.page import build_report
+        from reports.page.build import build_report
     with guard.work_in(folder):
         page = build_report(folder)
         _say_answers(folder, page)
@@ -145,7 +145,7 @@ def answer(
     as_json: AsJson = False,
 ) -> None:
     """Answer for a target: measured, interpolated, or refused with the change that would measure it (exit 2)."""
-    from harness.quantities import parse_macs
+    from accounting.words.quantities import parse_macs
     from reports.answers.as_json import to_json
     from reports.answers.find import answer as find_answer
     from reports.answers.text import sentence
@@ -172,10 +172,10 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     """Check that the ledger adds up; exit 1 if it does not."""
     from dataclasses import asdict
 
-    from accounting.audit import audit as check
-    from accounting.index import lost_ledger
-    from accounting.ledger import read_ledger
-    from reports.study import read_study
+    from accounting.audit.audit import audit as check
+    from accounting.ledger.index import lost_ledger
+    from accounting.ledger.store import read_ledger
+    from reports.data.study import read_study
 
     with guard.work_in(folder):
         read_study(folder)
@@ -241,7 +241,7 @@ def _fail(ending: guard.Ending) -> NoReturn:
 
 def _log_level(quiet: bool, verbose: bool) -> None:
     """What other parts log goes to stderr, a line each; tracebacks only where they are asked for."""
-    from harness.log_lines import OneLine
+    from harness.console.log_lines import OneLine
 
     level = logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
@@ -260,11 +260,11 @@ def _check_run_options(backend: str, address: str | None, quiet: bool, verbose: 
 
 
 def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:
-    from reports.page import told_sentences
+    from reports.page.build import told_sentences
 
     sentences = told_sentences(page)
     if as_json:
-        from harness.events import json_line
+        from harness.console.events import json_line
 
         say(json_line(time.time(), "answer", {"sentences": sentences, "report": str(page)}))
         return

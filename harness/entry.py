@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from harness.guard import quick_interrupt
+from harness.console.guard import quick_interrupt
 
 
 def main() -> NoReturn:

@@ -1,6 +1,6 @@
 """The two ways a command can end badly, each with one clear line for the user."""
 
-from accounting.plain_text import one_line, typed_line
+from accounting.words.plain_text import one_line, typed_line
 
 __all__ = ["InputError", "StudyFailed", "one_line", "typed_line"]
 

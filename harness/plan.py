@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from accounting.charges import ChargePolicy, charge_factor
-from accounting.records import Phase
-from harness.config import StudyConfig
-from harness.jobs import Done, Job, Outcome, Route, Wait
-from harness.models import build_network
-from harness.recipe import Recipe
+from accounting.cost.charges import ChargePolicy, charge_factor
+from accounting.ledger.records import Phase
+from harness.config.recipe import Recipe
+from harness.config.routes import SearchConfig
+from harness.config.study import StudyConfig
+from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.models.build import build_network
 from harness.routes.base import View
-from harness.routes.config import SearchConfig
-from harness.training import RECALIBRATION_IMAGES
+from harness.training.loop import RECALIBRATION_IMAGES
 from harness.validation import make_routes
-from nas_baseline.stages import StageSpace
+from nas_baseline.spaces.declared import StageSpace
 from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}

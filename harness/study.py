@@ -1,11 +1,11 @@
 """One study, from config to report. Read this first.
 
 A study is a folder. ``run_study`` checks everything that can be checked, opens a session in the ledger, lets the routes
-propose jobs until they are done, and builds the report. Running it again on the same folder resumes: the routes are made
-anew and replayed against the ledger, so whatever has an outcome is told instead of run (``harness/scheduler.py``). With
-another config it extends the study, as far as what was paid for can stay (``harness/extension.py``). Where
-the jobs run is the backend's matter: Ray Tune (``harness/tune.py``) or this process (``harness/inline.py``). What a job
-does is ``harness/execute.py``; what it learns with is ``harness/training.py``.
+propose jobs until they are done, and builds the report. Running it again on the same folder resumes: the routes are
+made again and replayed against the ledger, so whatever has an outcome is told instead of run (``scheduling/scheduler.py``).
+With another config it extends the study, as far as what was paid for can stay (``stored/extension.py``). Where the jobs run
+is the backend's matter: Ray Tune (``backends/tune.py``) or this process (``backends/inline.py``). What a job does is
+``work/attempt.py``; what it learns with is ``training/loop.py``.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from typing import Literal
 
 import torch
 
-from accounting.index import open_index
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
-from harness import signals
-from harness.backend import Backend
-from harness.config import StudyConfig
-from harness.content import Content, content_changes, content_of
+from accounting.ledger.index import open_index
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
+from harness.backends import signals
+from harness.backends.base import Backend
+from harness.backends.inline import inline_backend
+from harness.config.study import StudyConfig
+from harness.console.endings import check_ending, left_by_budget
+from harness.console.events import stopped
+from harness.console.outlook import Undelivered
+from harness.console.progress import Progress
 from harness.devices import choose_device
-from harness.endings import check_ending, left_by_budget
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
-from harness.events import stopped
-from harness.extension import listed
-from harness.folder import check_places, locked, refuse_second_driver
-from harness.inline import inline_backend
-from harness.latency_target import resolve_targets
-from harness.outlook import Undelivered
+from harness.latency.target import resolve_targets
 from harness.paths import StudyPaths
 from harness.plan import expected_jobs
-from harness.progress import Progress
-from harness.scheduler import Scheduler
-from harness.stored import Standing, absolute, check_devices, check_folder, stored_config, write_study
+from harness.scheduling.scheduler import Scheduler
+from harness.stored.content import Content, content_changes, content_of
+from harness.stored.extension import listed
+from harness.stored.folder import check_places, locked, refuse_second_driver
+from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
-from reports.page import build_report, check_replaceable
+from reports.page.build import build_report, check_replaceable
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,6 @@ def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> Abstract
     """Opened before anything is written, so that what is wrong with it leaves no study behind."""
     if launch.backend == "inline":
         return inline_backend(config, paths)
-    from harness.tune import tune_backend  # Ray is imported only where it runs
+    from harness.backends.tune import tune_backend  # Ray is imported only where it runs
 
     return tune_backend(config, paths, launch.address)

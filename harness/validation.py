@@ -7,24 +7,24 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from harness.config import StudyConfig
+from accounting.words.quantities import format_macs
+from harness.config.routes import PruneConfig
+from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
-from harness.export_onnx import require_onnx
-from harness.jobs import Job, Route
-from harness.models import checkpoint_path, fit_checkpoint, load_checkpoint
-from harness.parent_check import built_parent, check_trainable
-from harness.pruned import remove
-from harness.quantities import format_macs
+from harness.jobs.job import Job, Route
+from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
+from harness.models.parent_check import built_parent, check_trainable
 from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
-from harness.routes.config import PruneConfig
 from harness.routes.exports import KINDS, WithExports
 from harness.routes.prune import PruneRoute
 from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute
 from harness.routes.search_then_prune import SearchThenPruneRoute
-from nas_baseline.proposals import InfeasibleTarget
+from harness.work.prune import remove
+from nas_baseline.search.proposals import InfeasibleTarget
 from pruning.layers import LayerFilter, find_layers, parse_filter
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nas_baseline.proposals import Done, Wait
-from nas_baseline.space import Arch, SearchSpace
+from nas_baseline.search.proposals import Done, Wait
+from nas_baseline.spaces.base import Arch, SearchSpace
 from nas_baseline.strategies import make_strategy
 
 

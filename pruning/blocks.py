@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.channels import blank_image
 from pruning.layers import LayerFilter, find_layers
 from pruning.structured import StructuredResult, prune_channels_to_macs

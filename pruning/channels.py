@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from accounting.macs import MacsReport
-from accounting.plain_text import one_line
+from accounting.macs.count import MacsReport
+from accounting.words.plain_text import one_line
 from pruning.dependency_graph import Deadline, NotFollowed, build_graph, torch_pruning
 from pruning.solve import UnreachableTarget
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.channels import ChannelGroup, Deadline, blank_image, find_groups, following
 from pruning.layers import find_layers, output_layers
 

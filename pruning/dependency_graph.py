@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accounting.extras import install_extra
+from accounting.words.extras import install_extra
 
 LIMIT_S = 20.0
 """Seconds of one thread's work in which the channels of a network must be followed, and as many for removing some."""

@@ -16,7 +16,7 @@ from enum import StrEnum
 from timm.layers.cond_conv2d import CondConv2d
 from torch import Tensor, nn
 
-from accounting.macs import LayerMacs, count_macs
+from accounting.macs.count import LayerMacs, count_macs
 
 _log = logging.getLogger(__name__)
 

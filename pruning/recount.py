@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.masks import Masks, apply_masks
 from pruning.result import PruneResult
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.channels import ChannelGroup, Deadline, NotFollowed, blank_image, find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches

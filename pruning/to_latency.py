@@ -17,7 +17,7 @@ from typing import Literal
 
 from torch import nn
 
-from accounting.macs import MacsReport, count_macs
+from accounting.macs.count import MacsReport, count_macs
 from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches

@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from accounting.driver_lock import Life, find_driver
-from accounting.records import Kind, Phase, Status
-from reports.anytime import measured_within
-from reports.costs import exports_h, ledger_h, spent_h, startups_h
-from reports.phase_costs import UNIT_OF
-from reports.source import Source, load_source
-from reports.undelivered import undelivered_sentences
-from reports.wording import macs_text, number, percent, unit_text
+from accounting.cost.shares import exports_h, ledger_h, spent_h, startups_h
+from accounting.ledger.driver_lock import Life, find_driver
+from accounting.ledger.records import Kind, Phase, Status
+from reports.compare.anytime import measured_within
+from reports.data.source import Source, load_source
+from reports.data.undelivered import undelivered_sentences
+from reports.measure.phase_costs import UNIT_OF
+from reports.words.wording import macs_text, number, percent, unit_text
 
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
 LOCK = ".lock"

@@ -55,8 +55,8 @@ def tiny_text():
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory):
     """The folder of the tiny study, run once in this process; not to be changed (copy it)."""
-    from harness.config import parse_config
-    from harness.progress import Silent
+    from harness.config.study import parse_config
+    from harness.console.progress import Silent
     from harness.study import Launch, run_study
 
     folder = tmp_path_factory.mktemp("inline") / "tiny"

@@ -142,7 +142,7 @@ def test_studies_that_are_named_exist(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=name)
 def test_every_study_is_a_config_and_names_itself(path):
-    from harness.config import load_configs
+    from harness.config.study import load_configs
 
     names = [study.name for study in load_configs(path)]
     assert all(name.split("_")[0] == path.stem.split("_")[0] for name in names)
@@ -151,7 +151,7 @@ def test_every_study_is_a_config_and_names_itself(path):
 @pytest.mark.parametrize("path", DOCS, ids=name)
 def test_configs_in_documents_are_configs(path):
     """A YAML block with ``name`` and ``routes`` is a whole config; another has keys that a config has."""
-    from harness.config import StudyConfig, parse_config
+    from harness.config.study import StudyConfig, parse_config
 
     for block in re.findall(r"^```ya?ml\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M):
         config = yaml.safe_load(block)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from accounting.attempts import derive
-from accounting.ledger import read_ledger
-from harness.jobs import Job, Outcome
+from accounting.cost.attempts import derive
+from accounting.ledger.store import read_ledger
+from harness.jobs.job import Job, Outcome
 
 GOLDEN = Path(__file__).with_name("golden")
 STUDIES = ("every_route", "prune_only")
@@ -54,7 +54,7 @@ def replayed(config, outcomes):
 @pytest.mark.parametrize("name", STUDIES)
 def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
     from harness.paths import StudyPaths
-    from harness.stored import stored_config
+    from harness.stored.study_file import stored_config
 
     folder = old_study(name)
     specs, outcomes = recorded(folder)
@@ -67,9 +67,9 @@ def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
+    from harness.console.progress import Silent
     from harness.paths import StudyPaths
-    from harness.progress import Silent
-    from harness.stored import stored_config
+    from harness.stored.study_file import stored_config
     from harness.study import Launch, run_study
 
     folder = old_study(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
 from harness.errors import InputError
 

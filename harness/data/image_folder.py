@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.image_files import ImageFile, Part, not_read_notes, read_part
 from harness.data.pixels import NotAnImage, read_rgb

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit, held_out
 from harness.data.cache import read_cached, write_cached
 from harness.data.pixels import NotAnImage, opened, read_rgb

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.errors import InputError
 
 if TYPE_CHECKING:  # it imports torch, which the names do not need

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.image_files import read_part
 from harness.data.pixels import NotAnImage, read_rgb

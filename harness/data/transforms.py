@@ -13,7 +13,7 @@ import numpy as np
 from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
 from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
 from harness.data.pixels import to_rgb

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accounting.extras import install_extra
+from accounting.words.extras import install_extra
 from harness.errors import typed_line
 from harness.latency.errors import NotAvailable, WrongOutput
 from harness.latency.timer import Stopwatch, Timing, pinned_threads, time_calls

@@ -5,8 +5,8 @@ Delivers nothing; what it costs is its own route's, charged to no network.
 
 from __future__ import annotations
 
-from accounting.records import Phase
-from harness.jobs import Done, Job, Outcome, Wait
+from accounting.ledger.records import Phase
+from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.routes.base import Queue, View
 from harness.routes.prune import pretrain_job
 
@@ -23,11 +23,11 @@ class AnalysisRoute:
         self._waits = True
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         return self._queue.next(more=self._waits)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`; listens to the prune route."""
+        """See :class:`harness.jobs.job.Route`; listens to the prune route."""
         if job.job == pretrain_job(self.replicate) and self._waits:
             self._waits = False
             if outcome.ok:

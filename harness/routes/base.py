@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from accounting.records import Phase
-from harness.config import StudyConfig
+from accounting.ledger.records import Phase
+from harness.config.recipe import RecipeOverride
+from harness.config.study import StudyConfig
 from harness.data.base import DataInfo
-from harness.jobs import Done, Job, Outcome, Wait
-from harness.recipe import RecipeOverride
+from harness.jobs.job import Done, Job, Outcome, Wait
 
 
 @dataclass(frozen=True)

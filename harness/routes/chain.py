@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accounting.records import Phase
-from harness.jobs import Job, Outcome
+from accounting.ledger.records import Phase
+from harness.config.routes import PruneConfig
+from harness.jobs.job import Job, Outcome
 from harness.routes.base import Queue, View, evaluation
-from harness.routes.config import PruneConfig
 from pruning.methods import Method
 from pruning.schedules import iterative_targets
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accounting.records import Phase
-from harness.jobs import Done, Job, Outcome, Route, Wait
+from accounting.ledger.records import Phase
+from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.routes.base import Queue, View
 
 KINDS = ("onnx", "int8", "latency", "compact")
@@ -24,7 +24,7 @@ class WithExports:
         self._kinds = [kind for kind in KINDS if getattr(view.config.export, kind)]
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.Route`; the route's own jobs come first."""
+        """See :class:`harness.jobs.job.Route`; the route's own jobs come first."""
         answer = self._route.ask()
         if isinstance(answer, Job):
             return answer
@@ -32,7 +32,7 @@ class WithExports:
         return mine if isinstance(mine, Job) or isinstance(answer, Done) else answer
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         if job.phase == Phase.EXPORT:
             self._queue.record(job, outcome)
             return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.jobs import Outcome
-from nas_baseline.early_stop import choose_early_stop
+from harness.jobs.job import Outcome
+from nas_baseline.search.early_stop import choose_early_stop
 
 LEAST_CANDIDATES = 4
 """With fewer, a perfect rank correlation says little."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accounting.records import Phase
-from harness.jobs import Done, Job, Outcome, Wait
-from harness.models import pretrained_spec
+from accounting.ledger.records import Phase
+from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.models.build import pretrained_spec
 from harness.routes.base import Queue, View
 from harness.routes.chain import PruneChain
 
@@ -30,11 +30,11 @@ class PruneRoute:
         self._queue.put(self._pretrain())
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         return self._queue.next(more=False)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         if not self._queue.record(job, outcome):
             return
         if job.phase == Phase.PRETRAIN and outcome.ok:

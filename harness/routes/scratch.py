@@ -8,11 +8,11 @@ fine-tuning had together) and at equal epochs (those of the pre-training): Scrat
 
 from __future__ import annotations
 
-from accounting.records import Phase
-from harness.jobs import Done, Job, Outcome, Wait
+from accounting.ledger.records import Phase
+from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.routes.base import Queue, View, evaluation
 from harness.routes.chain import structure_job
-from nas_baseline.families import family_macs, network_spec, variants
+from nas_baseline.spaces.families import family_macs, network_spec, variants
 
 
 class ScratchRoute:
@@ -36,11 +36,11 @@ class ScratchRoute:
                 self._put_family(target)
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         return self._queue.next(more=bool(self._expected))
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`; also listens to the prune route, whose masks it needs."""
+        """See :class:`harness.jobs.job.Route`; also listens to the prune route, whose masks it needs."""
         if job.job in self._expected:
             self._expected.discard(job.job)
             if outcome.ok:

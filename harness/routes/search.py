@@ -14,17 +14,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accounting.records import Phase
-from harness.jobs import Done, Job, Outcome, Wait
-from harness.recipe import RecipeOverride
+from accounting.ledger.records import Phase
+from harness.config.recipe import RecipeOverride
+from harness.config.routes import SearchConfig
+from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.routes.base import Queue, View, evaluation
-from harness.routes.config import SearchConfig
 from harness.routes.first_batch import FirstBatch
-from nas_baseline.proposals import Proposal
+from nas_baseline.search.proposals import Proposal
 from nas_baseline.spaces import load_space
-from nas_baseline.stages import StageSpace
+from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.strategies import make_strategy, shares_weights
-from nas_baseline.supernet import without_recipe
+from nas_baseline.supernet.supernet import without_recipe
 
 _RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
@@ -73,7 +73,7 @@ class SearchRoute:
         self._supernet = self._train_supernet() if self._shares_weights else None
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.Route`; may take seconds, where the predictor is fitted or evolution runs."""
+        """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""
         while self._stage_1 and not self._queue.ready:
             if self._supernet is not None and self._supernet.job not in self._queue.outcomes:
                 break
@@ -93,7 +93,7 @@ class SearchRoute:
         return self._queue.next(more=self._stage_1)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         if not self._queue.record(job, outcome):
             return
         if job.phase == Phase.SUPERNET:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.jobs import Job, Outcome
+from harness.jobs.job import Job, Outcome
 from harness.routes.base import View
 from harness.routes.chain import PruneChain
 from harness.routes.search import SearchRoute
@@ -19,7 +19,7 @@ class SearchThenPruneRoute(SearchRoute):
         self._chain = PruneChain(view, routes.prunings[name], name, replicate, self._queue)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.Route`."""
+        """See :class:`harness.jobs.job.Route`."""
         is_mine = job.job in self._queue.awaited
         super().tell(job, outcome)
         if is_mine:

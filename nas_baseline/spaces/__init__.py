@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from accounting.yaml12 import YamlProblem, read_one
-from nas_baseline.stages import StageSpace
+from accounting.study.yaml12 import YamlProblem, read_one
+from nas_baseline.spaces.declared import StageSpace
 
 
 def list_spaces() -> list[str]:

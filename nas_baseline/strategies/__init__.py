@@ -8,9 +8,9 @@ import importlib
 import pkgutil
 from typing import Any, Protocol
 
-from nas_baseline.barriers import Targets
-from nas_baseline.proposals import Done, Proposal, Wait
-from nas_baseline.space import Arch, SearchSpace
+from nas_baseline.search.batch_strategy import Targets
+from nas_baseline.search.proposals import Done, Proposal, Wait
+from nas_baseline.spaces.base import Arch, SearchSpace
 
 
 class SearchStrategy(Protocol):

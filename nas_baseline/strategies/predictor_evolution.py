@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas_baseline.barriers import BatchStrategy, Targets
-from nas_baseline.gaussian_process import GaussianProcess
-from nas_baseline.genetic import GeneticOptions, evolve
-from nas_baseline.pool import constrained_pool, enumerate_space, spread
-from nas_baseline.predictor import Encoder, Predictor
-from nas_baseline.space import Arch, Floats, SearchSpace
+from nas_baseline.predictor.base import Encoder, Predictor
+from nas_baseline.predictor.gaussian_process import GaussianProcess
+from nas_baseline.search.batch_strategy import BatchStrategy, Targets
+from nas_baseline.search.genetic import GeneticOptions, evolve
+from nas_baseline.search.pool import constrained_pool, enumerate_space, spread
+from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 
 POOL_SIZE = 4000
 NUM_STARTS = 50
@@ -142,7 +142,7 @@ class Strategy(BatchStrategy):
         if self.options.predictor == "gp":
             return GaussianProcess()
         # torch is loaded only by those who ask for the network.
-        from nas_baseline.mlp_predictor import MLPPredictor
+        from nas_baseline.predictor.mlp import MLPPredictor
 
         model = MLPPredictor(self.seed)
         model.pretrain(self._encoder()(self._pools[-1]))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas_baseline.barriers import BatchStrategy, Targets
-from nas_baseline.pool import constrained_pool, spread
-from nas_baseline.space import Arch, SearchSpace
+from nas_baseline.search.batch_strategy import BatchStrategy, Targets
+from nas_baseline.search.pool import constrained_pool, spread
+from nas_baseline.spaces.base import Arch, SearchSpace
 
 MAX_TRIES = 50
 POOL_SIZE = 1000

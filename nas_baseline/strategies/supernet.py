@@ -1,7 +1,7 @@
 """Weight sharing: the default search over scores that networks get with the weights of one trained supernet.
 
 Once-for-All (arXiv 1908.09791, section 3.4) and BigNAS (arXiv 2003.11142, section 3.2): candidates inherit weights, so
-a trial costs seconds. The caller trains ``nas_baseline.supernet.Supernet`` once and tells as values the validation
+a trial costs seconds. The caller trains ``nas_baseline.supernet.supernet.Supernet`` once and tells as values the validation
 accuracies of extracted networks, batch norm taken anew; the search itself is ``predictor_evolution`` in larger batches.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nas_baseline.barriers import Targets
-from nas_baseline.space import SearchSpace
+from nas_baseline.search.batch_strategy import Targets
+from nas_baseline.spaces.base import SearchSpace
 from nas_baseline.strategies import predictor_evolution
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from accounting.records import VERDICT_RULES
+from accounting.cost.shares import HEADLINE_POLICY
+from accounting.ledger.records import VERDICT_RULES
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
-from reports.costs import HEADLINE_POLICY
+from reports.compare.verdict import PRUNE, CostComparison, cheaper_route
 from reports.statistics import Estimate
-from reports.verdict import PRUNE, CostComparison, cheaper_route
 
 SCHEMA_VERSION = 1
 Fields = dict[str, Any]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from reports.answers.values import Accuracy, Comparison, Interpolated, Measured, Question
+from reports.compare.verdict import CostComparison, decide
 from reports.statistics import Estimate
-from reports.verdict import CostComparison, decide
 
 
 def interpolated(question: Question, low: Measured, high: Measured) -> Interpolated:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from accounting.cost.shares import POLICIES
 from reports.answers.between import interpolated
+from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
-from reports.costs import POLICIES
-from reports.extensions import extension_sentence
-from reports.frames import Frames, load_frames
-from reports.refusal import parent_macs, refuse_incomplete, refuse_outside
-from reports.study import FURTHER_ROUTES
-from reports.verdict import HEADLINE_CHALLENGER, accuracies, compare_costs, difference_on_test, paired_replicates
+from reports.compare.verdict import (
+    HEADLINE_CHALLENGER,
+    accuracies,
+    compare_costs,
+    difference_on_test,
+    paired_replicates,
+)
+from reports.data.extensions import extension_sentence
+from reports.data.frames import Frames, load_frames
+from reports.data.study import FURTHER_ROUTES
 
 
 def answer(folder: Path, target_macs: int) -> Answer:

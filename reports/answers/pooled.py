@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from reports.answers.values import Answer, Comparison, Measured
-from reports.costs import HEADLINE_POLICY, POLICIES
+from reports.compare.verdict import HEADLINE_CHALLENGER, Verdict, decide, pool_targets
+from reports.data.study import FURTHER_ROUTES
 from reports.statistics import Estimate
-from reports.study import FURTHER_ROUTES
-from reports.verdict import HEADLINE_CHALLENGER, Verdict, decide, pool_targets
 
 
 @dataclass(frozen=True)

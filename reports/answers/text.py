@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from accounting.cost.shares import HEADLINE_POLICY
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
-from reports.costs import HEADLINE_POLICY
+from reports.compare.verdict import TIE_FACTOR, Verdict
 from reports.statistics import Estimate
-from reports.verdict import TIE_FACTOR, Verdict
-from reports.wording import (
+from reports.words.wording import (
     POLICY_TEXT,
     SAYS_NOTHING,
     label_text,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.costs import HEADLINE_POLICY
-from reports.extensions import Extension
+from accounting.cost.shares import HEADLINE_POLICY
+from reports.compare.verdict import CostComparison, Verdict, decide_accuracy
+from reports.data.extensions import Extension
 from reports.statistics import Estimate
-from reports.verdict import CostComparison, Verdict, decide_accuracy
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
-    from reports.frames import Frames
+    from reports.data.frames import Frames
 
 
 class Figure(Protocol):

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.anytime import anytime_curve
-from reports.colours import route_colour
-from reports.costs import HEADLINE_POLICY
+from accounting.cost.shares import HEADLINE_POLICY
+from reports.compare.anytime import anytime_curve
+from reports.data.frames import Frames
+from reports.data.study import COMPARED, FURTHER_ROUTES
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy, unit_of
-from reports.frames import Frames
-from reports.study import COMPARED, FURTHER_ROUTES
-from reports.wording import POLICY_SHORT, label_text, macs_short
+from reports.words.colours import route_colour
+from reports.words.wording import POLICY_SHORT, label_text, macs_short
 
 TITLE = "Accuracy against cost"
 POINTS_SHOWN = 20

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from accounting.records import Phase
-from reports.colours import route_colour, tint
-from reports.costs import HEADLINE_POLICY, charged_rate
+from accounting.cost.shares import HEADLINE_POLICY, charged_rate
+from accounting.ledger.records import Phase
+from reports.data.frames import Frames
+from reports.data.study import ANALYSIS
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
-from reports.frames import Frames
-from reports.study import ANALYSIS
-from reports.wording import label_text, macs_short
+from reports.words.colours import route_colour, tint
+from reports.words.wording import label_text, macs_short
 
 TITLE = "Cost per route, by phase"
 SPLIT = ("productive", "overhead", "lost")
@@ -29,7 +29,8 @@ def data(frames: Frames) -> pd.DataFrame:
     """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
 
     What serves several targets counts at each, so that rows of different targets do not add up
-    (:mod:`reports.phase_costs` does). The analysis of the parent and exports are charged to no target, and not among them.
+    (:mod:`reports.measure.phase_costs` does). The analysis of the parent and exports are charged to no target, and are
+    not among them.
     """
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:

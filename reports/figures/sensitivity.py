@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.colours import INK, criterion_colour, role_colour, role_rank
+from reports.data.frames import Frames
+from reports.data.study import ANALYSIS
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
-from reports.frames import Frames
-from reports.labels import Method
-from reports.study import ANALYSIS
-from reports.wording import role_text
+from reports.words.colours import INK, criterion_colour, role_colour, role_rank
+from reports.words.labels import Method
+from reports.words.wording import role_text
 
 TITLE = "Sensitivity to sparsity"
 OPTIONAL = True

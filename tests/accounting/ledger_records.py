@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from accounting.records import Kind, Record, Status
+from accounting.ledger.records import Kind, Record, Status
 
 CORES = {"core0": 1.0, "core1": 1.0}
 

@@ -20,8 +20,8 @@ from ledger_records import (
     work,
 )
 
-from accounting.attempts import Attempt, CostView, derive
-from accounting.records import Record, Status
+from accounting.cost.attempts import Attempt, CostView, derive
+from accounting.ledger.records import Record, Status
 
 
 def split(attempt: Attempt) -> tuple[float, float, float]:

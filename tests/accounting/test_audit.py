@@ -21,10 +21,10 @@ from ledger_records import (
     work,
 )
 
-from accounting.attempts import derive
-from accounting.audit import AuditReport, audit
-from accounting.ledger import LedgerWriter, read_ledger
-from accounting.records import Kind, Record
+from accounting.audit.audit import AuditReport, audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind, Record
+from accounting.ledger.store import LedgerWriter, read_ledger
 
 
 def codes(report: AuditReport, severity: str) -> set[str]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from ledger_records import golden, ok, opened, start
 
-from accounting.attempts import derive
-from accounting.charges import ChargePolicy, charge_factor, charged_s
+from accounting.cost.attempts import derive
+from accounting.cost.charges import ChargePolicy, charge_factor, charged_s
 
 FULL, FREE, AMORTISED = ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORTISED
 

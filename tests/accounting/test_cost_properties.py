@@ -24,10 +24,10 @@ from ledger_records import (
     work,
 )
 
-from accounting.attempts import CostView, derive
-from accounting.audit import audit
-from accounting.charges import ChargePolicy, charged_s
-from accounting.records import Record, Status
+from accounting.audit.audit import audit
+from accounting.cost.attempts import CostView, derive
+from accounting.cost.charges import ChargePolicy, charged_s
+from accounting.ledger.records import Record, Status
 
 
 class Cluster:

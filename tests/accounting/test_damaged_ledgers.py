@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ledger_records import alloc, closed, fine_study, free, ok, opened, start, work
 
-from accounting.audit import audit
-from accounting.index import NAME, lost_ledger, open_index, segments_in
-from accounting.ledger import LedgerError, LedgerWriter, read_ledger, shared_writer
-from accounting.records import Kind, Record
+from accounting.audit.audit import audit
+from accounting.ledger.index import NAME, lost_ledger, open_index, segments_in
+from accounting.ledger.records import Kind, Record
+from accounting.ledger.store import LedgerError, LedgerWriter, read_ledger, shared_writer
 
 
 def write(folder: Path, session: str, begin: float, jobs: tuple[str, ...], *, ends: bool = True) -> None:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from accounting.driver_lock import Driver, Life, Locked, find_driver, held
+from accounting.ledger.driver_lock import Driver, Life, Locked, find_driver, held
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_who_holds_it_is_seen_by_others(path):
 
 
 def test_a_second_holder_is_refused_and_told_who_the_first_is(path, monkeypatch):
-    monkeypatch.setattr("accounting.driver_lock.PATIENCE_S", 0.05)
+    monkeypatch.setattr("accounting.ledger.driver_lock.PATIENCE_S", 0.05)
     with held(path), pytest.raises(Locked, match=f"process {os.getpid()} on"), held(path):
         pass
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from accounting import extras
+from accounting.words import extras
 
 ROOT = Path(extras.__file__).resolve().parents[1]
 

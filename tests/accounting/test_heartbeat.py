@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from accounting.heartbeat import heartbeat
-from accounting.ledger import LedgerWriter, read_ledger
+from accounting.ledger.heartbeat import heartbeat
+from accounting.ledger.store import LedgerWriter, read_ledger
 
 
 def test_beats_until_the_block_is_left(tmp_path: Path) -> None:

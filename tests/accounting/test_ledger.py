@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounting.ledger import Ledger, LedgerError, LedgerWriter, read_ledger
-from accounting.records import COST_RULES, FIELDS, Kind
+from accounting.ledger.records import COST_RULES, FIELDS, Kind
+from accounting.ledger.store import Ledger, LedgerError, LedgerWriter, read_ledger
 
 ROOT = Path(__file__).parents[2]
 ABANDONED = {"session": "s", "job": "j", "reason": "no attempt left"}
@@ -273,7 +273,7 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_a_readable_ledger(tmp_path: Path) -> None:
     program = (
         "import sys, itertools; from pathlib import Path; from accounting.ledger import LedgerWriter\n"
-        "from accounting.records import Kind\n"
+        "from accounting.ledger.records import Kind\n"
         "with LedgerWriter(Path(sys.argv[1]), 's', 'victim') as ledger:\n"
         "    for n in itertools.count():\n"
         "        ledger.append(Kind.HEARTBEAT, attempt='a', n=n)\n"

@@ -14,7 +14,7 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from accounting.macs import LayerMacs, MacsReport, count_macs
+from accounting.macs.count import LayerMacs, MacsReport, count_macs
 
 FAMILIES = [
     "fbnetv3_b",

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting import nvml
-from accounting.meters import Measurement, Meter, NullReader, Reading, ScriptedReader
-from accounting.nvml import NvmlReader, open_reader
+from accounting.meters import nvml
+from accounting.meters.meter import Measurement, Meter, NullReader, Reading, ScriptedReader
+from accounting.meters.nvml import NvmlReader, open_reader
 
 pynvml = pytest.importorskip("pynvml", reason="the NVML bindings (nvidia-ml-py) are not installed")
 

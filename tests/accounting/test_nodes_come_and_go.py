@@ -3,9 +3,9 @@
 import pytest
 from ledger_records import alloc, closed, free, opened, start
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.records import Kind
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
 
 
 def ended(attempt, t):

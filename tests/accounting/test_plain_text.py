@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounting.plain_text import one_line, plain, plain_values, typed_line
+from accounting.words.plain_text import one_line, plain, plain_values, typed_line
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.yaml12 import YamlProblem, read_one, read_yaml
+from accounting.study.yaml12 import YamlProblem, read_one, read_yaml
 
 VALUES = {
     "yes": "yes", "off": "off", "true": True, "False": False, "~": None, "null": None, "010": 10, "0o10": 8, "0x1F": 31,

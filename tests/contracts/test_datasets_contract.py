@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data import cache, fashion_mnist_mini, npz_jpeg
 from harness.data.base import TensorSplit, held_out, shift_and_flip
 from harness.data.registry import list_datasets, open_dataset

@@ -6,12 +6,12 @@ from dataclasses import asdict, replace
 import pytest
 from test_routes_contract import CONFIG, play
 
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind, Phase
-from harness.config import parse_config
-from harness.content import Content
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import LedgerWriter
+from harness.config.study import parse_config
 from harness.paths import StudyPaths
-from harness.stored import Standing, check_folder, planned_of, write_study
+from harness.stored.content import Content
+from harness.stored.study_file import Standing, check_folder, planned_of, write_study
 from harness.validation import check_study
 
 SEARCH = CONFIG["routes"]["search"]

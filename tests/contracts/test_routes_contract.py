@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from accounting.records import Phase
-from harness.config import ExportConfig, parse_config
-from harness.jobs import Done, Job, Outcome, Wait
+from accounting.ledger.records import Phase
+from harness.config.study import ExportConfig, parse_config
+from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.validation import check_study, make_routes
 
 CONFIG = {

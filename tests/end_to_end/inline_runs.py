@@ -3,9 +3,9 @@
 import json
 import time
 
-from accounting.ledger import read_ledger
-from harness.config import parse_config
-from harness.progress import Silent
+from accounting.ledger.store import read_ledger
+from harness.config.study import parse_config
+from harness.console.progress import Silent
 from harness.study import Launch, run_study
 
 SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}

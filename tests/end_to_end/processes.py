@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from harness.reaper import descendants, started
+from harness.backends.reaper import descendants, started
 
 LISTEN = "0A"
 

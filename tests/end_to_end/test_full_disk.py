@@ -13,8 +13,8 @@ from functools import partial
 import pytest
 import yaml
 
-from accounting.audit import audit
-from accounting.ledger import read_ledger
+from accounting.audit.audit import audit
+from accounting.ledger.store import read_ledger
 
 ENTRY = [sys.executable, "-c", "from harness.entry import main; main()"]
 SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}

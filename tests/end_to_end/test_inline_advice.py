@@ -6,7 +6,7 @@ import pytest
 import yaml
 from inline_runs import records, run
 
-from accounting.records import Kind
+from accounting.ledger.records import Kind
 from harness.errors import InputError
 from reports.answers.as_json import to_json
 from reports.answers.find import answer

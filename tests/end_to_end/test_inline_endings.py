@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from inline_runs import SMALL, models, records, run
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind, Phase
-from harness.config import parse_config
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import read_ledger
+from harness.config.study import parse_config
 from harness.errors import StudyFailed
 
 
@@ -50,7 +50,7 @@ class TestBudget:
         assert "was not delivered" not in (tmp_path / "study" / "report" / "index.html").read_text()
 
     def test_a_budget_that_only_ended_a_search_early_is_an_end_as_planned(self, tiny, tmp_path, monkeypatch):
-        from harness.scheduler import Scheduler
+        from harness.scheduling.scheduler import Scheduler
 
         tiny["routes"], tiny["targets"] = {"search": tiny["routes"]["search"]}, ["0.6M"]
         tiny["budget"] = {"search": "1 h"}
@@ -85,7 +85,7 @@ class TestFailure:
         assert (tmp_path / "study" / "report" / "index.html").exists()
 
     def test_an_attempt_that_crashes_is_tried_again(self, tiny, tmp_path, monkeypatch):
-        from harness import execute
+        from harness.work import attempt as execute
 
         tries = []
         plain = execute.train
@@ -106,7 +106,7 @@ class TestFailure:
         assert len(derive(read_ledger(tmp_path / "study" / "ledger").records).jobs) == 4
 
     def test_a_job_that_always_crashes_ends_the_study_as_unfinished(self, tiny, tmp_path, monkeypatch):
-        from harness import execute
+        from harness.work import attempt as execute
 
         def crash(*args, **kwargs):
             raise OSError("the disk is full")
@@ -117,7 +117,7 @@ class TestFailure:
         assert len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 2
 
     def test_an_interrupt_leaves_a_closed_session_and_resumes(self, tiny, tmp_path, monkeypatch):
-        from harness import pruned
+        from harness.work import prune as pruned
 
         plain = pruned.prune_to_macs
 

@@ -5,14 +5,14 @@ import json
 import pytest
 from inline_runs import SMALL, metrics, models, records, run
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind, Phase
-from harness import exports
-from reports.costs import POLICIES
-from reports.frames import load_frames
-from reports.tables import build_tables
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.cost.shares import POLICIES
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import read_ledger
+from harness.delivery import exports
+from reports.data.frames import load_frames
+from reports.export.tables import build_tables
 
 NAMES = [f"prune-r0-t600000-global_magnitude-finetune-evaluate-prune-export-{kind}" for kind in ("int8", "latency")]
 

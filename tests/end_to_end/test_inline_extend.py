@@ -11,12 +11,12 @@ import yaml
 from inline_runs import models, records, run
 from PIL import Image
 
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind
-from harness import execute
+from accounting.audit.audit import audit
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 from harness.data import fashion_mnist_mini
 from harness.errors import InputError, StudyFailed
+from harness.work import attempt as execute
 
 BEGUN = {
     "targets": ["0.6M"],
@@ -163,8 +163,8 @@ class TestContent:
             run(tiny, tmp_path / "study too")
 
     def test_replaced_weights_are_refused_and_moved_ones_taken(self, tiny, tmp_path):
-        from harness.models import build_network
-        from nas_baseline.families import network_spec
+        from harness.models.build import build_network
+        from nas_baseline.spaces.families import network_spec
 
         weights, moved = tmp_path / "weights.pt", tmp_path / "moved.pt"
         torch.save(build_network(network_spec("fbnetv3_mini", "l", 1, 10)).state_dict(), weights)

@@ -14,10 +14,10 @@ import yaml
 from inline_runs import metrics, models, records, run
 from safetensors.numpy import load_file
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 from harness.data import fashion_mnist_mini
 from harness.data.base import TensorSplit
 from harness.errors import InputError
@@ -121,8 +121,8 @@ class TestNetworks:
             assert metrics(tiny_study / "models" / str(target) / "prune" / "0")["macs"] > 0.999 * target
 
     def test_macs_are_those_of_the_nonzero_weights_counted_by_hand(self, tiny_study):
-        from accounting.macs import count_macs
-        from harness.models import build_network
+        from accounting.macs.count import count_macs
+        from harness.models.build import build_network
 
         for model in models(tiny_study):
             spec = json.loads((model / "architecture.json").read_text())

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from processes import command_of, heeding_ctrl_c, is_alive, tree
 
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind
+from accounting.audit.audit import audit
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -77,7 +77,7 @@ def test_a_run_whose_raylet_dies_ends(tiny, tmp_path, request):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_during_the_imports_ends_the_command_in_one_line(name, tmp_path):
     begun = (
-        "import os, signal, threading; from harness.guard import quick_interrupt\n"
+        "import os, signal, threading; from harness.console.guard import quick_interrupt\n"
         "with quick_interrupt():\n"
         f"    os.kill(os.getpid(), signal.{name}); threading.Event().wait(30)\n"
     )

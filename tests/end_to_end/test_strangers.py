@@ -12,8 +12,8 @@ import pytest
 import yaml
 from processes import command_of, environment_of, listening, tree
 
-from accounting.ledger import read_ledger
-from accounting.records import Kind
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 
 pytestmark = [
     pytest.mark.timeout(400),

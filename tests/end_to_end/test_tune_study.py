@@ -10,10 +10,10 @@ from collections import Counter
 
 import pytest
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import read_ledger
-from accounting.records import Kind
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
 
 GRACE_S = 20.0
 """How long a process that Ray started may outlive its driver."""

@@ -6,18 +6,18 @@ import sys
 
 import torch
 
-from accounting.records import Phase
-from harness.config import NO_EXPORT, DatasetConfig
+from accounting.ledger.records import Phase
+from harness.config.study import NO_EXPORT, DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.deliver import deliver
-from harness.exports import export
-from harness.jobs import Done, Job, Outcome
-from harness.models import build_network, save_tensors
+from harness.delivery.deliver import deliver
+from harness.delivery.exports import export
+from harness.jobs.job import Done, Job, Outcome
+from harness.models.build import build_network, save_tensors
 from harness.routes.exports import KINDS, WithExports
-from nas_baseline.families import network_spec
+from nas_baseline.spaces.families import network_spec
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs
-from reports.networks import merged_exports
+from reports.data.networks import merged_exports
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)

@@ -161,7 +161,7 @@ class TestCommandLine:
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
     @pytest.mark.parametrize("backend", ["inline", "tune"])
     def test_cuda_where_there_is_none(self, backend, tiny, write_config, refuses, monkeypatch):
-        monkeypatch.setattr("harness.own_ray.own_ray", lambda: pytest.fail("no cluster is needed to know it"))
+        monkeypatch.setattr("harness.backends.own_ray.own_ray", lambda: pytest.fail("no cluster is needed to know it"))
         tiny["resources"] = {"device": "cuda"}
         refuses(["run", write_config(tiny), "--backend", backend], "cuda")
 

@@ -7,9 +7,9 @@ import yaml
 from refusals import DROP, changed
 from safetensors.torch import save_file
 
-from harness.config import ParentConfig
+from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
-from harness.models import build_network, parent_spec
+from harness.models.build import build_network, parent_spec
 
 # (what is set, to what, what the message must say)
 CONFIGS = {
@@ -131,7 +131,7 @@ def test_several_mistakes_are_a_line_each_with_the_line_of_the_file(tiny, write_
 
 def test_target_equal_to_the_parent(tiny, write_config, refuses):
     info = DataInfo((1, 28, 28), 10, (0.0,), (1.0,), 1)
-    from accounting.macs import count_macs
+    from accounting.macs.count import count_macs
 
     model = build_network(parent_spec(ParentConfig(family="fbnetv3_mini", variant="l"), info))
     tiny["targets"] = [count_macs(model, (1, 28, 28)).macs]

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.errors import InputError
-from harness.models import checkpoint_path, checkpoint_sha256, fit_checkpoint, load_checkpoint
+from harness.models.build import checkpoint_path, checkpoint_sha256, fit_checkpoint, load_checkpoint
 
 
 def net(seed=0, name="test_resnet", **kwargs):

@@ -69,7 +69,7 @@ class TestPlan:
     def test_charges_of_the_tiny_study_by_hand(self, tiny, write_config, command):
         """2 epochs on 200 images, 3 passes each: 1,200 parent passes; plus the overhead of a job."""
         plan = json.loads(said(command("plan", write_config(tiny), "--json")))
-        from harness.config import parse_config
+        from harness.config.study import parse_config
         from harness.plan import OVERHEAD_S
         from harness.validation import check_study
 
@@ -107,7 +107,7 @@ class TestPlan:
 
 
 def test_measured_speed_is_that_of_a_machine(tiny):
-    from harness.config import parse_config
+    from harness.config.study import parse_config
     from harness.plan import measure_speed
     from harness.validation import check_study
 

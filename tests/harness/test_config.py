@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.config import StudyConfig, load_configs, parse_config
+from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.study import StudyConfig, load_configs, parse_config
 from harness.errors import InputError
 from harness.paths import StudyPaths
-from harness.recipe import Recipe, RecipeOverride
-from harness.stored import stored_config
+from harness.stored.study_file import stored_config
 
 MINIMAL = {
     "name": "m",

@@ -26,11 +26,11 @@ from deliveries import (
 )
 from safetensors.torch import load_file
 
-from harness import deliver as module
-from harness.config import DatasetConfig, ExportConfig
+from harness.config.study import DatasetConfig, ExportConfig
 from harness.data import fashion_mnist_mini
 from harness.data.registry import open_dataset
-from harness.deliver import deliver
+from harness.delivery import deliver as module
+from harness.delivery.deliver import deliver
 from harness.paths import StudyPaths
 from pruning.blocks import remove_blocks, residual_blocks
 from pruning.structured import prune_channels_to_macs

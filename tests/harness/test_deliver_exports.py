@@ -24,15 +24,15 @@ from deliveries import (
     noise,
 )
 
-from accounting.records import Phase
-from harness import exports as module
-from harness.config import ExportConfig
-from harness.deliver import deliver
+from accounting.ledger.records import Phase
+from harness.config.study import ExportConfig
+from harness.delivery import exports as module
+from harness.delivery.deliver import deliver
+from harness.delivery.exports import export
+from harness.delivery.int8 import CannotQuantise
 from harness.errors import InputError
-from harness.exports import export
-from harness.jobs import Job
+from harness.jobs.job import Job
 from harness.paths import StudyPaths
-from harness.quantise import CannotQuantise
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ class TestExports:
         def refuse(*args):
             raise CannotQuantise("no kernels here")
 
-        monkeypatch.setattr("harness.quantise.quantise", refuse)
+        monkeypatch.setattr("harness.delivery.int8.quantise", refuse)
         metrics = delivered(job(network(), paths), paths, splits, DATASET, CPU, ExportConfig(int8=True))
         assert metrics["int8"]["test_top1"] is None
         assert metrics["int8"]["reason"] == "no kernels here"

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from rich.console import Console
 
-from accounting.ledger import read_ledger
-from harness.events import Narrator
-from harness.progress import Lines, OnConsole, Silent, choose_progress
+from accounting.ledger.store import read_ledger
+from harness.console.events import Narrator
+from harness.console.progress import Lines, OnConsole, Silent, choose_progress
 
 
 def narrated(study):
@@ -94,8 +94,8 @@ class TestOutput:
     def test_a_narrow_terminal_gets_a_short_bar(self, width, tiny_study):
         import time
 
-        from accounting.attempts import derive
-        from harness.bar import bar_text
+        from accounting.cost.attempts import derive
+        from harness.console.bar import bar_text
 
         view = derive(read_ledger(tiny_study / "ledger").records)
         assert all(len(line) <= width for line in bar_text(view, None, time.time(), width, tiny_study).splitlines())
@@ -114,5 +114,5 @@ class TestOutput:
 def test_what_suits_the_output_is_chosen(monkeypatch):
     kinds = [type(choose_progress(as_json=j, quiet=q, verbose=False)) for j, q in ((1, 0), (0, 1), (0, 0))]
     assert kinds == [Lines, Silent, Lines]
-    monkeypatch.setattr("harness.terminal.can_redraw", lambda: True)
+    monkeypatch.setattr("harness.console.terminal.can_redraw", lambda: True)
     assert isinstance(choose_progress(as_json=False, quiet=False, verbose=False), OnConsole)

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from accounting.ledger import read_ledger
-from accounting.records import Kind, Phase
-from harness import execute as module
-from harness.config import DatasetConfig
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import read_ledger
+from harness.config.recipe import Recipe
+from harness.config.study import DatasetConfig
 from harness.devices import Held, choose_device, cpu_device, local_capacity
 from harness.errors import InputError
-from harness.execute import Workplace, execute
-from harness.jobs import Job
-from harness.models import load_tensors
+from harness.jobs.job import Job
+from harness.models.build import load_tensors
 from harness.paths import StudyPaths
-from harness.recipe import Recipe
-from nas_baseline.families import network_spec
+from harness.work import attempt as module
+from harness.work.attempt import Workplace, execute
+from nas_baseline.spaces.families import network_spec
 from pruning.solve import UnreachableTarget
 
 SPEC = network_spec("fbnetv3_mini", "s", 1, 10)
@@ -77,7 +77,7 @@ def test_an_unreachable_target_is_an_outcome(place, monkeypatch):
         raise UnreachableTarget("10 MACs cannot be reached")
 
     execute(pretrain(), place)
-    monkeypatch.setattr("harness.pruned.prune_to_macs", refuse)
+    monkeypatch.setattr("harness.work.prune.prune_to_macs", refuse)
     outcome = execute(prune(10), place)
     assert not outcome.ok
     assert outcome.reason == "10 MACs cannot be reached"

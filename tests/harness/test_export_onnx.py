@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from harness import export_onnx as module
+from harness.delivery import onnx_file as module
+from harness.delivery.onnx_file import export_onnx, require_onnx
 from harness.errors import InputError
-from harness.export_onnx import export_onnx, require_onnx
-from harness.models import build_network
-from nas_baseline.families import network_spec
+from harness.models.build import build_network
+from nas_baseline.spaces.families import network_spec
 from pruning.masks import apply_masks, masks_from_model
 from pruning.resize import fit_to_state
 from pruning.solve import prune_to_macs

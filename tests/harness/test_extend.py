@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
-from accounting.index import open_index
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind, Phase
-from harness.config import parse_config
-from harness.content import Content, content_changes
+from accounting.ledger.index import open_index
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import LedgerWriter
+from harness.config.study import parse_config
 from harness.errors import InputError
-from harness.jobs import Job
+from harness.jobs.job import Job
 from harness.paths import StudyPaths
-from harness.stored import Standing, check_devices, check_folder, planned_of, write_study
+from harness.stored.content import Content, content_changes
+from harness.stored.study_file import Standing, check_devices, check_folder, planned_of, write_study
 from nas_baseline.spaces import load_space
 
 DATA = {"fingerprint": "a1b2c3d4e5f6a7b8", "num_train": 500, "num_val": 50, "num_test": 100, "num_classes": 10}

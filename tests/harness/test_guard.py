@@ -6,7 +6,7 @@ import shutil
 import pytest
 from refusals import assert_refused
 
-from harness import guard
+from harness.console import guard
 from harness.errors import InputError, StudyFailed
 
 

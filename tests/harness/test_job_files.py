@@ -8,16 +8,16 @@ import torch
 from test_execute import SPEC, ended, place, prune  # noqa: F401
 from test_execute import pretrain as pretrain_job
 
-from accounting.attempts import derive
-from accounting.audit import audit
-from accounting.ledger import LedgerWriter, read_ledger
-from accounting.records import Kind, Phase
-from harness.execute import execute
-from harness.job_files import Given, file_facts, files_problem
-from harness.jobs import Done, Job, Outcome, Wait
-from harness.models import load_tensors, save_tensors
-from harness.routes.config import BudgetConfig
-from harness.scheduler import Scheduler
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import LedgerWriter, read_ledger
+from harness.config.routes import BudgetConfig
+from harness.jobs.files import Given, file_facts, files_problem
+from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.models.build import load_tensors, save_tensors
+from harness.scheduling.scheduler import Scheduler
+from harness.work.attempt import execute
 
 
 def _flip(path):

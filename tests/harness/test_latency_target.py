@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from accounting.macs import count_macs
-from harness import latency_target
-from harness.config import parse_config
+from accounting.macs.count import count_macs
+from harness.config.study import parse_config
 from harness.errors import InputError
-from harness.latency_target import resolve_targets
+from harness.latency import target as latency_target
+from harness.latency.target import resolve_targets
 
 BASE = {
     "name": "ms",

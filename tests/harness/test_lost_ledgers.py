@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from accounting.index import segments_in
+from accounting.ledger.index import segments_in
 
 VERBS = ["run", "status", "report", "answer", "audit"]
 NEWER = '{"kind":"segment_opened","t":1,"rules":99,"session":"s","writer":"w","host":"h","pid":1}\n'

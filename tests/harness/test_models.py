@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from harness.config import ParentConfig
+from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError
-from harness.models import (
+from harness.models.build import (
     build_network,
     fit_checkpoint,
     load_checkpoint,

@@ -3,7 +3,7 @@
 import pytest
 from refusals import DROP, changed
 
-from harness.config import load_configs
+from harness.config.study import load_configs
 from harness.errors import InputError
 
 TIMM = {"timm": "resnet18", "pretrain": {"epochs": 1}}

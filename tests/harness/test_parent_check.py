@@ -5,11 +5,11 @@ import timm
 import torch
 from torch import nn
 
-from harness.config import parse_config
+from harness.config.study import parse_config
 from harness.data.base import DataInfo
 from harness.errors import InputError
-from harness.models import build_network, parent_spec, with_regularisation
-from harness.parent_check import built_parent, check_trainable
+from harness.models.build import build_network, parent_spec, with_regularisation
+from harness.models.parent_check import built_parent, check_trainable
 
 INFO = DataInfo((3, 32, 32), 4, (0.5,) * 3, (0.5,) * 3, 100)
 CONFIG = {

@@ -7,15 +7,15 @@ import pytest
 import torch
 import yaml
 
-from accounting.ledger import read_ledger
-from accounting.macs import count_macs
-from accounting.records import Kind, Phase
-from harness.config import parse_config
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import read_ledger
+from accounting.macs.count import count_macs
+from harness.config.study import parse_config
+from harness.console.progress import Silent
 from harness.errors import InputError
-from harness.jobs import Done, Job, Outcome
-from harness.models import build_network, load_tensors
+from harness.jobs.job import Done, Job, Outcome
+from harness.models.build import build_network, load_tensors
 from harness.paths import StudyPaths
-from harness.progress import Silent
 from harness.routes.first_batch import FirstBatch
 from harness.study import Launch, run_study
 from harness.validation import check_study, make_routes

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from harness import quantise as module
-from harness.config import DatasetConfig
+from harness.config.recipe import Recipe
+from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
-from harness.models import build_network
-from harness.quantise import (
+from harness.delivery import int8 as module
+from harness.delivery.int8 import (
     CannotQuantise,
     calibration_batches,
     fix_constant_channels,
@@ -26,9 +26,9 @@ from harness.quantise import (
     quantise,
     save_int8,
 )
-from harness.recipe import Recipe
-from harness.training import Hooks, evaluate, train
-from nas_baseline.families import network_spec
+from harness.models.build import build_network
+from harness.training.loop import Hooks, evaluate, train
+from nas_baseline.spaces.families import network_spec
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.quantities import format_macs, parse_hours, parse_macs
+from accounting.words.quantities import format_macs, parse_hours, parse_macs
 
 
 @pytest.mark.parametrize(

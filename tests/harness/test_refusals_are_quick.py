@@ -58,7 +58,7 @@ def test_reading_a_study_needs_neither_torch_nor_matplotlib(words, tmp_path, tin
 
 
 def test_a_second_driver_is_refused_before_ray_starts(tmp_path, tiny, write_config):
-    from accounting.driver_lock import held
+    from accounting.ledger.driver_lock import held
 
     (tmp_path / "out").mkdir()
     with held(tmp_path / "out" / ".lock"):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from accounting.records import Phase
-from harness.jobs import Job
-from harness.resume import identity_of, load_state, save_state
+from accounting.ledger.records import Phase
+from harness.jobs.job import Job
+from harness.training.resume import identity_of, load_state, save_state
 
 CPU = torch.device("cpu")
 JOB = Job("p", "prune", Phase.PRETRAIN, None, 0, 11, {"builder": "x"}, 1000, {"lr": 0.1})

@@ -2,13 +2,13 @@
 
 import pytest
 
-from accounting.ledger import LedgerWriter, read_ledger
-from accounting.records import Kind, Phase
-from harness import scheduler as module
-from harness.jobs import Done, Job, Outcome, Wait
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import LedgerWriter, read_ledger
+from harness.config.routes import BudgetConfig
+from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
-from harness.routes.config import BudgetConfig
-from harness.scheduler import Scheduler
+from harness.scheduling import scheduler as module
+from harness.scheduling.scheduler import Scheduler
 
 
 def job(name, route, replicate=0, phase=Phase.RETRAIN):

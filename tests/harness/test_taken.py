@@ -1,8 +1,8 @@
 """One outcome for a job whose worker was believed dead: who began later has the job; a recorded outcome is told again."""
 
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
-from harness.taken import has_later_attempt, outcome_on_record
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
+from harness.jobs.taken import has_later_attempt, outcome_on_record
 
 
 def begin(ledger, attempt, t):

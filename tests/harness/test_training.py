@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.recipe import Recipe
-from harness.training import Diverged, Hooks, _State, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.loop import Diverged, Hooks, _State, evaluate, recalibrate_batch_norm, seed_everything, train
 from pruning.masks import masks_from_model
 
 CPU = torch.device("cpu")

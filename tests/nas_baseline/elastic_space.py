@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from nas_baseline.networks import build
-from nas_baseline.stages import StageSpace
+from nas_baseline.spaces.declared import StageSpace
+from nas_baseline.spaces.networks import build
 
 
 def declared(**changes):

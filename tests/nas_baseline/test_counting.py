@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.macs import count_macs
-from nas_baseline.counting import parse_block, round_width, spec_counts, spec_macs, spec_params
-from nas_baseline.families import family_macs, family_params, image_size, network_spec, published, variants
-from nas_baseline.networks import build
+from accounting.macs.count import count_macs
 from nas_baseline.spaces import list_spaces, load_space
+from nas_baseline.spaces.counting import parse_block, round_width, spec_counts, spec_macs, spec_params
+from nas_baseline.spaces.families import family_macs, family_params, image_size, network_spec, published, variants
+from nas_baseline.spaces.networks import build
 
 # M MACs of convolution and linear layers, and M weights, counted from the published definitions by others.
 PUBLISHED = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nas_baseline import SearchResult, search
-from nas_baseline.proposals import DONE, WAIT, Done, InfeasibleTarget
-from nas_baseline.space import Dimension, DiscreteSpace
+from nas_baseline.search.proposals import DONE, WAIT, Done, InfeasibleTarget
+from nas_baseline.spaces.base import Dimension, DiscreteSpace
 from nas_baseline.strategies import list_strategies, make_strategy
 
 

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nas_baseline.batched import batched
-from nas_baseline.early_stop import choose_early_stop
-from nas_baseline.gaussian_process import JITTER, GaussianProcess
-from nas_baseline.genetic import GeneticOptions, evolve
-from nas_baseline.mlp_predictor import MLPOptions, MLPPredictor
-from nas_baseline.pool import constrained_pool, enumerate_space, spread
-from nas_baseline.predictor import Encoder, Inputs, Warp
-from nas_baseline.space import Dimension, DiscreteSpace
+from nas_baseline.predictor.base import Encoder, Inputs, Warp
+from nas_baseline.predictor.gaussian_process import JITTER, GaussianProcess
+from nas_baseline.predictor.mlp import MLPOptions, MLPPredictor
+from nas_baseline.search.early_stop import choose_early_stop
+from nas_baseline.search.genetic import GeneticOptions, evolve
+from nas_baseline.search.pool import constrained_pool, enumerate_space, spread
 from nas_baseline.spaces import load_space
+from nas_baseline.spaces.base import Dimension, DiscreteSpace
+from nas_baseline.spaces.looped import batched
 
 SMALL = MLPOptions(members=3, pretrain_steps=150, fit_steps=120)
 

@@ -6,10 +6,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_baseline.batched import batched
-from nas_baseline.space import Dimension, DiscreteSpace
 from nas_baseline.spaces import list_spaces, load_space
-from nas_baseline.stages import StageSpace
+from nas_baseline.spaces.base import Dimension, DiscreteSpace
+from nas_baseline.spaces.declared import StageSpace
+from nas_baseline.spaces.looped import batched
 
 SPACES = {name: load_space(name) for name in list_spaces()}
 

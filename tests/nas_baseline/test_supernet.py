@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from accounting.macs import count_macs
-from nas_baseline.counting import se_width
-from nas_baseline.elastic import Extent, extents, measure, share
-from nas_baseline.networks import build
+from accounting.macs.count import count_macs
 from nas_baseline.spaces import list_spaces, load_space
-from nas_baseline.supernet import Supernet
+from nas_baseline.spaces.counting import se_width
+from nas_baseline.spaces.networks import build
+from nas_baseline.supernet.elastic import Extent, extents, measure, share
+from nas_baseline.supernet.supernet import Supernet
 
 SPACES = {name: load_space(name) for name in list_spaces()}
 SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40}

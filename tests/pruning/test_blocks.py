@@ -2,7 +2,7 @@ import pytest
 import timm
 import torch
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.blocks import prune_blocks_to_macs, remove_blocks, residual_blocks, se_blocks
 from pruning.layers import by_name
 from pruning.resize import fit_to_state

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.dead import remove_dead_channels
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning import dependency_graph
 from pruning.blocks import prune_blocks_to_macs
 from pruning.channels import NotFinite, NotFollowed, following

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.masks import apply_masks, shuffle_masks
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer, recounted

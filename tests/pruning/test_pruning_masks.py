@@ -6,7 +6,7 @@ from safetensors.torch import load, save
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.masks import MaskKeeper, apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
 from pruning.schedules import gradual
 from pruning.solve import prune_to_macs

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.layers import by_name, by_role
 from pruning.masks import apply_masks
 from pruning.solve import UnreachableTarget, prune_to_macs

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.channels import NotFollowed, find_groups
 from pruning.criteria import list_criteria
 from pruning.layers import by_name, find_layers

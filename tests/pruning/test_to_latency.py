@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from accounting.macs import count_macs
+from accounting.macs.count import count_macs
 from pruning.layers import by_name
 from pruning.solve import UnreachableTarget
 from pruning.structured import prune_channels_to_macs

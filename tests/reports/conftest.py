@@ -6,7 +6,7 @@ import pytest
 from fake_study import build_study
 from full_study import build_full_study
 
-from reports.frames import load_frames
+from reports.data.frames import load_frames
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
 
 START = 1_760_000_000.0
 TARGETS = (500_000, 800_000)

@@ -3,12 +3,12 @@
 import pandas as pd
 import pytest
 
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
-from reports.frames import load_frames
-from reports.ledger_content import totals_table
-from reports.phase_costs import phase_costs
-from reports.tables import build_tables
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
+from reports.data.frames import load_frames
+from reports.export.tables import build_tables
+from reports.measure.phase_costs import phase_costs
+from reports.page.ledger_content import totals_table
 
 HOURS = [f"{part}_device_hours" for part in ("productive", "overhead", "lost", "allocated")]
 

@@ -8,16 +8,16 @@ import pytest
 from fake_study import START
 
 import reports
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
 from reports.answers import find
 from reports.answers.as_json import to_json
 from reports.answers.between import linear, logarithmic, weight_between
 from reports.answers.text import accuracy_sentence, sentence
 from reports.answers.values import Comparison, Measured, Question
-from reports.frames import load_frames
+from reports.compare.verdict import CostComparison, Verdict, decide
+from reports.data.frames import load_frames
 from reports.statistics import NOTHING, Estimate
-from reports.verdict import CostComparison, Verdict, decide
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from fake_study import CANDIDATE_H, PRETRAIN_H
 
-from accounting.attempts import Attempt, CostView
-from accounting.records import Status
-from reports.anytime import AnytimeCurve, anytime_curve, cost_to_reach
+from accounting.cost.attempts import Attempt, CostView
+from accounting.ledger.records import Status
+from reports.compare.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 
 
 def curve_of(frames, route, target=500_000, policy="full", replicate=0):
@@ -56,7 +56,7 @@ def test_a_route_without_networks_has_an_empty_curve(frames):
 
 
 def test_a_running_attempt_is_charged_up_to_now(make_study):
-    from reports.frames import load_frames
+    from reports.data.frames import load_frames
 
     # 3.42 h pretraining, then the finetuning's first epoch at 3.52 h: the last record before 3.55 h
     frames = load_frames(make_study(routes=("prune",), until_h=3.55))

@@ -9,7 +9,7 @@ from full_study import CONTROLS, DENSE, FEW
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from reports.colours import ROUTE_COLOURS, label_marker, route_colour, tint
+from reports.data.frames import load_frames
 from reports.figures import (
     accuracy_macs,
     accuracy_per_hour,
@@ -23,7 +23,7 @@ from reports.figures import (
     sparsity_by_role,
     speed_up,
 )
-from reports.frames import load_frames
+from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tint
 
 FIGURES = discover()
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from fake_study import CANDIDATE_H, PRETRAIN_H, Timeline
 
-from accounting.ledger import LedgerWriter
+from accounting.ledger.store import LedgerWriter
+from reports.data.frames import load_frames
 from reports.errors import NotAStudy
-from reports.frames import load_frames
 
 
 def test_hours_and_units(frames):

@@ -12,9 +12,9 @@ from reports.answers import find
 from reports.answers.as_json import to_json
 from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.text import overall_sentence, sentence
-from reports.anytime import anytime_curve, measured_within
-from reports.frames import load_frames
-from reports.verdict import Verdict, cheaper_route, compare_costs, paired_replicates
+from reports.compare.anytime import anytime_curve, measured_within
+from reports.compare.verdict import Verdict, cheaper_route, compare_costs, paired_replicates
+from reports.data.frames import load_frames
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from reports.labels import Method, is_method, method_of, parse_method
-from reports.lineage import lineage, method_name, pruning_of
-from reports.wording import label_rank, label_text
+from accounting.cost.lineage import lineage, method_name, pruning_of
+from reports.words.labels import Method, is_method, method_of, parse_method
+from reports.words.wording import label_rank, label_text
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from fake_study import build_study
 
-from reports import render
-from reports.levels import Level, level_of, with_level
-from reports.page import build_report
+from reports.data.levels import Level, level_of, with_level
+from reports.page import render
+from reports.page.build import build_report
 from reports.statistics import Estimate, mean_interval
-from reports.wording import number_estimate, percent, percent_interval, points_estimate
+from reports.words.wording import number_estimate, percent, percent_interval, points_estimate
 
 TARGET = 500_000
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from full_study import DENSE
 
-from reports.deployment import deployment_rows, deployments
-from reports.frames import load_frames
-from reports.methods import method_networks, method_rows, parent_val_top1
-from reports.predictions import coverage, rank_correlation
-from reports.pruned_layers import COLUMNS, by_role, pruned_layers, role_rows
+from reports.data.frames import load_frames
+from reports.measure.deployment import deployment_rows, deployments
+from reports.measure.methods import method_networks, method_rows, parent_val_top1
+from reports.measure.predictions import coverage, rank_correlation
+from reports.measure.pruned_layers import COLUMNS, by_role, pruned_layers, role_rows
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_a_control_pays_for_its_own_training(costs):
 
 
 def test_every_attempt_and_round_of_the_lineage_counts(make_full_study):
-    from accounting.ledger import LedgerWriter
-    from accounting.records import Kind
+    from accounting.ledger.records import Kind
+    from accounting.ledger.store import LedgerWriter
 
     folder = make_full_study(methods=("global_magnitude+iterative", "global_magnitude+gradual"), replicates=1)
     frames = load_frames(folder)

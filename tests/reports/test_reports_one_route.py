@@ -7,10 +7,10 @@ import json
 import pytest
 from full_study import DENSE
 
+from reports.answers.no_verdict import headline, lines, missing_routes
+from reports.data.frames import load_frames
 from reports.figures import anytime
-from reports.frames import load_frames
-from reports.one_route import headline, lines, missing_routes
-from reports.page import build_report, told_sentences
+from reports.page.build import build_report, told_sentences
 
 PRUNE_ALONE = ("search", "supernet", "search_then_prune", "scratch")
 

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from reports import render
 from reports.errors import NotAStudy
-from reports.page import build_report
+from reports.page import render
+from reports.page.build import build_report
 
 SECTIONS = [
     "Accuracy against cost", "Cost per route, by phase", "Accuracy against MACs", "Delivered networks",

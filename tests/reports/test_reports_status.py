@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from accounting.driver_lock import held
+from accounting.ledger.driver_lock import held
 from reports.errors import NotAStudy
 from reports.status import format_status, status
 

@@ -7,9 +7,7 @@ from fake_study import CANDIDATE_H, PRETRAIN_H
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.frames import load_frames
-from reports.statistics import Estimate
-from reports.verdict import (
+from reports.compare.verdict import (
     Verdict,
     accuracies,
     compare_costs,
@@ -18,6 +16,8 @@ from reports.verdict import (
     difference_on_test,
     pool_targets,
 )
+from reports.data.frames import load_frames
+from reports.statistics import Estimate
 
 HALF = math.exp(4.302652729 * math.log(1.5) / math.sqrt(3))
 """Half width (as a factor) of the interval of three ratios that are a factor of 1.5 apart each."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.statistics import Estimate
-from reports.wording import (
+from reports.words.wording import (
     label_rank,
     label_text,
     macs_short,

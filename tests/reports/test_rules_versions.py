@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from full_study import build_full_study
 
-import accounting.ledger
-from accounting.ledger import LedgerWriter
-from accounting.records import VERDICT_RULES, Kind
-from reports.frames import load_frames
-from reports.page import build_report
+import accounting.ledger.store
+from accounting.ledger.records import VERDICT_RULES, Kind
+from accounting.ledger.store import LedgerWriter
+from reports.data.frames import load_frames
+from reports.page.build import build_report
 
 MIXED = "cost rules 1: session s1, s2 under 2; exports ran inside"
 NEWER = '{"kind":"segment_opened","t":1,"rules":99,"session":"s","writer":"w","host":"h","pid":1}\n'

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from accounting.ledger import LedgerWriter
-from accounting.records import Kind
-from reports.frames import load_frames
-from reports.ledger_content import balance_table, totals_table, work_line
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
+from reports.data.frames import load_frames
+from reports.export.tables import build_tables, write_tables
+from reports.page.ledger_content import balance_table, totals_table, work_line
 from reports.status import format_status, status
-from reports.tables import build_tables, write_tables
 
 BASE_H = 3 * (3.42 + 0.42) + (0.54 + 0.90 + 1.44 + 3 * 0.42) + (6 * 0.72 + 0.1)
 """All of `fake_study`: three replicates of prune, search and scratch, and the failed attempt."""

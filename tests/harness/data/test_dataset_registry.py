@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data import fashion_mnist_mini
 from harness.data.registry import list_datasets, open_dataset
 from harness.errors import InputError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from folder_layouts import LEVELS, PER_CLASS, REFUSED, WORKS, plain
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data import cache
 from harness.data.registry import open_dataset
 from harness.errors import InputError

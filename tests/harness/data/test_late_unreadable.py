@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data import cache
 from harness.data.registry import open_dataset
-from harness.training import evaluate
+from harness.training.loop import evaluate
 
 CPU = torch.device("cpu")
 LEVELS = (40, 200)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.study import DatasetConfig
 from harness.data import cache
 from harness.data.registry import open_dataset
 from harness.errors import InputError

@@ -1,0 +1,77 @@
+"""Whether a ledger adds up: conservation of device time, and records that contradict each other.
+
+Per session and device, what was held and what was idle must add up to capacity times wall time. The two sides come by
+different ways: *allocated* is the sum over the derived attempts (:mod:`accounting.cost.attempts`), *idle* is
+``integral of max(0, capacity - held)`` by a sweep over the allocations as recorded; so what was held twice, or outside
+the session, or derived wrongly, does not cancel but shows up as imbalance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from accounting.audit.balance import Balance, balances_of
+from accounting.audit.checks import contradictions_in
+from accounting.audit.rules import older_rules
+from accounting.cost.attempts import derive
+from accounting.cost.evidence import gather
+from accounting.ledger.findings import Finding
+from accounting.ledger.records import Record
+
+__all__ = ["AuditReport", "Balance", "Finding", "audit"]
+
+MAX_IMBALANCE = 0.01
+"""Of capacity times wall time."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What the audit found; errors first."""
+
+    findings: tuple[Finding, ...]
+    balances: tuple[Balance, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings are fine."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+
+def audit(records: Sequence[Record], findings: Sequence[Finding] = ()) -> AuditReport:
+    """Check the records (in order of time) of a ledger; ``findings`` are those of reading it.
+
+    Both come from :func:`accounting.ledger.store.read_ledger`.
+    """
+    view, evidence = derive(records), gather(records)
+    balances = balances_of(evidence, view)
+    findings = [
+        *findings, *older_rules(records, view), *contradictions_in(records, evidence, view), *_imbalances(balances),
+    ]  # fmt: skip
+    return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances)
+
+
+def _imbalances(balances: Sequence[Balance]) -> Iterator[Finding]:
+    for balance in balances:
+        where = f"device {balance.device} in session {balance.session}"
+        if balance.over_allocated_s > MAX_IMBALANCE * balance.capacity_s:
+            yield Finding(
+                "error",
+                "over_allocated",
+                f"{where}: {balance.over_allocated_s:.1f} device-seconds were held beyond its capacity of "
+                f"{balance.capacity:g}",
+            )
+        if balance.imbalance > MAX_IMBALANCE:
+            yield Finding(
+                "error",
+                "imbalance",
+                f"{where}: allocated {balance.allocated_s:.1f} + idle {balance.idle_s:.1f} is off capacity x time "
+                f"{balance.capacity_s:.1f} device-seconds by {balance.imbalance:.1%}",
+            )
+        if balance.unattributed_s > 0:
+            yield Finding(
+                "warning",
+                "unattributed",
+                f"{where}: {balance.unattributed_s:.1f} device-seconds were held in which no attempt started: they are "
+                "in the totals as overhead, and charged to no route",
+            )

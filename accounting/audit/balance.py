@@ -1,0 +1,179 @@
+"""Conservation of device time: held plus idle against capacity times wall time, per session and device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from accounting.cost.evidence import Evidence, SpanKey
+from accounting.cost.values import CostView, Device, DeviceKind, Session
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Where one device's time went in one session. All in device-seconds but ``wall_s`` and ``driver_work_s``."""
+
+    session: str
+    device: str
+    device_kind: DeviceKind
+    capacity: float
+    wall_s: float
+    capacity_s: float
+    """Capacity times wall time."""
+    allocated_s: float
+    """Of the attempts, plus ``unattributed_s``."""
+    idle_s: float
+    """Integral of max(0, capacity - held), by a sweep over the allocations as recorded."""
+    productive_s: float
+    overhead_s: float
+    """Of the attempts, plus ``unattributed_s``."""
+    lost_s: float
+    imbalance: float
+    """``|allocated + idle - capacity_s| / capacity_s``."""
+    driver_work_s: float
+    """Of the session's driver: the same for each of its devices, and no part of the sums."""
+    unattributed_s: float
+    """Held by allocations in which no attempt ever started: overhead."""
+    over_allocated_s: float
+    """Integral of max(0, held - capacity)."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An amount of a device held from ``begin_t`` to ``end_t``."""
+
+    session: str
+    device: str
+    amount: float
+    begin_t: float
+    end_t: float
+
+
+def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
+    """One balance for each device of each session's capacity."""
+    empty = [
+        hold
+        for startup in view.startups
+        for hold in _holds(startup.session, startup.devices, startup.begin_t, startup.end_t)
+    ]
+    holds = [*_raw_holds(evidence, view), *empty]
+    driver_work: dict[str, float] = defaultdict(float)
+    for work in view.driver_work:
+        driver_work[work.session] += work.duration_s
+    return tuple(
+        _balance(session, device, view, holds, empty, driver_work[session.session])
+        for session in view.sessions
+        for device in session.capacity
+    )
+
+
+def _balance(
+    session: Session, device: Device, view: CostView, holds: list[Hold], empty: list[Hold], driver_work_s: float
+) -> Balance:
+    wall_s = session.end_t - session.begin_t
+    parts: dict[str, float] = defaultdict(float)
+    for attempt in view.attempts:
+        amount = attempt.devices.get(device.device, 0.0)
+        length = attempt.end_t - attempt.begin_t
+        if attempt.session != session.session or amount == 0 or length == 0:
+            continue
+        parts["allocated"] += amount * length
+        # The attempt's split is in device-seconds of its own kind; its shares hold for each of its devices.
+        own = attempt.allocated_s
+        for part in ("productive", "overhead", "lost"):
+            parts[part] += amount * length * (getattr(attempt, f"{part}_s") / own if own else 0.0)
+    mine = [hold for hold in holds if (hold.session, hold.device) == (session.session, device.device)]
+    spans = _capacity_spans(session, device, max((hold.end_t for hold in mine), default=session.begin_t))
+    idle_s, over_s = _sweep(mine, spans)
+    unattributed_s = sum(
+        hold.amount * (hold.end_t - hold.begin_t)
+        for hold in empty
+        if (hold.session, hold.device) == (session.session, device.device)
+    )
+    capacity_s = sum(amount * (end_t - begin_t) for begin_t, end_t, amount in spans)
+    allocated_s = parts["allocated"] + unattributed_s
+    error_s = abs(allocated_s + idle_s - capacity_s)
+    return Balance(
+        session=session.session,
+        device=device.device,
+        device_kind=device.device_kind,
+        capacity=device.amount,
+        wall_s=wall_s,
+        capacity_s=capacity_s,
+        allocated_s=allocated_s,
+        idle_s=idle_s,
+        productive_s=parts["productive"],
+        overhead_s=parts["overhead"] + unattributed_s,
+        lost_s=parts["lost"],
+        imbalance=error_s / capacity_s if capacity_s else float(error_s > 0),
+        driver_work_s=driver_work_s,
+        unattributed_s=unattributed_s,
+        over_allocated_s=over_s,
+    )
+
+
+def _raw_holds(evidence: Evidence, view: CostView) -> list[Hold]:
+    """What was held, from the allocation records; from the attempts where there is none, or no close."""
+    holds: list[Hold] = []
+    last_end: dict[SpanKey, float] = {}
+    for attempt in view.attempts:
+        key = (attempt.session, str(attempt.allocation))
+        if key in evidence.opened:
+            last_end[key] = max(last_end.get(key, attempt.end_t), attempt.end_t)
+        else:
+            holds += _holds(attempt.session, attempt.devices, attempt.begin_t, attempt.end_t)
+    for key, end_t in last_end.items():
+        opened, closed_t = evidence.opened[key], evidence.closed_t(key)
+        devices = opened["devices"] or next(
+            attempt.devices for attempt in view.attempts if (attempt.session, str(attempt.allocation)) == key
+        )
+        holds += _holds(key[0], devices, opened["t"], end_t if closed_t is None else closed_t)
+    return holds
+
+
+def _holds(session: str, devices: dict[str, float], begin_t: float, end_t: float) -> Iterable[Hold]:
+    return [Hold(session, device, amount, begin_t, end_t) for device, amount in devices.items() if end_t > begin_t]
+
+
+Span = tuple[float, float, float]
+"""Begin, end, and how much of a device there was."""
+
+
+def _capacity_spans(session: Session, device: Device, last_hold_t: float) -> list[Span]:
+    """How much of the device there was when, from the session's begin to its end.
+
+    A node is known to have left a moment after it did, or before its last worker ended: its devices stay until they are
+    held no more.
+    """
+    edges = [(session.begin_t, _initial_amount(session, device))]
+    for t, devices in session.capacity_changes:
+        amount = sum(entry.amount for entry in devices if entry.device == device.device)
+        t = max(t, last_hold_t) if amount == 0 else t
+        edges.append((min(max(t, edges[-1][0]), session.end_t), amount))
+    ends = [t for t, _ in edges[1:]] + [session.end_t]
+    return [(begin_t, end_t, amount) for (begin_t, amount), end_t in zip(edges, ends, strict=True) if end_t > begin_t]
+
+
+def _initial_amount(session: Session, device: Device) -> float:
+    if not session.capacity_changes:
+        return device.amount
+    return sum(entry.amount for entry in session.initial_capacity if entry.device == device.device)
+
+
+def _sweep(holds: list[Hold], spans: list[Span]) -> tuple[float, float]:
+    """Device-seconds idle and over-allocated in the spans."""
+    idle_s = over_s = 0.0
+    for begin_t, end_t, capacity in spans:
+        edges = [(begin_t, 0.0), (end_t, 0.0)]
+        for hold in holds:
+            if hold.end_t > begin_t and hold.begin_t < end_t:
+                edges += [(max(hold.begin_t, begin_t), hold.amount), (min(hold.end_t, end_t), -hold.amount)]
+        edges.sort()
+        held = 0.0
+        for (t, change), (next_t, _) in pairwise(edges):
+            held += change
+            idle_s += max(0.0, capacity - held) * (next_t - t)
+            over_s += max(0.0, held - capacity) * (next_t - t)
+    return idle_s, over_s

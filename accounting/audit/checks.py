@@ -1,0 +1,184 @@
+"""Records of a ledger that contradict each other or say that something went wrong; one finding each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from accounting.cost.attempts import device_kind_of
+from accounting.cost.evidence import Evidence
+from accounting.cost.intervals import CLOCK_TOLERANCE_S
+from accounting.cost.split import first_ok
+from accounting.cost.values import CostView
+from accounting.ledger.findings import Finding
+from accounting.ledger.records import Kind, Record, Status
+
+ROUNDING_S = 1e-3
+
+
+def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    """All findings that need no balance."""
+    yield from _recorded_twice(records)
+    yield from _orphans(evidence)
+    yield from _attempts(view)
+    yield from _devices(evidence, view)
+    yield from _in_sessions(view)
+    yield from _jobs(evidence, view)
+    yield from _inputs(evidence, view)
+    yield from _sessions(view)
+    yield from _clocks(records)
+
+
+def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
+    for kind in (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_ENDED):
+        counts = Counter(record["attempt"] for record in records if record["kind"] == kind)
+        for attempt, count in counts.items():
+            if count > 1:
+                yield Finding("error", "attempt_recorded_twice", f"attempt {attempt} has {count} records of {kind}")
+
+
+def _orphans(evidence: Evidence) -> Iterator[Finding]:
+    counts = Counter((record["attempt"], record["kind"]) for record in evidence.orphans)
+    for (attempt, kind), count in counts.items():
+        yield Finding("error", "never_started", f"attempt {attempt} has {count} {kind} but no {Kind.ATTEMPT_STARTED}")
+    for (session, allocation), _ in evidence.closed.items():
+        if (session, allocation) not in evidence.opened:
+            yield Finding(
+                "warning",
+                "allocation_never_opened",
+                f"allocation {allocation} of session {session} closed, never opened",
+            )
+
+
+def _attempts(view: CostView) -> Iterator[Finding]:
+    for attempt in view.attempts:
+        parts = attempt.productive_s + attempt.overhead_s + attempt.lost_s
+        if (
+            abs(parts - attempt.allocated_s) > ROUNDING_S
+            or min(attempt.productive_s, attempt.overhead_s, attempt.lost_s) < -ROUNDING_S
+        ):
+            yield Finding(
+                "error",
+                "split_does_not_add_up",
+                f"attempt {attempt.attempt}: productive {attempt.productive_s:.3f} + overhead {attempt.overhead_s:.3f}"
+                f" + lost {attempt.lost_s:.3f} is not allocated {attempt.allocated_s:.3f} device-seconds",
+            )
+        for flag, meaning in _BAD_FLAGS.items():
+            if flag in attempt.flags:
+                yield Finding("error", flag, f"attempt {attempt.attempt} {meaning} {attempt.allocation}")
+        if "no_allocation_record" in attempt.flags:
+            yield Finding(
+                "warning",
+                "no_allocation_record",
+                f"attempt {attempt.attempt}: allocation {attempt.allocation} is not on record; cost is from its start",
+            )
+
+
+_BAD_FLAGS = {
+    "overlaps": "began before the one before it had ended, in allocation",
+    "outside_allocation": "has records outside its allocation",
+}
+
+
+def _devices(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    capacity = {session.session: {d.device: d.device_kind for d in session.capacity} for session in view.sessions}
+    for attempt in view.attempts:
+        known = capacity[attempt.session]
+        for device in attempt.devices:
+            if device not in known and device_kind_of(device, {}) in known.values():
+                message = f"attempt {attempt.attempt} held device {device}, which session {attempt.session} has not"
+                yield Finding("error", "unknown_device", message)
+        said = evidence.traces[attempt.attempt].started["devices"]
+        if said and said != attempt.devices:
+            message = f"attempt {attempt.attempt} says {said}, its allocation held {attempt.devices}: the latter counts"
+            yield Finding("warning", "devices_differ", message)
+
+
+def _in_sessions(view: CostView) -> Iterator[Finding]:
+    sessions = {session.session: session for session in view.sessions}
+    for attempt in view.attempts:
+        session = sessions[attempt.session]
+        early, late = session.begin_t - attempt.begin_t, attempt.end_t - session.end_t
+        if max(early, late) > CLOCK_TOLERANCE_S:
+            side, seconds = ("before", early) if early > late else ("after", late)
+            edge = "opened" if side == "before" else "closed"
+            yield Finding(
+                "error",
+                "outside_session",
+                f"attempt {attempt.attempt} held devices {seconds:.1f} s {side} session {session.session} {edge}",
+            )
+
+
+def _jobs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    traces = evidence.traces
+    done_sessions = [session for session in view.sessions if session.reason == "done"]
+    for job in view.jobs:
+        own = [traces[attempt] for attempt in job.attempts]
+        done = first_ok(own)
+        num_ok = sum(trace.is_ok for trace in own)
+        if num_ok > 1:
+            yield Finding(
+                "warning", "two_outcomes", f"job {job.job} has {num_ok} ok outcomes: the first counts, all cost"
+            )
+        if done is not None and done.ended is not None:
+            late = [trace.attempt for trace in own if trace.started_t > done.ended["t"]]
+            for attempt in late:
+                yield Finding("warning", "after_outcome", f"attempt {attempt} of job {job.job} began after its outcome")
+        if job.status in (Status.LOST, Status.RUNNING) and any(s.end_t >= own[-1].started_t for s in done_sessions):
+            yield Finding(
+                "error", "job_without_end", f"job {job.job} has neither outcome nor abandonment, yet its study was done"
+            )
+
+
+def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
+    """What an attempt that ended well began from was made: where no attempt made it, part of the ledger is lost."""
+    jobs = {job.job: job for job in view.jobs}
+    said: set[tuple[str, str]] = set()
+    for trace in evidence.traces.values():
+        spec = trace.started["spec"]
+        for name in ("init_from", "structure_from"):
+            source = spec.get(name) if isinstance(spec, dict) else None
+            if not isinstance(source, str) or not trace.is_ok or (trace.job, source) in said:
+                continue
+            said.add((trace.job, source))
+            if source not in jobs:
+                message = f"job {trace.job} began from {source}, of which there is no attempt: its cost is missing"
+                yield Finding("error", "input_without_attempt", message)
+            elif jobs[source].outcome is None:
+                message = f"job {trace.job} began from {source}, which has no ok outcome: records of it are missing"
+                yield Finding("error", "input_without_outcome", message)
+
+
+def _sessions(view: CostView) -> Iterator[Finding]:
+    for session in view.sessions:
+        if not session.closed:
+            yield Finding(
+                "warning", "session_not_closed", f"session {session.session} never closed (killed or running)"
+            )
+        if not session.capacity:
+            yield Finding("warning", "session_not_opened", f"session {session.session} has no capacity on record")
+        capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
+        unseen_s = sum(attempt.uncertainty_s for attempt in view.attempts if attempt.session == session.session)
+        if unseen_s > 0.01 * capacity_s:
+            yield Finding(
+                "warning",
+                "uncertain",
+                f"session {session.session}: up to {unseen_s:.1f} device-seconds may have been held unseen, more than "
+                f"1 % of {capacity_s:.1f}",
+            )
+
+
+def _clocks(records: Sequence[Record]) -> Iterator[Finding]:
+    """The clock of one writer must not go back; needs the records' places, so records read from disk."""
+    segments: dict[str, list[Record]] = {}
+    for record in records:
+        if "segment" in record:
+            segments.setdefault(record["segment"], []).append(record)
+    for name, segment in segments.items():
+        latest_t = float("-inf")
+        for record in sorted(segment, key=lambda record: int(record["line"])):
+            t = float(record["written_t"] if "written_t" in record else record["t"])
+            if t < latest_t - CLOCK_TOLERANCE_S:
+                message = f"{name}:{record['line']}: the clock went back by {latest_t - t:.1f} s"
+                yield Finding("error", "clock_backwards", message)
+            latest_t = t

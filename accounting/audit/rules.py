@@ -1,0 +1,68 @@
+"""Under which cost rules the sessions of a ledger were run, and what that means for what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from accounting.cost.values import Attempt, CostView
+from accounting.ledger.findings import Finding
+from accounting.ledger.records import COST_RULES, Kind, Phase, Record
+
+EXPORTED = ("onnx_max_abs_error", "int8", "latency", "dead_channels")
+"""What only an export leaves in the outcome of an evaluation."""
+
+
+def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
+    """The cost rules of each session, in order of time; the oldest where its segments do not agree."""
+    rules: dict[str, int] = {}
+    for record in records:
+        if record["kind"] == Kind.SEGMENT_OPENED:
+            rules[record["session"]] = min(rules.get(record["session"], COST_RULES), record["rules"])
+    return rules
+
+
+def rules_text(records: Sequence[Record]) -> str:
+    """The versions of the cost rules that the sessions were run under, oldest first: ``1 (s1, s2), 2 (s3)``."""
+    sessions: dict[int, list[str]] = {}
+    for session, version in rules_of_sessions(records).items():
+        sessions.setdefault(version, []).append(session)
+    if len(sessions) < 2:
+        return "".join(map(str, sessions))
+    return ", ".join(f"{version} ({_some(names)})" for version, names in sorted(sessions.items()))
+
+
+def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
+    """What a reader should know of sessions under older cost rules; None where there are none."""
+    rules = rules_of_sessions(records)
+    old = [session for session, version in rules.items() if version < COST_RULES]
+    if not old:
+        return None
+    newer = [session for session in rules if session not in old]
+    which = f"session{'s' if len(old) > 1 else ''} {_some(old)}" if newer else "all sessions"
+    others = f", {_some(newer)} under {COST_RULES}" if newer else ""
+    exports = [attempt for attempt in view.attempts if attempt.session in old and _has_exports(attempt)]
+    if not exports:
+        meaning = "none of its evaluations made exports, so costs are the same under both"
+    else:
+        hours = sum(attempt.allocated_s for attempt in exports) / 3600
+        meaning = (
+            f"exports ran inside {len(exports)} evaluations and are charged to the routes: how much of their {hours:.3g} "
+            f"{view.unit.replace('_', ' ').replace('cpu core', 'CPU core').replace('gpu', 'GPU')} it was cannot be told"
+        )
+    return f"cost rules 1: {which}{others}; {meaning}"
+
+
+def older_rules(records: Sequence[Record], view: CostView) -> Iterator[Finding]:
+    """A warning where a ledger has sessions under older rules."""
+    sentence = rules_sentence(records, view)
+    if sentence is not None:
+        yield Finding("warning", "older_rules", sentence)
+
+
+def _has_exports(attempt: Attempt) -> bool:
+    found = attempt.outcome or {}
+    return attempt.phase == Phase.EVALUATE and any(found.get(name) is not None for name in EXPORTED)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,245 @@
+"""What every attempt cost: the definition, and its derivation from the records of a ledger. Pure.
+
+**Interval.** An attempt holds its devices from ``begin_t`` to ``end_t``.
+
+- In an allocation (the life of one Ray placement group): attempts that use one allocation one after another (actor
+  reuse) divide its life without gaps. The first begins when the allocation opened, each other where the one before it
+  ended; so waiting in a held allocation is paid by the attempt that comes next. The last ends when the allocation
+  closed, if that is on record, else at its own end. Held is cost, whether used or not. An allocation that its node's
+  death closed did not close before the last record of an attempt in it.
+- Without an allocation record: from ``attempt_started`` to its own end.
+- Its own end is ``attempt_ended``. Without that it is **lost** if its session closed, a later session opened, its
+  allocation closed, its job was abandoned, or a later attempt of its job or in its allocation started: then its own end
+  is its last record (heartbeats exist for this), and ``uncertainty_s`` says that up to one heartbeat interval
+  (``heartbeat_s`` of ``attempt_started``, 10 s if not given) more may have been held. Otherwise it is **running** and
+  ends now.
+
+**Start-ups.** An allocation in which no attempt ever began (its worker died, or the run was stopped, as it started) was
+held all the same, from its opening to its closing, or to the end of its session. It is billed as overhead, in the totals and
+in every table that adds up; it is charged to no route, since no record says which job it was for (``CostView.startups``).
+
+**Devices.** Device-seconds are amount times seconds over the devices that the allocation held (or the attempt says it
+held), of one kind: an attempt that holds any CUDA device is counted in CUDA device-seconds and its CPU cores are not
+added. The unit of a study is GPU-hours as soon as any attempt or session had a CUDA device, else CPU-core-hours.
+
+**Split.** ``allocated = productive + overhead + lost``:
+
+- *The attempt that gave the job's outcome* (the first that ended ok): productive from ``work_begun`` to
+  ``work_end_t``; the rest is overhead.
+- *Attempts that ended ok later, or started after that one*: lost, all of it (repeated work).
+- *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpointed progress that a
+  later attempt built on, that is, whose epoch is at most the epoch that the kept chain of later attempts began from
+  (``work_begun.epoch``); then lost. While the job is pending its last checkpoint counts as kept, for a resumed
+  study goes on from there.
+- *Of an abandoned job*: overhead until ``work_begun``, then lost.
+- *Failed or lost before any work*: lost, all of it: its start-up was thrown away.
+- *Running*: overhead until ``work_begun``, productive since; provisional.
+
+**Job.** One outcome: that of the first attempt that ended ok. Every attempt costs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from accounting.cost.evidence import Evidence, Trace, gather
+from accounting.cost.intervals import Interval, intervals_of
+from accounting.cost.split import Split, first_ok, split_job
+from accounting.cost.startups import startups_of
+from accounting.cost.values import Attempt, CostView, Device, DeviceKind, DriverWork, Job, Progress, Session, StartUp
+from accounting.ledger.records import Record, Status
+
+__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive"]
+
+
+def derive(records: Sequence[Record], now: float | None = None) -> CostView:
+    """The cost view of a ledger's records; ``now`` (default: the last record) ends what runs."""
+    evidence = gather(records)
+    last_t = max((float(record["t"]) for record in records), default=0.0)
+    intervals = intervals_of(evidence, last_t if now is None else now)
+    by_job: dict[str, list[Trace]] = defaultdict(list)
+    for trace in sorted(evidence.traces.values(), key=lambda trace: trace.started_t):
+        by_job[trace.job].append(trace)
+    splits: dict[str, Split] = {}
+    for job, traces in by_job.items():
+        splits |= split_job(traces, intervals, is_abandoned=_is_abandoned(job, traces, evidence))
+    sessions = _sessions(evidence, intervals)
+    kinds = {device.device: device.device_kind for session in sessions for device in session.capacity}
+    attempts = [
+        _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds)
+        for trace in evidence.traces.values()
+    ]
+    ordered = tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt)))
+    held = {device for opened in evidence.opened.values() for device in opened["devices"]}
+    startups = startups_of(
+        evidence,
+        ordered,
+        sessions,
+        {device: device_kind_of(device, kinds) for device in held},
+        last_t if now is None else now,
+    )
+    is_cuda = "cuda" in kinds.values() or any(attempt.device_kind == "cuda" for attempt in attempts)
+    return CostView(
+        attempts=ordered,
+        jobs=tuple(_job(traces, intervals, evidence) for traces in by_job.values()),
+        sessions=sessions,
+        driver_work=tuple(_driver_work(record) for record in evidence.driver_work),
+        unit="gpu_hours" if is_cuda else "cpu_core_hours",
+        progress=_progress(evidence),
+        startups=startups,
+    )
+
+
+def device_kind_of(device: str, kinds: dict[str, DeviceKind]) -> DeviceKind:
+    """The kind of a device: as a session's capacity says, else by its id (NVML's begin with GPU- or MIG-)."""
+    if device in kinds:
+        return kinds[device]
+    return "cuda" if device.startswith(("GPU-", "MIG-")) or "cuda" in device.lower() else "cpu_core"
+
+
+def _is_abandoned(job: str, traces: list[Trace], evidence: Evidence) -> bool:
+    """Whether the job was given up and not taken up again."""
+    return evidence.abandoned_t.get(job, float("-inf")) >= traces[-1].started_t
+
+
+def _attempt(
+    trace: Trace, interval: Interval, split: Split, evidence: Evidence, kinds: dict[str, DeviceKind]
+) -> Attempt:
+    started, ended = trace.started, trace.ended
+    opened = evidence.opened.get((trace.session, str(started["allocation"])))
+    devices: dict[str, float] = (opened and opened["devices"]) or started["devices"]
+    of_kind: dict[DeviceKind, float] = defaultdict(float)
+    for device, amount in devices.items():
+        of_kind[device_kind_of(device, kinds)] += amount
+    kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
+    amount = of_kind[kind]
+    return Attempt(
+        attempt=trace.attempt,
+        job=trace.job,
+        route=started["route"],
+        phase=started["phase"],
+        target=started["target"],
+        replicate=started["replicate"],
+        session=trace.session,
+        allocation=started["allocation"],
+        devices=dict(devices),
+        device_kind=kind,
+        meter=started["meter"],
+        network_macs=started["network_macs"],
+        spec=started["spec"],
+        begin_t=interval.begin_t,
+        end_t=interval.end_t,
+        status=interval.status,
+        reason=None if ended is None else ended["reason"],
+        outcome=None if ended is None else ended["outcome"],
+        allocated_s=amount * (interval.end_t - interval.begin_t),
+        productive_s=amount * split.productive_s,
+        overhead_s=amount * split.overhead_s,
+        lost_s=amount * split.lost_s,
+        uncertainty_s=amount * interval.unseen_s,
+        flags=interval.flags + split.flags,
+    )
+
+
+def _job(traces: list[Trace], intervals: dict[str, Interval], evidence: Evidence) -> Job:
+    first, done = traces[0], first_ok(traces)
+    if done is not None:
+        status = Status.OK
+    elif _is_abandoned(first.job, traces, evidence):
+        status = Status.FAILED
+    elif any(intervals[trace.attempt].status is Status.RUNNING for trace in traces):
+        status = Status.RUNNING
+    else:
+        status = Status.LOST
+    return Job(
+        job=first.job,
+        route=first.started["route"],
+        phase=first.started["phase"],
+        target=first.started["target"],
+        replicate=first.started["replicate"],
+        attempts=tuple(trace.attempt for trace in traces),
+        outcome=None if done is None or done.ended is None else done.ended["outcome"],
+        status=status,
+        network_macs=(done or traces[-1]).started["network_macs"],
+    )
+
+
+def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Session, ...]:
+    running_end: dict[str, float] = {}
+    for trace in evidence.traces.values():
+        if intervals[trace.attempt].status is Status.RUNNING:
+            running_end[trace.session] = max(running_end.get(trace.session, 0.0), intervals[trace.attempt].end_t)
+    sessions = []
+    for session, (first_t, last_t) in evidence.session_span.items():
+        opened, closed = evidence.session_opened.get(session), evidence.session_closed.get(session)
+        changes = evidence.capacity_changed.get(session, [])
+        sessions.append(
+            Session(
+                session=session,
+                begin_t=first_t if opened is None else opened["t"],
+                end_t=max(last_t, running_end.get(session, last_t)) if closed is None else closed["t"],
+                closed=closed is not None,
+                reason=None if closed is None else closed["reason"],
+                capacity=_devices(opened, changes),
+                initial_capacity=() if opened is None else tuple(_device(device) for device in opened["capacity"]),
+                capacity_changes=tuple((c["t"], tuple(_device(device) for device in c["capacity"])) for c in changes),
+                environment=None if opened is None else opened["environment"],
+            )
+        )
+    return tuple(sorted(sessions, key=lambda session: session.begin_t))
+
+
+def _devices(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:
+    """Every device that the session ever had; of one whose amount changed, the largest."""
+    found: dict[str, Device] = {}
+    for record in [*([] if opened is None else [opened]), *changes]:
+        for device in map(_device, record["capacity"]):
+            if device.device not in found or found[device.device].amount < device.amount:
+                found[device.device] = device
+    return tuple(found.values())
+
+
+def _device(entry: Record) -> Device:
+    return Device(
+        device=entry["device"],
+        device_kind=entry["device_kind"],
+        amount=entry["amount"],
+        name=str(entry.get("name", "")),
+        node=str(entry.get("node", "")),
+    )
+
+
+def _driver_work(record: Record) -> DriverWork:
+    return DriverWork(
+        session=record["session"],
+        route=record["route"],
+        phase=record["phase"],
+        target=record["target"],
+        replicate=record["replicate"],
+        begin_t=record["t"] - record["duration_s"],
+        end_t=record["t"],
+        duration_s=record["duration_s"],
+    )
+
+
+def _progress(evidence: Evidence) -> tuple[Progress, ...]:
+    points = [
+        Progress(
+            attempt=trace.attempt,
+            job=trace.job,
+            route=trace.started["route"],
+            phase=trace.started["phase"],
+            target=trace.started["target"],
+            replicate=trace.started["replicate"],
+            t=record["t"],
+            epoch=record["epoch"],
+            num_epochs=record["num_epochs"],
+            val_top1=record["val_top1"],
+            train_loss=record["train_loss"],
+            network_macs=trace.started["network_macs"],
+        )
+        for trace in evidence.traces.values()
+        for record in trace.progress
+    ]
+    return tuple(sorted(points, key=lambda point: point.t))

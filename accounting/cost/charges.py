@@ -1,0 +1,73 @@
+"""Who pays for what comes before the target: charge policies.
+
+An attempt made for one target is charged to that target alone. An attempt shared by all targets (``target`` null: the
+parent's pretraining, the first stage of a search) is charged by policy:
+
+- ``full``: each target pays all of it, as if it were the only one;
+- ``amortised``: each of the N targets pays one N-th;
+- ``free``: pretraining is free (a published checkpoint was at hand); other shared work (a search) is paid in full,
+  since nobody publishes the search for *this* question.
+
+Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
+
+Exports (phase ``export``: other file formats, int8, latency) are charged to nobody: they are made of a network that is
+already delivered, and a route does not become dearer because one asks for more files of what it found.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from accounting.cost.attempts import CostView
+from accounting.ledger.records import Phase
+
+
+class ChargePolicy(StrEnum):
+    """How shared work is charged to a target."""
+
+    FULL = "full"
+    FREE = "free"
+    AMORTISED = "amortised"
+
+
+def charge_factor(
+    policy: ChargePolicy, *, phase: str, attempt_target: int | None, target: int, num_targets: int
+) -> float:
+    """The share (0-1) of an attempt's cost that ``target`` pays.
+
+    Raises:
+        ValueError: ``num_targets`` is less than 1.
+
+    """
+    if num_targets < 1:
+        raise ValueError(f"num_targets must be at least 1, got {num_targets}")
+    if phase == Phase.EXPORT:
+        return 0.0
+    if attempt_target is not None:
+        return 1.0 if attempt_target == target else 0.0
+    if policy is ChargePolicy.AMORTISED:
+        return 1.0 / num_targets
+    if policy is ChargePolicy.FREE and phase == Phase.PRETRAIN:
+        return 0.0
+    return 1.0
+
+
+def charged_s(
+    view: CostView, *, route: str, target: int, replicate: int, policy: ChargePolicy, num_targets: int
+) -> dict[str, float]:
+    """Allocated device-seconds that the route's network for ``target`` is charged, by phase.
+
+    Only attempts on devices of the view's unit are summed: CPU-core-seconds never enter a sum of GPU-seconds. A phase
+    that was worked on for this target (or for all) but is free stands in the result with 0.
+    """
+    charged: dict[str, float] = {}
+    for attempt in view.attempts:
+        if attempt.route != route or attempt.replicate != replicate or attempt.target not in (None, target):
+            continue
+        if attempt.device_kind != view.device_kind:
+            continue
+        factor = charge_factor(
+            policy, phase=attempt.phase, attempt_target=attempt.target, target=target, num_targets=num_targets
+        )
+        charged[attempt.phase] = charged.get(attempt.phase, 0.0) + factor * attempt.allocated_s
+    return charged

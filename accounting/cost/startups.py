@@ -1,0 +1,54 @@
+"""What was held in allocations in which no attempt ever began: a worker that died, or was stopped, as it started."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from accounting.cost.evidence import Evidence
+from accounting.cost.values import Attempt, DeviceKind, Session, StartUp
+
+
+def startups_of(
+    evidence: Evidence,
+    attempts: Sequence[Attempt],
+    sessions: Sequence[Session],
+    kind_of: Mapping[str, DeviceKind],
+    now: float,
+) -> tuple[StartUp, ...]:
+    """One for each such allocation, in order of time; one that never closed ends with its session."""
+    used = {(attempt.session, str(attempt.allocation)) for attempt in attempts}
+    ends = {
+        session.session: session.end_t if evidence.is_over(session.session) else max(session.end_t, now)
+        for session in sessions
+    }
+    found = []
+    for key, opened in evidence.opened.items():
+        if key in used:
+            continue
+        closed = evidence.closed.get(key)
+        end_t = ends[key[0]] if closed is None else float(closed["t"])
+        kind, amount = _held(opened["devices"], kind_of) if opened["devices"] else _usual(attempts, sessions, key[0])
+        begin_t = float(opened["t"])
+        length_s = max(0.0, end_t - begin_t)
+        found.append(StartUp(*key, dict(opened["devices"]), kind, begin_t, begin_t + length_s, amount * length_s))
+    return tuple(sorted(found, key=lambda startup: startup.begin_t))
+
+
+def _held(devices: Mapping[str, float], kind_of: Mapping[str, DeviceKind]) -> tuple[DeviceKind, float]:
+    """The kind that counts (CUDA before CPU cores) and how much of it."""
+    of_kind: dict[DeviceKind, float] = defaultdict(float)
+    for device, amount in devices.items():
+        of_kind[kind_of[device]] += amount
+    kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
+    return kind, of_kind[kind]
+
+
+def _usual(attempts: Sequence[Attempt], sessions: Sequence[Session], session: str) -> tuple[DeviceKind, float]:
+    """What an attempt of the session held, since all its jobs ask for the same; 0 where none ran."""
+    for attempt in attempts:
+        if attempt.session == session and attempt.allocated_s > 0:
+            length_s = attempt.end_t - attempt.begin_t
+            return attempt.device_kind, attempt.allocated_s / length_s
+    kinds = {device.device_kind for found in sessions if found.session == session for device in found.capacity}
+    return ("cuda" if "cuda" in kinds else "cpu_core"), 0.0

@@ -1,0 +1,205 @@
+"""The index of a ledger: which segments there must be. ``ledger/segments.index``, JSON lines, chained.
+
+Its first line gives the ledger an id and names the segments that were there before it. A writer adds its segment before the
+segment's first record, under a lock; the driver seals segments (length and SHA-256) when a session has ended, or when the
+next begins. So a segment that is gone, cut, changed, or from another study is noticed (:mod:`accounting.ledger.integrity`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accounting.ledger.chain import Chain, Checker
+from accounting.ledger.files import sync_folder, write_line
+from accounting.ledger.findings import Finding
+
+NAME = "segments.index"
+"""Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
+
+
+@dataclass
+class Index:
+    """What the index says. ``segments``: name to its line; ``seals``: name to the last ``{bytes, sha256}``."""
+
+    ledger: str = ""
+    segments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    num_registered: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """The files of segments, by name."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:
+    """Why a study's ledger cannot be used at all, as one line; None where there is one.
+
+    A study that was cut off before its first segment has an index without any, which is fine unless ``begun`` is asked
+    for: whoever wants to read costs.
+    """
+    if folder.exists() and not folder.is_dir():
+        return (
+            f"{folder} is a file where the ledger should be; restore the folder from a copy, or name another with --out"
+        )
+    if segments_in(folder):
+        return None
+    index = read_index(folder)
+    if index is None:
+        return (
+            f"{folder} is missing or empty: without its ledger a study has no costs, and would be paid for again; restore "
+            "it from a copy, or name another folder with --out"
+        )
+    if index.segments or index.findings:
+        return (
+            f"{folder} has lost all of its {len(index.segments)} segments; restore them from a copy, or name another "
+            "folder with --out"
+        )
+    return f"{folder} has no segment yet: the study was cut off before it began; `run` starts it" if begun else None
+
+
+def open_index(folder: Path) -> str:
+    """The ledger's id; the index is made if there is none, with the segments that are there."""
+    with _locked(folder) as (file, chain):
+        return _ensure(folder, file, chain)
+
+
+def register(folder: Path, segment: str, **facts: Any) -> str:
+    """Enter a segment before its first record; gives the ledger's id."""
+    with _locked(folder) as (file, chain):
+        ledger = _ensure(folder, file, chain, without=segment)
+        _append(file, chain, {"kind": "segment", "t": time.time(), "segment": segment, **facts})
+        return ledger
+
+
+def seal(folder: Path, *, without: str = "") -> None:
+    """Note length and hash of every segment that grew since it was sealed last (but ``without``)."""
+    index = read_index(folder)
+    if index is None:
+        return
+    grown = [
+        path
+        for path in segments_in(folder)
+        if path.name != without
+        and path.name in index.segments
+        and path.stat().st_size > index.seals.get(path.name, {"bytes": 0})["bytes"]
+    ]
+    if grown:
+        with _locked(folder) as (file, chain):
+            _append(file, chain, {"kind": "sealed", "t": time.time(), "segments": [_seal_of(path) for path in grown]})
+
+
+def read_index(folder: Path) -> Index | None:
+    """What the index says; None if there is none. A torn last line is left out: its writer had not begun."""
+    try:
+        content = (folder / NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    index, checker = Index(), Checker()
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            problem, is_copy = checker.problem(line, entry.get("seq"), entry.get("chain"))
+            if not is_copy:
+                _enter(entry, index)
+        except (ValueError, AttributeError, KeyError, TypeError):
+            checker.unreadable()
+            problem = "cannot be read"
+        if problem is not None:
+            message = f"{NAME}:{number}: this line {problem}; segments may be missing unnoticed; restore it from a copy"
+            index.findings.append(Finding("error", "index_damaged", message))
+    return index
+
+
+def _enter(entry: dict[str, Any], index: Index) -> None:
+    if entry["kind"] == "index_opened":
+        index.ledger = entry["ledger"]
+        for known in entry["adopted"]:
+            index.segments[known["segment"]] = index.seals[known["segment"]] = known
+        if entry["rebuilt"]:
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry["t"]))
+            message = f"{NAME} was gone and was made again on {when}: segments lost before that are not noticed"
+            index.findings.append(Finding("error", "index_rebuilt", message))
+    elif entry["kind"] == "segment":
+        index.segments[entry["segment"]] = entry
+        index.num_registered += 1
+    elif entry["kind"] == "sealed":
+        for known in entry["segments"]:
+            index.seals[known["segment"]] = known
+
+
+def _ensure(folder: Path, file: int, chain: Chain, without: str = "") -> str:
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    if content:
+        try:
+            return str(json.loads(content.split(b"\n", 1)[0])["ledger"])
+        except (ValueError, KeyError, TypeError):
+            return ""
+    there = [path for path in segments_in(folder) if path.name != without]
+    ids = [opening["ledger"] for path in there if "ledger" in (opening := _opening(path))]
+    ledger = max(set(ids), key=ids.count) if ids else secrets.token_hex(8)
+    adopted = [_seal_of(path) for path in there]
+    entry = {"kind": "index_opened", "t": time.time(), "ledger": ledger, "adopted": adopted, "rebuilt": bool(ids)}
+    _append(file, chain, entry)
+    sync_folder(folder)
+    return ledger
+
+
+def _opening(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        try:
+            first = json.loads(file.readline())
+        except ValueError:
+            return {}
+    return first if isinstance(first, dict) else {}
+
+
+def _seal_of(path: Path) -> dict[str, Any]:
+    """Name, length and hash of a segment up to its last whole line."""
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    return {"segment": path.name, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+
+
+def _append(file: int, chain: Chain, entry: dict[str, Any]) -> None:
+    line, digest = chain.link(json.dumps(entry, separators=(",", ":")).encode())
+    write_line(file, line)
+    chain.move_on(digest)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[tuple[int, Chain]]:
+    """The index open for appending, with its chain so far; a torn end, whose writer died, is cut off."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        content = os.pread(file, os.fstat(file).st_size, 0)
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(file, whole)
+        yield file, _chain_of(content[:whole])
+    finally:
+        os.close(file)
+
+
+def _chain_of(content: bytes) -> Chain:
+    last = content.rstrip(b"\n").rpartition(b"\n")[2]
+    if not last:
+        return Chain()
+    try:
+        entry = json.loads(last)
+        return Chain(int(entry["seq"]) + 1, str(entry["chain"]))
+    except (ValueError, KeyError, TypeError):
+        return Chain(content.count(b"\n"), "")

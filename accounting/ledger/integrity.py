@@ -1,0 +1,170 @@
+"""Whether the files of a ledger are all there, whole and its own: findings, and which of them must not be counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accounting.ledger.findings import Finding
+from accounting.ledger.index import NAME, Index
+from accounting.ledger.records import Kind, Record
+
+
+@dataclass
+class Segment:
+    """One file as it was read. ``problems``: (code, message) of lines that are not as they were written."""
+
+    name: str
+    content: bytes
+    opening: Record = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    warning: str | None = None
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether it has format 2 or later."""
+        return bool(self.opening.get("format", 1) >= 2)
+
+    @property
+    def own_name(self) -> str:
+        """The name under which it was written, as far as it says."""
+        return str(self.opening.get("name", self.name))
+
+
+def check(
+    folder: Path, segments: Sequence[Segment], before: Index | None, after: Index | None
+) -> tuple[list[Finding], set[str]]:
+    """All findings, and the names of files whose records must not be counted (copies, other studies').
+
+    ``before`` and ``after`` are the index as read before and after the files, so that a ledger which is being written
+    is not taken for a damaged one.
+    """
+    findings = [Finding("error", code, message) for segment in segments for code, message in segment.problems]
+    left_out: set[str] = set()
+    for finding, name in [*_copies(segments), *_foreign(segments, after)]:
+        findings.append(finding)
+        left_out.add(name)
+    rest = [segment for segment in segments if segment.name not in left_out]
+    findings += _mixed(rest)
+    findings += _without_driver(rest)
+    if after is None:
+        if any(segment.is_chained for segment in rest):
+            message = f"{NAME} is gone, so segments may be missing unnoticed; restore it from a copy"
+            findings.append(Finding("error", "index_missing", message))
+        return findings, left_out
+    findings += after.findings
+    findings += _missing(folder, before or after)
+    findings += _unregistered(rest, after)
+    findings += _changed(rest, after)
+    findings += _cut_index(rest, after)
+    return findings, left_out
+
+
+def _copies(segments: Sequence[Segment]) -> Iterator[tuple[Finding, str]]:
+    """A file under another name whose original is there too; of two old ones with equal content, the second by name."""
+    names = {segment.name for segment in segments}
+    seen: dict[bytes, str] = {}
+    for segment in segments:
+        original = segment.own_name if segment.own_name in names - {segment.name} else None
+        if not segment.is_chained and segment.content:
+            original = seen.setdefault(hashlib.sha256(segment.content).digest(), segment.name)
+            original = original if original != segment.name else None
+        if original is not None:
+            message = f"{segment.name} is a copy of {original}: it is not counted; delete it"
+            yield Finding("error", "segment_duplicated", message), segment.name
+
+
+def _foreign(segments: Sequence[Segment], index: Index | None) -> Iterator[tuple[Finding, str]]:
+    if index is None or not index.ledger:
+        return
+    for segment in segments:
+        if segment.opening.get("ledger") not in (None, "", index.ledger):
+            message = f"{segment.name} is a segment of another study's ledger: it is not counted; move it back there"
+            yield Finding("error", "segment_foreign", message), segment.name
+
+
+def _mixed(segments: Sequence[Segment]) -> Iterator[Finding]:
+    """Old segments say nothing of their ledger, but the sessions in them name their study, which could not change."""
+    studies = {
+        record["study"]: segment.name
+        for segment in segments
+        if not segment.is_chained
+        for record in segment.records
+        if record["kind"] == Kind.SESSION_OPENED
+    }
+    if len(studies) > 1:
+        where = ", ".join(f"{study!r} ({name})" for study, name in sorted(studies.items()))
+        message = f"the ledger has segments of {len(studies)} studies, {where}: all are counted; move the others away"
+        yield Finding("error", "studies_mixed", message)
+
+
+def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:
+    """The driver opens its session before any job begins, so a session of workers alone has lost a segment."""
+    kinds: dict[str, set[str]] = {}
+    for segment in segments:
+        if segment.records and "session" in segment.opening:
+            kinds.setdefault(segment.opening["session"], set()).update(r["kind"] for r in segment.records)
+    for session, found in kinds.items():
+        if Kind.ATTEMPT_STARTED in found and Kind.SESSION_OPENED not in found:
+            message = (
+                f"session {session} has attempts and no opening: the segment of its driver is missing, and with it "
+                "what was held how long; restore it from a copy"
+            )
+            yield Finding("error", "driver_segment_missing", message)
+
+
+def _missing(folder: Path, index: Index) -> Iterator[Finding]:
+    for name, entry in index.segments.items():
+        if not (folder / name).exists():
+            whose = f" (written by the {entry['writer']} on {entry['host']})" if "writer" in entry else ""
+            message = f"{name}{whose} is gone: its attempts and costs are missing; restore it from a copy"
+            yield Finding("error", "segment_missing", message)
+
+
+def _unregistered(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
+    for segment in segments:
+        if segment.name in index.segments:
+            if segment.own_name != segment.name:
+                message = f"{segment.name} has the content of {segment.own_name}; restore it from a copy"
+                yield Finding("error", "segment_replaced", message)
+        elif segment.own_name in index.segments:
+            message = f"{segment.name} was renamed; its name is {segment.own_name}: it is counted; rename it back"
+            yield Finding("error", "segment_renamed", message)
+        elif segment.records:
+            message = (
+                f"{segment.name} is not in {NAME}: it was put here from elsewhere, or the index was cut; it is counted"
+            )
+            yield Finding("error", "segment_unregistered", message)
+
+
+def _changed(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
+    """Against the seal; what the chain has already found is not said again."""
+    for segment in segments:
+        sealed = index.seals.get(segment.name)
+        if sealed is None:
+            continue
+        if len(segment.content) < sealed["bytes"]:
+            message = f"{segment.name} was cut: {sealed['bytes'] - len(segment.content)} bytes at its end are missing"
+            yield Finding("error", "segment_cut", f"{message}, with what they recorded; restore it from a copy")
+        elif not segment.problems and _sha256(segment.content[: sealed["bytes"]]) != sealed["sha256"]:
+            message = f"{segment.name} was changed after its session had ended; restore it from a copy"
+            yield Finding("error", "segment_changed", message)
+
+
+def _cut_index(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
+    counted = max(
+        (r.get("segments", 0) for s in segments for r in s.records if r["kind"] == Kind.SESSION_CLOSED), default=0
+    )
+    if index.num_registered < counted and not index.findings:
+        message = (
+            f"{NAME} has {index.num_registered} segments, a session that ended counted {counted}: it was cut, and "
+            "segments may be missing unnoticed; restore it from a copy"
+        )
+        yield Finding("error", "index_cut", message)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,279 @@
+"""The ledger on disk: append-only JSON lines, one segment (file) per writing process, each line fsynced.
+
+What a line says is in :mod:`accounting.ledger.records`; what the lines mean together in :mod:`accounting.cost.attempts`.
+A process can die in the middle of a write, so the last line of a segment may be torn: it is skipped, with a warning.
+Anything else that cannot be read means that the costs cannot be trusted, and is an error.
+
+**Format 2** (``format`` of ``segment_opened``; format 1 has none of it, and is read as before):
+
+- *One segment per process that writes*: a worker that runs a thousand attempts appends to one file (:func:`shared_writer`),
+  so that the number of files grows with processes, not with attempts.
+- *Lines are chained* (:mod:`accounting.ledger.chain`), so that a changed, removed, doubled or moved line is found, also in a
+  segment whose writer was killed. A chain cannot show that its end was cut off, nor that all of it is gone.
+- *The index* (:mod:`accounting.ledger.index`) shows that: a segment is entered before its first record, and sealed with its
+  length and hash when its session is over. ``segment_opened`` carries the ledger's id and the segment's own ``name``, so
+  that a file from another study, a copy and a renamed one are told apart.
+- *Ready to be compacted*: a sealed segment never changes, and its seal vouches for its content; the sealed segments of
+  finished sessions can be copied into Parquet (columns ``segment``, ``line``, ``kind``, ``t`` and the record as JSON), with
+  the JSON lines kept as they are and read again where a seal does not agree.
+
+A plain list of hashes by the driver would not do: workers write on other machines and outlive a killed driver. Hashing
+costs about a microsecond a line, beside an fsync.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from accounting.ledger.chain import FIELDS, Chain, Checker
+from accounting.ledger.files import sync_folder, write_line
+from accounting.ledger.findings import Finding
+from accounting.ledger.index import read_index, register, seal, segments_in
+from accounting.ledger.integrity import Segment, check
+from accounting.ledger.records import COST_RULES, Kind, Record
+from accounting.ledger.validation import problem_of
+
+log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Of a segment: one per process, chained lines, entered in the index."""
+
+
+class LedgerError(ValueError):
+    """A ledger that cannot be read or a record that cannot be written; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All records of a study. Those read from disk also carry ``segment`` (file name) and ``line`` (from 1)."""
+
+    records: tuple[Record, ...] = ()
+    """Sorted by ``t``; records of equal time stay in the order of segment name and line."""
+    warnings: tuple[str, ...] = ()
+    """One line for each torn line that was skipped."""
+    findings: tuple[Finding, ...] = ()
+    """What is wrong with the files themselves; the audit adds what is wrong with what they say."""
+
+
+class LedgerWriter:
+    """Appends records to a new segment of its own. Safe to share between threads, not between processes.
+
+    With a session's first record what earlier sessions left is sealed, and with its last what this one wrote.
+    """
+
+    def __init__(self, folder: Path, session: str, writer: str, clock: Callable[[], float] = time.time) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._clock, self._lock, self._chain = clock, threading.Lock(), Chain()
+        host, pid = socket.gethostname(), os.getpid()
+        self.path = folder / _segment_name(clock(), writer, host, pid)
+        self._fd: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._seals = False
+        try:
+            sync_folder(folder)
+            facts: dict[str, Any] = {"writer": writer, "session": session, "host": host, "pid": pid}
+            ledger = register(folder, self.path.name, **facts)
+            self.append(
+                Kind.SEGMENT_OPENED, rules=COST_RULES, **facts, format=FORMAT, ledger=ledger, name=self.path.name
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, kind: Kind, /, t: float | None = None, **fields: Any) -> None:
+        """Write one record and wait until it is on disk; ``t`` defaults to the writer's clock.
+
+        A record with a ``t`` of its own (something that happened earlier) also gets the clock, as ``written_t``.
+
+        Raises:
+            LedgerError: a field of the kind is missing, has the wrong type or is not JSON (NaN is not); nothing is
+                written then. Also when the writer is closed.
+            OSError: the disk refused; what was written of the line is taken back.
+
+        """
+        if kind == Kind.SESSION_OPENED:
+            seal(self.path.parent, without=self.path.name)
+        if kind == Kind.SESSION_CLOSED:
+            index, self._seals = read_index(self.path.parent), True
+            fields.setdefault("segments", 0 if index is None else index.num_registered)
+        with self._lock:
+            if self._fd is None:
+                raise LedgerError(f"{self.path.name} is closed; open a new LedgerWriter to go on")
+            now = self._clock()
+            record = {"kind": str(kind), "t": now if t is None else t, **fields}
+            if t is not None:
+                record["written_t"] = now
+            problem = problem_of(record)
+            if problem is not None:
+                raise LedgerError(f"not written to the ledger: {problem}")
+            try:
+                body = json.dumps(record, allow_nan=False, separators=(",", ":"))
+            except (TypeError, ValueError) as error:
+                raise LedgerError(f"not written to the ledger: {kind}: {error}") from error
+            line, digest = self._chain.link(body.encode())
+            write_line(self._fd, line)
+            self._chain.move_on(digest)
+
+    def close(self) -> None:
+        """Close the segment; closing twice is fine."""
+        with self._lock:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+        if self._seals:
+            self._seals = False
+            try:
+                seal(self.path.parent)
+            except OSError as error:
+                log.warning("the ledger's segments were not sealed (%s); the next session does it", error)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be appended."""
+        return self._fd is None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def shared_writer(folder: Path, session: str, writer: str) -> Iterator[LedgerWriter]:
+    """Give this process a segment: the one that the attempt before it left open, if of the same session, else a new one.
+
+    Attempts that run at the same time in one process get a segment each. A writer in whose block something failed is not
+    used again, so that whatever happened to its file stays there.
+    """
+    key = (folder, session, writer, os.getpid())
+    idle_key, idle = _IDLE.pop() if _IDLE else (None, None)
+    if idle is not None and (idle_key != key or not idle.path.exists()):
+        if idle_key is not None and idle_key[-1] == key[-1]:
+            idle.close()
+        idle = None
+    ledger = idle or LedgerWriter(folder, session, writer)
+    try:
+        yield ledger
+    except BaseException:
+        ledger.close()
+        raise
+    if _IDLE or ledger.closed:
+        ledger.close()
+    else:
+        _IDLE.append((key, ledger))
+
+
+_IDLE: list[tuple[tuple[Path, str, str, int], LedgerWriter]] = []
+"""At most one writer of this process that no attempt uses: what lives as long as the process has to live here."""
+
+
+def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
+    """All segments of the folder as one ledger; a missing folder is an empty one.
+
+    Segments that are copies, or of another study, are left out, as the findings say. With ``strict`` off, lines that
+    cannot be read are findings too, and are left out.
+
+    Raises:
+        LedgerError: a line other than a segment's last is garbled, a segment does not begin with ``segment_opened``,
+            a record is malformed, or the cost rules are not known. The message names file and line.
+
+    """
+    before = read_index(folder)
+    segments = [_read_segment(path, strict=strict) for path in segments_in(folder)]
+    after = read_index(folder)
+    findings, left_out = check(folder, segments, before, after)
+    records = [record for segment in segments if segment.name not in left_out for record in segment.records]
+    warnings = [segment.warning for segment in segments if segment.warning]
+    return Ledger(tuple(sorted(records, key=_time_of)), tuple(warnings), tuple(findings))
+
+
+def _read_segment(path: Path, *, strict: bool) -> Segment:
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    unfinished = lines.pop()  # empty when the last line is complete
+    segment = Segment(path.name, content)
+    if not lines and not unfinished:
+        segment.warning = f"{path.name}: empty segment skipped (its writer died before the first record)"
+        return segment
+    if unfinished:
+        segment.warning = f"{path.name}:{len(lines) + 1}: torn last line skipped"
+    checker = Checker()
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if number == len(lines) and not unfinished:
+                segment.warning = f"{path.name}:{number}: torn last line skipped"
+                return segment
+            _refuse(segment, path, number, "not valid JSON", strict)
+            checker.unreadable()
+            continue
+        problem = "not a JSON object" if not isinstance(record, dict) else problem_of(record)
+        if problem is None:
+            problem = _opening_problem(record, number)
+        if problem is not None:
+            _refuse(segment, path, number, problem, strict)
+            checker.unreadable()
+            continue
+        if number == 1:
+            segment.opening = record
+        if segment.is_chained and _is_copy(segment, checker, line, number, record):
+            continue
+        segment.records.append(record | {"segment": path.name, "line": number})
+    return segment
+
+
+def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
+    """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
+    seq, chain = (record.pop(name, None) for name in FIELDS)
+    problem, is_copy = checker.problem(line, seq, chain)
+    if problem is not None:
+        segment.problems.append(("chain_broken", f"{segment.name}:{number}: this line {problem}"))
+    return is_copy
+
+
+def _refuse(segment: Segment, path: Path, number: int, problem: str, strict: bool) -> None:
+    if strict or "cost rules" in problem:
+        raise LedgerError(_refusal(path, number, problem))
+    segment.problems.append(("garbled", f"{path.name}:{number}: {problem}; the line is not counted"))
+
+
+def _opening_problem(record: Record, number: int) -> str | None:
+    opens = record["kind"] == Kind.SEGMENT_OPENED
+    if number == 1 and not opens:
+        return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
+    if opens and record["rules"] not in range(1, COST_RULES + 1):
+        return (
+            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
+            "prune-or-search that wrote it, or a later one"
+        )
+    return None
+
+
+def _refusal(path: Path, number: int, problem: str) -> str:
+    return f"{path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
+
+
+def _segment_name(t: float, writer: str, host: str, pid: int) -> str:
+    utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(t))
+    plain = [re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:60] for part in (writer, host)]
+    return f"{utc}-{plain[0]}-{plain[1]}-{pid}-{secrets.token_hex(3)}.jsonl"
+
+
+def _time_of(record: Record) -> float:
+    return float(record["t"])

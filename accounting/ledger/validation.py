@@ -1,0 +1,109 @@
+"""Whether one record is well formed: the check that the writer and the reader of the ledger share.
+
+Only what the derivations rely on is checked: presence of the fields of the kind, and their types. Optional extra
+fields are let through (:mod:`accounting.ledger.records`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from accounting.ledger.records import FIELDS, Kind, Phase, Record, Status
+
+DEVICE_KINDS = ("cpu_core", "cuda")
+
+
+def problem_of(record: Record) -> str | None:
+    """What is wrong with the record, as half a sentence; None when it is well formed."""
+    kind_value, t = record.get("kind"), record.get("t")
+    try:
+        kind = Kind(str(kind_value))
+    except ValueError:
+        return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
+    if not _is_number(t):
+        return f"{kind}: t must be Unix seconds, a finite number, got {t!r}"
+    missing = [name for name in FIELDS[kind] if name not in record]
+    if missing:
+        return f"{kind}: missing field{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+    for name in FIELDS[kind]:
+        if name == "reason" and kind is not Kind.ATTEMPT_ENDED:
+            continue
+        check = _CHECKS.get(name)
+        if check is not None and not check[0](record[name]):
+            return f"{kind}: {name} must be {check[1]}, got {_short(record[name])}"
+    if kind is Kind.ALLOCATION_OPENED and record["allocation"] is None:
+        return f"{kind}: allocation must be a string, got None"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _is_devices(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_text(key) and _is_number(n) and n >= 0 for key, n in value.items())
+
+
+def _is_capacity(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict)
+        and _is_text(item.get("device"))
+        and item.get("device_kind") in DEVICE_KINDS
+        and _is_number(item.get("amount"))
+        and item["amount"] >= 0
+        for item in value
+    )
+
+
+def _is_changes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and _is_text(item.get("key")) and "old" in item and "new" in item for item in value
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_TEXT = (_is_text, "a non-empty string")
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "session": _TEXT,
+    "attempt": _TEXT,
+    "job": _TEXT,
+    "route": _TEXT,
+    "meter": _TEXT,
+    "allocation": (_or_null(_is_text), "a non-empty string or null"),
+    "phase": (lambda value: value in set(Phase), f"one of {', '.join(Phase)}"),
+    "status": (lambda value: value in (Status.OK, Status.FAILED), "ok or failed"),
+    "target": (_or_null(_is_whole), "MACs, a whole number, or null"),
+    "replicate": (_is_whole, "a whole number"),
+    "network_macs": (_or_null(_is_number), "MACs or null"),
+    "epoch": (_is_number, "a number of epochs"),
+    "num_epochs": (_is_number, "a number of epochs"),
+    "val_top1": (_or_null(_is_number), "a fraction or null"),
+    "train_loss": (_or_null(_is_number), "a finite number or null"),
+    "checkpointed": (lambda value: isinstance(value, bool), "true or false"),
+    "reason": (_or_null(lambda value: isinstance(value, str)), "a string or null"),
+    "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
+    "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
+    "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
+    "duration_s": (lambda value: _is_number(value) and value >= 0, "seconds, at least 0"),
+    "changes": (_is_changes, "a list of {key, old, new}"),
+    "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
+    "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),
+}

@@ -1,0 +1,1 @@
+"""What devices did while they were held; the only room that knows pynvml."""

@@ -1,0 +1,1 @@
+"""How a study's files are read."""

@@ -1,0 +1,1 @@
+"""Words that all packages share: plain text, quantities, hints for optional packages."""

@@ -1,0 +1,190 @@
+"""Which placement groups of ours hold what, and which nodes there are, looked at while a study runs.
+
+A group is ours if Ray's id of it ends with the id of our job (the Ray job that this driver is): other studies' and tenants'
+groups on a shared cluster never enter the ledger, whenever they open. An allocation is named by its group and node, since a
+group whose node dies is placed again elsewhere under the same id.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import PlacementGroupID
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter
+from harness.backends.background import TimeUp, run_beside
+from harness.devices import cpu_device
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+"""How often they are looked at: the resolution of an allocation's begin and end."""
+SILENT_S = 8.0
+"""A cluster that has not answered for so long is lost."""
+NODE_DEAD_S = 5.0
+NODE_DIED = "node_died"
+
+Capacity = list[dict[str, Any]]
+Nodes = dict[str, dict[str, Any]]
+
+
+def allocation_name(group: str, node: str) -> str:
+    """The name of what a placement group holds on a node; both are Ray's hexadecimal ids."""
+    return f"{group}@{node[:8]}"
+
+
+def node_name(node: dict[str, Any]) -> str:
+    """Host and node id: several Ray nodes can share a host, and a study several sessions."""
+    return f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}"
+
+
+class Allocations:
+    """Notes allocations and changes of the capacity in the ledger."""
+
+    def __init__(
+        self,
+        ledger: LedgerWriter,
+        session: str,
+        device: str,
+        capacity: Capacity,
+        ask: Callable[[dict[str, Any]], Capacity],
+    ) -> None:
+        self._ledger, self._session, self._device = ledger, session, device
+        self._capacity, self._ask = capacity, ask
+        self._known = {entry["node"] for entry in capacity}
+        """Names of the nodes whose devices are in the capacity."""
+        context = ray.get_runtime_context()
+        self._job, self._own_node = context.get_job_id(), context.get_node_id()
+        self._held: dict[str, str] = {}
+        """Allocation: its node's id."""
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._answered_s = time.monotonic()
+        self._own_dead_s: float | None = None
+        self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
+        """Called with the nodes that live whenever they were looked at."""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look while the block runs; then close what is open."""
+        threads = [
+            threading.Thread(target=self._repeat, args=(look, wait_s), name=look.__name__, daemon=True)
+            for look, wait_s in ((self._look, POLL_S), (self._look_at_nodes, 4 * POLL_S))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(2.0)
+            try:
+                run_beside(self._look, "last look", limit_s=2.0)
+            except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError):
+                log.debug("no last look at the placement groups", exc_info=True)
+            with self._lock:
+                for allocation in sorted(self._held):
+                    self._ledger.append(Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
+                self._held.clear()
+
+    def lost(self) -> str | None:
+        """Why the cluster cannot be used any more, as half a sentence; None while it can."""
+        now_s = time.monotonic()
+        if now_s - self._answered_s > SILENT_S:
+            return "the Ray cluster does not answer any more"
+        if self._own_dead_s is not None and now_s - self._own_dead_s > NODE_DEAD_S:
+            return "Ray's raylet on this machine died"
+        return None
+
+    def release(self, limit_s: float) -> None:
+        """Give up what is held, and with it the workers in it; wait until it is gone, but not longer than given."""
+        end_s = time.monotonic() + limit_s
+
+        def remove() -> None:
+            for group in self._groups():
+                remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group)))
+            while self._groups() and time.monotonic() < end_s:
+                time.sleep(0.1)
+
+        try:
+            run_beside(remove, "release of the devices", limit_s=limit_s)
+        except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError, ValueError):
+            log.debug("the placement groups could not be removed", exc_info=True)
+
+    def _groups(self) -> list[str]:
+        table = placement_group_table()
+        return [group for group, entry in table.items() if self._is_ours(group) and entry["state"] != "REMOVED"]
+
+    def _is_ours(self, group: str) -> bool:
+        return group.endswith(self._job)
+
+    def _repeat(self, look: Callable[[], None], wait_s: float) -> None:
+        while not self._stop.wait(wait_s):
+            try:
+                look()
+                self._answered_s = time.monotonic()
+            except (ray.exceptions.RayError, RuntimeError, OSError):  # a later look makes up for it
+                log.debug("the cluster could not be looked at", exc_info=True)
+
+    def _look(self) -> None:
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
+        placed: dict[str, tuple[str, dict[str, Any]]] = {}
+        for group, entry in table.items():
+            if entry["state"] == "CREATED":
+                node = next(iter(entry["bundles_to_node_id"].values()))
+                placed[allocation_name(group, node)] = node, entry
+        with self._lock:
+            for allocation, node in list(self._held.items()):
+                if allocation not in placed:
+                    cause = {} if nodes.get(node, {}).get("Alive") else {"cause": NODE_DIED}
+                    self._close(allocation, cause)
+            for allocation, (node, entry) in placed.items():
+                if allocation not in self._held and node in nodes:
+                    self._held[allocation] = node
+                    devices = self._devices(entry, nodes)
+                    self._ledger.append(
+                        Kind.ALLOCATION_OPENED, session=self._session, allocation=allocation, devices=devices
+                    )
+
+    def _close(self, allocation: str, cause: dict[str, str]) -> None:
+        del self._held[allocation]
+        self._ledger.append(Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation, **cause)
+
+    def _devices(self, entry: dict[str, Any], nodes: Nodes) -> dict[str, float]:
+        """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""
+        if self._device == "cuda":
+            return {}
+        devices: dict[str, float] = {}
+        for index, bundle in entry["bundles"].items():
+            name = cpu_device(node_name(nodes[entry["bundles_to_node_id"][index]]))
+            devices[name] = devices.get(name, 0.0) + float(bundle.get("CPU", 0))
+        return devices
+
+    def _look_at_nodes(self) -> None:
+        now_t = time.time()
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        alive = {node_name(node): node for node in nodes.values() if node["Alive"]}
+        if nodes.get(self._own_node, {}).get("Alive"):
+            self._own_dead_s = None
+        elif self._own_dead_s is None:
+            self._own_dead_s = time.monotonic()
+        self.on_nodes(alive)
+        resource = "CPU" if self._device == "cpu" else "GPU"
+        usable = {name for name, node in alive.items() if node["Resources"].get(resource)}
+        if usable == self._known:
+            return
+        kept = [entry for entry in self._capacity if entry["node"] in usable]
+        for name in sorted(usable - self._known):
+            kept += self._ask(alive[name])
+        self._capacity, self._known = kept, usable
+        self._ledger.append(Kind.CAPACITY_CHANGED, t=now_t, session=self._session, capacity=kept)

@@ -1,0 +1,24 @@
+"""Where a study's jobs run: the devices there are, and a function that runs a scheduler's jobs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from accounting.ledger.store import LedgerWriter
+from harness.scheduling.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Backend:
+    """``capacity`` as the ledger's ``session_opened`` has it; ``run(scheduler, session, ledger)`` returns when done."""
+
+    capacity: list[dict[str, Any]]
+    run: Callable[[Scheduler, str, LedgerWriter], None]
+
+    @property
+    def unit(self) -> str:
+        """The unit of cost: hours of GPUs where there are any."""
+        kinds = {device["device_kind"] for device in self.capacity}
+        return "gpu_hours" if "cuda" in kinds else "cpu_core_hours"

@@ -1,0 +1,60 @@
+"""Runs a study's jobs one after another in this process: no Ray, for tests, debugging and very small studies."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from accounting.ledger.store import LedgerWriter
+from harness.backends.base import Backend
+from harness.config.study import StudyConfig
+from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
+from harness.errors import typed_line
+from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.paths import StudyPaths
+from harness.scheduling.scheduler import Scheduler
+from harness.work.attempt import Workplace, execute
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
+    """Give this process, on one device (or as many CPU threads as a job is given)."""
+    resources = config.resources
+    device = choose_device(resources.device, torch.cuda.device_count())
+    check_share(device, resources.devices_per_job)
+    capacity = local_capacity(device, resources.devices_per_job)[:1]
+    if device == "cpu":
+        threads = max(1, int(resources.devices_per_job))
+        held = Held("cpu", {cpu_device(socket.gethostname()): resources.devices_per_job}, threads)
+        capacity[0]["device"] = cpu_device(socket.gethostname())
+    else:
+        held = Held(
+            "cuda:0", {cuda_device(0): min(1.0, resources.devices_per_job)}, max(1, int(resources.cpus_per_job))
+        )
+
+    def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
+        place = Workplace(paths, session, config.dataset, held)
+        while not isinstance(job := scheduler.next(), Done):
+            if isinstance(job, Wait):
+                raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")
+            mine = replace(place, given=scheduler.given(job))
+            scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
+
+    yield Backend(capacity, run)
+
+
+def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:
+    for number in range(1, max_attempts + 1):
+        try:
+            return execute(job, place)
+        except Exception as error:
+            log.exception("attempt %d of %d at %s failed", number, max_attempts, job.job)
+            reason = typed_line(error)
+    return Outcome(ok=False, reason=reason, final=False)

@@ -1,0 +1,245 @@
+"""A Ray of our own on this machine that only this run can use: a random token, the loopback interface, a private folder.
+
+Ray's processes bind to the address of their node. On Linux Ray does not accept ``127.0.0.1`` as such an address from
+``ray.init``, but it has a mode for machines without a network, which it uses on macOS and Windows: then every port that it
+opens is bound to the loopback interface (checked after the start). Other users of the machine are kept out by the token,
+which only the environment of our processes has, and from the sockets in the file system by the folder's permissions.
+docs/security.md lists the ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
+from ray._private.authentication import authentication_token_setup as ray_auth
+
+from harness.backends import reaper, signals
+from harness.backends.background import TimeUp, run_beside
+from harness.errors import InputError, StudyFailed, one_line
+
+log = logging.getLogger(__name__)
+
+PREFIX = "pos-"
+MAX_BASE_LENGTH = 26
+"""Of the folder that temporary ones are made in. Socket paths end at 107 bytes: the folder, ``/pos-xxxxxxxx``,
+``/session_<date>_<time>_<microseconds>_<pid>``, ``/sockets/plasma_store``."""
+# Ray's state accessor no longer answers once the thread that called ``ray.init`` has ended: so that one is kept.
+START_S = 120.0
+STOP_S = 5.0
+
+
+@contextlib.contextmanager
+def own_ray() -> Iterator[None]:
+    """A Ray on this machine with as many CPUs as this process may use, while the block runs.
+
+    Raises:
+        InputError: no temporary folder can be written to that is short enough for Ray's sockets.
+        StudyFailed: Ray did not start.
+
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    before = set(reaper.children(os.getpid()))
+    with _private_folder() as folder, _reaped(folder, before), _environment(), _loopback(), quiet():
+        over = threading.Event()
+        try:
+            run_beside(lambda: _start(folder, cpus), "start of Ray", signals.check, START_S, over)
+        except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, ray.exceptions.RayError) as error:
+            raise StudyFailed(f"Ray did not start on this machine: {one_line(error)}") from None
+        try:
+            _check_closed()
+            yield
+        finally:
+            stop_ray()
+            over.set()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Ray from writing to our output: what fails is told by the ledger, and in our words.
+
+    Of what raylets report about dead workers it prints dozens of lines to standard output, whatever it was told.
+    """
+    logger, plain = logging.getLogger("ray"), ray_worker.print_to_stdstream
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    ray_worker.print_to_stdstream = lambda data, ignore_prefix: log.debug("Ray: %s", data.get("lines"))
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = plain
+        logger.setLevel(level)
+
+
+def stop_ray() -> None:
+    """Shut this process's Ray down, without waiting for one that no longer answers."""
+    try:
+        run_beside(ray.shutdown, "end of Ray", limit_s=STOP_S)
+    except TimeUp:
+        log.debug("Ray did not shut down within %g s", STOP_S)
+
+
+def dead_processes() -> list[str]:
+    """Which of our Ray's main processes (``raylet``, ``gcs_server``) are dead; none where it is not ours."""
+    node = ray_worker._global_node
+    if node is None or not node.all_processes:
+        return []
+    return sorted(str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server"))
+
+
+def kill_workers() -> None:
+    """Kill the processes that run jobs, at once, so that nothing writes to the ledger any more."""
+    mine = reaper.descendants([os.getpid()], set())
+    for pid, begin in mine:
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if title.startswith(b"ray::") and b"Agent" not in title and reaper.started(pid) == begin:
+                os.kill(pid, signal.SIGKILL)
+
+
+def mute() -> None:
+    """Keep what Ray's threads of this process still have to say, about what we end, from the terminal.
+
+    Python's own standard error goes on to the terminal, by another descriptor.
+    """
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # what is not a file needs no other descriptor
+        if sys.stderr.fileno() == 2:
+            sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+
+
+def _start(folder: Path, cpus: int | None) -> None:
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        num_cpus=cpus,
+        _temp_dir=str(folder),
+    )
+
+
+def _check_closed() -> None:
+    """Refuse to work with a Ray that others can reach: a later version may have changed what this module builds on."""
+    node = ray_worker._global_node
+    if node is None or not ipaddress.ip_address(node.node_ip_address).is_loopback:
+        raise StudyFailed("Ray listens on more than the loopback interface; this version of Ray cannot be used")
+    if ray_auth.get_authentication_mode() != ray_auth.AuthenticationMode.TOKEN:
+        raise StudyFailed("Ray runs without a token; this version of Ray cannot be used")
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """The environment that our Ray's processes inherit: the token in it, what would lead elsewhere not in it."""
+    changes: dict[str, str | None] = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN_PATH": None,
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
+        "RAY_ADDRESS": None,
+        "RAY_REDIS_ADDRESS": None,
+    }
+    with changed_environment(changes):
+        yield
+
+
+@contextlib.contextmanager
+def changed_environment(changes: dict[str, str | None]) -> Iterator[None]:
+    """Set (or, with None, unset) variables of the environment while the block runs, and let Ray read its own again."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    ray_auth.Config.initialize("")
+    ray_auth.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray's mode for machines without a network; the variable of the environment is read only when Ray is imported."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A new folder that only this user can enter, in the first place that will do; held by a lock while it is in use."""
+    given = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"]
+    for base in dict.fromkeys(os.path.realpath(path) for path in given if path):
+        if len(os.fsencode(base)) > MAX_BASE_LENGTH:
+            continue
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        except OSError:
+            continue
+        break
+    else:
+        raise InputError(
+            f"TMPDIR {tempfile.gettempdir()}: too long for the sockets of Ray, or not writable; name a folder of at most "
+            f"{MAX_BASE_LENGTH} bytes, such as TMPDIR=/tmp"
+        )
+    _remove_left_behind(folder.parent)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_behind(base: Path) -> None:
+    """Remove folders of ours that nobody holds: those of a machine that lost its power."""
+    for lock in base.glob(f"{PREFIX}*/lock"):
+        with contextlib.suppress(OSError), lock.open("r+") as file:
+            if os.fstat(file.fileno()).st_uid == os.getuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _reaped(folder: Path, before: set[int]) -> Iterator[None]:
+    """Leave no process of our Ray behind, be it after the block or when this process is killed in it."""
+    if not Path("/proc/self/task").exists():
+        yield
+        return
+    command = [sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), str(folder), *map(str, sorted(before))]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            watcher.wait(reaper.GRACE_S + reaper.LIMIT_S)

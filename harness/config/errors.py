@@ -1,0 +1,90 @@
+"""What is wrong with a config, a line for each problem: the file and line, the key, what was given, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from accounting.study.yaml12 import Place
+from accounting.words.plain_text import one_line
+
+MAX_PROBLEMS = 20
+MAX_SHOWN = 80
+"""Characters of a given value that are shown."""
+
+
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    source: str,
+    lines: dict[Place, int],
+    told: Collection[Place] = (),
+) -> list[str]:
+    """A line for each of a model's errors, in the order of the file; not for the places whose problem is ``told`` already.
+
+    Rules for the study as a whole are left out where something was told, since that may be why they are broken.
+    """
+    found = {
+        at_line(source, lines, each["loc"], _what(each, model)): line_of(lines, each["loc"])
+        for each in error.errors()
+        if not told or (each["loc"] and each["loc"] not in told)
+    }
+    ordered = sorted(found, key=lambda text: found[text] or 0)
+    more = len(ordered) - MAX_PROBLEMS
+    return [*ordered[:MAX_PROBLEMS], *([f"{source}: and {more} more problems"] if more > 0 else [])]
+
+
+def at_line(source: str | Path, lines: dict[Place, int], place: Place, text: str) -> str:
+    """A problem with the file and, where it is known, the line of its place or of what it is in."""
+    line = line_of(lines, place)
+    return one_line(f"{source}:{line}: {text}" if line else f"{source}: {text}", 600)
+
+
+def line_of(lines: dict[Place, int], place: Place) -> int | None:
+    """The line of a place, else of the nearest thing around it; None where no lines are known."""
+    for length in range(len(place), 0, -1):
+        if place[:length] in lines:
+            return lines[place[:length]]
+    return None
+
+
+def nearest(given: str, allowed: list[str]) -> str:
+    """`` (did you mean 'x'?)`` where an allowed word is near the given one."""
+    match = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def _what(error: Any, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed_keys(error["loc"][:-1], model)
+        key = str(error["loc"][-1])
+        return f"unknown key {_short(where)}{nearest(key, allowed)}; allowed here: {', '.join(allowed)}"
+    if error["type"] == "missing":
+        return f"{where!r} is missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    shown = "" if isinstance(given, dict | list | BaseModel) or repr(given) in message else f", given {_short(given)}"
+    return f"{where or 'study'}: {message}{shown}"
+
+
+def _short(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text):,} characters)"
+
+
+def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
+    found: Any = model
+    for part in place:
+        if isinstance(part, int) or part not in found.model_fields:
+            continue
+        annotation = found.model_fields[part].annotation
+        options = get_args(annotation) if get_origin(annotation) in (Union, type(int | None)) else (annotation,)
+        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if models:
+            found = models[0]
+    return list(found.model_fields)

@@ -1,0 +1,109 @@
+"""A study's YAML file before its fields are checked: read, with relative paths made absolute and empty values refused."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
+from harness.config.errors import at_line
+from harness.errors import InputError, one_line
+
+MAX_BYTES = 1_000_000
+PATHS: tuple[Place, ...] = (
+    ("dataset", "path"),
+    ("parent", "checkpoint"),
+    ("routes", "search", "space"),
+    ("routes", "supernet", "space"),
+    ("routes", "search_then_prune", "search", "space"),
+)
+"""Keys whose value may be a path."""
+
+
+def read_documents(path: Path) -> list[Document]:
+    """The documents of a config file; ``InputError`` with a line for each problem."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: {size:,} bytes; a config has at most {MAX_BYTES:,}")
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no config at {path}; name a YAML file, such as studies/quickstart.yaml") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} cannot be read as text in UTF-8; save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise InputError(f"{one_line(str(path), 120)} cannot be read as a text file: {reason}") from None
+    try:
+        documents = read_yaml(text)
+    except YamlProblem as error:
+        lines = (f"{path}:{line}: {what}" if line else f"{path}: {what}" for line, what in error.found)
+        raise InputError(*(one_line(line, 600) for line in lines)) from None
+    return [document for document in documents if document.value is not None] or [Document(None, {})]
+
+
+def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
+    """A document's value with its paths absolute, and what is wrong, by place, whatever its fields are."""
+    raw = copy.deepcopy(document.value)
+    problems: dict[Place, str] = {}
+    for place, value in _values(raw, ()):
+        where = ".".join(map(str, place))
+        if value is None and place:
+            route = f"write {place[-1]}: {{}} for its defaults" if place[:1] == ("routes",) else "give a value"
+            problems[place] = at_line(path, document.lines, place, f"{where}: empty; {route}, or remove it")
+        elif isinstance(value, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+            problems[place] = at_line(
+                path, document.lines, place, f"{where}: holds a control character; write plain text"
+            )
+    for place in PATHS:
+        holder = _at(raw, place[:-1])
+        given = holder.get(place[-1]) if isinstance(holder, dict) else None
+        if isinstance(given, str) and _is_path(place, given):
+            try:
+                holder[place[-1]] = str(beside(path, given))
+            except InputError as error:
+                problems[place] = at_line(path, document.lines, place, f"{'.'.join(map(str, place))}: {error}")
+    return raw, problems
+
+
+def beside(config: Path, given: str) -> Path:
+    """A path as a config gives it: ``~`` is the home folder, a relative one begins at the config's folder."""
+    try:
+        path = (config.parent / Path(given).expanduser()).resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()  # a name that is too long, or a circle of links
+        return path
+    except RuntimeError as error:
+        reason = "no such user" if given.startswith("~") else one_line(error)
+        raise InputError(f"{given!r} is not a path ({reason})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{given[:80]!r} is not a path ({getattr(error, 'strerror', None) or one_line(error)})"
+        ) from None
+
+
+def _is_path(place: Place, given: str) -> bool:
+    if "\0" in given:
+        return False
+    return given.endswith((".yaml", ".yml")) if place[-1] == "space" else not given.startswith("package:")
+
+
+def _at(raw: Any, place: Place) -> Any:
+    for part in place:
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def _values(raw: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+    """Every value that is no mapping or list, with its place."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            yield from _values(value, (*place, key if isinstance(key, int) else str(key)))
+    elif isinstance(raw, list):
+        for index, value in enumerate(raw):
+            yield from _values(value, (*place, index))
+    else:
+        yield place, raw

@@ -1,0 +1,220 @@
+"""A study's config: what may be written in the YAML, checked in one place, with one-line errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from accounting.study.yaml12 import Document
+from accounting.words.extras import install_extra
+from harness.config.errors import at_line, explain
+from harness.config.file import prepared, read_documents
+from harness.config.no_effect import without_effect
+from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.routes import BudgetConfig, RoutesConfig
+from harness.config.section import Macs, Strict
+from harness.errors import InputError
+
+
+class DatasetConfig(Strict):
+    """Which data: the name of a file in ``harness/data``, and what that file needs to know."""
+
+    name: str
+    path: str | None = None
+    timm_name: str | None = None
+    download: bool = False
+    image_size: int | None = Field(None, ge=8, le=8192)
+    num_classes: int | None = Field(None, ge=2, le=1_000_000)
+    num_train: int | None = Field(None, ge=10, le=10**10)
+    num_test: int | None = Field(None, ge=10, le=10**10)
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0)]] | None = None
+    val_fraction: float = Field(0.1, gt=0, lt=0.5)
+    num_workers: int = Field(4, ge=0, le=256)
+
+
+class ParentConfig(Strict):
+    """The larger network that is pruned: a family's variant, any timm network, or a checkpoint of either."""
+
+    family: str | None = None
+    variant: str | None = None
+    timm: str | None = None
+    pretrained: bool = False
+    checkpoint: str | None = None
+    pretrain: RecipeOverride = RecipeOverride()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_loaded_is_not_trained(cls, raw: Any) -> Any:
+        """Published or given weights are used as they are, unless ``pretrain`` asks for more epochs."""
+        if isinstance(raw, dict) and (raw.get("pretrained") or raw.get("checkpoint")) and "pretrain" not in raw:
+            return {**raw, "pretrain": {"epochs": 0}}
+        return raw
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ParentConfig:
+        if (self.family is None) == (self.timm is None):
+            raise ValueError("give either family and variant, or timm")
+        if self.family is not None and self.variant is None:
+            raise ValueError("a family needs a variant")
+        return self
+
+
+class ExportConfig(Strict):
+    """What a delivered network's folder holds beside its weights, and what is measured on it."""
+
+    onnx: bool = False
+    """``model.onnx``, checked against torch's outputs (extra ``onnx``)."""
+    compact: bool = False
+    """Of a network with zeros, also the network without the channels that they have made dead (extra ``structured``)."""
+    int8: bool = False
+    """Post-training int8 quantisation: accuracy and size beside the float network's."""
+    latency: bool = False
+    """Milliseconds of one image on the device that the job holds."""
+
+
+NO_EXPORT = ExportConfig()
+
+
+class ResourcesConfig(Strict):
+    """What one job holds, and how often a job is tried."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices_per_job: float = Field(1, gt=0, le=64)
+    cpus_per_job: float = Field(4, gt=0, le=1024)
+    max_attempts: int = Field(3, ge=1, le=100)
+
+
+class LatencyTarget(Strict):
+    """Targets in milliseconds of one image on the machine that runs the study."""
+
+    latency_ms: Annotated[
+        list[Annotated[float, Field(gt=0)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
+    ] = Field(min_length=1)
+
+
+class StudyConfig(Strict):
+    """One study: one question, one folder."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$", max_length=100)
+    dataset: DatasetConfig
+    parent: ParentConfig
+    targets: list[Macs] = Field([], max_length=100)
+    target: LatencyTarget | None = None
+    """Instead of ``targets``, which are then the MACs at which structured removal was measured to have that latency."""
+    replicates: int = Field(3, ge=1, le=1000)
+    seed: int = Field(0, ge=0, lt=2**63)
+    recipe: Recipe = Recipe()
+    budget: BudgetConfig = BudgetConfig()
+    routes: RoutesConfig
+    export: ExportConfig = NO_EXPORT
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _not_targets(cls, value: object) -> object:
+        if not isinstance(value, dict | LatencyTarget | None):
+            raise ValueError(f"{value!r} given, {{latency_ms: 2.5}} is allowed; did you mean 'targets', in MACs?")
+        return value
+
+    @field_validator("targets")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"a target stands twice in {value}; name each once")
+        return sorted(value, reverse=True)
+
+    @model_validator(mode="after")
+    def _some_target(self) -> StudyConfig:
+        if not self.targets and self.target is None:
+            raise ValueError("'targets' is missing; add MACs, such as [0.5M], or target: {latency_ms: 2.5}")
+        if self.target is not None:
+            if self.routes.prune is None or not any(m.scope == "channels" for m in self.routes.prune.methods):
+                raise ValueError(
+                    "target: zeros in a network do not make it faster; a latency needs channels removed evenly, such as "
+                    "routes.prune.criterion: channels_magnitude"
+                )
+            if self.targets and len(self.targets) != len(self.target.latency_ms):
+                raise ValueError(
+                    "targets and target.latency_ms differ in number; leave targets out to have it measured"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _some_route(self) -> StudyConfig:
+        routes = self.routes
+        if routes.search is None and routes.prune is None and routes.scratch is None and routes.supernet is None:
+            raise ValueError("routes: name at least one of search, prune, supernet, scratch")
+        if routes.prune is None:
+            if routes.scratch is not None and routes.scratch.needs_prune:
+                raise ValueError("routes.scratch.pruned_structure needs the prune route; set it to false or add prune")
+            if routes.analysis is not None:
+                raise ValueError("routes.analysis scans the prune route's parent; add prune or leave it out")
+        elif routes.scratch is not None and routes.scratch.random_masks and routes.prune.methods[0].is_structured:
+            raise ValueError(
+                f"routes.scratch.random_masks needs masks, which {routes.prune.methods[0]} has none of; name another "
+                "criterion first, or set it to false"
+            )
+        for name, search in routes.searches.items():
+            if search.num_seen == 0 and search.strategy.name in ("random", "regularized_evolution"):
+                raise ValueError(f"routes.{name}.num_seen is 0, and {search.strategy.name} predicts nothing to retrain")
+        both = routes.search_then_prune
+        if both is not None and ("search_then_prune" not in routes.searches or len(routes.prunings) == 0):
+            raise ValueError("routes.search_then_prune needs a search and a prune section, its own or the study's")
+        for name, prune in routes.prunings.items():
+            epochs = prune.finetune.over(self.recipe).epochs
+            if any(m.schedule == "iterative" for m in prune.methods) and epochs < prune.rounds:
+                raise ValueError(
+                    f"routes.{name}.rounds: {prune.rounds} rounds share {epochs} epochs; at least one each"
+                )
+            if any(m.schedule == "gradual" for m in prune.methods) and epochs == 0:
+                raise ValueError(f"routes.{name}.finetune: gradual prunes while it trains; at least 1 epoch, given 0")
+        if self.export.compact or any(m.is_structured for prune in routes.prunings.values() for m in prune.methods):
+            from importlib.util import find_spec
+
+            if find_spec("torch_pruning") is None:
+                raise ValueError(f"removing channels needs Torch-Pruning; {install_extra('structured')}")
+        return self
+
+
+def load_configs(path: Path) -> list[StudyConfig]:
+    """The studies that a YAML file describes, one per document; relative paths in it are relative to it.
+
+    Raises:
+        InputError: what is wrong with it, a line for each problem that can be known at once.
+
+    """
+    documents = read_documents(path)
+    studies = [_new_study(document, path) for document in documents]
+    names = [study.name for study in studies]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two studies have one name in {', '.join(names)}; name each once")
+    return studies
+
+
+def _new_study(document: Document, path: Path) -> StudyConfig:
+    """A study as someone wrote it: what has no effect is refused, too."""
+    raw, problems = prepared(document, path)
+    if not isinstance(raw, dict):
+        return parse_config(raw, str(path))
+    try:
+        study = StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        lines = explain(error, StudyConfig, str(path), document.lines, told=problems)
+        raise InputError(*problems.values(), *lines) from None
+    found = [at_line(path, document.lines, place, text) for place, text in without_effect(study)]
+    if problems or found:
+        raise InputError(*problems.values(), *found)
+    return study
+
+
+def parse_config(raw: object, source: str) -> StudyConfig:
+    """The study in ``raw`` (nested dicts); ``source`` is named in front of each error."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{source}: a study is a mapping with the keys {', '.join(StudyConfig.model_fields)}")
+    try:
+        return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(*explain(error, StudyConfig, source, {})) from None

@@ -1,0 +1,154 @@
+"""What happened in a study, one event at a time, read from its ledger: for a log, for JSON lines, above a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind, Record, Status
+from accounting.words.plain_text import plain
+from harness.jobs.job import Job
+from reports.words.wording import label_text, macs_text, number, percent, unit_text
+
+SPLIT_TEXT = {"val_top1": "validation", "test_top1": "test"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """``t`` in Unix seconds, a name such as ``finished``, a sentence, and the facts as JSON-able values."""
+
+    t: float
+    name: str
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    is_detail: bool = False
+    """Told only where the user asked for more."""
+
+    @property
+    def line(self) -> str:
+        """``2026-11-25T21:05:00Z finished …``."""
+        return f"{timestamp(self.t)} {plain(self.text)}"
+
+    @property
+    def json(self) -> str:
+        """One JSON object on one line."""
+        return json_line(self.t, self.name, self.facts)
+
+
+def timestamp(t: float) -> str:
+    """Seconds since 1970 as UTC in ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))
+
+
+def stopped(job: Job) -> Event:
+    """A job that is not run since its route's budget is spent."""
+    facts = {"job": job.job, "route": job.route, "phase": str(job.phase), "target": job.target}
+    return Event(
+        time.time(),
+        "stopped",
+        f"not run: {job.job}, since the budget of {job.route} is spent",
+        {**facts, "replicate": job.replicate},
+    )
+
+
+def json_line(t: float, name: str, facts: Mapping[str, Any]) -> str:
+    """One event as a JSON object on one line."""
+    return json.dumps({"t": timestamp(t), "event": name, **facts}, default=str)
+
+
+class Narrator:
+    """Tells what is new in a ledger: every record once, those of before it was made never."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._told: dict[str, int] = {}
+        self._attempts: dict[str, Record] = {}
+        self._tries: dict[str, int] = {}
+        for record in records:
+            self._remember(record)
+
+    def tell(self, records: Sequence[Record]) -> Iterator[Event]:
+        """The events of records that were not there before, in the order of the ledger."""
+        for record in records:
+            if record["line"] > self._told.get(record["segment"], 0):
+                self._remember(record)
+                yield from self._session(record, records) or self._events(record)
+
+    def _remember(self, record: Record) -> None:
+        self._told[record["segment"]] = max(record["line"], self._told.get(record["segment"], 0))
+        if record["kind"] == Kind.ATTEMPT_STARTED:
+            self._attempts[record["attempt"]] = record
+            self._tries[record["job"]] = self._tries.get(record["job"], 0) + 1
+
+    def _session(self, record: Record, records: Sequence[Record]) -> list[Event]:
+        """Its begin, with what was there before, and its end, with what there is now."""
+        if record["kind"] == Kind.SESSION_OPENED:
+            before = [r for r in records if r["t"] < record["t"]]
+            done, name = _totals(before)["done"] if before else 0, record["study"]
+            text = f"session begun: {name}" + (f", resumed with {done} jobs done" if before else "")
+            return [Event(record["t"], "session_begun", text, {"study": name, "done": done})]
+        if record["kind"] == Kind.SESSION_CLOSED:
+            totals, reason = _totals(records), record["reason"]
+            text = (
+                f"session ended ({reason}): {totals['done']} jobs done, {totals['failed']} failed; "
+                f"{number(totals['hours'])} {unit_text(totals['unit'])} spent on the study"
+            )
+            return [Event(record["t"], "session_ended", text, {"reason": reason, **totals})]
+        return []
+
+    def _events(self, record: Record) -> Iterator[Event]:
+        kind, t = record["kind"], record["t"]
+        if kind == Kind.ATTEMPT_STARTED:
+            number = self._tries[record["job"]]
+            name, text = ("started", "started") if number == 1 else ("retried", f"retried (attempt {number})")
+            yield Event(t, name, f"{text} {record['job']}", {**_job(record), "attempt": number})
+        elif kind == Kind.ATTEMPT_ENDED and record["attempt"] in self._attempts:
+            yield from _ended(record, self._attempts[record["attempt"]])
+        elif kind == Kind.JOB_ABANDONED:
+            facts = {"job": record["job"], "reason": record["reason"]}
+            yield Event(t, "given_up", f"given up {record['job']}: {record['reason']}", facts)
+        elif kind == Kind.STUDY_EXTENDED:
+            keys = ", ".join(str(change.get("key")) for change in record["changes"])
+            yield Event(t, "extended", f"study extended: {keys}", {"changes": record["changes"]})
+        elif kind == Kind.PROGRESS and record["attempt"] in self._attempts:
+            job = self._attempts[record["attempt"]]["job"]
+            which = f"epoch {record['epoch']} of {record['num_epochs']} of {job}"
+            text = f"{which}: validation top-1 {percent(record['val_top1'])}"
+            facts = {"job": job, **{key: record[key] for key in ("epoch", "num_epochs", "val_top1", "train_loss")}}
+            yield Event(t, "epoch", text, facts, is_detail=True)
+
+
+def _totals(records: Sequence[Record]) -> dict[str, Any]:
+    """Of the whole study: jobs by their end, and device-hours."""
+    view = derive(records)
+    return {
+        "done": sum(job.status is Status.OK for job in view.jobs),
+        "failed": sum(job.status is Status.FAILED for job in view.jobs),
+        "hours": sum(attempt.allocated_s for attempt in view.attempts) / 3600,
+        "unit": view.unit,
+    }
+
+
+def _ended(record: Record, started: Record) -> Iterator[Event]:
+    job, outcome = started["job"], record["outcome"] or {}
+    if record["status"] != Status.OK:
+        yield Event(
+            record["t"], "failed", f"failed {job}: {record['reason']}", {**_job(started), "reason": record["reason"]}
+        )
+        return
+    scores = {key: outcome[key] for key in SPLIT_TEXT if isinstance(outcome.get(key), int | float)}
+    said = ", ".join(f"{SPLIT_TEXT[key]} top-1 {percent(value)}" for key, value in scores.items())
+    yield Event(record["t"], "finished", f"finished {job}{': ' * bool(said)}{said}", {**_job(started), **scores})
+    spec = started["spec"] if isinstance(started["spec"], dict) else {}
+    deliver = spec.get("deliver")
+    if isinstance(deliver, dict) and "label" in deliver and started["phase"] == "evaluate":
+        where = f"{label_text(str(deliver['label']))} at {macs_text(started['target'] or 0)} MACs"
+        facts = {"label": deliver["label"], "target": started["target"], "replicate": started["replicate"], **scores}
+        yield Event(record["t"], "delivered", f"delivered {where}, replicate {started['replicate']}", facts)
+
+
+def _job(started: Record) -> dict[str, Any]:
+    return {key: started[key] for key in ("job", "route", "phase", "target", "replicate")}

@@ -1,0 +1,150 @@
+"""How far a study is and what is left of it: its planned jobs beside what its ledger holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accounting.cost.values import Attempt, CostView
+from accounting.cost.values import Job as LedgerJob
+from accounting.ledger.records import Phase, Status
+from harness.plan import PlannedJob
+
+Step = tuple[str, str, int | None, int]
+"""Route, phase, target and replicate: which job of a search wins is not known beforehand, but how many there are is."""
+Expect = Callable[[], Sequence[PlannedJob]]
+"""Gives the planned jobs of a study without budgets; takes some time."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Jobs done of those planned, and the share of their planned time."""
+
+    num_done: int
+    num_planned: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """A planned network that there is not: of which kind, for which target and replicate, and what it still needs.
+
+    ``needs_h`` in device-hours, from what the jobs on record took beside what was planned for them; None where no job of
+    the study was done. ``spent_h`` and ``budget_h`` are of its route in the replicate; None without a budget.
+    ``budget_needed_h`` is the budget with which every replicate of the route would deliver everything.
+    """
+
+    label: str
+    route: str
+    target: int
+    replicate: int
+    spent_h: float
+    budget_h: float | None
+    needs_h: float | None
+    budget_needed_h: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a record of the ledger has it."""
+        return asdict(self)
+
+
+def outlook(planned: Sequence[PlannedJob], view: CostView) -> Outlook:
+    """Where the study stands."""
+    missing = _missing(planned, view.jobs)
+    total_s = sum(job.seconds for job in planned)
+    left_s = sum(count * seconds for count, seconds in missing.values())
+    done = sum(job.status is Status.OK for job in view.jobs)
+    return Outlook(done, max(len(planned), done), 1.0 if total_s <= 0 else 1.0 - left_s / total_s)
+
+
+def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[str, float | None]) -> list[Undelivered]:
+    """The planned networks that no job of the ledger has delivered."""
+    delivered = {
+        (_label(job.spec), job.target, job.replicate)
+        for job in view.attempts
+        if job.status is Status.OK and _label(job.spec) is not None
+    }
+    pace, missing = _pace(planned, view), _missing(planned, view.jobs)
+    found = []
+    for job in (p.job for p in planned):
+        label = _label({"deliver": job.deliver})
+        if label is None or job.phase == Phase.EXPORT or (label, job.target, job.replicate) in delivered:
+            continue
+        if job.target is None:
+            continue
+        delivered.add((label, job.target, job.replicate))
+        spent_s = {r: _spent_s(view, job.route, r) for r in {each.job.replicate for each in planned}}
+        needs = None
+        if pace is not None:
+            whole_s = [spent + pace * _left_s(missing, job.route, r) for r, spent in spent_s.items()]
+            needs = pace * _left_s(missing, job.route, job.replicate, job.target) / 3600, max(whole_s) / 3600
+        found.append(
+            Undelivered(
+                label=label,
+                route=job.route,
+                target=job.target,
+                replicate=job.replicate,
+                spent_h=spent_s[job.replicate] / 3600,
+                budget_h=budget_h.get(job.route),
+                needs_h=needs and needs[0],
+                budget_needed_h=needs and needs[1],
+            )
+        )
+    return found
+
+
+def _spent_s(view: CostView, route: str, replicate: int) -> float:
+    return sum(a.allocated_s for a in view.attempts if _is_of(a, route) and a.replicate == replicate)
+
+
+def _is_of(attempt: Attempt, route: str) -> bool:
+    """Whether a route's budget has paid for the attempt; exports are nobody's."""
+    return attempt.route == route and attempt.phase != Phase.EXPORT
+
+
+def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, target: int | None = None) -> float:
+    """Planned seconds of a route's jobs that are not done: of one target and what it shares, or of all."""
+    return sum(
+        count * seconds
+        for step, (count, seconds) in missing.items()
+        if step[0] == route
+        and step[1] != Phase.EXPORT
+        and step[3] == replicate
+        and (target is None or step[2] in (None, target))
+    )
+
+
+def _missing(planned: Sequence[PlannedJob], jobs: Iterable[LedgerJob]) -> dict[Step, tuple[int, float]]:
+    """Of each step how many jobs are not done, and the planned seconds of one."""
+    done = Counter(_step(job) for job in jobs if job.status is Status.OK)
+    seconds: dict[Step, list[float]] = {}
+    for each in planned:
+        seconds.setdefault(_step(each.job), []).append(each.seconds)
+    return {step: (max(0, len(times) - done[step]), sum(times) / len(times)) for step, times in seconds.items()}
+
+
+def _pace(planned: Sequence[PlannedJob], view: CostView) -> float | None:
+    """Measured device-seconds over planned ones, of the jobs that were done; None where there are none."""
+    seconds: dict[Step, list[float]] = {}
+    for each in planned:
+        seconds.setdefault(_step(each.job), []).append(each.seconds)
+    ok = {job.job for job in view.jobs if job.status is Status.OK}
+    planned_s = measured_s = 0.0
+    for job in view.jobs:
+        if job.status is Status.OK and (times := seconds.get(_step(job))):
+            planned_s += sum(times) / len(times)
+    for attempt in view.attempts:
+        if attempt.job in ok and (attempt.route, attempt.phase, attempt.target, attempt.replicate) in seconds:
+            measured_s += attempt.allocated_s
+    return measured_s / planned_s if planned_s > 0 else None
+
+
+def _step(job: Any) -> Step:
+    return job.route, str(job.phase), job.target, job.replicate
+
+
+def _label(spec: Any) -> str | None:
+    deliver = spec.get("deliver") if isinstance(spec, dict) else None
+    return str(deliver["label"]) if isinstance(deliver, dict) and "label" in deliver else None

@@ -1,0 +1,168 @@
+"""What a running study shows, from the ledger alone: a line per event, or a bar where a terminal can redraw one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Record
+from accounting.ledger.store import LedgerError, read_ledger
+from accounting.words.plain_text import plain
+from harness.console import terminal
+from harness.console.bar import bar_text
+from harness.console.events import Event, Narrator
+from harness.console.outlook import Expect
+from harness.plan import PlannedJob
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the ledger is read; less often where reading takes longer than a twentieth of that."""
+
+
+class Progress(Protocol):
+    """Shows a study while it runs."""
+
+    def shown(self, folder: Path, expect: Expect | None = None) -> AbstractContextManager[None]:
+        """Show the study in ``folder`` while the block runs; ``expect`` gives its planned jobs."""
+        ...
+
+    def tell(self, event: Event) -> None:
+        """Show an event that the ledger does not hold."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
+        """See :class:`Progress`."""
+        yield
+
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
+
+
+class Lines:
+    """One line per event, as text or as JSON."""
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self._as_json, self._verbose = as_json, verbose
+
+    @contextmanager
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
+        """See :class:`Progress`."""
+        with _watching(folder, lambda records, events: [self.tell(event) for event in events]):
+            yield
+
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
+        if self._verbose or not event.is_detail:
+            terminal.say(event.json if self._as_json else event.line)
+
+
+class OnConsole:
+    """A bar with what is done, spent and left, and the events above it; without a terminal the events alone."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console, self._verbose = console, verbose
+
+    @contextmanager
+    def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
+        """See :class:`Progress`."""
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            with Lines(verbose=self._verbose).shown(folder, expect):
+                yield
+            return
+        planned = _Planned(expect)
+        begin_t = time.time()
+
+        def show(records: list[Record], events: list[Event]) -> None:
+            for event in events:
+                self.tell(event)
+            if records:
+                view = derive(records, now=time.time())
+                live.update(Text(bar_text(view, planned.jobs, begin_t, self._console.width, folder)), refresh=True)
+
+        with Live(console=self._console, auto_refresh=False) as live, planned, _watching(folder, show):
+            yield
+
+    def tell(self, event: Event) -> None:
+        """See :class:`Progress`."""
+        if self._verbose or not event.is_detail:
+            self._console.print(Text(plain(event.line)), soft_wrap=True)
+
+
+def choose_progress(*, as_json: bool, quiet: bool, verbose: bool) -> Progress:
+    """What suits the user's wishes and the output."""
+    if as_json:
+        return Lines(as_json=True, verbose=verbose)
+    if quiet:
+        return Silent()
+    return OnConsole(Console(), verbose=verbose) if terminal.can_redraw() else Lines(verbose=verbose)
+
+
+class _Planned:
+    """The planned jobs, found in a thread of their own while work begins; None until then."""
+
+    def __init__(self, expect: Expect | None) -> None:
+        self.jobs: tuple[PlannedJob, ...] | None = None
+        self._expect = expect
+        self._thread = threading.Thread(target=self._find, name="plan", daemon=True)
+
+    def __enter__(self) -> None:
+        if self._expect is not None:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        """What is not known by now is not needed any more; the thread ends with the process."""
+
+    def _find(self) -> None:
+        assert self._expect is not None
+        self.jobs = tuple(self._expect())
+
+
+@contextmanager
+def _watching(folder: Path, show: object) -> Iterator[None]:
+    """Call ``show(records, events)`` now and then while the block runs, and once after it."""
+    stop = threading.Event()
+    narrator = Narrator(_records(folder))
+
+    def look() -> float:
+        begin = time.perf_counter()
+        try:
+            records = _records(folder)
+            show(records, list(narrator.tell(records)))  # type: ignore[operator]
+        except (LedgerError, OSError, ValueError, terminal.CannotWrite) as error:
+            log.warning("progress cannot be shown: %s", error)
+        return time.perf_counter() - begin
+
+    def watch() -> None:
+        took_s = 0.0
+        while not stop.wait(max(LOOK_S, 20 * took_s)):
+            took_s = look()
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+
+
+def _records(folder: Path) -> list[Record]:
+    segments = folder / "ledger"
+    return list(read_ledger(segments).records) if segments.is_dir() else []

@@ -1,0 +1,121 @@
+"""Writing to the user: whatever the terminal can show, however narrow it is, and also where nobody reads any more.
+
+Characters that the output's encoding lacks are spelled with those it has; control characters from names and reasons are
+shown and not obeyed; a closed pipe (``| head``) ends the output and nothing else.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from accounting.words.plain_text import plain
+
+SPELLED = {"×": "x", "÷": "/", "±": "+/-", "–": "-", "—": "-", "…": "...", "·": "*", "→": "->", "“": '"', "”": '"',
+           "‘": "'", "’": "'", "≤": "<=", "≥": ">=", "µ": "u", "█": "#", "░": "."}  # fmt: skip
+"""What is written where an encoding lacks a character; any other is written as an escape."""
+
+HANDLER = "prune_or_search.spelled"
+
+
+class CannotWrite(RuntimeError):
+    """Standard output takes no more, for another reason than a closed pipe; the message is one line."""
+
+
+def prepare() -> None:
+    """Make standard output and error take every character."""
+    codecs.register_error(HANDLER, _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=HANDLER)
+
+
+def say(text: str = "") -> None:
+    """Write text and a line break to standard output.
+
+    Raises:
+        CannotWrite: such as on a full disk.
+
+    """
+    _write(sys.stdout, plain(text, keep="\n") + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Write a value as JSON, readable; control characters are escaped by JSON itself."""
+    _write(sys.stdout, json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
+
+
+def complain(line: str) -> None:
+    """Write one line to standard error; where that is closed, nothing is left to tell."""
+    try:
+        _write(sys.stderr, plain(" ".join(line.split())) + "\n")
+    except CannotWrite:
+        return
+
+
+def finish() -> None:
+    """Bring what is buffered out now, where a failure can still be handled.
+
+    Raises:
+        CannotWrite: such as on a full disk.
+
+    """
+    _write(sys.stdout, "")
+
+
+def give_up() -> None:
+    """Bring out what can still be brought out of a command that failed; what is left goes to no one, without a word."""
+    try:
+        finish()
+    except CannotWrite:
+        return
+
+
+def can_redraw() -> bool:
+    """Whether standard output is a terminal that can move its cursor."""
+    stream = sys.stdout
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> str:
+    """A table without lines: text to the left, numbers to the right, columns two spaces apart."""
+    table = [[plain(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < num_text_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    )
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None or stream.closed:  # closed before the command began
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _to_nowhere(stream)
+    except OSError as error:
+        _to_nowhere(stream)
+        raise CannotWrite(f"the output cannot be written: {error.strerror or error}") from None
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Whatever is still buffered goes to no one, so that the interpreter's last flush does not fail again."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    spelled = "".join(SPELLED.get(char) or char.encode("ascii", "backslashreplace").decode() for char in wrong)
+    return spelled, error.end

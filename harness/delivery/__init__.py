@@ -1,0 +1,1 @@
+"""Networks that leave the study: weights, card, ONNX, int8."""

@@ -1,0 +1,283 @@
+"""The card of a delivered network: what it is, what it cost, and the lines that load each of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounting.words.plain_text import plain
+from harness.data.base import Splits
+from harness.jobs.job import Job
+from harness.training.loop import EVAL_BATCH_SIZE
+
+WEIGHTS_FILE, SPARSE_FILE, PROGRAM_FILE = "model.safetensors", "model.sparse.safetensors", "model.pt2"
+ONNX_FILE, INT8_FILE = "model.onnx", "model.int8.pt"
+
+FILES = {
+    "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
+}  # fmt: skip
+"""The files of weights of a delivered folder, by their key in ``size_bytes``."""
+
+_LOAD_TIMM = """\
+import json, timm
+from safetensors.torch import load_file
+spec = json.load(open("architecture.json"))["network"]
+model = timm.create_model(spec["name"], **spec["kwargs"]).eval()
+model.load_state_dict(load_file("model.safetensors"))
+"""
+
+_LOAD_MOBILENETV3 = """\
+import json, timm, timm.models._efficientnet_builder as b; from functools import partial
+from safetensors.torch import load_file; spec = json.load(open("architecture.json"))["network"]
+se, act = partial(b.SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=%(fit8)s), timm.layers.get_act_layer("%(act)s")
+model = timm.models.MobileNetV3(b.decode_arch_def(spec["arch_def"]), act_layer=act, se_layer=se, se_from_exp=False, round_chs_fn=%(fit)s, **{k: spec[k] for k in %(keys)s}).eval()
+%(padding)smodel.load_state_dict(load_file("model.safetensors"))
+"""  # noqa: E501
+
+_PADDING = """\
+for place, padding in spec["dw_padding"].items(): model.get_submodule(f"blocks.{place}.conv_dw").padding = (padding, padding)
+"""
+
+_LOAD_PROGRAM = f"""\
+import torch
+model = torch.export.load("{PROGRAM_FILE}").module()
+"""
+
+_LOAD_SMALLER = """\
+import json
+from safetensors.torch import load_file
+from harness.models import build_network
+from pruning.resize import fit_to_state
+named = build_network(json.load(open("architecture.json"))["network"])
+model = fit_to_state(named, load_file("model.safetensors")).eval()
+"""
+
+_LOAD_SPARSE = f"""\
+import json, math, numpy, torch
+from safetensors import safe_open
+with safe_open("{SPARSE_FILE}", "pt") as file:
+    shapes, stored = json.loads(file.metadata()["sparse_shapes"]), {{name: file.get_tensor(name) for name in file.keys()}}
+state = {{name: value for name, value in stored.items() if not name.endswith(".nonzero")}}
+for name, shape in shapes.items():
+    bits = numpy.unpackbits(stored[name + ".nonzero"].numpy(), count=math.prod(shape))
+    empty, places = torch.zeros(shape, dtype=state[name].dtype), torch.from_numpy(bits).bool().view(shape)
+    state[name] = empty.masked_scatter(places, state[name])
+"""
+
+_LOAD_INT8 = f"""\
+import torch
+torch.backends.quantized.engine = "%s"
+model = torch.jit.load("{INT8_FILE}")
+"""
+
+_LOAD_ONNX = f"""\
+import onnxruntime
+session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])
+logits = session.run(None, {{"images": images.numpy()}})[0]
+"""
+
+_CARD = """\
+# {description}
+
+| | |
+|---|---|
+{rows}
+
+{files}
+
+Load it ({needs}):
+
+```python
+{load}```
+
+Images: float in 0-1, then (x - mean) / std with mean {mean} and std {std}; shape {shape}{resize}.
+test_top1 was read in batches of {batch} images, in the test split's order, channels-last, on {device}.
+{sections}"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from. ``cost``: ``unit``, and in it ``own_h`` and ``parent_h``; None where not known."""
+
+    study: str
+    dataset: str
+    device: str
+    cost: Mapping[str, Any] | None = None
+
+
+def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
+    """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
+    size = metrics["size_bytes"]
+    needs, load = "torch, timm and safetensors; this package is not needed", ""
+    if is_smaller and size["program"] is not None:
+        needs, load = "torch alone; this package is not needed", _LOAD_PROGRAM
+    elif is_smaller:
+        needs, load = "this package", _LOAD_SMALLER
+    return _CARD.format(
+        description=_markdown(str(metrics["description"])),
+        rows="\n".join(
+            f"| {_markdown(name)} | {_markdown(value)} |" for name, value in _rows(job, metrics, splits, origin)
+        ),
+        files=_files(is_smaller=is_smaller, has_program=size["program"] is not None),
+        needs=needs,
+        load=load or _load(job.network),
+        resize=_resize(splits),
+        mean=splits.info.mean,
+        std=splits.info.std,
+        shape=splits.info.image_shape,
+        batch=EVAL_BATCH_SIZE,
+        device=origin.device,
+        sections="".join(
+            f"\n## `{file}`\n\n{text}\n\n```python\n{code}```\n"
+            for key, file, text, code in _sections(metrics)
+            if size[key] is not None and not (key == "program" and is_smaller)
+        ),
+    )
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also in a table's cell: one line, no markup of HTML, no further cell."""
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _resize(splits: Splits) -> str:
+    """How an image of another size becomes one of the shape; nothing where the data has one size."""
+    info = splits.info
+    if info.crop_pct == 1.0 and not info.class_names:
+        return ""
+    shorter = round(info.image_shape[1] / info.crop_pct)
+    return f" (shorter side resized to {shorter}, {info.interpolation}; centre cut out; crop_pct {info.crop_pct:g})"
+
+
+def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) -> list[tuple[str, str]]:
+    size, int8 = metrics["size_bytes"], metrics.get("int8")
+    target = f"target {job.target:,}" if job.target is not None else "no target"
+    rows = [
+        ("test_top1", f"{metrics['test_top1']:.4f} (n = {len(splits.test)} images)"),
+        (
+            "val_top1",
+            f"{metrics['val_top1']:.4f} (n = {len(splits.val)} images; the network was selected on them)",
+        ),
+        ("MACs of one image, zeros left out", f"{metrics['macs']:,} ({target})"),
+        ("MACs if zeros are multiplied too", f"{metrics['dense_macs']:,}"),
+        ("weights and biases, non-zero", f"{metrics['nonzero_params']:,} of {metrics['params']:,}"),
+        ("sparsity: zeros among the weights of convolution and linear layers", f"{metrics['sparsity']:.4f}"),
+        ("size", f"{size['float']:,} bytes"),
+    ]
+    if size["sparse"] is not None:
+        rows.append(("size of the sparse file", f"{size['sparse']:,} bytes"))
+    if size["onnx"] is not None:
+        error = metrics["onnx_max_abs_error"]
+        rows.append(("size as ONNX", f"{size['onnx']:,} bytes; outputs differ from torch's by at most {error:.2g}"))
+    if int8 is not None:
+        rows += _int8_rows(int8, splits)
+    if metrics.get("latency") is not None:
+        rows.append(("latency", _latency(metrics["latency"])))
+    if metrics.get("target_latency_ms") is not None:
+        rows.append(("latency asked for", f"at most {metrics['target_latency_ms']:g} ms, met by the parent's shape"))
+    if metrics.get("dead_channels") is not None:
+        rows.append(("channels that its zeros made dead", _dead(metrics)))
+    rows += [(f"no file {kind}", reason) for kind, reason in (metrics.get("left_out") or {}).items()]
+    rows += [
+        ("dataset", origin.dataset),
+        ("study, route, replicate", f"{origin.study}, {job.route}, {job.replicate}"),
+        ("trained in job", str(job.init_from)),
+    ]
+    if metrics.get("parent") is not None:
+        rows.append(("parent", str(metrics["parent"])))
+    rows.append(("cost", _cost(origin.cost)))
+    return rows
+
+
+def _int8_rows(int8: Mapping[str, Any], splits: Splits) -> list[tuple[str, str]]:
+    if int8["test_top1"] is None:
+        return [("int8", f"none: {int8['reason']}")]
+    return [
+        ("test_top1 of the int8 network", f"{int8['test_top1']:.4f} (n = {len(splits.test)} images, on the CPU)"),
+        ("val_top1 of the int8 network", f"{int8['val_top1']:.4f} (n = {len(splits.val)} images, on the CPU)"),
+        ("size as int8", f"{int8['size_bytes']:,} bytes"),
+    ]
+
+
+def _latency(timing: Mapping[str, Any]) -> str:
+    spread = f"10 % to 90 %: {timing['p10_ms']:.3g} to {timing['p90_ms']:.3g} ms, n = {timing['n']}"
+    where = f"{timing['device']}, {timing['threads']} threads, {timing['runtime']}"
+    return f"{timing['median_ms']:.3g} ms for a batch of {timing['batch_size']} ({spread}; {where})"
+
+
+def _cost(cost: Mapping[str, Any] | None) -> str:
+    if cost is None:
+        return "see the report"
+    unit = (
+        str(cost["unit"]).removesuffix("_hours").replace("_", " ").replace("gpu", "GPU").replace("cpu", "CPU")
+        + " hours"
+    )
+    text = f"{cost['own_h']:.4g} {unit} for the jobs that led to it"
+    return f"{text}, and {cost['parent_h']:.4g} for its parent" if cost.get("parent_h") else text
+
+
+def _dead(metrics: Mapping[str, Any]) -> str:
+    if not metrics["dead_channels"]:
+        return "none"
+    return f"{metrics['dead_channels']:,}; without them {metrics['dense_macs_without_dead']:,} MACs, zeros multiplied"
+
+
+def _files(*, is_smaller: bool, has_program: bool) -> str:
+    if not is_smaller:
+        return "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
+    if not has_program:
+        return "The network is physically smaller than the one that `architecture.json` names; its weights have its shapes."
+    return (
+        f"The network is physically smaller than the one that `architecture.json` names, so `{PROGRAM_FILE}` holds it\n"
+        "whole, for inference at any batch size. Its weights alone are in `model.safetensors`; with this package,\n"
+        "`pruning.resize.fit_to_state` gives the named network their shapes, to train it on."
+    )
+
+
+def _sections(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Key of ``size_bytes``, file, what it is, and the code that loads it."""
+    int8 = metrics.get("int8") or {}
+    return [
+        (
+            "program",
+            PROGRAM_FILE,
+            "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
+            "outputs agree to rounding. Needs torch alone:",
+            _LOAD_PROGRAM,
+        ),
+        (
+            "sparse",
+            SPARSE_FILE,
+            "The same state dict without its zeros: of a tensor NAME its non-zero values in order, and in NAME.nonzero a\n"
+            "bit per element, the first in the highest. Shapes stand in the metadata. Needs torch, numpy and safetensors:",
+            _LOAD_SPARSE,
+        ),
+        (
+            "onnx",
+            ONNX_FILE,
+            "One input `images` and one output `logits`, any batch size (`images` is a float tensor, made as above):",
+            _LOAD_ONNX,
+        ),
+        (
+            "int8",
+            INT8_FILE,
+            f"TorchScript with int8 kernels of the CPU ({int8.get('method')}).\n"
+            "It takes the same float images. Needs torch alone:",
+            _LOAD_INT8 % int8.get("engine"),
+        ),
+    ]
+
+
+def _load(spec: Mapping[str, Any]) -> str:
+    """Five lines that build what ``nas_baseline.spaces.networks.build`` builds from this spec; six with reduced padding."""
+    if spec["builder"] == "timm":
+        return _LOAD_TIMM
+    divisor = spec.get("width_divisor", 8)
+    return _LOAD_MOBILENETV3 % {
+        "fit8": "partial(b.round_channels, round_limit=0.95)",
+        "fit": f"partial(b.round_channels, divisor={divisor}, round_limit=0.95)",
+        "act": spec.get("act", "hard_swish"),
+        "keys": ("stem_size", "num_features", "head_bias", "in_chans", "num_classes"),
+        "padding": _PADDING if spec.get("dw_padding") else "",
+    }

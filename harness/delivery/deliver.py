@@ -1,0 +1,206 @@
+"""What the user takes away: a folder with weights, architecture and a card, that loads without this package."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import json
+import logging
+import shutil
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from accounting.macs.count import count_macs
+from harness.config.study import DatasetConfig
+from harness.data.base import Splits
+from harness.data.registry import open_dataset
+from harness.delivery.card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
+from harness.errors import one_line
+from harness.jobs.job import Job
+from harness.latency.target import RUNTIME
+from harness.models.build import build_network, load_tensors, save_tensors
+from harness.paths import StudyPaths, held, replacing
+from harness.training.loop import EVAL_BATCH_SIZE, evaluate
+from pruning.masks import masks_from_model
+from pruning.resize import fit_to_state
+from pruning.sparse_file import save_sparse
+
+log = logging.getLogger(__name__)
+
+
+def deliver(
+    job: Job,
+    paths: StudyPaths,
+    splits: Splits,
+    dataset: DatasetConfig,
+    device: torch.device,
+    cost: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Read the test split once with the network of ``job.init_from`` and write its folder; the outcome's metrics.
+
+    The folder has ``model.safetensors``, ``architecture.json``, ``metrics.json`` and the card ``README.md``;
+    ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
+    shapes are not those that the spec builds (channels or blocks were removed). The folder appears when it is whole;
+    what else the study exports is added by jobs of their own (:mod:`harness.delivery.exports`). ``cost`` (``unit``,
+    ``own_h``, ``parent_h``) is for the card. A program that torch cannot export is left out, ``left_out`` has the reason,
+    and the rest is delivered.
+
+    Raises:
+        ValueError: the network is above its target.
+
+    """
+    facts = dict(job.deliver or {})
+    job = dataclasses.replace(job, network=without_download(job.network))
+    weights = load_tensors(paths.weights(str(job.init_from)))
+    model, is_smaller = fitted(job.network, weights)
+    report = count_macs(model, splits.info.image_shape)
+    if job.target is not None and report.sparse_macs > job.target:
+        raise ValueError(f"{job.init_from} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
+    on_device = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
+    folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
+    metrics = {
+        **facts,
+        "val_top1": evaluate(on_device, splits.val, device),
+        "test_top1": evaluate(on_device, splits.test, device),
+        "num_val_scored": len(splits.val),
+        "num_test_scored": len(splits.test),
+        "macs": report.sparse_macs,
+        "dense_macs": report.macs,
+        "params": report.params,
+        "nonzero_params": report.nonzero,
+        "sparsity": _sparsity(model),
+        "model_dir": str(folder.relative_to(paths.root)),
+        "from_job": job.init_from,
+    }
+    target_ms = facts.get("target_latency_ms")
+    if target_ms is not None:
+        metrics["latency"] = timing(on_device, splits, device, RUNTIME)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary.mkdir(parents=True)
+    try:
+        _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
+        metrics |= _program(model, splits, temporary) if is_smaller else {"left_out": {}}
+        metrics["size_bytes"] = sizes(temporary)
+        info = {
+            "network": job.network,
+            "image_shape": splits.info.image_shape,
+            "mean": splits.info.mean,
+            "std": splits.info.std,
+            "eval_batch_size": EVAL_BATCH_SIZE,
+            "class_names": splits.info.class_names,
+            "crop_pct": splits.info.crop_pct,
+            "interpolation": splits.info.interpolation,
+            "data": {
+                "name": dataset.name,
+                "path": dataset.path,
+                "fingerprint": open_dataset(dataset).fingerprint(),
+            },
+        }
+        origin = Origin(paths.root.name, dataset.name, device.type, cost)
+        write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")
+        write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
+        write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
+        with held(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return metrics
+
+
+def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:
+    """Write a network (on the CPU, in eval mode) whole, as ``torch.export`` stores it, for any batch size.
+
+    The source lines that torch notes for debugging are left out: they name files of this machine.
+
+    Raises:
+        ValueError: torch cannot export it.
+
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            batch = torch.export.Dim("batch")
+            program = torch.export.export(model, (torch.zeros(2, *image_shape),), dynamic_shapes=({0: batch},))
+        except Exception as error:  # the exporter runs the network's own code, on which anything may fail
+            raise ValueError(f"torch.export cannot export the smaller network: {one_line(error, 200)}") from error
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
+    """The network with its weights in eval mode, and whether it is physically smaller than its spec says."""
+    model = build_network(spec)
+    dense = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    is_smaller = dense != {name: tensor.shape for name, tensor in weights.items()}
+    return fit_to_state(model, weights).eval(), is_smaller
+
+
+def without_download(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec without published weights: the network's own are loaded over them anyway."""
+    plain = {key: value for key, value in spec.items() if key != "pretrained"}
+    if "kwargs" in plain:
+        plain["kwargs"] = {key: value for key, value in plain["kwargs"].items() if key != "pretrained"}
+    return plain
+
+
+def _sparsity(model: nn.Module) -> float:
+    """Share 0-1 of the weights of all convolution and linear layers that are zero."""
+    kept = list(masks_from_model(model).values())
+    return 1 - sum(int(mask.sum()) for mask in kept) / max(1, sum(mask.numel() for mask in kept))
+
+
+def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) -> None:
+    save_tensors(weights, folder / WEIGHTS_FILE)
+    if is_sparse:
+        compact = folder / SPARSE_FILE
+        with replacing(compact) as temporary:
+            save_sparse(weights, temporary)
+        if compact.stat().st_size >= (folder / WEIGHTS_FILE).stat().st_size:
+            compact.unlink()
+
+
+def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, Any]:
+    """Write the smaller network whole; why not, where torch cannot."""
+    try:
+        save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
+    except ValueError as error:
+        log.warning("delivered without its file program: %s", error)
+        return {"left_out": {"program": str(error)}}
+    return {"left_out": {}}
+
+
+def sizes(folder: Path) -> dict[str, int | None]:
+    """Bytes of every file of weights; None: there is no such file."""
+    return {name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in FILES.items()}
+
+
+def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> dict[str, Any] | None:
+    """Milliseconds of one image on ``device``; None where this machine cannot time it."""
+    from harness.latency.errors import NotAvailable
+    from harness.latency.networks import time_network
+
+    try:
+        threads = torch.get_num_threads()
+        timed = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime=runtime)
+    except NotAvailable:
+        return None
+    return dataclasses.asdict(timed)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

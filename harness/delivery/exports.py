@@ -1,0 +1,156 @@
+"""One export of a delivered network: another file format, int8, latency; added to its folder by a job of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.config.study import DatasetConfig
+from harness.data.base import Splits
+from harness.delivery.card import FILES, INT8_FILE, ONNX_FILE, PROGRAM_FILE, Origin, model_card
+from harness.delivery.deliver import fitted, save_program, timing, without_download, write_text
+from harness.delivery.int8 import int8_report
+from harness.delivery.onnx_file import export_onnx, require_onnx
+from harness.jobs.job import Job
+from harness.models.build import load_tensors
+from harness.paths import StudyPaths, held
+from pruning.dead import remove_dead_channels
+
+log = logging.getLogger(__name__)
+
+FILE_OF = {"onnx": "onnx", "int8": "int8", "compact": "program"}
+"""The key in ``size_bytes`` of what an export writes; ``latency`` writes no file."""
+
+NUM_CHECK_IMAGES = 32
+"""Validation images on which an exported network is compared with torch's."""
+
+
+def export(
+    job: Job,
+    paths: StudyPaths,
+    splits: Splits,
+    dataset: DatasetConfig,
+    device: torch.device,
+    cost: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Make the export ``job.deliver["export"]`` of the network of ``job.init_from``; what was found.
+
+    That is ``onnx_max_abs_error``, ``int8``, ``latency``, or ``dead_channels`` and ``dense_macs_without_dead``; with
+    ``size_bytes`` of the file and, where it could not be made, the reason in ``left_out``. The file, ``metrics.json`` and
+    the card of the delivered folder are each replaced whole, one export at a time. The int8 network is another network,
+    with which the splits are read once more.
+
+    Raises:
+        InputError: a package is missing that the export needs.
+
+    """
+    facts = dict(job.deliver or {})
+    kind = str(facts["export"])
+    if kind == "onnx":
+        require_onnx()
+    job = dataclasses.replace(job, network=without_download(job.network))
+    model, is_smaller = fitted(job.network, load_tensors(paths.weights(str(job.init_from))))
+    folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
+    made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    made.mkdir(parents=True)
+    try:
+        metrics = _made(kind, model, splits, device, made, is_smaller=is_smaller, about=_about(folder))
+        with held(folder):
+            delivered = _delivered(folder, job)
+            if delivered is None:
+                reason = "the delivered folder is gone or holds another network"
+                log.warning("%s: %s", job.job, reason)
+                return {"export": kind, **metrics, "left_out": {kind: reason}, "size_bytes": {}}
+            metrics["size_bytes"] = _moved(kind, made, folder)
+            merged = _merged(delivered, metrics)
+            origin = Origin(paths.root.name, dataset.name, device.type, cost)
+            write_text(json.dumps(merged, indent=1) + "\n", folder / "metrics.json")
+            write_text(model_card(job, merged, splits, origin, is_smaller=is_smaller), folder / "README.md")
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return {"export": kind, **metrics}
+
+
+def _made(
+    kind: str,
+    model: nn.Module,
+    splits: Splits,
+    device: torch.device,
+    folder: Path,
+    *,
+    is_smaller: bool,
+    about: Mapping[str, str],
+) -> dict[str, Any]:
+    """Make the export's file in ``folder``; its metrics, and in ``left_out`` why there is none."""
+    try:
+        match kind:
+            case "onnx":
+                images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
+                found: dict[str, Any] = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about)}
+            case "int8":
+                found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
+            case "latency":
+                on_device = model.to(device, memory_format=torch.channels_last)
+                found = {"latency": timing(on_device, splits, device, "channels_last")}
+            case "compact":
+                found = {} if is_smaller else _without_dead(model, splits.info.image_shape, folder / PROGRAM_FILE)
+            case _:
+                raise ValueError(f"there is no export {kind}")
+    except ValueError as error:
+        name = FILE_OF.get(kind, kind)
+        log.warning("delivered without its file %s: %s", name, error)
+        return {"left_out": {name: str(error)}}
+    return {**found, "left_out": {}}
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """What ``architecture.json`` says of images and data, each as JSON; nothing where the folder is gone."""
+    try:
+        info = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: json.dumps(value) for key, value in info.items() if key not in ("network", "eval_batch_size")}
+
+
+def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:
+    """Write the same network without the channels that its zeros have made dead, where there are any."""
+    smaller = remove_dead_channels(model, image_shape)
+    if smaller.removed:
+        save_program(smaller.model, image_shape, path)
+    return {"dead_channels": sum(smaller.removed.values()), "dense_macs_without_dead": smaller.dense_macs}
+
+
+def _delivered(folder: Path, job: Job) -> dict[str, Any] | None:
+    """The metrics of the delivered folder; None where it is gone or another network has taken its place."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(metrics, dict) and metrics.get("from_job") == job.init_from else None
+
+
+def _moved(kind: str, made: Path, folder: Path) -> dict[str, int | None]:
+    """Move the export's file into the delivered folder; its size in bytes (None: there is none)."""
+    key = FILE_OF.get(kind)
+    if key is None:
+        return {}
+    source = made / FILES[key]
+    if not source.exists():
+        return {} if (folder / FILES[key]).exists() else {key: None}
+    source.replace(folder / FILES[key])
+    return {key: (folder / FILES[key]).stat().st_size}
+
+
+def _merged(delivered: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The folder's metrics with the export's; sizes and reasons by file."""
+    by_file = {key: {**(delivered.get(key) or {}), **metrics[key]} for key in ("left_out", "size_bytes")}
+    return {**delivered, **metrics, **by_file}

@@ -1,0 +1,125 @@
+"""A network as one ONNX file with a free batch size, checked against torch by ONNX Runtime. Needs the extra ``onnx``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from accounting.words.extras import install_extra
+from harness.errors import InputError, one_line
+from harness.paths import replacing
+
+if TYPE_CHECKING:
+    import onnx
+
+TOLERANCE = 1e-3
+"""Allowed difference between an output of ONNX Runtime and of torch, as a share of torch's largest (but at least of 1)."""
+
+_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+
+
+def require_onnx() -> None:
+    """``InputError`` that names the extra, where a package of it is not installed."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise InputError(f"export.onnx: the package {name} is not installed; {install_extra('onnx')}") from None
+
+
+def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str] | None = None) -> float:
+    """Write ``model`` to ``path``, whole or not at all; the largest absolute difference of its outputs from torch's.
+
+    ``model`` lies on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
+    one input, ``images``, and one output, ``logits``; N is free in both, C, H and W are those given. ``facts`` become the
+    file's ``metadata_props``.
+
+    Raises:
+        InputError: the extra ``onnx`` is not installed.
+        ValueError: torch cannot export the network, or the outputs differ by more than ``TOLERANCE``.
+
+    """
+    require_onnx()
+    proto = _export(model, images.shape[1:])
+    for key, value in (facts or {}).items():
+        proto.metadata_props.add(key=key, value=value)
+    error = _max_abs_error(model, images, proto)
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+    return error
+
+
+def _export(model: nn.Module, image_shape: torch.Size) -> onnx.ModelProto:
+    example = torch.zeros(2, *image_shape)  # a batch of one would be taken for a constant
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter has a dozen kinds, one for each of its steps
+            raise ValueError(f"export.onnx: torch cannot export the network: {one_line(error, 200)}") from error
+    assert program is not None
+    return _without_sources(program.model_proto)
+
+
+def _max_abs_error(model: nn.Module, images: Tensor, proto: onnx.ModelProto) -> float:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        expected = model(images)
+    error, allowed = (
+        float((torch.from_numpy(logits) - expected).abs().max()),
+        TOLERANCE * max(1.0, float(expected.abs().max())),
+    )
+    if not error <= allowed:
+        raise ValueError(
+            f"export.onnx: ONNX Runtime's outputs differ from torch's by {error:.3g}; allowed: {allowed:.3g}"
+        )
+    return error
+
+
+def _without_sources(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Take out what the exporter notes for debugging: torch's graph and the source files of this machine."""
+    graphs: list[Any] = [proto.graph, *proto.functions]
+    for graph in graphs:
+        for part in (graph, *graph.node, *graph.value_info):
+            del part.metadata_props[:]
+    for part in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del part.metadata_props[:]
+    return proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of what it does itself."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""The unit that is scheduled and metered, its outcome, and its files."""

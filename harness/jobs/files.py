@@ -1,0 +1,135 @@
+"""The files that jobs leave for later jobs: their checksums, and whether they are still what was recorded.
+
+Every outcome of an attempt that writes weights has ``weights_sha256`` and ``masks_sha256`` (None: no masks). Outcomes of
+older versions have none: their files are checked as far as possible (they load, are finite, fit the network).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from accounting.ledger.records import Phase
+from harness.jobs.job import Job
+from harness.models.build import build_network, load_tensors
+from harness.paths import StudyPaths
+from pruning.masks import from_tensors
+from pruning.resize import fit_to_state
+
+WRITERS = frozenset({Phase.PRETRAIN, Phase.SUPERNET, Phase.RETRAIN, Phase.PRUNE, Phase.FINETUNE})
+"""Phases whose jobs leave weights."""
+
+
+class DamagedFiles(RuntimeError):
+    """What a job starts from is not there as it was recorded; the job ``source`` must be run again."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(f"{problem} of job {source}: it is run again")
+        self.source = source
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an attempt is told beside its job; plain values.
+
+    ``recorded``: by source (a job whose files it uses) what is on record of them (:func:`file_facts`). ``again``: why a
+    job that has an outcome is run once more.
+    """
+
+    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    again: str | None = None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksums(job: str, paths: StudyPaths) -> dict[str, str | None]:
+    """What an outcome says of the files of its job."""
+    masks = paths.masks(job)
+    return {
+        "weights_sha256": sha256_of(paths.weights(job)),
+        "masks_sha256": sha256_of(masks) if masks.exists() else None,
+    }
+
+
+def file_facts(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an outcome what concerns its files; of an old one whether the network must have had masks."""
+    if "weights_sha256" in outcome:
+        return {name: outcome.get(name) for name in ("weights_sha256", "masks_sha256")}
+    macs, dense = outcome.get("macs"), outcome.get("dense_macs")
+    return {"masked": bool(macs and dense and macs < 0.999 * dense)}
+
+
+def sources_of(job: Job) -> list[str]:
+    """The jobs whose files ``job`` uses."""
+    return list(dict.fromkeys(source for source in (job.init_from, job.structure_from) if source is not None))
+
+
+def files_problem(source: str, facts: Mapping[str, Any], paths: StudyPaths) -> str | None:
+    """What is wrong with the files of a job, as a noun phrase that ends with its files; None where they verify."""
+    weights, masks = paths.weights(source), paths.masks(source)
+    if "weights_sha256" in facts:
+        return _differs(weights, facts["weights_sha256"], "weights") or _differs(masks, facts["masks_sha256"], "masks")
+    if facts.get("masked") and not masks.exists():
+        return "deleted masks"
+    return _unreadable(weights, "weights") or (_unreadable(masks, "masks") if masks.exists() else None)
+
+
+def check_sources(job: Job, paths: StudyPaths, given: Given) -> None:
+    """Raises :class:`DamagedFiles` where what the job starts from does not verify."""
+    for source, facts in given.recorded.items():
+        problem = files_problem(source, facts, paths)
+        if problem is None and "weights_sha256" not in facts:
+            problem = _misfit(job, source, paths)
+        if problem is not None:
+            raise DamagedFiles(source, problem)
+
+
+def _differs(path: Path, recorded: str | None, what: str) -> str | None:
+    if not path.is_file():
+        return None if recorded is None else f"deleted {what}"
+    try:
+        found = sha256_of(path)
+    except OSError:
+        return f"unreadable {what}"
+    return None if found == recorded else f"changed {what} (damaged, or those of another network)"
+
+
+def _unreadable(path: Path, what: str) -> str | None:
+    if not path.is_file():
+        return f"deleted {what}"
+    try:
+        tensors = load_tensors(path)
+    except (SafetensorError, OSError, ValueError):
+        return f"unreadable {what}"
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point())
+    return None if finite else f"{what} with numbers that are not finite"
+
+
+def _misfit(job: Job, source: str, paths: StudyPaths) -> str | None:
+    """Whether old weights, which have no checksum, are of another network than the job says."""
+    if source != job.init_from:
+        return None
+    try:
+        state = load_tensors(paths.weights(source))
+        if job.inherit is not None or job.score is not None:
+            build_network(job.network if job.inherit is None else job.inherit["supernet"]).load_state_dict(state)
+            return None
+        model = fit_to_state(build_network({k: v for k, v in job.network.items() if k != "pretrained"}), state)
+        if paths.masks(source).exists():
+            shapes = {name: value.shape for name, value in model.state_dict().items()}
+            masks = from_tensors(load_tensors(paths.masks(source)))
+            if any(shapes.get(name) != mask.shape for name, mask in masks.items()):
+                return "masks of another network in place of those"
+    except (RuntimeError, KeyError, ValueError, IndexError, AttributeError):
+        return "weights of another network in place of those"
+    return None

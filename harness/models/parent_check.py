@@ -1,0 +1,140 @@
+"""Whether a study's parent can be built as the study will build it, takes the images, and learns from them.
+
+timm's networks differ in the keywords that they take and in the images: what one refuses would otherwise be known only in
+an attempt that has been paid for. Networks of the families are built here and take all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from accounting.macs.count import count_macs
+from harness.config.recipe import RecipeOverride
+from harness.config.study import ParentConfig, StudyConfig
+from harness.data.base import DataInfo
+from harness.errors import InputError, one_line, typed_line
+from harness.models.build import build_network, parent_spec, with_regularisation
+
+RATES = ("drop_rate", "drop_path_rate")
+"""Fields of a recipe that are part of the network."""
+MAX_STEP_MACS = 10**10
+"""A training step is tried on parents up to this size, where it takes seconds."""
+
+
+def built_parent(config: ParentConfig, info: DataInfo) -> tuple[dict[str, Any], nn.Module, int]:
+    """The parent's spec, the parent on fresh weights, and its MACs; ``InputError`` where it cannot take the images."""
+    spec, name = parent_spec(config, info), _name(config)
+    try:
+        model = build_network(spec)
+    except Exception as error:  # a constructor of timm's may refuse its arguments in any way
+        raise InputError(f"parent: {name} {_refused_argument(spec, info, error)}") from None
+    try:
+        macs = count_macs(model, info.image_shape).macs
+        output = _output(model, info)
+    except Exception as error:  # and its forward pass its input
+        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, info.num_classes):
+        raise InputError(
+            f"parent: {name} gives {shape} for one image and not scores of {info.num_classes} classes; name a classifier"
+        )
+    return spec, model, macs
+
+
+def check_trainable(config: StudyConfig, info: DataInfo, spec: dict[str, Any], macs: int) -> None:
+    """``InputError`` where the parent does not take a recipe's dropout or stochastic depth, or cannot do a training step."""
+    if spec["builder"] == "timm":
+        for section, override in _recipes(config):
+            _check_rates(config, section, override, spec)
+    recipe = next((r for r in (o.over(config.recipe) for _, o in _recipes(config)) if r.epochs), None)
+    if recipe is None or macs > MAX_STEP_MACS:
+        return
+    model = build_network(with_regularisation(spec, recipe.model_dump()))
+    try:
+        _training_step(model, info)
+    except Exception as error:  # third-party code, as above
+        raise InputError(
+            f"parent: {_name(config.parent)} cannot be trained on batches of {info.image_shape} images: {typed_line(error)}"
+        ) from None
+
+
+def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
+    """The sections of a config by whose recipes the parent, or what it is pruned to, is trained."""
+    yield "parent.pretrain", config.parent.pretrain
+    if config.routes.prune is not None:
+        yield "routes.prune.finetune", config.routes.prune.finetune
+    if config.routes.scratch is not None and config.routes.scratch.needs_prune:
+        yield "routes.scratch.train", config.routes.scratch.train
+
+
+def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: dict[str, Any]) -> None:
+    recipe = override.over(config.recipe)
+    rates = {rate: getattr(recipe, rate) for rate in RATES if getattr(recipe, rate)}
+    for rate, value in rates.items():
+        key = f"{section if getattr(override, rate) is not None else 'recipe'}.{rate}"
+        try:
+            built = build_network(with_regularisation(spec, {rate: value}))
+        except Exception as error:  # a constructor that does not know it, or asserts that it is 0
+            why = "" if isinstance(error, TypeError) else f" ({typed_line(error)})"
+            raise InputError(f"{key}: {_name(config.parent)} does not take it{why}; remove it or set it to 0") from None
+        # Against another rate and not against none, since a network may have the rate that is given as its own default.
+        if _numbers(built) == _numbers(build_network(with_regularisation(spec, {rate: value / 2}))):
+            raise InputError(
+                f"{key}: {_name(config.parent)} takes it and does nothing with it; remove it or set it to 0"
+            )
+    if len(rates) > 1:
+        try:
+            build_network(with_regularisation(spec, rates))
+        except Exception as error:
+            keys = " and ".join(f"{section}.{rate}" for rate in rates)
+            raise InputError(
+                f"{keys}: {_name(config.parent)} does not take both ({typed_line(error)}); set one to 0"
+            ) from None
+
+
+def _numbers(model: nn.Module) -> Counter[tuple[str, str, float]]:
+    """The fractions that the modules of a network were given: what a rate shows in."""
+    return Counter(
+        (type(module).__name__, key, value)
+        for module in model.modules()
+        for key, value in vars(module).items()
+        if isinstance(value, float)
+    )
+
+
+def _refused_argument(spec: dict[str, Any], info: DataInfo, error: Exception) -> str:
+    kwargs = spec.get("kwargs", {})
+    for key in kwargs:
+        try:
+            build_network({**spec, "kwargs": {k: v for k, v in kwargs.items() if k != key}})
+        except Exception:
+            continue
+        if key == "in_chans":
+            return f"cannot be built for images of {info.image_shape[0]} channels: {one_line(error)}"
+        return f"does not take {key}={kwargs[key]!r}: {one_line(error)}"
+    return f"cannot be built: {typed_line(error)}"
+
+
+def _output(model: nn.Module, info: DataInfo) -> Any:
+    model.eval()
+    with torch.inference_mode():
+        return model(torch.zeros(1, *info.image_shape))
+
+
+def _training_step(model: nn.Module, info: DataInfo) -> None:
+    """One step as the trainer does it, on two images; the smallest batch that it ever sees."""
+    model = model.to(memory_format=torch.channels_last).train()
+    images = torch.randn(2, *info.image_shape).contiguous(memory_format=torch.channels_last)
+    output = model(images)
+    if not isinstance(output, torch.Tensor) or output.shape != (2, info.num_classes):
+        raise TypeError(f"in training it gives a {type(output).__name__} and not one score for each class")
+    nn.functional.cross_entropy(output, torch.zeros(2, dtype=torch.long)).backward()
+
+
+def _name(config: ParentConfig) -> str:
+    return config.timm or f"{config.family} {config.variant}"

@@ -1,0 +1,127 @@
+"""Which jobs must be run again since their files are damaged or gone, and which jobs wait for them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+from accounting.ledger.records import Kind, Record, Status
+from harness.jobs.files import WRITERS, Given, file_facts, files_problem, sources_of
+from harness.jobs.job import Job, Outcome
+from harness.paths import StudyPaths
+
+log = logging.getLogger(__name__)
+
+MAX_REMAKES = 2
+"""How often a job is run again in one session; what is damaged after that is not due to chance."""
+
+
+class Remakes:
+    """Keeps what is on record of every job's files, and lines up the jobs that must make theirs again.
+
+    Only what a job is about to use is looked at: a finished study needs no files. A job that is run again costs like any
+    repeated work, and its first outcome is the one that counts for the routes; its files are the newest.
+    """
+
+    def __init__(self, paths: StudyPaths, records: Sequence[Record]) -> None:
+        self._paths = paths
+        self._facts = _facts_on_record(records)
+        self._jobs: dict[str, Job] = {}
+        self._checked: set[str] = set()
+        self._waiting: dict[str, list[Job]] = {}
+        self._queue: deque[Job] = deque()
+        self._reasons: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def proposed(self, job: Job) -> None:
+        """A route has named this job; it may have to be run again."""
+        self._jobs[job.job] = job
+
+    def next(self) -> Job | None:
+        """A job to run before any new one: one that makes its files again, or one that waited for that."""
+        while self._queue:
+            if (job := self.admit(self._queue.popleft())) is not None:
+                return job
+        return None
+
+    def admit(self, job: Job) -> Job | None:
+        """The job, if what it starts from verifies; else None, and what must be run again is lined up.
+
+        Files of this session's jobs are left to the attempt itself to check.
+        """
+        for source in self._sources(job):
+            if source in self._waiting:
+                self._waiting[source].append(job)
+                return None
+            if source in self._checked:
+                continue
+            problem = files_problem(source, self._facts[source], self._paths)
+            if problem is None:
+                self._checked.add(source)
+            elif self._line_up(source, job, problem):
+                return None
+        return job
+
+    def given(self, job: Job) -> Given:
+        """What an attempt at the job is told."""
+        return Given({source: self._facts[source] for source in self._sources(job)}, self._reasons.get(job.job))
+
+    def found_damaged(self, job: Job, source: str, reason: str) -> bool:
+        """An attempt could not start, for the files of ``source``; whether they are made again, and the job after."""
+        if source in self._waiting:
+            self._waiting[source].append(job)
+            return True
+        return self._line_up(source, job, reason)
+
+    def told(self, job: Job, outcome: Outcome) -> list[Job] | None:
+        """Take note of an outcome. None for a job that ran for the first time.
+
+        Of one that was run again: the jobs that must be given up, since it failed; those that waited are lined up else.
+        """
+        if outcome.ok:
+            new = file_facts(outcome.metrics)
+            old = self._facts.get(job.job)
+            self._facts[job.job] = new
+            self._checked.add(job.job)
+        if job.job not in self._waiting:
+            return None
+        waiting = self._waiting.pop(job.job)
+        self._reasons.pop(job.job, None)
+        if not outcome.ok:
+            return waiting
+        if old is not None and "weights_sha256" in old and old != new:
+            log.warning("%s was run again and gave other weights than before; later jobs use the new ones", job.job)
+        self._queue.extend(waiting)
+        return []
+
+    def _sources(self, job: Job) -> list[str]:
+        return [
+            source
+            for source in sources_of(job)
+            if source in self._facts and source in self._jobs and self._jobs[source].phase in WRITERS
+        ]
+
+    def _line_up(self, source: str, waiting: Job, problem: str) -> bool:
+        if source not in self._jobs or self._counts[source] >= MAX_REMAKES:
+            return False
+        log.warning(
+            "%s cannot begin: %s; %s is run again, which is in the bill as lost work", waiting.job, problem, source
+        )
+        self._counts[source] += 1
+        self._checked.discard(source)
+        self._reasons[source] = problem
+        self._waiting[source] = [waiting]
+        self._queue.append(self._jobs[source])
+        return True
+
+
+def _facts_on_record(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """By job, of its latest ok attempt: where a job was run again, its files are those of then."""
+    jobs = {record["attempt"]: record["job"] for record in records if record["kind"] == Kind.ATTEMPT_STARTED}
+    return {
+        jobs[record["attempt"]]: file_facts(record["outcome"] or {})
+        for record in sorted(records, key=lambda record: float(record["t"]))
+        if record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK and record["attempt"] in jobs
+    }

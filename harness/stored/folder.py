@@ -1,0 +1,66 @@
+"""A study's folder before work begins: held by one driver, and every place in it free for what will be written there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from accounting.ledger import driver_lock
+from harness.errors import InputError
+from harness.paths import StudyPaths
+
+
+def refuse_second_driver(paths: StudyPaths) -> None:
+    """``InputError`` where another driver is at work in the folder; nothing is created."""
+    driver = driver_lock.find_driver(paths.lock)
+    if driver.life is driver_lock.Life.ALIVE:
+        raise _in_use(paths, driver.where)
+
+
+@contextmanager
+def locked(paths: StudyPaths) -> Iterator[None]:
+    """Hold the folder for one driver while the block runs; a block that makes no study of it leaves no folder behind.
+
+    ``InputError`` where another driver holds it or it cannot be written to.
+    """
+    made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]
+    with ExitStack() as stack:
+        try:
+            paths.root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(driver_lock.held(paths.lock))
+        except driver_lock.Locked as error:
+            raise _in_use(paths, str(error)) from None
+        except OSError as error:
+            _remove_empty(made)
+            raise InputError(
+                f"{paths.root} cannot be written to ({error.strerror}); name another folder with --out"
+            ) from None
+        try:
+            yield
+        finally:
+            if not paths.config.exists():
+                paths.lock.unlink(missing_ok=True)
+                _remove_empty(made)
+
+
+def check_places(paths: StudyPaths) -> None:
+    """``InputError`` where something else occupies a place that a finished study needs, such as a file ``report``."""
+    for folder in (paths.ledger, paths.checkpoints, paths.models, paths.tune, paths.report):
+        if folder.is_symlink() and not folder.exists():
+            raise InputError(f"{folder} is a link to nothing; a study needs a folder there: remove the link")
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; a study needs a folder there: move the file away")
+    if paths.config.exists() and not paths.config.is_file():
+        raise InputError(f"{paths.config} is not a file; move it away, or name another folder with --out")
+
+
+def _in_use(paths: StudyPaths, where: str) -> InputError:
+    by = f"another run ({where})" if where else "another run"
+    return InputError(f"{paths.root} is in use by {by}; wait for it or name another folder")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,249 @@
+"""The config of a study as its folder holds it: made absolute, written, read again, compared before a resume."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from accounting.ledger.index import lost_ledger, segments_in
+from accounting.ledger.records import Kind, Record
+from accounting.ledger.store import read_ledger
+from harness.config.routes import SearchThenPruneConfig
+from harness.config.study import DatasetConfig, StudyConfig, parse_config
+from harness.errors import InputError
+from harness.models.build import checkpoint_path
+from harness.paths import StudyPaths, replacing
+from harness.routes.base import Searched
+from harness.stored.content import Content
+from harness.stored.extension import Change, Paid, changes_between, listed, merged, refusals
+
+log = logging.getLogger(__name__)
+
+SEARCHES = ("search", "supernet", "search_then_prune")
+"""Sections of ``routes`` with a search space."""
+DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a config stands to the study in its folder: what to run, and what is new of it.
+
+    ``config`` is the one given, with criteria in the order in which they were added. ``changes`` are the differences
+    from ``study.yaml``; none for a new study. ``planned`` is what the study was first planned with, ``searched`` the
+    targets of each search.
+    """
+
+    config: StudyConfig
+    is_new: bool
+    changes: tuple[Change, ...]
+    planned: dict[str, Any]
+    searched: dict[str, Searched]
+    content: Content
+    """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
+    is_begun: bool = False
+    """Whether an attempt was begun."""
+    device_kinds: frozenset[str] = frozenset()
+    """What kinds of device attempts have held."""
+
+
+def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
+    """Whether ``paths`` is free for a new study or holds one that ``config`` goes on with or extends.
+
+    ``InputError`` otherwise, with one line for each difference that cannot be.
+    """
+    for parent in (paths.root, *paths.root.parents):
+        if parent.exists():
+            if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+                raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
+            break
+    if not paths.root.exists() or not any(p for p in paths.root.iterdir() if not _is_before_study(p, paths)):
+        return Standing(config, True, (), planned_of(config), {}, Content())
+    if not paths.config.exists():
+        raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
+    held, document = stored_config(paths), _document(paths)
+    if lost := lost_ledger(paths.ledger, begun=False):
+        raise InputError(lost)
+    ledger = read_ledger(paths.ledger)
+    for finding in ledger.findings:
+        log.warning("%s", finding.message)
+    records = ledger.records
+    paid = Paid.of(records)
+    changes = changes_between(held, config)
+    places = _content(document).places
+    lines = refusals(_without_moved(changes, document, config), paid, places) + _changed_spaces(document, config, paid)
+    if lines:
+        raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
+    try:
+        config = merged(held, config)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{paths.root}: criteria stay in the order in which they were added: {reason}") from None
+    return Standing(
+        config,
+        False,
+        tuple(changes),
+        _planned_first(records) or planned_of(held) if paid.anything else planned_of(config),
+        _searched(held, document, config, paid),
+        _content(document) if paid.anything else Content(),
+        paid.anything,
+        _device_kinds(records, paid),
+    )
+
+
+def check_devices(standing: Standing, capacity: Sequence[dict[str, Any]]) -> None:
+    """``InputError`` where a run would hold another kind of device: hours of the two are never added up."""
+    kinds = {str(device["device_kind"]) for device in capacity}
+    if standing.device_kinds and not kinds <= standing.device_kinds:
+        then, now = (
+            " and ".join(DEVICE_TEXT.get(kind, kind) for kind in sorted(k)) for k in (standing.device_kinds, kinds)
+        )
+        name = "cuda" if "cuda" in standing.device_kinds else "cpu"
+        raise InputError(
+            f"resources.device: the study has held {then}, this run would hold {now}, and hours of the two are never added "
+            f"up; set it to {name} on a machine that has them, or start another study with --out"
+        )
+
+
+def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
+    """Of the sessions in which an attempt was begun."""
+    sessions = {attempt["session"] for attempt in paid.attempts}
+    return frozenset(
+        str(device["device_kind"])
+        for record in records
+        if record["kind"] == Kind.SESSION_OPENED and record["session"] in sessions
+        for device in record["capacity"]
+    )
+
+
+def _is_before_study(path: Path, paths: StudyPaths) -> bool:
+    """Whether a run that was cut off before it wrote ``study.yaml`` may have left this."""
+    return path.name == ".lock" or path.suffix == ".part" or (path == paths.ledger and not segments_in(path))
+
+
+def planned_of(config: StudyConfig) -> dict[str, Any]:
+    """What ``session_opened`` keeps of a plan: numbers that a study may be extended from once results were seen."""
+    routes = [name for name in type(config.routes).model_fields if getattr(config.routes, name) is not None]
+    criteria = {name: [str(m) for m in section.methods] for name, section in config.routes.prunings.items()}
+    return {"replicates": config.replicates, "targets": config.targets, "routes": routes, "criteria": criteria}
+
+
+def _planned_first(records: Sequence[Record]) -> dict[str, Any] | None:
+    """As the first session has it that says so."""
+    found = (record.get("planned") for record in records if record["kind"] == Kind.SESSION_OPENED)
+    return next((planned for planned in found if isinstance(planned, dict)), None)
+
+
+def _searched(
+    held: StudyConfig, document: dict[str, Any], config: StudyConfig, paid: Paid
+) -> dict[str, Searched]:  # fmt: skip
+    """The targets of each search that was begun: those on record, then those that are new."""
+    stored = document.get("searched") or {}
+    found = {}
+    for route in config.routes.searches:
+        if not paid.route(route):
+            continue
+        raw = stored.get(route) or {"first": held.targets, "added": []}
+        added = [target for target in raw["added"] if target in config.targets]
+        new = [target for target in config.targets if target not in raw["first"] and target not in added]
+        found[route] = Searched(tuple(raw["first"]), (*added, *new))
+    return found
+
+
+def _content(document: dict[str, Any]) -> Content:
+    return Content(document.get("data"), document.get("checkpoint_sha256"))
+
+
+def _without_moved(changes: Sequence[Change], document: dict[str, Any], config: StudyConfig) -> list[Change]:
+    """The changes without those of a search space's file that says the same at another place."""
+    held, now = document.get("spaces") or {}, _space_files(config)
+    return [c for c in changes if not (c.key.endswith(".space") and c.old in held and held[c.old] == now.get(c.new))]
+
+
+def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -> list[str]:
+    """One line for each search space whose file was changed since a search was begun with it."""
+    held, now = document.get("spaces") or {}, _space_files(config)
+    used = {search.space for route, search in config.routes.searches.items() if paid.route(route)}
+    return [
+        f"routes: the file of the search space {path} was changed since; restore it, or start another study with --out"
+        for path in sorted(used)
+        if path in held and held[path] != now.get(path)
+    ]
+
+
+def stored_config(paths: StudyPaths) -> StudyConfig:
+    """The config of the study in a folder; ``InputError`` if there is none."""
+    try:
+        raw: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
+    study = raw.get("study") if isinstance(raw, dict) else raw
+    if isinstance(study, dict) and isinstance(study.get("dataset"), dict):  # written with keys that were not given
+        unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}
+        study = {**study, "dataset": {k: v for k, v in study["dataset"].items() if k == "name" or v != unset.get(k)}}
+    if isinstance(study, dict) and isinstance(study.get("budget"), dict):  # written resolved, as device-hours
+        hours = {route: f"{h:.12f} h" if isinstance(h, float) else h for route, h in study["budget"].items()}
+        study = {**study, "budget": hours}
+    return parse_config(study, str(paths.config))
+
+
+def absolute(config: StudyConfig) -> StudyConfig:
+    """Paths made absolute, since jobs run in other working folders."""
+    dataset, parent = config.dataset, config.parent
+    if dataset.path is not None:
+        dataset = dataset.model_copy(update={"path": str(Path(dataset.path).expanduser().resolve())})
+    if parent.checkpoint is not None:
+        parent = parent.model_copy(update={"checkpoint": str(checkpoint_path(parent.checkpoint))})
+    routes = config.routes
+    for name in SEARCHES:
+        section = getattr(routes, name)
+        search = section.search if isinstance(section, SearchThenPruneConfig) else section
+        if search is not None and search.space.endswith((".yaml", ".yml")):
+            search = search.model_copy(update={"space": str(Path(search.space).expanduser().resolve())})
+            both = isinstance(section, SearchThenPruneConfig)
+            section = section.model_copy(update={"search": search}) if both else search
+            routes = routes.model_copy(update={name: section})
+    return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes})
+
+
+def write_study(standing: Standing, content: Content, facts: dict[str, Any], paths: StudyPaths) -> None:
+    """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
+    config = standing.config
+    view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
+    searched = {route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()}
+    study = config.model_dump(mode="json")
+    study["dataset"] = config.dataset.model_dump(mode="json", exclude_unset=True)  # a key it does not use is refused
+    document = {
+        "study": study,
+        "spaces": _space_files(config),
+        "searched": searched,
+        **content.as_dict(),
+        "environment": facts,
+    }
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    with replacing(paths.config) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _space_files(config: StudyConfig) -> dict[str, Any]:
+    """What stands in the files of the config's search spaces, by path; the spaces of the package have none."""
+    paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
+    found = {}
+    for path in sorted(paths):
+        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # refused where the space is loaded
+            found[path] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return found
+
+
+def _document(paths: StudyPaths) -> dict[str, Any]:
+    document: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,1 @@
+"""The training loop, and its state at the end of an epoch."""

@@ -1,0 +1,297 @@
+"""The one trainer: every phase of every route learns, is evaluated and is resumed here, and nowhere else.
+
+Optimiser, schedule, loss, mixup and EMA are timm's. On CUDA: bf16 autocast and channels-last; on the CPU: channels-last,
+which is what made the quickstart's networks 1.5 times faster there. Every epoch is seeded by (seed, epoch) alone, so an
+epoch that was cut short is done again exactly as it would have been.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.data import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from harness.config.recipe import Recipe
+from harness.data.base import Split, Splits
+from harness.training.resume import load_state, save_state
+from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
+
+log = logging.getLogger(__name__)
+
+EVAL_BATCH_SIZE = 250
+"""Images a batch at evaluation; stated in every model card, since sums in another order can flip a tied image."""
+
+RECALIBRATION_IMAGES = 2048
+
+
+class Diverged(RuntimeError):
+    """The loss is not a finite number; trying again with the same seed would not help."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one finished epoch gave; ``epoch`` counts from 1."""
+
+    epoch: int
+    num_epochs: int
+    train_loss: float
+    val_top1: float
+    checkpointed: bool
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch."""
+
+    begun: Callable[[int], None]
+    epoch: Callable[[Epoch], None]
+
+
+Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
+"""``(model, images, targets, loss function)`` → the parts of a batch's loss, each taken back before the next is made."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What departs from the plain course of a training.
+
+    ``losses``: another objective than the loss of the network's output. ``masks(model, updates done, updates in all)``:
+    new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule, its
+    accuracy taken as after any epoch in between.
+    """
+
+    losses: Losses | None = None
+    masks: Callable[[nn.Module, int, int], Masks | None] | None = None
+    stop_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network to keep, its val_top1, that after each epoch, and the masks it ended with."""
+
+    model: nn.Module
+    val_top1: float
+    val_curve: tuple[float, ...]
+    masks: dict[str, Tensor]
+
+
+def train(
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    masks: dict[str, Tensor],
+    resume: Path,
+    hooks: Hooks,
+    course: Course = Course(),
+    identity: str = "",
+) -> Trained:
+    """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
+
+    Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
+    images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
+    it is there and of the same ``identity`` (:mod:`harness.training.resume`). Raises :class:`Diverged`.
+    """
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = create_optimizer_v2(
+        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+    )
+    ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+    scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
+    state = _State(model, ema, optimizer, scaler)
+    done, curve, masks = state.restore(resume, device, masks, identity)
+    keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
+    keeper.hold(optimizer)
+    if ema is not None:
+        keeper.hold_ema(ema.module)
+    updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=max(1, recipe.epochs),
+        warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
+        warmup_lr=recipe.lr / 20,
+        min_lr=recipe.min_lr,
+        step_on_epochs=False,
+        updates_per_epoch=updates_per_epoch,
+    )
+
+    def before_update(number: int) -> None:
+        scheduler.step_update(number)
+        if course.masks is not None:
+            new = course.masks(model, number, recipe.epochs * updates_per_epoch)
+            if new is not None:
+                masks.update(new)
+                keeper.change(masks)
+
+    kept = ema.module if ema is not None else model
+    last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
+    hooks.begun(done)
+    for epoch in range(done + 1, last + 1):
+        seed_everything(seed, epoch)
+        first_update = (epoch - 1) * updates_per_epoch
+        loss = _one_epoch(state, splits, recipe, device, before_update, course.losses or _plain, first_update)
+        if epoch == recipe.epochs:
+            recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
+        curve.append(evaluate(kept, splits.val, device))
+        if epoch < last:
+            state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
+        hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
+    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
+    return Trained(kept, val_top1, tuple(curve), masks)
+
+
+def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:
+    """Top-1 accuracy (fraction 0-1) of ``model`` on the images of a split that could be read."""
+    model.eval()
+    right, count = torch.zeros((), dtype=torch.int64, device=device), 0
+    with torch.inference_mode():
+        for images, labels in split.batches(EVAL_BATCH_SIZE, device, augment=None):
+            right += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
+            count += len(labels)
+    if count == 0:
+        raise ValueError("no image of the split can be read")
+    return int(right) / count
+
+
+def recalibrate_batch_norm(model: nn.Module, split: Split, batch_size: int, device: torch.device) -> None:
+    """Set batch-norm means and variances to their averages over clean training images, weights untouched."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    seen = 0
+    with torch.inference_mode():
+        for images, _ in split.batches(max(batch_size, 128), device, augment="none"):
+            model(images.contiguous(memory_format=torch.channels_last))
+            seen += len(images)
+            if seen >= RECALIBRATION_IMAGES:
+                break
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def seed_everything(seed: int, epoch: int) -> None:
+    """Seed torch, numpy and random for one epoch; equal (seed, epoch) give equal numbers whatever came before."""
+    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    torch.manual_seed(mixed)
+    np.random.seed(mixed)
+    random.seed(mixed)
+
+
+def _one_epoch(
+    state: _State,
+    splits: Splits,
+    recipe: Recipe,
+    device: torch.device,
+    before_update: Callable[[int], None],
+    losses: Losses,
+    first_update: int,
+) -> float:
+    """Mean training loss of one epoch."""
+    model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
+    model.train()
+    mixup, loss_fn = _loss(recipe, splits.info.num_classes)
+    half = _half(device)
+    total, count = torch.zeros((), device=device), 0
+    for images, labels in splits.train.batches(recipe.batch_size, device, augment=recipe.augment):
+        before_update(first_update + count)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if mixup is not None and len(images) % 2 == 0:
+            images, targets = mixup(images, labels)
+        else:
+            targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
+        optimizer.zero_grad(set_to_none=True)
+        parts = losses(model, images, targets, loss_fn)
+        while True:
+            with torch.autocast("cuda", dtype=half) if half else nullcontext():
+                loss = next(parts, None)
+            if loss is None:
+                break
+            scaler.scale(loss).backward()
+            total += loss.detach()
+        scaler.step(optimizer)
+        scaler.update()
+        if ema is not None:
+            # The step makes the average warm up; without it, a short training would deliver its random start.
+            ema.update(model, step=first_update + count + 1)
+        count += 1
+    mean = float(total) / max(1, count)
+    if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise Diverged(f"the training loss became {mean}")
+    return mean
+
+
+def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
+    yield loss_fn(model(images), targets)
+
+
+def _half(device: torch.device) -> torch.dtype | None:
+    """Autocast's type: none on the CPU, bfloat16 where the GPU has it in hardware, else float16 with scaled losses."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
+    if recipe.mixup_alpha:
+        mixup = Mixup(mixup_alpha=recipe.mixup_alpha, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
+        return mixup, SoftTargetCrossEntropy()
+    return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a training goes on from after a kill; the masks, where they change, are beside it."""
+
+    model: nn.Module
+    ema: ModelEmaV3 | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
+        state = {
+            "epoch": epoch,
+            "curve": curve,
+            "model": self.model.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "masks": to_tensors(masks),
+        }
+        save_state(state, path, identity)
+
+    def restore(
+        self, path: Path, device: torch.device, masks: dict[str, Tensor], identity: str = ""
+    ) -> tuple[int, list[float], dict[str, Tensor]]:
+        """Go on from ``path`` where it can be trusted: how many epochs were done, their val_top1, the masks of then."""
+        state = load_state(path, identity, device)
+        if state is None:
+            return 0, [], dict(masks)
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler"):  # empty where losses are not scaled
+            self.scaler.load_state_dict(state["scaler"])
+        return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)

@@ -1,0 +1,87 @@
+"""The state that a training goes on from after a kill: written whole, trusted only where it is what it says.
+
+A file is one line of JSON (``format``, ``identity``, ``sha256`` of the rest) and then ``torch.save``'s bytes. ``identity``
+is a hash of the job, so that another network's, recipe's or seed's state is not taken; nothing is unpickled but tensors and
+plain values, once the hash has been checked. What is not trusted is dropped: the training begins at its start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.jobs.job import Job
+from harness.paths import replacing
+
+log = logging.getLogger(__name__)
+
+FORMAT = "prune-or-search resume 1"
+
+
+def identity_of(job: Job) -> str:
+    """A hash of what the job says; fields that are as by default do not enter, so that new ones change nothing."""
+    said = {
+        field.name: getattr(job, field.name)
+        for field in dataclasses.fields(job)
+        if field.default is dataclasses.MISSING or getattr(job, field.name) != field.default
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def save_state(state: dict[str, Any], path: Path, identity: str) -> None:
+    """Write the state, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    header = {"format": FORMAT, "identity": identity, "sha256": hashlib.sha256(content).hexdigest()}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        file.write(content)
+
+
+def load_state(path: Path, identity: str, device: torch.device) -> dict[str, Any] | None:
+    """The state, or None where there is none that can be trusted; why is logged, and the file is removed."""
+    if not path.exists():
+        return None
+    try:
+        return _load(path, identity, device)
+    except ValueError as error:
+        log.warning("%s is dropped (%s): the training begins at its start", path, error)
+    try:
+        path.unlink()
+    except OSError:
+        log.warning("%s cannot be removed", path)
+    return None
+
+
+def _load(path: Path, identity: str, device: torch.device) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from error
+    first, _, rest = content.partition(b"\n")
+    try:
+        header = json.loads(first)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError("it is no state that this version wrote")
+    if header.get("identity") != identity:
+        raise ValueError("it is of another job, or of another network, recipe or seed")
+    if header.get("sha256") != hashlib.sha256(rest).hexdigest():
+        raise ValueError("it is damaged: its checksum does not agree")
+    try:
+        state = torch.load(io.BytesIO(rest), map_location=device, weights_only=True)
+    except (EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"torch cannot read it: {type(error).__name__}") from error
+    if not isinstance(state, dict) or not {"epoch", "model", "optimizer"} <= set(state):
+        raise ValueError("it has no epoch, model and optimiser")
+    return state

@@ -1,0 +1,1 @@
+"""One attempt at one job, by kind of work."""

@@ -1,0 +1,47 @@
+"""A supernet in the one trainer: its objective, and the scores of its members with the weights they inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.base import Splits
+from harness.jobs.job import Job
+from harness.training.loop import Course, evaluate, recalibrate_batch_norm
+from nas_baseline.spaces.networks import build
+from nas_baseline.supernet.supernet import Supernet
+
+RECALIBRATION_BATCH = 128
+
+
+def supernet_course(model: nn.Module) -> Course:
+    """Train by the sandwich rule: at every update the largest, the smallest and two random members."""
+    assert isinstance(model, Supernet)
+
+    def losses(net: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
+        assert isinstance(net, Supernet)
+        # torch's generator is seeded by (seed, epoch), so that a training taken up again draws what it would have.
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
+        yield from net.losses(images, targets, loss_fn, net.sandwich(rng))
+        net.activate(net.largest())
+
+    return Course(losses=losses)
+
+
+def score(job: Job, model: nn.Module, splits: Splits, device: torch.device) -> dict[str, Any]:
+    """Validation accuracy of each member of ``job.score``: inherited weights, batch norm taken anew, not trained."""
+    assert isinstance(model, Supernet)
+    assert job.score is not None
+    scores = []
+    for choices in job.score:
+        arch = tuple(choices)
+        member = build(model.space.network_spec(arch))
+        member.load_state_dict(model.extract(arch))
+        member = member.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        recalibrate_batch_norm(member, splits.train, RECALIBRATION_BATCH, device)
+        scores.append(evaluate(member, splits.val, device))
+    return {"scores": scores, "num_val": len(splits.val)}

@@ -1,0 +1,1 @@
+"""What a network is worth before it is trained: Gaussian process and MLP ensemble."""

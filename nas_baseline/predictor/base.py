@@ -1,0 +1,123 @@
+"""What a predictor sees of networks, the scale it fits values on, and its interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from nas_baseline.spaces.base import Arch, BatchedSpace, Floats
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Encodings of n networks: architecture [n, a], recipe [n, r] (r may be 0), statistics [n, 2] (MACs, weights)."""
+
+    architecture: Floats
+    recipe: Floats
+    statistics: Floats
+
+    @cached_property
+    def encoding(self) -> Floats:
+        """Architecture and recipe side by side, shape [n, a + r]."""
+        return np.concatenate([self.architecture, self.recipe], axis=1)
+
+    def __len__(self) -> int:
+        return len(self.architecture)
+
+
+class Predictor(Protocol):
+    """Learns values of networks; higher is better."""
+
+    def pretrain(self, pool: Inputs) -> None:
+        """Learn from networks without values; may do nothing."""
+        ...
+
+    def fit(self, inputs: Inputs, values: Floats) -> None:
+        """Fit to values, shape [n]."""
+        ...
+
+    def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation, each of shape [n]."""
+        ...
+
+    def bound(self, inputs: Inputs, confidence: float) -> Floats:
+        """Return a score that orders networks by mean plus ``confidence`` standard deviations, shape [n]."""
+        ...
+
+    def believed(self, values: Floats, own_share: float) -> Floats:
+        """Return the values believed of the fitted networks, ``own_share`` of the way from predicted to measured."""
+        ...
+
+    def choose(self, inputs: Inputs, count: int, confidence: float) -> list[int]:
+        """Return the rows to measure next, distinct, at most ``count``."""
+        ...
+
+
+SPAN = (0.5, 1.0)
+"""Ranges of a feature in the pool that are left as they are; those of ``DiscreteSpace`` lie within."""
+
+
+class Encoder:
+    """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool.
+
+    A feature whose range in the pool lies outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
+    """
+
+    def __init__(self, space: BatchedSpace, pool: Sequence[Arch]) -> None:
+        self._space = space
+        raw = self._statistics(pool)
+        sd = raw.std(0)
+        self._mean, self._sd = raw.mean(0), np.where(sd > 1e-9, sd, 1.0)
+        mask: Any = getattr(space, "recipe_mask", None)
+        encoding = self._space.encode_batch(pool)
+        self._recipe = np.zeros(encoding.shape[1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+        span = np.ptp(encoding, axis=0)
+        self._scale = np.where(((span >= SPAN[0]) & (span <= SPAN[1])) | (span <= 1e-9), 1.0, span)
+
+    def __call__(self, archs: Sequence[Arch]) -> Inputs:
+        """Return the inputs of networks."""
+        encoding = self._space.encode_batch(archs) / self._scale
+        statistics = (self._statistics(archs) - self._mean) / self._sd
+        return Inputs(encoding[:, ~self._recipe], encoding[:, self._recipe], statistics)
+
+    def _statistics(self, archs: Sequence[Arch]) -> Floats:
+        counts = np.stack([self._space.macs_batch(archs), self._space.params_batch(archs)], axis=1)
+        return np.log1p(counts.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A rising scale on which differences among the best count most: -log(1 + (best - value) / spread).
+
+    ``best`` and ``spread`` (the interquartile range, at least a thousandth of the whole range) are those of the measured
+    values. Accuracies of random networks have a long lower tail, which would otherwise dominate a fit.
+    """
+
+    best: float
+    spread: float
+
+    @staticmethod
+    def of(values: Floats) -> Warp:
+        """Return the warp of a set of values, shape [n]."""
+        low, high = np.quantile(values, [0.25, 0.75])
+        # Where most values are equal, their range says more than an interquartile range of nearly nothing.
+        spread = max(float(high - low), 1e-3 * float(values.max() - values.min())) or 1.0
+        return Warp(float(values.max()), spread)
+
+    def __call__(self, values: Floats) -> Floats:
+        """Map values at most ``best``."""
+        warped: Floats = -np.log1p((self.best - values) / self.spread)
+        return warped
+
+    def inverse(self, warped: Floats) -> Floats:
+        """Map back; above 0 means better than ``best``."""
+        values: Floats = self.best - self.spread * np.expm1(np.minimum(-warped, 50.0))
+        return values
+
+    def slope(self, values: Floats) -> Floats:
+        """Return d(value) / d(warped) at values: turns a standard deviation back into units of value."""
+        return self.spread + np.maximum(self.best - values, 0.0)

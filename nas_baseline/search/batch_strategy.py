@@ -1,0 +1,126 @@
+"""Ask and tell in batches: what is proposed depends on the seed and the set of told values, never on their order.
+
+A batch is made when everything before it is told; until then ``ask`` answers ``WAIT``. Whoever repeats the same asks
+and tells the same values gets the same proposals, which is how a study resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+
+from nas_baseline.search.proposals import DONE, WAIT, Done, InfeasibleTarget, Proposal, Wait
+from nas_baseline.spaces.base import Arch, BatchedSpace, SearchSpace
+from nas_baseline.spaces.looped import batched
+
+Targets = Sequence[int] | int | None
+
+
+class BatchStrategy(ABC):
+    """The bookkeeping that strategies share; a subclass makes batches."""
+
+    def __init__(self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets) -> None:
+        if type(num_trials) is not int or num_trials < 1:
+            raise ValueError(f"num_trials must be a whole number of at least 1, not {num_trials!r}")
+        self.space: BatchedSpace = batched(space)
+        self.seed, self.num_trials = seed, num_trials
+        self.targets = feasible_targets(self.space, max_macs)
+        self.proposed: list[Arch] = []
+        self.values: dict[int, float | None] = {}
+        self._pools: list[list[Arch]] = []
+        """What a subclass drew for each of its targets; empty until it did, and again once the targets are others."""
+        self._asked = 0
+        self._num_batches = 0
+        self._exhausted = False
+
+    @abstractmethod
+    def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
+        """Return at most ``room`` networks never proposed before; an empty list ends the search."""
+
+    def ask(self) -> Proposal | Wait | Done:
+        """Return the next proposal, ``WAIT`` while the batch is incomplete, ``DONE`` when all is told."""
+        if self._asked < len(self.proposed):
+            self._asked += 1
+            return Proposal(self._asked - 1, self.proposed[self._asked - 1])
+        if len(self.values) < len(self.proposed):
+            return WAIT
+        room = self.num_trials - len(self.proposed)
+        if room <= 0 or self._exhausted:
+            return DONE
+        batch = self.next_batch(np.random.default_rng([self.seed, self._num_batches]), room)[:room]
+        self._num_batches += 1
+        self._exhausted = not batch
+        self.proposed += batch
+        return self.ask()
+
+    def extend(self, max_macs: Targets, num_trials: int) -> None:
+        """Go on with ``num_trials`` more networks, within ``max_macs`` alone, from all that was told.
+
+        Raises ValueError while something proposed is not told, InfeasibleTarget below the smallest member.
+        """
+        if len(self.values) < len(self.proposed):
+            raise ValueError(f"{len(self.proposed) - len(self.values)} trials are not told yet; tell them first")
+        self.targets = feasible_targets(self.space, max_macs)
+        self.num_trials = len(self.proposed) + num_trials
+        self._exhausted = False
+        self._pools = []
+
+    def tell(self, trial: int, value: float | None) -> None:
+        """Record the value of a trial, higher is better; None or NaN: it failed. Telling the same twice is harmless.
+
+        Raises ValueError for a trial that was not asked, or is told differently the second time.
+        """
+        if not 0 <= trial < self._asked:
+            raise ValueError(f"trial {trial} was not proposed; proposed so far: 0 to {self._asked - 1}")
+        known = None if value is None or not math.isfinite(value) else float(value)
+        if self.values.setdefault(trial, known) != known:
+            raise ValueError(f"trial {trial} was told {self.values[trial]} before, now {known}")
+
+    def seen(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
+        """Return (network, value) of what succeeded within the limit, in order of trial."""
+        done = [(self.proposed[t], v) for t, v in sorted(self.values.items()) if v is not None]
+        if max_macs is None or not done:
+            return done
+        macs = self.space.macs_batch([a for a, _ in done])
+        return [pair for pair, m in zip(done, macs, strict=True) if m <= max_macs]
+
+    def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
+        """Return what was seen within the limit, best first, with the value believed of it; here the one told."""
+        return sorted(self.seen(max_macs), key=lambda pair: -pair[1])
+
+    def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
+        """Return the best network seen within the limit and its believed value, or None if nothing succeeded."""
+        ranked = self.ranked(max_macs)
+        return ranked[0] if ranked else None
+
+    def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
+        """Return the networks to retrain for one target: distinct, within it, the ``k_seen`` best seen here."""
+        feasible_targets(self.space, max_macs)
+        del k_predicted  # Without a predictor there is nothing to predict.
+        return [arch for arch, _ in self.ranked(max_macs)[:k_seen]]
+
+
+def feasible_targets(space: BatchedSpace, max_macs: Targets) -> list[float]:
+    """Return the targets in rising order (infinity: no limit).
+
+    Raises ValueError for what is no number, and InfeasibleTarget below the smallest member.
+    """
+    if max_macs is None:
+        return [math.inf]
+    numbers = (
+        list(max_macs) if isinstance(max_macs, Sequence | np.ndarray) and not isinstance(max_macs, str) else [max_macs]
+    )
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, Real) or math.isnan(number):
+            raise ValueError(f"max_macs is {number!r}; a number of MACs is allowed, several, or None for no limit")
+    given = sorted({math.inf if math.isinf(m) else int(m) for m in numbers})
+    if not given:
+        raise ValueError("max_macs is an empty list: give at least one target, or None for no limit")
+    smallest = space.min_macs()
+    if given[0] < smallest:
+        raise InfeasibleTarget(int(given[0]), smallest, space.name)
+    return [float(g) for g in given]

@@ -1,0 +1,96 @@
+"""Families of ready networks as data: ``fbnetv3_mini`` (28x28 images) and the published ``fbnetv3``."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from nas_baseline.spaces.counting import spec_macs, spec_params
+
+Spec = dict[str, Any]
+
+TIMM_WEIGHTS = {("fbnetv3", variant): f"fbnetv3_{variant}" for variant in "bdg"}
+"""Family members whose tensors have the shapes of a timm network that has published weights. timm's networks lack the
+reduced depthwise padding, so some training helps after loading."""
+
+
+def list_families() -> list[str]:
+    """Return the names of the families."""
+    return sorted(_data())
+
+
+def variants(family: str) -> list[str]:
+    """Return the variants of a family, smallest first."""
+    return list(_family(family)["variants"])
+
+
+def network_spec(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> Spec:
+    """Return the network spec (JSON) of a family member; the family's own channels and classes unless given.
+
+    Raises ValueError naming the allowed families or variants.
+    """
+    data = _family(family)
+    numbers = _variant(family, variant)
+    spec: Spec = {
+        "builder": "mobilenetv3",
+        "arch_def": [list(stage) for stage in numbers["arch_def"]],
+        "stem_size": numbers["stem_size"],
+        "num_features": numbers["num_features"],
+        "head_bias": data["head_bias"],
+        "drop_rate": 0.0,
+        "drop_path_rate": 0.0,
+        "in_chans": data["in_chans"] if in_chans is None else in_chans,
+        "num_classes": data["num_classes"] if num_classes is None else num_classes,
+    }
+    return spec | {key: numbers[key] for key in ("dw_padding", "width_divisor") if key in numbers}
+
+
+def image_size(family: str, variant: str) -> int:
+    """Return the side of the square images a variant was made for."""
+    return int(_variant(family, variant)["image_size"])
+
+
+def family_macs(
+    family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None, size: int | None = None
+) -> int:
+    """Return the MACs of a family member on images of ``size`` (its own unless given)."""
+    spec = network_spec(family, variant, in_chans, num_classes)
+    return spec_macs(spec, image_size(family, variant) if size is None else size)
+
+
+def family_params(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> int:
+    """Return the convolution and linear weights of a family member."""
+    return spec_params(network_spec(family, variant, in_chans, num_classes))
+
+
+def published(family: str, variant: str) -> dict[str, Any]:
+    """Return what the authors published about a variant (top-1 as a fraction...); empty where nothing."""
+    return dict(_variant(family, variant).get("published") or {})
+
+
+@cache
+def _data() -> dict[str, Any]:
+    folder = resources.files("nas_baseline") / "data"
+    names = ("fbnetv3_mini", "fbnetv3_archs")
+    families = {}
+    for name in names:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            data = json.loads(path.read_text(encoding="utf-8"))
+            families[data["family"]] = data
+    return families
+
+
+def _family(family: str) -> dict[str, Any]:
+    if family not in _data():
+        raise ValueError(f"family '{family}' is not known; allowed: {', '.join(list_families())}")
+    return dict(_data()[family])
+
+
+def _variant(family: str, variant: str) -> dict[str, Any]:
+    members = _family(family)["variants"]
+    if variant not in members:
+        raise ValueError(f"family '{family}' has no variant '{variant}'; allowed: {', '.join(members)}")
+    return dict(members[variant])

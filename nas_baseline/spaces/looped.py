@@ -1,0 +1,124 @@
+"""Gives any search space the vectorised forms: a space of five methods becomes a ``BatchedSpace`` by looping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas_baseline.spaces.base import Arch, BatchedSpace, Floats, Ints, SearchSpace
+
+METHODS = (
+    "canonical", "params", "sample_batch", "encode_batch", "macs_batch", "params_batch", "min_macs", "max_macs",
+    "smallest",
+)  # fmt: skip
+NUM_WALKS, NUM_SAMPLES = 4, 500
+PATIENCE, PATIENCE_PER_DIMENSION = 60, 20
+
+
+def batched(space: SearchSpace) -> BatchedSpace:
+    """Return ``space`` itself if it has every vectorised form, else a view of it that has."""
+    if all(hasattr(space, method) for method in METHODS):
+        return space  # type: ignore[return-value]
+    return LoopedSpace(space)
+
+
+class LoopedSpace:
+    """The vectorised forms by one call per member; what the space has itself is used."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space: Any = space
+        self._features: dict[Arch, Floats] = {}
+        self._extremes: dict[int, tuple[int, Arch]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._space, name)
+
+    @property
+    def name(self) -> str:
+        """Name for messages; the class of the space if it has none."""
+        return str(getattr(self._space, "name", type(self._space).__name__))
+
+    def canonical(self, arch: Arch) -> Arch:
+        """Return the space's own canonical form, or the member itself."""
+        found: Arch = self._space.canonical(arch) if hasattr(self._space, "canonical") else arch
+        return found
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw one canonical member."""
+        return self.canonical(self._space.sample(rng))
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Return a neighbour."""
+        return self.canonical(self._space.mutate(arch, rng))
+
+    def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
+        """Return a child of two."""
+        return self.canonical(self._space.crossover(a, b, rng))
+
+    def encode(self, arch: Arch) -> Floats:
+        """Return features, kept for the next call."""
+        if arch not in self._features:
+            self._features[arch] = np.asarray(self._space.encode(arch), dtype=np.float64).ravel()
+        return self._features[arch]
+
+    def macs(self, arch: Arch) -> int:
+        """Return MACs."""
+        return int(self._space.macs(arch))
+
+    def params(self, arch: Arch) -> int:
+        """Return weights, 0 where the space does not know."""
+        return int(self._space.params(arch)) if hasattr(self._space, "params") else 0
+
+    def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
+        """Draw ``n`` members."""
+        return [self.sample(rng) for _ in range(n)]
+
+    def encode_batch(self, archs: Sequence[Arch]) -> Floats:
+        """Return features, shape [len(archs), num_features]."""
+        return np.stack([self.encode(a) for a in archs])
+
+    def macs_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return MACs, shape [len(archs)]."""
+        return np.array([self.macs(a) for a in archs], dtype=np.int64)
+
+    def params_batch(self, archs: Sequence[Arch]) -> Ints:
+        """Return weights, shape [len(archs)]."""
+        return np.array([self.params(a) for a in archs], dtype=np.int64)
+
+    def min_macs(self) -> int:
+        """Return the smallest MACs that sampling and descent find."""
+        return self._extreme(-1)[0]
+
+    def max_macs(self) -> int:
+        """Return the largest MACs that sampling and ascent find."""
+        return self._extreme(1)[0]
+
+    def smallest(self) -> Arch:
+        """Return the member that ``min_macs`` counts."""
+        return self._extreme(-1)[1]
+
+    def _extreme(self, sign: int) -> tuple[int, Arch]:
+        if sign not in self._extremes:
+            self._extremes[sign] = self._walk(sign)
+        return self._extremes[sign]
+
+    def _walk(self, sign: int) -> tuple[int, Arch]:
+        rng = np.random.default_rng(0)
+        starts = sorted((sign * self.macs(a), a) for a in self.sample_batch(rng, NUM_SAMPLES))[-NUM_WALKS:]
+        best, member = starts[-1]
+        patience = PATIENCE + PATIENCE_PER_DIMENSION * len(member)
+        for value, arch in starts:
+            idle = 0
+            while idle < patience:
+                child = self.mutate(arch, rng)
+                score = sign * self.macs(child)
+                idle = 0 if score > value else idle + 1
+                if score >= value:
+                    value, arch = score, child
+            if value > best:
+                best, member = value, arch
+        return sign * best, member

@@ -1,0 +1,1 @@
+"""One network with the weights of a whole space."""

@@ -1,0 +1,84 @@
+"""What a study without one of the two compared routes says: accuracies and costs of what it has, and no verdict."""
+
+from __future__ import annotations
+
+from accounting.cost.shares import HEADLINE_POLICY, POLICIES
+from reports.data.frames import Frames
+from reports.data.study import COMPARED, FURTHER_ROUTES, StudyInfo
+from reports.measure.methods import parent_test_top1
+from reports.statistics import Estimate, mean_interval
+from reports.words.wording import POLICY_TEXT, label_text, macs_text, number_estimate, percent_interval, unit_text
+
+BY = {"prune": "pruning"}
+"""What a route does, where that is not its name."""
+
+
+def missing_routes(info: StudyInfo) -> list[str]:
+    """The compared routes that the study does not have; with any of them there is no verdict."""
+    return [route for route in COMPARED if route not in info.routes]
+
+
+def headline(frames: Frames) -> str:
+    """The first line of such a study's page: test accuracies of its main route at each target."""
+    lacking = f"the study has no {' and no '.join(missing_routes(frames.info))} route"
+    no_ratio = f"there is no cost ratio in {unit_text(frames.unit)}, since {lacking}"
+    main = (*_shown(frames), None)[0]
+    if main is None:
+        return f"On {frames.info.dataset}, no network has been delivered yet (n = 0), and {no_ratio}."
+    accuracies = [
+        f"{percent_interval(_test_top1(frames, main, target))} at {macs_text(target)} MACs"
+        for target in frames.info.targets
+    ]
+    dense = parent_test_top1(frames)
+    way = BY.get(main, label_text(main))
+    parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
+    return (
+        f"On {frames.info.dataset}, test top-1 by {way} (95 % interval): {', '.join(accuracies)}{parent}; {no_ratio}."
+    )
+
+
+def lines(frames: Frames) -> list[dict[str, str]]:
+    """A sentence for each target and main route: accuracy and cost; ``verdict`` is the route, for its colour."""
+    return [
+        {"sentence": _line(frames, label, target), "verdict": label}
+        for target in frames.info.targets
+        for label in _shown(frames)
+    ]
+
+
+def unfinished(frames: Frames) -> list[int]:
+    """Targets at which a main route has delivered fewer networks than replicates are planned."""
+    routes = [route for route in (*COMPARED, *FURTHER_ROUTES) if route in frames.info.routes]
+    return [
+        target
+        for target in frames.info.targets
+        if any(_test_top1(frames, route, target).n < frames.info.replicates for route in routes)
+    ]
+
+
+def _line(frames: Frames, label: str, target: int) -> str:
+    costs = ", ".join(
+        f"{number_estimate(_cost_h(frames, label, target, policy))} {POLICY_TEXT[policy]}"
+        for policy in (HEADLINE_POLICY, *(policy for policy in POLICIES if policy != HEADLINE_POLICY))
+    )
+    accuracy = percent_interval(_test_top1(frames, label, target))
+    return (
+        f"At {macs_text(target)} MACs, {label_text(label)}: test top-1 {accuracy}; {unit_text(frames.unit)}: {costs}."
+    )
+
+
+def _shown(frames: Frames) -> list[str]:
+    """The routes whose networks are shown, the main one first; the controls where there is nothing else."""
+    delivered = {network.label for network in frames.delivered}
+    routes = [label for label in (*COMPARED, *FURTHER_ROUTES) if label in delivered]
+    return routes or sorted(delivered)
+
+
+def _test_top1(frames: Frames, label: str, target: int) -> Estimate:
+    found = [n.test_top1 for n in frames.delivered if (n.label, n.target) == (label, target)]
+    return mean_interval([value for value in found if value is not None], at_least=0.0, at_most=1.0)
+
+
+def _cost_h(frames: Frames, label: str, target: int, policy: str) -> Estimate:
+    found = [n.cost_h[policy] for n in frames.delivered if (n.label, n.target) == (label, target)]
+    return mean_interval(found, at_least=0.0)

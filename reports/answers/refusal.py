@@ -1,0 +1,113 @@
+"""Why a target has no answer, and the lines of the config that would measure it."""
+
+from __future__ import annotations
+
+from accounting.cost.shares import spent_h
+from accounting.ledger.records import Phase, Status
+from reports.compare.verdict import paired_replicates
+from reports.data.frames import Frames
+from reports.data.study import COMPARED
+from reports.words.wording import macs_text, number, unit_text
+
+ENDED = "done"
+"""The reason of a session that left nothing to do."""
+ROUTE_LINES = {
+    "search": "routes: {search: {}}",
+    "prune": "routes: {prune: {}}",
+}
+
+
+def parent_macs(frames: Frames) -> int | None:
+    """MACs of the dense network that is pruned; None where nothing of it was measured yet."""
+    trained = [
+        job.network_macs
+        for job in frames.view.jobs
+        if job.route == "prune" and job.phase == Phase.PRETRAIN and job.network_macs is not None
+    ]
+    dense = [n.dense_macs for n in frames.delivered if n.label == "prune" and n.dense_macs is not None]
+    return max([*trained, *dense], default=None)
+
+
+def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
+    """(reason, config change) for a target that the study's own targets do not enclose."""
+    known = ", ".join(macs_text(value) for value in frames.info.targets)
+    targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
+    limit = parent_macs(frames)
+    if limit is not None and target >= limit:
+        return (
+            f"the parent has {macs_text(limit)} MACs, so that it cannot be pruned to {macs_text(target)}; "
+            "a larger parent can, in another study (run with --out)",
+            f"parent: {{...}}  # a network of more than {macs_text(target)} MACs, in another study (--out)\n"
+            f"targets: [{targets}]",
+        )
+    if frames.study.get("target") is not None:
+        return (
+            f"not measured: the study's targets are latencies, which came to {known} MACs, and costs are not extrapolated",
+            f"targets: [{targets}]  # instead of target, in another study (--out)",
+        )
+    side = "below" if target < frames.info.targets[0] else "above"
+    return (
+        f"not measured: {macs_text(target)} MACs lies {side} the study's targets ({known}), "
+        "and costs are not extrapolated",
+        f"targets: [{targets}]",
+    )
+
+
+def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
+    """(reason, config change) for a target that the study reaches but has not measured (yet)."""
+    missing = [route for route in COMPARED if route not in frames.info.routes]
+    if missing:
+        return (
+            f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
+            "\n".join(f"{ROUTE_LINES[route]}  # with its settings" for route in missing),
+        )
+    wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
+    lacking = [value for value in wanted if not paired_replicates(frames.delivered, value)]
+    counts = f"the study is incomplete: {'; '.join(_delivered_text(frames, value) for value in lacking)}"
+    spent = _routes_over_budget(frames, lacking)
+    if spent:
+        budget = frames.info.budget_h
+        caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
+        most = {route: max(h for (name, _), h in spent_h(frames.view).items() if name == route) for route in spent}
+        change = ", ".join(f"{route}: null" for route in spent)
+        more = " and ".join(_budget_text(2 * max(budget[route], most[route])) for route in spent)
+        return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # no cap; or one of, say, {more}"
+    sessions = frames.view.sessions
+    if sessions and sessions[-1].reason == ENDED:
+        failed = sum(job.status is Status.FAILED for job in frames.view.jobs)
+        return f"{counts}; the study has ended, with {failed} failed jobs", None
+    return f"{counts}; `prune-or-search run` with the same config goes on", None
+
+
+def _budget_text(hours: float) -> str:
+    """Device-hours as a config reads them."""
+    for unit, in_hours in (("h", 1.0), ("min", 1 / 60)):
+        if hours >= in_hours:
+            return f"{hours / in_hours:.1f} {unit}"
+    return f"{hours * 3600:.3f} s"
+
+
+def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:
+    """The compared routes that spent their budget in a replicate before they delivered all of these targets."""
+    delivered = {(network.label, network.replicate, network.target) for network in frames.delivered}
+    over = {
+        route
+        for (route, replicate), hours in spent_h(frames.view).items()
+        if hours >= frames.info.budget_h.get(route, float("inf"))
+        and any((route, replicate, target) not in delivered for target in lacking)
+    }
+    return [route for route in COMPARED if route in over]
+
+
+def _neighbours(frames: Frames, target: int) -> list[int]:
+    """The study's targets just below and just above."""
+    targets = frames.info.targets
+    return [max(t for t in targets if t < target), min(t for t in targets if t > target)]
+
+
+def _delivered_text(frames: Frames, target: int) -> str:
+    counts = []
+    for route in COMPARED:
+        done = {n.replicate for n in frames.delivered if n.target == target and n.label == route}
+        counts.append(f"{route} {len(done)} of {frames.info.replicates}")
+    return f"at {macs_text(target)} MACs, networks delivered by {' and '.join(counts)} replicates"

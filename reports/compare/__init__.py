@@ -1,0 +1,1 @@
+"""Pruning against each challenger: statistics, anytime curves, verdicts, controls."""

@@ -1,0 +1,46 @@
+"""The plain alternative beside the two routes: a small network of the family, trained directly."""
+
+from __future__ import annotations
+
+from accounting.cost.shares import HEADLINE_POLICY
+from reports.data.frames import Frames
+from reports.data.study import COMPARED
+from reports.statistics import mean_interval, paired_difference
+from reports.words.wording import label_text, macs_text, number_estimate, percent_interval, points_estimate, unit_text
+
+CONTROL = "scratch_family"
+
+
+def control_lines(frames: Frames) -> list[dict[str, str]]:
+    """A sentence for each target at which the control was delivered: its accuracy and cost, and the routes minus it."""
+    lines = []
+    for target in frames.info.targets:
+        top1 = {label: _test_top1(frames, label, target) for label in (CONTROL, *COMPARED)}
+        if not top1[CONTROL]:
+            continue
+        costs = [n.cost_h[HEADLINE_POLICY] for n in frames.delivered if (n.label, n.target) == (CONTROL, target)]
+        apart = [
+            f"{label_text(route)} − control {points_estimate(paired_difference(top1[route], top1[CONTROL]))}"
+            for route in COMPARED
+            if top1[route].keys() & top1[CONTROL].keys()
+        ]
+        accuracy = percent_interval(mean_interval(list(top1[CONTROL].values()), at_least=0.0, at_most=1.0))
+        cost = number_estimate(mean_interval(costs, at_least=0.0))
+        lines.append(
+            {
+                "sentence": f"Control at {macs_text(target)} MACs, the family's network of that size trained directly: "
+                f"test top-1 {accuracy}, {cost} {unit_text(frames.unit)}"
+                + "".join(f"; {text}" for text in apart)
+                + ".",
+                "verdict": "control",
+            }
+        )
+    return lines
+
+
+def _test_top1(frames: Frames, label: str, target: int) -> dict[int, float]:
+    return {
+        network.replicate: network.test_top1
+        for network in frames.delivered
+        if (network.label, network.target) == (label, target) and network.test_top1 is not None
+    }

@@ -1,0 +1,112 @@
+"""How a study grew: what it was first planned with, and each extension, with how much had been seen by then.
+
+Replicates that are added after a look at results are optional stopping, for which no interval here corrects; so every
+report says so where it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accounting.ledger.records import Kind, Phase, Record, Status
+from reports.data.study import StudyInfo
+from reports.words.wording import label_text
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One key of the config that was changed at ``t`` (Unix seconds), when so many networks had been delivered."""
+
+    t: float
+    key: str
+    old: Any
+    new: Any
+    networks_before: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class History:
+    """``planned``: replicates, targets, routes as first planned; None in ledgers of older versions."""
+
+    planned: dict[str, Any] | None = None
+    extensions: tuple[Extension, ...] = ()
+
+
+def history_of(records: Sequence[Record]) -> History:
+    """Read from the records of a ledger, in order of time."""
+    evaluations = {
+        r["attempt"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] == Phase.EVALUATE
+    }  # fmt: skip
+    delivered_t = [
+        float(r["t"])
+        for r in records
+        if r["kind"] == Kind.ATTEMPT_ENDED and r["attempt"] in evaluations and r["status"] == Status.OK
+        and "test_top1" in (r["outcome"] or {})
+    ]  # fmt: skip
+    extensions = tuple(
+        Extension(
+            float(r["t"]), change["key"], change["old"], change["new"], sum(t < float(r["t"]) for t in delivered_t)
+        )
+        for r in records
+        if r["kind"] == Kind.STUDY_EXTENDED
+        for change in r["changes"]
+    )
+    said = (r.get("planned") for r in records if r["kind"] == Kind.SESSION_OPENED)
+    return History(next((planned for planned in said if isinstance(planned, dict)), None), extensions)
+
+
+def extension_sentence(history: History, info: StudyInfo) -> str | None:
+    """What grew and whether results had been seen; None for a study as it was planned."""
+    planned = history.planned or {}
+    before, after = [], []
+    for now, key, word in ((info.replicates, "replicates", "replicate"), (info.num_targets, "targets", "target")):
+        then = planned.get(key, now)
+        then = len(then) if isinstance(then, list) else then
+        if then != now:
+            before.append(_count(then, word))
+            after.append(_count(now, word))
+    added = _added(history, info)
+    if not after and not added:
+        return None
+    seen = max((e.networks_before for e in history.extensions if _grows(e)), default=0)
+    when = f"after results were seen ({_count(seen, 'network')} delivered)" if seen else "before any result"
+    if not after:
+        return f"Added to the plan {when}: {', '.join(added)}."
+    with_added = f"; added: {', '.join(added)}" if added else ""
+    caveat = "; no interval corrects for looking in between" if seen and _more_replicates(history) else ""
+    return f"Planned with {' and '.join(before)}; extended to {' and '.join(after)} {when}{with_added}{caveat}."
+
+
+def _added(history: History, info: StudyInfo) -> list[str]:
+    """Routes and criteria that were not planned first, in the order in which they came."""
+    planned = (history.planned or {}).get("routes", info.routes)
+    routes = [f"route {label_text(route)}" for route in info.routes if route not in planned]
+    criteria = [
+        f"criterion {name}"
+        for extension in history.extensions
+        if extension.key.endswith(".criterion")
+        for name in _missing_in(extension.old, extension.new)
+    ]
+    return list(dict.fromkeys([*routes, *criteria]))
+
+
+def _missing_in(old: Any, new: Any) -> Iterable[str]:
+    return [str(name) for name in new if name not in old] if isinstance(old, list) and isinstance(new, list) else []
+
+
+def _grows(extension: Extension) -> bool:
+    return extension.key in ("replicates", "targets") or extension.key.startswith("routes.")
+
+
+def _more_replicates(history: History) -> bool:
+    return any(e.key == "replicates" and e.networks_before for e in history.extensions)
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

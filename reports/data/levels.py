@@ -1,0 +1,102 @@
+"""Accuracies that say little: at chance level, where a network knows nothing, and at the ceiling, where none can be better.
+
+Chance is one over the number of classes, as if all were equally frequent. A network is called at chance where its accuracy
+is within two points of it or below, or where the 95 % interval over replicates holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from accounting.cost.values import CostView
+from reports.data.networks import Network
+from reports.statistics import Estimate, mean_interval
+from reports.words.labels import is_method
+from reports.words.wording import label_rank, label_text, macs_text, percent
+
+NEAR = 0.02
+"""How far from chance still counts as chance."""
+CEILING = 0.9995
+"""What prints as 100.0 %."""
+
+
+class Level(StrEnum):
+    """Where an accuracy says little."""
+
+    CHANCE = "chance"
+    CEILING = "ceiling"
+
+
+def num_classes(document: Mapping[str, Any], view: CostView) -> int | None:
+    """The classes of a study's data, from its ``study.yaml`` or else from the networks it trained; None where unknown."""
+    data = document.get("data")
+    said = data.get("num_classes") if isinstance(data, Mapping) else None
+    if _is_count(said):
+        return said
+    found = {_classes_of(attempt.spec) for attempt in view.attempts} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def level_of(value: float | Estimate | None, classes: int | None) -> Level | None:
+    """Which level an accuracy is at, if any; never chance where the number of classes is not known."""
+    estimate = value if isinstance(value, Estimate) else Estimate(value, None, None, None, int(value is not None))
+    if estimate.value is None:
+        return None
+    if estimate.value >= CEILING:
+        return Level.CEILING
+    if classes is None:
+        return None
+    chance = 1 / classes
+    holds = estimate.low is not None and estimate.high is not None and estimate.low <= chance <= estimate.high
+    return Level.CHANCE if holds or estimate.value <= chance + NEAR + 1e-9 else None
+
+
+def with_level(text: str, value: float | Estimate | None, classes: int | None) -> str:
+    """The text of an accuracy, with the level's name behind it where it is at one."""
+    level = level_of(value, classes)
+    return text if level is None else f"{text}, {level}"
+
+
+def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list[str]:
+    """Which delivered networks are at chance, and which at the ceiling; single methods are named in their own table."""
+    values: dict[tuple[int, str], list[float]] = {}
+    for network in delivered:
+        if network.test_top1 is not None and not is_method(network.label):
+            values.setdefault((network.target, network.label), []).append(network.test_top1)
+    named: dict[Level, list[str]] = {}
+    for (target, label), found in sorted(values.items(), key=lambda item: (item[0][0], label_rank(item[0][1]))):
+        estimate = mean_interval(found, at_least=0.0, at_most=1.0)
+        level = level_of(estimate, classes)
+        if level is not None:
+            named.setdefault(level, []).append(
+                f"{label_text(label)} at {macs_text(target)} MACs ({percent(estimate.value)})"
+            )
+    sentences = []
+    if at_chance := named.get(Level.CHANCE):
+        assert classes is not None  # without it nothing is at chance
+        sentences.append(
+            f"At chance level ({percent(1 / classes)} with {classes} classes, within 2 points or the 95 % interval): "
+            f"test top-1 of {', '.join(at_chance)}. These networks are not shown to have learned anything, so their "
+            "costs and differences say nothing about the two routes."
+        )
+    if at_ceiling := named.get(Level.CEILING):
+        sentences.append(
+            f"At the ceiling (100 %): test top-1 of {', '.join(at_ceiling)}. No network can be better there, so accuracies "
+            "cannot tell them apart."
+        )
+    return sentences
+
+
+def _classes_of(spec: Any) -> int | None:
+    network = spec.get("network") if isinstance(spec, dict) else None
+    if not isinstance(network, dict):
+        return None
+    kwargs = network.get("kwargs")
+    said = network.get("num_classes", kwargs.get("num_classes") if isinstance(kwargs, dict) else None)
+    return said if _is_count(said) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 2

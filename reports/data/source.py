@@ -1,0 +1,60 @@
+"""What a study folder says before anything is computed from it: its config, and the cost view of its ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accounting.audit.rules import rules_sentence
+from accounting.cost.attempts import CostView, derive
+from accounting.ledger.store import Ledger, read_ledger
+from accounting.words.plain_text import plain, plain_values
+from reports.data.study import StudyInfo, read_study
+from reports.errors import NotAStudy
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study as it lies on disk; ``document`` is the whole of ``study.yaml``."""
+
+    info: StudyInfo
+    document: dict[str, Any]
+    ledger: Ledger
+    view: CostView
+
+
+def load_source(folder: Path) -> Source:
+    """Read ``study.yaml`` and the ledger of a study folder.
+
+    Raises:
+        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the former is no resolved study.
+        LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
+
+    """
+    folder = Path(folder)
+    info, document = read_study(folder)
+    segments = folder / "ledger"
+    if not any(segments.glob("*.jsonl")):
+        raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
+    ledger = _plain(read_ledger(segments))
+    view = derive(ledger.records)
+    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(ledger, view)), view)
+
+
+def _warnings(ledger: Ledger, view: CostView) -> tuple[str, ...]:
+    """What every reader of this study should know: torn lines, damaged files, sessions under older cost rules."""
+    damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
+    rules = rules_sentence(ledger.records, view)
+    return (*ledger.warnings, *damage, *([rules] if rules else []))
+
+
+def _plain(ledger: Ledger) -> Ledger:
+    """The ledger with every text safe to show: whatever a page, a drawing or a terminal shows of it comes from here."""
+    return replace(
+        ledger,
+        records=tuple(plain_values(record) for record in ledger.records),
+        warnings=tuple(plain(warning) for warning in ledger.warnings),
+        findings=tuple(replace(found, message=plain(found.message)) for found in ledger.findings),
+    )

@@ -1,0 +1,54 @@
+"""Planned networks that a spent budget left undelivered: which, why, and how much more they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accounting.ledger.records import Kind, Record
+from reports.words.wording import label_text, macs_text, number, unit_text
+
+FIELD = "undelivered"
+"""Of the record of a session's end: what :class:`harness.console.outlook.Undelivered` has, by the names of its fields."""
+
+
+def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
+    """One sentence for each network that the last session left undelivered; none while one is open or all is there."""
+    for record in reversed(records):
+        if record["kind"] == Kind.SESSION_OPENED:
+            return []
+        if record["kind"] == Kind.SESSION_CLOSED:
+            found = record.get(FIELD)
+            found = found if isinstance(found, list) else []
+            return [undelivered_sentence(each, unit) for each in found if _is_whole(each)]
+    return []
+
+
+def undelivered_sentence(left: Mapping[str, Any], unit: str) -> str:
+    """``prune at 0.4M MACs, replicate 0, was not delivered: …``."""
+    which = f"{label_text(str(left['label']))} at {macs_text(left['target'])} MACs, replicate {left['replicate']}"
+    spent, budget, needs = left["spent_h"], left["budget_h"], left["needs_h"]
+    hours = unit_text(unit)
+    why = f"the budget of {left['route']} ({number(budget)} {hours}) is spent ({number(spent)})"
+    if needs is None:
+        return f"{which}, was not delivered: {why}; how much more it needs cannot be said, since no job was done."
+    return (
+        f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
+        f"set budget.{left['route']} to {number(_rounded_up(left['budget_needed_h']))} h and run the same command again."
+    )
+
+
+def _is_whole(left: Any) -> bool:
+    """Whether a record has what a sentence needs; the ledger's own checks leave optional fields alone."""
+    return (
+        isinstance(left, dict)
+        and all(isinstance(left.get(key), str) for key in ("label", "route"))
+        and all(isinstance(left.get(key), int) for key in ("target", "replicate"))
+        and all(isinstance(left.get(key), (int, float)) for key in ("spent_h", "budget_h"))
+        and all(isinstance(left.get(key), (int, float, type(None))) for key in ("needs_h", "budget_needed_h"))
+    )
+
+
+def _rounded_up(hours: float) -> float:
+    """A tenth more, since it is an estimate, so that what is advised is enough."""
+    return 1.1 * hours

@@ -1,0 +1,111 @@
+"""The tables of a report, and their CSV and Parquet files. A header in device-hours names the unit measured.
+
+``cost_by_phase``, ``attempts`` and ``device_balances`` may be added up: they have each device-hour once, and a last row
+``total`` for each unit. In tables of networks, targets and verdicts shared work counts at each: their costs do not add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.answers.values import Answer, Comparison, Refused, status_of
+from reports.compare.verdict import HEADLINE_CHALLENGER, PRUNE, cheaper_route
+from reports.data.frames import Frames
+from reports.export.ledger_tables import attempts_table, balances_table
+from reports.figures import cost_by_phase, sensitivity
+from reports.measure.deployment import deployment_rows, deployments
+from reports.measure.methods import method_rows
+from reports.measure.phase_costs import phase_costs
+from reports.measure.predictions import predictions
+from reports.measure.pruned_layers import pruned_layers, role_rows
+
+
+def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
+    """All tables by name, less those of what the study does not measure; ``_h`` in a header is already the unit."""
+    answers = list(answers)
+    tables = {
+        "networks": frames.networks,
+        "verdicts": verdict_table(answers),
+        "cost_by_phase": phase_costs(frames.view),
+        "charged_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
+        "attempts": attempts_table(frames),
+        "jobs": frames.jobs,
+        "progress": frames.progress,
+        "sessions": frames.sessions,
+        "driver_work": frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
+        "device_balances": balances_table(frames),
+    }
+    layers = pruned_layers(frames)
+    optional = {
+        "further_routes": further_table(answers),
+        "pruning_methods": pd.DataFrame(method_rows(frames)),
+        "sparsity_by_role": pd.DataFrame(role_rows(layers)),
+        "sparsity_by_layer": layers,
+        "sensitivity": sensitivity.data(frames),
+        "predictions": predictions(frames),
+        "deployment": pd.DataFrame(deployment_rows(frames)),
+        "deployments": deployments(frames),
+    }
+    tables |= {name: table for name, table in optional.items() if not table.empty}
+    return {name: with_unit(table, frames.unit) for name, table in tables.items()}
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """``<name>.csv`` and ``<name>.parquet`` of each table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def with_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """``cost_full_h`` becomes ``cost_full_gpu_hours`` or ``cost_full_cpu_core_hours``; ``..._per_h...`` likewise."""
+    hour = unit.removesuffix("s")
+    names = {str(column): str(column) for column in table.columns}
+    for column in names:
+        if column.endswith("_h"):
+            names[column] = f"{column[:-2]}_{unit}"
+        elif "_per_h_" in column:
+            names[column] = column.replace("_per_h_", f"_per_{hour}_")
+    return table.rename(columns=names)
+
+
+def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
+    """One row per target and charge policy; a target without an answer has a row that says why."""
+    rows: list[dict[str, Any]] = []
+    for given in answers:
+        start = {"target": given.question.target, "status": status_of(given)}
+        if isinstance(given, Refused):
+            rows.append({**start, "reason": given.reason, "policy": None, "verdict": None})
+        else:
+            rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, HEADLINE_CHALLENGER)]
+    return pd.DataFrame(rows)
+
+
+def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
+    """One row per further route, target and charge policy."""
+    return pd.DataFrame(
+        [
+            {"route": compared.challenger, "target": given.question.target, **row}
+            for given in answers
+            for compared in given.further
+            for row in _cost_rows(compared, "route")
+        ]
+    )
+
+
+def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Any]]:
+    """One row per charge policy; ``name`` is what the challenger is called in the columns."""
+    rows: list[dict[str, Any]] = []
+    for policy, costs in compared.by_policy.items():
+        row: dict[str, Any] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
+        row |= costs.cost_ratio.columns("cost_ratio") | costs.total_cost_ratio.columns("total_cost_ratio")
+        for column, route in ((name, costs.challenger), (PRUNE, PRUNE)):
+            row[f"{column}_to_equal_quality_h"] = costs.to_quality[route].value
+            row[f"{column}_total_h"] = costs.total[route].value
+        rows.append(row | compared.difference.columns(f"test_top1_prune_minus_{name}"))
+    return rows

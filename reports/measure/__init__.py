@@ -1,0 +1,1 @@
+"""What was measured beside the verdict: pruning methods, predictors, layers, deliveries, phases."""

@@ -1,0 +1,110 @@
+"""Pruning methods side by side, each delivered on its own, with the controls that say what pruning adds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from accounting.cost.lineage import lineage, specs_of
+from accounting.ledger.records import Phase
+from reports.data.frames import Frames
+from reports.data.study import ANALYSIS, COMPARED, FURTHER_ROUTES
+from reports.statistics import Estimate, mean_interval
+from reports.words.labels import ONE_SHOT, Method, is_method, method_of
+from reports.words.wording import label_text
+
+COLUMNS = [
+    "target", "label", "route", "replicate", "macs", "val_before", "val_top1", "test_top1", "cost_full_h",
+    "cost_free_h",
+]  # fmt: skip
+
+
+def method_networks(frames: Frames) -> pd.DataFrame:
+    """One row per delivered network of a single method or of a control; none where no method was delivered alone.
+
+    ``val_before`` is the validation accuracy after the (last) pruning, before the fine-tuning that followed it.
+    """
+    own = (*COMPARED, *FURTHER_ROUTES)
+    rows: list[list[object]] = []
+    if any(is_method(network.label) for network in frames.delivered):
+        before = _before_finetuning(frames)
+        rows = [
+            [*(getattr(n, name) for name in COLUMNS[:5]), before.get(n.job), n.val_top1, n.test_top1]
+            + [n.cost_h[policy] for policy in ("full", "free")]
+            for n in frames.delivered
+            if n.label not in own
+        ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    measured = [name for name in COLUMNS if name not in ("label", "route")]
+    return table.astype({name: float for name in measured if name not in ("target", "replicate")})
+
+
+def method_rows(frames: Frames) -> list[dict[str, Any]]:
+    """One row per target and method or control, the most accurate on test first, with means over replicates."""
+    rows: list[dict[str, Any]] = []
+    for (target, label), group in method_networks(frames).groupby(["target", "label"]):
+        method = method_of(str(label)) or Method("", "", "")
+        row: dict[str, Any] = {"target": target, "label": label, "method": method_text(str(label).partition("+")[0])}
+        row |= {
+            "scope": method.scope or None,
+            "criterion": method.criterion or None,
+            "schedule": method.schedule or None,
+        }
+        row |= {"macs": group["macs"].mean()}
+        for name in ("val_before", "val_top1", "test_top1"):
+            row |= _known(group[name], at_least=0.0, at_most=1.0).columns(name)
+        for name in ("cost_full", "cost_free"):
+            cost = _known(group[f"{name}_h"], at_least=0.0)
+            row |= {f"{name}_h": cost.value, f"{name}_low_h": cost.low, f"{name}_high_h": cost.high}
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["target"], -(row["test_top1"] or 0.0), row["label"]))
+
+
+def parent_val_top1(frames: Frames) -> Estimate:
+    """Validation accuracy of the dense parent, mean over replicates."""
+    values = [
+        float(job.outcome["val_top1"])
+        for job in frames.view.jobs
+        if job.phase == Phase.PRETRAIN and isinstance(job.outcome, dict) and job.outcome.get("val_top1") is not None
+    ]
+    return mean_interval(values, at_least=0.0, at_most=1.0)
+
+
+def parent_test_top1(frames: Frames) -> Estimate:
+    """Test accuracy of the dense parent, mean over replicates; the route ``analysis`` measures it."""
+    outcomes = [job.outcome for job in frames.view.jobs if job.route == ANALYSIS and isinstance(job.outcome, dict)]
+    found = [outcome.get("dense_test_top1") for outcome in outcomes]
+    return mean_interval([float(value) for value in found if value is not None], at_least=0.0, at_most=1.0)
+
+
+def method_text(label: str) -> str:
+    """A method or control for people, without the route where that is the prune route."""
+    return label_text(label).removeprefix("prune: ") if is_method(label) else label_text(label)
+
+
+def schedule_of(label: str) -> str:
+    """The schedule of a label's method; one-shot where it is none."""
+    method = method_of(label)
+    return ONE_SHOT if method is None else method.schedule
+
+
+def _before_finetuning(frames: Frames) -> dict[str, float]:
+    """By evaluation, what the nearest prune job that led to it measured."""
+    specs = specs_of(frames.view.attempts)
+    measured = {
+        job.job: float(job.outcome["val_top1"])
+        for job in frames.view.jobs
+        if job.phase == Phase.PRUNE and isinstance(job.outcome, dict) and job.outcome.get("val_top1") is not None
+    }
+    found: dict[str, float] = {}
+    for network in frames.delivered:
+        pruned = [job for job in lineage(specs, network.job) if job in measured]
+        if pruned:
+            found[network.job] = measured[pruned[0]]
+    return found
+
+
+def _known(values: pd.Series, at_least: float = -math.inf, at_most: float = math.inf) -> Estimate:
+    return mean_interval([float(value) for value in values.dropna()], at_least=at_least, at_most=at_most)

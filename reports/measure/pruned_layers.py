@@ -1,0 +1,72 @@
+"""Where the sparsity went: what pruning kept of each layer, and of each role, before any fine-tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from accounting.cost.attempts import Job
+from accounting.cost.lineage import Spec, method_name, specs_of
+from accounting.ledger.records import Phase
+from reports.data.frames import Frames
+from reports.statistics import mean_interval
+from reports.words.colours import role_rank
+from reports.words.labels import parse_method
+
+KEYS = ["target", "route", "method", "replicate"]
+COUNTS = ["macs", "kept_macs", "num_weights", "num_kept"]
+COLUMNS = [*KEYS, "position", "layer", "role", *COUNTS]
+
+
+def pruned_layers(frames: Frames) -> pd.DataFrame:
+    """One row per layer of every network pruned to its target (of an iterative one: in its last round).
+
+    ``position`` counts the layers from 0, as they stand in the network. Methods that remove channels or blocks leave no
+    zeros in a layer, and have no rows.
+    """
+    specs = specs_of(frames.view.attempts)
+    latest: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for job in frames.view.jobs:
+        prune, layers = specs.get(job.job, {}).get("prune"), (job.outcome or {}).get("layers")
+        if isinstance(prune, dict) and layers and _is_at_target(job, prune):
+            latest[job.target, job.route, method_name(prune), job.replicate] = layers
+    rows = [
+        [*key, position, layer["name"], str(layer.get("role") or "other"), *(int(layer[name]) for name in COUNTS)]
+        for key, layers in sorted(latest.items(), key=lambda item: [str(part) for part in item[0]])
+        for position, layer in enumerate(layers)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values([*KEYS, "position"], ignore_index=True)
+
+
+def by_role(layers: pd.DataFrame) -> pd.DataFrame:
+    """Layers summed up by role and replicate: ``sparsity`` and the role's share of all MACs before and after (0-1)."""
+    table = layers.groupby([*KEYS, "role"], as_index=False)[COUNTS].sum()
+    table["sparsity"] = 1 - table["num_kept"] / table["num_weights"]
+    totals = table.groupby(KEYS)[["macs", "kept_macs"]].transform("sum")
+    table["share_before"] = table["macs"] / totals["macs"]
+    table["share_after"] = table["kept_macs"] / totals["kept_macs"]
+    return table
+
+
+def role_rows(layers: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per target, method and role, with means and 95 % intervals over replicates."""
+    rows: list[dict[str, Any]] = []
+    for (target, route, name, role), group in by_role(layers).groupby(["target", "route", "method", "role"]):
+        method = parse_method(str(name))
+        row: dict[str, Any] = {"target": target, "route": route, "method": name, "scope": method.scope}
+        row |= {"criterion": method.criterion, "schedule": method.schedule, "role": role}
+        for column in ("sparsity", "share_before", "share_after"):
+            row |= mean_interval([float(value) for value in group[column]], at_least=0.0, at_most=1.0).columns(column)
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["target"], row["route"], row["method"], role_rank(row["role"])))
+
+
+def method_rank(name: str) -> tuple[bool, bool, str]:
+    """Sorts methods: the global scope first, magnitude first within a scope."""
+    method = parse_method(name)
+    return method.scope != "global", method.criterion != "magnitude", name
+
+
+def _is_at_target(job: Job, prune: Spec) -> bool:
+    return job.phase == Phase.PRUNE and job.target is not None and prune.get("target_macs", job.target) == job.target

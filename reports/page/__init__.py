@@ -1,0 +1,1 @@
+"""The page: content, sections, one HTML file."""

@@ -1,0 +1,93 @@
+"""Builds a study's report: one self-contained page, its figures, its tables, and the answers as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from reports.answers.find import all_answers
+from reports.data.frames import load_frames
+from reports.errors import NotReplaceable
+from reports.export.tables import build_tables, write_tables
+from reports.page.content import page_content
+
+PAGE = "index.html"
+ANSWERS = "answer.json"
+
+
+def build_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of a study folder to ``out`` (default ``<folder>/report``); the path of its page.
+
+    Everything is written to a new folder beside ``out`` that then takes its place, so that a reader never finds half
+    a report. The same ledger gives the same bytes.
+
+    Raises:
+        NotAStudy: ``folder`` is no study.
+        NotReplaceable: ``out`` exists and is not an earlier report.
+
+    """
+    out = Path(folder) / "report" if out is None else Path(out)
+    check_replaceable(out)
+    frames = load_frames(Path(folder))
+    from reports.page.render import render_figures  # Matplotlib, where something is drawn
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        fresh.chmod(0o755)
+        answers = all_answers(frames)
+        tables = build_tables(frames, answers)
+        write_tables(tables, fresh / "tables")
+        content = page_content(frames, answers, render_figures(frames, fresh / "figures"))
+        (fresh / ANSWERS).write_text(json.dumps(content["answer_json"], indent=2) + "\n", encoding="utf-8")
+        (fresh / PAGE).write_text(_html(content), encoding="utf-8")
+        _replace(out, fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return out / PAGE
+
+
+def told_sentences(page: Path) -> list[str]:
+    """What a terminal shows of a report: the sentences that its page begins with."""
+    content = json.loads(page.with_name(ANSWERS).read_text(encoding="utf-8"))
+    return [content["sentence"], *content["lines"]]
+
+
+def _html(content: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("reports.page", "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(content)
+
+
+def check_replaceable(out: Path) -> None:
+    """Whether a report may be written to ``out``: it is free, empty or an earlier report.
+
+    Raises:
+        NotReplaceable: it is something else.
+
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / PAGE).is_file()):
+        raise NotReplaceable(f"{out} exists and is not an earlier report; name another folder or move it away")
+
+
+def _replace(out: Path, fresh: Path) -> None:
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+        out.rename(old / out.name)
+        fresh.rename(out)
+        shutil.rmtree(old)
+    else:
+        fresh.rename(out)

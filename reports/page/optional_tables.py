@@ -1,0 +1,158 @@
+"""Tables of a page that not every study has, each with its caption; without rows where nothing was measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reports.answers.values import Answer
+from reports.compare.verdict import PRUNE, cheaper_route
+from reports.data.frames import Frames
+from reports.data.levels import with_level
+from reports.measure.deployment import CONDITIONS, FORMATS, deployment_rows
+from reports.measure.methods import method_rows
+from reports.measure.pruned_layers import pruned_layers, role_rows
+from reports.page.page_table import PageTable
+from reports.statistics import NOTHING, Estimate
+from reports.words.colours import role_rank
+from reports.words.labels import schedule_text
+from reports.words.wording import (
+    NOT_MEASURED,
+    POLICY_SHORT,
+    label_rank,
+    label_text,
+    macs_short,
+    macs_text,
+    number,
+    number_over_interval,
+    percent_over_interval,
+    points_over_interval,
+    role_text,
+    unit_text,
+)
+
+Row = Mapping[str, Any]
+METHODS_CAPTION = (
+    "Means over replicates with 95 % t-intervals, the most accurate on test first. Before: on validation, after the last "
+    "pruning and before the fine-tuning that followed it. Costs are those of the jobs that led to the network; with "
+    "“parent free” the pretraining is not charged. Networks share jobs, so costs do not add up."
+)
+ROLES_CAPTION = (
+    "Share of the weights of each role that are zero after pruning: means over replicates with 95 % t-intervals. Shares of "
+    "the MACs and single layers are in tables/sparsity_by_role and tables/sparsity_by_layer."
+)
+DEPLOYMENT_CAPTION = (
+    "Means over replicates with 95 % t-intervals; int8 − float is paired by replicate. Sizes are those of the delivered "
+    "files, in kB of 1000 bytes. Latency: median of a forward pass; below it the 10th to 90th percentile."
+)
+
+
+def further_table(answers: Sequence[Answer], unit: str) -> PageTable:
+    """One row per further route, target and charge policy: its cost and accuracy against pruning's."""
+    rows = []
+    for given in answers:
+        for compared in given.further:
+            route, difference = compared.challenger, points_over_interval(compared.difference)
+            for policy, costs in compared.by_policy.items():
+                estimates = [costs.cost_ratio, costs.total[route], costs.total[PRUNE], costs.total_cost_ratio]
+                start = [label_text(route), macs_text(given.question.target), POLICY_SHORT[policy]]
+                verdict = label_text(cheaper_route(costs.verdict, route))
+                rows.append([*start, verdict, *map(number_over_interval, estimates), difference, str(compared.n)])
+    headers = ["route", "target (MACs)", "charge policy", "cheaper", "route / prune, to equal accuracy"]
+    headers += [f"route, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "route / prune, total"]
+    return PageTable([*headers, "prune − route, test top-1", "n"], rows, text_columns=(0, 2, 3))
+
+
+def method_table(frames: Frames) -> tuple[PageTable, str]:
+    """Pruning methods and controls, by target."""
+    unit = unit_text(frames.unit)
+    rows = [
+        [macs_text(row["target"]), row["method"], schedule_text(row["schedule"]) if row["schedule"] else NOT_MEASURED]
+        + [macs_short(row["macs"])]
+        + [
+            with_level(percent_over_interval(_estimate(row, name)), _estimate(row, name), frames.num_classes)
+            for name in ("val_before", "val_top1", "test_top1")
+        ]
+        + [str(row["test_top1_n"])]
+        + [number(row[f"cost_{policy}_h"]) for policy in ("full", "free")]
+        for row in method_rows(frames)
+    ]
+    headers = [
+        "target (MACs)",
+        "method",
+        "schedule",
+        "MACs reached",
+        "val top-1 before",
+        "val top-1",
+        "test top-1",
+        "n",
+    ]
+    headers += [f"{unit}, {POLICY_SHORT[policy]}" for policy in ("full", "free")]
+    return PageTable(headers, rows, text_columns=(1, 2)), METHODS_CAPTION
+
+
+def role_table(frames: Frames) -> tuple[PageTable, str]:
+    """Sparsity by role: a row per target and method, a column per role."""
+    found = role_rows(pruned_layers(frames))
+    roles = sorted({row["role"] for row in found}, key=role_rank)
+    cells: dict[tuple[int, str, str], dict[str, Estimate]] = {}
+    for row in found:
+        cells.setdefault((row["target"], row["route"], row["method"]), {})[row["role"]] = _estimate(row, "sparsity")
+    rows = [
+        [macs_text(target), label_text(f"{route}:{method}")]
+        + [percent_over_interval(of_role.get(role, NOTHING)) for role in roles]
+        + [str(max(estimate.n for estimate in of_role.values()))]
+        for (target, route, method), of_role in cells.items()
+    ]
+    return PageTable(["target (MACs)", "network", *map(role_text, roles), "n"], rows, text_columns=(1,)), ROLES_CAPTION
+
+
+def deployment_table(frames: Frames) -> tuple[PageTable, str]:
+    """Int8 accuracy, file sizes and latency by target and kind of network."""
+    found = sorted(deployment_rows(frames), key=lambda row: (row["target"], label_rank(row["label"])))
+    formats = [kind for kind in FORMATS if any(row[f"size_{kind}_kb"] is not None for row in found)]
+    rows = [
+        [macs_text(row["target"]), label_text(row["label"])]
+        + [percent_over_interval(_estimate(row, name)) for name in ("test_top1", "int8_test_top1")]
+        + [points_over_interval(_estimate(row, "int8_minus_float_test_top1"))]
+        + [number(row[f"size_{kind}_kb"]) for kind in formats]
+        + [_latency(row), str(max(row[f"{name}_n"] for name in ("test_top1", "int8_test_top1", "latency_ms")))]
+        for row in found
+    ]
+    headers = ["target (MACs)", "network", "test top-1, float", "test top-1, int8", "int8 − float"]
+    headers += [f"{kind.replace('onnx', 'ONNX')} (kB)" for kind in formats]
+    table = PageTable([*headers, "latency (ms)", "n"], rows, text_columns=(1,))
+    return _without_empty_columns(table), DEPLOYMENT_CAPTION + _circumstances(found)
+
+
+def _without_empty_columns(table: PageTable) -> PageTable:
+    """What the study was not asked to measure has no column; text columns come first and stay."""
+    shown = [
+        place for place in range(len(table.headers))
+        if place in table.text_columns or any(row[place] != NOT_MEASURED for row in table.rows)
+    ]  # fmt: skip
+    rows = [[row[place] for place in shown] for row in table.rows]
+    return PageTable([table.headers[place] for place in shown], rows, table.text_columns)
+
+
+def _circumstances(rows: Sequence[Row]) -> str:
+    """Under which conditions latencies were measured, and why int8 networks are missing, where they are."""
+    settings = _distinct(", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in CONDITIONS)
+                         for row in rows if row["device"] is not None)  # fmt: skip
+    reasons = _distinct(row["int8_reason"] for row in rows if row["int8_reason"])
+    text = f" Latency measured with {'; '.join(settings)}." if settings else ""
+    return f"{text} No int8 network: {'; '.join(reasons)}." if reasons else text
+
+
+def _latency(row: Row) -> str:
+    spread = f"\n({number(row['latency_p10_ms'])} to {number(row['latency_p90_ms'])})"
+    return number(row["latency_ms"]) + ("" if row["latency_p10_ms"] is None else spread)
+
+
+def _estimate(row: Row, name: str) -> Estimate:
+    """An estimate from its columns (:meth:`reports.statistics.Estimate.columns`)."""
+    return Estimate(row[name], *(row[f"{name}_{field}"] for field in ("low", "high", "sd", "n")))
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,1 @@
+"""How the report says things: numbers, labels, colours."""

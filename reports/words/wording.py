@@ -1,0 +1,197 @@
+"""The words and numbers of a report: units, MACs, percentages, intervals. One place, so that all tables agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.statistics import Estimate
+from reports.words.labels import method_of
+
+POLICY_TEXT = {
+    "full": "all work charged",
+    "free": "with the parent free",
+    "amortised": "with shared work divided among the targets",
+}
+"""Charge policies in a sentence."""
+POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shared ÷ targets"}
+"""Charge policies in a table or a title."""
+UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
+MAX_LABEL_CHARS = 40
+"""What a drawing has room for beside its axes."""
+
+LABEL_TEXT = {
+    "search": "search",
+    "prune": "prune",
+    "supernet": "supernet",
+    "search_then_prune": "search then prune",
+    "scratch_family": "scratch (family)",
+    "scratch_pruned_structure": "scratch (pruned structure)",
+    "scratch_pruned_structure_equal_epochs": "scratch (pruned, equal epochs)",
+    "scratch_random_masks": "scratch (random masks)",
+}
+NOT_MEASURED = "–"
+SAYS_NOTHING = "too wide to say anything"
+"""Of an interval."""
+WIDE_SHARE = 0.9
+"""An interval of a share that holds this much of 0 to 1 says nothing."""
+WIDE_FACTOR = 100.0
+"""An interval of a ratio or a cost whose ends are this factor apart says nothing."""
+
+
+def unit_text(unit: str) -> str:
+    """``gpu_hours`` → ``GPU-hours``; an unknown unit is shown as it is, never as another."""
+    return UNIT_TEXT.get(unit, unit)
+
+
+def label_rank(label: str) -> tuple[int, str]:
+    """Sorts kinds of networks: search, prune, further routes, the controls, then others by name."""
+    known = list(LABEL_TEXT)
+    return (known.index(label) if label in known else len(known), label)
+
+
+def label_text(label: str) -> str:
+    """The name of a route, or of a kind of delivered network, for people."""
+    method = method_of(label)
+    if method is not None:
+        return f"{label_text(label.partition(':')[0])}: {method.text}"
+    text = LABEL_TEXT.get(label, label.replace("_", " "))
+    return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"
+
+
+def macs_text(macs: float) -> str:
+    """``600000`` → ``0.6M``: the shortest form that a study config reads back as the same number."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= scale or (suffix != "k" and macs >= scale / 10):
+            digits = f"{macs / scale:.9f}".rstrip("0").rstrip(".")
+            return f"{digits}{suffix}"
+    return f"{macs:.0f}"
+
+
+def macs_short(macs: float) -> str:
+    """``612345`` → ``0.612M``: three figures, for axes and tables."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= scale or (suffix != "k" and macs >= scale / 10):
+            return f"{float(f'{macs / scale:.3g}'):g}{suffix}"
+    return f"{macs:.0f}"
+
+
+def number(value: float | None) -> str:
+    """Three significant figures, without an exponent where that stays readable."""
+    if value is None:
+        return NOT_MEASURED
+    if value != 0 and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if value == 0:
+        return "0"
+    return f"{float(f'{value:.3g}'):#.3g}".removesuffix(".")
+
+
+def percent(fraction: float | None) -> str:
+    """``0.8123`` → ``81.2 %``; what is no share at all is said to be none."""
+    if fraction is None:
+        return NOT_MEASURED
+    return f"{100 * fraction:.1f} %" if 0.0 <= fraction <= 1.0 else f"no share ({fraction:.3g})"
+
+
+def percent_estimate(estimate: Estimate) -> str:
+    """Mean ± standard deviation in percentage points, with n."""
+    if estimate.value is None:
+        return NOT_MEASURED
+    if not 0.0 <= estimate.value <= 1.0:
+        return f"{percent(estimate.value)} (n = {estimate.n})"
+    spread = "" if estimate.sd is None else f" ± {100 * estimate.sd:.1f}"
+    return f"{100 * estimate.value:.1f}{spread} % (n = {estimate.n})"
+
+
+def number_over_interval(estimate: Estimate) -> str:
+    """A value and, on a second line, its interval."""
+    return _interval_below(number(estimate.value), estimate, number, "\nno interval", ratio_says_nothing)
+
+
+def percent_over_interval(estimate: Estimate) -> str:
+    """A share and, on a second line, its interval."""
+    return _interval_below(percent(estimate.value), _as_share(estimate), _points, says_nothing=share_says_nothing)
+
+
+def points_over_interval(estimate: Estimate) -> str:
+    """A difference of accuracies in percentage points and, on a second line, its interval."""
+    return _interval_below(_difference(estimate), estimate, _signed_points, says_nothing=difference_says_nothing)
+
+
+def role_text(role: str) -> str:
+    """The role of a layer, for people."""
+    return "SE" if role == "se" else role
+
+
+def percent_interval(estimate: Estimate) -> str:
+    """A share with its 95 % interval and n, or the statement that there is no interval."""
+    return _interval_behind(percent(estimate.value), _as_share(estimate), _points, share_says_nothing)
+
+
+def points_estimate(estimate: Estimate) -> str:
+    """A difference of accuracies in percentage points, with its interval or the statement that there is none."""
+    return _interval_behind(_difference(estimate), estimate, _signed_points, difference_says_nothing)
+
+
+def number_estimate(estimate: Estimate, suffix: str = "") -> str:
+    """A value with its 95 % interval and n, or the statement that there is no interval."""
+    return _interval_behind(f"{number(estimate.value)}{suffix}", estimate, number, ratio_says_nothing)
+
+
+def share_says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of a share, such as an accuracy, holds nearly all that a share can be."""
+    return high - low >= WIDE_SHARE
+
+
+def difference_says_nothing(low: float, high: float) -> bool:
+    """Whether an interval of a difference of shares is as wide as all shares there are."""
+    return high - low >= 1.0
+
+
+def ratio_says_nothing(low: float, high: float) -> bool:
+    """Whether the ends of an interval of a ratio or a cost, which are above zero, are so far apart as to say nothing."""
+    return high > 0 and low < high / WIDE_FACTOR
+
+
+def _interval_below(
+    text: str,
+    estimate: Estimate,
+    shown: Callable[[float], str],
+    without: str = "",
+    says_nothing: Callable[[float, float], bool] = ratio_says_nothing,
+) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return text + without
+    wide = f"\n{SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
+    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)}){wide}"
+
+
+def _interval_behind(
+    text: str, estimate: Estimate, shown: Callable[[float], str], says_nothing: Callable[[float, float], bool]
+) -> str:
+    if estimate.value is None:
+        return NOT_MEASURED
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (n = {estimate.n}, no interval)"
+    wide = f": {SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
+    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}{wide}, n = {estimate.n})"
+
+
+def _as_share(estimate: Estimate) -> Estimate:
+    """The interval cut at what a share can be."""
+    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (estimate.low, estimate.high))
+    return Estimate(estimate.value, low, high, estimate.sd, estimate.n)
+
+
+def _difference(estimate: Estimate) -> str:
+    return NOT_MEASURED if estimate.value is None else f"{_signed_points(estimate.value)} points"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _signed_points(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}"
