@@ -62,7 +62,11 @@ def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
     new = {job for job in jobs if jobs[job]["phase"] != "export"} - set(specs)
     assert not new and not set(specs) - set(jobs)
     for job, spec in specs.items():
-        assert {key: jobs[job][key] for key in spec} == spec, job
+        now = {key: jobs[job][key] for key in spec}
+        # A predictor's figures are the same to the last bit on one kind of processor only; all else is equal everywhere.
+        predicted = spec.pop("predicted") or {}
+        assert (now.pop("predicted") or {}) == pytest.approx(predicted, rel=1e-9), job
+        assert now == spec, job
 
 
 @pytest.mark.parametrize("name", STUDIES)
