@@ -18,7 +18,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from accounting.macs.count import MacsReport
 from accounting.words.plain_text import one_line
-from pruning.dependency_graph import Deadline, NotFollowed, build_graph, torch_pruning
+from pruning.deadline import Deadline, NotFollowed
+from pruning.dependency_graph import build_graph, torch_pruning
 from pruning.solve import UnreachableTarget
 
 __all__ = [
@@ -117,7 +118,7 @@ def find_groups(
     """The groups that can be pruned, and those that cannot: layer name to reason.
 
     ``ignored`` are names of layers whose output channels stay (at least the classifier). Following the network, and
-    removing channels of its groups later, must be done within the deadline (by default :data:`LIMIT_S` from now).
+    removing channels of its groups later, must be done within the deadline (by default one that begins now).
 
     Raises:
         NotFollowed: the time is up, or the network is not understood.
@@ -133,11 +134,13 @@ def find_groups(
         for parameter in module.parameters(recurse=False)
         if not isinstance(module, _SIZED) and parameter.dim() == 1
     }
-    graph = build_graph(model, blank_image(model, input_size), list(loose.items()), deadline or Deadline())
+    deadline = deadline or Deadline()
+    graph = build_graph(model, blank_image(model, input_size), list(loose.items()), deadline)
     places = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     shared = {name for m, name in names.items() if any(places[id(p)] > 1 for p in m.parameters(recurse=False))}
     groups, left_out = [], {}
     for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
+        deadline.check()
         reason = _obstacle(graph, found, names, set(ignored), shared)
         group = _group(graph, found, names)
         if not reason:

@@ -1,69 +1,22 @@
 """Torch-Pruning's dependency graph, with an end: the same groups, found faster, and given up on after a stated time.
 
 Its own walk compares every new dependency with all before, and some networks (experts mixed for each image, attention over
-windows) multiply indices without end. Here what was seen is looked up, and time and indices have limits. Both are counted by
-the work of the thread that asks, so that a busy machine refuses no network that an idle one follows.
+windows) multiply indices without end. Here what was seen is looked up, and time (``deadline.py``) and indices have limits.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from accounting.words.extras import install_extra
+from pruning.deadline import Deadline, NotFollowed
 
-LIMIT_S = 20.0
-"""Seconds of one thread's work in which the channels of a network must be followed, and as many for removing some."""
 MAX_INDICES = 1_000_000
 """Indices that the channels of one layer may become elsewhere (flattened, unfolded, reshaped)."""
-
-
-class NotFollowed(ValueError):
-    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has its reason."""
-
-
-class Deadline:
-    """A number of seconds of this thread's work, from now on."""
-
-    def __init__(self, limit_s: float | None = None) -> None:
-        self._limit_s = LIMIT_S if limit_s is None else limit_s
-        self._begin_s = time.thread_time()
-
-    def restart(self) -> None:
-        """Give all the time again."""
-        self._begin_s = time.thread_time()
-
-    def check(self) -> None:
-        """Raise :class:`NotFollowed` where the time is up."""
-        if time.thread_time() - self._begin_s > self._limit_s:
-            raise NotFollowed(
-                f"Torch-Pruning has not followed the network's channels within {self._limit_s:g} s of work; prune it by "
-                "masks instead, such as global_magnitude"
-            )
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Check at every call of a function inside, whoever makes it: for code that cannot be asked to check itself."""
-        before, calls = sys.getprofile(), 0
-
-        def on_call(_frame: Any, event: str, _argument: Any) -> None:
-            nonlocal calls
-            if event == "call":
-                calls += 1
-                if calls % 1000 == 0:
-                    self.check()
-
-        sys.setprofile(on_call)
-        try:
-            yield
-        finally:
-            sys.setprofile(before)
 
 
 def torch_pruning() -> Any:

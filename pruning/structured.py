@@ -106,19 +106,24 @@ def prune_channels_to_macs(
     deadline = Deadline()
     with following():
         groups, left_out = find_groups(smaller, input_size, ignored, deadline)
-    weight_scores = dict(
-        zip((layer.name for layer in own), score_layers(smaller, own, rule, label, seed, batches), strict=True)
-    )
+    with deadline.paused():  # gradients of a large network may take long, whatever its channels
+        found = score_layers(smaller, own, rule, label, seed, batches)
+    weight_scores = dict(zip((layer.name for layer in own), found, strict=True))
     widths = {}
+
+    def macs_of(removed: list[int]) -> int:
+        deadline.check()
+        return macs_with(report, groups, removed)
+
     with following():
         scores = [group.scores(weight_scores) for group in groups]
         least = [group.least_width(round_to, floor) for group in groups]
         units = _removal_order(scores, scope, round_to, least)
-        num_removed = _solve(units, groups, lambda removed: macs_with(report, groups, removed), target_macs, round_to)
-        deadline.restart()
+        num_removed = _solve(units, groups, macs_of, target_macs, round_to)
         for group, removed, score in zip(groups, num_removed, scores, strict=True):
             weakest = torch.sort(score, stable=True).indices[:removed].tolist()
             group.remove(sorted(weakest))
+            deadline.check()
             widths[group.name] = (group.width, group.width - removed)
         is_sound = _output_shape(smaller, input_size) == output_shape
         macs = count_macs(smaller, input_size).macs

@@ -54,7 +54,7 @@ from harness.work.liveness import Life, watched
 from harness.work.prune import counts, gradual_pruner, prune
 from harness.work.scan import scan
 from harness.work.supernet import score, supernet_course
-from pruning.channels import NotFollowed
+from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.masks import apply_masks, from_tensors, masks_from_model, shuffle_masks, to_tensors
 from pruning.recount import MacsDiffer, check_macs
 from pruning.resize import fit_to_state, fresh_like
@@ -132,7 +132,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
                 metrics = _Work(job, place, ledger, attempt).run()
         except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer) as error:
             end(Status.FAILED, time.time(), str(error), None)
-            return Outcome(ok=False, reason=str(error))
+            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
         except DamagedFiles as error:
             end(Status.FAILED, None, str(error), None)
             return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)

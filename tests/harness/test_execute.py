@@ -17,6 +17,7 @@ from harness.paths import StudyPaths
 from harness.work import attempt as module
 from harness.work.attempt import Workplace, execute
 from nas_baseline.spaces.families import network_spec
+from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.solve import UnreachableTarget
 
 SPEC = network_spec("fbnetv3_mini", "s", 1, 10)
@@ -82,6 +83,20 @@ def test_an_unreachable_target_is_an_outcome(place, monkeypatch):
     assert not outcome.ok
     assert outcome.reason == "10 MACs cannot be reached"
     assert ended(place)[1]["reason"] == outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "final"), [(MachineTooBusy("not within 50 s"), False), (NotFollowed("not within 40 s of work"), True)]
+)
+def test_what_only_a_busy_machine_refused_is_tried_again_by_the_next_run(error, final, place, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise error
+
+    execute(pretrain(), place)
+    monkeypatch.setattr("harness.pruned.prune_channels_to_macs", refuse)
+    rule = {"scope": "channels", "criterion": "magnitude", "target_macs": 9, "round_to": 1, "channel_floor": 0.1}
+    outcome = execute(replace(prune(9), prune=rule), place)
+    assert (outcome.ok, outcome.reason, outcome.final) == (False, str(error), final)
 
 
 @pytest.mark.parametrize("error", [OSError("no space\nleft"), KeyboardInterrupt(), MemoryError("many")])

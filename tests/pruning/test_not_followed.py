@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from accounting.macs.count import count_macs
-from pruning import dependency_graph
+from pruning import deadline, dependency_graph, structured
 from pruning.blocks import prune_blocks_to_macs
 from pruning.channels import NotFinite, NotFollowed, following
 from pruning.dead import remove_dead_channels
-from pruning.dependency_graph import Deadline
+from pruning.deadline import Deadline, MachineTooBusy
 from pruning.solve import UnreachableTarget
 from pruning.structured import prune_channels_to_macs
 from pruning.to_latency import prune_channels_to_latency
 
+DependencyGraph = pytest.importorskip("torch_pruning").DependencyGraph
 SHAPE = (3, 32, 32)
 
 
@@ -50,10 +51,101 @@ def test_whatever_is_raised_there_has_one_kind(way, error, monkeypatch):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_time_is_limited_wherever_channels_are_followed(way, monkeypatch):
-    monkeypatch.setattr(dependency_graph, "LIMIT_S", 0.0)
-    with pytest.raises(NotFollowed, match="within 0 s"):
+def test_the_work_is_limited_wherever_channels_are_followed(way, monkeypatch):
+    monkeypatch.setattr(deadline, "WORK_LIMIT_S", 0.0)
+    with pytest.raises(NotFollowed, match="within 0 s of work"):
         WAYS[way](net())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_time_by_the_clock_is_limited_and_is_no_last_word(way, monkeypatch):
+    monkeypatch.setattr(deadline, "CLOCK_LIMIT_S", 0.0)
+    with pytest.raises(MachineTooBusy, match="within 0 s, of which this busy machine gave it"):
+        WAYS[way](net())
+
+
+class FakeClock:
+    """Stands for the module ``time``; a busy machine passes time without doing work."""
+
+    def __init__(self, *, busy):
+        self.now_s, self.work_s, self._busy = 0.0, 0.0, busy
+
+    def thread_time(self):
+        return self.work_s
+
+    def monotonic(self):
+        return self.now_s
+
+    def spend(self, seconds):
+        self.now_s += seconds
+        self.work_s += 0.0 if self._busy else seconds
+
+    def slow(self, function, seconds, only=lambda *_: True):
+        def call(*args, **kwargs):
+            self.spend(seconds if only(*args) else 0.0)
+            return function(*args, **kwargs)
+
+        return call
+
+
+def is_removing(*args):
+    return len(args[4]) < args[2].weight.shape[0]
+
+
+@pytest.fixture(params=["a slow network", "a busy machine"])
+def clock(request, monkeypatch):
+    found = FakeClock(busy=request.param == "a busy machine")
+    found.error = MachineTooBusy if request.param == "a busy machine" else NotFollowed
+    monkeypatch.setattr(deadline, "time", found)
+    return found
+
+
+def never_ends(clock):
+    def endless(*_args, **_kwargs):
+        while True:
+            clock.spend(0.001)
+
+    return endless
+
+
+@pytest.mark.parametrize("where", ["tracing", "following", "choosing", "removing"])
+def test_a_slow_graph_is_left_within_a_minute_wherever_it_is_slow(where, clock, monkeypatch):
+    if where == "tracing":
+        monkeypatch.setattr(DependencyGraph, "_trace", never_ends(clock))
+    elif where == "following":
+        monkeypatch.setattr(dependency_graph, "_group", clock.slow(dependency_graph._group, 7.0))
+    elif where == "choosing":
+        monkeypatch.setattr(structured, "macs_with", clock.slow(structured.macs_with, 7.0))
+    else:
+        monkeypatch.setattr(dependency_graph, "_group", clock.slow(dependency_graph._group, 7.0, only=is_removing))
+    with pytest.raises(NotFollowed, match="by masks instead") as refused:
+        prune(net())
+    assert type(refused.value) is clock.error
+    assert clock.now_s < 60
+
+
+def test_one_limit_holds_for_the_whole_answer(clock, monkeypatch):
+    """Following takes 26 s here and removing as many: each alone would do."""
+    halves = set()
+
+    def slow_once(*args):
+        if (half := is_removing(*args)) not in halves:
+            halves.add(half)
+            clock.spend(26.0)
+        return group(*args)
+
+    group = dependency_graph._group
+    monkeypatch.setattr(dependency_graph, "_group", slow_once)
+    with pytest.raises(clock.error, match="within [45]0 s"):
+        prune(net())
+    assert halves == {False, True}
+
+
+def test_what_is_done_within_the_limits_is_given(clock, monkeypatch):
+    monkeypatch.setattr(dependency_graph, "_group", clock.slow(dependency_graph._group, 1.0))
+    monkeypatch.setattr(structured, "score_layers", clock.slow(structured.score_layers, 600.0))
+    prune(net())
+    assert 610 < clock.now_s < 640, "criteria with gradients take as long as they take"
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
