@@ -93,7 +93,7 @@ def test_what_only_a_busy_machine_refused_is_tried_again_by_the_next_run(error, 
         raise error
 
     execute(pretrain(), place)
-    monkeypatch.setattr("harness.pruned.prune_channels_to_macs", refuse)
+    monkeypatch.setattr("harness.work.prune.prune_channels_to_macs", refuse)
     rule = {"scope": "channels", "criterion": "magnitude", "target_macs": 9, "round_to": 1, "channel_floor": 0.1}
     outcome = execute(replace(prune(9), prune=rule), place)
     assert (outcome.ok, outcome.reason, outcome.final) == (False, str(error), final)
