@@ -25,8 +25,6 @@ from harness.models.build import build_network
 from harness.routes.base import View
 from harness.training.loop import RECALIBRATION_IMAGES
 from harness.validation import make_routes
-from nas_baseline.spaces.declared import StageSpace
-from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
 """Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
@@ -157,8 +155,8 @@ def play(view: View, speed: float, device: str, known: Mapping[str, Outcome] = N
                 spent[job.route] = spent.get(job.route, 0.0) + seconds * (job.phase != Phase.EXPORT)
                 jobs.append(PlannedJob(job, seconds))
                 guess = _guess(job)
-                metrics: dict[str, Any] = {"val_top1": guess, "macs": job.target or job.network_macs}
-                if job.phase == Phase.EVALUATE and _is_smaller(job):
+                metrics: dict[str, Any] = {"val_top1": guess, "macs": _macs_after(job)}
+                if job.phase == Phase.EVALUATE and job.is_smaller:
                     metrics["size_bytes"] = {"program": 1}
                 if job.score is not None:
                     metrics = {"scores": [guess + i / 10**6 for i in range(len(job.score))]}
@@ -228,34 +226,26 @@ def _next(routes: list[Route]) -> Job | None:
 
 
 def _seconds(job: Job, view: View, speed: float, device: str) -> float:
-    """A masked network costs what the dense one does: zeros are multiplied too while training."""
     num_train = view.info.num_train
-    images, macs = 0.5 * num_train, job.network_macs
+    images = 0.5 * num_train
     if job.recipe:
         epochs = min(Recipe.model_validate(job.recipe).epochs, job.stop_epoch or 10**9)
         images = PASSES_PER_TRAINED_IMAGE * epochs * num_train
-    if job.phase == Phase.SUPERNET:
-        macs = 2 * (macs + _smallest(job))  # a sandwich: the largest, the smallest, and two that lie between on average
-    elif job.phase == Phase.EXPORT:
+    if job.phase == Phase.EXPORT:
         images = EXPORTED_IMAGES[str((job.deliver or {})["export"])](num_train)
     elif job.score is not None:
         images = len(job.score) * (min(RECALIBRATION_IMAGES, num_train) + 0.2 * num_train)
     elif job.analysis is not None:
         images *= 10 * len(job.analysis["sparsities"])
-    elif job.network == view.parent and not _is_smaller(job):
-        macs = view.parent_macs
     # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
     share = max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else 1
-    return share * (OVERHEAD_S[device] + images * macs / speed)
+    return share * (OVERHEAD_S[device] + images * job.pass_macs / speed)
 
 
-def _smallest(job: Job) -> int:
-    return StageSpace(job.network["space"]).min_macs()
-
-
-def _is_smaller(job: Job) -> bool:
-    """Whether a job's network has lost channels, as its name says: only then is it cheaper than its parent."""
-    return any(f"-{scope}_" in job.job for scope in (*CHANNEL_SCOPES, *BLOCK_SCOPES))
+def _macs_after(job: Job) -> int:
+    """The MACs of the network that comes out; what prunes as it trains ends at its target."""
+    pruned = job.prune or {}
+    return int(pruned.get("target_macs", job.network_macs))
 
 
 def _guess(job: Job) -> float:

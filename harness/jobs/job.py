@@ -14,7 +14,8 @@ class Job:
 
     ``job`` is its name, unique in the study and the same every time the study is replayed. ``target`` is in MACs, or
     ``None`` for work that all targets share. ``network`` is a network spec (docs/architecture.md), ``network_macs`` the
-    MACs of what will come out, as far as known beforehand.
+    MACs of what will come out, as far as known beforehand, without those of zeros. ``computed_macs`` are those that a pass
+    multiplies, zeros included (None: as many); ``is_smaller``: channels or blocks of ``network`` are gone.
 
     The rest says what to do: start from the weights (and masks) of job ``init_from``, or from the weights it inherits
     from a supernet (``inherit``: its space and architecture); take the structure of ``structure_from`` (its masks or
@@ -43,6 +44,13 @@ class Job:
     predicted: dict[str, float] | None = None
     analysis: dict[str, Any] | None = None
     deliver: dict[str, Any] | None = None
+    computed_macs: int | None = None
+    is_smaller: bool = False
+
+    @property
+    def pass_macs(self) -> int:
+        """MACs that one pass on one image computes: what it costs."""
+        return self.network_macs if self.computed_macs is None else self.computed_macs
 
 
 @dataclass(frozen=True)

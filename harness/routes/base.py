@@ -129,6 +129,8 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
         seed=view.seed(name),
         network=trained.network,
         network_macs=macs,
+        computed_macs=trained.computed_macs,
+        is_smaller=trained.is_smaller,
         init_from=trained.job,
         deliver={
             "label": label,

@@ -152,6 +152,8 @@ class PruneChain:
             seed=self._view.seed(name),
             network=step.parent.network,
             network_macs=macs,
+            computed_macs=macs if step.method.is_structured else step.parent_macs,
+            is_smaller=step.method.is_structured,
             recipe=recipe,
             init_from=source.job,
             prune=rule,

@@ -94,7 +94,7 @@ class ScratchRoute:
         tuned = int(self._view.recipe(prune.finetune)["epochs"])
         # Zeros are multiplied too, so that a masked network's epoch costs what the parent's does; a smaller one's costs
         # less, and equal compute buys more epochs of it.
-        per_epoch = macs / self._view.parent_macs if prune.methods[0].is_structured else 1.0
+        per_epoch = (macs if source.is_smaller else source.pass_macs) / self._view.parent_macs
         equal_cost = max(1, round(pretrained / per_epoch + tuned))
         if self._config.pruned_structure:
             text = "pruned structure on fresh weights, at the cost of pre-training and fine-tuning"
@@ -119,6 +119,8 @@ class ScratchRoute:
                 seed=self._view.seed(name),
                 network=self._view.parent,
                 network_macs=macs,
+                computed_macs=macs if source.is_smaller else source.pass_macs,
+                is_smaller=source.is_smaller,
                 recipe=self._view.recipe(self._config.train, {"epochs": epochs}),
                 structure_from=source.job,
                 shuffle_masks=kind == "random_masks",

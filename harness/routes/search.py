@@ -218,6 +218,8 @@ class SearchRoute:
             seed=self._view.seed(name),
             network={"builder": "supernet", "space": self._space.data},
             network_macs=self._space.max_macs(),
+            # A sandwich: the largest, the smallest, and two that lie between on average.
+            computed_macs=2 * (self._space.max_macs() + self._space.min_macs()),
             recipe=self._view.recipe(self._config.supernet),
         )
         self._queue.put(job)

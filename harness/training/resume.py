@@ -24,14 +24,17 @@ from harness.paths import replacing
 log = logging.getLogger(__name__)
 
 FORMAT = "prune-or-search resume 1"
+_NOT_SAID = ("computed_macs", "is_smaller")
+"""Fields that tell what a job costs, not what it does."""
 
 
 def identity_of(job: Job) -> str:
-    """A hash of what the job says; fields that are as by default do not enter, so that new ones change nothing."""
+    """A hash of what the job says to do; fields that are as by default do not enter, so that new ones change nothing."""
     said = {
         field.name: getattr(job, field.name)
         for field in dataclasses.fields(job)
-        if field.default is dataclasses.MISSING or getattr(job, field.name) != field.default
+        if field.name not in _NOT_SAID
+        and (field.default is dataclasses.MISSING or getattr(job, field.name) != field.default)
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -1,0 +1,110 @@
+"""What a plan says of a study: every job is priced by the MACs that its passes compute, zeros included."""
+
+import copy
+
+import pytest
+
+from accounting.ledger.records import Phase
+from harness.config.study import parse_config
+from harness.plan import OVERHEAD_S, PASSES_PER_TRAINED_IMAGE, play
+from harness.validation import check_study
+
+SPEED = 1e9
+BASE = {
+    "name": "plan",
+    "dataset": {"name": "fashion_mnist_mini", "num_train": 100},
+    "parent": {"family": "fbnetv3_mini", "variant": "l", "pretrain": {"epochs": 4}},
+    "targets": ["0.4M"],
+    "replicates": 1,
+    "recipe": {"batch_size": 50, "lr": 0.05, "epochs": 3},
+}
+TARGET = 400_000
+
+
+def view_of(routes, **changes):
+    return check_study(parse_config(copy.deepcopy(BASE) | {"routes": routes} | changes, "test"), need_data=False)
+
+
+def planned(routes, **changes):
+    """Planned seconds by job name, and the study's view."""
+    view = view_of(routes, **changes)
+    return {str(each.job.job): each for each in play(view, SPEED, "cpu").jobs}, view
+
+
+def training_s(epochs, macs, num_images=100):
+    return OVERHEAD_S["cpu"] + PASSES_PER_TRAINED_IMAGE * epochs * num_images * macs / SPEED
+
+
+class TestControls:
+    def test_a_narrower_structure_costs_its_own_macs(self):
+        routes = {"prune": {"criterion": "channels_magnitude"}, "scratch": {"family": False, "equal_epochs": True}}
+        jobs, view = planned(routes)
+        equal_cost, equal_epochs = (
+            jobs[f"scratch-r0-t{TARGET}-{kind}-retrain"].seconds
+            for kind in ("pruned_structure", "pruned_structure_equal_epochs")
+        )
+        epochs = round(4 * view.parent_macs / TARGET + 3)
+        assert equal_cost == pytest.approx(training_s(epochs, TARGET))
+        assert equal_epochs == pytest.approx(training_s(4, TARGET))
+        # Equal cost: what pre-training and fine-tuning of the narrower network take together, to a rounded epoch.
+        both = training_s(4, view.parent_macs) + training_s(3, TARGET) - OVERHEAD_S["cpu"]
+        assert equal_cost == pytest.approx(both, abs=training_s(0.5, TARGET) - OVERHEAD_S["cpu"] + 1e-9)
+
+    def test_a_masked_structure_costs_what_the_dense_parent_costs(self):
+        routes = {"prune": {"criterion": "global_magnitude"}, "scratch": {"family": False}}
+        jobs, view = planned(routes)
+        control = jobs[f"scratch-r0-t{TARGET}-pruned_structure-retrain"]
+        assert control.seconds == pytest.approx(training_s(4 + 3, view.parent_macs))
+
+
+SEARCH_THEN_PRUNE = {
+    "larger": 2.0,
+    "search": {"strategy": {"name": "random", "num_trials": 4}, "retrain": {"epochs": 2}},
+    "prune": {"criterion": ["global_magnitude", "channels_magnitude", "uniform_lamp+gradual"]},
+}
+FAMILY = {"pruned_structure": False}
+
+
+class TestNetworksThatASearchFound:
+    @pytest.fixture(scope="class")
+    def jobs(self):
+        found, _ = planned({"search_then_prune": SEARCH_THEN_PRUNE, "scratch": FAMILY}, seed=3)
+        return found
+
+    @pytest.fixture(scope="class")
+    def winner(self, jobs):
+        """The network that was found, above the target."""
+        (pruned,) = [name for name in jobs if name.endswith("-global_magnitude-prune")]
+        found = jobs[pruned.removesuffix("-global_magnitude-prune")].job
+        assert TARGET < found.network_macs <= 2 * TARGET
+        return found
+
+    def test_masks_cost_what_the_dense_network_costs(self, jobs, winner):
+        tuned = jobs[f"{winner.job}-global_magnitude-finetune"]
+        assert tuned.seconds == pytest.approx(training_s(3, winner.network_macs))
+
+    def test_masks_that_grow_do_too(self, jobs, winner):
+        tuned = jobs[f"{winner.job}-uniform_lamp+gradual-finetune"]
+        assert tuned.seconds == pytest.approx(training_s(3, winner.network_macs))
+
+    def test_fewer_channels_cost_their_own_macs(self, jobs, winner):
+        tuned = jobs[f"{winner.job}-channels_magnitude-finetune"]
+        assert tuned.seconds == pytest.approx(training_s(3, TARGET))
+
+
+@pytest.mark.parametrize("criterion", ["global_magnitude", "channels_magnitude"])
+def test_a_network_is_read_and_exported_at_the_macs_that_it_computes(criterion):
+    routes = {"prune": {"criterion": criterion}}
+    jobs, view = planned(routes, export={"latency": True})
+    macs = view.parent_macs if criterion == "global_magnitude" else TARGET
+    (read,) = [each for each in jobs.values() if each.job.phase == Phase.EVALUATE]
+    (timed,) = [each for each in jobs.values() if each.job.phase == Phase.EXPORT]
+    assert read.seconds == pytest.approx(OVERHEAD_S["cpu"] + 0.5 * 100 * macs / SPEED)
+    assert timed.seconds == pytest.approx(OVERHEAD_S["cpu"] + 500 * macs / SPEED)
+
+
+def test_only_networks_that_lost_channels_are_delivered_whole_and_need_no_compact_export():
+    each = {**SEARCH_THEN_PRUNE, "prune": {**SEARCH_THEN_PRUNE["prune"], "deliver": "each"}}
+    jobs, _ = planned({"search_then_prune": each, "scratch": FAMILY}, seed=3, export={"compact": True})
+    compact = {str(e.job.deliver["label"]).partition(":")[2] for e in jobs.values() if e.job.phase == Phase.EXPORT}
+    assert compact - {""} == {"global_magnitude", "uniform_lamp+gradual"}
