@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 _MACS_SUFFIX = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
-_HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "min": 1 / 60, "m": 1 / 60, "h": 1.0, "hours": 1.0, "hour": 1.0, "d": 24.0}
+_UNITS = {
+    1 / 3600: ("s", "sec", "secs", "second", "seconds"),
+    1 / 60: ("m", "min", "mins", "minute", "minutes"),
+    1.0: ("h", "hr", "hrs", "hour", "hours"),
+    24.0: ("d", "day", "days"),
+}
+_HOURS = {word: hours for hours, words in _UNITS.items() for word in words}
+MAX_HOURS = 1e8
+MAX_LETTERS = 100
+"""Of a duration."""
 
 
 def parse_macs(value: str | int | float) -> int:
@@ -18,13 +28,19 @@ def parse_macs(value: str | int | float) -> int:
 
 
 def parse_hours(value: str | int | float) -> float:
-    """Device-hours of ``30 min``, ``0.5 h`` or ``2 d``; a bare number is refused, since its unit is not known."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*", str(value))
-    if match is None or match[2] not in _HOURS or float(match[1]) <= 0:
+    """Device-hours of ``30 min``, ``0.5 h``, ``1h30m`` or ``2 days``; a bare number is refused, its unit is not known."""
+    text = str(value) if len(str(value)) <= MAX_LETTERS else ""
+    parts = re.findall(r"([0-9]*\.?[0-9]+)\s*([a-z]+)\s*", text)
+    is_whole = re.fullmatch(r"\s*(?:[0-9]*\.?[0-9]+\s*[a-z]+\s*)+", text) is not None
+    units = [_HOURS.get(unit, 0.0) for _, unit in parts]
+    is_falling = all(first > then for first, then in itertools.pairwise(units))  # 1h30m, and not 30m1h or 1h1h
+    total = sum(float(number) * unit for (number, _), unit in zip(parts, units, strict=True))
+    if not (is_whole and is_falling and all(units) and 0 < total <= MAX_HOURS):
         raise ValueError(
-            f"{value!r} is no duration; write a positive number with its unit, such as 30 min, 0.5 h or 2 d"
+            f"{value!r} is no duration; write a positive number with its unit, such as 30 min, 0.5 h, 1h30m or 2 d; units: "
+            + "; ".join(", ".join(words) for words in _UNITS.values())
         )
-    return float(match[1]) * _HOURS[match[2]]
+    return total
 
 
 def format_macs(macs: int) -> str:

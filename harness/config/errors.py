@@ -69,11 +69,21 @@ def _what(error: Any, model: type[BaseModel]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     given = error["input"]
     shown = "" if isinstance(given, dict | list | BaseModel) or repr(given) in message else f", given {_short(given)}"
-    return f"{where or 'study'}: {message}{shown}"
+    return f"{where or 'study'}: {message}{shown}{_HINTS.get((error['type'], type(given)), '')}"
+
+
+_HINTS = {
+    ("int_type", str): "; write a whole number without quotes",
+    ("float_type", str): "; write a number without quotes",
+    ("bool_type", str): "; write true or false without quotes",
+    ("bool_type", int): "; write true or false",
+    ("string_type", int): "; write it in quotes",
+    ("string_type", float): "; write it in quotes",
+}
 
 
 def _short(given: object) -> str:
-    text = repr(given)
+    text = str(given).lower() if isinstance(given, bool) else repr(given)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text):,} characters)"
 
 

@@ -9,27 +9,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accounting.study.yaml12 import Place
-from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.phases import Found, phases, sections
 from harness.config.routes import PruneConfig, SearchConfig
+from harness.config.section import Strict
 from nas_baseline.strategies import list_strategies, shares_weights
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 
-Found = tuple[Place, str]
 WITHOUT_MOMENTUM = ("adamw", "lamb")
+REPEATABLE = ("mean", "std")
+"""Lists of one value a channel."""
 PREDICTS_NOTHING = ("random", "regularized_evolution")
 
 
 def without_effect(study: StudyConfig) -> list[Found]:
     """(place, what is wrong and what to do) of every given option without effect."""
-    found = [*_parent(study), *_scratch(study), *_budgets(study), *_phases(study)]
+    found = [*_parent(study), *_scratch(study), *_budgets(study), *_phases(study), *_lists(study, ())]
     if study.resources.device == "cpu" and "cpus_per_job" in study.resources.model_fields_set:
         found.append(_useless(("resources", "cpus_per_job"), "device is cpu, where devices_per_job counts the cores"))
-    for route, section in _sections(study):
-        for key, part in section:
-            place: Place = ("routes", route, *key)
-            found += _search(part, place) if isinstance(part, SearchConfig) else _prune(part, place)
+    for place, section in sections(study):
+        found += _search(section, place) if isinstance(section, SearchConfig) else _prune(section, place)
     return found
 
 
@@ -39,9 +39,6 @@ def _parent(study: StudyConfig) -> Iterator[Found]:
         yield _useless(("parent", "variant"), "it belongs to a family, and the parent is a timm network")
     if parent.pretrained and parent.checkpoint is not None:
         yield ("parent", "pretrained"), "parent.pretrained and parent.checkpoint are both given; keep one of them"
-    if parent.pretrain.epochs == 0:
-        for key in sorted(parent.pretrain.model_fields_set - {"epochs"}):
-            yield _useless(("parent", "pretrain", key), "the parent is trained for 0 epochs")
 
 
 def _search(config: SearchConfig, place: Place) -> Iterator[Found]:
@@ -104,41 +101,31 @@ def _budgets(study: StudyConfig) -> Iterator[Found]:
 
 
 def _phases(study: StudyConfig) -> Iterator[Found]:
-    """Momentum, where the optimizer of every phase has none."""
-    overrides = list(_overrides(study))
-    for place, override in overrides:
-        recipe = override.over(study.recipe)
-        if override.momentum is not None and recipe.optimizer in WITHOUT_MOMENTUM:
-            yield _useless((*place, "momentum"), f"{recipe.optimizer} has betas of its own")
-    recipes: list[Recipe] = [study.recipe, *(override.over(study.recipe) for _, override in overrides)]
-    if "momentum" in study.recipe.model_fields_set and all(r.optimizer in WITHOUT_MOMENTUM for r in recipes):
+    """What a phase of no epochs changes of the recipe; momentum, where the optimizer of every phase has none."""
+    found = phases(study)
+    for phase in found:
+        for key in sorted(phase.given.model_fields_set - {"epochs"}):
+            if phase.epochs == 0:
+                yield _useless((*phase.place, key), f"{phase.name} is of 0 epochs")
+            elif key == "momentum" and phase.recipe.optimizer in WITHOUT_MOMENTUM:
+                yield _useless((*phase.place, key), f"{phase.recipe.optimizer} has betas of its own")
+    optimizers = {study.recipe.optimizer, *(phase.recipe.optimizer for phase in found)}
+    if "momentum" in study.recipe.model_fields_set and optimizers <= set(WITHOUT_MOMENTUM):
         yield _useless(("recipe", "momentum"), f"{study.recipe.optimizer} has betas of its own")
 
 
-def _overrides(study: StudyConfig) -> Iterator[tuple[Place, RecipeOverride]]:
-    yield ("parent", "pretrain"), study.parent.pretrain
-    if study.routes.scratch is not None:
-        yield ("routes", "scratch", "train"), study.routes.scratch.train
-    for route, section in _sections(study):
-        for key, part in section:
-            names = ("candidate", "retrain", "supernet") if isinstance(part, SearchConfig) else ("finetune",)
-            for name in names:
-                yield ("routes", route, *key, name), getattr(part, name)
-
-
-def _sections(study: StudyConfig) -> Iterator[tuple[str, list[tuple[Place, SearchConfig | PruneConfig]]]]:
-    """Every search and prune section that is written, with where it is under its route."""
-    routes = study.routes
-    for route, section in (("search", routes.search), ("supernet", routes.supernet), ("prune", routes.prune)):
-        if section is not None:
-            yield route, [((), section)]
-    both = routes.search_then_prune
-    if both is not None:
-        parts: list[tuple[Place, SearchConfig | PruneConfig | None]] = [
-            (("search",), both.search),
-            (("prune",), both.prune),
-        ]
-        yield "search_then_prune", [(key, part) for key, part in parts if part is not None]
+def _lists(section: Strict, place: Place) -> Iterator[Found]:
+    """Lists that hold nothing, and items that stand twice where that means nothing."""
+    for key in sorted(section.model_fields_set):
+        value, where = getattr(section, key), (*place, key)
+        if isinstance(value, Strict):
+            yield from _lists(value, where)
+        elif value == []:
+            yield where, f"{'.'.join(map(str, where))}: an empty list; name something, or remove it"
+        elif isinstance(value, list) and key not in REPEATABLE:
+            twice = sorted({str(item) for item in value if value.count(item) > 1})
+            if twice:
+                yield where, f"{'.'.join(map(str, where))}: {', '.join(twice)} given twice in {value}; name each once"
 
 
 def _useless(place: Place, why: str) -> Found:

@@ -139,7 +139,9 @@ class SearchThenPruneConfig(Strict):
 class AnalysisConfig(Strict):
     """Scans of the trained parent without fine-tuning: each role alone, and the whole network."""
 
-    sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1)
+    sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1, max_length=1000
+    )
     criteria: list[Literal["global_magnitude", "uniform_magnitude"]] = Field(["global_magnitude", "uniform_magnitude"])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
@@ -13,14 +14,17 @@ Hours = Annotated[float, BeforeValidator(parse_hours)]
 
 
 class Strict(BaseModel):
-    """A section of a config."""
+    """A section of a config. Values are not converted: ``"3"`` is no number and ``yes`` no switch; 3.0 is the integer 3."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_boolean_as_number(cls, value: object, info: ValidationInfo) -> object:
-        """YAML's ``true`` and ``yes`` would pass as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value for it")
-        return value
+    def _whole_number(cls, value: object, info: ValidationInfo) -> object:
+        """``1e5`` is a whole number, too."""
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        return int(value) if isinstance(value, float) and value.is_integer() and kinds == {int} else value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    return set(get_args(annotation) or (annotation,)) - {NoneType}

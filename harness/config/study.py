@@ -12,6 +12,7 @@ from accounting.words.extras import install_extra
 from harness.config.errors import at_line, explain
 from harness.config.file import prepared, read_documents
 from harness.config.no_effect import without_effect
+from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.routes import BudgetConfig, RoutesConfig
 from harness.config.section import Macs, Strict
@@ -29,8 +30,8 @@ class DatasetConfig(Strict):
     num_classes: int | None = Field(None, ge=2, le=1_000_000)
     num_train: int | None = Field(None, ge=10, le=10**10)
     num_test: int | None = Field(None, ge=10, le=10**10)
-    mean: list[float] | None = None
-    std: list[Annotated[float, Field(gt=0)]] | None = None
+    mean: list[Annotated[float, Field(ge=-1000, le=1000)]] | None = Field(None, min_length=1, max_length=16)
+    std: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(None, min_length=1, max_length=16)
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     num_workers: int = Field(4, ge=0, le=256)
 
@@ -91,8 +92,8 @@ class LatencyTarget(Strict):
     """Targets in milliseconds of one image on the machine that runs the study."""
 
     latency_ms: Annotated[
-        list[Annotated[float, Field(gt=0)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
-    ] = Field(min_length=1)
+        list[Annotated[float, Field(gt=0, le=10**6)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
+    ] = Field(min_length=1, max_length=100)
 
 
 class StudyConfig(Strict):
@@ -204,7 +205,9 @@ def _new_study(document: Document, path: Path) -> StudyConfig:
     except ValidationError as error:
         lines = explain(error, StudyConfig, str(path), document.lines, told=problems)
         raise InputError(*problems.values(), *lines) from None
-    found = [at_line(path, document.lines, place, text) for place, text in without_effect(study)]
+    found = [
+        at_line(path, document.lines, place, text) for place, text in (*without_effect(study), *cut_in_silence(study))
+    ]
     if problems or found:
         raise InputError(*problems.values(), *found)
     return study

@@ -36,6 +36,25 @@ USELESS = {
     "momentum of adamw": ("recipe", {"batch_size": 50, "optimizer": "adamw", "momentum": 0.8}, "recipe.momentum"),
     "momentum of a phase": (
         "routes.prune.finetune", {"epochs": 2, "optimizer": "lamb", "momentum": 0.5}, "routes.prune.finetune.momentum"),
+    "a recipe for fine-tuning of no epochs": (
+        "routes.prune.finetune", {"epochs": 0, "lr": 0.1}, "routes.prune.finetune.lr"),
+    "a recipe for retraining of no epochs": (
+        "routes.search.retrain", {"epochs": 0, "min_lr": 0.0}, "routes.search.retrain.min_lr"),
+    "a recipe for candidates of no epochs": (
+        "routes.search.candidate", {"epochs": 0, "optimizer": "lamb"}, "routes.search.candidate.optimizer"),
+    "a recipe for a supernet of no epochs": (
+        "routes.supernet", {"supernet": {"epochs": 0, "augment": "none"}}, "routes.supernet.supernet.augment"),
+    "a recipe for no epochs of a section of its own": (
+        "routes.search_then_prune", {"prune": {"finetune": {"epochs": 0, "lr": 0.1}}},
+        "routes.search_then_prune.prune.finetune.lr"),
+    "a recipe for controls of no epochs": (
+        "routes.scratch", {"pruned_structure": False, "train": {"epochs": 0, "lr": 0.1}}, "routes.scratch.train.lr"),
+    "no criteria to scan by": ("routes.analysis", {"criteria": []}, "routes.analysis.criteria: an empty list"),
+    "nothing to keep": ("routes.prune.keep", [], "routes.prune.keep: an empty list"),
+    "a layer kept twice": ("routes.prune.keep", ["role:head"] * 2, "role:head given twice"),
+    "a scan twice": ("routes.analysis", {"sparsities": [0.5, 0.9, 0.5]}, "routes.analysis.sparsities: 0.5 given twice"),
+    "a criterion to scan by twice": (
+        "routes.analysis", {"criteria": ["global_magnitude"] * 2}, "routes.analysis.criteria: global_magnitude given twice"),
     "cores of a GPU's job on the CPU": ("resources", {"device": "cpu", "cpus_per_job": 2}, "resources.cpus_per_job"),
 }  # fmt: skip
 USEFUL = {
@@ -43,6 +62,12 @@ USEFUL = {
     "gradual by its criterion": ("routes.prune", {"criterion": "global_magnitude+gradual", "gradual_end": 0.5}),
     "an early stop": ("routes.search.early_stop_tau", 0.8),
     "a supernet that inherits": ("routes.supernet", {"inherit": True, "scored_per_job": 4, "supernet": {"epochs": 2}}),
+    "a control's recipe, for epochs that it has not said": (
+        "routes.scratch",
+        {"family": False, "train": {"epochs": 0, "lr": 0.1}},
+    ),
+    "channels alike": ("dataset", {"name": "fashion_mnist_mini", "mean": [0.5], "std": [0.5]}),
+    "a pretraining of nothing": ("parent.pretrain", {"epochs": 0}),
     "momentum of sgd": ("recipe.momentum", 0.8),
     "momentum where one phase has it": ("recipe", {"optimizer": "adamw"}),
     "a budget": ("budget", {"prune": "1 h"}),
