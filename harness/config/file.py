@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
 from harness.config.errors import at_line
 from harness.errors import InputError, one_line
+from nas_baseline.strategies import name_problem, option_problems
 
 MAX_BYTES = 1_000_000
 PATHS: tuple[Place, ...] = (
@@ -21,6 +23,14 @@ PATHS: tuple[Place, ...] = (
     ("routes", "search_then_prune", "search", "space"),
 )
 """Keys whose value may be a path."""
+STRATEGIES: Mapping[Place, str] = MappingProxyType(
+    {
+        ("routes", "search", "strategy"): "predictor_evolution",
+        ("routes", "supernet", "strategy"): "supernet",
+        ("routes", "search_then_prune", "search", "strategy"): "predictor_evolution",
+    }
+)
+"""Where a strategy may stand, and its name where none is written."""
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -66,7 +76,25 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
                 holder[place[-1]] = str(beside(path, given))
             except InputError as error:
                 problems[place] = at_line(path, document.lines, place, f"{'.'.join(map(str, place))}: {error}")
+    for place, text in _strategies(raw):
+        problems.setdefault(place, at_line(path, document.lines, place, f"{'.'.join(map(str, place))}: {text}"))
     return raw, problems
+
+
+def _strategies(raw: Any) -> Iterator[tuple[Place, str]]:
+    """(place, what is wrong) of the names and options of strategies; what has another type is seen with the fields."""
+    for place, default in STRATEGIES.items():
+        section = _at(raw, place)
+        if not isinstance(section, dict):
+            continue
+        name, options = section.get("name", default), section.get("options")
+        if not isinstance(name, str):
+            continue
+        if problem := name_problem(name):
+            yield (*place, "name"), problem
+        elif isinstance(options, dict) and options:
+            for key, text in option_problems(name, options):
+                yield (*place, "options", *(() if key is None else (key,))), text
 
 
 def beside(config: Path, given: str) -> Path:

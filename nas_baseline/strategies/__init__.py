@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from nas_baseline.search.batch_strategy import Targets
@@ -41,6 +42,35 @@ def list_strategies() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
+def name_problem(name: object) -> str | None:
+    """What is wrong with the name of a strategy, with the nearest and all that are allowed; None where it is one."""
+    if name in list_strategies():
+        return None
+    return f"strategy '{name}' is not known{_hint(str(name), list_strategies())}"
+
+
+def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """(option, what is wrong and what is allowed) of each option of a strategy; None: of how they go together."""
+    taken = _module(name).Options
+    defaults = {f.name: f.default for f in dataclasses.fields(taken)}
+    found: list[tuple[str | None, str]] = []
+    for key, value in options.items():
+        if key not in defaults:
+            found.append((key, f"strategy '{name}' has no option '{key}'{_hint(str(key), list(defaults))}"))
+            continue
+        kind = type(defaults[key])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            allowed_text = f"{_KINDS[kind]} is allowed, such as {defaults[key]!r}"
+            found.append((key, f"strategy '{name}': {key} is {value!r}; {allowed_text}"))
+    if not found:
+        try:
+            taken(**options)
+        except ValueError as error:
+            named = [key for key in options if key in str(error)]
+            found.append((named[0] if named else None, f"strategy '{name}': {error}"))
+    return found
+
+
 def shares_weights(name: str) -> bool:
     """Return whether a strategy's values are scores with the weights of one supernet, which the caller trains."""
     return bool(getattr(_module(name).Strategy, "shares_weights", False))
@@ -61,15 +91,8 @@ def make_strategy(
     InfeasibleTarget for a target below the smallest network of the space.
     """
     module = _module(name)
-    defaults = {f.name: f.default for f in dataclasses.fields(module.Options)}
-    for key, value in options.items():
-        if key not in defaults:
-            raise ValueError(f"strategy '{name}' has no option '{key}'{_hint(key, list(defaults))}")
-        kind = type(defaults[key])
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(
-                f"strategy '{name}': {key} is {value!r}; {_KINDS[kind]} is allowed, such as {defaults[key]!r}"
-            )
+    for _, problem in option_problems(name, options):
+        raise ValueError(problem)
     strategy: SearchStrategy = module.Strategy(space, seed, num_trials, max_macs, module.Options(**options))
     return strategy
 
@@ -78,8 +101,8 @@ _KINDS = {int: "a whole number", float: "a number", str: "a name"}
 
 
 def _module(name: str) -> Any:
-    if name not in list_strategies():
-        raise ValueError(f"strategy '{name}' is not known{_hint(name, list_strategies())}")
+    if problem := name_problem(name):
+        raise ValueError(problem)
     return importlib.import_module(f"nas_baseline.strategies.{name}")
 
 

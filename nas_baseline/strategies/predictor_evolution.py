@@ -46,8 +46,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.first_batch < 1 or self.batch < 1:
             raise ValueError(f"first_batch and batch must be at least 1, not {self.first_batch} and {self.batch}")
-        if self.confidence < 0:
-            raise ValueError(f"confidence must not be negative, it is {self.confidence}")
+        if not 0 <= self.confidence <= 1000:
+            raise ValueError(f"confidence must lie in 0 to 1000, it is {self.confidence}")
         if not 0 <= self.own_share <= 1:
             raise ValueError(f"own_share must lie in 0 to 1, it is {self.own_share}")
         if self.predictor not in PREDICTORS:

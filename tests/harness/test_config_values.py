@@ -8,14 +8,12 @@ import pytest
 from pydantic import BaseModel
 from refusals import changed
 
+from harness.config.routes import BudgetConfig
 from harness.config.study import StudyConfig, load_configs
 from harness.errors import InputError
 
-IN_BOUNDS_BY_ITS_UNIT = {
-    "targets",
-    *(f"budget.{route}" for route in StudyConfig.model_fields["budget"].default.model_fields),
-}
-"""Checked by accounting/words/quantities.py."""
+IN_BOUNDS_BY_ITS_UNIT = {"targets", *(f"budget.{route}" for route in BudgetConfig.model_fields)}
+"""Checked by harness/quantities.py."""
 
 
 def numbers(annotation, metadata=(), where=""):
@@ -79,7 +77,8 @@ TAKEN = {
 CUT = {
     "warm-up of a phase": (
         "routes.prune.finetune", {"epochs": 4, "warmup_epochs": 3}, ["routes.prune.finetune", "3", "4 epochs", "at most 2"]),
-    "warm-up of the recipe": ("recipe", {"batch_size": 50, "warmup_epochs": 5}, ["parent.pretrain", "5", "2 epochs", "at most 1"]),
+    "warm-up of the recipe": (
+        "recipe", {"batch_size": 50, "warmup_epochs": 5}, ["parent.pretrain", "5", "2 epochs", "at most 1"]),
     "warm-up of a round": (
         "routes.prune", {"schedule": "iterative", "rounds": 2, "finetune": {"epochs": 4, "warmup_epochs": 2}},
         ["routes.prune.finetune", "2", "2 epochs", "at most 1"]),
@@ -125,3 +124,41 @@ def test_what_is_just_allowed_is_taken(path, value, tiny, write_config):
         tiny["parent"]["pretrain"] = tiny["routes"]["search"]["candidate"] = {"epochs": 2}
         tiny["routes"]["search"]["retrain"] = tiny["routes"]["scratch"]["train"] = {"epochs": 2}
     assert load_configs(write_config(changed(tiny, path, value)))
+
+
+STRATEGY_PLACES = ("routes.search", "routes.supernet", "routes.search_then_prune.search")
+
+
+@pytest.mark.parametrize("place", STRATEGY_PLACES)
+@pytest.mark.parametrize(
+    ("strategy", "key", "says"),
+    [
+        ({"name": "predictr_evolution"}, "name:", "did you mean 'predictor_evolution'"),
+        ({"name": "supernet", "options": {"btach": 2}}, "btach:", "did you mean 'batch'"),
+        ({"name": "supernet", "options": {"batch": "4"}}, "batch:", "'4'; a whole number is allowed"),
+        ({"name": "supernet", "options": {"confidence": 5000}}, "confidence:", "0 to 1000"),
+    ],
+)
+def test_a_strategy_s_mistakes_come_with_all_others_each_with_its_line(
+    place, strategy, key, says, tiny, write_config
+):  # fmt: skip
+    tiny = changed(tiny | {"replicates": 0, "recipe": {"optimiser": "sgd"}}, f"{place}.strategy", strategy)
+    config = write_config(tiny)
+    with pytest.raises(InputError) as refused:
+        load_configs(config)
+    where = f"{place}.strategy." + ("options." if "options" in strategy else "") + key
+    (line,) = [line for line in refused.value.args if where in line]
+    assert says in line
+    (number,) = [n for n, text in enumerate(config.read_text().splitlines(), 1) if text.strip().startswith(key)
+                 and str(next(iter(strategy.get("options", strategy).values()))).strip("'") in text]  # fmt: skip
+    assert line.startswith(f"{config}:{number}: ")
+    assert len(refused.value.args) == 3
+    assert all(any(word in line for line in refused.value.args) for word in ("replicates", "did you mean 'optimizer'"))
+
+
+def test_several_wrong_options_are_a_line_each(tiny, write_config):
+    tiny["routes"]["search"]["strategy"] = {"options": {"batch": 2.5, "first_batch": True, "predictor": 1}}
+    with pytest.raises(InputError) as refused:
+        load_configs(write_config(tiny))
+    assert [line.partition(": ")[2].partition(":")[0].rpartition(".")[2] for line in refused.value.args] == [
+        "batch", "first_batch", "predictor"]  # fmt: skip
