@@ -13,7 +13,7 @@ from harness.config.study import StudyConfig, load_configs
 from harness.errors import InputError
 
 IN_BOUNDS_BY_ITS_UNIT = {"targets", *(f"budget.{route}" for route in BudgetConfig.model_fields)}
-"""Checked by harness/quantities.py."""
+"""Checked by accounting/words/quantities.py."""
 
 
 def numbers(annotation, metadata=(), where=""):
