@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,9 +57,10 @@ class Allocations:
         device: str,
         capacity: Capacity,
         ask: Callable[[dict[str, Any]], Capacity],
+        gone: threading.Event,
     ) -> None:
         self._ledger, self._session, self._device = ledger, session, device
-        self._capacity, self._ask = capacity, ask
+        self._capacity, self._ask, self._gone = capacity, ask, gone
         self._known = {entry["node"] for entry in capacity}
         """Names of the nodes whose devices are in the capacity."""
         context = ray.get_runtime_context()
@@ -67,6 +68,7 @@ class Allocations:
         self._held: dict[str, str] = {}
         """Allocation: its node's id."""
         self._stop, self._lock = threading.Event(), threading.Lock()
+        self._over = False
         self._answered_s = time.monotonic()
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
@@ -85,21 +87,19 @@ class Allocations:
             yield
         finally:
             self._stop.set()
-            for thread in threads:
-                thread.join(2.0)
-            try:
-                run_beside(self._look, "last look", limit_s=2.0)
-            except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError):
-                log.debug("no last look at the placement groups", exc_info=True)
+            if not self._gone.is_set():
+                self._look_again(threads)
             with self._lock:
                 for allocation in sorted(self._held):
                     self._ledger.append(Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
                 self._held.clear()
+                self._over = True
 
     def lost(self) -> str | None:
-        """Why the cluster cannot be used any more, as half a sentence; None while it can."""
+        """Why the cluster cannot be used any more, as half a sentence; None while it can. Sets ``gone`` of a silent one."""
         now_s = time.monotonic()
         if now_s - self._answered_s > SILENT_S:
+            self._gone.set()
             return "the Ray cluster does not answer any more"
         if self._own_dead_s is not None and now_s - self._own_dead_s > NODE_DEAD_S:
             return "Ray's raylet on this machine died"
@@ -119,6 +119,14 @@ class Allocations:
             run_beside(remove, "release of the devices", limit_s=limit_s)
         except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError, ValueError):
             log.debug("the placement groups could not be removed", exc_info=True)
+
+    def _look_again(self, threads: Sequence[threading.Thread]) -> None:
+        for thread in threads:
+            thread.join(2.0)
+        try:
+            run_beside(self._look, "last look", limit_s=2.0)
+        except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError):
+            log.debug("no last look at the placement groups", exc_info=True)
 
     def _groups(self) -> list[str]:
         table = placement_group_table()
@@ -144,6 +152,8 @@ class Allocations:
                 node = next(iter(entry["bundles_to_node_id"].values()))
                 placed[allocation_name(group, node)] = node, entry
         with self._lock:
+            if self._over:  # an answer that came late
+                return
             for allocation, node in list(self._held.items()):
                 if allocation not in placed:
                     cause = {} if nodes.get(node, {}).get("Alive") else {"cause": NODE_DIED}
@@ -186,5 +196,7 @@ class Allocations:
         kept = [entry for entry in self._capacity if entry["node"] in usable]
         for name in sorted(usable - self._known):
             kept += self._ask(alive[name])
+        if self._stop.is_set():
+            return
         self._capacity, self._known = kept, usable
         self._ledger.append(Kind.CAPACITY_CHANGED, t=now_t, session=self._session, capacity=kept)

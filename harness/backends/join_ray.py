@@ -29,8 +29,8 @@ FORMS = "allowed are host:port, auto (the cluster that this machine is a node of
 
 
 @contextlib.contextmanager
-def joined_ray(address: str) -> Iterator[None]:
-    """The cluster at ``address``, while the block runs.
+def joined_ray(address: str) -> Iterator[threading.Event]:
+    """The cluster at ``address``, while the block runs. Where the event that is given is set, it is left without a word.
 
     Raises:
         InputError: the address has no such form, nobody answers there in a few seconds, or a token is missing or wrong.
@@ -42,7 +42,7 @@ def joined_ray(address: str) -> Iterator[None]:
         quiet(),
         changed_environment({"RAY_AUTH_MODE": _mode(address, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")}),
     ):
-        over = threading.Event()  # see harness/backends/own_ray.py
+        over, gone = threading.Event(), threading.Event()  # see harness/backends/own_ray.py
         try:
             run_beside(
                 lambda: ray.init(address=f"{host}:{port}", log_to_driver=False, configure_logging=False),
@@ -58,9 +58,10 @@ def joined_ray(address: str) -> Iterator[None]:
                 f"({one_line(cause)}); this machine must be one of its nodes"
             ) from None
         try:
-            yield
+            yield gone
         finally:
-            stop_ray()
+            if not gone.is_set():
+                stop_ray()
             over.set()
 
 

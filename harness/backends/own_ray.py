@@ -45,8 +45,10 @@ STOP_S = 5.0
 
 
 @contextlib.contextmanager
-def own_ray() -> Iterator[None]:
+def own_ray() -> Iterator[threading.Event]:
     """A Ray on this machine with as many CPUs as this process may use, while the block runs.
+
+    Where the event that is given is set, this Ray is dead: it is left without a word.
 
     Raises:
         InputError: no temporary folder can be written to that is short enough for Ray's sockets.
@@ -56,16 +58,17 @@ def own_ray() -> Iterator[None]:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     before = set(reaper.children(os.getpid()))
     with _private_folder() as folder, _reaped(folder, before), _environment(), _loopback(), quiet():
-        over = threading.Event()
+        over, gone = threading.Event(), threading.Event()
         try:
             run_beside(lambda: _start(folder, cpus), "start of Ray", signals.check, START_S, over)
         except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, ray.exceptions.RayError) as error:
             raise StudyFailed(f"Ray did not start on this machine: {one_line(error)}") from None
         try:
             _check_closed()
-            yield
+            yield gone
         finally:
-            stop_ray()
+            if not gone.is_set():
+                stop_ray()
             over.set()
 
 

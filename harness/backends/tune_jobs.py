@@ -1,0 +1,107 @@
+"""The scheduler's jobs as Ray Tune's trials: what runs next, what came of it, what is tried again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune.search import Searcher
+
+from harness.errors import one_line, typed_line
+from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.scheduling.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+class JobSearcher(Searcher):
+    """Turns the scheduler's jobs into trials, completed trials into outcomes, and failed ones into further attempts."""
+
+    def __init__(self, scheduler: Scheduler, place: dict[str, Any], max_attempts: int, max_concurrent: int) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+        self._place = place
+        self._max_attempts = max_attempts
+        self.max_concurrent = max_concurrent
+        """How many trials may be under way or wait for a device; may change at any time."""
+        self._running: dict[str, Job] = {}
+        self._again: list[Job] = []
+        self._failures: dict[str, int] = {}
+        """How often each job has failed since the scheduler proposed it."""
+        self._since_t: dict[str, float] = {}
+        self.stopped = threading.Event()
+        """Set when the run is interrupted: nothing new begins, and what ends says nothing about its job."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: the Tuner pickles its search algorithm for a restore that never comes; the ledger is the truth."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """See Ray Tune. A failed job comes first: others may wait for it."""
+        if self.stopped.is_set() or len(self._running) >= self.max_concurrent:
+            return None
+        answer = self._again.pop(0) if self._again else self._scheduler.next()
+        if isinstance(answer, Wait):
+            return None
+        if isinstance(answer, Done):
+            return Searcher.FINISHED
+        if answer.job not in self._failures:
+            self._since_t[answer.job] = time.time()
+        self._running[trial_id] = answer
+        return {
+            "job": json.dumps(asdict(answer)),
+            "place": json.dumps(
+                {**self._place, "given": asdict(self._scheduler.given(answer)), "since_t": self._since_t[answer.job]}
+            ),
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """See Ray Tune; of a failed trial :meth:`failed` has been told."""
+        if error or self.stopped.is_set() or trial_id not in self._running:
+            return
+        if not result or "outcome" not in result:
+            self.failed(trial_id, None)
+        else:
+            job = self._running.pop(trial_id)
+            self._failures.pop(job.job, None)
+            self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
+
+    def failed(self, trial_id: str, error: BaseException | None) -> None:
+        """Propose the job of a failed trial again, or give it up when its attempts are used up. Told again, do nothing."""
+        job = self._running.pop(trial_id, None)
+        if job is None or self.stopped.is_set():
+            return
+        reason = reason_of(error)
+        number = self._failures.get(job.job, 0) + (not getattr(error, "preempted", False))
+        self._failures[job.job] = number
+        if number < self._max_attempts:
+            log.warning("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.job, reason)
+            self._again.append(job)
+            return
+        del self._failures[job.job]
+        self._scheduler.tell(job, Outcome(ok=False, reason=reason, final=False))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Ray's snapshots are not read; the file is there because Ray looks for it."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See :meth:`save`."""
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why an attempt failed, in one line."""
+    if error is None:
+        return "the worker ended without an outcome"
+    cause = getattr(error, "cause", None)
+    if isinstance(error, ray.exceptions.RayTaskError) and isinstance(cause, BaseException):
+        return typed_line(cause)
+    if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayActorError):
+        return typed_line(error)
+    return one_line(error)

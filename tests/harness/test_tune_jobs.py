@@ -1,0 +1,163 @@
+"""Whatever ends a trial, the searcher is told with the reason: by Ray Tune itself, on a Ray of our own."""
+
+import logging
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+
+from harness.backends import tune
+from harness.backends.own_ray import own_ray
+from harness.backends.tune_control import changed_tune
+from harness.backends.tune_jobs import JobSearcher
+from harness.jobs.files import Given
+from harness.jobs.job import Done, Job, Wait
+from harness.paths import StudyPaths
+
+MEMORY = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nThe node has 4 GB.")
+
+
+def job(name):
+    return Job(
+        job=name, route="prune", phase="evaluate", target=None, replicate=0, network={}, seed=0, network_macs=1.0
+    )
+
+
+class Jobs:
+    """A scheduler of as many jobs as names, which never wait for one another."""
+
+    def __init__(self, names):
+        self.todo, self.told, self.num = list(names), {}, len(names)
+
+    def next(self):
+        if self.todo:
+            return job(self.todo.pop(0))
+        return Done() if len(self.told) == self.num else Wait()
+
+    def given(self, job):
+        return Given()
+
+    def tell(self, job, outcome):
+        assert job.job not in self.told
+        self.told[job.job] = outcome
+
+
+def searcher_with(trial, name="a", max_attempts=1):
+    searcher = JobSearcher(scheduler := Jobs([name]), {}, max_attempts, 1)
+    searcher.suggest(trial)
+    return searcher, scheduler
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MEMORY, "OutOfMemoryError: Task was killed due to the node running low on memory."),
+        (ray.exceptions.NodeDiedError("node 7 is gone"), "NodeDiedError: node 7 is gone"),
+        (ray.exceptions.ActorDiedError(), "The actor died unexpectedly before finishing this task."),
+        (ValueError("no such thing\nat all"), "no such thing"),
+    ],
+)
+def test_a_trial_that_fails_is_told_with_its_error(error, reason):
+    searcher, scheduler = searcher_with("t1")
+    trial = Trial("no such trainable", trial_id="t1", stub=True)
+    with changed_tune(searcher.failed):
+        trial.handle_error(error)
+        trial.handle_error(error)
+    assert scheduler.told["a"].reason == reason
+    assert not scheduler.told["a"].ok
+    assert trial.num_failures == 2
+
+
+def test_a_preempted_trial_is_tried_again_by_the_searcher_and_not_by_tune():
+    searcher, scheduler = searcher_with("t1")
+    trial = Trial("no such trainable", trial_id="t1", stub=True, max_failures=0)
+    with changed_tune(searcher.failed):
+        trial.handle_error(ray.exceptions.RayActorError(preempted=True))
+    assert not trial.should_recover()
+    assert scheduler.told == {}
+    assert '"job": "a"' in searcher.suggest("t2")["job"]
+
+
+def test_tune_is_as_it_was_afterwards():
+    before = Trial.handle_error, TuneController._maybe_reuse_cached_actor
+    with pytest.raises(KeyError), changed_tune(lambda trial, error: None):
+        assert (Trial.handle_error, TuneController._maybe_reuse_cached_actor) != before
+        raise KeyError
+    assert (Trial.handle_error, TuneController._maybe_reuse_cached_actor) == before
+
+
+class Controller(SimpleNamespace):
+    """What the choice of an actor looks at."""
+
+    def __init__(self, trial, own, started):
+        super().__init__(
+            _trial_to_actor={} if own is None else {trial: own},
+            _resetting_trials=set(),
+            _actor_manager=SimpleNamespace(is_actor_started=lambda actor: started),
+            _actor_cache=SimpleNamespace(has_cached_object=lambda request: False),
+        )
+
+
+@pytest.mark.parametrize(("own", "started", "asks"), [(None, False, True), ("own", False, True), ("own", True, False)])
+def test_a_trial_whose_own_actor_is_starting_takes_no_other(monkeypatch, own, started, asks):
+    asked = []
+    monkeypatch.setattr(TuneController, "_maybe_reuse_cached_actor", lambda self, trial: asked.append(trial) or True)
+    with changed_tune(lambda trial, error: None):
+        taken = TuneController._maybe_reuse_cached_actor(Controller("t", own, started), "t")
+    assert taken is asks
+    assert bool(asked) is asks
+
+
+def test_no_more_trials_than_allowed_are_under_way():
+    searcher = JobSearcher(Jobs("abc"), {}, 1, 2)
+    assert [searcher.suggest(f"t{i}") is not None for i in range(3)] == [True, True, False]
+    searcher.max_concurrent = 3
+    assert searcher.suggest("t3") is not None
+
+
+@pytest.mark.timeout(240)
+def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog):
+    folder = tmp_path / "seen"
+    folder.mkdir()
+
+    def fails(config):
+        """By the name of its job, at the first attempt; ``always`` at every one."""
+        import json
+        import os
+        import signal
+        from pathlib import Path
+
+        from ray import tune
+
+        name = json.loads(config["job"])["job"]
+        number = len(list(Path(json.loads(config["place"])["seen"]).glob(f"{name}.*")))
+        (Path(json.loads(config["place"])["seen"]) / f"{name}.{number}").touch()
+        if name == "killed" and not number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "left" and not number:
+            os._exit(75)
+        elif name in ("raised", "always") and (not number or name == "always"):
+            raise ValueError("no such layer")
+        elif name == "silent" and not number:
+            return
+        tune.report({"outcome": json.dumps({"ok": True, "metrics": {"name": name}})})
+
+    scheduler = Jobs(["fine", "killed", "left", "raised", "always", "silent", "last"])
+    searcher = JobSearcher(scheduler, {"seen": str(folder)}, 2, 3)
+    with own_ray(), caplog.at_level(logging.WARNING):
+        tune._fit(searcher, fails, {"CPU": 1}, StudyPaths(tmp_path / "study"), "cpu")
+    told = scheduler.told
+    assert {name: told[name].ok for name in told} == {name: name != "always" for name in told}
+    assert told["always"].reason == "ValueError: no such layer"
+    assert len(told) == 7
+    attempts = Counter(path.stem for path in folder.iterdir())
+    assert attempts == {"fine": 1, "killed": 2, "left": 2, "raised": 2, "always": 2, "silent": 2, "last": 1}
+    said = {record.args[2]: record.args[3] for record in caplog.records if "attempt %d of %d" in str(record.msg)}
+    assert said["raised"] == said["always"] == "ValueError: no such layer"
+    assert said["silent"] == "the worker ended without an outcome"
+    assert "died" in said["killed"]
+    assert "died" in said["left"]
+    assert not (tmp_path / "study" / ".tune").exists()
