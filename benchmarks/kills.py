@@ -1,19 +1,21 @@
 """Kills what runs a study, one thing at a time, runs it again where it ended, and checks what must hold afterwards.
 
-usage: python benchmarks/kills.py OUT [SCENARIO ...]
+usage: python benchmarks/kills.py [--list] [--record] OUT [SCENARIO ...]
 
-A scenario is ``<nodes>-<what>``. On one node (a Ray of the run's own): 1-worker, 1-driver, 1-raylet, 1-head, 1-sigterm,
-1-sigint, 1-sighup, 1-memory (Ray's memory monitor kills a worker, since another process takes the memory). On two nodes of a
-cluster on this machine: 2-worker, 2-driver, 2-raylet (of the other node), 2-own-raylet (of the driver's node), 2-head,
-2-sigterm, 2-sigint, 2-join (the second node comes later). All of them unless named.
+A scenario is ``<nodes>-<what>``; ``--list`` prints them, all run unless some are named. On one node (a Ray of the run's own)
+the worker, the driver, the raylet or the head is killed, a signal sent, or memory taken until Ray's memory monitor kills a
+worker. On two nodes of a cluster on this machine: the same, but the raylet is that of the other node, and ``own-raylet``
+that of the driver's; ``join`` adds the second node later; ``tenant`` is another program whose placement groups come and go.
 
 Checked: a driver that cannot go on ends within 30 s (10 s after a signal) with one line and exit 1; the same command then
-finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running. Appends a row for each to
-benchmarks/results/kills.jsonl; exit 1 where a check fails.
+finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running; no group of a tenant is in the ledger.
+Prints a row of figures for each, with the load of the machine; ``--record`` appends them to benchmarks/results/kills.jsonl.
+Exit 1 where a check fails.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +35,7 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.backends.reaper import alive, descendants, started
 
-RESULTS = Path(os.environ.get("KILLS_RESULTS", Path(__file__).with_name("results") / "kills.jsonl"))
+RESULTS = Path(__file__).with_name("results") / "kills.jsonl"
 STUDY = """
 name: kills
 dataset: {name: fashion_mnist_mini, num_train: 400}
@@ -48,8 +51,35 @@ SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sighup": signal.
 SCENARIOS = (
     *(f"1-{what}" for what in ("worker", "driver", "raylet", "head", *SIGNALS, "memory")),
     *(f"2-{what}" for what in ("worker", "driver", "raylet", "own-raylet", "head", "sigterm", "sigint", "join")),
+    "2-tenant",
 )
 LIMIT_S = 600.0
+LEFT_S = 15.0
+"""How long what worked for a run may take to go after it."""
+TENANT = """
+import sys, time, ray
+from ray.util import placement_group, remove_placement_group
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)
+while True:
+    group = placement_group([{"CPU": 1}])
+    ray.get(group.ready())
+    print(group.id.hex(), flush=True)
+    time.sleep(2)
+    remove_placement_group(group)
+    time.sleep(2)
+"""
+HOG = """
+import sys, time
+held = []
+for _ in range(int(sys.argv[1]) // 250):
+    held.append(b"x" * (250 << 20))
+    time.sleep(0.1)
+time.sleep(60)
+"""
+
+
+class NothingToKill(Exception):
+    """The study did not come as far as the scenario needs."""
 
 
 @dataclass
@@ -58,14 +88,21 @@ class Cluster:
 
     folder: Path
     port: int
+    environment: dict[str, str]
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
+    places: list[Path] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """That of its head."""
+        return f"127.0.0.1:{self.port}"
 
     def add(self) -> None:
         """Start a head, then further nodes."""
-        place = f"/tmp/k{secrets.token_hex(3)}"
+        place = Path(f"/tmp/k{secrets.token_hex(3)}")  # short: Ray's sockets lie in it
+        self.places.append(place)
         words = ["--head", f"--port={self.port}", f"--temp-dir={place}"] if not self.nodes else []
-        words += [] if words else [f"--address=127.0.0.1:{self.port}", f"--temp-dir={place}"]
+        words += [] if words else [f"--address={self.address}", f"--temp-dir={place}"]
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", *words]
         log = (self.folder / f"node{len(self.nodes)}.log").open("wb")
         self.nodes.append(
@@ -81,10 +118,10 @@ class Cluster:
             node.kill()
             node.wait()
         for pid, _ in alive(pids):
-            os.kill(pid, signal.SIGKILL)
-        for place in Path("/tmp").glob("k??????"):
-            if place.stat().st_uid == os.getuid():
-                shutil.rmtree(place, ignore_errors=True)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for place in self.places:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def title(pid: int) -> str:
@@ -115,10 +152,10 @@ def wait_for_work(driver: subprocess.Popen[bytes], out: Path, num_done: int) -> 
         if len(over) >= num_done and any(r["kind"] == Kind.PROGRESS and r["attempt"] not in over for r in seen):
             return
         time.sleep(0.1)
-    raise SystemExit(f"no work to kill in {out}: exit code {driver.poll()}")
+    raise NothingToKill(f"no work to kill in {out}: exit code {driver.poll()}")
 
 
-def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None, hog_mb: int) -> None:
+def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> None:
     """Do to the study what the scenario says."""
     nodes = [] if cluster is None else [node.pid for node in cluster.nodes]
     roots = [driver.pid, *nodes]
@@ -130,8 +167,9 @@ def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None, hog
         assert cluster is not None
         cluster.add()
     elif what == "memory":
-        code = f"import time; x = bytearray({hog_mb} << 20); x[::4096] = b'x' * len(x[::4096]); time.sleep(6)"
-        subprocess.run([sys.executable, "-c", code], check=False)
+        take_memory(roots)
+    elif what == "tenant":
+        time.sleep(4)  # one of its groups, at least, comes or goes
     elif what == "raylet" and cluster is not None:
         os.kill(find([nodes[1]], "raylet")[0], signal.SIGKILL)
     elif what == "own-raylet":
@@ -147,16 +185,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def memory() -> tuple[float, int]:
-    """The threshold for Ray's memory monitor, and how much more MB cross it."""
+def memory_mb() -> tuple[float, float]:
+    """Of the machine: in all, and available."""
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(facts[name].split()[0]) / 1024 for name in ("MemTotal", "MemAvailable"))
-    limit = Path("/sys/fs/cgroup/memory.max")
-    used = total - available
-    if limit.exists() and limit.read_text().strip() != "max":
-        total = min(total, int(limit.read_text()) / 2**20)
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text()) / 2**20
-    return (used + 3000) / total, 5000
+    return total, available
+
+
+def take_memory(roots: list[int]) -> None:
+    """Fill the memory until one of the workers below the roots is killed."""
+    workers = [(pid, started(pid)) for pid in find(roots, "worker")]
+    hog = subprocess.Popen([sys.executable, "-c", HOG, str(min(9000, int(memory_mb()[1]) - 2000))])
+    end_s = time.monotonic() + 60
+    while all(started(pid) == begin for pid, begin in workers) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    hog.kill()
+    hog.wait()
 
 
 def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
@@ -165,72 +209,99 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(STUDY)
-    out = folder / "out"
+    out, load = folder / "out", os.getloadavg()[0]
     environment = {**os.environ, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
-    threshold, hog_mb = memory()
     if what == "memory":
-        environment |= {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
-    cluster = None
+        total, available = memory_mb()
+        threshold = f"{1 - (available - 6000) / total:.4f}"  # others may take some in the meantime
+        environment |= {"RAY_memory_usage_threshold": threshold, "RAY_memory_monitor_refresh_ms": "100"}
     command = [sys.executable, "-m", "harness.cli", "run", str(folder / "study.yaml"), "--out", str(out)]
-    if num_nodes == "2":
-        cluster = Cluster(folder, free_port(), environment=environment)
-        start(cluster, 1 if what == "join" else 2)
-        command += ["--address", f"127.0.0.1:{cluster.port}"]
-    log = folder / "log.txt"
-    seen: set[tuple[int, str]] = set()
+    cluster, tenant, driver = None, None, None
     try:
-        with log.open("wb") as file:
+        if num_nodes == "2":
+            cluster = start(folder, environment, 1 if what == "join" else 2)
+            command += ["--address", cluster.address]
+        if what == "tenant" and cluster is not None:
+            cluster.add()
+            tenant = subprocess.Popen(
+                [sys.executable, "-c", TENANT, cluster.address],
+                stdout=(folder / "tenant.txt").open("wb"),
+                env=environment,
+            )
+        with (folder / "log.txt").open("wb") as file:
             driver = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
-            wait_for_work(driver, out, 2)
-            seen |= descendants([driver.pid], set())
-            begin_s = time.monotonic()
-            act(what, driver, cluster, hog_mb)
-            code = driver.wait(LIMIT_S)
-            ended_s = time.monotonic() - begin_s
-        time.sleep(3)
-        left = [title(pid) for pid, _ in alive(seen)]
-        lines = [
-            line for line in log.read_text(errors="replace").splitlines() if "error" in line or "Traceback" in line
-        ]
-        runs = 1
-        last = code
+        wait_for_work(driver, out, 2)
+        seen = descendants([driver.pid], set())
+        if cluster is not None:
+            seen |= {(pid, str(started(pid))) for pid in find([node.pid for node in cluster.nodes], "worker")}
+        begin_s = time.monotonic()
+        act(what, driver, cluster)
+        code = driver.wait(LIMIT_S)
+        ended_s = time.monotonic() - begin_s
+        left = left_of(seen)
+        runs, last = 1, code
         while last != 0 and runs < 4:
             if cluster is not None and what in ("head", "own-raylet", "raylet"):
                 cluster.end()
-                cluster = Cluster(folder, free_port(), environment=environment)
-                start(cluster, 2)
-                command[-1] = f"127.0.0.1:{cluster.port}"
+                cluster = start(folder, environment, 2)
+                command[-1] = cluster.address
             with (folder / f"log{runs}.txt").open("wb") as file:
                 last = subprocess.run(
                     command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
                 ).returncode
             runs += 1
     finally:
-        if driver.poll() is None:
-            driver.kill()
+        for process in (driver, tenant):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
         if cluster is not None:
             cluster.end()
+    lines = (folder / "log.txt").read_text(errors="replace").splitlines()
     return {
-        "scenario": scenario,
+        "load_1min": round(load, 1),
         "first_exit_code": code,
         "first_ended_after_s": round(ended_s, 1),
-        "first_said": lines,
+        "first_said": [line for line in lines if line.startswith(("error", "Traceback"))],
+        "losses_said": [line.partition(" failed: ")[2] for line in lines if "attempt" in line and " failed: " in line],
         "num_runs": runs,
         "last_exit_code": last,
         "left_running": left,
+        **tenants(folder, out),
         **check(out),
     }
 
 
-def start(cluster: Cluster, num_nodes: int) -> None:
-    """Start nodes, and wait until the head answers."""
-    for _ in range(num_nodes):
+def left_of(seen: set[tuple[int, str]]) -> list[str]:
+    """What is left of these processes after a while: their command lines."""
+    end_s = time.monotonic() + LEFT_S
+    while (found := [title(pid) for pid, _ in alive(seen)]) and time.monotonic() < end_s:
+        time.sleep(0.2)
+    return found
+
+
+def tenants(folder: Path, out: Path) -> dict[str, object]:
+    """How many placement groups another program had, and how many of them are in the ledger."""
+    file = folder / "tenant.txt"
+    if not file.exists():
+        return {}
+    groups = set(file.read_text().split())
+    opened = [str(r["allocation"]).partition("@")[0] for r in records(out) if r["kind"] == Kind.ALLOCATION_OPENED]
+    return {"tenant_groups": len(groups), "tenant_groups_in_ledger": sum(group in groups for group in opened)}
+
+
+def start(folder: Path, environment: dict[str, str], num_nodes: int) -> Cluster:
+    """A cluster whose nodes have said that they run."""
+    cluster = Cluster(folder, free_port(), environment)
+    for number in range(num_nodes):
         cluster.add()
-        end_s = time.monotonic() + 90
-        while "Ray runtime started" not in (cluster.folder / f"node{len(cluster.nodes) - 1}.log").read_text():
+        end_s = time.monotonic() + 180
+        while "Ray runtime started" not in (folder / f"node{number}.log").read_text():
             if time.monotonic() > end_s:
-                raise SystemExit("a node of the cluster did not start")
+                cluster.end()
+                raise NothingToKill("a node of the cluster did not start")
             time.sleep(0.2)
+    return cluster
 
 
 def check(out: Path) -> dict[str, object]:
@@ -260,7 +331,7 @@ def check(out: Path) -> dict[str, object]:
 def is_good(row: dict[str, object]) -> bool:
     """Whether everything that must hold does."""
     what = str(row["scenario"])[2:]
-    goes_on = what in ("worker", "memory", "join") or row["scenario"] == "2-raylet"
+    goes_on = what in ("worker", "memory", "join", "tenant") or row["scenario"] == "2-raylet"
     limit_s = LIMIT_S if goes_on else 10 if what in SIGNALS else 30
     return (
         row["first_exit_code"] == (0 if goes_on else -signal.SIGKILL if what == "driver" else 1)
@@ -269,24 +340,40 @@ def is_good(row: dict[str, object]) -> bool:
         and row["last_exit_code"] == row["audit_exit_code"] == 0
         and row["jobs_with_one_outcome"] == row["num_jobs"]
         and not row["left_running"]
+        and (what != "tenant" or (int(str(row["tenant_groups"])) > 1 and row["tenant_groups_in_ledger"] == 0))
+        and (what not in ("worker", "memory") or len(row["losses_said"]) > 0)  # type: ignore[arg-type]
     )
 
 
 def main() -> None:
     """Run the scenarios one after another."""
-    folder, chosen = Path(sys.argv[1]).resolve(), sys.argv[2:] or SCENARIOS
+    parser = argparse.ArgumentParser(description="kills what runs a study, and checks what must hold afterwards")
+    parser.add_argument("--list", action="store_true", help="print the scenarios")
+    parser.add_argument("--record", action="store_true", help=f"append the rows to {RESULTS.name}")
+    parser.add_argument("out", nargs="?", type=Path, help="folder to work in")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="those to run; all, unless some are named")
+    given = parser.parse_args()
+    if given.list:
+        print("\n".join(SCENARIOS))
+        return
+    if given.out is None:
+        parser.error("name a folder to work in")
+    if unknown := sorted({*given.scenarios} - {*SCENARIOS}):
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     assert started(os.getpid()) is not None, "needs /proc"
     good = True
-    for scenario in chosen:
-        row: dict[str, object] = {
-            "t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **run_scenario(scenario, folder / scenario),
-        }
-        row |= {"good": is_good(row), "python": platform.python_version(), "machine": f"{os.cpu_count()} CPU cores"}
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row, indent=1))
+    for scenario in given.scenarios or SCENARIOS:
+        facts = {"t": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "scenario": scenario}
+        facts |= {"python": platform.python_version(), "machine": f"{os.cpu_count()} CPU cores"}
+        try:
+            row = {**facts, **run_scenario(scenario, given.out.resolve() / scenario)}
+            row["good"] = is_good(row)
+        except NothingToKill as error:
+            row = {**facts, "good": False, "not_tried": str(error)}
+        if given.record:
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        print(json.dumps(row, indent=1), flush=True)
         good &= bool(row["good"])
     sys.exit(0 if good else 1)
 
