@@ -7,22 +7,32 @@ Facts of Ray 2.60 behind each change, all of them to private parts, undone when 
   files (only if it is of certain classes) and the searcher is told without it, or, where an actor could not be reset, not
   at all: all ways go through ``Trial.handle_error``, so that is what tells. And Tune itself tries a trial again whose node
   was preempted: here only the searcher does.
-- *Actors.* A trial that begins takes an idle actor if there is one, though its own is half way through its start: seconds of
-  a held device, and the next trial begins a start of its own. So a trial whose actor is starting waits for that one.
+- *Results.* A trial's default result is asked of its actor; where that is dead, only some classes of errors are expected,
+  and any other ends ``Tuner.fit``: here each means that there is none.
+- *Actors.* All idle actors but one end at once where no trial waits, and a trial that begins takes an idle actor, though its
+  own is half way through its start. Both throw away seconds of a held device, and with short jobs one device of two is never
+  used: its actor always starts. So idle actors are kept for about as long as a start takes, which costs at most twice what
+  knowing the future would; and a trial whose own actor is starting waits for that one.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
 from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.tune.execution import tune_controller
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.utils.object_cache import _ObjectCache
 
 from harness.errors import typed_line
+
+KEEP_IDLE_S = 5.0
+"""About what the start of a worker takes, most of it the import of torch."""
 
 Failed = Callable[[str, BaseException | None], None]
 """Called with a trial's id and its error; for one failure perhaps more than once."""
@@ -35,18 +45,45 @@ class WorkerLost(ray.exceptions.RayActorError):
         super().__init__(error_msg=typed_line(error))
 
 
+class PatientCache(_ObjectCache):
+    """Idle actors, each kept for a while, be it that no trial waits for one."""
+
+    def __init__(self, may_keep_one: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(may_keep_one)
+        self._clock = clock
+        self._since_s: dict[Any, float] = {}
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        """Keep an actor that has become idle."""
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        self._since_s[obj] = self._clock()
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+        """Give up, and yield, those that have been idle for long, or all."""
+        end_s = self._clock() - KEEP_IDLE_S
+        for idle in self._cached_objects.values():
+            for obj in [obj for obj in idle if force_all or self._since_s[obj] <= end_s]:
+                idle.remove(obj)
+                self._num_cached_objects -= 1
+                yield obj
+
+
 @contextmanager
 def changed_tune(failed: Failed) -> Iterator[None]:
     """Change Tune while the block runs."""
     with ExitStack() as stack:
         stack.enter_context(_replaced(RayActorManager, "_actor_task_failed", _as_death))
         stack.enter_context(_replaced(Trial, "handle_error", lambda plain: _telling(failed)))
+        stack.enter_context(_replaced(Trial, "_get_default_result_or_future", _none_of_the_dead))
+        stack.enter_context(_replaced(tune_controller, "_ObjectCache", lambda plain: PatientCache))
         stack.enter_context(_replaced(TuneController, "_maybe_reuse_cached_actor", _unless_starting))
         yield
 
 
 @contextmanager
-def _replaced(owner: type, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
     plain = getattr(owner, name)
     setattr(owner, name, make(plain))
     try:
@@ -72,6 +109,17 @@ def _telling(failed: Failed) -> Any:
         failed(self.trial_id, exc)
 
     return handle_error
+
+
+def _none_of_the_dead(plain: Any) -> Any:
+    def default_result(self: Trial) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] | None = plain(self)
+        except ray.exceptions.RayError:
+            self._default_result_or_future = found = None
+        return found
+
+    return default_result
 
 
 def _unless_starting(plain: Any) -> Any:

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from harness.backends import tune
 from harness.backends.own_ray import own_ray
-from harness.backends.tune_control import changed_tune
+from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tune
 from harness.backends.tune_jobs import JobSearcher
 from harness.jobs.files import Given
 from harness.jobs.job import Done, Job, Wait
@@ -109,6 +109,33 @@ def test_a_trial_whose_own_actor_is_starting_takes_no_other(monkeypatch, own, st
         taken = TuneController._maybe_reuse_cached_actor(Controller("t", own, started), "t")
     assert taken is asks
     assert bool(asked) is asks
+
+
+def test_idle_actors_are_kept_for_a_while():
+    now_s = [100.0]
+    cache = PatientCache(clock=lambda: now_s[0])
+    assert cache.cache_object("shape", "a")
+    now_s[0] += 1
+    assert cache.cache_object("shape", "b")
+    assert list(cache.flush_cached_objects()) == []
+    now_s[0] += KEEP_IDLE_S - 1
+    assert list(cache.flush_cached_objects()) == ["a"]
+    assert cache.num_cached_objects == 1
+    assert cache.pop_cached_object("shape") == "b"
+    assert not cache.has_cached_object("shape")
+    assert cache.cache_object("shape", "b")
+    assert list(cache.flush_cached_objects(force_all=True)) == ["b"]
+    assert cache.num_cached_objects == 0
+
+
+def test_a_dead_actor_has_no_default_result(monkeypatch):
+    def dead(self):
+        raise MEMORY
+
+    monkeypatch.setattr(Trial, "_get_default_result_or_future", dead)
+    trial = Trial("no such trainable", trial_id="t1", stub=True)
+    with changed_tune(lambda trial, error: None):
+        assert trial.last_result == {"trial_id": "t1"}
 
 
 def test_no_more_trials_than_allowed_are_under_way():
