@@ -9,7 +9,9 @@ import ray
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from accounting.ledger.records import Kind
 from harness.backends import tune
+from harness.backends.allocations import Allocations
 from harness.backends.own_ray import own_ray
 from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tune
 from harness.backends.tune_jobs import JobSearcher
@@ -188,3 +190,53 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
     assert "died" in said["killed"]
     assert "died" in said["left"]
     assert not (tmp_path / "study" / ".tune").exists()
+
+
+class Rounds(Jobs):
+    """Two jobs at a time, behind a barrier."""
+
+    def __init__(self, num_rounds):
+        super().__init__([f"{number}-{place}" for number in range(num_rounds) for place in "ab"])
+
+    def next(self):
+        given = self.num - len(self.todo)
+        return Wait() if given % 2 == 0 and len(self.told) < given else super().next()
+
+
+class Records(list):
+    """A ledger that only remembers."""
+
+    def append(self, kind, **fields):
+        super().append((kind, fields))
+
+
+@pytest.mark.timeout(240)
+def test_short_jobs_use_every_device_and_no_worker_starts_in_vain(tmp_path):
+    (tmp_path / "seen").mkdir()
+
+    def works(config):
+        import json
+        import time
+        from pathlib import Path
+
+        import ray
+        from ray import tune
+
+        group = ray.util.get_current_placement_group().id.hex()
+        (Path(json.loads(config["place"])["seen"]) / f"{json.loads(config['job'])['job']}.{group}").touch()
+        time.sleep(0.5)
+        tune.report({"outcome": json.dumps({"ok": True, "metrics": {}})})
+
+    scheduler, records = Rounds(8), Records()
+    searcher = JobSearcher(scheduler, {"seen": str(tmp_path / "seen")}, 1, 3)
+    with own_ray() as gone:
+        allocations = Allocations(records, "s", "cuda", [], lambda node: [], gone)
+        with allocations.watched():
+            tune._fit(
+                searcher, works, {"CPU": ray.cluster_resources()["CPU"] / 2}, StudyPaths(tmp_path / "study"), "cpu"
+            )
+    assert len(scheduler.told) == 16
+    used = {path.suffix[1:] for path in (tmp_path / "seen").iterdir()}
+    opened = {fields["allocation"].partition("@")[0] for kind, fields in records if kind == Kind.ALLOCATION_OPENED}
+    assert opened == used
+    assert len(used) == 2
