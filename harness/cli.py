@@ -102,6 +102,7 @@ def run(
         refuse_second_driver(StudyPaths(folder.resolve()))
     _log_level(quiet, verbose)
     with guard.quick_interrupt():
+        _check_address(address)
         from harness.console.progress import choose_progress
         from harness.study import Launch, run_study
     begin_t = _BEGIN_T
@@ -257,6 +258,18 @@ def _check_run_options(backend: str, address: str | None, quiet: bool, verbose: 
         raise InputError(f"--address {address}: the inline backend joins no cluster; leave one of the two out")
     if quiet and verbose:
         raise InputError("--quiet and --verbose: give one of the two")
+
+
+def _check_address(address: str | None) -> None:
+    """Refuse a cluster that is not there or does not let us in before torch is imported; Ray is, where something answers."""
+    if address in (None, "local"):
+        return
+    from harness.backends.address import check_address
+
+    check_address(str(address))
+    from harness.backends.join_ray import check_entry
+
+    check_entry(str(address))
 
 
 def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:

@@ -1,15 +1,14 @@
 """Joins a running Ray cluster (``--address``): which forms of address there are, what is missing where it cannot be done.
 
 Ray itself takes up to a minute to say that nobody answers, and does not look for a token when it is given an address. So
-the address is tried first, in steps that each have a time limit: does anything listen, does it speak gRPC, is it a Ray
-head, does it want a token, is ours the right one.
+the address is tried first, in steps that each have a time limit: does anything listen, does it speak gRPC (both in
+``harness/backends/address.py``), is it a Ray head, does it want a token, is ours the right one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,12 +19,18 @@ from ray._private import services
 from ray._raylet import GcsClient
 
 from harness.backends import signals
+from harness.backends.address import CONNECT_S, NOT_RAY, check_answers, host_and_port
 from harness.backends.background import TimeUp, run_beside
-from harness.backends.own_ray import changed_environment, quiet, stop_ray
+from harness.backends.own_ray import changed_environment, loopback, quiet, stop_ray
 from harness.errors import InputError, one_line
 
-CONNECT_S, ANSWER_S, GCS_S, INIT_S = 4.0, 3.0, 6.0, 60.0
-FORMS = "allowed are host:port, auto (the cluster that this machine is a node of) and local (a Ray of our own)"
+GCS_S, INIT_S = 6.0, 60.0
+GET_TOKEN = "(`ray get-auth-token` prints it on the head node)"
+
+
+def check_entry(address: str) -> None:
+    """``InputError`` where the cluster at ``address`` would not let us in; takes seconds, joins nothing."""
+    _entry(address)
 
 
 @contextlib.contextmanager
@@ -36,21 +41,22 @@ def joined_ray(address: str) -> Iterator[threading.Event]:
         InputError: the address has no such form, nobody answers there in a few seconds, or a token is missing or wrong.
 
     """
-    host, port = _host_and_port(address)
-    _listens(address, host, port)
+    host, port, mode = _entry(address)
     with (
         quiet(),
-        changed_environment({"RAY_AUTH_MODE": _mode(address, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")}),
+        changed_environment({"RAY_AUTH_MODE": mode}),
+        loopback() if _is_on_loopback_only(host, port) else contextlib.nullcontext(),
     ):
         over, gone = threading.Event(), threading.Event()  # see harness/backends/own_ray.py
         try:
-            run_beside(
-                lambda: ray.init(address=f"{host}:{port}", log_to_driver=False, configure_logging=False),
-                "joining the cluster",
-                signals.check,
-                INIT_S,
-                over,
-            )
+            with _silent():
+                run_beside(
+                    lambda: ray.init(address=_joined(host, port), log_to_driver=False, configure_logging=False),
+                    "joining the cluster",
+                    signals.check,
+                    INIT_S,
+                    over,
+                )
         except (ConnectionError, ValueError, RuntimeError, OSError, TimeUp, ray.exceptions.RayError) as error:
             cause = error.__cause__ or error
             raise InputError(
@@ -65,47 +71,42 @@ def joined_ray(address: str) -> Iterator[threading.Event]:
             over.set()
 
 
+def _entry(address: str) -> tuple[str, int, str]:
+    """The head's host and port, and the ``RAY_AUTH_MODE`` with which it lets us in."""
+    host, port = _host_and_port(address)
+    check_answers(address, host, port)
+    return host, port, _mode(address, _joined(host, port))
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _host_and_port(address: str) -> tuple[str, int]:
     """Where the cluster's head is; ``auto`` is looked up as Ray does."""
-    given = address.strip()
-    if given.startswith("ray://"):
-        raise InputError(
-            f"--address {address}: Ray Client is not supported, since the driver must run on a node of the cluster; "
-            "run the command there, with --address auto"
-        )
-    if given == "auto":
-        try:
-            given = services.get_ray_address_from_environment("auto", None) or "local"
-        except ConnectionError:
-            given = "local"
-        if given == "local":
-            raise InputError(
-                "--address auto: no Ray runs on this machine; start one with `ray start`, or leave --address out"
-            )
-    form = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", given)
-    if form is None or not 0 < int(form[3]) < 65536:
-        raise InputError(f"--address {address}: {FORMS}")
-    return form[1] or form[2], int(form[3])
-
-
-def _listens(address: str, host: str, port: int) -> None:
-    """Raise ``InputError`` where nothing listens, or what listens does not speak HTTP/2 as every gRPC server does."""
+    if address != "auto":
+        return host_and_port(address)
     try:
-        with socket.create_connection((host, port), CONNECT_S) as connection:
-            connection.settimeout(ANSWER_S)
-            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-            greeting = connection.recv(9)
-    except socket.gaierror:
-        raise InputError(f"--address {address}: there is no host {host}; check the name") from None
-    except TimeoutError:
-        greeting = b""
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        found = services.get_ray_address_from_environment("auto", None) or "local"
+    except ConnectionError:
+        found = "local"
+    if found == "local":
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); start one or leave it out"
-        ) from None
-    if len(greeting) < 4 or greeting[3] != 4:
-        raise InputError(f"--address {address}: what answers there is not a Ray cluster; give its head's host:port")
+            "--address auto: no Ray runs on this machine; start one with `ray start`, or leave --address out"
+        )
+    return host_and_port(address, found)
+
+
+def _is_on_loopback_only(host: str, port: int) -> bool:
+    """Whether a cluster of this machine cannot be reached by the machine's own address, which Ray takes for loopback's."""
+    node_ip = services.resolve_ip_for_localhost(host)
+    if node_ip == host:
+        return False
+    try:
+        socket.create_connection((node_ip, port), CONNECT_S).close()
+    except OSError:
+        return True
+    return False
 
 
 def _mode(address: str, bootstrap: str) -> str:
@@ -119,29 +120,32 @@ def _mode(address: str, bootstrap: str) -> str:
         return "disabled"
     if wanted == "disabled":
         raise InputError(f"--address {address}: this cluster asks for a token, RAY_AUTH_MODE is disabled; unset it")
-    where = _token_place()
-    if where is None:
+    found = _token()
+    if found is None:
         raise InputError(
             f"--address {address}: this cluster asks for a token; put it into ~/.ray/auth_token or RAY_AUTH_TOKEN "
-            "(`ray get-auth-token` prints it on the head node)"
+            f"{GET_TOKEN}"
         )
+    where, token = found
+    if not all(0x20 < byte < 0x7F for byte in token):  # gRPC would end this process
+        raise InputError(f"--address {address}: what is in {where} is no token, which is one line of ASCII {GET_TOKEN}")
     if not _answers(address, bootstrap, "token"):
-        raise InputError(
-            f"--address {address}: the token in {where} is not that of this cluster (`ray get-auth-token` prints it on "
-            "the head node)"
-        )
+        raise InputError(f"--address {address}: the token in {where} is not that of this cluster {GET_TOKEN}")
     return "token"
 
 
-def _token_place() -> str | None:
-    """Where Ray takes its token from, in its own order."""
+def _token() -> tuple[str, bytes] | None:
+    """Where Ray takes its token from, in its own order, and the token; None where there is none."""
     if os.environ.get("RAY_AUTH_TOKEN"):
-        return "RAY_AUTH_TOKEN"
-    if os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        path = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
-        return f"{path} (RAY_AUTH_TOKEN_PATH)" if path.is_file() and path.read_bytes().strip() else None
-    default = Path.home() / ".ray" / "auth_token"
-    return "~/.ray/auth_token" if default.is_file() and default.read_bytes().strip() else None
+        return "RAY_AUTH_TOKEN", os.environb[b"RAY_AUTH_TOKEN"].strip()
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    where = f"{path} (RAY_AUTH_TOKEN_PATH)" if named else "~/.ray/auth_token"
+    try:
+        token = path.read_bytes().strip()
+    except OSError:
+        return None
+    return (where, token) if token else None
 
 
 def _answers(address: str, bootstrap: str, mode: str) -> bool:
@@ -158,9 +162,7 @@ def _answers(address: str, bootstrap: str, mode: str) -> bool:
         try:
             return run_beside(ask, "asking the cluster's head", limit_s=GCS_S)
         except (TimeUp, ray.exceptions.RayError, RuntimeError, OSError):
-            raise InputError(
-                f"--address {address}: what answers there is not a Ray cluster; give its head's host:port"
-            ) from None
+            raise InputError(f"--address {address}: {NOT_RAY}") from None
 
 
 @contextlib.contextmanager

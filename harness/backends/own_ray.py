@@ -57,7 +57,7 @@ def own_ray() -> Iterator[threading.Event]:
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     before = set(reaper.children(os.getpid()))
-    with _private_folder() as folder, _reaped(folder, before), _environment(), _loopback(), quiet():
+    with _private_folder() as folder, _reaped(folder, before), _environment(), loopback(), quiet():
         over, gone = threading.Event(), threading.Event()
         try:
             run_beside(lambda: _start(folder, cpus), "start of Ray", signals.check, START_S, over)
@@ -186,7 +186,7 @@ def _set(values: dict[str, str | None]) -> None:
 
 
 @contextlib.contextmanager
-def _loopback() -> Iterator[None]:
+def loopback() -> Iterator[None]:
     """Ray's mode for machines without a network; the variable of the environment is read only when Ray is imported."""
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -63,3 +63,7 @@ def test_a_second_driver_is_refused_before_ray_starts(tmp_path, tiny, write_conf
     (tmp_path / "out").mkdir()
     with held(tmp_path / "out" / ".lock"):
         assert imported(["run", write_config(tiny), "--out", tmp_path / "out"], tmp_path) == [2, []]
+
+
+def test_an_address_where_nothing_listens_is_refused_before_anything_heavy(tmp_path, tiny, write_config):
+    assert imported(["run", write_config(tiny), "--address", "127.0.0.1:1"], tmp_path) == [2, []]

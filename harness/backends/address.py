@@ -1,0 +1,76 @@
+"""Which forms ``--address`` has, and whether anything that could be a Ray cluster answers there. Imports no Ray.
+
+Each step has its own time limit: all of them together take less than ten seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from harness.errors import InputError
+
+CONNECT_S, ANSWER_S = 4.0, 3.0
+LOOKED_UP = ("auto", "local")
+"""What names a cluster without saying where it is."""
+FORMS = "allowed are host:port, auto (the cluster that this machine is a node of) and local (a Ray of our own)"
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""How a client of HTTP/2 begins: the preface and empty settings. Every gRPC server answers with its own settings."""
+SETTINGS = 4
+NOT_RAY = "what answers there is not a Ray cluster; give its head's host:port"
+
+
+def host_and_port(address: str, given: str | None = None) -> tuple[str, int]:
+    """Where a cluster's head is, from ``given``; ``address`` is what the user wrote. ``InputError`` for other forms."""
+    given = (address if given is None else given).strip()
+    if given.startswith("ray://"):
+        raise InputError(
+            f"--address {address}: Ray Client is not supported, since the driver must run on a node of the cluster; "
+            "run the command there, with --address auto"
+        )
+    form = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", given, re.ASCII)
+    if form is None or not 0 < int(form[3]) < 65536:
+        raise InputError(f"--address {address}: {FORMS}")
+    return form[1] or form[2], int(form[3])
+
+
+def check_answers(address: str, host: str, port: int) -> None:
+    """``InputError`` where nothing answers in time, or what answers does not speak HTTP/2 as every gRPC server does."""
+    try:
+        connection = socket.create_connection((host, port), CONNECT_S)
+    except socket.gaierror:
+        raise InputError(f"--address {address}: there is no host {host}; check the name") from None
+    except TimeoutError:
+        raise InputError(
+            f"--address {address}: nothing answers there within {CONNECT_S:g} s; check the host, the port and firewalls"
+        ) from None
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({_reason(error)}); start one or leave it out"
+        ) from None
+    with connection:
+        try:
+            connection.settimeout(ANSWER_S)
+            connection.sendall(GREETING)
+            said = connection.recv(9)
+        except TimeoutError:
+            raise InputError(
+                f"--address {address}: what listens there says nothing for {ANSWER_S:g} s, as no Ray cluster does; "
+                "give its head's host:port"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"--address {address}: no Ray cluster answers there ({_reason(error)}); start one or leave it out"
+            ) from None
+    if len(said) < 4 or said[3] != SETTINGS:
+        raise InputError(f"--address {address}: {NOT_RAY}")
+
+
+def check_address(address: str) -> None:
+    """``InputError`` where ``address`` says where a cluster is, and none can be there."""
+    if address not in LOOKED_UP:
+        check_answers(address, *host_and_port(address))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
