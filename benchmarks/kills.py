@@ -178,6 +178,12 @@ def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> 
         os.kill(find(roots, what)[0], signal.SIGKILL)
 
 
+def heed_signals() -> None:
+    """Undo what a shell in the background or nohup has signals ignored by."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def free_port() -> int:
     """One that nobody listens on."""
     with socket.socket() as probe:
@@ -229,7 +235,9 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
                 env=environment,
             )
         with (folder / "log.txt").open("wb") as file:
-            driver = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+            driver = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=heed_signals
+            )
         wait_for_work(driver, out, 2)
         seen = descendants([driver.pid], set())
         if cluster is not None:

@@ -236,13 +236,15 @@ class _Stop(Stopper):
 def _trainable(config: dict[str, Any]) -> None:
     place = json.loads(config["place"])
     job = Job(**json.loads(config["job"]))
+    life = liveness.WorkerLife(Path(place["root"]), place["session"])
+    liveness.watch_between_attempts(life)
     workplace = Workplace(
         StudyPaths(Path(place["root"])),
         place["session"],
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),
         Given(**place["given"]),
-        liveness.WorkerLife(Path(place["root"]), place["session"]),
+        life,
         place["since_t"],
     )
     outcome = execute(job, workplace)

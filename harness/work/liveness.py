@@ -2,7 +2,7 @@
 
 Ray's workers outlive their raylet. Such a worker would go on, and finish, a job that Tune has long given to another one. So
 a thread of each attempt looks every second, and ends the process; the reason is put on record where the session still is.
-A session's end is told by the study's ``.session`` file: see :func:`session_file`.
+Another thread does so between attempts. A session's end is told by the study's ``.session`` file: see :func:`session_file`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+WORKING, IDLE = "liveness", "liveness between attempts"
 EXIT_CODE = 75
 """``EX_TEMPFAIL``: another attempt may do better."""
 
@@ -77,13 +79,28 @@ def watched(life: Life, end: Callable[[str], None]) -> Iterator[None]:
                     end(lost[0])
             os._exit(EXIT_CODE)
 
-    thread = threading.Thread(target=look, name="liveness", daemon=True)
+    thread = threading.Thread(target=look, name=WORKING, daemon=True)
     thread.start()
     try:
         yield
     finally:
         with life.lock:  # whoever ends the process keeps it: then nothing comes after
             stopped.set()
+
+
+def watch_between_attempts(life: Life) -> None:
+    """End this process when it has lost its place and works at no attempt. One thread, whose life is the process's."""
+
+    def running(name: str) -> bool:
+        return any(thread.name == name for thread in threading.enumerate())
+
+    def look() -> None:
+        while life.lost() is None or running(WORKING):
+            time.sleep(LOOK_S)
+        os._exit(EXIT_CODE)
+
+    if not running(IDLE):
+        threading.Thread(target=look, name=IDLE, daemon=True).start()
 
 
 def session_path(root: Path) -> Path:
