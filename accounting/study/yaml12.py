@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
-MAX_VALUES = 100_000
-"""Values that a document may hold, those of an alias counted wherever it is used."""
+MAX_LETTERS = 100_000
+MAX_VALUES = 5_000
+"""Values that a text may hold, those of an alias counted wherever it is used: what is read in half a second."""
+MAX_WRITTEN_LETTERS = 10_000_000
+MAX_WRITTEN_VALUES = 100_000
+"""Of what this package wrote."""
 MAX_DEPTH = 60
 MAX_DIGITS = 400
 
@@ -30,6 +36,9 @@ _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WRITTEN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*|([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?)")
+"""A number in YAML 1.1 as in 1.2."""
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -56,10 +65,43 @@ def read_yaml(text: str) -> list[Document]:
         YamlProblem: it is no YAML, or holds duplicate keys, unknown tags, circles, or more than is sensible.
 
     """
+    return _documents(text, MAX_LETTERS, MAX_VALUES, _plain)
+
+
+def read_one(text: str) -> Any:
+    """The value of a text with one document; None for an empty one. Raises YamlProblem."""
+    return _only(read_yaml(text))
+
+
+def read_written(text: str) -> Any:
+    """The value of a ``study.yaml``, of any version, as it was when it was written. Raises YamlProblem.
+
+    Older versions wrote by YAML 1.1, in which ``1e3``, ``0o7`` and ``09`` without quotes are texts.
+    """
+    return _only(_documents(text, MAX_WRITTEN_LETTERS, MAX_WRITTEN_VALUES, _plain_in_both))
+
+
+def means_text(text: str) -> bool:
+    """Whether a text without quotes is read as a text."""
+    return isinstance(_plain(text), str)
+
+
+def _only(documents: list[Document]) -> Any:
+    if len(documents) > 1:
+        raise YamlProblem((None, f"{len(documents)} documents, where one is expected"))
+    return documents[0].value if documents else None
+
+
+def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[str], Any]) -> list[Document]:
+    if len(text) > max_letters:
+        raise YamlProblem((None, f"{len(text):,} letters; at most {max_letters:,} are read"))
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = True  # found below, all at once
+    yaml.Composer = partial(_Composer, max_values)
     try:
         nodes = list(yaml.compose_all(text))
+    except YamlProblem:
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(str(error.problem or error.context).split())
@@ -75,20 +117,32 @@ def read_yaml(text: str) -> list[Document]:
     ) as error:  # ruamel's, on an odd directive
         raise YamlProblem((None, f"not valid YAML: {' '.join(str(error).split()) or 'an unknown directive'}")) from None
     except RecursionError:
-        raise YamlProblem((None, f"nested more than {MAX_DEPTH} levels deep")) from None
-    return [_document(node) for node in nodes]
+        raise YamlProblem((None, _TOO_DEEP)) from None
+    return [_document(node, max_values, plain) for node in nodes]
 
 
-def read_one(text: str) -> Any:
-    """The value of a text with one document; None for an empty one. Raises YamlProblem."""
-    documents = read_yaml(text)
-    if len(documents) > 1:
-        raise YamlProblem((None, f"{len(documents)} documents, where one is expected"))
-    return documents[0].value if documents else None
+class _Composer(Composer):
+    """Stops at the first value that is too many or too deep, before the rest of the text is looked at."""
+
+    def __init__(self, max_values: int, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self._max_values, self._count = max_values, 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One value with all that is in it."""
+        self._count += 1
+        if self._count > self._max_values or self.depth > MAX_DEPTH:
+            line = self.parser.peek_event().start_mark.line + 1
+            raise YamlProblem((line, _too_many(self._max_values) if self.depth <= MAX_DEPTH else _TOO_DEEP))
+        return super().compose_node(parent, index)
 
 
-def _document(node: Node | None) -> Document:
-    maker = _Maker()
+def _too_many(max_values: int) -> str:
+    return f"more than {max_values:,} values, aliases counted wherever they are used"
+
+
+def _document(node: Node | None, max_values: int, plain: Callable[[str], Any]) -> Document:
+    maker = _Maker(max_values, plain)
     value = None if node is None else maker.value(node, (), ())
     if maker.problems:
         raise YamlProblem(*sorted(maker.problems, key=lambda problem: problem[0] or 0))
@@ -99,6 +153,9 @@ def _document(node: Node | None) -> Document:
 class _Maker:
     """Makes values of nodes."""
 
+    max_values: int
+    plain: Callable[[str], Any]
+    """The value of a text without quotes."""
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[tuple[int | None, str]] = field(default_factory=list)
     count: int = 0
@@ -106,10 +163,10 @@ class _Maker:
     def value(self, node: Node, place: Place, above: tuple[int, ...]) -> Any:
         line = node.start_mark.line + 1
         self.count += 1
-        if self.count > MAX_VALUES:
-            raise YamlProblem((line, f"more than {MAX_VALUES:,} values, aliases counted wherever they are used"))
+        if self.count > self.max_values:
+            raise YamlProblem((line, _too_many(self.max_values)))
         if len(above) > MAX_DEPTH:
-            raise YamlProblem((line, f"nested more than {MAX_DEPTH} levels deep"))
+            raise YamlProblem((line, _TOO_DEEP))
         if id(node) in above:
             raise YamlProblem((line, "an alias inside of what it stands for"))
         self.lines.setdefault(place, line)
@@ -162,7 +219,7 @@ class _Maker:
             self.problems.append((line, f"the tag {tag} is not known; leave it out"))
         if node.style is not None or tag == _TEXT_TAG:
             return text
-        return _plain(text) if len(text) <= MAX_DIGITS or not _FLOAT.fullmatch(text) else self._too_long(line)
+        return self.plain(text) if len(text) <= MAX_DIGITS or not _FLOAT.fullmatch(text) else self._too_long(line)
 
     def _too_long(self, line: int) -> None:
         self.problems.append((line, f"a number of more than {MAX_DIGITS} digits"))
@@ -195,6 +252,13 @@ def _plain(text: str) -> Any:
     if _INFINITE.fullmatch(text):
         return math.nan if text[1].lower() == "n" and text[2].lower() == "a" else float(text.replace(".", ""))
     return text
+
+
+def _plain_in_both(text: str) -> Any:
+    """As :func:`_plain`, of what YAML 1.1 takes for a number, too."""
+    value = _plain(text)
+    is_written = not isinstance(value, int | float) or isinstance(value, bool) or _WRITTEN_NUMBER.fullmatch(text)
+    return value if is_written or _INFINITE.fullmatch(text) else text
 
 
 def _joined(place: Place, key: object) -> str:

@@ -1,0 +1,52 @@
+"""Writes values as YAML that readers of YAML 1.1 and of 1.2 read alike: one key a line, in the order of the mapping."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+
+from accounting.study.yaml12 import means_text
+
+_OLD_VALUE = re.compile(
+    r"(?i:yes|no|on|off|y|n)|[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9_]+([eE][-+]?[0-9]+)?"
+    r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?0[bx][0-9a-fA-F_]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|=|<<",
+    re.DOTALL,
+)
+"""Texts that YAML 1.1 takes for something else."""
+
+
+def write_yaml(value: Any) -> str:
+    """Nested mappings, lists, texts, numbers, booleans and None as text."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.allow_unicode = True
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    def ignore_aliases(self, data: Any) -> bool:
+        """A value that stands twice is written twice."""
+        return True
+
+    def represent_str(self, data: str) -> ScalarNode:
+        is_clear = means_text(data) and not _OLD_VALUE.fullmatch(data)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if is_clear else "'")
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node = super().represent_float(data)
+        if "e" in node.value and "." not in node.value:
+            node.value = node.value.replace("e", ".0e", 1)  # else a text in YAML 1.1
+        return node
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+_Representer.add_representer(float, _Representer.represent_float)
