@@ -97,7 +97,7 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
         raise YamlProblem((None, f"{len(text):,} letters; at most {max_letters:,} are read"))
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = True  # found below, all at once
-    yaml.Composer = partial(_Composer, max_values)
+    yaml.Composer = partial(_Composer, max_values)  # type: ignore[assignment]
     try:
         nodes = list(yaml.compose_all(text))
     except YamlProblem:

@@ -14,7 +14,7 @@ from harness.config.errors import at_line
 from harness.errors import InputError, one_line
 from nas_baseline.strategies import name_problem, option_problems
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 PATHS: tuple[Place, ...] = (
     ("dataset", "path"),
     ("parent", "checkpoint"),

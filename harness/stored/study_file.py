@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from accounting.ledger.index import lost_ledger, segments_in
 from accounting.ledger.records import Kind, Record
 from accounting.ledger.store import read_ledger
+from accounting.study.yaml12 import YamlProblem, read_one, read_written
+from accounting.study.yaml_writer import write_yaml
 from harness.config.routes import SearchThenPruneConfig
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
@@ -164,7 +165,11 @@ def _content(document: dict[str, Any]) -> Content:
 def _without_moved(changes: Sequence[Change], document: dict[str, Any], config: StudyConfig) -> list[Change]:
     """The changes without those of a search space's file that says the same at another place."""
     held, now = document.get("spaces") or {}, _space_files(config)
-    return [c for c in changes if not (c.key.endswith(".space") and c.old in held and held[c.old] == now.get(c.new))]
+    return [
+        c
+        for c in changes
+        if not (c.key.endswith(".space") and c.old in held and _same_space(held[c.old], now.get(c.new)))
+    ]
 
 
 def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -> list[str]:
@@ -174,17 +179,17 @@ def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -
     return [
         f"routes: the file of the search space {path} was changed since; restore it, or start another study with --out"
         for path in sorted(used)
-        if path in held and held[path] != now.get(path)
+        if path in held and not _same_space(held[path], now.get(path))
     ]
 
 
 def stored_config(paths: StudyPaths) -> StudyConfig:
     """The config of the study in a folder; ``InputError`` if there is none."""
     try:
-        raw: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+        raw: Any = read_written(paths.config.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, YamlProblem) as error:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
     study = raw.get("study") if isinstance(raw, dict) else raw
     if isinstance(study, dict) and isinstance(study.get("dataset"), dict):  # written with keys that were not given
@@ -229,7 +234,7 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
         **content.as_dict(),
         "environment": facts,
     }
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    text = write_yaml(document)
     with replacing(paths.config) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -239,11 +244,23 @@ def _space_files(config: StudyConfig) -> dict[str, Any]:
     paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
     found = {}
     for path in sorted(paths):
-        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # refused where the space is loaded
-            found[path] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, UnicodeDecodeError, YamlProblem):  # refused where the space is loaded
+            found[path] = read_one(Path(path).read_text(encoding="utf-8"))
     return found
 
 
 def _document(paths: StudyPaths) -> dict[str, Any]:
-    document: Any = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    document: Any = read_written(paths.config.read_text(encoding="utf-8"))
     return document if isinstance(document, dict) else {}
+
+
+def _same_space(held: Any, now: Any) -> bool:
+    """Whether two readings of a space's file say the same; older versions read ``1e-3`` as a text."""
+    if isinstance(held, dict) and isinstance(now, dict):
+        return held.keys() == now.keys() and all(_same_space(held[key], now[key]) for key in held)
+    if isinstance(held, list) and isinstance(now, list):
+        return len(held) == len(now) and all(map(_same_space, held, now))
+    if isinstance(held, str) and isinstance(now, float):
+        with contextlib.suppress(ValueError):
+            return float(held) == now
+    return bool(held == now)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from accounting.study.yaml12 import YamlProblem, read_written
 from accounting.words.plain_text import one_line, plain_values
 from reports.errors import NotAStudy
 
@@ -49,8 +48,8 @@ def read_study(folder: Path) -> tuple[StudyInfo, dict[str, Any]]:
     if not path.is_file():
         raise NotAStudy(f"{folder} is not a study: it has no study.yaml; `prune-or-search run` makes one")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        document = read_written(path.read_text(encoding="utf-8"))
+    except (YamlProblem, UnicodeDecodeError, OSError) as error:
         raise NotAStudy(f"{path} cannot be read as YAML: {one_line(error)}") from error
     study = document.get("study") if isinstance(document, dict) else None
     if not isinstance(study, dict):
