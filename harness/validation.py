@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accounting.words.quantities import format_macs
+from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
@@ -47,7 +47,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     for target in config.targets:
         if target >= macs:
             raise InputError(
-                f"targets: {format_macs(target)} MACs given, the parent has {format_macs(macs)}; name targets below it"
+                f"targets: {macs_text(target)} MACs given, the parent has {macs_text(macs)}; name targets below it"
             )
     check_trainable(config, info, spec, macs)
     if config.parent.checkpoint is not None:
@@ -114,7 +114,7 @@ def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
             proposed.add(job.target)
         for target in sorted(set(view.config.targets) - proposed):
             raise InputError(
-                f"targets: {format_macs(target)} MACs given, and no network of the parent's family is within it; "
+                f"targets: {macs_text(target)} MACs given, and no network of the parent's family is within it; "
                 "name larger targets or add the prune or search route"
             )
 

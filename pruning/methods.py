@@ -1,42 +1,19 @@
-"""What a config calls a pruning method: what is removed and where (scope), by which criterion, on which schedule.
-
-``global_magnitude`` · ``uniform_lamp+gradual`` · ``channels_taylor+iterative`` · ``blocks_magnitude`` · ``nm_magnitude``
-"""
+"""Which pruning methods there are: scopes, each with the criteria that it takes, and schedules that it can follow."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 
+from accounting.words.methods import (
+    BLOCK_SCOPES,
+    CHANNEL_SCOPES,
+    MASK_SCOPES,
+    ONE_SHOT,
+    SCHEDULES,
+    Method,
+    parse_method,
+)
 from pruning.criteria import list_criteria
-
-MASK_SCOPES = ("global", "uniform", "nm")
-"""Zeros in the weights: one threshold, one share for all layers, 2 of every 4."""
-CHANNEL_SCOPES = ("channels", "channels_global")
-"""A physically smaller network: the same share of every group of channels, or one ranking over all groups."""
-BLOCK_SCOPES = ("blocks", "se_blocks")
-"""Whole residual or squeeze-excite blocks, then channels for what is left; ordered by magnitude alone."""
-SCOPES = (*MASK_SCOPES, *CHANNEL_SCOPES, *BLOCK_SCOPES)
-SCHEDULES = ("one_shot", "iterative", "gradual")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A parsed method; ``str`` gives it back, without the schedule where that is one-shot."""
-
-    scope: str
-    criterion: str
-    schedule: str = "one_shot"
-
-    def __str__(self) -> str:
-        """The name in configs, jobs and reports."""
-        base = f"{self.scope}_{self.criterion}"
-        return base if self.schedule == "one_shot" else f"{base}+{self.schedule}"
-
-    @property
-    def is_structured(self) -> bool:
-        """Whether the result is a smaller network instead of one with zeros."""
-        return self.scope not in MASK_SCOPES
 
 
 def list_methods() -> list[str]:
@@ -45,8 +22,8 @@ def list_methods() -> list[str]:
     return scored + [f"{scope}_magnitude" for scope in BLOCK_SCOPES]
 
 
-def parse_method(text: str, default_schedule: str = "one_shot") -> Method:
-    """Read ``<scope>_<criterion>`` or ``<scope>_<criterion>+<schedule>``.
+def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
+    """Read ``<scope>_<criterion>`` or ``<scope>_<criterion>+<schedule>``, of methods that there are.
 
     Raises:
         ValueError: unknown parts, with the allowed ones and the nearest; or a schedule that the scope cannot follow.
@@ -61,9 +38,11 @@ def parse_method(text: str, default_schedule: str = "one_shot") -> Method:
     schedule = schedule if plus else default_schedule
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r} of {text!r}; allowed: {', '.join(SCHEDULES)}")
-    scope = next(s for s in sorted(SCOPES, key=len, reverse=True) if base.startswith(f"{s}_"))
-    if schedule == "gradual" and scope not in ("global", "uniform"):
-        raise ValueError(f"{text!r}: gradual takes masks of any size, which {scope} does not give; use iterative")
-    if schedule == "iterative" and scope == "nm":
+    method = parse_method(base, schedule)
+    if method.schedule == "gradual" and method.scope not in ("global", "uniform"):
+        raise ValueError(
+            f"{text!r}: gradual takes masks of any size, which {method.scope} does not give; use iterative"
+        )
+    if method.schedule == "iterative" and method.scope == "nm":
         raise ValueError(f"{text!r}: 2 of 4 has no steps in between; use one_shot")
-    return Method(scope, base.removeprefix(f"{scope}_"), schedule)
+    return method

@@ -10,11 +10,12 @@ from typing import Any
 from accounting.cost.shares import exports_h, ledger_h, spent_h, startups_h
 from accounting.ledger.driver_lock import Life, find_driver
 from accounting.ledger.records import Kind, Phase, Status
+from accounting.words.names import Unit, unit_text
+from accounting.words.quantities import macs_text
 from reports.compare.anytime import measured_within
 from reports.data.source import Source, load_source
 from reports.data.undelivered import undelivered_sentences
-from reports.measure.phase_costs import UNIT_OF
-from reports.words.wording import macs_text, number, percent, unit_text
+from reports.words.wording import number, percent
 
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
 LOCK = ".lock"
@@ -42,7 +43,7 @@ def status(folder: Path) -> dict[str, Any]:
         "totals": {state: sum(row[state] for row in jobs) for state in STATES.values()},
         "spend": _spend(source),
         "uncharged": {"exports": exports_h(source.view), "start_ups": startups_h(source.view)},
-        "allocated": {UNIT_OF[kind]: hours for kind, hours in sorted(ledger_h(source.view).items())},
+        "allocated": {Unit.of(kind): hours for kind, hours in sorted(ledger_h(source.view).items())},
         "best": _best(source),
         "undelivered": undelivered_sentences(source.ledger.records, source.view.unit),
         "warnings": list(source.ledger.warnings),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from accounting.cost.evidence import Evidence, SpanKey
-from accounting.cost.values import CostView, Device, DeviceKind, Session
+from accounting.cost.values import CostView, Device, Session
+from accounting.words.names import DeviceKind
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.findings import Finding
 from accounting.ledger.records import COST_RULES, Kind, Phase, Record
+from accounting.words.quantities import HOUR_S
 
 EXPORTED = ("onnx_max_abs_error", "int8", "latency", "dead_channels")
 """What only an export leaves in the outcome of an evaluation."""
@@ -44,7 +45,7 @@ def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
     if not exports:
         meaning = "none of its evaluations made exports, so costs are the same under both"
     else:
-        hours = sum(attempt.allocated_s for attempt in exports) / 3600
+        hours = sum(attempt.allocated_s for attempt in exports) / HOUR_S
         meaning = (
             f"exports ran inside {len(exports)} evaluations and are charged to the routes: how much of their {hours:.3g} "
             f"{view.unit.replace('_', ' ').replace('cpu core', 'CPU core').replace('gpu', 'GPU')} it was cannot be told"

@@ -47,8 +47,9 @@ from accounting.cost.evidence import Evidence, Trace, gather
 from accounting.cost.intervals import Interval, intervals_of
 from accounting.cost.split import Split, first_ok, split_job
 from accounting.cost.startups import startups_of
-from accounting.cost.values import Attempt, CostView, Device, DeviceKind, DriverWork, Job, Progress, Session, StartUp
+from accounting.cost.values import Attempt, CostView, Device, DriverWork, Job, Progress, Session, StartUp
 from accounting.ledger.records import Record, Status
+from accounting.words.names import DeviceKind, Unit
 
 __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive"]
 
@@ -85,7 +86,7 @@ def derive(records: Sequence[Record], now: float | None = None) -> CostView:
         jobs=tuple(_job(traces, intervals, evidence) for traces in by_job.values()),
         sessions=sessions,
         driver_work=tuple(_driver_work(record) for record in evidence.driver_work),
-        unit="gpu_hours" if is_cuda else "cpu_core_hours",
+        unit=Unit.GPU_HOURS if is_cuda else Unit.CPU_CORE_HOURS,
         progress=_progress(evidence),
         startups=startups,
     )

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import ChargePolicy, charge_factor, charged_s
-from accounting.cost.values import DeviceKind, StartUp
+from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
+from accounting.words.names import DeviceKind
+from accounting.words.quantities import HOUR_S
 
 POLICIES: tuple[str, ...] = tuple(
     policy.value for policy in (ChargePolicy.FULL, ChargePolicy.FREE, ChargePolicy.AMORTISED)
@@ -50,14 +52,14 @@ def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target
         policy=ChargePolicy(policy),
         num_targets=num_targets,
     )
-    return sum(by_phase.values()) / 3600.0
+    return sum(by_phase.values()) / HOUR_S
 
 
 def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, num_targets: int) -> float:
     """What the target is charged of all attempts at these jobs under the policy, in device-hours."""
     wanted = set(jobs)
     return sum(
-        charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / 3600.0
+        charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / HOUR_S
         for attempt in view.attempts
         if attempt.job in wanted
     )
@@ -69,19 +71,19 @@ def spent_h(view: CostView) -> dict[tuple[str, int], float]:
     for attempt in view.attempts:
         if attempt.device_kind == view.device_kind and attempt.phase != Phase.EXPORT:
             key = (attempt.route, attempt.replicate)
-            spent[key] = spent.get(key, 0.0) + attempt.allocated_s / 3600.0
+            spent[key] = spent.get(key, 0.0) + attempt.allocated_s / HOUR_S
     return spent
 
 
 def exports_h(view: CostView) -> float:
     """Allocated device-hours of exports, which no route is charged with."""
     held = [a.allocated_s for a in view.attempts if a.device_kind == view.device_kind and a.phase == Phase.EXPORT]
-    return sum(held) / 3600.0
+    return sum(held) / HOUR_S
 
 
 def startups_h(view: CostView) -> float:
     """Device-hours of start-ups in which no attempt began: overhead that no route is charged with."""
-    return sum(start.allocated_s for start in view.startups if start.device_kind == view.device_kind) / 3600.0
+    return sum(start.allocated_s for start in view.startups if start.device_kind == view.device_kind) / HOUR_S
 
 
 def ledger_h(view: CostView) -> dict[DeviceKind, float]:
@@ -89,5 +91,5 @@ def ledger_h(view: CostView) -> dict[DeviceKind, float]:
     total: dict[DeviceKind, float] = {}
     everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
     for held in everything:
-        total[held.device_kind] = total.get(held.device_kind, 0.0) + held.allocated_s / 3600.0
+        total[held.device_kind] = total.get(held.device_kind, 0.0) + held.allocated_s / HOUR_S
     return total

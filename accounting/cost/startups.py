@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from accounting.cost.evidence import Evidence
-from accounting.cost.values import Attempt, DeviceKind, Session, StartUp
+from accounting.cost.values import Attempt, Session, StartUp
+from accounting.words.names import DeviceKind
 
 
 def startups_of(

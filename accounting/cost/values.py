@@ -7,12 +7,10 @@ device-seconds: amount of device times seconds, summed over the devices of the a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from accounting.ledger.records import Status
-
-DeviceKind = Literal["cpu_core", "cuda"]
-Unit = Literal["gpu_hours", "cpu_core_hours"]
+from accounting.words.names import DeviceKind, Unit
 
 
 @dataclass(frozen=True)
@@ -160,4 +158,4 @@ class CostView:
     @property
     def device_kind(self) -> DeviceKind:
         """The kind of device whose hours the unit counts."""
-        return "cuda" if self.unit == "gpu_hours" else "cpu_core"
+        return Unit(self.unit).device_kind

@@ -1,13 +1,19 @@
-"""Numbers with units, as people write them: ``0.5M`` MACs, ``30 min`` of device time."""
+"""Numbers with units as people write them, read and printed: ``0.5M`` MACs, ``30 min`` of device time.
+
+What is printed reads back as the same number, unless fewer figures were asked for.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
+from decimal import Decimal
 
+HOUR_S = 3600.0
+"""Seconds in an hour."""
 _MACS_SUFFIX = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 _UNITS = {
-    1 / 3600: ("s", "sec", "secs", "second", "seconds"),
+    1 / HOUR_S: ("s", "sec", "secs", "second", "seconds"),
     1 / 60: ("m", "min", "mins", "minute", "minutes"),
     1.0: ("h", "hr", "hrs", "hour", "hours"),
     24.0: ("d", "day", "days"),
@@ -16,6 +22,8 @@ _HOURS = {word: hours for hours, words in _UNITS.items() for word in words}
 MAX_HOURS = 1e8
 MAX_LETTERS = 100
 """Of a duration."""
+AXIS_FIGURES = 3
+"""Significant figures of MACs in axes and tables."""
 
 
 def parse_macs(value: str | int | float) -> int:
@@ -25,6 +33,21 @@ def parse_macs(value: str | int | float) -> int:
     if not 1 <= macs < 1e18:
         raise ValueError(f"{value!r} is no number of MACs; write a positive number, such as 400k, 0.5M or 1.2G")
     return round(macs)
+
+
+def macs_text(macs: float, figures: int | None = None) -> str:
+    """``600000`` → ``0.6M``, the shortest form that reads back as the same number; rounded to ``figures`` where given."""
+    for suffix, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if macs >= scale or (suffix != "k" and macs >= scale / 10):
+            scaled = macs / scale
+            exact = f"{scaled:.9f}".rstrip("0").rstrip(".")
+            return (exact if figures is None else f"{float(f'{scaled:.{figures}g}'):g}") + suffix
+    return f"{macs:.0f}"
+
+
+def macs_short(macs: float) -> str:
+    """``612345`` → ``0.612M``: :func:`macs_text` with three figures, for axes and tables."""
+    return macs_text(macs, AXIS_FIGURES)
 
 
 def parse_hours(value: str | int | float) -> float:
@@ -43,9 +66,7 @@ def parse_hours(value: str | int | float) -> float:
     return total
 
 
-def format_macs(macs: int) -> str:
-    """``585000`` → ``585k``; ``1170000`` → ``1.17M``."""
-    for suffix, unit in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if macs >= unit:
-            return f"{macs / unit:.4g}{suffix}"
-    return str(macs)
+def hours_text(hours: float) -> str:
+    """``0.5`` → ``0.5 h``: what a config reads back as the same number of hours."""
+    digits = f"{Decimal(repr(float(hours))):f}"
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} h"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.store import LedgerWriter
+from accounting.words.names import Unit
 from harness.scheduling.scheduler import Scheduler
 
 
@@ -18,7 +19,7 @@ class Backend:
     run: Callable[[Scheduler, str, LedgerWriter], None]
 
     @property
-    def unit(self) -> str:
+    def unit(self) -> Unit:
         """The unit of cost: hours of GPUs where there are any."""
         kinds = {device["device_kind"] for device in self.capacity}
-        return "gpu_hours" if "cuda" in kinds else "cpu_core_hours"
+        return Unit.of("cuda" if "cuda" in kinds else "cpu_core")

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from accounting.words.methods import Method
 from harness.config.recipe import RecipeOverride
 from harness.config.section import Hours, Strict
 from nas_baseline.strategies import list_strategies, shares_weights
-from pruning.methods import Method, parse_method
+from pruning.methods import checked_method
 
 
 class StrategyConfig(Strict):
@@ -93,7 +94,7 @@ class PruneConfig(Strict):
     @property
     def methods(self) -> list[Method]:
         """The criteria with their schedules."""
-        return [parse_method(text, self.schedule) for text in self.criterion]
+        return [checked_method(text, self.schedule) for text in self.criterion]
 
     @model_validator(mode="after")
     def _known(self) -> PruneConfig:

@@ -9,12 +9,14 @@ from pathlib import Path
 from accounting.cost.shares import spent_h
 from accounting.cost.values import CostView
 from accounting.ledger.records import Status
+from accounting.words.names import unit_text
 from accounting.words.plain_text import plain
+from accounting.words.quantities import HOUR_S
 from harness.console.outlook import outlook
 from harness.plan import PlannedJob
 from reports.data.study import read_study
 from reports.errors import NotAStudy
-from reports.words.wording import number, unit_text
+from reports.words.wording import number
 
 WIDTH = 24
 
@@ -75,4 +77,4 @@ def _short(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+    return f"{seconds / HOUR_S:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

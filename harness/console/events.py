@@ -10,9 +10,11 @@ from typing import Any
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Record, Status
+from accounting.words.names import label_text, unit_text
 from accounting.words.plain_text import plain
+from accounting.words.quantities import HOUR_S, macs_text
 from harness.jobs.job import Job
-from reports.words.wording import label_text, macs_text, number, percent, unit_text
+from reports.words.wording import number, percent
 
 SPLIT_TEXT = {"val_top1": "validation", "test_top1": "test"}
 
@@ -127,7 +129,7 @@ def _totals(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "done": sum(job.status is Status.OK for job in view.jobs),
         "failed": sum(job.status is Status.FAILED for job in view.jobs),
-        "hours": sum(attempt.allocated_s for attempt in view.attempts) / 3600,
+        "hours": sum(attempt.allocated_s for attempt in view.attempts) / HOUR_S,
         "unit": view.unit,
     }
 

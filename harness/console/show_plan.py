@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from accounting.ledger.records import Phase
+from accounting.words.names import unit_text
+from accounting.words.quantities import macs_text
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
 from harness.data.registry import open_dataset
@@ -22,7 +24,6 @@ from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
 from harness.validation import check_study
-from reports.words.wording import macs_text
 
 PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
@@ -56,7 +57,7 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
 
 def format_plan(summary: dict[str, Any]) -> str:
     """The summary as text for a terminal."""
-    unit = "GPU-hours" if summary["unit"] == "gpu_hours" else "CPU core-hours"
+    unit = unit_text(summary["unit"])
     phases = [
         [row["route"], PHASE_TEXT.get(row["phase"], row["phase"]), str(row["num_jobs"]), f"{row['hours']:.3g}"]
         for row in sorted(summary["phases"], key=lambda row: bool(row["phase"] == Phase.EXPORT))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accounting.words.names import unit_text
 from accounting.words.plain_text import plain
 from harness.data.base import Splits
 from harness.jobs.job import Job
@@ -209,10 +210,7 @@ def _latency(timing: Mapping[str, Any]) -> str:
 def _cost(cost: Mapping[str, Any] | None) -> str:
     if cost is None:
         return "see the report"
-    unit = (
-        str(cost["unit"]).removesuffix("_hours").replace("_", " ").replace("gpu", "GPU").replace("cpu", "CPU")
-        + " hours"
-    )
+    unit = unit_text(cost["unit"])
     text = f"{cost['own_h']:.4g} {unit} for the jobs that led to it"
     return f"{text}, and {cost['parent_h']:.4g} for its parent" if cost.get("parent_h") else text
 

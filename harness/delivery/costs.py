@@ -9,6 +9,7 @@ from accounting.cost.attempts import derive
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
 from accounting.ledger.store import read_ledger
+from accounting.words.quantities import HOUR_S
 
 
 def cost_so_far(ledger: Path, job: str) -> dict[str, Any]:
@@ -21,5 +22,5 @@ def cost_so_far(ledger: Path, job: str) -> dict[str, Any]:
     hours = {True: 0.0, False: 0.0}
     for attempt in view.attempts:
         if attempt.job in jobs and attempt.device_kind == view.device_kind:
-            hours[attempt.phase == Phase.PRETRAIN] += attempt.allocated_s / 3600
+            hours[attempt.phase == Phase.PRETRAIN] += attempt.allocated_s / HOUR_S
     return {"unit": view.unit, "own_h": hours[False], "parent_h": hours[True]}

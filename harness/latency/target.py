@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from accounting.words.quantities import format_macs
+from accounting.words.quantities import macs_text
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.devices import choose_device
@@ -95,11 +95,11 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
     if result.outcome is Outcome.ALREADY_MET:
         raise InputError(
             f"target.latency_ms: {latency_ms:g} ms given, the parent takes {result.dense_ms:.3g} ms of one image here "
-            f"({format_macs(result.pruned.macs)} MACs); name latencies below it"
+            f"({macs_text(result.pruned.macs)} MACs); name latencies below it"
         )
     log.info(
         "%g ms: %s MACs, which took %.3g ms here on fresh weights (the parent %.3g ms; %s, %s threads, %d networks timed)",
-        latency_ms, format_macs(result.pruned.target_macs), result.latency_ms, result.dense_ms, RUNTIME, threads,
+        latency_ms, macs_text(result.pruned.target_macs), result.latency_ms, result.dense_ms, RUNTIME, threads,
         len(result.probes),
     )  # fmt: skip
     return result

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from accounting.ledger.records import Phase
+from accounting.words.methods import Method
 from harness.config.routes import PruneConfig
 from harness.jobs.job import Job, Outcome
 from harness.routes.base import Queue, View, evaluation
-from pruning.methods import Method
 from pruning.schedules import iterative_targets
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record
+from accounting.words.methods import Method
 from harness.config.routes import PruneConfig, RoutesConfig
 from harness.config.study import StudyConfig
-from pruning.methods import Method, parse_method
+from pruning.methods import checked_method
 
 FREE = ("name", "export", "budget", "resources")
 """Sections that change no job that was done."""
@@ -219,7 +220,7 @@ def _route_refusal(change: Change, paid: Paid) -> str | None:
 
 def _pruning_refusal(change: Change, paid: Paid, route: str, field: str) -> str | None:
     """Of a section that prunes: only what a method that was begun uses is bound."""
-    begun = [parse_method(name) for name in paid.methods(route)]
+    begun = [checked_method(name) for name in paid.methods(route)]
     if field == "criterion":
         return _left_out(change.key, [str(m) for m in begun if str(m) in change.old and str(m) not in change.new])
     is_used = {

@@ -7,10 +7,11 @@ from typing import Any
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
+from accounting.words.names import PRUNE
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
-from reports.compare.verdict import PRUNE, CostComparison, cheaper_route
+from reports.compare.verdict import CostComparison, cheaper_route
 from reports.statistics import Estimate
 
 SCHEMA_VERSION = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from accounting.cost.shares import POLICIES
+from accounting.words.names import CHALLENGERS
 from reports.answers.between import interpolated
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
@@ -17,7 +18,6 @@ from reports.compare.verdict import (
 )
 from reports.data.extensions import extension_sentence
 from reports.data.frames import Frames, load_frames
-from reports.data.study import FURTHER_ROUTES
 
 
 def answer(folder: Path, target_macs: int) -> Answer:
@@ -84,9 +84,7 @@ def _measured(frames: Frames, question: Question) -> Measured:
 def _further(frames: Frames, target: int) -> tuple[Comparison, ...]:
     """Comparisons of the routes beside search, where a replicate has a network of theirs and a pruned one."""
     return tuple(
-        _compared(frames, target, route)
-        for route in FURTHER_ROUTES
-        if paired_replicates(frames.delivered, target, route)
+        _compared(frames, target, route) for route in CHALLENGERS if paired_replicates(frames.delivered, target, route)
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase, Status
+from accounting.words.names import COMPARED, unit_text
+from accounting.words.quantities import HOUR_S, macs_text
 from reports.compare.verdict import paired_replicates
 from reports.data.frames import Frames
-from reports.data.study import COMPARED
-from reports.words.wording import macs_text, number, unit_text
+from reports.words.wording import number
 
 ENDED = "done"
 """The reason of a session that left nothing to do."""
@@ -84,7 +85,7 @@ def _budget_text(hours: float) -> str:
     for unit, in_hours in (("h", 1.0), ("min", 1 / 60)):
         if hours >= in_hours:
             return f"{hours / in_hours:.1f} {unit}"
-    return f"{hours * 3600:.3f} s"
+    return f"{hours * HOUR_S:.3f} s"
 
 
 def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:

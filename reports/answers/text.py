@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.names import label_text, unit_text
+from accounting.words.quantities import macs_text
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
 from reports.compare.verdict import TIE_FACTOR, Verdict
 from reports.statistics import Estimate
-from reports.words.wording import (
-    POLICY_TEXT,
-    SAYS_NOTHING,
-    label_text,
-    macs_text,
-    number,
-    points_estimate,
-    ratio_says_nothing,
-    unit_text,
-)
+from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, points_estimate, ratio_says_nothing
 
 
 def sentence(given: Answer) -> str:

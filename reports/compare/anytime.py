@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from accounting.cost.attempts import Attempt, CostView, Progress
 from accounting.cost.shares import charged_rate, route_attempts, route_cost_h
 from accounting.ledger.records import Phase
+from accounting.words.quantities import HOUR_S
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def anytime_curve(
     for t, val_top1 in sorted(_measured(view, attempts, target)):
         if accuracies and val_top1 <= accuracies[-1]:
             continue
-        spent = sum(rate * _spent_s(attempt, t) for attempt, rate in zip(attempts, rates, strict=True)) / 3600.0
+        spent = sum(rate * _spent_s(attempt, t) for attempt, rate in zip(attempts, rates, strict=True)) / HOUR_S
         if costs and spent == costs[-1]:
             accuracies[-1] = val_top1
             continue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.names import COMPARED, FAMILY_CONTROL, label_text, unit_text
+from accounting.words.quantities import macs_text
 from reports.data.frames import Frames
-from reports.data.study import COMPARED
 from reports.statistics import mean_interval, paired_difference
-from reports.words.wording import label_text, macs_text, number_estimate, percent_interval, points_estimate, unit_text
+from reports.words.wording import number_estimate, percent_interval, points_estimate
 
-CONTROL = "scratch_family"
+CONTROL = FAMILY_CONTROL
 
 
 def control_lines(frames: Frames) -> list[dict[str, str]]:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from accounting.cost.attempts import CostView
+from accounting.words.names import PRUNE, SEARCH
 from reports.compare.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 from reports.data.networks import Network
 from reports.data.study import StudyInfo
 from reports.statistics import Estimate, mean_interval, paired_difference, ratio_interval
 
-HEADLINE_CHALLENGER = "search"
-PRUNE = "prune"
+HEADLINE_CHALLENGER = SEARCH
 TIE_FACTOR = 1.25
 """Cost ratios within [1/1.25, 1.25] count as the same cost."""
 

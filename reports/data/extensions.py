@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record, Status
+from accounting.words.names import label_text
 from reports.data.study import StudyInfo
-from reports.words.wording import label_text
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from accounting.audit.audit import AuditReport, Balance, audit
 from accounting.audit.rules import rules_text
 from accounting.cost.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.cost.shares import POLICIES
+from accounting.words.quantities import HOUR_S
 from reports.data.extensions import History, history_of
 from reports.data.levels import num_classes
 from reports.data.networks import Network, delivered_networks
@@ -27,7 +28,6 @@ from reports.data.source import load_source
 from reports.data.study import StudyInfo
 from reports.data.undelivered import undelivered_sentences
 
-HOUR_S = 3600.0
 OPTIONAL_COUNTS = {"target", "network_macs"}
 """Whole numbers that may be missing; without a type of their own they would become floats."""
 NESTED = ("cost_h", "int8", "size_bytes", "latency")

@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from accounting.cost.values import CostView
+from accounting.words.names import is_method, label_rank, label_text
+from accounting.words.quantities import macs_text
 from reports.data.networks import Network
 from reports.statistics import Estimate, mean_interval
-from reports.words.labels import is_method
-from reports.words.wording import label_rank, label_text, macs_text, percent
+from reports.words.wording import percent
 
 NEAR = 0.02
 """How far from chance still counts as chance."""

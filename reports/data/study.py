@@ -10,13 +10,6 @@ from accounting.study.yaml12 import YamlProblem, read_written
 from accounting.words.plain_text import one_line, plain_values
 from reports.errors import NotAStudy
 
-COMPARED = ("search", "prune")
-"""The two routes whose cost is compared in the headline."""
-FURTHER_ROUTES = ("supernet", "search_then_prune")
-"""Routes that are compared with pruning beside the headline, where a study has them; any other route is a control."""
-ANALYSIS = "analysis"
-"""The route that measures the trained parent: it delivers nothing, and no network is charged with it."""
-
 
 @dataclass(frozen=True)
 class StudyInfo:

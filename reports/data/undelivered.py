@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accounting.ledger.records import Kind, Record
-from reports.words.wording import label_text, macs_text, number, unit_text
+from accounting.words.names import label_text, unit_text
+from accounting.words.quantities import macs_text
+from reports.words.wording import number
 
 FIELD = "undelivered"
 """Of the record of a session's end: what :class:`harness.console.outlook.Undelivered` has, by the names of its fields."""

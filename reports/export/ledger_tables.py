@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from accounting.cost.values import StartUp
-from reports.data.frames import HOUR_S, Frames
-from reports.measure.phase_costs import PARTS, START_UP, TOTAL, UNIT_OF
+from accounting.words.names import Unit
+from accounting.words.quantities import HOUR_S
+from reports.data.frames import Frames
+from reports.measure.phase_costs import PARTS, START_UP, TOTAL
 
 Row = dict[str, Any]
 HELD = (*PARTS, "uncertainty")
@@ -50,7 +52,7 @@ def _added_up(rows: Sequence[Row], columns: list[str], parts: Sequence[str], nam
         whole.append({name: TOTAL, "device_kind": kind, **seconds})
     filled = []
     for row in whole:
-        of_unit = UNIT_OF[row["device_kind"]]
+        of_unit = Unit.of(row["device_kind"])
         hours = {part: row[f"{part}_s"] / HOUR_S for part in parts}
         own = {f"{part}_h": value if of_unit == unit else None for part, value in hours.items()}
         filled.append({**row, **own, "unit": of_unit, **{f"{part}_device_hours": v for part, v in hours.items()}})

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from accounting.words.names import PRUNE
 from reports.answers.values import Answer, Comparison, Refused, status_of
-from reports.compare.verdict import HEADLINE_CHALLENGER, PRUNE, cheaper_route
+from reports.compare.verdict import HEADLINE_CHALLENGER, cheaper_route
 from reports.data.frames import Frames
 from reports.export.ledger_tables import attempts_table, balances_table
 from reports.figures import cost_by_phase, sensitivity

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from accounting.words.names import unit_text
+from accounting.words.quantities import macs_short
 from reports.words.colours import GRID, INK
-from reports.words.wording import macs_short, unit_text
 
 PERCENT_MARGIN = 2.0
 """Room for marks at 0 and 100 %."""

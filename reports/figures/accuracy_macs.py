@@ -8,11 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from accounting.words.names import is_method, label_rank, label_text
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, macs_axis, percent_axis, replicates_text, tidy
 from reports.words.colours import HOLLOW_LABELS, label_marker, route_colour
-from reports.words.labels import is_method
-from reports.words.wording import label_rank, label_text
 
 TITLE = "Accuracy against MACs"
 COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]

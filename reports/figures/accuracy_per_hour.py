@@ -8,11 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.names import is_method, label_rank, label_text
+from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.words.colours import label_marker, route_colour
-from reports.words.labels import is_method
-from reports.words.wording import label_rank, label_text, macs_short
 
 TITLE = "Accuracy per device-hour"
 COLUMNS = ["target", "label", "route", "replicate", "policy", "test_top1_per_h", "unit"]

@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from accounting.cost.shares import HEADLINE_POLICY, charged_rate
 from accounting.ledger.records import Phase
+from accounting.words.names import ANALYSIS, label_text
+from accounting.words.quantities import HOUR_S, macs_short
 from reports.data.frames import Frames
-from reports.data.study import ANALYSIS
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
 from reports.words.colours import route_colour, tint
-from reports.words.wording import label_text, macs_short
 
 TITLE = "Cost per route, by phase"
 SPLIT = ("productive", "overhead", "lost")
@@ -35,7 +35,7 @@ def data(frames: Frames) -> pd.DataFrame:
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:
         for attempt in frames.view.attempts:
-            rate = charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets) / 3600.0
+            rate = charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets) / HOUR_S
             if attempt.target not in (target, None) or attempt.route == ANALYSIS:
                 continue
             key = (target, attempt.route, attempt.phase, attempt.replicate)

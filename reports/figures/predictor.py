@@ -6,11 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from accounting.words.names import label_rank, label_text
 from reports.data.frames import Frames
 from reports.figures._axes import PERCENT_MARGIN, legend_below, percent_axis, tidy
 from reports.measure.predictions import coverage, predictions, rank_correlation
 from reports.words.colours import label_marker, route_colour
-from reports.words.wording import label_rank, label_text, number_estimate, percent_interval
+from reports.words.wording import number_estimate, percent_interval
 
 TITLE = "Predicted and measured accuracy"
 OPTIONAL = True

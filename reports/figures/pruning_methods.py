@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from accounting.words.methods import schedule_text
+from accounting.words.names import is_method, method_of
+from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.measure.methods import method_networks, method_text, parent_test_top1, parent_val_top1, schedule_of
 from reports.statistics import mean_interval
 from reports.words.colours import INK, SCHEDULE_MARKERS, label_marker, route_colour
-from reports.words.labels import is_method, method_of, schedule_text
-from reports.words.wording import macs_short
 
 TITLE = "Pruning methods"
 OPTIONAL = True

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from accounting.words.methods import Method
+from accounting.words.names import ANALYSIS
 from reports.data.frames import Frames
-from reports.data.study import ANALYSIS
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.words.colours import INK, criterion_colour, role_colour, role_rank
-from reports.words.labels import Method
 from reports.words.wording import role_text
 
 TITLE = "Sensitivity to sparsity"

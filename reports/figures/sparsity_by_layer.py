@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 
+from accounting.words.methods import parse_method
+from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text
 from reports.measure.pruned_layers import method_rank, pruned_layers
 from reports.words.colours import role_colour, role_rank
-from reports.words.labels import parse_method
-from reports.words.wording import macs_short, role_text
+from reports.words.wording import role_text
 
 TITLE = "Sparsity by layer"
 OPTIONAL = True

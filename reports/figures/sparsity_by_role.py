@@ -7,13 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from accounting.words.methods import ONE_SHOT, parse_method
+from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text, tidy
 from reports.measure.pruned_layers import by_role, method_rank, pruned_layers
 from reports.statistics import mean_interval
 from reports.words.colours import INK, criterion_colour, role_colour, role_rank
-from reports.words.labels import ONE_SHOT, parse_method
-from reports.words.wording import macs_short, percent_interval, role_text
+from reports.words.wording import percent_interval, role_text
 
 TITLE = "Sparsity by role"
 OPTIONAL = True

@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from accounting.words.names import is_method, label_rank, label_text, method_of
 from reports.answers.refusal import parent_macs
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text, tidy
 from reports.measure.deployment import CONDITIONS, deployments
 from reports.words.colours import HOLLOW_LABELS, label_marker, route_colour
-from reports.words.labels import is_method, method_of
-from reports.words.wording import label_rank, label_text, number
+from reports.words.wording import number
 
 TITLE = "Latency against MACs"
 OPTIONAL = True

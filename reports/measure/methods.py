@@ -9,11 +9,10 @@ import pandas as pd
 
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
+from accounting.words.methods import ONE_SHOT, Method
+from accounting.words.names import ANALYSIS, CHALLENGERS, COMPARED, is_method, label_text, method_of
 from reports.data.frames import Frames
-from reports.data.study import ANALYSIS, COMPARED, FURTHER_ROUTES
 from reports.statistics import Estimate, mean_interval
-from reports.words.labels import ONE_SHOT, Method, is_method, method_of
-from reports.words.wording import label_text
 
 COLUMNS = [
     "target", "label", "route", "replicate", "macs", "val_before", "val_top1", "test_top1", "cost_full_h",
@@ -26,7 +25,7 @@ def method_networks(frames: Frames) -> pd.DataFrame:
 
     ``val_before`` is the validation accuracy after the (last) pruning, before the fine-tuning that followed it.
     """
-    own = (*COMPARED, *FURTHER_ROUTES)
+    own = (*COMPARED, *CHALLENGERS)
     rows: list[list[object]] = []
     if any(is_method(network.label) for network in frames.delivered):
         before = _before_finetuning(frames)

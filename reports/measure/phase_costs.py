@@ -13,9 +13,9 @@ import pandas as pd
 
 from accounting.cost.attempts import CostView
 from accounting.ledger.records import Phase
+from accounting.words.names import Unit
+from accounting.words.quantities import HOUR_S
 
-UNIT_OF = {"cuda": "gpu_hours", "cpu_core": "cpu_core_hours"}
-"""The unit of a kind of device."""
 TOTAL = "total"
 START_UP = "start_up"
 """The phase of what was held before any attempt began."""
@@ -30,10 +30,10 @@ def phase_costs(view: CostView) -> pd.DataFrame:
     """One row per unit, route, phase, target (missing: all targets) and replicate, then a row ``total`` of each unit."""
     sums: dict[Key, list[float]] = defaultdict(lambda: [0.0] * 5)
     for attempt in view.attempts:
-        key: Key = (UNIT_OF[attempt.device_kind], attempt.route, attempt.phase, attempt.target, attempt.replicate)
+        key: Key = (Unit.of(attempt.device_kind), attempt.route, attempt.phase, attempt.target, attempt.replicate)
         _add(sums[key], (1, attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s))
     for start in view.startups:
-        held: Key = (UNIT_OF[start.device_kind], "", START_UP, None, None)
+        held: Key = (Unit.of(start.device_kind), "", START_UP, None, None)
         _add(sums[held], (0, 0.0, start.allocated_s, 0.0, start.allocated_s))
     rows = [_row(key, sums[key]) for key in sorted(sums, key=_order)]
     for unit in sorted({key[0] for key in sums}):
@@ -49,7 +49,7 @@ def _add(so_far: list[float], values: Sequence[float]) -> None:
 
 
 def _row(key: Key, values: Sequence[float]) -> list[object]:
-    return [*key, int(values[0]), *(value / 3600.0 for value in values[1:])]
+    return [*key, int(values[0]), *(value / HOUR_S for value in values[1:])]
 
 
 def _order(key: Key) -> tuple[str, str, int, int, int]:

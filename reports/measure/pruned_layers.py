@@ -9,10 +9,10 @@ import pandas as pd
 from accounting.cost.attempts import Job
 from accounting.cost.lineage import Spec, method_name, specs_of
 from accounting.ledger.records import Phase
+from accounting.words.methods import parse_method
 from reports.data.frames import Frames
 from reports.statistics import mean_interval
 from reports.words.colours import role_rank
-from reports.words.labels import parse_method
 
 KEYS = ["target", "route", "method", "replicate"]
 COUNTS = ["macs", "kept_macs", "num_weights", "num_kept"]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from accounting.cost.shares import POLICIES
 from accounting.ledger.records import VERDICT_RULES
+from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
+from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
 from reports.answers.as_json import report_json
 from reports.answers.no_verdict import missing_routes
@@ -14,27 +16,14 @@ from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.text import accuracy_sentence, overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
 from reports.compare.controls import control_lines
-from reports.compare.verdict import PRUNE, cheaper_route
+from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences, with_level
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.page.optional_tables import further_table
 from reports.page.page_table import PageTable
-from reports.words.labels import is_method
-from reports.words.wording import (
-    POLICY_SHORT,
-    label_rank,
-    label_text,
-    macs_short,
-    macs_text,
-    number,
-    number_over_interval,
-    percent,
-    percent_estimate,
-    points_estimate,
-    unit_text,
-)
+from reports.words.wording import POLICY_SHORT, number, number_over_interval, percent, percent_estimate, points_estimate
 
 if TYPE_CHECKING:  # it imports Matplotlib
     from reports.page.render import Rendered

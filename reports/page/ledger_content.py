@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from accounting.cost.shares import exports_h, ledger_h, startups_h
 from accounting.ledger.records import Status
+from accounting.words.names import ANALYSIS, Unit, unit_text
+from accounting.words.quantities import HOUR_S
 from reports.data.frames import Frames
-from reports.data.study import ANALYSIS
-from reports.measure.phase_costs import TOTAL, UNIT_OF
+from reports.measure.phase_costs import TOTAL
 from reports.page.page_table import PageTable
-from reports.words.wording import number, unit_text
-
-HOUR_S = 3600.0
+from reports.words.wording import number
 
 
 def totals_table(frames: Frames) -> PageTable:
@@ -53,7 +52,7 @@ def work_line(frames: Frames) -> str:
     done = sum(job.status is Status.OK for job in view.jobs)
     driver = sum(work.duration_s for work in view.driver_work)
     other = "".join(
-        f" Besides, attempts on other devices held {number(hours)} {unit_text(UNIT_OF[kind])}: in no cost here, and in "
+        f" Besides, attempts on other devices held {number(hours)} {Unit.of(kind).text}: in no cost here, and in "
         "tables/cost_by_phase under their own unit."
         for kind, hours in ledger_h(view).items()
         if kind != view.device_kind

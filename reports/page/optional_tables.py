@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from accounting.words.methods import schedule_text
+from accounting.words.names import PRUNE, label_rank, label_text, unit_text
+from accounting.words.quantities import macs_short, macs_text
 from reports.answers.values import Answer
-from reports.compare.verdict import PRUNE, cheaper_route
+from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import with_level
 from reports.measure.deployment import CONDITIONS, FORMATS, deployment_rows
@@ -15,20 +18,14 @@ from reports.measure.pruned_layers import pruned_layers, role_rows
 from reports.page.page_table import PageTable
 from reports.statistics import NOTHING, Estimate
 from reports.words.colours import role_rank
-from reports.words.labels import schedule_text
 from reports.words.wording import (
     NOT_MEASURED,
     POLICY_SHORT,
-    label_rank,
-    label_text,
-    macs_short,
-    macs_text,
     number,
     number_over_interval,
     percent_over_interval,
     points_over_interval,
     role_text,
-    unit_text,
 )
 
 Row = Mapping[str, Any]

@@ -6,24 +6,11 @@ taken for the other.
 
 from __future__ import annotations
 
-ROUTE_COLOURS = {
-    "search": "#0072B2",
-    "prune": "#D55E00",
-    "scratch": "#009E73",
-    "supernet": "#56B4E9",
-    "search_then_prune": "#CC79A7",
-}
-LABEL_MARKERS = {
-    "search": "s",
-    "prune": "o",
-    "supernet": "P",
-    "search_then_prune": "X",
-    "scratch_family": "^",
-    "scratch_pruned_structure": "v",
-    "scratch_pruned_structure_equal_epochs": "<",
-    "scratch_random_masks": ">",
-}
-HOLLOW_LABELS = ("scratch_pruned_structure", "scratch_pruned_structure_equal_epochs", "scratch_random_masks")
+from accounting.words.names import CONTROLS, ROUTES
+
+ROUTE_COLOURS = {route.name: route.colour for route in ROUTES if route.colour is not None}
+LABEL_MARKERS = {route.name: route.marker for route in ROUTES} | {control.label: control.marker for control in CONTROLS}
+HOLLOW_LABELS = tuple(control.label for control in CONTROLS if control.is_hollow)
 SCHEDULE_MARKERS = {"one_shot": "o", "iterative": "s", "gradual": "D"}
 ROLE_COLOURS = {
     "stem": "#332288",

@@ -1,11 +1,10 @@
-"""The words and numbers of a report: units, MACs, percentages, intervals. One place, so that all tables agree."""
+"""The words and numbers of a report: charge policies, percentages, intervals. One place, so that all tables agree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from reports.statistics import Estimate
-from reports.words.labels import method_of
 
 POLICY_TEXT = {
     "full": "all work charged",
@@ -15,20 +14,6 @@ POLICY_TEXT = {
 """Charge policies in a sentence."""
 POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shared ÷ targets"}
 """Charge policies in a table or a title."""
-UNIT_TEXT = {"gpu_hours": "GPU-hours", "cpu_core_hours": "CPU core-hours"}
-MAX_LABEL_CHARS = 40
-"""What a drawing has room for beside its axes."""
-
-LABEL_TEXT = {
-    "search": "search",
-    "prune": "prune",
-    "supernet": "supernet",
-    "search_then_prune": "search then prune",
-    "scratch_family": "scratch (family)",
-    "scratch_pruned_structure": "scratch (pruned structure)",
-    "scratch_pruned_structure_equal_epochs": "scratch (pruned, equal epochs)",
-    "scratch_random_masks": "scratch (random masks)",
-}
 NOT_MEASURED = "–"
 SAYS_NOTHING = "too wide to say anything"
 """Of an interval."""
@@ -36,43 +21,6 @@ WIDE_SHARE = 0.9
 """An interval of a share that holds this much of 0 to 1 says nothing."""
 WIDE_FACTOR = 100.0
 """An interval of a ratio or a cost whose ends are this factor apart says nothing."""
-
-
-def unit_text(unit: str) -> str:
-    """``gpu_hours`` → ``GPU-hours``; an unknown unit is shown as it is, never as another."""
-    return UNIT_TEXT.get(unit, unit)
-
-
-def label_rank(label: str) -> tuple[int, str]:
-    """Sorts kinds of networks: search, prune, further routes, the controls, then others by name."""
-    known = list(LABEL_TEXT)
-    return (known.index(label) if label in known else len(known), label)
-
-
-def label_text(label: str) -> str:
-    """The name of a route, or of a kind of delivered network, for people."""
-    method = method_of(label)
-    if method is not None:
-        return f"{label_text(label.partition(':')[0])}: {method.text}"
-    text = LABEL_TEXT.get(label, label.replace("_", " "))
-    return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"
-
-
-def macs_text(macs: float) -> str:
-    """``600000`` → ``0.6M``: the shortest form that a study config reads back as the same number."""
-    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if macs >= scale or (suffix != "k" and macs >= scale / 10):
-            digits = f"{macs / scale:.9f}".rstrip("0").rstrip(".")
-            return f"{digits}{suffix}"
-    return f"{macs:.0f}"
-
-
-def macs_short(macs: float) -> str:
-    """``612345`` → ``0.612M``: three figures, for axes and tables."""
-    for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if macs >= scale or (suffix != "k" and macs >= scale / 10):
-            return f"{float(f'{macs / scale:.3g}'):g}{suffix}"
-    return f"{macs:.0f}"
 
 
 def number(value: float | None) -> str:

@@ -21,7 +21,7 @@ from harness.study import Launch, run_study
 from harness.validation import check_study, make_routes
 from pruning.gradual import GradualPruner
 from pruning.masks import apply_masks
-from pruning.methods import list_methods, parse_method
+from pruning.methods import checked_method, list_methods
 from pruning.resize import fit_to_state
 
 BASE = {
@@ -60,7 +60,7 @@ def play(routes, **changes):
 class TestMethods:
     @pytest.mark.parametrize("name", list_methods())
     def test_a_name_reads_back_as_itself(self, name):
-        assert str(parse_method(name)) == name
+        assert str(checked_method(name)) == name
 
     @pytest.mark.parametrize(
         ("text", "scope", "criterion", "schedule"),
@@ -72,7 +72,7 @@ class TestMethods:
         ],
     )
     def test_parts(self, text, scope, criterion, schedule):
-        method = parse_method(text)
+        method = checked_method(text)
         assert (method.scope, method.criterion, method.schedule) == (scope, criterion, schedule)
 
     @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ class TestMethods:
     )
     def test_what_is_wrong_is_said(self, text, said):
         with pytest.raises(ValueError, match=said.replace("(", r"\(")):
-            parse_method(text)
+            checked_method(text)
 
     def test_the_schedule_of_the_route_holds_where_a_method_names_none(self):
         prune = {"criterion": ["global_magnitude", "uniform_lamp+one_shot"], "schedule": "gradual"}

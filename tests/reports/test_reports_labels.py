@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from accounting.cost.lineage import lineage, method_name, pruning_of
-from reports.words.labels import Method, is_method, method_of, parse_method
-from reports.words.wording import label_rank, label_text
+from accounting.words.methods import Method, parse_method
+from accounting.words.names import is_method, label_rank, label_text, method_of
 
 
 @pytest.mark.parametrize(

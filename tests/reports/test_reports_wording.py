@@ -4,19 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounting.words.names import label_rank, label_text, unit_text
+from accounting.words.quantities import macs_short, macs_text
 from reports.statistics import Estimate
-from reports.words.wording import (
-    label_rank,
-    label_text,
-    macs_short,
-    macs_text,
-    number,
-    number_estimate,
-    percent,
-    percent_estimate,
-    points_estimate,
-    unit_text,
-)
+from reports.words.wording import number, number_estimate, percent, percent_estimate, points_estimate
 
 NOTHING = Estimate(None, None, None, None, 0)
 ONE = Estimate(0.5, None, None, None, 1)

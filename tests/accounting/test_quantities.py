@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.words.quantities import format_macs, parse_hours, parse_macs
+from accounting.words.quantities import hours_text, macs_short, macs_text, parse_hours, parse_macs
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,36 @@ def test_no_hours(given):
         parse_hours(given)
 
 
+@pytest.mark.parametrize(
+    ("macs", "exact", "short"),
+    [
+        (585_000, "0.585M", "0.585M"),
+        (612_345, "0.612345M", "0.612M"),
+        (1_170_000, "1.17M", "1.17M"),
+        (355_512_000, "0.355512G", "0.356G"),
+        (2 * 10**9, "2G", "2G"),
+        (4_000, "4k", "4k"),
+        (999, "999", "999"),
+    ],
+)
+def test_macs_as_text(macs, exact, short):
+    assert (macs_text(macs), macs_short(macs)) == (exact, short)
+
+
 @given(st.integers(1, 10**12))
-def test_what_is_printed_reads_back_to_four_digits(macs):
-    assert parse_macs(format_macs(macs)) == pytest.approx(macs, rel=6e-4)
+def test_printed_macs_read_back_as_the_same(macs):
+    assert parse_macs(macs_text(macs)) == macs
+    assert parse_macs(macs_short(macs)) == pytest.approx(macs, rel=6e-3)
 
 
 @pytest.mark.parametrize(
-    ("macs", "text"),
-    [(585_000, "585k"), (1_170_000, "1.17M"), (355_500_000, "355.5M"), (2 * 10**9, "2G"), (999, "999")],
+    ("hours", "text"),
+    [(0.5, "0.5 h"), (48.0, "48 h"), (100.0, "100 h"), (1e-5, "0.00001 h"), (10 / 60, "0.16666666666666666 h")],
 )
-def test_format(macs, text):
-    assert format_macs(macs) == text
+def test_hours_as_text(hours, text):
+    assert hours_text(hours) == text
+
+
+@given(st.floats(1e-9, 1e8))
+def test_printed_hours_read_back_as_the_same(hours):
+    assert parse_hours(hours_text(hours)) == hours
