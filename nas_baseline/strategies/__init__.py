@@ -1,14 +1,14 @@
-"""Search strategies, one file each: a module here with ``Strategy`` and ``Options`` is found by its file name."""
+"""Search strategies: a file each in this folder, in an installed package, or named by a study.
+
+Each holds a class ``Strategy`` and a dataclass ``Options`` with its settings and their defaults.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from accounting.study import plugins
 from nas_baseline.search.batch_strategy import Targets
 from nas_baseline.search.proposals import Done, Proposal, Wait
 from nas_baseline.spaces.base import Arch, SearchSpace
@@ -39,36 +39,19 @@ class SearchStrategy(Protocol):
 
 def list_strategies() -> list[str]:
     """Return the names of the strategies."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return plugins.names(plugins.Kind.STRATEGY)
 
 
 def name_problem(name: object) -> str | None:
     """What is wrong with the name of a strategy, with the nearest and all that are allowed; None where it is one."""
     if name in list_strategies():
         return None
-    return f"strategy '{name}' is not known{_hint(str(name), list_strategies())}"
+    return plugins.unknown("strategy", str(name), list_strategies())
 
 
 def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     """(option, what is wrong and what is allowed) of each option of a strategy; None: of how they go together."""
-    taken = _module(name).Options
-    defaults = {f.name: f.default for f in dataclasses.fields(taken)}
-    found: list[tuple[str | None, str]] = []
-    for key, value in options.items():
-        if key not in defaults:
-            found.append((key, f"strategy '{name}' has no option '{key}'{_hint(str(key), list(defaults))}"))
-            continue
-        kind = type(defaults[key])
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            allowed_text = f"{_KINDS[kind]} is allowed, such as {defaults[key]!r}"
-            found.append((key, f"strategy '{name}': {key} is {value!r}; {allowed_text}"))
-    if not found:
-        try:
-            taken(**options)
-        except ValueError as error:
-            named = [key for key in options if key in str(error)]
-            found.append((named[0] if named else None, f"strategy '{name}': {error}"))
-    return found
+    return plugins.option_problems(f"strategy '{name}'", _module(name).Options, options)
 
 
 def shares_weights(name: str) -> bool:
@@ -97,15 +80,5 @@ def make_strategy(
     return strategy
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "a name"}
-
-
 def _module(name: str) -> Any:
-    if problem := name_problem(name):
-        raise ValueError(problem)
-    return importlib.import_module(f"nas_baseline.strategies.{name}")
-
-
-def _hint(given: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(given, allowed, n=1)
-    return (f"; did you mean '{near[0]}'?" if near else ";") + f" allowed: {', '.join(allowed) or 'none'}"
+    return plugins.load(plugins.Kind.STRATEGY, name)

@@ -1,11 +1,10 @@
-"""The criteria, found by this folder: one file each, holding a class ``Criterion``."""
+"""The criteria: a file each in this folder, in an installed package, or named by a study; it holds a class ``Criterion``."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING
+
+from accounting.study import plugins
 
 if TYPE_CHECKING:  # it imports torch, which a config that names methods does not need
     from pruning.criterion import Criterion
@@ -13,20 +12,15 @@ if TYPE_CHECKING:  # it imports torch, which a config that names methods does no
 
 def list_criteria() -> list[str]:
     """Names of all criteria, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.names(plugins.Kind.CRITERION)
 
 
 def load_criterion(name: str) -> Criterion:
     """Make the criterion of that name.
 
     Raises:
-        ValueError: no such criterion; the message lists the allowed names and the nearest.
+        ValueError: no such criterion (the message lists the allowed names and the nearest), or its file cannot be used.
 
     """
-    allowed = list_criteria()
-    if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"unknown criterion {name!r}{hint}; allowed: {', '.join(allowed)}")
-    criterion: Criterion = importlib.import_module(f"{__name__}.{name}").Criterion()
+    criterion: Criterion = plugins.load(plugins.Kind.CRITERION, name).Criterion()
     return criterion

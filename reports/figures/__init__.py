@@ -1,4 +1,4 @@
-"""Figures of a report: each module of this folder is one, found by being here.
+"""Figures of a report: a module each in this folder, in an installed package, or named by a study.
 
 A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
 (how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). ``OPTIONAL = True`` says that it shows what
@@ -8,9 +8,9 @@ whose name begins with an underscore are shared parts, not figures.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Protocol, cast
+
+from accounting.study import plugins
 
 if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
     import pandas as pd
@@ -39,7 +39,7 @@ class Figure(Protocol):
 
 def list_figures() -> list[str]:
     """The names of all figures, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return plugins.names(plugins.Kind.FIGURE)
 
 
 def is_optional(figure: Figure) -> bool:
@@ -49,4 +49,4 @@ def is_optional(figure: Figure) -> bool:
 
 def discover() -> dict[str, Figure]:
     """All figures by name, in alphabetical order."""
-    return {name: cast("Figure", importlib.import_module(f"{__name__}.{name}")) for name in list_figures()}
+    return {name: cast("Figure", plugins.load(plugins.Kind.FIGURE, name)) for name in list_figures()}

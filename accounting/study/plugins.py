@@ -1,0 +1,247 @@
+"""Plug-ins: one file each, in a folder of the package, in an installed package, or a user's own file that a study names.
+
+A kind of plug-in has a folder (each file there is one, and its name is the file's), and a group of entry points for
+installed packages (``prune_or_search.criteria = my_score = "my_package.my_score"``). A study names further files with
+``plugins: [path/to/my_score.py]``. What a file brings is read from its source; it is executed only when it is used, and only
+if its content is still the one that was given. Commands that read a study never name files, and so never execute any.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+MAX_BYTES = 1_000_000
+
+
+class PluginError(ValueError):
+    """A plug-in that cannot be used, in one line."""
+
+
+class Kind(Enum):
+    """What a plug-in may be: its folder in the package, the name it must define, and the word for it in errors."""
+
+    CRITERION = ("pruning.criteria", "Criterion", "criterion")
+    STRATEGY = ("nas_baseline.strategies", "Strategy", "strategy")
+    DATASET = ("harness.data", "Dataset", "dataset")
+    ROUTE = ("harness.routes", "Route", "route")
+    FIGURE = ("reports.figures", "draw", "figure")
+
+    @property
+    def package(self) -> str:
+        """The folder of those that come with the package."""
+        return self.value[0]
+
+    @property
+    def defines(self) -> str:
+        """The class or function at the top of the file that makes it one of this kind."""
+        return self.value[1]
+
+    @property
+    def word(self) -> str:
+        """As errors say it."""
+        return self.value[2]
+
+    @property
+    def group(self) -> str:
+        """The entry points of installed packages."""
+        return f"prune_or_search.{self.package.rpartition('.')[2]}"
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """A file that a study names: ``name`` is its stem, ``kinds`` what it brings, ``sha256`` that of its content."""
+
+    name: str
+    path: str
+    sha256: str
+    kinds: tuple[Kind, ...]
+
+    @property
+    def text(self) -> str:
+        """What is said before it is executed."""
+        return f"{self.path} ({', '.join(kind.word for kind in self.kinds)} {self.name}, SHA-256 {self.sha256[:12]})"
+
+
+def read_plugin(path: Path) -> PluginFile:
+    """What a file brings, from its source alone; nothing of it is executed.
+
+    Raises:
+        PluginError: it cannot be read, is no Python, brings no plug-in, or has a name that cannot be a key.
+
+    """
+    source = _source(path)
+    if not NAME.fullmatch(path.stem):
+        raise PluginError(f"plug-in {path}: its file name is its name; use lower-case letters, digits and _")
+    try:
+        tree = ast.parse(source, str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise PluginError(f"plug-in {path}{line}: not Python: {getattr(error, 'msg', error)}") from None
+    defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    kinds = tuple(kind for kind in Kind if kind.defines in defined)
+    if not kinds:
+        allowed = ", ".join(f"{kind.defines} ({kind.word})" for kind in Kind)
+        raise PluginError(f"plug-in {path}: defines none of {allowed} at its top level")
+    return PluginFile(path.stem, str(path), hashlib.sha256(source).hexdigest(), kinds)
+
+
+class _Registry:
+    """The files of the study at hand; one for the process, since a name in a config has no other place to look."""
+
+    def __init__(self) -> None:
+        self.files: tuple[PluginFile, ...] = ()
+
+    def of(self, kind: Kind) -> dict[str, PluginFile]:
+        return {file.name: file for file in self.files if kind in file.kinds}
+
+
+_registry = _Registry()
+
+
+def use(files: Sequence[PluginFile]) -> None:
+    """Take these files, and no others from now on, for names that configs give.
+
+    Raises:
+        PluginError: two of one name, or one with the name of a plug-in that is there already.
+
+    """
+    for kind in Kind:
+        names = [file.name for file in files if kind in file.kinds]
+        taken = sorted({name for name in names if names.count(name) > 1 or name in _installed(kind)})
+        if taken:
+            raise PluginError(f"plug-in {taken[0]}.py: there is a {kind.word} {taken[0]!r} already; rename the file")
+    _registry.files = tuple(files)
+
+
+def in_use() -> tuple[PluginFile, ...]:
+    """The files that :func:`use` was last given."""
+    return _registry.files
+
+
+def names(kind: Kind) -> list[str]:
+    """The names that a config may give, sorted; nothing is executed."""
+    return sorted({*_installed(kind), *_registry.of(kind)})
+
+
+def load(kind: Kind, name: str) -> ModuleType:
+    """The module of a plug-in, executed once.
+
+    Raises:
+        PluginError: no such name (with the nearest and all allowed ones); a file that changed, or fails when executed.
+
+    """
+    if (file := _registry.of(kind).get(name)) is not None:
+        return _execute(file)
+    home = _installed(kind).get(name)
+    if home is None:
+        raise PluginError(unknown(kind.word, name, names(kind)))
+    try:
+        return importlib.import_module(home)
+    except Exception as error:
+        if home.startswith(f"{kind.package}."):
+            raise
+        raise PluginError(f"{kind.word} {name!r} of {home} fails: {type(error).__name__}: {error}") from error
+
+
+def option_problems(owner: str, taken: type, given: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """(option, what is wrong and what is allowed) of each option of a plug-in; None: of how they go together.
+
+    ``taken`` is the plug-in's dataclass ``Options``, whose fields have defaults; ``owner`` begins each message.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(taken)}
+    found: list[tuple[str | None, str]] = []
+    for key, value in given.items():
+        kind = type(defaults.get(key))
+        if key not in defaults:
+            near = difflib.get_close_matches(str(key), defaults, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ";"
+            found.append((key, f"{owner} has no option '{key}'{hint} allowed: {', '.join(defaults) or 'none'}"))
+        elif type(value) is not kind and not (kind is float and type(value) is int):
+            allowed = f"{_KINDS.get(kind, kind.__name__)} is allowed, such as {defaults[key]!r}"
+            found.append((key, f"{owner}: {key} is {value!r}; {allowed}"))
+    if not found:
+        try:
+            taken(**given)
+        except ValueError as error:
+            named = [key for key in given if key in str(error)]
+            found.append((named[0] if named else None, f"{owner}: {error}"))
+    return found
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
+
+
+def unknown(word: str, name: str, allowed: Sequence[str]) -> str:
+    """One line for a name that is not there: the nearest one, and all that are allowed."""
+    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {word} {name!r}{hint}; allowed: {', '.join(allowed) or 'none'}"
+
+
+@functools.cache
+def _installed(kind: Kind) -> dict[str, str]:
+    """Modules by name: those of the package's folder, then entry points of installed packages."""
+    found = {point.name: point.value.partition(":")[0] for point in metadata.entry_points(group=kind.group)}
+    return {name: module for name, module in found.items() if NAME.fullmatch(name)} | {
+        name: f"{kind.package}.{name}" for name in _in_folder(kind)
+    }
+
+
+def _in_folder(kind: Kind) -> Iterable[str]:
+    """Files of the folder that define what the kind defines; helpers beside them do not."""
+    define = re.compile(rf"^(?:class|def) {kind.defines}\b(?!\(Protocol\))", re.MULTILINE)
+    folder = importlib.util.find_spec(kind.package)
+    for place in (folder.submodule_search_locations or ()) if folder is not None else ():
+        for module in pkgutil.iter_modules([place]):
+            is_file = not module.ispkg and not module.name.startswith("_")
+            if is_file and define.search((Path(place) / f"{module.name}.py").read_text(encoding="utf-8")):
+                yield module.name
+
+
+def _source(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise PluginError(f"plug-in {path}: larger than {MAX_BYTES:,} bytes")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PluginError(f"plug-in {path}: no such file") from None
+    except OSError as error:
+        raise PluginError(f"plug-in {path}: cannot be read: {error.strerror}") from None
+
+
+def _execute(file: PluginFile) -> ModuleType:
+    """Run the file's source, if it is still the one that was given, under a name of its own."""
+    qualified = f"prune_or_search_plugin_{file.name}_{file.sha256[:12]}"
+    if qualified in sys.modules:
+        return sys.modules[qualified]
+    source = _source(Path(file.path))
+    if hashlib.sha256(source).hexdigest() != file.sha256:
+        raise PluginError(
+            f"plug-in {file.path}: changed since the study was started; restore it, or start another study"
+        )
+    module = ModuleType(qualified)
+    module.__file__ = file.path
+    sys.modules[qualified] = module  # before it runs: dataclasses and pickles look there
+    try:
+        exec(compile(source, file.path, "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[qualified]
+        raise PluginError(f"plug-in {file.path} fails: {type(error).__name__}: {error}") from error
+    return module
