@@ -47,6 +47,11 @@ class StudyPaths:
         return self.root / "models"
 
     @property
+    def plugins(self) -> Path:
+        """Copies of the plug-in files that the study was run with."""
+        return self.root / "plugins"
+
+    @property
     def report(self) -> Path:
         """The page, figures and tables."""
         return self.root / "report"

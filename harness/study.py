@@ -27,9 +27,10 @@ from accounting.ledger.store import LedgerWriter
 from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
+from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.endings import check_ending, left_by_budget
-from harness.console.events import stopped
+from harness.console.events import executes, stopped
 from harness.console.outlook import Undelivered
 from harness.console.progress import Progress
 from harness.devices import choose_device
@@ -74,6 +75,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     begin_t = launch.begin_t or time.time()
     paths = StudyPaths(folder.resolve())
     refuse_second_driver(paths)
+    files = use_listed(config.plugins)
     config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
     standing = check_folder(config, paths)
     config = standing.config
@@ -92,6 +94,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
             write_study(standing, content, facts, paths)
+        for file in files:
+            progress.tell(executes(file))
         with progress.shown(paths.root, expect), LedgerWriter(paths.ledger, session, "driver") as ledger:
             ledger.append(
                 Kind.SESSION_OPENED,

@@ -73,6 +73,21 @@ class PluginFile:
     sha256: str
     kinds: tuple[Kind, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; :meth:`from_dict` reads it."""
+        return {
+            "name": self.name,
+            "path": self.path,
+            "sha256": self.sha256,
+            "kinds": [kind.name for kind in self.kinds],
+        }
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> PluginFile:
+        """Read what :meth:`as_dict` gave."""
+        kinds = tuple(Kind[name] for name in fields["kinds"])
+        return PluginFile(fields["name"], fields["path"], fields["sha256"], kinds)
+
     @property
     def text(self) -> str:
         """What is said before it is executed."""

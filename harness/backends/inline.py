@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from accounting.ledger.store import LedgerWriter
+from accounting.study.plugins import in_use
 from harness.backends.base import Backend
 from harness.config.study import StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
@@ -18,6 +19,7 @@ from harness.errors import typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
+from harness.stored.plugin_files import kept
 from harness.work.attempt import Workplace, execute
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
         )
 
     def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
-        place = Workplace(paths, session, config.dataset, held)
+        place = Workplace(paths, session, config.dataset, held, plugins=kept(in_use(), paths))
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
                 raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")

@@ -41,6 +41,7 @@ from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 
 from accounting.ledger.store import LedgerWriter
+from accounting.study.plugins import PluginFile, in_use
 from harness.backends import own_ray, signals
 from harness.backends.allocations import Allocations, Nodes, allocation_name, node_name
 from harness.backends.background import run_beside
@@ -55,6 +56,7 @@ from harness.jobs.files import Given
 from harness.jobs.job import Job
 from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
+from harness.stored.plugin_files import kept
 from harness.work import liveness
 from harness.work.attempt import Workplace, execute
 
@@ -92,6 +94,7 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 "session": session,
                 "dataset": config.dataset.model_dump(exclude_unset=True),
                 "device": device,
+                "plugins": [file.as_dict() for file in kept(in_use(), paths)],
             }
             # One trial more than fits, so that a freed device finds its next job waiting.
             searcher = JobSearcher(scheduler, place, config.resources.max_attempts, slots + 1)
@@ -246,6 +249,7 @@ def _trainable(config: dict[str, Any]) -> None:
         Given(**place["given"]),
         life,
         place["since_t"],
+        plugins=tuple(PluginFile.from_dict(file) for file in place["plugins"]),
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
 from harness.config.errors import at_line
+from harness.config.paths import beside
+from harness.config.plugin_files import use_plugins
 from harness.errors import InputError, one_line
 from nas_baseline.strategies import name_problem, option_problems
 
@@ -76,7 +77,7 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
                 holder[place[-1]] = str(beside(path, given))
             except InputError as error:
                 problems[place] = at_line(path, document.lines, place, f"{'.'.join(map(str, place))}: {error}")
-    for place, text in _strategies(raw):
+    for place, text in (*use_plugins(raw, path), *_strategies(raw)):
         problems.setdefault(place, at_line(path, document.lines, place, f"{'.'.join(map(str, place))}: {text}"))
     return raw, problems
 
@@ -95,22 +96,6 @@ def _strategies(raw: Any) -> Iterator[tuple[Place, str]]:
         elif isinstance(options, dict) and options:
             for key, text in option_problems(name, options):
                 yield (*place, "options", *(() if key is None else (key,))), text
-
-
-def beside(config: Path, given: str) -> Path:
-    """A path as a config gives it: ``~`` is the home folder, a relative one begins at the config's folder."""
-    try:
-        path = (config.parent / Path(given).expanduser()).resolve()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            path.lstat()  # a name that is too long, or a circle of links
-        return path
-    except RuntimeError as error:
-        reason = "no such user" if given.startswith("~") else one_line(error)
-        raise InputError(f"{given!r} is not a path ({reason})") from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{given[:80]!r} is not a path ({getattr(error, 'strerror', None) or one_line(error)})"
-        ) from None
 
 
 def _is_path(place: Place, given: str) -> bool:

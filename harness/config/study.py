@@ -34,6 +34,8 @@ class DatasetConfig(Strict):
     std: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(None, min_length=1, max_length=16)
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     num_workers: int = Field(4, ge=0, le=256)
+    options: dict[str, bool | int | float | str] = Field({}, max_length=100)
+    """Settings of a dataset that has its own (the fields of the dataclass ``Options`` in its file)."""
 
 
 class ParentConfig(Strict):
@@ -112,6 +114,8 @@ class StudyConfig(Strict):
     routes: RoutesConfig
     export: ExportConfig = NO_EXPORT
     resources: ResourcesConfig = ResourcesConfig()
+    plugins: list[str] = Field([], max_length=100)
+    """Python files of your own, each with a criterion, strategy, dataset, route or figure named after the file."""
 
     @field_validator("target", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Record, Status
+from accounting.study.plugins import PluginFile
 from accounting.words.names import label_text, unit_text
 from accounting.words.plain_text import plain
 from accounting.words.quantities import HOUR_S, macs_text
@@ -55,6 +56,11 @@ def stopped(job: Job) -> Event:
         f"not run: {job.job}, since the budget of {job.route} is spent",
         {**facts, "replicate": job.replicate},
     )
+
+
+def executes(file: PluginFile) -> Event:
+    """A file of the user's own that a study is about to execute."""
+    return Event(time.time(), "executes", f"executes {file.text}", {"path": file.path, "sha256": file.sha256})
 
 
 def json_line(t: float, name: str, facts: Mapping[str, Any]) -> str:

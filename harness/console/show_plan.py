@@ -12,6 +12,7 @@ import torch
 from accounting.ledger.records import Phase
 from accounting.words.names import unit_text
 from accounting.words.quantities import macs_text
+from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
 from harness.data.registry import open_dataset
@@ -33,6 +34,7 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
 
     Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it.
     """
+    files = use_listed(given.plugins)
     known, searched = NOTHING_KNOWN, {}
     if folder is None or not StudyPaths(folder).config.exists():
         study = resolve_targets(given, None)
@@ -52,6 +54,7 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
             "macs": view.parent_macs,
         },
         "missing": missing,
+        "executes": [file.text for file in files],
     }
 
 
@@ -96,7 +99,8 @@ def _head(summary: dict[str, Any]) -> list[str]:
     if data["is_assumed"]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
     shape = f"parent {parent['name']}: {parent['macs']:,} MACs ({macs_text(parent['macs'])}) per image"
-    return [first, *(f"data: {note}" for note in data["notes"]), shape]
+    executes = (f"executes {file}" for file in summary["executes"])
+    return [first, *(f"data: {note}" for note in data["notes"]), shape, *executes]
 
 
 def _done(summary: dict[str, Any]) -> list[str]:

@@ -65,7 +65,11 @@ class Splits:
 
 
 class Dataset(Protocol):
-    """A plug-in of this folder: ``class Dataset`` in ``harness/data/<name>.py``, made from a ``DatasetConfig``."""
+    """A plug-in: ``class Dataset`` in ``harness/data/<name>.py``, or in a file of your own; made from a ``DatasetConfig``.
+
+    A file may also define a dataclass ``Options``, whose fields have defaults: its own settings. A config gives them under
+    ``dataset.options``; they are checked by name and type, and are in ``config.options`` as a dict.
+    """
 
     KEYS: tuple[str, ...]
     """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused."""

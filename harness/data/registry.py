@@ -20,11 +20,16 @@ def list_datasets() -> list[str]:
 def open_dataset(config: DatasetConfig) -> Dataset:
     """The dataset a config names; ``InputError`` lists the names there are, or names a key that it does not use."""
     try:
-        kind = plugins.load(plugins.Kind.DATASET, config.name).Dataset
+        module = plugins.load(plugins.Kind.DATASET, config.name)
     except plugins.PluginError as error:
         raise InputError(str(error)) from None
-    unused = sorted(config.model_fields_set - {"name", *kind.KEYS})
+    kind = module.Dataset
+    taken = getattr(module, "Options", None)
+    unused = sorted(config.model_fields_set - {"name", *(() if taken is None else ("options",)), *kind.KEYS})
     if unused:
         named = "; ".join(f"dataset.{key}: not a key of {config.name}" for key in unused)
         raise InputError(f"{named}; it takes {', '.join(kind.KEYS)}")
+    if taken is not None:
+        for _, problem in plugins.option_problems(f"dataset.options: {config.name}", taken, config.options):
+            raise InputError(problem)
     return cast("Dataset", kind(config))

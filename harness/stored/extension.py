@@ -18,7 +18,7 @@ from harness.config.routes import PruneConfig, RoutesConfig
 from harness.config.study import StudyConfig
 from pruning.methods import checked_method
 
-FREE = ("name", "export", "budget", "resources")
+FREE = ("name", "export", "budget", "resources", "plugins")
 """Sections that change no job that was done."""
 READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from accounting.ledger.index import lost_ledger, segments_in
 from accounting.ledger.records import Kind, Record
 from accounting.ledger.store import read_ledger
+from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one, read_written
 from accounting.study.yaml_writer import write_yaml
 from harness.config.routes import SearchThenPruneConfig
@@ -25,6 +26,7 @@ from harness.paths import StudyPaths, replacing
 from harness.routes.base import Searched
 from harness.stored.content import Content
 from harness.stored.extension import Change, Paid, changes_between, listed, merged, refusals
+from harness.stored.plugin_files import as_documents, keep, plugin_changes
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
     changes = changes_between(held, config)
     places = _content(document).places
     lines = refusals(_without_moved(changes, document, config), paid, places) + _changed_spaces(document, config, paid)
+    lines += plugin_changes(document.get("plugins"), in_use()) if paid.anything else []
     if lines:
         raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
     try:
@@ -231,10 +234,12 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
         "study": study,
         "spaces": _space_files(config),
         "searched": searched,
+        "plugins": as_documents(in_use()),
         **content.as_dict(),
         "environment": facts,
     }
     text = write_yaml(document)
+    keep(in_use(), paths)
     with replacing(paths.config) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

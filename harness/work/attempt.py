@@ -17,6 +17,7 @@ from accounting.ledger.records import Kind, Phase, Status
 from accounting.ledger.store import LedgerWriter, shared_writer
 from accounting.meters.meter import Meter
 from accounting.meters.nvml import open_reader
+from accounting.study.plugins import PluginFile, use
 from harness.config.recipe import Recipe
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
@@ -76,6 +77,8 @@ class Workplace:
     given: Given | None = None
     """What is on record of the files that the job uses; None: they are not verified."""
     life: Life = field(default_factory=Life)
+    plugins: tuple[PluginFile, ...] = ()
+    """Files of a user's own that the study names, in its folder."""
     since_t: float = float("inf")
     """When the job was proposed: an outcome that is on record since then is another attempt's at the same proposal."""
 
@@ -86,6 +89,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
     Anything else is raised again after it has been written to the ledger, for the scheduler to try anew. A job whose outcome
     is on record, by an attempt whose node was believed dead, is not begun again.
     """
+    use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.job, place.since_t)) is not None:
         return Outcome(ok=True, metrics=known)
     attempt = f"{job.job}#{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,24 @@
+"""A path as a config gives it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from harness.errors import InputError, one_line
+
+
+def beside(config: Path, given: str) -> Path:
+    """A path as a config gives it: ``~`` is the home folder, a relative one begins at the config's folder."""
+    try:
+        path = (config.parent / Path(given).expanduser()).resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()  # a name that is too long, or a circle of links
+        return path
+    except RuntimeError as error:
+        reason = "no such user" if given.startswith("~") else one_line(error)
+        raise InputError(f"{given!r} is not a path ({reason})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{given[:80]!r} is not a path ({getattr(error, 'strerror', None) or one_line(error)})"
+        ) from None

@@ -1,0 +1,71 @@
+"""Files of a user's own that a config names: under ``plugins``, or in place of a plug-in's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from accounting.study import plugins
+from accounting.study.yaml12 import Place
+from harness.config.paths import beside
+from harness.errors import InputError
+
+NAMED: tuple[Place, ...] = (
+    ("dataset", "name"),
+    ("routes", "search", "strategy", "name"),
+    ("routes", "supernet", "strategy", "name"),
+    ("routes", "search_then_prune", "search", "strategy", "name"),
+)
+"""Where a file may be given in place of a name."""
+
+
+def use_plugins(raw: Any, config: Path) -> Iterator[tuple[Place, str]]:
+    """Take the files that a config names, and write names and absolute paths into ``raw`` for them.
+
+    Yields (place, what is wrong) of each that cannot be taken. Nothing of a file is executed here.
+    """
+    if not isinstance(raw, dict):
+        return
+    listed = raw.get("plugins")
+    places: list[tuple[Place, Any]] = [(("plugins", i), given) for i, given in enumerate(listed or [])] if isinstance(
+        listed, list
+    ) else []  # fmt: skip
+    places += [(place, given) for place in NAMED if isinstance(given := _at(raw, place), str) and given.endswith(".py")]
+    files: dict[str, plugins.PluginFile] = {}
+    for place, given in places:
+        if not isinstance(given, str):
+            continue  # another type: seen with the fields
+        try:
+            file = plugins.read_plugin(beside(config, given))
+        except (plugins.PluginError, InputError) as error:
+            yield place, str(error)
+            continue
+        files[file.path] = file
+        if place in NAMED:
+            _at(raw, place[:-1])[place[-1]] = file.name
+        else:
+            raw["plugins"][place[1]] = file.path
+    if files:
+        raw["plugins"] = list(files)
+    try:
+        plugins.use(list(files.values()))
+    except plugins.PluginError as error:
+        plugins.use([])
+        yield ("plugins",), str(error)
+
+
+def use_listed(paths: Sequence[str]) -> tuple[plugins.PluginFile, ...]:
+    """Take the files of one study (``StudyConfig.plugins``) from now on, and no others; ``InputError`` for a bad one."""
+    try:
+        files = tuple(plugins.read_plugin(Path(path)) for path in paths)
+        plugins.use(files)
+    except plugins.PluginError as error:
+        raise InputError(str(error)) from None
+    return files
+
+
+def _at(raw: Any, place: Place) -> Any:
+    for part in place:
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw

@@ -1,0 +1,49 @@
+"""The plug-in files of a study: copied into its folder for every node to run, and the same as long as the study goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accounting.study.plugins import PluginFile
+from harness.paths import StudyPaths, replacing
+
+
+def as_documents(files: Sequence[PluginFile]) -> list[dict[str, str]]:
+    """As ``study.yaml`` holds them, at its top level."""
+    return [{"name": file.name, "sha256": file.sha256} for file in files]
+
+
+def plugin_changes(held: Any, files: Sequence[PluginFile]) -> list[str]:
+    """One line for each file that is not what it was when the study began, or that the config no longer names.
+
+    ``held`` is what ``study.yaml`` has of them (None: written by an older version, or there were none).
+    """
+    now = {file.name: file for file in files}
+    lines = []
+    for each in held or []:
+        name, then = each["name"], each["sha256"]
+        if name not in now:
+            lines.append(
+                f"plugins: the study began with {name}.py, which is not named now; name it under plugins again"
+            )
+        elif now[name].sha256 != then:
+            lines.append(
+                f"plugins: {now[name].path} differs from when the study began (SHA-256 {then[:12]} then, "
+                f"{now[name].sha256[:12]} now); restore it, or start another study with --out"
+            )
+    return lines
+
+
+def keep(files: Sequence[PluginFile], paths: StudyPaths) -> None:
+    """Copy the files into the study's folder."""
+    for file in files:
+        with replacing(paths.plugins / f"{file.name}.py") as temporary:
+            temporary.write_bytes(Path(file.path).read_bytes())
+
+
+def kept(files: Sequence[PluginFile], paths: StudyPaths) -> tuple[PluginFile, ...]:
+    """The same files where workers find them: in the study's folder."""
+    return tuple(replace(file, path=str(paths.plugins / f"{file.name}.py")) for file in files)
