@@ -112,7 +112,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
                 write_study(standing, content, facts, paths)
             scheduler = Scheduler(
-                routes, paths, ledger, session, config.budget, lambda job: progress.tell(stopped(job))
+                routes, paths, ledger, session, config.budget, lambda job: progress.tell(stopped(job)), content.data
             )
             left: list[Undelivered] = []
             try:
@@ -126,6 +126,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 reason = "done" if scheduler.finished else "interrupted"
                 told = {"undelivered": [each.as_dict() for each in left]} if left else {}
                 ledger.append(Kind.SESSION_CLOSED, session=session, reason=reason, **told)
+        if scheduler.ended is not None:
+            raise StudyFailed(scheduler.ended)
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         page = build_report(paths.root)

@@ -39,11 +39,13 @@ class Given:
     """What an attempt is told beside its job; plain values.
 
     ``recorded``: by source (a job whose files it uses) what is on record of them (:func:`file_facts`). ``again``: why a
-    job that has an outcome is run once more.
+    job that has an outcome is run once more. ``data``: what the data was when the session began
+    (``harness/data/unchanged.py``); None: it is not compared.
     """
 
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
     again: str | None = None
+    data: dict[str, Any] | None = None
 
 
 def sha256_of(path: Path) -> str:

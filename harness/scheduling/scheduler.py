@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
@@ -38,7 +40,9 @@ class Scheduler:
         session: str,
         budget: BudgetConfig,
         on_stopped: Callable[[Job], None] = lambda job: None,
+        data: dict[str, Any] | None = None,
     ) -> None:
+        self._data = data
         self._on_stopped = on_stopped
         self._routes = list(routes)
         self._ledger = ledger
@@ -53,6 +57,8 @@ class Scheduler:
         """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
         self.failed: dict[str, str] = {}
         """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
+        self.ended: str | None = None
+        """Why no other job is begun, though not all are done; None while there is no such reason."""
         self._delivered: set[tuple[str, int, int | None]] = set()
 
     @property
@@ -76,7 +82,7 @@ class Scheduler:
 
     def next(self) -> Job | Wait | Done:
         """The next job to run."""
-        while not self.finished:
+        while not self.finished and self.ended is None:
             if (again := self._remakes.next()) is not None:
                 return again
             open_routes = [i for i in range(len(self._routes)) if i not in self._waiting | self._done]
@@ -103,14 +109,18 @@ class Scheduler:
 
     def given(self, job: Job) -> Given:
         """What an attempt at the job must be told beside it."""
-        return self._remakes.given(job)
+        return replace(self._remakes.given(job), data=self._data)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """An outcome of a job that was run; a failed one is final, since its attempts are used up.
 
-        A job whose files were damaged and that was run again is told to no route: they have had its outcome.
+        A job whose files were damaged and that was run again is told to no route: they have had its outcome. Nor is one that
+        ends the session: the next run tries it again.
         """
         reason = outcome.reason or "failed"
+        if outcome.ends_session:
+            self.ended = self.ended or f"job {job.job}: {reason}"
+            return
         if outcome.damaged is not None and self._remakes.found_damaged(job, outcome.damaged, reason):
             return
         given_up = self._remakes.told(job, outcome)

@@ -7,13 +7,11 @@ from typing import Any
 
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.data.unchanged import data_changes, data_facts, then_and_now
 from harness.models.build import checkpoint_path, checkpoint_sha256
 
-COUNTS = ("num_train", "num_val", "num_test", "num_classes")
 COUNT_KEYS = ("dataset.num_train", "dataset.num_test", "dataset.num_classes")
 """Keys of a config that say what a dataset may also count itself."""
-DIGITS = 12
-"""Of a digest, as errors show it."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,7 @@ class Content:
 
 def content_of(config: StudyConfig) -> Content:
     """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
-    dataset = open_dataset(config.dataset)
-    fingerprint = dataset.fingerprint()  # first: it opens the data, after which its facts are counted
-    info = dataset.info()
-    data = {"fingerprint": fingerprint, **{name: getattr(info, name) for name in COUNTS}}
+    data = data_facts(open_dataset(config.dataset))
     checkpoint = config.parent.checkpoint
     return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)))
 
@@ -50,22 +45,9 @@ def content_of(config: StudyConfig) -> Content:
 def content_changes(then: Content, now: Content) -> list[str]:
     """One line for the data and one for the checkpoint where they are others than ``then``, with the way out."""
     lines = []
-    if then.data is not None and now.data is not None:
-        differ = [
-            f"{name} {then.data[name]} then, {now.data[name]} now"
-            for name in COUNTS
-            if name in then.data and then.data[name] != now.data[name]
-        ]
-        if then.data.get("fingerprint") != now.data["fingerprint"]:
-            prints = _then_and_now("fingerprint", str(then.data.get("fingerprint")), now.data["fingerprint"])
-            differ.insert(0, prints)
-        if differ:
-            lines.append(f"dataset: its content differs from when the study began ({'; '.join(differ)})")
+    if then.data is not None and now.data is not None and (differ := data_changes(then.data, now.data)):
+        lines.append(f"dataset: its content differs from when the study began ({differ})")
     if then.checkpoint_sha256 is not None and then.checkpoint_sha256 != now.checkpoint_sha256:
-        prints = _then_and_now("SHA-256", then.checkpoint_sha256, now.checkpoint_sha256 or "none")
+        prints = then_and_now("SHA-256", then.checkpoint_sha256, now.checkpoint_sha256 or "none")
         lines.append(f"parent.checkpoint: its content differs from when the study began ({prints})")
     return [f"{line}; restore it, or start another study with --out" for line in lines]
-
-
-def _then_and_now(what: str, then: str, now: str) -> str:
-    return f"{what} {then[:DIGITS]} then, {now[:DIGITS]} now"

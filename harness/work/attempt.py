@@ -22,6 +22,7 @@ from harness.config.recipe import Recipe
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
+from harness.data.unchanged import DataChanged, check_unchanged
 from harness.delivery.costs import cost_so_far
 from harness.delivery.deliver import deliver
 from harness.delivery.exports import export
@@ -140,6 +141,9 @@ def execute(job: Job, place: Workplace) -> Outcome:
         except DamagedFiles as error:
             end(Status.FAILED, None, str(error), None)
             return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
+        except DataChanged as error:
+            end(Status.FAILED, None, str(error), None)
+            return Outcome(ok=False, reason=str(error), final=False, ends_session=True)
         except BaseException as error:
             end(Status.FAILED, time.time(), typed_line(error), None)
             raise
@@ -166,7 +170,9 @@ class _Work:
     def run(self) -> dict[str, Any]:
         torch.set_num_threads(self.place.held.num_threads)
         seed_everything(self.job.seed, 0)
-        splits = open_dataset(self.place.dataset).splits()
+        dataset = open_dataset(self.place.dataset)
+        check_unchanged(dataset, None if self.place.given is None else self.place.given.data)
+        splits = dataset.splits()
         if self.job.analysis is not None:
             self._begun(0)
             return scan(self.job, self._start(), splits, self._device)
