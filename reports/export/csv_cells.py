@@ -1,0 +1,36 @@
+"""Cells of a CSV file that a spreadsheet shows as they are: words that it would compute are marked as words.
+
+A carriage return is written as an escape, since CSV writers leave it unquoted and readers end a row there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+COMPUTED = "=+-@\t\n＝＋－＠"
+"""How a cell begins that spreadsheets take for a formula, the full-width forms included."""
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+
+
+def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before each word, of headers too, that would be computed; numbers are left alone."""
+    shown = table.rename(columns={column: plain_cell(column) for column in table.columns})
+    for place, column in enumerate(table.columns):
+        values = table[column]
+        if pd.api.types.is_numeric_dtype(values):
+            continue
+        shown.isetitem(place, [plain_cell(value) for value in values.astype(object)])
+    return shown
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell as it is written: a word that begins like a formula, and is no number, after an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")
+    if len(value) < 2 or value[0] not in COMPUTED or NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"

@@ -1,0 +1,46 @@
+"""Words of a config in a report's CSV files: a spreadsheet shows them and computes nothing; numbers stay numbers."""
+
+import csv
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from reports.export.tables import write_tables
+
+FORMULAS = ["=1+2", "+1+2", "-1+2", "@SUM(A1)", "\t=1", "\n=1", '=cmd|"/C calc"!A0', "＝1+2", "＠A1"]
+
+
+def written(folder, **columns):
+    write_tables({"t": pd.DataFrame(columns)}, folder)
+    with (folder / "t.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_word_that_a_spreadsheet_would_compute_begins_with_an_apostrophe(text, tmp_path):
+    assert written(tmp_path, layer=[text, "conv"]) == [["layer"], ["'" + text], ["conv"]]
+    assert pq.read_table(tmp_path / "t.parquet").column("layer").to_pylist() == [text, "conv"]
+
+
+def test_a_carriage_return_ends_no_row(tmp_path):
+    assert written(tmp_path, layer=["\r=1", "a\rb"])[1:] == [["\\r=1"], ["a\\rb"]]
+
+
+def test_a_header_is_a_cell_too(tmp_path):
+    assert written(tmp_path, **{"=1+2": [1]}) == [["'=1+2"], ["1"]]
+
+
+def test_numbers_stay_numbers(tmp_path):
+    counts = pd.array([-5, None], dtype="Int64")
+    rows = written(tmp_path, a=[-1.5, 2.0], b=[-3, 4], c=counts, d=["-6", "x"], e=[None, "-7.5e-3"])
+    assert rows[1:] == [["-1.5", "-3", "-5", "-6", ""], ["2.0", "4", "", "x", "-7.5e-3"]]
+
+
+@pytest.mark.parametrize("text", ["a=b", "prune", "", " =1", "'=1", "-", "+"])
+def test_other_words_stay_as_they_are(text, tmp_path):
+    assert written(tmp_path, layer=["x", text])[2] == [text]
+
+
+def test_a_categorical_column_is_of_words(tmp_path):
+    assert written(tmp_path, kind=pd.Categorical(["=1", "b"]))[1:] == [["'=1"], ["b"]]
