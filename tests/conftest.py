@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-import torch
-import yaml
+# Before numpy and torch are imported, here and in what a test starts: threads that wait for each other cost much.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import yaml  # noqa: E402
 
 torch.set_num_threads(1)
 

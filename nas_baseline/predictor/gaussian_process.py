@@ -3,7 +3,8 @@
 Kernel: RBF on the squared distance of encodings (Hamming distance where they are one-hot) + linear on encodings +
 linear on statistics (MACs, weights) + noise. Amplitudes, length and noise maximise the marginal likelihood with weak
 log-normal priors (Rasmussen & Williams, *Gaussian Processes for Machine Learning*, chapter 5). Values are fitted on a
-scale where the best count most (``Warp``).
+scale where the best count most (``Warp``). A fit is many small products, which one thread does fastest: more would wait for
+each other, and on a machine whose cores train networks a fit would take many times as long.
 """
 
 from __future__ import annotations
@@ -56,13 +57,21 @@ class GaussianProcess:
         parts = self._parts(inputs, inputs)
         from scipy.linalg import cho_solve, cholesky  # not at the top: a config is refused without scipy
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
-        found = [
-            minimize(
-                self._loss, s, args=(parts,), jac=True, method="L-BFGS-B", bounds=BOUNDS, options={"maxiter": MAX_STEPS}
-            )
-            for s in STARTS
-        ]
+        with threadpool_limits(1, "blas"):
+            found = [
+                minimize(
+                    self._loss,
+                    s,
+                    args=(parts,),
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=BOUNDS,
+                    options={"maxiter": MAX_STEPS},
+                )
+                for s in STARTS
+            ]
         self._log = min(found, key=lambda r: float(r.fun)).x
         gram = parts.gram(self._log) + (np.exp(self._log[4]) + JITTER) * np.eye(len(values))
         self._factor = cholesky(gram, lower=True)

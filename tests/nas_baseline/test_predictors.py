@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from nas_baseline.predictor.base import Encoder, Inputs, Warp
 from nas_baseline.predictor.gaussian_process import JITTER, GaussianProcess
@@ -41,6 +42,24 @@ def sampled(n, seed=0):
     space = Grid()
     archs = list(dict.fromkeys(space.sample_batch(np.random.default_rng(seed), n)))
     return space, archs, Encoder(space, archs)
+
+
+def test_a_fit_takes_one_thread_and_gives_the_others_back(monkeypatch):
+    """Threads that wait for each other made a fit beside other work 20 times slower."""
+    _, archs, encode = sampled(12)
+    seen, plain = [], GaussianProcess._loss
+    threads = lambda: {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}  # noqa: E731
+
+    def watched(self, log, parts):
+        seen.append(threads())
+        return plain(self, log, parts)
+
+    monkeypatch.setattr(GaussianProcess, "_loss", watched)
+    with threadpool_limits(2, "blas"):
+        assert threads() == {2}
+        GaussianProcess().fit(encode(archs), np.arange(float(len(archs))))
+        assert threads() == {2}
+    assert {1} in seen and all(found == {1} for found in seen)
 
 
 def test_gaussian_process_is_the_closed_form():
