@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from table import machine
 
-from nas_baseline.search.proposals import Done, InfeasibleTarget, Proposal
+from nas_baseline.proposing.proposals import Done, InfeasibleTarget, Proposal
 from nas_baseline.spaces import load_space
 from nas_baseline.strategies import make_strategy
 from nas_baseline.strategies.predictor_evolution import PREDICTORS

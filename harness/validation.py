@@ -24,7 +24,7 @@ from harness.routes.scratch import ScratchRoute
 from harness.routes.search import SearchRoute
 from harness.routes.search_then_prune import SearchThenPruneRoute
 from harness.work.prune import remove
-from nas_baseline.search.proposals import InfeasibleTarget
+from nas_baseline.proposing.proposals import InfeasibleTarget
 from pruning.layers import LayerFilter, find_layers, parse_filter
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer

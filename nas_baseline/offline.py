@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_baseline.search.proposals import Done, Wait
+from nas_baseline.proposing.proposals import Done, Wait
 from nas_baseline.spaces.base import Arch, SearchSpace
 from nas_baseline.strategies import make_strategy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.jobs.job import Outcome
-from nas_baseline.search.early_stop import choose_early_stop
+from nas_baseline.proposing.early_stop import choose_early_stop
 
 LEAST_CANDIDATES = 4
 """With fewer, a perfect rank correlation says little."""

@@ -20,7 +20,7 @@ from harness.config.routes import SearchConfig
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.routes.base import Queue, View, evaluation
 from harness.routes.first_batch import FirstBatch
-from nas_baseline.search.proposals import Proposal
+from nas_baseline.proposing.proposals import Proposal
 from nas_baseline.spaces import load_space
 from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.strategies import make_strategy, shares_weights

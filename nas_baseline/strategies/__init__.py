@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from accounting.study import plugins
-from nas_baseline.search.batch_strategy import Targets
-from nas_baseline.search.proposals import Done, Proposal, Wait
+from nas_baseline.proposing.batch_strategy import Targets
+from nas_baseline.proposing.proposals import Done, Proposal, Wait
 from nas_baseline.spaces.base import Arch, SearchSpace
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from nas_baseline.predictor.base import Encoder, Predictor
 from nas_baseline.predictor.gaussian_process import GaussianProcess
-from nas_baseline.search.batch_strategy import BatchStrategy, Targets
-from nas_baseline.search.genetic import GeneticOptions, evolve
-from nas_baseline.search.pool import constrained_pool, enumerate_space, spread
+from nas_baseline.proposing.batch_strategy import BatchStrategy, Targets
+from nas_baseline.proposing.genetic import GeneticOptions, evolve
+from nas_baseline.proposing.pool import constrained_pool, enumerate_space, spread
 from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 
 POOL_SIZE = 4000

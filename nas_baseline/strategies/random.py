@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas_baseline.search.batch_strategy import BatchStrategy, Targets
-from nas_baseline.search.pool import constrained_pool, spread
+from nas_baseline.proposing.batch_strategy import BatchStrategy, Targets
+from nas_baseline.proposing.pool import constrained_pool, spread
 from nas_baseline.spaces.base import Arch, SearchSpace
 
 POOL_SIZE = 1000

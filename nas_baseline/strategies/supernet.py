@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nas_baseline.search.batch_strategy import Targets
+from nas_baseline.proposing.batch_strategy import Targets
 from nas_baseline.spaces.base import SearchSpace
 from nas_baseline.strategies import predictor_evolution
 

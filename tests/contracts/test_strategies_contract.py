@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas_baseline import search
-from nas_baseline.search.proposals import Done, InfeasibleTarget, Proposal, Wait
+from nas_baseline.proposing.proposals import Done, InfeasibleTarget, Proposal, Wait
 from nas_baseline.spaces import list_spaces, load_space
 from nas_baseline.spaces.base import Dimension, DiscreteSpace
 from nas_baseline.strategies import list_strategies, make_strategy

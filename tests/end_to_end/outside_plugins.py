@@ -16,8 +16,8 @@ class Criterion:
 STRATEGY = """
 from dataclasses import dataclass
 
-from nas_baseline.search.batch_strategy import BatchStrategy
-from nas_baseline.search.pool import constrained_pool, spread
+from nas_baseline.proposing.batch_strategy import BatchStrategy
+from nas_baseline.proposing.pool import constrained_pool, spread
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas_baseline import SearchResult, search
-from nas_baseline.search.proposals import DONE, WAIT, Done, InfeasibleTarget
+from nas_baseline.proposing.proposals import DONE, WAIT, Done, InfeasibleTarget
 from nas_baseline.spaces.base import Dimension, DiscreteSpace
 from nas_baseline.strategies import list_strategies, make_strategy
 
@@ -42,6 +42,17 @@ def found(strategy, repeats=6, **options):
         assert len(result.history) == 24
         scores.append(score(result.best))
     return float(np.mean(scores))
+
+
+def test_search_is_the_function_however_often_it_is_imported():
+    """A package of the same name would take its place once something of it was imported."""
+    code = (
+        "import nas_baseline\n"
+        "from nas_baseline import search as first\n"
+        "from nas_baseline import search as second\n"
+        "assert first is second is nas_baseline.search and callable(first)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_guided_search_beats_random_and_comes_close_to_the_best():
@@ -86,11 +97,11 @@ def test_same_seed_same_result():
 @pytest.mark.parametrize(
     ("strategy", "options", "message"),
     [
-        ("predictor_evolutoin", {}, r"did you mean 'predictor_evolution'\? allowed: predictor_evolution, random"),
+        ("predictor_evolutoin", {}, r"did you mean 'predictor_evolution'\?\); allowed: predictor_evolution, random"),
         ("random", {"batch": 3}, "strategy 'random' has no option 'batch'; allowed: none"),
         ("predictor_evolution", {"predictor": "svm"}, "allowed: gp, mlp"),
         ("predictor_evolution", {"batch": 0}, "must be at least 1"),
-        ("predictor_evolution", {"confidence": -1}, "must not be negative"),
+        ("predictor_evolution", {"confidence": -1}, "confidence must lie in 0 to 1000, it is -1"),
         ("predictor_evolution", {"own_share": 2}, "0 to 1"),
         ("regularized_evolution", {"tournament": 30}, "tournament must lie"),
         ("regularized_evolution", {"batch": 0}, "batch must be at least 1"),

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nas_baseline.predictor.base import Encoder, Inputs, Warp
 from nas_baseline.predictor.gaussian_process import JITTER, GaussianProcess
 from nas_baseline.predictor.mlp import MLPOptions, MLPPredictor
-from nas_baseline.search.early_stop import choose_early_stop
-from nas_baseline.search.genetic import GeneticOptions, evolve
-from nas_baseline.search.pool import constrained_pool, enumerate_space, spread
+from nas_baseline.proposing.early_stop import choose_early_stop
+from nas_baseline.proposing.genetic import GeneticOptions, evolve
+from nas_baseline.proposing.pool import constrained_pool, enumerate_space, spread
 from nas_baseline.spaces import load_space
 from nas_baseline.spaces.base import Dimension, DiscreteSpace
 from nas_baseline.spaces.looped import batched

@@ -7,7 +7,7 @@ from elastic_space import declared, inherited, norms_of
 from torch.nn import functional as F
 
 from nas_baseline import search
-from nas_baseline.search.proposals import InfeasibleTarget
+from nas_baseline.proposing.proposals import InfeasibleTarget
 from nas_baseline.spaces import load_space
 from nas_baseline.strategies import make_strategy
 from nas_baseline.supernet.elastic import measure

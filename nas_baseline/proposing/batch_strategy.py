@@ -13,7 +13,7 @@ from numbers import Real
 
 import numpy as np
 
-from nas_baseline.search.proposals import DONE, WAIT, Done, InfeasibleTarget, Proposal, Wait
+from nas_baseline.proposing.proposals import DONE, WAIT, Done, InfeasibleTarget, Proposal, Wait
 from nas_baseline.spaces.base import Arch, BatchedSpace, SearchSpace
 from nas_baseline.spaces.looped import batched
 
