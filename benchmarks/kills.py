@@ -271,7 +271,7 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
         "first_exit_code": code,
         "first_ended_after_s": round(ended_s, 1),
         "first_said": [line for line in lines if line.startswith(("error", "Traceback"))],
-        "losses_said": [line.partition(" failed: ")[2] for line in lines if "attempt" in line and " failed: " in line],
+        "lost": [str(record["reason"]) for record in records(out) if record["kind"] == Kind.ATTEMPT_LOST],
         "num_runs": runs,
         "last_exit_code": last,
         "left_running": left,
@@ -349,7 +349,7 @@ def is_good(row: dict[str, object]) -> bool:
         and row["jobs_with_one_outcome"] == row["num_jobs"]
         and not row["left_running"]
         and (what != "tenant" or (int(str(row["tenant_groups"])) > 1 and row["tenant_groups_in_ledger"] == 0))
-        and (what not in ("worker", "memory") or len(row["losses_said"]) > 0)  # type: ignore[arg-type]
+        and (what not in ("worker", "memory") or len(row["lost"]) > 0)  # type: ignore[arg-type]
     )
 
 

@@ -132,7 +132,7 @@ def _attempt(
         begin_t=interval.begin_t,
         end_t=interval.end_t,
         status=interval.status,
-        reason=None if ended is None else ended["reason"],
+        reason=evidence.reason(trace),
         outcome=None if ended is None else ended["outcome"],
         allocated_s=amount * (interval.end_t - interval.begin_t),
         productive_s=amount * split.productive_s,

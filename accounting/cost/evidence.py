@@ -67,6 +67,8 @@ class Evidence:
     """Times of the first and the last record of the session, its workers' included."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
     """Job: when it was given up last."""
+    losses: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
+    """Session and job: what its driver was told of workers that are gone, in the order of time."""
     orphans: list[Record] = field(default_factory=list)
     """Records of attempts that never started."""
     driver_work: list[Record] = field(default_factory=list)
@@ -83,6 +85,13 @@ class Evidence:
             return float(closed["t"])
         own = [t.last_t for t in self.traces.values() if (t.session, str(t.started["allocation"])) == key]
         return max(float(closed["t"]), *own) if own else float(closed["t"])
+
+    def reason(self, trace: Trace) -> str | None:
+        """Why an attempt did not end well: in its own words, else in its driver's."""
+        if trace.ended is not None:
+            return None if trace.ended["reason"] is None else str(trace.ended["reason"])
+        losses = self.losses.get((trace.session, trace.job), [])
+        return next((str(record["reason"]) for record in losses if record["t"] >= trace.started_t), None)
 
     def is_over(self, session: str) -> bool:
         """Whether the session has closed, or a later one has opened (then its driver is dead)."""
@@ -125,6 +134,8 @@ def _file(record: Record, evidence: Evidence) -> None:
         evidence.opened.setdefault((session, record["allocation"]), record)
     elif kind is Kind.ALLOCATION_CLOSED:
         evidence.closed.setdefault((session, record["allocation"]), record)
+    elif kind is Kind.ATTEMPT_LOST:
+        evidence.losses.setdefault((session, record["job"]), []).append(record)
     elif kind is Kind.JOB_ABANDONED:
         evidence.abandoned_t[record["job"]] = record["t"]
     elif kind is Kind.DRIVER_WORK:

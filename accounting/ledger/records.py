@@ -61,6 +61,7 @@ class Kind(StrEnum):
     HEARTBEAT = "heartbeat"
     ATTEMPT_ENDED = "attempt_ended"
     DRIVER_WORK = "driver_work"
+    ATTEMPT_LOST = "attempt_lost"
     JOB_ABANDONED = "job_abandoned"
     STUDY_EXTENDED = "study_extended"
 
@@ -104,6 +105,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.ATTEMPT_ENDED: ("attempt", "status", "reason", "outcome", "work_end_t", "measurement"),
     # Work in the driver (fitting the predictor, evolution): `t` is its end; holds no device.
     Kind.DRIVER_WORK: ("session", "route", "phase", "target", "replicate", "duration_s"),
+    # The driver was told that the worker at a job is gone, whose own records then end in the middle. reason: one line.
+    Kind.ATTEMPT_LOST: ("session", "job", "reason"),
     # No attempt is left: the job will have no ok outcome. reason: one line.
     Kind.JOB_ABANDONED: ("session", "job", "reason"),
     # The session's config differs from the one before. changes: [{key, old, new}], keys as in the config, with dots.

@@ -40,6 +40,7 @@ import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 
+from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
 from accounting.study.plugins import PluginFile, in_use
 from harness.backends import own_ray, signals
@@ -64,8 +65,8 @@ log = logging.getLogger(__name__)
 
 RELEASE_S = 4.0
 """How long workers may take to end when a run is interrupted."""
-NODE_ANSWERS_S = 60.0
-"""How long a node may take to tell its devices: a worker starts on it, and imports torch."""
+NODE_ANSWERS_S = 600.0
+"""How long a node may take to tell its devices: a worker starts on it, and imports torch, be it on a busy machine."""
 
 
 @contextmanager
@@ -96,8 +97,12 @@ def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) ->
                 "device": device,
                 "plugins": [file.as_dict() for file in kept(in_use(), paths)],
             }
+
+            def lost(job: str, reason: str) -> None:
+                ledger.append(Kind.ATTEMPT_LOST, session=session, job=job, reason=reason)
+
             # One trial more than fits, so that a freed device finds its next job waiting.
-            searcher = JobSearcher(scheduler, place, config.resources.max_attempts, slots + 1)
+            searcher = JobSearcher(scheduler, place, config.resources.max_attempts, slots + 1, lost)
             allocations = Allocations(ledger, session, device, capacity, lambda node: _devices_of(device, node), gone)
 
             def follow(nodes: Nodes) -> None:
@@ -182,7 +187,12 @@ def _devices_of(device: str, node: dict[str, Any]) -> list[dict[str, Any]]:
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)(_node_capacity)
     amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
-    found: list[dict[str, Any]] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
+    try:
+        found: list[dict[str, Any]] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
+    except ray.exceptions.GetTimeoutError:
+        raise StudyFailed(
+            f"node {node_name(node)} has not told its devices within {NODE_ANSWERS_S:g} s; run the same command again"
+        ) from None
     return found
 
 

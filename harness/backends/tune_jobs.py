@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,17 @@ log = logging.getLogger(__name__)
 class JobSearcher(Searcher):
     """Turns the scheduler's jobs into trials, completed trials into outcomes, and failed ones into further attempts."""
 
-    def __init__(self, scheduler: Scheduler, place: dict[str, Any], max_attempts: int, max_concurrent: int) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        place: dict[str, Any],
+        max_attempts: int,
+        max_concurrent: int,
+        on_lost: Callable[[str, str], None] = lambda job, reason: None,
+    ) -> None:
         super().__init__()
+        self._on_lost = on_lost
+        """Called with a job and the reason when its worker is gone, and so cannot put that on record itself."""
         self._scheduler = scheduler
         self._place = place
         self._max_attempts = max_attempts
@@ -80,8 +90,10 @@ class JobSearcher(Searcher):
         reason = reason_of(error)
         number = self._failures.get(job.job, 0) + (not getattr(error, "preempted", False))
         self._failures[job.job] = number
+        if not isinstance(error, ray.exceptions.RayTaskError):
+            self._on_lost(job.job, reason)
         if number < self._max_attempts:
-            log.warning("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.job, reason)
+            log.info("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.job, reason)
             self._again.append(job)
             return
         del self._failures[job.job]

@@ -115,6 +115,9 @@ class Narrator:
             yield Event(t, name, f"{text} {record['job']}", {**_job(record), "attempt": number})
         elif kind == Kind.ATTEMPT_ENDED and record["attempt"] in self._attempts:
             yield from _ended(record, self._attempts[record["attempt"]])
+        elif kind == Kind.ATTEMPT_LOST:
+            facts = {"job": record["job"], "reason": record["reason"]}
+            yield Event(t, "lost", f"lost {record['job']}: {record['reason']}", facts)
         elif kind == Kind.JOB_ABANDONED:
             facts = {"job": record["job"], "reason": record["reason"]}
             yield Event(t, "given_up", f"given up {record['job']}: {record['reason']}", facts)

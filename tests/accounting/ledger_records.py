@@ -201,3 +201,7 @@ def fine_study(folder: Path, study: str, session: str) -> Path:
     path = folder / f"19700101T000000Z-driver-h-1-{session}.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in [opening, *records]))
     return path
+
+
+def lost(session: str, job: str, t: float, reason: str) -> Record:
+    return {"kind": Kind.ATTEMPT_LOST, "t": t, "session": session, "job": job, "reason": reason}

@@ -13,6 +13,7 @@ from ledger_records import (
     failed,
     free,
     golden,
+    lost,
     ok,
     opened,
     progress,
@@ -326,3 +327,35 @@ def test_an_attempt_inside_another_costs_nothing_twice() -> None:
     assert (first.allocated_s, second.allocated_s) == (10, 10)
     without_close = derive(records[:-1]).attempts
     assert [attempt.allocated_s for attempt in without_close] == [10, 0]
+
+
+def test_a_lost_attempt_has_the_reason_that_its_driver_was_told_and_costs_what_it_did_without() -> None:
+    records = [
+        opened("s1", 0),
+        alloc("s1", "a", 1),
+        start("s1", "j#1", "j", 2, allocation="a"),
+        work("j#1", 4),
+        free("s1", "a", 10),
+        alloc("s1", "b", 12),
+        start("s1", "j#2", "j", 13, allocation="b"),
+        failed("j#2", 20, "loss is NaN"),
+        free("s1", "b", 20),
+        alloc("s1", "c", 20),
+        start("s1", "j#3", "j", 21, allocation="c"),
+        work("j#3", 22),
+        ok("j#3", 30, 29),
+        free("s1", "c", 31),
+        closed("s1", 31),
+    ]
+    told = [
+        lost("s1", "j", 9, "out of memory"),
+        lost("s1", "i", 3, "of another job"),
+        lost("s1", "j", 21, "gone as well"),
+    ]
+    found = by_id(derive([*records, *told]))
+    assert [found[name].reason for name in ("j#1", "j#2", "j#3")] == ["out of memory", "loss is NaN", None]
+    plain = by_id(derive(records))
+    assert plain["j#1"].reason is None
+    assert [(a.begin_t, a.end_t, a.status, split(a)) for a in found.values()] == [
+        (a.begin_t, a.end_t, a.status, split(a)) for a in plain.values()
+    ]

@@ -46,10 +46,18 @@ def test_a_second_attempt_is_a_retry_and_a_failed_one_says_why():
         {"kind": "attempt_ended", "t": 2.0, "attempt": "a", "status": "failed", "reason": "no\x1b[31m disk",
          "outcome": None, "segment": "s", "line": 2},
         {"kind": "attempt_started", "t": 3.0, "attempt": "b", "job": "j", "line": 3, **base},
-        {"kind": "job_abandoned", "t": 4.0, "job": "j", "reason": "no disk", "segment": "s", "line": 4},
+        {"kind": "attempt_lost", "t": 3.5, "session": "s", "job": "j", "reason": "no\x1b[31m memory",
+         "segment": "s", "line": 4},
+        {"kind": "job_abandoned", "t": 4.0, "job": "j", "reason": "no disk", "segment": "s", "line": 5},
     ]  # fmt: skip
     lines = [event.line.partition(" ")[2] for event in Narrator([]).tell(records)]
-    assert lines == ["started j", "failed j: no\\x1b[31m disk", "retried (attempt 2) j", "given up j: no disk"]
+    assert lines == [
+        "started j",
+        "failed j: no\\x1b[31m disk",
+        "retried (attempt 2) j",
+        "lost j: no\\x1b[31m memory",
+        "given up j: no disk",
+    ]
 
 
 class TestOutput:

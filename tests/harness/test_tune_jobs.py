@@ -175,8 +175,9 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
         tune.report({"outcome": json.dumps({"ok": True, "metrics": {"name": name}})})
 
     scheduler = Jobs(["fine", "killed", "left", "raised", "always", "silent", "last"])
-    searcher = JobSearcher(scheduler, {"seen": str(folder)}, 2, 3)
-    with own_ray(), caplog.at_level(logging.WARNING):
+    lost = {}
+    searcher = JobSearcher(scheduler, {"seen": str(folder)}, 2, 3, lost.__setitem__)
+    with own_ray(), caplog.at_level(logging.INFO):
         tune._fit(searcher, fails, {"CPU": 1}, StudyPaths(tmp_path / "study"), "cpu")
     told = scheduler.told
     assert {name: told[name].ok for name in told} == {name: name != "always" for name in told}
@@ -189,6 +190,7 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
     assert said["silent"] == "the worker ended without an outcome"
     assert "died" in said["killed"]
     assert "died" in said["left"]
+    assert lost == {name: said[name] for name in ("killed", "left", "silent")}
     assert not (tmp_path / "study" / ".tune").exists()
 
 
