@@ -195,16 +195,25 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        str | None, typer.Argument(help="criteria, strategies, spaces, datasets, models or figures")
+        str | None, typer.Argument(help="criteria, strategies, spaces, datasets, models, figures or config")
     ] = None,
+    section: Annotated[str | None, typer.Argument(help="of config: one section, as routes.prune")] = None,
     as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="of config: as docs/config.md")] = False,
+    schema: Annotated[bool, typer.Option("--json-schema", help="of config: a JSON Schema, for editors")] = False,
 ) -> None:
-    """List what a config may name."""
+    """List what a config may name, or, with config, every key that it may have."""
+    if kind == "config":
+        _list_config(section, markdown=markdown, schema=schema or as_json)
+        return
+    if section is not None or markdown or schema:
+        given = repr(section) if section is not None else "--markdown" if markdown else "--json-schema"
+        raise InputError(f"list: {given} goes with config alone, as in: list config routes.prune")
     from harness.plugins import list_all
 
     plugins = list_all()
     if kind is not None and kind not in plugins:
-        raise InputError(f"list: {kind!r} given; allowed: {', '.join(plugins)}")
+        raise InputError(f"list: {kind!r} given; allowed: {', '.join(plugins)}, config")
     shown = plugins if kind is None else {kind: plugins[kind]}
     if as_json:
         say_json(shown)
@@ -270,6 +279,21 @@ def _check_address(address: str | None) -> None:
     from harness.backends.join_ray import check_entry
 
     check_entry(str(address))
+
+
+def _list_config(place: str | None, *, markdown: bool, schema: bool) -> None:
+    from harness.config.reference import find_section, json_schema, sections
+    from harness.console.show_config import format_sections, to_markdown
+
+    if markdown and schema:
+        raise InputError("--markdown and --json-schema: give one of the two")
+    if schema:
+        if place is not None:
+            raise InputError(f"list config {place}: the JSON Schema is of the whole config; leave {place} out")
+        say_json(json_schema())
+        return
+    found = sections() if place is None else [find_section(place)]
+    say(to_markdown(found).rstrip("\n") if markdown else format_sections(found))
 
 
 def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:

@@ -13,19 +13,33 @@ class Recipe(Strict):
     """How a network is trained; the same trainer and the same fields for every phase of every route."""
 
     epochs: int = Field(10, ge=0, le=100_000)
+    """Passes over the training images; 0 trains nothing."""
     batch_size: int = Field(64, ge=2, le=1_000_000)
+    """Images in one training step."""
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
+    """The optimizer, by timm's name."""
     lr: float = Field(0.1, gt=0, le=1000)
+    """The highest learning rate, reached at the end of the warm-up."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of the optimizer; ``adamw`` and ``lamb`` have none."""
     weight_decay: float = Field(1e-4, ge=0, le=1000)
+    """Weight decay."""
     warmup_epochs: float = Field(0.5, ge=0, le=100_000)
+    """Epochs over which the learning rate rises to ``lr``; at most half of all epochs."""
     min_lr: float = Field(0.0, ge=0, le=1000)
+    """The learning rate to which a cosine falls by the last step."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the label that is spread evenly over all classes."""
     mixup_alpha: float = Field(0.0, ge=0, le=1000)
+    """Strength of mixup (the alpha of its Beta distribution); 0 is off."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, which is then what is kept; 0 is off."""
     drop_rate: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the classifier."""
     drop_path_rate: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth: how often a block is skipped while training."""
     augment: Literal["none", "light", "timm"] = "light"
+    """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment where a dataset reads files."""
 
 
 class RecipeOverride(Strict):
@@ -49,3 +63,8 @@ class RecipeOverride(Strict):
     def over(self, base: Recipe) -> Recipe:
         """``base`` with the fields given here."""
         return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+for _key, _field in RecipeOverride.model_fields.items():
+    _field.description = Recipe.model_fields[_key].description
+RecipeOverride.model_rebuild(force=True)

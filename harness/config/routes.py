@@ -17,26 +17,36 @@ class StrategyConfig(Strict):
     """The search strategy, its number of trained candidates, and options of its own."""
 
     name: str = "predictor_evolution"
+    """The strategy, one of ``prune-or-search list strategies``, or the path of a file of your own."""
     num_trials: int = Field(24, ge=1, le=1_000_000)
+    """Candidates that are trained; with a supernet, scored. Each target added later gets a share of its own."""
     options: dict[str, bool | int | float | str] = Field({})
+    """Options of the strategy's own; its file lists them."""
 
 
 class SearchConfig(Strict):
     """The search route."""
 
     space: str = "fbnetv3_mini"
+    """The search space: one of ``prune-or-search list spaces``, or the path of a YAML file."""
     strategy: StrategyConfig = StrategyConfig()
+    """How candidates are chosen."""
     candidate: RecipeOverride = RecipeOverride(epochs=3)
+    """Training of one candidate."""
     retrain: RecipeOverride = RecipeOverride()
+    """Training of the finalists, from fresh weights unless ``inherit`` is true."""
     num_predicted: int = Field(1, ge=0, le=1000)
+    """Finalists per target that the predictor ranks highest, never trained before."""
     num_seen: int = Field(1, ge=0, le=1000)
+    """Finalists per target that were the best of the trained candidates."""
     early_stop: bool = True
     """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
     early_stop_tau: float = Field(0.9, gt=0, le=1)
-    """The rank correlation (Kendall's tau-b) that is enough for that."""
+    """The rank correlation (Kendall's tau-b) that is enough for ``early_stop``."""
     supernet: RecipeOverride = RecipeOverride()
     """Training of the supernet, where the strategy shares weights."""
     scored_per_job: int = Field(16, ge=1, le=1_000_000)
+    """Candidates that one job scores with the supernet's weights."""
     inherit: bool = False
     """Whether finalists start from the supernet's weights instead of fresh ones."""
 
@@ -51,6 +61,7 @@ class SupernetConfig(SearchConfig):
     """A second search route, with weight sharing."""
 
     strategy: StrategyConfig = StrategyConfig(name="supernet", num_trials=128)
+    """How candidates are chosen; one that shares weights."""
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -70,15 +81,18 @@ class SupernetConfig(SearchConfig):
 class PruneConfig(Strict):
     """The prune route; several criteria are all fine-tuned, and the best on validation is delivered."""
 
-    criterion: Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
-        ["global_magnitude"], min_length=1
-    )
-    """Methods (:mod:`pruning.methods`): ``<scope>_<criterion>``, with ``+<schedule>`` where it is not ``schedule``."""
+    criterion: Annotated[
+        list[str],
+        BeforeValidator(lambda v: [v] if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
+    ] = Field(["global_magnitude"], min_length=1)
+    """One or more methods of ``prune-or-search list criteria``; ``+iterative`` or ``+gradual`` behind one overrules
+    ``schedule``."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
+    """When weights are removed, for methods that do not say: at once, in rounds, or while fine-tuning."""
     rounds: int = Field(3, ge=2, le=1000)
-    """Of the iterative schedule; they share the epochs of ``finetune``."""
+    """Rounds of the iterative schedule; they share the epochs of ``finetune``."""
     gradual_end: float = Field(0.75, gt=0, le=1)
-    """Share of the fine-tuning after which the gradual schedule is at its target."""
+    """Share of the fine-tuning after which the gradual schedule has reached its target."""
     floor: float = Field(0.002, ge=0, lt=1)
     """Least share of its weights that every layer keeps, so that no layer is cut through."""
     channel_floor: float = Field(0.1, ge=0, lt=1)
@@ -86,10 +100,11 @@ class PruneConfig(Strict):
     round_to: int = Field(1, ge=1, le=1024)
     """Widths are multiples of this, where channels are removed."""
     keep: list[str] = Field([])
-    """Layers to leave alone: ``role:ROLE``, ``type:CLASS``, ``name:PATTERN``."""
+    """Layers to leave alone: ``role:ROLE``, ``type:CLASS`` or ``name:PATTERN``."""
     deliver: Literal["best", "each"] = "best"
-    """Whether every method's network is delivered and tested, beside the best on validation."""
+    """Whether only the network that is best on validation is delivered and tested, or every method's."""
     finetune: RecipeOverride = RecipeOverride()
+    """Training after pruning."""
 
     @property
     def methods(self) -> list[Method]:
@@ -116,13 +131,15 @@ class ScratchConfig(Strict):
     """The control: networks of the target size trained directly."""
 
     family: bool = True
+    """Train the family's own network of the target size, where the parent has a family."""
     pruned_structure: bool = True
-    """The pruned structure on fresh weights, at the cost of pre-training and fine-tuning together (Scratch-B)."""
+    """Train the pruned structure on fresh weights, for as long as pre-training and fine-tuning together (Scratch-B)."""
     equal_epochs: bool = False
-    """The same for as many epochs as the parent was pre-trained (Scratch-E)."""
+    """Train the pruned structure on fresh weights, for as many epochs as the parent (Scratch-E)."""
     random_masks: bool = False
-    """Masks with the same share kept in every layer, at random places, on fresh weights."""
+    """Train fresh weights under masks that keep the same share of every layer, at random places."""
     train: RecipeOverride = RecipeOverride()
+    """Training of the family's network; of the others, all but ``epochs``."""
 
     @property
     def needs_prune(self) -> bool:
@@ -136,7 +153,9 @@ class SearchThenPruneConfig(Strict):
     larger: float = Field(2.0, gt=1, le=100)
     """MACs of the searched network over the target's."""
     search: SearchConfig | None = None
+    """Its search; the study's ``routes.search`` where left out."""
     prune: PruneConfig | None = None
+    """Its pruning; the study's ``routes.prune`` where left out."""
 
 
 class AnalysisConfig(Strict):
@@ -145,18 +164,26 @@ class AnalysisConfig(Strict):
     sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         [0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1, max_length=1000
     )
+    """Shares of weights that are set to zero, one after another."""
     criteria: list[Literal["global_magnitude", "uniform_magnitude"]] = Field(["global_magnitude", "uniform_magnitude"])
+    """How the weights are chosen: by one threshold, or the same share of each layer."""
 
 
 class RoutesConfig(Strict):
     """Which routes run; a route left out does not."""
 
     search: SearchConfig | None = None
+    """Search for an architecture, and train each candidate."""
     prune: PruneConfig | None = None
+    """Prune the parent, and fine-tune it."""
     scratch: ScratchConfig | None = None
+    """Controls: train networks of the target size directly."""
     supernet: SupernetConfig | None = None
+    """A second search, with shared weights."""
     search_then_prune: SearchThenPruneConfig | None = None
+    """Search for a network above the target, then prune it."""
     analysis: AnalysisConfig | None = None
+    """Scan how much sparsity each kind of layer bears."""
 
     @property
     def searches(self) -> dict[str, SearchConfig]:
@@ -179,8 +206,14 @@ class BudgetConfig(Strict):
     """Device-hours per route and replicate at which a route stops asking for jobs; none where left out."""
 
     search: Hours | None = None
+    """Device-hours of the search route."""
     prune: Hours | None = None
+    """Device-hours of the prune route."""
     scratch: Hours | None = None
+    """Device-hours of the controls."""
     supernet: Hours | None = None
+    """Device-hours of the supernet route."""
     search_then_prune: Hours | None = None
+    """Device-hours of the search-then-prune route."""
     analysis: Hours | None = None
+    """Device-hours of the analysis."""

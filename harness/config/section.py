@@ -5,18 +5,25 @@ from __future__ import annotations
 from types import NoneType
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
 from accounting.words.quantities import parse_hours, parse_macs
 
-Macs = Annotated[int, BeforeValidator(parse_macs)]
-Hours = Annotated[float, BeforeValidator(parse_hours)]
+_Macs = Annotated[int | str, WithJsonSchema({"type": ["integer", "string"], "format": "macs", "examples": ["0.5M"]})]
+_Hours = Annotated[str, WithJsonSchema({"type": "string", "format": "hours", "examples": ["30 min", "2 h"]})]
+Macs = Annotated[int, BeforeValidator(parse_macs, json_schema_input_type=_Macs)]
+Hours = Annotated[float, BeforeValidator(parse_hours, json_schema_input_type=_Hours)]
 
 
 class Strict(BaseModel):
-    """A section of a config. Values are not converted: ``"3"`` is no number and ``yes`` no switch; 3.0 is the integer 3."""
+    """A section of a config. Values are not converted: ``"3"`` is no number and ``yes`` no switch; 3.0 is the integer 3.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+    The string below a field is its description wherever a config is looked up (:mod:`harness.config.reference`).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, strict=True, use_attribute_docstrings=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -23,17 +23,29 @@ class DatasetConfig(Strict):
     """Which data: the name of a file in ``harness/data``, and what that file needs to know."""
 
     name: str
+    """The dataset, one of ``prune-or-search list datasets``, or the path of a file of your own."""
     path: str | None = None
+    """Where the data lies; a relative path begins at the config's folder."""
     timm_name: str | None = None
+    """What ``timm.data.create_dataset`` opens, as ``torch/cifar10``; for the dataset ``timm``."""
     download: bool = False
+    """Whether timm may download the data; for the dataset ``timm``."""
     image_size: int | None = Field(None, ge=8, le=8192)
+    """Pixels of a side, to which images are resized."""
     num_classes: int | None = Field(None, ge=2, le=1_000_000)
+    """Number of classes; counted where the data is there."""
     num_train: int | None = Field(None, ge=10, le=10**10)
+    """Training images; counted where the data is there, and some datasets take the first so many."""
     num_test: int | None = Field(None, ge=10, le=10**10)
+    """Test images; counted where the data is there, and some datasets take the first so many."""
     mean: list[Annotated[float, Field(ge=-1000, le=1000)]] | None = Field(None, min_length=1, max_length=16)
+    """Mean of each channel, of pixels from 0 to 1; ImageNet's or the dataset's own where left out."""
     std: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(None, min_length=1, max_length=16)
+    """Standard deviation of each channel, of pixels from 0 to 1."""
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the training images that is held out for selection."""
     num_workers: int = Field(4, ge=0, le=256)
+    """Processes that load images, for each job."""
     options: dict[str, bool | int | float | str] = Field({}, max_length=100)
     """Settings of a dataset that has its own (the fields of the dataclass ``Options`` in its file)."""
 
@@ -42,11 +54,17 @@ class ParentConfig(Strict):
     """The larger network that is pruned: a family's variant, any timm network, or a checkpoint of either."""
 
     family: str | None = None
+    """A family of networks, one of ``prune-or-search list models``; with ``variant``."""
     variant: str | None = None
+    """Which member of the family."""
     timm: str | None = None
+    """Instead of a family: any name of ``timm.list_models()``."""
     pretrained: bool = False
+    """Whether to load the weights that timm has published."""
     checkpoint: str | None = None
+    """A file with weights of your own; a relative path begins at the config's folder."""
     pretrain: RecipeOverride = RecipeOverride()
+    """Training of the parent before it is pruned; none where weights are loaded, unless this asks for it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,35 +103,57 @@ class ResourcesConfig(Strict):
     """What one job holds, and how often a job is tried."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What jobs run on; ``auto`` is CUDA where there is a GPU, else the CPU."""
     devices_per_job: float = Field(1, gt=0, le=64)
+    """GPUs, or shares of one, that a job holds; on the CPU its cores."""
     cpus_per_job: float = Field(4, gt=0, le=1024)
+    """CPU cores beside each job's GPU."""
     max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job is tried before it counts as failed; every attempt costs."""
+
+
+_Milliseconds = Annotated[float, Field(gt=0, le=10**6)]
 
 
 class LatencyTarget(Strict):
     """Targets in milliseconds of one image on the machine that runs the study."""
 
     latency_ms: Annotated[
-        list[Annotated[float, Field(gt=0, le=10**6)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
+        list[_Milliseconds],
+        BeforeValidator(
+            lambda v: v if isinstance(v, list) else [v], json_schema_input_type=_Milliseconds | list[_Milliseconds]
+        ),
     ] = Field(min_length=1, max_length=100)
+    """Milliseconds, one number or a list."""
 
 
 class StudyConfig(Strict):
     """One study: one question, one folder."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$", max_length=100)
+    """Name of the study and of its folder, ``runs/<name>``."""
     dataset: DatasetConfig
+    """Which data."""
     parent: ParentConfig
+    """Which network is pruned."""
     targets: list[Macs] = Field([], max_length=100)
+    """MACs of the delivered networks, as ``0.5M``; every route aims at each."""
     target: LatencyTarget | None = None
-    """Instead of ``targets``, which are then the MACs at which structured removal was measured to have that latency."""
+    """Instead of ``targets``, which are then the MACs at which removed channels were measured to have that latency."""
     replicates: int = Field(3, ge=1, le=1000)
+    """Independent repetitions, each with its own seed; 3 or more for an interval worth reading."""
     seed: int = Field(0, ge=0, lt=2**63)
+    """Seed from which every replicate's own is derived."""
     recipe: Recipe = Recipe()
+    """How networks are trained, where a phase does not say otherwise."""
     budget: BudgetConfig = BudgetConfig()
+    """Device-hours at which a route stops asking for training jobs."""
     routes: RoutesConfig
+    """Which routes are compared."""
     export: ExportConfig = NO_EXPORT
+    """Further files and measurements of each delivered network."""
     resources: ResourcesConfig = ResourcesConfig()
+    """What each job runs on."""
     plugins: list[str] = Field([], max_length=100)
     """Python files of your own, each with a criterion, strategy, dataset, route or figure named after the file."""
 

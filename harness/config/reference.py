@@ -1,0 +1,178 @@
+"""Every key that a config may have, with its type, default, range and description: as sections, and as a JSON Schema.
+
+Both are read off the config's classes. The schema is for editors, so it allows what is written in a YAML file (``0.5M``),
+and never null, which a config refuses as empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from harness.config.errors import nearest
+from harness.config.study import StudyConfig
+from harness.errors import InputError
+
+STUDY = "study"
+"""What the outermost section is called."""
+_KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+_MANY = {"whole number": "whole numbers", "number": "numbers", "text": "texts"}
+_FORMATS = {"macs": "MACs", "hours": "time"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section: what may be written there, in words. ``default`` is empty where there is none."""
+
+    name: str
+    kind: str
+    default: str
+    span: str
+    description: str
+    is_required: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section's keys, and every place where it may stand, as ``routes.prune``; the study itself is ``study``."""
+
+    places: tuple[str, ...]
+    description: str
+    keys: tuple[Key, ...]
+
+
+@cache
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a study."""
+    schema = _cleaned(StudyConfig.model_json_schema(schema_generator=_Untitled))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A study of prune-or-search", **schema}
+
+
+def sections() -> list[Section]:
+    """Every section, in the order of a config; what may stand in several places is one section."""
+    places: dict[str, list[str]] = {}
+    for place, name in _walk("", STUDY):
+        places.setdefault(name, []).append(place or STUDY)
+    return [_section(name, tuple(found)) for name, found in places.items()]
+
+
+def find_section(place: str) -> Section:
+    """The section at a place, or a section of one key; ``InputError`` names the nearest place."""
+    found = {each: section for section in sections() for each in section.places}
+    if place in found:
+        return found[place]
+    holder, _, name = place.rpartition(".")
+    section = found.get(holder or STUDY)
+    if section is not None and (keys := tuple(key for key in section.keys if key.name == name)):
+        return Section((place,), "", keys)
+    within = [f"{holder}.{key.name}" for key in section.keys] if section is not None and holder else []
+    known = within or list(found)
+    raise InputError(
+        f"list config: no section {place!r}{nearest(place, known)}; `prune-or-search list config` shows all"
+    )
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without a title for each field, which would repeat its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _cleaned(node: Any) -> Any:
+    """Without null, and without defaults that say nothing."""
+    if isinstance(node, list):
+        return [_cleaned(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "anyOf" in node:
+        options = [option for option in node["anyOf"] if option != {"type": "null"}]
+        rest = {key: value for key, value in node.items() if key != "anyOf"}
+        node = {**rest, **(options[0] if len(options) == 1 else {"anyOf": options})}
+    node = {key: _cleaned(value) for key, value in node.items() if value is not None}
+    if node.get("default") in ({}, []):
+        del node["default"]
+    return node
+
+
+def _target(prop: dict[str, Any]) -> str | None:
+    """The name of the section that a property is; None of a value."""
+    reference = prop.get("$ref")
+    return str(reference).rsplit("/", 1)[-1] if reference else None
+
+
+def _object(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json_schema() if name == STUDY else json_schema()["$defs"][name]
+    return found
+
+
+def _walk(place: str, name: str) -> Iterator[tuple[str, str]]:
+    yield place, name
+    for key, prop in _object(name)["properties"].items():
+        if (target := _target(prop)) is not None:
+            yield from _walk(f"{place}.{key}" if place else key, target)
+
+
+def _section(name: str, places: tuple[str, ...]) -> Section:
+    found = _object(name)
+    required = found.get("required", [])
+    keys = tuple(_key(key, prop, key in required) for key, prop in found["properties"].items())
+    return Section(places, " ".join(found["description"].split()), keys)
+
+
+def _key(name: str, prop: dict[str, Any], is_required: bool) -> Key:
+    default = prop.get("default")
+    if (target := _target(prop)) is not None and default is not None:  # what the section's own table does not say
+        own = {each: field.get("default") for each, field in _object(target)["properties"].items()}
+        default = {each: value for each, value in default.items() if value not in (own[each], {}, [])} or None
+    default = "" if default is None else _words(default)
+    return Key(name, _kind(prop), default, _span(prop), " ".join(prop["description"].split()), is_required)
+
+
+def _kind(prop: dict[str, Any]) -> str:
+    if "$ref" in prop:
+        return "section"
+    if "anyOf" in prop:
+        return " or ".join(_kind(option) for option in prop["anyOf"])
+    if "enum" in prop:
+        return "one of " + ", ".join(map(str, prop["enum"]))
+    if prop.get("format") in _FORMATS:
+        return f"{_FORMATS[prop['format']]}, as {' or '.join(prop['examples'])}"
+    if prop.get("type") == "array":
+        kind = _kind(prop["items"])
+        return f"list of {_MANY.get(kind, kind)}"
+    if prop.get("type") == "object":
+        return "names, with a value each"
+    return _KINDS[prop["type"]]
+
+
+def _span(prop: dict[str, Any]) -> str:
+    """The range of a number, of a list's items, or how many items there may be."""
+    parts = []
+    for option in prop.get("anyOf", [prop]):
+        number = option.get("items", option)
+        low = [f"at least {number['minimum']:,}"] if "minimum" in number else []
+        low += [f"above {number['exclusiveMinimum']:,}"] if "exclusiveMinimum" in number else []
+        high = [f"at most {number['maximum']:,}"] if "maximum" in number else []
+        high += [f"below {number['exclusiveMaximum']:,}"] if "exclusiveMaximum" in number else []
+        parts.append(", ".join([*low, *high]))
+        count = [f"at least {option['minItems']}"] if "minItems" in option else []
+        count += [f"at most {option['maxItems']:,}"] if "maxItems" in option else []
+        if count:
+            parts.append(" and ".join(count) + " of them")
+        if "maxLength" in option:
+            parts.append(f"at most {option['maxLength']:,} characters")
+    return "; ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _words(value: Any) -> str:
+    """A default as YAML has it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_words(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_words, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
