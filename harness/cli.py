@@ -176,13 +176,14 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     from accounting.audit.audit import audit as check
     from accounting.ledger.index import lost_ledger
     from accounting.ledger.store import read_ledger
+    from accounting.study.folder import StudyFolder
     from reports.data.study import read_study
 
     with guard.work_in(folder):
         read_study(folder)
-        if lost := lost_ledger(folder / "ledger"):
+        if lost := lost_ledger(StudyFolder(folder).ledger):
             raise InputError(lost)
-        ledger = read_ledger(folder / "ledger", strict=False)
+        ledger = read_ledger(StudyFolder(folder).ledger, strict=False)
         found = check(ledger.records, ledger.findings)
     if as_json:
         say_json({**asdict(found), "ok": found.ok, "warnings": list(ledger.warnings)})

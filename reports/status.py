@@ -10,6 +10,7 @@ from typing import Any
 from accounting.cost.shares import exports_h, ledger_h, spent_h, startups_h
 from accounting.ledger.driver_lock import Life, find_driver
 from accounting.ledger.records import Kind, Phase, Status
+from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from reports.compare.anytime import measured_within
@@ -18,8 +19,6 @@ from reports.data.undelivered import undelivered_sentences
 from reports.words.wording import number, percent
 
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
-LOCK = ".lock"
-"""Of a study's folder: held by its driver."""
 UNCHARGED = {"exports": "exports (no route)", "start_ups": "start-ups without an attempt (no route)"}
 PHASE_ORDER = [phase.value for phase in Phase]
 
@@ -120,7 +119,7 @@ def _best(source: Source) -> list[dict[str, Any]]:
 
 def _driver(folder: Path, source: Source) -> dict[str, Any]:
     """Whether a driver is at work: by its lock, and by the host that the ledger names where the lock file says none."""
-    found = find_driver(folder / LOCK)
+    found = find_driver(StudyFolder(folder).lock)
     host, pid = found.host, found.pid
     drivers = [r for r in source.ledger.records if r["kind"] == Kind.SEGMENT_OPENED and r.get("writer") == "driver"]
     if host is None and drivers:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from accounting.study.facts import FACTS
 from accounting.study.yaml12 import Document
 from accounting.words.extras import install_extra
 from harness.config.errors import at_line, explain
@@ -241,7 +242,7 @@ def load_configs(path: Path) -> list[StudyConfig]:
 
 def _new_study(document: Document, path: Path) -> StudyConfig:
     """A study as someone wrote it: what has no effect is refused, too."""
-    raw, problems = prepared(document, path)
+    raw, problems = prepared(_without_facts(document), path)
     if not isinstance(raw, dict):
         return parse_config(raw, str(path))
     try:
@@ -255,6 +256,14 @@ def _new_study(document: Document, path: Path) -> StudyConfig:
     if problems or found:
         raise InputError(*problems.values(), *found)
     return study
+
+
+def _without_facts(document: Document) -> Document:
+    """A ``study.yaml`` is a config, too: what its run found is nothing to another."""
+    value = document.value
+    if not isinstance(value, dict) or not isinstance(value.get(FACTS), dict):
+        return document
+    return Document({key: inner for key, inner in value.items() if key != FACTS}, document.lines)
 
 
 def parse_config(raw: object, source: str) -> StudyConfig:

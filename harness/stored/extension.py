@@ -16,6 +16,7 @@ from accounting.ledger.records import Kind, Phase, Record
 from accounting.words.methods import Method
 from harness.config.routes import PruneConfig, RoutesConfig
 from harness.config.study import StudyConfig
+from harness.stored.written import as_written
 from pruning.methods import checked_method
 
 FREE = ("name", "export", "budget", "resources", "plugins")
@@ -134,7 +135,7 @@ def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
     if routes is given.routes:
         return given
     ordered = given.model_copy(update={"routes": routes})
-    StudyConfig.model_validate(_for_validation(ordered))
+    StudyConfig.model_validate(as_written(ordered))
     return ordered  # and not what was validated, in which every key would count as given
 
 
@@ -147,13 +148,6 @@ def _with_criteria(routes: RoutesConfig, name: str, section: PruneConfig, order:
     if both is None or both.prune is None:
         return routes  # the study's own prune section, which has its turn before
     return routes.model_copy(update={name: both.model_copy(update={"prune": prune})})
-
-
-def _for_validation(config: StudyConfig) -> dict[str, Any]:
-    """The config as it could be written: budgets with their unit."""
-    raw = config.model_dump(mode="json")
-    raw["budget"] = {route: f"{h:.12f} h" for route, h in raw["budget"].items() if h is not None}
-    return raw
 
 
 def _comparable(config: StudyConfig) -> dict[str, Any]:

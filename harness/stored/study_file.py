@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from accounting.ledger.index import lost_ledger, segments_in
 from accounting.ledger.records import Kind, Record
 from accounting.ledger.store import read_ledger
+from accounting.study.facts import NotAStudyFile, StudyDocument
 from accounting.study.plugins import in_use
-from accounting.study.yaml12 import YamlProblem, read_one, read_written
-from accounting.study.yaml_writer import write_yaml
+from accounting.study.yaml12 import YamlProblem, read_one
+from accounting.words.plain_text import one_line
+from accounting.words.quantities import hours_text
 from harness.config.routes import SearchThenPruneConfig
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
@@ -27,6 +29,7 @@ from harness.routes.base import Searched
 from harness.stored.content import Content
 from harness.stored.extension import Change, Paid, changes_between, listed, merged, refusals
 from harness.stored.plugin_files import as_documents, keep, plugin_changes
+from harness.stored.written import runnable
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,8 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
         return Standing(config, True, (), planned_of(config), {}, Content())
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
-    held, document = stored_config(paths), _document(paths)
+    document = _document(paths)
+    held, facts = _config_in(document, paths), document.facts
     if lost := lost_ledger(paths.ledger, begun=False):
         raise InputError(lost)
     ledger = read_ledger(paths.ledger)
@@ -80,9 +84,9 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
     records = ledger.records
     paid = Paid.of(records)
     changes = changes_between(held, config)
-    places = _content(document).places
-    lines = refusals(_without_moved(changes, document, config), paid, places) + _changed_spaces(document, config, paid)
-    lines += plugin_changes(document.get("plugins"), in_use()) if paid.anything else []
+    places = _content(facts).places
+    lines = refusals(_without_moved(changes, facts, config), paid, places) + _changed_spaces(facts, config, paid)
+    lines += plugin_changes(facts.get("plugins"), in_use()) if paid.anything else []
     if lines:
         raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
     try:
@@ -95,8 +99,8 @@ def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
         False,
         tuple(changes),
         _planned_first(records) or planned_of(held) if paid.anything else planned_of(config),
-        _searched(held, document, config, paid),
-        _content(document) if paid.anything else Content(),
+        _searched(held, facts, config, paid),
+        _content(facts) if paid.anything else Content(),
         paid.anything,
         _device_kinds(records, paid),
     )
@@ -188,19 +192,28 @@ def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -
 
 def stored_config(paths: StudyPaths) -> StudyConfig:
     """The config of the study in a folder; ``InputError`` if there is none."""
+    return _config_in(_document(paths), paths)
+
+
+def _document(paths: StudyPaths) -> StudyDocument:
     try:
-        raw: Any = read_written(paths.config.read_text(encoding="utf-8"))
+        return StudyDocument.read(paths.config)
     except FileNotFoundError:
         raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
+    except NotAStudyFile as error:
+        raise InputError(one_line(error)) from None
     except (OSError, UnicodeDecodeError, YamlProblem) as error:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
-    study = raw.get("study") if isinstance(raw, dict) else raw
-    if isinstance(study, dict) and isinstance(study.get("dataset"), dict):  # written with keys that were not given
+
+
+def _config_in(document: StudyDocument, paths: StudyPaths) -> StudyConfig:
+    """The config of a document of any version."""
+    study = dict(document.config)
+    if isinstance(study.get("dataset"), dict):  # written with keys that were not given
         unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}
-        study = {**study, "dataset": {k: v for k, v in study["dataset"].items() if k == "name" or v != unset.get(k)}}
-    if isinstance(study, dict) and isinstance(study.get("budget"), dict):  # written resolved, as device-hours
-        hours = {route: f"{h:.12f} h" if isinstance(h, float) else h for route, h in study["budget"].items()}
-        study = {**study, "budget": hours}
+        study["dataset"] = {k: v for k, v in study["dataset"].items() if k == "name" or v != unset.get(k)}
+    if isinstance(study.get("budget"), dict):  # written as numbers of device-hours
+        study["budget"] = {r: hours_text(h) if isinstance(h, float) else h for r, h in study["budget"].items()}
     return parse_config(study, str(paths.config))
 
 
@@ -228,17 +241,14 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
     config = standing.config
     view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
     searched = {route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()}
-    study = config.model_dump(mode="json")
-    study["dataset"] = config.dataset.model_dump(mode="json", exclude_unset=True)  # a key it does not use is refused
-    document = {
-        "study": study,
+    found = {
         "spaces": _space_files(config),
         "searched": searched,
         "plugins": as_documents(in_use()),
         **content.as_dict(),
         "environment": facts,
     }
-    text = write_yaml(document)
+    text = StudyDocument(runnable(config), found).text()
     keep(in_use(), paths)
     with replacing(paths.config) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -252,11 +262,6 @@ def _space_files(config: StudyConfig) -> dict[str, Any]:
         with contextlib.suppress(OSError, UnicodeDecodeError, YamlProblem):  # refused where the space is loaded
             found[path] = read_one(Path(path).read_text(encoding="utf-8"))
     return found
-
-
-def _document(paths: StudyPaths) -> dict[str, Any]:
-    document: Any = read_written(paths.config.read_text(encoding="utf-8"))
-    return document if isinstance(document, dict) else {}
 
 
 def _same_space(held: Any, now: Any) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
+from accounting.study.facts import StudyFacts
 from accounting.words.names import CHALLENGERS, COMPARED, label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.data.frames import Frames
-from reports.data.study import StudyInfo
 from reports.measure.methods import parent_test_top1
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import POLICY_TEXT, number_estimate, percent_interval
@@ -15,7 +15,7 @@ BY = {"prune": "pruning"}
 """What a route does, where that is not its name."""
 
 
-def missing_routes(info: StudyInfo) -> list[str]:
+def missing_routes(info: StudyFacts) -> list[str]:
     """The compared routes that the study does not have; with any of them there is no verdict."""
     return [route for route in COMPARED if route not in info.routes]
 

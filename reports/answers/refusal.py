@@ -41,7 +41,7 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
             f"parent: {{...}}  # a network of more than {macs_text(target)} MACs, in another study (--out)\n"
             f"targets: [{targets}]",
         )
-    if frames.study.get("target") is not None:
+    if frames.info.is_by_latency:
         return (
             f"not measured: the study's targets are latencies, which came to {known} MACs, and costs are not extrapolated",
             f"targets: [{targets}]  # instead of target, in another study (--out)",

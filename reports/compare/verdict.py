@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from accounting.cost.attempts import CostView
+from accounting.study.facts import StudyFacts
 from accounting.words.names import PRUNE, SEARCH
 from reports.compare.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 from reports.data.networks import Network
-from reports.data.study import StudyInfo
 from reports.statistics import Estimate, mean_interval, paired_difference, ratio_interval
 
 HEADLINE_CHALLENGER = SEARCH
@@ -94,7 +94,7 @@ def paired_replicates(networks: Iterable[Network], target: int, challenger: str 
 
 def compare_costs(
     view: CostView,
-    info: StudyInfo,
+    info: StudyFacts,
     networks: Iterable[Network],
     target: int,
     policy: str,

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record, Status
+from accounting.study.facts import StudyFacts
 from accounting.words.names import label_text
-from reports.data.study import StudyInfo
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def history_of(records: Sequence[Record]) -> History:
     return History(next((planned for planned in said if isinstance(planned, dict)), None), extensions)
 
 
-def extension_sentence(history: History, info: StudyInfo) -> str | None:
+def extension_sentence(history: History, info: StudyFacts) -> str | None:
     """What grew and whether results had been seen; None for a study as it was planned."""
     planned = history.planned or {}
     before, after = [], []
@@ -83,7 +83,7 @@ def extension_sentence(history: History, info: StudyInfo) -> str | None:
     return f"Planned with {' and '.join(before)}; extended to {' and '.join(after)} {when}{with_added}{caveat}."
 
 
-def _added(history: History, info: StudyInfo) -> list[str]:
+def _added(history: History, info: StudyFacts) -> list[str]:
     """Routes and criteria that were not planned first, in the order in which they came."""
     planned = (history.planned or {}).get("routes", info.routes)
     routes = [f"route {label_text(route)}" for route in info.routes if route not in planned]

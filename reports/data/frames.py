@@ -20,12 +20,12 @@ from accounting.audit.audit import AuditReport, Balance, audit
 from accounting.audit.rules import rules_text
 from accounting.cost.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.cost.shares import POLICIES
+from accounting.study.facts import StudyFacts
 from accounting.words.quantities import HOUR_S
 from reports.data.extensions import History, history_of
 from reports.data.levels import num_classes
 from reports.data.networks import Network, delivered_networks
 from reports.data.source import load_source
-from reports.data.study import StudyInfo
 from reports.data.undelivered import undelivered_sentences
 
 OPTIONAL_COUNTS = {"target", "network_macs"}
@@ -44,8 +44,7 @@ class Frames:
     """
 
     folder: Path
-    info: StudyInfo
-    study: dict[str, Any]
+    info: StudyFacts
     environment: dict[str, Any]
     unit: str
     warnings: tuple[str, ...]
@@ -73,18 +72,17 @@ def load_frames(folder: Path) -> Frames:
     view, info = source.view, source.info
     report = audit(source.ledger.records, source.ledger.findings)
     delivered = delivered_networks(view, info)
-    environment = source.document.get("environment")
+    environment = source.document.facts.get("environment")
     return Frames(
         folder=Path(folder),
         info=info,
-        study=source.document["study"],
         environment=environment if isinstance(environment, dict) else {},
         unit=view.unit,
         warnings=tuple(str(warning) for warning in source.ledger.warnings),
         view=view,
         audit=report,
         delivered=delivered,
-        num_classes=num_classes(source.document, view),
+        num_classes=num_classes(info.num_classes, view),
         history=history_of(source.ledger.records),
         cost_rules=rules_text(source.ledger.records),
         undelivered=tuple(undelivered_sentences(source.ledger.records, view.unit)),

@@ -6,7 +6,6 @@ is within two points of it or below, or where the 95 % interval over replicates 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -30,11 +29,9 @@ class Level(StrEnum):
     CEILING = "ceiling"
 
 
-def num_classes(document: Mapping[str, Any], view: CostView) -> int | None:
-    """The classes of a study's data, from its ``study.yaml`` or else from the networks it trained; None where unknown."""
-    data = document.get("data")
-    said = data.get("num_classes") if isinstance(data, Mapping) else None
-    if _is_count(said):
+def num_classes(said: int | None, view: CostView) -> int | None:
+    """The classes of a study's data: as ``study.yaml`` says, or else by the networks it trained; None where unknown."""
+    if said is not None:
         return said
     found = {_classes_of(attempt.spec) for attempt in view.attempts} - {None}
     return found.pop() if len(found) == 1 else None

@@ -10,7 +10,7 @@ from accounting.cost.attempts import CostView, Job
 from accounting.cost.lineage import Spec, lineage, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.records import Phase, Status
-from reports.data.study import StudyInfo
+from accounting.study.facts import StudyFacts
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Network:
         return None if self.test_top1 is None or cost <= 0 else self.test_top1 / cost
 
 
-def delivered_networks(view: CostView, info: StudyInfo) -> tuple[Network, ...]:
+def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     """The outcomes of the finished evaluations, ordered by target, label and replicate.
 
     Where a resumed study has delivered a better network in the place of another, the later one is what is delivered.
@@ -85,7 +85,7 @@ def _ended_t(view: CostView) -> Callable[[Job], float]:
     return lambda job: min((ends[attempt] for attempt in job.attempts if attempt in ends), default=0.0)
 
 
-def _network(view: CostView, info: StudyInfo, specs: Mapping[str, Spec], job: Job, outcome: dict[str, Any]) -> Network:
+def _network(view: CostView, info: StudyFacts, specs: Mapping[str, Spec], job: Job, outcome: dict[str, Any]) -> Network:
     label = str(outcome.get("label", job.route))
     from_job = str(outcome.get("from_job") or "")
     target = job.target

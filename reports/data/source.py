@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accounting.audit.rules import rules_sentence
 from accounting.cost.attempts import CostView, derive
 from accounting.ledger.store import Ledger, read_ledger
+from accounting.study.facts import StudyDocument, StudyFacts
+from accounting.study.folder import StudyFolder
 from accounting.words.plain_text import plain, plain_values
-from reports.data.study import StudyInfo, read_study
+from reports.data.study import read_study
 from reports.errors import NotAStudy
 
 
@@ -19,8 +20,8 @@ from reports.errors import NotAStudy
 class Source:
     """A study as it lies on disk; ``document`` is the whole of ``study.yaml``."""
 
-    info: StudyInfo
-    document: dict[str, Any]
+    info: StudyFacts
+    document: StudyDocument
     ledger: Ledger
     view: CostView
 
@@ -35,7 +36,7 @@ def load_source(folder: Path) -> Source:
     """
     folder = Path(folder)
     info, document = read_study(folder)
-    segments = folder / "ledger"
+    segments = StudyFolder(folder).ledger
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
     ledger = _plain(read_ledger(segments))

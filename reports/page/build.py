@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from accounting.study.folder import ANSWERS, StudyFolder
 from reports.answers.find import all_answers
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
@@ -17,7 +18,6 @@ from reports.export.tables import build_tables, write_tables
 from reports.page.content import page_content
 
 PAGE = "index.html"
-ANSWERS = "answer.json"
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
@@ -31,7 +31,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
         NotReplaceable: ``out`` exists and is not an earlier report.
 
     """
-    out = Path(folder) / "report" if out is None else Path(out)
+    out = StudyFolder(Path(folder)).report if out is None else Path(out)
     check_replaceable(out)
     frames = load_frames(Path(folder))
     from reports.page.render import render_figures  # Matplotlib, where something is drawn

@@ -80,7 +80,7 @@ class TestLarger:
         assert attempts(folder) == last
         assert max(last.values()) == 1
         stored = yaml.safe_load((folder / "study.yaml").read_text())
-        assert stored["searched"] == {"search": {"first": [600_000], "added": [400_000, 700_000]}}
+        assert stored["facts"]["searched"] == {"search": {"first": [600_000], "added": [400_000, 700_000]}}
         assert [r["changes"][0]["key"] for r in records(folder, Kind.STUDY_EXTENDED)] == ["targets", "name"]
         assert {r["planned"]["replicates"] for r in records(folder, Kind.SESSION_OPENED)} == {2}
         assert [r["planned"]["targets"] for r in records(folder, Kind.SESSION_OPENED)] == [[600_000]] * 4
@@ -130,10 +130,12 @@ class TestContent:
     def test_changed_data_is_refused_before_anything_is_written(self, begun, study, prints, snapshot, caplog):
         folder, config = study
         document = yaml.safe_load((folder / "study.yaml").read_text())
-        (folder / "study.yaml").write_text(yaml.safe_dump(document | {"data": None}))
+        (folder / "study.yaml").write_text(yaml.safe_dump(document | {"facts": document["facts"] | {"data": None}}))
         run(config, folder)
         assert "its content was noted now" in caplog.text, "a study of an older version, which did not say"
-        assert yaml.safe_load((folder / "study.yaml").read_text())["data"]["fingerprint"] == prints["fingerprint"]
+        assert (
+            yaml.safe_load((folder / "study.yaml").read_text())["facts"]["data"]["fingerprint"] == prints["fingerprint"]
+        )
         before = snapshot(folder)
         prints["fingerprint"] = "ffff000011112222"
         with pytest.raises(InputError, match=r"fingerprint a1b2c3d4e5f6 then, ffff00001111 now"):

@@ -95,7 +95,7 @@ class TestAStudyOfOutsideFiles:
 
     def test_is_on_record_with_copies_and_digests(self, finished):
         root, _, _ = finished
-        held = yaml.safe_load((root / "study" / "study.yaml").read_text())["plugins"]
+        held = yaml.safe_load((root / "study" / "study.yaml").read_text())["facts"]["plugins"]
         assert {each["name"] for each in held} == set(ALL)
         assert all((root / "study" / "plugins" / f"{name}.py").read_text() == text for name, text in ALL.items())
 

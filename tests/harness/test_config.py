@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from accounting.study.facts import StudyDocument
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.study import StudyConfig, load_configs, parse_config
 from harness.errors import InputError
 from harness.paths import StudyPaths
-from harness.stored.study_file import stored_config
+from harness.stored.study_file import absolute, stored_config
+from harness.stored.written import runnable
 
 MINIMAL = {
     "name": "m",
@@ -109,3 +111,21 @@ def test_allowed_keys_are_those_of_the_place():
     with pytest.raises(InputError) as caught:
         parse_config(MINIMAL | {"routes": {"search": {"strategy": {"nom": "x"}}}}, "test")
     assert str(caught.value).endswith("allowed here: name, num_trials, options")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_yaml_is_a_config_that_run_reads(path, tmp_path):
+    for number, config in enumerate(load_configs(path)):
+        facts = {"data": None, "environment": {"python": "3.13"}}
+        written = tmp_path / f"{number}" / "study.yaml"
+        written.parent.mkdir()
+        written.write_text(StudyDocument(runnable(absolute(config)), facts).text())
+        assert load_configs(written) == [absolute(config)]
+        assert stored_config(StudyPaths(written.parent)) == absolute(config)
+
+
+def test_budgets_in_a_study_yaml_are_hours_to_the_last_bit(tmp_path):
+    config = parse_config(MINIMAL | {"budget": {"search": "10 min", "prune": "7 s"}}, "test")
+    (tmp_path / "study.yaml").write_text(StudyDocument(runnable(config), {}).text())
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["budget"]["search"] == "0.16666666666666666 h"
+    assert load_configs(tmp_path / "study.yaml") == [config] == [stored_config(StudyPaths(tmp_path))]

@@ -182,7 +182,7 @@ class TestTaken:
     def test_a_study_of_an_older_version(self, study):
         document = yaml.safe_load(study.paths.config.read_text())
         for key in ("searched", "data", "checkpoint_sha256"):
-            del document[key]
+            del document["facts"][key]
         study.paths.config.write_text(yaml.safe_dump(document))
         study.begin(PRETRAIN, CANDIDATE)
         found = study.check(targets=["0.6M", "0.5M", "0.4M"])

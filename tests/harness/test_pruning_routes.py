@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import pytest
 import torch
-import yaml
 
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
@@ -17,6 +16,7 @@ from harness.jobs.job import Done, Job, Outcome
 from harness.models.build import build_network, load_tensors
 from harness.paths import StudyPaths
 from harness.routes.first_batch import FirstBatch
+from harness.stored.study_file import stored_config
 from harness.study import Launch, run_study
 from harness.validation import check_study, make_routes
 from pruning.gradual import GradualPruner
@@ -305,7 +305,7 @@ class TestStudy:
 
     def test_running_it_again_does_nothing_anew(self, study):
         before = len(read_ledger(study / "ledger").records)
-        held = parse_config(yaml.safe_load((study / "study.yaml").read_text())["study"], "again")
+        held = stored_config(StudyPaths(study))
         run_study(held, study, Launch("inline"), Silent())
         kinds = [r["kind"] for r in read_ledger(study / "ledger").records[before:]]
         assert Kind.ATTEMPT_STARTED not in kinds

@@ -78,7 +78,7 @@ def test_not_a_study(tmp_path):
     path = tmp_path / "study.yaml"
     for text, message in [
         ("study: [", "cannot be read as YAML"),
-        ("name: quickstart\n", "no `study:` section"),
+        ("name: quickstart\n", "no `facts:` section"),
         ("study: {targets: [0.5M]}", "expected a list of MACs"),
         ("study: {targets: [5], replicates: 0}", "at least 1"),
         ("study: {targets: [5]}", "no ledger"),

@@ -1,0 +1,128 @@
+"""What ``study.yaml`` holds: a config that ``run`` reads again, and under ``facts`` what else was so when it was written.
+
+The one reader and the one writer of that file. Older versions had the config under ``study`` and each fact beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accounting.study.yaml12 import read_written
+from accounting.study.yaml_writer import write_yaml
+from accounting.words.plain_text import plain_values
+from accounting.words.quantities import parse_hours
+
+FACTS = "facts"
+"""The key of a config that says nothing to ``run``."""
+OLD_CONFIG = "study"
+
+
+class NotAStudyFile(ValueError):
+    """A YAML file that no run has written. One line: what was given, what is expected."""
+
+
+@dataclass(frozen=True)
+class StudyDocument:
+    """The whole of a ``study.yaml``: the resolved config, and the facts (spaces, data, environment …) by name."""
+
+    config: dict[str, Any]
+    facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> StudyDocument:
+        """The document in a file, of any version.
+
+        Raises:
+            OSError, UnicodeDecodeError, YamlProblem: it cannot be read.
+            NotAStudyFile: it is not the ``study.yaml`` of a run.
+
+        """
+        raw: Any = read_written(path.read_text(encoding="utf-8"))
+        document = raw if isinstance(raw, dict) else {}
+        if isinstance(document.get(OLD_CONFIG), dict):
+            return cls(document[OLD_CONFIG], {key: value for key, value in document.items() if key != OLD_CONFIG})
+        if not isinstance(document.get(FACTS), dict):
+            raise NotAStudyFile(f"{path} has no `{FACTS}:` section; is it a config and not the study.yaml of a run?")
+        return cls({key: value for key, value in document.items() if key != FACTS}, document[FACTS])
+
+    def text(self) -> str:
+        """As YAML."""
+        return write_yaml({**self.config, FACTS: self.facts})
+
+    def plain(self) -> StudyDocument:
+        """With every text safe to show."""
+        return StudyDocument(plain_values(self.config), plain_values(self.facts))
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What readers of a study need to know of it.
+
+    ``targets`` are MACs, ascending; ``is_by_latency``: they stand for latencies that were asked for. ``routes`` are those
+    configured, ``budget_h`` device-hours of each replicate by route, where capped. ``num_classes`` is None where the
+    file does not say.
+    """
+
+    name: str
+    dataset: str
+    targets: tuple[int, ...]
+    replicates: int
+    routes: tuple[str, ...]
+    budget_h: dict[str, float]
+    is_by_latency: bool = False
+    num_classes: int | None = None
+
+    @property
+    def num_targets(self) -> int:
+        """How many targets share what is spent on all of them."""
+        return len(self.targets)
+
+    @classmethod
+    def of(cls, document: StudyDocument, path: Path) -> StudyFacts:
+        """Taken from a document; ``path`` is where it was read.
+
+        Raises:
+            NotAStudyFile: targets or replicates are not what a run writes.
+
+        """
+        config = document.config
+        targets = config.get("targets")
+        if not isinstance(targets, list) or not targets or not all(type(target) is int for target in targets):
+            raise NotAStudyFile(f"{path}: targets is {targets!r}; expected a list of MACs as integers")
+        replicates = config.get("replicates", 1)
+        if type(replicates) is not int or replicates < 1:
+            raise NotAStudyFile(f"{path}: replicates is {replicates!r}; expected an integer of at least 1")
+        dataset, data = config.get("dataset"), _mapping(document.facts.get("data"))
+        named = dataset.get("name") if isinstance(dataset, Mapping) else dataset
+        return cls(
+            name=str(config.get("name", path.parent.name)),
+            dataset=str(named or "unknown"),
+            targets=tuple(sorted(targets)),
+            replicates=replicates,
+            routes=tuple(name for name, section in _mapping(config.get("routes")).items() if section is not None),
+            budget_h=_budget_h(_mapping(config.get("budget"))),
+            is_by_latency=config.get("target") is not None,
+            num_classes=_num_classes(data.get("num_classes")),
+        )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _num_classes(said: object) -> int | None:
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 2 else None
+
+
+def _budget_h(budget: Mapping[str, object]) -> dict[str, float]:
+    """Budgets in hours; older versions wrote numbers of hours, and before that keys that ended in ``_h``."""
+    found: dict[str, float] = {}
+    for route, value in budget.items():
+        if isinstance(value, str):
+            found[str(route)] = parse_hours(value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[str(route).removesuffix("_h")] = float(value)
+    return found

@@ -1,0 +1,76 @@
+"""Where everything of a study lies: the only file that knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ANSWERS = "answer.json"
+"""Of a report's folder: the answers as JSON."""
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one study."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config with the environment; its presence makes a folder a study."""
+        return self.root / "study.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's segments."""
+        return self.root / "ledger"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one running driver."""
+        return self.root / ".lock"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own files while a session runs; never read back."""
+        return self.root / ".tune"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder per job."""
+        return self.root / "checkpoints"
+
+    @property
+    def models(self) -> Path:
+        """The delivered networks."""
+        return self.root / "models"
+
+    @property
+    def plugins(self) -> Path:
+        """Copies of the plug-in files that the study was run with."""
+        return self.root / "plugins"
+
+    @property
+    def report(self) -> Path:
+        """The page, figures and tables."""
+        return self.root / "report"
+
+    def checkpoint(self, job: str) -> Path:
+        """A job's folder: resumable state, then final weights."""
+        return self.checkpoints / job
+
+    def resume(self, job: str) -> Path:
+        """State to go on from, at the last epoch boundary; gone once the job is done."""
+        return self.checkpoint(job) / "resume.pt"
+
+    def weights(self, job: str) -> Path:
+        """Final weights of a finished job."""
+        return self.checkpoint(job) / "weights.safetensors"
+
+    def masks(self, job: str) -> Path:
+        """Masks of a pruned network, where the job has them."""
+        return self.checkpoint(job) / "masks.safetensors"
+
+    def model(self, target: int, label: str, replicate: int) -> Path:
+        """A delivered network; ``prune:global_lamp`` lies in ``prune-global_lamp``."""
+        return self.models / str(target) / label.replace(":", "-") / str(replicate)
