@@ -53,6 +53,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON and nothing els
 Out = Annotated[
     Path | None, typer.Option("--out", help="the study's folder; runs/<name> unless given", callback=_folder)
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="a key as if it stood in each study of the config, such as routes.prune.finetune.lr=0.05; repeatable",
+    ),
+]
 Version = Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)]
 
 
@@ -62,11 +70,11 @@ def _options(version: Version = False) -> None:
 
 
 @app.command()
-def plan(config: ConfigFile, out: Out = None, as_json: AsJson = False) -> None:
+def plan(config: ConfigFile, out: Out = None, settings: Settings = None, as_json: AsJson = False) -> None:
     """Say what a study would cost, before it costs anything; with --out, what is left of the study in that folder."""
     from harness.config.study import load_configs
 
-    studies = load_configs(config)
+    studies = load_configs(config, settings or ())
     with guard.quick_interrupt():
         from harness.console.show_plan import format_plan, summarise
 
@@ -81,6 +89,7 @@ def plan(config: ConfigFile, out: Out = None, as_json: AsJson = False) -> None:
 def run(
     config: ConfigFile,
     out: Out = None,
+    settings: Settings = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster, as host:6379 or auto")] = None,
     backend: Annotated[str, typer.Option(help="tune, or inline: one job after another in this process")] = "tune",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per event and nothing else")] = False,
@@ -93,7 +102,7 @@ def run(
     from harness.stored.folder import refuse_second_driver
 
     _check_run_options(backend, address, quiet, verbose)
-    studies = load_configs(config)
+    studies = load_configs(config, settings or ())
     if out is not None and len(studies) > 1:
         raise InputError(f"--out: {config} holds {len(studies)} studies; leave --out away, each goes to runs/<name>")
     folders = [out or Path("runs") / study.name for study in studies]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -52,10 +52,13 @@ class YamlProblem(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """One document: its value, and the line (from 1) of each key or item by its place."""
+    """One document: its value, and where each key or item is written, by its place.
+
+    That is a line (from 1), or what brought it from elsewhere, in words.
+    """
 
     value: Any
-    lines: dict[Place, int]
+    lines: Mapping[Place, int | str]
 
 
 def read_yaml(text: str) -> list[Document]:

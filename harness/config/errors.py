@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -21,7 +21,7 @@ def explain(
     error: ValidationError,
     model: type[BaseModel],
     source: str,
-    lines: dict[Place, int],
+    lines: Mapping[Place, int | str],
     told: Collection[Place] = (),
 ) -> list[str]:
     """A line for each of a model's errors, in the order of the file; not for the places whose problem is ``told`` already.
@@ -33,18 +33,20 @@ def explain(
         for each in error.errors()
         if not told or (each["loc"] and each["loc"] not in told)
     }
-    ordered = sorted(found, key=lambda text: found[text] or 0)
+    ordered = sorted(found, key=lambda text: line if isinstance(line := found[text], int) else 0)
     more = len(ordered) - MAX_PROBLEMS
     return [*ordered[:MAX_PROBLEMS], *([f"{source}: and {more} more problems"] if more > 0 else [])]
 
 
-def at_line(source: str | Path, lines: dict[Place, int], place: Place, text: str) -> str:
-    """A problem with the file and, where it is known, the line of its place or of what it is in."""
+def at_line(source: str | Path, lines: Mapping[Place, int | str], place: Place, text: str) -> str:
+    """A problem with the file and, where it is known, the line of its place or of what it is in; or with a ``--set``."""
     line = line_of(lines, place)
+    if isinstance(line, str):
+        return one_line(f"{line}: {text}", 600)
     return one_line(f"{source}:{line}: {text}" if line else f"{source}: {text}", 600)
 
 
-def line_of(lines: dict[Place, int], place: Place) -> int | None:
+def line_of(lines: Mapping[Place, int | str], place: Place) -> int | str | None:
     """The line of a place, else of the nearest thing around it; None where no lines are known."""
     for length in range(len(place), 0, -1):
         if place[:length] in lines:

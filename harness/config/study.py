@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.routes import BudgetConfig, RoutesConfig
 from harness.config.section import Macs, Strict
+from harness.config.settings import parse_setting, with_settings
 from harness.errors import InputError
 
 
@@ -225,14 +227,17 @@ class StudyConfig(Strict):
         return self
 
 
-def load_configs(path: Path) -> list[StudyConfig]:
+def load_configs(path: Path, settings: Sequence[str] = ()) -> list[StudyConfig]:
     """The studies that a YAML file describes, one per document; relative paths in it are relative to it.
+
+    ``settings`` are ``key.key=value``, each as if it stood in every document.
 
     Raises:
         InputError: what is wrong with it, a line for each problem that can be known at once.
 
     """
-    documents = read_documents(path)
+    changes = [parse_setting(given) for given in settings]
+    documents = [with_settings(document, changes) for document in read_documents(path)]
     studies = [_new_study(document, path) for document in documents]
     names = [study.name for study in studies]
     if len(set(names)) < len(names):
