@@ -48,7 +48,7 @@ def answer_from_frames(frames: Frames, target_macs: int) -> Answer:
         return interpolated(question, low, high)
     refusal = refuse_incomplete if _is_inside(frames, target) else refuse_outside
     reason, change = refusal(frames, target)
-    return Refused(question, reason, change, _further(frames, target))
+    return Refused(question, reason, change, _further(frames, question))
 
 
 def all_answers(frames: Frames) -> list[Answer]:
@@ -72,23 +72,25 @@ def _question(frames: Frames, target: int) -> Question:
 
 
 def _measured(frames: Frames, question: Question) -> Measured:
-    target = question.target
     return Measured(
         question=question,
-        headline=_compared(frames, target, HEADLINE_CHALLENGER),
-        further=_further(frames, target),
-        accuracy={label: Accuracy(*both) for label, both in accuracies(frames.delivered, target).items()},
+        headline=_compared(frames, question, HEADLINE_CHALLENGER),
+        further=_further(frames, question),
+        accuracy={label: Accuracy(*both) for label, both in accuracies(frames.delivered, question.target).items()},
     )
 
 
-def _further(frames: Frames, target: int) -> tuple[Comparison, ...]:
+def _further(frames: Frames, question: Question) -> tuple[Comparison, ...]:
     """Comparisons of the routes beside search, where a replicate has a network of theirs and a pruned one."""
     return tuple(
-        _compared(frames, target, route) for route in CHALLENGERS if paired_replicates(frames.delivered, target, route)
+        _compared(frames, question, route)
+        for route in CHALLENGERS
+        if paired_replicates(frames.delivered, question.target, route)
     )
 
 
-def _compared(frames: Frames, target: int, challenger: str) -> Comparison:
+def _compared(frames: Frames, question: Question, challenger: str) -> Comparison:
+    target = question.target
     return Comparison(
         challenger=challenger,
         n=len(paired_replicates(frames.delivered, target, challenger)),

@@ -12,7 +12,7 @@ is in the ledger with the MACs that it began with, so that it counts with its ou
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from accounting.cost.attempts import Attempt, CostView, Progress
@@ -50,7 +50,9 @@ def anytime_curve(
     rates = [charged_rate(view, attempt, policy, target, num_targets) for attempt in attempts]
     costs: list[float] = []
     accuracies: list[float] = []
-    for t, val_top1 in sorted(_measured(view, attempts, target)):
+    mine = {attempt.attempt for attempt in attempts}
+    progress = [point for point in view.progress if point.attempt in mine]
+    for t, val_top1 in sorted((p.t, p.val_top1) for p in _measured(progress, attempts) if 0 < p.macs <= target):
         if accuracies and val_top1 <= accuracies[-1]:
             continue
         spent = sum(rate * _spent_s(attempt, t) for attempt, rate in zip(attempts, rates, strict=True)) / HOUR_S
@@ -71,41 +73,34 @@ def cost_to_reach(curve: AnytimeCurve, val_top1: float) -> float | None:
 
 def measured_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
     """(route, replicate, validation accuracy) of all that the curves of this target look at, in no order of cost."""
-    for point in view.progress:
-        if point.target in (target, None) and _counts(point, target) and point.val_top1 is not None:
+    progress = [point for point in view.progress if point.target in (target, None)]
+    attempts = [attempt for attempt in view.attempts if attempt.target in (target, None)]
+    for point in _measured(progress, attempts):
+        if 0 < point.macs <= target:
             yield point.route, point.replicate, point.val_top1
-    for attempt in view.attempts:
-        if attempt.target in (target, None):
-            for _, val_top1 in _outcome(attempt, target):
-                yield attempt.route, attempt.replicate, val_top1
 
 
-def _measured(view: CostView, attempts: list[Attempt], target: int) -> Iterator[tuple[float, float]]:
-    """(time, validation accuracy) of each measured network of at most ``target`` MACs."""
-    mine = {attempt.attempt for attempt in attempts}
-    for point in view.progress:
-        if point.attempt in mine and _counts(point, target) and point.val_top1 is not None:
-            yield point.t, point.val_top1
+@dataclass(frozen=True)
+class _Measured:
+    """The validation accuracy of a network that could be delivered, known at ``t``."""
+
+    t: float
+    macs: float
+    val_top1: float
+    route: str
+    replicate: int
+
+
+def _measured(progress: Iterable[Progress], attempts: Iterable[Attempt]) -> Iterator[_Measured]:
+    """What the ends of epochs and the outcomes of attempts show; a supernet in training is no such network."""
+    for point in progress:
+        if point.phase != Phase.SUPERNET and point.network_macs is not None and point.val_top1 is not None:
+            yield _Measured(point.t, point.network_macs, point.val_top1, point.route, point.replicate)
     for attempt in attempts:
-        yield from _outcome(attempt, target)
-
-
-def _counts(point: Progress, target: int) -> bool:
-    """Whether the end of an epoch shows a network that could be delivered for the target."""
-    return point.phase != Phase.SUPERNET and _within(point.network_macs, target)
-
-
-def _outcome(attempt: Attempt, target: int) -> Iterator[tuple[float, float]]:
-    """(time, validation accuracy) of what an attempt gave, if that is a network of at most ``target`` MACs."""
-    outcome = attempt.outcome
-    if isinstance(outcome, dict) and _within(outcome.get("macs"), target):
-        val_top1 = outcome.get("val_top1")
-        if isinstance(val_top1, (int, float)):
-            yield attempt.end_t, float(val_top1)
-
-
-def _within(macs: object, target: int) -> bool:
-    return isinstance(macs, (int, float)) and 0 < macs <= target
+        outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
+        macs, val_top1 = outcome.get("macs"), outcome.get("val_top1")
+        if isinstance(macs, (int, float)) and isinstance(val_top1, (int, float)):
+            yield _Measured(attempt.end_t, macs, float(val_top1), attempt.route, attempt.replicate)
 
 
 def _spent_s(attempt: Attempt, t: float) -> float:
