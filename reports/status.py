@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from accounting.cost.shares import exports_h, ledger_h, spent_h, startups_h
 from accounting.ledger.driver_lock import Life, find_driver
@@ -23,7 +23,68 @@ UNCHARGED = {"exports": "exports (no route)", "start_ups": "start-ups without an
 PHASE_ORDER = [phase.value for phase in Phase]
 
 
-def status(folder: Path) -> dict[str, Any]:
+class JobsRow(TypedDict):
+    """How many jobs of a route and phase are in each state."""
+
+    route: str
+    phase: str
+    done: int
+    running: int
+    failed: int
+    interrupted: int
+
+
+class Spend(TypedDict):
+    """What a route spent in a replicate, and its budget (None: no cap), in the study's unit."""
+
+    route: str
+    replicate: int
+    spent: float
+    budget: float | None
+
+
+class Best(TypedDict):
+    """The best validation accuracy so far at a target, and the first replicate that has it."""
+
+    target: int
+    route: str
+    val_top1: float
+    replicate: int
+
+
+class Driver(TypedDict):
+    """Whether a driver lives, and where."""
+
+    life: str
+    host: str | None
+    pid: int | None
+
+
+class LastSession(TypedDict):
+    """How the last session ended, if it did."""
+
+    closed: bool
+    reason: str | None
+
+
+class StudyStatus(TypedDict):
+    """Where a study stands, as ``status --json`` prints it."""
+
+    study: str
+    unit: str
+    session: LastSession | None
+    driver: Driver
+    jobs: list[JobsRow]
+    totals: dict[str, int]
+    spend: list[Spend]
+    uncharged: dict[str, float]
+    allocated: dict[str, float]
+    best: list[Best]
+    undelivered: list[str]
+    warnings: list[str]
+
+
+def status(folder: Path) -> StudyStatus:
     """Where the study in ``folder`` stands, as JSON-able values; costs in the ledger's unit.
 
     Raises:
@@ -39,7 +100,7 @@ def status(folder: Path) -> dict[str, Any]:
         "session": None if not sessions else {"closed": sessions[-1].closed, "reason": sessions[-1].reason},
         "driver": _driver(folder, source),
         "jobs": jobs,
-        "totals": {state: sum(row[state] for row in jobs) for state in STATES.values()},
+        "totals": {state: sum(_by_state(row)[state] for row in jobs) for state in STATES.values()},
         "spend": _spend(source),
         "uncharged": {"exports": exports_h(source.view), "start_ups": startups_h(source.view)},
         "allocated": {Unit.of(kind): hours for kind, hours in sorted(ledger_h(source.view).items())},
@@ -49,11 +110,13 @@ def status(folder: Path) -> dict[str, Any]:
     }
 
 
-def format_status(state: dict[str, Any]) -> str:
+def format_status(state: StudyStatus) -> str:
     """The status as plain text, a few lines."""
     unit = unit_text(state["unit"])
     totals = ", ".join(f"{count} {name}" for name, count in state["totals"].items() if count or name == "done")
-    jobs = [[row["route"], row["phase"], *(str(row[name] or "") for name in STATES.values())] for row in state["jobs"]]
+    jobs = [
+        [row["route"], row["phase"], *(str(count or "") for count in _by_state(row).values())] for row in state["jobs"]
+    ]
     spend = _spend_rows(state)
     best = [
         [macs_text(row["target"]), row["route"], percent(row["val_top1"]), str(row["replicate"])]
@@ -70,7 +133,7 @@ def format_status(state: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _spend_rows(state: dict[str, Any]) -> list[list[str]]:
+def _spend_rows(state: StudyStatus) -> list[list[str]]:
     """What each route spent, what none is charged with, and the total, which is the ledger's; another unit has its own."""
     rows = [[row["route"], str(row["replicate"]), number(row["spent"]), _budget_text(row)] for row in state["spend"]]
     rows += [[UNCHARGED[name], "", number(hours), ""] for name, hours in state["uncharged"].items() if hours > 0]
@@ -81,17 +144,30 @@ def _spend_rows(state: dict[str, Any]) -> list[list[str]]:
     return rows + [[f"besides, in {unit_text(unit)}", "", number(hours), ""] for unit, hours in others]
 
 
-def _jobs(source: Source) -> list[dict[str, Any]]:
-    counts: dict[tuple[str, str], Counter[str]] = {}
+def _jobs(source: Source) -> list[JobsRow]:
+    counts: dict[tuple[str, str], Counter[Status]] = {}
     for job in source.view.jobs:
-        counts.setdefault((job.route, job.phase), Counter())[STATES[job.status]] += 1
+        counts.setdefault((job.route, job.phase), Counter())[job.status] += 1
     return [
-        {"route": route, "phase": phase, **{state: counts[route, phase][state] for state in STATES.values()}}
-        for route, phase in sorted(counts, key=lambda key: (key[0], PHASE_ORDER.index(key[1])))
+        {
+            "route": route,
+            "phase": phase,
+            "done": of[Status.OK],
+            "running": of[Status.RUNNING],
+            "failed": of[Status.FAILED],
+            "interrupted": of[Status.LOST],
+        }
+        for (route, phase), of in sorted(counts.items(), key=lambda item: (item[0][0], PHASE_ORDER.index(item[0][1])))
     ]
 
 
-def _spend(source: Source) -> list[dict[str, Any]]:
+def _by_state(row: JobsRow) -> dict[str, int]:
+    """In the order of :data:`STATES`."""
+    counts = (row["done"], row["running"], row["failed"], row["interrupted"])
+    return dict(zip(STATES.values(), counts, strict=True))
+
+
+def _spend(source: Source) -> list[Spend]:
     """What each route spent in each replicate, against its budget."""
     spent = spent_h(source.view)
     return [
@@ -105,7 +181,7 @@ def _spend(source: Source) -> list[dict[str, Any]]:
     ]
 
 
-def _best(source: Source) -> list[dict[str, Any]]:
+def _best(source: Source) -> list[Best]:
     """Best validation accuracy so far by target and route, and the (first) replicate that has it."""
     best: dict[tuple[int, str], tuple[float, int]] = {}
     for target in source.info.targets:
@@ -117,7 +193,7 @@ def _best(source: Source) -> list[dict[str, Any]]:
     ]
 
 
-def _driver(folder: Path, source: Source) -> dict[str, Any]:
+def _driver(folder: Path, source: Source) -> Driver:
     """Whether a driver is at work: by its lock, and by the host that the ledger names where the lock file says none."""
     found = find_driver(StudyFolder(folder).lock)
     host, pid = found.host, found.pid
@@ -130,7 +206,7 @@ def _driver(folder: Path, source: Source) -> dict[str, Any]:
     return {"life": str(life), "host": host, "pid": pid}
 
 
-def _session_text(session: dict[str, Any] | None, driver: dict[str, Any]) -> str:
+def _session_text(session: LastSession | None, driver: Driver) -> str:
     where = "" if driver["host"] is None else f" (process {driver['pid']} on {driver['host']})"
     if driver["life"] == Life.ALIVE:
         return f"running{where}"
@@ -143,7 +219,7 @@ def _session_text(session: dict[str, Any] | None, driver: dict[str, Any]) -> str
     return "not running: its driver ended without closing the session; the same `run` goes on"
 
 
-def _budget_text(row: dict[str, Any]) -> str:
+def _budget_text(row: Spend) -> str:
     if row["budget"] is None:
         return "no cap"
     return f"{number(row['budget'])} ({100 * row['spent'] / row['budget']:.0f} %)"

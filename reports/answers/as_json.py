@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
@@ -15,7 +15,8 @@ from reports.compare.verdict import CostComparison, cheaper_route
 from reports.statistics import Estimate
 
 SCHEMA_VERSION = 1
-Fields = dict[str, Any]
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+Fields: TypeAlias = Mapping[str, Json]
 
 
 def to_json(given: Answer) -> Fields:

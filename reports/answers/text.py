@@ -102,11 +102,11 @@ def _ratio_clause(ratio: Estimate, unit: str, challenger: str) -> str:
     is_prune_cheaper = ratio.value >= 1
     cheap, dear = ("pruning", name) if is_prune_cheaper else (name, "pruning")
     turned = ratio if is_prune_cheaper else _inverse(ratio)
-    evidence = (
-        f"n = {ratio.n} replicate, so no interval"
-        if turned.low is None or turned.high is None
-        else f"95 % interval {number(turned.low)} to {number(turned.high)}{_if_wide(turned)}, n = {ratio.n} replicates"
-    )
+    if turned.low is None or turned.high is None:
+        evidence = f"n = {ratio.n} replicate, so no interval"
+    else:
+        wide = f", {SAYS_NOTHING}" if ratio_says_nothing(turned.low, turned.high) else ""
+        evidence = f"95 % interval {number(turned.low)} to {number(turned.high)}{wide}, n = {ratio.n} replicates"
     return (
         f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach the same accuracy ({evidence})"
     )
@@ -121,11 +121,6 @@ def _flips_clause(ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict
         if policy != HEADLINE_POLICY and verdict != verdicts[HEADLINE_POLICY]
     ]
     return f"; but {' and '.join(others)}" if others else ""
-
-
-def _if_wide(ratio: Estimate) -> str:
-    assert ratio.low is not None and ratio.high is not None  # the caller's case
-    return f", {SAYS_NOTHING}" if ratio_says_nothing(ratio.low, ratio.high) else ""
 
 
 def _inverse(ratio: Estimate) -> Estimate:

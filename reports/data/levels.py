@@ -72,8 +72,8 @@ def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list
                 f"{label_text(label)} at {macs_text(target)} MACs ({percent(estimate.value)})"
             )
     sentences = []
-    if at_chance := named.get(Level.CHANCE):
-        assert classes is not None  # without it nothing is at chance
+    at_chance = named.get(Level.CHANCE)
+    if at_chance and classes is not None:
         sentences.append(
             f"At chance level ({percent(1 / classes)} with {classes} classes, within 2 points or the 95 % interval): "
             f"test top-1 of {', '.join(at_chance)}. These networks are not shown to have learned anything, so their "

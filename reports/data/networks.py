@@ -56,7 +56,9 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     latest: dict[tuple[int, str, int], Network] = {}
     for job in sorted(view.jobs, key=_ended_t(view)):
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
-            network = _network(view, info, specs, job, merged_exports(job.outcome, exported.get(job.job, [])))
+            network = _network(
+                view, info, specs, job, job.target, merged_exports(job.outcome, exported.get(job.job, []))
+            )
             latest[network.target, network.label, network.replicate] = network
     return tuple(latest[key] for key in sorted(latest))
 
@@ -85,11 +87,11 @@ def _ended_t(view: CostView) -> Callable[[Job], float]:
     return lambda job: min((ends[attempt] for attempt in job.attempts if attempt in ends), default=0.0)
 
 
-def _network(view: CostView, info: StudyFacts, specs: Mapping[str, Spec], job: Job, outcome: dict[str, Any]) -> Network:
+def _network(
+    view: CostView, info: StudyFacts, specs: Mapping[str, Spec], job: Job, target: int, outcome: dict[str, Any]
+) -> Network:
     label = str(outcome.get("label", job.route))
     from_job = str(outcome.get("from_job") or "")
-    target = job.target
-    assert target is not None  # the caller's filter
     # A route's own network pays for the whole route, any other for the jobs that led to it.
     jobs = {job.job, *lineage(specs, job.job), *lineage(specs, from_job)}
     return Network(
