@@ -1,4 +1,4 @@
-"""The command line: plan, run, status, report, answer, audit, list. Exit codes: 0 done, 1 not finished, 2 bad input.
+"""The command line: init, plan, run, status, report, answer, audit, list. Exit codes: 0 done, 1 not finished, 2 bad input.
 
 Nothing heavy is imported at the top, nor before a command has read its input: a refusal comes at once.
 """
@@ -67,6 +67,30 @@ Version = Annotated[bool, typer.Option("--version", help="print the version", ca
 @app.callback()
 def _options(version: Version = False) -> None:
     """Options of every command."""
+
+
+@app.command()
+def init(
+    images: Annotated[str | None, typer.Option(help="a folder with train/<class>/ and val/<class>/")] = None,
+    parent: Annotated[str | None, typer.Option(help="timm:NAME, or FAMILY:VARIANT as fbnetv3:g")] = None,
+    macs: Annotated[
+        str | None, typer.Option(help="target, as 50% of the parent's MACs or 0.5M; 50% unless given")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="the file to write", callback=_folder)] = Path("study.yaml"),
+) -> None:
+    """Write a commented starter study, from flags or from answers on a terminal."""
+    with guard.quick_interrupt():
+        from harness.starter.wishes import DEFAULTS, QUESTIONS, parse_wishes
+        from harness.starter.write import exists, starter_text, write_new
+    if out.exists():
+        raise exists(out)
+    given = {"images": images, "parent": parent, "macs": macs}
+    if _can_ask():
+        given = {key: given[key] or typer.prompt(text, default=DEFAULTS.get(key)) for key, text in QUESTIONS.items()}
+    wishes = parse_wishes(given)
+    with guard.quick_interrupt():
+        write_new(out, starter_text(wishes, out))
+    say(f"{out} is written; `prune-or-search plan {out}` says what it would cost")
 
 
 @app.command()
@@ -304,6 +328,10 @@ def _list_config(place: str | None, *, markdown: bool, schema: bool) -> None:
         return
     found = sections() if place is None else [find_section(place)]
     say(to_markdown(found).rstrip("\n") if markdown else format_sections(found))
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:

@@ -1,0 +1,1 @@
+"""A first config for someone's own images and network: ``prune-or-search init``."""

@@ -1,0 +1,66 @@
+"""What a starter study is about, as someone says it: which images, which parent, what share of its MACs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from accounting.words.quantities import parse_macs
+from harness.config.study import ParentConfig
+from harness.errors import InputError
+
+QUESTIONS = {
+    "images": "folder of your images (with train/<class>/ and val/<class>/)",
+    "parent": "network to prune (timm:resnet18, or family:variant such as fbnetv3:g)",
+    "macs": "target, in MACs or as a share of the parent's (several with commas)",
+}
+DEFAULTS = {"macs": "50%"}
+"""Offered on a terminal, and taken without one."""
+_SHARE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The folder of images, the parent, and each target: whole MACs, or a share of the parent's (0 to 1)."""
+
+    images: Path
+    parent: ParentConfig
+    targets: tuple[int | float, ...]
+
+
+def parse_wishes(given: dict[str, str | None]) -> Wishes:
+    """The wishes in words, by the keys of ``QUESTIONS``; ``InputError`` names every one that is missing."""
+    words = {key: given.get(key) or DEFAULTS.get(key) for key in QUESTIONS}
+    missing = [f"--{key}" for key, text in words.items() if text is None]
+    if missing:
+        raise InputError(f"init: {' and '.join(missing)} missing; give it, or answer the questions on a terminal")
+    images = Path(str(words["images"])).expanduser().resolve()
+    if not images.is_dir():
+        raise InputError(f"--images: {images} is no folder; give the one that holds train/ and val/")
+    return Wishes(images, parse_parent(str(words["parent"])), parse_targets(str(words["macs"])))
+
+
+def parse_parent(text: str) -> ParentConfig:
+    """``timm:resnet18`` or ``fbnetv3:g``."""
+    family, colon, name = text.strip().partition(":")
+    if not colon or not family or not name:
+        raise InputError(f"--parent {text}: give timm:NAME, as timm:resnet18, or FAMILY:VARIANT, as fbnetv3:g")
+    return ParentConfig(timm=name) if family == "timm" else ParentConfig(family=family, variant=name)
+
+
+def parse_targets(text: str) -> tuple[int | float, ...]:
+    """``50%, 0.5M`` → a share of 0.5 and 500,000 MACs."""
+    return tuple(_target(part) for part in text.split(","))
+
+
+def _target(text: str) -> int | float:
+    if (match := _SHARE.fullmatch(text)) is not None:
+        share = float(match[1]) / 100
+        if not 0 < share < 1:
+            raise InputError(f"--macs {text.strip()}: a share of the parent's MACs is above 0% and below 100%")
+        return share
+    try:
+        return parse_macs(text)
+    except ValueError as error:
+        raise InputError(f"--macs: {error}, or a share of the parent's, such as 50%") from None

@@ -1,0 +1,125 @@
+"""The text of a starter study: commented, sized by its images and its parent, and known to pass the checks of ``plan``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import timm
+
+from accounting.study.yaml12 import read_one
+from accounting.study.yaml_writer import write_yaml
+from accounting.words.quantities import macs_text
+from harness.config.study import DatasetConfig, ParentConfig, parse_config
+from harness.data.registry import open_dataset
+from harness.errors import InputError
+from harness.models.parent_check import built_parent
+from harness.starter.wishes import Wishes
+from harness.validation import check_study
+from nas_baseline.spaces import list_spaces
+
+SIZE = 224
+"""Side of the images for parents that do not say theirs."""
+
+_TEXT = """\
+# A first study: is it cheaper to prune {parent_name}, or to search for a network as small?
+# `prune-or-search plan {file}` says what it costs, `prune-or-search run {file}` runs and resumes it.
+# Every key: `prune-or-search list config`, or docs/config.md.
+name: {name}
+dataset:
+  name: image_folder
+  {path}
+  image_size: {size}            # {size_reason}; smaller is faster
+parent:                      # {parent_macs} MACs for one image
+{parent}
+  pretrain: {{epochs: 30}}     # or, to start from weights that exist: pretrained: true (timm's), or checkpoint: FILE
+targets: [{targets}]{shares}
+replicates: 3                # repetitions, for the interval; 1 is a third of the price and decides nothing
+recipe: {{batch_size: 32, lr: 0.05, weight_decay: 1.0e-4, augment: light}}
+routes:
+  prune:
+    criterion: global_magnitude     # more: prune-or-search list criteria
+    finetune: {{epochs: 10, lr: 0.01}}
+{search}
+  scratch:                   # the control: a network of that size, trained directly
+    train: {{epochs: 30}}
+# budget: {{prune: 2 h, search: 2 h}}   # device-hours at which a route stops
+# export: {{onnx: true, latency: true}} # further files and measurements of the delivered networks
+"""
+_SEARCH = """\
+  search:                    # the challenger: train some candidates for a while, then the best of them for long
+    space: {space}
+    strategy: {{name: predictor_evolution, num_trials: 24}}
+    candidate: {{epochs: 5}}
+    retrain: {{epochs: 30}}"""
+_NO_SEARCH = """\
+  # search: {}               # no shipped search space has networks for these targets and images; see docs for your own"""
+
+
+def starter_text(wishes: Wishes, file: Path) -> str:
+    """The study as YAML; ``InputError`` where the images or the parent are none that a study takes."""
+    size, size_reason = _image_size(wishes.parent)
+    dataset = DatasetConfig(name="image_folder", path=str(wishes.images), image_size=size)
+    images = open_dataset(dataset)
+    images.check()
+    parent_macs = built_parent(wishes.parent, images.info())[2]
+    targets = sorted({_macs(target, parent_macs) for target in wishes.targets}, reverse=True)
+    if len(targets) < len(wishes.targets):
+        raise InputError(f"--macs: two of the targets come to the same MACs ({', '.join(map(macs_text, targets))})")
+    shares = ", ".join(f"{100 * target / parent_macs:.3g}%" for target in targets)
+    given = wishes.parent.model_dump(include={"timm", "family", "variant"}, exclude_none=True)
+    values = {
+        "file": file.name,
+        "name": _name(file),
+        "path": write_yaml({"path": str(wishes.images)}).strip(),
+        "size": size,
+        "size_reason": size_reason,
+        "parent_name": " ".join(given.values()),
+        "parent_macs": macs_text(parent_macs, 3),
+        "parent": "\n".join(f"  {line}" for line in write_yaml(given).strip().splitlines()),
+        "targets": ", ".join(macs_text(target) for target in targets),
+        "shares": f"   # MACs of the delivered networks: {shares} of the parent's",
+    }
+    problem: InputError | None = None
+    for search in [*(_SEARCH.format(space=space) for space in list_spaces()), _NO_SEARCH]:
+        text = _TEXT.format(**values, search=search)
+        try:
+            check_study(parse_config(read_one(text), str(file)), need_data=True)
+        except InputError as error:
+            problem = error
+            continue
+        return text
+    assert problem is not None
+    raise problem
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet; ``InputError`` where it is, or cannot be made."""
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise exists(file) from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be written ({error.strerror}); name another file with --out") from None
+
+
+def exists(file: Path) -> InputError:
+    """What is said of a file that is there already."""
+    return InputError(f"{file} is there already and stays as it is; name another file with --out")
+
+
+def _macs(target: int | float, parent_macs: int) -> int:
+    """A share of the parent's MACs, rounded down so that the target is met from below."""
+    return target if isinstance(target, int) else int(target * parent_macs)
+
+
+def _image_size(parent: ParentConfig) -> tuple[int, str]:
+    known = timm.get_pretrained_cfg(parent.timm, allow_unregistered=True) if parent.timm is not None else None
+    if known is None or len(known.input_size) != 3:
+        return SIZE, "a usual size"
+    return int(known.input_size[-1]), "the size that the network was made for"
+
+
+def _name(file: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.stem).strip("._-") or "study"

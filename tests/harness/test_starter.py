@@ -1,0 +1,92 @@
+"""``init`` writes a study that ``plan`` takes, says what is missing, and never writes over a file."""
+
+from __future__ import annotations
+
+import pytest
+from data.folder_layouts import plain
+from refusals import assert_refused
+from typer.testing import CliRunner
+
+from harness import cli
+from harness.config.study import load_configs
+from harness.errors import InputError
+from harness.starter import write
+from harness.starter.wishes import parse_parent, parse_targets
+from harness.validation import check_study
+
+
+@pytest.fixture
+def images(tmp_path):
+    plain(tmp_path / "images")
+    return tmp_path / "images"
+
+
+class TestWishes:
+    def test_targets(self):
+        assert parse_targets("50%, 0.5M,12.5 %") == (0.5, 500_000, 0.125)
+
+    @pytest.mark.parametrize("text", ["0%", "100%", "120%", "half", "", "50%,"])
+    def test_what_is_no_target(self, text):
+        with pytest.raises(InputError, match="--macs"):
+            parse_targets(text)
+
+    def test_parents(self):
+        assert parse_parent("timm:resnet18").timm == "resnet18"
+        assert parse_parent("fbnetv3:g").variant == "g"
+        with pytest.raises(InputError, match="--parent resnet18: give timm:NAME"):
+            parse_parent("resnet18")
+
+
+def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
+    """ResNet-18 at 32x32 with three classes: 37,012,992 MACs counted by hand, half of it is the target."""
+    monkeypatch.setattr(write, "_image_size", lambda parent: (32, "small"))
+    code, out, err = command("init", "--images", images, "--parent", "timm:resnet18", "--out", tmp_path / "mine.yaml")
+    assert (code, err) == (0, ""), err
+    assert "mine.yaml is written" in out
+    [study] = load_configs(tmp_path / "mine.yaml")
+    assert study.name == "mine"
+    stem = 16 * 16 * 64 * 3 * 49
+    first = 4 * (8 * 8 * 64 * 64 * 9)
+    widths = [(64, 128, 4), (128, 256, 2), (256, 512, 1)]
+    rest = sum(s * s * (a * b * 9 + 3 * b * b * 9 + a * b) for a, b, s in widths)
+    assert study.targets == [(stem + first + rest + 512 * 3) // 2]
+    assert study.dataset.path == str(images)
+    assert check_study(study, need_data=True).parent_macs == stem + first + rest + 512 * 3
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "50% of the parent's" in text
+    assert max(map(len, text.splitlines())) < 130 + len(str(images))
+
+
+def test_images_have_the_size_that_timm_says():
+    assert write._image_size(parse_parent("timm:resnet18"))[0] == 224
+    assert write._image_size(parse_parent("timm:tf_efficientnet_b3"))[0] == 300
+    assert write._image_size(parse_parent("fbnetv3:g"))[0] == 224
+
+
+def test_what_is_missing_is_asked_on_a_terminal(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_can_ask", lambda: True)
+    monkeypatch.setattr(write, "_image_size", lambda parent: (32, "small"))
+    words = ["init", "--images", str(images), "--out", str(tmp_path / "asked.yaml")]
+    result = CliRunner().invoke(cli.app, words, input="timm:resnet18\n30%\n")
+    assert result.exit_code == 0, result.output
+    assert "network to prune" in result.output and "folder of your images" not in result.output
+    [study] = load_configs(tmp_path / "asked.yaml")
+    assert study.parent.timm == "resnet18"
+    assert study.targets == [int(0.3 * 37_012_992)]
+
+
+class TestRefusals:
+    def test_missing_flags_without_a_terminal_are_one_error(self, command):
+        assert_refused(command("init"), "--images and --parent missing")
+
+    def test_a_file_is_never_overwritten(self, images, command, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text("mine")
+        words = ["init", "--images", images, "--parent", "timm:resnet18", "--out", file]
+        assert_refused(command(*words), "is there already")
+        assert file.read_text() == "mine"
+
+    def test_no_images_there(self, command, tmp_path):
+        gone = tmp_path / "gone"
+        assert_refused(command("init", "--images", gone, "--parent", "timm:resnet18"), f"{gone} is no folder")
+        assert not (tmp_path / "cwd" / "study.yaml").exists()
