@@ -23,7 +23,7 @@ first line names the JSON Schema, [study.schema.json](study.schema.json):
 # yaml-language-server: $schema=study.schema.json
 ```
 
-The path begins at the config's folder; `prune-or-search list config --json-schema > study.schema.json` writes the file.
+The path begins at the config's folder; `prune-or-search list config --json-schema` prints the file.
 """
 
 
