@@ -1,4 +1,4 @@
-"""What a study would cost, before it costs anything: its own routes, played through with guessed outcomes.
+"""What a study would cost, before it costs anything: its own routes and scheduler, played through in a simulation.
 
 The jobs are those the routes really propose. Their cost is epochs × images × MACs over a speed that is measured here on a
 few training steps of the parent, so it is an estimate for this machine, within about a factor of two.
@@ -7,8 +7,9 @@ few training steps of the parent, so it is an estimate for this machine, within 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,42 +17,24 @@ import numpy as np
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
-from accounting.ledger.records import Phase
-from harness.config.recipe import Recipe
 from harness.config.routes import SearchConfig
 from harness.config.study import StudyConfig
-from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.jobs.job import Outcome
 from harness.models.build import build_network
+from harness.paths import StudyPaths
 from harness.routes.base import View
-from harness.training.loop import RECALIBRATION_IMAGES
+from harness.scheduling.remakes import Remakes
+from harness.scheduling.scheduler import Scheduler
+from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
+from harness.training.loop import on_device
 from harness.validation import make_routes
-
-OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
-"""Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
-
-EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
-    {"onnx": lambda n: 100, "compact": lambda n: 10, "latency": lambda n: 500, "int8": lambda n: 0.5 * n}
-)
-"""How many images an export is worth, by the size of the training split; int8 reads two splits."""
-
-PASSES_PER_TRAINED_IMAGE = 3.0
-"""Forward and backward passes cost about three forward ones."""
+from harness.work.price import PASSES_PER_TRAINED_IMAGE, price_s
 
 NOMINAL_MACS_PER_S = 1e9
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
 
-FREE_OF_BUDGET = (Phase.EVALUATE, Phase.EXPORT)
-"""Phases that a spent budget does not stop."""
-
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """One job with its estimate in device-seconds."""
-
-    job: Job
-    seconds: float
+Spent = Mapping[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
@@ -118,9 +101,11 @@ class Plan:
         return seconds / config.replicates / 3600
 
 
-def plan_study(view: View, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN) -> Plan:
-    """Play the study through and estimate every job that is not ``known`` already, by name."""
-    return play(view, measure_speed(view, device), device, known)
+def plan_study(
+    view: View, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN, spent_s: Spent = NOTHING_SPENT
+) -> Plan:
+    """Estimate every job of a study that is not ``known`` already, by name; ``spent_s`` is what was paid for those."""
+    return play(view, measure_speed(view, device), device, known, spent_s)
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
@@ -131,39 +116,24 @@ def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     return play(view, NOMINAL_MACS_PER_S, "cuda" if is_cuda else "cpu").jobs
 
 
-def play(view: View, speed: float, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN) -> Plan:
-    """Play the study through at a speed in MACs per second; nothing is measured."""
+def play(
+    view: View,
+    speed: float,
+    device: str,
+    known: Mapping[str, Outcome] = NOTHING_KNOWN,
+    spent_s: Spent = NOTHING_SPENT,
+) -> Plan:
+    """Play the study through at a speed in MACs per second, with the scheduler of a real one; nothing is measured."""
     view = _with_random_search(view)
-    jobs: list[PlannedJob] = []
-    capped, num_done = False, 0
-    for replicate in range(view.config.replicates):
-        routes = make_routes(view, replicate)
-        spent: dict[str, float] = {}
-        while (job := _next(routes)) is not None:
-            seconds = _seconds(job, view, speed, device)
-            limit_h = getattr(view.config.budget, job.route)
-            if job.job in known:
-                num_done += 1
-                spent[job.route] = spent.get(job.route, 0.0) + seconds * (job.phase != Phase.EXPORT)
-                outcome = known[job.job]
-            elif (
-                limit_h is not None and job.phase not in FREE_OF_BUDGET and spent.get(job.route, 0.0) >= limit_h * 3600
-            ):
-                capped = True
-                outcome = Outcome(ok=False, reason="the route's budget is spent")
-            else:
-                spent[job.route] = spent.get(job.route, 0.0) + seconds * (job.phase != Phase.EXPORT)
-                jobs.append(PlannedJob(job, seconds))
-                guess = _guess(job)
-                metrics: dict[str, Any] = {"val_top1": guess, "macs": _macs_after(job)}
-                if job.phase == Phase.EVALUATE and job.is_smaller:
-                    metrics["size_bytes"] = {"program": 1}
-                if job.score is not None:
-                    metrics = {"scores": [guess + i / 10**6 for i in range(len(job.score))]}
-                outcome = Outcome(ok=True, metrics=metrics)
-            for route in routes:
-                route.tell(job, outcome)
-    return Plan(tuple(jobs), speed, device, capped, num_done)
+    config, num_train = view.config, view.info.num_train
+    # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
+    share = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
+    simulation = Simulation(lambda job: share * price_s(job, num_train, speed, device), spent_s)
+    routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
+    no_files = Remakes(StudyPaths(Path()), [])
+    scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
+    simulation.run(scheduler)
+    return Plan(tuple(simulation.jobs), speed, device, bool(scheduler.stopped), scheduler.num_replayed)
 
 
 def _with_random_search(view: View) -> View:
@@ -193,7 +163,7 @@ def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else threads)
     try:
-        model = build_network(view.parent).to(where, memory_format=torch.channels_last).train()
+        model = on_device(build_network(view.parent), where).train()
         batch = 8 if view.parent_macs > 10**8 and device == "cpu" else view.config.recipe.batch_size
         images = torch.randn(batch, *view.info.image_shape, device=where).contiguous(memory_format=torch.channels_last)
         labels = torch.zeros(batch, dtype=torch.long, device=where)
@@ -202,7 +172,7 @@ def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
         began = time.perf_counter()
         while len(times) < 3 or (time.perf_counter() - began < budget_s and len(times) < 50):
             begin = time.perf_counter()
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if device == "cuda":
@@ -211,43 +181,3 @@ def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
         return PASSES_PER_TRAINED_IMAGE * view.parent_macs * batch / float(np.median(times[1:]))
     finally:
         torch.set_num_threads(threads)
-
-
-def _next(routes: list[Route]) -> Job | None:
-    waiting = False
-    for route in routes:
-        answer = route.ask()
-        if isinstance(answer, Job):
-            return answer
-        waiting |= isinstance(answer, Wait)
-        assert isinstance(answer, Wait | Done)
-    assert not waiting, "a route waits and no job is out"
-    return None
-
-
-def _seconds(job: Job, view: View, speed: float, device: str) -> float:
-    num_train = view.info.num_train
-    images = 0.5 * num_train
-    if job.recipe:
-        epochs = min(Recipe.model_validate(job.recipe).epochs, job.stop_epoch or 10**9)
-        images = PASSES_PER_TRAINED_IMAGE * epochs * num_train
-    if job.phase == Phase.EXPORT:
-        images = EXPORTED_IMAGES[str((job.deliver or {})["export"])](num_train)
-    elif job.score is not None:
-        images = len(job.score) * (min(RECALIBRATION_IMAGES, num_train) + 0.2 * num_train)
-    elif job.analysis is not None:
-        images *= 10 * len(job.analysis["sparsities"])
-    # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
-    share = max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else 1
-    return share * (OVERHEAD_S[device] + images * job.pass_macs / speed)
-
-
-def _macs_after(job: Job) -> int:
-    """The MACs of the network that comes out; what prunes as it trains ends at its target."""
-    pruned = job.prune or {}
-    return int(pruned.get("target_macs", job.network_macs))
-
-
-def _guess(job: Job) -> float:
-    """A made-up accuracy that grows with size and differs from job to job; only the order of jobs hangs on it."""
-    return 0.5 + 0.4 * (1 - 1 / (1 + job.network_macs / 10**6)) + (job.seed % 1000) / 10**5

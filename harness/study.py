@@ -39,7 +39,7 @@ from harness.errors import InputError, StudyFailed
 from harness.latency.target import resolve_targets
 from harness.paths import StudyPaths
 from harness.plan import expected_jobs
-from harness.scheduling.scheduler import Scheduler
+from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
 from harness.stored.folder import check_places, locked, refuse_second_driver
@@ -111,8 +111,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                     changes = [change.as_dict() for change in standing.changes]
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
                 write_study(standing, content, facts, paths)
-            scheduler = Scheduler(
-                routes, paths, ledger, session, config.budget, lambda job: progress.tell(stopped(job)), content.data
+            scheduler = open_scheduler(
+                routes, config.budget, paths, ledger, session, lambda job: progress.tell(stopped(job)), content.data
             )
             left: list[Undelivered] = []
             try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from accounting.words.methods import Method
 from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig
@@ -14,6 +15,7 @@ from harness.data.registry import open_dataset
 from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
 from harness.jobs.job import Job, Route
+from harness.jobs.work import PruneRule
 from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
 from harness.models.parent_check import built_parent, check_trainable
 from harness.routes.analysis import AnalysisRoute
@@ -53,7 +55,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
         left = fit_checkpoint(model, load_checkpoint(path), path)
-        if left and view.recipe(config.parent.pretrain)["epochs"] == 0:
+        if left and view.recipe(config.parent.pretrain).epochs == 0:
             raise InputError(
                 f"parent.checkpoint: {path} has no classifier for {info.num_classes} classes; add parent.pretrain with "
                 "some epochs, so that one is learned"
@@ -61,7 +63,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     if config.routes.prune is not None:
         _check_prunable(config.routes.prune, model, info.image_shape, config.targets)
     scratch = config.routes.scratch
-    if scratch is not None and scratch.equal_epochs and view.recipe(config.parent.pretrain)["epochs"] == 0:
+    if scratch is not None and scratch.equal_epochs and view.recipe(config.parent.pretrain).epochs == 0:
         raise InputError("routes.scratch.equal_epochs: the parent is not trained here, so it has no epochs to equal")
     _check_every_target_has_a_job(view, make_routes(view, 0))
     return view
@@ -79,11 +81,14 @@ def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int
                 if reached > min(targets):
                     raise UnreachableTarget(f"2 of 4 weights leaves {reached:,} MACs, above {min(targets):,}")
             else:
-                rule = {"scope": scope, "criterion": "magnitude", "round_to": config.round_to}
                 for target in targets:
-                    remove(
-                        {**rule, "channel_floor": config.channel_floor, "target_macs": target}, model, shape, keep=keep
+                    rule = PruneRule(
+                        Method(scope, "magnitude"),
+                        target,
+                        channel_floor=config.channel_floor,
+                        round_to=config.round_to,
                     )
+                    remove(rule, model, shape, keep=keep)
     except UnreachableTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, MacsDiffer) as error:
@@ -125,16 +130,17 @@ def make_routes(view: View, replicate: int) -> list[Route]:
     config = view.config.routes
     try:
         if config.prune is not None:
-            routes.append(PruneRoute(view, replicate))
+            routes.append(PruneRoute(view, replicate, config.prune))
         for name in ("search", "supernet"):
             if name in config.searches:
                 routes.append(SearchRoute(view, replicate, name, config.searches[name]))
         if config.search_then_prune is not None:
-            routes.append(SearchThenPruneRoute(view, replicate))
+            name, larger = SearchThenPruneRoute.name, config.search_then_prune.larger
+            routes.append(SearchThenPruneRoute(view, replicate, config.searches[name], config.prunings[name], larger))
         if config.scratch is not None:
-            routes.append(ScratchRoute(view, replicate))
+            routes.append(ScratchRoute(view, replicate, config.scratch, config.prune))
         if config.analysis is not None:
-            routes.append(AnalysisRoute(view, replicate))
+            routes.append(AnalysisRoute(view, replicate, config.analysis))
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:

@@ -2,7 +2,6 @@
 
 import json
 import tarfile
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
 from harness.jobs.job import Job, Outcome
+from harness.jobs.spec import to_json
 
 GOLDEN = Path(__file__).with_name("golden")
 STUDIES = ("every_route", "prune_only")
@@ -43,8 +43,8 @@ def replayed(config, outcomes):
     for replicate in range(config.replicates):
         routes = make_routes(view, replicate)
         while (job := next((j for j in (route.ask() for route in routes) if isinstance(j, Job)), None)) is not None:
-            jobs[job.job] = asdict(job)
-            metrics = outcomes.get(job.job)
+            jobs[job.name] = to_json(job)
+            metrics = outcomes.get(job.name)
             outcome = Outcome(ok=True, metrics=metrics) if metrics else Outcome(ok=False, reason="not in the ledger")
             for route in routes:
                 route.tell(job, outcome)

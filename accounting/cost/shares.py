@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import ChargePolicy, charge_factor, charged_s
+from accounting.cost.lineage import lineage, specs_of
 from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
 from accounting.words.names import DeviceKind
@@ -65,20 +66,39 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, n
     )
 
 
-def spent_h(view: CostView) -> dict[tuple[str, int], float]:
-    """Allocated device-hours by (route, replicate), every attempt but exports once: what budgets are about."""
+def counted(view: CostView) -> Iterator[Attempt]:
+    """The attempts that a sum in the study's unit takes: those on devices of its kind."""
+    return (attempt for attempt in view.attempts if attempt.device_kind == view.device_kind)
+
+
+def spent_s(view: CostView) -> dict[tuple[str, int], float]:
+    """Allocated device-seconds by (route, replicate), every attempt but exports once: what budgets are about."""
     spent: dict[tuple[str, int], float] = {}
-    for attempt in view.attempts:
-        if attempt.device_kind == view.device_kind and attempt.phase != Phase.EXPORT:
+    for attempt in counted(view):
+        if attempt.phase != Phase.EXPORT:
             key = (attempt.route, attempt.replicate)
-            spent[key] = spent.get(key, 0.0) + attempt.allocated_s / HOUR_S
+            spent[key] = spent.get(key, 0.0) + attempt.allocated_s
     return spent
+
+
+def spent_h(view: CostView) -> dict[tuple[str, int], float]:
+    """The same in device-hours."""
+    return {key: seconds / HOUR_S for key, seconds in spent_s(view).items()}
+
+
+def network_h(view: CostView, job: str) -> tuple[float, float]:
+    """Device-hours of a job and those that led to it: without their pre-training, and of that. Every attempt counts."""
+    jobs = set(lineage(specs_of(view.attempts), job))
+    seconds = {True: 0.0, False: 0.0}
+    for attempt in counted(view):
+        if attempt.job in jobs:
+            seconds[attempt.phase == Phase.PRETRAIN] += attempt.allocated_s
+    return seconds[False] / HOUR_S, seconds[True] / HOUR_S
 
 
 def exports_h(view: CostView) -> float:
     """Allocated device-hours of exports, which no route is charged with."""
-    held = [a.allocated_s for a in view.attempts if a.device_kind == view.device_kind and a.phase == Phase.EXPORT]
-    return sum(held) / HOUR_S
+    return sum(attempt.allocated_s for attempt in counted(view) if attempt.phase == Phase.EXPORT) / HOUR_S
 
 
 def startups_h(view: CostView) -> float:

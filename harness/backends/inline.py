@@ -57,6 +57,6 @@ def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:
         try:
             return execute(job, place)
         except Exception as error:
-            log.exception("attempt %d of %d at %s failed", number, max_attempts, job.job)
+            log.exception("attempt %d of %d at %s failed", number, max_attempts, job.name)
             reason = typed_line(error)
     return Outcome(ok=False, reason=reason, final=False)

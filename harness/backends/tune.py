@@ -54,7 +54,7 @@ from harness.config.study import DatasetConfig, StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import Given
-from harness.jobs.job import Job
+from harness.jobs.spec import from_json
 from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -248,7 +248,7 @@ class _Stop(Stopper):
 
 def _trainable(config: dict[str, Any]) -> None:
     place = json.loads(config["place"])
-    job = Job(**json.loads(config["job"]))
+    job = from_json(json.loads(config["job"]))
     life = liveness.WorkerLife(Path(place["root"]), place["session"])
     liveness.watch_between_attempts(life)
     workplace = Workplace(

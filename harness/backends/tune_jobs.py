@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from harness.errors import one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.spec import to_json
 from harness.scheduling.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -61,13 +62,13 @@ class JobSearcher(Searcher):
             return None
         if isinstance(answer, Done):
             return Searcher.FINISHED
-        if answer.job not in self._failures:
-            self._since_t[answer.job] = time.time()
+        if answer.name not in self._failures:
+            self._since_t[answer.name] = time.time()
         self._running[trial_id] = answer
         return {
-            "job": json.dumps(asdict(answer)),
+            "job": json.dumps(to_json(answer)),
             "place": json.dumps(
-                {**self._place, "given": asdict(self._scheduler.given(answer)), "since_t": self._since_t[answer.job]}
+                {**self._place, "given": asdict(self._scheduler.given(answer)), "since_t": self._since_t[answer.name]}
             ),
         }
 
@@ -79,7 +80,7 @@ class JobSearcher(Searcher):
             self.failed(trial_id, None)
         else:
             job = self._running.pop(trial_id)
-            self._failures.pop(job.job, None)
+            self._failures.pop(job.name, None)
             self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
 
     def failed(self, trial_id: str, error: BaseException | None) -> None:
@@ -88,15 +89,15 @@ class JobSearcher(Searcher):
         if job is None or self.stopped.is_set():
             return
         reason = reason_of(error)
-        number = self._failures.get(job.job, 0) + (not getattr(error, "preempted", False))
-        self._failures[job.job] = number
+        number = self._failures.get(job.name, 0) + (not getattr(error, "preempted", False))
+        self._failures[job.name] = number
         if not isinstance(error, ray.exceptions.RayTaskError):
-            self._on_lost(job.job, reason)
+            self._on_lost(job.name, reason)
         if number < self._max_attempts:
-            log.info("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.job, reason)
+            log.info("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.name, reason)
             self._again.append(job)
             return
-        del self._failures[job.job]
+        del self._failures[job.name]
         self._scheduler.tell(job, Outcome(ok=False, reason=reason, final=False))
 
     def save(self, checkpoint_path: str) -> None:

@@ -13,7 +13,7 @@ from accounting.words.names import unit_text
 from accounting.words.plain_text import plain
 from accounting.words.quantities import HOUR_S
 from harness.console.outlook import outlook
-from harness.plan import PlannedJob
+from harness.scheduling.simulated import PlannedJob
 from reports.data.study import read_study
 from reports.errors import NotAStudy
 from reports.words.wording import number

@@ -28,7 +28,7 @@ def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, pa
     return [
         each
         for each in undelivered(expect(), view, config.budget.model_dump())
-        if any(job.startswith(f"{each.route}-r{each.replicate}-") for job in scheduler.stopped)
+        if any((id.route, id.replicate) == (each.route, each.replicate) for id in scheduler.stopped)
     ]
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounting.cost.attempts import derive
+from accounting.cost.shares import ledger_h
 from accounting.ledger.records import Kind, Record, Status
 from accounting.study.plugins import PluginFile
 from accounting.words.names import label_text, unit_text
 from accounting.words.plain_text import plain
-from accounting.words.quantities import HOUR_S, macs_text
+from accounting.words.quantities import macs_text
 from harness.jobs.job import Job
 from reports.words.wording import number, percent
 
@@ -49,11 +50,11 @@ def timestamp(t: float) -> str:
 
 def stopped(job: Job) -> Event:
     """A job that is not run since its route's budget is spent."""
-    facts = {"job": job.job, "route": job.route, "phase": str(job.phase), "target": job.target}
+    facts = {"job": job.name, "route": job.route, "phase": str(job.phase), "target": job.target}
     return Event(
         time.time(),
         "stopped",
-        f"not run: {job.job}, since the budget of {job.route} is spent",
+        f"not run: {job.name}, since the budget of {job.route} is spent",
         {**facts, "replicate": job.replicate},
     )
 
@@ -138,7 +139,7 @@ def _totals(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "done": sum(job.status is Status.OK for job in view.jobs),
         "failed": sum(job.status is Status.FAILED for job in view.jobs),
-        "hours": sum(attempt.allocated_s for attempt in view.attempts) / HOUR_S,
+        "hours": ledger_h(view).get(view.device_kind, 0.0),
         "unit": view.unit,
     }
 

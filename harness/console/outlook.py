@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from accounting.cost.values import Attempt, CostView
+from accounting.cost.shares import counted, spent_s
+from accounting.cost.values import CostView
 from accounting.cost.values import Job as LedgerJob
 from accounting.ledger.records import Phase, Status
-from harness.plan import PlannedJob
+from harness.jobs.work import Deliver
+from harness.scheduling.simulated import PlannedJob
 
 Step = tuple[str, str, int | None, int]
 """Route, phase, target and replicate: which job of a search wins is not known beforehand, but how many there are is."""
@@ -66,19 +68,19 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
         for job in view.attempts
         if job.status is Status.OK and _label(job.spec) is not None
     }
-    pace, missing = _pace(planned, view), _missing(planned, view.jobs)
+    pace, missing, spent = _pace(planned, view), _missing(planned, view.jobs), spent_s(view)
     found = []
     for job in (p.job for p in planned):
-        label = _label({"deliver": job.deliver})
-        if label is None or job.phase == Phase.EXPORT or (label, job.target, job.replicate) in delivered:
+        if not isinstance(job.work, Deliver) or job.target is None:
             continue
-        if job.target is None:
+        label = job.work.label
+        if (label, job.target, job.replicate) in delivered:
             continue
         delivered.add((label, job.target, job.replicate))
-        spent_s = {r: _spent_s(view, job.route, r) for r in {each.job.replicate for each in planned}}
+        by_replicate_s = {r: spent.get((job.route, r), 0.0) for r in {each.job.replicate for each in planned}}
         needs = None
         if pace is not None:
-            whole_s = [spent + pace * _left_s(missing, job.route, r) for r, spent in spent_s.items()]
+            whole_s = [by_now_s + pace * _left_s(missing, job.route, r) for r, by_now_s in by_replicate_s.items()]
             needs = pace * _left_s(missing, job.route, job.replicate, job.target) / 3600, max(whole_s) / 3600
         found.append(
             Undelivered(
@@ -86,22 +88,13 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
                 route=job.route,
                 target=job.target,
                 replicate=job.replicate,
-                spent_h=spent_s[job.replicate] / 3600,
+                spent_h=by_replicate_s[job.replicate] / 3600,
                 budget_h=budget_h.get(job.route),
                 needs_h=needs and needs[0],
                 budget_needed_h=needs and needs[1],
             )
         )
     return found
-
-
-def _spent_s(view: CostView, route: str, replicate: int) -> float:
-    return sum(a.allocated_s for a in view.attempts if _is_of(a, route) and a.replicate == replicate)
-
-
-def _is_of(attempt: Attempt, route: str) -> bool:
-    """Whether a route's budget has paid for the attempt; exports are nobody's."""
-    return attempt.route == route and attempt.phase != Phase.EXPORT
 
 
 def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, target: int | None = None) -> float:
@@ -135,7 +128,7 @@ def _pace(planned: Sequence[PlannedJob], view: CostView) -> float | None:
     for job in view.jobs:
         if job.status is Status.OK and (times := seconds.get(_step(job))):
             planned_s += sum(times) / len(times)
-    for attempt in view.attempts:
+    for attempt in counted(view):
         if attempt.job in ok and (attempt.route, attempt.phase, attempt.target, attempt.replicate) in seconds:
             measured_s += attempt.allocated_s
     return measured_s / planned_s if planned_s > 0 else None

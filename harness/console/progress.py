@@ -22,7 +22,7 @@ from harness.console import terminal
 from harness.console.bar import bar_text
 from harness.console.events import Event, Narrator
 from harness.console.outlook import Expect
-from harness.plan import PlannedJob
+from harness.scheduling.simulated import PlannedJob
 
 log = logging.getLogger(__name__)
 

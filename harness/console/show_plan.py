@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from accounting.cost.attempts import derive
+from accounting.cost.shares import spent_s
 from accounting.ledger.records import Phase
+from accounting.ledger.store import read_ledger
 from accounting.words.names import unit_text
 from accounting.words.quantities import macs_text
 from harness.config.plugin_files import use_listed
@@ -35,19 +38,20 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
     Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it.
     """
     files = use_listed(given.plugins)
-    known, searched = NOTHING_KNOWN, {}
+    known, searched, spent = NOTHING_KNOWN, {}, {}
     if folder is None or not StudyPaths(folder).config.exists():
         study = resolve_targets(given, None)
     else:
         paths = StudyPaths(folder.resolve())
         standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths)
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
+        spent = spent_s(derive(read_ledger(paths.ledger).records))
     device = choose_device(study.resources.device, torch.cuda.device_count())
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
     missing = _missing(study)
     return {
-        **plan_study(view, device, known).summary(study, num_devices),
+        **plan_study(view, device, known, spent).summary(study, num_devices),
         "data": _data(view, is_assumed=missing is not None),
         "parent": {
             "name": study.parent.timm or f"{study.parent.family} {study.parent.variant}",

@@ -183,7 +183,7 @@ def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) 
     rows += [
         ("dataset", origin.dataset),
         ("study, route, replicate", f"{origin.study}, {job.route}, {job.replicate}"),
-        ("trained in job", str(job.init_from)),
+        ("trained in job", str(job.source)),
     ]
     if metrics.get("parent") is not None:
         rows.append(("parent", str(metrics["parent"])))

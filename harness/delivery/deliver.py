@@ -24,6 +24,7 @@ from harness.data.registry import open_dataset
 from harness.delivery.card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
 from harness.errors import one_line
 from harness.jobs.job import Job
+from harness.jobs.work import Deliver
 from harness.latency.target import RUNTIME
 from harness.models.build import build_network, load_tensors, save_tensors
 from harness.paths import StudyPaths, held, replacing
@@ -37,13 +38,14 @@ log = logging.getLogger(__name__)
 
 def deliver(
     job: Job,
+    work: Deliver,
     paths: StudyPaths,
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,
     cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Read the test split once with the network of ``job.init_from`` and write its folder; the outcome's metrics.
+    """Read the test split once with the network that the job starts from and write its folder; the outcome's metrics.
 
     The folder has ``model.safetensors``, ``architecture.json``, ``metrics.json`` and the card ``README.md``;
     ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
@@ -56,17 +58,17 @@ def deliver(
         ValueError: the network is above its target.
 
     """
-    facts = dict(job.deliver or {})
+    trained = str(job.source)
     job = dataclasses.replace(job, network=without_download(job.network))
-    weights = load_tensors(paths.weights(str(job.init_from)))
+    weights = load_tensors(paths.weights(trained))
     model, is_smaller = fitted(job.network, weights)
     report = count_macs(model, splits.info.image_shape)
     if job.target is not None and report.sparse_macs > job.target:
-        raise ValueError(f"{job.init_from} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
+        raise ValueError(f"{trained} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
     on_device = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
-    folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
+    folder = paths.model(int(job.target or 0), work.label, job.replicate)
     metrics = {
-        **facts,
+        **dataclasses.asdict(work),
         "val_top1": evaluate(on_device, splits.val, device),
         "test_top1": evaluate(on_device, splits.test, device),
         "num_val_scored": len(splits.val),
@@ -77,10 +79,9 @@ def deliver(
         "nonzero_params": report.nonzero,
         "sparsity": _sparsity(model),
         "model_dir": str(folder.relative_to(paths.root)),
-        "from_job": job.init_from,
+        "from_job": trained,
     }
-    target_ms = facts.get("target_latency_ms")
-    if target_ms is not None:
+    if work.target_latency_ms is not None:
         metrics["latency"] = timing(on_device, splits, device, RUNTIME)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     temporary.mkdir(parents=True)

@@ -21,6 +21,7 @@ from harness.delivery.deliver import fitted, save_program, timing, without_downl
 from harness.delivery.int8 import int8_report
 from harness.delivery.onnx_file import export_onnx, require_onnx
 from harness.jobs.job import Job
+from harness.jobs.work import Export
 from harness.models.build import load_tensors
 from harness.paths import StudyPaths, held
 from pruning.dead import remove_dead_channels
@@ -36,13 +37,14 @@ NUM_CHECK_IMAGES = 32
 
 def export(
     job: Job,
+    work: Export,
     paths: StudyPaths,
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,
     cost: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Make the export ``job.deliver["export"]`` of the network of ``job.init_from``; what was found.
+    """Make one export of the network that the job starts from; what was found.
 
     That is ``onnx_max_abs_error``, ``int8``, ``latency``, or ``dead_channels`` and ``dense_macs_without_dead``; with
     ``size_bytes`` of the file and, where it could not be made, the reason in ``left_out``. The file, ``metrics.json`` and
@@ -53,13 +55,12 @@ def export(
         InputError: a package is missing that the export needs.
 
     """
-    facts = dict(job.deliver or {})
-    kind = str(facts["export"])
+    kind = work.kind
     if kind == "onnx":
         require_onnx()
     job = dataclasses.replace(job, network=without_download(job.network))
-    model, is_smaller = fitted(job.network, load_tensors(paths.weights(str(job.init_from))))
-    folder = paths.model(int(job.target or 0), facts["label"], job.replicate)
+    model, is_smaller = fitted(job.network, load_tensors(paths.weights(str(job.source))))
+    folder = paths.model(int(job.target or 0), work.delivery.label, job.replicate)
     made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     made.mkdir(parents=True)
     try:
@@ -68,7 +69,7 @@ def export(
             delivered = _delivered(folder, job)
             if delivered is None:
                 reason = "the delivered folder is gone or holds another network"
-                log.warning("%s: %s", job.job, reason)
+                log.warning("%s: %s", job.name, reason)
                 return {"export": kind, **metrics, "left_out": {kind: reason}, "size_bytes": {}}
             metrics["size_bytes"] = _moved(kind, made, folder)
             merged = _merged(delivered, metrics)
@@ -135,7 +136,7 @@ def _delivered(folder: Path, job: Job) -> dict[str, Any] | None:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return metrics if isinstance(metrics, dict) and metrics.get("from_job") == job.init_from else None
+    return metrics if isinstance(metrics, dict) and metrics.get("from_job") == job.source else None
 
 
 def _moved(kind: str, made: Path, folder: Path) -> dict[str, int | None]:

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 
 from accounting.ledger.records import Phase
 from harness.jobs.job import Job
+from harness.jobs.start import InheritedFrom, StructureOf
+from harness.jobs.work import Score
 from harness.models.build import build_network, load_tensors
 from harness.paths import StudyPaths
 from pruning.masks import from_tensors
@@ -71,11 +73,6 @@ def file_facts(outcome: Mapping[str, Any]) -> dict[str, Any]:
     return {"masked": bool(macs and dense and macs < 0.999 * dense)}
 
 
-def sources_of(job: Job) -> list[str]:
-    """The jobs whose files ``job`` uses."""
-    return list(dict.fromkeys(source for source in (job.init_from, job.structure_from) if source is not None))
-
-
 def files_problem(source: str, facts: Mapping[str, Any], paths: StudyPaths) -> str | None:
     """What is wrong with the files of a job, as a noun phrase that ends with its files; None where they verify."""
     weights, masks = paths.weights(source), paths.masks(source)
@@ -119,12 +116,13 @@ def _unreadable(path: Path, what: str) -> str | None:
 
 def _misfit(job: Job, source: str, paths: StudyPaths) -> str | None:
     """Whether old weights, which have no checksum, are of another network than the job says."""
-    if source != job.init_from:
+    if isinstance(job.start, StructureOf):
         return None
     try:
         state = load_tensors(paths.weights(source))
-        if job.inherit is not None or job.score is not None:
-            build_network(job.network if job.inherit is None else job.inherit["supernet"]).load_state_dict(state)
+        if isinstance(job.start, InheritedFrom) or isinstance(job.work, Score):
+            supernet = job.start.supernet if isinstance(job.start, InheritedFrom) else job.network
+            build_network(supernet).load_state_dict(state)
             return None
         model = fit_to_state(build_network({k: v for k, v in job.network.items() if k != "pretrained"}), state)
         if paths.masks(source).exists():

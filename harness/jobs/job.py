@@ -6,51 +6,68 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from accounting.ledger.records import Phase
+from harness.jobs.identity import JobId
+from harness.jobs.start import FRESH, Start, source_of
+from harness.jobs.work import Work
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a predictor said of a candidate's val_top1 before it was trained."""
+
+    mean: float
+    sd: float
 
 
 @dataclass(frozen=True)
 class Job:
-    """The unit that is scheduled and metered.
+    """The unit that is scheduled and metered: which one it is, what it starts from, and what is done."""
 
-    ``job`` is its name, unique in the study and the same every time the study is replayed. ``target`` is in MACs, or
-    ``None`` for work that all targets share. ``network`` is a network spec (docs/architecture.md), ``network_macs`` the
-    MACs of what will come out, as far as known beforehand, without those of zeros. ``computed_macs`` are those that a pass
-    multiplies, zeros included (None: as many); ``is_smaller``: channels or blocks of ``network`` are gone.
-
-    The rest says what to do: start from the weights (and masks) of job ``init_from``, or from the weights it inherits
-    from a supernet (``inherit``: its space and architecture); take the structure of ``structure_from`` (its masks or
-    its widths) on fresh weights, with ``shuffle_masks`` at random places; prune as ``prune`` says; train by ``recipe``
-    until ``stop_epoch``; score the architectures ``score`` with a supernet's weights; scan as ``analysis`` says; deliver
-    as ``deliver`` says. ``predicted`` (``mean``, ``sd``) is what a predictor said of a candidate's val_top1 before.
-    """
-
-    job: str
-    route: str
+    id: JobId
     phase: Phase
-    target: int | None
-    replicate: int
+    """What its cost is called in the bill."""
     seed: int
     network: dict[str, Any]
-    network_macs: int
-    recipe: dict[str, Any] = field(default_factory=dict)
-    init_from: str | None = None
-    structure_from: str | None = None
-    shuffle_masks: bool = False
-    inherit: dict[str, Any] | None = None
-    checkpoint: str | None = None
-    prune: dict[str, Any] | None = None
-    stop_epoch: int | None = None
-    score: list[list[int]] | None = None
-    predicted: dict[str, float] | None = None
-    analysis: dict[str, Any] | None = None
-    deliver: dict[str, Any] | None = None
-    computed_macs: int | None = None
+    """A network spec (docs/architecture.md), as wide as before anything was removed."""
+    work: Work
+    counted_macs: int
+    """MACs of the network that comes out, as far as known beforehand, without those of zeros."""
+    computed_macs: int
+    """MACs that a pass on one image computes, zeros multiplied too: what the job's cost depends on."""
+    start: Start = FRESH
     is_smaller: bool = False
+    """Whether channels or blocks of ``network`` are gone, or are removed by this job."""
+    predicted: Prediction | None = None
 
     @property
-    def pass_macs(self) -> int:
-        """MACs that one pass on one image computes: what it costs."""
-        return self.network_macs if self.computed_macs is None else self.computed_macs
+    def name(self) -> str:
+        """Its text in ledgers, folders and messages."""
+        return str(self.id)
+
+    @property
+    def route(self) -> str:
+        """The route that proposes it."""
+        return self.id.route
+
+    @property
+    def replicate(self) -> int:
+        """Which repetition it belongs to."""
+        return self.id.replicate
+
+    @property
+    def target(self) -> int | None:
+        """The target in MACs that it is for; None for work that all targets share."""
+        return self.id.target
+
+    @property
+    def counts_for_budget(self) -> bool:
+        """Whether what it takes is its route's spending; exports are nobody's."""
+        return self.phase != Phase.EXPORT
+
+    @property
+    def source(self) -> str | None:
+        """The job whose files it starts from."""
+        return source_of(self.start)
 
 
 @dataclass(frozen=True)

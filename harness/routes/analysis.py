@@ -6,9 +6,13 @@ Delivers nothing; what it costs is its own route's, charged to no network.
 from __future__ import annotations
 
 from accounting.ledger.records import Phase
+from harness.config.routes import AnalysisConfig
+from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.start import WeightsOf
+from harness.jobs.work import Scan
 from harness.routes.base import Queue, View
-from harness.routes.prune import pretrain_job
+from harness.routes.prune import pretrain_id
 
 
 class AnalysisRoute:
@@ -16,9 +20,10 @@ class AnalysisRoute:
 
     name = "analysis"
 
-    def __init__(self, view: View, replicate: int) -> None:
+    def __init__(self, view: View, replicate: int, config: AnalysisConfig) -> None:
         self.replicate = replicate
         self._view = view
+        self._config = config
         self._queue = Queue()
         self._waits = True
 
@@ -28,7 +33,7 @@ class AnalysisRoute:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.jobs.job.Route`; listens to the prune route."""
-        if job.job == pretrain_job(self.replicate) and self._waits:
+        if job.id == pretrain_id(self.replicate) and self._waits:
             self._waits = False
             if outcome.ok:
                 self._queue.put(self._scan(job))
@@ -36,18 +41,11 @@ class AnalysisRoute:
             self._queue.record(job, outcome)
 
     def _scan(self, pretrain: Job) -> Job:
-        config = self._view.config.routes.analysis
-        assert config is not None
-        name = f"analysis-r{self.replicate}-scan"
-        return Job(
-            job=name,
-            route=self.name,
-            phase=Phase.EVALUATE,
-            target=None,
-            replicate=self.replicate,
-            seed=self._view.seed(name),
-            network=self._view.parent,
-            network_macs=self._view.parent_macs,
-            init_from=pretrain.job,
-            analysis={"sparsities": config.sparsities, "criteria": list(config.criteria)},
+        return self._view.job(
+            JobId(self.name, self.replicate, None, "scan"),
+            Phase.EVALUATE,
+            Scan(tuple(self._config.sparsities), tuple(self._config.criteria)),
+            self._view.parent,
+            self._view.parent_macs,
+            start=WeightsOf(pretrain.name),
         )

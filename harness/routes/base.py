@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from accounting.ledger.records import Phase
-from harness.config.recipe import RecipeOverride
+from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.study import StudyConfig
 from harness.data.base import DataInfo
-from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.identity import JobId
+from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
+from harness.jobs.start import FRESH, Start, WeightsOf
+from harness.jobs.work import Deliver, Work
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class View:
         """The targets of a search route."""
         return self.searched.get(route, Searched(tuple(self.config.targets)))
 
-    def recipe(self, *overrides: RecipeOverride | dict[str, Any]) -> dict[str, Any]:
+    def recipe(self, *overrides: RecipeOverride | dict[str, Any]) -> Recipe:
         """The study's recipe with ``overrides`` on top, the last one first in rank."""
         recipe = self.config.recipe
         for override in overrides:
             given = override if isinstance(override, RecipeOverride) else RecipeOverride.model_validate(override)
             recipe = given.over(recipe)
-        return recipe.model_dump()
+        return recipe
 
     def latency_ms(self, target: int | None) -> float | None:
         """The latency that a target in MACs stands for, where the study's targets are latencies."""
@@ -69,11 +72,29 @@ class View:
             name += " with the weights of a given file"
         elif parent.pretrained:
             name += " with timm's published weights"
-        return f"{name}, trained here for {self.recipe(parent.pretrain)['epochs']} epochs"
+        return f"{name}, trained here for {self.recipe(parent.pretrain).epochs} epochs"
 
-    def seed(self, job: str) -> int:
+    def seed(self, job: JobId | str) -> int:
         """A job's own seed, from the study's seed and the job's name (which has the replicate in it)."""
-        return int(np.random.SeedSequence([self.config.seed, zlib.crc32(job.encode())]).generate_state(1)[0] >> 1)
+        name = str(job).encode()
+        return int(np.random.SeedSequence([self.config.seed, zlib.crc32(name)]).generate_state(1)[0] >> 1)
+
+    def job(
+        self,
+        id: JobId,
+        phase: Phase,
+        work: Work,
+        network: dict[str, Any],
+        macs: int,
+        *,
+        computed_macs: int | None = None,
+        is_smaller: bool = False,
+        start: Start = FRESH,
+        predicted: Prediction | None = None,
+    ) -> Job:
+        """A job with its seed; ``macs`` are those of the network that comes out, and of a pass where no others are given."""
+        computed = macs if computed_macs is None else computed_macs
+        return Job(id, phase, self.seed(id), network, work, macs, computed, start, is_smaller, predicted)
 
 
 @dataclass
@@ -92,16 +113,16 @@ class Queue:
         """The next job; Wait while something is out or ``more`` is to come; else Done."""
         if self.ready:
             job = self.ready.popleft()
-            self.awaited.add(job.job)
+            self.awaited.add(job.name)
             return job
         return Wait() if self.awaited or more else Done()
 
     def record(self, job: Job, outcome: Outcome) -> bool:
         """Note an outcome; whether it is of a job of this queue."""
-        if job.job not in self.awaited:
+        if job.name not in self.awaited:
             return False
-        self.awaited.discard(job.job)
-        self.outcomes[job.job] = outcome
+        self.awaited.discard(job.name)
+        self.outcomes[job.name] = outcome
         return True
 
     def all_told(self, jobs: list[str]) -> bool:
@@ -119,23 +140,13 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
 
     Its name holds the network's, so that another network that becomes the best after a resume is delivered too.
     """
-    name = f"{trained.job}-evaluate-{label.replace(':', '-')}"
-    return Job(
-        job=name,
-        route=trained.route,
-        phase=Phase.EVALUATE,
-        target=trained.target,
-        replicate=trained.replicate,
-        seed=view.seed(name),
-        network=trained.network,
-        network_macs=macs,
+    return view.job(
+        trained.id.then("evaluate", label.replace(":", "-")),
+        Phase.EVALUATE,
+        Deliver(label, description, parent, view.latency_ms(trained.target)),
+        trained.network,
+        macs,
         computed_macs=trained.computed_macs,
         is_smaller=trained.is_smaller,
-        init_from=trained.job,
-        deliver={
-            "label": label,
-            "description": description,
-            "parent": parent,
-            "target_latency_ms": view.latency_ms(trained.target),
-        },
+        start=WeightsOf(trained.name),
     )

@@ -7,27 +7,39 @@ which share the epochs. Gradual: one ``finetune`` that prunes as it goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from accounting.ledger.records import Phase
 from accounting.words.methods import Method
 from harness.config.routes import PruneConfig
+from harness.jobs.identity import JobId
 from harness.jobs.job import Job, Outcome
+from harness.jobs.start import WeightsOf
+from harness.jobs.work import Gradually, Prune, PruneRule, Train, Work
 from harness.routes.base import Queue, View, evaluation
 from pruning.schedules import iterative_targets
 
 
-def structure_job(route: str, replicate: int, target: int, config: PruneConfig) -> str:
-    """The job whose masks or widths are those that the first method delivers."""
+def structure_ids(route: str, replicate: int, target: int, config: PruneConfig) -> list[JobId]:
+    """The jobs of the first method up to the one whose masks or widths are those that it delivers, which is the last."""
     method = config.methods[0]
-    phase = Phase.FINETUNE if method.schedule == "gradual" else Phase.PRUNE
+    if method.schedule == "gradual":
+        return [_first(route, replicate, target, method, Phase.FINETUNE, 1)]
     last = config.rounds if method.schedule == "iterative" else 1
-    return _name(f"{route}-r{replicate}-t{target}", method, phase, last)
+    ids = [
+        _first(route, replicate, target, method, phase, turn)
+        for turn in range(1, last + 1)
+        for phase in (Phase.PRUNE, Phase.FINETUNE)
+    ]
+    return ids[:-1]
 
 
-def _name(start: str, method: Method, phase: Phase, turn: int) -> str:
-    base = f"{start}-{method}-{phase}"
-    return f"{base}-{turn}" if method.schedule == "iterative" else base
+def _first(route: str, replicate: int, target: int, method: Method, phase: Phase, turn: int) -> JobId:
+    """A job of a chain that begins with the parent."""
+    return JobId(route, replicate, target, "-".join(_steps(method, phase, turn)))
+
+
+def _steps(method: Method, phase: Phase, turn: int) -> tuple[str, ...]:
+    return (str(method), str(phase), *((str(turn),) if method.schedule == "iterative" else ()))
 
 
 @dataclass(frozen=True)
@@ -47,23 +59,24 @@ class PruneChain:
         self._view, self._config, self._route, self._replicate, self._queue = view, config, route, replicate, queue
         self._steps: dict[str, _Step] = {}
         self._jobs: dict[str, Job] = {}
-        self._starts: dict[int, str] = {}
+        self._parents: dict[int, Job] = {}
+        """By target what is pruned to it."""
 
     def start(self, parent: Job, parent_macs: int, target: int) -> None:
         """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``.
 
         Where it was found for this target, the jobs' names begin with its name: another winner's are others.
         """
-        self._starts[target] = f"{self._route}-r{self._replicate}-t{target}" if parent.target is None else parent.job
+        self._parents[target] = parent
         for method in self._config.methods:
             step = _Step(method, 1, parent, parent_macs)
-            self._put(self._finetune(step, parent, target) if method.schedule == "gradual" else
-                      self._prune(step, parent, target), step)  # fmt: skip
+            is_gradual = method.schedule == "gradual"
+            self._put(self._prune_gradually(step, target) if is_gradual else self._prune(step, parent, target), step)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """An outcome that the queue has recorded; others' jobs are left alone."""
-        step, target = self._steps.get(job.job), int(job.target or 0)
-        if step is None:
+        step, target = self._steps.get(job.name), job.target
+        if step is None or target is None:
             return
         if not outcome.ok:
             self._queue.outcomes[self._last(target, step.method)] = outcome
@@ -76,16 +89,22 @@ class PruneChain:
             self._put(self._prune(following, job, target), following)
         else:
             if self._config.deliver == "each":
-                self._queue.put(self._evaluation(job.job, f"{self._route}:{step.method}"))
+                self._queue.put(self._evaluation(job.name, f"{self._route}:{step.method}"))
             self._deliver(target)
 
     def _put(self, job: Job, step: _Step) -> None:
-        self._steps[job.job], self._jobs[job.job] = step, job
+        self._steps[job.name], self._jobs[job.name] = step, job
         self._queue.put(job)
 
     def _last(self, target: int, method: Method) -> str:
         last = self._config.rounds if method.schedule == "iterative" else 1
-        return _name(self._starts[target], method, Phase.FINETUNE, last)
+        return str(self._id(target, method, Phase.FINETUNE, last))
+
+    def _id(self, target: int, method: Method, phase: Phase, turn: int) -> JobId:
+        parent = self._parents[target].id
+        if parent.target is None:
+            return _first(self._route, self._replicate, target, method, phase, turn)
+        return parent.then(*_steps(method, phase, turn))
 
     def _deliver(self, target: int) -> None:
         """Deliver the best on validation once every method has ended."""
@@ -99,62 +118,46 @@ class PruneChain:
         method = str(step.method).replace("_", " ").replace("+", ", ")
         origin = "network found by search" if self._route != "prune" else "parent"
         text = f"{origin} pruned by {method} and fine-tuned"
-        parent = self._view.parent_text if self._route == "prune" else step.parent.job
+        parent = self._view.parent_text if self._route == "prune" else step.parent.name
         return evaluation(self._view, job, label, text, macs, parent)
 
-    def _rule(self, step: _Step, target_macs: int) -> dict[str, Any]:
+    def _rule(self, step: _Step, target_macs: int) -> PruneRule:
         config = self._config
-        return {
-            "method": str(step.method),
-            "scope": step.method.scope,
-            "criterion": step.method.criterion,
-            "target_macs": target_macs,
-            "floor": config.floor,
-            "channel_floor": config.channel_floor,
-            "round_to": config.round_to,
-            "keep": config.keep,
-        }
+        return PruneRule(
+            step.method, target_macs, config.floor, config.channel_floor, config.round_to, tuple(config.keep)
+        )
 
     def _prune(self, step: _Step, source: Job, target: int) -> Job:
         macs = target
         if step.method.schedule == "iterative" and target < step.parent_macs:
             macs = iterative_targets(step.parent_macs, target, self._config.rounds)[step.turn - 1]
-        return self._job(step, source, target, Phase.PRUNE, macs, {}, self._rule(step, macs))
+        return self._job(step, source, target, Phase.PRUNE, macs, Prune(self._rule(step, macs)))
 
-    def _finetune(self, step: _Step, source: Job, target: int, macs: int | None = None) -> Job:
+    def _finetune(self, step: _Step, pruned: Job, target: int, macs: int) -> Job:
         recipe = self._view.recipe(self._config.finetune)
-        rule = None
         if step.method.schedule == "iterative":
             # The rounds share the epochs as evenly as they go; the last ones have one more.
-            epochs, rounds = recipe["epochs"], self._config.rounds
-            recipe["epochs"] = epochs * step.turn // rounds - epochs * (step.turn - 1) // rounds
-        elif step.method.schedule == "gradual":
-            rule = {
-                **self._rule(step, target),
-                "start_macs": max(step.parent_macs, target),
-                "end": self._config.gradual_end,
-            }
-            macs = step.parent_macs  # until the schedule has ended, no epoch's network is within the target
-        assert macs is not None
-        return self._job(step, source, target, Phase.FINETUNE, macs, recipe, rule)
+            rounds = self._config.rounds
+            epochs = recipe.epochs * step.turn // rounds - recipe.epochs * (step.turn - 1) // rounds
+            recipe = recipe.model_copy(update={"epochs": epochs})
+        return self._job(step, pruned, target, Phase.FINETUNE, macs, Train(recipe))
 
-    def _job(
-        self, step: _Step, source: Job, target: int, phase: Phase, macs: int, recipe: dict[str, Any],
-        rule: dict[str, Any] | None,
-    ) -> Job:  # fmt: skip
-        name = _name(self._starts[target], step.method, phase, step.turn)
-        return Job(
-            job=name,
-            route=self._route,
-            phase=phase,
-            target=target,
-            replicate=self._replicate,
-            seed=self._view.seed(name),
-            network=step.parent.network,
-            network_macs=macs,
+    def _prune_gradually(self, step: _Step, target: int) -> Job:
+        rule, start_macs = self._rule(step, target), max(step.parent_macs, target)
+        work = Train(
+            self._view.recipe(self._config.finetune), gradually=Gradually(rule, start_macs, self._config.gradual_end)
+        )
+        # Counted as its parent: until the schedule has ended, no epoch's network is within the target.
+        return self._job(step, step.parent, target, Phase.FINETUNE, step.parent_macs, work)
+
+    def _job(self, step: _Step, source: Job, target: int, phase: Phase, macs: int, work: Work) -> Job:
+        return self._view.job(
+            self._id(target, step.method, phase, step.turn),
+            phase,
+            work,
+            step.parent.network,
+            macs,
             computed_macs=macs if step.method.is_structured else step.parent_macs,
             is_smaller=step.method.is_structured,
-            recipe=recipe,
-            init_from=source.job,
-            prune=rule,
+            start=WeightsOf(source.name),
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from accounting.ledger.records import Phase
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.jobs.work import Deliver, Export
 from harness.routes.base import Queue, View
 
 KINDS = ("onnx", "int8", "latency", "compact")
@@ -33,37 +34,32 @@ class WithExports:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.jobs.job.Route`."""
-        if job.phase == Phase.EXPORT:
-            self._queue.record(job, outcome)
+        match job.work:
+            case Export():
+                self._queue.record(job, outcome)
+            case Deliver() as delivery:
+                self._route.tell(job, outcome)
+                if job.route == self.name and outcome.ok:
+                    for kind in self._kinds:
+                        if _is_to_make(kind, delivery, outcome):
+                            self._put(job, Export(kind, delivery))
+            case _:
+                self._route.tell(job, outcome)
+
+    def _put(self, delivering: Job, work: Export) -> None:
+        id = delivering.id.then("export", work.kind)
+        if str(id) in self._queue.awaited | self._queue.outcomes.keys() | {job.name for job in self._queue.ready}:
             return
-        self._route.tell(job, outcome)
-        if job.phase == Phase.EVALUATE and job.route == self.name and job.deliver is not None and outcome.ok:
-            for kind in self._kinds:
-                if _is_to_make(kind, job, outcome):
-                    self._put(kind, job)
-
-    def _put(self, kind: str, delivery: Job) -> None:
-        name = f"{delivery.job}-export-{kind}"
-        if name in self._queue.awaited | self._queue.outcomes.keys() | {job.job for job in self._queue.ready}:
-            return
-        self._queue.put(
-            replace(
-                delivery,
-                job=name,
-                phase=Phase.EXPORT,
-                seed=self._view.seed(name),
-                deliver={**(delivery.deliver or {}), "export": kind},
-            )
-        )
+        self._queue.put(replace(delivering, id=id, phase=Phase.EXPORT, seed=self._view.seed(id), work=work))
 
 
-def _is_to_make(kind: str, delivery: Job, outcome: Outcome) -> bool:
+def _is_to_make(kind: str, delivery: Deliver, outcome: Outcome) -> bool:
     """Whether the evaluation has not made the export itself, and there is anything to export."""
     found = outcome.metrics
     if EVIDENCE[kind] in found or FILE_OF.get(kind) in (found.get("left_out") or {}):
         return False
     if kind == "latency":  # a target in milliseconds is held against a measurement in the evaluation
-        return (delivery.deliver or {}).get("target_latency_ms") is None
+        return delivery.target_latency_ms is None
     if kind == "compact":  # a network that is smaller already is delivered whole as it is
         return (found.get("size_bytes") or {}).get("program") is None
     return True

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from accounting.ledger.records import Phase
+from harness.config.routes import PruneConfig
+from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.start import FRESH, Checkpoint
+from harness.jobs.work import Train
 from harness.models.build import pretrained_spec
 from harness.routes.base import Queue, View
 from harness.routes.chain import PruneChain
 
 
-def pretrain_job(replicate: int) -> str:
-    """The name of the job that trains the parent."""
-    return f"prune-r{replicate}-pretrain"
+def pretrain_id(replicate: int) -> JobId:
+    """The job that trains the parent."""
+    return JobId(PruneRoute.name, replicate, None, "pretrain")
 
 
 class PruneRoute:
@@ -21,12 +25,11 @@ class PruneRoute:
 
     name = "prune"
 
-    def __init__(self, view: View, replicate: int) -> None:
-        assert view.config.routes.prune is not None
+    def __init__(self, view: View, replicate: int, config: PruneConfig) -> None:
         self.replicate = replicate
         self._view = view
         self._queue = Queue()
-        self._chain = PruneChain(view, view.config.routes.prune, self.name, replicate, self._queue)
+        self._chain = PruneChain(view, config, self.name, replicate, self._queue)
         self._queue.put(self._pretrain())
 
     def ask(self) -> Job | Wait | Done:
@@ -45,16 +48,12 @@ class PruneRoute:
             self._chain.tell(job, outcome)
 
     def _pretrain(self) -> Job:
-        name, parent = pretrain_job(self.replicate), self._view.config.parent
-        return Job(
-            job=name,
-            route=self.name,
-            phase=Phase.PRETRAIN,
-            target=None,
-            replicate=self.replicate,
-            seed=self._view.seed(name),
-            network=pretrained_spec(parent, self._view.parent),
-            network_macs=self._view.parent_macs,
-            recipe=self._view.recipe(parent.pretrain),
-            checkpoint=parent.checkpoint,
+        parent = self._view.config.parent
+        return self._view.job(
+            pretrain_id(self.replicate),
+            Phase.PRETRAIN,
+            Train(self._view.recipe(parent.pretrain)),
+            pretrained_spec(parent, self._view.parent),
+            self._view.parent_macs,
+            start=FRESH if parent.checkpoint is None else Checkpoint(parent.checkpoint),
         )

@@ -9,10 +9,27 @@ fine-tuning had together) and at equal epochs (those of the pre-training): Scrat
 from __future__ import annotations
 
 from accounting.ledger.records import Phase
+from harness.config.routes import PruneConfig, ScratchConfig
+from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.start import StructureOf
+from harness.jobs.work import Train
 from harness.routes.base import Queue, View, evaluation
-from harness.routes.chain import structure_job
+from harness.routes.chain import structure_ids
+from harness.routes.prune import pretrain_id
 from nas_baseline.spaces.families import family_macs, network_spec, variants
+
+STRUCTURES = {
+    "pruned_structure": "pruned_structure",
+    "equal_epochs": "pruned_structure_equal_epochs",
+    "random_masks": "random_masks",
+}
+"""Switches of the config, and what the controls with a pruned structure are called."""
+
+
+def structure_control(kind: str, replicate: int, target: int | None) -> JobId:
+    """The job that trains a pruned structure."""
+    return JobId(ScratchRoute.name, replicate, target, f"{kind}-retrain")
 
 
 class ScratchRoute:
@@ -20,17 +37,19 @@ class ScratchRoute:
 
     name = "scratch"
 
-    def __init__(self, view: View, replicate: int) -> None:
-        assert view.config.routes.scratch is not None
+    def __init__(self, view: View, replicate: int, config: ScratchConfig, prune: PruneConfig | None) -> None:
         self.replicate = replicate
         self._view = view
-        self._config = view.config.routes.scratch
+        self._config = config
         self._queue = Queue()
         self._texts: dict[str, tuple[str, str]] = {}
-        self._expected: set[str] = set()
-        prune = view.config.routes.prune
-        if self._config.needs_prune and prune is not None:
-            self._expected = {structure_job("prune", replicate, target, prune) for target in view.config.targets}
+        self._expected: dict[JobId, set[JobId]] = {}
+        """Jobs of the prune route whose structures are to come, and those without which each does not."""
+        self._tuned = 0 if prune is None else view.recipe(prune.finetune).epochs
+        if config.needs_prune and prune is not None:
+            for target in view.config.targets:
+                *before, structure = structure_ids("prune", replicate, target, prune)
+                self._expected[structure] = {pretrain_id(replicate), *before}
         if self._config.family and view.config.parent.family is not None:
             for target in view.config.targets:
                 self._put_family(target)
@@ -41,22 +60,14 @@ class ScratchRoute:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.jobs.job.Route`; also listens to the prune route, whose masks it needs."""
-        if job.job in self._expected:
-            self._expected.discard(job.job)
+        if self._expected.pop(job.id, None) is not None:
             if outcome.ok:
                 self._put_structures(job, outcome)
         elif not outcome.ok and job.route == "prune":
-            self._expected -= self._lost_with(job)
+            self._expected = {id: before for id, before in self._expected.items() if job.id not in before}
         elif self._queue.record(job, outcome) and job.phase == Phase.RETRAIN and outcome.ok:
-            label, text = self._texts[job.job]
+            label, text = self._texts[job.name]
             self._queue.put(evaluation(self._view, job, label, text, int(outcome.metrics["macs"])))
-
-    def _lost_with(self, job: Job) -> set[str]:
-        """What will not come after this failure: all after the parent's, one method's rounds after one of them."""
-        if job.phase == Phase.PRETRAIN:
-            return set(self._expected)
-        stem = job.job.rpartition(f"-{job.phase}")[0]
-        return {expected for expected in self._expected if expected.startswith(f"{stem}-")}
 
     def _put_family(self, target: int) -> None:
         family, info = str(self._view.config.parent.family), self._view.info
@@ -70,59 +81,39 @@ class ScratchRoute:
         if not within:
             return
         macs, variant, spec = max(within, key=lambda entry: entry[0])
-        name = f"scratch-r{self.replicate}-t{target}-family_{variant}-retrain"
-        self._texts[name] = "scratch_family", "family network within the target"
-        self._queue.put(
-            Job(
-                job=name,
-                route=self.name,
-                phase=Phase.RETRAIN,
-                target=target,
-                replicate=self.replicate,
-                seed=self._view.seed(name),
-                network=spec,
-                network_macs=macs,
-                recipe=self._view.recipe(self._config.train),
-            )
-        )
+        id = JobId(self.name, self.replicate, target, f"family_{variant}-retrain")
+        self._texts[str(id)] = "scratch_family", "family network within the target"
+        self._queue.put(self._view.job(id, Phase.RETRAIN, Train(self._view.recipe(self._config.train)), spec, macs))
 
     def _put_structures(self, source: Job, outcome: Outcome) -> None:
-        config, prune = self._view.config, self._view.config.routes.prune
-        assert prune is not None
         macs = int(outcome.metrics["macs"])
-        pretrained = int(self._view.recipe(config.parent.pretrain)["epochs"])
-        tuned = int(self._view.recipe(prune.finetune)["epochs"])
+        computed_macs = macs if source.is_smaller else source.computed_macs
+        pretrained = self._view.recipe(self._view.config.parent.pretrain).epochs
         # Zeros are multiplied too, so that a masked network's epoch costs what the parent's does; a smaller one's costs
         # less, and equal compute buys more epochs of it.
-        per_epoch = (macs if source.is_smaller else source.pass_macs) / self._view.parent_macs
-        equal_cost = max(1, round(pretrained / per_epoch + tuned))
+        equal_cost = max(1, round(pretrained / (computed_macs / self._view.parent_macs) + self._tuned))
         if self._config.pruned_structure:
             text = "pruned structure on fresh weights, at the cost of pre-training and fine-tuning"
-            self._put_structure(source, macs, "pruned_structure", equal_cost, text)
+            self._put_structure(source, macs, computed_macs, "pruned_structure", equal_cost, text)
         if self._config.equal_epochs and pretrained > 0:
             text = "pruned structure on fresh weights, for the epochs of the pre-training"
-            self._put_structure(source, macs, "pruned_structure_equal_epochs", pretrained, text)
+            self._put_structure(source, macs, computed_macs, "pruned_structure_equal_epochs", pretrained, text)
         if self._config.random_masks:
             text = "random masks with the pruned share of every layer on fresh weights"
-            self._put_structure(source, macs, "random_masks", equal_cost, text)
+            self._put_structure(source, macs, computed_macs, "random_masks", equal_cost, text)
 
-    def _put_structure(self, source: Job, macs: int, kind: str, epochs: int, text: str) -> None:
-        name = f"scratch-r{self.replicate}-t{source.target}-{kind}-retrain"
-        self._texts[name] = f"scratch_{kind}", text
+    def _put_structure(self, source: Job, macs: int, computed_macs: int, kind: str, epochs: int, text: str) -> None:
+        id = structure_control(kind, self.replicate, source.target)
+        self._texts[str(id)] = f"scratch_{kind}", text
         self._queue.put(
-            Job(
-                job=name,
-                route=self.name,
-                phase=Phase.RETRAIN,
-                target=source.target,
-                replicate=self.replicate,
-                seed=self._view.seed(name),
-                network=self._view.parent,
-                network_macs=macs,
-                computed_macs=macs if source.is_smaller else source.pass_macs,
+            self._view.job(
+                id,
+                Phase.RETRAIN,
+                Train(self._view.recipe(self._config.train, {"epochs": epochs})),
+                self._view.parent,
+                macs,
+                computed_macs=computed_macs,
                 is_smaller=source.is_smaller,
-                recipe=self._view.recipe(self._config.train, {"epochs": epochs}),
-                structure_from=source.job,
-                shuffle_masks=kind == "random_masks",
+                start=StructureOf(source.name, shuffled=kind == "random_masks"),
             )
         )

@@ -15,9 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from accounting.ledger.records import Phase
-from harness.config.recipe import RecipeOverride
+from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.routes import SearchConfig
-from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.identity import JobId
+from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
+from harness.jobs.start import FRESH, InheritedFrom, Start, WeightsOf
+from harness.jobs.work import Score, Train, TrainSupernet
 from harness.routes.base import Queue, View, evaluation
 from harness.routes.first_batch import FirstBatch
 from nas_baseline.proposing.proposals import Proposal
@@ -56,11 +59,11 @@ class SearchRoute:
             max_macs=[self._limits[target] for target in searched.first],
             **config.strategy.options,
         )
-        self._first = FirstBatch(view.recipe(config.candidate)["epochs"], config.early_stop_tau)
+        self._first = FirstBatch(view.recipe(config.candidate).epochs, config.early_stop_tau)
         if self._shares_weights or not config.early_stop:
             self._first.skip()
         self._trials: dict[str, list[Proposal]] = {}
-        self._predictions: list[dict[str, float] | None] = []
+        self._predictions: list[Prediction | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
         self._unsearched = [target for target in searched.first if target in view.config.targets]
         """Targets whose stage 2 is to come, one at a time, so that the driver's work for each is known."""
@@ -75,11 +78,14 @@ class SearchRoute:
     def ask(self) -> Job | Wait | Done:
         """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""
         while self._stage_1 and not self._queue.ready:
-            if self._supernet is not None and self._supernet.job not in self._queue.outcomes:
+            if self._supernet is not None and self._supernet.name not in self._queue.outcomes:
                 break
             proposals = self._proposals()
             if proposals:
-                self._queue.put(self._scores(proposals) if self._shares_weights else self._candidate(proposals[0]))
+                supernet = self._supernet
+                self._queue.put(
+                    self._candidate(proposals[0]) if supernet is None else self._scores(proposals, supernet)
+                )
             elif self._queue.awaited:
                 break
             elif self._first.is_open:
@@ -99,22 +105,22 @@ class SearchRoute:
         if job.phase == Phase.SUPERNET:
             self._stage_1 = outcome.ok  # without it there is nothing to score with
         elif job.phase == Phase.SEARCH:
-            proposals = self._trials[job.job]
+            proposals = self._trials[job.name]
             if self._first.is_open:
                 self._first.record(proposals[0].trial, outcome)
                 return
             scores = outcome.metrics.get("scores") or [outcome.metrics.get("val_top1")] * len(proposals)
             for proposal, score in zip(proposals, scores, strict=True):
                 self._strategy.tell(proposal.trial, score if outcome.ok else None)
-        elif job.phase == Phase.RETRAIN:
-            jobs = self._retrains[int(job.target or 0)]
+        elif job.phase == Phase.RETRAIN and job.target is not None:
+            jobs = self._retrains[job.target]
             if not self._queue.all_told(list(jobs)):
                 return
             best = self._queue.best(list(jobs))
             if best is not None:
-                self._won(jobs[best], self._queue.outcomes[best])
+                self._won(jobs[best], self._queue.outcomes[best], job.target)
 
-    def _won(self, job: Job, outcome: Outcome) -> None:
+    def _won(self, job: Job, outcome: Outcome, target: int) -> None:
         """The best network of a target is trained: deliver it."""
         text = f"found by {self._config.strategy.name} in {self._config.space}"
         self._queue.put(evaluation(self._view, job, self.name, text, int(outcome.metrics["macs"])))
@@ -143,105 +149,72 @@ class SearchRoute:
             extend(self._limits[target], self._share)
         self._unsearched.append(target)
 
-    def _trial_name(self, kind: str, trial: int) -> tuple[str, int | None]:
-        """The name of a job of a search, and the target that it is for; those of an added target are counted from 0."""
-        start = f"{self.name}-r{self.replicate}"
+    def _trial_id(self, kind: str, trial: int) -> JobId:
+        """A job of a search; those for an added target are counted from 0."""
         if self._current is None:
-            return f"{start}-{kind}-{trial:03d}", None
+            return JobId(self.name, self.replicate, None, f"{kind}-{trial:03d}")
         target, first = self._current
-        return f"{start}-t{target}-{kind}-{trial - first:03d}", target
+        return JobId(self.name, self.replicate, target, f"{kind}-{trial - first:03d}")
 
     def _candidate(self, proposal: Proposal) -> Job:
-        name, target = self._trial_name("candidate", proposal.trial)
-        self._trials[name] = [proposal]
-        recipe = self._recipe(proposal.arch, self._config.candidate)
-        return self._job(
-            name, Phase.SEARCH, target, proposal.arch, recipe, stop_epoch=self._first.stop_epoch,
-            predicted=self._predictions[proposal.trial],
-        )  # fmt: skip
+        id = self._trial_id("candidate", proposal.trial)
+        self._trials[str(id)] = [proposal]
+        work = Train(self._recipe(proposal.arch, self._config.candidate), self._first.stop_epoch)
+        return self._job(id, Phase.SEARCH, work, proposal.arch, self._predictions[proposal.trial])
 
     def _retrain(self, target: int) -> None:
         finalists = self._strategy.finalists(self._limits[target], self._config.num_predicted, self._config.num_seen)
         jobs = []
         for i, arch in enumerate(finalists):
-            name = f"{self.name}-r{self.replicate}-t{target}-retrain-{i}"
-            recipe = self._recipe(arch, self._config.retrain)
-            predicted, inherits = self._predicted(arch), self._config.inherit
-            jobs.append(self._job(name, Phase.RETRAIN, target, arch, recipe, predicted=predicted, inherits=inherits))
-        self._retrains[target] = {job.job: job for job in jobs}
+            id = JobId(self.name, self.replicate, target, f"retrain-{i}")
+            work = Train(self._recipe(arch, self._config.retrain))
+            jobs.append(self._job(id, Phase.RETRAIN, work, arch, self._predicted(arch), self._inherited(arch)))
+        self._retrains[target] = {job.name: job for job in jobs}
         for job in jobs:
             self._queue.put(job)
 
-    def _recipe(self, arch: Any, override: RecipeOverride) -> dict[str, Any]:
+    def _recipe(self, arch: Any, override: RecipeOverride) -> Recipe:
         own = {_RECIPE_FIELD.get(k, k): v for k, v in self._space.recipe(arch).items()}
         return self._view.recipe(own, override)
 
     def _job(
-        self, name: str, phase: Phase, target: int | None, arch: Any, recipe: dict[str, Any], *,
-        predicted: dict[str, float] | None, stop_epoch: int | None = None, inherits: bool = False,
-    ) -> Job:  # fmt: skip
-        inherit = None
-        if inherits and self._supernet is not None:
-            inherit = {"supernet": self._supernet.network, "arch": list(arch)}
-        return Job(
-            job=name,
-            route=self.name,
-            phase=phase,
-            target=target,
-            replicate=self.replicate,
-            seed=self._view.seed(name),
-            network=self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes),
-            network_macs=self._space.macs(arch),
-            recipe=recipe,
-            init_from=self._supernet.job if inherit is not None and self._supernet is not None else None,
-            inherit=inherit,
-            stop_epoch=stop_epoch,
-            predicted=predicted,
-        )
+        self, id: JobId, phase: Phase, work: Train, arch: Any, predicted: Prediction | None, start: Start = FRESH
+    ) -> Job:
+        network = self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes)
+        return self._view.job(id, phase, work, network, self._space.macs(arch), start=start, predicted=predicted)
 
-    def _predicted(self, arch: Any) -> dict[str, float] | None:
+    def _predicted(self, arch: Any) -> Prediction | None:
         """What the strategy's predictor says of a network, where it has one that is fitted."""
         predict = getattr(self._strategy, "predict", None)
         found = predict([arch]) if predict is not None else None
-        return None if found is None else {"mean": float(found[0][0]), "sd": float(found[1][0])}
+        return None if found is None else Prediction(float(found[0][0]), float(found[1][0]))
 
     # Weight sharing.
 
+    def _inherited(self, arch: Any) -> Start:
+        if self._supernet is None or not self._config.inherit:
+            return FRESH
+        return InheritedFrom(self._supernet.name, self._supernet.network, tuple(arch))
+
     def _train_supernet(self) -> Job:
-        name = f"{self.name}-r{self.replicate}-supernet"
-        job = Job(
-            job=name,
-            route=self.name,
-            phase=Phase.SUPERNET,
-            target=None,
-            replicate=self.replicate,
-            seed=self._view.seed(name),
-            network={"builder": "supernet", "space": self._space.data},
-            network_macs=self._space.max_macs(),
+        job = self._view.job(
+            JobId(self.name, self.replicate, None, "supernet"),
+            Phase.SUPERNET,
+            TrainSupernet(self._view.recipe(self._config.supernet)),
+            {"builder": "supernet", "space": self._space.data},
+            self._space.max_macs(),
             # A sandwich: the largest, the smallest, and two that lie between on average.
             computed_macs=2 * (self._space.max_macs() + self._space.min_macs()),
-            recipe=self._view.recipe(self._config.supernet),
         )
         self._queue.put(job)
         return job
 
-    def _scores(self, proposals: list[Proposal]) -> Job:
-        assert self._supernet is not None
-        name, target = self._trial_name("scores", proposals[0].trial)
-        self._trials[name] = proposals
+    def _scores(self, proposals: list[Proposal], supernet: Job) -> Job:
+        id = self._trial_id("scores", proposals[0].trial)
+        self._trials[str(id)] = proposals
         archs = [proposal.arch for proposal in proposals]
-        return Job(
-            job=name,
-            route=self.name,
-            phase=Phase.SEARCH,
-            target=target,
-            replicate=self.replicate,
-            seed=self._view.seed(name),
-            network=self._supernet.network,
-            network_macs=int(self._space.macs_batch(archs).max()),
-            init_from=self._supernet.job,
-            score=[list(arch) for arch in archs],
-        )
+        work, macs = Score(tuple(tuple(arch) for arch in archs)), int(self._space.macs_batch(archs).max())
+        return self._view.job(id, Phase.SEARCH, work, supernet.network, macs, start=WeightsOf(supernet.name))
 
 
 def _check_recipes(space: StageSpace) -> None:

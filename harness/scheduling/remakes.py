@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from accounting.ledger.records import Kind, Record, Status
-from harness.jobs.files import WRITERS, Given, file_facts, files_problem, sources_of
+from harness.jobs.files import WRITERS, Given, file_facts, files_problem
 from harness.jobs.job import Job, Outcome
 from harness.paths import StudyPaths
 
@@ -37,7 +37,7 @@ class Remakes:
 
     def proposed(self, job: Job) -> None:
         """A route has named this job; it may have to be run again."""
-        self._jobs[job.job] = job
+        self._jobs[job.name] = job
 
     def next(self) -> Job | None:
         """A job to run before any new one: one that makes its files again, or one that waited for that."""
@@ -66,7 +66,7 @@ class Remakes:
 
     def given(self, job: Job) -> Given:
         """What an attempt at the job is told."""
-        return Given({source: self._facts[source] for source in self._sources(job)}, self._reasons.get(job.job))
+        return Given({source: self._facts[source] for source in self._sources(job)}, self._reasons.get(job.name))
 
     def found_damaged(self, job: Job, source: str, reason: str) -> bool:
         """An attempt could not start, for the files of ``source``; whether they are made again, and the job after."""
@@ -82,32 +82,31 @@ class Remakes:
         """
         if outcome.ok:
             new = file_facts(outcome.metrics)
-            old = self._facts.get(job.job)
-            self._facts[job.job] = new
-            self._checked.add(job.job)
-        if job.job not in self._waiting:
+            old = self._facts.get(job.name)
+            self._facts[job.name] = new
+            self._checked.add(job.name)
+        if job.name not in self._waiting:
             return None
-        waiting = self._waiting.pop(job.job)
-        self._reasons.pop(job.job, None)
+        waiting = self._waiting.pop(job.name)
+        self._reasons.pop(job.name, None)
         if not outcome.ok:
             return waiting
         if old is not None and "weights_sha256" in old and old != new:
-            log.warning("%s was run again and gave other weights than before; later jobs use the new ones", job.job)
+            log.warning("%s was run again and gave other weights than before; later jobs use the new ones", job.name)
         self._queue.extend(waiting)
         return []
 
     def _sources(self, job: Job) -> list[str]:
-        return [
-            source
-            for source in sources_of(job)
-            if source in self._facts and source in self._jobs and self._jobs[source].phase in WRITERS
-        ]
+        source = job.source
+        if source not in self._facts or source not in self._jobs or self._jobs[source].phase not in WRITERS:
+            return []
+        return [source]
 
     def _line_up(self, source: str, waiting: Job, problem: str) -> bool:
         if source not in self._jobs or self._counts[source] >= MAX_REMAKES:
             return False
         log.warning(
-            "%s cannot begin: %s; %s is run again, which is in the bill as lost work", waiting.job, problem, source
+            "%s cannot begin: %s; %s is run again, which is in the bill as lost work", waiting.name, problem, source
         )
         self._counts[source] += 1
         self._checked.discard(source)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.words.quantities import HOUR_S
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given
+from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.jobs.work import Deliver
 from harness.paths import StudyPaths
 from harness.scheduling.remakes import Remakes
+from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
 
 log = logging.getLogger(__name__)
 
@@ -35,27 +39,27 @@ class Scheduler:
     def __init__(
         self,
         routes: Sequence[Route],
-        paths: StudyPaths,
-        ledger: LedgerWriter,
-        session: str,
-        budget: BudgetConfig,
-        on_stopped: Callable[[Job], None] = lambda job: None,
+        budget_h: Mapping[str, float | None],
+        known: Mapping[str, Outcome],
+        spending: Spending,
+        journal: Journal,
+        remakes: Remakes,
         data: dict[str, Any] | None = None,
     ) -> None:
         self._data = data
-        self._on_stopped = on_stopped
         self._routes = list(routes)
-        self._ledger = ledger
-        self._session = session
-        self._budget: dict[str, float | None] = budget.model_dump()
-        self._spending = _Spending(paths)
-        self._known = known_outcomes(paths)
-        self._remakes = Remakes(paths, read_ledger(paths.ledger).records)
+        self._budget_h = budget_h
+        self._known = known
+        self._spending = spending
+        self._journal = journal
+        self._remakes = remakes
         self._waiting: set[int] = set()
         self._done: set[int] = set()
-        self.stopped: set[str] = set()
+        self.num_replayed = 0
+        """Jobs that were told and not run."""
+        self.stopped: set[JobId] = set()
         """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
-        self.failed: dict[str, str] = {}
+        self.failed: dict[JobId, str] = {}
         """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
         self.ended: str | None = None
         """Why no other job is begun, though not all are done; None while there is no such reason."""
@@ -71,7 +75,7 @@ class Scheduler:
 
         That is where every candidate of a search failed, or every one within the target.
         """
-        excused = {job.partition("-")[0] for job in (*self.stopped, *self.failed)}
+        excused = {id.route for id in (*self.stopped, *self.failed)}
         return [
             f"{route.name} of replicate {route.replicate} at {target:,} MACs"
             for route in self._routes
@@ -94,12 +98,13 @@ class Scheduler:
                 self._waiting.add(chosen)
             elif isinstance(answer, Done):
                 self._done.add(chosen)
-            elif answer.job in self._known:
+            elif answer.name in self._known:
+                self.num_replayed += 1
                 self._remakes.proposed(answer)
-                self._broadcast(answer, self._known[answer.job])
+                self._broadcast(answer, self._known[answer.name])
             elif self._over_budget(answer):
-                self.stopped.add(answer.job)
-                self._on_stopped(answer)
+                self.stopped.add(answer.id)
+                self._journal.stopped(answer)
                 self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
             else:
                 self._remakes.proposed(answer)
@@ -119,27 +124,27 @@ class Scheduler:
         """
         reason = outcome.reason or "failed"
         if outcome.ends_session:
-            self.ended = self.ended or f"job {job.job}: {reason}"
+            self.ended = self.ended or f"job {job.name}: {reason}"
             return
         if outcome.damaged is not None and self._remakes.found_damaged(job, outcome.damaged, reason):
             return
         given_up = self._remakes.told(job, outcome)
         if given_up is not None:
             for waiting in given_up:
-                self.tell(waiting, Outcome(ok=False, reason=f"{job.job} could not be run again: {reason}", final=False))
+                self.tell(
+                    waiting, Outcome(ok=False, reason=f"{job.name} could not be run again: {reason}", final=False)
+                )
             return
         if not outcome.ok:
             what = "; the network is delivered without it" if job.phase == Phase.EXPORT else ""
-            log.warning("job %s failed: %s%s", job.job, outcome.reason, what)
-            self._ledger.append(
-                Kind.JOB_ABANDONED, session=self._session, job=job.job, reason=reason, final=outcome.final
-            )
+            log.warning("job %s failed: %s%s", job.name, outcome.reason, what)
+            self._journal.given_up(job, outcome)
         self._broadcast(job, outcome)
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
-        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.EXPORT) and job.job not in self.stopped:
-            self.failed[job.job] = outcome.reason or "failed"
-        if outcome.ok and job.deliver is not None and job.deliver["label"] == job.route:
+        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.EXPORT) and job.id not in self.stopped:
+            self.failed[job.id] = outcome.reason or "failed"
+        if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
             self._delivered.add((job.route, job.replicate, job.target))
         for i, route in enumerate(self._routes):
             if route.replicate == job.replicate:
@@ -152,16 +157,7 @@ class Scheduler:
         answer = route.ask()
         duration_s = time.perf_counter() - begin
         if duration_s >= DRIVER_WORK_WORTH_NOTING_S:
-            self._ledger.append(
-                Kind.DRIVER_WORK,
-                session=self._session,
-                route=route.name,
-                phase=Phase.FIT_PREDICTOR,
-                # What comes first after a search's stage 2 is a retraining for the target that it was for.
-                target=answer.target if isinstance(answer, Job) and answer.phase == Phase.RETRAIN else None,
-                replicate=route.replicate,
-                duration_s=duration_s,
-            )
+            self._journal.thought(route, answer, duration_s)
         return answer
 
     def _rank(self, index: int) -> tuple[float, int, int]:
@@ -169,35 +165,31 @@ class Scheduler:
         return self._spending.of(route.name, route.replicate), route.replicate, index
 
     def _over_budget(self, job: Job) -> bool:
-        limit_h = self._budget.get(job.route)
+        limit_h = self._budget_h.get(job.route)
         if limit_h is None or job.phase in (Phase.EVALUATE, Phase.EXPORT):
             return False
-        self._spending.refresh()
-        return self._spending.of(job.route, job.replicate) >= limit_h * 3600
+        return self._spending.now(job.route, job.replicate) >= limit_h * HOUR_S
 
 
-class _Spending:
-    """Device-seconds per route and replicate, read from the ledger, not more often than is cheap."""
-
-    def __init__(self, paths: StudyPaths, clock: Callable[[], float] = time.monotonic) -> None:
-        self._paths, self._clock = paths, clock
-        self._spent: dict[tuple[str, int], float] = {}
-        self._fresh_until = float("-inf")
-
-    def of(self, route: str, replicate: int) -> float:
-        if self._clock() >= self._fresh_until:
-            self.refresh()
-        return self._spent.get((route, replicate), 0.0)
-
-    def refresh(self) -> None:
-        begin = self._clock()
-        self._spent = {}
-        for attempt in derive(read_ledger(self._paths.ledger).records, now=time.time()).attempts:
-            if attempt.phase == Phase.EXPORT:
-                continue
-            key = attempt.route, attempt.replicate
-            self._spent[key] = self._spent.get(key, 0.0) + attempt.allocated_s
-        self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
+def open_scheduler(
+    routes: Sequence[Route],
+    budget: BudgetConfig,
+    paths: StudyPaths,
+    ledger: LedgerWriter,
+    session: str,
+    on_stopped: Callable[[Job], None] = lambda job: None,
+    data: dict[str, Any] | None = None,
+) -> Scheduler:
+    """The scheduler of a session of a study, which goes on from what its ledger holds; ``data`` is for :class:`Given`."""
+    return Scheduler(
+        routes,
+        budget.model_dump(),
+        known_outcomes(paths),
+        LedgerSpending(paths),
+        LedgerJournal(ledger, session, on_stopped),
+        Remakes(paths, read_ledger(paths.ledger).records),
+        data,
+    )
 
 
 def known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:

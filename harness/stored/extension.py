@@ -16,6 +16,7 @@ from accounting.ledger.records import Kind, Phase, Record
 from accounting.words.methods import Method
 from harness.config.routes import PruneConfig, RoutesConfig
 from harness.config.study import StudyConfig
+from harness.routes.scratch import STRUCTURES, structure_control
 from harness.stored.written import as_written
 from pruning.methods import checked_method
 
@@ -25,13 +26,8 @@ READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""
 PLACE_KEYS = ("dataset.path", "parent.checkpoint")
 """Where something is; whether its content is the same is seen by :mod:`harness.stored.content`."""
-CONTROLS = {
-    "family": "family_",
-    "pruned_structure": "pruned_structure-",
-    "equal_epochs": "pruned_structure_equal_epochs-",
-    "random_masks": "random_masks-",
-}
-"""Switches of the route ``scratch``, and how the part of a job's name behind its target begins."""
+CONTROLS = ("family", *STRUCTURES)
+"""Switches of the route ``scratch``."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,11 @@ class Paid:
 
     def control(self, switch: str) -> bool:
         """Whether the controls of a switch of ``scratch`` were begun."""
-        tails = [str(a["job"]).partition(f"-t{a['target']}-")[2] for a in self.attempts if a["route"] == "scratch"]
-        return any(tail.startswith(CONTROLS[switch]) for tail in tails)
+        trained = [a for a in self.attempts if a["route"] == "scratch" and a["phase"] == Phase.RETRAIN]
+        if switch == "family":
+            return any(a["spec"].get("structure_from") is None for a in trained if isinstance(a["spec"], dict))
+        kind = STRUCTURES[switch]
+        return any(a["job"] == str(structure_control(kind, a["replicate"], a["target"])) for a in trained)
 
 
 def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:

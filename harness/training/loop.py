@@ -106,7 +106,7 @@ def train(
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
     it is there and of the same ``identity`` (:mod:`harness.training.resume`). Raises :class:`Diverged`.
     """
-    model = model.to(device, memory_format=torch.channels_last)
+    model = on_device(model, device)
     optimizer = create_optimizer_v2(
         model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
     )
@@ -153,6 +153,11 @@ def train(
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
     return Trained(kept, val_top1, tuple(curve), masks)
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model, moved to a device in the memory layout that all of its passes have there."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:

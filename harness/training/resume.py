@@ -7,7 +7,6 @@ plain values, once the hash has been checked. What is not trusted is dropped: th
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -19,22 +18,19 @@ from typing import Any
 import torch
 
 from harness.jobs.job import Job
+from harness.jobs.spec import COST_FIELDS, DEFAULTS, to_json
 from harness.paths import replacing
 
 log = logging.getLogger(__name__)
 
 FORMAT = "prune-or-search resume 1"
-_NOT_SAID = ("computed_macs", "is_smaller")
-"""Fields that tell what a job costs, not what it does."""
 
 
 def identity_of(job: Job) -> str:
     """A hash of what the job says to do; fields that are as by default do not enter, so that new ones change nothing."""
+    spec = to_json(job)
     said = {
-        field.name: getattr(job, field.name)
-        for field in dataclasses.fields(job)
-        if field.name not in _NOT_SAID
-        and (field.default is dataclasses.MISSING or getattr(job, field.name) != field.default)
+        key: spec[key] for key in spec if key not in COST_FIELDS and (key not in DEFAULTS or spec[key] != DEFAULTS[key])
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 

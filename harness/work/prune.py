@@ -1,8 +1,8 @@
-"""What a prune job does to a network, whatever its method: masks, channels, blocks, 2 of 4, or a gradual pruner."""
+"""Prune jobs, whatever their method: masks, channels, blocks, 2 of 4; and the pruner of a gradual schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -11,21 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs.count import count_macs
+from accounting.words.methods import BLOCK_SCOPES, Method
 from harness.data.base import Splits
+from harness.jobs.work import Gradually, Prune, PruneRule
+from harness.training.loop import evaluate, on_device, recalibrate_batch_norm
+from harness.work.bench import Bench
 from pruning.blocks import BlockKind, prune_blocks_to_macs
 from pruning.criteria import load_criterion
 from pruning.gradients import Batches
 from pruning.gradual import GradualPruner
 from pruning.layers import LayerFilter, parse_filter
 from pruning.masks import apply_masks
-from pruning.methods import BLOCK_SCOPES, CHANNEL_SCOPES
 from pruning.nm import nm_masks
+from pruning.recount import check_macs
 from pruning.result import PruneResult
-from pruning.solve import UnreachableTarget, prune_to_macs
+from pruning.solve import Scope, UnreachableTarget, prune_to_macs
 from pruning.structured import StructuredResult, prune_channels_to_macs
 
 SCORING_BATCHES, SCORING_BATCH_SIZE = 4, 64
 """Training images that criteria with gradients see."""
+RECALIBRATION_BATCH = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +43,41 @@ class Pruned:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def prune(rule: dict[str, Any], model: nn.Module, splits: Splits, seed: int) -> Pruned:
-    """Prune ``model`` as a job's ``prune`` says; raises ``UnreachableTarget``."""
-    scope, target, shape = rule["scope"], int(rule["target_macs"]), splits.info.image_shape
+def prune_network(work: Prune, bench: Bench) -> dict[str, Any]:
+    """Prune the network that the job starts from, and measure it as it is then; what the outcome says."""
+    model = bench.network()
+    bench.begun(0)
+    pruned = prune(work.rule, model, bench.splits, bench.job.seed)
+    model = on_device(pruned.model, bench.device)
+    recalibrate_batch_norm(model, bench.splits.train, RECALIBRATION_BATCH, bench.device)
+    val_top1 = evaluate(model, bench.splits.val, bench.device)
+    counted = counts(model, bench.splits.info.image_shape)
+    check_macs(counted["macs"], pruned.macs)
+    counted |= bench.keep(model, pruned.masks)
+    return {**counted, "val_top1": val_top1, "epochs": 0, **pruned.facts}
+
+
+def prune(rule: PruneRule, model: nn.Module, splits: Splits, seed: int) -> Pruned:
+    """Prune ``model`` by a job's rule; raises ``UnreachableTarget``."""
+    method, target, shape = rule.method, rule.target_macs, splits.info.image_shape
     batches = scoring_batches(rule, splits)
-    keep = parse_filter(rule["keep"]) if rule.get("keep") else None
-    if scope in (*CHANNEL_SCOPES, *BLOCK_SCOPES):
+    keep = _kept(rule)
+    if method.is_structured:
         return _smaller(remove(rule, model, shape, seed=seed, keep=keep, batches=batches))
-    if scope == "nm":
-        result = nm_masks(model, shape, criterion=rule["criterion"], keep=keep, seed=seed, batches=batches)
+    if method.scope == "nm":
+        result = nm_masks(model, shape, criterion=method.criterion, keep=keep, seed=seed, batches=batches)
         if result.macs > target:
             raise UnreachableTarget(f"2 of 4 weights leaves {result.macs:,} MACs, above the target of {target:,}")
     else:
         result = prune_to_macs(
-            model, shape, target, criterion=rule["criterion"], scope=scope, keep=keep, floor=rule["floor"], seed=seed,
-            batches=batches,
+            model, shape, target, criterion=method.criterion, scope=mask_scope(method), keep=keep, floor=rule.floor,
+            seed=seed, batches=batches,
         )  # fmt: skip
     return _masked(model, result)
 
 
 def remove(
-    rule: Mapping[str, Any],
+    rule: PruneRule,
     model: nn.Module,
     shape: tuple[int, int, int],
     *,
@@ -67,28 +86,28 @@ def remove(
     batches: Batches | None = None,
 ) -> StructuredResult:
     """The physically smaller network by a scope of channels or blocks; raises what ``pruning`` raises."""
-    scope, target = rule["scope"], int(rule["target_macs"])
-    round_to, floor = int(rule["round_to"]), float(rule["channel_floor"])
+    scope, target, round_to, floor = rule.method.scope, rule.target_macs, rule.round_to, rule.channel_floor
     if scope in BLOCK_SCOPES:
         kind: BlockKind = "residual" if scope == "blocks" else "se"
         return prune_blocks_to_macs(model, shape, target, kind=kind, round_to=round_to, floor=floor, keep=keep)
     return prune_channels_to_macs(
-        model, shape, target, criterion=rule["criterion"], scope="global" if scope == "channels_global" else "uniform",
+        model, shape, target, criterion=rule.method.criterion, scope="global" if scope == "channels_global" else "uniform",
         round_to=round_to, floor=floor, keep=keep, seed=seed, batches=batches,
     )  # fmt: skip
 
 
-def gradual_pruner(rule: dict[str, Any], seed: int, splits: Splits) -> GradualPruner:
+def gradual_pruner(gradually: Gradually, seed: int, splits: Splits) -> GradualPruner:
     """What prunes while a fine-tune job with a gradual schedule trains."""
+    rule = gradually.rule
     return GradualPruner(
         splits.info.image_shape,
-        rule["start_macs"],
-        rule["target_macs"],
-        rule["criterion"],
-        rule["scope"],
-        end=rule["end"],
-        keep=parse_filter(rule["keep"]) if rule.get("keep") else None,
-        floor=rule["floor"],
+        gradually.start_macs,
+        rule.target_macs,
+        rule.method.criterion,
+        mask_scope(rule.method),
+        end=gradually.end,
+        keep=_kept(rule),
+        floor=rule.floor,
         seed=seed,
         batches=scoring_batches(rule, splits),
     )
@@ -105,9 +124,18 @@ def counts(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any
     }
 
 
-def scoring_batches(rule: dict[str, Any], splits: Splits) -> list[tuple[Tensor, Tensor]] | None:
+def scoring_batches(rule: PruneRule, splits: Splits) -> list[tuple[Tensor, Tensor]] | None:
     """The first training batches after seeding, where the criterion needs gradients."""
-    return list(_first(splits)) if load_criterion(rule["criterion"]).needs_gradients else None
+    return list(_first(splits)) if load_criterion(rule.method.criterion).needs_gradients else None
+
+
+def _kept(rule: PruneRule) -> LayerFilter | None:
+    return parse_filter(rule.keep) if rule.keep else None
+
+
+def mask_scope(method: Method) -> Scope:
+    """Over which weights a method of masks ranks."""
+    return "global" if method.scope == "global" else "uniform"
 
 
 def _first(splits: Splits) -> Iterator[tuple[Tensor, Tensor]]:

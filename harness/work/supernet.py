@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.data.base import Splits
-from harness.jobs.job import Job
-from harness.training.loop import Course, evaluate, recalibrate_batch_norm
+from harness.jobs.work import Score
+from harness.training.loop import Course, evaluate, on_device, recalibrate_batch_norm
+from harness.work.bench import Bench
 from nas_baseline.spaces.networks import build
 from nas_baseline.supernet.supernet import Supernet
 
@@ -32,16 +32,16 @@ def supernet_course(model: nn.Module) -> Course:
     return Course(losses=losses)
 
 
-def score(job: Job, model: nn.Module, splits: Splits, device: torch.device) -> dict[str, Any]:
-    """Validation accuracy of each member of ``job.score``: inherited weights, batch norm taken anew, not trained."""
+def score(work: Score, bench: Bench) -> dict[str, Any]:
+    """Validation accuracy of each member: inherited weights, batch norm taken anew, not trained."""
+    bench.begun(0)
+    model, splits, device = bench.network(), bench.splits, bench.device
     assert isinstance(model, Supernet)
-    assert job.score is not None
     scores = []
-    for choices in job.score:
-        arch = tuple(choices)
+    for arch in work.archs:
         member = build(model.space.network_spec(arch))
         member.load_state_dict(model.extract(arch))
-        member = member.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        member = on_device(member, device)
         recalibrate_batch_norm(member, splits.train, RECALIBRATION_BATCH, device)
         scores.append(evaluate(member, splits.val, device))
     return {"scores": scores, "num_val": len(splits.val)}

@@ -56,9 +56,8 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     latest: dict[tuple[int, str, int], Network] = {}
     for job in sorted(view.jobs, key=_ended_t(view)):
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
-            network = _network(
-                view, info, specs, job, job.target, merged_exports(job.outcome, exported.get(job.job, []))
-            )
+            found = merged_exports(job.outcome, _exports_of(job.job, exported))
+            network = _network(view, info, specs, job, job.target, found)
             latest[network.target, network.label, network.replicate] = network
     return tuple(latest[key] for key in sorted(latest))
 
@@ -73,13 +72,14 @@ def merged_exports(evaluated: Mapping[str, Any], exported: Iterable[Mapping[str,
     return merged
 
 
-def _exported(view: CostView) -> dict[str, list[dict[str, Any]]]:
-    """The outcomes of the finished exports by the evaluation whose network they are of."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for job in view.jobs:
-        if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
-            found.setdefault(job.job.rpartition("-export-")[0], []).append(job.outcome)
-    return found
+def _exported(view: CostView) -> dict[str, dict[str, Any]]:
+    """The outcomes of the finished exports by name."""
+    return {job.job: job.outcome for job in view.jobs if job.phase == Phase.EXPORT and isinstance(job.outcome, dict)}
+
+
+def _exports_of(evaluation: str, exported: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The outcomes of the exports that follow an evaluation, which are named after it and their kind."""
+    return [found for name, found in exported.items() if name == f"{evaluation}-export-{found.get('export')}"]
 
 
 def _ended_t(view: CostView) -> Callable[[Job], float]:

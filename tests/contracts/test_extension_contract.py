@@ -1,7 +1,7 @@
 """Every route in a study that is extended: the jobs that were done are proposed again as they were, then only new ones."""
 
 import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from test_routes_contract import CONFIG, play
@@ -9,6 +9,8 @@ from test_routes_contract import CONFIG, play
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
 from harness.config.study import parse_config
+from harness.jobs.spec import to_json
+from harness.jobs.work import Deliver
 from harness.paths import StudyPaths
 from harness.stored.content import Content
 from harness.stored.study_file import Standing, check_folder, planned_of, write_study
@@ -56,9 +58,9 @@ def note(paths, jobs):
     with LedgerWriter(paths.ledger, "s", "driver") as ledger:
         for job in jobs.values():
             ledger.append(
-                Kind.ATTEMPT_STARTED, session="s", attempt=f"{job.job}#1", job=job.job, route=job.route,
+                Kind.ATTEMPT_STARTED, session="s", attempt=f"{job.name}#1", job=job.name, route=job.route,
                 phase=job.phase, target=job.target, replicate=job.replicate, allocation=None, devices={"n/cpu": 1.0},
-                meter="wall_clock", network_macs=job.network_macs, spec=asdict(job),
+                meter="wall_clock", network_macs=job.counted_macs, spec=to_json(job),
             )  # fmt: skip
 
 
@@ -74,12 +76,12 @@ def extended(folder, name, *edits, replicate=0):
 def assert_reused(before, after):
     """What was done is asked for again, word for word; only another best network may be delivered in one's place."""
     for name in before.keys() & after.keys():
-        assert asdict(before[name]) == asdict(after[name]), name
-    places = {(job.target, job.deliver["label"]) for job in after.values() if job.deliver}
+        assert to_json(before[name]) == to_json(after[name]), name
+    places = {(job.target, job.work.label) for job in after.values() if isinstance(job.work, Deliver)}
     for name in before.keys() - after.keys():
         assert before[name].phase == Phase.EVALUATE, f"{name} is not asked for again"
-        assert (before[name].target, before[name].deliver["label"]) in places
-    delivered = {(job.target, job.deliver["label"]) for job in before.values() if job.deliver}
+        assert (before[name].target, before[name].work.label) in places
+    delivered = {(job.target, job.work.label) for job in before.values() if isinstance(job.work, Deliver)}
     assert delivered <= places
 
 
@@ -102,10 +104,10 @@ class TestEveryRoute:
         before = begun(name, tmp_path)
         after = extended(tmp_path, name, targets("0.5M", added))
         assert_reused(before, after)
-        new = [job for job in after.values() if job.job not in before]
+        new = [job for job in after.values() if job.name not in before]
         assert {job.target for job in new} <= {int(float(added[:-1]) * 10**6)}, "nothing that is shared is done again"
-        labels = {job.deliver["label"] for job in before.values() if job.deliver}
-        assert {job.deliver["label"] for job in new if job.deliver} == labels, "as much is delivered for it"
+        labels = {job.work.label for job in before.values() if isinstance(job.work, Deliver)}
+        assert {job.work.label for job in new if isinstance(job.work, Deliver)} == labels, "as much is delivered for it"
 
     def test_two_targets_one_after_the_other(self, name, tmp_path):
         before = begun(name, tmp_path)
@@ -144,7 +146,7 @@ def test_an_added_criterion_wherever_it_is_named(name, added, tmp_path):
     before = begun(name, tmp_path)
     after = extended(tmp_path, name, criteria(added, "uniform_magnitude", "global_magnitude"))
     assert_reused(before, after)
-    new = {job.job for job in after.values() if job.job not in before}
+    new = {job.name for job in after.values() if job.name not in before}
     assert any(added in job for job in new)
     assert not [job for job in new if "pretrain" in job or "candidate" in job or "scratch" in job]
 
@@ -165,7 +167,7 @@ def test_an_added_route(name, added, section, tmp_path):
     before = begun(name, tmp_path)
     after = extended(tmp_path, name, route(added, section))
     assert_reused(before, after)
-    new = [job for job in after.values() if job.job not in before]
+    new = [job for job in after.values() if job.name not in before]
     assert {job.route for job in new} == {added}
 
 
@@ -183,5 +185,5 @@ def test_more_controls_and_every_method_delivered(tmp_path):
     each = {**CONFIG["routes"]["prune"], "deliver": "each"}
     after = extended(tmp_path, "scratch", route("scratch", more), route("prune", each))
     assert_reused(before, after)
-    new = {job.deliver["label"] for name, job in after.items() if job.deliver and name not in before}
+    new = {job.work.label for name, job in after.items() if isinstance(job.work, Deliver) and name not in before}
     assert {"prune:global_magnitude", "prune:uniform_magnitude", "scratch_random_masks"} <= new

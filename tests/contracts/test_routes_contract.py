@@ -2,13 +2,16 @@
 
 import copy
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from accounting.ledger.records import Phase
 from harness.config.study import ExportConfig, parse_config
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.spec import to_json
+from harness.jobs.start import StructureOf
+from harness.jobs.work import Deliver, Train
 from harness.validation import check_study, make_routes
 
 CONFIG = {
@@ -47,10 +50,10 @@ def view(request):
 
 def outcome_of(job, fails=0.0):
     """The same for the same job, whenever it is told."""
-    rng = random.Random(job.job)
+    rng = random.Random(job.name)
     if rng.random() < fails:
         return Outcome(ok=False, reason="it fell over")
-    return Outcome(ok=True, metrics={"val_top1": rng.random(), "macs": job.target or job.network_macs})
+    return Outcome(ok=True, metrics={"val_top1": rng.random(), "macs": job.target or job.counted_macs})
 
 
 def play(view, order, fails=0.0, replicate=0, slots=3):
@@ -66,9 +69,9 @@ def play(view, order, fails=0.0, replicate=0, slots=3):
             answer = route.ask()
             answers.append(answer)
             if isinstance(answer, Job):
-                assert answer.job not in jobs, f"{answer.job} is proposed twice"
+                assert answer.name not in jobs, f"{answer.name} is proposed twice"
                 assert answer.route == route.name
-                jobs[answer.job] = answer
+                jobs[answer.name] = answer
                 out.append(answer)
         if out and (len(out) >= slots or not any(isinstance(a, Job) for a in answers)):
             job = out.pop(rng.randrange(len(out)))
@@ -93,13 +96,13 @@ def test_the_order_of_outcomes_does_not_matter(view, fails):
     for order in orders:
         again = play(view, order=order, fails=fails, slots=1 + order % 5)
         assert sorted(again) == sorted(first)
-        assert {name: asdict(job) for name, job in again.items()} == {n: asdict(j) for n, j in first.items()}
+        assert {name: to_json(job) for name, job in again.items()} == {n: to_json(j) for n, j in first.items()}
 
 
 def test_ends_even_if_everything_fails(view):
     jobs = play(view, order=1, fails=1.1)
     assert not [job for job in jobs.values() if job.phase in (Phase.EVALUATE, Phase.PRUNE, Phase.FINETUNE)]
-    assert not [job for job in jobs.values() if job.structure_from is not None]
+    assert not [job for job in jobs.values() if isinstance(job.start, StructureOf)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,18 +110,17 @@ def test_ends_whatever_fails(seed, monkeypatch):
     view = view_of()
     monkeypatch.setattr(
         "test_routes_contract.outcome_of",
-        lambda job, fails: Outcome(ok=False) if random.Random(f"{job.job}{seed}").random() < 0.5
-        else Outcome(ok=True, metrics={"val_top1": 0.5, "macs": job.network_macs}),
+        lambda job, fails: Outcome(ok=False) if random.Random(f"{job.name}{seed}").random() < 0.5
+        else Outcome(ok=True, metrics={"val_top1": 0.5, "macs": job.counted_macs}),
     )  # fmt: skip
     jobs = play(view, order=seed)
     trained = {name for name in jobs if outcome_of(jobs[name], 0).ok}
     for job in jobs.values():
-        assert job.init_from is None or job.init_from in trained, "nothing starts from what failed"
-        assert job.structure_from is None or job.structure_from in trained
+        assert job.source is None or job.source in trained, "nothing starts from what failed"
 
 
 def test_evaluates_once_for_each_target_and_kind_of_network(view, jobs):
-    evaluated = sorted((job.target, job.deliver["label"]) for job in jobs.values() if job.phase == Phase.EVALUATE)
+    evaluated = sorted((job.target, job.work.label) for job in jobs.values() if job.phase == Phase.EVALUATE)
     labels = ["prune", "scratch_family", "scratch_pruned_structure", "search"]
     assert evaluated == sorted((target, label) for target in view.config.targets for label in labels)
 
@@ -126,19 +128,19 @@ def test_evaluates_once_for_each_target_and_kind_of_network(view, jobs):
 def test_delivers_the_best_on_validation(view, jobs):
     for job in jobs.values():
         if job.phase == Phase.EVALUATE and job.route in ("search", "prune"):
-            phase = jobs[job.init_from].phase
+            phase = jobs[job.source].phase
             rivals = [j for j in jobs.values() if (j.route, j.phase, j.target) == (job.route, phase, job.target)]
             assert len(rivals) >= 2
             best = max(rivals, key=lambda rival: outcome_of(rival).metrics["val_top1"])
-            assert job.init_from == best.job
+            assert job.source == best.name
 
 
 def test_nothing_trained_for_a_target_is_above_it(view, jobs):
     for job in jobs.values():
         if job.target is not None:
-            assert job.network_macs <= job.target
+            assert job.counted_macs <= job.target
         elif job.phase == Phase.SEARCH:
-            assert job.network_macs <= max(view.config.targets)
+            assert job.counted_macs <= max(view.config.targets)
 
 
 def test_the_parent_is_trained_once_and_shared_by_the_targets(view, jobs):
@@ -146,7 +148,7 @@ def test_the_parent_is_trained_once_and_shared_by_the_targets(view, jobs):
     assert len(pretrains) == 1
     assert pretrains[0].target is None
     pruned = [job for job in jobs.values() if job.phase == Phase.PRUNE]
-    assert {job.init_from for job in pruned} == {pretrains[0].job}
+    assert {job.source for job in pruned} == {pretrains[0].name}
     assert len(pruned) == 4, "two targets, two criteria"
 
 
@@ -157,18 +159,17 @@ def test_one_search_serves_all_targets(jobs):
 
 
 def test_the_control_has_the_budget_of_pretraining_and_fine_tuning(jobs):
-    controls = [job for job in jobs.values() if job.structure_from is not None]
+    controls = [job for job in jobs.values() if isinstance(job.start, StructureOf)]
     assert len(controls) == 2
-    assert {job.recipe["epochs"] for job in controls} == {5 + 3}
-    assert all(job.init_from is None for job in controls), "on fresh weights"
+    assert {job.work.recipe.epochs for job in controls} == {5 + 3}
 
 
 def test_recipes_are_merged_from_the_study_down_to_the_phase(jobs):
     for job in jobs.values():
-        if job.recipe:
+        if isinstance(job.work, Train):
             expected = {Phase.PRETRAIN: 5, Phase.FINETUNE: 3, Phase.SEARCH: 1}.get(job.phase)
-            assert expected is None or job.recipe["epochs"] == expected
-            assert job.route == "search" or job.recipe["lr"] == 0.3, "a searched network brings its own"
+            assert expected is None or job.work.recipe.epochs == expected
+            assert job.route == "search" or job.work.recipe.lr == 0.3, "a searched network brings its own"
 
 
 def test_replicates_have_other_names_and_other_seeds(view, jobs):
@@ -205,7 +206,7 @@ def test_an_outcome_told_twice_changes_nothing(view):
         prune.tell(pretrain, Outcome(ok=True, metrics={"val_top1": 0.5, "macs": 1}))
     names = []
     while isinstance(job := prune.ask(), Job):
-        names.append(job.job)
+        names.append(job.name)
     assert len(names) == len(set(names)) == 4
 
 
@@ -223,16 +224,16 @@ def told(view, values):
     """All jobs by name, told outcomes by name: a value for val_top1, None for a failure by chance; 0.5 where not given."""
     routes, jobs = make_routes(view, 0), {}
     while any(isinstance(job := route.ask(), Job) for route in routes):
-        jobs[job.job] = job
-        value = next((v for part, v in values.items() if part in job.job), 0.5)
-        metrics = {"val_top1": value, "macs": job.target or job.network_macs}
+        jobs[job.name] = job
+        value = next((v for part, v in values.items() if part in job.name), 0.5)
+        metrics = {"val_top1": value, "macs": job.target or job.counted_macs}
         for route in routes:
             route.tell(job, Outcome(ok=value is not None, metrics=metrics if value is not None else {}))
     return jobs
 
 
 def delivers(jobs, label):
-    return {name: job.init_from for name, job in jobs.items() if job.deliver and job.deliver["label"] == label}
+    return {name: job.source for name, job in jobs.items() if isinstance(job.work, Deliver) and job.work.label == label}
 
 
 def test_a_better_network_after_a_resume_is_a_delivery_of_its_own():
@@ -262,11 +263,11 @@ def test_exports_follow_deliveries_and_change_no_other_job(view, jobs):
     config = view.config.model_copy(update={"export": ExportConfig(onnx=True, int8=True)})
     exporting = play(replace(view, config=config), order=3)
     added = {name: job for name, job in exporting.items() if name not in jobs}
-    assert {name: asdict(job) for name, job in exporting.items() if name in jobs} == {
-        n: asdict(j) for n, j in jobs.items()
+    assert {name: to_json(job) for name, job in exporting.items() if name in jobs} == {
+        n: to_json(j) for n, j in jobs.items()
     }
     deliveries = [job for job in jobs.values() if job.phase == Phase.EVALUATE]
-    assert sorted(added) == sorted(f"{job.job}-export-{kind}" for job in deliveries for kind in ("onnx", "int8"))
+    assert sorted(added) == sorted(f"{job.name}-export-{kind}" for job in deliveries for kind in ("onnx", "int8"))
     assert {job.phase for job in added.values()} == {Phase.EXPORT}
     seeds = [job.seed for job in exporting.values()]
     assert len(seeds) == len(set(seeds))

@@ -56,7 +56,7 @@ def before_job(monkeypatch, number, action):
     begun = []
 
     def changed(job, place):
-        begun.append(job.job)
+        begun.append(job.name)
         if len(begun) == number:
             action()
         return execute(job, place)

@@ -56,7 +56,7 @@ class TestBudget:
         tiny["budget"] = {"search": "1 h"}
         spent = Scheduler._over_budget
         monkeypatch.setattr(
-            Scheduler, "_over_budget", lambda self, job: job.job.endswith("retrain-1") or spent(self, job)
+            Scheduler, "_over_budget", lambda self, job: job.name.endswith("retrain-1") or spent(self, job)
         )
         run(tiny, tmp_path / "study")
         assert len(models(tmp_path / "study")) == 1
@@ -142,7 +142,7 @@ class TestPlan:
 
         monkeypatch.setattr(plan, "measure_speed", lambda view, device: 1e9)
         planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
-        names = [_whoever_wins(entry.job.job) for entry in planned.jobs]
+        names = [_whoever_wins(entry.job.name) for entry in planned.jobs]
         ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
         # Which family network or finalist comes out may differ; what is done, how often and for whom may not.
         assert set(names) == ran

@@ -1,17 +1,19 @@
 """What the tests of deliveries share: networks, the job that delivers one, and the code of its card, run alone."""
 
-import dataclasses
 import subprocess
 import sys
 
 import torch
+from some_jobs import job as some_job
 
 from accounting.ledger.records import Phase
 from harness.config.study import NO_EXPORT, DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.delivery.deliver import deliver
+from harness.delivery import deliver as delivering
 from harness.delivery.exports import export
 from harness.jobs.job import Done, Job, Outcome
+from harness.jobs.start import WeightsOf
+from harness.jobs.work import Deliver
 from harness.models.build import build_network, save_tensors
 from harness.routes.exports import KINDS, WithExports
 from nas_baseline.spaces.families import network_spec
@@ -57,9 +59,14 @@ def masked(target=600_000):
 def job(model, paths, spec=SPEC, target=2_000_000, **changes):
     """The job that delivers ``model``, as the weights of job ``trained``."""
     save_tensors(model.state_dict(), paths.weights("trained"))
-    facts = {"label": "prune", "description": "a network of a test", "parent": "fbnetv3_mini l, from nowhere"}
-    plain = Job("e", "prune", Phase.EVALUATE, target, 0, 1, spec, 1, init_from="trained", deliver=facts)
-    return dataclasses.replace(plain, **changes)
+    work = Deliver("prune", "a network of a test", "fbnetv3_mini l, from nowhere")
+    plain = {"seed": 1, "network": spec, "work": work, "counted_macs": 1, "start": WeightsOf("trained")}
+    return some_job("e", "prune", Phase.EVALUATE, target, **plain | changes)
+
+
+def deliver(job, *place):
+    """Do what a job that delivers says."""
+    return delivering.deliver(job, job.work, *place)
 
 
 class Given:
@@ -96,7 +103,9 @@ def delivered(job, paths, splits, dataset, device, exports=NO_EXPORT, cost=None)
     """Deliver a network and run the export jobs that come after; the metrics of all of it as a report has them."""
     metrics = deliver(job, paths, splits, dataset, device, cost)
     assert {kind for kind in KINDS if kind in metrics} <= {"latency"}
-    after = [export(each, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)]
+    after = [
+        export(each, each.work, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)
+    ]
     return merged_exports(metrics, after)
 
 

@@ -70,8 +70,8 @@ class TestPlan:
         """2 epochs on 200 images, 3 passes each: 1,200 parent passes; plus the overhead of a job."""
         plan = json.loads(said(command("plan", write_config(tiny), "--json")))
         from harness.config.study import parse_config
-        from harness.plan import OVERHEAD_S
         from harness.validation import check_study
+        from harness.work.price import OVERHEAD_S
 
         macs = check_study(parse_config(tiny, "x"), need_data=False).parent_macs
         (pretrain,) = [p for p in plan["phases"] if p["phase"] == "pretrain"]

@@ -17,6 +17,7 @@ from deliveries import (
     SPEC,
     alone,
     card_code,
+    deliver,
     delivered,
     job,
     masked,
@@ -30,7 +31,7 @@ from harness.config.study import DatasetConfig, ExportConfig
 from harness.data import fashion_mnist_mini
 from harness.data.registry import open_dataset
 from harness.delivery import deliver as module
-from harness.delivery.deliver import deliver
+from harness.jobs.work import Deliver
 from harness.paths import StudyPaths
 from pruning.blocks import remove_blocks, residual_blocks
 from pruning.structured import prune_channels_to_macs
@@ -179,23 +180,23 @@ class TestSmaller:
 
 
 def test_a_card_shows_control_characters_as_escapes(paths, splits):
-    facts = {"label": "prune", "description": "found\x1b[31m", "parent": "a\x07 b"}
-    metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+    work = Deliver("prune", "found\x1b[31m", "a\x07 b")
+    metrics = deliver(job(network(), paths, work=work), paths, splits, DATASET, CPU)
     card = (paths.root / metrics["model_dir"] / "README.md").read_text()
     assert "\x1b" not in card and "\x07" not in card
     assert "# found\\x1b[31m" in card
 
 
 def test_a_card_holds_no_markup_of_names(paths, splits):
-    facts = {"label": "prune", "description": "a <script> & b", "parent": "one | two\nthree"}
-    metrics = deliver(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+    work = Deliver("prune", "a <script> & b", "one | two\nthree")
+    metrics = deliver(job(network(), paths, work=work), paths, splits, DATASET, CPU)
     lines = (paths.root / metrics["model_dir"] / "README.md").read_text().splitlines()
     assert "# a &lt;script> &amp; b" in lines
     assert "| parent | one \\| two\\x0athree |" in lines
 
 
 def test_a_card_without_parent_and_cost(paths, splits):
-    plain = job(network(), paths, deliver={"label": "search", "description": "found"}, target=None)
+    plain = job(network(), paths, work=Deliver("search", "found"), target=None)
     metrics = deliver(plain, paths, splits, DATASET, CPU)
     card = (paths.root / metrics["model_dir"] / "README.md").read_text()
     assert "| cost | see the report |" in card

@@ -15,6 +15,7 @@ from deliveries import (
     SHAPE,
     alone,
     card_code,
+    deliver,
     delivered,
     exports_after,
     job,
@@ -23,15 +24,16 @@ from deliveries import (
     network,
     noise,
 )
+from some_jobs import job as some_job
 
 from accounting.ledger.records import Phase
 from harness.config.study import ExportConfig
 from harness.delivery import exports as module
-from harness.delivery.deliver import deliver
 from harness.delivery.exports import export
 from harness.delivery.int8 import CannotQuantise
 from harness.errors import InputError
-from harness.jobs.job import Job
+from harness.jobs.start import WeightsOf
+from harness.jobs.work import Deliver
 from harness.paths import StudyPaths
 
 
@@ -202,8 +204,8 @@ class TestExports:
         assert names(paths.root / metrics["model_dir"]) == PLAIN
 
     def test_a_target_in_milliseconds_is_held_against_a_measurement(self, paths, splits):
-        facts = {"label": "prune", "description": "a network of a test", "parent": None, "target_latency_ms": 3.5}
-        metrics = delivered(job(network(), paths, deliver=facts), paths, splits, DATASET, CPU)
+        work = Deliver("prune", "a network of a test", None, 3.5)
+        metrics = delivered(job(network(), paths, work=work), paths, splits, DATASET, CPU)
         assert metrics["latency"]["runtime"] == "eager"
         card = (paths.root / metrics["model_dir"] / "README.md").read_text()
         assert "| latency asked for | at most 3.5 ms" in card
@@ -273,11 +275,13 @@ class TestProposed:
     ALL = ExportConfig(onnx=True, int8=True, latency=True, compact=True)
 
     def kinds(self, metrics, **changes):
-        given = Job("e", "prune", Phase.EVALUATE, 1, 0, 1, {}, 1, init_from="t", deliver={"label": "prune", **changes})
+        given = some_job(
+            "e", phase=Phase.EVALUATE, target=1, start=WeightsOf("t"), work=Deliver("prune", "", **changes)
+        )
         jobs = exports_after(given, metrics, self.ALL)
-        assert all(each.phase == Phase.EXPORT and each.init_from == "t" for each in jobs)
-        assert [each.job for each in jobs] == [f"e-export-{each.deliver['export']}" for each in jobs]
-        return [each.deliver["export"] for each in jobs]
+        assert all(each.phase == Phase.EXPORT and each.source == "t" for each in jobs)
+        assert [each.name for each in jobs] == [f"{given.name}-export-{each.work.kind}" for each in jobs]
+        return [each.work.kind for each in jobs]
 
     def test_one_of_each_kind(self):
         assert self.kinds({"size_bytes": {"program": None}, "left_out": {}}) == ["onnx", "int8", "latency", "compact"]

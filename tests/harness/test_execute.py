@@ -1,20 +1,20 @@
 """One attempt: what it writes to the ledger when it goes well, when it fails, and when it is interrupted."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from some_jobs import job
 
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
+from accounting.words.methods import Method
 from harness.config.recipe import Recipe
 from harness.config.study import DatasetConfig
 from harness.devices import Held, choose_device, cpu_device, local_capacity
 from harness.errors import InputError
-from harness.jobs.job import Job
+from harness.jobs.start import Checkpoint, WeightsOf
+from harness.jobs.work import Prune, PruneRule, Train
 from harness.models.build import load_tensors
 from harness.paths import StudyPaths
-from harness.work import attempt as module
 from harness.work.attempt import Workplace, execute
 from nas_baseline.spaces.families import network_spec
 from pruning.deadline import MachineTooBusy, NotFollowed
@@ -30,13 +30,15 @@ def place(tmp_path):
 
 
 def pretrain(**changes):
-    recipe = Recipe(epochs=1, batch_size=50).model_dump()
-    return replace(Job("p", "prune", Phase.PRETRAIN, None, 0, 11, SPEC, 1000, recipe), **changes)
+    work = Train(Recipe(epochs=1, batch_size=50))
+    return job(**{"step": "p", "phase": Phase.PRETRAIN, "seed": 11, "network": SPEC, "work": work} | changes)
 
 
 def prune(target, criterion="magnitude", scope="global"):
-    how = {"scope": scope, "criterion": criterion, "target_macs": target, "floor": 0.0}
-    return Job("q", "prune", Phase.PRUNE, target, 0, 12, SPEC, target, init_from="p", prune=how)
+    work = Prune(PruneRule(Method(scope, criterion), target))
+    return job(
+        "q", phase=Phase.PRUNE, seed=12, network=SPEC, work=work, counted_macs=target, start=WeightsOf("prune-r0-p")
+    )
 
 
 def kinds(place):
@@ -61,12 +63,12 @@ def test_what_a_good_attempt_writes(place):
     assert end["status"] == "ok"
     assert end["outcome"] == outcome.metrics
     assert 0 < end["measurement"]["wall_s"] < 60
-    assert place.paths.weights("p").exists()
-    assert not place.paths.resume("p").exists()
+    assert place.paths.weights("prune-r0-p").exists()
+    assert not place.paths.resume("prune-r0-p").exists()
 
 
 def test_a_failure_that_would_come_again_is_an_outcome(place):
-    outcome = execute(pretrain(recipe=Recipe(epochs=2, batch_size=50, lr=1e30).model_dump()), place)
+    outcome = execute(pretrain(work=Train(Recipe.model_construct(epochs=2, batch_size=50, lr=1e30))), place)
     assert not outcome.ok
     assert "loss" in outcome.reason
     (end,) = ended(place)
@@ -94,8 +96,7 @@ def test_what_only_a_busy_machine_refused_is_tried_again_by_the_next_run(error, 
 
     execute(pretrain(), place)
     monkeypatch.setattr("harness.work.prune.prune_channels_to_macs", refuse)
-    rule = {"scope": "channels", "criterion": "magnitude", "target_macs": 9, "round_to": 1, "channel_floor": 0.1}
-    outcome = execute(replace(prune(9), prune=rule), place)
+    outcome = execute(prune(9, scope="channels"), place)
     assert (outcome.ok, outcome.reason, outcome.final) == (False, str(error), final)
 
 
@@ -104,7 +105,7 @@ def test_another_error_is_written_and_raised_again(error, place, monkeypatch):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(module, "train", fail)
+    monkeypatch.setattr("harness.work.train.train", fail)
     with pytest.raises(type(error)):
         execute(pretrain(), place)
     (end,) = ended(place)
@@ -125,26 +126,26 @@ def test_a_job_whose_source_is_missing_fails_loudly(place):
 )
 def test_pruning_hits_its_target_and_keeps_weights_and_masks(criterion, scope, place):
     execute(pretrain(), place)
-    before = load_tensors(place.paths.weights("p"))
+    before = load_tensors(place.paths.weights("prune-r0-p"))
     outcome = execute(prune(120_000, criterion, scope), place)
     assert 0.99 * 120_000 < outcome.metrics["macs"] <= 120_000
     assert outcome.metrics["dense_macs"] > 120_000
-    weights, masks = load_tensors(place.paths.weights("q")), load_tensors(place.paths.masks("q"))
+    weights, masks = load_tensors(place.paths.weights("prune-r0-q")), load_tensors(place.paths.masks("prune-r0-q"))
     for name, mask in masks.items():
         assert torch.equal(weights[name], before[name] * mask), "kept weights are not touched by pruning"
     assert outcome.metrics["nonzero_params"] < outcome.metrics["params"]
 
 
 def test_a_candidate_leaves_nothing_behind(place):
-    execute(pretrain(job="c", phase=Phase.SEARCH), place)
-    assert not place.paths.checkpoint("c").exists()
+    execute(pretrain(step="c", phase=Phase.SEARCH), place)
+    assert not place.paths.checkpoint("prune-r0-c").exists()
 
 
 def test_a_user_checkpoint_is_where_training_starts(place):
     execute(pretrain(), place)
-    again = pretrain(job="r", checkpoint=str(place.paths.weights("p")), recipe=Recipe(epochs=0).model_dump())
+    again = pretrain(step="r", start=Checkpoint(str(place.paths.weights("prune-r0-p"))), work=Train(Recipe(epochs=0)))
     assert execute(again, place).metrics["val_top1"] == ended(place)[0]["outcome"]["val_top1"]
-    one, two = (load_tensors(place.paths.weights(name)) for name in ("p", "r"))
+    one, two = (load_tensors(place.paths.weights(name)) for name in ("prune-r0-p", "prune-r0-r"))
     assert all(torch.equal(one[name], two[name]) for name in one if not name.endswith("num_batches_tracked"))
 
 

@@ -5,13 +5,16 @@ from dataclasses import asdict, replace
 
 import pytest
 import yaml
+from some_jobs import job
 
 from accounting.ledger.index import open_index
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
+from accounting.words.methods import Method
 from harness.config.study import parse_config
 from harness.errors import InputError
-from harness.jobs.job import Job
+from harness.jobs.spec import to_json
+from harness.jobs.work import Prune, PruneRule
 from harness.paths import StudyPaths
 from harness.stored.content import Content, content_changes
 from harness.stored.study_file import Standing, check_devices, check_folder, planned_of, write_study
@@ -51,9 +54,9 @@ class Study:
             ledger.append(Kind.SESSION_OPENED, session="s", study="base", capacity=capacity, environment={})
             for job in jobs:
                 ledger.append(
-                    Kind.ATTEMPT_STARTED, session="s", attempt=f"{job.job}#1", job=job.job, route=job.route,
+                    Kind.ATTEMPT_STARTED, session="s", attempt=f"{job.name}#1", job=job.name, route=job.route,
                     phase=job.phase, target=job.target, replicate=job.replicate, allocation=None, devices={},
-                    meter="wall_clock", network_macs=1, spec=asdict(job),
+                    meter="wall_clock", network_macs=1, spec=to_json(job),
                 )  # fmt: skip
 
     def check(self, **changes):
@@ -70,14 +73,12 @@ def study(tmp_path):
     return Study(tmp_path / "study")
 
 
-def job(name, route, phase, target=None, replicate=0, **options):
-    return Job(name, route, phase, target, replicate, 0, {}, 1, **options)
-
-
-PRETRAIN = job("prune-r0-pretrain", "prune", Phase.PRETRAIN)
-PRUNE = job("prune-r0-t600000-global_lamp-prune", "prune", Phase.PRUNE, 600_000, prune={"method": "global_lamp"})
-FINETUNE = job("prune-r1-t600000-global_lamp-finetune", "prune", Phase.FINETUNE, 600_000, 1)
-CANDIDATE = job("search-r0-candidate-000", "search", Phase.SEARCH)
+PRETRAIN = job("pretrain", "prune", Phase.PRETRAIN)
+PRUNE = job(
+    "global_lamp-prune", "prune", Phase.PRUNE, 600_000, work=Prune(PruneRule(Method("global", "lamp"), 600_000))
+)
+FINETUNE = job("global_lamp-finetune", "prune", Phase.FINETUNE, 600_000, 1)
+CANDIDATE = job("candidate-000", "search", Phase.SEARCH)
 
 
 def routes(**changes):

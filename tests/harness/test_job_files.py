@@ -15,9 +15,12 @@ from accounting.ledger.store import LedgerWriter, read_ledger
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given, file_facts, files_problem
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.start import WeightsOf
 from harness.models.build import load_tensors, save_tensors
-from harness.scheduling.scheduler import Scheduler
+from harness.scheduling.scheduler import open_scheduler
 from harness.work.attempt import execute
+
+P, Q, F = "prune-r0-p", "prune-r0-q", "prune-r0-f"
 
 
 def _flip(path):
@@ -44,7 +47,7 @@ DAMAGE = {
     "a bit flipped": _flip,
     "not finite": _not_finite,
     "garbage": lambda path: path.write_bytes(b"\x80\x04garbage" * 50),
-    "another network's": lambda path: shutil.copy(path.parents[1] / "other" / "weights.safetensors", path),
+    "another network's": lambda path: shutil.copy(path.parents[1] / "prune-r0-other" / "weights.safetensors", path),
     "a folder": _folder,
 }
 
@@ -52,60 +55,60 @@ DAMAGE = {
 @pytest.fixture
 def made(place):  # noqa: F811
     """A pretrained network, a pruned one and another, with what is on record of them."""
-    outcomes = {"p": execute(pretrain_job(), place)}
-    outcomes["q"] = execute(prune(120_000), place)
-    outcomes["other"] = execute(pretrain_job(job="other", seed=99), place)
+    outcomes = {P: execute(pretrain_job(), place)}
+    outcomes[Q] = execute(prune(120_000), place)
+    outcomes["prune-r0-other"] = execute(pretrain_job(step="other", seed=99), place)
     return place, {name: file_facts(outcome.metrics) for name, outcome in outcomes.items()}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_weights_end_the_attempt_with_a_reason_that_names_the_job(made, damage):
     place, facts = made  # noqa: F811
-    DAMAGE[damage](place.paths.weights("p"))
-    outcome = execute(prune(100_000), replace(place, given=Given({"p": facts["p"]})))
-    assert (outcome.ok, outcome.final, outcome.damaged) == (False, False, "p")
-    assert "job p: it is run again" in ended(place)[-1]["reason"]
+    DAMAGE[damage](place.paths.weights(P))
+    outcome = execute(prune(100_000), replace(place, given=Given({P: facts[P]})))
+    assert (outcome.ok, outcome.final, outcome.damaged) == (False, False, P)
+    assert f"job {P}: it is run again" in ended(place)[-1]["reason"]
 
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name not in ("a bit flipped", "another network's")])
 def test_old_outcomes_without_checksums_are_checked_as_far_as_can_be(made, damage):
     place, _ = made  # noqa: F811
-    DAMAGE[damage](place.paths.weights("p"))
-    assert execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}}))).damaged == "p"
+    DAMAGE[damage](place.paths.weights(P))
+    assert execute(prune(100_000), replace(place, given=Given({P: {"masked": False}}))).damaged == P
 
 
 def test_old_weights_of_another_network_do_not_fit(made):
     place, _ = made  # noqa: F811
-    save_tensors({"some.weight": torch.ones(3, 3)}, place.paths.weights("p"))
-    outcome = execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}})))
-    assert outcome.damaged == "p"
+    save_tensors({"some.weight": torch.ones(3, 3)}, place.paths.weights(P))
+    outcome = execute(prune(100_000), replace(place, given=Given({P: {"masked": False}})))
+    assert outcome.damaged == P
     assert "of another network" in outcome.reason
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "a bit flipped", "empty"])
 def test_masks_are_verified_too(made, damage):
     place, facts = made  # noqa: F811
-    DAMAGE[damage](place.paths.masks("q"))
-    assert "masks" in files_problem("q", facts["q"], place.paths)
+    DAMAGE[damage](place.paths.masks(Q))
+    assert "masks" in files_problem(Q, facts[Q], place.paths)
 
 
 def test_masks_that_the_job_did_not_write_are_noticed(made):
     place, facts = made  # noqa: F811
-    shutil.copy(place.paths.masks("q"), place.paths.masks("p"))
-    assert "masks" in files_problem("p", facts["p"], place.paths)
+    shutil.copy(place.paths.masks(Q), place.paths.masks(P))
+    assert "masks" in files_problem(P, facts[P], place.paths)
 
 
 def test_of_an_old_pruned_network_deleted_masks_are_noticed(made):
     place, _ = made  # noqa: F811
-    place.paths.masks("q").unlink()
-    assert files_problem("q", file_facts({"macs": 100, "dense_macs": 200}), place.paths) == "deleted masks"
+    place.paths.masks(Q).unlink()
+    assert files_problem(Q, file_facts({"macs": 100, "dense_macs": 200}), place.paths) == "deleted masks"
 
 
 def test_what_verifies_is_used(made):
     place, facts = made  # noqa: F811
-    assert files_problem("q", facts["q"], place.paths) is None
-    assert execute(prune(100_000), replace(place, given=Given({"p": facts["p"]}))).ok
-    assert execute(prune(100_000), replace(place, given=Given({"p": {"masked": False}}))).ok
+    assert files_problem(Q, facts[Q], place.paths) is None
+    assert execute(prune(100_000), replace(place, given=Given({P: facts[P]}))).ok
+    assert execute(prune(100_000), replace(place, given=Given({P: {"masked": False}}))).ok
 
 
 class Chain:
@@ -117,7 +120,7 @@ class Chain:
         self.jobs = [
             pretrain_job(),
             prune(120_000),
-            pretrain_job(job="f", phase=Phase.FINETUNE, init_from="q", target=120_000, network_macs=120_000),
+            pretrain_job(step="f", phase=Phase.FINETUNE, start=WeightsOf(Q), counted_macs=120_000),
         ]
         self.told = []
 
@@ -127,7 +130,7 @@ class Chain:
         return self.jobs[len(self.told)]
 
     def tell(self, job, outcome):
-        self.told.append((job.job, outcome))
+        self.told.append((job.name, outcome))
 
 
 def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
@@ -138,11 +141,11 @@ def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
             capacity=[{"device": "n/cpu", "device_kind": "cpu_core", "amount": 1.0, "name": "c", "node": "n"}],
         )  # fmt: skip
         route = Chain()
-        scheduler = Scheduler([route], paths, ledger, session, BudgetConfig())
+        scheduler = open_scheduler([route], BudgetConfig(), paths, ledger, session)
         ran = []
         while not isinstance(job := scheduler.next(), Done):
             assert isinstance(job, Job), Wait
-            ran.append(job.job)
+            ran.append(job.name)
             before(job)
             held = replace(place.held, allocation=None)
             mine = replace(place, session=session, held=held, given=Given(**asdict(scheduler.given(job))))
@@ -155,16 +158,16 @@ def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
 def test_on_resume_what_a_later_job_needs_is_made_again_and_is_the_same(place, damage):  # noqa: F811
     paths = place.paths
     work(paths, place, "s1")
-    before = paths.weights("q").read_bytes()
-    lines = _without_the_end_of("f", paths)
-    DAMAGE[damage](paths.weights("q"))
+    before = paths.weights(Q).read_bytes()
+    lines = _without_the_end_of(F, paths)
+    DAMAGE[damage](paths.weights(Q))
     ran, route = work(paths, place, "s2")
-    assert ran == ["q", "f"], lines
-    assert paths.weights("q").read_bytes() == before
-    assert [name for name, _ in route.told] == ["p", "q", "f"]
+    assert ran == [Q, F], lines
+    assert paths.weights(Q).read_bytes() == before
+    assert [name for name, _ in route.told] == [P, Q, F]
     assert all(outcome.ok for _, outcome in route.told)
     again = [r for r in read_ledger(paths.ledger).records if r["kind"] == Kind.ATTEMPT_STARTED and "again" in r]
-    assert [record["job"] for record in again] == ["q"]
+    assert [record["job"] for record in again] == [Q]
     view = derive(read_ledger(paths.ledger).records)
     (repeated,) = [attempt for attempt in view.attempts if "repeated" in attempt.flags]
     assert repeated.lost_s == pytest.approx(repeated.allocated_s)
@@ -181,10 +184,10 @@ def _without_the_end_of(job, paths):
 
 def test_a_chain_whose_files_are_all_gone_is_made_again_from_its_beginning(place):  # noqa: F811
     work(place.paths, place, "s1")
-    _without_the_end_of("f", place.paths)
+    _without_the_end_of(F, place.paths)
     shutil.rmtree(place.paths.root / "checkpoints")
     ran, _ = work(place.paths, place, "s2")
-    assert ran == ["p", "q", "f"]
+    assert ran == [P, Q, F]
 
 
 def test_a_finished_study_needs_no_files(place):  # noqa: F811
@@ -198,12 +201,12 @@ def test_files_that_are_lost_in_the_middle_of_a_run_are_made_again(place):  # no
     lost = []
 
     def lose(job):
-        if job.job == "f" and not lost:
-            lost.append(job.job)
-            place.paths.weights("q").unlink()
+        if job.name == F and not lost:
+            lost.append(job.name)
+            place.paths.weights(Q).unlink()
 
     ran, route = work(place.paths, place, "s1", before=lose)
-    assert ran == ["p", "q", "f", "q", "f"]
+    assert ran == [P, Q, F, Q, F]
     assert all(outcome.ok for _, outcome in route.told)
     found = audit(read_ledger(place.paths.ledger).records, read_ledger(place.paths.ledger).findings)
     assert found.ok, found.findings
@@ -211,12 +214,12 @@ def test_files_that_are_lost_in_the_middle_of_a_run_are_made_again(place):  # no
 
 def test_files_that_are_lost_again_and_again_end_the_job_and_not_the_scheduler(place):  # noqa: F811
     def lose(job):
-        if job.job == "f":
-            place.paths.weights("q").unlink()
+        if job.name == F:
+            place.paths.weights(Q).unlink()
 
     ran, route = work(place.paths, place, "s1", before=lose)
-    assert ran == ["p", "q", "f", "q", "f", "q", "f"]
-    outcome = dict(route.told)["f"]
+    assert ran == [P, Q, F, Q, F, Q, F]
+    outcome = dict(route.told)[F]
     assert (outcome.ok, outcome.final) == (False, False)
 
 

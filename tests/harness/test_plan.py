@@ -6,8 +6,9 @@ import pytest
 
 from accounting.ledger.records import Phase
 from harness.config.study import parse_config
-from harness.plan import OVERHEAD_S, PASSES_PER_TRAINED_IMAGE, play
+from harness.plan import play
 from harness.validation import check_study
+from harness.work.price import OVERHEAD_S, PASSES_PER_TRAINED_IMAGE
 
 SPEED = 1e9
 BASE = {
@@ -28,7 +29,7 @@ def view_of(routes, **changes):
 def planned(routes, **changes):
     """Planned seconds by job name, and the study's view."""
     view = view_of(routes, **changes)
-    return {str(each.job.job): each for each in play(view, SPEED, "cpu").jobs}, view
+    return {each.job.name: each for each in play(view, SPEED, "cpu").jobs}, view
 
 
 def training_s(epochs, macs, num_images=100):
@@ -76,19 +77,19 @@ class TestNetworksThatASearchFound:
         """The network that was found, above the target."""
         (pruned,) = [name for name in jobs if name.endswith("-global_magnitude-prune")]
         found = jobs[pruned.removesuffix("-global_magnitude-prune")].job
-        assert TARGET < found.network_macs <= 2 * TARGET
+        assert TARGET < found.counted_macs <= 2 * TARGET
         return found
 
     def test_masks_cost_what_the_dense_network_costs(self, jobs, winner):
-        tuned = jobs[f"{winner.job}-global_magnitude-finetune"]
-        assert tuned.seconds == pytest.approx(training_s(3, winner.network_macs))
+        tuned = jobs[f"{winner.name}-global_magnitude-finetune"]
+        assert tuned.seconds == pytest.approx(training_s(3, winner.counted_macs))
 
     def test_masks_that_grow_do_too(self, jobs, winner):
-        tuned = jobs[f"{winner.job}-uniform_lamp+gradual-finetune"]
-        assert tuned.seconds == pytest.approx(training_s(3, winner.network_macs))
+        tuned = jobs[f"{winner.name}-uniform_lamp+gradual-finetune"]
+        assert tuned.seconds == pytest.approx(training_s(3, winner.counted_macs))
 
     def test_fewer_channels_cost_their_own_macs(self, jobs, winner):
-        tuned = jobs[f"{winner.job}-channels_magnitude-finetune"]
+        tuned = jobs[f"{winner.name}-channels_magnitude-finetune"]
         assert tuned.seconds == pytest.approx(training_s(3, TARGET))
 
 
@@ -106,5 +107,5 @@ def test_a_network_is_read_and_exported_at_the_macs_that_it_computes(criterion):
 def test_only_networks_that_lost_channels_are_delivered_whole_and_need_no_compact_export():
     each = {**SEARCH_THEN_PRUNE, "prune": {**SEARCH_THEN_PRUNE["prune"], "deliver": "each"}}
     jobs, _ = planned({"search_then_prune": each, "scratch": FAMILY}, seed=3, export={"compact": True})
-    compact = {str(e.job.deliver["label"]).partition(":")[2] for e in jobs.values() if e.job.phase == Phase.EXPORT}
+    compact = {e.job.work.delivery.label.partition(":")[2] for e in jobs.values() if e.job.phase == Phase.EXPORT}
     assert compact - {""} == {"global_magnitude", "uniform_lamp+gradual"}

@@ -1,7 +1,7 @@
 """Methods, schedules, controls, weight sharing and early stopping: what the routes propose, and small studies of them."""
 
 import copy
-from dataclasses import asdict
+import json
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ from harness.config.study import parse_config
 from harness.console.progress import Silent
 from harness.errors import InputError
 from harness.jobs.job import Done, Job, Outcome
+from harness.jobs.spec import from_json, to_json
+from harness.jobs.start import Fresh, InheritedFrom, StructureOf, WeightsOf
+from harness.jobs.work import Deliver, Prune, Scan, Score, Train, TrainSupernet
 from harness.models.build import build_network, load_tensors
 from harness.paths import StudyPaths
 from harness.routes.first_batch import FirstBatch
@@ -49,10 +52,10 @@ def play(routes, **changes):
             assert all(isinstance(answer, Done) for answer in asked)
             return jobs
         for job in new:
-            jobs[job.job] = job
-            metrics = {"val_top1": (job.seed % 997) / 997, "macs": job.target or job.network_macs}
-            if job.score is not None:
-                metrics = {"scores": [sum(arch) / 100 for arch in job.score]}
+            jobs[job.name] = job
+            metrics = {"val_top1": (job.seed % 997) / 997, "macs": job.target or job.counted_macs}
+            if isinstance(job.work, Score):
+                metrics = {"scores": [sum(arch) / 100 for arch in job.work.archs]}
             for route in state:
                 route.tell(job, Outcome(ok=True, metrics=metrics))
 
@@ -101,13 +104,13 @@ class TestSchedules:
         jobs = play({"prune": prune})
         pruned = [job for job in jobs.values() if job.phase == Phase.PRUNE]
         tuned = [job for job in jobs.values() if job.phase == Phase.FINETUNE]
-        assert [job.recipe["epochs"] for job in tuned] == [2, 2, 3]
-        targets = [job.prune["target_macs"] for job in pruned]
+        assert [job.work.recipe.epochs for job in tuned] == [2, 2, 3]
+        targets = [job.work.rule.target_macs for job in pruned]
         assert targets == sorted(targets, reverse=True)
         assert targets[-1] == 400_000
-        assert [job.init_from for job in pruned[1:]] == [job.job for job in tuned[:-1]]
+        assert [job.start for job in pruned[1:]] == [WeightsOf(job.name) for job in tuned[:-1]]
         (evaluation,) = [job for job in jobs.values() if job.phase == Phase.EVALUATE]
-        assert evaluation.init_from == tuned[-1].job
+        assert evaluation.start == WeightsOf(tuned[-1].name)
 
     def test_more_rounds_than_epochs_are_refused(self):
         with pytest.raises(InputError, match="3 rounds share 2 epochs"):
@@ -135,13 +138,13 @@ class TestSchedules:
         jobs = play({"prune": {"criterion": "global_magnitude+gradual", "finetune": {"epochs": 2}}})
         (job,) = [job for job in jobs.values() if job.phase in (Phase.PRUNE, Phase.FINETUNE)]
         assert job.phase == Phase.FINETUNE
-        assert job.prune["end"] == 0.75
-        assert job.network_macs == job.prune["start_macs"] > 400_000
+        assert job.work.gradually.end == 0.75
+        assert job.counted_macs == job.work.gradually.start_macs > 400_000
 
     def test_each_method_is_delivered_beside_the_best(self):
         prune = {"criterion": ["global_magnitude", "uniform_lamp"], "deliver": "each"}
         jobs = play({"prune": prune})
-        labels = sorted(job.deliver["label"] for job in jobs.values() if job.phase == Phase.EVALUATE)
+        labels = sorted(job.work.label for job in jobs.values() if job.phase == Phase.EVALUATE)
         assert labels == ["prune", "prune:global_magnitude", "prune:uniform_lamp"]
 
 
@@ -153,8 +156,12 @@ class TestControls:
         }
         parent = {"family": "fbnetv3_mini", "variant": "l", "pretrain": {"epochs": 4}}
         jobs = play(routes, parent=parent)
-        epochs = {job.job: job.recipe["epochs"] for job in jobs.values() if job.route == "scratch" and job.recipe}
-        parent_macs = next(job.network_macs for job in jobs.values() if job.phase == Phase.PRETRAIN)
+        epochs = {
+            name: job.work.recipe.epochs
+            for name, job in jobs.items()
+            if job.route == "scratch" and isinstance(job.work, Train)
+        }
+        parent_macs = next(job.counted_macs for job in jobs.values() if job.phase == Phase.PRETRAIN)
         assert epochs == {
             "scratch-r0-t400000-pruned_structure-retrain": round(4 * parent_macs / 400_000 + 3),
             "scratch-r0-t400000-pruned_structure_equal_epochs-retrain": 4,
@@ -163,8 +170,8 @@ class TestControls:
     def test_the_structure_of_a_gradual_schedule_comes_from_its_end(self):
         routes = {"prune": {"criterion": "global_magnitude+gradual"}, "scratch": {"family": False}}
         jobs = play(routes)
-        (control,) = [job for job in jobs.values() if job.structure_from]
-        assert jobs[control.structure_from].phase == Phase.FINETUNE
+        (control,) = [job for job in jobs.values() if isinstance(job.start, StructureOf)]
+        assert jobs[control.source].phase == Phase.FINETUNE
 
     def test_random_masks_need_masks(self):
         routes = {"prune": {"criterion": "channels_magnitude"}, "scratch": {"family": False, "random_masks": True}}
@@ -212,15 +219,15 @@ class TestWeightSharing:
         jobs = play({"supernet": SUPERNET})
         phases = [job.phase for job in jobs.values()]
         assert phases[0] == Phase.SUPERNET
-        assert [len(job.score) for job in jobs.values() if job.score] == [4, 1, 4, 1]
+        assert [len(job.work.archs) for job in jobs.values() if isinstance(job.work, Score)] == [4, 1, 4, 1]
         assert sum(phase == Phase.RETRAIN for phase in phases) == 2
         assert all(job.target is None for job in jobs.values() if job.phase in (Phase.SUPERNET, Phase.SEARCH))
 
     def test_finalists_may_inherit(self):
         jobs = play({"supernet": SUPERNET | {"inherit": True}})
         retrains = [job for job in jobs.values() if job.phase == Phase.RETRAIN]
-        assert {job.init_from for job in retrains} == {"supernet-r0-supernet"}
-        assert all(job.inherit["arch"] for job in retrains)
+        assert {job.source for job in retrains} == {"supernet-r0-supernet"}
+        assert all(job.start.arch for job in retrains)
 
     def test_the_route_takes_no_other_strategy(self):
         with pytest.raises(InputError, match="shares no weights"):
@@ -310,7 +317,10 @@ class TestStudy:
         kinds = [r["kind"] for r in read_ledger(study / "ledger").records[before:]]
         assert Kind.ATTEMPT_STARTED not in kinds
 
-    def test_specs_are_plain_values(self, study):
-        view = check_study(config({"supernet": SUPERNET}), need_data=False)
-        job = make_routes(view, 0)[0].ask()
-        assert Job(**asdict(job)) == job
+    def test_every_job_of_a_ledger_reads_back_as_itself(self, study):
+        records = read_ledger(study / "ledger").records
+        specs = {r["job"]: r["spec"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
+        jobs = {name: from_json(spec) for name, spec in specs.items()}
+        assert {type(job.work) for job in jobs.values()} == {Train, TrainSupernet, Prune, Score, Scan, Deliver}
+        assert {type(job.start) for job in jobs.values()} == {Fresh, WeightsOf, InheritedFrom, StructureOf}
+        assert {name: json.loads(json.dumps(to_json(job))) for name, job in jobs.items()} == specs

@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from some_jobs import job
 
 from accounting.ledger.records import Phase
-from harness.jobs.job import Job
+from harness.config.recipe import Recipe
+from harness.jobs.identity import JobId
+from harness.jobs.start import WeightsOf
+from harness.jobs.work import Train
 from harness.training.resume import identity_of, load_state, save_state
 
 CPU = torch.device("cpu")
-JOB = Job("p", "prune", Phase.PRETRAIN, None, 0, 11, {"builder": "x"}, 1000, {"lr": 0.1})
+JOB = job("p", phase=Phase.PRETRAIN, seed=11, network={"builder": "x"}, work=Train(Recipe(lr=0.1)))
 STATE = {"epoch": 2, "model": {"w": torch.arange(4.0)}, "optimizer": {"state": {}}, "curve": [0.1, 0.2]}
 
 
@@ -75,7 +79,14 @@ def test_what_cannot_be_trusted_is_dropped_with_a_line_in_the_log(path, damage, 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 12}, {"recipe": {"lr": 0.2}}, {"network": {"builder": "y"}}, {"job": "q"}, {"init_from": "z"}]
+    "changes",
+    [
+        {"seed": 12},
+        {"work": Train(Recipe(lr=0.2))},
+        {"network": {"builder": "y"}},
+        {"id": JobId("prune", 0, None, "q")},
+        {"start": WeightsOf("z")},
+    ],
 )
 def test_the_state_of_another_job_is_dropped(path, changes):
     assert load_state(path, identity_of(replace(JOB, **changes)), CPU) is None

@@ -1,18 +1,22 @@
 """The scheduler, on routes and a ledger made by hand."""
 
 import pytest
+from some_jobs import evaluation, job
+from some_jobs import job as job_of
 
+from accounting.cost.attempts import derive
+from accounting.cost.shares import spent_h
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
 from harness.config.routes import BudgetConfig
+from harness.console.outlook import undelivered
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.paths import StudyPaths
 from harness.scheduling import scheduler as module
-from harness.scheduling.scheduler import Scheduler
-
-
-def job(name, route, replicate=0, phase=Phase.RETRAIN):
-    return Job(name, route, phase, None, replicate, 0, {}, 1000)
+from harness.scheduling.remakes import Remakes
+from harness.scheduling.scheduler import Scheduler, known_outcomes
+from harness.scheduling.seams import LedgerJournal, LedgerSpending
+from harness.scheduling.simulated import PlannedJob
 
 
 class Line:
@@ -27,17 +31,23 @@ class Line:
         if self.chained and self.out:
             return Wait()
         if self.jobs:
-            self.out.add(self.jobs[0].job)
+            self.out.add(self.jobs[0].name)
             return self.jobs.pop(0)
         return Wait() if self.out else Done()
 
     def tell(self, job, outcome):
-        self.told.append((job.job, outcome))
-        self.out.discard(job.job)
+        self.told.append((job.name, outcome))
+        self.out.discard(job.name)
 
 
 def line(name, count, replicate=0, **options):
-    return Line(name, [job(f"{name}-r{replicate}-{i}", name, replicate) for i in range(count)], replicate, **options)
+    return Line(name, [job(str(i), name, replicate=replicate) for i in range(count)], replicate, **options)
+
+
+class Exact(LedgerSpending):
+    """Reads the ledger whenever it is asked."""
+
+    of = LedgerSpending.now
 
 
 class Study:
@@ -52,11 +62,11 @@ class Study:
             capacity=[{"device": "n/cpu", "device_kind": "cpu_core", "amount": 1.0, "name": "c", "node": "n"}],
         )  # fmt: skip
 
-    def spend(self, job, seconds, ok=True, metrics=None):
-        attempt = f"{job.job}#{self.t}"
+    def spend(self, job, seconds, ok=True, metrics=None, device="n/cpu"):
+        attempt = f"{job.name}#{self.t}"
         self.ledger.append(
-            Kind.ATTEMPT_STARTED, t=self.t, session="s1", attempt=attempt, job=job.job, route=job.route,
-            phase=job.phase, target=job.target, replicate=job.replicate, allocation=None, devices={"n/cpu": 1.0},
+            Kind.ATTEMPT_STARTED, t=self.t, session="s1", attempt=attempt, job=job.name, route=job.route,
+            phase=job.phase, target=job.target, replicate=job.replicate, allocation=None, devices={device: 1.0},
             meter="wall_clock", network_macs=1000, spec={},
         )  # fmt: skip
         self.ledger.append(Kind.WORK_BEGUN, t=self.t, attempt=attempt, epoch=0)
@@ -67,15 +77,14 @@ class Study:
         )  # fmt: skip
 
     def scheduler(self, *routes, **budget):
-        made = Scheduler(routes, self.paths, self.ledger, "s1", BudgetConfig(**budget))
-        plain = made._spending.of
-
-        def always_fresh(route, replicate):
-            made._spending._fresh_until = float("-inf")
-            return plain(route, replicate)
-
-        made._spending.of = always_fresh
-        return made
+        return Scheduler(
+            routes,
+            BudgetConfig(**budget).model_dump(),
+            known_outcomes(self.paths),
+            Exact(self.paths),
+            LedgerJournal(self.ledger, "s1"),
+            Remakes(self.paths, read_ledger(self.paths.ledger).records),
+        )
 
 
 @pytest.fixture
@@ -90,7 +99,7 @@ def play(scheduler, study, cost_s, outcome=None):
     names = []
     while not isinstance(answer := scheduler.next(), Done):
         assert isinstance(answer, Job), "nothing is out, and the scheduler waits"
-        names.append(answer.job)
+        names.append(answer.name)
         study.spend(answer, cost_s[answer.route])
         scheduler.tell(answer, outcome(answer) if outcome else Outcome(ok=True))
     return names
@@ -121,12 +130,12 @@ def test_every_job_is_given_out_once(study):
 def test_waits_while_every_route_waits_and_goes_on_when_told(study):
     scheduler = study.scheduler(line("prune", 2, chained=True))
     first = scheduler.next()
-    assert first.job == "prune-r0-0"
+    assert first.name == "prune-r0-0"
     assert isinstance(scheduler.next(), Wait)
     assert isinstance(scheduler.next(), Wait)
     scheduler.tell(first, Outcome(ok=True))
     second = scheduler.next()
-    assert second.job == "prune-r0-1"
+    assert second.name == "prune-r0-1"
     scheduler.tell(second, Outcome(ok=True))
     assert not scheduler.finished, "no route has said so yet"
     assert isinstance(scheduler.next(), Done)
@@ -135,7 +144,7 @@ def test_waits_while_every_route_waits_and_goes_on_when_told(study):
 
 def test_a_waiting_route_does_not_hold_up_another(study):
     scheduler = study.scheduler(line("prune", 2, chained=True), line("search", 2))
-    given = [scheduler.next().job for _ in range(3)]
+    given = [scheduler.next().name for _ in range(3)]
     assert sorted(given) == ["prune-r0-0", "search-r0-0", "search-r0-1"]
 
 
@@ -151,31 +160,31 @@ def test_a_done_route_is_asked_again_when_it_hears_of_another(study):
         def tell(self, job, outcome):
             super().tell(job, outcome)
             if job.route == "prune":
-                self.jobs.append(Job("late", "scratch", Phase.RETRAIN, None, 0, 0, {}, 1))
+                self.jobs.append(job_of("late", "scratch"))
 
     names = play(study.scheduler(Listener("scratch", []), line("prune", 1)), study, {"prune": 1, "scratch": 1})
-    assert names == ["prune-r0-0", "late"]
+    assert names == ["prune-r0-0", "scratch-r0-late"]
 
 
 def test_what_the_ledger_knows_is_told_and_not_run(study):
-    study.spend(job("prune-r0-0", "prune"), 5, metrics={"val_top1": 0.5})
+    study.spend(job("0"), 5, metrics={"val_top1": 0.5})
     route = line("prune", 3, chained=True)
     scheduler = study.scheduler(route)
-    assert scheduler.next().job == "prune-r0-1"
+    assert scheduler.next().name == "prune-r0-1"
     assert route.told == [("prune-r0-0", Outcome(ok=True, metrics={"val_top1": 0.5}))]
 
 
 def test_a_failed_attempt_alone_is_no_outcome(study):
-    study.spend(job("prune-r0-0", "prune"), 5, ok=False)
-    assert study.scheduler(line("prune", 1)).next().job == "prune-r0-0"
+    study.spend(job("0"), 5, ok=False)
+    assert study.scheduler(line("prune", 1)).next().name == "prune-r0-0"
 
 
 def test_an_abandoned_job_stays_abandoned_and_makes_the_study_incomplete(study):
-    study.spend(job("prune-r0-0", "prune"), 5, ok=False)
+    study.spend(job("0"), 5, ok=False)
     study.ledger.append(Kind.JOB_ABANDONED, session="s1", job="prune-r0-0", reason="broken")
     scheduler = study.scheduler(line("prune", 1))
     assert isinstance(scheduler.next(), Done)
-    assert list(scheduler.failed) == ["prune-r0-0"]
+    assert [str(id) for id in scheduler.failed] == ["prune-r0-0"]
 
 
 def test_a_failed_job_is_written_down(study):
@@ -183,22 +192,22 @@ def test_a_failed_job_is_written_down(study):
     scheduler.tell(scheduler.next(), Outcome(ok=False, reason="it diverged"))
     (record,) = [r for r in read_ledger(study.paths.ledger).records if r["kind"] == Kind.JOB_ABANDONED]
     assert (record["job"], record["reason"]) == ("prune-r0-0", "it diverged")
-    assert scheduler.failed == {"prune-r0-0": "it diverged"}
+    assert {str(id): reason for id, reason in scheduler.failed.items()} == {"prune-r0-0": "it diverged"}
 
 
 def test_a_failed_candidate_is_part_of_a_search(study):
-    route = Line("search", [job("c", "search", phase=Phase.SEARCH)])
+    route = Line("search", [job("c", "search", Phase.SEARCH)])
     scheduler = study.scheduler(route)
     scheduler.tell(scheduler.next(), Outcome(ok=False, reason="it diverged"))
     assert scheduler.failed == {}
 
 
 def test_a_spent_budget_stops_training_but_not_evaluation(study):
-    jobs = [job(f"t{i}", "search") for i in range(5)] + [job("e", "search", phase=Phase.EVALUATE)]
+    jobs = [job(f"t{i}", "search") for i in range(5)] + [job("e", "search", Phase.EVALUATE)]
     route = Line("search", jobs, chained=True)
     names = play(study.scheduler(route, search="25 s"), study, {"search": 10})
-    assert names == ["t0", "t1", "t2", "e"]
-    refused = dict(route.told)["t3"]
+    assert names == [f"search-r0-{step}" for step in ("t0", "t1", "t2", "e")]
+    refused = dict(route.told)["search-r0-t3"]
     assert not refused.ok
     assert "budget" in refused.reason
 
@@ -213,7 +222,7 @@ def test_a_refusal_for_the_budget_is_not_written_so_that_more_budget_goes_on(stu
     play(study.scheduler(line("search", 3, chained=True), search="10 s"), study, {"search": 10})
     assert not [r for r in read_ledger(study.paths.ledger).records if r["kind"] == Kind.JOB_ABANDONED]
     study_again = study.scheduler(line("search", 3, chained=True), search="1 h")
-    assert study_again.next().job == "search-r0-1"
+    assert study_again.next().name == "search-r0-1"
 
 
 def test_long_thinking_is_written_down_as_work_of_the_driver(study, monkeypatch):
@@ -232,20 +241,13 @@ def test_no_route_at_all_is_done(study):
 
 def test_spending_is_not_read_again_within_a_second(study):
     now = [100.0]
-    spending = module._Spending(study.paths, clock=lambda: now[0])
+    spending = LedgerSpending(study.paths, clock=lambda: now[0])
     assert spending.of("prune", 0) == 0
-    study.spend(job("prune-r0-0", "prune"), 5)
+    study.spend(job("0"), 5)
     now[0] += 0.9
     assert spending.of("prune", 0) == 0, "still what was read before"
     now[0] += 0.2
     assert spending.of("prune", 0) == 5
-
-
-def evaluation(route, target):
-    deliver = {"label": route, "description": "", "parent": None}
-    return Job(
-        f"{route}-r0-t{target}-x-evaluate-{route}", route, Phase.EVALUATE, target, 0, 0, {}, 1000, deliver=deliver
-    )
 
 
 def test_a_route_that_ends_with_nothing_is_named(study):
@@ -269,7 +271,24 @@ def test_a_route_without_budget_ends_with_nothing_as_planned(study):
 def test_work_before_a_retraining_is_for_its_target(study, monkeypatch):
     times = iter([0.0, 3.5, 10.0, 10.0])
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
-    retrain = Job("search-r0-t300-retrain-0", "search", Phase.RETRAIN, 300, 0, 0, {}, 1000)
+    retrain = job("retrain-0", "search", Phase.RETRAIN, 300)
     study.scheduler(Line("search", [retrain])).next()
     (record,) = [r for r in read_ledger(study.paths.ledger).records if r["kind"] == Kind.DRIVER_WORK]
     assert (record["duration_s"], record["target"]) == (3.5, 300)
+
+
+def test_what_was_spent_is_the_same_for_the_budget_for_status_and_for_what_is_undelivered(study):
+    """In a study in GPU-hours a stray attempt on a CPU is no spending of any of them."""
+    study.ledger.append(
+        Kind.SESSION_OPENED, t=study.t, session="s2", study="x", environment={},
+        capacity=[{"device": "GPU-1", "device_kind": "cuda", "amount": 1.0, "name": "g", "node": "n"}],
+    )  # fmt: skip
+    study.spend(job("stray"), 7200)
+    study.spend(job("0"), 36, device="GPU-1")
+    view = derive(read_ledger(study.paths.ledger).records)
+    assert spent_h(view) == {("prune", 0): pytest.approx(0.01)}
+    assert LedgerSpending(study.paths).now("prune", 0) == pytest.approx(36)
+    (left,) = undelivered([PlannedJob(evaluation("prune", 300), 1.0)], view, {"prune": 1.0})
+    assert left.spent_h == pytest.approx(0.01)
+    scheduler = study.scheduler(line("prune", 2), prune="1 h")
+    assert scheduler.next().name == "prune-r0-1", "the budget is not spent"

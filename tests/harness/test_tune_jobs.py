@@ -8,6 +8,7 @@ import pytest
 import ray
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from some_jobs import job
 
 from accounting.ledger.records import Kind
 from harness.backends import tune
@@ -16,16 +17,10 @@ from harness.backends.own_ray import own_ray
 from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tune
 from harness.backends.tune_jobs import JobSearcher
 from harness.jobs.files import Given
-from harness.jobs.job import Done, Job, Wait
+from harness.jobs.job import Done, Wait
 from harness.paths import StudyPaths
 
 MEMORY = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nThe node has 4 GB.")
-
-
-def job(name):
-    return Job(
-        job=name, route="prune", phase="evaluate", target=None, replicate=0, network={}, seed=0, network_macs=1.0
-    )
 
 
 class Jobs:
@@ -43,8 +38,8 @@ class Jobs:
         return Given()
 
     def tell(self, job, outcome):
-        assert job.job not in self.told
-        self.told[job.job] = outcome
+        assert job.id.step not in self.told
+        self.told[job.id.step] = outcome
 
 
 def searcher_with(trial, name="a", max_attempts=1):
@@ -161,7 +156,7 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
 
         from ray import tune
 
-        name = json.loads(config["job"])["job"]
+        name = json.loads(config["job"])["job"].removeprefix("prune-r0-")
         number = len(list(Path(json.loads(config["place"])["seen"]).glob(f"{name}.*")))
         (Path(json.loads(config["place"])["seen"]) / f"{name}.{number}").touch()
         if name == "killed" and not number:

@@ -1,0 +1,169 @@
+"""A job as JSON, and back: the ``spec`` of a ledger's ``attempt_started``, and what a worker is sent.
+
+The fields are those of the first ledgers; new ones are added, none is renamed. What does not concern a job has its default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from accounting.ledger.records import Phase
+from accounting.words.methods import Method, parse_method
+from harness.config.recipe import Recipe
+from harness.jobs.identity import JobId
+from harness.jobs.job import Job, Prediction
+from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, Start, StructureOf, WeightsOf
+from harness.jobs.work import (
+    Deliver,
+    Export,
+    Gradually,
+    Prune,
+    PruneRule,
+    Scan,
+    Score,
+    Train,
+    TrainSupernet,
+    Work,
+)
+
+Spec = dict[str, Any]
+
+DEFAULTS: Spec = {
+    "init_from": None, "structure_from": None, "shuffle_masks": False, "inherit": None, "checkpoint": None, "prune": None,
+    "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None,
+}  # fmt: skip
+"""Of the instructions; ``recipe`` is empty where nothing is trained."""
+COST_FIELDS = ("computed_macs", "is_smaller")
+"""Fields that say what a job costs, not what it does."""
+
+
+def to_json(job: Job) -> Spec:
+    """The job as a dict that JSON can hold."""
+    return {
+        "job": job.name,
+        "route": job.route,
+        "phase": str(job.phase),
+        "target": job.target,
+        "replicate": job.replicate,
+        "seed": job.seed,
+        "network": job.network,
+        "network_macs": job.counted_macs,
+        "recipe": {},
+        **DEFAULTS,
+        "predicted": None if job.predicted is None else asdict(job.predicted),
+        "computed_macs": job.computed_macs,
+        "is_smaller": job.is_smaller,
+        **_start_json(job.start),
+        **_work_json(job.work),
+    }
+
+
+def from_json(spec: Spec) -> Job:
+    """The job of a dict; ``ValueError`` or ``KeyError`` where it is none."""
+    predicted = spec.get("predicted")
+    return Job(
+        id=JobId.named(spec["job"], spec["route"], spec["replicate"], spec["target"]),
+        phase=Phase(spec["phase"]),
+        seed=spec["seed"],
+        network=spec["network"],
+        work=_work(spec),
+        counted_macs=spec["network_macs"],
+        computed_macs=spec["computed_macs"] if "computed_macs" in spec else spec["network_macs"],
+        start=_start(spec),
+        is_smaller=spec.get("is_smaller", False),
+        predicted=None if predicted is None else Prediction(**predicted),
+    )
+
+
+def _start_json(start: Start) -> Spec:
+    match start:
+        case Fresh():
+            return {}
+        case Checkpoint(path):
+            return {"checkpoint": path}
+        case WeightsOf(job):
+            return {"init_from": job}
+        case InheritedFrom(job, supernet, arch):
+            return {"init_from": job, "inherit": {"supernet": supernet, "arch": list(arch)}}
+        case StructureOf(job, shuffled):
+            return {"structure_from": job, "shuffle_masks": shuffled}
+
+
+def _start(spec: Spec) -> Start:
+    job, inherit = spec.get("init_from"), spec.get("inherit")
+    if inherit is not None:
+        return InheritedFrom(str(job), inherit["supernet"], tuple(inherit["arch"]))
+    if job is not None:
+        return WeightsOf(job)
+    if spec.get("structure_from") is not None:
+        return StructureOf(spec["structure_from"], spec.get("shuffle_masks", False))
+    return Fresh() if spec.get("checkpoint") is None else Checkpoint(spec["checkpoint"])
+
+
+def _work_json(work: Work) -> Spec:
+    match work:
+        case Train(recipe, stop_epoch, gradually):
+            prune = None if gradually is None else _gradually_json(gradually)
+            return {"recipe": recipe.model_dump(), "stop_epoch": stop_epoch, "prune": prune}
+        case TrainSupernet(recipe):
+            return {"recipe": recipe.model_dump()}
+        case Prune(rule):
+            return {"prune": _rule_json(rule)}
+        case Score(archs):
+            return {"score": [list(arch) for arch in archs]}
+        case Scan(sparsities, criteria):
+            return {"analysis": {"sparsities": list(sparsities), "criteria": list(criteria)}}
+        case Deliver():
+            return {"deliver": asdict(work)}
+        case Export(kind, delivery):
+            return {"deliver": {**asdict(delivery), "export": kind}}
+
+
+def _work(spec: Spec) -> Work:
+    if (scan := spec.get("analysis")) is not None:
+        return Scan(tuple(scan["sparsities"]), tuple(scan["criteria"]))
+    if (score := spec.get("score")) is not None:
+        return Score(tuple(tuple(arch) for arch in score))
+    if (deliver := spec.get("deliver")) is not None:
+        told = {key: value for key, value in deliver.items() if key != "export"}
+        return Export(deliver["export"], Deliver(**told)) if "export" in deliver else Deliver(**told)
+    prune = spec.get("prune")
+    if spec["phase"] == Phase.PRUNE:
+        return Prune(_rule(prune or {}))
+    recipe = Recipe.model_validate(spec["recipe"])
+    if spec["phase"] == Phase.SUPERNET:
+        return TrainSupernet(recipe)
+    gradually = None if prune is None else Gradually(_rule(prune), prune["start_macs"], prune["end"])
+    return Train(recipe, spec.get("stop_epoch"), gradually)
+
+
+def _rule_json(rule: PruneRule) -> Spec:
+    return {
+        "method": str(rule.method),
+        "scope": rule.method.scope,
+        "criterion": rule.method.criterion,
+        "target_macs": rule.target_macs,
+        "floor": rule.floor,
+        "channel_floor": rule.channel_floor,
+        "round_to": rule.round_to,
+        "keep": list(rule.keep),
+    }
+
+
+def _gradually_json(gradually: Gradually) -> Spec:
+    return {**_rule_json(gradually.rule), "start_macs": gradually.start_macs, "end": gradually.end}
+
+
+def _rule(prune: Spec) -> PruneRule:
+    """Older ones have no ``method``, only its scope and criterion."""
+    method = parse_method(prune["method"]) if "method" in prune else Method(prune["scope"], prune["criterion"])
+    plain = PruneRule(method, prune["target_macs"])
+    return PruneRule(
+        plain.method,
+        plain.target_macs,
+        prune.get("floor", plain.floor),
+        prune.get("channel_floor", plain.channel_floor),
+        prune.get("round_to", plain.round_to),
+        tuple(prune.get("keep") or ()),
+    )

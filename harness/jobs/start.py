@@ -1,0 +1,55 @@
+"""Where the weights come from that a job begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Random ones, drawn with the job's seed, or timm's published ones where the network's spec says so."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that the user gave."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class WeightsOf:
+    """Those that another job (by name) has left, of the sizes that they have there."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class InheritedFrom:
+    """Those of a member (its choices) of the supernet (its spec) that another job has trained."""
+
+    job: str
+    supernet: dict[str, Any]
+    arch: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StructureOf:
+    """Random ones in the structure that another job has left: in its masks, or in its sizes where it has none."""
+
+    job: str
+    shuffled: bool = False
+    """Whether every layer's mask is put at random places."""
+
+
+Start = Fresh | Checkpoint | WeightsOf | InheritedFrom | StructureOf
+FRESH = Fresh()
+
+
+def source_of(start: Start) -> str | None:
+    """The job whose files are needed; None where there is none."""
+    match start:
+        case WeightsOf(job) | InheritedFrom(job) | StructureOf(job):
+            return job
+    return None

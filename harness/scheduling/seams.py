@@ -1,0 +1,103 @@
+"""What the scheduler asks and tells of the world: what was spent, and what goes on record. Of a ledger, or of none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from accounting.cost.attempts import derive
+from accounting.cost.shares import spent_s
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import LedgerWriter, read_ledger
+from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.paths import StudyPaths
+
+
+class Spending(Protocol):
+    """What each route has spent in each replicate, in device-seconds as :func:`accounting.cost.shares.spent_s` has them."""
+
+    def of(self, route: str, replicate: int) -> float:
+        """As far as is known without much work."""
+        ...
+
+    def now(self, route: str, replicate: int) -> float:
+        """As of now, for a decision."""
+        ...
+
+
+class Journal(Protocol):
+    """Where the scheduler writes what happens in the driver."""
+
+    def given_up(self, job: Job, outcome: Outcome) -> None:
+        """The job has failed for good."""
+        ...
+
+    def stopped(self, job: Job) -> None:
+        """The job is not run, since its route's budget is spent."""
+        ...
+
+    def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:
+        """The route took so long for its answer."""
+        ...
+
+
+class LedgerSpending:
+    """Read from the ledger, not more often than is cheap."""
+
+    def __init__(self, paths: StudyPaths, clock: Callable[[], float] = time.monotonic) -> None:
+        self._paths, self._clock = paths, clock
+        self._spent_s: dict[tuple[str, int], float] = {}
+        self._fresh_until = float("-inf")
+
+    def of(self, route: str, replicate: int) -> float:
+        """See :class:`Spending`; at least a second old, and older where reading takes long."""
+        if self._clock() >= self._fresh_until:
+            self._read()
+        return self._spent_s.get((route, replicate), 0.0)
+
+    def now(self, route: str, replicate: int) -> float:
+        """See :class:`Spending`."""
+        self._read()
+        return self._spent_s.get((route, replicate), 0.0)
+
+    def _read(self) -> None:
+        begin = self._clock()
+        self._spent_s = spent_s(derive(read_ledger(self._paths.ledger).records, now=time.time()))
+        self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
+
+
+class LedgerJournal:
+    """Writes to the ledger; ``on_stopped`` hears of stopped jobs, which are not on record: more budget runs them."""
+
+    def __init__(
+        self, ledger: LedgerWriter, session: str, on_stopped: Callable[[Job], None] = lambda job: None
+    ) -> None:
+        self._ledger, self._session, self._on_stopped = ledger, session, on_stopped
+
+    def given_up(self, job: Job, outcome: Outcome) -> None:
+        """See :class:`Journal`."""
+        self._ledger.append(
+            Kind.JOB_ABANDONED,
+            session=self._session,
+            job=job.name,
+            reason=outcome.reason or "failed",
+            final=outcome.final,
+        )
+
+    def stopped(self, job: Job) -> None:
+        """See :class:`Journal`."""
+        self._on_stopped(job)
+
+    def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:
+        """See :class:`Journal`."""
+        self._ledger.append(
+            Kind.DRIVER_WORK,
+            session=self._session,
+            route=route.name,
+            phase=Phase.FIT_PREDICTOR,
+            # What comes first after a search's stage 2 is a retraining for the target that it was for.
+            target=answer.target if isinstance(answer, Job) and answer.phase == Phase.RETRAIN else None,
+            replicate=route.replicate,
+            duration_s=duration_s,
+        )

@@ -1,0 +1,81 @@
+"""What the work of an attempt begins with and leaves: its network, the masks that hold it, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.data.base import Splits
+from harness.jobs.files import checksums
+from harness.jobs.job import Job
+from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, StructureOf, WeightsOf
+from harness.models.build import (
+    build_network,
+    checkpoint_path,
+    fit_checkpoint,
+    load_checkpoint,
+    load_tensors,
+    save_tensors,
+    with_regularisation,
+)
+from harness.paths import StudyPaths
+from harness.training.loop import Epoch
+from nas_baseline.supernet.supernet import Supernet
+from pruning.masks import from_tensors, shuffle_masks, to_tensors
+from pruning.resize import fit_to_state, fresh_like
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The job, the study's folder and data, the device; and whom to tell that work begins and of every epoch."""
+
+    job: Job
+    paths: StudyPaths
+    splits: Splits
+    device: torch.device
+    begun: Callable[[int], None]
+    epoch: Callable[[Epoch], None]
+
+    def network(self, **rates: float) -> nn.Module:
+        """The job's network with the weights that it begins with, of the sizes that those have.
+
+        ``rates``: dropout and stochastic depth, where it is trained.
+        """
+        model = build_network(with_regularisation(self.job.network, rates))
+        match self.job.start:
+            case Checkpoint(given):
+                path = checkpoint_path(given)
+                fit_checkpoint(model, load_checkpoint(path), path)
+            case InheritedFrom(job, spec, arch):
+                supernet = build_network(spec)
+                supernet.load_state_dict(load_tensors(self.paths.weights(job)))
+                assert isinstance(supernet, Supernet)
+                model.load_state_dict(supernet.extract(arch))
+            case WeightsOf(job):
+                model = fit_to_state(model, load_tensors(self.paths.weights(job)))
+            case StructureOf(job) if not self.paths.masks(job).exists():
+                model = fresh_like(model, load_tensors(self.paths.weights(job)))
+            case StructureOf() | Fresh():
+                pass
+        return model
+
+    def masks(self) -> dict[str, Tensor]:
+        """The masks of what the job starts from, or whose structure it takes; empty where that has none."""
+        start = self.job.start
+        if not isinstance(start, WeightsOf | StructureOf) or not self.paths.masks(start.job).exists():
+            return {}
+        masks = from_tensors(load_tensors(self.paths.masks(start.job)))
+        return shuffle_masks(masks, self.job.seed) if isinstance(start, StructureOf) and start.shuffled else masks
+
+    def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> dict[str, str | None]:
+        """Write weights and masks for later jobs; their checksums, for the outcome."""
+        name = self.job.name
+        if masks:
+            save_tensors(to_tensors(masks), self.paths.masks(name))
+        else:
+            self.paths.masks(name).unlink(missing_ok=True)
+        save_tensors(model.state_dict(), self.paths.weights(name))
+        return checksums(name, self.paths)

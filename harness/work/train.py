@@ -1,0 +1,75 @@
+"""Training jobs: a network, pruned as it trains where the job says so, or a supernet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from accounting.ledger.records import Phase
+from harness.config.recipe import Recipe
+from harness.jobs.work import Train, TrainSupernet
+from harness.training.loop import Course, Hooks, Trained, train
+from harness.training.resume import identity_of
+from harness.work.bench import Bench
+from harness.work.prune import counts, gradual_pruner
+from harness.work.supernet import supernet_course
+from pruning.masks import apply_masks, masks_from_model
+from pruning.recount import MacsDiffer
+
+
+def train_network(work: Train, bench: Bench) -> dict[str, Any]:
+    """Train the job's network; what its outcome says. A candidate of a search leaves no files.
+
+    Raises:
+        MacsDiffer: a pruned network has more MACs after its fine-tuning.
+
+    """
+    job, gradually = bench.job, work.gradually
+    model = _network(work.recipe, bench)
+    masks = bench.masks() if gradually is None else {}
+    apply_masks(model, masks)
+    course = Course(stop_epoch=work.stop_epoch)
+    if gradually is not None:
+        course = Course(masks=gradual_pruner(gradually, job.seed, bench.splits).masks)
+        masks = masks_from_model(model)
+    trained = _train(model, work.recipe, course, masks, bench)
+    counted = counts(trained.model, bench.splits.info.image_shape)
+    if job.phase == Phase.FINETUNE:
+        limit = job.counted_macs if gradually is None else gradually.rule.target_macs
+        if counted["macs"] > limit:
+            raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
+    if job.phase != Phase.SEARCH:
+        counted |= bench.keep(trained.model, trained.masks)
+    stopped = {} if work.stop_epoch is None else {"stopped_epoch": work.stop_epoch}
+    return {**counted, "val_top1": trained.val_top1, **_curve(trained), **stopped}
+
+
+def train_supernet(work: TrainSupernet, bench: Bench) -> dict[str, Any]:
+    """Train shared weights. Only the largest member is measured, which says nothing of a network within a target."""
+    model = _network(work.recipe, bench)
+    trained = _train(model, work.recipe, supernet_course(model), {}, bench)
+    return {"supernet_val_top1": trained.val_top1, **_curve(trained), **bench.keep(trained.model, trained.masks)}
+
+
+def _network(recipe: Recipe, bench: Bench) -> nn.Module:
+    return bench.network(drop_rate=recipe.drop_rate, drop_path_rate=recipe.drop_path_rate)
+
+
+def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Tensor], bench: Bench) -> Trained:
+    return train(
+        model,
+        bench.splits,
+        recipe,
+        seed=bench.job.seed,
+        device=bench.device,
+        masks=masks,
+        resume=bench.paths.resume(bench.job.name),
+        hooks=Hooks(bench.begun, bench.epoch),
+        course=course,
+        identity=identity_of(bench.job),
+    )
+
+
+def _curve(trained: Trained) -> dict[str, Any]:
+    return {"epochs": len(trained.val_curve), "val_curve": list(trained.val_curve)}
