@@ -63,11 +63,17 @@ class Layer:
     num_nonzero: int
     num_tied: int = 1
 
+    @property
+    def own_weight(self) -> Tensor:
+        """Its weights; ``ValueError`` for a layer without any."""
+        if self.weight is None:
+            raise ValueError(f"layer {self.name} has no weights to prune")
+        return self.weight
+
     def mask(self, flat: Tensor) -> Tensor:
         """A flat mask of its weights in the parameter's shape."""
-        assert self.weight is not None
         whole = flat if self.num_tied == 1 else flat.expand(self.num_tied, -1).contiguous()
-        return whole.view(self.weight.shape)
+        return whole.view(self.own_weight.shape)
 
 
 LayerFilter = Callable[[Layer], bool]

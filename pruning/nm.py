@@ -51,8 +51,7 @@ def nm_masks(
     ]
     masks: dict[str, Tensor] = {}
     for layer, keys in zip(free, score_keys(model, free, rule, label, seed, batches), strict=True):
-        assert layer.weight is not None
-        masks[layer.param_name] = _best_of(keys.view(layer.weight.shape), n, m).flatten()
+        masks[layer.param_name] = _best_of(keys.view(layer.own_weight.shape), n, m).flatten()
     return recounted(model, input_size, result_of(layers, masks, None, label, f"{n}:{m}"))
 
 

@@ -36,10 +36,9 @@ def score_layers(
             raise ValueError(f"criterion {label!r} needs batches of (images, labels)")
         gradients = mean_gradients(model, batches)
     for i, layer in enumerate(layers):
-        assert layer.weight is not None
         generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
         context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
-        yield rule.scores(layer.weight, context)
+        yield rule.scores(layer.own_weight, context)
 
 
 def score_keys(
@@ -53,8 +52,7 @@ def score_keys(
     """
     keys = []
     for layer, scores in zip(layers, score_layers(model, layers, rule, label, seed, batches), strict=True):
-        assert layer.weight is not None
-        weight = layer.weight
+        weight = layer.own_weight
         if layer.num_tied > 1:
             scores, weight = scores.mean(0), (weight != 0).any(0)
         try:

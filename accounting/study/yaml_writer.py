@@ -24,7 +24,7 @@ def write_yaml(value: Any) -> str:
     """Nested mappings, lists, texts, numbers, booleans and None as text."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
-    yaml.default_flow_style = False  # type: ignore[assignment]
+    yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
     stream = io.StringIO()

@@ -47,6 +47,12 @@ class MLPPredictor:
         self._encoder: _Layers | None = None
         self._start: list[Tensor] = []
 
+    @property
+    def _pretrained(self) -> _Layers:
+        if self._encoder is None:
+            raise ValueError("the predictor has not been fitted to anything")
+        return self._encoder
+
     def pretrain(self, pool: Inputs) -> None:
         """Train the encoder to tell the statistics of the pool's networks."""
         o = self._options
@@ -71,9 +77,8 @@ class MLPPredictor:
         o = self._options
         if self._encoder is None:
             self.pretrain(inputs)
-        assert self._encoder is not None
         with torch.no_grad():
-            for parameter, start in zip(self._encoder.parameters(), self._start, strict=True):
+            for parameter, start in zip(self._pretrained.parameters(), self._start, strict=True):
                 parameter.copy_(start)
         self._inputs, self._warp = inputs, Warp.of(values)
         # Drawn afresh for each set of values: a fit does not depend on how many came before it.
@@ -84,7 +89,7 @@ class MLPPredictor:
         goal = _tensor((warped - self._shift) / self._scale)[:, None].expand(o.members, -1, -1)
         self._head = _Layers(o.members, ENCODER[-1] + inputs.recipe.shape[1], HEAD, random)
         encoder: dict[str, Any] = {
-            "params": list(self._encoder.parameters()),
+            "params": list(self._pretrained.parameters()),
             "lr": o.encoder_rate if o.pretrained else o.learning_rate,
         }
         optimizer = torch.optim.AdamW(
@@ -131,9 +136,8 @@ class MLPPredictor:
 
     def _forward(self, inputs: Inputs) -> Tensor:
         """Return predictions, shape [members, n, 1]."""
-        assert self._encoder is not None
         members = self._options.members
-        embedding = self._encoder(_tensor(inputs.architecture).expand(members, -1, -1)).relu()
+        embedding = self._pretrained(_tensor(inputs.architecture).expand(members, -1, -1)).relu()
         recipe = _tensor(inputs.recipe).expand(members, -1, -1)
         found: Tensor = self._head(torch.cat([embedding, recipe], dim=2))
         return found

@@ -247,7 +247,7 @@ def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
     """
     rng = np.random.default_rng(0)
     starts = [tuple(0 for _ in space.num_choices), tuple(int(c) - 1 for c in space.num_choices)]
-    best: tuple[int, Arch] | None = None
+    found: list[tuple[int, Arch]] = []
     for start in [*starts, *space.sample_batch(rng, 4)]:
         arch = space.canonical(start)
         score = sign * space.macs(arch)
@@ -257,10 +257,9 @@ def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
             if int(scores.max()) <= score:
                 break
             arch, score = near[int(scores.argmax())], int(scores.max())
-        if best is None or score > best[0]:
-            best = score, arch
-    assert best is not None
-    return sign * best[0], best[1]
+        found.append((score, arch))
+    score, arch = max(found, key=lambda each: each[0])
+    return sign * score, arch
 
 
 def as_indices(archs: Sequence[Arch]) -> Ints:

@@ -67,5 +67,5 @@ def _mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
     for place, padding in spec.get("dw_padding", {}).items():
         stage, block = (int(part) for part in place.split("."))
         convolution = network.blocks[stage][block].conv_dw  # type: ignore[index, union-attr]
-        convolution.padding = (padding, padding)  # type: ignore[union-attr, assignment]
+        convolution.padding = (padding, padding)
     return network

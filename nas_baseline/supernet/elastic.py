@@ -156,7 +156,7 @@ class ElasticSqueezeExcite(SqueezeExcite):
         if width > built.conv_reduce.out_channels:
             self.conv_reduce = nn.Conv2d(built.conv_reduce.in_channels, width, 1)
             self.conv_expand = nn.Conv2d(width, built.conv_expand.out_channels, 1)
-            efficientnet_init_weights(self)  # type: ignore[no-untyped-call]
+            efficientnet_init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with its channels weighted, or as it is where switched off."""

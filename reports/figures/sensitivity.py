@@ -49,7 +49,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         tidy(panel)
         rows = data[data["scan"] == scan]
         rank = role_rank if scan == ROLE else str
-        for part in sorted(rows["part"].unique(), key=rank):  # type: ignore[arg-type]
+        for part in sorted(rows["part"].unique(), key=rank):
             handles.append(_draw_line(panel, rows[rows["part"] == part], scan, str(part)))
         panel.axhline(100 * rows["dense_val_top1"].mean(), color="#777777", linestyle=(0, (4, 2)), linewidth=1)
         panel.set_title("one role alone" if scan == ROLE else "whole network", fontsize=10)

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -15,7 +14,7 @@ from reports.answers.find import all_answers
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.tables import build_tables, write_tables
-from reports.page.content import page_content
+from reports.page.content import PageContent, page_content
 
 PAGE = "index.html"
 
@@ -44,7 +43,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
         tables = build_tables(frames, answers)
         write_tables(tables, fresh / "tables")
         content = page_content(frames, answers, render_figures(frames, fresh / "figures"))
-        (fresh / ANSWERS).write_text(json.dumps(content["answer_json"], indent=2) + "\n", encoding="utf-8")
+        (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(_html(content), encoding="utf-8")
         _replace(out, fresh)
     except BaseException:
@@ -59,7 +58,7 @@ def told_sentences(page: Path) -> list[str]:
     return [content["sentence"], *content["lines"]]
 
 
-def _html(content: dict[str, Any]) -> str:
+def _html(content: PageContent) -> str:
     environment = Environment(
         loader=PackageLoader("reports.page", "."),
         autoescape=select_autoescape(["html"]),
@@ -67,7 +66,7 @@ def _html(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(content)
+    return environment.get_template("page.html").render(vars(content))
 
 
 def check_replaceable(out: Path) -> None:

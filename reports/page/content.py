@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accounting.cost.shares import POLICIES
@@ -10,7 +11,7 @@ from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
-from reports.answers.as_json import report_json
+from reports.answers.as_json import Fields, report_json
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.text import accuracy_sentence, overall_sentence, sentence
@@ -20,7 +21,7 @@ from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences, with_level
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
-from reports.page.optional_content import OPTIONAL_FIGURES, optional_sections
+from reports.page.optional_content import OPTIONAL_FIGURES, Section, optional_sections
 from reports.page.optional_tables import further_table
 from reports.page.page_table import PageTable
 from reports.words.wording import POLICY_SHORT, number, number_over_interval, percent, percent_estimate, points_estimate
@@ -32,8 +33,38 @@ if TYPE_CHECKING:  # it imports Matplotlib
 PLACED_FIGURES = frozenset({"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour"}) | OPTIONAL_FIGURES
 
 
-def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> dict[str, Any]:
-    """The template's values; ``answer_json`` is what ``answer.json`` holds."""
+@dataclass(frozen=True)
+class PageContent:
+    """What the template shows, by the names it uses; ``answer_json`` is what ``answer.json`` holds."""
+
+    study: str
+    dataset: str
+    unit: str
+    headline: str
+    answers: list[dict[str, str]]
+    no_verdict: str
+    state: str | None
+    undelivered: tuple[str, ...]
+    extended: str | None
+    figures: dict[str, Rendered]
+    further_figures: list[Rendered]
+    accuracies: PageTable
+    accuracy_sentences: list[str]
+    networks: PageTable
+    verdicts: PageTable
+    further_verdicts: PageTable
+    sections: list[Section]
+    totals: PageTable
+    work: str
+    balances: PageTable
+    audit: list[str]
+    warnings: list[str]
+    environment: PageTable
+    answer_json: Fields
+
+
+def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> PageContent:
+    """Everything that the page of a study shows."""
     missing = missing_routes(frames.info)
     pooled, further = pooled_headline(answers), pooled_further(answers)
     question = answers[0].question
@@ -45,34 +76,34 @@ def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str
         *control_lines(frames),
         *({"sentence": text, "verdict": "level"} for text in level_sentences(frames.delivered, frames.num_classes)),
     ]
-    return {
-        "study": frames.info.name,
-        "dataset": frames.info.dataset,
-        "unit": unit_text(frames.unit),
-        "headline": headline,
-        "answers": lines,
-        "no_verdict": f"The study has no {' and no '.join(missing)} route, so there is no verdict."
+    return PageContent(
+        study=frames.info.name,
+        dataset=frames.info.dataset,
+        unit=unit_text(frames.unit),
+        headline=headline,
+        answers=lines,
+        no_verdict=f"The study has no {' and no '.join(missing)} route, so there is no verdict."
         if missing
         else "No target has networks from both routes yet, so there is no verdict.",
-        "state": _state(frames, measured),
-        "undelivered": frames.undelivered,
-        "extended": question.extended,
-        "figures": dict(figures),
-        "further_figures": [figure for name, figure in figures.items() if name not in PLACED_FIGURES],
-        "accuracies": _accuracy_table(measured, frames.num_classes),
-        "accuracy_sentences": [accuracy_sentence(given) for given in measured],
-        "networks": _network_table(frames),
-        "verdicts": _verdict_table(measured, frames.unit),
-        "further_verdicts": further_table(answers, frames.unit),
-        "sections": optional_sections(frames, figures),
-        "totals": totals_table(frames),
-        "work": work_line(frames),
-        "balances": balance_table(frames),
-        "audit": audit_lines(frames),
-        "warnings": list(frames.warnings),
-        "environment": _environment_table(frames),
-        "answer_json": report_json(answers, pooled, further, headline, [line["sentence"] for line in lines]),
-    }
+        state=_state(frames, measured),
+        undelivered=frames.undelivered,
+        extended=question.extended,
+        figures=dict(figures),
+        further_figures=[figure for name, figure in figures.items() if name not in PLACED_FIGURES],
+        accuracies=_accuracy_table(measured, frames.num_classes),
+        accuracy_sentences=[accuracy_sentence(given) for given in measured],
+        networks=_network_table(frames),
+        verdicts=_verdict_table(measured, frames.unit),
+        further_verdicts=further_table(answers, frames.unit),
+        sections=optional_sections(frames, figures),
+        totals=totals_table(frames),
+        work=work_line(frames),
+        balances=balance_table(frames),
+        audit=audit_lines(frames),
+        warnings=list(frames.warnings),
+        environment=_environment_table(frames),
+        answer_json=report_json(answers, pooled, further, headline, [line["sentence"] for line in lines]),
+    )
 
 
 def _line(given: Answer) -> dict[str, str]:
