@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 HOUR_S = 3600.0
 """Seconds in an hour."""
@@ -33,6 +34,21 @@ def parse_macs(value: str | int | float) -> int:
     if not 1 <= macs < 1e18:
         raise ValueError(f"{value!r} is no number of MACs; write a positive number, such as 400k, 0.5M or 1.2G")
     return round(macs)
+
+
+def parse_percent(value: object) -> float | None:
+    """``50%`` → 50.0; None of what is no percentage. ``ValueError`` unless it is above 0 and below 100."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    if not 0 < float(match[1]) < 100:
+        raise ValueError(f"{value!r} of the parent's MACs; write a share above 0% and below 100%, such as 50%")
+    return float(match[1])
+
+
+def percent_of(percent: float, macs: int) -> int:
+    """That share of a network's MACs, rounded down to whole ones: met from below."""
+    return int(Fraction(repr(percent)) * macs / 100)
 
 
 def macs_text(macs: float, figures: int | None = None) -> str:

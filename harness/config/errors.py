@@ -99,4 +99,4 @@ def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
         models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
         if models:
             found = models[0]
-    return list(found.model_fields)
+    return [key for key, field in found.model_fields.items() if not field.exclude]

@@ -118,6 +118,8 @@ def _lists(section: Strict, place: Place) -> Iterator[Found]:
     """Lists that hold nothing, and items that stand twice where that means nothing."""
     for key in sorted(section.model_fields_set):
         value, where = getattr(section, key), (*place, key)
+        if type(section).model_fields[key].exclude:
+            continue  # no key of a config
         if isinstance(value, Strict):
             yield from _lists(value, where)
         elif value == []:

@@ -21,7 +21,7 @@ STUDY = "study"
 """What the outermost section is called."""
 _KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 _MANY = {"whole number": "whole numbers", "number": "numbers", "text": "texts"}
-_FORMATS = {"macs": "MACs", "hours": "time"}
+_FORMATS = {"target": "MACs or a share of the parent's", "hours": "time"}
 
 
 @dataclass(frozen=True)

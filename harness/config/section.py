@@ -7,11 +7,21 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
-from accounting.words.quantities import parse_hours, parse_macs
+from accounting.words.quantities import parse_hours, parse_macs, parse_percent
 
-_Macs = Annotated[int | str, WithJsonSchema({"type": ["integer", "string"], "format": "macs", "examples": ["0.5M"]})]
 _Hours = Annotated[str, WithJsonSchema({"type": "string", "format": "hours", "examples": ["30 min", "2 h"]})]
-Macs = Annotated[int, BeforeValidator(parse_macs, json_schema_input_type=_Macs)]
+
+
+def _target(value: str | int | float) -> int:
+    """MACs; a share of the parent's that is none says so."""
+    parse_percent(value)
+    return parse_macs(value)
+
+
+_Target = Annotated[
+    int | str, WithJsonSchema({"type": ["integer", "string"], "format": "target", "examples": ["0.5M", "50%"]})
+]
+Target = Annotated[int, BeforeValidator(_target, json_schema_input_type=_Target)]
 Hours = Annotated[float, BeforeValidator(parse_hours, json_schema_input_type=_Hours)]
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from accounting.study.facts import FACTS
 from accounting.study.yaml12 import Document
 from accounting.words.extras import install_extra
+from accounting.words.quantities import parse_percent
 from harness.config.errors import at_line, explain
 from harness.config.file import prepared, read_documents
 from harness.config.no_effect import without_effect
 from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.routes import BudgetConfig, RoutesConfig
-from harness.config.section import Macs, Strict
+from harness.config.section import Strict, Target
 from harness.config.settings import parse_setting, with_settings
 from harness.errors import InputError
 
@@ -139,8 +141,12 @@ class StudyConfig(Strict):
     """Which data."""
     parent: ParentConfig
     """Which network is pruned."""
-    targets: list[Macs] = Field([], max_length=100)
-    """MACs of the delivered networks, as ``0.5M``; every route aims at each."""
+    targets: list[Target] = Field([], max_length=100)
+    """MACs of the delivered networks, as ``0.5M`` or ``50%`` of the parent's; every route aims at each."""
+    target_percents: SkipJsonSchema[list[Annotated[float, Field(gt=0, lt=100)]]] = Field(
+        [], max_length=100, exclude=True
+    )
+    """Those of ``targets`` that were given as shares, in percent, until the parent's MACs are known; not for a config."""
     target: LatencyTarget | None = None
     """Instead of ``targets``, which are then the MACs at which removed channels were measured to have that latency."""
     replicates: int = Field(3, ge=1, le=1000)
@@ -174,10 +180,27 @@ class StudyConfig(Strict):
             raise ValueError(f"a target stands twice in {value}; name each once")
         return sorted(value, reverse=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _percents_apart(cls, raw: Any) -> Any:
+        """Shares go to a place of their own; what cannot be one stays, and is refused there."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("targets"), list):
+            return raw
+        shares = [target for target in raw["targets"] if _is_share(target)]
+        if not shares or "target_percents" in raw:
+            return raw
+        rest = [target for target in raw["targets"] if not _is_share(target)]
+        others = {key: value for key, value in raw.items() if key != "targets"} | ({"targets": rest} if rest else {})
+        return {**others, "target_percents": [parse_percent(share) for share in shares]}
+
     @model_validator(mode="after")
     def _some_target(self) -> StudyConfig:
-        if not self.targets and self.target is None:
-            raise ValueError("'targets' is missing; add MACs, such as [0.5M], or target: {latency_ms: 2.5}")
+        if not self.targets and not self.target_percents and self.target is None:
+            raise ValueError("'targets' is missing; add MACs, such as [0.5M] or [50%], or target: {latency_ms: 2.5}")
+        if twice := {percent for percent in self.target_percents if self.target_percents.count(percent) > 1}:
+            raise ValueError(f"targets: {', '.join(f'{p:g}%' for p in sorted(twice))} given twice; name each once")
+        if self.target_percents and self.target is not None:
+            raise ValueError("targets and target are both given; keep one of them")
         if self.target is not None:
             if self.routes.prune is None or not any(m.scope == "channels" for m in self.routes.prune.methods):
                 raise ValueError(
@@ -225,6 +248,14 @@ class StudyConfig(Strict):
             if find_spec("torch_pruning") is None:
                 raise ValueError(f"removing channels needs Torch-Pruning; {install_extra('structured')}")
         return self
+
+
+def _is_share(target: object) -> bool:
+    """Whether a target is a share of the parent's MACs that can be."""
+    try:
+        return parse_percent(target) is not None
+    except ValueError:
+        return False
 
 
 def load_configs(path: Path, settings: Sequence[str] = ()) -> list[StudyConfig]:

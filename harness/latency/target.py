@@ -20,6 +20,7 @@ from harness.errors import InputError
 from harness.latency.errors import WrongOutput
 from harness.latency.networks import time_network
 from harness.models.build import build_network, parent_spec
+from harness.models.target_percents import resolve_percents
 from pruning.channels import NotFollowed
 from pruning.layers import parse_filter
 from pruning.solve import UnreachableTarget
@@ -34,13 +35,13 @@ log = logging.getLogger(__name__)
 
 
 def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfig:
-    """The config with ``targets`` in MACs.
+    """The config with ``targets`` in MACs, of shares of the parent's MACs too.
 
     Of a latency that ``held``, the study in the folder, has already: as it was measured then; of others: measured now.
     ``InputError`` where a latency is above the parent's or below what removing channels reaches.
     """
     if config.target is None or config.targets:
-        return config
+        return resolve_percents(config)
     known = {}
     if held is not None and held.target is not None:
         latencies_ms = sorted(held.target.latency_ms, reverse=True)

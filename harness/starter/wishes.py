@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from accounting.words.quantities import parse_macs
+from accounting.words.quantities import parse_macs, parse_percent
 from harness.config.study import ParentConfig
 from harness.errors import InputError
 
@@ -17,12 +16,11 @@ QUESTIONS = {
 }
 DEFAULTS = {"macs": "50%"}
 """Offered on a terminal, and taken without one."""
-_SHARE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """The folder of images, the parent, and each target: whole MACs, or a share of the parent's (0 to 1)."""
+    """The folder of images, the parent, and each target: whole MACs, or percent of the parent's."""
 
     images: Path
     parent: ParentConfig
@@ -50,17 +48,13 @@ def parse_parent(text: str) -> ParentConfig:
 
 
 def parse_targets(text: str) -> tuple[int | float, ...]:
-    """``50%, 0.5M`` → a share of 0.5 and 500,000 MACs."""
+    """``50%, 0.5M`` → 50.0 percent and 500,000 MACs."""
     return tuple(_target(part) for part in text.split(","))
 
 
 def _target(text: str) -> int | float:
-    if (match := _SHARE.fullmatch(text)) is not None:
-        share = float(match[1]) / 100
-        if not 0 < share < 1:
-            raise InputError(f"--macs {text.strip()}: a share of the parent's MACs is above 0% and below 100%")
-        return share
     try:
-        return parse_macs(text)
+        percent = parse_percent(text.strip())
+        return parse_macs(text) if percent is None else percent
     except ValueError as error:
         raise InputError(f"--macs: {error}, or a share of the parent's, such as 50%") from None

@@ -9,7 +9,7 @@ import timm
 
 from accounting.study.yaml12 import read_one
 from accounting.study.yaml_writer import write_yaml
-from accounting.words.quantities import macs_text
+from accounting.words.quantities import macs_text, percent_of
 from harness.config.study import DatasetConfig, ParentConfig, parse_config
 from harness.data.registry import open_dataset
 from harness.errors import InputError
@@ -110,8 +110,8 @@ def exists(file: Path) -> InputError:
 
 
 def _macs(target: int | float, parent_macs: int) -> int:
-    """A share of the parent's MACs, rounded down so that the target is met from below."""
-    return target if isinstance(target, int) else int(target * parent_macs)
+    """Of whole MACs, or of percent."""
+    return target if isinstance(target, int) else percent_of(target, parent_macs)
 
 
 def _image_size(parent: ParentConfig) -> tuple[int, str]:

@@ -61,7 +61,7 @@ class TestSections:
 
     def test_units_and_lists_are_words(self) -> None:
         kinds = {key.name: key.kind for key in (*find_section("study").keys, *find_section("budget").keys)}
-        assert kinds["targets"] == "list of MACs, as 0.5M"
+        assert kinds["targets"] == "list of MACs or a share of the parent's, as 0.5M or 50%"
         assert kinds["prune"] == "time, as 30 min or 2 h"
         assert find_section("routes.prune.criterion").keys[0].kind == "text or list of texts"
 

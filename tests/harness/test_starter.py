@@ -23,7 +23,7 @@ def images(tmp_path):
 
 class TestWishes:
     def test_targets(self):
-        assert parse_targets("50%, 0.5M,12.5 %") == (0.5, 500_000, 0.125)
+        assert parse_targets("50%, 0.5M,12.5 %") == (50.0, 500_000, 12.5)
 
     @pytest.mark.parametrize("text", ["0%", "100%", "120%", "half", "", "50%,"])
     def test_what_is_no_target(self, text):
@@ -72,7 +72,7 @@ def test_what_is_missing_is_asked_on_a_terminal(images, tmp_path, monkeypatch):
     assert "network to prune" in result.output and "folder of your images" not in result.output
     [study] = load_configs(tmp_path / "asked.yaml")
     assert study.parent.timm == "resnet18"
-    assert study.targets == [int(0.3 * 37_012_992)]
+    assert study.targets == [11_103_897]
 
 
 class TestRefusals:

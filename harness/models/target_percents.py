@@ -1,0 +1,29 @@
+"""Targets given as shares of the parent's MACs become MACs, once the parent can be counted."""
+
+from __future__ import annotations
+
+from accounting.words.quantities import macs_text, percent_of
+from harness.config.study import StudyConfig
+from harness.data.registry import open_dataset
+from harness.errors import InputError
+from harness.models.parent_check import built_parent
+
+
+def resolve_percents(config: StudyConfig) -> StudyConfig:
+    """The config with every target in MACs; ``InputError`` where two of them come to the same.
+
+    The parent and its images decide alone, so that a study that is resumed has the targets that it had.
+    """
+    if not config.target_percents:
+        return config
+    parent_macs = built_parent(config.parent, open_dataset(config.dataset).info())[2]
+    found = {f"{percent:g}%": percent_of(percent, parent_macs) for percent in config.target_percents}
+    targets = [*config.targets, *found.values()]
+    if min(targets) < 1:
+        raise InputError(f"targets: a share comes to less than one of the parent's {macs_text(parent_macs)} MACs")
+    for text, macs in found.items():
+        if targets.count(macs) > 1:
+            raise InputError(
+                f"targets: {text} comes to {macs_text(macs)} MACs, which another target has too; name each once"
+            )
+    return config.model_copy(update={"targets": sorted(targets, reverse=True), "target_percents": []})
