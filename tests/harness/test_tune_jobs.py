@@ -75,7 +75,7 @@ def test_a_preempted_trial_is_tried_again_by_the_searcher_and_not_by_tune():
         trial.handle_error(ray.exceptions.RayActorError(preempted=True))
     assert not trial.should_recover()
     assert scheduler.told == {}
-    assert '"job": "a"' in searcher.suggest("t2")["job"]
+    assert '"job": "prune-r0-a"' in searcher.suggest("t2")["job"]
 
 
 def test_tune_is_as_it_was_afterwards():
@@ -180,12 +180,16 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
     assert len(told) == 7
     attempts = Counter(path.stem for path in folder.iterdir())
     assert attempts == {"fine": 1, "killed": 2, "left": 2, "raised": 2, "always": 2, "silent": 2, "last": 1}
-    said = {record.args[2]: record.args[3] for record in caplog.records if "attempt %d of %d" in str(record.msg)}
+    said = {
+        record.args[2].removeprefix("prune-r0-"): record.args[3]
+        for record in caplog.records
+        if "attempt %d of %d" in str(record.msg)
+    }
     assert said["raised"] == said["always"] == "ValueError: no such layer"
     assert said["silent"] == "the worker ended without an outcome"
     assert "died" in said["killed"]
     assert "died" in said["left"]
-    assert lost == {name: said[name] for name in ("killed", "left", "silent")}
+    assert lost == {f"prune-r0-{name}": said[name] for name in ("killed", "left", "silent")}
     assert not (tmp_path / "study" / ".tune").exists()
 
 
