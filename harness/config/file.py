@@ -41,6 +41,8 @@ def read_documents(path: Path) -> list[Document]:
         if size > MAX_BYTES:
             raise InputError(f"{path}: {size:,} bytes; a config has at most {MAX_BYTES:,}")
         text = path.read_bytes().decode("utf-8-sig")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"no config at {path}; name a YAML file, such as studies/quickstart.yaml") from None
     except UnicodeDecodeError:

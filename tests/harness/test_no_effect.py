@@ -99,7 +99,7 @@ def test_a_pattern_that_keeps_nothing_is_refused(tiny, write_config, refuses):
     ("path", "value"),
     [
         ("replicates", 10**9), ("routes.search.strategy.num_trials", 10**12), ("recipe.epochs", 10**9), ("seed", 2**64),
-        ("recipe.batch_size", 10**9), ("dataset.num_train", 10**12), ("name", "x" * 10**5), ("name", "a."),
+        ("recipe.batch_size", 10**9), ("dataset.num_train", 10**12), ("name", "x" * 10**4), ("name", "a."),
         ("targets", [1000 + i for i in range(101)]), ("resources", {"max_attempts": 10**6}),
     ],
 )  # fmt: skip
@@ -129,3 +129,11 @@ def test_a_path_that_is_none_is_refused_in_one_line(path, tiny, write_config, tm
 
 def test_a_control_character_is_refused(tiny_text, write_config, refuses):
     refuses(["plan", write_config(tiny_text.replace("name: tiny", 'name: "ti\\0ny"'))], "name", "control character")
+
+
+def test_a_file_that_is_too_large_says_so_once(tmp_path):
+    file = tmp_path / "large.yaml"
+    file.write_text("#" * 100_001)
+    with pytest.raises(InputError) as refused:
+        load_configs(file)
+    assert str(refused.value) == f"{file}: 100,001 bytes; a config has at most 100,000"

@@ -1,0 +1,18 @@
+"""A study whose target is a share of the parent's MACs keeps the MACs, and is resumed with the share as with the MACs."""
+
+from inline_runs import SMALL, records, run
+
+from harness.paths import StudyPaths
+from harness.stored.study_file import stored_config
+
+
+def test_a_share_is_run_and_resumed(tiny, tmp_path):
+    config = tiny | SMALL | {"targets": ["60%"]}
+    run(config, tmp_path / "study")
+    targets = stored_config(StudyPaths(tmp_path / "study")).targets
+    attempts = len(records(tmp_path / "study", "attempt_started"))
+    assert attempts > 0
+    run(config, tmp_path / "study")
+    run(config | {"targets": targets}, tmp_path / "study")
+    assert len(records(tmp_path / "study", "attempt_started")) == attempts, "nothing is done again"
+    assert not records(tmp_path / "study", "study_extended")
