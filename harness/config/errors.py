@@ -99,4 +99,9 @@ def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
         models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
         if models:
             found = models[0]
-    return [key for key, field in found.model_fields.items() if not field.exclude]
+    return keys_of(found)
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys that a config may have in a section."""
+    return [key for key, field in model.model_fields.items() if not field.exclude]

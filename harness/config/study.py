@@ -13,7 +13,7 @@ from accounting.study.facts import FACTS
 from accounting.study.yaml12 import Document
 from accounting.words.extras import install_extra
 from accounting.words.quantities import parse_percent
-from harness.config.errors import at_line, explain
+from harness.config.errors import at_line, explain, keys_of
 from harness.config.file import prepared, read_documents
 from harness.config.no_effect import without_effect
 from harness.config.phases import cut_in_silence
@@ -184,10 +184,12 @@ class StudyConfig(Strict):
     @classmethod
     def _percents_apart(cls, raw: Any) -> Any:
         """Shares go to a place of their own; what cannot be one stays, and is refused there."""
+        if isinstance(raw, dict) and "target_percents" in raw:
+            raise ValueError("unknown key 'target_percents'; write shares as targets: [50%]")
         if not isinstance(raw, dict) or not isinstance(raw.get("targets"), list):
             return raw
         shares = [target for target in raw["targets"] if _is_share(target)]
-        if not shares or "target_percents" in raw:
+        if not shares:
             return raw
         rest = [target for target in raw["targets"] if not _is_share(target)]
         others = {key: value for key, value in raw.items() if key != "targets"} | ({"targets": rest} if rest else {})
@@ -305,7 +307,7 @@ def _without_facts(document: Document) -> Document:
 def parse_config(raw: object, source: str) -> StudyConfig:
     """The study in ``raw`` (nested dicts); ``source`` is named in front of each error."""
     if not isinstance(raw, dict):
-        raise InputError(f"{source}: a study is a mapping with the keys {', '.join(StudyConfig.model_fields)}")
+        raise InputError(f"{source}: a study is a mapping with the keys {', '.join(keys_of(StudyConfig))}")
     try:
         return StudyConfig.model_validate(raw)
     except ValidationError as error:

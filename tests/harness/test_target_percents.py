@@ -92,3 +92,5 @@ def test_its_place_is_no_key_of_a_config(parent):
     with pytest.raises(InputError, match="unknown key 'targts'") as refused:
         parse_config(copy.deepcopy(BASE) | {"targts": ["50%"]}, "test")
     assert "target_percents" not in str(refused.value)
+    with pytest.raises(InputError, match="unknown key 'target_percents'; write shares as targets"):
+        config("0.5M", target_percents=[50.0])
