@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from accounting.words.methods import Method
+from accounting.study import plugins
 from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig
@@ -141,6 +142,8 @@ def make_routes(view: View, replicate: int) -> list[Route]:
             routes.append(ScratchRoute(view, replicate, config.scratch, config.prune))
         if config.analysis is not None:
             routes.append(AnalysisRoute(view, replicate, config.analysis))
+        for name, section in config.outside.items():
+            routes.append(plugins.load(plugins.Kind.ROUTE, name).Route(view, replicate, section))
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:

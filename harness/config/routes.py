@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    SkipValidation,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from accounting.words.methods import Method
+from harness.config.outside import HELD, section_of, split
 from harness.config.recipe import RecipeOverride
 from harness.config.section import Hours, Strict
 from nas_baseline.strategies import list_strategies, shares_weights
@@ -184,6 +193,24 @@ class RoutesConfig(Strict):
     """Search for a network above the target, then prune it."""
     analysis: AnalysisConfig | None = None
     """Scan how much sparsity each kind of layer bears."""
+    outside: dict[str, SkipValidation[Strict]] = Field({}, exclude=True)
+    """Routes of files that the study names under ``plugins``; each is written as a key of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_plugins(cls, raw: Any) -> Any:
+        rest, own = split(cls, raw)
+        return rest | {HELD: {name: section_of(name, value) for name, value in own.items()}} if own else rest
+
+    @model_serializer(mode="wrap")
+    def _with_plugins(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return dict(plain(self)) | {name: section.model_dump(mode="json") for name, section in self.outside.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The routes that run."""
+        own = [name for name in type(self).model_fields if name != HELD and getattr(self, name) is not None]
+        return [*own, *self.outside]
 
     @property
     def searches(self) -> dict[str, SearchConfig]:
@@ -217,3 +244,15 @@ class BudgetConfig(Strict):
     """Device-hours of the search-then-prune route."""
     analysis: Hours | None = None
     """Device-hours of the analysis."""
+    outside: dict[str, Hours] = Field({}, exclude=True)
+    """Of routes of files that the study names under ``plugins``; each is written as a key of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_plugins(cls, raw: Any) -> Any:
+        rest, own = split(cls, raw)
+        return rest | {HELD: own} if own else rest
+
+    @model_serializer(mode="wrap")
+    def _with_plugins(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return dict(plain(self)) | self.outside

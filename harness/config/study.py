@@ -218,7 +218,7 @@ class StudyConfig(Strict):
     @model_validator(mode="after")
     def _some_route(self) -> StudyConfig:
         routes = self.routes
-        if routes.search is None and routes.prune is None and routes.scratch is None and routes.supernet is None:
+        if not any((routes.search, routes.prune, routes.scratch, routes.supernet, routes.outside)):
             raise ValueError("routes: name at least one of search, prune, supernet, scratch")
         if routes.prune is None:
             if routes.scratch is not None and routes.scratch.needs_prune:

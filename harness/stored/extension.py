@@ -90,8 +90,8 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
     """Every key whose value differs; a route that only one of them has is one change. Criteria are compared as a set."""
     old, new = _comparable(held), _comparable(given)
     found = []
-    for route in RoutesConfig.model_fields:
-        before, after = old["routes"][route], new["routes"][route]
+    for route in dict.fromkeys([*old["routes"], *new["routes"]]):
+        before, after = old["routes"].get(route), new["routes"].get(route)
         if (before is None) != (after is None):
             found.append(Change(f"routes.{route}", before, after))
             old["routes"][route] = new["routes"][route] = None

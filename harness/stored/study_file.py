@@ -138,9 +138,13 @@ def _is_before_study(path: Path, paths: StudyPaths) -> bool:
 
 def planned_of(config: StudyConfig) -> dict[str, Any]:
     """What ``session_opened`` keeps of a plan: numbers that a study may be extended from once results were seen."""
-    routes = [name for name in type(config.routes).model_fields if getattr(config.routes, name) is not None]
     criteria = {name: [str(m) for m in section.methods] for name, section in config.routes.prunings.items()}
-    return {"replicates": config.replicates, "targets": config.targets, "routes": routes, "criteria": criteria}
+    return {
+        "replicates": config.replicates,
+        "targets": config.targets,
+        "routes": config.routes.names,
+        "criteria": criteria,
+    }
 
 
 def _planned_first(records: Sequence[Record]) -> dict[str, Any] | None:

@@ -99,5 +99,53 @@ def draw(data, figure):
     axes.set_ylabel("jobs")
 """
 
-ALL = {"stripes": DATASET, "energy": CRITERION, "handful": STRATEGY, "job_counts": FIGURE}
+ROUTE = """
+from pydantic import Field
+
+from accounting.ledger.records import Phase
+from harness.config.section import Strict
+from harness.jobs.identity import JobId
+from harness.jobs.work import Train
+from harness.routes.base import Queue, evaluation
+from nas_baseline.spaces.families import family_macs, network_spec, variants
+
+ROLE = "challenger"
+TEXT = "smallest, trained twice"
+
+
+class Config(Strict):
+    epochs: int = Field(1, ge=1, le=10)
+
+
+class Route:
+    name = "smallest"
+
+    def __init__(self, view, replicate, config):
+        self.replicate, self._view, self._queue, self._jobs = replicate, view, Queue(), {}
+        family, shape = view.config.parent.family, view.info.image_shape
+        counts = {v: family_macs(family, v, shape[0], view.info.num_classes, shape[1]) for v in variants(family)}
+        variant = min(counts, key=counts.get)
+        spec = network_spec(family, variant, shape[0], view.info.num_classes)
+        for target in view.config.targets:
+            for turn in ("a", "b"):
+                id = JobId(self.name, replicate, target, f"retrain-{turn}")
+                work = Train(view.recipe({"epochs": config.epochs}))
+                self._jobs[str(id)] = view.job(id, Phase.RETRAIN, work, spec, counts[variant])
+        for job in self._jobs.values():
+            self._queue.put(job)
+
+    def ask(self):
+        return self._queue.next(more=False)
+
+    def tell(self, job, outcome):
+        if not self._queue.record(job, outcome) or job.phase != Phase.RETRAIN:
+            return
+        both = [name for name, each in self._jobs.items() if each.target == job.target]
+        if self._queue.all_told(both) and (best := self._queue.best(both)) is not None:
+            macs = int(self._queue.outcomes[best].metrics["macs"])
+            text = "the better of two trainings"
+            self._queue.put(evaluation(self._view, self._jobs[best], self.name, text, macs))
+"""
+
+ALL = {"stripes": DATASET, "energy": CRITERION, "handful": STRATEGY, "job_counts": FIGURE, "smallest": ROUTE}
 """By the name that their files give them."""
