@@ -12,6 +12,7 @@ from typing import Any
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
+from accounting.words.names import CHALLENGERS, Role
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
 
@@ -74,6 +75,8 @@ class StudyFacts:
     budget_h: dict[str, float]
     is_by_latency: bool = False
     num_classes: int | None = None
+    challengers: tuple[str, ...] = CHALLENGERS
+    """Routes that are compared with pruning beside search, where the study has them; plug-ins of that role are last."""
 
     @property
     def num_targets(self) -> int:
@@ -106,7 +109,13 @@ class StudyFacts:
             budget_h=_budget_h(_mapping(config.get("budget"))),
             is_by_latency=config.get("target") is not None,
             num_classes=_num_classes(data.get("num_classes")),
+            challengers=(*CHALLENGERS, *_of_plugins(document.facts.get("outside_routes"))),
         )
+
+
+def _of_plugins(said: object) -> list[str]:
+    """The outside routes with the role of a challenger."""
+    return [str(name) for name, role in _mapping(said).items() if role == Role.CHALLENGER and name not in CHALLENGERS]
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from accounting.study import plugins
+from accounting.words.names import Role
 
 HELD = "outside"
 """The field that holds them."""
@@ -15,6 +16,15 @@ HELD = "outside"
 def outside_routes() -> list[str]:
     """The routes that are not of this package, by name."""
     return plugins.names(plugins.Kind.ROUTE)
+
+
+def role_of(route: str) -> Role:
+    """What an outside route is for: ``ROLE`` of its file, as text or :class:`Role`; a control where it does not say."""
+    given = getattr(plugins.load(plugins.Kind.ROUTE, route), "ROLE", Role.CONTROL)
+    try:
+        return Role(given)
+    except ValueError:
+        raise ValueError(f"{route}: ROLE is {given!r}; allowed: {', '.join(Role)}") from None
 
 
 def split(cls: type[BaseModel], raw: Any) -> tuple[Any, dict[str, Any]]:
@@ -30,6 +40,7 @@ def split(cls: type[BaseModel], raw: Any) -> tuple[Any, dict[str, Any]]:
 def section_of(route: str, raw: Any) -> BaseModel:
     """The section of an outside route; ``ValueError`` with a line for what is wrong in it."""
     module = plugins.load(plugins.Kind.ROUTE, route)
+    role_of(route)
     config = getattr(module, "Config", None)
     if not (isinstance(config, type) and issubclass(config, BaseModel)):
         raise ValueError(f"{route}: its file has no class Config(Section) from harness.config.section")

@@ -13,6 +13,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from accounting.words.methods import Method
 from harness.config.outside import HELD, section_of, split
@@ -193,7 +194,7 @@ class RoutesConfig(Strict):
     """Search for a network above the target, then prune it."""
     analysis: AnalysisConfig | None = None
     """Scan how much sparsity each kind of layer bears."""
-    outside: dict[str, SkipValidation[Strict]] = Field({}, exclude=True)
+    outside: SkipJsonSchema[dict[str, SkipValidation[Strict]]] = Field({}, exclude=True)
     """Routes of files that the study names under ``plugins``; each is written as a key of its own."""
 
     @model_validator(mode="before")
@@ -244,7 +245,7 @@ class BudgetConfig(Strict):
     """Device-hours of the search-then-prune route."""
     analysis: Hours | None = None
     """Device-hours of the analysis."""
-    outside: dict[str, Hours] = Field({}, exclude=True)
+    outside: SkipJsonSchema[dict[str, Hours]] = Field({}, exclude=True)
     """Of routes of files that the study names under ``plugins``; each is written as a key of its own."""
 
     @model_validator(mode="before")

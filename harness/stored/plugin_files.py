@@ -37,6 +37,11 @@ def plugin_changes(held: Any, files: Sequence[PluginFile]) -> list[str]:
     return lines
 
 
+def places_kept(files: Sequence[PluginFile]) -> dict[str, list[str]]:
+    """The key ``plugins`` of a ``study.yaml``: the copies, as they are beside it wherever the folder is moved."""
+    return {"plugins": [f"plugins/{file.name}.py" for file in files]} if files else {}
+
+
 def keep(files: Sequence[PluginFile], paths: StudyPaths) -> None:
     """Copy the files into the study's folder."""
     for file in files:

@@ -20,6 +20,7 @@ from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
+from harness.config.outside import role_of
 from harness.config.routes import SearchThenPruneConfig
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
@@ -28,7 +29,7 @@ from harness.paths import StudyPaths, replacing
 from harness.routes.base import Searched
 from harness.stored.content import Content
 from harness.stored.extension import Change, Paid, changes_between, listed, merged, refusals
-from harness.stored.plugin_files import as_documents, keep, plugin_changes
+from harness.stored.plugin_files import as_documents, keep, places_kept, plugin_changes
 from harness.stored.written import runnable
 
 log = logging.getLogger(__name__)
@@ -249,11 +250,12 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
         "spaces": _space_files(config),
         "searched": searched,
         "plugins": as_documents(in_use()),
+        "outside_routes": {name: str(role_of(name)) for name in config.routes.outside},
         **content.as_dict(),
         "environment": facts,
     }
-    text = StudyDocument(runnable(config), found).text()
     keep(in_use(), paths)
+    text = StudyDocument(runnable(config) | places_kept(in_use()), found).text()
     with replacing(paths.config) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from accounting.cost.shares import POLICIES
-from accounting.words.names import CHALLENGERS
 from reports.answers.between import interpolated
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
@@ -84,7 +83,7 @@ def _further(frames: Frames, question: Question) -> tuple[Comparison, ...]:
     """Comparisons of the routes beside search, where a replicate has a network of theirs and a pruned one."""
     return tuple(
         _compared(frames, question, route)
-        for route in CHALLENGERS
+        for route in frames.info.challengers
         if paired_replicates(frames.delivered, question.target, route)
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.study.facts import StudyFacts
-from accounting.words.names import CHALLENGERS, COMPARED, label_text, unit_text
+from accounting.words.names import COMPARED, label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.data.frames import Frames
 from reports.measure.methods import parent_test_top1
@@ -50,7 +50,7 @@ def lines(frames: Frames) -> list[dict[str, str]]:
 
 def unfinished(frames: Frames) -> list[int]:
     """Targets at which a main route has delivered fewer networks than replicates are planned."""
-    routes = [route for route in (*COMPARED, *CHALLENGERS) if route in frames.info.routes]
+    routes = [route for route in (*COMPARED, *frames.info.challengers) if route in frames.info.routes]
     return [
         target
         for target in frames.info.targets
@@ -72,7 +72,7 @@ def _line(frames: Frames, label: str, target: int) -> str:
 def _shown(frames: Frames) -> list[str]:
     """The routes whose networks are shown, the main one first; the controls where there is nothing else."""
     delivered = {network.label for network in frames.delivered}
-    routes = [label for label in (*COMPARED, *CHALLENGERS) if label in delivered]
+    routes = [label for label in (*COMPARED, *frames.info.challengers) if label in delivered]
     return routes or sorted(delivered)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
-from accounting.words.names import CHALLENGERS
 from reports.answers.values import Answer, Comparison, Measured
 from reports.compare.verdict import HEADLINE_CHALLENGER, Verdict, decide, pool_targets
 from reports.statistics import Estimate
@@ -39,7 +38,7 @@ def pooled_headline(answers: Sequence[Answer]) -> Pooled:
 def pooled_further(answers: Sequence[Answer]) -> list[Pooled]:
     """The other challengers, each over the targets at which it can be compared with pruning."""
     found = []
-    for route in CHALLENGERS:
+    for route in dict.fromkeys(further.challenger for given in answers for further in given.further):
         compared = [further for given in answers for further in given.further if further.challenger == route]
         if compared:
             found.append(_pooled(route, compared))

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from accounting.cost.shares import HEADLINE_POLICY
-from accounting.words.names import CHALLENGERS, COMPARED, label_text
+from accounting.words.names import COMPARED, label_text
 from accounting.words.quantities import macs_short
 from reports.compare.anytime import anytime_curve
 from reports.data.frames import Frames
@@ -30,7 +30,7 @@ def data(frames: Frames) -> pd.DataFrame:
     rows: list[list[object]] = []
     for target in frames.info.targets:
         for policy in SHOWN_POLICIES:
-            for route in (*COMPARED, *CHALLENGERS):
+            for route in (*COMPARED, *frames.info.challengers):
                 for replicate in sorted({a.replicate for a in frames.view.attempts if a.route == route}):
                     curve = anytime_curve(
                         frames.view,
@@ -77,7 +77,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     lowest = float(data.groupby(["target", "policy", "route", "replicate"])["val_top1"].max().min())
     panels[0][0].set_ylim(bottom=max(0.0, 100 * lowest - POINTS_SHOWN))
     percent_axis(panels[0][0], "y")
-    routes = [route for route in (*COMPARED, *CHALLENGERS) if (data["route"] == route).any()]
+    routes = list(data["route"].unique())
     handles = [Line2D([], [], color=route_colour(r), linewidth=2.5, label=label_text(r)) for r in routes]
     legend_below(figure, handles, len(handles))
 

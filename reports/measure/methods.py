@@ -10,7 +10,7 @@ import pandas as pd
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
 from accounting.words.methods import ONE_SHOT, Method
-from accounting.words.names import ANALYSIS, CHALLENGERS, COMPARED, is_method, label_text, method_of
+from accounting.words.names import ANALYSIS, COMPARED, is_method, label_text, method_of
 from reports.data.frames import Frames
 from reports.statistics import Estimate, mean_interval
 
@@ -25,7 +25,7 @@ def method_networks(frames: Frames) -> pd.DataFrame:
 
     ``val_before`` is the validation accuracy after the (last) pruning, before the fine-tuning that followed it.
     """
-    own = (*COMPARED, *CHALLENGERS)
+    own = (*COMPARED, *frames.info.challengers)
     rows: list[list[object]] = []
     if any(is_method(network.label) for network in frames.delivered):
         before = _before_finetuning(frames)

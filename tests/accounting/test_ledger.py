@@ -272,7 +272,7 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
 
 def test_a_killed_writer_leaves_a_readable_ledger(tmp_path: Path) -> None:
     program = (
-        "import sys, itertools; from pathlib import Path; from accounting.ledger import LedgerWriter\n"
+        "import sys, itertools; from pathlib import Path; from accounting.ledger.store import LedgerWriter\n"
         "from accounting.ledger.records import Kind\n"
         "with LedgerWriter(Path(sys.argv[1]), 's', 'victim') as ledger:\n"
         "    for n in itertools.count():\n"

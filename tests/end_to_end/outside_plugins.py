@@ -110,7 +110,7 @@ from harness.routes.base import Queue, evaluation
 from nas_baseline.spaces.families import family_macs, network_spec, variants
 
 ROLE = "challenger"
-TEXT = "smallest, trained twice"
+
 
 
 class Config(Strict):
