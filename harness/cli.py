@@ -278,7 +278,7 @@ def main() -> NoReturn:
 
 def _fail(ending: guard.Ending) -> NoReturn:
     terminal.give_up()
-    for line in (ending.line, *ending.further):
+    for line in () if ending.is_told else (ending.line, *ending.further):
         terminal.complain(f"error: {line}")
     sys.exit(ending.code)
 

@@ -17,3 +17,6 @@ class InputError(ValueError):
 
 class StudyFailed(RuntimeError):
     """The study could not finish (exit code 1)."""
+
+    is_told = False
+    """Whether its line is on the terminal already."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
+from harness.console import terminal
 from harness.console.endings import check_ending, left_by_budget
 from harness.console.events import executes, stopped
 from harness.console.outlook import Undelivered
@@ -89,7 +91,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     expect = partial(expected_jobs, view, config.resources.device)
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
-    with locked(paths), _backend(config, paths, launch) as backend:
+    with locked(paths), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
@@ -133,6 +135,17 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page
+
+
+@contextmanager
+def _told_at_once() -> Iterator[None]:
+    """Say why a study ends before its backend does: a Ray whose processes are gone may end this one without a word."""
+    try:
+        yield
+    except StudyFailed as error:
+        terminal.complain(f"error: {error}")
+        error.is_told = True
+        raise
 
 
 def _checked_content(standing: Standing, paths: StudyPaths) -> Content:

@@ -61,6 +61,8 @@ class Ending:
     code: int
     line: str
     further: tuple[str, ...] = ()
+    is_told: bool = False
+    """Whether the line is on the terminal already."""
 
 
 @contextmanager
@@ -130,7 +132,9 @@ def _expected(error: BaseException) -> Ending | None:
         return Ending(2, first, tuple(further))
     if isinstance(error, (LedgerError, NotAStudy, NotReplaceable)):
         return Ending(2, str(error))
-    if isinstance(error, (StudyFailed, CannotWrite)):
+    if isinstance(error, StudyFailed):
+        return Ending(1, str(error), is_told=error.is_told)
+    if isinstance(error, CannotWrite):
         return Ending(1, str(error))
     if isinstance(error, KeyboardInterrupt):
         return Ending(1, INTERRUPTED)

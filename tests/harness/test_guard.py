@@ -126,3 +126,34 @@ def test_a_backend_that_cannot_be_opened_leaves_no_folder(command, tiny, write_c
     monkeypatch.setattr("harness.study.inline_backend", refuse)
     assert_refused(command("run", write_config(tiny), "--backend", "inline", "--out", tmp_path / "a" / "b"))
     assert not (tmp_path / "a").exists()
+
+
+def test_why_a_study_ended_is_told_once_and_before_its_backend_ends(tiny, write_config, tmp_path, monkeypatch, capsys):
+    from contextlib import contextmanager
+
+    from harness import cli
+    from harness.backends.base import Backend
+    from harness.errors import StudyFailed
+
+    said = []
+
+    @contextmanager
+    def dying(*_):
+        def run(*_):
+            raise StudyFailed("Ray's raylet died")
+
+        try:
+            yield Backend(
+                [{"device": "cpu:here", "device_kind": "cpu_core", "amount": 1.0, "name": "CPU", "node": "here"}], run
+            )
+        finally:
+            said.append(capsys.readouterr().err)
+
+    config = write_config(tiny)
+    monkeypatch.setattr("sys.argv", ["prune-or-search", "run", str(config), "--out", str(tmp_path / "out")])
+    monkeypatch.setattr("harness.backends.tune.tune_backend", dying)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert "error: Ray's raylet died\n" in said[0]
+    assert "Ray's raylet died" not in capsys.readouterr().err
