@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accounting.words.methods import Method
 from accounting.study import plugins
+from accounting.words.methods import Method
 from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig

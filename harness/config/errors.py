@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from accounting.study.yaml12 import Place
 from accounting.words.plain_text import one_line
+from harness.config.outside import HELD, outside_routes
 
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
@@ -103,5 +104,6 @@ def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a config may have in a section."""
-    return [key for key, field in model.model_fields.items() if not field.exclude]
+    """The keys that a config may have in a section; those of outside routes last."""
+    own = [key for key, field in model.model_fields.items() if not field.exclude]
+    return own + (outside_routes() if HELD in model.model_fields else [])

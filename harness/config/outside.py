@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from accounting.study import plugins
-from accounting.words.names import Role
+from accounting.words.names import ROUTES, Role
 
 HELD = "outside"
 """The field that holds them."""
@@ -25,6 +25,14 @@ def role_of(route: str) -> Role:
         return Role(given)
     except ValueError:
         raise ValueError(f"{route}: ROLE is {given!r}; allowed: {', '.join(Role)}") from None
+
+
+def delivers_its_own(route: str) -> bool:
+    """Whether a route delivers a network of its own name for every target; controls and measurements do not."""
+    known = {each.name: each.role for each in ROUTES}
+    if route in outside_routes():
+        known[route] = role_of(route)
+    return known.get(route) not in (Role.CONTROL, Role.MEASURES)
 
 
 def split(cls: type[BaseModel], raw: Any) -> tuple[Any, dict[str, Any]]:

@@ -12,6 +12,7 @@ from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.words.quantities import HOUR_S
+from harness.config.outside import delivers_its_own
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given
 from harness.jobs.identity import JobId
@@ -24,8 +25,6 @@ from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spe
 log = logging.getLogger(__name__)
 
 DRIVER_WORK_WORTH_NOTING_S = 0.02
-BESIDE = ("scratch", "analysis")
-"""Routes that deliver no network of their own name."""
 
 
 class Scheduler:
@@ -79,7 +78,7 @@ class Scheduler:
         return [
             f"{route.name} of replicate {route.replicate} at {target:,} MACs"
             for route in self._routes
-            if route.name not in BESIDE and route.name not in excused
+            if delivers_its_own(route.name) and route.name not in excused
             for target in targets
             if (route.name, route.replicate, target) not in self._delivered
         ]

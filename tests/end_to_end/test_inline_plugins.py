@@ -22,12 +22,14 @@ from harness.study import Launch, run_study
 STUDY = {
     "name": "outside",
     "plugins": [f"{name}.py" for name in ALL],
+    "budget": {"smallest": "5 h"},
     "dataset": {"name": "stripes", "options": {"num_images": 120}},
     "parent": {"family": "fbnetv3_mini", "variant": "m", "pretrain": {"epochs": 1}},
     "targets": ["0.5M"],
     "replicates": 2,
     "recipe": {"batch_size": 40, "lr": 0.05, "epochs": 1},
     "routes": {
+        "smallest": {"epochs": 1},
         "prune": {"criterion": ["global_energy"], "finetune": {"epochs": 1}},
         "search": {
             "strategy": {"name": "handful", "num_trials": 2, "options": {"pool": 20}},
@@ -80,12 +82,19 @@ class TestAStudyOfOutsideFiles:
     def test_delivers_by_every_one_of_them(self, finished):
         root, page, _ = finished
         labels = {model.parent.name for model in models(root / "study")}
-        assert labels == {"prune", "search"}
+        assert labels == {"prune", "search", "smallest"}
         specs = [record["spec"] for record in records(root / "study", Kind.ATTEMPT_STARTED)]
         assert {spec["prune"]["criterion"] for spec in specs if spec.get("prune")} == {"energy"}
         assert "Jobs by route" in page.read_text()
         assert (root / "study" / "report" / "figures" / "job_counts.svg").exists()
         assert not [f for f in audit(read_ledger(root / "study" / "ledger").records).findings if f.is_error]
+
+    def test_a_challenger_from_outside_is_compared_with_pruning(self, finished):
+        root, _, _ = finished
+        answer = json.loads((root / "study" / "report" / "answer.json").read_text())
+        assert "smallest" in json.dumps(answer)
+        told = (root / "study" / "study.yaml").read_text()
+        assert "smallest: challenger" in told
 
     def test_says_what_it_will_execute(self, finished):
         _, _, events = finished
@@ -133,18 +142,43 @@ class TestAStudyOfOutsideFiles:
 
 def test_a_file_may_stand_in_place_of_a_name(tmp_path):
     study = json.loads(json.dumps(STUDY))
-    study["plugins"] = ["energy.py"]
+    study["plugins"] = ["energy.py", "smallest.py"]
     study["dataset"]["name"] = "./stripes.py"
     study["routes"]["search"]["strategy"]["name"] = str(tmp_path / "handful.py")
     (config,) = load_configs(written(tmp_path, study))
     assert (config.dataset.name, config.routes.search.strategy.name) == ("stripes", "handful")
-    assert len(config.plugins) == 3
+    assert len(config.plugins) == 4
 
 
 def test_plan_names_what_it_executes(tmp_path):
     (config,) = load_configs(written(tmp_path, STUDY))
     text = format_plan(summarise(config))
     assert f"executes {tmp_path / 'energy.py'} (criterion energy, SHA-256 " in text
+
+
+ROUTE_MISTAKES = {
+    "an unknown key": ({"routes": {"smallest": {"epoch": 1}}}, r"smallest\.epoch"),
+    "out of its bounds": ({"routes": {"smallest": {"epochs": 11}}}, r"smallest\.epochs: .*less than or equal to 10"),
+    "a budget without a unit": ({"budget": {"smallest": 3}}, "budget"),
+    "a route that nothing brings": ({"routes": {"smalest": {}}}, r"smalest.*did you mean"),
+}
+
+
+@pytest.mark.parametrize("case", ROUTE_MISTAKES)
+def test_the_section_of_an_outside_route_is_checked(tmp_path, case):
+    changes, words = ROUTE_MISTAKES[case]
+    study = json.loads(json.dumps(STUDY)) | {k: v for k, v in changes.items() if k != "routes"}
+    study["routes"] |= changes.get("routes", {})
+    with pytest.raises(InputError, match=words):
+        load_configs(written(tmp_path, study))
+
+
+def test_a_study_folder_runs_again_by_its_own_config_wherever_it_is_moved(finished, tmp_path):
+    root, _, _ = finished
+    folder = shutil.copytree(root / "study", tmp_path / "moved")
+    before = len(records(folder, Kind.ATTEMPT_STARTED))
+    run(folder / "study.yaml", folder)
+    assert len(records(folder, Kind.ATTEMPT_STARTED)) == before
 
 
 BAD = {
