@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 class DataInfo:
     """Facts of a dataset: ``image_shape`` (C, H, W), normalisation per channel in 0-1 units, number of images a split.
 
-    ``class_names`` are in the order of the labels, empty where the data has none. An image is evaluated by resizing its
-    shorter side to size / ``crop_pct`` with ``interpolation`` and cutting out the centre; data of a fixed size is taken as
-    it is. ``num_val`` and ``num_test`` are 0 where they are not known. ``notes`` are sentences to be told once: what was not
-    read, what had to be assumed.
+    ``class_names`` are in the order of the labels, empty where the data has none. ``resize`` is how an image is evaluated:
+    ``shorter_side`` is resized to ``resize_px`` with ``interpolation`` and the centre cut out; ``stretch``: both sides are
+    resized to those of ``image_shape``; ``none``: all images have that size. ``num_val`` and ``num_test`` are 0 where they
+    are not known. ``notes`` are sentences to be told once: what was not read, what had to be assumed.
     """
 
     image_shape: tuple[int, int, int]
@@ -38,6 +39,12 @@ class DataInfo:
     crop_pct: float = 1.0
     interpolation: str = "bilinear"
     notes: tuple[str, ...] = ()
+    resize: Literal["none", "stretch", "shorter_side"] = "none"
+
+    @property
+    def resize_px(self) -> int:
+        """The side to which an image's shorter side is resized, rounded down as timm does; the centre is cut out of it."""
+        return math.floor(self.image_shape[1] / self.crop_pct)
 
 
 class Split(Protocol):

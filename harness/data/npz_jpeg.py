@@ -70,7 +70,7 @@ class Dataset:
             note = f"no data at {self._path}: 50,000 training images are assumed; give dataset.num_train"
             notes = () if config.num_train else (note,)
             facts = DataInfo((3, size, size), config.num_classes or 10, mean, std, len(learn), num_val=len(select))
-            return replace(facts, interpolation=INTERPOLATION, notes=notes)
+            return replace(facts, interpolation=INTERPOLATION, notes=notes, resize="stretch")
         self._check_content()
         train, test = (self._parts[part].labels for part in PARTS)
         learn, select = held_out(len(train[: config.num_train]), config.val_fraction)
@@ -84,6 +84,7 @@ class Dataset:
             num_val=len(select),
             num_test=len(test[: config.num_test]),
             interpolation=INTERPOLATION,
+            resize="stretch",
             notes=self._lacking(train[select.start : select.stop]),
         )
 

@@ -63,6 +63,7 @@ def file_facts(
         crop_pct=1.0 if size < SMALL else 0.875,
         interpolation=INTERPOLATION,
         notes=notes,
+        resize="shorter_side",
     )
 
 
@@ -161,8 +162,8 @@ def _transform(info: DataInfo, augment: str | None) -> Callable:
         no_aug=augment == "none",
         mean=info.mean,
         std=info.std,
-        interpolation=INTERPOLATION,
-        crop_pct=1.0 if height < SMALL else 0.875,
+        interpolation=info.interpolation,
+        crop_pct=info.crop_pct,
         auto_augment="rand-m9-mstd0.5-inc1" if augment == "timm" else None,
         scale=(0.08, 1.0) if height >= SMALL else (0.6, 1.0),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accounting.words.names import unit_text
 from accounting.words.plain_text import plain
-from harness.data.base import Splits
+from harness.config.study import DatasetConfig
+from harness.data.base import DataInfo, Splits
+from harness.delivery.trainable import MODULE_FILE
 from harness.jobs.job import Job
 from harness.training.loop import EVAL_BATCH_SIZE
 
@@ -45,13 +47,9 @@ import torch
 model = torch.export.load("{PROGRAM_FILE}").module()
 """
 
-_LOAD_SMALLER = """\
-import json
-from safetensors.torch import load_file
-from harness.models import build_network
-from pruning.resize import fit_to_state
-named = build_network(json.load(open("architecture.json"))["network"])
-model = fit_to_state(named, load_file("model.safetensors")).eval()
+_LOAD_MODULE = """\
+from model import CLASSES, build, preprocess
+model = build()
 """
 
 _LOAD_SPARSE = f"""\
@@ -78,6 +76,11 @@ session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionPr
 logits = session.run(None, {{"images": images.numpy()}})[0]
 """
 
+_SAME_SHAPES = "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
+_SMALLER = """\
+The network is physically smaller than the one that `architecture.json` names; its weights have its shapes.
+`model.py` builds it, to use or to train on, with the transform of its images and the names of its classes."""
+
 _CARD = """\
 # {description}
 
@@ -92,48 +95,52 @@ Load it ({needs}):
 ```python
 {load}```
 
-Images: float in 0-1, then (x - mean) / std with mean {mean} and std {std}; shape {shape}{resize}.
 test_top1 was read in batches of {batch} images, in the test split's order, channels-last, on {device}.
-{sections}"""
+{sections}
+## Images and data
+
+| | |
+|---|---|
+{images}
+
+## Classes
+
+{classes}
+"""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from. ``cost``: ``unit``, and in it ``own_h`` and ``parent_h``; None where not known."""
+    """Where a network comes from. ``cost``: ``unit``, and in it ``own_h`` and ``parent_h``; None where not known.
+
+    ``fingerprint``: of the data.
+    """
 
     study: str
-    dataset: str
+    dataset: DatasetConfig
     device: str
+    fingerprint: str
     cost: Mapping[str, Any] | None = None
 
 
 def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
     """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
     size = metrics["size_bytes"]
-    needs, load = "torch, timm and safetensors; this package is not needed", ""
-    if is_smaller and size["program"] is not None:
-        needs, load = "torch alone; this package is not needed", _LOAD_PROGRAM
-    elif is_smaller:
-        needs, load = "this package", _LOAD_SMALLER
     return _CARD.format(
         description=_markdown(str(metrics["description"])),
-        rows="\n".join(
-            f"| {_markdown(name)} | {_markdown(value)} |" for name, value in _rows(job, metrics, splits, origin)
-        ),
-        files=_files(is_smaller=is_smaller, has_program=size["program"] is not None),
-        needs=needs,
-        load=load or _load(job.network),
-        resize=_resize(splits),
-        mean=splits.info.mean,
-        std=splits.info.std,
-        shape=splits.info.image_shape,
+        rows=_table(_rows(job, metrics, splits, origin)),
+        files=_SMALLER if is_smaller else _SAME_SHAPES,
+        needs="torch, timm and safetensors; this package is not needed",
+        load=_LOAD_MODULE if is_smaller else _load(job.network),
         batch=EVAL_BATCH_SIZE,
         device=origin.device,
         sections="".join(
             f"\n## `{file}`\n\n{text}\n\n```python\n{code}```\n"
-            for key, file, text, code in _sections(metrics)
-            if size[key] is not None and not (key == "program" and is_smaller)
+            for key, file, text, code in _sections(metrics, is_smaller=is_smaller)
+            if (not is_smaller if key == "module" else size[key] is not None)
         ),
+        images=_table(_images(splits.info, origin)),
+        classes=_classes(splits.info),
     )
 
 
@@ -142,13 +149,40 @@ def _markdown(text: str) -> str:
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
-def _resize(splits: Splits) -> str:
-    """How an image of another size becomes one of the shape; nothing where the data has one size."""
-    info = splits.info
-    if info.crop_pct == 1.0 and not info.class_names:
-        return ""
-    shorter = round(info.image_shape[1] / info.crop_pct)
-    return f" (shorter side resized to {shorter}, {info.interpolation}; centre cut out; crop_pct {info.crop_pct:g})"
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"| {_markdown(name)} | {_markdown(value)} |" for name, value in rows)
+
+
+def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
+    """How the network's images are made, and which data it was trained on."""
+    height, width = info.image_shape[1:]
+    resized, cut = {
+        "none": ("none: all images have this size", "none"),
+        "stretch": (f"both sides, to {height} x {width}", "none"),
+        "shorter_side": (
+            f"shorter side to {info.resize_px}",
+            f"centre, {height} x {width} (crop_pct {info.crop_pct:g})",
+        ),
+    }[info.resize]
+    path = [] if origin.dataset.path is None else [("path", origin.dataset.path)]
+    return [
+        ("shape (channels, height, width)", str(info.image_shape)),
+        ("resize", resized),
+        ("interpolation", "none" if info.resize == "none" else info.interpolation),
+        ("crop", cut),
+        ("values", "float in 0-1, then (x - mean) / std"),
+        ("mean", ", ".join(f"{value:g}" for value in info.mean)),
+        ("std", ", ".join(f"{value:g}" for value in info.std)),
+        ("data", origin.dataset.name),
+        *path,
+        ("fingerprint", origin.fingerprint),
+    ]
+
+
+def _classes(info: DataInfo) -> str:
+    if not info.class_names:
+        return f"The data names none; outputs are labels 0 to {info.num_classes - 1}."
+    return "| output | class |\n|---|---|\n" + _table([(str(i), name) for i, name in enumerate(info.class_names)])
 
 
 def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) -> list[tuple[str, str]]:
@@ -181,7 +215,7 @@ def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) 
         rows.append(("channels that its zeros made dead", _dead(metrics)))
     rows += [(f"no file {kind}", reason) for kind, reason in (metrics.get("left_out") or {}).items()]
     rows += [
-        ("dataset", origin.dataset),
+        ("dataset", origin.dataset.name),
         ("study, route, replicate", f"{origin.study}, {job.route}, {job.replicate}"),
         ("trained in job", str(job.source)),
     ]
@@ -221,29 +255,24 @@ def _dead(metrics: Mapping[str, Any]) -> str:
     return f"{metrics['dead_channels']:,}; without them {metrics['dense_macs_without_dead']:,} MACs, zeros multiplied"
 
 
-def _files(*, is_smaller: bool, has_program: bool) -> str:
-    if not is_smaller:
-        return "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
-    if not has_program:
-        return "The network is physically smaller than the one that `architecture.json` names; its weights have its shapes."
-    return (
-        f"The network is physically smaller than the one that `architecture.json` names, so `{PROGRAM_FILE}` holds it\n"
-        "whole, for inference at any batch size. Its weights alone are in `model.safetensors`; with this package,\n"
-        "`pruning.resize.fit_to_state` gives the named network their shapes, to train it on."
+def _sections(metrics: Mapping[str, Any], *, is_smaller: bool) -> list[tuple[str, str, str, str]]:
+    """Key of ``size_bytes`` (or ``module``), file, what it is, and the code that loads it."""
+    program = (
+        "The same network, whole, for inference at any batch size. Needs torch alone:"
+        if is_smaller
+        else "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
+        "outputs agree to rounding. Needs torch alone:"
     )
-
-
-def _sections(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Key of ``size_bytes``, file, what it is, and the code that loads it."""
     int8 = metrics.get("int8") or {}
     return [
         (
-            "program",
-            PROGRAM_FILE,
-            "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
-            "outputs agree to rounding. Needs torch alone:",
-            _LOAD_PROGRAM,
+            "module",
+            MODULE_FILE,
+            "The same network, with the transform of its images and the names of its classes. When it is trained on, its\n"
+            "zeros stay zero only if they are set to zero again after each step. Needs torch, timm and safetensors:",
+            _LOAD_MODULE,
         ),
+        ("program", PROGRAM_FILE, program, _LOAD_PROGRAM),
         (
             "sparse",
             SPARSE_FILE,

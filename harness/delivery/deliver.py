@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from accounting.macs.count import count_macs
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
-from harness.data.registry import open_dataset
-from harness.delivery.card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
+from harness.delivery.about import ARCHITECTURE_FILE, about
+from harness.delivery.trainable import MODULE_FILE, module_text
 from harness.errors import one_line
 from harness.jobs.job import Job
 from harness.jobs.work import Deliver
 from harness.latency.target import RUNTIME
 from harness.models.build import build_network, load_tensors, save_tensors
 from harness.paths import StudyPaths, held, replacing
-from harness.training.loop import EVAL_BATCH_SIZE, evaluate
+from harness.training.loop import evaluate
 from pruning.masks import masks_from_model
 from pruning.resize import fit_to_state
 from pruning.sparse_file import save_sparse
@@ -47,7 +47,7 @@ def deliver(
 ) -> dict[str, Any]:
     """Read the test split once with the network that the job starts from and write its folder; the outcome's metrics.
 
-    The folder has ``model.safetensors``, ``architecture.json``, ``metrics.json`` and the card ``README.md``;
+    The folder has ``model.safetensors``, ``architecture.json``, ``model.py``, ``metrics.json`` and the card ``README.md``;
     ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
     shapes are not those that the spec builds (channels or blocks were removed). The folder appears when it is whole;
     what else the study exports is added by jobs of their own (:mod:`harness.delivery.exports`). ``cost`` (``unit``,
@@ -89,23 +89,9 @@ def deliver(
         _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
         metrics |= _program(model, splits, temporary) if is_smaller else {"left_out": {}}
         metrics["size_bytes"] = sizes(temporary)
-        info = {
-            "network": job.network,
-            "image_shape": splits.info.image_shape,
-            "mean": splits.info.mean,
-            "std": splits.info.std,
-            "eval_batch_size": EVAL_BATCH_SIZE,
-            "class_names": splits.info.class_names,
-            "crop_pct": splits.info.crop_pct,
-            "interpolation": splits.info.interpolation,
-            "data": {
-                "name": dataset.name,
-                "path": dataset.path,
-                "fingerprint": open_dataset(dataset).fingerprint(),
-            },
-        }
-        origin = Origin(paths.root.name, dataset.name, device.type, cost)
-        write_text(json.dumps(info, indent=1) + "\n", temporary / "architecture.json")
+        found = about(job.network, splits.info, dataset)
+        origin = Origin(paths.root.name, dataset, device.type, found["data"]["fingerprint"], cost)
+        write_about(found, temporary)
         write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
         write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
         with held(folder):
@@ -199,6 +185,12 @@ def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str)
     except NotAvailable:
         return None
     return dataclasses.asdict(timed)
+
+
+def write_about(found: dict[str, Any], folder: Path) -> None:
+    """Write ``architecture.json``, and the ``model.py`` that reads it."""
+    write_text(json.dumps(found, indent=1) + "\n", folder / ARCHITECTURE_FILE)
+    write_text(module_text(), folder / MODULE_FILE)
 
 
 def write_text(text: str, path: Path) -> None:

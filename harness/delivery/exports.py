@@ -16,10 +16,12 @@ from torch import nn
 
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
+from harness.delivery.about import KEYS, about, about_images, read_about
 from harness.delivery.card import FILES, INT8_FILE, ONNX_FILE, PROGRAM_FILE, Origin, model_card
-from harness.delivery.deliver import fitted, save_program, timing, without_download, write_text
+from harness.delivery.deliver import fitted, save_program, timing, without_download, write_about, write_text
 from harness.delivery.int8 import int8_report
 from harness.delivery.onnx_file import export_onnx, require_onnx
+from harness.delivery.trainable import MODULE_FILE
 from harness.jobs.job import Job
 from harness.jobs.work import Export
 from harness.models.build import load_tensors
@@ -61,10 +63,14 @@ def export(
     job = dataclasses.replace(job, network=without_download(job.network))
     model, is_smaller = fitted(job.network, load_tensors(paths.weights(str(job.source))))
     folder = paths.model(int(job.target or 0), work.delivery.label, job.replicate)
+    found = read_about(folder)
+    is_current = (folder / MODULE_FILE).exists() and found.keys() >= set(KEYS)
+    if not is_current:  # delivered by an older version
+        found = about(job.network, splits.info, dataset)
     made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     made.mkdir(parents=True)
     try:
-        metrics = _made(kind, model, splits, device, made, is_smaller=is_smaller, about=_about(folder))
+        metrics = _made(kind, model, splits, device, made, is_smaller=is_smaller, about=about_images(found))
         with held(folder):
             delivered = _delivered(folder, job)
             if delivered is None:
@@ -73,7 +79,9 @@ def export(
                 return {"export": kind, **metrics, "left_out": {kind: reason}, "size_bytes": {}}
             metrics["size_bytes"] = _moved(kind, made, folder)
             merged = _merged(delivered, metrics)
-            origin = Origin(paths.root.name, dataset.name, device.type, cost)
+            if not is_current:
+                write_about(found, folder)
+            origin = Origin(paths.root.name, dataset, device.type, found["data"]["fingerprint"], cost)
             write_text(json.dumps(merged, indent=1) + "\n", folder / "metrics.json")
             write_text(model_card(job, merged, splits, origin, is_smaller=is_smaller), folder / "README.md")
     finally:
@@ -111,15 +119,6 @@ def _made(
         log.warning("delivered without its file %s: %s", name, error)
         return {"left_out": {name: str(error)}}
     return {**found, "left_out": {}}
-
-
-def _about(folder: Path) -> dict[str, str]:
-    """What ``architecture.json`` says of images and data, each as JSON; nothing where the folder is gone."""
-    try:
-        info = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {key: json.dumps(value) for key, value in info.items() if key not in ("network", "eval_batch_size")}
 
 
 def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:

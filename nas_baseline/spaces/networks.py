@@ -43,10 +43,11 @@ def build(spec: dict[str, Any]) -> torch.nn.Module:
     if builder == "timm":
         network: torch.nn.Module = timm.create_model(spec["name"], **spec.get("kwargs", {}))
         return network
-    return _mobilenetv3(spec)
+    return build_mobilenetv3(spec)
 
 
-def _mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
+def build_mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
+    """Return timm's MobileNetV3 with the numbers of a spec. Delivered networks have a copy of it."""
     divisor = int(spec.get("width_divisor", 8))
     network: torch.nn.Module = MobileNetV3(
         decode_arch_def(spec["arch_def"]),  # type: ignore[no-untyped-call]

@@ -86,7 +86,7 @@ class TestWhatIsLeft:
         expected = {tiny_study / "models" / str(t) / label / "0" for t in TARGETS for label in LABELS}
         assert set(models(tiny_study)) == expected
         for model in models(tiny_study):
-            files = {"model.safetensors", "architecture.json", "metrics.json", "README.md"}
+            files = {"model.safetensors", "model.py", "architecture.json", "metrics.json", "README.md"}
             sparse = (
                 {"model.sparse.safetensors"} if model.parent.name in ("prune", "scratch_pruned_structure") else set()
             )

@@ -26,7 +26,7 @@ SHAPE = (1, 28, 28)
 SPEC = network_spec("fbnetv3_mini", "l", 1, 10)
 SMALL = network_spec("fbnetv3_mini", "s", 1, 10)
 DATASET = DatasetConfig(name="fashion_mnist_mini")
-PLAIN = {"model.safetensors", "architecture.json", "metrics.json", "README.md"}
+PLAIN = {"model.safetensors", "model.py", "architecture.json", "metrics.json", "README.md"}
 
 
 def split(count, info, seed):

@@ -146,7 +146,7 @@ class TestSmaller:
         images = torch.randn(7, *SHAPE)
         with torch.no_grad():
             torch.save((images, smaller(images)), paths.root / "expected.pt")
-        code = card_code(folder) + (
+        code = card_code(folder, "model.pt2") + (
             f"images, expected = torch.load({str(paths.root / 'expected.pt')!r})\n"
             "with torch.no_grad():\n"
             "    print(torch.equal(model(images), expected), torch.allclose(model(images[:1]), expected[:1], atol=1e-6))\n"
@@ -162,7 +162,7 @@ class TestSmaller:
         assert "create_model" not in card
         assert "MobileNetV3(" not in card
 
-    def test_without_a_program_it_is_delivered_for_this_package(self, smaller, paths, splits, monkeypatch):
+    def test_without_a_program_it_is_delivered_as_a_module(self, smaller, paths, splits, monkeypatch):
         def refuse(*args):
             raise ValueError("torch.export cannot export the smaller network: no")
 

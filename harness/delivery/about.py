@@ -1,0 +1,57 @@
+"""What ``architecture.json`` of a delivered folder says: the network's spec, what its images are, and which data it saw."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness.config.study import DatasetConfig
+from harness.data.base import DataInfo
+from harness.data.registry import open_dataset
+from harness.training.loop import EVAL_BATCH_SIZE
+
+ARCHITECTURE_FILE = "architecture.json"
+KEYS = (
+    "network", "image_shape", "mean", "std", "resize", "resize_px", "crop_pct", "interpolation", "class_names", "data",
+    "eval_batch_size", "made_with",
+)  # fmt: skip
+NOT_OF_IMAGES = ("network", "eval_batch_size", "made_with")
+"""Keys that say nothing of images or data."""
+
+
+def about(spec: dict[str, Any], info: DataInfo, dataset: DatasetConfig) -> dict[str, Any]:
+    """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there."""
+    return {
+        "network": spec,
+        "image_shape": info.image_shape,
+        "mean": info.mean,
+        "std": info.std,
+        "resize": info.resize,
+        "resize_px": info.resize_px if info.resize == "shorter_side" else None,
+        "crop_pct": info.crop_pct,
+        "interpolation": info.interpolation,
+        "class_names": info.class_names,
+        "data": {
+            "name": dataset.name,
+            "path": dataset.path,
+            "fingerprint": open_dataset(dataset).fingerprint(),
+        },
+        "eval_batch_size": EVAL_BATCH_SIZE,
+        "made_with": {name: version(name) for name in ("torch", "timm")},
+    }
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What ``architecture.json`` says; nothing where the folder is gone."""
+    try:
+        found = json.loads((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def about_images(found: dict[str, Any]) -> dict[str, str]:
+    """What it says of images and data, each value as JSON: the metadata of an ONNX file."""
+    return {key: json.dumps(value) for key, value in found.items() if key not in NOT_OF_IMAGES}
