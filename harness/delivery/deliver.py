@@ -21,6 +21,7 @@ from accounting.macs.count import count_macs
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.delivery.about import ARCHITECTURE_FILE, about
+from harness.delivery.card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
 from harness.delivery.trainable import MODULE_FILE, module_text
 from harness.errors import one_line
 from harness.jobs.job import Job

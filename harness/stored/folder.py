@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from accounting.ledger.store import driver_lock
+from accounting.ledger import driver_lock
 from harness.errors import InputError
 from harness.paths import StudyPaths
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.meters.meter import Measurement, Meter, NullReader, Reading, ScriptedReader, nvml
+from accounting.meters import nvml
+from accounting.meters.meter import Measurement, Meter, NullReader, Reading, ScriptedReader
 from accounting.meters.nvml import NvmlReader, open_reader
 
 pynvml = pytest.importorskip("pynvml", reason="the NVML bindings (nvidia-ml-py) are not installed")

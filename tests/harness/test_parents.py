@@ -7,7 +7,7 @@ import torch
 from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError
-from harness.models.build import build as models
+from harness.models import build as models
 from harness.models.build import build_network, checkpoint_path, parent_spec, pretrained_spec
 
 INFO = DataInfo((3, 64, 64), 7, (0.5,) * 3, (0.5,) * 3, 100)

@@ -14,7 +14,8 @@ from fake_study import PARENT_MACS, build_study
 
 from reports.answers.find import answer
 from reports.answers.text import sentence
-from reports.page.build import build_report, render
+from reports.page import render
+from reports.page.build import build_report
 from reports.status import format_status, status
 
 EVIL = "\x1b[31m\x1b]0;t\x07<script>alert(1)</script>\"'&$x^2$ {{7*7}}\r\nnew\u202eline\u2066\x00\x9b31m\u2028end"

@@ -7,7 +7,8 @@ import yaml
 from fake_study import build_study
 
 from reports.data.levels import Level, level_of, with_level
-from reports.page.build import build_report, render
+from reports.page import render
+from reports.page.build import build_report
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import number_estimate, percent, percent_interval, points_estimate
 

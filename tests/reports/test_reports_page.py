@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from reports.errors import NotAStudy
-from reports.page.build import build_report, render
+from reports.page import render
+from reports.page.build import build_report
 
 SECTIONS = [
     "Accuracy against cost", "Cost per route, by phase", "Accuracy against MACs", "Delivered networks",
