@@ -177,7 +177,7 @@ class TestExports:
         assert rows["size as ONNX"].startswith(f"{metrics['size_bytes']['onnx']:,} bytes")
         assert rows["latency"].endswith("channels_last)")
         assert rows["parent"] == "fbnetv3_mini l, from nowhere"
-        assert rows["cost"] == "1.5 GPU hours for the jobs that led to it, and 20.25 for its parent"
+        assert rows["cost"] == "1.5 GPU-hours for the jobs that led to it, and 20.25 for its parent"
 
     def test_a_network_without_int8_is_delivered_all_the_same(self, paths, splits, monkeypatch):
         def refuse(*args):
