@@ -6,10 +6,9 @@ import sys
 
 import pytest
 import torch
-from deliveries import CPU, DATASET, SHAPE, SPEC, card_code, job, masked, network, noise
+from deliveries import CPU, DATASET, SHAPE, SPEC, card_code, deliver, job, masked, network, noise
 
 from harness.delivery import deliver as module
-from harness.delivery.deliver import deliver
 from harness.paths import StudyPaths
 from pruning.blocks import remove_blocks, residual_blocks, se_blocks
 from pruning.structured import prune_channels_to_macs
