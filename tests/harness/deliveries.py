@@ -10,7 +10,7 @@ from accounting.ledger.records import Phase
 from harness.config.study import NO_EXPORT, DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
 from harness.delivery import deliver as delivering
-from harness.delivery.exports import export
+from harness.delivery import exports as exporting
 from harness.jobs.job import Done, Job, Outcome
 from harness.jobs.start import WeightsOf
 from harness.jobs.work import Deliver
@@ -69,6 +69,11 @@ def deliver(job, *place):
     return delivering.deliver(job, job.work, *place)
 
 
+def export(job, *place):
+    """Do what a job that exports says."""
+    return exporting.export(job, job.work, *place)
+
+
 class Given:
     """A route that has nothing to propose, and a study of which nothing but its exports matters."""
 
@@ -103,9 +108,7 @@ def delivered(job, paths, splits, dataset, device, exports=NO_EXPORT, cost=None)
     """Deliver a network and run the export jobs that come after; the metrics of all of it as a report has them."""
     metrics = deliver(job, paths, splits, dataset, device, cost)
     assert {kind for kind in KINDS if kind in metrics} <= {"latency"}
-    after = [
-        export(each, each.work, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)
-    ]
+    after = [export(each, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)]
     return merged_exports(metrics, after)
 
 

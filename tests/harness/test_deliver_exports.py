@@ -17,6 +17,7 @@ from deliveries import (
     card_code,
     deliver,
     delivered,
+    export,
     exports_after,
     job,
     masked,
@@ -29,7 +30,6 @@ from some_jobs import job as some_job
 from accounting.ledger.records import Phase
 from harness.config.study import ExportConfig
 from harness.delivery import exports as module
-from harness.delivery.exports import export
 from harness.delivery.int8 import CannotQuantise
 from harness.errors import InputError
 from harness.jobs.start import WeightsOf

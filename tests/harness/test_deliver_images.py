@@ -8,13 +8,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from deliveries import CPU, DATASET, SPEC, deliver, exports_after, job, network, noise
+from deliveries import CPU, DATASET, SPEC, deliver, export, exports_after, job, network, noise
 from PIL import Image
 
 from harness.config.study import DatasetConfig, ExportConfig
 from harness.data.registry import open_dataset
 from harness.delivery.about import about
-from harness.delivery.exports import export
 from harness.delivery.trainable import module_text
 from harness.models.build import build_network
 from harness.paths import StudyPaths
