@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
+from harness.config.outside import delivers_its_own
 from harness.config.study import StudyConfig
 from harness.console.outlook import Expect, Undelivered, undelivered
 from harness.errors import StudyFailed
@@ -21,15 +23,26 @@ from reports.data.undelivered import undelivered_sentence
 
 
 def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyPaths) -> list[Undelivered]:
-    """The planned networks of routes that a spent budget has stopped, that there are not."""
+    """The planned networks that there are not since a spent budget has stopped their route, or the one they wait for.
+
+    A control waits for what another route would have made, such as the structure that it trains on fresh weights.
+    """
     if not scheduler.stopped:
         return []
     view = derive(read_ledger(paths.ledger).records, now=time.time())
-    return [
-        each
-        for each in undelivered(expect(), view, config.budget.model_dump())
-        if any((id.route, id.replicate) == (each.route, each.replicate) for id in scheduler.stopped)
-    ]
+    budget_h = config.budget.model_dump()
+    missing = undelivered(expect(), view, budget_h)
+    stopped = {(id.route, id.replicate) for id in scheduler.stopped}
+    left = [each for each in missing if (each.route, each.replicate) in stopped]
+    for each in missing:
+        if each in left or delivers_its_own(each.route):
+            continue
+        before = next(
+            (other for other in left if (other.target, other.replicate) == (each.target, each.replicate)), None
+        )
+        if before is not None:
+            left.append(replace(before, label=each.label, route=each.route, waits_for=before.route))
+    return left
 
 
 def check_ending(

@@ -46,6 +46,8 @@ class Undelivered:
     budget_h: float | None
     needs_h: float | None
     budget_needed_h: float | None
+    waits_for: str | None = None
+    """The route whose network would have had to be there first; hours and budgets are then that one's."""
 
     def as_dict(self) -> dict[str, Any]:
         """As a record of the ledger has it."""

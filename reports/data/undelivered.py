@@ -31,12 +31,14 @@ def undelivered_sentence(left: Mapping[str, Any], unit: str) -> str:
     which = f"{label_text(str(left['label']))} at {macs_text(left['target'])} MACs, replicate {left['replicate']}"
     spent, budget, needs = left["spent_h"], left["budget_h"], left["needs_h"]
     hours = unit_text(unit)
-    why = f"the budget of {left['route']} ({number(budget)} {hours}) is spent ({number(spent)})"
+    payer = left.get("waits_for") or left["route"]
+    waits = f"it waits for a network of {payer}, and " if left.get("waits_for") else ""
+    why = f"{waits}the budget of {payer} ({number(budget)} {hours}) is spent ({number(spent)})"
     if needs is None:
         return f"{which}, was not delivered: {why}; how much more it needs cannot be said, since no job was done."
     return (
         f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
-        f"set budget.{left['route']} to {number(_rounded_up(left['budget_needed_h']))} h and run the same command again."
+        f"set budget.{payer} to {number(_rounded_up(left['budget_needed_h']))} h and run the same command again."
     )
 
 
@@ -45,6 +47,7 @@ def _is_whole(left: Any) -> bool:
     return (
         isinstance(left, dict)
         and all(isinstance(left.get(key), str) for key in ("label", "route"))
+        and isinstance(left.get("waits_for"), (str, type(None)))
         and all(isinstance(left.get(key), int) for key in ("target", "replicate"))
         and all(isinstance(left.get(key), (int, float)) for key in ("spent_h", "budget_h"))
         and all(isinstance(left.get(key), (int, float, type(None))) for key in ("needs_h", "budget_needed_h"))

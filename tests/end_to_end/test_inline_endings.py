@@ -49,6 +49,18 @@ class TestBudget:
         assert len(models(tmp_path / "study")) == 1
         assert "was not delivered" not in (tmp_path / "study" / "report" / "index.html").read_text()
 
+    def test_a_control_that_waits_for_what_a_budget_stopped_is_named_too(self, tiny, tmp_path):
+        tiny |= SMALL | {"budget": {"prune": "0.001 s"}}
+        tiny["routes"] = {**SMALL["routes"], "scratch": {"family": False, "pruned_structure": True}}
+        with pytest.raises(StudyFailed, match="Nor were 1 more"):
+            run(tiny, tmp_path / "study")
+        (closed,) = records(tmp_path / "study", Kind.SESSION_CLOSED)
+        assert [(each["label"], each["waits_for"]) for each in closed["undelivered"]] == [
+            ("prune", None), ("scratch_pruned_structure", "prune"),
+        ]  # fmt: skip
+        page = (tmp_path / "study" / "report" / "index.html").read_text()
+        assert "it waits for a network of prune, and the budget of prune" in page
+
     def test_a_budget_that_only_ended_a_search_early_is_an_end_as_planned(self, tiny, tmp_path, monkeypatch):
         from harness.scheduling.scheduler import Scheduler
 
