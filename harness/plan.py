@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
-from harness.config.routes import SearchConfig
+from harness.config.routes import BudgetConfig, SearchConfig
 from harness.config.study import StudyConfig
 from harness.jobs.job import Outcome
 from harness.models.build import build_network
@@ -111,7 +111,7 @@ def plan_study(
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     """All jobs of a study as if no budget ended any route; seconds at a speed that nobody measured, to compare jobs by."""
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    unlimited = view.config.budget.model_copy(update=dict.fromkeys(type(view.config.budget).model_fields))
+    unlimited = BudgetConfig()
     view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
     return play(view, NOMINAL_MACS_PER_S, "cuda" if is_cuda else "cpu").jobs
 

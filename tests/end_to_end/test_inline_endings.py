@@ -12,6 +12,7 @@ from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
 from harness.config.study import parse_config
 from harness.errors import StudyFailed
+from harness.training.loop import Diverged
 
 
 class TestBudget:
@@ -77,7 +78,7 @@ class TestBudget:
 class TestFailure:
     def test_a_diverging_recipe_is_a_failed_job_that_costs(self, tiny, tmp_path):
         tiny |= SMALL
-        tiny["parent"]["pretrain"]["lr"] = 1e30
+        tiny["parent"]["pretrain"]["lr"] = 1000.0
         with pytest.raises(StudyFailed, match=r"prune-r0-pretrain: the training loss became"):
             run(tiny, tmp_path / "study")
         view = derive(read_ledger(tmp_path / "study" / "ledger").records)
@@ -88,16 +89,21 @@ class TestFailure:
         assert records(tmp_path / "study", Kind.JOB_ABANDONED)[0]["reason"].startswith("the training loss")
         assert (tmp_path / "study" / "report" / "index.html").exists()
 
-    def test_a_search_without_one_trained_candidate_is_no_finished_study(self, tiny, tmp_path):
+    def test_a_search_without_one_trained_candidate_is_no_finished_study(self, tiny, tmp_path, monkeypatch):
+        from harness.work import train as execute
+
+        def diverge(*_, **__):
+            raise Diverged("the training loss became nan")
+
+        monkeypatch.setattr(execute, "train", diverge)
         tiny["replicates"], tiny["routes"] = 1, {"search": tiny["routes"]["search"]}
-        tiny["routes"]["search"]["candidate"] = {"epochs": 1, "lr": 1e30}
         with pytest.raises(StudyFailed, match=r"search of replicate 0 at 600,000 MACs.*no candidate within it"):
             run(tiny, tmp_path / "study")
         assert not models(tmp_path / "study")
         assert (tmp_path / "study" / "report" / "index.html").exists()
 
     def test_an_attempt_that_crashes_is_tried_again(self, tiny, tmp_path, monkeypatch):
-        from harness.work import attempt as execute
+        from harness.work import train as execute
 
         tries = []
         plain = execute.train
@@ -118,7 +124,7 @@ class TestFailure:
         assert len(derive(read_ledger(tmp_path / "study" / "ledger").records).jobs) == 4
 
     def test_a_job_that_always_crashes_ends_the_study_as_unfinished(self, tiny, tmp_path, monkeypatch):
-        from harness.work import attempt as execute
+        from harness.work import train as execute
 
         def crash(*args, **kwargs):
             raise OSError("the disk is full")

@@ -16,7 +16,7 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.data import fashion_mnist_mini
 from harness.errors import InputError, StudyFailed
-from harness.work import attempt as execute
+from harness.work import train as execute
 
 BEGUN = {
     "targets": ["0.6M"],
@@ -206,7 +206,7 @@ class TestUnfinished:
     def test_after_a_spent_budget_and_a_failure(self, begun, tmp_path):
         _, config = begun
         config = json.loads(json.dumps(config)) | {"replicates": 1, "budget": {"search": "0.001 s"}}
-        config["routes"]["prune"] = {"criterion": ["global_magnitude"], "finetune": {"epochs": 1, "lr": 1e30}}
+        config["routes"]["prune"] = {"criterion": ["global_magnitude"], "finetune": {"epochs": 1, "lr": 1000.0}}
         with pytest.raises(StudyFailed):
             run(config, tmp_path / "study")
         before = attempts(tmp_path / "study")
