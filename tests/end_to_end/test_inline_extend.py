@@ -16,6 +16,7 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.data import fashion_mnist_mini
 from harness.errors import InputError, StudyFailed
+from harness.training.loop import Diverged
 from harness.work import train as execute
 
 BEGUN = {
@@ -203,10 +204,18 @@ class TestUnfinished:
         assert sorted(counts.values())[-2:] == [1, 2], "only what was cut off is tried again"
         assert len(models(tmp_path / "study")) == 8
 
-    def test_after_a_spent_budget_and_a_failure(self, begun, tmp_path):
+    def test_after_a_spent_budget_and_a_failure(self, begun, tmp_path, monkeypatch):
+        plain = execute.train
+
+        def diverge(*place, **named):
+            if named["masks"]:  # a fine-tuning
+                raise Diverged("the training loss became nan")
+            return plain(*place, **named)
+
+        monkeypatch.setattr(execute, "train", diverge)
         _, config = begun
         config = json.loads(json.dumps(config)) | {"replicates": 1, "budget": {"search": "0.001 s"}}
-        config["routes"]["prune"] = {"criterion": ["global_magnitude"], "finetune": {"epochs": 1, "lr": 1000.0}}
+        config["routes"]["prune"] = {"criterion": ["global_magnitude"], "finetune": {"epochs": 1}}
         with pytest.raises(StudyFailed):
             run(config, tmp_path / "study")
         before = attempts(tmp_path / "study")
