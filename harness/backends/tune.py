@@ -256,9 +256,9 @@ def _trainable(config: dict[str, Any]) -> None:
         place["session"],
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),
-        Given(**place["given"]),
-        life,
-        place["since_t"],
+        given=Given(**place["given"]),
+        life=life,
+        since_t=place["since_t"],
         plugins=tuple(PluginFile.from_dict(file) for file in place["plugins"]),
     )
     outcome = execute(job, workplace)
