@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from table import append, machine
 
+from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.data.registry import open_dataset
 from harness.delivery.int8 import int8_report
 from harness.models.build import build_network, load_tensors
-from harness.paths import StudyPaths
 from harness.stored.study_file import stored_config
 from harness.training.loop import evaluate
 from pruning.resize import fit_to_state
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, nargs="+", help="in MACs; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config = stored_config(StudyPaths(options.study))
+    config = stored_config(StudyFolder(options.study))
     dataset: DatasetConfig = config.dataset
     splits = open_dataset(dataset).splits()
     facts = machine("cpu", ("torch",)) | {"study": config.name}

@@ -121,8 +121,8 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also every epoch, and tracebacks")] = False,
 ) -> None:
     """Launch a study, or resume it: the same command."""
+    from accounting.study.folder import StudyFolder
     from harness.config.study import load_configs
-    from harness.paths import StudyPaths
     from harness.stored.folder import refuse_second_driver
 
     _check_run_options(backend, address, quiet, verbose)
@@ -132,7 +132,7 @@ def run(
     folders = [out or Path("runs") / study.name for study in studies]
     for folder in folders:
         _folder(folder)
-        refuse_second_driver(StudyPaths(folder.resolve()))
+        refuse_second_driver(StudyFolder(folder.resolve()))
     _log_level(quiet, verbose)
     with guard.quick_interrupt():
         _check_address(address)

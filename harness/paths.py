@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from accounting.study.folder import StudyFolder as StudyPaths  # noqa: F401
-
 
 def _sync(path: Path) -> None:
     """Bring a file, or a folder's entries, to the disk: what the ledger calls done must outlive a power cut."""

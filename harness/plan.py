@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
+from accounting.study.folder import StudyFolder
 from harness.config.routes import BudgetConfig, SearchConfig
 from harness.config.study import StudyConfig
 from harness.jobs.job import Outcome
 from harness.models.build import build_network
-from harness.paths import StudyPaths
 from harness.routes.base import View
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler
@@ -130,7 +130,7 @@ def play(
     share = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
     simulation = Simulation(lambda job: share * price_s(job, num_train, speed, device), spent_s)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
-    no_files = Remakes(StudyPaths(Path()), [])
+    no_files = Remakes(StudyFolder(Path()), [])
     scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
     simulation.run(scheduler)
     return Plan(tuple(simulation.jobs), speed, device, bool(scheduler.stopped), scheduler.num_replayed)

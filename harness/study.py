@@ -25,6 +25,7 @@ import torch
 from accounting.ledger.index import open_index
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
 from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
@@ -39,7 +40,6 @@ from harness.devices import choose_device
 from harness.environment import environment
 from harness.errors import InputError, StudyFailed
 from harness.latency.target import resolve_targets
-from harness.paths import StudyPaths
 from harness.plan import expected_jobs
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
@@ -75,7 +75,7 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
 
 def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> Path:
     begin_t = launch.begin_t or time.time()
-    paths = StudyPaths(folder.resolve())
+    paths = StudyFolder(folder.resolve())
     refuse_second_driver(paths)
     files = use_listed(config.plugins)
     config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
@@ -148,7 +148,7 @@ def _told_at_once() -> Iterator[None]:
         raise
 
 
-def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
+def _checked_content(standing: Standing, paths: StudyFolder) -> Content:
     """What data and weights are now; ``InputError`` where attempts were paid for with others."""
     content = content_of(standing.config)
     if standing.is_begun and content.data is not None and standing.content.data is None:
@@ -160,7 +160,7 @@ def _checked_content(standing: Standing, paths: StudyPaths) -> Content:
     return content
 
 
-def _backend(config: StudyConfig, paths: StudyPaths, launch: Launch) -> AbstractContextManager[Backend]:
+def _backend(config: StudyConfig, paths: StudyFolder, launch: Launch) -> AbstractContextManager[Backend]:
     """Opened before anything is written, so that what is wrong with it leaves no study behind."""
     if launch.backend == "inline":
         return inline_backend(config, paths)

@@ -53,12 +53,12 @@ def replayed(config, outcomes):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
-    from harness.paths import StudyPaths
+    from accounting.study.folder import StudyFolder
     from harness.stored.study_file import stored_config
 
     folder = old_study(name)
     specs, outcomes = recorded(folder)
-    jobs = json.loads(json.dumps(replayed(stored_config(StudyPaths(folder)), outcomes)))
+    jobs = json.loads(json.dumps(replayed(stored_config(StudyFolder(folder)), outcomes)))
     new = {job for job in jobs if jobs[job]["phase"] != "export"} - set(specs)
     assert not new and not set(specs) - set(jobs)
     for job, spec in specs.items():
@@ -71,14 +71,14 @@ def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
+    from accounting.study.folder import StudyFolder
     from harness.console.progress import Silent
-    from harness.paths import StudyPaths
     from harness.stored.study_file import stored_config
     from harness.study import Launch, run_study
 
     folder = old_study(name)
     before = {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts}
-    run_study(stored_config(StudyPaths(folder)), folder, Launch("inline"), Silent())
+    run_study(stored_config(StudyFolder(folder)), folder, Launch("inline"), Silent())
     assert {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts} == before
 
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 import torch
 
 from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from harness.backends.base import Backend
 from harness.config.study import StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
-from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
 from harness.work.attempt import Workplace, execute
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def inline_backend(config: StudyConfig, paths: StudyPaths) -> Iterator[Backend]:
+def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]:
     """Give this process, on one device (or as many CPU threads as a job is given)."""
     resources = config.resources
     device = choose_device(resources.device, torch.cuda.device_count())

@@ -42,6 +42,7 @@ from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, in_use
 from harness.backends import own_ray, signals
 from harness.backends.allocations import Allocations, Nodes, allocation_name, node_name
@@ -55,7 +56,6 @@ from harness.devices import Held, check_share, choose_device, cpu_device, cuda_d
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import Given
 from harness.jobs.spec import from_json
-from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
 from harness.work import liveness
@@ -70,7 +70,7 @@ NODE_ANSWERS_S = 600.0
 
 
 @contextmanager
-def tune_backend(config: StudyConfig, paths: StudyPaths, address: str | None) -> Iterator[Backend]:
+def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -> Iterator[Backend]:
     """A Ray of our own on this machine, or the running one at ``address``.
 
     Raises ``InputError`` where none answers there, or one job wants more than the cluster has.
@@ -123,7 +123,7 @@ def _run_beside(
     allocations: Allocations,
     is_own: bool,
     gone: threading.Event,
-    paths: StudyPaths,
+    paths: StudyFolder,
 ) -> None:
     """Run ``fit`` until it is done, a signal comes, or Ray dies; in both of the latter stop all work first.
 
@@ -200,7 +200,7 @@ def _fit(
     searcher: JobSearcher,
     trainable: Callable[[dict[str, Any]], None],
     shape: dict[str, float],
-    paths: StudyPaths,
+    paths: StudyFolder,
     device: str,
 ) -> None:
     """Run the searcher's jobs as trials of one Tuner until it is finished or the run is interrupted."""
@@ -252,7 +252,7 @@ def _trainable(config: dict[str, Any]) -> None:
     life = liveness.WorkerLife(Path(place["root"]), place["session"])
     liveness.watch_between_attempts(life)
     workplace = Workplace(
-        StudyPaths(Path(place["root"])),
+        StudyFolder(Path(place["root"])),
         place["session"],
         DatasetConfig(**place["dataset"]),
         _held(place["device"]),

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
 from harness.config.outside import delivers_its_own
 from harness.config.study import StudyConfig
 from harness.console.outlook import Expect, Undelivered, undelivered
 from harness.errors import StudyFailed
-from harness.paths import StudyPaths
 from harness.scheduling.scheduler import Scheduler
 from reports.data.undelivered import undelivered_sentence
 
 
-def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyPaths) -> list[Undelivered]:
+def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyFolder) -> list[Undelivered]:
     """The planned networks that there are not since a spent budget has stopped their route, or the one they wait for.
 
     A control waits for what another route would have made, such as the structure that it trains on fresh weights.

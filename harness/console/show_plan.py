@@ -13,6 +13,7 @@ from accounting.cost.attempts import derive
 from accounting.cost.shares import spent_s
 from accounting.ledger.records import Phase
 from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
 from accounting.words.quantities import macs_text
 from harness.config.plugin_files import use_listed
@@ -22,7 +23,6 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.paths import StudyPaths
 from harness.plan import NOTHING_KNOWN, plan_study
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -39,10 +39,10 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
-    if folder is None or not StudyPaths(folder).config.exists():
+    if folder is None or not StudyFolder(folder).config.exists():
         study = resolve_targets(given, None)
     else:
-        paths = StudyPaths(folder.resolve())
+        paths = StudyFolder(folder.resolve())
         standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths)
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
         spent = spent_s(derive(read_ledger(paths.ledger).records))

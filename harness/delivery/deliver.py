@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs.count import count_macs
+from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.delivery.about import ARCHITECTURE_FILE, about
@@ -28,7 +29,7 @@ from harness.jobs.job import Job
 from harness.jobs.work import Deliver
 from harness.latency.target import RUNTIME
 from harness.models.build import build_network, load_tensors, save_tensors
-from harness.paths import StudyPaths, held, replacing
+from harness.paths import held, replacing
 from harness.training.loop import evaluate
 from pruning.masks import masks_from_model
 from pruning.resize import fit_to_state
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 def deliver(
     job: Job,
     work: Deliver,
-    paths: StudyPaths,
+    paths: StudyFolder,
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.delivery.about import KEYS, about, about_images, read_about
@@ -25,7 +26,7 @@ from harness.delivery.trainable import MODULE_FILE
 from harness.jobs.job import Job
 from harness.jobs.work import Export
 from harness.models.build import load_tensors
-from harness.paths import StudyPaths, held
+from harness.paths import held
 from pruning.dead import remove_dead_channels
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ NUM_CHECK_IMAGES = 32
 def export(
     job: Job,
     work: Export,
-    paths: StudyPaths,
+    paths: StudyFolder,
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,

@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError
 
 from accounting.ledger.records import Phase
+from accounting.study.folder import StudyFolder
 from harness.jobs.job import Job
 from harness.jobs.start import InheritedFrom, StructureOf
 from harness.jobs.work import Score
 from harness.models.build import build_network, load_tensors
-from harness.paths import StudyPaths
 from pruning.masks import from_tensors
 from pruning.resize import fit_to_state
 
@@ -56,7 +56,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checksums(job: str, paths: StudyPaths) -> dict[str, str | None]:
+def checksums(job: str, paths: StudyFolder) -> dict[str, str | None]:
     """What an outcome says of the files of its job."""
     masks = paths.masks(job)
     return {
@@ -73,7 +73,7 @@ def file_facts(outcome: Mapping[str, Any]) -> dict[str, Any]:
     return {"masked": bool(macs and dense and macs < 0.999 * dense)}
 
 
-def files_problem(source: str, facts: Mapping[str, Any], paths: StudyPaths) -> str | None:
+def files_problem(source: str, facts: Mapping[str, Any], paths: StudyFolder) -> str | None:
     """What is wrong with the files of a job, as a noun phrase that ends with its files; None where they verify."""
     weights, masks = paths.weights(source), paths.masks(source)
     if "weights_sha256" in facts:
@@ -83,7 +83,7 @@ def files_problem(source: str, facts: Mapping[str, Any], paths: StudyPaths) -> s
     return _unreadable(weights, "weights") or (_unreadable(masks, "masks") if masks.exists() else None)
 
 
-def check_sources(job: Job, paths: StudyPaths, given: Given) -> None:
+def check_sources(job: Job, paths: StudyFolder, given: Given) -> None:
     """Raises :class:`DamagedFiles` where what the job starts from does not verify."""
     for source, facts in given.recorded.items():
         problem = files_problem(source, facts, paths)
@@ -114,7 +114,7 @@ def _unreadable(path: Path, what: str) -> str | None:
     return None if finite else f"{what} with numbers that are not finite"
 
 
-def _misfit(job: Job, source: str, paths: StudyPaths) -> str | None:
+def _misfit(job: Job, source: str, paths: StudyFolder) -> str | None:
     """Whether old weights, which have no checksum, are of another network than the job says."""
     if isinstance(job.start, StructureOf):
         return None

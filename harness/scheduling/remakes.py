@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from accounting.ledger.records import Kind, Record, Status
+from accounting.study.folder import StudyFolder
 from harness.jobs.files import WRITERS, Given, file_facts, files_problem
 from harness.jobs.job import Job, Outcome
-from harness.paths import StudyPaths
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Remakes:
     repeated work, and its first outcome is the one that counts for the routes; its files are the newest.
     """
 
-    def __init__(self, paths: StudyPaths, records: Sequence[Record]) -> None:
+    def __init__(self, paths: StudyFolder, records: Sequence[Record]) -> None:
         self._paths = paths
         self._facts = _facts_on_record(records)
         self._jobs: dict[str, Job] = {}

@@ -11,6 +11,7 @@ from typing import Any
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study.folder import StudyFolder
 from accounting.words.quantities import HOUR_S
 from harness.config.outside import delivers_its_own
 from harness.config.routes import BudgetConfig
@@ -18,7 +19,6 @@ from harness.jobs.files import Given
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver
-from harness.paths import StudyPaths
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
 
@@ -173,7 +173,7 @@ class Scheduler:
 def open_scheduler(
     routes: Sequence[Route],
     budget: BudgetConfig,
-    paths: StudyPaths,
+    paths: StudyFolder,
     ledger: LedgerWriter,
     session: str,
     on_stopped: Callable[[Job], None] = lambda job: None,
@@ -191,7 +191,7 @@ def open_scheduler(
     )
 
 
-def known_outcomes(paths: StudyPaths) -> dict[str, Outcome]:
+def known_outcomes(paths: StudyFolder) -> dict[str, Outcome]:
     """What need not be run again: ok outcomes, and failures that would come again; others get a new chance.
 
     A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it.

@@ -10,8 +10,8 @@ from accounting.cost.attempts import derive
 from accounting.cost.shares import spent_s
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study.folder import StudyFolder
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
-from harness.paths import StudyPaths
 
 
 class Spending(Protocol):
@@ -45,7 +45,7 @@ class Journal(Protocol):
 class LedgerSpending:
     """Read from the ledger, not more often than is cheap."""
 
-    def __init__(self, paths: StudyPaths, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic) -> None:
         self._paths, self._clock = paths, clock
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")

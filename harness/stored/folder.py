@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from accounting.ledger import driver_lock
+from accounting.study.folder import StudyFolder
 from harness.errors import InputError
-from harness.paths import StudyPaths
 
 
-def refuse_second_driver(paths: StudyPaths) -> None:
+def refuse_second_driver(paths: StudyFolder) -> None:
     """``InputError`` where another driver is at work in the folder; nothing is created."""
     driver = driver_lock.find_driver(paths.lock)
     if driver.life is driver_lock.Life.ALIVE:
@@ -19,7 +19,7 @@ def refuse_second_driver(paths: StudyPaths) -> None:
 
 
 @contextmanager
-def locked(paths: StudyPaths) -> Iterator[None]:
+def locked(paths: StudyFolder) -> Iterator[None]:
     """Hold the folder for one driver while the block runs; a block that makes no study of it leaves no folder behind.
 
     ``InputError`` where another driver holds it or it cannot be written to.
@@ -44,7 +44,7 @@ def locked(paths: StudyPaths) -> Iterator[None]:
                 _remove_empty(made)
 
 
-def check_places(paths: StudyPaths) -> None:
+def check_places(paths: StudyFolder) -> None:
     """``InputError`` where something else occupies a place that a finished study needs, such as a file ``report``."""
     for folder in (paths.ledger, paths.checkpoints, paths.models, paths.tune, paths.report):
         if folder.is_symlink() and not folder.exists():
@@ -55,7 +55,7 @@ def check_places(paths: StudyPaths) -> None:
         raise InputError(f"{paths.config} is not a file; move it away, or name another folder with --out")
 
 
-def _in_use(paths: StudyPaths, where: str) -> InputError:
+def _in_use(paths: StudyFolder, where: str) -> InputError:
     by = f"another run ({where})" if where else "another run"
     return InputError(f"{paths.root} is in use by {by}; wait for it or name another folder")
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile
-from harness.paths import StudyPaths, replacing
+from harness.paths import replacing
 
 
 def as_documents(files: Sequence[PluginFile]) -> list[dict[str, str]]:
@@ -42,13 +43,13 @@ def places_kept(files: Sequence[PluginFile]) -> dict[str, list[str]]:
     return {"plugins": [f"plugins/{file.name}.py" for file in files]} if files else {}
 
 
-def keep(files: Sequence[PluginFile], paths: StudyPaths) -> None:
+def keep(files: Sequence[PluginFile], paths: StudyFolder) -> None:
     """Copy the files into the study's folder."""
     for file in files:
         with replacing(paths.plugins / f"{file.name}.py") as temporary:
             temporary.write_bytes(Path(file.path).read_bytes())
 
 
-def kept(files: Sequence[PluginFile], paths: StudyPaths) -> tuple[PluginFile, ...]:
+def kept(files: Sequence[PluginFile], paths: StudyFolder) -> tuple[PluginFile, ...]:
     """The same files where workers find them: in the study's folder."""
     return tuple(replace(file, path=str(paths.plugins / f"{file.name}.py")) for file in files)

@@ -16,6 +16,7 @@ from accounting.ledger.index import lost_ledger, segments_in
 from accounting.ledger.records import Kind, Record
 from accounting.ledger.store import read_ledger
 from accounting.study.facts import NotAStudyFile, StudyDocument
+from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.plain_text import one_line
@@ -25,7 +26,7 @@ from harness.config.routes import SearchThenPruneConfig
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
 from harness.models.build import checkpoint_path
-from harness.paths import StudyPaths, replacing
+from harness.paths import replacing
 from harness.routes.base import Searched
 from harness.stored.content import Content
 from harness.stored.extension import Change, Paid, changes_between, listed, merged, refusals
@@ -61,7 +62,7 @@ class Standing:
     """What kinds of device attempts have held."""
 
 
-def check_folder(config: StudyConfig, paths: StudyPaths) -> Standing:
+def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
     """Whether ``paths`` is free for a new study or holds one that ``config`` goes on with or extends.
 
     ``InputError`` otherwise, with one line for each difference that cannot be.
@@ -132,7 +133,7 @@ def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
     )
 
 
-def _is_before_study(path: Path, paths: StudyPaths) -> bool:
+def _is_before_study(path: Path, paths: StudyFolder) -> bool:
     """Whether a run that was cut off before it wrote ``study.yaml`` may have left this."""
     return path.name == ".lock" or path.suffix == ".part" or (path == paths.ledger and not segments_in(path))
 
@@ -195,12 +196,12 @@ def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -
     ]
 
 
-def stored_config(paths: StudyPaths) -> StudyConfig:
+def stored_config(paths: StudyFolder) -> StudyConfig:
     """The config of the study in a folder; ``InputError`` if there is none."""
     return _config_in(_document(paths), paths)
 
 
-def _document(paths: StudyPaths) -> StudyDocument:
+def _document(paths: StudyFolder) -> StudyDocument:
     try:
         return StudyDocument.read(paths.config)
     except FileNotFoundError:
@@ -211,7 +212,7 @@ def _document(paths: StudyPaths) -> StudyDocument:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _config_in(document: StudyDocument, paths: StudyPaths) -> StudyConfig:
+def _config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
     """The config of a document of any version."""
     study = dict(document.config)
     if isinstance(study.get("dataset"), dict):  # written with keys that were not given
@@ -241,7 +242,7 @@ def absolute(config: StudyConfig) -> StudyConfig:
     return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes})
 
 
-def write_study(standing: Standing, content: Content, facts: dict[str, Any], paths: StudyPaths) -> None:
+def write_study(standing: Standing, content: Content, facts: dict[str, Any], paths: StudyFolder) -> None:
     """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
     config = standing.config
     view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched

@@ -17,6 +17,7 @@ from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerWriter, shared_writer
 from accounting.meters.meter import Meter
 from accounting.meters.nvml import open_reader
+from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, use
 from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
@@ -31,7 +32,6 @@ from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import to_json
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet
-from harness.paths import StudyPaths
 from harness.training.loop import Diverged, Epoch, seed_everything
 from harness.work.bench import Bench
 from harness.work.liveness import Life, watched
@@ -52,7 +52,7 @@ HEARTBEAT_S = 2.0
 class Workplace:
     """What an attempt needs beside its job: where the study lies, its session, data, and the devices held."""
 
-    paths: StudyPaths
+    paths: StudyFolder
     session: str
     dataset: DatasetConfig
     held: Held
@@ -179,7 +179,7 @@ def _cost(job: Job, place: Workplace) -> Mapping[str, Any]:
     return cost_so_far(place.paths.ledger, str(job.source))
 
 
-def _forget_resume(job: str, paths: StudyPaths) -> None:
+def _forget_resume(job: str, paths: StudyFolder) -> None:
     """Only once the outcome is on record: a kill before that must find the last epoch's state."""
     paths.resume(job).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a finished candidate leaves nothing; other jobs' folders hold their weights

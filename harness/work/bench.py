@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from accounting.study.folder import StudyFolder
 from harness.data.base import Splits
 from harness.jobs.files import checksums
 from harness.jobs.job import Job
@@ -21,7 +22,6 @@ from harness.models.build import (
     save_tensors,
     with_regularisation,
 )
-from harness.paths import StudyPaths
 from harness.training.loop import Epoch
 from nas_baseline.supernet.supernet import Supernet
 from pruning.masks import from_tensors, shuffle_masks, to_tensors
@@ -33,7 +33,7 @@ class Bench:
     """The job, the study's folder and data, the device; and whom to tell that work begins and of every epoch."""
 
     job: Job
-    paths: StudyPaths
+    paths: StudyFolder
     splits: Splits
     device: torch.device
     begun: Callable[[int], None]

@@ -8,10 +8,10 @@ from test_routes_contract import CONFIG, play
 
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
 from harness.config.study import parse_config
 from harness.jobs.spec import to_json
 from harness.jobs.work import Deliver
-from harness.paths import StudyPaths
 from harness.stored.content import Content
 from harness.stored.study_file import Standing, check_folder, planned_of, write_study
 from harness.validation import check_study
@@ -47,7 +47,7 @@ def config_of(name, *edits):
 
 def begun(name, folder):
     """A folder in which every job of the study was begun, and those jobs."""
-    config, paths = config_of(name), StudyPaths(folder)
+    config, paths = config_of(name), StudyFolder(folder)
     jobs = play(check_study(config, need_data=False), order=0)
     write_study(Standing(config, True, (), planned_of(config), {}, Content()), Content(), {}, paths)
     note(paths, jobs)
@@ -66,7 +66,7 @@ def note(paths, jobs):
 
 def extended(folder, name, *edits, replicate=0):
     """The jobs of the study as it is extended in its folder; its study.yaml is that of the extension from then on."""
-    paths = StudyPaths(folder)
+    paths = StudyFolder(folder)
     standing = check_folder(config_of(name, *edits), paths)
     view = replace(check_study(standing.config, need_data=False), searched=standing.searched)
     write_study(standing, Content(), {}, paths)
@@ -112,7 +112,7 @@ class TestEveryRoute:
     def test_two_targets_one_after_the_other(self, name, tmp_path):
         before = begun(name, tmp_path)
         once = extended(tmp_path, name, targets("0.5M", "0.4M"))
-        note(StudyPaths(tmp_path), once)
+        note(StudyFolder(tmp_path), once)
         twice = extended(tmp_path, name, targets("0.6M", "0.5M", "0.4M"))
         assert_reused(before, once)
         assert_reused(once, twice)

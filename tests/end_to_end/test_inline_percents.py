@@ -2,14 +2,14 @@
 
 from inline_runs import SMALL, records, run
 
-from harness.paths import StudyPaths
+from accounting.study.folder import StudyFolder
 from harness.stored.study_file import stored_config
 
 
 def test_a_share_is_run_and_resumed(tiny, tmp_path):
     config = tiny | SMALL | {"targets": ["60%"]}
     run(config, tmp_path / "study")
-    targets = stored_config(StudyPaths(tmp_path / "study")).targets
+    targets = stored_config(StudyFolder(tmp_path / "study")).targets
     attempts = len(records(tmp_path / "study", "attempt_started"))
     assert attempts > 0
     run(config, tmp_path / "study")

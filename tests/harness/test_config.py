@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from accounting.study.facts import StudyDocument
+from accounting.study.folder import StudyFolder
 from harness.config.errors import keys_of
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.study import StudyConfig, load_configs, parse_config
 from harness.errors import InputError
-from harness.paths import StudyPaths
 from harness.stored.study_file import absolute, stored_config
 from harness.stored.written import runnable
 
@@ -75,13 +75,13 @@ def test_a_config_cannot_be_changed():
 def test_the_resolved_config_reads_back_the_same(path, tmp_path):
     for config in load_configs(path):
         (tmp_path / "study.yaml").write_text(yaml.safe_dump({"study": config.model_dump(mode="json")}))
-        assert stored_config(StudyPaths(tmp_path)) == config
+        assert stored_config(StudyFolder(tmp_path)) == config
 
 
 def test_a_resolved_config_with_budgets_reads_back_the_same(tmp_path):
     config = parse_config(MINIMAL | {"budget": {"search": "0.25 h", "prune": "2 h"}}, "test")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"study": config.model_dump(mode="json")}))
-    assert stored_config(StudyPaths(tmp_path)) == config
+    assert stored_config(StudyFolder(tmp_path)) == config
 
 
 def test_one_file_may_hold_several_studies(tmp_path):
@@ -122,11 +122,11 @@ def test_a_study_yaml_is_a_config_that_run_reads(path, tmp_path):
         written.parent.mkdir()
         written.write_text(StudyDocument(runnable(absolute(config)), facts).text())
         assert load_configs(written) == [absolute(config)]
-        assert stored_config(StudyPaths(written.parent)) == absolute(config)
+        assert stored_config(StudyFolder(written.parent)) == absolute(config)
 
 
 def test_budgets_in_a_study_yaml_are_hours_to_the_last_bit(tmp_path):
     config = parse_config(MINIMAL | {"budget": {"search": "10 min", "prune": "7 s"}}, "test")
     (tmp_path / "study.yaml").write_text(StudyDocument(runnable(config), {}).text())
     assert yaml.safe_load((tmp_path / "study.yaml").read_text())["budget"]["search"] == "0.16666666666666666 h"
-    assert load_configs(tmp_path / "study.yaml") == [config] == [stored_config(StudyPaths(tmp_path))]
+    assert load_configs(tmp_path / "study.yaml") == [config] == [stored_config(StudyFolder(tmp_path))]

@@ -27,12 +27,12 @@ from deliveries import (
 )
 from safetensors.torch import load_file
 
+from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig, ExportConfig
 from harness.data import fashion_mnist_mini
 from harness.data.registry import open_dataset
 from harness.delivery import deliver as module
 from harness.jobs.work import Deliver
-from harness.paths import StudyPaths
 from pruning.blocks import remove_blocks, residual_blocks
 from pruning.structured import prune_channels_to_macs
 
@@ -44,7 +44,7 @@ def splits():
 
 @pytest.fixture
 def paths(tmp_path):
-    return StudyPaths(tmp_path / "study")
+    return StudyFolder(tmp_path / "study")
 
 
 class TestFolder:

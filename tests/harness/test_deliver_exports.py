@@ -28,13 +28,13 @@ from deliveries import (
 from some_jobs import job as some_job
 
 from accounting.ledger.records import Phase
+from accounting.study.folder import StudyFolder
 from harness.config.study import ExportConfig
 from harness.delivery import exports as module
 from harness.delivery.int8 import CannotQuantise
 from harness.errors import InputError
 from harness.jobs.start import WeightsOf
 from harness.jobs.work import Deliver
-from harness.paths import StudyPaths
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def splits():
 
 @pytest.fixture
 def paths(tmp_path):
-    return StudyPaths(tmp_path / "study")
+    return StudyFolder(tmp_path / "study")
 
 
 class TestDead:
@@ -88,7 +88,7 @@ class TestExports:
     @pytest.fixture(scope="class")
     @staticmethod
     def all_of_them(splits, tmp_path_factory):
-        paths = StudyPaths(tmp_path_factory.mktemp("exports") / "study")
+        paths = StudyFolder(tmp_path_factory.mktemp("exports") / "study")
         export = ExportConfig(onnx=True, int8=True, latency=True)
         cost = {"unit": "gpu_hours", "own_h": 1.5, "parent_h": 20.25}
         model = masked()

@@ -11,12 +11,12 @@ import torch
 from deliveries import CPU, DATASET, SPEC, deliver, export, exports_after, job, network, noise
 from PIL import Image
 
+from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig, ExportConfig
 from harness.data.registry import open_dataset
 from harness.delivery.about import about
 from harness.delivery.trainable import module_text
 from harness.models.build import build_network
-from harness.paths import StudyPaths
 
 NAMES = ("ape", "bee | *wasp*")
 
@@ -108,7 +108,7 @@ def test_classes_are_those_of_the_data_in_the_order_of_labels(data, tmp_path):
 
 def test_the_card_says_how_images_are_made_and_of_which_data(data, tmp_path):
     config, _ = data
-    paths = StudyPaths(tmp_path / "study")
+    paths = StudyFolder(tmp_path / "study")
     splits = open_dataset(config).splits()
     info = splits.info
     spec = SPEC | {"in_chans": info.image_shape[0], "num_classes": len(info.class_names)}
@@ -139,7 +139,7 @@ def test_the_card_says_how_images_are_made_and_of_which_data(data, tmp_path):
 
 
 def test_an_export_completes_the_folder_of_an_older_version(tmp_path):
-    paths, splits = StudyPaths(tmp_path / "study"), noise()
+    paths, splits = StudyFolder(tmp_path / "study"), noise()
     mine = job(network(), paths)
     metrics = deliver(mine, paths, splits, DATASET, CPU)
     folder = paths.root / metrics["model_dir"]

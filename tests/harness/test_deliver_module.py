@@ -8,8 +8,8 @@ import pytest
 import torch
 from deliveries import CPU, DATASET, SHAPE, SPEC, card_code, deliver, job, masked, network, noise
 
+from accounting.study.folder import StudyFolder
 from harness.delivery import deliver as module
-from harness.paths import StudyPaths
 from pruning.blocks import remove_blocks, residual_blocks, se_blocks
 from pruning.structured import prune_channels_to_macs
 
@@ -74,7 +74,7 @@ def splits():
 
 @pytest.fixture
 def paths(tmp_path):
-    return StudyPaths(tmp_path / "study")
+    return StudyFolder(tmp_path / "study")
 
 
 def without_us(code, folder, *arguments):

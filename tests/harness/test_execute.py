@@ -6,6 +6,7 @@ from some_jobs import job
 
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
 from accounting.words.methods import Method
 from harness.config.recipe import Recipe
 from harness.config.study import DatasetConfig
@@ -14,7 +15,6 @@ from harness.errors import InputError
 from harness.jobs.start import Checkpoint, WeightsOf
 from harness.jobs.work import Prune, PruneRule, Train
 from harness.models.build import load_tensors
-from harness.paths import StudyPaths
 from harness.work.attempt import Workplace, execute
 from nas_baseline.spaces.families import network_spec
 from pruning.deadline import MachineTooBusy, NotFollowed
@@ -26,7 +26,7 @@ SPEC = network_spec("fbnetv3_mini", "s", 1, 10)
 @pytest.fixture
 def place(tmp_path):
     data = DatasetConfig(name="fashion_mnist_mini", num_train=100)
-    return Workplace(StudyPaths(tmp_path), "s1", data, Held("cpu", {"n/cpu": 1.0}, 1, "group"))
+    return Workplace(StudyFolder(tmp_path), "s1", data, Held("cpu", {"n/cpu": 1.0}, 1, "group"))
 
 
 def pretrain(**changes):

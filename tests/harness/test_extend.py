@@ -10,12 +10,12 @@ from some_jobs import job
 from accounting.ledger.index import open_index
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
 from accounting.words.methods import Method
 from harness.config.study import parse_config
 from harness.errors import InputError
 from harness.jobs.spec import to_json
 from harness.jobs.work import Prune, PruneRule
-from harness.paths import StudyPaths
 from harness.stored.content import Content, content_changes
 from harness.stored.study_file import Standing, check_devices, check_folder, planned_of, write_study
 from nas_baseline.spaces import load_space
@@ -39,7 +39,7 @@ class Study:
     """A folder with a study.yaml, in which the attempts are on record that a test names."""
 
     def __init__(self, root):
-        self.paths = StudyPaths(root)
+        self.paths = StudyFolder(root)
         self.config = copy.deepcopy(BASE)
         open_index(self.paths.ledger)
         self.write(Content(DATA, "ab" * 32))

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from accounting.study.folder import StudyFolder
 from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError
@@ -17,7 +18,7 @@ from harness.models.build import (
     save_tensors,
     with_regularisation,
 )
-from harness.paths import StudyPaths, replacing
+from harness.paths import replacing
 
 INFO = DataInfo((1, 28, 28), 10, (0.0,), (1.0,), 1)
 
@@ -117,7 +118,7 @@ class TestFiles:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_paths_lie_in_the_study(self, tmp_path):
-        paths = StudyPaths(tmp_path)
+        paths = StudyFolder(tmp_path)
         for path in (paths.config, paths.ledger, paths.lock, paths.tune, paths.report, paths.weights("j"),
                      paths.masks("j"), paths.resume("j"), paths.model(5, "prune", 0)):  # fmt: skip
             assert path.is_relative_to(tmp_path)

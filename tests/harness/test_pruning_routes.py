@@ -9,6 +9,7 @@ import torch
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
 from accounting.macs.count import count_macs
+from accounting.study.folder import StudyFolder
 from harness.config.study import parse_config
 from harness.console.progress import Silent
 from harness.errors import InputError
@@ -17,7 +18,6 @@ from harness.jobs.spec import from_json, to_json
 from harness.jobs.start import Fresh, InheritedFrom, StructureOf, WeightsOf
 from harness.jobs.work import Deliver, Prune, Scan, Score, Train, TrainSupernet
 from harness.models.build import build_network, load_tensors
-from harness.paths import StudyPaths
 from harness.routes.first_batch import FirstBatch
 from harness.stored.study_file import stored_config
 from harness.study import Launch, run_study
@@ -279,7 +279,7 @@ class TestStudy:
         assert macs[f"{channels}-evaluate-prune-channels_magnitude+iterative"] >= 396_000
 
     def test_gradual_ends_at_the_target_and_its_zeros_are_its_masks(self, study):
-        paths = StudyPaths(study)
+        paths = StudyFolder(study)
         job = "prune-r0-t400000-uniform_magnitude+gradual-finetune"
         weights, masks = load_tensors(paths.weights(job)), load_tensors(paths.masks(job))
         assert all(bool((weights[name][mask == 0] == 0).all()) for name, mask in masks.items())
@@ -287,14 +287,14 @@ class TestStudy:
 
     def test_channels_are_gone_and_not_zero(self, study):
         job = "prune-r0-t400000-channels_magnitude+iterative-finetune-2"
-        weights = load_tensors(StudyPaths(study).weights(job))
+        weights = load_tensors(StudyFolder(study).weights(job))
         spec = check_study(config({"prune": {}}), need_data=False).parent
         smaller = fit_to_state(build_network(spec), weights)
         report = count_macs(smaller, (1, 28, 28))
         assert 396_000 <= report.macs == report.sparse_macs <= 400_000
 
     def test_random_masks_keep_the_share_of_every_layer(self, study):
-        paths = StudyPaths(study)
+        paths = StudyFolder(study)
         masks = load_tensors(paths.masks("prune-r0-t400000-global_magnitude-prune"))
         shuffled = load_tensors(paths.masks("scratch-r0-t400000-random_masks-retrain"))
         assert {n: int(m.sum()) for n, m in masks.items()} == {n: int(m.sum()) for n, m in shuffled.items()}
@@ -312,7 +312,7 @@ class TestStudy:
 
     def test_running_it_again_does_nothing_anew(self, study):
         before = len(read_ledger(study / "ledger").records)
-        held = stored_config(StudyPaths(study))
+        held = stored_config(StudyFolder(study))
         run_study(held, study, Launch("inline"), Silent())
         kinds = [r["kind"] for r in read_ledger(study / "ledger").records[before:]]
         assert Kind.ATTEMPT_STARTED not in kinds

@@ -8,10 +8,10 @@ from accounting.cost.attempts import derive
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study.folder import StudyFolder
 from harness.config.routes import BudgetConfig
 from harness.console.outlook import undelivered
 from harness.jobs.job import Done, Job, Outcome, Wait
-from harness.paths import StudyPaths
 from harness.scheduling import scheduler as module
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler, known_outcomes
@@ -54,7 +54,7 @@ class Study:
     """A folder with a ledger in which jobs cost what the test says."""
 
     def __init__(self, root):
-        self.paths = StudyPaths(root)
+        self.paths = StudyFolder(root)
         self.ledger = LedgerWriter(self.paths.ledger, "s1", "driver")
         self.t = 1000.0
         self.ledger.append(

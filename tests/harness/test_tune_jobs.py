@@ -11,6 +11,7 @@ from ray.tune.experiment import Trial
 from some_jobs import job
 
 from accounting.ledger.records import Kind
+from accounting.study.folder import StudyFolder
 from harness.backends import tune
 from harness.backends.allocations import Allocations
 from harness.backends.own_ray import own_ray
@@ -18,7 +19,6 @@ from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tun
 from harness.backends.tune_jobs import JobSearcher
 from harness.jobs.files import Given
 from harness.jobs.job import Done, Wait
-from harness.paths import StudyPaths
 
 MEMORY = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nThe node has 4 GB.")
 
@@ -173,7 +173,7 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
     lost = {}
     searcher = JobSearcher(scheduler, {"seen": str(folder)}, 2, 3, lost.__setitem__)
     with own_ray(), caplog.at_level(logging.INFO):
-        tune._fit(searcher, fails, {"CPU": 1}, StudyPaths(tmp_path / "study"), "cpu")
+        tune._fit(searcher, fails, {"CPU": 1}, StudyFolder(tmp_path / "study"), "cpu")
     told = scheduler.told
     assert {name: told[name].ok for name in told} == {name: name != "always" for name in told}
     assert told["always"].reason == "ValueError: no such layer"
@@ -234,7 +234,7 @@ def test_short_jobs_use_every_device_and_no_worker_starts_in_vain(tmp_path):
         allocations = Allocations(records, "s", "cuda", [], lambda node: [], gone)
         with allocations.watched():
             tune._fit(
-                searcher, works, {"CPU": ray.cluster_resources()["CPU"] / 2}, StudyPaths(tmp_path / "study"), "cpu"
+                searcher, works, {"CPU": ray.cluster_resources()["CPU"] / 2}, StudyFolder(tmp_path / "study"), "cpu"
             )
     assert len(scheduler.told) == 16
     used = {path.suffix[1:] for path in (tmp_path / "seen").iterdir()}
