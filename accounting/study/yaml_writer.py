@@ -12,6 +12,7 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from accounting.study.yaml12 import means_text
 
+UNFOLDED = 1 << 30
 _OLD_VALUE = re.compile(
     r"(?i:yes|no|on|off|y|n)|[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9_]+([eE][-+]?[0-9]+)?"
     r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?0[bx][0-9a-fA-F_]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|=|<<",
@@ -20,13 +21,14 @@ _OLD_VALUE = re.compile(
 """Texts that YAML 1.1 takes for something else."""
 
 
-def write_yaml(value: Any) -> str:
-    """Nested mappings, lists, texts, numbers, booleans and None as text."""
+def write_yaml(value: Any, *, folded: bool = True) -> str:
+    """Nested mappings, lists, texts, numbers, booleans and None as text; ``folded``: long texts run over several lines."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
+    yaml.width = 80 if folded else UNFOLDED
     stream = io.StringIO()
     yaml.dump(value, stream)
     return stream.getvalue()

@@ -63,8 +63,11 @@ class Allocations:
         self._capacity, self._ask, self._gone = capacity, ask, gone
         self._known = {entry["node"] for entry in capacity}
         """Names of the nodes whose devices are in the capacity."""
+        self._seen_t: dict[str, float] = {}
+        """When a node was first seen, by its name; a node tells its devices later than it takes work."""
         context = ray.get_runtime_context()
         self._job, self._own_node = context.get_job_id(), context.get_node_id()
+        self._changed_t = 0.0
         self._held: dict[str, str] = {}
         """Allocation: its node's id."""
         self._stop, self._lock = threading.Event(), threading.Lock()
@@ -143,8 +146,18 @@ class Allocations:
             except (ray.exceptions.RayError, RuntimeError, OSError):  # a later look makes up for it
                 log.debug("the cluster could not be looked at", exc_info=True)
 
-    def _look(self) -> None:
+    def _nodes(self) -> Nodes:
+        """The nodes that Ray knows, dead ones too, by id."""
+        now_t = time.time()
         nodes = {node["NodeID"]: node for node in ray.nodes()}
+        with self._lock:
+            for node in nodes.values():
+                if node["Alive"]:
+                    self._seen_t.setdefault(node_name(node), now_t)
+        return nodes
+
+    def _look(self) -> None:
+        nodes = self._nodes()
         table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
         placed: dict[str, tuple[str, dict[str, Any]]] = {}
         for group, entry in table.items():
@@ -181,8 +194,7 @@ class Allocations:
         return devices
 
     def _look_at_nodes(self) -> None:
-        now_t = time.time()
-        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        nodes = self._nodes()
         alive = {node_name(node): node for node in nodes.values() if node["Alive"]}
         if nodes.get(self._own_node, {}).get("Alive"):
             self._own_dead_s = None
@@ -193,10 +205,15 @@ class Allocations:
         usable = {name for name, node in alive.items() if node["Resources"].get(resource)}
         if usable == self._known:
             return
-        kept = [entry for entry in self._capacity if entry["node"] in usable]
-        for name in sorted(usable - self._known):
-            kept += self._ask(alive[name])
+        if self._known - usable:
+            self._change([entry for entry in self._capacity if entry["node"] in usable], time.time())
+        for name in sorted(usable - self._known, key=lambda name: self._seen_t[name]):
+            self._change([*self._capacity, *self._ask(alive[name])], max(self._seen_t[name], self._changed_t))
+
+    def _change(self, capacity: Capacity, since_t: float) -> None:
+        """Note the devices that there are since then."""
         if self._stop.is_set():
             return
-        self._capacity, self._known = kept, usable
-        self._ledger.append(Kind.CAPACITY_CHANGED, t=now_t, session=self._session, capacity=kept)
+        self._capacity, self._known = capacity, {entry["node"] for entry in capacity}
+        self._changed_t = since_t
+        self._ledger.append(Kind.CAPACITY_CHANGED, t=since_t, session=self._session, capacity=capacity)

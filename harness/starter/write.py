@@ -71,12 +71,12 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     values = {
         "file": file.name,
         "name": _name(file),
-        "path": write_yaml({"path": str(wishes.images)}).strip(),
+        "path": write_yaml({"path": str(wishes.images)}, folded=False).strip(),
         "size": size,
         "size_reason": size_reason,
         "parent_name": " ".join(given.values()),
         "parent_macs": macs_text(parent_macs, 3),
-        "parent": "\n".join(f"  {line}" for line in write_yaml(given).strip().splitlines()),
+        "parent": "\n".join(f"  {line}" for line in write_yaml(given, folded=False).strip().splitlines()),
         "targets": ", ".join(macs_text(target) for target in targets),
         "shares": f"   # MACs of the delivered networks: {shares} of the parent's",
     }

@@ -9,7 +9,7 @@ import pytest
 
 from accounting.words import extras
 
-ROOT = Path(extras.__file__).resolve().parents[1]
+ROOT = Path(extras.__file__).resolve().parents[2]
 
 
 class Installed:
@@ -26,7 +26,7 @@ def installed(tmp_path, monkeypatch):
     """As if the package lay in site-packages, installed from ``url``."""
 
     def make(url):
-        monkeypatch.setattr(extras, "__file__", str(tmp_path / "site-packages" / "accounting" / "extras.py"))
+        monkeypatch.setattr(extras, "__file__", str(tmp_path / "site-packages" / "accounting" / "words" / "extras.py"))
         monkeypatch.setattr(metadata, "distribution", lambda name: Installed(url))
 
     return make

@@ -139,6 +139,13 @@ def test_a_study_is_written_as_before():
     assert write_yaml(study) == yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
 
 
+@given(st.text("abc yes#:-", min_size=90))
+def test_unfolded_a_text_stays_on_its_line(text):
+    line, *more = write_yaml({"value": text}, folded=False).splitlines()
+    assert not more
+    assert read_one(line) == {"value": text}
+
+
 NESTED = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text("abc yes#:-\n'\""),
     lambda inner: st.lists(inner) | st.dictionaries(st.text("abc", min_size=1), inner),

@@ -12,7 +12,10 @@ from harness.config.routes import BudgetConfig
 from harness.config.study import StudyConfig, load_configs
 from harness.errors import InputError
 
-IN_BOUNDS_BY_ITS_UNIT = {"targets", *(f"budget.{route}" for route in BudgetConfig.model_fields)}
+IN_BOUNDS_BY_ITS_UNIT = {
+    "targets",
+    *(f"budget.{name}" for name, field in BudgetConfig.model_fields.items() if not field.exclude),
+}
 """Checked by accounting/words/quantities.py."""
 
 
@@ -25,6 +28,8 @@ def numbers(annotation, metadata=(), where=""):
         yield where, metadata
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
+            if field.exclude:
+                continue  # not written by a user
             yield from numbers(field.annotation, tuple(field.metadata), f"{where}.{name}".lstrip("."))
     elif annotation is not NoneType:
         is_list = get_origin(annotation) is list

@@ -134,5 +134,10 @@ def test_it_is_clean_python(paths, splits):
     text = (folder / "model.py").read_text()
     assert not {f"{name}." for name in OURS if f"import {name}" in text or f"from {name}" in text}
     options = ("--isolated", "--no-cache", "--select", "E,F,W,I,B", "--line-length", "120")
-    done = subprocess.run(["ruff", "check", *options, folder / "model.py"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", *options, folder / "model.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout

@@ -17,8 +17,10 @@ from harness.validation import check_study
 
 @pytest.fixture
 def images(tmp_path):
-    plain(tmp_path / "images")
-    return tmp_path / "images"
+    """In a folder whose path is longer than a line of YAML."""
+    folder = tmp_path / "/".join(["a folder of photos"] * 6) / "images"
+    plain(folder)
+    return folder
 
 
 class TestWishes:
@@ -50,7 +52,7 @@ def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
     widths = [(64, 128, 4), (128, 256, 2), (256, 512, 1)]
     rest = sum(s * s * (a * b * 9 + 3 * b * b * 9 + a * b) for a, b, s in widths)
     assert study.targets == [(stem + first + rest + 512 * 3) // 2]
-    assert study.dataset.path == str(images)
+    assert study.dataset.path == str(images)  # on one line, however long
     assert check_study(study, need_data=True).parent_macs == stem + first + rest + 512 * 3
     text = (tmp_path / "mine.yaml").read_text()
     assert "50% of the parent's" in text

@@ -153,7 +153,7 @@ def test_masks_hold_over_a_resume(splits, tmp_path):
 @pytest.mark.parametrize("lr", [1e30, 1e38])
 def test_a_loss_that_is_no_number_is_divergence(lr, splits, tmp_path):
     with pytest.raises(Diverged, match="loss became"):
-        fit(splits, tmp_path, Recipe(epochs=3, batch_size=20, lr=lr, warmup_epochs=0))
+        fit(splits, tmp_path, Recipe.model_construct(epochs=3, batch_size=20, lr=lr, warmup_epochs=0))
 
 
 def test_recalibration_changes_statistics_alone(splits):

@@ -25,7 +25,7 @@ def mixed(tmp_path, monkeypatch):
     folder = tmp_path / "study"
     folder.mkdir()
     with monkeypatch.context() as then:
-        then.setattr(accounting.ledger, "COST_RULES", 1)
+        then.setattr(accounting.ledger.store, "COST_RULES", 1)
         build_full_study(folder, replicates=1)
     end = load_frames(folder).view.sessions[0].end_t
     with LedgerWriter(folder / "ledger", "s2", "driver", clock=lambda: end + 200) as ledger:

@@ -1,0 +1,130 @@
+"""What a cluster's placement groups and nodes become in the ledger, with Ray's answers written down here."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from ledger_records import closed, opened
+
+from accounting.audit.audit import audit
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter, read_ledger
+from harness.backends import allocations
+from harness.backends.allocations import Allocations, node_name
+from harness.devices import cpu_device
+
+JOB = "0100"
+OLD, NEW, NEWER = "a" * 8, "b" * 8, "c" * 8
+
+
+def node(name, alive=True):
+    return {"NodeID": name, "NodeManagerHostname": "vm", "Alive": alive, "Resources": {"CPU": 1.0}}
+
+
+def told(entry):
+    name = node_name(entry)
+    device = {"device": cpu_device(name), "device_kind": "cpu_core", "amount": 1.0, "name": "a core"}
+    return [{**device, "node": name}]
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Ray's answers, and the clock."""
+    state = SimpleNamespace(t=1000.0, nodes=[node(OLD)], groups={})
+    context = SimpleNamespace(get_job_id=lambda: JOB, get_node_id=lambda: OLD)
+    monkeypatch.setattr(allocations.ray, "nodes", lambda: state.nodes)
+    monkeypatch.setattr(allocations.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(allocations, "placement_group_table", lambda: state.groups)
+    monkeypatch.setattr(allocations.time, "time", lambda: state.t)
+    return state
+
+
+@pytest.fixture
+def ledger(tmp_path, cluster):
+    with LedgerWriter(tmp_path / "ledger", "s", "driver", clock=lambda: cluster.t) as writer:
+        record = opened("s", cluster.t)
+        del record["kind"], record["t"]
+        writer.append(Kind.SESSION_OPENED, t=cluster.t, **{**record, "capacity": told(node(OLD))})
+        yield writer
+
+
+def group_on(name):
+    return {"state": "CREATED", "bundles": {0: {"CPU": 1.0}}, "bundles_to_node_id": {0: name}}
+
+
+def watch(ledger, ask=told):
+    return Allocations(ledger, "s", "cpu", told(node(OLD)), ask, threading.Event())
+
+
+def findings(ledger, cluster):
+    record = closed("s", cluster.t, "interrupted")
+    del record["kind"], record["t"]
+    ledger.append(Kind.SESSION_CLOSED, t=cluster.t, **record)
+    ledger.close()
+    records = read_ledger(ledger.path.parent).records
+    return records, [finding for finding in audit(records).findings if finding.severity == "error"]
+
+
+def test_a_node_that_takes_work_before_it_tells_its_devices_is_a_device_since_it_was_seen(ledger, cluster):
+    watched = watch(ledger)
+    cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEW)]
+    cluster.groups = {"p" + JOB: group_on(NEW)}
+    watched._look()
+    cluster.t = 1025.0  # its first worker took so long
+    watched._look_at_nodes()
+    cluster.t, cluster.groups = 1030.0, {}
+    watched._look()
+    records, errors = findings(ledger, cluster)
+    assert errors == []
+    [change] = [record for record in records if record["kind"] == Kind.CAPACITY_CHANGED]
+    assert change["t"] == 1010.0
+    assert {entry["node"] for entry in change["capacity"]} == {"vm-aaaaaa", "vm-bbbbbb"}
+
+
+def test_a_node_that_fails_to_tell_is_asked_again(ledger, cluster):
+    answers = iter([RuntimeError("its worker died"), None])
+
+    def ask(entry):
+        problem = next(answers)
+        if problem is not None:
+            raise problem
+        return told(entry)
+
+    watched = watch(ledger, ask)
+    cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEW)]
+    with pytest.raises(RuntimeError):
+        watched._look_at_nodes()
+    cluster.t, cluster.groups = 1012.0, {"p" + JOB: group_on(NEW)}
+    watched._look()
+    cluster.t = 1020.0
+    watched._look_at_nodes()
+    cluster.t, cluster.groups = 1030.0, {}
+    watched._look()
+    assert findings(ledger, cluster)[1] == []
+
+
+def test_nodes_join_in_the_order_in_which_they_were_seen_and_leave(ledger, cluster):
+    watched = watch(ledger)
+    cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEWER)]
+    watched._look()
+    cluster.t, cluster.nodes = 1020.0, [node(OLD), node(NEW), node(NEWER)]
+    watched._look_at_nodes()
+    cluster.t, cluster.nodes = 1040.0, [node(OLD), node(NEW), node(NEWER, alive=False)]
+    watched._look_at_nodes()
+    cluster.t = 1100.0
+    records, errors = findings(ledger, cluster)
+    assert errors == []
+    balances = audit(records).balances
+    assert {b.device: b.capacity_s for b in balances} == {
+        "vm-aaaaaa/cpu": 100.0, "vm-bbbbbb/cpu": 80.0, "vm-cccccc/cpu": 30.0}  # fmt: skip
+
+
+def test_groups_of_others_are_not_ours(ledger, cluster):
+    watched = watch(ledger)
+    cluster.groups = {"p" + "0200": group_on(OLD)}
+    watched._look()
+    records, errors = findings(ledger, cluster)
+    assert errors == []
+    assert not [record for record in records if record["kind"] == Kind.ALLOCATION_OPENED]
