@@ -6,19 +6,21 @@ The one reader and the one writer of that file. Older versions had the config un
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
-from accounting.words.names import CHALLENGERS, Role
+from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
 
 FACTS = "facts"
 """The key of a config that says nothing to ``run``."""
 OLD_CONFIG = "study"
+DEFAULT_MARGIN = 0.01
+"""Of studies that declare none: one point of accuracy."""
 
 
 class NotAStudyFile(ValueError):
@@ -77,6 +79,12 @@ class StudyFacts:
     num_classes: int | None = None
     challengers: tuple[str, ...] = CHALLENGERS
     """Routes that are compared with pruning beside search, where the study has them; plug-ins of that role are last."""
+    pair: tuple[str, str] = (PRUNE, SEARCH)
+    """The contenders of the headline, as declared: pruning, and what it is compared with."""
+    margin: float = DEFAULT_MARGIN
+    """How far below the lower of their median final accuracies costs are compared, as a fraction."""
+    first_methods: dict[str, str] = field(default_factory=dict)
+    """Of each route that prunes, the method that its config names first."""
 
     @property
     def num_targets(self) -> int:
@@ -98,6 +106,7 @@ class StudyFacts:
         replicates = config.get("replicates", 1)
         if type(replicates) is not int or replicates < 1:
             raise NotAStudyFile(f"{path}: replicates is {replicates!r}; expected an integer of at least 1")
+        verdict, routes = _mapping(config.get("verdict")), _mapping(config.get("routes"))
         dataset, data = config.get("dataset"), _mapping(document.facts.get("data"))
         named = dataset.get("name") if isinstance(dataset, Mapping) else dataset
         return cls(
@@ -105,17 +114,46 @@ class StudyFacts:
             dataset=str(named or "unknown"),
             targets=tuple(sorted(targets)),
             replicates=replicates,
-            routes=tuple(name for name, section in _mapping(config.get("routes")).items() if section is not None),
+            routes=tuple(name for name, section in routes.items() if section is not None),
             budget_h=_budget_h(_mapping(config.get("budget"))),
             is_by_latency=config.get("target") is not None,
             num_classes=_num_classes(data.get("num_classes")),
             challengers=(*CHALLENGERS, *_of_plugins(document.facts.get("outside_routes"))),
+            pair=_pair(verdict.get("pair")),
+            margin=_share(verdict.get("margin")),
+            first_methods=_first_methods(routes),
         )
 
 
 def _of_plugins(said: object) -> list[str]:
     """The outside routes with the role of a challenger."""
     return [str(name) for name, role in _mapping(said).items() if role == Role.CHALLENGER and name not in CHALLENGERS]
+
+
+def _pair(said: object) -> tuple[str, str]:
+    if isinstance(said, list) and len(said) == 2 and all(isinstance(name, str) for name in said):
+        return said[0], said[1]
+    return PRUNE, SEARCH
+
+
+def _share(said: object) -> float:
+    if isinstance(said, (int, float)) and not isinstance(said, bool) and 0 <= said <= 1:
+        return float(said)
+    return DEFAULT_MARGIN
+
+
+def _first_methods(routes: Mapping[str, object]) -> dict[str, str]:
+    """The first criterion of each section that prunes, with its schedule; search_then_prune may use the prune route's."""
+    found = {}
+    for route, section in (
+        (PRUNE, _mapping(routes.get(PRUNE))),
+        ("search_then_prune", _mapping(_mapping(routes.get("search_then_prune")).get("prune") or routes.get("prune"))),
+    ):
+        named, schedule = section.get("criterion"), section.get("schedule", "one_shot")
+        first = named[0] if isinstance(named, list) and named else named
+        if isinstance(first, str):
+            found[route] = first if "+" in first or schedule == "one_shot" else f"{first}+{schedule}"
+    return found
 
 
 def _mapping(value: object) -> Mapping[str, object]:

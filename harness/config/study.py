@@ -104,6 +104,25 @@ class ExportConfig(Strict):
 NO_EXPORT = ExportConfig()
 
 
+class VerdictConfig(Strict):
+    """What the study's verdict is about; declared before the run, and any later change is on record."""
+
+    pair: list[str] = Field(["prune", "search"], min_length=2, max_length=2)
+    """The two contenders of the headline: pruning, as ``prune`` or ``prune:global_lamp``, and what it is compared with."""
+    margin: float = Field(0.01, ge=0, le=0.2)
+    """How far below the less accurate route's median final accuracy costs are compared; 0.01 is one point."""
+
+    @model_validator(mode="after")
+    def _pruning_first(self) -> VerdictConfig:
+        first, second = self.pair
+        if first.partition(":")[0] != "prune" or second.partition(":")[0] == "prune":
+            raise ValueError(f"pair: {self.pair} given; prune comes first, then another route, as [prune, search]")
+        return self
+
+
+DEFAULT_VERDICT = VerdictConfig()
+
+
 class ResourcesConfig(Strict):
     """What one job holds, and how often a job is tried."""
 
@@ -159,6 +178,8 @@ class StudyConfig(Strict):
     """Device-hours at which a route stops asking for training jobs."""
     routes: RoutesConfig
     """Which routes are compared."""
+    verdict: VerdictConfig = DEFAULT_VERDICT
+    """Which two contenders the headline compares, and at which accuracy."""
     export: ExportConfig = NO_EXPORT
     """Further files and measurements of each delivered network."""
     resources: ResourcesConfig = ResourcesConfig()

@@ -167,3 +167,9 @@ def test_several_wrong_options_are_a_line_each(tiny, write_config):
         load_configs(write_config(tiny))
     assert [line.partition(": ")[2].partition(":")[0].rpartition(".")[2] for line in refused.value.args] == [
         "batch", "first_batch", "predictor"]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", [["search", "prune"], ["prune", "prune:global_lamp"], ["prune"], "search"])
+def test_the_pair_of_a_verdict_is_pruning_and_another_route(tiny, write_config, pair):
+    with pytest.raises(InputError, match="verdict"):
+        load_configs(write_config(changed(tiny, "verdict.pair", pair)))
