@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,14 @@ import torch
 from harness.devices import cpu_name
 
 PACKAGES = ("prune-or-search", "torch", "torchvision", "timm", "ray", "pandas", "matplotlib", "nvidia-ml-py", "numpy")
+
+
+def account() -> str | None:
+    """The user's account; None where the system knows none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
 
 
 def environment(command: list[str]) -> dict[str, Any]:

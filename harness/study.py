@@ -3,9 +3,9 @@
 A study is a folder. ``run_study`` checks everything that can be checked, opens a session in the ledger, lets the routes
 propose jobs until they are done, and builds the report. Running it again on the same folder resumes: the routes are
 made again and replayed against the ledger, so whatever has an outcome is told instead of run (``scheduling/scheduler.py``).
-With another config it extends the study, as far as what was paid for can stay (``stored/extension.py``). Where the jobs run
-is the backend's matter: Ray Tune (``backends/tune.py``) or this process (``backends/inline.py``). What a job does is
-``work/attempt.py``; what it learns with is ``training/loop.py``.
+With another config it extends the study, as far as what was paid for can stay (``stored/extension.py``). What was planned is
+kept with it (``keep_plan.py``). Where the jobs run is the backend's matter: Ray Tune (``backends/tune.py``) or this process
+(``backends/inline.py``). What a job does is ``work/attempt.py``; what it learns with is ``training/loop.py``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from harness.console.events import executes, stopped
 from harness.console.outlook import Undelivered
 from harness.console.progress import Progress
 from harness.devices import choose_device
-from harness.environment import environment
+from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
+from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.plan import expected_jobs
 from harness.scheduling.scheduler import open_scheduler
@@ -96,6 +97,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
             write_study(standing, content, facts, paths)
+        keep_plan(view, standing, backend.capacity, session, paths)
         for file in files:
             progress.tell(executes(file))
         with progress.shown(paths.root, expect), LedgerWriter(paths.ledger, session, "driver") as ledger:
@@ -107,6 +109,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 capacity=backend.capacity,
                 environment=facts,
                 planned=standing.planned,
+                labels=config.labels,
+                owner=account(),
             )
             if not standing.is_new:  # only once the changes are on record, so that none is ever lost
                 if standing.changes:

@@ -71,7 +71,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.SEGMENT_OPENED: ("rules", "session", "writer", "host", "pid"),
     # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of
     # the driver process. environment: versions and machine, for the report. Optional: planned, what the study was first
-    # planned with ({replicates, targets, routes}), the same in every session; absent in old ledgers.
+    # planned with ({replicates, targets, routes}), the same in every session; labels ({name: text} of the config) and
+    # owner (the user's account) of this session; absent in old ledgers.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
     # A node joined or left: all devices that there are from `t` on, as session_opened has them.

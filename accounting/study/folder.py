@@ -46,6 +46,16 @@ class StudyFolder:
         return self.root / "models"
 
     @property
+    def plans(self) -> Path:
+        """What was planned when the study was begun and each time it was extended, a file each."""
+        return self.root / "plans"
+
+    @property
+    def prices(self) -> Path:
+        """Prices of devices and electricity, where the user has put them here."""
+        return self.root / "prices.yaml"
+
+    @property
     def plugins(self) -> Path:
         """Copies of the plug-in files that the study was run with."""
         return self.root / "plugins"

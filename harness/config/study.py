@@ -136,6 +136,8 @@ class ResourcesConfig(Strict):
     """How often a job is tried before it counts as failed; every attempt costs."""
 
 
+LabelName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
+LabelText = Annotated[str, Field(min_length=1, max_length=100)]
 _Milliseconds = Annotated[float, Field(gt=0, le=10**6)]
 
 
@@ -186,6 +188,8 @@ class StudyConfig(Strict):
     """What each job runs on."""
     plugins: list[str] = Field([], max_length=100)
     """Python files of your own, each with a criterion, strategy, dataset, route or figure named after the file."""
+    labels: dict[LabelName, LabelText] = Field({}, max_length=20)
+    """Whose study it is, as ``team: vision``; ``prune-or-search cost`` divides the spend by them."""
 
     @field_validator("target", mode="before")
     @classmethod

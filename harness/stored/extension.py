@@ -20,7 +20,7 @@ from harness.routes.scratch import STRUCTURES, structure_control
 from harness.stored.written import as_written
 from pruning.methods import checked_method
 
-FREE = ("name", "export", "budget", "resources", "plugins", "verdict")
+FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels")
 """Sections that change no job that was done."""
 READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""

@@ -46,7 +46,7 @@ def locked(paths: StudyFolder) -> Iterator[None]:
 
 def check_places(paths: StudyFolder) -> None:
     """``InputError`` where something else occupies a place that a finished study needs, such as a file ``report``."""
-    for folder in (paths.ledger, paths.checkpoints, paths.models, paths.tune, paths.report):
+    for folder in (paths.ledger, paths.checkpoints, paths.models, paths.plans, paths.tune, paths.report):
         if folder.is_symlink() and not folder.exists():
             raise InputError(f"{folder} is a link to nothing; a study needs a folder there: remove the link")
         if folder.exists() and not folder.is_dir():

@@ -1,0 +1,121 @@
+"""Keeps with a study what was planned of it, when it is begun and each time it is extended."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+
+from accounting.cost.attempts import derive
+from accounting.cost.shares import counted, spent_s
+from accounting.cost.values import CostView
+from accounting.ledger.records import Status
+from accounting.ledger.store import read_ledger
+from accounting.study.plans import PlannedStep, StoredPlan, next_number, store_plan
+from accounting.words.names import Unit
+from accounting.words.quantities import HOUR_S
+from harness.devices import cpu_name
+from harness.errors import typed_line
+from harness.paths import StudyPaths
+from harness.plan import NOMINAL_MACS_PER_S, Plan, measure_speed, play
+from harness.routes.base import View
+from harness.scheduling.scheduler import known_outcomes
+from harness.stored.study_file import Standing
+
+log = logging.getLogger(__name__)
+
+MEASURED_FOR_S = 0.3
+"""How long steps of the parent are timed; at least three, however long they take."""
+GPU_START_S = 120.0
+"""How long a process of its own may take to measure on a GPU, so that the driver itself never holds one."""
+
+Step = tuple[str, str, int | None, int]
+
+
+def keep_plan(
+    view: View, standing: Standing, capacity: Sequence[dict[str, Any]], session: str, paths: StudyPaths
+) -> None:
+    """Store the plan of a study that begins or grows; one that only goes on has its own already.
+
+    A plan that cannot be made is a warning: it must not keep a study from running.
+    """
+    is_new = not standing.is_begun and not any(paths.plans.glob("plan-*.json"))
+    if not is_new and not standing.changes:
+        return
+    try:
+        store_plan(paths, _made(view, capacity, session, paths))
+    except Exception as error:
+        log.warning(
+            "no plan is kept with the study, so that planned and actual cannot be compared: %s", typed_line(error)
+        )
+
+
+def _made(view: View, capacity: Sequence[dict[str, Any]], session: str, paths: StudyPaths) -> StoredPlan:
+    device = "cuda" if any(entry["device_kind"] == "cuda" for entry in capacity) else "cpu"
+    kind = "cuda" if device == "cuda" else "cpu_core"
+    speed, note = _speed(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
+    ledger = derive(read_ledger(paths.ledger).records)
+    plan = play(view, speed or NOMINAL_MACS_PER_S, device, known_outcomes(paths), spent_s(ledger))
+    return StoredPlan(
+        number=next_number(paths),
+        session=session,
+        t=time.time(),
+        unit=Unit.of("cuda" if device == "cuda" else "cpu_core"),
+        device=device,
+        speed_macs_per_s=speed,
+        num_devices=sum(float(entry["amount"]) for entry in capacity if entry["device_kind"] == kind),
+        budget_caps_it=plan.capped,
+        steps=_steps(plan, ledger, has_hours=speed is not None),
+        note=note,
+    )
+
+
+def _speed(view: View, device: str, names: set[str]) -> tuple[float | None, str | None]:
+    """MACs per second of one device; or None and why, where the jobs' devices are not those of this machine."""
+    if device == "cpu":
+        if names != {cpu_name()}:
+            return None, "the jobs run on other processors than the driver's, whose speed was not measured"
+        return measure_speed(view, device, MEASURED_FOR_S), None
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            found, speed = process.submit(_on_gpu, view).result(GPU_START_S)
+    except Exception as error:
+        return None, f"the speed of a GPU could not be measured on the driver's machine ({typed_line(error, 100)})"
+    if names != {found}:
+        return None, f"the driver's machine has a {found}, the jobs run on {', '.join(sorted(names))}"
+    return speed, None
+
+
+def _on_gpu(view: View) -> tuple[str, float]:
+    """The name of this machine's first GPU and its speed; in a process that ends, and leaves the GPU, right after."""
+    return torch.cuda.get_device_name(0), measure_speed(view, "cuda", MEASURED_FOR_S)
+
+
+def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:
+    """What is left by the plan and what is done by the ledger, by route, phase, target and replicate."""
+    left: dict[Step, list[float]] = defaultdict(list)
+    for planned in plan.jobs:
+        job = planned.job
+        left[job.route, str(job.phase), job.target, job.replicate].append(planned.seconds)
+    spent_s: dict[Step, float] = defaultdict(float)
+    for attempt in counted(ledger):
+        spent_s[attempt.route, attempt.phase, attempt.target, attempt.replicate] += attempt.allocated_s
+    done: Counter[Step] = Counter(
+        (job.route, job.phase, job.target, job.replicate) for job in ledger.jobs if job.status is Status.OK
+    )
+    return tuple(
+        PlannedStep(
+            *step,
+            jobs=len(left.get(step, ())),
+            hours=sum(left.get(step, ())) / HOUR_S if has_hours else None,
+            jobs_done=done[step],
+            spent_hours=spent_s.get(step, 0.0) / HOUR_S,
+        )
+        for step in dict.fromkeys([*spent_s, *left])
+    )

@@ -1,0 +1,76 @@
+"""What was planned is kept with a study: when it begins, never again while it goes on, and once more when it grows."""
+
+import pytest
+from inline_runs import SMALL, records, run
+
+from accounting.cost.attempts import derive
+from accounting.cost.shares import ledger_h
+from accounting.ledger.records import Kind
+from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
+from accounting.study.plans import read_plans
+from harness.config.study import parse_config
+from harness.devices import local_capacity
+from harness.keep_plan import keep_plan
+from harness.stored.study_file import check_folder
+from harness.validation import check_study
+
+
+@pytest.fixture
+def small(tiny):
+    small = tiny | SMALL | {"labels": {"team": "vision"}}
+    small["dataset"]["num_train"] = 100
+    small["parent"]["pretrain"]["epochs"] = 1
+    return small
+
+
+def test_a_plan_when_it_begins_and_one_when_it_grows(small, tmp_path):
+    folder = StudyFolder(tmp_path / "study")
+    run(small, folder.root)
+    (first,) = read_plans(folder)
+    jobs = {(step.route, step.phase): step.jobs for step in first.steps}
+    assert jobs == {("prune", "pretrain"): 1, ("prune", "prune"): 1, ("prune", "finetune"): 1, ("prune", "evaluate"): 1}
+    assert (first.number, first.unit, first.spent_hours, first.note) == (1, "cpu_core_hours", 0.0, None)
+    assert first.hours is not None and first.hours > 0
+    kept = next(folder.plans.iterdir()).read_bytes()
+    run(small, folder.root)
+    assert [path.read_bytes() for path in folder.plans.iterdir()] == [kept], "going on is no new plan"
+
+    spent = ledger_h(derive(read_ledger(folder.ledger).records))["cpu_core"]
+    run(small | {"replicates": 2, "labels": {"team": "speech"}}, folder.root)
+    same, second = read_plans(folder)
+    assert same == first
+    assert (second.number, second.num_jobs) == (2, 8)
+    assert second.spent_hours == pytest.approx(spent)
+    assert {step.replicate: step.jobs for step in second.steps} == {0: 0, 1: 1}
+    sessions = records(folder.root, Kind.SESSION_OPENED)
+    assert [session["labels"]["team"] for session in sessions] == ["vision", "vision", "speech"]
+    assert all("owner" in session for session in sessions)
+
+
+@pytest.fixture
+def keep(small, tmp_path):
+    """Keeps the plan of the small study on given devices, and gives all plans; nothing is run."""
+    config = parse_config(small, "test")
+    paths = StudyFolder(tmp_path)
+    standing = check_folder(config, paths)
+    view = check_study(config, need_data=False)
+
+    def keep(capacity):
+        keep_plan(view, standing, capacity, "s1", paths)
+        return read_plans(paths)
+
+    return keep
+
+
+def test_a_plan_that_cannot_be_made_is_a_warning(keep, monkeypatch, caplog):
+    monkeypatch.setattr("harness.keep_plan.play", lambda *_: 1 / 0)
+    assert keep(local_capacity("cpu", 2)) == ()
+    assert "no plan is kept with the study" in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+def test_other_devices_than_the_drivers_have_jobs_and_no_hours(keep):
+    (here,) = local_capacity("cpu", 2)
+    (plan,) = keep([here, here | {"name": "another processor"}])
+    assert (plan.hours, plan.num_jobs, plan.num_devices) == (None, 4, 4)
+    assert "other processors" in plan.note
