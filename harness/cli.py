@@ -1,4 +1,4 @@
-"""The command line: init, plan, run, status, report, answer, audit, list. Exit codes: 0 done, 1 not finished, 2 bad input.
+"""The command line. Exit codes: 0 done, 1 not finished, 2 bad input.
 
 Nothing heavy is imported at the top, nor before a command has read its input: a refusal comes at once.
 """
@@ -202,11 +202,39 @@ def answer(
 
 
 @app.command()
+def cost(
+    folder: Folder,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="a file with prices; prices.yaml in the study's folder unless given", callback=_folder),
+    ] = None,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="one section alone: total, route, phase, target, replicate, owner, labels, plan, forecast, use, networks "
+            "or energy; repeatable"
+        ),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="a row per attempt and device, in columns of FOCUS 1.2")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a study cost: by whom and for what, planned and actual, forecast, use, networks, energy; in money, too."""
+    from harness.console.show_cost import show_cost
+
+    with guard.work_in(folder):
+        show_cost(folder, prices, show or (), json=as_json, csv=as_csv)
+
+
+@app.command()
 def audit(folder: Folder, as_json: AsJson = False) -> None:
     """Check that the ledger adds up; exit 1 if it does not."""
     from dataclasses import asdict
 
     from accounting.audit.audit import audit as check
+    from accounting.cost.attempts import derive
+    from accounting.cost.shares import ledger_h
     from accounting.ledger.index import lost_ledger
     from accounting.ledger.store import read_ledger
     from accounting.study.folder import StudyFolder
@@ -221,7 +249,7 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     if as_json:
         say_json({**asdict(found), "ok": found.ok, "warnings": list(ledger.warnings)})
     else:
-        say(_audit_text(found, ledger.warnings))
+        say(_audit_text(found, ledger.warnings, ledger_h(derive(ledger.records))))
     if not found.ok:
         raise typer.Exit(1)
 
@@ -348,12 +376,17 @@ def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:
     say(f"report: {page}")
 
 
-def _audit_text(found: Any, warnings: tuple[str, ...]) -> str:
+def _audit_text(found: Any, warnings: tuple[str, ...], hours: dict[Any, float]) -> str:
+    from accounting.words.names import Unit
+
     lines = [
         f"session {b.session}, {b.device} ({b.capacity:g}), device-seconds: capacity {b.capacity_s:.1f}, allocated "
         f"{b.allocated_s:.1f} (productive {b.productive_s:.1f}, overhead {b.overhead_s:.1f}, lost {b.lost_s:.1f}), "
         f"idle {b.idle_s:.1f}; imbalance {b.imbalance:.2%}; driver work {b.driver_work_s:.1f} s beside it"
         for b in found.balances
+    ]
+    lines += [
+        f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
     ]
     lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
     return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])

@@ -17,12 +17,12 @@ from accounting.cost.shares import counted, spent_s
 from accounting.cost.values import CostView
 from accounting.ledger.records import Status
 from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, store_plan
 from accounting.words.names import Unit
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
 from harness.errors import typed_line
-from harness.paths import StudyPaths
 from harness.plan import NOMINAL_MACS_PER_S, Plan, measure_speed, play
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -39,7 +39,7 @@ Step = tuple[str, str, int | None, int]
 
 
 def keep_plan(
-    view: View, standing: Standing, capacity: Sequence[dict[str, Any]], session: str, paths: StudyPaths
+    view: View, standing: Standing, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder
 ) -> None:
     """Store the plan of a study that begins or grows; one that only goes on has its own already.
 
@@ -56,7 +56,7 @@ def keep_plan(
         )
 
 
-def _made(view: View, capacity: Sequence[dict[str, Any]], session: str, paths: StudyPaths) -> StoredPlan:
+def _made(view: View, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder) -> StoredPlan:
     device = "cuda" if any(entry["device_kind"] == "cuda" for entry in capacity) else "cpu"
     kind = "cuda" if device == "cuda" else "cpu_core"
     speed, note = _speed(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})

@@ -136,6 +136,12 @@ def label_rank(label: str) -> tuple[int, str]:
     return (DELIVERED.index(label) if label in DELIVERED else len(DELIVERED), label)
 
 
+def route_rank(route: str) -> tuple[int, str]:
+    """Sorts routes: those of the table first, in its order, then others by name."""
+    known = [each.name for each in ROUTES]
+    return (known.index(route) if route in known else len(known), route)
+
+
 def label_text(label: str) -> str:
     """The name of a route, or of a kind of delivered network, for people."""
     method = method_of(label)

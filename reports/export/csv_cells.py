@@ -6,9 +6,10 @@ A carriage return is written as an escape, since CSV writers leave it unquoted a
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # whoever wants one cell needs no pandas
+    import pandas as pd
 
 COMPUTED = "=+-@\t\n＝＋－＠"
 """How a cell begins that spreadsheets take for a formula, the full-width forms included."""
@@ -17,6 +18,8 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
     """The table with an apostrophe before each word, of headers too, that would be computed; numbers are left alone."""
+    import pandas as pd
+
     shown = table.rename(columns={column: plain_cell(column) for column in table.columns})
     for place, column in enumerate(table.columns):
         values = table[column]

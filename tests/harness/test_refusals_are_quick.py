@@ -43,14 +43,14 @@ def test_options_are_refused_before_anything_heavy(words, tmp_path, tiny, write_
     assert imported(["run", write_config(tiny), *words], tmp_path) == [2, []]
 
 
-@pytest.mark.parametrize("words", [["status"], ["answer", "--macs", "1M"], ["audit"], ["report"]])
+@pytest.mark.parametrize("words", [["status"], ["answer", "--macs", "1M"], ["audit"], ["report"], ["cost"]])
 def test_a_folder_that_is_no_study_needs_neither_torch_nor_matplotlib(words, tmp_path):
     code, heavy = imported([words[0], tmp_path, *words[1:]], tmp_path)
     assert code == 2
     assert not {"torch", "timm", "ray", "matplotlib"} & set(heavy)
 
 
-@pytest.mark.parametrize("words", [["status"], ["answer", "--macs", "0.6M"], ["audit"]])
+@pytest.mark.parametrize("words", [["status"], ["answer", "--macs", "0.6M"], ["audit"], ["cost"]])
 def test_reading_a_study_needs_neither_torch_nor_matplotlib(words, tmp_path, tiny_study):
     code, heavy = imported([words[0], tiny_study, *words[1:]], tmp_path)
     assert code == 0

@@ -1,0 +1,60 @@
+"""The energy that the meters have recorded, attempt by attempt, and how it was measured.
+
+A meter reads the counters of whole devices. An attempt that held a share of a device is given that share of what the device
+used while it ran, which is an estimate where others used the rest. What no meter has read is not measured, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accounting.cost.values import Attempt, CostView
+from accounting.ledger.records import Kind, Record
+
+KWH_J = 3.6e6
+"""Joules in a kilowatt-hour."""
+COUNTER = {"nvml": "the device's own energy counter, through NVML", "scripted": "a prepared script, for tests"}
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Kilowatt-hours of one attempt's devices between its begin and its end, as ``meter`` read them.
+
+    ``is_shared``: it held only shares of its devices, and this is the same share of what they used.
+    """
+
+    kwh: float
+    meter: str
+    is_shared: bool
+
+    @property
+    def how(self) -> str:
+        """How it was measured, in words."""
+        text = COUNTER.get(self.meter, self.meter)
+        return f"{text}; by the share of the device that was held" if self.is_shared else text
+
+
+def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
+    """By attempt, of those whose meter has read an energy. Of an attempt that ended twice the first record counts."""
+    attempts = {attempt.attempt: attempt for attempt in view.attempts}
+    found: dict[str, Energy] = {}
+    seen: set[str] = set()
+    for record in records:
+        if record["kind"] != Kind.ATTEMPT_ENDED or record["attempt"] in seen:
+            continue
+        seen.add(record["attempt"])
+        attempt = attempts.get(record["attempt"])
+        measurement = record["measurement"]
+        joules = measurement.get("energy_j") if isinstance(measurement, dict) else None
+        if attempt is not None and isinstance(joules, int | float) and not isinstance(joules, bool) and joules >= 0:
+            share = _share(attempt)
+            meter = str(measurement.get("meter", attempt.meter))
+            found[attempt.attempt] = Energy(joules / KWH_J * share, meter, share < 1)
+    return found
+
+
+def _share(attempt: Attempt) -> float:
+    """Of the devices that a meter reads, which part was held: 1 for whole ones."""
+    held = [amount for device, amount in attempt.devices.items() if device.startswith(("GPU-", "MIG-"))]
+    return min(1.0, sum(held) / len(held)) if held else 1.0

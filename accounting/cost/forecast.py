@@ -1,0 +1,169 @@
+"""What a study will have spent when it is finished: its stored plan beside what its ledger says was done since.
+
+Left is what the plan has and the ledger does not, by route, phase, target and replicate: each job at its planned hours ×
+pace. *Pace* is measured hours over planned ones of the jobs done since the plan was made: those of the same route and phase
+where there are any, else of all, else 1. What unfinished attempts at such jobs have held already is taken off. A route with
+a budget starts no training beyond it, so that its forecast ends there; evaluations and exports go on. A study whose last
+session ended as done has nothing left.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accounting.cost.shares import counted, spent_h
+from accounting.cost.values import Attempt, CostView
+from accounting.ledger.records import Phase, Status
+from accounting.study.plans import PlannedStep, StoredPlan
+from accounting.words.names import route_rank
+from accounting.words.quantities import HOUR_S
+
+DONE = "done"
+"""Why a session closed in which every route ended."""
+_UNBOUND = (Phase.EVALUATE, Phase.EXPORT)
+Step = tuple[str, str, int | None, int]
+
+
+@dataclass(frozen=True)
+class RouteForecast:
+    """One route over all replicates, in device-hours; ``budget_h`` is None where nothing caps it."""
+
+    route: str
+    budget_h: float | None
+    spent_h: float
+    left_h: float | None
+    """None where it cannot be said, without a plan in hours."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Every route, and what of exports is left. ``pace`` is that of all jobs done since the plan; None where none was.
+
+    ``left_h`` are device-hours to finish, exports included; it and ``jobs_left`` are None without a plan in hours.
+    """
+
+    routes: tuple[RouteForecast, ...]
+    left_h: float | None
+    exports_left_h: float
+    jobs_left: int | None
+    pace: float | None
+
+
+def forecast(plan: StoredPlan | None, view: CostView, budget_h: Mapping[str, float], replicates: int) -> Forecast:
+    """What is left by the latest plan, beside what is spent and the budgets."""
+    spent = spent_h(view)
+    planned = () if plan is None else plan.steps
+    names = sorted({*(step.route for step in planned), *(route for route, _ in spent)}, key=route_rank)
+    pace = None if plan is None or plan.hours is None else _Pace(plan, view)
+    if is_done(view):
+        left = _Left({}, 0.0, 0)
+    elif plan is None or pace is None:
+        left = None
+    else:
+        left = _left(plan, view, pace, budget_h, spent)
+    routes = tuple(
+        RouteForecast(
+            route=route,
+            budget_h=budget_h[route] * replicates if route in budget_h else None,
+            spent_h=sum(hours for (name, _), hours in spent.items() if name == route),
+            left_h=None if left is None else sum(h for (name, _), h in left.by_replicate.items() if name == route),
+        )
+        for route in names
+    )
+    whole = None if left is None else sum(left.by_replicate.values()) + left.exports_h
+    return Forecast(
+        routes, whole, left.exports_h if left else 0.0, left.jobs if left else None, pace.of_all if pace else None
+    )
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Hours left by route and replicate, hours left of exports, and how many jobs are left."""
+
+    by_replicate: Mapping[tuple[str, int], float]
+    exports_h: float
+    jobs: int
+
+
+def is_done(view: CostView) -> bool:
+    """Whether the last session ended with every route at its end."""
+    return bool(view.sessions) and view.sessions[-1].closed and view.sessions[-1].reason == DONE
+
+
+class _Pace:
+    """Measured over planned hours, of the jobs that were done since the plan was made."""
+
+    def __init__(self, plan: StoredPlan, view: CostView) -> None:
+        each_h = {step.key: (step.hours or 0.0) / step.jobs for step in plan.steps if step.jobs}
+        ends = {a.attempt: a.end_t for a in view.attempts if a.status is Status.OK}
+        measured: dict[tuple[str, str], float] = defaultdict(float)
+        planned: dict[tuple[str, str], float] = defaultdict(float)
+        since: dict[str, tuple[str, str]] = {}
+        for job in view.jobs:
+            end_t = min((ends[name] for name in job.attempts if name in ends), default=0.0)
+            step: Step = (job.route, job.phase, job.target, job.replicate)
+            if job.status is Status.OK and end_t > plan.t and each_h.get(step, 0.0) > 0:
+                planned[job.route, job.phase] += each_h[step]
+                since[job.job] = job.route, job.phase
+        for attempt in counted(view):
+            if attempt.job in since:
+                measured[since[attempt.job]] += attempt.allocated_s / HOUR_S
+        whole = sum(planned.values())
+        self.of_all = sum(measured.values()) / whole if whole > 0 else None
+        self._by_phase = {key: measured[key] / hours for key, hours in planned.items()}
+
+    def of(self, step: PlannedStep) -> float:
+        """By what a job of the step is expected to differ from its plan."""
+        found = self._by_phase.get((step.route, step.phase), self.of_all)
+        return 1.0 if found is None else found
+
+
+def _left(
+    plan: StoredPlan,
+    view: CostView,
+    pace: _Pace,
+    budget_h: Mapping[str, float],
+    spent: Mapping[tuple[str, int], float],
+) -> _Left:
+    bound: dict[tuple[str, int], float] = defaultdict(float)
+    free: dict[tuple[str, int], float] = defaultdict(float)
+    exports_h, jobs_left = 0.0, 0
+    done, held_h = _done_by_step(view), _held_by_unfinished(view)
+    for step in plan.steps:
+        jobs = max(0, step.jobs - max(0, done.get(step.key, 0) - step.jobs_done))
+        hours = (step.hours or 0.0) / step.jobs * jobs * pace.of(step) if jobs else 0.0
+        hours = max(0.0, hours - held_h.get(step.key, 0.0))
+        jobs_left += jobs
+        if step.phase == Phase.EXPORT:
+            exports_h += hours
+        else:
+            (free if step.phase in _UNBOUND else bound)[step.route, step.replicate] += hours
+    left = dict(free)
+    for (route, replicate), hours in bound.items():
+        if route in budget_h:
+            hours = min(hours, max(0.0, budget_h[route] - spent.get((route, replicate), 0.0)))
+        left[route, replicate] = left.get((route, replicate), 0.0) + hours
+    return _Left(left, exports_h, jobs_left)
+
+
+def _done_by_step(view: CostView) -> dict[Step, int]:
+    done: dict[Step, int] = defaultdict(int)
+    for job in view.jobs:
+        if job.status is Status.OK:
+            done[job.route, job.phase, job.target, job.replicate] += 1
+    return done
+
+
+def _held_by_unfinished(view: CostView) -> dict[Step, float]:
+    """Hours that attempts which are under way have held."""
+    held: dict[Step, float] = defaultdict(float)
+    for attempt in counted(view):
+        if attempt.status is Status.RUNNING:
+            held[_step(attempt)] += attempt.allocated_s / HOUR_S
+    return held
+
+
+def _step(attempt: Attempt) -> Step:
+    return attempt.route, attempt.phase, attempt.target, attempt.replicate

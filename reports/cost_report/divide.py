@@ -1,0 +1,94 @@
+"""Divides what a study held by route, phase, target, replicate, owner and labels: every entry once in each division."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from accounting.cost.entries import START_UP, Amount, Entry
+from accounting.ledger.records import Phase
+from accounting.words.names import Unit, label_text, route_rank
+from accounting.words.quantities import macs_short
+from reports.cost_report.values import Part, Partition
+
+NOT_ON_RECORD = "not on record"
+NO_ROUTE = "start-ups, no attempt"
+SHARED = "all targets"
+KEYS = ("route", "phase", "target", "replicate", "owner")
+_PHASE_ORDER = [*(phase.value for phase in Phase), START_UP]
+Value = str | int | None
+
+
+def totals(entries: Sequence[Entry], unit: Unit, *, priced: bool) -> dict[Unit, Amount]:
+    """By unit: the study's own first, with or without entries, then others that something was held in."""
+    units = [unit, *sorted({entry.unit for entry in entries} - {unit})]
+    return {each: Amount.sum((e.amount for e in entries if e.unit == each), priced=priced) for each in units}
+
+
+def divide(entries: Sequence[Entry], unit: Unit) -> tuple[Partition, ...]:
+    """A division for each of :data:`KEYS`, and one, ``label:NAME``, for each label that any session had."""
+    found = [
+        _divided("route", entries, unit, lambda e: e.route or None, _route_text, _by_route),
+        _divided("phase", entries, unit, lambda e: e.phase, _phase_text, _ranked(_PHASE_ORDER)),
+        _divided("target", entries, unit, lambda e: e.target, _target_text, _as_number),
+        _divided("replicate", entries, unit, lambda e: e.replicate, _replicate_text, _as_number),
+        _divided("owner", entries, unit, lambda e: e.whose.owner, _text_or_none, _as_text),
+    ]
+    for name in sorted({name for entry in entries for name in entry.whose.labels}):
+        found.append(_divided(f"label:{name}", entries, unit, _label(name), _text_or_none, _as_text))
+    return tuple(found)
+
+
+def _divided(
+    key: str,
+    entries: Iterable[Entry],
+    unit: Unit,
+    value_of: Callable[[Entry], Value],
+    text: Callable[[Value], str],
+    rank: Callable[[Value], tuple[bool, int, str]],
+) -> Partition:
+    amounts: dict[tuple[Unit, Value], Amount] = {}
+    for entry in entries:
+        place = entry.unit, value_of(entry)
+        amounts[place] = amounts[place] + entry.amount if place in amounts else entry.amount
+    order = sorted(amounts, key=lambda place: (place[0] != unit, place[0], rank(place[1])))
+    return Partition(key, tuple(Part(value, text(value), each, amounts[each, value]) for each, value in order))
+
+
+def _label(name: str) -> Callable[[Entry], Value]:
+    return lambda entry: entry.whose.labels.get(name)
+
+
+def _ranked(order: Sequence[str]) -> Callable[[Value], tuple[bool, int, str]]:
+    return lambda value: (value is None, order.index(str(value)) if value in order else len(order), str(value))
+
+
+def _by_route(value: Value) -> tuple[bool, int, str]:
+    return value is None, *route_rank(str(value))
+
+
+def _as_number(value: Value) -> tuple[bool, int, str]:
+    return value is None, int(value or 0), ""
+
+
+def _as_text(value: Value) -> tuple[bool, int, str]:
+    return value is None, 0, str(value)
+
+
+def _route_text(value: Value) -> str:
+    return NO_ROUTE if value is None else label_text(str(value))
+
+
+def _phase_text(value: Value) -> str:
+    return str(value).replace("_", " ")
+
+
+def _target_text(value: Value) -> str:
+    return SHARED if value is None else f"{macs_short(float(value))} MACs"
+
+
+def _replicate_text(value: Value) -> str:
+    return NO_ROUTE if value is None else str(value)
+
+
+def _text_or_none(value: Value) -> str:
+    return NOT_ON_RECORD if value is None else str(value)

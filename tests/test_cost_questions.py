@@ -1,0 +1,50 @@
+"""The questions of docs/cost_report.md: its commands are run on a stored ledger, and print what the document shows."""
+
+import re
+import shlex
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT / "docs" / "cost_report.md"
+BLOCK = re.compile(r"^```console\n\$ prune-or-search (cost [^\n]+)\n(.*?)^```", re.S | re.M)
+"""A command and what it prints; ``…`` alone on a line stands for lines that are left out."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the stored studies under ``runs`` and the examples of prices, as the document names them."""
+    folder = tmp_path_factory.mktemp("questions")
+    for name in ("cost_demo", "cost_gpu"):
+        with tarfile.open(ROOT / "tests" / "golden" / f"{name}.tar.xz") as archive:
+            archive.extractall(folder / "runs", filter="data")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+def blocks():
+    return BLOCK.findall(DOCUMENT.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("words", [words for words, _ in blocks()])
+def test_the_command_prints_what_the_document_shows(words, place, command, monkeypatch):
+    shown = dict(blocks())[words]
+    monkeypatch.chdir(place)
+    code, out, err = command(*shlex.split(words.split(" | ")[0]))
+    assert (code, err) == (0, "")
+    parts = [part.strip("\n") for part in f"\n{shown}".split("\n…\n")]
+    found = [out.find(part) for part in parts]
+    assert -1 not in found, f"{words} prints:\n{out}"
+    assert found == sorted(found)
+    if len(parts) == 1:
+        assert out.strip("\n") == parts[0]
+
+
+def test_every_question_has_its_command():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    questions = re.split(r"^## ", text, flags=re.M)[1:]
+    numbered = [question for question in questions if re.match(r"\d+\. ", question)]
+    assert len(numbered) >= 8
+    assert all(BLOCK.search(question) for question in numbered)
