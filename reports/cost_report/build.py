@@ -10,22 +10,23 @@ from pathlib import Path
 
 from accounting.audit.audit import audit
 from accounting.audit.balance import Balance
-from accounting.cost.entries import Entry, entries_of, whose_sessions
+from accounting.cost.entries import START_UP, Entry, entries_of, whose_sessions
 from accounting.cost.forecast import forecast, is_done
 from accounting.cost.prices import Prices, read_prices
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.cost.values import CostView
-from accounting.ledger.records import Status
+from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.study.plans import StoredPlan, read_plans
-from accounting.words.names import Unit
+from accounting.words.names import Unit, route_rank
 from accounting.words.quantities import HOUR_S
 from reports.cost_report.divide import divide, totals
 from reports.cost_report.values import CostReport, EnergyUse, Measured, NetworkCost, Step, Use
 from reports.data.networks import delivered_networks
 from reports.data.source import load_source
 
+PHASES = [*(phase.value for phase in Phase), START_UP]
 PARTS = ("productive", "overhead", "lost", "idle")
 
 
@@ -89,7 +90,7 @@ def _steps(plan: StoredPlan | None, view: CostView, entries: Sequence[Entry]) ->
         if entry.unit == view.unit:
             actual_h[entry.route, entry.phase] += entry.amount.allocated_h
     done = Counter((job.route, job.phase) for job in view.jobs if job.status is Status.OK)
-    keys = dict.fromkeys([*planned, *(key for key in actual_h if key[0]), *(key for key in actual_h if not key[0])])
+    keys = sorted({*planned, *actual_h}, key=lambda key: (key[0] == "", route_rank(key[0]), PHASES.index(key[1])))
     has_hours = plan is not None and plan.hours is not None
     return tuple(
         Step(*key, planned[key], done[key], planned_h.get(key, 0.0) if has_hours else None, actual_h[key])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from accounting.cost.entries import START_UP, Amount, Entry
+from accounting.cost.entries import OWNER, START_UP, Amount, Entry
 from accounting.ledger.records import Phase
 from accounting.words.names import Unit, label_text, route_rank
 from accounting.words.quantities import macs_short
@@ -25,7 +25,10 @@ def totals(entries: Sequence[Entry], unit: Unit, *, priced: bool) -> dict[Unit, 
 
 
 def divide(entries: Sequence[Entry], unit: Unit) -> tuple[Partition, ...]:
-    """A division for each of :data:`KEYS`, and one, ``label:NAME``, for each label that any session had."""
+    """A division for each of :data:`KEYS`, and one, ``label:NAME``, for each label that any session had.
+
+    The label ``owner`` has its division as the key ``owner``.
+    """
     found = [
         _divided("route", entries, unit, lambda e: e.route or None, _route_text, _by_route),
         _divided("phase", entries, unit, lambda e: e.phase, _phase_text, _ranked(_PHASE_ORDER)),
@@ -33,7 +36,7 @@ def divide(entries: Sequence[Entry], unit: Unit) -> tuple[Partition, ...]:
         _divided("replicate", entries, unit, lambda e: e.replicate, _replicate_text, _as_number),
         _divided("owner", entries, unit, lambda e: e.whose.owner, _text_or_none, _as_text),
     ]
-    for name in sorted({name for entry in entries for name in entry.whose.labels}):
+    for name in sorted({name for entry in entries for name in entry.whose.labels} - {OWNER}):
         found.append(_divided(f"label:{name}", entries, unit, _label(name), _text_or_none, _as_text))
     return tuple(found)
 

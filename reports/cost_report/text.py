@@ -43,8 +43,8 @@ def _total(report: CostReport) -> list[str]:
             lines.append(
                 f"besides, {_fixed(amount.allocated_h)(amount.allocated_h)} {unit_text(unit)}{_besides(report, amount)}"
             )
-    whole = f"the audit finds {hours(report.audit_h)} {unit_text(report.unit)} held"
-    lines += _wrapped(f"every attempt and start-up once; {whole}{': the same' if report.adds_up else ''}")
+    balances = "the same" if report.adds_up else f"{hours(report.audit_h)} {unit_text(report.unit)}"
+    lines += _wrapped(f"every attempt and start-up once; by the audit's balances {balances}")
     if not report.adds_up:
         lines += _wrapped("The ledger does not add up: `prune-or-search audit` says what is wrong with it.")
     if report.num_running:
@@ -129,17 +129,19 @@ def _plan(report: CostReport) -> list[str]:
             str(step.jobs_done),
             UNKNOWN if step.planned_h is None else hours_of(step.planned_h),
             hours_of(step.actual_h),
-            _ratio(step.actual_h, step.planned_h),
+            _ratio(step.actual_h, step.planned_done_h),
         ]
         for step in report.steps
     ]
-    planned = [str(sum(step.jobs_planned for step in report.steps)), str(sum(step.jobs_done for step in report.steps))]
-    planned += [UNKNOWN if plan.hours is None else hours_of(plan.hours), hours_of(total_h), _ratio(total_h, plan.hours)]
-    header = ["route", "phase", "jobs", "done", "planned", "actual", "ratio"]
+    done_h = None if plan.hours is None else sum(step.planned_done_h or 0.0 for step in report.steps)
+    whole = ["total", "", str(sum(s.jobs_planned for s in report.steps)), str(sum(s.jobs_done for s in report.steps))]
+    whole += [UNKNOWN if plan.hours is None else hours_of(plan.hours), hours_of(total_h), _ratio(total_h, done_h)]
+    header = ["route", "phase", "jobs", "done", "planned", "actual", "pace"]
     return [
         *lines,
-        *_aligned(header, [*rows, ["total", "", *planned]], 2),
+        *_aligned(header, [*rows, whole], 2),
         f"planned and actual in {unit_text(report.unit)}",
+        "pace: actual over what was planned for as many jobs as are done",
     ]
 
 

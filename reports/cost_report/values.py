@@ -45,6 +45,13 @@ class Step:
     planned_h: float | None
     actual_h: float
 
+    @property
+    def planned_done_h(self) -> float | None:
+        """What was planned for as many jobs as are done."""
+        if self.planned_h is None or self.jobs_planned == 0:
+            return self.planned_h
+        return self.planned_h * min(1.0, self.jobs_done / self.jobs_planned)
+
 
 @dataclass(frozen=True)
 class Use:

@@ -203,7 +203,7 @@ def test_planned_against_actual(make_study):
     assert sum(step.actual_h for step in report.steps) == pytest.approx(report.total.allocated_h)
     text = as_text(report, ["plan", "forecast"])
     assert [line.split() for line in text.splitlines() if line.startswith("prune  pretrain")] == [
-        ["prune", "pretrain", "3", "1", "3.000", "3.420", "1.14"]
+        ["prune", "pretrain", "3", "1", "3.000", "3.420", "3.42"]
     ]
     (prune,) = report.forecast.routes
     assert (prune.budget_h, prune.left_h) == (15.0, pytest.approx(2 * 3.42))
