@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import multiprocessing
+import pickle
+import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 
 MEASURED_FOR_S = 0.3
 """How long steps of the parent are timed; at least three, however long they take."""
-GPU_START_S = 120.0
+GPU_ANSWERS_S = 60.0
 """How long a process of its own may take to measure on a GPU, so that the driver itself never holds one."""
 
 Step = tuple[str, str, int | None, int]
@@ -83,8 +85,7 @@ def _speed(view: View, device: str, names: set[str]) -> tuple[float | None, str 
             return None, "the jobs run on other processors than the driver's, whose speed was not measured"
         return measure_speed(view, device, MEASURED_FOR_S), None
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            found, speed = process.submit(_on_gpu, view).result(GPU_START_S)
+        found, speed = _asked_gpu(view)
     except Exception as error:
         return None, f"the speed of a GPU could not be measured on the driver's machine ({typed_line(error, 100)})"
     if names != {found}:
@@ -92,9 +93,20 @@ def _speed(view: View, device: str, names: set[str]) -> tuple[float | None, str 
     return speed, None
 
 
-def _on_gpu(view: View) -> tuple[str, float]:
-    """The name of this machine's first GPU and its speed; in a process that ends, and leaves the GPU, right after."""
-    return torch.cuda.get_device_name(0), measure_speed(view, "cuda", MEASURED_FOR_S)
+def _asked_gpu(view: View) -> tuple[str, float]:
+    """The name of this machine's first GPU and its speed, by a process that ends, and leaves the GPU, right after."""
+    words = [sys.executable, "-c", "from harness.keep_plan import tell_gpu; tell_gpu()"]
+    done = subprocess.run(words, input=pickle.dumps(view), capture_output=True, timeout=GPU_ANSWERS_S, check=False)
+    if done.returncode:
+        raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])
+    name, speed = json.loads(done.stdout.splitlines()[-1])
+    return str(name), float(speed)
+
+
+def tell_gpu() -> None:
+    """In a process of its own: read a study's view from standard input, print the GPU's name and its speed as JSON."""
+    view: View = pickle.load(sys.stdin.buffer)
+    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), measure_speed(view, "cuda", MEASURED_FOR_S)]) + "\n")
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:

@@ -134,8 +134,13 @@ def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
 
 
 def _is_before_study(path: Path, paths: StudyFolder) -> bool:
-    """Whether a run that was cut off before it wrote ``study.yaml`` may have left this."""
-    return path.name == ".lock" or path.suffix == ".part" or (path == paths.ledger and not segments_in(path))
+    """Whether a run that was cut off before it wrote ``study.yaml`` may have left this, or its user: prices."""
+    return (
+        path.name == ".lock"
+        or path == paths.prices
+        or path.suffix == ".part"
+        or (path == paths.ledger and not segments_in(path))
+    )
 
 
 def planned_of(config: StudyConfig) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What was planned is kept with a study: when it begins, never again while it goes on, and once more when it grows."""
 
+import subprocess
+
 import pytest
 from inline_runs import SMALL, records, run
 
@@ -14,6 +16,7 @@ from harness.devices import local_capacity
 from harness.keep_plan import keep_plan
 from harness.stored.study_file import check_folder
 from harness.validation import check_study
+from harness.work.price import OVERHEAD_S
 
 
 @pytest.fixture
@@ -74,3 +77,39 @@ def test_other_devices_than_the_drivers_have_jobs_and_no_hours(keep):
     (plan,) = keep([here, here | {"name": "another processor"}])
     assert (plan.hours, plan.num_jobs, plan.num_devices) == (None, 4, 4)
     assert "other processors" in plan.note
+
+
+GPU = {"device": "GPU-1", "device_kind": "cuda", "amount": 1.0, "name": "Fast GPU", "node": "n"}
+
+
+def answer(monkeypatch, code, out, err=b""):
+    """What the process that is asked for the speed of the GPU says."""
+    done = subprocess.CompletedProcess([], code, out, err)
+    monkeypatch.setattr("harness.keep_plan.subprocess.run", lambda *_, **__: done)
+
+
+def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12]\n')
+    (plan,) = keep([GPU])
+    assert (plan.unit, plan.speed_macs_per_s, plan.note) == ("gpu_hours", 2e12, None)
+    overhead_h = OVERHEAD_S["cuda"] * 4 / 3600
+    assert overhead_h < plan.hours < 1.01 * overhead_h, "start-ups alone, for so small a network"
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        ((0, b'["Other GPU", 2e12]\n'), "the driver's machine has a Other GPU, the jobs run on Fast GPU"),
+        ((1, b"", b"Traceback\nRuntimeError: no CUDA device\n"), "could not be measured on the driver's machine"),
+    ],
+)
+def test_another_gpu_than_the_jobs_or_none_has_jobs_and_no_hours(said, note, keep, monkeypatch):
+    answer(monkeypatch, *said)
+    (plan,) = keep([GPU])
+    assert (plan.hours, plan.num_jobs) == (None, 4)
+    assert note in plan.note
+
+
+def test_prices_may_lie_in_the_folder_before_the_study_does(small, tmp_path):
+    StudyFolder(tmp_path).prices.write_text("devices: {}\n")
+    assert check_folder(parse_config(small, "test"), StudyFolder(tmp_path)).is_new
