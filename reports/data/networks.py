@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from accounting.cost.attempts import CostView, Job
-from accounting.cost.lineage import Spec, lineage, specs_of
+from accounting.cost.attempts import Attempt, CostView, Job
+from accounting.cost.lineage import lineage, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
@@ -52,12 +52,12 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
 
     Where a resumed study has delivered a better network in the place of another, the later one is what is delivered.
     """
-    specs, exported = specs_of(view.attempts), _exported(view)
+    charges, exported = _Charges(view, info.num_targets), _exported(view)
     latest: dict[tuple[int, str, int], Network] = {}
     for job in sorted(view.jobs, key=_ended_t(view)):
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
-            found = merged_exports(job.outcome, _exports_of(job.job, exported))
-            network = _network(view, info, specs, job, job.target, found)
+            found = merged_exports(job.outcome, exported.get(job.job, ()))
+            network = _network(charges, job, job.target, found)
             latest[network.target, network.label, network.replicate] = network
     return tuple(latest[key] for key in sorted(latest))
 
@@ -72,14 +72,42 @@ def merged_exports(evaluated: Mapping[str, Any], exported: Iterable[Mapping[str,
     return merged
 
 
-def _exported(view: CostView) -> dict[str, dict[str, Any]]:
-    """The outcomes of the finished exports by name."""
-    return {job.job: job.outcome for job in view.jobs if job.phase == Phase.EXPORT and isinstance(job.outcome, dict)}
+def _exported(view: CostView) -> dict[str, list[dict[str, Any]]]:
+    """The outcomes of the finished exports by the evaluation that they follow; they are named after it and their kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for job in view.jobs:
+        if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
+            end = f"-export-{job.outcome.get('export')}"
+            if job.job.endswith(end):
+                found.setdefault(job.job.removesuffix(end), []).append(job.outcome)
+    return found
 
 
-def _exports_of(evaluation: str, exported: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The outcomes of the exports that follow an evaluation, which are named after it and their kind."""
-    return [found for name, found in exported.items() if name == f"{evaluation}-export-{found.get('export')}"]
+class _Charges:
+    """What a network is charged, looking only at attempts of its route and replicate, or at those of its own jobs."""
+
+    def __init__(self, view: CostView, num_targets: int) -> None:
+        self._num_targets = num_targets
+        self._specs = specs_of(view.attempts)
+        of_route: dict[tuple[str, int], list[Attempt]] = {}
+        self._of_job: dict[str, list[Attempt]] = {}
+        for attempt in view.attempts:
+            of_route.setdefault((attempt.route, attempt.replicate), []).append(attempt)
+            self._of_job.setdefault(attempt.job, []).append(attempt)
+        self._nothing = replace(view, attempts=())
+        self._of_route = {key: replace(view, attempts=tuple(found)) for key, found in of_route.items()}
+
+    def of_route(self, route: str, replicate: int, target: int) -> dict[str, float]:
+        """By policy, of everything that the route spent for the replicate and target."""
+        view = self._of_route[route, replicate]
+        return {policy: route_cost_h(view, policy, route, replicate, target, self._num_targets) for policy in POLICIES}
+
+    def of_lineage(self, jobs: Iterable[str], target: int) -> dict[str, float]:
+        """By policy, of these jobs and those that led to them."""
+        line = dict.fromkeys(name for job in jobs for name in (job, *lineage(self._specs, job)))
+        attempts = tuple(attempt for name in line for attempt in self._of_job.get(name, ()))
+        view = replace(self._nothing, attempts=attempts)
+        return {policy: jobs_cost_h(view, line, policy, target, self._num_targets) for policy in POLICIES}
 
 
 def _ended_t(view: CostView) -> Callable[[Job], float]:
@@ -87,13 +115,9 @@ def _ended_t(view: CostView) -> Callable[[Job], float]:
     return lambda job: min((ends[attempt] for attempt in job.attempts if attempt in ends), default=0.0)
 
 
-def _network(
-    view: CostView, info: StudyFacts, specs: Mapping[str, Spec], job: Job, target: int, outcome: dict[str, Any]
-) -> Network:
+def _network(charges: _Charges, job: Job, target: int, outcome: dict[str, Any]) -> Network:
     label = str(outcome.get("label", job.route))
     from_job = str(outcome.get("from_job") or "")
-    # A route's own network pays for the whole route, any other for the jobs that led to it.
-    jobs = {job.job, *lineage(specs, job.job), *lineage(specs, from_job)}
     return Network(
         label=label,
         route=job.route,
@@ -109,12 +133,10 @@ def _network(
         model_dir=str(outcome.get("model_dir") or ""),
         from_job=from_job,
         job=job.job,
-        cost_h={
-            policy: route_cost_h(view, policy, job.route, job.replicate, target, info.num_targets)
-            if label == job.route
-            else jobs_cost_h(view, jobs, policy, target, info.num_targets)
-            for policy in POLICIES
-        },
+        # A route's own network pays for the whole route, any other for the jobs that led to it.
+        cost_h=charges.of_route(job.route, job.replicate, target)
+        if label == job.route
+        else charges.of_lineage((job.job, *([from_job] if from_job else [])), target),
         sparsity=_fraction(outcome.get("sparsity")),
         int8=_object(outcome.get("int8")),
         size_bytes=_object(outcome.get("size_bytes")),
