@@ -22,6 +22,7 @@ from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, store_plan
 from accounting.words.names import Unit
+from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
 from harness.errors import typed_line
@@ -87,7 +88,7 @@ def _speed(view: View, device: str, names: set[str]) -> tuple[float | None, str 
     try:
         found, speed = _asked_gpu(view)
     except Exception as error:
-        return None, f"the speed of a GPU could not be measured on the driver's machine ({typed_line(error, 100)})"
+        return None, f"the speed of a GPU could not be measured on the driver's machine ({one_line(error, 100)})"
     if names != {found}:
         return None, f"the driver's machine has a {found}, the jobs run on {', '.join(sorted(names))}"
     return speed, None

@@ -1,5 +1,6 @@
 """The questions of docs/cost_report.md: its commands are run on a stored ledger, and print what the document shows."""
 
+import json
 import re
 import shlex
 import tarfile
@@ -48,3 +49,30 @@ def test_every_question_has_its_command():
     numbered = [question for question in questions if re.match(r"\d+\. ", question)]
     assert len(numbered) >= 8
     assert all(BLOCK.search(question) for question in numbered)
+
+
+@pytest.mark.parametrize("name", ["cost_demo", "cost_gpu"])
+def test_the_stored_studies_add_up_however_they_are_divided(name, place, command, monkeypatch):
+    """One that was run, extended and interrupted, with shared work; and the made-up one."""
+    monkeypatch.chdir(place)
+    found = json.loads(command("cost", f"runs/{name}", "--json", "--prices", "examples/prices/cloud_usd.yaml")[1])
+    assert found["audit"]["adds_up"]
+    (total,) = found["totals"]
+    assert found["audit"]["allocated_hours"] == pytest.approx(total["allocated_hours"])
+    for key, parts in found["by"].items():
+        for figure in ("attempts", "allocated_hours", "productive_hours", "overhead_hours", "lost_hours", "money"):
+            assert sum(part[figure] for part in parts) == pytest.approx(total[figure]), (key, figure)
+    assert (name == "cost_demo") == (total["lost_hours"] > 0)
+
+
+def test_the_made_up_study_by_hand(place, command, monkeypatch):
+    monkeypatch.chdir(place)
+    found = json.loads(
+        command("cost", "runs/cost_gpu", "--json", "--prices", "examples/prices/own_machine_eur.yaml")[1]
+    )
+    kwh = 0.3 * 1.0 + 0.24 * 0.5
+    assert found["totals"][0]["money"] == pytest.approx(0.14 * 1.6)
+    assert found["energy"]["kwh"] == pytest.approx(kwh)
+    assert found["energy"]["unmeasured_hours"] == pytest.approx(0.1)
+    assert (found["energy"]["electricity"], found["energy"]["co2e_g"]) == pytest.approx((0.2 * kwh, 281 * kwh))
+    assert found["use"]["utilisation"] == pytest.approx(1.6 / 1.8)
