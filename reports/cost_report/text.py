@@ -37,7 +37,7 @@ def as_text(report: CostReport, shown: Sequence[str]) -> str:
 def _total(report: CostReport) -> list[str]:
     hours = _fixed(report.total.allocated_h)
     money = "" if report.total.money is None else f", {_money(report)(report.total.money)} {_currency(report)}"
-    lines = [f"{report.study}: {hours(report.total.allocated_h)} {unit_text(report.unit)}{money}"]
+    lines = _wrapped(f"{report.study}: {hours(report.total.allocated_h)} {unit_text(report.unit)}{money}")
     for unit, amount in report.totals.items():
         if unit != report.unit:
             lines.append(
@@ -224,7 +224,7 @@ def _networks(report: CostReport) -> list[str]:
         means = [sum(n.hours[policy] for n in found) / len(found) for policy in ("full", "free", "amortised")]
         priced = [n.money for n in found if n.money is not None]
         money = [_money(report)(sum(priced) / len(priced))] if priced else []
-        rows.append([label_text(label)[:30], macs_short(target), str(len(found)), *map(hours, means), *money])
+        rows.append([label_text(label), macs_short(target), str(len(found)), *map(hours, means), *money])
     header = ["cost of a network", "target", "n", "full", "free", "amortised", *_money_head(report)]
     count, total = len(report.networks), report.total
     each = f"{_fixed(total.allocated_h / count)(total.allocated_h / count)} {unit_text(report.unit)}"
@@ -297,9 +297,12 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> list[str]:
-    """Text to the left, numbers to the right; two spaces between columns."""
-    table = [header, *rows]
+    """Text to the left, numbers to the right, two spaces between columns; names are cut where a row would be too wide."""
+    table = [list(row) for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    widths[0] = max(len(header[0]), min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
+    for row in table:
+        row[0] = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
     return [
         "  ".join(
             cell.ljust(width) if column < num_text_columns else cell.rjust(width)

@@ -40,7 +40,7 @@ PRUNE_H, SEARCH_H, SCRATCH_H = 3 * (3.42 + 0.42), 0.54 + 0.90 + 1.44 + 3 * 0.42,
 TOTAL_H = PRUNE_H + SEARCH_H + SCRATCH_H
 
 
-def second_session(folder, *, device="node-1/cpu", kind="cpu_core", energy_j=None):
+def second_session(folder, *, device="node-1/cpu", kind="cpu_core", energy_j=None, owner="mia"):
     """Another person's session: a start-up, a lost attempt, two that end well, and one under way."""
     begin = max(record["t"] for record in read_ledger(folder / "ledger").records) + 1000
     capacity = [{"device": device, "device_kind": kind, "amount": 2.0, "name": "Test device", "node": "node-1"}]
@@ -63,7 +63,7 @@ def second_session(folder, *, device="node-1/cpu", kind="cpu_core", energy_j=Non
                 measurement=measurement,
             )  # fmt: skip
 
-        labels = {"team": "speech", "owner": "mia"}
+        labels = {"team": "speech", "owner": owner}
         put(Kind.SESSION_OPENED, 0, session="s2", study="fake", capacity=capacity, environment={}, labels=labels)
         put(Kind.ALLOCATION_OPENED, 0, session="s2", allocation="empty", devices={device: 1.0})
         put(Kind.ALLOCATION_CLOSED, 360, session="s2", allocation="empty")
@@ -214,6 +214,14 @@ def test_planned_against_actual(make_study):
 def test_text_fits_a_terminal(name, reports):
     text = as_text(reports[name], list(SECTIONS))
     assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_long_names_are_cut_to_fit(make_study):
+    folder = second_session(make_study(until_h=1), owner="o" * 100)
+    (folder / "prices.yaml").write_text(PRICES)
+    text = as_text(cost_report(folder), ["owner", "total"])
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "ooo…" in text
 
 
 @pytest.mark.parametrize("key", KEYS)
