@@ -46,8 +46,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     entries = entries_of(view, source.ledger.records, prices)
     checked = audit(source.ledger.records, source.ledger.findings)
     own = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
-    unplaced_s = sum(s.allocated_s for s in view.startups if not s.devices and s.device_kind == view.device_kind)
-    audit_h = (sum(balance.allocated_s for balance in own) + unplaced_s) / HOUR_S
+    audit_h = _held_h(own, view)
     whole = totals(entries, view.unit, priced=prices is not None)
     plans = read_plans(paths)
     latest = plans[-1] if plans else None
@@ -74,6 +73,12 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         labels=whose[last.session].labels if last and last.session in whose else {},
         warnings=source.ledger.warnings,
     )
+
+
+def _held_h(balances: Sequence[Balance], view: CostView) -> float:
+    """What the audit's balances of the study's unit have, with start-ups whose devices are not on record."""
+    unplaced_s = sum(s.allocated_s for s in view.startups if not s.devices and s.device_kind == view.device_kind)
+    return (sum(balance.allocated_s for balance in balances) + unplaced_s) / HOUR_S
 
 
 def _steps(plan: StoredPlan | None, view: CostView, entries: Sequence[Entry]) -> tuple[Step, ...]:

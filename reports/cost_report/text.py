@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from accounting.cost.entries import Amount
@@ -12,14 +9,11 @@ from accounting.words.names import Unit, label_text, unit_text
 from accounting.words.quantities import macs_short
 from reports.cost_report.divide import NO_ROUTE
 from reports.cost_report.energy_text import energy_lines
+from reports.cost_report.layout import UNKNOWN, aligned, duration, fixed, ratio, share, when, wrapped
 from reports.cost_report.values import CostReport, NetworkCost, Partition
 
-WIDTH = 80
-UNKNOWN = "–"
 MONEY_DECIMALS = 2
 """At least."""
-FIGURES = 4
-"""Of a total; its parts have as many decimals, so that they can be added up by eye."""
 NOTHING_H = 5e-7
 """Less is the rounding of sums."""
 DEVICE_TEXT = {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}
@@ -35,23 +29,23 @@ def as_text(report: CostReport, shown: Sequence[str]) -> str:
 
 
 def _total(report: CostReport) -> list[str]:
-    hours = _fixed(report.total.allocated_h)
+    hours = fixed(report.total.allocated_h)
     money = "" if report.total.money is None else f", {_money(report)(report.total.money)} {_currency(report)}"
-    lines = _wrapped(f"{report.study}: {hours(report.total.allocated_h)} {unit_text(report.unit)}{money}")
+    lines = wrapped(f"{report.study}: {hours(report.total.allocated_h)} {unit_text(report.unit)}{money}")
     for unit, amount in report.totals.items():
         if unit != report.unit:
             lines.append(
-                f"besides, {_fixed(amount.allocated_h)(amount.allocated_h)} {unit_text(unit)}{_besides(report, amount)}"
+                f"besides, {fixed(amount.allocated_h)(amount.allocated_h)} {unit_text(unit)}{_besides(report, amount)}"
             )
     balances = "the same" if report.adds_up else f"{hours(report.audit_h)} {unit_text(report.unit)}"
-    lines += _wrapped(f"every attempt and start-up once; by the audit's balances {balances}")
+    lines += wrapped(f"every attempt and start-up once; by the audit's balances {balances}")
     if not report.adds_up:
-        lines += _wrapped("The ledger does not add up: `prune-or-search audit` says what is wrong with it.")
+        lines += wrapped("The ledger does not add up: `prune-or-search audit` says what is wrong with it.")
     if report.num_running:
-        lines += _wrapped(f"{report.num_running} under way: counted until the last record of the ledger")
+        lines += wrapped(f"{report.num_running} under way: counted until the last record of the ledger")
     if report.labels:
-        lines += _wrapped("labels: " + ", ".join(f"{name} {text}" for name, text in sorted(report.labels.items())))
-    lines += [line for warning in report.warnings for line in _wrapped(f"warning: {warning}")]
+        lines += wrapped("labels: " + ", ".join(f"{name} {text}" for name, text in sorted(report.labels.items())))
+    lines += [line for warning in report.warnings for line in wrapped(f"warning: {warning}")]
     return lines + _prices(report)
 
 
@@ -61,12 +55,12 @@ def _besides(report: CostReport, amount: Amount) -> str:
 
 def _prices(report: CostReport) -> list[str]:
     if report.prices is None:
-        return _wrapped("no prices: put a prices.yaml beside study.yaml, or give --prices FILE, to see money")
+        return wrapped("no prices: put a prices.yaml beside study.yaml, or give --prices FILE, to see money")
     used = {piece.device.name or piece.device.device_kind: piece.price for e in report.entries for piece in e.pieces}
-    lines = _wrapped(f"estimates at stated prices, no bill; from {report.prices.path}:")
+    lines = wrapped(f"estimates at stated prices, no bill; from {report.prices.path}:")
     for name, price in sorted(used.items()):
         if price is not None:
-            lines += _wrapped(
+            lines += wrapped(
                 f"  {name}: {price.value:g} {price.currency} an hour ({price.date}; {price.source})", "    "
             )
     return lines
@@ -82,7 +76,7 @@ def _division(key: str) -> Callable[[CostReport], list[str]]:
 def _labels(report: CostReport) -> list[str]:
     found = [p for p in report.partitions if p.key.startswith("label:")]
     if not found:
-        return _wrapped("by label: no session has labels; set labels: {team: …} in the config")
+        return wrapped("by label: no session has labels; set labels: {team: …} in the config")
     return "\n\n".join(
         "\n".join(_table_of(report, p, f"label {p.key.removeprefix('label:')}")) for p in found
     ).splitlines()
@@ -96,31 +90,31 @@ def _table_of(report: CostReport, partition: Partition, name: str) -> list[str]:
         rows = [_row(report, part.text, part.amount, total) for part in parts]
         rows.append(_row(report, "total", total, total))
         header = [f"by {name}", unit_text(unit), "share", "productive", "overhead", "lost", *_money_head(report)]
-        lines += [*([""] if lines else []), *_aligned(header, rows)]
+        lines += [*([""] if lines else []), *aligned(header, rows)]
     return lines
 
 
 def _row(report: CostReport, name: str, amount: Amount, total: Amount) -> list[str]:
-    hours = _fixed(total.allocated_h)
+    hours = fixed(total.allocated_h)
     parts = (amount.productive_h, amount.overhead_h, amount.lost_h)
     money = [] if amount.money is None else [_money(report)(amount.money)]
-    return [name, hours(amount.allocated_h), _share(amount.allocated_h, total.allocated_h), *map(hours, parts), *money]
+    return [name, hours(amount.allocated_h), share(amount.allocated_h, total.allocated_h), *map(hours, parts), *money]
 
 
 def _plan(report: CostReport) -> list[str]:
     if not report.plans:
-        return _wrapped("planned against actual: no plan is on record; studies that older versions began have none")
+        return wrapped("planned against actual: no plan is on record; studies that older versions began have none")
     plan, first = report.plans[-1], report.plans[0]
     basis = f"at {plan.speed_macs_per_s / 1e9:.3g} GMACs/s" if plan.speed_macs_per_s else f"without hours: {plan.note}"
-    lines = _wrapped(f"planned against actual, by plan {plan.number} of {_when(plan.t)} ({basis})")
+    lines = wrapped(f"planned against actual, by plan {plan.number} of {when(plan.t)} ({basis})")
     if plan.number != first.number:
-        hours = "" if first.hours is None else f", {_fixed(first.hours)(first.hours)} {unit_text(first.unit)}"
-        lines += _wrapped(
-            f"the first plan, of {_when(first.t)}: {first.num_jobs} jobs{hours}; this one was made when the study was "
-            f"extended, with {_fixed(plan.spent_hours)(plan.spent_hours)} spent by then"
+        hours = "" if first.hours is None else f", {fixed(first.hours)(first.hours)} {unit_text(first.unit)}"
+        lines += wrapped(
+            f"the first plan, of {when(first.t)}: {first.num_jobs} jobs{hours}; this one was made when the study was "
+            f"extended, with {fixed(plan.spent_hours)(plan.spent_hours)} spent by then"
         )
     total_h = report.total.allocated_h
-    hours_of = _fixed(max(total_h, plan.hours or 0.0))
+    hours_of = fixed(max(total_h, plan.hours or 0.0))
     rows = [
         [
             label_text(step.route) if step.route else NO_ROUTE,
@@ -129,17 +123,17 @@ def _plan(report: CostReport) -> list[str]:
             str(step.jobs_done),
             UNKNOWN if step.planned_h is None else hours_of(step.planned_h),
             hours_of(step.actual_h),
-            _ratio(step.actual_h, step.planned_done_h),
+            ratio(step.actual_h, step.planned_done_h),
         ]
         for step in report.steps
     ]
     done_h = None if plan.hours is None else sum(step.planned_done_h or 0.0 for step in report.steps)
     whole = ["total", "", str(sum(s.jobs_planned for s in report.steps)), str(sum(s.jobs_done for s in report.steps))]
-    whole += [UNKNOWN if plan.hours is None else hours_of(plan.hours), hours_of(total_h), _ratio(total_h, done_h)]
+    whole += [UNKNOWN if plan.hours is None else hours_of(plan.hours), hours_of(total_h), ratio(total_h, done_h)]
     header = ["route", "phase", "jobs", "done", "planned", "actual", "pace"]
     return [
         *lines,
-        *_aligned(header, [*rows, whole], 2),
+        *aligned(header, [*rows, whole], 2),
         f"planned and actual in {unit_text(report.unit)}",
         "pace: actual over what was planned for as many jobs as are done",
     ]
@@ -147,7 +141,7 @@ def _plan(report: CostReport) -> list[str]:
 
 def _forecast(report: CostReport) -> list[str]:
     found, total_h = report.forecast, report.total.allocated_h
-    hours = _fixed(total_h + (found.left_h or 0.0))
+    hours = fixed(total_h + (found.left_h or 0.0))
 
     def row(name: str, budget: str, spent_h: float, share: str, left_h: float | None) -> list[str]:
         end = [UNKNOWN, UNKNOWN] if left_h is None else [hours(left_h), hours(spent_h + left_h)]
@@ -158,7 +152,7 @@ def _forecast(report: CostReport) -> list[str]:
             label_text(route.route),
             "no cap" if route.budget_h is None else hours(route.budget_h),
             route.spent_h,
-            "" if route.budget_h is None else _share(route.spent_h, route.budget_h),
+            "" if route.budget_h is None else share(route.spent_h, route.budget_h),
             route.left_h,
         )
         for route in found.routes
@@ -170,13 +164,13 @@ def _forecast(report: CostReport) -> list[str]:
         )
     rows.append(row("total", "", total_h, "", found.left_h))
     header = [f"forecast, {unit_text(report.unit)}", "budget", "spent", "of it", "to finish", "at the end"]
-    return [*_aligned(header, rows), *_outlook(report)]
+    return [*aligned(header, rows), *_outlook(report)]
 
 
 def _outlook(report: CostReport) -> list[str]:
     found = report.forecast
     if found.left_h is None:
-        return _wrapped(
+        return wrapped(
             "what is left cannot be said: no plan with hours is on record; `prune-or-search plan` estimates it"
         )
     end_h = report.total.allocated_h + found.left_h
@@ -184,32 +178,32 @@ def _outlook(report: CostReport) -> list[str]:
         "" if report.price_h is None else f"; at the end {_money(report)(end_h * report.price_h)} {_currency(report)}"
     )
     if report.is_done:
-        return _wrapped(f"the study is finished: nothing is left{money}")
+        return wrapped(f"the study is finished: nothing is left{money}")
     pace = (
         "as planned, since no job was done since"
         if found.pace is None
         else f"at {found.pace:.2f} times the planned hours, as the jobs since the plan took"
     )
     on = f" on {report.num_devices:g} {DEVICE_TEXT[report.unit]}"
-    least = f"; at least {_duration(found.left_h / report.num_devices)}{on}" if report.num_devices else ""
-    return _wrapped(f"{found.jobs_left} jobs are left, {pace}{least}{money}")
+    least = f"; at least {duration(found.left_h / report.num_devices)}{on}" if report.num_devices else ""
+    return wrapped(f"{found.jobs_left} jobs are left, {pace}{least}{money}")
 
 
 def _use(report: CostReport) -> list[str]:
     use = report.use
-    hours, money = _fixed(use.capacity_h), use.money or {}
+    hours, money = fixed(use.capacity_h), use.money or {}
     parts = {"productive": use.productive_h, "overhead": use.overhead_h, "lost": use.lost_h, "idle": use.idle_h}
     rows = [
-        [name, hours(h), _share(h, use.capacity_h), *([_money(report)(money[name])] if money else [])]
+        [name, hours(h), share(h, use.capacity_h), *([_money(report)(money[name])] if money else [])]
         for name, h in parts.items()
     ]
     whole = [_money(report)(sum(money.values()))] if money else []
-    rows.append(["capacity", hours(use.capacity_h), _share(use.capacity_h, use.capacity_h), *whole])
+    rows.append(["capacity", hours(use.capacity_h), share(use.capacity_h, use.capacity_h), *whole])
     header = ["use of the devices", unit_text(report.unit), "share", *_money_head(report)]
-    lines = [*_aligned(header, rows)]
+    lines = [*aligned(header, rows)]
     if use.utilisation is not None:
         lines.append(f"held {use.utilisation:.1%} of the time, productive {use.productive_h / use.capacity_h:.1%}")
-    return lines + _wrapped("idle: the sessions had the devices and no attempt held them; it is in no other table")
+    return lines + wrapped("idle: the sessions had the devices and no attempt held them; it is in no other table")
 
 
 def _networks(report: CostReport) -> list[str]:
@@ -218,7 +212,7 @@ def _networks(report: CostReport) -> list[str]:
     groups: dict[tuple[int, str], list[NetworkCost]] = {}
     for network in report.networks:
         groups.setdefault((network.target, network.label), []).append(network)
-    hours = _fixed(max(network.hours["full"] for network in report.networks))
+    hours = fixed(max(network.hours["full"] for network in report.networks))
     rows = []
     for (target, label), found in groups.items():
         means = [sum(n.hours[policy] for n in found) / len(found) for policy in ("full", "free", "amortised")]
@@ -227,17 +221,17 @@ def _networks(report: CostReport) -> list[str]:
         rows.append([label_text(label), macs_short(target), str(len(found)), *map(hours, means), *money])
     header = ["cost of a network", "target", "n", "full", "free", "amortised", *_money_head(report)]
     count, total = len(report.networks), report.total
-    each = f"{_fixed(total.allocated_h / count)(total.allocated_h / count)} {unit_text(report.unit)}"
+    each = f"{fixed(total.allocated_h / count)(total.allocated_h / count)} {unit_text(report.unit)}"
     each += "" if total.money is None else f", {_money(report)(total.money / count)} {_currency(report)}"
-    lines = _aligned(header, rows)
-    lines += _wrapped(
+    lines = aligned(header, rows)
+    lines += wrapped(
         f"means over n replicates, in {unit_text(report.unit)}{', money of full' if total.money is not None else ''}"
     )
-    return [*lines, *_wrapped(POLICY_LINES), *_wrapped(f"{count} networks delivered; the total is {each} for each")]
+    return [*lines, *wrapped(POLICY_LINES), *wrapped(f"{count} networks delivered; the total is {each} for each")]
 
 
 def _energy(report: CostReport) -> list[str]:
-    return [line for text in energy_lines(report) for line in _wrapped(text)]
+    return [line for text in energy_lines(report) for line in wrapped(text)]
 
 
 SECTIONS: Mapping[str, Callable[[CostReport], list[str]]] = {
@@ -266,47 +260,4 @@ def _money_head(report: CostReport) -> list[str]:
 
 
 def _money(report: CostReport) -> Callable[[float], str]:
-    return _fixed(report.total.money or 0.0, MONEY_DECIMALS)
-
-
-def _fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
-    """Formats numbers with the decimals that give the largest of them :data:`FIGURES` figures."""
-    whole = math.floor(math.log10(largest)) + 1 if largest > 0 else 1
-    decimals = min(6, max(at_least, FIGURES - whole))
-    return lambda value: f"{value + 0.0:,.{decimals}f}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.0%}" if whole > 0 else UNKNOWN
-
-
-def _ratio(actual: float, planned: float | None) -> str:
-    return f"{actual / planned:.2f}" if planned else UNKNOWN
-
-
-def _when(t: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(t))
-
-
-def _duration(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
-
-
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> list[str]:
-    """Text to the left, numbers to the right, two spaces between columns; names are cut where a row would be too wide."""
-    table = [list(row) for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    widths[0] = max(len(header[0]), min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
-    for row in table:
-        row[0] = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
-    return [
-        "  ".join(
-            cell.ljust(width) if column < num_text_columns else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+    return fixed(report.total.money or 0.0, MONEY_DECIMALS)

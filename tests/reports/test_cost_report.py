@@ -24,7 +24,8 @@ from reports.cost_report.as_json import as_json
 from reports.cost_report.build import cost_report
 from reports.cost_report.divide import KEYS
 from reports.cost_report.focus import COLUMNS, OWN_COLUMNS, as_csv
-from reports.cost_report.text import SECTIONS, WIDTH, as_text
+from reports.cost_report.layout import WIDTH
+from reports.cost_report.text import SECTIONS, as_text
 
 SCHEMA = json.loads(Path(as_json_module.__file__).with_name("cost.schema.json").read_text(encoding="utf-8"))
 PRICE = 0.25

@@ -1,0 +1,61 @@
+"""Numbers, lines and tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+
+WIDTH = 80
+UNKNOWN = "–"
+FIGURES = 4
+"""Of a total; its parts have as many decimals, so that they can be added up by eye."""
+
+
+def fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
+    """Formats numbers with the decimals that give the largest of them :data:`FIGURES` figures."""
+    whole = math.floor(math.log10(largest)) + 1 if largest > 0 else 1
+    decimals = min(6, max(at_least, FIGURES - whole))
+    return lambda value: f"{value + 0.0:,.{decimals}f}"
+
+
+def share(part: float, whole: float) -> str:
+    """Of a whole, in percent."""
+    return f"{part / whole:.0%}" if whole > 0 else UNKNOWN
+
+
+def ratio(actual: float, planned: float | None) -> str:
+    """Of what was planned."""
+    return f"{actual / planned:.2f}" if planned else UNKNOWN
+
+
+def when(t: float) -> str:
+    """A moment, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(t))
+
+
+def duration(hours: float) -> str:
+    """Hours as people say them."""
+    return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Lines that fit the terminal."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> list[str]:
+    """Text to the left, numbers to the right, two spaces between columns; names are cut where a row would be too wide."""
+    table = [list(row) for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    widths[0] = max(len(header[0]), min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
+    for row in table:
+        row[0] = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
+    return [
+        "  ".join(
+            cell.ljust(width) if column < num_text_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
