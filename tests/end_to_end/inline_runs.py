@@ -17,9 +17,12 @@ SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
 
 
 def run(config, folder, *, with_figures=False):
-    """Without its figures a study takes half as long; what is drawn has tests of its own (tests/reports)."""
+    """Without its figures a study takes half as long; what is drawn has tests of its own (tests/reports).
+
+    Nor is a speed measured for its plan: that is in the tests with `tiny_study` and those of a cluster.
+    """
     drawing = nullcontext() if with_figures else mock.patch("reports.page.render.render_figures", _undrawn)
-    with drawing:
+    with drawing, mock.patch("harness.keep_plan.measure_speed", return_value=1e9):
         return run_study(parse_config(config, "test"), folder, Launch("inline", begin_t=time.time()), Silent())
 
 
