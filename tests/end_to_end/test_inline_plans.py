@@ -1,5 +1,6 @@
 """What was planned is kept with a study: when it begins, never again while it goes on, and once more when it grows."""
 
+import json
 import subprocess
 
 import pytest
@@ -64,6 +65,16 @@ def keep(small, tmp_path):
         return read_plans(paths)
 
     return keep
+
+
+def test_what_is_kept_is_what_plan_says(keep, small, command, write_config, monkeypatch):
+    monkeypatch.setattr("harness.keep_plan.measure_speed", lambda *_: 1e9)
+    monkeypatch.setattr("harness.plan.measure_speed", lambda *_: 1e9)
+    (kept,) = keep(local_capacity("cpu", 2))
+    said = json.loads(command("plan", write_config(small), "--json")[1])
+    assert (kept.num_jobs, kept.hours) == (said["num_jobs"], pytest.approx(said["hours"]))
+    by_phase = {(step.route, step.phase): step.hours for step in kept.steps}
+    assert by_phase == {(row["route"], row["phase"]): pytest.approx(row["hours"]) for row in said["phases"]}
 
 
 def test_a_plan_that_cannot_be_made_is_a_warning(keep, monkeypatch, caplog):

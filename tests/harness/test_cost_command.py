@@ -35,6 +35,16 @@ def test_an_old_study_is_read_as_it_is(old_study, command, snapshot):
     assert snapshot(old_study) == before
 
 
+def test_a_study_that_was_run_has_its_plan_beside_what_became_of_it(tiny_study, command):
+    cost = json.loads(command("cost", tiny_study, "--json")[1])
+    (plan,) = cost["plans"]
+    assert plan["hours"] > 0 and plan["speed_macs_per_s"] > 0
+    assert cost["finished"] and cost["forecast"]["left_hours"] == 0
+    steps = cost["planned_against_actual"]
+    assert all(step["jobs_planned"] == step["jobs_done"] > 0 for step in steps)
+    assert sum(step["planned_hours"] for step in steps) == pytest.approx(plan["hours"])
+
+
 def test_the_total_is_that_of_audit(old_study, command):
     cost = json.loads(command("cost", old_study, "--json")[1])
     audit = json.loads(command("audit", old_study, "--json")[1])

@@ -26,6 +26,8 @@ from reports.cost_report.divide import KEYS
 from reports.cost_report.focus import COLUMNS, OWN_COLUMNS, as_csv
 from reports.cost_report.layout import WIDTH
 from reports.cost_report.text import SECTIONS, as_text
+from reports.data.frames import load_frames
+from reports.measure.phase_costs import phase_costs
 
 SCHEMA = json.loads(Path(as_json_module.__file__).with_name("cost.schema.json").read_text(encoding="utf-8"))
 PRICE = 0.25
@@ -133,6 +135,16 @@ def test_every_division_adds_up_to_the_totals_in_hours_and_money(name, reports):
                 assert sum(getattr(part, figure) for part in parts) == pytest.approx(getattr(total, figure)), (
                     partition.key, unit, figure,
                 )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tables_of_a_report_say_the_same(name, ledgers, reports):
+    table = phase_costs(load_frames(ledgers[name]).view)
+    for key in ("route", "phase"):
+        (partition,) = [p for p in reports[name].partitions if p.key == key]
+        found = {(part.unit, part.value or ""): part.amount.allocated_h for part in partition.parts}
+        rows = table[table["route"] != "total"].groupby(["unit", key])["allocated_device_hours"].sum()
+        assert found == pytest.approx(rows.to_dict())
 
 
 def test_the_finished_study_by_hand(reports):
