@@ -20,7 +20,7 @@ from accounting.cost.values import CostView
 from accounting.ledger.records import Status
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
-from accounting.study.plans import PlannedStep, StoredPlan, next_number, store_plan
+from accounting.study.plans import PlannedStep, StoredPlan, next_number, read_plans, store_plan
 from accounting.words.names import Unit
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
@@ -48,19 +48,23 @@ def keep_plan(
 
     A plan that cannot be made is a warning: it must not keep a study from running.
     """
-    is_new = not standing.is_begun and not any(paths.plans.glob("plan-*.json"))
-    if not is_new and not standing.changes:
-        return
+    device = "cuda" if any(entry["device_kind"] == "cuda" for entry in capacity) else "cpu"
     try:
-        store_plan(paths, _made(view, capacity, session, paths))
+        if standing.changes or (not standing.is_begun and not _has_plan(paths, device)):
+            store_plan(paths, _made(view, device, capacity, session, paths))
     except Exception as error:
         log.warning(
             "no plan is kept with the study, so that planned and actual cannot be compared: %s", typed_line(error)
         )
 
 
-def _made(view: View, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder) -> StoredPlan:
-    device = "cuda" if any(entry["device_kind"] == "cuda" for entry in capacity) else "cpu"
+def _has_plan(paths: StudyFolder, device: str) -> bool:
+    """Whether the last plan is for this kind of device; one for another is of no use where nothing was begun with it."""
+    plans = read_plans(paths)
+    return bool(plans) and plans[-1].device == device
+
+
+def _made(view: View, device: str, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder) -> StoredPlan:
     kind = "cuda" if device == "cuda" else "cpu_core"
     speed, note = _speed(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
     ledger = derive(read_ledger(paths.ledger).records)

@@ -111,7 +111,7 @@ def next_number(folder: StudyFolder) -> int:
 
 def _read(path: Path) -> StoredPlan:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except (OSError, ValueError) as error:
         raise NotAPlan(f"{path} cannot be read: {' '.join(str(error).split())}; restore it, or move it away") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -120,6 +120,10 @@ def _read(path: Path) -> StoredPlan:
         return _plan(document)
     except (KeyError, TypeError, ValueError) as error:
         raise NotAPlan(f"{path} is no whole plan ({error}); restore it, or move it away") from None
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
 
 
 def _plan(document: Mapping[str, Any]) -> StoredPlan:

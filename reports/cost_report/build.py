@@ -49,7 +49,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     audit_h = _held_h(own, view)
     whole = totals(entries, view.unit, priced=prices is not None)
     plans = read_plans(paths)
-    latest = plans[-1] if plans else None
+    latest = plans[-1] if plans and plans[-1].unit == view.unit else None
     whose = whose_sessions(source.ledger.records)
     last = view.sessions[-1] if view.sessions else None
     return CostReport(

@@ -105,6 +105,11 @@ def _plan(report: CostReport) -> list[str]:
     if not report.plans:
         return wrapped("planned against actual: no plan is on record; studies that older versions began have none")
     plan, first = report.plans[-1], report.plans[0]
+    if plan.unit != report.unit:
+        there, here = unit_text(plan.unit), unit_text(report.unit)
+        return wrapped(
+            f"planned against actual: the plan is in {there} and the study ran in {here}, which are not compared"
+        )
     basis = f"at {plan.speed_macs_per_s / 1e9:.3g} GMACs/s" if plan.speed_macs_per_s else f"without hours: {plan.note}"
     lines = wrapped(f"planned against actual, by plan {plan.number} of {when(plan.t)} ({basis})")
     if plan.number != first.number:

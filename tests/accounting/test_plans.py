@@ -37,7 +37,9 @@ def test_a_plan_is_never_written_over(tmp_path):
     assert read_plans(StudyFolder(tmp_path)) == (plan(1),)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "number": 1}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1, "t": NaN}', '{"format": 2}', '{"format": 1, "number": 1}', "\xff"]
+)
 def test_what_is_no_plan_is_refused_in_one_line(text, tmp_path):
     path = store_plan(StudyFolder(tmp_path), plan(1))
     path.write_bytes(text.encode("latin-1"))

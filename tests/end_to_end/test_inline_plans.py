@@ -107,6 +107,13 @@ def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
     assert overhead_h < plan.hours < 1.01 * overhead_h, "start-ups alone, for so small a network"
 
 
+def test_a_study_that_never_began_is_planned_anew_for_another_kind_of_device(keep, monkeypatch):
+    cores = local_capacity("cpu", 2)
+    assert len(keep(cores)) == len(keep(cores)) == 1
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12]\n')
+    assert [plan.unit for plan in keep([GPU])] == ["cpu_core_hours", "gpu_hours"]
+
+
 @pytest.mark.parametrize(
     ("said", "note"),
     [

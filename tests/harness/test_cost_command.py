@@ -144,3 +144,16 @@ def test_the_text_is_plain_with_and_without_colour(colour, old_study, command, m
     out = command("cost", old_study)[1]
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({"team": 7}, "labels.team: Input should be a valid string, given 7; write it in quotes"),
+        ({"a b": "x"}, "labels.a b"),
+        ({"team": ""}, "labels.team: String should have at least 1 character"),
+        (["team"], "labels: Input should be a valid dictionary"),
+    ],
+)
+def test_labels_are_names_with_texts(labels, says, tiny, write_config, command):
+    assert_refused(command("plan", write_config(tiny | {"labels": labels})), says)

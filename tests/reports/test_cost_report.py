@@ -223,6 +223,14 @@ def test_planned_against_actual(make_study):
     assert "2 jobs are left, at 3.42 times the planned hours" in text
 
 
+def test_a_plan_in_another_unit_is_not_compared(make_study):
+    folder = planned(make_study(until_h=4, routes=("prune",), cuda=True))
+    report = cost_report(folder)
+    assert all(step.planned_h is None for step in report.steps)
+    assert report.forecast.left_h is None
+    assert "the plan is in CPU core-hours and the study ran in GPU-hours" in " ".join(as_text(report, ["plan"]).split())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_text_fits_a_terminal(name, reports):
     text = as_text(reports[name], list(SECTIONS))
