@@ -1,0 +1,289 @@
+"""How often the verdict is right: the rules of the product, and those of version 1, on studies whose true ratio is known.
+
+    nice python -m benchmarks.verdict_calibration --studies 2000 --out benchmarks/results/verdict_calibration.csv
+
+The true ratio of a scenario is that of the costs to reach the population's a* (the lower of the two routes' median final
+accuracies over 20,000 replicates without noise, less the margin), geometric mean over replicates, on curves that are
+straight within an epoch, since nothing is measured there; search's price is then set so that it is what the cell says.
+In ``covers_within_epochs`` it is read from curves that are looked at 40 times an epoch. One row per scenario, number of
+replicates, true ratio and rules: coverage and bias of the ratio among studies that give an interval, and the share of each
+verdict. Where the true ratio is 1, there are more studies. It counts studies, it times nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import platform
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import scipy
+from scipy import stats
+
+from accounting.ledger.records import VERDICT_RULES
+from benchmarks import verdict_rules_1
+from benchmarks.simulated_studies import FINE, NUM_CLASSES, Route, Scenario, Studies, simulated
+from reports.compare.judge import Effort, Judged, cheapest, judge, judge_controls, judge_pooled
+from reports.compare.log_ratio import log_ratio
+from reports.compare.reach import Floats, common_level
+from reports.compare.rule import ALPHA, SHOWN, Decision, look_alpha
+
+MARGIN = 0.01
+POPULATION = 20_000
+REPLICATES = (2, 3, 5, 10)
+RATIOS = (0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 4.0)
+MORE_WHERE_EQUAL = 3
+FIRST_PLANNED = 3
+SCENARIOS = (
+    Scenario("full"),
+    Scenario("free", is_parent_free=True),
+    Scenario("mild", is_parent_free=True, pruned_top1=0.82),
+    Scenario("compete", candidate_epochs=6, candidate_gap=0.0),
+    Scenario("plateau", finetune_epochs=12),
+    Scenario("budget", budget=1.1),
+    Scenario("targets", num_targets=3),
+    Scenario("looks"),
+    Scenario("collapsed", collapse=1.0),
+    Scenario("collapses_at_times", collapse=0.15),
+)
+LOOKS = "looks"
+
+
+@dataclass
+class Tally:
+    """What came out of the studies of one cell under one version of the rules."""
+
+    rules: int
+    truth: float
+    truth_within: float
+    verdicts: Counter[str] = field(default_factory=Counter)
+    num_intervals: int = 0
+    num_covering: int = 0
+    num_covering_within: int = 0
+    sum_of_logs: float = 0.0
+    num_false_anywhere: int = 0
+
+    def add(self, verdict: str, mean: float, low: float, high: float) -> None:
+        """One study; bounds are logarithms, NaN where none was given."""
+        self.verdicts[verdict] += 1
+        if not math.isnan(low):
+            self.num_intervals += 1
+            self.num_covering += low <= math.log(self.truth) <= high
+            self.num_covering_within += low <= math.log(self.truth_within) <= high
+            self.sum_of_logs += mean - math.log(self.truth)
+
+    def is_false(self, verdict: str) -> bool:
+        """Whether a verdict says what is not so; at a true ratio of 1 any winner is false."""
+        wrong = {v.value for v in SHOWN}
+        if self.truth != 1:
+            wrong = {"challenger" if self.truth > 1 else "base"}
+        return verdict in wrong
+
+    def row(self) -> dict[str, object]:
+        """For the table."""
+        num = sum(self.verdicts.values())
+        false = sum(count for verdict, count in self.verdicts.items() if self.is_false(verdict))
+        right = sum(self.verdicts[v.value] for v in SHOWN) - false if self.truth != 1 else 0
+        refused = self.verdicts["not_reached"] + self.verdicts["not_comparable"]
+        return {
+            "rules": self.rules,
+            "studies": num,
+            "coverage": _share(self.num_covering, self.num_intervals),
+            "covers_within_epochs": _share(self.num_covering_within, self.num_intervals),
+            "bias": round(math.exp(self.sum_of_logs / self.num_intervals), 3) if self.num_intervals else "",
+            "shown_rightly": _share(right, num) if self.truth != 1 else "",
+            "shown_falsely": _share(false, num),
+            "shown_falsely_at_most": round(upper_bound(false, num), 4),
+            "false_at_any_target": _share(self.num_false_anywhere, num) if self.num_false_anywhere else "",
+            "tie": _share(self.verdicts["tie"], num),
+            "insufficient_evidence": _share(self.verdicts["insufficient_evidence"], num),
+            "not_reached": _share(self.verdicts["not_reached"], num),
+            "not_comparable": _share(self.verdicts["not_comparable"], num),
+            "refused": _share(refused, num),
+        }
+
+
+def upper_bound(count: int, num: int) -> float:
+    """One-sided 95 % bound of a share (Clopper and Pearson)."""
+    return float(stats.beta.ppf(0.95, count + 1, num - count)) if count < num else 1.0
+
+
+def true_ratio(scenario: Scenario, seed: int, per_epoch: int = 1) -> float:
+    """Search / pruning at the population's a*, geometric mean over replicates (and targets, if several)."""
+    whole = replace(scenario, budget=np.inf, collapse=0.0)
+    studies = simulated(whole, 1, POPULATION, np.random.default_rng(seed), is_true=True, per_epoch=per_epoch)
+    logs = []
+    for prune, search in zip(studies.prune, studies.search, strict=True):
+        level = common_level([prune.steps.final()[0], search.steps.final()[0]], MARGIN)
+        assert level is not None
+        sides = [
+            part for route in (search, prune) for part in (route.steps.cost_near(level, MARGIN)[0], route.spent[0])
+        ]
+        logs.append(log_ratio(*sides).mean or 0.0)
+    return math.exp(math.fsum(logs) / len(logs))
+
+
+def efforts(route: Route, levels: Floats) -> Callable[[int, int], Effort]:
+    """(study, replicates) → what the route showed and spent in the first so many replicates of that study."""
+    finals, costs = route.steps.final(), route.steps.cost_near(levels[:, None], MARGIN)
+    finals = np.where(route.delivered, finals, np.nan)
+    return lambda study, n: Effort(finals[study, :n], costs[study, :n], route.spent[study, :n])
+
+
+def levels_of(routes: Sequence[Route], n: int) -> Floats:
+    """A* of each study from its first ``n`` replicates; NaN where it has none."""
+    finals = [np.where(route.delivered, route.steps.final(), np.nan)[:, :n] for route in routes]
+    found = [common_level([of_one[study] for of_one in finals], MARGIN) for study in range(len(finals[0]))]
+    return np.array([math.nan if level is None else level for level in found])
+
+
+def present(studies: Studies, n: int, alpha: float = ALPHA) -> Iterator[tuple[Judged, list[Judged]]]:
+    """The product's judgement of each study from its first ``n`` replicates: the headline, and each target's."""
+    pairs = []
+    for prune, search in zip(studies.prune, studies.search, strict=True):
+        levels = levels_of([prune, search], n)
+        pairs.append((levels, efforts(prune, levels), efforts(search, levels)))
+    for study in range(len(studies.prune[0].spent)):
+        at = [None if math.isnan(levels[study]) else float(levels[study]) for levels, _, _ in pairs]
+        both = [(base(study, n), challenger(study, n)) for _, base, challenger in pairs]
+        judged = judge(both, at, alpha=alpha, num_classes=NUM_CLASSES)
+        whole = judge_pooled(judged, alpha)
+        assert whole is not None
+        yield whole, judged
+
+
+def bounds(found: Judged) -> tuple[float, float, float]:
+    """Mean and bounds of a judgement's ratio as logarithms; NaN where it is refused or has none."""
+    decision: Decision = found.decision
+    if found.guarded is not None or decision.low is None or decision.high is None or found.ratio.mean is None:
+        return math.nan, math.nan, math.nan
+    return found.ratio.mean, math.log(decision.low), math.log(decision.high)
+
+
+def planned_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
+    """Studies that end when they were planned to end, under both versions of the rules."""
+    new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
+    for whole, judged in present(studies, n):
+        new.add(whole.verdict.value, *bounds(whole))
+        new.num_false_anywhere += len(judged) > 1 and any(new.is_false(found.verdict.value) for found in judged)
+    by_target = [
+        verdict_rules_1.log_ratios(prune, search)[:, :n]
+        for prune, search in zip(studies.prune, studies.search, strict=True)
+    ]
+    each = [verdict_rules_1.judged(logs)[3] for logs in by_target]
+    mean, low, high, verdicts = verdict_rules_1.judged(np.mean(by_target, axis=0))
+    for place, verdict in enumerate(verdicts):
+        old.add(verdict, mean[place], low[place], high[place])
+        old.num_false_anywhere += len(each) > 1 and any(old.is_false(of_one[place]) for of_one in each)
+    return new, old
+
+
+def looked_at_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
+    """Studies of three replicates that are extended by one, up to ``n``, until a route is shown to be cheaper."""
+    first = min(FIRST_PLANNED, n)
+    new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
+    at_n = [list(present(studies, many, look_alpha(many - first))) for many in range(first, n + 1)]
+    logs = verdict_rules_1.log_ratios(studies.prune[0], studies.search[0])
+    before = [verdict_rules_1.judged(logs[:, :many]) for many in range(first, n + 1)]
+    for study in range(len(logs)):
+        whole = next((found[study][0] for found in at_n if found[study][0].verdict in SHOWN), at_n[-1][study][0])
+        new.add(whole.verdict.value, *bounds(whole))
+        mean, low, high, verdicts = next((b for b in before if b[3][study] in ("base", "challenger")), before[-1])
+        old.add(verdicts[study], mean[study], low[study], high[study])
+    return new, old
+
+
+def cells(
+    num_studies: int, replicates: Sequence[int], ratios: Sequence[float], seed: int = 0
+) -> Iterator[dict[str, object]]:
+    """One row per scenario, number of replicates, true ratio and version of the rules."""
+    for scenario in SCENARIOS:
+        place = zlib.crc32(scenario.name.encode())
+        own, within = true_ratio(scenario, seed), true_ratio(scenario, seed, FINE)
+        for truth in ratios:
+            rng = np.random.default_rng([seed, place, round(1000 * truth)])
+            many = num_studies * (MORE_WHERE_EQUAL if truth == 1 else 1)
+            studies = priced(simulated(scenario, many, max(replicates), rng), truth / own)
+            for n in replicates:
+                cell = looked_at_cell if scenario.name == LOOKS else planned_cell
+                for tally in cell(studies, n, (truth, truth * within / own)):
+                    yield {"scenario": scenario.name, "n": n, "true_ratio": truth, **tally.row()}
+
+
+def priced(studies: Studies, factor: float) -> Studies:
+    """The same studies with search at another price."""
+    return replace(studies, search=[route.scaled(factor) for route in studies.search])
+
+
+def contender_cells(num_studies: int, replicates: Sequence[int], seed: int = 0) -> Iterator[dict[str, object]]:
+    """Three and five contenders that all cost the same: how often any is called the cheapest, or a control `neither`."""
+    scenario = Scenario("contenders")
+    own = true_ratio(scenario, seed)
+    for num_direct in (1, 3):
+        rng = np.random.default_rng([seed, num_direct])
+        studies = priced(simulated(scenario, num_studies, max(replicates), rng, num_direct=num_direct), 1 / own)
+        studies = replace(studies, direct=[route.scaled(_same_price(studies, route)) for route in studies.direct])
+        for n in replicates:
+            yield {"scenario": f"contenders_{num_direct + 2}", "n": n, "true_ratio": 1.0, **_claims(studies, n)}
+
+
+def _same_price(studies: Studies, route: Route) -> float:
+    """What makes a contender cost as much as pruning, geometric mean over all replicates of all studies."""
+    levels = levels_of([studies.prune[0], studies.search[0]], studies.prune[0].spent.shape[1])[:, None]
+    costs = [found.steps.cost_of(levels) for found in (studies.prune[0], route)]
+    both = np.isfinite(costs[0]) & np.isfinite(costs[1])
+    return float(np.exp(np.mean(np.log(costs[0][both]) - np.log(costs[1][both]))))
+
+
+def _claims(studies: Studies, n: int) -> dict[str, object]:
+    levels = levels_of([studies.prune[0], studies.search[0]], n)
+    routes = {"prune": studies.prune[0], "search": studies.search[0]}
+    routes |= {f"direct_{place}": route for place, route in enumerate(studies.direct)}
+    given = {label: efforts(route, levels) for label, route in routes.items()}
+    controls = [label for label in routes if label.startswith("direct")]
+    false = neither = 0
+    for study in np.flatnonzero(~np.isnan(levels)):
+        targets = [{label: effort(int(study), n) for label, effort in given.items()}]
+        best = cheapest(targets, "prune")[0]
+        is_neither = bool(judge_controls(targets, ("prune", "search"), controls, MARGIN, num_classes=NUM_CLASSES)[0])
+        false += is_neither or (best is not None and best.is_shown)
+        neither += is_neither
+    num = len(levels)
+    return {
+        "rules": VERDICT_RULES,
+        "studies": num,
+        "shown_falsely": _share(false, num),
+        "shown_falsely_at_most": round(upper_bound(false, num), 4),
+        "neither": _share(neither, num),
+    }
+
+
+def _share(count: int, num: int) -> float | str:
+    return round(count / num, 4) if num else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    rows = [*cells(given.studies, REPLICATES, RATIOS), *contender_cells(given.studies, REPLICATES)]
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__}
+    names = list(dict.fromkeys([*(name for row in rows for name in row), *versions]))
+    with given.out.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **versions} for row in rows)
+    sys.stdout.write(f"{len(rows)} rows in {given.out}\n")
+
+
+if __name__ == "__main__":
+    main()

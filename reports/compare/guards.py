@@ -1,0 +1,106 @@
+"""What speaks against comparing costs at one accuracy: contenders that did not get there, or that are not comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+from scipy import special
+
+from reports.compare.reach import Floats
+from reports.compare.rule import Verdict
+
+LEAST_REACHED = 2
+MOST_APART = 0.05
+"""Largest difference of two contenders' median final accuracies at which their costs are compared."""
+MOST_SPREAD = 0.04
+"""Largest distance between the best and the worst of three replicates' final accuracies."""
+MOST_BELOW_CONTROL = 0.03
+"""How far the accuracy at which costs are compared may lie below the mean of the cheapest control."""
+NEAR_CHANCE = 0.05
+
+
+class Obstacle(StrEnum):
+    """Why costs are not compared."""
+
+    NOT_REACHED = "not_reached"
+    APART = "apart"
+    CHANCE = "chance"
+    SPREAD = "spread"
+    BELOW_CONTROL = "below_control"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A guard that held: for which of the contenders (0: base, 1: challenger, None: both), what was found, the limit."""
+
+    obstacle: Obstacle
+    place: int | None
+    found: float
+    limit: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that it gives."""
+        is_short = self.obstacle is Obstacle.NOT_REACHED
+        return Verdict.NOT_REACHED if is_short else Verdict.NOT_COMPARABLE
+
+
+def guard(
+    finals: Sequence[Floats],
+    num_reached: Sequence[int],
+    level: float | None,
+    *,
+    num_classes: int | None = None,
+    control: float | None = None,
+) -> Guarded | None:
+    """The first guard that holds for base and challenger at an accuracy; None where their costs can be compared.
+
+    ``finals`` are final accuracies by replicate, NaN where there is no network; ``num_reached`` how many replicates reached
+    ``level``, which is None where a contender has no median final accuracy; ``control`` is the mean final accuracy of the
+    cheapest control.
+    """
+    if level is None:
+        shares = [np.isnan(of_one).mean() if len(of_one) else 1.0 for of_one in finals]
+        return Guarded(Obstacle.NOT_REACHED, int(np.argmax(shares)), 0, LEAST_REACHED)
+    known = [of_one[~np.isnan(of_one)] for of_one in finals]
+    apart = float(np.median(known[0]) - np.median(known[1]))
+    if abs(apart) > MOST_APART:
+        return Guarded(Obstacle.APART, None, apart, MOST_APART)
+    if num_classes is not None and level < chance_limit(num_classes):
+        return Guarded(Obstacle.CHANCE, None, level, chance_limit(num_classes))
+    for place, count in enumerate(num_reached):
+        if count < min(LEAST_REACHED, len(finals[place])):
+            return Guarded(Obstacle.NOT_REACHED, place, count, LEAST_REACHED)
+    for place, of_one in enumerate(known):
+        spread, limit = float(np.ptp(of_one)), most_spread(len(of_one))
+        if spread > limit:
+            return Guarded(Obstacle.SPREAD, place, spread, limit)
+    if control is not None and level < control - MOST_BELOW_CONTROL:
+        return Guarded(Obstacle.BELOW_CONTROL, None, level, control - MOST_BELOW_CONTROL)
+    return None
+
+
+def chance_limit(num_classes: int) -> float:
+    """Below this an accuracy is near chance: 5 points above it, or three times it where that is less."""
+    chance = 1 / num_classes
+    return chance + min(NEAR_CHANCE, 2 * chance)
+
+
+@lru_cache(maxsize=256)
+def most_spread(n: int) -> float:
+    """How far apart the best and the worst of ``n`` final accuracies may lie: 4 points of three, more of more.
+
+    The range of n normal values grows with n; what is allowed grows as its expectation does.
+    """
+    return MOST_SPREAD * max(1.0, _expected_range(max(n, 2)) / _expected_range(3))
+
+
+def _expected_range(n: int) -> float:
+    """Of n standard normal values."""
+    grid = np.linspace(-8.0, 8.0, 4001)
+    below = special.ndtr(grid)
+    return float(np.trapezoid(1 - below**n - (1 - below) ** n, grid))

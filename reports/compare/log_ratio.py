@@ -1,0 +1,168 @@
+"""The ratio of two contenders' costs, over replicates in which one of them may never have got there. Pure.
+
+Ratios are treated as logarithms, which are taken to be normal. Where one contender spent all it had and did not reach the
+accuracy, its cost is only known to be more than that (censored): the ratio's logarithm is replaced by its expectation, given
+the bound, under the normal distribution that all replicates together suggest (expectation and maximisation until both agree;
+Schmee and Hahn, *Technometrics* 21, 1979). Such a replicate tells less than a whole one; how much less is the share of the
+Fisher information about the mean that is left to it, and the interval is widened by √(n / information).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from reports.compare.reach import Floats
+
+LEAST_SD = 0.02
+"""Of a ratio's logarithm: replicates that agree more closely than 2 % do so by chance, not because nothing varies."""
+MOST_ROUNDS = 200
+TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class LogRatio:
+    """The natural logarithm of a cost ratio over ``n`` replicates, of which ``num_whole`` are known and not only bounded.
+
+    ``values`` are by replicate (expectations where bounded), ``unseen`` the variances of what was not seen, ``known`` the
+    share (0-1) of a whole replicate's information that each has; NaN, 0 and 0 where neither contender got there.
+    """
+
+    values: Floats
+    known: Floats
+    unseen: Floats
+    num_whole: int
+
+    @property
+    def n(self) -> int:
+        """Replicates that say anything."""
+        return int((self.known > 0).sum())
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether at least two replicates are whole."""
+        return self.num_whole >= 2
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the logarithms; None without any."""
+        return float(self.values[self.known > 0].mean()) if self.n else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation between replicates, not below :data:`LEAST_SD`; None where n < 2."""
+        if self.n < 2:
+            return None
+        here = self.known > 0
+        values = self.values[here]
+        variance = (((values - values.mean()) ** 2).sum() + self.unseen[here].sum()) / (len(values) - 1)
+        return max(math.sqrt(float(variance)), LEAST_SD)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean: sd / √information, where information is n less what censoring took."""
+        sd = self.sd
+        return None if sd is None else sd / math.sqrt(float(self.known.sum()))
+
+    def p_value(self) -> float | None:
+        """Two-sided, that the contenders cost the same; None without an interval."""
+        mean, error = self.mean, self.error
+        if mean is None or error is None or not self.has_interval:
+            return None
+        return float(2 * special.stdtr(self.n - 1, -abs(mean) / error))
+
+    def interval(self, alpha: float) -> tuple[float, float] | None:
+        """Bounds of the ratio itself, at confidence 1 - ``alpha``; None with fewer than two whole replicates."""
+        mean, error = self.mean, self.error
+        if mean is None or error is None or not self.has_interval:
+            return None
+        half = t_quantile(1 - alpha / 2, self.n - 1) * error
+        return _exp(mean - half), _exp(mean + half)
+
+
+def log_ratio(above: Floats, above_spent: Floats, below: Floats, below_spent: Floats) -> LogRatio:
+    """Of ``above`` / ``below``, costs by replicate, infinite where the accuracy was not reached within what was spent.
+
+    A replicate in which ``*_spent`` of one is NaN does not enter: that contender is not done there. A cost that is not
+    above zero has no logarithm; with any such pair the whole ratio is empty, since leaving it out would bias it.
+    """
+    spent = np.stack([np.where(np.isinf(c), s, c) for c, s in ((above, above_spent), (below, below_spent))])
+    absent = np.isnan(above_spent) | np.isnan(below_spent)
+    if (spent[:, ~absent] <= 0).any():
+        return NO_RATIO
+    logs = np.log(np.where(absent, 1.0, spent[0])) - np.log(np.where(absent, 1.0, spent[1]))
+    sides = np.isinf(above).astype(int) - np.isinf(below).astype(int)
+    silent = absent | (np.isinf(above) & np.isinf(below))
+    if not sides.any() and not silent.any():
+        return LogRatio(logs, np.ones(len(logs)), np.zeros(len(logs)), len(logs))
+    return _censored(logs, sides, silent)
+
+
+def pooled(ratios: Sequence[LogRatio]) -> LogRatio:
+    """One ratio over several targets: the mean of the logarithms within each replicate that has one at every target."""
+    given = [ratio for ratio in ratios if ratio.n]
+    if not given:
+        return NO_RATIO
+    values, known, unseen = (
+        np.stack([getattr(ratio, name) for ratio in given]) for name in ("values", "known", "unseen")
+    )
+    everywhere = (known > 0).all(axis=0)
+    whole = int((known >= 1).all(axis=0).sum())
+    return LogRatio(
+        np.where(everywhere, values.mean(axis=0), np.nan),
+        np.where(everywhere, known.mean(axis=0), 0.0),
+        np.where(everywhere, unseen.mean(axis=0), 0.0),
+        whole,
+    )
+
+
+@lru_cache(maxsize=4096)
+def t_quantile(probability: float, degrees: int) -> float:
+    """Student's t."""
+    return float(special.stdtrit(degrees, probability))
+
+
+def _censored(bounds: Floats, sides: NDArray[np.int64], silent: NDArray[np.bool_]) -> LogRatio:
+    """``sides``: 1 where the logarithm is above its bound, -1 where below, 0 where it is known."""
+    here = ~silent
+    sign, bound = sides[here].astype(float), bounds[here]
+    values, known, unseen = bound.copy(), np.where(sign == 0, 1.0, 0.0), np.zeros(len(bound))
+    whole = int((sign == 0).sum())
+    if whole >= 2:
+        mean, sd = float(bound.mean()), max(float(bound.std(ddof=1)), LEAST_SD)
+        for _ in range(MOST_ROUNDS):
+            distance = sign * (bound - mean) / sd
+            hazard = np.exp(-0.5 * distance**2 - special.log_ndtr(-distance)) / math.sqrt(2 * math.pi)
+            kept = np.clip(hazard * (hazard - distance), 1e-6, 1.0)
+            values = np.where(sign == 0, bound, mean + sign * sd * hazard)
+            known = np.where(sign == 0, 1.0, kept)
+            unseen = np.where(sign == 0, 0.0, sd**2 * (1 - kept))
+            next_mean = float(values.mean())
+            spread = float(((values - next_mean) ** 2).sum() + unseen.sum()) / (len(values) - 1)
+            next_sd = max(math.sqrt(spread), LEAST_SD)
+            is_done = abs(next_mean - mean) + abs(next_sd - sd) < TOLERANCE
+            mean, sd = next_mean, next_sd
+            if is_done:
+                break
+    return LogRatio(_spread(values, here, np.nan), _spread(known, here, 0.0), _spread(unseen, here, 0.0), whole)
+
+
+def _spread(values: Floats, here: NDArray[np.bool_], elsewhere: float) -> Floats:
+    full = np.full(len(here), elsewhere)
+    full[here] = values
+    return full
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
+
+
+_EMPTY = np.zeros(0)
+NO_RATIO = LogRatio(_EMPTY, _EMPTY, _EMPTY, 0)
+"""What is known where there is no ratio."""

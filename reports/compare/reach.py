@@ -1,0 +1,89 @@
+"""What it cost to reach an accuracy: smoothed learning curves and where they cross a level. Pure; arrays in, arrays out.
+
+A network's validation accuracy rises while it is trained; what is measured after each epoch is that and noise. The best of
+many noisy values is too good, and a route that goes on measuring gets more tries; so each training's values are replaced
+by the best rising curve through them (isotonic least squares), which a longer plateau makes surer, not higher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def isotonic(values: Floats) -> Floats:
+    """The non-decreasing sequence nearest to ``values`` (last axis, in least squares); all other axes are independent.
+
+    By the max-min formula of Robertson, Wright and Dykstra, *Order Restricted Statistical Inference* (1988), section 1.4:
+    the k-th value is the largest, over i ≤ k, of the smallest, over j ≥ k, mean of values i to j.
+    """
+    length = values.shape[-1]
+    if length < 2:
+        return np.asarray(values, dtype=np.float64).copy()
+    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+    place = np.arange(length)
+    counts = place[None, :] - place[:, None] + 1.0
+    counts[counts < 1] = np.nan
+    means = (sums[..., None, 1:] - sums[..., :-1, None]) / counts
+    means = np.where(np.isnan(means), np.inf, means)
+    smallest = np.minimum.accumulate(means[..., ::-1], axis=-1)[..., ::-1]
+    allowed = np.where(place[:, None] <= place[None, :], smallest, -np.inf)
+    return np.asarray(allowed.max(axis=-2), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Epochs of the trainings of a contender: (..., steps) arrays of device-hours and smoothed accuracies.
+
+    Within a step cost and accuracy rise together from ``*_from`` to ``*_to``. ``top1_from`` is NaN where nothing was
+    measured before: then only the end of the step counts.
+    """
+
+    cost_from: Floats
+    cost_to: Floats
+    top1_from: Floats
+    top1_to: Floats
+
+    def final(self) -> Floats:
+        """The best smoothed accuracy of all trainings; NaN where there is none."""
+        if self.top1_to.shape[-1] == 0:
+            return np.full(self.top1_to.shape[:-1], np.nan)
+        return np.asarray(self.top1_to.max(axis=-1), dtype=np.float64)
+
+    def cost_of(self, level: float | Floats) -> Floats:
+        """Device-hours at which some training first had accuracy ``level``; infinite where none ever had."""
+        if self.top1_to.shape[-1] == 0:
+            return np.full(self.top1_to.shape[:-1], np.inf)
+        wanted = np.asarray(level, dtype=np.float64)[..., None]
+        rise = self.top1_to - self.top1_from
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(rise > 0, (wanted - self.top1_from) / rise, 1.0)
+        share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
+        costs = self.cost_from + share * (self.cost_to - self.cost_from)
+        return np.asarray(np.where(self.top1_to >= wanted, costs, np.inf).min(axis=-1), dtype=np.float64)
+
+    def cost_near(self, level: float | Floats, margin: float) -> Floats:
+        """:meth:`cost_of`, where a contender that ended short of ``level`` by at most ``margin`` is read at its own end.
+
+        A final accuracy is measured with noise, so that it may miss the level by chance; calling that "never" would
+        throw away most of what such a replicate tells.
+        """
+        final = self.final()
+        wanted = np.broadcast_to(np.asarray(level, dtype=np.float64), final.shape)
+        return self.cost_of(np.where(final >= wanted - margin, np.fmin(wanted, final), wanted))
+
+
+def common_level(finals: list[Floats], margin: float) -> float | None:
+    """The one accuracy at which contenders are compared: the lowest of their median final accuracies, less a margin.
+
+    ``finals`` are by contender, one value a replicate, NaN where it had no network, which counts as the lowest. None where
+    a contender's median replicate has none.
+    """
+    medians = [float(np.median(np.where(np.isnan(of_one), -np.inf, of_one))) for of_one in finals if len(of_one)]
+    if len(medians) < len(finals) or not np.isfinite(medians).all():
+        return None
+    return min(medians) - margin

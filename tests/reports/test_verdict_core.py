@@ -1,0 +1,253 @@
+"""The statistics of the verdict: each value worked out by hand, or compared with another's implementation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from reports.compare.guards import Obstacle, chance_limit, guard, most_spread
+from reports.compare.judge import Effort, cheapest, judge, judge_controls, judge_pooled
+from reports.compare.log_ratio import LEAST_SD, log_ratio, pooled
+from reports.compare.reach import Steps, common_level, isotonic
+from reports.compare.rule import Verdict, decide, holm, look_alpha, power_of_difference, power_of_tie, settling_n
+
+NAN, INF = math.nan, math.inf
+GOOD = np.array([0.85, 0.85, 0.85])
+
+
+def array(*values):
+    return np.array(values, dtype=float)
+
+
+def effort(cost, final=0.85, spent=10.0):
+    """Costs by replicate; all with one final accuracy and one total, where not given as lists."""
+    whole = np.ones(len(cost))
+    return Effort(final * whole, array(*cost), spent * whole)
+
+
+class TestReach:
+    def test_isotonic_averages_what_falls(self):
+        # 3, 1 fall: both become 2; 2, 6, 5 then: 2, and 5.5 twice
+        assert isotonic(array(3, 1, 2, 6, 5)) == pytest.approx([2, 2, 2, 5.5, 5.5])
+
+    def test_isotonic_is_scipys_on_every_row(self):
+        values = np.random.default_rng(0).normal(size=(30, 9))
+        assert isotonic(values) == pytest.approx(np.array([optimize.isotonic_regression(row).x for row in values]))
+
+    def test_cost_is_linear_within_an_epoch_and_the_cheapest_training_counts(self):
+        # first training: 0.6 at 1 h, 0.8 at 3 h. Second, later: 0.9 at 5 h, nothing measured before.
+        steps = Steps(array(0, 1, 3), array(1, 3, 5), array(NAN, 0.6, NAN), array(0.6, 0.8, 0.9))
+        assert steps.cost_of(0.7) == pytest.approx(2.0)  # half of the way from 0.6 to 0.8
+        assert steps.cost_of(0.5) == pytest.approx(1.0)  # the end of the first epoch: before it nothing is known
+        assert steps.cost_of(0.85) == pytest.approx(5.0)
+        assert steps.cost_of(0.95) == INF
+        assert steps.final() == pytest.approx(0.9)
+
+    def test_ending_a_little_short_is_read_at_its_own_end(self):
+        steps = Steps(array(0, 1), array(1, 2), array(NAN, 0.6), array(0.6, 0.8))
+        assert steps.cost_near(0.805, 0.01) == pytest.approx(2.0)
+        assert steps.cost_near(0.811, 0.01) == INF
+
+    def test_nothing_measured(self):
+        nothing = Steps(array(), array(), array(), array())
+        assert nothing.cost_of(0.5) == INF
+        assert math.isnan(nothing.final())
+
+    def test_one_level_a_study(self):
+        # medians 0.84 and 0.80; the lower one less a point
+        assert common_level([array(0.8, 0.84, 0.9), array(0.7, 0.8, 0.9)], 0.01) == pytest.approx(0.79)
+        assert common_level([array(0.8, 0.84, 0.9), array(NAN, NAN, 0.9)], 0.01) is None  # the median has no network
+        assert common_level([array(0.8, 0.84, 0.9), array()], 0.01) is None
+
+
+class TestLogRatio:
+    def test_whole_replicates_have_a_plain_t_interval(self):
+        found = log_ratio(array(2, 4, 8), array(9, 9, 9), array(1, 1, 1), array(9, 9, 9))
+        # logarithms ln2·(1, 2, 3): mean 2 ln2, sd ln2, t(0.975, 2) = 4.303
+        half = 4.302653 * math.log(2) / math.sqrt(3)
+        assert found.mean == pytest.approx(2 * math.log(2))
+        assert found.interval(0.05) == pytest.approx((4 * math.exp(-half), 4 * math.exp(half)), rel=1e-6)
+
+    def test_replicates_that_agree_keep_the_least_sd(self):
+        found = log_ratio(array(2, 2, 2), array(9, 9, 9), array(1, 1, 1), array(9, 9, 9))
+        assert found.sd == LEAST_SD
+        low, high = found.interval(0.05)
+        assert math.log(high / low) == pytest.approx(2 * 4.302653 * LEAST_SD / math.sqrt(3))
+
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_a_censored_replicate_has_its_log_normal_expectation(self, side):
+        """It solves the equations of the censored normal: value = mean + sd·hazard, the mean is that of all."""
+        whole, bound = array(1.0, 1.3, 1.1), 1.2
+        above, below = np.exp(np.append(whole, NAN)), np.ones(4)
+        above[3], spent = (INF, math.exp(bound)) if side == 1 else (math.exp(bound), 9)
+        if side == -1:
+            below[3] = INF
+        found = log_ratio(above, array(9, 9, 9, spent), below, array(9, 9, 9, 1))
+        mean, sd = found.mean, found.sd
+        z = side * (bound - mean) / sd
+        hazard = stats.norm.pdf(z) / stats.norm.sf(z)
+        assert found.values[3] == pytest.approx(mean + side * sd * hazard, rel=1e-4)
+        assert found.known[3] == pytest.approx(hazard * (hazard - z), rel=1e-4)
+        assert found.mean == pytest.approx(np.append(whole, found.values[3]).mean(), rel=1e-6)
+        assert (found.n, found.num_whole) == (4, 3)
+        assert found.error == pytest.approx(sd / math.sqrt(3 + found.known[3]))
+
+    def test_what_neither_reached_says_nothing_and_what_is_not_done_does_not_enter(self):
+        found = log_ratio(array(2, INF, 2, 2), array(9, 9, 9, NAN), array(1, INF, 1, 1), array(9, 9, 9, 9))
+        assert (found.n, found.mean) == (2, pytest.approx(math.log(2)))
+
+    def test_without_two_whole_replicates_there_is_no_interval(self):
+        found = log_ratio(array(2, INF), array(9, 9), array(1, 1), array(9, 9))
+        assert (found.interval(0.05), found.p_value()) == (None, None)
+
+    def test_a_cost_of_nothing_has_no_ratio(self):
+        assert log_ratio(array(2, 2), array(9, 9), array(0, 1), array(9, 9)).n == 0
+
+    def test_pooled_over_targets_within_each_replicate(self):
+        first = log_ratio(array(2, 2), array(9, 9), array(1, 1), array(9, 9))
+        second = log_ratio(array(8, 32), array(99, 99), array(1, 1), array(9, 9))
+        # replicates: (2·8)^½ = 4 and (2·32)^½ = 8
+        assert np.exp(pooled([first, second]).values) == pytest.approx([4, 8])
+
+
+def of_logs(*logs):
+    return log_ratio(np.exp(array(*logs)), np.full(len(logs), 1e9), np.ones(len(logs)), np.full(len(logs), 1e9))
+
+
+class TestRule:
+    @pytest.mark.parametrize(
+        ("logs", "verdict", "by_more"),
+        [
+            ([0.69, 0.70, 0.71], Verdict.BASE, True),  # 2.0 times, surely
+            ([-0.69, -0.70, -0.71], Verdict.CHALLENGER, True),
+            ([0.15, 0.10, 0.20], Verdict.BASE, False),  # 1.16 (1.03 to 1.32)
+            ([0.02, 0.03, 0.04], Verdict.TIE, False),  # surely not 1, but within 1.05
+            ([-0.02, 0.05, 0.0], Verdict.TIE, False),
+            ([-0.5, 0.9, 0.3], Verdict.INSUFFICIENT_EVIDENCE, False),
+            ([0.7], Verdict.INSUFFICIENT_EVIDENCE, False),
+        ],
+    )
+    def test_verdicts(self, logs, verdict, by_more):
+        found = decide(of_logs(*logs))
+        assert (found.verdict, found.by_more) == (verdict, by_more)
+
+    def test_a_tie_needs_the_90_percent_interval_alone(self):
+        # sd 0.1 at n = 3: 95 % reaches ±0.248 > ln 1.25 = 0.223, 90 % only ±0.169
+        found = decide(of_logs(-0.1, 0.0, 0.1))
+        assert found.high > 1.25
+        assert found.verdict is Verdict.TIE
+
+    def test_holm(self):
+        # smallest against 0.05 / 3, next against 0.05 / 2, which fails: the rest keep that level
+        assert holm([0.01, 0.2, 0.03]) == pytest.approx([0.05 / 3, 0.025, 0.025])
+        assert holm([0.01, 0.04, 0.02]) == pytest.approx([0.05 / 3, 0.05, 0.025])
+        assert holm([None, 0.01]) == pytest.approx([0.05, 0.025])
+
+    def test_each_look_has_less(self):
+        assert [look_alpha(looks) for looks in range(4)] == [0.05, 0.01, 0.005, 0.0025]
+
+    def test_the_n_that_settles_it(self):
+        """Those of the design: 80 % power at 1.25, 1.5 and 2."""
+        for sd, expected in ((0.2, [9, 5, 3]), (0.3, [17, 7, 4]), (0.4, [28, 10, 5])):
+            assert [settling_n(math.log(ratio), sd) for ratio in (1.25, 1.5, 2)] == expected
+        assert settling_n(math.log(1.24), 2.0) is None
+
+    def test_power_is_what_a_simulation_counts(self):
+        values = np.random.default_rng(1).normal(0.3, 0.2, (4000, 5))
+        half = stats.t.ppf(0.975, 4) * values.std(axis=1, ddof=1) / math.sqrt(5)
+        assert power_of_difference(0.3, 0.2, 5) == pytest.approx((values.mean(axis=1) - half > 0).mean(), abs=0.03)
+        values = np.random.default_rng(2).normal(0, 0.2, (4000, 10))
+        half = stats.t.ppf(0.95, 9) * values.std(axis=1, ddof=1) / math.sqrt(10)
+        inside = np.abs(values.mean(axis=1)) + half < math.log(1.25)
+        assert power_of_tie(0.0, 0.2, 10) == pytest.approx(inside.mean(), abs=0.03)
+
+
+class TestGuards:
+    def check(self, base=GOOD, challenger=GOOD, reached=(3, 3), level: float | None = 0.84, **more):
+        return guard([base, challenger], reached, level, **more)
+
+    def test_none_holds(self):
+        assert self.check(num_classes=10, control=0.86) is None
+
+    @pytest.mark.parametrize(
+        ("given", "obstacle", "place"),
+        [
+            ({"reached": (3, 1)}, Obstacle.NOT_REACHED, 1),
+            ({"level": None, "base": array(NAN, NAN, 0.8)}, Obstacle.NOT_REACHED, 0),
+            ({"base": array(0.10, 0.10, 0.11), "level": 0.09, "num_classes": 10}, Obstacle.APART, None),
+            ({"challenger": array(0.91, 0.91, 0.91)}, Obstacle.APART, None),
+            (
+                {"base": array(0.1, 0.1), "challenger": array(0.1, 0.1), "level": 0.09, "num_classes": 10},
+                Obstacle.CHANCE,
+                None,
+            ),
+            ({"challenger": array(0.85, 0.85, 0.80)}, Obstacle.SPREAD, 1),
+            ({"control": 0.88}, Obstacle.BELOW_CONTROL, None),
+        ],
+    )
+    def test_each(self, given, obstacle, place):
+        found = self.check(**given)
+        assert (found.obstacle, found.place) == (obstacle, place)
+
+    def test_one_replicate_need_not_be_two(self):
+        assert self.check(array(0.85), array(0.85), (1, 1)) is None
+
+    def test_limits(self):
+        # 10 classes: 10 % + 5 points; 1000: three times 0.1 %
+        assert [chance_limit(10), chance_limit(1000)] == pytest.approx([0.15, 0.003])
+        # expected ranges of 3 and 10 normal values: 1.693 and 3.078
+        assert [most_spread(2), most_spread(3), most_spread(10)] == pytest.approx(
+            [0.04, 0.04, 0.04 * 3.078 / 1.693], rel=1e-3
+        )
+
+
+class TestJudge:
+    def test_targets_are_corrected_and_pooled_are_not(self):
+        sure = (effort([1, 1, 1]), effort([2, 2.2, 1.9]))
+        unsure = (effort([1, 1, 1]), effort([1.1, 1.6, 1.35]))  # alone: 1.33 (0.83 to 2.12)
+        found = judge([sure, unsure], [0.84, 0.84])
+        assert [one.decision.alpha for one in found] == pytest.approx([0.025, 0.05])
+        whole = judge_pooled(found)
+        assert whole.decision.alpha == 0.05
+        assert whole.ratio.mean == pytest.approx((found[0].ratio.mean + found[1].ratio.mean) / 2)
+
+    def test_a_guarded_target_is_left_out_of_the_whole(self):
+        sure = (effort([1, 1, 1]), effort([2, 2.2, 1.9]))
+        apart = (effort([1, 1, 1], final=0.10), effort([3, 3, 3]))
+        found = judge([sure, apart], [0.84, 0.09])
+        assert [one.verdict for one in found] == [Verdict.BASE, Verdict.NOT_COMPARABLE]
+        assert judge_pooled(found).ratio.mean == pytest.approx(found[0].ratio.mean)
+        assert judge_pooled(found[1:]).verdict is Verdict.NOT_COMPARABLE
+
+    def test_a_control_makes_both_needless(self):
+        routes = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19])}
+        accurate, poor = effort([3, 3.1, 3]), effort([3, 3.1, 3], final=0.83)
+        found = judge_controls(
+            [routes | {"small": accurate, "poor": poor}], ("prune", "search"), ["small", "poor"], 0.01
+        )
+        assert set(found[0]) == {"small"}
+
+    def test_a_control_that_is_cheaper_than_one_of_them_is_not_enough(self):
+        routes = {"prune": effort([10, 11, 10]), "search": effort([3, 3.2, 2.9])}
+        assert judge_controls([routes | {"small": effort([3, 3.1, 3])}], ("prune", "search"), ["small"], 0.01) == [{}]
+
+    def test_a_control_at_chance_is_as_good_as_nothing(self):
+        all_ = {
+            name: effort(cost, final=0.1)
+            for name, cost in (("prune", [9, 9, 9]), ("search", [9, 9, 9]), ("small", [1, 1, 1]))
+        }
+        assert judge_controls([all_], ("prune", "search"), ["small"], 0.01, num_classes=10) == [{}]
+
+    def test_the_cheapest_is_shown_where_all_others_cost_more(self):
+        three = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19]), "small": effort([3, 3.1, 3])}
+        found = cheapest([three], "prune")[0]
+        assert (found.label, found.is_shown) == ("small", True)
+        # two claims: the surer one at 0.025, the other at 0.05
+        assert sorted(one.alpha for one in found.decisions.values()) == pytest.approx([0.025, 0.05])
+        close = three | {"small": effort([9, 11.5, 10])}
+        assert not cheapest([close], "prune")[0].is_shown
+
+    def test_one_that_did_not_get_there_does_not_compete(self):
+        two = {"prune": effort([10, 11, 10]), "small": effort([INF, INF, 1])}
+        assert cheapest([two], "prune")[0].label == "prune"
