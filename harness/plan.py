@@ -29,6 +29,7 @@ from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
 from harness.training.loop import on_device
 from harness.validation import make_routes
 from harness.work.price import PASSES_PER_TRAINED_IMAGE, price_s
+from nas_baseline.strategies import shares_weights
 
 NOMINAL_MACS_PER_S = 1e9
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
@@ -150,7 +151,7 @@ def _with_random_search(view: View) -> View:
 
 
 def _quick(search: SearchConfig | None) -> SearchConfig | None:
-    if search is None or search.strategy.name == "supernet":
+    if search is None or shares_weights(search.strategy.name):
         return search
     strategy = search.strategy.model_copy(update={"name": "random", "options": {}})
     finalists = {"num_predicted": 0, "num_seen": search.num_predicted + search.num_seen}

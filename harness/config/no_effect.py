@@ -12,7 +12,7 @@ from accounting.study.yaml12 import Place
 from harness.config.phases import Found, phases, sections
 from harness.config.routes import PruneConfig, SearchConfig
 from harness.config.section import Strict
-from nas_baseline.strategies import list_strategies, shares_weights
+from nas_baseline.strategies import list_strategies, predicts, shares_weights
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 WITHOUT_MOMENTUM = ("adamw", "lamb")
 REPEATABLE = ("mean", "std")
 """Lists of one value a channel."""
-PREDICTS_NOTHING = ("random", "regularized_evolution")
 
 
 def without_effect(study: StudyConfig) -> list[Found]:
@@ -55,7 +54,7 @@ def _search(config: SearchConfig, place: Place) -> Iterator[Found]:
                 yield _useless((*place, key), f"{strategy} has no supernet; name a strategy that shares weights")
         if "early_stop_tau" in given and not config.early_stop:
             yield _useless((*place, "early_stop_tau"), "early_stop is false")
-    if strategy in PREDICTS_NOTHING and "num_predicted" in given and config.num_predicted > 0:
+    if not predicts(strategy) and "num_predicted" in given and config.num_predicted > 0:
         yield _useless((*place, "num_predicted"), f"{strategy} predicts nothing; set num_seen")
 
 

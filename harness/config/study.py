@@ -22,6 +22,7 @@ from harness.config.routes import BudgetConfig, RoutesConfig
 from harness.config.section import Strict, Target
 from harness.config.settings import parse_setting, with_settings
 from harness.errors import InputError
+from nas_baseline.strategies import list_strategies, predicts
 
 
 class DatasetConfig(Strict):
@@ -256,7 +257,8 @@ class StudyConfig(Strict):
                 "criterion first, or set it to false"
             )
         for name, search in routes.searches.items():
-            if search.num_seen == 0 and search.strategy.name in ("random", "regularized_evolution"):
+            known = search.strategy.name in list_strategies()
+            if known and search.num_seen == 0 and not predicts(search.strategy.name):
                 raise ValueError(f"routes.{name}.num_seen is 0, and {search.strategy.name} predicts nothing to retrain")
         both = routes.search_then_prune
         if both is not None and ("search_then_prune" not in routes.searches or len(routes.prunings) == 0):

@@ -143,10 +143,8 @@ class SearchRoute:
 
     def _search_further(self, target: int) -> None:
         """Everything before is told, and the networks of earlier targets are chosen: go on within an added target."""
-        extend = getattr(self._strategy, "extend", None)
-        if extend is not None:  # else the best of what was seen within it is all that there is
-            self._current = target, len(self._strategy.proposed)
-            extend(self._limits[target], self._share)
+        self._current = target, len(self._strategy.proposed)
+        self._strategy.extend(self._limits[target], self._share)
         self._unsearched.append(target)
 
     def _trial_id(self, kind: str, trial: int) -> JobId:
@@ -185,8 +183,7 @@ class SearchRoute:
 
     def _predicted(self, arch: Any) -> Prediction | None:
         """What the strategy's predictor says of a network, where it has one that is fitted."""
-        predict = getattr(self._strategy, "predict", None)
-        found = predict([arch]) if predict is not None else None
+        found = self._strategy.predict([arch])
         return None if found is None else Prediction(float(found[0][0]), float(found[1][0]))
 
     # Weight sharing.

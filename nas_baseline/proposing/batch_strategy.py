@@ -10,11 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 
 from nas_baseline.proposing.proposals import DONE, WAIT, Done, InfeasibleTarget, Proposal, Wait
-from nas_baseline.spaces.base import Arch, BatchedSpace, SearchSpace
+from nas_baseline.spaces.base import Arch, BatchedSpace, Floats, SearchSpace
 from nas_baseline.spaces.looped import batched
 
 Targets = Sequence[int] | int | None
@@ -22,6 +23,9 @@ Targets = Sequence[int] | int | None
 
 class BatchStrategy(ABC):
     """The bookkeeping that strategies share; a subclass makes batches."""
+
+    shares_weights: ClassVar[bool] = False
+    predicts: ClassVar[bool] = False
 
     def __init__(self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets) -> None:
         if type(num_trials) is not int or num_trials < 1:
@@ -56,6 +60,10 @@ class BatchStrategy(ABC):
         self._exhausted = not batch
         self.proposed += batch
         return self.ask()
+
+    def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
+        """Return what a predictor makes of networks (mean, standard deviation); here, where there is none, None."""
+        return None
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
         """Go on with ``num_trials`` more networks, within ``max_macs`` alone, from all that was told.

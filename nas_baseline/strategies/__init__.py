@@ -5,18 +5,26 @@ Each holds a class ``Strategy`` and a dataclass ``Options`` with its settings an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from accounting.study import plugins
 from nas_baseline.proposing.batch_strategy import Targets
 from nas_baseline.proposing.proposals import Done, Proposal, Wait
-from nas_baseline.spaces.base import Arch, SearchSpace
+from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 
 
 class SearchStrategy(Protocol):
-    """Proposes networks and is told their values (higher is better)."""
+    """Proposes networks and is told their values (higher is better).
 
+    A strategy has all of this. One that subclasses :class:`nas_baseline.proposing.batch_strategy.BatchStrategy` writes
+    ``next_batch`` alone; one that subclasses this protocol inherits the defaults below.
+    """
+
+    shares_weights: ClassVar[bool] = False
+    """Whether its values are scores with the weights of one supernet, which the caller trains."""
+    predicts: ClassVar[bool] = False
+    """Whether ``finalists`` can name networks that were not seen, by what ``predict`` makes of them."""
     proposed: list[Arch]
     """What was decided to be tried, by trial; a whole batch at a time."""
 
@@ -35,6 +43,23 @@ class SearchStrategy(Protocol):
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
         """Return the networks to retrain for one target."""
         ...
+
+    def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
+        """Return mean and standard deviation of the values of networks; None where nothing is predicted (yet)."""
+        return None
+
+    def extend(self, max_macs: Targets, num_trials: int) -> None:
+        """Go on with further targets and so many more trials.
+
+        The default keeps what was seen: of it, the best within a further target is found without another trial.
+        """
+        return
+
+
+MEMBERS = (
+    "ask", "best", "extend", "finalists", "predict", "predicts", "shares_weights", "tell",
+)  # fmt: skip
+"""What the class of a strategy must have; ``proposed`` is its instances'."""
 
 
 def list_strategies() -> list[str]:
@@ -55,8 +80,13 @@ def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str | N
 
 
 def shares_weights(name: str) -> bool:
-    """Return whether a strategy's values are scores with the weights of one supernet, which the caller trains."""
-    return bool(getattr(_module(name).Strategy, "shares_weights", False))
+    """Whether a strategy's values are scores with the weights of one supernet, which the caller trains."""
+    return bool(_class(name).shares_weights)
+
+
+def predicts(name: str) -> bool:
+    """Whether a strategy can name networks to retrain that it has not seen."""
+    return bool(_class(name).predicts)
 
 
 def make_strategy(
@@ -76,8 +106,20 @@ def make_strategy(
     module = _module(name)
     for _, problem in option_problems(name, options):
         raise ValueError(problem)
-    strategy: SearchStrategy = module.Strategy(space, seed, num_trials, max_macs, module.Options(**options))
+    strategy: SearchStrategy = _class(name)(space, seed, num_trials, max_macs, module.Options(**options))
     return strategy
+
+
+def _class(name: str) -> Any:
+    """A strategy's class; ``ValueError`` where it is none, naming what it lacks."""
+    found = _module(name).Strategy
+    lacks = sorted(member for member in MEMBERS if not hasattr(found, member))
+    if lacks:
+        raise ValueError(
+            f"strategy '{name}': its class Strategy has no {', '.join(lacks)}; subclass BatchStrategy of "
+            "nas_baseline.proposing.batch_strategy, or SearchStrategy of nas_baseline.strategies"
+        )
+    return found
 
 
 def _module(name: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -56,6 +57,8 @@ class Options:
 
 class Strategy(BatchStrategy):
     """The default strategy."""
+
+    predicts: ClassVar[bool] = True
 
     def __init__(
         self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets, options: Options | None = None

@@ -236,4 +236,4 @@ def test_as_many_trials_as_asked_for_however_tight_the_limit(strategy, share, nu
     proposals = drive(searcher, space)
     assert len(set(proposals)) == len(proposals) == num_trials
     assert all(space.macs(arch) <= limit for arch in proposals)
-    assert searcher.finalists(limit, 1, 0) or not hasattr(searcher, "predict"), "what succeeded can be retrained"
+    assert searcher.finalists(limit, 1, 0) or not searcher.predicts, "what succeeded can be retrained"

@@ -98,6 +98,6 @@ def test_batches_are_large_and_the_strategy_says_that_it_shares_weights():
     searcher = make_strategy("supernet", space, seed=0, num_trials=70, max_macs=None)
     assert searcher.shares_weights is True
     assert (searcher.options.first_batch, searcher.options.batch) == (32, 16)
-    assert not hasattr(make_strategy("random", space, seed=0, num_trials=4, max_macs=None), "shares_weights")
+    assert make_strategy("random", space, seed=0, num_trials=4, max_macs=None).shares_weights is False
     with pytest.raises(ValueError, match="must be at least 1"):
         make_strategy("supernet", space, seed=0, num_trials=70, max_macs=None, batch=0)
