@@ -45,7 +45,7 @@ from harness.plan import expected_jobs
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
-from harness.stored.folder import check_places, locked, refuse_second_driver
+from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
 from harness.validation import check_study, make_routes
 from reports.page.build import build_report, check_replaceable
@@ -78,6 +78,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     begin_t = launch.begin_t or time.time()
     paths = StudyFolder(folder.resolve())
     refuse_second_driver(paths)
+    seen = state_of(paths)
     files = use_listed(config.plugins)
     config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
     standing = check_folder(config, paths)
@@ -92,7 +93,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     expect = partial(expected_jobs, view, config.resources.device)
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
-    with locked(paths), _backend(config, paths, launch) as backend, _told_at_once():
+    with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from accounting.ledger import driver_lock
+from accounting.ledger.index import segments_in
 from accounting.study.folder import StudyFolder
 from harness.errors import InputError
 
@@ -18,11 +19,21 @@ def refuse_second_driver(paths: StudyFolder) -> None:
         raise _in_use(paths, driver.where)
 
 
+State = tuple[bytes, frozenset[str]]
+
+
+def state_of(paths: StudyFolder) -> State:
+    """What changes with every run in a folder: its ``study.yaml`` and the ledger segments of its drivers."""
+    text = paths.config.read_bytes() if paths.config.is_file() else b""
+    return text, frozenset(path.name for path in segments_in(paths.ledger) if "-driver-" in path.name)
+
+
 @contextmanager
-def locked(paths: StudyFolder) -> Iterator[None]:
+def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
     """Hold the folder for one driver while the block runs; a block that makes no study of it leaves no folder behind.
 
-    ``InputError`` where another driver holds it or it cannot be written to.
+    ``InputError`` where another driver holds it, where one has run since the folder was ``seen`` (what was decided then
+    may hold no more), or where it cannot be written to.
     """
     made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]
     with ExitStack() as stack:
@@ -37,6 +48,10 @@ def locked(paths: StudyFolder) -> Iterator[None]:
                 f"{paths.root} cannot be written to ({error.strerror}); name another folder with --out"
             ) from None
         try:
+            if state_of(paths) != seen:
+                raise InputError(
+                    f"{paths.root}: another run has worked there in the meantime; run the same command again"
+                )
             yield
         finally:
             if not paths.config.exists():
