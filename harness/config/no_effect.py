@@ -86,7 +86,13 @@ def _scratch(study: StudyConfig) -> Iterator[Found]:
         yield _useless(
             ("routes", "scratch", "family"), "the parent is a timm network, which has no smaller siblings here"
         )
-    if not (config.family and has_family) and not config.needs_prune:
+    trains_family = config.family and has_family
+    if not trains_family and config.needs_prune and "epochs" in config.train.model_fields_set:
+        yield _useless(
+            ("routes", "scratch", "train", "epochs"),
+            "they are the family's network's, which is not trained; pruned structures take the parent's and finetune's",
+        )
+    if not trains_family and not config.needs_prune:
         yield (
             ("routes", "scratch"),
             "routes.scratch trains nothing: no control is switched on; switch one on or remove it",

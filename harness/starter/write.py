@@ -41,8 +41,7 @@ routes:
     criterion: global_magnitude     # more: prune-or-search list criteria
     finetune: {{epochs: 10, lr: 0.01}}
 {search}
-  scratch:                   # the control: a network of that size, trained directly
-    train: {{epochs: 30}}
+{scratch}
 # budget: {{prune: 2 h, search: 2 h}}   # device-hours at which a route stops
 # export: {{onnx: true, latency: true}} # further files and measurements of the delivered networks
 """
@@ -52,6 +51,11 @@ _SEARCH = """\
     strategy: {{name: predictor_evolution, num_trials: 24}}
     candidate: {{epochs: 5}}
     retrain: {{epochs: 30}}"""
+_SCRATCH = """\
+  scratch:                   # the control: a network of that size, trained directly
+    train: {epochs: 30}"""
+_SCRATCH_OF_TIMM = """\
+  scratch: {}                # the control: the pruned structure trained directly, from fresh weights"""
 _NO_SEARCH = """\
   # search: {}               # no shipped search space has networks for these targets and images; see docs for your own"""
 
@@ -78,6 +82,7 @@ def starter_text(wishes: Wishes, file: Path) -> str:
         "parent_macs": macs_text(parent_macs, 3),
         "parent": "\n".join(f"  {line}" for line in write_yaml(given, folded=False).strip().splitlines()),
         "targets": ", ".join(macs_text(target) for target in targets),
+        "scratch": _SCRATCH if wishes.parent.timm is None else _SCRATCH_OF_TIMM,
         "shares": f"   # MACs of the delivered networks: {shares} of the parent's",
     }
     problem: InputError | None = None

@@ -31,6 +31,8 @@ USELESS = {
         "routes.prune", {"criterion": "channels_magnitude", "floor": 0.1}, "routes.prune.floor"),
     "a schedule that none takes": (
         "routes.prune", {"criterion": "global_magnitude+gradual", "schedule": "one_shot"}, "routes.prune.schedule"),
+    "epochs of a control that takes the parent's": (
+        "routes.scratch", {"family": False, "train": {"epochs": 4}}, "routes.scratch.train.epochs"),
     "a control of nothing": ("routes.scratch", {"family": False, "pruned_structure": False}, "routes.scratch"),
     "a budget for no route": ("budget", {"supernet": "1 h"}, "budget.supernet"),
     "momentum of adamw": ("recipe", {"batch_size": 50, "optimizer": "adamw", "momentum": 0.8}, "recipe.momentum"),
@@ -62,10 +64,7 @@ USEFUL = {
     "gradual by its criterion": ("routes.prune", {"criterion": "global_magnitude+gradual", "gradual_end": 0.5}),
     "an early stop": ("routes.search.early_stop_tau", 0.8),
     "a supernet that inherits": ("routes.supernet", {"inherit": True, "scored_per_job": 4, "supernet": {"epochs": 2}}),
-    "a control's recipe, for epochs that it has not said": (
-        "routes.scratch",
-        {"family": False, "train": {"epochs": 0, "lr": 0.1}},
-    ),
+    "a control's recipe, for epochs that it has not said": ("routes.scratch", {"family": False, "train": {"lr": 0.1}}),
     "channels alike": ("dataset", {"name": "fashion_mnist_mini", "mean": [0.5], "std": [0.5]}),
     "a pretraining of nothing": ("parent.pretrain", {"epochs": 0}),
     "momentum of sgd": ("recipe.momentum", 0.8),
