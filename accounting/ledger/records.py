@@ -17,7 +17,7 @@ COST_RULES = 2
 """What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
 phase ``export``, so that exports ran inside ``evaluate`` and were charged to the route."""
 
-VERDICT_RULES = 1
+VERDICT_RULES = 2
 """How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
 
 Record = dict[str, Any]

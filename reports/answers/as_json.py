@@ -11,10 +11,13 @@ from accounting.words.names import PRUNE
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
-from reports.compare.verdict import CostComparison, cheaper_route
+from reports.answers.verdict_words import guard_text
+from reports.compare.guards import Guarded
+from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
+from reports.compare.verdict import cheaper_route
 from reports.statistics import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Fields: TypeAlias = Mapping[str, Json]
 
@@ -36,7 +39,9 @@ def to_json(given: Answer) -> Fields:
         "replicates_planned": question.replicates,
         "n": found.headline.n if found else 0,
         "complete": _is_complete(given),
+        "provisional": found is not None and not _is_complete(given),
         "verdict": _verdict(found.headline.headline) if found else None,
+        "challenger": found.headline.challenger if found else None,
         "accuracy": {
             label: {"test_top1": both.test_top1.as_dict(), "val_top1": both.val_top1.as_dict()}
             for label, both in (found.accuracy if found else {}).items()
@@ -45,6 +50,8 @@ def to_json(given: Answer) -> Fields:
         "more_accurate": cheaper_route(found.headline.more_accurate, found.headline.challenger) if found else None,
         "policies": _policies(found.headline) if found else {},
         "further_routes": {compared.challenger: _further(compared, given) for compared in given.further},
+        "cheapest": _cheapest(given.cheapest.get(HEADLINE_POLICY)) if isinstance(given, Measured) else None,
+        "left_out_error": given.left_out_error if isinstance(given, Interpolated) else None,
         "extensions": [extension.as_dict() for extension in question.extensions],
         "notes": notes(given),
         "reason": given.reason if isinstance(given, Refused) else None,
@@ -65,7 +72,7 @@ def report_json(
         "lines": list(lines),
         "unit": question.unit,
         "headline_policy": HEADLINE_POLICY,
-        "verdict": cheaper_route(headline.verdicts[HEADLINE_POLICY], headline.challenger),
+        "verdict": _pooled_verdict(headline),
         "policies": _pooled_policies(headline),
         "further_routes": {
             pooled.challenger: {
@@ -100,22 +107,68 @@ def _policies(compared: Comparison) -> Fields:
 def _costs(costs: CostComparison) -> Fields:
     return {
         "verdict": _verdict(costs),
+        "reason": _reason(costs.guarded, costs.challenger),
         "cost_ratio": costs.cost_ratio.as_dict(),
+        "interval_alpha": costs.alpha,
+        "by_more_than_1_25": costs.by_more,
+        "settling_n": costs.settling_n,
+        "common_val_top1": costs.level,
+        "replicates_reached": _by_label(costs.num_reached),
+        "replicates_entered": _by_label(costs.num_entered),
+        "neither": [_instead(one) for one in costs.instead],
         "cost_to_equal_quality": _estimates(costs.to_quality, costs.challenger),
         "total_cost": _estimates(costs.total, costs.challenger),
         "total_cost_ratio": costs.total_cost_ratio.as_dict(),
-        "equal_quality_val_top1": {str(replicate): q for replicate, q in costs.quality_of.items()},
     }
 
 
-def _pooled_policies(pooled: Pooled) -> Fields:
+def _by_label(counts: Mapping[str, int]) -> Fields:
+    return dict(counts)
+
+
+def _reason(guarded: Guarded | None, challenger: str) -> str | None:
+    return None if guarded is None else guard_text(guarded, challenger)
+
+
+def _instead(one: Instead) -> Fields:
     return {
-        policy: {
-            "verdict": cheaper_route(pooled.verdicts[policy], pooled.challenger),
-            "cost_ratio": ratio.as_dict(),
-            "num_targets": pooled.num_targets[policy],
-        }
-        for policy, ratio in pooled.ratios.items()
+        "contender": one.label,
+        "prune_ratio": one.base_ratio.as_dict(),
+        "challenger_ratio": one.challenger_ratio.as_dict(),
+    }
+
+
+def _cheapest(found: CheapestOfAll | None) -> Fields | None:
+    if found is None:
+        return None
+    return {
+        "contender": found.label,
+        "shown": found.is_shown,
+        "prune_ratio": found.saving.as_dict(),
+        "not_shown_to_beat": list(found.not_beaten),
+        "num_others": found.num_others,
+    }
+
+
+def _pooled_verdict(pooled: Pooled) -> str:
+    costs = pooled.headline
+    return "insufficient_evidence" if costs is None else cheaper_route(costs.verdict, pooled.challenger)
+
+
+def _pooled_policies(pooled: Pooled) -> Fields:
+    return {policy: _pooled_costs(costs, pooled.challenger) for policy, costs in pooled.by_policy.items()}
+
+
+def _pooled_costs(costs: PooledCosts, challenger: str) -> Fields:
+    return {
+        "verdict": cheaper_route(costs.verdict, challenger),
+        "reason": _reason(costs.guarded, challenger),
+        "cost_ratio": costs.cost_ratio.as_dict(),
+        "interval_alpha": costs.alpha,
+        "by_more_than_1_25": costs.by_more,
+        "settling_n": costs.settling_n,
+        "neither": list(costs.instead),
+        "num_targets": costs.num_targets,
     }
 
 

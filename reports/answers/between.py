@@ -2,18 +2,25 @@
 
 Cost ratios and costs are interpolated as logarithms, accuracies as they are. The interval of an interpolated value is
 the envelope of its neighbours' intervals: interpolating adds no evidence. The verdict follows from that interval.
+
+How far off that may be is measured where three targets or more were: each inner one is left out, and interpolated.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from reports.answers.values import Accuracy, Comparison, Interpolated, Measured, Question
-from reports.compare.verdict import CostComparison, decide
+from reports.compare.values import CostComparison
+from reports.compare.verdict import decide_interval
 from reports.statistics import Estimate
 
+MOST_LEFT_OUT_ERROR = 1.25
+"""By which factor interpolation may miss a cost ratio that was measured; beyond it, it is refused."""
 
-def interpolated(question: Question, low: Measured, high: Measured) -> Interpolated:
+
+def interpolated(question: Question, low: Measured, high: Measured, error: float | None = None) -> Interpolated:
     """The answer to ``question``, whose target is between those of two measured answers."""
     weight = weight_between(low.question.target, high.question.target, question.target)
     above = {comparison.challenger: comparison for comparison in high.further}
@@ -35,7 +42,22 @@ def interpolated(question: Question, low: Measured, high: Measured) -> Interpola
             for label in low.accuracy
             if label in high.accuracy
         },
+        left_out_error=error,
     )
+
+
+def left_out_error(measured: Sequence[Measured]) -> float | None:
+    """The largest factor by which a measured cost ratio differs from what its neighbours would have it be.
+
+    ``measured`` are ascending. None with fewer than three targets that have a ratio.
+    """
+    known = [(m.question.target, m.headline.headline.cost_ratio.value) for m in measured]
+    points = [(target, value) for target, value in known if value is not None and value > 0]
+    errors = [
+        abs(math.log(value) - _between(math.log(below[1]), math.log(above[1]), weight_between(below[0], above[0], at)))
+        for below, (at, value), above in zip(points, points[1:], points[2:], strict=False)
+    ]
+    return math.exp(max(errors)) if errors else None
 
 
 def weight_between(low: int, high: int, target: int) -> float:
@@ -69,18 +91,27 @@ def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -
 
 def _costs(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
     ratio = logarithmic(low.cost_ratio, high.cost_ratio, weight)
+    guarded = low.guarded or high.guarded
+    known = low.level is not None and high.level is not None
     return CostComparison(
         challenger=low.challenger,
         target=target,
         policy=low.policy,
-        verdict=decide(ratio),
+        verdict=decide_interval(ratio) if guarded is None else guarded.verdict,
         cost_ratio=ratio,
-        ratio_of={},
-        quality_of={},
+        level=_between(low.level, high.level, weight) if known else None,
+        num_reached=_fewer(low.num_reached, high.num_reached),
+        num_entered=_fewer(low.num_entered, high.num_entered),
         to_quality=_each(low.to_quality, high.to_quality, weight),
         total=_each(low.total, high.total, weight),
         total_cost_ratio=logarithmic(low.total_cost_ratio, high.total_cost_ratio, weight),
+        guarded=guarded,
+        alpha=max(low.alpha, high.alpha),
     )
+
+
+def _fewer(low: dict[str, int], high: dict[str, int]) -> dict[str, int]:
+    return {label: min(count, high[label]) for label, count in low.items()}
 
 
 def _each(low: dict[str, Estimate], high: dict[str, Estimate], weight: float) -> dict[str, Estimate]:

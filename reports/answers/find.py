@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accounting.cost.shares import POLICIES
-from reports.answers.between import interpolated
-from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
+from accounting.cost.shares import HEADLINE_POLICY
+from reports.answers.between import MOST_LEFT_OUT_ERROR, interpolated, left_out_error
+from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_interpolation, refuse_outside
+from reports.answers.study import JudgedStudy
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
-from reports.compare.verdict import (
-    HEADLINE_CHALLENGER,
-    accuracies,
-    compare_costs,
-    difference_on_test,
-    paired_replicates,
-)
-from reports.data.extensions import extension_sentence
+from reports.compare.accuracy import accuracies, test_difference
+from reports.data.extensions import extension_sentence, num_looks
 from reports.data.frames import Frames, load_frames
 
 
@@ -32,72 +27,94 @@ def answer(folder: Path, target_macs: int) -> Answer:
 
 def answer_from_frames(frames: Frames, target_macs: int) -> Answer:
     """:func:`answer` for a study that is already read."""
-    if isinstance(target_macs, bool) or int(target_macs) != target_macs or target_macs < 1:
-        raise ValueError(
-            f"target {target_macs!r} is not a number of MACs; give a positive whole number, such as 600000"
-        )
-    question = _question(frames, int(target_macs))
-    target, known = question.target, question.measured_targets
-    if target in known:
-        return _measured(frames, question)
-    below = [value for value in known if value < target]
-    above = [value for value in known if value > target]
-    if below and above and target not in frames.info.targets:
-        low, high = (_measured(frames, _question(frames, value)) for value in (below[-1], above[0]))
-        return interpolated(question, low, high)
-    refusal = refuse_incomplete if _is_inside(frames, target) else refuse_outside
-    reason, change = refusal(frames, target)
-    return Refused(question, reason, change, _further(frames, question))
+    return _answer(JudgedStudy(frames), target_macs)
 
 
 def all_answers(frames: Frames) -> list[Answer]:
     """One answer for each target of the study, ascending; those not measured yet are refused."""
-    return [answer_from_frames(frames, target) for target in frames.info.targets]
+    return answers_of(JudgedStudy(frames))
 
 
-def _question(frames: Frames, target: int) -> Question:
+def answers_of(study: JudgedStudy) -> list[Answer]:
+    """:func:`all_answers` of a study whose judgement others use, too."""
+    return [_answer(study, target) for target in study.frames.info.targets]
+
+
+def _answer(study: JudgedStudy, target_macs: int) -> Answer:
+    if isinstance(target_macs, bool) or int(target_macs) != target_macs or target_macs < 1:
+        raise ValueError(
+            f"target {target_macs!r} is not a number of MACs; give a positive whole number, such as 600000"
+        )
+    frames = study.frames
+    question = _question(study, int(target_macs))
+    target, known = question.target, question.measured_targets
+    if target in known:
+        return _measured(study, question)
+    below = [value for value in known if value < target]
+    above = [value for value in known if value > target]
+    if below and above and target not in frames.info.targets:
+        ends = [_measured(study, _question(study, value)) for value in (below[-1], above[0])]
+        error = left_out_error([_measured(study, _question(study, value)) for value in known])
+        if error is not None and error > MOST_LEFT_OUT_ERROR:
+            return Refused(question, *refuse_interpolation(frames, target, error, MOST_LEFT_OUT_ERROR), ())
+        return interpolated(question, ends[0], ends[1], error)
+    refusal = refuse_incomplete if _is_inside(frames, target) else refuse_outside
+    reason, change = refusal(frames, target)
+    return Refused(question, reason, change, _further(study, question))
+
+
+def _question(study: JudgedStudy, target: int) -> Question:
+    frames = study.frames
     info = frames.info
-    measured = tuple(value for value in info.targets if paired_replicates(frames.delivered, value))
     return Question(
         target,
         info.name,
         info.dataset,
         frames.unit,
-        measured,
+        study.measured_targets(),
         info.replicates,
         frames.history.extensions,
         extension_sentence(frames.history, info),
+        num_looks(frames.history),
     )
 
 
-def _measured(frames: Frames, question: Question) -> Measured:
+def _measured(study: JudgedStudy, question: Question) -> Measured:
+    headline = _compared(study, question, study.challenger)
+    assert headline is not None
     return Measured(
         question=question,
-        headline=_compared(frames, question, HEADLINE_CHALLENGER),
-        further=_further(frames, question),
-        accuracy={label: Accuracy(*both) for label, both in accuracies(frames.delivered, question.target).items()},
-    )
-
-
-def _further(frames: Frames, question: Question) -> tuple[Comparison, ...]:
-    """Comparisons of the routes beside search, where a replicate has a network of theirs and a pruned one."""
-    return tuple(
-        _compared(frames, question, route)
-        for route in frames.info.challengers
-        if paired_replicates(frames.delivered, question.target, route)
-    )
-
-
-def _compared(frames: Frames, question: Question, challenger: str) -> Comparison:
-    target = question.target
-    return Comparison(
-        challenger=challenger,
-        n=len(paired_replicates(frames.delivered, target, challenger)),
-        difference=difference_on_test(frames.delivered, target, challenger),
-        by_policy={
-            policy: compare_costs(frames.view, frames.info, frames.delivered, target, policy, challenger)
-            for policy in POLICIES
+        headline=headline,
+        further=_further(study, question),
+        accuracy={
+            label: Accuracy(*both) for label, both in accuracies(study.frames.delivered, question.target).items()
         },
+        cheapest=study.verdicts.cheapest[question.target],
+    )
+
+
+def _further(study: JudgedStudy, question: Question) -> tuple[Comparison, ...]:
+    """Comparisons of the other contenders, where a replicate has a network of theirs and a pruned one."""
+    labels = study.verdicts.costs.get(question.target, {})
+    found = [
+        _compared(study, question, label)
+        for label in labels
+        if label != study.challenger and study.paired(label, question.target)
+    ]
+    return tuple(one for one in found if one is not None)
+
+
+def _compared(study: JudgedStudy, question: Question, label: str) -> Comparison | None:
+    target = question.target
+    by_policy = study.verdicts.costs.get(target, {}).get(label)
+    pruned, other = study.contender(study.contenders.pair[0], target), study.contender(label, target)
+    if by_policy is None or pruned is None or other is None:
+        return None
+    return Comparison(
+        challenger=label,
+        n=min(by_policy[HEADLINE_POLICY].num_entered.values()),
+        difference=test_difference(study.contenders, pruned, other, target),
+        by_policy=by_policy,
     )
 
 

@@ -1,54 +1,44 @@
-"""One challenger against pruning over all measured targets of a study."""
+"""One challenger against pruning over all targets of a study at which their costs can be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accounting.cost.shares import HEADLINE_POLICY, POLICIES
-from reports.answers.values import Answer, Comparison, Measured
-from reports.compare.verdict import HEADLINE_CHALLENGER, Verdict, decide, pool_targets
+from accounting.cost.shares import HEADLINE_POLICY
+from reports.answers.study import JudgedStudy
+from reports.compare.rule import Verdict
+from reports.compare.values import PooledCosts
 from reports.statistics import Estimate
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """Cost ratios (challenger / prune) by charge policy, and over how many targets each is; 0 where none is measured."""
+    """Pooled costs by charge policy; empty where no target was measured."""
 
     challenger: str
-    ratios: dict[str, Estimate]
-    num_targets: dict[str, int]
+    by_policy: dict[str, PooledCosts]
+
+    @property
+    def ratios(self) -> dict[str, Estimate]:
+        """Cost ratios (challenger / prune)."""
+        return {policy: costs.cost_ratio for policy, costs in self.by_policy.items()}
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict of each policy."""
-        return {policy: decide(ratio) for policy, ratio in self.ratios.items()}
+        return {policy: costs.verdict for policy, costs in self.by_policy.items()}
 
     @property
-    def num_headline_targets(self) -> int:
-        """Targets under the headline policy."""
-        return self.num_targets[HEADLINE_POLICY]
+    def headline(self) -> PooledCosts | None:
+        """Under the headline policy."""
+        return self.by_policy.get(HEADLINE_POLICY)
 
 
-def pooled_headline(answers: Sequence[Answer]) -> Pooled:
-    """Search against pruning over the measured targets."""
-    return _pooled(HEADLINE_CHALLENGER, [given.headline for given in answers if isinstance(given, Measured)])
+def pooled_headline(study: JudgedStudy) -> Pooled:
+    """The headline's challenger against pruning."""
+    return Pooled(study.challenger, study.verdicts.pooled.get(study.challenger, {}))
 
 
-def pooled_further(answers: Sequence[Answer]) -> list[Pooled]:
-    """The other challengers, each over the targets at which it can be compared with pruning."""
-    found = []
-    for route in dict.fromkeys(further.challenger for given in answers for further in given.further):
-        compared = [further for given in answers for further in given.further if further.challenger == route]
-        if compared:
-            found.append(_pooled(route, compared))
-    return found
-
-
-def _pooled(challenger: str, compared: Sequence[Comparison]) -> Pooled:
-    ratios, counts = {}, {}
-    for policy in POLICIES:
-        costs = [comparison.by_policy[policy] for comparison in compared]
-        ratios[policy] = pool_targets(costs)
-        counts[policy] = sum(bool(of_target.ratio_of) for of_target in costs) or len(costs)
-    return Pooled(challenger, ratios, counts)
+def pooled_further(study: JudgedStudy) -> list[Pooled]:
+    """The other contenders, each over the targets at which it can be compared with pruning."""
+    return [Pooled(label, found) for label, found in study.verdicts.pooled.items() if label != study.challenger]

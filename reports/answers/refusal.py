@@ -6,11 +6,11 @@ from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase, Status
 from accounting.words.names import COMPARED, unit_text
 from accounting.words.quantities import HOUR_S, macs_text
-from reports.compare.verdict import paired_replicates
+from reports.compare.accuracy import paired_replicates
+from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
 from reports.words.wording import number
 
-ENDED = "done"
 """The reason of a session that left nothing to do."""
 ROUTE_LINES = {
     "search": "routes: {search: {}}",
@@ -50,6 +50,16 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
     return (
         f"not measured: {macs_text(target)} MACs lies {side} the study's targets ({known}), "
         "and costs are not extrapolated",
+        f"targets: [{targets}]",
+    )
+
+
+def refuse_interpolation(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
+    """(reason, config change) for a target between measured ones that do not lie on a line."""
+    targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
+    return (
+        f"not measured, and interpolating between the study's targets misses measured cost ratios by up to {error:.2f}× "
+        f"(at most {most}× is allowed)",
         f"targets: [{targets}]",
     )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
-from reports.compare.verdict import TIE_FACTOR, Verdict
+from reports.answers.verdict_words import Costs, cheapest_text, flips, instead_text, interval_text, verdict_text
+from reports.compare.rule import Verdict
+from reports.compare.values import CostComparison, PooledCosts
 from reports.statistics import Estimate
-from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, points_estimate, ratio_says_nothing
+from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
 
 
 def sentence(given: Answer) -> str:
@@ -25,9 +27,10 @@ def sentence(given: Answer) -> str:
 def comparison_sentence(compared: Comparison, given: Answer) -> str:
     """How one challenger compares with pruning at the target of an answer."""
     difference = points_estimate(compared.difference)
-    verdicts = {policy: costs.verdict for policy, costs in compared.by_policy.items()}
-    clause = _costs_clause(compared.challenger, compared.ratios, verdicts, given.question.unit)
-    return f"{_at(given)}, {clause}; prune − {label_text(compared.challenger)} test accuracy: {difference}."
+    planned = given.question.replicates
+    clause = _costs_clause(compared.challenger, compared.by_policy, given.question.unit, _is_few(compared.n, planned))
+    best = _cheapest_clause(given) if isinstance(given, Measured) and compared is given.headline else ""
+    return f"{_at(given)}, {clause}{best}; prune − {label_text(compared.challenger)} test accuracy: {difference}."
 
 
 def notes(given: Answer) -> list[str]:
@@ -43,13 +46,18 @@ def _notes(given: Answer) -> list[str]:
             f"interpolated between {' and '.join(ends)} MACs, linear in log MACs; nothing was trained at this target"
         )
         return [first, *dict.fromkeys([*given.low.notes, *given.high.notes])]
-    return list(given.notes) if isinstance(given, Measured) else []
+    if not isinstance(given, Measured):
+        return []
+    level = given.headline.headline.alpha
+    looks = given.question.num_looks
+    corrected = f"corrected for {looks} look{'' if looks == 1 else 's'} and for several targets: level {level:.4g}"
+    return [*given.notes, *([corrected] if looks else [])]
 
 
 def accuracy_sentence(given: Measured) -> str:
     """How the accuracy side of the question, RQ1, reads for a target."""
     reading = {
-        Verdict.PRUNE: "the pruned network is more accurate than the one found by search",
+        Verdict.BASE: "the pruned network is more accurate than the one found by search",
         Verdict.CHALLENGER: "the network found by search is more accurate than the pruned one",
     }.get(
         given.headline.more_accurate,
@@ -59,43 +67,51 @@ def accuracy_sentence(given: Measured) -> str:
     return f"At {macs_text(given.question.target)} MACs {reading}: prune − search = {difference} of test top-1."
 
 
-def overall_sentence(pooled: Pooled, question: Question) -> str:
-    """One challenger against pruning over all measured targets of the study that the question is about."""
-    unit, num_targets = question.unit, pooled.num_headline_targets
-    if num_targets == 0:
+def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answer] = ()) -> str:
+    """One challenger against pruning over all measured targets; with ``answers`` also the cheapest contender of all."""
+    unit, costs = question.unit, pooled.headline
+    if costs is None:
         return (
             f"No answer yet: no target has networks from both routes (n = 0), so there is no cost ratio in "
             f"{unit_text(unit)} on {question.dataset}."
         )
-    over = "1 target" if num_targets == 1 else f"{num_targets} targets pooled"
-    return f"On {question.dataset}, {over}, {_costs_clause(pooled.challenger, pooled.ratios, pooled.verdicts, unit)}."
-
-
-def verdict_text(verdict: Verdict, challenger: str) -> str:
-    """The verdict in words."""
-    return {
-        Verdict.PRUNE: "pruning is cheaper",
-        Verdict.CHALLENGER: f"{label_text(challenger)} is cheaper",
-        Verdict.TIE: f"a tie (within a factor of {TIE_FACTOR})",
-        Verdict.INSUFFICIENT_EVIDENCE: "insufficient evidence for which is cheaper",
-    }[verdict]
+    over = "1 target" if costs.num_targets == 1 else f"{costs.num_targets} targets pooled"
+    n = costs.cost_ratio.n
+    few = _is_few(n, question.replicates) if costs.guarded is None else ""
+    clause = _costs_clause(pooled.challenger, pooled.by_policy, unit, few)
+    return f"On {question.dataset}, {over}, {clause}{_cheapest_overall(answers)}."
 
 
 def _at(given: Answer) -> str:
-    label = " (interpolated, nothing was trained at this target)" if isinstance(given, Interpolated) else ""
-    return f"At {macs_text(given.question.target)} MACs{label}"
-
-
-def _costs_clause(challenger: str, ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict], unit: str) -> str:
-    """The ratio and verdict of the headline policy, and the policies under which the verdict is another one."""
-    return (
-        f"{POLICY_TEXT[HEADLINE_POLICY]}, {_ratio_clause(ratios[HEADLINE_POLICY], unit, challenger)}: "
-        f"{verdict_text(verdicts[HEADLINE_POLICY], challenger)}{_flips_clause(ratios, verdicts, challenger)}"
+    if not isinstance(given, Interpolated):
+        return f"At {macs_text(given.question.target)} MACs"
+    miss = (
+        "" if given.left_out_error is None else f", which misses measured ratios by up to {given.left_out_error:.2f}×"
     )
+    return f"At {macs_text(given.question.target)} MACs (interpolated{miss}, nothing was trained at this target)"
 
 
-def _ratio_clause(ratio: Estimate, unit: str, challenger: str) -> str:
+def _is_few(n: int, planned: int) -> str:
+    """Behind the verdict of a study that is not complete."""
+    return f" (provisional: {n} of {planned} replicates)" if n < planned else ""
+
+
+def _costs_clause(challenger: str, costs: Mapping[str, Costs], unit: str, few: str) -> str:
+    """The ratio and verdict of the headline policy, and the policies under which the answer is another one."""
+    main = costs[HEADLINE_POLICY]
+    said = verdict_text(main, challenger)
+    if isinstance(main, CostComparison) and main.instead:
+        said = f"{said}: {' and '.join(instead_text(one, challenger) for one in main.instead)}"
+    elif isinstance(main, PooledCosts) and main.instead:
+        said = f"{said}: {' and '.join(map(label_text, main.instead))} is as accurate and cheaper at every target"
+    is_ratio_said = main.guarded is None
+    ratio = f"{_ratio_clause(main, unit, challenger)}: " if is_ratio_said else ""
+    return f"{POLICY_TEXT[HEADLINE_POLICY]}, {ratio}{said}{few}{_flips_clause(costs, challenger)}"
+
+
+def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
     """What a cost ratio (challenger / prune) says, with its interval or n and the unit."""
+    ratio = costs.cost_ratio
     if ratio.value is None:
         return f"there is no cost ratio in {unit_text(unit)} (a route was charged nothing, or measured nothing)"
     name = label_text(challenger)
@@ -103,24 +119,61 @@ def _ratio_clause(ratio: Estimate, unit: str, challenger: str) -> str:
     cheap, dear = ("pruning", name) if is_prune_cheaper else (name, "pruning")
     turned = ratio if is_prune_cheaper else _inverse(ratio)
     if turned.low is None or turned.high is None:
-        evidence = f"n = {ratio.n} replicate, so no interval"
+        evidence = f"n = {ratio.n} replicate{'' if ratio.n == 1 else 's'}, so no interval"
     else:
         wide = f", {SAYS_NOTHING}" if ratio_says_nothing(turned.low, turned.high) else ""
-        evidence = f"95 % interval {number(turned.low)} to {number(turned.high)}{wide}, n = {ratio.n} replicates"
-    return (
-        f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach the same accuracy ({evidence})"
-    )
+        bounds = f"{interval_text(costs.alpha)} {number(turned.low)} to {number(turned.high)}{wide}"
+        evidence = f"{bounds}, n = {ratio.n} replicates{_reached_clause(costs)}"
+    level = costs.level if isinstance(costs, CostComparison) else None
+    goal = "the same accuracy" if level is None else f"{percent(level)} on validation"
+    return f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach {goal} ({evidence})"
 
 
-def _flips_clause(ratios: Mapping[str, Estimate], verdicts: Mapping[str, Verdict], challenger: str) -> str:
-    """The policies under which the verdict is another one, with their ratios; empty where there are none."""
+def _reached_clause(costs: Costs) -> str:
+    """Who reached the accuracy in how many replicates, where that is not all."""
+    if not isinstance(costs, CostComparison):
+        return ""
+    short = [
+        f"{label_text(label)} reached it in {count} of {costs.num_entered[label]}"
+        for label, count in costs.num_reached.items()
+        if count < costs.num_entered[label]
+    ]
+    return f"; {', '.join(short)}" if short else ""
+
+
+def _flips_clause(costs: Mapping[str, Costs], challenger: str) -> str:
+    """The policies under which the answer is another one, with their ratios; empty where there are none."""
+    if costs[HEADLINE_POLICY].guarded is not None:
+        return ""
     name = label_text(challenger)
     others = [
-        f"{POLICY_TEXT[policy]}, {verdict_text(verdict, challenger)} ({name} / prune = {number(ratios[policy].value)})"
-        for policy, verdict in verdicts.items()
-        if policy != HEADLINE_POLICY and verdict != verdicts[HEADLINE_POLICY]
+        f"{POLICY_TEXT[policy]}, {verdict_text(costs[policy], challenger)} "
+        f"({name} / prune = {number(costs[policy].cost_ratio.value)})"
+        for policy in flips(costs, HEADLINE_POLICY)
     ]
     return f"; but {' and '.join(others)}" if others else ""
+
+
+def _cheapest_clause(given: Measured) -> str:
+    said = cheapest_text(given.cheapest.get(HEADLINE_POLICY), 2 + len(given.further))
+    return f"; {said}" if said else ""
+
+
+def _cheapest_overall(answers: Sequence[Answer]) -> str:
+    """The cheapest of all at each target, in one clause where it is the same everywhere."""
+    found = {
+        given.question.target: best
+        for given in answers
+        if isinstance(given, Measured) and given.further and (best := given.cheapest.get(HEADLINE_POLICY)) is not None
+    }
+    if not found:
+        return ""
+    if len({best.label for best in found.values()}) == 1:
+        best = next(iter(found.values()))
+        sure = "" if all(one.is_shown for one in found.values()) else ", which is not shown at every target"
+        return f"; cheapest of all: {label_text(best.label)}{sure}"
+    each = ", ".join(f"{label_text(best.label)} at {macs_text(target)}" for target, best in found.items())
+    return f"; cheapest of all: {each}"
 
 
 def _inverse(ratio: Estimate) -> Estimate:

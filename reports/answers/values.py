@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accounting.cost.shares import HEADLINE_POLICY
-from reports.compare.verdict import CostComparison, Verdict, decide_accuracy
+from reports.compare.accuracy import decide_accuracy
+from reports.compare.rule import Verdict
+from reports.compare.values import CheapestOfAll, CostComparison
 from reports.data.extensions import Extension
 from reports.statistics import Estimate
 
@@ -16,7 +18,8 @@ class Question:
 
     ``target`` is in MACs of one image, ``unit`` that of all costs, ``replicates`` the number planned.
     ``measured_targets`` are those that both compared routes reached in at least one common replicate. ``extensions`` are
-    how the study grew, ``extended`` says it in a sentence (None: it is as planned).
+    how the study grew, ``extended`` says it in a sentence (None: it is as planned); ``num_looks`` are the times at which
+    results had been seen and replicates were added.
     """
 
     target: int
@@ -27,6 +30,7 @@ class Question:
     replicates: int
     extensions: tuple[Extension, ...] = ()
     extended: str | None = None
+    num_looks: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One challenger against pruning at one target, over the ``n`` replicates in which both delivered a network.
+    """One challenger against pruning at one target, over the ``n`` replicates in which both are done.
 
     ``difference`` is the pruned network's test accuracy minus the challenger's, paired by replicate.
     """
@@ -69,13 +73,15 @@ class Comparison:
 class Measured:
     """The answer at a target for which both compared routes delivered networks.
 
-    ``further`` are the comparisons of other challengers, ``accuracy`` has every kind of delivered network by label.
+    ``further`` are the comparisons of other contenders, ``accuracy`` has every kind of delivered network by label,
+    ``cheapest`` the cheapest contender of all by charge policy.
     """
 
     question: Question
     headline: Comparison
     further: tuple[Comparison, ...]
     accuracy: dict[str, Accuracy]
+    cheapest: dict[str, CheapestOfAll | None] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +92,7 @@ class Measured:
     def notes(self) -> tuple[str, ...]:
         """What to keep in mind when reading it."""
         n, planned = self.headline.n, self.question.replicates
-        few = (f"{n} of {planned} replicates have both networks",) if n < planned else ()
+        few = (f"provisional: {n} of {planned} planned replicates are done",) if n < planned else ()
         return (*few, *(("one replicate gives no interval, so no verdict",) if n < 2 else ()))
 
 
@@ -100,6 +106,8 @@ class Interpolated:
     headline: Comparison
     further: tuple[Comparison, ...]
     accuracy: dict[str, Accuracy]
+    left_out_error: float | None = None
+    """By which factor interpolation misses measured targets; None where fewer than three were measured."""
 
 
 @dataclass(frozen=True)

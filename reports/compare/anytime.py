@@ -1,9 +1,9 @@
 """Anytime curves: the best deliverable accuracy so far against what the route had been charged so far.
 
 A point counts when a network of at most the target's MACs has a measured validation accuracy: at the end of an epoch
-of a search candidate, a retraining or a fine-tuning, or as the outcome of a job. Its cost is all that the route had
-spent by that moment for this replicate and target (and for all targets together, as the policy says), jobs still
-running counted up to that moment. An attempt's cost accrues evenly between its begin and its end.
+of a search candidate, a retraining or a fine-tuning, or as the outcome of a job. Its cost is what the route had spent on the
+attempts that began before, and on its own up to that moment, for this replicate and target (and for all targets together,
+as the policy says): as if attempts ran one after another. An attempt's cost accrues evenly between its begin and its end.
 
 A supernet in training is not counted: it is no network that could be delivered. A fine-tuning that prunes as it goes on
 is in the ledger with the MACs that it began with, so that it counts with its outcome only.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from accounting.cost.attempts import Attempt, CostView, Progress
 from accounting.cost.shares import charged_rate, route_attempts, route_cost_h
@@ -52,10 +53,17 @@ def anytime_curve(
     accuracies: list[float] = []
     mine = {attempt.attempt for attempt in attempts}
     progress = [point for point in view.progress if point.attempt in mine]
-    for t, val_top1 in sorted((p.t, p.val_top1) for p in _measured(progress, attempts) if 0 < p.macs <= target):
+    charged = [rate * attempt.allocated_s for attempt, rate in zip(attempts, rates, strict=True)]
+    before = dict(zip((a.attempt for a in attempts), accumulate(charged, initial=0.0), strict=False))
+    own = {attempt.attempt: (attempt, rate) for attempt, rate in zip(attempts, rates, strict=True)}
+    measured = [
+        ((before[p.attempt] + own[p.attempt][1] * _spent_s(own[p.attempt][0], p.t)) / HOUR_S, p.val_top1)
+        for p in _measured(progress, attempts)
+        if 0 < p.macs <= target
+    ]
+    for spent, val_top1 in sorted(measured):
         if accuracies and val_top1 <= accuracies[-1]:
             continue
-        spent = sum(rate * _spent_s(attempt, t) for attempt, rate in zip(attempts, rates, strict=True)) / HOUR_S
         if costs and spent == costs[-1]:
             accuracies[-1] = val_top1
             continue
@@ -89,18 +97,19 @@ class _Measured:
     val_top1: float
     route: str
     replicate: int
+    attempt: str
 
 
 def _measured(progress: Iterable[Progress], attempts: Iterable[Attempt]) -> Iterator[_Measured]:
     """What the ends of epochs and the outcomes of attempts show; a supernet in training is no such network."""
     for point in progress:
         if point.phase != Phase.SUPERNET and point.network_macs is not None and point.val_top1 is not None:
-            yield _Measured(point.t, point.network_macs, point.val_top1, point.route, point.replicate)
+            yield _Measured(point.t, point.network_macs, point.val_top1, point.route, point.replicate, point.attempt)
     for attempt in attempts:
         outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
         macs, val_top1 = outcome.get("macs"), outcome.get("val_top1")
         if isinstance(macs, (int, float)) and isinstance(val_top1, (int, float)):
-            yield _Measured(attempt.end_t, macs, float(val_top1), attempt.route, attempt.replicate)
+            yield _Measured(attempt.end_t, macs, float(val_top1), attempt.route, attempt.replicate, attempt.attempt)
 
 
 def _spent_s(attempt: Attempt, t: float) -> float:

@@ -1,194 +1,265 @@
-"""Which route is cheaper at equal quality, per target and charge policy, and which is more accurate (RQ2 and RQ1).
+"""Which contender is cheaper at one accuracy, per target and charge policy (RQ2).
 
-Equal quality: for each replicate, q is the lower of the two routes' best validation accuracies. What search had been
-charged when it first reached q, over what pruning had been charged when *it* first reached q, is that replicate's
-cost ratio; above 1, pruning is cheaper. The ratios are averaged as logarithms, with a 95 % t-interval.
+One accuracy a* for a target: the lower of the headline pair's median final accuracies, less the study's margin. What the
+challenger had been charged when it first had a*, over what pruning had been charged when *it* first had it, is a cost ratio
+of a replicate; above 1, pruning is cheaper. :mod:`reports.compare.judge` says how ratios become verdicts.
 
-Any other route that finds networks is compared with pruning in the same way. The *challenger* is the route that takes
-the place of search; :func:`cheaper_route` turns a verdict into the name of the cheaper route.
+The *base* is pruning, the *challenger* what it is compared with: search in the headline, every other contender beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 
-from accounting.cost.attempts import CostView
-from accounting.study.facts import StudyFacts
-from accounting.words.names import PRUNE, SEARCH
-from reports.compare.anytime import AnytimeCurve, anytime_curve, cost_to_reach
-from reports.data.networks import Network
-from reports.statistics import Estimate, mean_interval, paired_difference, ratio_interval
+import numpy as np
+from numpy.typing import NDArray
 
-HEADLINE_CHALLENGER = SEARCH
-TIE_FACTOR = 1.25
-"""Cost ratios within [1/1.25, 1.25] count as the same cost."""
-
-
-class Verdict(StrEnum):
-    """The cheaper route at equal quality."""
-
-    PRUNE = "prune"
-    CHALLENGER = "challenger"
-    TIE = "tie"
-    INSUFFICIENT_EVIDENCE = "insufficient_evidence"
+from accounting.cost.shares import POLICIES
+from accounting.words.names import PRUNE
+from reports.compare.accuracy import test_difference
+from reports.compare.contenders import Contenders
+from reports.compare.judge import Cheapest, Effort, Judged, cheapest, judge, judge_controls, judge_pooled, ratio_of
+from reports.compare.log_ratio import LogRatio
+from reports.compare.reach import Floats, common_level
+from reports.compare.rule import ALPHA, SAME_FACTOR, TIE_FACTOR, Decision, Verdict, decide, holm, settling_n
+from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts, StudyVerdicts
+from reports.statistics import Estimate, mean_interval, ratio_interval
 
 
-@dataclass(frozen=True)
-class CostComparison:
-    """A challenger against prune for one target and policy, over the replicates in which both delivered.
-
-    ``ratio_of`` is the cost ratio (challenger / prune) at equal quality by replicate, ``quality_of`` the q it was read at.
-    ``to_quality`` and ``total`` are device-hours by route.
-    """
-
-    challenger: str
-    target: int
-    policy: str
-    verdict: Verdict
-    cost_ratio: Estimate
-    ratio_of: dict[int, float]
-    quality_of: dict[int, float]
-    to_quality: dict[str, Estimate]
-    total: dict[str, Estimate]
-    total_cost_ratio: Estimate
+def judge_study(contenders: Contenders, targets: Sequence[int], alpha: float = ALPHA) -> StudyVerdicts:
+    """Judge every contender at these targets; ``alpha`` is the level after a correction for looks."""
+    costs: dict[int, dict[str, dict[str, CostComparison]]] = {target: {} for target in targets}
+    pooled: dict[str, dict[str, PooledCosts]] = {}
+    best: dict[int, dict[str, CheapestOfAll | None]] = {target: {} for target in targets}
+    for policy in POLICIES:
+        judgement = _Judgement(contenders, targets, policy, alpha)
+        for label, by_target in judgement.compared().items():
+            for target, comparison in by_target.items():
+                costs[target].setdefault(label, {})[policy] = comparison
+        for label, found in judgement.pooled().items():
+            pooled.setdefault(label, {})[policy] = found
+        for target, cheap in judgement.cheapest().items():
+            best[target][policy] = cheap
+    return StudyVerdicts(costs, pooled, best)
 
 
-def decide(ratio: Estimate) -> Verdict:
-    """The verdict that a cost ratio (challenger / prune) with its interval supports."""
-    if ratio.low is None or ratio.high is None or ratio.n < 2:
-        return Verdict.INSUFFICIENT_EVIDENCE
-    if ratio.low > 1:
-        return Verdict.PRUNE
-    if ratio.high < 1:
-        return Verdict.CHALLENGER
-    if ratio.low >= 1 / TIE_FACTOR and ratio.high <= TIE_FACTOR:
-        return Verdict.TIE
-    return Verdict.INSUFFICIENT_EVIDENCE
+class _Judgement:
+    """One charge policy."""
 
+    def __init__(self, contenders: Contenders, targets: Sequence[int], policy: str, alpha: float) -> None:
+        self.contenders, self.targets, self.policy, self.alpha = contenders, tuple(targets), policy, alpha
+        self.base, self.challenger = contenders.pair
+        self.classes = contenders.num_classes
+        self.margin = contenders.info.margin
+        self.at = {target: {one.label: one for one in contenders.at(target)} for target in targets}
+        self.levels = {target: self._level(target) for target in targets}
+        self.efforts = {target: self._efforts(target) for target in targets}
+        self.judged: dict[str, dict[int, Judged]] = {}
+        self._judge()
 
-def decide_accuracy(difference: Estimate) -> Verdict:
-    """The more accurate route that a difference (prune - challenger) with its interval supports."""
-    if difference.low is None or difference.high is None:
-        return Verdict.INSUFFICIENT_EVIDENCE
-    if difference.low > 0:
-        return Verdict.PRUNE
-    return Verdict.CHALLENGER if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
+    def compared(self) -> dict[str, dict[int, CostComparison]]:
+        """By challenger and target."""
+        instead = self._instead()
+        return {
+            label: {
+                target: self._comparison(label, target, found, instead[target] if label == self.challenger else ())
+                for target, found in by_target.items()
+            }
+            for label, by_target in self.judged.items()
+        }
+
+    def pooled(self) -> dict[str, PooledCosts]:
+        """By challenger; the control that is named there makes both needless at every target."""
+        found = {}
+        instead = self._instead()
+        for label, by_target in self.judged.items():
+            whole = judge_pooled(list(by_target.values()), self.alpha)
+            if whole is None:
+                continue
+            named = [{one.label for one in instead[target]} for target in by_target]
+            common = sorted(set.intersection(*named)) if named and label == self.challenger else []
+            found[label] = PooledCosts(
+                Verdict.NEITHER if common else whole.verdict,
+                _estimate(whole.ratio, whole.decision),
+                sum(judged.guarded is None for judged in by_target.values()),
+                whole.guarded,
+                whole.decision.alpha,
+                whole.decision.by_more,
+                _settling(whole),
+                tuple(common),
+            )
+        return found
+
+    def cheapest(self) -> dict[int, CheapestOfAll | None]:
+        """By target."""
+        found = cheapest([self.efforts[target] for target in self.targets], self.base, self.alpha)
+        return {
+            target: None if one is None else _cheapest_of_all(one, self.base)
+            for target, one in zip(self.targets, found, strict=True)
+        }
+
+    def _level(self, target: int) -> float | None:
+        labels = [label for label in (self.base, self.challenger) if label in self.at[target]]
+        if len(labels) < 2:  # no headline here: the routes that there are
+            labels = [label for label, one in self.at[target].items() if not one.is_control]
+        finals = [self.contenders.entered(self.at[target][label], target) for label in labels]
+        return common_level(finals, self.margin) if len(labels) > 1 else None
+
+    def _efforts(self, target: int) -> dict[str, Effort]:
+        level = self.levels[target]
+        asked = math.inf if level is None else level
+        return {
+            label: self.contenders.effort(one, target, self.policy, asked, self.margin)
+            for label, one in self.at[target].items()
+        }
+
+    def _judge(self) -> None:
+        self.judged = {}
+        here = [target for target in self.targets if self._meet(target, self.challenger)]
+        if here:
+            self.judged[self.challenger] = dict(zip(here, self._judge_pairs(here, self.challenger), strict=True))
+        others = dict.fromkeys(label for target in self.targets for label in self.efforts[target])
+        further = {
+            label: [target for target in self.targets if self._meet(target, label)]
+            for label in others
+            if label not in (self.base, self.challenger)
+        }
+        claims = [(label, target) for label, targets in further.items() for target in targets]
+        alone = {
+            label: self._judge_pairs(targets, label, corrected=False) for label, targets in further.items() if targets
+        }
+        for label, found in alone.items():
+            self.judged[label] = dict(zip(further[label], found, strict=True))
+        p_values = [
+            None if (one := self.judged[label][target]).guarded else one.ratio.p_value() for label, target in claims
+        ]
+        for (label, target), level in zip(claims, holm(p_values, self.alpha), strict=True):
+            one = self.judged[label][target]
+            self.judged[label][target] = Judged(one.ratio, one.guarded, decide(one.ratio, level))
+
+    def _meet(self, target: int, label: str) -> bool:
+        """Whether the base and another are both done in some replicate."""
+        found = [self.efforts[target].get(name) for name in (self.base, label)]
+        done = [~np.isnan(effort.spent) for effort in found if effort is not None]
+        return len(done) == 2 and bool((done[0] & done[1]).any())
+
+    def _judge_pairs(self, targets: Sequence[int], label: str, *, corrected: bool = True) -> list[Judged]:
+        pairs = [(self.efforts[target][self.base], self.efforts[target][label]) for target in targets]
+        levels = [self.levels[target] for target in targets]
+        floors = [self._control_floor(target) if corrected else None for target in targets]
+        return judge(pairs, levels, alpha=self.alpha, num_classes=self.classes, controls=floors)
+
+    def _control_floor(self, target: int) -> float | None:
+        """Mean final accuracy of the control that spent least."""
+        spent = {
+            label: float(np.nanmean(self.efforts[target][label].spent))
+            for label, one in self.at[target].items()
+            if one.is_control and np.isfinite(self.efforts[target][label].spent).any()
+        }
+        if not spent:
+            return None
+        final = self.efforts[target][min(spent, key=lambda label: spent[label])].entered
+        return float(np.nanmean(final)) if np.isfinite(final).any() else None
+
+    def _instead(self) -> dict[int, tuple[Instead, ...]]:
+        controls = sorted({label for at in self.at.values() for label, one in at.items() if one.is_control})
+        found = judge_controls(
+            [self._without_less_accurate(target) for target in self.targets],
+            (self.base, self.challenger),
+            controls,
+            self.margin,
+            alpha=self.alpha,
+            num_classes=self.classes,
+        )
+        return {
+            target: tuple(
+                Instead(label, *(self._over(target, pair, label, decision) for pair, decision in zip(
+                    (self.base, self.challenger), decisions, strict=True
+                )))
+                for label, decisions in of_target.items()
+            )
+            for target, of_target in zip(self.targets, found, strict=True)
+        }  # fmt: skip
+
+    def _over(self, target: int, label: str, control: str, decision: Decision) -> Estimate:
+        efforts = self.efforts[target]
+        return _estimate(ratio_of(efforts[label], efforts[control]), decision)
+
+    def _without_less_accurate(self, target: int) -> dict[str, Effort]:
+        """The efforts, less those of controls that are shown on test to be less accurate than one of the pair."""
+        kept = dict(self.efforts[target])
+        for label, one in self.at[target].items():
+            for name in (self.base, self.challenger):
+                if one.is_control and name in self.at[target]:
+                    apart = test_difference(self.contenders, one, self.at[target][name], target)
+                    if apart.high is not None and apart.high < 0:
+                        kept.pop(label, None)
+        return kept
+
+    def _comparison(self, label: str, target: int, found: Judged, instead: tuple[Instead, ...]) -> CostComparison:
+        both = {label: self.efforts[target][label], PRUNE: self.efforts[target][self.base]}
+        done = {name: ~np.isnan(effort.spent) for name, effort in both.items()}
+        totals = {name: _by_replicate(effort.spent, done[name]) for name, effort in both.items()}
+        return CostComparison(
+            challenger=label,
+            target=target,
+            policy=self.policy,
+            verdict=Verdict.NEITHER if instead else found.verdict,
+            cost_ratio=_estimate(found.ratio, found.decision),
+            level=self.levels[target],
+            num_reached={name: effort.num_reached for name, effort in both.items()},
+            num_entered={name: int(of_one.sum()) for name, of_one in done.items()},
+            to_quality={
+                name: mean_interval(list(effort.cost[done[name] & np.isfinite(effort.cost)]), at_least=0.0)
+                for name, effort in both.items()
+            },
+            total={name: mean_interval(list(of_one.values()), at_least=0.0) for name, of_one in totals.items()},
+            total_cost_ratio=ratio_interval(totals[label], totals[PRUNE]),
+            guarded=found.guarded,
+            alpha=found.decision.alpha,
+            by_more=found.decision.by_more,
+            settling_n=_settling(found),
+            instead=instead,
+        )
 
 
 def cheaper_route(verdict: Verdict, challenger: str) -> str:
-    """The verdict by name: the route that it is for, ``tie`` or ``insufficient_evidence``."""
-    return challenger if verdict is Verdict.CHALLENGER else verdict.value
+    """The verdict by name: the contender that it is for, or what else it says."""
+    return {Verdict.BASE: PRUNE, Verdict.CHALLENGER: challenger}.get(verdict, verdict.value)
 
 
-def paired_replicates(networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER) -> list[int]:
-    """Replicates in which both compared routes delivered a network for the target."""
-    delivered: dict[str, set[int]] = {challenger: set(), PRUNE: set()}
-    for network in networks:
-        if network.target == target and network.label in delivered:
-            delivered[network.label].add(network.replicate)
-    return sorted(set.intersection(*delivered.values()))
+def decide_interval(ratio: Estimate) -> Verdict:
+    """The verdict of a ratio between two measured targets, whose interval is an envelope and no t-interval."""
+    if ratio.value is None or ratio.low is None or ratio.high is None:
+        return Verdict.INSUFFICIENT_EVIDENCE
+    if (ratio.low > 1 or ratio.high < 1) and not 1 / SAME_FACTOR <= ratio.value <= SAME_FACTOR:
+        return Verdict.BASE if ratio.low > 1 else Verdict.CHALLENGER
+    inside = ratio.low >= 1 / TIE_FACTOR and ratio.high <= TIE_FACTOR
+    return Verdict.TIE if inside else Verdict.INSUFFICIENT_EVIDENCE
 
 
-def compare_costs(
-    view: CostView,
-    info: StudyFacts,
-    networks: Iterable[Network],
-    target: int,
-    policy: str,
-    challenger: str = HEADLINE_CHALLENGER,
-) -> CostComparison:
-    """The cost side of the question, RQ2, for a measured target."""
-    replicates = paired_replicates(networks, target, challenger)
-    curves: dict[str, dict[int, AnytimeCurve]] = {
-        route: {
-            replicate: anytime_curve(
-                view, route=route, replicate=replicate, target=target, policy=policy, num_targets=info.num_targets
-            )
-            for replicate in replicates
-        }
-        for route in (challenger, PRUNE)
-    }
-    quality = _equal_quality(curves)
-    to_quality = {
-        route: {replicate: _reached(by_replicate[replicate], q) for replicate, q in quality.items()}
-        for route, by_replicate in curves.items()
-    }
-    total = {route: {number: curve.total_h for number, curve in by.items()} for route, by in curves.items()}
-    ratio = ratio_interval(to_quality[challenger], to_quality[PRUNE])
-    return CostComparison(
-        challenger=challenger,
-        target=target,
-        policy=policy,
-        verdict=decide(ratio),
-        cost_ratio=ratio,
-        ratio_of={
-            replicate: to_quality[challenger][replicate] / to_quality[PRUNE][replicate]
-            for replicate in quality
-            if ratio.n > 0
-        },
-        quality_of=quality,
-        to_quality={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in to_quality.items()},
-        total={route: mean_interval(list(costs.values()), at_least=0.0) for route, costs in total.items()},
-        total_cost_ratio=ratio_interval(total[challenger], total[PRUNE]),
-    )
+def _settling(found: Judged) -> int | None:
+    mean, sd = found.ratio.mean, found.ratio.sd
+    if found.verdict is not Verdict.INSUFFICIENT_EVIDENCE or mean is None or sd is None:
+        return None
+    n = settling_n(mean, sd, found.decision.alpha)
+    return None if n is None else max(n, found.ratio.n + 1)
 
 
-def accuracies(networks: Iterable[Network], target: int) -> dict[str, tuple[Estimate, Estimate]]:
-    """Test and validation accuracy of the networks delivered for a target, by label."""
-    mine = [network for network in networks if network.target == target]
-    found = {}
-    for label in sorted({network.label for network in mine}):
-        of_label = [network for network in mine if network.label == label]
-        test, val = ([n.test_top1 for n in of_label], [n.val_top1 for n in of_label])
-        found[label] = _mean(test), _mean(val)
-    return found
+def _cheapest_of_all(found: Cheapest, base: str) -> CheapestOfAll:
+    saving = Estimate(1.0, None, None, None, 0)
+    if base in found.ratios:
+        saving = _estimate(found.ratios[base], found.decisions[base])
+    not_beaten = tuple(label for label, one in found.decisions.items() if one.verdict is not Verdict.BASE)
+    return CheapestOfAll(found.label, saving, not_beaten, len(found.decisions))
 
 
-def difference_on_test(networks: Iterable[Network], target: int, challenger: str = HEADLINE_CHALLENGER) -> Estimate:
-    """The accuracy side of the question, RQ1: test accuracy of prune - challenger, paired by replicate."""
-    test: dict[str, dict[int, float]] = {PRUNE: {}, challenger: {}}
-    for network in networks:
-        if network.target == target and network.label in test and network.test_top1 is not None:
-            test[network.label][network.replicate] = network.test_top1
-    return paired_difference(test[PRUNE], test[challenger])
+def _estimate(ratio: LogRatio, decision: Decision) -> Estimate:
+    value = None if ratio.mean is None else math.exp(min(ratio.mean, 700.0))
+    sd = ratio.sd if ratio.has_interval else None
+    return Estimate(value, decision.low, decision.high, sd, ratio.n)
 
 
-def pool_targets(comparisons: Iterable[CostComparison]) -> Estimate:
-    """One cost ratio over all targets: geometric mean over targets within a replicate, then over replicates.
-
-    Only replicates that have a ratio for every target that has any enter, so that each weighs the targets alike.
-    """
-    by_target = [comparison.ratio_of for comparison in comparisons if comparison.ratio_of]
-    if not by_target:
-        return ratio_interval({}, {})
-    shared = set.intersection(*(set(ratios) for ratios in by_target))
-    pooled = {
-        replicate: math.exp(math.fsum(math.log(ratios[replicate]) for ratios in by_target) / len(by_target))
-        for replicate in sorted(shared)
-    }
-    return ratio_interval(pooled, dict.fromkeys(pooled, 1.0))
-
-
-def _equal_quality(curves: Mapping[str, Mapping[int, AnytimeCurve]]) -> dict[int, float]:
-    """Q by replicate: the lower of the routes' best accuracies; replicates in which a route has none are left out."""
-    quality: dict[int, float] = {}
-    for replicate in curves[PRUNE]:
-        bests = [by_replicate[replicate].best for by_replicate in curves.values()]
-        known = [best for best in bests if best is not None]
-        if len(known) == len(bests):
-            quality[replicate] = min(known)
-    return quality
-
-
-def _reached(curve: AnytimeCurve, q: float) -> float:
-    cost = cost_to_reach(curve, q)
-    if cost is None:
-        raise AssertionError(f"q = {q} is above the best of {curve.route}; it is the minimum of the two bests")
-    return cost
-
-
-def _mean(values: Iterable[float | None]) -> Estimate:
-    return mean_interval([value for value in values if value is not None])
+def _by_replicate(values: Floats, here: NDArray[np.bool_]) -> Mapping[int, float]:
+    return {int(place): float(values[place]) for place in np.flatnonzero(here)}

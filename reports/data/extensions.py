@@ -1,7 +1,7 @@
 """How a study grew: what it was first planned with, and each extension, with how much had been seen by then.
 
-Replicates that are added after a look at results are optional stopping, for which no interval here corrects; so every
-report says so where it happened.
+Replicates that are added after a look at results are optional stopping: verdicts correct for it (:func:`num_looks` is what
+they need to know), and every report says where it happened.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def history_of(records: Sequence[Record]) -> History:
     return History(next((planned for planned in said if isinstance(planned, dict)), None), extensions)
 
 
+def num_looks(history: History) -> int:
+    """How often replicates were added when networks had been delivered, so that results could be seen."""
+    return len({e.t for e in history.extensions if e.key == "replicates" and e.networks_before})
+
+
 def extension_sentence(history: History, info: StudyFacts) -> str | None:
     """What grew and whether results had been seen; None for a study as it was planned."""
     planned = history.planned or {}
@@ -79,7 +84,7 @@ def extension_sentence(history: History, info: StudyFacts) -> str | None:
     if not after:
         return f"Added to the plan {when}: {', '.join(added)}."
     with_added = f"; added: {', '.join(added)}" if added else ""
-    caveat = "; no interval corrects for looking in between" if seen and _more_replicates(history) else ""
+    caveat = "; intervals of costs are corrected for looking in between" if num_looks(history) else ""
     return f"Planned with {' and '.join(before)}; extended to {' and '.join(after)} {when}{with_added}{caveat}."
 
 
@@ -102,10 +107,6 @@ def _missing_in(old: Any, new: Any) -> Iterable[str]:
 
 def _grows(extension: Extension) -> bool:
     return extension.key in ("replicates", "targets") or extension.key.startswith("routes.")
-
-
-def _more_replicates(history: History) -> bool:
-    return any(e.key == "replicates" and e.networks_before for e in history.extensions)
 
 
 def _count(count: int, word: str) -> str:

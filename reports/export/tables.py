@@ -14,7 +14,7 @@ import pandas as pd
 
 from accounting.words.names import PRUNE
 from reports.answers.values import Answer, Comparison, Refused, status_of
-from reports.compare.verdict import HEADLINE_CHALLENGER, cheaper_route
+from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.export.csv_cells import plain_cells
 from reports.export.ledger_tables import attempts_table, balances_table
@@ -84,7 +84,7 @@ def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
         if isinstance(given, Refused):
             rows.append({**start, "reason": given.reason, "policy": None, "verdict": None})
         else:
-            rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, HEADLINE_CHALLENGER)]
+            rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, given.headline.challenger)]
     return pd.DataFrame(rows)
 
 
@@ -105,6 +105,7 @@ def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for policy, costs in compared.by_policy.items():
         row: dict[str, Any] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
+        row |= {"common_val_top1": costs.level, "interval_alpha": costs.alpha}
         row |= costs.cost_ratio.columns("cost_ratio") | costs.total_cost_ratio.columns("total_cost_ratio")
         for column, route in ((name, costs.challenger), (PRUNE, PRUNE)):
             row[f"{column}_to_equal_quality_h"] = costs.to_quality[route].value

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from accounting.cost.shares import POLICIES
 from accounting.ledger.records import VERDICT_RULES
-from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
+from accounting.words.names import METHOD_MARK, PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
 from reports.answers.as_json import Fields, report_json
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.study import JudgedStudy
 from reports.answers.text import accuracy_sentence, overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
 from reports.compare.controls import control_lines
@@ -66,13 +67,18 @@ class PageContent:
 def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> PageContent:
     """Everything that the page of a study shows."""
     missing = missing_routes(frames.info)
-    pooled, further = pooled_headline(answers), pooled_further(answers)
+    study = JudgedStudy(frames)
+    pooled, further = pooled_headline(study), pooled_further(study)
     question = answers[0].question
-    headline = one_route.headline(frames) if missing else overall_sentence(pooled, question)
+    headline = one_route.headline(frames) if missing else overall_sentence(pooled, question, answers)
     measured = [given for given in answers if isinstance(given, Measured)]
     lines = [
         *(one_route.lines(frames) if missing else map(_line, answers)),
-        *({"sentence": overall_sentence(other, question), "verdict": other.challenger} for other in further),
+        *(
+            {"sentence": overall_sentence(other, question), "verdict": other.challenger}
+            for other in further
+            if other.challenger.partition(METHOD_MARK)[0] in frames.info.challengers
+        ),
         *control_lines(frames),
         *({"sentence": text, "verdict": "level"} for text in level_sentences(frames.delivered, frames.num_classes)),
     ]

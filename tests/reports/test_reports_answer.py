@@ -15,7 +15,9 @@ from reports.answers.as_json import to_json
 from reports.answers.between import linear, logarithmic, weight_between
 from reports.answers.text import accuracy_sentence, sentence
 from reports.answers.values import Comparison, Measured, Question
-from reports.compare.verdict import CostComparison, Verdict, decide
+from reports.compare.rule import Verdict
+from reports.compare.values import CostComparison
+from reports.compare.verdict import decide_interval
 from reports.data.frames import load_frames
 from reports.statistics import NOTHING, Estimate
 
@@ -42,14 +44,17 @@ def test_measured(study):
     check_schema(given)
     assert (given["status"], given["n"], given["complete"], given["unit"]) == ("measured", 3, True, "cpu_core_hours")
     assert {policy: fields["verdict"] for policy, fields in given["policies"].items()} == {
-        "full": "search", "free": "prune", "amortised": "search",
+        "full": "insufficient_evidence", "free": "prune", "amortised": "insufficient_evidence",
     }  # fmt: skip
-    assert given["policies"]["full"]["cost_ratio"]["value"] == pytest.approx(0.3)
+    assert given["policies"]["full"]["cost_ratio"]["value"] == pytest.approx(1 / 3.3973, rel=1e-4)
+    assert (given["policies"]["full"]["common_val_top1"], given["provisional"]) == (pytest.approx(0.84), False)
+    assert given["policies"]["full"]["replicates_reached"] == {"search": 3, "prune": 3}
     assert given["accuracy"]["prune"]["test_top1"]["value"] == pytest.approx(0.85)
     assert given["accuracy_difference"]["value"] == pytest.approx(0.02)
     sentence = one_line(given)
-    for part in ("At 0.5M MACs", "pruning took 3.33×", "CPU core-hours", "95 % interval 1.22 to 9.13", "n = 3",
-                 "search is cheaper", "with the parent free, pruning is cheaper", "+2.0 points"):  # fmt: skip
+    for part in ("At 0.5M MACs", "pruning took 3.40×", "CPU core-hours", "to reach 84.0 % on validation",
+                 "97.5 % interval, corrected 0.765 to 15.1", "n = 3", "insufficient evidence", "4 replicates",
+                 "with the parent free, pruning is cheaper", "no other contender", "+2.0 points"):  # fmt: skip
         assert part in sentence
     assert "\n" not in sentence
 
@@ -68,7 +73,7 @@ def test_interpolation_is_linear_in_log_macs_and_never_narrower():
     ratio = logarithmic(low, high, weight_between(100, 10_000, 1_000))
     assert ratio.value == pytest.approx(math.sqrt(16))
     assert (ratio.low, ratio.high, ratio.sd, ratio.n) == (0.9, 9.0, 0.2, 3)
-    assert decide(ratio) is Verdict.INSUFFICIENT_EVIDENCE
+    assert decide_interval(ratio) is Verdict.INSUFFICIENT_EVIDENCE
     assert linear(low, high, 0.5).value == pytest.approx(5.0)
     assert logarithmic(low, NOTHING, 0.5) == Estimate(None, None, None, None, 0)
 
@@ -128,9 +133,13 @@ def test_one_replicate_says_so(make_study):
     given = answer(make_study(replicates=1, planned=3), 500_000)
     check_schema(given)
     assert (given["n"], given["complete"], given["verdict"]) == (1, False, "insufficient_evidence")
+    assert given["provisional"] is True
     assert given["policies"]["full"]["cost_ratio"]["low"] is None
     assert "n = 1 replicate, so no interval" in one_line(given)
-    assert given["notes"] == ["1 of 3 replicates have both networks", "one replicate gives no interval, so no verdict"]
+    assert given["notes"] == [
+        "provisional: 1 of 3 planned replicates are done",
+        "one replicate gives no interval, so no verdict",
+    ]
 
 
 def test_a_partial_study_uses_finished_replicates(make_study):
@@ -153,7 +162,7 @@ def test_a_parent_that_costs_nothing_makes_the_policies_equal(make_study):
 
 def measured(ratio=NOTHING, difference=NOTHING):
     """An answer with one comparison, at 5,000 MACs."""
-    costs = CostComparison("search", 5_000, "full", decide(ratio), ratio, {}, {}, {}, {}, NOTHING)
+    costs = CostComparison("search", 5_000, "full", decide_interval(ratio), ratio, None, {}, {}, {}, {}, NOTHING)
     question = Question(5_000, "study", "data", "gpu_hours", (5_000,), 3)
     return Measured(question, Comparison("search", 3, difference, {"full": costs}), (), {})
 

@@ -1,0 +1,50 @@
+"""All that the answers of one study share: its contenders, and their judgement at every target, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from reports.compare.contenders import Contender, Contenders
+from reports.compare.rule import look_alpha
+from reports.compare.values import StudyVerdicts
+from reports.compare.verdict import judge_study
+from reports.data.extensions import num_looks
+from reports.data.frames import Frames
+
+
+@dataclass(frozen=True)
+class JudgedStudy:
+    """A study that is read, with what its ledger comes to."""
+
+    frames: Frames
+
+    @cached_property
+    def contenders(self) -> Contenders:
+        """Who competes."""
+        frames = self.frames
+        return Contenders(frames.view, frames.info, frames.delivered, frames.num_classes)
+
+    @cached_property
+    def verdicts(self) -> StudyVerdicts:
+        """Every comparison, corrected for the looks at which the study was extended."""
+        return judge_study(self.contenders, self.frames.info.targets, look_alpha(num_looks(self.frames.history)))
+
+    @property
+    def challenger(self) -> str:
+        """Label of what the headline compares with pruning."""
+        return self.contenders.pair[1]
+
+    def contender(self, label: str, target: int) -> Contender | None:
+        """By its label; None where it does not compete at the target."""
+        return next((one for one in self.contenders.at(target) if one.label == label), None)
+
+    def paired(self, label: str, target: int) -> list[int]:
+        """Replicates in which both the contender and the headline's pruning delivered a network."""
+        sides = [self.contender(name, target) for name in (label, self.contenders.pair[0])]
+        delivered = [set(self.contenders.with_network(one, target)) for one in sides if one is not None]
+        return sorted(set.intersection(*delivered)) if len(delivered) == 2 else []
+
+    def measured_targets(self) -> tuple[int, ...]:
+        """Targets at which both of the headline's pair delivered in some replicate."""
+        return tuple(target for target in self.frames.info.targets if self.paired(self.challenger, target))

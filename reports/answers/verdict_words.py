@@ -1,0 +1,101 @@
+"""Verdicts in words: who is cheaper, what kept costs from being compared, and who is the cheapest of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accounting.words.names import PRUNE, label_text
+from reports.compare.guards import Guarded, Obstacle
+from reports.compare.rule import ALPHA, SHOWN, TIE_FACTOR, Verdict
+from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
+from reports.statistics import Estimate
+from reports.words.wording import number, percent
+
+Costs = CostComparison | PooledCosts
+
+
+def verdict_text(costs: Costs, challenger: str) -> str:
+    """The verdict in words."""
+    if costs.verdict in SHOWN:
+        name = "pruning" if costs.verdict is Verdict.BASE else label_text(challenger)
+        return f"{name} is cheaper" + (f" by more than {TIE_FACTOR}×" if costs.by_more else "")
+    if costs.guarded is not None and costs.verdict is costs.guarded.verdict:
+        return guard_text(costs.guarded, challenger)
+    if costs.verdict is Verdict.NEITHER:
+        return "neither of the two"
+    if costs.verdict is Verdict.TIE:
+        return f"a tie (within a factor of {TIE_FACTOR})"
+    needed = f" ({costs.settling_n} replicates would probably settle it)" if costs.settling_n else ""
+    return f"insufficient evidence for which is cheaper{needed}"
+
+
+def guard_text(guarded: Guarded, challenger: str) -> str:
+    """Why costs are not compared."""
+    who = "" if guarded.place is None else ("pruning" if guarded.place == 0 else label_text(challenger))
+    found, limit = guarded.found, guarded.limit
+    if guarded.obstacle is Obstacle.NOT_REACHED:
+        times = f"in {found:.0f} replicate{'' if found == 1 else 's'}"
+        return f"not reached: {who} reached that accuracy {times}, and {limit:.0f} are needed"
+    reason = {
+        Obstacle.APART: f"median final accuracies differ by {100 * abs(found):.1f} points, so that accuracy is the answer "
+        f"({'pruning' if found > 0 else label_text(challenger)} is the more accurate)",
+        Obstacle.CHANCE: f"{percent(found)} is near chance",
+        Obstacle.SPREAD: f"final accuracies of {who} lie {100 * found:.1f} points apart between replicates "
+        f"(at most {100 * limit:.1f} are allowed)",
+        Obstacle.BELOW_CONTROL: f"{percent(found)} is more than 3 points below the cheapest control",
+    }[guarded.obstacle]
+    return f"not comparable: {reason}"
+
+
+def instead_text(instead: Instead, challenger: str) -> str:
+    """A control that makes both needless, with its figures."""
+    return (
+        f"{label_text(instead.label)} is as accurate and cheaper: pruning costs {_times(instead.base_ratio)} and "
+        f"{label_text(challenger)} {_times(instead.challenger_ratio)} as much"
+    )
+
+
+def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | None:
+    """The cheapest contender of all; None where there are only two of them."""
+    if found is None or num_contenders < 3:
+        return None
+    if found.num_others < 2:
+        return "no other contender is shown to reach it"
+    if found.saving.n == 0:
+        name, saving = "pruning" if found.label == PRUNE else label_text(found.label), ""
+    else:
+        name, saving = label_text(found.label), f" (pruning costs {_times(found.saving)} as much)"
+    if found.is_shown:
+        return f"cheapest of all {found.num_others + 1} that reach it: {name}{saving}"
+    beaten = ", ".join(label_text(label) for label in found.not_beaten)
+    unsure = f", not shown to be cheaper than {beaten}" if beaten else ""
+    return f"cheapest of {found.num_others + 1} that reach it: {name}{saving}{unsure}"
+
+
+def interval_text(alpha: float) -> str:
+    """``95 % interval``; of a level that was corrected, that level."""
+    level = f"{100 * (1 - alpha):.4g}"
+    return f"{level} % interval" + ("" if alpha == ALPHA else ", corrected")
+
+
+def flips(costs: Mapping[str, Costs], headline: str) -> list[str]:
+    """Policies under which the answer is another: the other side is shown, or the interval excludes the headline's ratio."""
+    main = costs[headline]
+    return [policy for policy, other in costs.items() if policy != headline and _differs(main, other)]
+
+
+def _differs(main: Costs, other: Costs) -> bool:
+    if main.verdict in SHOWN and other.verdict in SHOWN and main.verdict != other.verdict:
+        return True
+    value, ratio = main.cost_ratio.value, other.cost_ratio
+    if value is None or ratio.low is None or ratio.high is None or ratio.value is None or other.guarded:
+        return False
+    is_outside = not ratio.low <= value <= ratio.high
+    changes = not 1 / TIE_FACTOR <= ratio.value / value <= TIE_FACTOR
+    return is_outside and changes
+
+
+def _times(ratio: Estimate) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{number(ratio.value)}×"
+    return f"{number(ratio.value)}× ({number(ratio.low)} to {number(ratio.high)})"

@@ -1,0 +1,217 @@
+"""Who competes: every route with one method, and every control that delivers, each with what it showed and was charged.
+
+A route pays for all that it did for a replicate and target. Where it prunes by several methods, each method is a contender
+of its own, which pays for the route's common work and for its own jobs. A control pays for the jobs that led to its network,
+and for those that led to the structure that it takes from another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from accounting.cost.attempts import Attempt, CostView, Progress
+from accounting.cost.lineage import lineage, method_name, pruning_of, specs_of
+from accounting.cost.shares import POLICIES, charged_rate, spent_h
+from accounting.ledger.records import Phase, Status
+from accounting.study.facts import StudyFacts
+from accounting.words.names import COMPARED, Role, method_label, routes_of
+from reports.compare.judge import Effort
+from reports.compare.reach import Floats
+from reports.compare.replay import Replayed, replay
+from reports.data.networks import Network
+
+ENDED = "done"
+"""The reason with which a session closes when the study is over."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to a network: a route (with one of its methods, where it has several) or a control, by its label."""
+
+    label: str
+    route: str
+    method: str | None = None
+    is_control: bool = False
+
+
+class Contenders:
+    """The contenders of a study, read from its ledger once."""
+
+    def __init__(
+        self, view: CostView, info: StudyFacts, networks: Iterable[Network], num_classes: int | None = None
+    ) -> None:
+        self.view, self.info, self.networks, self.num_classes = view, info, tuple(networks), num_classes
+        self.specs = specs_of(view.attempts)
+        self.replicates = sorted({*range(info.replicates), *(a.replicate for a in view.attempts)})
+        self._replayed: dict[tuple[str, int, int], dict[str, Replayed]] = {}
+
+    def at(self, target: int) -> list[Contender]:
+        """Who competes at a target: the headline's pair first, then other routes, then controls."""
+        main = (*COMPARED, *self.info.challengers)
+        started = {route for route, _ in self._attempts}
+        routes = [route for route in main if route in started and route in self.info.routes]
+        found = [contender for route in routes for contender in self._of_route(route)]
+        outside = {*main, *routes_of(Role.MEASURES)}
+        controls = {n.label: n.route for n in self.networks if n.target == target and n.route not in outside}
+        found += [Contender(label, route, is_control=True) for label, route in sorted(controls.items())]
+        return sorted(found, key=lambda contender: self._rank(contender.label))
+
+    @cached_property
+    def pair(self) -> tuple[str, str]:
+        """Labels of the headline's two: as declared, with the route's first method where it has several."""
+        return self._declared(self.info.pair[0]), self._declared(self.info.pair[1])
+
+    def delivered(self, contender: Contender, target: int) -> dict[int, Network]:
+        """The contender's networks by replicate."""
+        return {
+            n.replicate: n
+            for n in self.networks
+            if n.target == target and n.route == contender.route and self._is_of(n, contender)
+        }
+
+    def with_network(self, contender: Contender, target: int) -> list[int]:
+        """Replicates in which it has a network; of several methods one may have been delivered for all."""
+        delivered = self.delivered(contender, target)
+        return [r for r in self.replicates if self._has_network(contender, target, r, delivered)]
+
+    def final(self, contender: Contender, target: int) -> Floats:
+        """Final accuracies by replicate; NaN where no network was delivered or none measured."""
+        delivered = self.delivered(contender, target)
+        return np.array(
+            [
+                float(self._replay(contender, target, r)[POLICIES[0]].steps.final()) if self._has_network(
+                    contender, target, r, delivered
+                ) else np.nan
+                for r in self.replicates
+            ]
+        )  # fmt: skip
+
+    def effort(self, contender: Contender, target: int, policy: str, level: float, margin: float) -> Effort:
+        """What it showed and spent, by replicate, under a charge policy."""
+        replayed = [self._replay(contender, target, r)[policy] for r in self.replicates]
+        entered = [self._is_done(contender, target, r) for r in self.replicates]
+        return Effort(
+            self.final(contender, target),
+            np.array([float(found.steps.cost_near(level, margin)) for found in replayed]),
+            np.array([found.spent_h if done else np.nan for found, done in zip(replayed, entered, strict=True)]),
+        )
+
+    def entered(self, contender: Contender, target: int) -> Floats:
+        """Final accuracies of the replicates in which it is done."""
+        final = self.final(contender, target)
+        return final[[self._is_done(contender, target, r) for r in self.replicates]]
+
+    @cached_property
+    def _attempts(self) -> dict[tuple[str, int], list[Attempt]]:
+        found: dict[tuple[str, int], list[Attempt]] = defaultdict(list)
+        for attempt in sorted(self.view.attempts, key=lambda attempt: attempt.begin_t):
+            found[attempt.route, attempt.replicate].append(attempt)
+        return found
+
+    @cached_property
+    def _by_job(self) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = defaultdict(list)
+        for attempt in self.view.attempts:
+            found[attempt.job].append(attempt)
+        return found
+
+    @cached_property
+    def _progress(self) -> dict[str, list[Progress]]:
+        found: dict[str, list[Progress]] = defaultdict(list)
+        for point in self.view.progress:
+            found[point.attempt].append(point)
+        return found
+
+    @cached_property
+    def _method_of(self) -> dict[str, str]:
+        """The pruning method of each job; empty for work that all methods share."""
+        return {job: method_name(pruning_of(self.specs, job)) for job in self.specs}
+
+    @cached_property
+    def _over(self) -> set[tuple[str, int]]:
+        """Routes and replicates in which no more will be done: the study is over, or the budget is spent."""
+        sessions, running = self.view.sessions, {a.route for a in self.view.attempts if a.status is Status.RUNNING}
+        if sessions and sessions[-1].reason == ENDED:
+            return set(self._attempts)
+        budget = self.info.budget_h
+        return {
+            key for key, h in spent_h(self.view).items() if h >= budget.get(key[0], np.inf) and key[0] not in running
+        }
+
+    def methods(self, route: str) -> list[str]:
+        """Pruning methods of a route, the config's first one first, the others as they were begun."""
+        jobs = (a.job for (name, _), attempts in self._attempts.items() if name == route for a in attempts)
+        found = [method for method in dict.fromkeys(self._method_of[job] for job in jobs) if method]
+        first = self.info.first_methods.get(route)
+        return sorted(found, key=lambda method: method != first)
+
+    def _of_route(self, route: str) -> list[Contender]:
+        methods = self.methods(route)
+        if len(methods) < 2:
+            return [Contender(route, route)]
+        return [Contender(method_label(route, method), route, method) for method in methods]
+
+    def _declared(self, label: str) -> str:
+        route, _, method = label.partition(":")
+        methods = self.methods(route)
+        if len(methods) < 2:
+            return route
+        return method_label(route, method if method in methods else methods[0])
+
+    def _rank(self, label: str) -> tuple[int, str]:
+        return (self.pair.index(label), "") if label in self.pair else (len(self.pair), "")
+
+    def _is_of(self, network: Network, contender: Contender) -> bool:
+        if contender.is_control or contender.method is None:
+            return network.label == contender.label
+        return self._method_of.get(network.job, "") == contender.method
+
+    def _is_done(self, contender: Contender, target: int, replicate: int) -> bool:
+        if self._has_network(contender, target, replicate, self.delivered(contender, target)):
+            return True
+        return not contender.is_control and (contender.route, replicate) in self._over
+
+    def _has_network(self, contender: Contender, target: int, replicate: int, delivered: dict[int, Network]) -> bool:
+        """Whether it delivered; of several methods one may be delivered for all, when all were trained."""
+        if replicate in delivered:
+            return True
+        return contender.method is not None and any(
+            (n.label, n.target, n.replicate) == (contender.route, target, replicate) for n in self.networks
+        )
+
+    def _replay(self, contender: Contender, target: int, replicate: int) -> dict[str, Replayed]:
+        key = contender.label, target, replicate
+        if key not in self._replayed:
+            attempts = self._paid(contender, target, replicate)
+            shares = {
+                policy: [charged_rate(self.view, a, policy, target, self.info.num_targets) for a in attempts]
+                for policy in POLICIES
+            }
+            self._replayed[key] = replay(attempts, shares, self._progress, self.specs, contender.route, target)
+        return self._replayed[key]
+
+    def _paid(self, contender: Contender, target: int, replicate: int) -> list[Attempt]:
+        if contender.is_control:
+            network = self.delivered(contender, target).get(replicate)
+            jobs = [] if network is None else self._chain([network.job, network.from_job])
+            found = [attempt for job in jobs for attempt in self._by_job[job]]
+            return sorted(found, key=lambda attempt: attempt.begin_t)
+        return [
+            attempt
+            for attempt in self._attempts[contender.route, replicate]
+            if attempt.target in (target, None)
+            and attempt.phase != Phase.EXPORT
+            and (contender.method is None or self._method_of[attempt.job] in ("", contender.method))
+        ]
+
+    def _chain(self, jobs: Sequence[str]) -> list[str]:
+        """The jobs with all that led to them, and to the structures that they take from others."""
+        chain = dict.fromkeys(step for job in jobs if job for step in lineage(self.specs, job))
+        taken = [self.specs.get(job, {}).get("structure_from") for job in chain]
+        given = [step for source in taken if isinstance(source, str) for step in lineage(self.specs, source)]
+        return [job for job in dict.fromkeys([*chain, *given]) if job in self._by_job]
