@@ -14,7 +14,7 @@ study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (
 	$(BIN)/prune-or-search run studies/quickstart.yaml
 
 test: check  ## lint, types, import contracts, all tests (about 12 minutes on 2 CPU cores)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(VENV)/.installed-test  ## lint, format, types and import contracts
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
 """What all tests share: one thread, the folder of shared data, a tiny config, and one tiny study that was really run."""
 
 import copy
+import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -34,6 +36,20 @@ TINY = {
 """All routes, two targets, 24 jobs, a few seconds."""
 
 
+LONGEST_FIRST = (
+    "end_to_end/test_full_disk.py", "end_to_end/test_signals.py", "end_to_end/test_tune_study.py",
+    "end_to_end/test_inline_extend.py", "end_to_end/test_strangers.py", "end_to_end/test_inline_study.py",
+    "end_to_end/test_address.py", "end_to_end/test_inline_advice.py", "end_to_end/",
+)  # fmt: skip
+"""Parts of paths. With ``--dist loadfile --no-loadscope-reorder`` no worker is left alone with a long file at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, the others as they were."""
+    length = len(LONGEST_FIRST)
+    items.sort(key=lambda item: next((n for n in range(length) if LONGEST_FIRST[n] in item.path.as_posix()), length))
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of shared data; the test is skipped where there is none."""
@@ -58,12 +74,25 @@ def tiny_text():
 
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory):
-    """The folder of the tiny study, run once in this process; not to be changed (copy it)."""
+    """The folder of the tiny study, run once for all workers of pytest-xdist; not to be changed (copy it)."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _run_tiny(tmp_path_factory.mktemp("inline") / "tiny")
+    place = tmp_path_factory.getbasetemp().parent / "inline"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "done").exists():
+            shutil.rmtree(place / "tiny", ignore_errors=True)  # of a worker that failed
+            _run_tiny(place / "tiny")
+            (place / "done").touch()
+    return place / "tiny"
+
+
+def _run_tiny(folder):
     from harness.config.study import parse_config
     from harness.console.progress import Silent
     from harness.study import Launch, run_study
 
-    folder = tmp_path_factory.mktemp("inline") / "tiny"
     page = run_study(parse_config(TINY, "tiny"), folder, Launch("inline", begin_t=time.time()), Silent())
     assert page == folder.resolve() / "report" / "index.html"
     return folder

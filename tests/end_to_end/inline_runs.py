@@ -2,12 +2,15 @@
 
 import json
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache
 from unittest import mock
 
 from accounting.ledger.store import read_ledger
-from harness.config.study import parse_config
+from harness.config.study import DatasetConfig, parse_config
 from harness.console.progress import Silent
+from harness.data import fashion_mnist_mini
 from harness.study import Launch, run_study
 from reports.figures import discover
 from reports.page.render import Rendered
@@ -16,19 +19,52 @@ SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
 """Of a tiny config, what leaves four jobs of it: one target, pruning alone."""
 
 
-def run(config, folder, *, with_figures=False):
-    """Without its figures a study takes half as long; what is drawn has tests of its own (tests/reports).
+NUM_VAL, NUM_TEST = 100, 300
+"""So many images of fashion_mnist_mini a run evaluates on, of 1,000 and 4,000."""
 
-    Nor is a speed measured for its plan: that is in the tests with `tiny_study` and those of a cluster.
-    """
-    drawing = nullcontext() if with_figures else mock.patch("reports.page.render.render_figures", _undrawn)
-    with drawing, mock.patch("harness.keep_plan.measure_speed", return_value=1e9):
+
+def run(config, folder, **kept):
+    """Runs it quickly (see `quick`) in this process."""
+    with quick(**kept):
         return run_study(parse_config(config, "test"), folder, Launch("inline", begin_t=time.time()), Silent())
 
 
-def _undrawn(_frames, folder):
+@contextmanager
+def quick(*, with_figures=False, all_images=False):
+    """A study in this process takes a quarter as long: few images, no figures, no speed measured for its plan.
+
+    All that is in the tests with `tiny_study` and those of a cluster; what is drawn has tests of its own (tests/reports).
+    """
+    few = mock.patch.object(fashion_mnist_mini.Dataset, "splits", _few_images)
+    undrawn = mock.patch("reports.page.render.render_figures", _render_none)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch("harness.keep_plan.measure_speed", return_value=1e9))
+        for patch, is_kept in ((few, all_images), (undrawn, with_figures)):
+            if not is_kept:
+                stack.enter_context(patch)
+        yield
+
+
+def _render_none(_frames, folder):
     folder.mkdir(parents=True, exist_ok=True)
     return {name: Rendered(name, figure.TITLE, "Not drawn.", "") for name, figure in discover().items()}
+
+
+_ALL_IMAGES = fashion_mnist_mini.Dataset.splits
+
+
+def _few_images(dataset):
+    return _read_few(dataset.info().num_train)
+
+
+@cache
+def _read_few(num_train):
+    splits = _ALL_IMAGES(fashion_mnist_mini.Dataset(DatasetConfig(name="fashion_mnist_mini", num_train=num_train)))
+
+    def first(split, count):
+        return replace(split, images=split.images[:count], labels=split.labels[:count])
+
+    return replace(splits, val=first(splits.val, NUM_VAL), test=first(splits.test, NUM_TEST))
 
 
 def records(folder, kind):

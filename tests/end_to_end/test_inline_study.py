@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from inline_runs import metrics, models, records, run
+from inline_runs import NUM_TEST, metrics, models, records, run
 from safetensors.numpy import load_file
 
 from accounting.audit.audit import audit
@@ -212,7 +212,7 @@ class TestRunAgain:
         before = snapshot(copied / "models") | snapshot(copied / "checkpoints")
         answers = json.loads((copied / "report" / "answer.json").read_text())["answers"]
         attempts = len(records(copied, Kind.ATTEMPT_STARTED))
-        run(tiny, copied)
+        run(tiny, copied, all_images=True)
         assert len(records(copied, Kind.ATTEMPT_STARTED)) == attempts
         assert snapshot(copied / "models") | snapshot(copied / "checkpoints") == before
         again = json.loads((copied / "report" / "answer.json").read_text())["answers"]
@@ -225,7 +225,7 @@ class TestRunAgain:
         with pytest.raises(
             InputError, match=r"recipe.lr: 0.05 in the study, 0.06 given; keep 0.05, or start another study"
         ):
-            run(tiny, copied)
+            run(tiny, copied, all_images=True)
         assert snapshot(copied) == before
 
     def test_a_changed_file_of_the_search_space_is_refused(self, tiny, tmp_path, snapshot):
@@ -256,7 +256,7 @@ class TestRunAgain:
         segment.write_text("".join(lines[:end]) + lines[end][:20])
         before = metrics(copied / "models/400000/prune/0")
         weights = load_file(copied / "checkpoints/prune-r0-t400000-global_magnitude-finetune/weights.safetensors")
-        run(tiny, copied)
+        run(tiny, copied, all_images=True)
         (job,) = [
             job for job in derive(read_ledger(copied / "ledger").records).jobs
             if job.job == "prune-r0-t400000-global_magnitude-finetune"
@@ -281,5 +281,5 @@ class TestTestSplit:
         tiny["targets"] = ["0.6M"]
         tiny["routes"]["search"]["strategy"] = {"name": "random", "num_trials": 1}
         run(tiny, tmp_path / "study")
-        assert reads[4000, True] == len(models(tmp_path / "study")) == 4
-        assert reads[4000, False] == 0
+        assert reads[NUM_TEST, True] == len(models(tmp_path / "study")) == 4
+        assert reads[NUM_TEST, False] == 0
