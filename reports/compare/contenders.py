@@ -49,6 +49,8 @@ class Contenders:
         self.specs = specs_of(view.attempts)
         self.replicates = sorted({*range(info.replicates), *(a.replicate for a in view.attempts)})
         self._replayed: dict[tuple[str, int, int], dict[str, Replayed]] = {}
+        self._delivered: dict[tuple[str, int], dict[int, Network]] = {}
+        self._labels = {(n.label, n.target, n.replicate) for n in self.networks}
 
     def at(self, target: int) -> list[Contender]:
         """Who competes at a target: the headline's pair first, then other routes, then controls."""
@@ -68,28 +70,23 @@ class Contenders:
 
     def delivered(self, contender: Contender, target: int) -> dict[int, Network]:
         """The contender's networks by replicate."""
-        return {
-            n.replicate: n
-            for n in self.networks
-            if n.target == target and n.route == contender.route and self._is_of(n, contender)
-        }
+        key = contender.label, target
+        if key not in self._delivered:
+            self._delivered[key] = {
+                n.replicate: n
+                for n in self.networks
+                if n.target == target and n.route == contender.route and self._is_of(n, contender)
+            }
+        return self._delivered[key]
 
     def with_network(self, contender: Contender, target: int) -> list[int]:
         """Replicates in which it has a network; of several methods one may have been delivered for all."""
-        delivered = self.delivered(contender, target)
-        return [r for r in self.replicates if self._has_network(contender, target, r, delivered)]
+        return [r for r in self.replicates if self._has_network(contender, target, r)]
 
     def final(self, contender: Contender, target: int) -> Floats:
         """Final accuracies by replicate; NaN where no network was delivered or none measured."""
-        delivered = self.delivered(contender, target)
-        return np.array(
-            [
-                float(self._replay(contender, target, r)[POLICIES[0]].steps.final()) if self._has_network(
-                    contender, target, r, delivered
-                ) else np.nan
-                for r in self.replicates
-            ]
-        )  # fmt: skip
+        replayed = {r: self._replay(contender, target, r)[POLICIES[0]] for r in self.with_network(contender, target)}
+        return np.array([float(replayed[r].steps.final()) if r in replayed else np.nan for r in self.replicates])
 
     def effort(self, contender: Contender, target: int, policy: str, level: float, margin: float) -> Effort:
         """What it showed and spent, by replicate, under a charge policy."""
@@ -172,17 +169,15 @@ class Contenders:
         return self._method_of.get(network.job, "") == contender.method
 
     def _is_done(self, contender: Contender, target: int, replicate: int) -> bool:
-        if self._has_network(contender, target, replicate, self.delivered(contender, target)):
+        if self._has_network(contender, target, replicate):
             return True
         return not contender.is_control and (contender.route, replicate) in self._over
 
-    def _has_network(self, contender: Contender, target: int, replicate: int, delivered: dict[int, Network]) -> bool:
+    def _has_network(self, contender: Contender, target: int, replicate: int) -> bool:
         """Whether it delivered; of several methods one may be delivered for all, when all were trained."""
-        if replicate in delivered:
+        if replicate in self.delivered(contender, target):
             return True
-        return contender.method is not None and any(
-            (n.label, n.target, n.replicate) == (contender.route, target, replicate) for n in self.networks
-        )
+        return contender.method is not None and (contender.route, target, replicate) in self._labels
 
     def _replay(self, contender: Contender, target: int, replicate: int) -> dict[str, Replayed]:
         key = contender.label, target, replicate

@@ -64,10 +64,10 @@ class PageContent:
     answer_json: Fields
 
 
-def page_content(frames: Frames, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> PageContent:
+def page_content(study: JudgedStudy, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> PageContent:
     """Everything that the page of a study shows."""
+    frames = study.frames
     missing = missing_routes(frames.info)
-    study = JudgedStudy(frames)
     pooled, further = pooled_headline(study), pooled_further(study)
     question = answers[0].question
     headline = one_route.headline(frames) if missing else overall_sentence(pooled, question, answers)

