@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 import yaml
+from inline_runs import SMALL, quick, run
 
 from accounting.audit.audit import audit
 from accounting.ledger.store import read_ledger
 
-ENTRY = [sys.executable, "-c", "from harness.entry import main; main()"]
-SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
+LIMITED = """
+import json, resource, signal, sys
+from harness.entry import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for size, *words in json.loads(sys.argv[1]):
+    sys.argv = ["prune-or-search", *words]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
+        main()
+    except SystemExit as ended:
+        sys.stderr.write(f"\\0{json.dumps(ended.code)}\\0")
+        sys.stderr.flush()
+"""
+"""Command lines whose files may not become larger than so many bytes: what a quota or ``ulimit -f`` does."""
 MIB = 2**20
 
 
@@ -35,17 +47,24 @@ def small_disk(tmp_path):
 
     yield mount
     if os.path.ismount(place):
-        subprocess.run(["umount", str(place)], check=True)
+        # This process may still have a file of it open or mapped.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-@pytest.fixture
-def command(request, tmp_path):
-    def run(*words, before=None):
-        return subprocess.run(
-            [*ENTRY, *map(str, words)],
-            env={**os.environ, "PYTHONPATH": str(request.config.rootpath), "TMPDIR": str(tmp_path)},
-            cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False, preexec_fn=before,
+@pytest.fixture(scope="module")
+def limited(request, tmp_path_factory):
+    """Runs command lines one after the other in one process, none of whose files may become larger: (exit code, stderr)s."""
+
+    def run(*lines, sizes):
+        given = [[size, *map(str, words)] for size, words in zip(sizes, lines, strict=True)]
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, json.dumps(given)],
+            env={**os.environ, "PYTHONPATH": str(request.config.rootpath)},
+            cwd=tmp_path_factory.mktemp("cwd"), capture_output=True, text=True, timeout=600, check=True,
         )  # fmt: skip
+        *parts, rest = done.stderr.split("\0")
+        assert rest == ""
+        return [(json.loads(code), said) for said, code in zip(parts[::2], parts[1::2], strict=True)]
 
     return run
 
@@ -61,24 +80,19 @@ def fill(folder):
                 continue
 
 
-def limit(num_bytes):
-    """No file may become larger: what a quota or ``ulimit -f`` does."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
-
-
-def assert_told(done, *says):
+def assert_told(code, stderr, *says):
     """Exit 1 and one line that says why, after a line for each attempt that failed."""
-    assert done.returncode == 1, done.stderr
-    *logged, last = done.stderr.splitlines()
-    assert last.startswith("error: "), done.stderr
-    assert all(line.startswith(("ERROR harness.", "WARNING harness.")) for line in logged), done.stderr
-    assert all(part in last for part in says), done.stderr
+    assert code == 1, stderr
+    *logged, last = stderr.splitlines()
+    assert last.startswith("error: "), stderr
+    assert all(line.startswith(("ERROR harness.", "WARNING harness.")) for line in logged), stderr
+    assert all(part in last for part in says), stderr
 
 
-def assert_resumes(command, config, folder):
-    done = command("run", config, "--backend", "inline", "--out", folder, "-q")
-    assert (done.returncode, done.stderr) == (0, "")
+def assert_resumes(config, folder, caplog):
+    caplog.clear()
+    run(config, folder)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     ledger = read_ledger(folder / "ledger")
     assert audit(ledger.records, ledger.findings).ok
     assert (folder / "report" / "index.html").is_file()
@@ -89,39 +103,54 @@ def test_a_full_disk_leaves_the_old_report_whole(tiny_study, small_disk, command
     study = shutil.copytree(tiny_study, disk / "study", ignore=shutil.ignore_patterns("checkpoints", "models"))
     before = snapshot(study)
     fill(disk)
-    assert_told(command("report", study), "the disk is full")
+    code, _, stderr = command("report", study)
+    assert_told(code, stderr, "the disk is full")
     assert snapshot(study) == before
     (disk / "filler").unlink()
-    assert command("report", study).returncode == 0
-
-
-def test_files_that_may_not_grow_leave_the_old_report_whole(tiny_study, tmp_path, command, snapshot):
-    study = shutil.copytree(tiny_study, tmp_path / "study", ignore=shutil.ignore_patterns("checkpoints", "models"))
-    before = snapshot(study)
-    assert_told(command("report", study, before=partial(limit, 2000)), "ulimit -f")
-    assert snapshot(study) == before
+    with quick():
+        assert command("report", study)[0] == 0
 
 
 @pytest.mark.parametrize("room_kib", [16, 300])
-def test_a_run_on_a_full_disk_is_resumed(room_kib, tiny, small_disk, command, tmp_path):
+def test_a_run_on_a_full_disk_is_resumed(room_kib, tiny, small_disk, command, write_config, caplog):
     disk = small_disk(48)
     tiny |= SMALL
-    config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(tiny))
     (disk / "room").write_bytes(b"\0" * room_kib * 1024)
     fill(disk)
     (disk / "room").unlink()
-    assert_told(command("run", config, "--backend", "inline", "--out", disk / "study", "-q"))
+    with quick():
+        code, _, stderr = command("run", write_config(tiny), "--backend", "inline", "--out", disk / "study", "-q")
+    assert_told(code, stderr)
     (disk / "filler").unlink()
-    assert_resumes(command, config, disk / "study")
+    assert_resumes(tiny, disk / "study", caplog)
 
 
-@pytest.mark.parametrize("num_bytes", [1000, 5000, 100_000])
-def test_a_run_whose_files_may_not_grow_is_resumed(num_bytes, tiny, command, tmp_path):
-    tiny |= SMALL
-    config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(tiny))
-    folder = tmp_path / "study"
-    limited = command("run", config, "--backend", "inline", "--out", folder, "-q", before=partial(limit, num_bytes))
-    assert_told(limited)
-    assert_resumes(command, config, folder)
+SIZES = [1000, 5000, 100_000]
+
+
+@pytest.fixture(scope="module")
+def stopped(limited, tiny_study, tiny_text, tmp_path_factory):
+    """{size: (exit code, stderr)} of a run whose files may not become larger, where they lie, and of a report ("report")."""
+    root = tmp_path_factory.mktemp("limited")
+    config = root / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(tiny_text) | SMALL))
+    shutil.copytree(tiny_study, root / "report", ignore=shutil.ignore_patterns("checkpoints", "models"))
+    runs = [("run", config, "--backend", "inline", "--out", root / str(size), "-q") for size in SIZES]
+    done = limited(("report", root / "report"), *runs, sizes=[2000, *SIZES])
+    return root, dict(zip(["report", *SIZES], done, strict=True))
+
+
+def test_files_that_may_not_grow_leave_the_old_report_whole(stopped, tiny_study, snapshot):
+    root, done = stopped
+    assert_told(*done["report"], "ulimit -f")
+    before = snapshot(tiny_study).items()
+    assert snapshot(root / "report") == {
+        path: digest for path, digest in before if path.split("/")[0] not in ("checkpoints", "models")
+    }
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_run_whose_files_may_not_grow_is_resumed(size, stopped, tiny, caplog):
+    root, done = stopped
+    assert_told(*done[size])
+    assert_resumes(tiny | SMALL, root / str(size), caplog)
