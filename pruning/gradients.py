@@ -38,7 +38,7 @@ def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
         with torch.enable_grad():
             for images, labels in batches:
                 logits = functional_call(model, places, (images.to(device),), tie_weights=False)
-                F.cross_entropy(logits, labels.to(device), reduction="sum").backward()  # type: ignore[no-untyped-call]
+                F.cross_entropy(logits, labels.to(device), reduction="sum").backward()
                 num_images += len(labels)
     finally:
         for module, mode in modes:

@@ -85,7 +85,7 @@ class MaskKeeper:
             self._is_holding = True
             masked = (p for name, p in self._model.named_parameters() if name in self._masks)
             for parameter in masked:
-                handle = parameter.register_post_accumulate_grad_hook(self._zero_gradient)  # type: ignore[no-untyped-call]
+                handle = parameter.register_post_accumulate_grad_hook(self._zero_gradient)
                 self._handles.append(handle)
 
     def hold_ema(self, ema_model: nn.Module) -> None:

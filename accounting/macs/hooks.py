@@ -34,7 +34,7 @@ class Use:
     macs: int = 0
 
 
-class CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class CallCounter(TorchDispatchMode):
     """Counts the MACs of the calls made while it is active, by weight. Use under ``torch.inference_mode()``."""
 
     def __init__(self, parameters: Mapping[str, Tensor], *, needs_values: bool = True) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from accounting.study.yaml12 import Place
 from harness.config.recipe import Recipe, RecipeOverride
-from harness.config.routes import PruneConfig, SearchConfig
+from harness.config.routes import PruneConfig, ScratchConfig, SearchConfig
 from nas_baseline.strategies import list_strategies, shares_weights
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def phases(study: StudyConfig) -> list[PhaseRecipe]:
         return PhaseRecipe(place, given, recipe, recipe.epochs if epochs is None else epochs)
 
     found = [phase(("parent", "pretrain"), study.parent.pretrain)]
-    if (scratch := study.routes.scratch) is not None and (counts := _epochs_from_scratch(study)):
+    if (scratch := study.routes.scratch) is not None and (counts := _epochs_from_scratch(study, scratch)):
         found.append(phase(("routes", "scratch", "train"), scratch.train, min(counts)))
     for place, section in sections(study):
         if isinstance(section, PruneConfig):
@@ -104,10 +104,9 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
     return found + list(_beyond_the_pixels(study))
 
 
-def _epochs_from_scratch(study: StudyConfig) -> list[int]:
+def _epochs_from_scratch(study: StudyConfig, config: ScratchConfig) -> list[int]:
     """Of each control that is switched on; of smaller structures at least these."""
-    config, prune = study.routes.scratch, study.routes.prune
-    assert config is not None
+    prune = study.routes.prune
     pretrained = study.parent.pretrain.over(study.recipe).epochs
     counts = []
     if config.family and study.parent.family is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,9 @@ from harness.console.bar import bar_text
 from harness.console.events import Event, Narrator
 from harness.console.outlook import Expect
 from harness.scheduling.simulated import PlannedJob
+
+Show = Callable[[list[Record], list[Event]], None]
+"""Shows records and the events in them."""
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,12 @@ class Lines:
     @contextmanager
     def shown(self, folder: Path, expect: Expect | None = None) -> Iterator[None]:
         """See :class:`Progress`."""
-        with _watching(folder, lambda records, events: [self.tell(event) for event in events]):
+
+        def show(_records: list[Record], events: list[Event]) -> None:
+            for event in events:
+                self.tell(event)
+
+        with _watching(folder, show):
             yield
 
     def tell(self, event: Event) -> None:
@@ -119,22 +127,20 @@ class _Planned:
     def __init__(self, expect: Expect | None) -> None:
         self.jobs: tuple[PlannedJob, ...] | None = None
         self._expect = expect
-        self._thread = threading.Thread(target=self._find, name="plan", daemon=True)
 
     def __enter__(self) -> None:
         if self._expect is not None:
-            self._thread.start()
+            threading.Thread(target=self._find, args=(self._expect,), name="plan", daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
         """What is not known by now is not needed any more; the thread ends with the process."""
 
-    def _find(self) -> None:
-        assert self._expect is not None
-        self.jobs = tuple(self._expect())
+    def _find(self, expect: Expect) -> None:
+        self.jobs = tuple(expect())
 
 
 @contextmanager
-def _watching(folder: Path, show: object) -> Iterator[None]:
+def _watching(folder: Path, show: Show) -> Iterator[None]:
     """Call ``show(records, events)`` now and then while the block runs, and once after it."""
     stop = threading.Event()
     narrator = Narrator(_records(folder))
@@ -143,7 +149,7 @@ def _watching(folder: Path, show: object) -> Iterator[None]:
         begin = time.perf_counter()
         try:
             records = _records(folder)
-            show(records, list(narrator.tell(records)))  # type: ignore[operator]
+            show(records, list(narrator.tell(records)))
         except (LedgerError, OSError, ValueError, terminal.CannotWrite) as error:
             log.warning("progress cannot be shown: %s", error)
         return time.perf_counter() - begin

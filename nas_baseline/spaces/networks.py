@@ -50,7 +50,7 @@ def build_mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
     """Return timm's MobileNetV3 with the numbers of a spec. Delivered networks have a copy of it."""
     divisor = int(spec.get("width_divisor", 8))
     network: torch.nn.Module = MobileNetV3(
-        decode_arch_def(spec["arch_def"]),  # type: ignore[no-untyped-call]
+        decode_arch_def(spec["arch_def"]),
         num_classes=spec["num_classes"],
         in_chans=spec["in_chans"],
         stem_size=spec["stem_size"],
