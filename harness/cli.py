@@ -175,30 +175,19 @@ def report(folder: Folder) -> None:
 @app.command()
 def answer(
     folder: Folder,
-    macs: Annotated[str, typer.Option(help="the target, as 0.6M")],
+    macs: Annotated[
+        str | None,
+        typer.Option(help="one target, as 0.6M, or as 50% of the parent's MACs; all of the study's unless given"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer for a target: measured, interpolated, or refused with the change that would measure it (exit 2)."""
-    from accounting.words.quantities import parse_macs
-    from reports.answers.as_json import to_json
-    from reports.answers.find import answer as find_answer
-    from reports.answers.text import sentence
-    from reports.answers.values import Refused
+    """Answer for the whole study or one target: measured, interpolated, or refused with the change that would measure it.
 
-    try:
-        target = parse_macs(macs)
-    except ValueError as error:
-        raise InputError(f"--macs: {error}") from None
-    with guard.work_in(folder):
-        found = find_answer(folder, target)
-    if as_json:
-        say_json(to_json(found))
-    elif not isinstance(found, Refused):
-        say(sentence(found))
-    if isinstance(found, Refused):
-        if not as_json:
-            raise InputError(sentence(found))
-        raise typer.Exit(2)
+    Exit code 2 where it is refused.
+    """
+    from harness.console.show_answer import show_answer
+
+    show_answer(folder, macs, as_json=as_json)
 
 
 @app.command()

@@ -10,8 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from accounting.study.folder import ANSWERS, StudyFolder
-from reports.answers.find import answers_of
-from reports.answers.study import JudgedStudy
+from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.tables import build_tables, write_tables
@@ -40,11 +39,10 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         fresh.chmod(0o755)
-        study = JudgedStudy(frames)
-        answers = answers_of(study)
-        tables = build_tables(frames, answers)
+        whole = WholeAnswer(frames)
+        tables = build_tables(frames, whole.answers)
         write_tables(tables, fresh / "tables")
-        content = page_content(study, answers, render_figures(frames, fresh / "figures"))
+        content = page_content(whole, render_figures(frames, fresh / "figures"))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(_html(content), encoding="utf-8")
         _replace(out, fresh)

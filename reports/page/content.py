@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from accounting.cost.shares import POLICIES
 from accounting.ledger.records import VERDICT_RULES
-from accounting.words.names import METHOD_MARK, PRUNE, is_method, label_rank, label_text, unit_text
+from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
-from reports.answers.as_json import Fields, report_json
+from reports.answers.as_json import Fields
 from reports.answers.no_verdict import missing_routes
-from reports.answers.pooled import pooled_further, pooled_headline
-from reports.answers.study import JudgedStudy
-from reports.answers.text import accuracy_sentence, overall_sentence, sentence
-from reports.answers.values import Answer, Measured, Refused
-from reports.compare.controls import control_lines
+from reports.answers.text import accuracy_sentence
+from reports.answers.values import Measured
+from reports.answers.whole import Line, WholeAnswer
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
-from reports.data.levels import level_sentences, with_level
+from reports.data.levels import with_level
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page.optional_content import OPTIONAL_FIGURES, Section, optional_sections
 from reports.page.optional_tables import further_table
@@ -42,7 +40,7 @@ class PageContent:
     dataset: str
     unit: str
     headline: str
-    answers: list[dict[str, str]]
+    answers: list[Line]
     no_verdict: str
     state: str | None
     undelivered: tuple[str, ...]
@@ -64,30 +62,18 @@ class PageContent:
     answer_json: Fields
 
 
-def page_content(study: JudgedStudy, answers: Sequence[Answer], figures: Mapping[str, Rendered]) -> PageContent:
+def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageContent:
     """Everything that the page of a study shows."""
-    frames = study.frames
+    frames, answers = whole.frames, whole.answers
     missing = missing_routes(frames.info)
-    pooled, further = pooled_headline(study), pooled_further(study)
     question = answers[0].question
-    headline = one_route.headline(frames) if missing else overall_sentence(pooled, question, answers)
     measured = [given for given in answers if isinstance(given, Measured)]
-    lines = [
-        *(one_route.lines(frames) if missing else map(_line, answers)),
-        *(
-            {"sentence": overall_sentence(other, question), "verdict": other.challenger}
-            for other in further
-            if other.challenger.partition(METHOD_MARK)[0] in frames.info.challengers
-        ),
-        *control_lines(frames),
-        *({"sentence": text, "verdict": "level"} for text in level_sentences(frames.delivered, frames.num_classes)),
-    ]
     return PageContent(
         study=frames.info.name,
         dataset=frames.info.dataset,
         unit=unit_text(frames.unit),
-        headline=headline,
-        answers=lines,
+        headline=whole.headline,
+        answers=whole.lines,
         no_verdict=f"The study has no {' and no '.join(missing)} route, so there is no verdict."
         if missing
         else "No target has networks from both routes yet, so there is no verdict.",
@@ -108,16 +94,8 @@ def page_content(study: JudgedStudy, answers: Sequence[Answer], figures: Mapping
         audit=audit_lines(frames),
         warnings=list(frames.warnings),
         environment=_environment_table(frames),
-        answer_json=report_json(answers, pooled, further, headline, [line["sentence"] for line in lines]),
+        answer_json=whole.as_json(),
     )
-
-
-def _line(given: Answer) -> dict[str, str]:
-    """The sentence of an answer; ``verdict`` is for its colour."""
-    if isinstance(given, Refused):
-        return {"sentence": sentence(given), "verdict": "refused"}
-    costs = given.headline.headline
-    return {"sentence": sentence(given), "verdict": cheaper_route(costs.verdict, costs.challenger)}
 
 
 def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:

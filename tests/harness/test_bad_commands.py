@@ -151,8 +151,9 @@ class TestCommandLine:
     def test_answer_for_no_number_of_macs(self, macs, study, refuses):
         refuses(["answer", study, "--macs", macs], "--macs", "0.5M")
 
-    def test_answer_without_macs(self, study, refuses):
-        refuses(["answer", study], "--macs")
+    @pytest.mark.parametrize("macs", ["0%", "100%", "50 %%"])
+    def test_answer_for_no_share(self, macs, study, refuses):
+        refuses(["answer", study, "--macs", macs], "--macs")
 
     @pytest.mark.parametrize("macs", ["0.2M", "5M", "999G"])
     def test_answer_outside_of_what_was_measured(self, macs, study, refuses):

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from accounting.macs import count_macs
 from harness.errors import InputError, StudyFailed
+from harness.models.build import build_network
 from harness.plugins import list_all
+from nas_baseline.spaces.families import network_spec
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 TARGETS = [400_000, 600_000]
@@ -142,6 +145,18 @@ class TestOnAStudy:
         assert found["sentence"]
         text = said(command("answer", study, "--macs", macs))
         assert text == found["sentence"] + "\n"
+
+    def test_answers_of_the_whole_study_are_those_of_its_report(self, study, command):
+        told = json.loads((study / "report" / "answer.json").read_text())
+        assert json.loads(said(command("answer", study, "--json"))) == told
+        assert said(command("answer", study)).splitlines() == [told["sentence"], *told["lines"]]
+        assert len(told["lines"]) >= len(TARGETS)
+
+    def test_answer_for_a_share_of_the_parent(self, study, command):
+        parent = build_network(network_spec("fbnetv3_mini", "l", 1, 10))
+        found = json.loads(said(command("answer", study, "--macs", "60%", "--json")))
+        assert found["status"] == "interpolated"
+        assert found["target_macs"] == count_macs(parent, (1, 28, 28)).macs * 60 // 100
 
     def test_a_refused_answer_is_json_with_the_change_that_would_measure_it(self, study, command):
         code, out, err = command("answer", study, "--macs", "0.2M", "--json")

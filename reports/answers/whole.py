@@ -1,0 +1,89 @@
+"""The answer of a whole study: its headline, a sentence for each target and contender, and all of it as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from accounting.words.names import METHOD_MARK
+from reports.answers import no_verdict as one_route
+from reports.answers.as_json import Fields, report_json
+from reports.answers.find import answers_of
+from reports.answers.no_verdict import missing_routes
+from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.study import JudgedStudy
+from reports.answers.text import overall_sentence, sentence
+from reports.answers.values import Answer, Measured, Refused
+from reports.compare.controls import control_lines
+from reports.compare.verdict import cheaper_route
+from reports.data.frames import Frames
+from reports.data.levels import level_sentences
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence, and the word by which a page colours it."""
+
+    sentence: str
+    verdict: str
+
+
+class WholeAnswer:
+    """What a study says of all its targets together; made once for page, terminal and JSON."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self._study = JudgedStudy(frames)
+
+    @cached_property
+    def answers(self) -> Sequence[Answer]:
+        """One for each target, ascending; those not measured yet are refused."""
+        return answers_of(self._study)
+
+    @cached_property
+    def is_refused(self) -> bool:
+        """Whether the study compares routes and nothing of that is measured at any target."""
+        return not missing_routes(self.frames.info) and not any(isinstance(a, Measured) for a in self.answers)
+
+    @cached_property
+    def headline(self) -> str:
+        """The first sentence."""
+        if missing_routes(self.frames.info):
+            return one_route.headline(self.frames)
+        return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Of each target, then of each further contender, each control, and of accuracies near chance or the ceiling."""
+        frames, question = self.frames, self.answers[0].question
+        by_target = (
+            [Line(**line) for line in one_route.lines(frames)]
+            if missing_routes(frames.info)
+            else [_line(given) for given in self.answers]
+        )
+        further = [
+            Line(overall_sentence(other, question), other.challenger)
+            for other in pooled_further(self._study)
+            if other.challenger.partition(METHOD_MARK)[0] in frames.info.challengers
+        ]
+        controls = [Line(**line) for line in control_lines(frames)]
+        levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
+        return [*by_target, *further, *controls, *levels]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The headline, then the lines: what a terminal shows."""
+        return [self.headline, *(line.sentence for line in self.lines)]
+
+    def as_json(self) -> Fields:
+        """What ``report/answer.json`` holds, and ``answer --json`` prints."""
+        headline, *lines = self.sentences
+        return report_json(self.answers, pooled_headline(self._study), pooled_further(self._study), headline, lines)
+
+
+def _line(given: Answer) -> Line:
+    if isinstance(given, Refused):
+        return Line(sentence(given), "refused")
+    costs = given.headline.headline
+    return Line(sentence(given), cheaper_route(costs.verdict, costs.challenger))
