@@ -73,7 +73,8 @@ def _export(model: nn.Module, image_shape: torch.Size) -> onnx.ModelProto:
             )
         except Exception as error:  # the exporter has a dozen kinds, one for each of its steps
             raise ValueError(f"export.onnx: torch cannot export the network: {one_line(error, 200)}") from error
-    assert program is not None
+    if program is None:
+        raise ValueError("export.onnx: torch gave no program for the network")
     return _without_sources(program.model_proto)
 
 

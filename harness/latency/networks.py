@@ -113,7 +113,8 @@ def _onnxruntime(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
             program = torch.onnx.export(model, (images.clone(),), dynamo=True, verbose=False)
     except Exception as error:  # whatever the tracer or the exporter cannot express
         raise NotAvailable(f"cannot export it to ONNX: {typed_line(error, 200)}") from error
-    assert program is not None
+    if program is None:
+        raise NotAvailable("cannot export it to ONNX: torch gave no program")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1

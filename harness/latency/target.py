@@ -78,7 +78,8 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
         return time_it(smaller).median_ms
 
     prune = config.routes.prune
-    assert prune is not None, "the config has been checked"
+    if prune is None:
+        raise InputError("target: a latency needs the prune route; add routes.prune")
     try:
         result = prune_channels_to_latency(
             model,

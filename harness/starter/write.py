@@ -85,17 +85,16 @@ def starter_text(wishes: Wishes, file: Path) -> str:
         "scratch": _SCRATCH if wishes.parent.timm is None else _SCRATCH_OF_TIMM,
         "shares": f"   # MACs of the delivered networks: {shares} of the parent's",
     }
-    problem: InputError | None = None
+    problems: list[InputError] = []
     for search in [*(_SEARCH.format(space=space) for space in list_spaces()), _NO_SEARCH]:
         text = _TEXT.format(**values, search=search)
         try:
             check_study(parse_config(read_one(text), str(file)), need_data=True)
         except InputError as error:
-            problem = error
+            problems.append(error)
             continue
         return text
-    assert problem is not None
-    raise problem
+    raise problems[-1]
 
 
 def write_new(file: Path, text: str) -> None:
