@@ -26,13 +26,24 @@ SHAPE = (1, 28, 28)
 
 @pytest.fixture
 def model():
+    return network()
+
+
+def network():
     torch.manual_seed(0)
     return build_network(SPEC).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images():
     return torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def exported(images, tmp_path_factory):
+    """The file of ``model``, alone in its folder, and the error that was said of it."""
+    path = tmp_path_factory.mktemp("exported") / "m.onnx"
+    return path, export_onnx(network(), images, path)
 
 
 def run(path, images):
@@ -40,20 +51,21 @@ def run(path, images):
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def test_one_file_for_any_batch_size(model, images, tmp_path):
-    error = export_onnx(model, images, tmp_path / "m.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
-    onnx.checker.check_model(tmp_path / "m.onnx", full_check=True)
+def test_one_file_for_any_batch_size(exported, model, images):
+    path, error = exported
+    assert [file.name for file in path.parent.iterdir()] == ["m.onnx"]
+    onnx.checker.check_model(path, full_check=True)
     with torch.no_grad():
         expected = model(images)
-    difference = float((run(tmp_path / "m.onnx", images) - expected).abs().max())
+    difference = float((run(path, images) - expected).abs().max())
     assert error == difference < 1e-4
     for size in (1, 3):
-        torch.testing.assert_close(run(tmp_path / "m.onnx", images[:size]), expected[:size], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(run(path, images[:size]), expected[:size], rtol=1e-4, atol=1e-5)
 
 
-def test_of_a_single_image(model, images, tmp_path):
+def test_of_a_single_image_and_nothing_is_printed(model, images, tmp_path, capfd):
     export_onnx(model, images[:1], tmp_path / "m.onnx")
+    assert capfd.readouterr() == ("", "")
     assert run(tmp_path / "m.onnx", images).shape == (6, 10)
 
 
@@ -71,26 +83,14 @@ def test_zeros_stay_zeros(model, images, tmp_path):
     assert sum(int(np.count_nonzero(t == 0)) for t in stored if t.ndim > 1) >= zeros > 10_000
 
 
-def test_no_source_file_is_named(model, images, tmp_path):
-    export_onnx(model, images, tmp_path / "m.onnx")
-    content = (tmp_path / "m.onnx").read_bytes()
+def test_no_source_file_is_named(exported):
+    content = exported[0].read_bytes()
     assert b"site-packages" not in content
     assert b"File " not in content
 
 
-def test_nothing_is_printed(model, images, tmp_path, capfd):
-    export_onnx(model, images, tmp_path / "m.onnx")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_other_outputs_are_an_error_and_no_file(model, images, tmp_path, monkeypatch):
-    plain = module._export
-
-    def other_weights(model, image_shape):
-        wrong = build_network(SPEC).eval()
-        return plain(wrong, image_shape)
-
-    monkeypatch.setattr(module, "_export", other_weights)
+def test_other_outputs_are_an_error_and_no_file(exported, model, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_export", lambda model, image_shape: onnx.load(exported[0]))
     with torch.no_grad():
         model.classifier.bias += 1
     with pytest.raises(ValueError, match=r"outputs differ from torch's by [0-9.]+; allowed: 0.00"):
