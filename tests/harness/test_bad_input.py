@@ -91,6 +91,8 @@ def test_a_malformed_config(case, verb, tiny, write_config, refuses):
     path, value, says = CONFIGS[case]
     if case == "nothing to retrain":
         tiny["routes"]["search"]["num_predicted"] = 0
+    if case == "an unknown timm network":
+        del tiny["routes"]["scratch"]["train"]  # of a family's network
     config = write_config(changed(tiny, path, value))
     refuses([verb, config, *(["--backend", "inline"] if verb == "run" else [])], *says)
 
