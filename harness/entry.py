@@ -12,3 +12,7 @@ def main() -> NoReturn:
     with quick_interrupt():
         from harness import cli
     cli.main()
+
+
+if __name__ == "__main__":
+    main()

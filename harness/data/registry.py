@@ -12,6 +12,10 @@ if TYPE_CHECKING:  # it imports torch, which the names do not need
     from harness.data.base import Dataset
 
 
+MEMBERS = ("KEYS", "info", "check", "fingerprint", "splits")
+"""What the class of a dataset must have."""
+
+
 def list_datasets() -> list[str]:
     """Names that a config may give."""
     return plugins.names(plugins.Kind.DATASET)
@@ -24,6 +28,11 @@ def open_dataset(config: DatasetConfig) -> Dataset:
     except plugins.PluginError as error:
         raise InputError(str(error)) from None
     kind = module.Dataset
+    lacks = [member for member in MEMBERS if not hasattr(kind, member)]
+    if lacks:
+        raise InputError(
+            f"dataset {config.name}: its class Dataset has no {', '.join(lacks)}; harness/data/base.py says what each does"
+        )
     taken = getattr(module, "Options", None)
     unused = sorted(config.model_fields_set - {"name", *(() if taken is None else ("options",)), *kind.KEYS})
     if unused:

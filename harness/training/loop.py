@@ -108,7 +108,7 @@ def train(
     """
     model = on_device(model, device)
     optimizer = create_optimizer_v2(
-        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+        model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
     )
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
@@ -158,6 +158,11 @@ def train(
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """The model, moved to a device in the memory layout that all of its passes have there."""
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _timm_name(recipe: Recipe) -> str:
+    """Timm's ``sgd`` has Nesterov momentum, which there is none of at 0; its ``momentum`` is plain SGD then."""
+    return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
 
 
 def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:

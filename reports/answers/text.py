@@ -75,11 +75,11 @@ def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answe
             f"No answer yet: no target has networks from both routes (n = 0), so there is no cost ratio in "
             f"{unit_text(unit)} on {question.dataset}."
         )
-    over = "1 target" if costs.num_targets == 1 else f"{costs.num_targets} targets pooled"
+    over = {0: "", 1: ", 1 target"}.get(costs.num_targets, f", {costs.num_targets} targets pooled")
     n = costs.cost_ratio.n
     few = _is_few(n, question.replicates) if costs.guarded is None else ""
     clause = _costs_clause(pooled.challenger, pooled.by_policy, unit, few)
-    return f"On {question.dataset}, {over}, {clause}{_cheapest_overall(answers)}."
+    return f"On {question.dataset}{over}, {clause}{_cheapest_overall(answers)}."
 
 
 def _at(given: Answer) -> str:

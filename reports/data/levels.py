@@ -1,7 +1,8 @@
 """Accuracies that say little: at chance level, where a network knows nothing, and at the ceiling, where none can be better.
 
 Chance is one over the number of classes, as if all were equally frequent. A network is called at chance where its accuracy
-is within two points of it or below, or where the 95 % interval over replicates holds it.
+is within two points of it or below, or where the 95 % interval over at least three replicates holds it: that of two holds
+nearly everything.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from reports.words.wording import percent
 
 NEAR = 0.02
 """How far from chance still counts as chance."""
+LEAST_REPLICATES = 3
+"""From which on an interval says something about chance."""
 CEILING = 0.9995
 """What prints as 100.0 %."""
 
@@ -47,7 +50,8 @@ def level_of(value: float | Estimate | None, classes: int | None) -> Level | Non
     if classes is None:
         return None
     chance = 1 / classes
-    holds = estimate.low is not None and estimate.high is not None and estimate.low <= chance <= estimate.high
+    low, high = estimate.low, estimate.high
+    holds = estimate.n >= LEAST_REPLICATES and low is not None and high is not None and low <= chance <= high
     return Level.CHANCE if holds or estimate.value <= chance + NEAR + 1e-9 else None
 
 

@@ -107,6 +107,13 @@ def test_it_learns(splits, tmp_path):
     assert val_top1 > max(0.8, untrained)
 
 
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.2), ("rmsprop", 0.01)])
+def test_without_momentum_it_learns_too(optimizer, lr, splits, tmp_path):
+    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, CPU)
+    recipe = Recipe(epochs=15, batch_size=10, optimizer=optimizer, lr=lr, momentum=0, augment="none")
+    assert fit(splits, tmp_path, recipe)[1] > max(0.6, untrained)
+
+
 def test_each_epoch_is_told_and_only_the_last_has_no_checkpoint(splits, tmp_path):
     seen = Seen()
     _, val_top1 = fit(splits, tmp_path, RECIPES["sgd"], seen=seen)

@@ -26,7 +26,9 @@ def between(low, value, high):
         (0.0, 10, Level.CHANCE), (0.5, 2, Level.CHANCE), (0.53, 2, None), (0.02, 1000, Level.CHANCE),
         (0.03, 1000, None), (0.10, None, None), (None, 10, None), (1.0, 10, Level.CEILING), (1.0, None, Level.CEILING),
         (0.9995, 10, Level.CEILING), (0.9994, 10, None), (between(0.4, 0.6, 0.8), 2, Level.CHANCE),
-        (between(0.55, 0.6, 0.65), 2, None), (between(0.0, 0.3, 0.6), 10, Level.CHANCE),
+        (between(0.55, 0.6, 0.65), 2, None),
+        (Estimate(0.738, 0.13, 1.0, 0.07, 2), 4, None), (Estimate(0.26, 0.0, 1.0, 0.1, 2), 4, Level.CHANCE),
+        (between(0.0, 0.3, 0.6), 10, Level.CHANCE),
     ],
 )  # fmt: skip
 def test_the_level_of_an_accuracy(value, classes, level):

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from accounting.study import plugins
 from harness.config.study import DatasetConfig
 from harness.data import fashion_mnist_mini
 from harness.data.registry import list_datasets, open_dataset
@@ -34,6 +35,23 @@ NEEDED = {
     "timm": {"timm_name": "torch/cifar10", "path": "/nowhere", "image_size": 32, "num_classes": 10},
 }
 UNUSED = [(name, key) for name, used in USED.items() for key in VALUES if key not in used]
+
+
+OUTSIDE = """
+class Dataset:
+    KEYS = ()
+    def __init__(self, config): pass
+    def info(self): ...
+    def splits(self): ...
+"""
+
+
+def test_what_a_dataset_of_ones_own_lacks_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(OUTSIDE)
+    monkeypatch.setattr(plugins._registry, "files", (plugins.read_plugin(path),))
+    with pytest.raises(InputError, match="dataset mine: its class Dataset has no check, fingerprint;"):
+        open_dataset(DatasetConfig.model_construct(name="mine"))
 
 
 def default(key):
