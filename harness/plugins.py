@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from accounting.words.methods import SCHEDULES
 from harness.data.registry import list_datasets
 from nas_baseline.spaces import list_spaces
 from nas_baseline.spaces.families import list_families, variants
 from nas_baseline.strategies import list_strategies
-from pruning.methods import SCHEDULES, list_methods
+from pruning.methods import list_methods
 from reports.figures import list_figures
 
 

@@ -131,8 +131,11 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 ) from None
             finally:
                 reason = "done" if scheduler.finished else "interrupted"
-                told = {"undelivered": [each.as_dict() for each in left]} if left else {}
-                ledger.append(Kind.SESSION_CLOSED, session=session, reason=reason, **told)
+                closed = partial(ledger.append, Kind.SESSION_CLOSED, session=session, reason=reason)
+                if left:
+                    closed(undelivered=[each.as_dict() for each in left])
+                else:
+                    closed()
         if scheduler.ended is not None:
             raise StudyFailed(scheduler.ended)
         if not scheduler.finished:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -169,8 +170,7 @@ class Allocations:
                 return
             for allocation, node in list(self._held.items()):
                 if allocation not in placed:
-                    cause = {} if nodes.get(node, {}).get("Alive") else {"cause": NODE_DIED}
-                    self._close(allocation, cause)
+                    self._close(allocation, None if nodes.get(node, {}).get("Alive") else NODE_DIED)
             for allocation, (node, entry) in placed.items():
                 if allocation not in self._held and node in nodes:
                     self._held[allocation] = node
@@ -179,9 +179,13 @@ class Allocations:
                         Kind.ALLOCATION_OPENED, session=self._session, allocation=allocation, devices=devices
                     )
 
-    def _close(self, allocation: str, cause: dict[str, str]) -> None:
+    def _close(self, allocation: str, cause: str | None) -> None:
         del self._held[allocation]
-        self._ledger.append(Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation, **cause)
+        closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
+        if cause is None:
+            closed()
+        else:
+            closed(cause=cause)
 
     def _devices(self, entry: dict[str, Any], nodes: Nodes) -> dict[str, float]:
         """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import ray
 from ray._private import services
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, without types
 
 from harness.backends import signals
 from harness.backends.address import CONNECT_S, NOT_RAY, check_answers, host_and_port

@@ -242,7 +242,5 @@ def _reaped(folder: Path, before: set[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        assert watcher.stdin is not None
-        watcher.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            watcher.wait(reaper.GRACE_S + reaper.LIMIT_S)
+            watcher.communicate(timeout=reaper.GRACE_S + reaper.LIMIT_S)  # closes its input, which tells it to begin

@@ -185,7 +185,7 @@ def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
 def _devices_of(device: str, node: dict[str, Any]) -> list[dict[str, Any]]:
     """The devices of one node, as it tells them itself."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)(_node_capacity)
+    task = ray.remote(_node_capacity).options(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)
     amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
     try:
         found: list[dict[str, Any]] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)

@@ -18,7 +18,7 @@ Facts of Ray 2.60 behind each change, all of them to private parts, undone when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -60,7 +60,7 @@ class PatientCache(_ObjectCache):
         self._since_s[obj] = self._clock()
         return True
 
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
         """Give up, and yield, those that have been idle for long, or all."""
         end_s = self._clock() - KEEP_IDLE_S
         for idle in self._cached_objects.values():

@@ -53,7 +53,7 @@ class JobSearcher(Searcher):
         """Nothing: the Tuner pickles its search algorithm for a restore that never comes; the ledger is the truth."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]  # FINISHED is a text
         """See Ray Tune. A failed job comes first: others may wait for it."""
         if self.stopped.is_set() or len(self._running) >= self.max_concurrent:
             return None

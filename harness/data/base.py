@@ -154,7 +154,7 @@ class LoaderSplit:
     read: it is left out of its batch, and named once in the log.
     """
 
-    open_dataset: Callable[[str | None], torch.utils.data.Dataset]
+    open_dataset: Callable[[str | None], torch.utils.data.Dataset[object]]
     indices: tuple[int, ...]
     num_workers: int
     unread: set[int] = field(default_factory=set, compare=False)
@@ -189,10 +189,10 @@ class LoaderSplit:
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-class _Numbered(torch.utils.data.Dataset):
+class _Numbered(torch.utils.data.Dataset[tuple[int, object]]):
     """Some items of a dataset, each with its index."""
 
-    def __init__(self, data: torch.utils.data.Dataset, indices: tuple[int, ...]) -> None:
+    def __init__(self, data: torch.utils.data.Dataset[object], indices: tuple[int, ...]) -> None:
         self._data, self._indices = data, indices
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from harness.data.cache import read_cached, write_cached
 from harness.data.pixels import NotAnImage, opened, read_rgb
@@ -74,7 +75,7 @@ def read_part(root: Path) -> Part:
     if verdict is None:
         verdict = _verified(root, [path for path, _, _, skip in listed.entries if skip is None])
         write_cached(key, json.dumps(verdict).encode())
-    damaged, fingerprint = dict(verdict["damaged"]), str(verdict["fingerprint"])
+    damaged, fingerprint = verdict["damaged"], verdict["fingerprint"]
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
     files = []
@@ -155,7 +156,14 @@ def _entry(root: Path, entry: os.DirEntry[str], path: str, skip: str | None) -> 
     return path, found.st_size, changed_ns, skip or ("empty" if found.st_size == 0 else None)
 
 
-def _verified(root: Path, paths: list[str]) -> dict[str, object]:
+class _Verdict(TypedDict):
+    """Which files are no images (path → reason), and the fingerprint of all others."""
+
+    damaged: dict[str, str]
+    fingerprint: str
+
+
+def _verified(root: Path, paths: list[str]) -> _Verdict:
     """Which files are no images (path → reason), and the fingerprint of all others."""
     decode = len(paths) <= FULL_DECODE_FILES
     damaged: dict[str, str] = {}
@@ -196,10 +204,10 @@ def _looked_at(root: Path, path: str, decode: bool) -> tuple[str, str | None, st
         return path, f"cannot be read ({error.strerror})", ""
 
 
-def _cached_verdict(key: str) -> dict[str, dict[str, str]] | None:
+def _cached_verdict(key: str) -> _Verdict | None:
     raw = read_cached(key)
     try:
-        found = None if raw is None else json.loads(raw)
+        found: _Verdict | None = None if raw is None else json.loads(raw)
     except ValueError:
         return None
     return found if isinstance(found, dict) and {"damaged", "fingerprint"} <= found.keys() else None

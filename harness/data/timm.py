@@ -118,7 +118,7 @@ class Dataset:
         return self._opened(download=self._config.download)
 
     def _opened(self, *, download: bool) -> tuple[Images, Images]:
-        from timm.data import create_dataset  # type: ignore[attr-defined]
+        from timm.data import create_dataset
 
         name, root = str(self._config.timm_name), self._config.path and str(Path(self._config.path).expanduser())
         try:

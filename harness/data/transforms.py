@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor
 
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
@@ -153,7 +155,7 @@ def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
     return dataset
 
 
-def _transform(info: DataInfo, augment: str | None) -> Callable:
+def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]:
     """From a PIL image of any mode to a normalised tensor; timm's transform, without a crop where images are small."""
     height = info.image_shape[1]
     transform = create_transform(
@@ -168,4 +170,5 @@ def _transform(info: DataInfo, augment: str | None) -> Callable:
         scale=(0.08, 1.0) if height >= SMALL else (0.6, 1.0),
     )
     transform.transforms.insert(0, to_rgb)
-    return made_safe(transform)
+    safe: Callable[[Image], Tensor] = made_safe(transform)
+    return safe

@@ -67,7 +67,7 @@ def deliver(
     report = count_macs(model, splits.info.image_shape)
     if job.target is not None and report.sparse_macs > job.target:
         raise ValueError(f"{trained} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
-    on_device = copy.deepcopy(model).to(device, memory_format=torch.channels_last)
+    on_device = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     folder = paths.model(int(job.target or 0), work.label, job.replicate)
     metrics = {
         **dataclasses.asdict(work),

@@ -109,7 +109,7 @@ def _made(
             case "int8":
                 found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
             case "latency":
-                on_device = model.to(device, memory_format=torch.channels_last)
+                on_device = model.to(device).to(memory_format=torch.channels_last)
                 found = {"latency": timing(on_device, splits, device, "channels_last")}
             case "compact":
                 found = {} if is_smaller else _without_dead(model, splits.info.image_shape, folder / PROGRAM_FILE)

@@ -189,7 +189,9 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     targets = [node.target for node in graph.nodes if node.op == "call_module"]
     for node in list(graph.nodes):
         norm = modules.get(node.target) if node.op == "call_module" else None
-        if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d) or norm.running_mean is None:
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            continue
+        if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
             continue
         before = node.args[0]
         conv = modules.get(before.target) if before.op == "call_module" else None
@@ -265,7 +267,7 @@ def _plain_layers(model: nn.Module, image: Tensor) -> nn.Module:
     """
     for module in model.modules():
         if type(module) is Linear:
-            module.__class__ = nn.Linear
+            module.__class__ = nn.Linear  # type: ignore[assignment]  # its base, with the same state
         elif type(module) is nn.Flatten:
             module.__class__ = _Flatten
     sizes: dict[str, tuple[int, ...]] = {}
@@ -298,18 +300,20 @@ def _converted(folded: fx.GraphModule, calibration: Sequence[Tensor], engine: st
     from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-    class Observer(PerChannelMinMaxObserver):  # type: ignore[misc]
+    class Observer(PerChannelMinMaxObserver):
         """Gives output channels without a weight the scale of the widest one.
 
         Their own would be the least there is, and the bias, in steps of it, would not fit into 32 bits.
         """
 
-        def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        def calculate_qparams(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # as the class above
             scales, zero_points = super().calculate_qparams()
             is_empty = (self.min_val == 0) & (self.max_val == 0)
             return torch.where(is_empty, scales.max(), scales), zero_points
 
     mapping = get_default_qconfig_mapping(engine)
+    if mapping.global_qconfig is None:
+        raise CannotQuantise(f"torch.ao has no settings for {engine}")
     weight = Observer.with_args(dtype=torch.qint8, qscheme=torch.per_channel_symmetric)
     mapping.set_global(QConfig(activation=mapping.global_qconfig.activation, weight=weight))
     whole = PrepareCustomConfig().set_non_traceable_module_classes(list(get_notrace_modules()))

@@ -88,7 +88,7 @@ def _eager(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
 
 
 def _channels_last(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
     return lambda: model(images)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -169,20 +170,20 @@ def _time_product(
     stopwatch: Stopwatch | None,
 ) -> ProductRow:
     weight = product.weight.to(columns.device)
-    shape = (product.layers, *weight.shape, columns.shape[1], name)
+    out_features, in_features = weight.shape
+    row = partial(ProductRow, product.layers, out_features, in_features, columns.shape[1], name)
     try:
         with pinned_threads(threads):
             kernel = prepare(name, weight, columns)
             dense = kernel.weight @ columns
             output = kernel.read(kernel.call())
     except NotAvailable as error:
-        return ProductRow(*shape, _sparsity(weight), zero_blocks(weight), reason=str(error))
+        return row(_sparsity(weight), zero_blocks(weight), reason=str(error))
     timing = time_calls(
         kernel.call, device=device, batch_size=batch_size, threads=threads, runtime=name, warmup=warmup,
         repetitions=repetitions, stopwatch=stopwatch,
     )  # fmt: skip
-    return ProductRow(
-        *shape,
+    return row(
         sparsity=_sparsity(kernel.weight),
         zero_blocks=zero_blocks(kernel.weight),
         timing=timing,

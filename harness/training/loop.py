@@ -123,7 +123,7 @@ def train(
         optimizer,
         sched="cosine",
         num_epochs=max(1, recipe.epochs),
-        warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
+        warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),  # type: ignore[arg-type]  # timm takes fractions
         warmup_lr=recipe.lr / 20,
         min_lr=recipe.min_lr,
         step_on_epochs=False,
