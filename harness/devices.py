@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import socket
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from accounting.ledger.records import DeviceRecord
 from harness.errors import InputError
 
 
@@ -48,7 +48,7 @@ def cuda_device(index: int) -> str:
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"
 
 
-def local_capacity(device: str, num_cpus: float) -> list[dict[str, Any]]:
+def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
     """Devices of this machine, as the ledger's ``session_opened`` has them."""
     node = socket.gethostname()
     if device == "cpu":

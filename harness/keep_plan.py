@@ -10,14 +10,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from accounting.cost.attempts import derive
 from accounting.cost.shares import counted, spent_s
 from accounting.cost.values import CostView
-from accounting.ledger.records import Status
+from accounting.ledger.records import DeviceRecord, Status
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, read_plans, store_plan
@@ -42,7 +41,7 @@ Step = tuple[str, str, int | None, int]
 
 
 def keep_plan(
-    view: View, standing: Standing, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder
+    view: View, standing: Standing, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder
 ) -> None:
     """Store the plan of a study that begins or grows; one that only goes on has its own already.
 
@@ -64,7 +63,7 @@ def _has_plan(paths: StudyFolder, device: str) -> bool:
     return bool(plans) and plans[-1].device == device
 
 
-def _made(view: View, device: str, capacity: Sequence[dict[str, Any]], session: str, paths: StudyFolder) -> StoredPlan:
+def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder) -> StoredPlan:
     kind = "cuda" if device == "cuda" else "cpu_core"
     speed, note = _speed(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
     ledger = derive(read_ledger(paths.ledger).records)

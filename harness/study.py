@@ -133,7 +133,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 reason = "done" if scheduler.finished else "interrupted"
                 closed = partial(ledger.append, Kind.SESSION_CLOSED, session=session, reason=reason)
                 if left:
-                    closed(undelivered=[each.as_dict() for each in left])
+                    closed(undelivered=[each.as_record() for each in left])
                 else:
                     closed()
         if scheduler.ended is not None:

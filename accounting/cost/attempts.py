@@ -48,7 +48,7 @@ from accounting.cost.intervals import Interval, intervals_of
 from accounting.cost.split import Split, first_ok, split_job
 from accounting.cost.startups import startups_of
 from accounting.cost.values import Attempt, CostView, Device, DriverWork, Job, Progress, Session, StartUp
-from accounting.ledger.records import Record, Status
+from accounting.ledger.records import DeviceRecord, Record, Status
 from accounting.words.names import DeviceKind, Unit
 
 __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive"]
@@ -201,7 +201,7 @@ def _devices(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]
     return tuple(found.values())
 
 
-def _device(entry: Record) -> Device:
+def _device(entry: DeviceRecord) -> Device:
     return Device(
         device=entry["device"],
         device_kind=entry["device_kind"],

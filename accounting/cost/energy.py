@@ -46,8 +46,10 @@ def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
         seen.add(record["attempt"])
         attempt = attempts.get(record["attempt"])
         measurement = record["measurement"]
-        joules = measurement.get("energy_j") if isinstance(measurement, dict) else None
-        if attempt is not None and isinstance(joules, int | float) and not isinstance(joules, bool) and joules >= 0:
+        if attempt is None or not isinstance(measurement, dict):
+            continue
+        joules = measurement.get("energy_j")
+        if isinstance(joules, int | float) and not isinstance(joules, bool) and joules >= 0:
             share = _share(attempt)
             meter = str(measurement.get("meter", attempt.meter))
             found[attempt.attempt] = Energy(joules / KWH_J * share, meter, share < 1)

@@ -131,9 +131,9 @@ def _file(record: Record, evidence: Evidence) -> None:
     elif kind is Kind.CAPACITY_CHANGED:
         evidence.capacity_changed.setdefault(session, []).append(record)
     elif kind is Kind.ALLOCATION_OPENED:
-        evidence.opened.setdefault((session, record["allocation"]), record)
+        evidence.opened.setdefault((session, str(record["allocation"])), record)
     elif kind is Kind.ALLOCATION_CLOSED:
-        evidence.closed.setdefault((session, record["allocation"]), record)
+        evidence.closed.setdefault((session, str(record["allocation"])), record)
     elif kind is Kind.ATTEMPT_LOST:
         evidence.losses.setdefault((session, record["job"]), []).append(record)
     elif kind is Kind.JOB_ABANDONED:

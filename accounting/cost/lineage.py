@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from accounting.cost.attempts import Attempt
+from accounting.ledger.specs import JobSpec, PruneSpec
 
-Spec = dict[str, Any]
 
-
-def specs_of(attempts: Iterable[Attempt]) -> dict[str, Spec]:
+def specs_of(attempts: Iterable[Attempt]) -> dict[str, JobSpec]:
     """The spec of every job, as its latest attempt has it; empty where that is no object."""
     return {
         attempt.job: attempt.spec if isinstance(attempt.spec, dict) else {}
@@ -18,7 +16,7 @@ def specs_of(attempts: Iterable[Attempt]) -> dict[str, Spec]:
     }
 
 
-def lineage(specs: Mapping[str, Spec], job: str) -> list[str]:
+def lineage(specs: Mapping[str, JobSpec], job: str) -> list[str]:
     """The job and its ancestors, nearest first."""
     line: list[str] = []
     step: str | None = job
@@ -29,7 +27,7 @@ def lineage(specs: Mapping[str, Spec], job: str) -> list[str]:
     return line
 
 
-def pruning_of(specs: Mapping[str, Spec], job: str) -> Spec:
+def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:
     """How the network of a job was pruned: the ``prune`` of its nearest ancestor that has one; empty where none has."""
     for name in lineage(specs, job):
         prune = specs.get(name, {}).get("prune")
@@ -38,7 +36,7 @@ def pruning_of(specs: Mapping[str, Spec], job: str) -> Spec:
     return {}
 
 
-def method_name(prune: Mapping[str, Any]) -> str:
+def method_name(prune: PruneSpec) -> str:
     """The method of a ``prune`` spec; older ones have only a scope and a criterion. Empty where it names none."""
     if prune.get("method"):
         return str(prune["method"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.records import Status
+from accounting.ledger.specs import JobSpec
 from accounting.words.names import DeviceKind, Unit
 
 
@@ -30,7 +31,7 @@ class Attempt:
     device_kind: DeviceKind
     meter: str
     network_macs: int | None
-    spec: Any
+    spec: JobSpec
     begin_t: float
     end_t: float
     status: Status

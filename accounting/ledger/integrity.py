@@ -18,7 +18,7 @@ class Segment:
 
     name: str
     content: bytes
-    opening: Record = field(default_factory=dict)
+    opening: Record = field(default_factory=Record)
     records: list[Record] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     warning: str | None = None

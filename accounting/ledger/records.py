@@ -11,7 +11,10 @@ fractions 0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
+
+from accounting.ledger.specs import JobSpec
+from accounting.words.names import DeviceKind
 
 COST_RULES = 2
 """What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
@@ -20,7 +23,103 @@ phase ``export``, so that exports ran inside ``evaluate`` and were charged to th
 VERDICT_RULES = 2
 """How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
 
-Record = dict[str, Any]
+
+class DeviceRecord(TypedDict, total=False):
+    """A device of a session's ``capacity``; old ones have no name or node."""
+
+    device: str
+    device_kind: DeviceKind
+    amount: float
+    name: str
+    node: str
+
+
+class Change(TypedDict):
+    """A key of the config, with dots, and its value before and after."""
+
+    key: str
+    old: object
+    new: object
+
+
+class Planned(TypedDict, total=False):
+    """What a study was first planned with; old ones have no criteria, which are methods by the route that prunes by them."""
+
+    replicates: int
+    targets: list[int]
+    routes: list[str]
+    criteria: dict[str, list[str]]
+
+
+class UndeliveredRecord(TypedDict):
+    """A planned network that a spent budget left undelivered. Hours of the study's unit; null where they cannot be said."""
+
+    label: str
+    route: str
+    target: int
+    replicate: int
+    waits_for: str | None
+    spent_h: float
+    budget_h: float | None
+    needs_h: float | None
+    budget_needed_h: float | None
+
+
+class Record(TypedDict, total=False):
+    """A line of the ledger. :data:`FIELDS` says which fields each kind has, and what they mean."""
+
+    kind: str
+    t: float
+    written_t: float
+    """When it was written, of a record whose ``t`` was given."""
+    segment: str
+    line: int
+    """The file and the line, from 1, that it was read from; not on disk."""
+    seq: int
+    chain: str
+    """See :mod:`accounting.ledger.chain`; taken off when read."""
+    rules: int
+    format: int
+    ledger: str
+    name: str
+    session: str
+    writer: str
+    host: str
+    pid: int
+    study: str
+    capacity: list[DeviceRecord]
+    environment: dict[str, Any]
+    planned: Planned
+    labels: dict[str, str]
+    owner: str
+    segments: int
+    undelivered: list[UndeliveredRecord]
+    allocation: str | None
+    devices: dict[str, float]
+    cause: str
+    attempt: str
+    job: str
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
+    meter: str
+    network_macs: int | None
+    spec: JobSpec
+    heartbeat_s: float
+    again: bool
+    epoch: int
+    num_epochs: int
+    val_top1: float | None
+    train_loss: float | None
+    checkpointed: bool
+    status: str
+    reason: str | None
+    outcome: dict[str, Any] | None
+    work_end_t: float | None
+    measurement: dict[str, Any] | None
+    duration_s: float
+    changes: list[Change]
 
 
 class Phase(StrEnum):

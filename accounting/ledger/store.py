@@ -38,7 +38,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from accounting.ledger.chain import FIELDS, Chain, Checker
+from accounting.ledger.chain import Chain, Checker
 from accounting.ledger.files import sync_folder, write_line
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, register, seal, segments_in
@@ -240,7 +240,7 @@ def _read_segment(path: Path, *, strict: bool) -> Segment:
 
 def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
     """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
-    seq, chain = (record.pop(name, None) for name in FIELDS)
+    seq, chain = record.pop("seq", None), record.pop("chain", None)
     problem, is_copy = checker.problem(line, seq, chain)
     if problem is not None:
         segment.problems.append(("chain_broken", f"{segment.name}:{number}: this line {problem}"))

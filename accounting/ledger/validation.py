@@ -7,15 +7,15 @@ fields are let through (:mod:`accounting.ledger.records`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeGuard
 
-from accounting.ledger.records import FIELDS, Kind, Phase, Record, Status
+from accounting.ledger.records import FIELDS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 
 
-def problem_of(record: Record) -> str | None:
+def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None when it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
     try:
@@ -38,27 +38,31 @@ def problem_of(record: Record) -> str | None:
     return None
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_whole(value: Any) -> bool:
+def _is_duration(value: object) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _or_null(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or check(value)
 
 
-def _is_devices(value: Any) -> bool:
+def _is_devices(value: object) -> bool:
     return isinstance(value, dict) and all(_is_text(key) and _is_number(n) and n >= 0 for key, n in value.items())
 
 
-def _is_capacity(value: Any) -> bool:
+def _is_capacity(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(item, dict)
         and _is_text(item.get("device"))
@@ -69,19 +73,19 @@ def _is_capacity(value: Any) -> bool:
     )
 
 
-def _is_changes(value: Any) -> bool:
+def _is_changes(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(item, dict) and _is_text(item.get("key")) and "old" in item and "new" in item for item in value
     )
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 _TEXT = (_is_text, "a non-empty string")
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "session": _TEXT,
     "attempt": _TEXT,
     "job": _TEXT,
@@ -102,7 +106,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
-    "duration_s": (lambda value: _is_number(value) and value >= 0, "seconds, at least 0"),
+    "duration_s": (_is_duration, "seconds, at least 0"),
     "changes": (_is_changes, "a list of {key, old, new}"),
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import ray
 from ray import PlacementGroupID
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
-from accounting.ledger.records import Kind
+from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
 from harness.backends.background import TimeUp, run_beside
 from harness.devices import cpu_device
@@ -34,8 +34,29 @@ SILENT_S = 8.0
 NODE_DEAD_S = 5.0
 NODE_DIED = "node_died"
 
-Capacity = list[dict[str, Any]]
-Nodes = dict[str, dict[str, Any]]
+Capacity = list[DeviceRecord]
+
+
+class Node(TypedDict):
+    """A node as ``ray.nodes`` tells it, as far as it is read here."""
+
+    NodeID: str
+    NodeManagerHostname: str
+    Alive: bool
+    Resources: dict[str, float]
+
+
+class PlacedGroup(TypedDict):
+    """A placement group as ``placement_group_table`` tells it, as far as it is read here."""
+
+    state: str
+    bundles: dict[int, dict[str, float]]
+    """By index."""
+    bundles_to_node_id: dict[int, str]
+
+
+Nodes = dict[str, Node]
+"""By name or id."""
 
 
 def allocation_name(group: str, node: str) -> str:
@@ -43,9 +64,13 @@ def allocation_name(group: str, node: str) -> str:
     return f"{group}@{node[:8]}"
 
 
-def node_name(node: dict[str, Any]) -> str:
+def node_name(node: Node) -> str:
     """Host and node id: several Ray nodes can share a host, and a study several sessions."""
     return f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}"
+
+
+def _is_alive(nodes: Nodes, node: str) -> bool:
+    return node in nodes and nodes[node]["Alive"]
 
 
 class Allocations:
@@ -57,7 +82,7 @@ class Allocations:
         session: str,
         device: str,
         capacity: Capacity,
-        ask: Callable[[dict[str, Any]], Capacity],
+        ask: Callable[[Node], Capacity],
         gone: threading.Event,
     ) -> None:
         self._ledger, self._session, self._device = ledger, session, device
@@ -160,7 +185,7 @@ class Allocations:
     def _look(self) -> None:
         nodes = self._nodes()
         table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
-        placed: dict[str, tuple[str, dict[str, Any]]] = {}
+        placed: dict[str, tuple[str, PlacedGroup]] = {}
         for group, entry in table.items():
             if entry["state"] == "CREATED":
                 node = next(iter(entry["bundles_to_node_id"].values()))
@@ -170,7 +195,7 @@ class Allocations:
                 return
             for allocation, node in list(self._held.items()):
                 if allocation not in placed:
-                    self._close(allocation, None if nodes.get(node, {}).get("Alive") else NODE_DIED)
+                    self._close(allocation, None if _is_alive(nodes, node) else NODE_DIED)
             for allocation, (node, entry) in placed.items():
                 if allocation not in self._held and node in nodes:
                     self._held[allocation] = node
@@ -187,7 +212,7 @@ class Allocations:
         else:
             closed(cause=cause)
 
-    def _devices(self, entry: dict[str, Any], nodes: Nodes) -> dict[str, float]:
+    def _devices(self, entry: PlacedGroup, nodes: Nodes) -> dict[str, float]:
         """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""
         if self._device == "cuda":
             return {}
@@ -200,7 +225,7 @@ class Allocations:
     def _look_at_nodes(self) -> None:
         nodes = self._nodes()
         alive = {node_name(node): node for node in nodes.values() if node["Alive"]}
-        if nodes.get(self._own_node, {}).get("Alive"):
+        if _is_alive(nodes, self._own_node):
             self._own_dead_s = None
         elif self._own_dead_s is None:
             self._own_dead_s = time.monotonic()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from accounting.ledger.records import DeviceRecord
 from accounting.ledger.store import LedgerWriter
 from accounting.words.names import Unit
 from harness.scheduling.scheduler import Scheduler
@@ -15,7 +15,7 @@ from harness.scheduling.scheduler import Scheduler
 class Backend:
     """``capacity`` as the ledger's ``session_opened`` has it; ``run(scheduler, session, ledger)`` returns when done."""
 
-    capacity: list[dict[str, Any]]
+    capacity: list[DeviceRecord]
     run: Callable[[Scheduler, str, LedgerWriter], None]
 
     @property

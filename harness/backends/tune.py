@@ -29,6 +29,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from accounting.ledger.records import DeviceRecord
+from harness.backends.allocations import Node
+
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
@@ -174,7 +177,7 @@ def _slots(nodes: Nodes, shape: dict[str, float]) -> int:
     )
 
 
-def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
+def _capacity(wanted: str) -> tuple[str, list[DeviceRecord]]:
     """The device kind a study runs on, and the cluster's devices of that kind, as the ledger records them."""
     device = choose_device(wanted, ray.cluster_resources().get("GPU", 0))
     resource = "CPU" if device == "cpu" else "GPU"
@@ -182,13 +185,13 @@ def _capacity(wanted: str) -> tuple[str, list[dict[str, Any]]]:
     return device, [entry for node in nodes for entry in _devices_of(device, node)]
 
 
-def _devices_of(device: str, node: dict[str, Any]) -> list[dict[str, Any]]:
+def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
     """The devices of one node, as it tells them itself."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(_node_capacity).options(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)
     amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
     try:
-        found: list[dict[str, Any]] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
+        found: list[DeviceRecord] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
     except ray.exceptions.GetTimeoutError:
         raise StudyFailed(
             f"node {node_name(node)} has not told its devices within {NODE_ANSWERS_S:g} s; run the same command again"
@@ -288,7 +291,7 @@ def _assigned(assigned: dict[str, float], resource: str) -> float:
     return max(grouped, default=0.0)
 
 
-def _node_capacity(device: str, amount: float, node: str) -> list[dict[str, Any]]:
+def _node_capacity(device: str, amount: float, node: str) -> list[DeviceRecord]:
     """Runs on the node itself."""
     devices = local_capacity(device, amount)
     if device == "cpu":

@@ -53,7 +53,7 @@ def check_ending(
         job, reason = next(iter(scheduler.failed.items()))
         raise StudyFailed(f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; the report is {page}")
     if left:
-        first = undelivered_sentence(left[0].as_dict(), unit)
+        first = undelivered_sentence(left[0].as_record(), unit)
         more = f" Nor were {len(left) - 1} more, which the report names." if len(left) > 1 else ""
         raise StudyFailed(f"{first}{more} The report is {page}")
     if missing := scheduler.undelivered(targets):

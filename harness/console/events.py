@@ -129,8 +129,14 @@ class Narrator:
             job = self._attempts[record["attempt"]]["job"]
             which = f"epoch {record['epoch']} of {record['num_epochs']} of {job}"
             text = f"{which}: validation top-1 {percent(record['val_top1'])}"
-            facts = {"job": job, **{key: record[key] for key in ("epoch", "num_epochs", "val_top1", "train_loss")}}
-            yield Event(t, "epoch", text, facts, is_detail=True)
+            seen = {
+                "job": job,
+                "epoch": record["epoch"],
+                "num_epochs": record["num_epochs"],
+                "val_top1": record["val_top1"],
+                "train_loss": record["train_loss"],
+            }
+            yield Event(t, "epoch", text, seen, is_detail=True)
 
 
 def _totals(records: Sequence[Record]) -> dict[str, Any]:

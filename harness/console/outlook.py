@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from accounting.cost.shares import counted, spent_s
 from accounting.cost.values import CostView
 from accounting.cost.values import Job as LedgerJob
-from accounting.ledger.records import Phase, Status
+from accounting.ledger.records import Phase, Status, UndeliveredRecord
+from accounting.ledger.specs import JobSpec
+from harness.jobs.job import Job
 from harness.jobs.work import Deliver
 from harness.scheduling.simulated import PlannedJob
 
@@ -49,9 +50,19 @@ class Undelivered:
     waits_for: str | None = None
     """The route whose network would have had to be there first; hours and budgets are then that one's."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_record(self) -> UndeliveredRecord:
         """As a record of the ledger has it."""
-        return asdict(self)
+        return UndeliveredRecord(
+            label=self.label,
+            route=self.route,
+            target=self.target,
+            replicate=self.replicate,
+            spent_h=self.spent_h,
+            budget_h=self.budget_h,
+            needs_h=self.needs_h,
+            budget_needed_h=self.budget_needed_h,
+            waits_for=self.waits_for,
+        )
 
 
 def outlook(planned: Sequence[PlannedJob], view: CostView) -> Outlook:
@@ -136,10 +147,10 @@ def _pace(planned: Sequence[PlannedJob], view: CostView) -> float | None:
     return measured_s / planned_s if planned_s > 0 else None
 
 
-def _step(job: Any) -> Step:
+def _step(job: Job | LedgerJob) -> Step:
     return job.route, str(job.phase), job.target, job.replicate
 
 
-def _label(spec: Any) -> str | None:
+def _label(spec: JobSpec) -> str | None:
     deliver = spec.get("deliver") if isinstance(spec, dict) else None
     return str(deliver["label"]) if isinstance(deliver, dict) and "label" in deliver else None

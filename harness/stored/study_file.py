@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from accounting.ledger.index import lost_ledger, segments_in
-from accounting.ledger.records import Kind, Record
+from accounting.ledger.records import DeviceRecord, Kind, Planned, Record
 from accounting.ledger.store import read_ledger
 from accounting.study.facts import NotAStudyFile, StudyDocument
 from accounting.study.folder import StudyFolder
@@ -52,7 +52,7 @@ class Standing:
     config: StudyConfig
     is_new: bool
     changes: tuple[Change, ...]
-    planned: dict[str, Any]
+    planned: Planned
     searched: dict[str, Searched]
     content: Content
     """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
@@ -108,7 +108,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
     )
 
 
-def check_devices(standing: Standing, capacity: Sequence[dict[str, Any]]) -> None:
+def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
     """``InputError`` where a run would hold another kind of device: hours of the two are never added up."""
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
@@ -143,7 +143,7 @@ def _is_before_study(path: Path, paths: StudyFolder) -> bool:
     )
 
 
-def planned_of(config: StudyConfig) -> dict[str, Any]:
+def planned_of(config: StudyConfig) -> Planned:
     """What ``session_opened`` keeps of a plan: numbers that a study may be extended from once results were seen."""
     criteria = {name: [str(m) for m in section.methods] for name, section in config.routes.prunings.items()}
     return {
@@ -154,7 +154,7 @@ def planned_of(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _planned_first(records: Sequence[Record]) -> dict[str, Any] | None:
+def _planned_first(records: Sequence[Record]) -> Planned | None:
     """As the first session has it that says so."""
     found = (record.get("planned") for record in records if record["kind"] == Kind.SESSION_OPENED)
     return next((planned for planned in found if isinstance(planned, dict)), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from accounting.ledger.records import Kind, Phase, Record, Status
+from accounting.ledger.records import Kind, Phase, Planned, Record, Status
 from accounting.study.facts import StudyFacts
 from accounting.words.names import label_text
 
@@ -34,7 +34,7 @@ class Extension:
 class History:
     """``planned``: replicates, targets, routes as first planned; None in ledgers of older versions."""
 
-    planned: dict[str, Any] | None = None
+    planned: Planned | None = None
     extensions: tuple[Extension, ...] = ()
 
 
@@ -68,11 +68,13 @@ def num_looks(history: History) -> int:
 
 def extension_sentence(history: History, info: StudyFacts) -> str | None:
     """What grew and whether results had been seen; None for a study as it was planned."""
-    planned = history.planned or {}
+    planned = history.planned or Planned()
+    num_targets = len(planned["targets"]) if "targets" in planned else info.num_targets
     before, after = [], []
-    for now, key, word in ((info.replicates, "replicates", "replicate"), (info.num_targets, "targets", "target")):
-        then = planned.get(key, now)
-        then = len(then) if isinstance(then, list) else then
+    for then, now, word in (
+        (planned.get("replicates", info.replicates), info.replicates, "replicate"),
+        (num_targets, info.num_targets, "target"),
+    ):
         if then != now:
             before.append(_count(then, word))
             after.append(_count(now, word))

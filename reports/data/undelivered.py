@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from accounting.ledger.records import Kind, Record
+from accounting.ledger.records import Kind, Record, UndeliveredRecord
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.words.wording import number
-
-FIELD = "undelivered"
-"""Of the record of a session's end: what :class:`harness.console.outlook.Undelivered` has, by the names of its fields."""
 
 
 def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
@@ -20,29 +16,29 @@ def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
         if record["kind"] == Kind.SESSION_OPENED:
             return []
         if record["kind"] == Kind.SESSION_CLOSED:
-            found = record.get(FIELD)
+            found = record.get("undelivered")
             found = found if isinstance(found, list) else []
             return [undelivered_sentence(each, unit) for each in found if _is_whole(each)]
     return []
 
 
-def undelivered_sentence(left: Mapping[str, Any], unit: str) -> str:
+def undelivered_sentence(left: UndeliveredRecord, unit: str) -> str:
     """``prune at 0.4M MACs, replicate 0, was not delivered: …``."""
     which = f"{label_text(str(left['label']))} at {macs_text(left['target'])} MACs, replicate {left['replicate']}"
-    spent, budget, needs = left["spent_h"], left["budget_h"], left["needs_h"]
+    spent, budget, needs, needed = left["spent_h"], left["budget_h"], left["needs_h"], left["budget_needed_h"]
     hours = unit_text(unit)
     payer = left.get("waits_for") or left["route"]
     waits = f"it waits for a network of {payer}, and " if left.get("waits_for") else ""
     why = f"{waits}the budget of {payer} ({number(budget)} {hours}) is spent ({number(spent)})"
-    if needs is None:
+    if needs is None or needed is None:
         return f"{which}, was not delivered: {why}; how much more it needs cannot be said, since no job was done."
     return (
         f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
-        f"set budget.{payer} to {number(_rounded_up(left['budget_needed_h']))} h and run the same command again."
+        f"set budget.{payer} to {number(_rounded_up(needed))} h and run the same command again."
     )
 
 
-def _is_whole(left: Any) -> bool:
+def _is_whole(left: object) -> bool:
     """Whether a record has what a sentence needs; the ledger's own checks leave optional fields alone."""
     return (
         isinstance(left, dict)

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from accounting.cost.attempts import Job
-from accounting.cost.lineage import Spec, method_name, specs_of
+from accounting.cost.lineage import method_name, specs_of
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import PruneSpec
 from accounting.words.methods import parse_method
 from reports.data.frames import Frames
 from reports.statistics import mean_interval
@@ -68,5 +69,5 @@ def method_rank(name: str) -> tuple[bool, bool, str]:
     return method.scope != "global", method.criterion != "magnitude", name
 
 
-def _is_at_target(job: Job, prune: Spec) -> bool:
+def _is_at_target(job: Job, prune: PruneSpec) -> bool:
     return job.phase == Phase.PRUNE and job.target is not None and prune.get("target_macs", job.target) == job.target

@@ -1,0 +1,108 @@
+"""A job and its network as JSON: what ``attempt_started`` has as ``spec``.
+
+``harness/jobs/spec.py`` writes and reads jobs, ``nas_baseline/spaces/networks.py`` builds networks. Fields are added here,
+never renamed, and those that came later are absent in old ledgers; so every field may be absent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class NetworkSpec(TypedDict, total=False):
+    """A network; ``builder`` says which of the fields it has (docs/architecture.md, Networks as JSON)."""
+
+    builder: str
+    """``timm``, ``mobilenetv3`` or ``supernet``."""
+    name: str
+    kwargs: dict[str, Any]
+    """Of ``timm.create_model``."""
+    arch_def: list[list[str]]
+    stem_size: int
+    num_features: int
+    head_bias: bool
+    drop_rate: float
+    drop_path_rate: float
+    in_chans: int
+    num_classes: int
+    dw_padding: dict[str, int]
+    """``stage.block`` to the padding of that depthwise convolution."""
+    width_divisor: int
+    act: str
+    pretrained: str
+    """The timm network whose published weights it takes."""
+    space: dict[str, Any]
+    """Of a supernet: what the space's file says."""
+
+
+class PruneSpec(TypedDict, total=False):
+    """How a network is pruned; the oldest have only a scope and a criterion. Gradual ones have the last two fields."""
+
+    method: str
+    scope: str
+    criterion: str
+    target_macs: int
+    floor: int
+    channel_floor: float
+    round_to: int
+    keep: list[str]
+    start_macs: int
+    end: float
+
+
+class InheritSpec(TypedDict):
+    """Which member of which supernet gives its weights."""
+
+    supernet: str
+    arch: list[int]
+
+
+class PredictionSpec(TypedDict):
+    """What a predictor said of a candidate's val_top1."""
+
+    mean: float
+    sd: float
+
+
+class ScanSpec(TypedDict):
+    """What a scan of the parent's layers tries."""
+
+    sparsities: list[float]
+    criteria: list[str]
+
+
+class DeliverSpec(TypedDict, total=False):
+    """What is delivered, or exported: then with ``export``, the kind."""
+
+    label: str
+    description: str
+    parent: str | None
+    latency_ms: float | None
+    export: str
+
+
+class JobSpec(TypedDict, total=False):
+    """A job. What does not concern it is null, or empty."""
+
+    job: str
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
+    seed: int
+    network: NetworkSpec
+    network_macs: int
+    computed_macs: int
+    is_smaller: bool
+    recipe: dict[str, Any]
+    init_from: str | None
+    structure_from: str | None
+    shuffle_masks: bool
+    inherit: InheritSpec | None
+    checkpoint: str | None
+    prune: PruneSpec | None
+    stop_epoch: int | None
+    score: list[list[int]] | None
+    predicted: PredictionSpec | None
+    analysis: ScanSpec | None
+    deliver: DeliverSpec | None
