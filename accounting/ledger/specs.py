@@ -42,7 +42,7 @@ class PruneSpec(TypedDict, total=False):
     scope: str
     criterion: str
     target_macs: int
-    floor: int
+    floor: float
     channel_floor: float
     round_to: int
     keep: list[str]
@@ -51,9 +51,9 @@ class PruneSpec(TypedDict, total=False):
 
 
 class InheritSpec(TypedDict):
-    """Which member of which supernet gives its weights."""
+    """Which member (its choices) of which supernet gives its weights."""
 
-    supernet: str
+    supernet: NetworkSpec
     arch: list[int]
 
 
@@ -77,7 +77,7 @@ class DeliverSpec(TypedDict, total=False):
     label: str
     description: str
     parent: str | None
-    latency_ms: float | None
+    target_latency_ms: float | None
     export: str
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from accounting.ledger.specs import NetworkSpec
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo
 from harness.data.registry import open_dataset
@@ -21,7 +22,7 @@ NOT_OF_IMAGES = ("network", "eval_batch_size", "made_with")
 """Keys that say nothing of images or data."""
 
 
-def about(spec: dict[str, Any], info: DataInfo, dataset: DatasetConfig) -> dict[str, Any]:
+def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> dict[str, Any]:
     """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there."""
     return {
         "network": spec,

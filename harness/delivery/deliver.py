@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
@@ -28,7 +29,7 @@ from harness.errors import one_line
 from harness.jobs.job import Job
 from harness.jobs.work import Deliver
 from harness.latency.target import RUNTIME
-from harness.models.build import build_network, load_tensors, save_tensors
+from harness.models.build import build_network, load_tensors, save_tensors, without_pretrained
 from harness.paths import held, replacing
 from harness.training.loop import evaluate
 from pruning.masks import masks_from_model
@@ -129,7 +130,7 @@ def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> 
         temporary.write_bytes(buffer.getvalue())
 
 
-def fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
+def fitted(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
     """The network with its weights in eval mode, and whether it is physically smaller than its spec says."""
     model = build_network(spec)
     dense = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -137,9 +138,9 @@ def fitted(spec: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[nn.Modu
     return fit_to_state(model, weights).eval(), is_smaller
 
 
-def without_download(spec: dict[str, Any]) -> dict[str, Any]:
+def without_download(spec: NetworkSpec) -> NetworkSpec:
     """The spec without published weights: the network's own are loaded over them anyway."""
-    plain = {key: value for key, value in spec.items() if key != "pretrained"}
+    plain = without_pretrained(spec)
     if "kwargs" in plain:
         plain["kwargs"] = {key: value for key, value in plain["kwargs"].items() if key != "pretrained"}
     return plain

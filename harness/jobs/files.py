@@ -20,7 +20,7 @@ from accounting.study.folder import StudyFolder
 from harness.jobs.job import Job
 from harness.jobs.start import InheritedFrom, StructureOf
 from harness.jobs.work import Score
-from harness.models.build import build_network, load_tensors
+from harness.models.build import build_network, load_tensors, without_pretrained
 from pruning.masks import from_tensors
 from pruning.resize import fit_to_state
 
@@ -124,7 +124,7 @@ def _misfit(job: Job, source: str, paths: StudyFolder) -> str | None:
             supernet = job.start.supernet if isinstance(job.start, InheritedFrom) else job.network
             build_network(supernet).load_state_dict(state)
             return None
-        model = fit_to_state(build_network({k: v for k, v in job.network.items() if k != "pretrained"}), state)
+        model = fit_to_state(build_network(without_pretrained(job.network)), state)
         if paths.masks(source).exists():
             shapes = {name: value.shape for name, value in model.state_dict().items()}
             masks = from_tensors(load_tensors(paths.masks(source)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import NetworkSpec
 from harness.jobs.identity import JobId
 from harness.jobs.start import FRESH, Start, source_of
 from harness.jobs.work import Work
@@ -27,7 +28,7 @@ class Job:
     phase: Phase
     """What its cost is called in the bill."""
     seed: int
-    network: dict[str, Any]
+    network: NetworkSpec
     """A network spec (docs/architecture.md), as wide as before anything was removed."""
     work: Work
     counted_macs: int

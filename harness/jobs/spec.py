@@ -5,10 +5,8 @@ The fields are those of the first ledgers; new ones are added, none is renamed. 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import DeliverSpec, JobSpec, PredictionSpec, PruneSpec
 from accounting.words.methods import Method, parse_method
 from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
@@ -27,9 +25,7 @@ from harness.jobs.work import (
     Work,
 )
 
-Spec = dict[str, Any]
-
-DEFAULTS: Spec = {
+DEFAULTS: JobSpec = {
     "init_from": None, "structure_from": None, "shuffle_masks": False, "inherit": None, "checkpoint": None, "prune": None,
     "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None,
 }  # fmt: skip
@@ -38,7 +34,7 @@ COST_FIELDS = ("computed_macs", "is_smaller")
 """Fields that say what a job costs, not what it does."""
 
 
-def to_json(job: Job) -> Spec:
+def to_json(job: Job) -> JobSpec:
     """The job as a dict that JSON can hold."""
     return {
         "job": job.name,
@@ -51,7 +47,7 @@ def to_json(job: Job) -> Spec:
         "network_macs": job.counted_macs,
         "recipe": {},
         **DEFAULTS,
-        "predicted": None if job.predicted is None else asdict(job.predicted),
+        "predicted": None if job.predicted is None else _prediction_json(job.predicted),
         "computed_macs": job.computed_macs,
         "is_smaller": job.is_smaller,
         **_start_json(job.start),
@@ -59,7 +55,7 @@ def to_json(job: Job) -> Spec:
     }
 
 
-def from_json(spec: Spec) -> Job:
+def from_json(spec: JobSpec) -> Job:
     """The job of a dict; ``ValueError`` or ``KeyError`` where it is none."""
     predicted = spec.get("predicted")
     return Job(
@@ -76,7 +72,20 @@ def from_json(spec: Spec) -> Job:
     )
 
 
-def _start_json(start: Start) -> Spec:
+def _prediction_json(predicted: Prediction) -> PredictionSpec:
+    return {"mean": predicted.mean, "sd": predicted.sd}
+
+
+def _deliver_json(deliver: Deliver) -> DeliverSpec:
+    return {
+        "label": deliver.label,
+        "description": deliver.description,
+        "parent": deliver.parent,
+        "target_latency_ms": deliver.target_latency_ms,
+    }
+
+
+def _start_json(start: Start) -> JobSpec:
     match start:
         case Fresh():
             return {}
@@ -90,18 +99,18 @@ def _start_json(start: Start) -> Spec:
             return {"structure_from": job, "shuffle_masks": shuffled}
 
 
-def _start(spec: Spec) -> Start:
+def _start(spec: JobSpec) -> Start:
     job, inherit = spec.get("init_from"), spec.get("inherit")
     if inherit is not None:
         return InheritedFrom(str(job), inherit["supernet"], tuple(inherit["arch"]))
     if job is not None:
         return WeightsOf(job)
-    if spec.get("structure_from") is not None:
-        return StructureOf(spec["structure_from"], spec.get("shuffle_masks", False))
-    return Fresh() if spec.get("checkpoint") is None else Checkpoint(spec["checkpoint"])
+    if (structure := spec.get("structure_from")) is not None:
+        return StructureOf(structure, spec.get("shuffle_masks", False))
+    return Fresh() if (path := spec.get("checkpoint")) is None else Checkpoint(path)
 
 
-def _work_json(work: Work) -> Spec:
+def _work_json(work: Work) -> JobSpec:
     match work:
         case Train(recipe, stop_epoch, gradually):
             prune = None if gradually is None else _gradually_json(gradually)
@@ -115,19 +124,21 @@ def _work_json(work: Work) -> Spec:
         case Scan(sparsities, criteria):
             return {"analysis": {"sparsities": list(sparsities), "criteria": list(criteria)}}
         case Deliver():
-            return {"deliver": asdict(work)}
+            return {"deliver": _deliver_json(work)}
         case Export(kind, delivery):
-            return {"deliver": {**asdict(delivery), "export": kind}}
+            return {"deliver": {**_deliver_json(delivery), "export": kind}}
 
 
-def _work(spec: Spec) -> Work:
+def _work(spec: JobSpec) -> Work:
     if (scan := spec.get("analysis")) is not None:
         return Scan(tuple(scan["sparsities"]), tuple(scan["criteria"]))
     if (score := spec.get("score")) is not None:
         return Score(tuple(tuple(arch) for arch in score))
     if (deliver := spec.get("deliver")) is not None:
-        told = {key: value for key, value in deliver.items() if key != "export"}
-        return Export(deliver["export"], Deliver(**told)) if "export" in deliver else Deliver(**told)
+        plain = Deliver(
+            deliver["label"], deliver["description"], deliver.get("parent"), deliver.get("target_latency_ms")
+        )
+        return Export(deliver["export"], plain) if "export" in deliver else plain
     prune = spec.get("prune")
     if spec["phase"] == Phase.PRUNE:
         return Prune(_rule(prune or {}))
@@ -138,7 +149,7 @@ def _work(spec: Spec) -> Work:
     return Train(recipe, spec.get("stop_epoch"), gradually)
 
 
-def _rule_json(rule: PruneRule) -> Spec:
+def _rule_json(rule: PruneRule) -> PruneSpec:
     return {
         "method": str(rule.method),
         "scope": rule.method.scope,
@@ -151,11 +162,11 @@ def _rule_json(rule: PruneRule) -> Spec:
     }
 
 
-def _gradually_json(gradually: Gradually) -> Spec:
+def _gradually_json(gradually: Gradually) -> PruneSpec:
     return {**_rule_json(gradually.rule), "start_macs": gradually.start_macs, "end": gradually.end}
 
 
-def _rule(prune: Spec) -> PruneRule:
+def _rule(prune: PruneSpec) -> PruneRule:
     """Older ones have no ``method``, only its scope and criterion."""
     method = parse_method(prune["method"]) if "method" in prune else Method(prune["scope"], prune["criterion"])
     plain = PruneRule(method, prune["target_macs"])

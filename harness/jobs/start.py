@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from accounting.ledger.specs import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class InheritedFrom:
     """Those of a member (its choices) of the supernet (its spec) that another job has trained."""
 
     job: str
-    supernet: dict[str, Any]
+    supernet: NetworkSpec
     arch: tuple[int, ...]
 
 

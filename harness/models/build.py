@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from accounting.ledger.specs import NetworkSpec
 from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError
@@ -24,10 +25,11 @@ from nas_baseline.supernet.supernet import Supernet
 __all__ = [
     "STATE_KEYS", "build_network", "checkpoint_path", "checkpoint_sha256", "fit_checkpoint", "load_checkpoint",
     "load_tensors", "parent_spec", "pretrained_spec", "save_tensors", "with_regularisation",
+    "without_pretrained",
 ]  # fmt: skip
 
 
-def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
+def parent_spec(parent: ParentConfig, info: DataInfo) -> NetworkSpec:
     """The network spec of a study's parent; ``InputError`` lists what there is where the name is unknown."""
     in_chans, num_classes = info.image_shape[0], info.num_classes
     if parent.timm is not None:
@@ -51,7 +53,7 @@ def parent_spec(parent: ParentConfig, info: DataInfo) -> dict[str, Any]:
     return spec
 
 
-def pretrained_spec(parent: ParentConfig, spec: dict[str, Any]) -> dict[str, Any]:
+def pretrained_spec(parent: ParentConfig, spec: NetworkSpec) -> NetworkSpec:
     """The parent's spec, with its published weights where the config asks for them."""
     if not parent.pretrained:
         return spec
@@ -60,15 +62,26 @@ def pretrained_spec(parent: ParentConfig, spec: dict[str, Any]) -> dict[str, Any
     return {**spec, "pretrained": TIMM_WEIGHTS[str(parent.family), str(parent.variant)]}
 
 
-def with_regularisation(spec: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+def with_regularisation(spec: NetworkSpec, recipe: Mapping[str, float]) -> NetworkSpec:
     """The spec with the recipe's dropout and stochastic depth, which are part of a timm network."""
-    rates = {name: recipe[name] for name in ("drop_rate", "drop_path_rate") if recipe.get(name)}
+    rates = NetworkSpec()
+    if recipe.get("drop_rate"):
+        rates["drop_rate"] = recipe["drop_rate"]
+    if recipe.get("drop_path_rate"):
+        rates["drop_path_rate"] = recipe["drop_path_rate"]
     if spec["builder"] == "timm":
         return {**spec, "kwargs": {**spec["kwargs"], **rates}}
     return {**spec, **rates} if spec["builder"] == "mobilenetv3" else spec
 
 
-def build_network(spec: dict[str, Any]) -> nn.Module:
+def without_pretrained(spec: NetworkSpec) -> NetworkSpec:
+    """The spec of a family's network without the published weights that it takes."""
+    plain = spec.copy()
+    plain.pop("pretrained", None)
+    return plain
+
+
+def build_network(spec: NetworkSpec) -> nn.Module:
     """The module of a spec, freshly initialised (or with timm's pretrained weights, where the spec says so).
 
     Beside the builders of :mod:`nas_baseline.spaces.networks` a spec may be ``{"builder": "supernet", "space": …}``, and
@@ -79,7 +92,7 @@ def build_network(spec: dict[str, Any]) -> nn.Module:
     weights = spec.get("pretrained")
     if weights is None:
         return build(spec)
-    model = build({key: value for key, value in spec.items() if key != "pretrained"})
+    model = build(without_pretrained(spec))
     published = timm.create_model(weights, pretrained=True, in_chans=spec["in_chans"], num_classes=spec["num_classes"])
     model.load_state_dict(published.state_dict())
     return model

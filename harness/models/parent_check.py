@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from harness.config.recipe import RecipeOverride
 from harness.config.study import ParentConfig, StudyConfig
@@ -26,7 +27,7 @@ MAX_STEP_MACS = 10**10
 """A training step is tried on parents up to this size, where it takes seconds."""
 
 
-def built_parent(config: ParentConfig, info: DataInfo) -> tuple[dict[str, Any], nn.Module, int]:
+def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.Module, int]:
     """The parent's spec, the parent on fresh weights, and its MACs; ``InputError`` where it cannot take the images."""
     spec, name = parent_spec(config, info), _name(config)
     try:
@@ -46,7 +47,7 @@ def built_parent(config: ParentConfig, info: DataInfo) -> tuple[dict[str, Any], 
     return spec, model, macs
 
 
-def check_trainable(config: StudyConfig, info: DataInfo, spec: dict[str, Any], macs: int) -> None:
+def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs: int) -> None:
     """``InputError`` where the parent does not take a recipe's dropout or stochastic depth, or cannot do a training step."""
     if spec["builder"] == "timm":
         for section, override in _recipes(config):
@@ -72,7 +73,7 @@ def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
         yield "routes.scratch.train", config.routes.scratch.train
 
 
-def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: dict[str, Any]) -> None:
+def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: NetworkSpec) -> None:
     recipe = override.over(config.recipe)
     rates = {rate: getattr(recipe, rate) for rate in RATES if getattr(recipe, rate)}
     for rate, value in rates.items():
@@ -107,7 +108,7 @@ def _numbers(model: nn.Module) -> Counter[tuple[str, str, float]]:
     )
 
 
-def _refused_argument(spec: dict[str, Any], info: DataInfo, error: Exception) -> str:
+def _refused_argument(spec: NetworkSpec, info: DataInfo, error: Exception) -> str:
     kwargs = spec.get("kwargs", {})
     for key in kwargs:
         try:

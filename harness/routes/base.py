@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import NetworkSpec
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.study import StudyConfig
 from harness.data.base import DataInfo
@@ -40,7 +41,7 @@ class View:
 
     config: StudyConfig
     info: DataInfo
-    parent: dict[str, Any]
+    parent: NetworkSpec
     parent_macs: int
     searched: Mapping[str, Searched] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ class View:
         id: JobId,
         phase: Phase,
         work: Work,
-        network: dict[str, Any],
+        network: NetworkSpec,
         macs: int,
         *,
         computed_macs: int | None = None,

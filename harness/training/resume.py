@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ FORMAT = "prune-or-search resume 1"
 
 def identity_of(job: Job) -> str:
     """A hash of what the job says to do; fields that are as by default do not enter, so that new ones change nothing."""
-    spec = to_json(job)
+    defaults: Mapping[str, object] = DEFAULTS
     said = {
-        key: spec[key] for key in spec if key not in COST_FIELDS and (key not in DEFAULTS or spec[key] != DEFAULTS[key])
+        key: value
+        for key, value in to_json(job).items()
+        if key not in COST_FIELDS and (key not in defaults or value != defaults[key])
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 

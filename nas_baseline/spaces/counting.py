@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accounting.ledger.specs import NetworkSpec
+
 Ints = NDArray[np.int64]
 WIDTH_ROUND_LIMIT = 0.95
 SE_DIVISOR = 8
@@ -69,7 +71,7 @@ def se_width(inner: Any, ratio: Any, expansion: Any) -> Ints:
     return round_width(inner * (np.asarray(ratio) / expansion), SE_DIVISOR, WIDTH_ROUND_LIMIT)
 
 
-def spec_counts(spec: dict[str, Any], image_size: int) -> tuple[int, int]:
+def spec_counts(spec: NetworkSpec, image_size: int) -> tuple[int, int]:
     """Return (MACs, weights) of a mobilenetv3 spec on square images."""
     divisor = int(spec.get("width_divisor", 8))
     padding = spec.get("dw_padding", {})
@@ -92,12 +94,12 @@ def spec_counts(spec: dict[str, Any], image_size: int) -> tuple[int, int]:
     return int(macs + head), int(weights + head)
 
 
-def spec_macs(spec: dict[str, Any], image_size: int) -> int:
+def spec_macs(spec: NetworkSpec, image_size: int) -> int:
     """Return the MACs of a mobilenetv3 spec on square images."""
     return spec_counts(spec, image_size)[0]
 
 
-def spec_params(spec: dict[str, Any]) -> int:
+def spec_params(spec: NetworkSpec) -> int:
     """Return the convolution and linear weights of a mobilenetv3 spec."""
     return spec_counts(spec, 32)[1]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Ints, as_indices
 from nas_baseline.spaces.counting import WIDTH_ROUND_LIMIT, expanded_width, round_width, se_width
 
@@ -88,10 +89,10 @@ class StageSpace(DiscreteSpace):
         """Return the side of the square training images."""
         return int(self._choice(arch, "image_size"))
 
-    def network_spec(self, arch: Arch, in_chans: int | None = None, num_classes: int | None = None) -> dict[str, Any]:
+    def network_spec(self, arch: Arch, in_chans: int | None = None, num_classes: int | None = None) -> NetworkSpec:
         """Return the network spec (JSON); drop rates are those of the recipe."""
         recipe = self.recipe(arch)
-        spec: dict[str, Any] = {
+        spec: NetworkSpec = {
             "builder": "mobilenetv3",
             "arch_def": [
                 self._stage_blocks(arch, i, s["type"], s["stride"]) for i, s in enumerate(self.data["stages"])

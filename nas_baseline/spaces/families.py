@@ -5,15 +5,36 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.counting import spec_macs, spec_params
-
-Spec = dict[str, Any]
 
 TIMM_WEIGHTS = {("fbnetv3", variant): f"fbnetv3_{variant}" for variant in "bdg"}
 """Family members whose tensors have the shapes of a timm network that has published weights. timm's networks lack the
 reduced depthwise padding, so some training helps after loading."""
+
+
+class Variant(TypedDict):
+    """The numbers of one network of a family, as its file has them."""
+
+    image_size: int
+    arch_def: list[list[str]]
+    stem_size: int
+    num_features: int
+    dw_padding: NotRequired[dict[str, int]]
+    width_divisor: NotRequired[int]
+    published: NotRequired[dict[str, object] | None]
+
+
+class Family(TypedDict):
+    """A file of ``nas_baseline/data``: what its networks share, and their own numbers by variant."""
+
+    family: str
+    in_chans: int
+    num_classes: int
+    head_bias: bool
+    variants: dict[str, Variant]
 
 
 def list_families() -> list[str]:
@@ -26,14 +47,14 @@ def variants(family: str) -> list[str]:
     return list(_family(family)["variants"])
 
 
-def network_spec(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> Spec:
+def network_spec(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> NetworkSpec:
     """Return the network spec (JSON) of a family member; the family's own channels and classes unless given.
 
     Raises ValueError naming the allowed families or variants.
     """
     data = _family(family)
     numbers = _variant(family, variant)
-    spec: Spec = {
+    spec: NetworkSpec = {
         "builder": "mobilenetv3",
         "arch_def": [list(stage) for stage in numbers["arch_def"]],
         "stem_size": numbers["stem_size"],
@@ -44,7 +65,11 @@ def network_spec(family: str, variant: str, in_chans: int | None = None, num_cla
         "in_chans": data["in_chans"] if in_chans is None else in_chans,
         "num_classes": data["num_classes"] if num_classes is None else num_classes,
     }
-    return spec | {key: numbers[key] for key in ("dw_padding", "width_divisor") if key in numbers}
+    if "dw_padding" in numbers:
+        spec["dw_padding"] = numbers["dw_padding"]
+    if "width_divisor" in numbers:
+        spec["width_divisor"] = numbers["width_divisor"]
+    return spec
 
 
 def image_size(family: str, variant: str) -> int:
@@ -65,32 +90,32 @@ def family_params(family: str, variant: str, in_chans: int | None = None, num_cl
     return spec_params(network_spec(family, variant, in_chans, num_classes))
 
 
-def published(family: str, variant: str) -> dict[str, Any]:
+def published(family: str, variant: str) -> dict[str, object]:
     """Return what the authors published about a variant (top-1 as a fraction...); empty where nothing."""
     return dict(_variant(family, variant).get("published") or {})
 
 
 @cache
-def _data() -> dict[str, Any]:
+def _data() -> dict[str, Family]:
     folder = resources.files("nas_baseline") / "data"
     names = ("fbnetv3_mini", "fbnetv3_archs")
-    families = {}
+    families: dict[str, Family] = {}
     for name in names:
         path = folder / f"{name}.json"
         if path.is_file():
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data: Family = json.loads(path.read_text(encoding="utf-8"))
             families[data["family"]] = data
     return families
 
 
-def _family(family: str) -> dict[str, Any]:
+def _family(family: str) -> Family:
     if family not in _data():
         raise ValueError(f"family '{family}' is not known; allowed: {', '.join(list_families())}")
-    return dict(_data()[family])
+    return _data()[family]
 
 
-def _variant(family: str, variant: str) -> dict[str, Any]:
+def _variant(family: str, variant: str) -> Variant:
     members = _family(family)["variants"]
     if variant not in members:
         raise ValueError(f"family '{family}' has no variant '{variant}'; allowed: {', '.join(members)}")
-    return dict(members[variant])
+    return members[variant]

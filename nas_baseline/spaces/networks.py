@@ -7,6 +7,7 @@ convolution}), ``width_divisor`` (widths are rounded to it; 8 unless given) and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from timm.layers.create_act import get_act_layer
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.mobilenetv3 import MobileNetV3
+
+from accounting.ledger.specs import NetworkSpec
 
 KEYS: dict[str, frozenset[str]] = {
     "timm": frozenset({"builder", "name", "kwargs"}),
@@ -28,7 +31,7 @@ KEYS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def build(spec: dict[str, Any]) -> torch.nn.Module:
+def build(spec: NetworkSpec) -> torch.nn.Module:
     """Return a freshly initialised network (torch's global generator draws the weights).
 
     Raises ValueError for an unknown builder or key.
@@ -46,7 +49,7 @@ def build(spec: dict[str, Any]) -> torch.nn.Module:
     return build_mobilenetv3(spec)
 
 
-def build_mobilenetv3(spec: dict[str, Any]) -> torch.nn.Module:
+def build_mobilenetv3(spec: Mapping[str, Any]) -> torch.nn.Module:
     """Return timm's MobileNetV3 with the numbers of a spec. Delivered networks have a copy of it."""
     divisor = int(spec.get("width_divisor", 8))
     network: torch.nn.Module = MobileNetV3(

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any
 
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
+from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.counting import WIDTH_ROUND_LIMIT, expanded_width, parse_block, round_width, se_width
 from nas_baseline.spaces.declared import StageSpace
 
@@ -51,7 +51,7 @@ class Member:
     features: int
 
 
-def measure(spec: dict[str, Any]) -> Member:
+def measure(spec: NetworkSpec) -> Member:
     """Return the sizes that ``networks.build`` gives the network of a ``StageSpace``'s spec."""
     divisor = int(spec.get("width_divisor", 8))
     stem = width = _rounded(spec["stem_size"], divisor)

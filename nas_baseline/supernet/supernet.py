@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.base import Arch
 from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.spaces.networks import build
@@ -118,8 +119,8 @@ class Supernet(nn.Module):
     def _measure(self, arch: Arch) -> Member:
         return measure(self.space.network_spec(arch))
 
-    def _spec(self, arch: Arch) -> dict[str, object]:
-        return self.space.network_spec(arch) | {"drop_rate": 0.0, "drop_path_rate": 0.0}
+    def _spec(self, arch: Arch) -> NetworkSpec:
+        return {**self.space.network_spec(arch), "drop_rate": 0.0, "drop_path_rate": 0.0}
 
 
 def without_recipe(space: StageSpace) -> StageSpace:
