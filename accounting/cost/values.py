@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Status
 from accounting.ledger.specs import JobSpec
 from accounting.words.names import DeviceKind, Unit
@@ -36,7 +37,7 @@ class Attempt:
     end_t: float
     status: Status
     reason: str | None
-    outcome: dict[str, Any] | None
+    outcome: JobOutcome | None
     allocated_s: float
     productive_s: float
     overhead_s: float
@@ -77,7 +78,7 @@ class Job:
     replicate: int
     attempts: tuple[str, ...]
     """In the order in which they began; every one costs."""
-    outcome: dict[str, Any] | None
+    outcome: JobOutcome | None
     """Of the attempt that was ok first."""
     status: Status
     network_macs: int | None

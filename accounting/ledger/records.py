@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, TypedDict
 
+from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
 from accounting.words.names import DeviceKind
 
@@ -115,7 +116,7 @@ class Record(TypedDict, total=False):
     checkpointed: bool
     status: str
     reason: str | None
-    outcome: dict[str, Any] | None
+    outcome: JobOutcome | None
     work_end_t: float | None
     measurement: dict[str, Any] | None
     duration_s: float

@@ -157,7 +157,8 @@ def _ended(record: Record, started: Record) -> Iterator[Event]:
             record["t"], "failed", f"failed {job}: {record['reason']}", {**_job(started), "reason": record["reason"]}
         )
         return
-    scores = {key: outcome[key] for key in SPLIT_TEXT if isinstance(outcome.get(key), int | float)}
+    found = {"val_top1": outcome.get("val_top1"), "test_top1": outcome.get("test_top1")}
+    scores = {key: value for key, value in found.items() if isinstance(value, int | float)}
     said = ", ".join(f"{SPLIT_TEXT[key]} top-1 {percent(value)}" for key, value in scores.items())
     yield Event(record["t"], "finished", f"finished {job}{': ' * bool(said)}{said}", {**_job(started), **scores})
     spec = started["spec"] if isinstance(started["spec"], dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from accounting.ledger.specs import NetworkSpec
 from harness.config.study import DatasetConfig
@@ -22,7 +22,33 @@ NOT_OF_IMAGES = ("network", "eval_batch_size", "made_with")
 """Keys that say nothing of images or data."""
 
 
-def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> dict[str, Any]:
+class AboutData(TypedDict):
+    """Which data a network has seen."""
+
+    name: str
+    path: str | None
+    fingerprint: str
+
+
+class About(TypedDict, total=False):
+    """The content of ``architecture.json`` (docs/delivered_networks.md); older versions wrote fewer keys."""
+
+    network: NetworkSpec
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: str
+    resize_px: int | None
+    crop_pct: float
+    interpolation: str
+    class_names: tuple[str, ...]
+    data: AboutData
+    eval_batch_size: int
+    made_with: dict[str, str]
+    """Versions of packages."""
+
+
+def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
     """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there."""
     return {
         "network": spec,
@@ -44,15 +70,15 @@ def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> dict[str
     }
 
 
-def read_about(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> About:
     """What ``architecture.json`` says; nothing where the folder is gone."""
     try:
-        found = json.loads((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+        found: About = json.loads((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return About()
+    return found if isinstance(found, dict) else About()
 
 
-def about_images(found: dict[str, Any]) -> dict[str, str]:
+def about_images(found: About) -> dict[str, str]:
     """What it says of images and data, each value as JSON: the metadata of an ONNX file."""
     return {key: json.dumps(value) for key, value in found.items() if key not in NOT_OF_IMAGES}

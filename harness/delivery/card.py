@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
+from accounting.ledger.specs import NetworkSpec
 from accounting.words.names import unit_text
 from accounting.words.plain_text import plain
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
+from harness.delivery.costs import NetworkCost
 from harness.delivery.trainable import MODULE_FILE
 from harness.jobs.job import Job
 from harness.training.loop import EVAL_BATCH_SIZE
@@ -120,10 +122,10 @@ class Origin:
     dataset: DatasetConfig
     device: str
     fingerprint: str
-    cost: Mapping[str, Any] | None = None
+    cost: NetworkCost | None = None
 
 
-def model_card(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
+def model_card(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
     """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
     size = metrics["size_bytes"]
     return _CARD.format(
@@ -185,7 +187,7 @@ def _classes(info: DataInfo) -> str:
     return "| output | class |\n|---|---|\n" + _table([(str(i), name) for i, name in enumerate(info.class_names)])
 
 
-def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) -> list[tuple[str, str]]:
+def _rows(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin) -> list[tuple[str, str]]:
     size, int8 = metrics["size_bytes"], metrics.get("int8")
     target = f"target {job.target:,}" if job.target is not None else "no target"
     rows = [
@@ -207,8 +209,8 @@ def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) 
         rows.append(("size as ONNX", f"{size['onnx']:,} bytes; outputs differ from torch's by at most {error:.2g}"))
     if int8 is not None:
         rows += _int8_rows(int8, splits)
-    if metrics.get("latency") is not None:
-        rows.append(("latency", _latency(metrics["latency"])))
+    if (timing := metrics.get("latency")) is not None:
+        rows.append(("latency", _latency(timing)))
     if metrics.get("target_latency_ms") is not None:
         rows.append(("latency asked for", f"at most {metrics['target_latency_ms']:g} ms, met by the parent's shape"))
     if metrics.get("dead_channels") is not None:
@@ -225,7 +227,7 @@ def _rows(job: Job, metrics: Mapping[str, Any], splits: Splits, origin: Origin) 
     return rows
 
 
-def _int8_rows(int8: Mapping[str, Any], splits: Splits) -> list[tuple[str, str]]:
+def _int8_rows(int8: Int8Record, splits: Splits) -> list[tuple[str, str]]:
     if int8["test_top1"] is None:
         return [("int8", f"none: {int8['reason']}")]
     return [
@@ -235,13 +237,13 @@ def _int8_rows(int8: Mapping[str, Any], splits: Splits) -> list[tuple[str, str]]
     ]
 
 
-def _latency(timing: Mapping[str, Any]) -> str:
+def _latency(timing: TimingRecord) -> str:
     spread = f"10 % to 90 %: {timing['p10_ms']:.3g} to {timing['p90_ms']:.3g} ms, n = {timing['n']}"
     where = f"{timing['device']}, {timing['threads']} threads, {timing['runtime']}"
     return f"{timing['median_ms']:.3g} ms for a batch of {timing['batch_size']} ({spread}; {where})"
 
 
-def _cost(cost: Mapping[str, Any] | None) -> str:
+def _cost(cost: NetworkCost | None) -> str:
     if cost is None:
         return "see the report"
     unit = unit_text(cost["unit"])
@@ -249,13 +251,13 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
     return f"{text}, and {cost['parent_h']:.4g} for its parent" if cost.get("parent_h") else text
 
 
-def _dead(metrics: Mapping[str, Any]) -> str:
+def _dead(metrics: JobOutcome) -> str:
     if not metrics["dead_channels"]:
         return "none"
     return f"{metrics['dead_channels']:,}; without them {metrics['dense_macs_without_dead']:,} MACs, zeros multiplied"
 
 
-def _sections(metrics: Mapping[str, Any], *, is_smaller: bool) -> list[tuple[str, str, str, str]]:
+def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, str, str]]:
     """Key of ``size_bytes`` (or ``module``), file, what it is, and the code that loads it."""
     program = (
         "The same network, whole, for inference at any batch size. Needs torch alone:"
@@ -296,7 +298,7 @@ def _sections(metrics: Mapping[str, Any], *, is_smaller: bool) -> list[tuple[str
     ]
 
 
-def _load(spec: Mapping[str, Any]) -> str:
+def _load(spec: NetworkSpec) -> str:
     """Five lines that build what ``nas_baseline.spaces.networks.build`` builds from this spec; six with reduced padding."""
     if spec["builder"] == "timm":
         return _LOAD_TIMM

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from accounting.cost.attempts import derive
 from accounting.cost.shares import network_h
 from accounting.ledger.store import read_ledger
+from accounting.words.names import Unit
 
 
-def cost_so_far(ledger: Path, job: str) -> dict[str, Any]:
+class NetworkCost(TypedDict):
+    """Device-hours of the jobs that led to a network, and of its parent's pre-training among them."""
+
+    unit: Unit
+    own_h: float
+    parent_h: float
+
+
+def cost_so_far(ledger: Path, job: str) -> NetworkCost:
     """Device-hours of ``job`` and its ancestors: ``own_h``, and ``parent_h`` of the parent's pre-training among them.
 
-    Every attempt counts. ``unit`` is ``gpu_hours`` or ``cpu_core_hours``.
+    Every attempt counts.
     """
     view = derive(read_ledger(ledger).records)
     own_h, parent_h = network_h(view, job)

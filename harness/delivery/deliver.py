@@ -12,18 +12,19 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from accounting.ledger.outcomes import JobOutcome, TimingRecord
 from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
-from harness.delivery.about import ARCHITECTURE_FILE, about
+from harness.delivery.about import ARCHITECTURE_FILE, About, about
 from harness.delivery.card import FILES, PROGRAM_FILE, SPARSE_FILE, WEIGHTS_FILE, Origin, model_card
+from harness.delivery.costs import NetworkCost
 from harness.delivery.trainable import MODULE_FILE, module_text
 from harness.errors import one_line
 from harness.jobs.job import Job
@@ -46,8 +47,8 @@ def deliver(
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,
-    cost: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    cost: NetworkCost | None = None,
+) -> JobOutcome:
     """Read the test split once with the network that the job starts from and write its folder; the outcome's metrics.
 
     The folder has ``model.safetensors``, ``architecture.json``, ``model.py``, ``metrics.json`` and the card ``README.md``;
@@ -70,8 +71,11 @@ def deliver(
         raise ValueError(f"{trained} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
     on_device = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     folder = paths.model(int(job.target or 0), work.label, job.replicate)
-    metrics = {
-        **dataclasses.asdict(work),
+    metrics: JobOutcome = {
+        "label": work.label,
+        "description": work.description,
+        "parent": work.parent,
+        "target_latency_ms": work.target_latency_ms,
         "val_top1": evaluate(on_device, splits.val, device),
         "test_top1": evaluate(on_device, splits.test, device),
         "num_val_scored": len(splits.val),
@@ -90,7 +94,7 @@ def deliver(
     temporary.mkdir(parents=True)
     try:
         _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
-        metrics |= _program(model, splits, temporary) if is_smaller else {"left_out": {}}
+        metrics["left_out"] = _program(model, splits, temporary) if is_smaller else {}
         metrics["size_bytes"] = sizes(temporary)
         found = about(job.network, splits.info, dataset)
         origin = Origin(paths.root.name, dataset, device.type, found["data"]["fingerprint"], cost)
@@ -162,14 +166,14 @@ def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) 
             compact.unlink()
 
 
-def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, Any]:
+def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, str]:
     """Write the smaller network whole; why not, where torch cannot."""
     try:
         save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
     except ValueError as error:
         log.warning("delivered without its file program: %s", error)
-        return {"left_out": {"program": str(error)}}
-    return {"left_out": {}}
+        return {"program": str(error)}
+    return {}
 
 
 def sizes(folder: Path) -> dict[str, int | None]:
@@ -177,7 +181,7 @@ def sizes(folder: Path) -> dict[str, int | None]:
     return {name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in FILES.items()}
 
 
-def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> dict[str, Any] | None:
+def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> TimingRecord | None:
     """Milliseconds of one image on ``device``; None where this machine cannot time it."""
     from harness.latency.errors import NotAvailable
     from harness.latency.networks import time_network
@@ -187,10 +191,19 @@ def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str)
         timed = time_network(model, splits.info.image_shape, device=device, threads=threads, runtime=runtime)
     except NotAvailable:
         return None
-    return dataclasses.asdict(timed)
+    return {
+        "median_ms": timed.median_ms,
+        "p10_ms": timed.p10_ms,
+        "p90_ms": timed.p90_ms,
+        "n": timed.n,
+        "batch_size": timed.batch_size,
+        "threads": timed.threads,
+        "device": timed.device,
+        "runtime": timed.runtime,
+    }
 
 
-def write_about(found: dict[str, Any], folder: Path) -> None:
+def write_about(found: About, folder: Path) -> None:
     """Write ``architecture.json``, and the ``model.py`` that reads it."""
     write_text(json.dumps(found, indent=1) + "\n", folder / ARCHITECTURE_FILE)
     write_text(module_text(), folder / MODULE_FILE)

@@ -9,16 +9,17 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from accounting.ledger.outcomes import JobOutcome
 from accounting.study.folder import StudyFolder
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.delivery.about import KEYS, about, about_images, read_about
 from harness.delivery.card import FILES, INT8_FILE, ONNX_FILE, PROGRAM_FILE, Origin, model_card
+from harness.delivery.costs import NetworkCost
 from harness.delivery.deliver import fitted, save_program, timing, without_download, write_about, write_text
 from harness.delivery.int8 import int8_report
 from harness.delivery.onnx_file import export_onnx, require_onnx
@@ -45,8 +46,8 @@ def export(
     splits: Splits,
     dataset: DatasetConfig,
     device: torch.device,
-    cost: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    cost: NetworkCost | None = None,
+) -> JobOutcome:
     """Make one export of the network that the job starts from; what was found.
 
     That is ``onnx_max_abs_error``, ``int8``, ``latency``, or ``dead_channels`` and ``dense_macs_without_dead``; with
@@ -99,13 +100,13 @@ def _made(
     *,
     is_smaller: bool,
     about: Mapping[str, str],
-) -> dict[str, Any]:
+) -> JobOutcome:
     """Make the export's file in ``folder``; its metrics, and in ``left_out`` why there is none."""
     try:
         match kind:
             case "onnx":
                 images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
-                found: dict[str, Any] = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about)}
+                found: JobOutcome = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about)}
             case "int8":
                 found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
             case "latency":
@@ -122,7 +123,7 @@ def _made(
     return {**found, "left_out": {}}
 
 
-def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> dict[str, Any]:
+def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> JobOutcome:
     """Write the same network without the channels that its zeros have made dead, where there are any."""
     smaller = remove_dead_channels(model, image_shape)
     if smaller.removed:
@@ -130,10 +131,10 @@ def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Pat
     return {"dead_channels": sum(smaller.removed.values()), "dense_macs_without_dead": smaller.dense_macs}
 
 
-def _delivered(folder: Path, job: Job) -> dict[str, Any] | None:
+def _delivered(folder: Path, job: Job) -> JobOutcome | None:
     """The metrics of the delivered folder; None where it is gone or another network has taken its place."""
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics: JobOutcome = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return metrics if isinstance(metrics, dict) and metrics.get("from_job") == job.source else None
@@ -151,7 +152,11 @@ def _moved(kind: str, made: Path, folder: Path) -> dict[str, int | None]:
     return {key: (folder / FILES[key]).stat().st_size}
 
 
-def _merged(delivered: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(delivered: JobOutcome, metrics: JobOutcome) -> JobOutcome:
     """The folder's metrics with the export's; sizes and reasons by file."""
-    by_file = {key: {**(delivered.get(key) or {}), **metrics[key]} for key in ("left_out", "size_bytes")}
-    return {**delivered, **metrics, **by_file}
+    return {
+        **delivered,
+        **metrics,
+        "left_out": {**(delivered.get("left_out") or {}), **metrics["left_out"]},
+        "size_bytes": {**(delivered.get("size_bytes") or {}), **metrics["size_bytes"]},
+    }

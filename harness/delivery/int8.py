@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame, Linear, get_notrace_functions, get_notrace_modules
@@ -32,6 +31,7 @@ from timm.layers.padding import get_same_padding
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from accounting.ledger.outcomes import Int8Record
 from harness.data.base import Splits
 from harness.errors import typed_line
 from harness.paths import replacing
@@ -55,20 +55,20 @@ class CannotQuantise(RuntimeError):
     """A network, machine or torch that has no way to int8; the message says in one line which and why."""
 
 
-def int8_report(model: nn.Module, splits: Splits, path: Path) -> dict[str, Any]:
+def int8_report(model: nn.Module, splits: Splits, path: Path) -> Int8Record:
     """Quantise ``model`` (on the CPU, in eval mode; left as it was), write it to ``path`` and evaluate what was written.
 
     ``val_top1`` and ``test_top1`` are fractions 0-1, ``size_bytes`` is the file's, ``engine`` names the kernels. All are
     read on the CPU, where the int8 kernels are, also in a study on CUDA. Where the network or the machine cannot, they
     are None, ``reason`` says why in one line, and there is no file.
     """
-    report: dict[str, Any] = {"val_top1": None, "test_top1": None, "size_bytes": None, "method": METHOD, "engine": None}
+    report: Int8Record = {"val_top1": None, "test_top1": None, "size_bytes": None, "method": METHOD, "engine": None}
     try:
         quantised = quantise(model, calibration_batches(splits))
         save_int8(quantised, splits.info.image_shape, path)
-        report["engine"] = choose_engine()
-        loaded = load_int8(path, report["engine"])
-        with _engine(report["engine"]):
+        report["engine"] = engine = choose_engine()
+        loaded = load_int8(path, engine)
+        with _engine(engine):
             report["val_top1"] = evaluate(loaded, splits.val, _CPU)
             report["test_top1"] = evaluate(loaded, splits.test, _CPU)
         report["size_bytes"] = path.stat().st_size

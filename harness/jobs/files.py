@@ -7,7 +7,6 @@ older versions have none: their files are checked as far as possible (they load,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Job
@@ -36,6 +36,12 @@ class DamagedFiles(RuntimeError):
         self.source = source
 
 
+class FileFacts(FileSums, total=False):
+    """What is on record of a job's files; of an old outcome, without checksums, whether it must have had masks."""
+
+    masked: bool
+
+
 @dataclass(frozen=True)
 class Given:
     """What an attempt is told beside its job; plain values.
@@ -45,7 +51,7 @@ class Given:
     (``harness/data/unchanged.py``); None: it is not compared.
     """
 
-    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recorded: dict[str, FileFacts] = field(default_factory=dict)
     again: str | None = None
     data: dict[str, Any] | None = None
 
@@ -56,7 +62,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checksums(job: str, paths: StudyFolder) -> dict[str, str | None]:
+def checksums(job: str, paths: StudyFolder) -> FileSums:
     """What an outcome says of the files of its job."""
     masks = paths.masks(job)
     return {
@@ -65,15 +71,15 @@ def checksums(job: str, paths: StudyFolder) -> dict[str, str | None]:
     }
 
 
-def file_facts(outcome: Mapping[str, Any]) -> dict[str, Any]:
+def file_facts(outcome: JobOutcome) -> FileFacts:
     """Of an outcome what concerns its files; of an old one whether the network must have had masks."""
     if "weights_sha256" in outcome:
-        return {name: outcome.get(name) for name in ("weights_sha256", "masks_sha256")}
+        return {"weights_sha256": outcome["weights_sha256"], "masks_sha256": outcome.get("masks_sha256")}
     macs, dense = outcome.get("macs"), outcome.get("dense_macs")
     return {"masked": bool(macs and dense and macs < 0.999 * dense)}
 
 
-def files_problem(source: str, facts: Mapping[str, Any], paths: StudyFolder) -> str | None:
+def files_problem(source: str, facts: FileFacts, paths: StudyFolder) -> str | None:
     """What is wrong with the files of a job, as a noun phrase that ends with its files; None where they verify."""
     weights, masks = paths.weights(source), paths.masks(source)
     if "weights_sha256" in facts:

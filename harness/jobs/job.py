@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
 from harness.jobs.identity import JobId
@@ -76,7 +77,7 @@ class Outcome:
     """What came of a job: ``metrics`` of an ok one (``val_top1``, ``macs``, …), or ``reason`` of a failed one."""
 
     ok: bool
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: JobOutcome = field(default_factory=JobOutcome)
     reason: str | None = None
     final: bool = True
     """Of a failed one: whether it would fail again (divergence, an unreachable target), so that no session tries it."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from accounting.ledger.records import Kind, Status
+from accounting.ledger.outcomes import JobOutcome
+from accounting.ledger.records import Kind, Record, Status
 
 
 class TakenOver(RuntimeError):
     """A later attempt at the job has begun."""
 
 
-def outcome_on_record(ledger: Path, job: str, since_t: float) -> dict[str, Any] | None:
+def outcome_on_record(ledger: Path, job: str, since_t: float) -> JobOutcome | None:
     """The outcome of the job's attempt that was ok first since then (Unix seconds), if there is one.
 
     An older one does not count: whether its files still hold was decided when the job was proposed.
@@ -35,7 +35,7 @@ def has_later_attempt(ledger: Path, job: str, attempt: str) -> bool:
     return any(t > own_t for other, t in began.items() if other != attempt)
 
 
-def _records_of(ledger: Path, job: str) -> Iterator[dict[str, Any]]:
+def _records_of(ledger: Path, job: str) -> Iterator[Record]:
     mark = f'"attempt":{json.dumps(job)[:-1]}#'.encode()
     for path in sorted(ledger.glob("*.jsonl")):
         try:

@@ -10,6 +10,7 @@ candidates scored with what they inherit from it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -109,7 +110,9 @@ class SearchRoute:
             if self._first.is_open:
                 self._first.record(proposals[0].trial, outcome)
                 return
-            scores = outcome.metrics.get("scores") or [outcome.metrics.get("val_top1")] * len(proposals)
+            scores: Sequence[float | None] = outcome.metrics.get("scores") or [outcome.metrics.get("val_top1")] * len(
+                proposals
+            )
             for proposal, score in zip(proposals, scores, strict=True):
                 self._strategy.tell(proposal.trial, score if outcome.ok else None)
         elif job.phase == Phase.RETRAIN and job.target is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any
 
+from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
 from accounting.study.folder import StudyFolder
-from harness.jobs.files import WRITERS, Given, file_facts, files_problem
+from harness.jobs.files import WRITERS, FileFacts, Given, file_facts, files_problem
 from harness.jobs.job import Job, Outcome
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,11 @@ class Remakes:
         return True
 
 
-def _facts_on_record(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+def _facts_on_record(records: Sequence[Record]) -> dict[str, FileFacts]:
     """By job, of its latest ok attempt: where a job was run again, its files are those of then."""
     jobs = {record["attempt"]: record["job"] for record in records if record["kind"] == Kind.ATTEMPT_STARTED}
     return {
-        jobs[record["attempt"]]: file_facts(record["outcome"] or {})
+        jobs[record["attempt"]]: file_facts(record["outcome"] or JobOutcome())
         for record in sorted(records, key=lambda record: float(record["t"]))
         if record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK and record["attempt"] in jobs
     }

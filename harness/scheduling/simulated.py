@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
+from accounting.ledger.outcomes import JobOutcome
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver, Prune, Score, Train
 from harness.scheduling.scheduler import Scheduler
@@ -71,7 +71,7 @@ class Simulation:
 def guessed(job: Job) -> Outcome:
     """An outcome with all that routes look at: the MACs that come out, and a made-up accuracy, which grows with them."""
     val_top1 = 0.5 + 0.4 * (1 - 1 / (1 + job.counted_macs / 10**6)) + (job.seed % 1000) / 10**5
-    metrics: dict[str, Any] = {"val_top1": val_top1, "macs": job.counted_macs}
+    metrics: JobOutcome = {"val_top1": val_top1, "macs": job.counted_macs}
     match job.work:
         case Prune(rule):
             metrics["macs"] = rule.target_macs

@@ -6,13 +6,13 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from accounting.ledger.heartbeat import heartbeat
+from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerWriter, shared_writer
 from accounting.meters.meter import Meter
@@ -22,7 +22,7 @@ from accounting.study.plugins import PluginFile, use
 from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
 from harness.data.unchanged import DataChanged, check_unchanged
-from harness.delivery.costs import cost_so_far
+from harness.delivery.costs import NetworkCost, cost_so_far
 from harness.delivery.deliver import deliver
 from harness.delivery.exports import export
 from harness.devices import Held
@@ -98,7 +98,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             **again,
         )
 
-        def end(status: Status, work_end_t: float | None, reason: str | None, outcome: dict[str, Any] | None) -> None:
+        def end(status: Status, work_end_t: float | None, reason: str | None, outcome: JobOutcome | None) -> None:
             ledger.append(
                 Kind.ATTEMPT_ENDED,
                 attempt=attempt,
@@ -140,7 +140,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
         return Outcome(ok=True, metrics=metrics)
 
 
-def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> dict[str, Any]:
+def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> JobOutcome:
     """Do what the job says; the outcome's metrics."""
 
     def begun(epochs_done: int) -> None:
@@ -174,7 +174,7 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> dic
             return export(job, work, place.paths, splits, place.dataset, device, _cost(job, place))
 
 
-def _cost(job: Job, place: Workplace) -> Mapping[str, Any]:
+def _cost(job: Job, place: Workplace) -> NetworkCost:
     """What the jobs that led to the network have cost so far, for its card."""
     return cost_so_far(place.paths.ledger, str(job.source))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from accounting.ledger.outcomes import FileSums
 from accounting.study.folder import StudyFolder
 from harness.data.base import Splits
 from harness.jobs.files import checksums
@@ -70,7 +71,7 @@ class Bench:
         masks = from_tensors(load_tensors(self.paths.masks(start.job)))
         return shuffle_masks(masks, self.job.seed) if isinstance(start, StructureOf) and start.shuffled else masks
 
-    def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> dict[str, str | None]:
+    def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> FileSums:
         """Write weights and masks for later jobs; their checksums, for the outcome."""
         name = self.job.name
         if masks:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from accounting.ledger.outcomes import JobOutcome, LayerRecord, NetworkCounts
 from accounting.macs.count import count_macs
 from accounting.words.methods import BLOCK_SCOPES, Method
 from harness.data.base import Splits
@@ -24,7 +24,7 @@ from pruning.layers import LayerFilter, parse_filter
 from pruning.masks import apply_masks
 from pruning.nm import nm_masks
 from pruning.recount import check_macs
-from pruning.result import PruneResult
+from pruning.result import LayerSparsity, PruneResult
 from pruning.solve import Scope, UnreachableTarget, prune_to_macs
 from pruning.structured import StructuredResult, prune_channels_to_macs
 
@@ -40,10 +40,10 @@ class Pruned:
     model: nn.Module
     macs: int
     masks: dict[str, Tensor] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: JobOutcome = field(default_factory=JobOutcome)
 
 
-def prune_network(work: Prune, bench: Bench) -> dict[str, Any]:
+def prune_network(work: Prune, bench: Bench) -> JobOutcome:
     """Prune the network that the job starts from, and measure it as it is then; what the outcome says."""
     model = bench.network()
     bench.begun(0)
@@ -53,8 +53,8 @@ def prune_network(work: Prune, bench: Bench) -> dict[str, Any]:
     val_top1 = evaluate(model, bench.splits.val, bench.device)
     counted = counts(model, bench.splits.info.image_shape)
     check_macs(counted["macs"], pruned.macs)
-    counted |= bench.keep(model, pruned.masks)
-    return {**counted, "val_top1": val_top1, "epochs": 0, **pruned.facts}
+    kept = bench.keep(model, pruned.masks)
+    return {**counted, **kept, "val_top1": val_top1, "epochs": 0, **pruned.facts}
 
 
 def prune(rule: PruneRule, model: nn.Module, splits: Splits, seed: int) -> Pruned:
@@ -113,7 +113,7 @@ def gradual_pruner(gradually: Gradually, seed: int, splits: Splits) -> GradualPr
     )
 
 
-def counts(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+def counts(model: nn.Module, image_shape: tuple[int, int, int]) -> NetworkCounts:
     """MACs and parameters of a network, for the outcome."""
     report = count_macs(model, image_shape)
     return {
@@ -144,10 +144,21 @@ def _first(splits: Splits) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _masked(model: nn.Module, result: PruneResult) -> Pruned:
     apply_masks(model, result.masks)
-    return Pruned(model, result.macs, result.masks, {"layers": [asdict(layer) for layer in result.layers]})
+    return Pruned(model, result.macs, result.masks, {"layers": [_layer(layer) for layer in result.layers]})
+
+
+def _layer(layer: LayerSparsity) -> LayerRecord:
+    return {
+        "name": layer.name,
+        "role": layer.role,
+        "macs": layer.macs,
+        "kept_macs": layer.kept_macs,
+        "num_weights": layer.num_weights,
+        "num_kept": layer.num_kept,
+    }
 
 
 def _smaller(result: StructuredResult) -> Pruned:
     widths = {name: list(pair) for name, pair in result.widths.items()}
-    facts = {"widths": widths, "removed_blocks": list(result.removed_blocks), "left_out": result.left_out}
+    facts: JobOutcome = {"widths": widths, "removed_blocks": list(result.removed_blocks), "left_out": result.left_out}
     return Pruned(result.model, result.macs, {}, facts)

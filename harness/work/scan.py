@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
 
 from torch import Tensor
 
+from accounting.ledger.outcomes import CurvePoint, JobOutcome, RolePoint
 from accounting.words.methods import parse_method
 from harness.jobs.work import Scan
 from harness.training.loop import evaluate, on_device, recalibrate_batch_norm
@@ -18,7 +18,7 @@ from pruning.masks import apply_masks
 from pruning.sparsity import prune_to_sparsity
 
 
-def scan(work: Scan, bench: Bench) -> dict[str, Any]:
+def scan(work: Scan, bench: Bench) -> JobOutcome:
     """val_top1 after pruning the job's network to each sparsity; batch norm is taken anew each time.
 
     ``dense_test_top1`` is that of the network as it was trained: what the pruned ones are read against.
@@ -34,17 +34,24 @@ def scan(work: Scan, bench: Bench) -> dict[str, Any]:
         recalibrate_batch_norm(pruned, splits.train, 128, device)
         return evaluate(pruned, splits.val, device)
 
-    sensitivity = [
+    sensitivity: list[RolePoint] = [
         {"role": str(p.role), "sparsity": p.sparsity, "macs": p.macs, "val_top1": accuracy(p.masks)}
         for p in sensitivity_scan(model, shape, work.sparsities)
     ]
-    curve = []
+    curve: list[CurvePoint] = []
     for name in work.criteria:
         method = parse_method(name)
         for sparsity in work.sparsities:
             result = prune_to_sparsity(model, shape, sparsity, criterion=method.criterion, scope=mask_scope(method))
-            point = {"scope": method.scope, "criterion": method.criterion, "sparsity": sparsity, "macs": result.macs}
-            curve.append({**point, "val_top1": accuracy(result.masks)})
+            curve.append(
+                {
+                    "scope": method.scope,
+                    "criterion": method.criterion,
+                    "sparsity": sparsity,
+                    "macs": result.macs,
+                    "val_top1": accuracy(result.masks),
+                }
+            )
     dense = accuracy({})
     assert math.isfinite(dense)
     return {

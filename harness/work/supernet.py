@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from accounting.ledger.outcomes import JobOutcome
 from harness.jobs.work import Score
 from harness.training.loop import Course, evaluate, on_device, recalibrate_batch_norm
 from harness.work.bench import Bench
@@ -32,7 +32,7 @@ def supernet_course(model: nn.Module) -> Course:
     return Course(losses=losses)
 
 
-def score(work: Score, bench: Bench) -> dict[str, Any]:
+def score(work: Score, bench: Bench) -> JobOutcome:
     """Validation accuracy of each member: inherited weights, batch norm taken anew, not trained."""
     bench.begun(0)
     model, splits, device = bench.network(), bench.splits, bench.device

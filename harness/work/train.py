@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
+from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
 from harness.config.recipe import Recipe
 from harness.jobs.work import Train, TrainSupernet
@@ -18,7 +17,7 @@ from pruning.masks import apply_masks, masks_from_model
 from pruning.recount import MacsDiffer
 
 
-def train_network(work: Train, bench: Bench) -> dict[str, Any]:
+def train_network(work: Train, bench: Bench) -> JobOutcome:
     """Train the job's network; what its outcome says. A candidate of a search leaves no files.
 
     Raises:
@@ -39,13 +38,14 @@ def train_network(work: Train, bench: Bench) -> dict[str, Any]:
         limit = job.counted_macs if gradually is None else gradually.rule.target_macs
         if counted["macs"] > limit:
             raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
-    if job.phase != Phase.SEARCH:
-        counted |= bench.keep(trained.model, trained.masks)
-    stopped = {} if work.stop_epoch is None else {"stopped_epoch": work.stop_epoch}
-    return {**counted, "val_top1": trained.val_top1, **_curve(trained), **stopped}
+    kept = FileSums() if job.phase == Phase.SEARCH else bench.keep(trained.model, trained.masks)
+    outcome: JobOutcome = {**counted, **kept, "val_top1": trained.val_top1, **_curve(trained)}
+    if work.stop_epoch is not None:
+        outcome["stopped_epoch"] = work.stop_epoch
+    return outcome
 
 
-def train_supernet(work: TrainSupernet, bench: Bench) -> dict[str, Any]:
+def train_supernet(work: TrainSupernet, bench: Bench) -> JobOutcome:
     """Train shared weights. Only the largest member is measured, which says nothing of a network within a target."""
     model = _network(work.recipe, bench)
     trained = _train(model, work.recipe, supernet_course(model), {}, bench)
@@ -71,5 +71,5 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
     )
 
 
-def _curve(trained: Trained) -> dict[str, Any]:
+def _curve(trained: Trained) -> JobOutcome:
     return {"epochs": len(trained.val_curve), "val_curve": list(trained.val_curve)}

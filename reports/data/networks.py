@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from accounting.cost.attempts import Attempt, CostView, Job
 from accounting.cost.lineage import lineage, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
+from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class Network:
     job: str
     cost_h: dict[str, float]
     sparsity: float | None = None
-    int8: dict[str, Any] = field(default_factory=dict)
-    size_bytes: dict[str, Any] = field(default_factory=dict)
-    latency: dict[str, Any] = field(default_factory=dict)
+    int8: Int8Record = field(default_factory=Int8Record)
+    size_bytes: dict[str, int | None] = field(default_factory=dict)
+    latency: TimingRecord = field(default_factory=TimingRecord)
 
     def top1_per_hour(self, policy: str = HEADLINE_POLICY) -> float | None:
         """Test accuracy (fraction) per device-hour; None where nothing was charged or nothing tested."""
@@ -62,19 +65,24 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     return tuple(latest[key] for key in sorted(latest))
 
 
-def merged_exports(evaluated: Mapping[str, Any], exported: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merged_exports(evaluated: JobOutcome, exported: Iterable[JobOutcome]) -> JobOutcome:
     """The outcome of an evaluation with what its network's exports have found, as one evaluation had it before."""
-    merged = dict(evaluated)
+    merged = evaluated
     for outcome in exported:
-        for key in ("size_bytes", "left_out"):
-            merged[key] = {**_object(merged.get(key)), **_object(outcome.get(key))}
-        merged |= {key: value for key, value in outcome.items() if key not in merged and key != "export"}
+        found = outcome.copy()
+        found.pop("export", None)
+        merged = {
+            **found,
+            **merged,
+            "size_bytes": _by_file(merged.get("size_bytes")) | _by_file(outcome.get("size_bytes")),
+            "left_out": _by_file(merged.get("left_out")) | _by_file(outcome.get("left_out")),
+        }
     return merged
 
 
-def _exported(view: CostView) -> dict[str, list[dict[str, Any]]]:
+def _exported(view: CostView) -> dict[str, list[JobOutcome]]:
     """The outcomes of the finished exports by the evaluation that they follow; they are named after it and their kind."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[JobOutcome]] = {}
     for job in view.jobs:
         if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
             end = f"-export-{job.outcome.get('export')}"
@@ -115,7 +123,7 @@ def _ended_t(view: CostView) -> Callable[[Job], float]:
     return lambda job: min((ends[attempt] for attempt in job.attempts if attempt in ends), default=0.0)
 
 
-def _network(charges: _Charges, job: Job, target: int, outcome: dict[str, Any]) -> Network:
+def _network(charges: _Charges, job: Job, target: int, outcome: JobOutcome) -> Network:
     label = str(outcome.get("label", job.route))
     from_job = str(outcome.get("from_job") or "")
     return Network(
@@ -138,21 +146,22 @@ def _network(charges: _Charges, job: Job, target: int, outcome: dict[str, Any]) 
         if label == job.route
         else charges.of_lineage((job.job, *([from_job] if from_job else [])), target),
         sparsity=_fraction(outcome.get("sparsity")),
-        int8=_object(outcome.get("int8")),
-        size_bytes=_object(outcome.get("size_bytes")),
-        latency=_object(outcome.get("latency")),
+        int8=int8 if isinstance(int8 := outcome.get("int8"), dict) else Int8Record(),
+        size_bytes=_by_file(outcome.get("size_bytes")),
+        latency=latency if isinstance(latency := outcome.get("latency"), dict) else TimingRecord(),
     )
 
 
-def _fraction(value: Any) -> float | None:
+def _fraction(value: object) -> float | None:
     """A share between 0 and 1; None for anything else, which no evaluation gives."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= 1.0 else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 0.0 <= value <= 1.0 else None
 
 
-def _count(value: Any) -> int | None:
+def _count(value: object) -> int | None:
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _by_file(value: dict[str, T] | None) -> dict[str, T]:
     return dict(value) if isinstance(value, dict) else {}

@@ -79,6 +79,6 @@ def _rows(frames: Frames) -> Iterator[list[object]]:
         ends = [job.replicate, job.outcome.get("dense_val_top1"), job.outcome.get("num_val")]
         for point in job.outcome.get("sensitivity") or []:
             yield [ROLE, str(point["role"]), point["sparsity"], point.get("macs"), point["val_top1"], *ends]
-        for point in job.outcome.get("sparsity_curve") or []:
-            part = f"{point['scope']}_{point['criterion']}"
-            yield [WHOLE, part, point["sparsity"], point.get("macs"), point["val_top1"], *ends]
+        for whole in job.outcome.get("sparsity_curve") or []:
+            part = f"{whole['scope']}_{whole['criterion']}"
+            yield [WHOLE, part, whole["sparsity"], whole.get("macs"), whole["val_top1"], *ends]

@@ -47,18 +47,19 @@ def _numbers() -> tuple[str, ...]:
     return ("test_top1", "int8_test_top1", *sizes, "latency_ms", "latency_p10_ms", "latency_p90_ms")
 
 
-def _row(n: Network) -> dict[str, Any]:
-    row: dict[str, Any] = {"target": n.target, "label": n.label, "route": n.route, "replicate": n.replicate}
+def _row(n: Network) -> dict[str, object]:
+    row: dict[str, object] = {"target": n.target, "label": n.label, "route": n.route, "replicate": n.replicate}
     row |= {"macs": n.macs, "dense_macs": n.dense_macs, "sparsity": n.sparsity, "test_top1": n.test_top1}
     row |= {"int8_val_top1": n.int8.get("val_top1"), "int8_test_top1": n.int8.get("test_top1")}
-    row |= {f"int8_{name}": n.int8.get(name) for name in ("method", "engine", "reason")}
+    row |= {"int8_method": n.int8.get("method"), "int8_engine": n.int8.get("engine")}
+    row |= {"int8_reason": n.int8.get("reason")}
     sizes = {"int8": n.int8.get("size_bytes"), **{k: v for k, v in n.size_bytes.items() if v is not None}}
-    row |= {f"size_{kind}_kb": None if sizes.get(kind) is None else sizes[kind] / 1000 for kind in FORMATS}
-    row |= {f"latency{part}_ms": n.latency.get(f"{key}_ms") for part, key in _LATENCY_PARTS.items()}
-    return row | {"latency_runs": n.latency.get("n")} | {name: n.latency.get(name) for name in CONDITIONS}
-
-
-_LATENCY_PARTS = {"": "median", "_p10": "p10", "_p90": "p90"}
+    row |= {f"size_{kind}_kb": None if (size := sizes.get(kind)) is None else size / 1000 for kind in FORMATS}
+    timed = n.latency
+    row |= {"latency_ms": timed.get("median_ms"), "latency_p10_ms": timed.get("p10_ms")}
+    row |= {"latency_p90_ms": timed.get("p90_ms"), "latency_runs": timed.get("n")}
+    row |= {"batch_size": timed.get("batch_size"), "threads": timed.get("threads")}
+    return row | {"device": timed.get("device"), "runtime": timed.get("runtime")}
 
 
 def _by_replicate(group: pd.DataFrame, name: str) -> dict[int, float]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from accounting.cost.attempts import Job
 from accounting.cost.lineage import method_name, specs_of
+from accounting.ledger.outcomes import LayerRecord
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import PruneSpec
 from accounting.words.methods import parse_method
@@ -27,17 +28,22 @@ def pruned_layers(frames: Frames) -> pd.DataFrame:
     zeros in a layer, and have no rows.
     """
     specs = specs_of(frames.view.attempts)
-    latest: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    latest: dict[tuple[object, ...], list[LayerRecord]] = {}
     for job in frames.view.jobs:
         prune, layers = specs.get(job.job, {}).get("prune"), (job.outcome or {}).get("layers")
         if isinstance(prune, dict) and layers and _is_at_target(job, prune):
             latest[job.target, job.route, method_name(prune), job.replicate] = layers
     rows = [
-        [*key, position, layer["name"], str(layer.get("role") or "other"), *(int(layer[name]) for name in COUNTS)]
+        [*key, position, layer["name"], str(layer.get("role") or "other"), *_counts(layer)]
         for key, layers in sorted(latest.items(), key=lambda item: [str(part) for part in item[0]])
         for position, layer in enumerate(layers)
     ]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values([*KEYS, "position"], ignore_index=True)
+
+
+def _counts(layer: LayerRecord) -> list[int]:
+    """In the order of ``COUNTS``."""
+    return [layer["macs"], layer["kept_macs"], layer["num_weights"], layer["num_kept"]]
 
 
 def by_role(layers: pd.DataFrame) -> pd.DataFrame:
