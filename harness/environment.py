@@ -6,7 +6,6 @@ import getpass
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 
@@ -23,9 +22,9 @@ def account() -> str | None:
         return None
 
 
-def environment(command: list[str]) -> dict[str, Any]:
+def environment(command: list[str]) -> dict[str, object]:
     """Flat facts as a report shows them."""
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": cpu_name(),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -38,6 +38,41 @@ NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
 
 
+class PlannedPhase(TypedDict):
+    """What a route spends in a phase."""
+
+    route: str
+    phase: str
+    num_jobs: int
+    hours: float
+
+
+class ChargedTarget(TypedDict):
+    """What a route is charged for one target in one replicate."""
+
+    route: str
+    target: int
+    policy: str
+    hours: float
+
+
+class PlanSummary(TypedDict):
+    """A plan in numbers; hours are device-hours of ``unit``."""
+
+    study: str
+    unit: str
+    device: str
+    speed_macs_per_s: float
+    num_jobs: int
+    num_done: int
+    hours: float
+    wall_hours: float
+    num_devices: float
+    budget_caps_it: bool
+    phases: list[PlannedPhase]
+    per_target: list[ChargedTarget]
+
+
 @dataclass(frozen=True)
 class Plan:
     """All jobs of a study, the speed they were estimated with, and the device it was measured on."""
@@ -49,7 +84,7 @@ class Plan:
     num_done: int = 0
     """Jobs that a study's folder has the outcome of; they are not among ``jobs``."""
 
-    def summary(self, config: StudyConfig, num_devices: float) -> dict[str, Any]:
+    def summary(self, config: StudyConfig, num_devices: float) -> PlanSummary:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
         unit = "gpu_hours" if self.device == "cuda" else "cpu_core_hours"
         phases: dict[tuple[str, str], list[float]] = {}

@@ -108,7 +108,9 @@ class Record(TypedDict, total=False):
     network_macs: int | None
     spec: JobSpec
     heartbeat_s: float
-    again: bool
+    again: str
+    final: bool
+    """Of a job that was given up: whether it would fail again, so that no session tries it."""
     epoch: int
     num_epochs: int
     val_top1: float | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
@@ -27,12 +27,51 @@ class NotAStudyFile(ValueError):
     """A YAML file that no run has written. One line: what was given, what is expected."""
 
 
+class DataFacts(TypedDict, total=False):
+    """What the data was: its fingerprint, and counts, of which old ones have fewer."""
+
+    fingerprint: str
+    num_train: int
+    num_val: int
+    num_test: int
+    num_classes: int
+
+
+class SearchedTargets(TypedDict):
+    """The targets that a search was begun with, and those that were added later."""
+
+    first: list[int]
+    added: list[int]
+
+
+class KeptPlugin(TypedDict):
+    """A file of a user's own that the study was begun with."""
+
+    name: str
+    sha256: str
+
+
+class KeptFacts(TypedDict, total=False):
+    """What a ``study.yaml`` keeps beside the config; old ones lack some, and may say null."""
+
+    spaces: dict[str, object]
+    """What stood in the files of search spaces, by path."""
+    searched: dict[str, SearchedTargets]
+    """By route."""
+    plugins: list[KeptPlugin]
+    outside_routes: dict[str, str]
+    """The role of each route of a file outside the package."""
+    data: DataFacts | None
+    checkpoint_sha256: str | None
+    environment: dict[str, object]
+
+
 @dataclass(frozen=True)
 class StudyDocument:
     """The whole of a ``study.yaml``: the resolved config, and the facts (spaces, data, environment …) by name."""
 
     config: dict[str, Any]
-    facts: dict[str, Any]
+    facts: KeptFacts
 
     @classmethod
     def read(cls, path: Path) -> StudyDocument:
@@ -43,13 +82,15 @@ class StudyDocument:
             NotAStudyFile: it is not the ``study.yaml`` of a run.
 
         """
-        raw: Any = read_written(path.read_text(encoding="utf-8"))
-        document = raw if isinstance(raw, dict) else {}
+        raw = read_written(path.read_text(encoding="utf-8"))
+        document: Any = raw if isinstance(raw, dict) else {}
         if isinstance(document.get(OLD_CONFIG), dict):
-            return cls(document[OLD_CONFIG], {key: value for key, value in document.items() if key != OLD_CONFIG})
+            config = document.pop(OLD_CONFIG)
+            return cls(config, document)
         if not isinstance(document.get(FACTS), dict):
             raise NotAStudyFile(f"{path} has no `{FACTS}:` section; is it a config and not the study.yaml of a run?")
-        return cls({key: value for key, value in document.items() if key != FACTS}, document[FACTS])
+        facts = document.pop(FACTS)
+        return cls(document, facts)
 
     def text(self) -> str:
         """As YAML."""

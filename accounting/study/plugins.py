@@ -24,7 +24,7 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_BYTES = 1_000_000
@@ -64,6 +64,15 @@ class Kind(Enum):
         return f"prune_or_search.{self.package.rpartition('.')[2]}"
 
 
+class PluginRecord(TypedDict):
+    """A :class:`PluginFile` as JSON."""
+
+    name: str
+    path: str
+    sha256: str
+    kinds: list[str]
+
+
 @dataclass(frozen=True)
 class PluginFile:
     """A file that a study names: ``name`` is its stem, ``kinds`` what it brings, ``sha256`` that of its content."""
@@ -73,7 +82,7 @@ class PluginFile:
     sha256: str
     kinds: tuple[Kind, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PluginRecord:
         """JSON-able; :meth:`from_dict` reads it."""
         return {
             "name": self.name,
@@ -83,7 +92,7 @@ class PluginFile:
         }
 
     @staticmethod
-    def from_dict(fields: Mapping[str, Any]) -> PluginFile:
+    def from_dict(fields: PluginRecord) -> PluginFile:
         """Read what :meth:`as_dict` gave."""
         kinds = tuple(Kind[name] for name in fields["kinds"])
         return PluginFile(fields["name"], fields["path"], fields["sha256"], kinds)

@@ -31,6 +31,7 @@ from typing import Any
 
 from accounting.ledger.records import DeviceRecord
 from harness.backends.allocations import Node
+from harness.backends.tune_jobs import PlaceOfStudy, TrialConfig
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -93,7 +94,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
             )
 
         def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
-            place = {
+            place: PlaceOfStudy = {
                 "root": str(paths.root),
                 "session": session,
                 "dataset": config.dataset.model_dump(exclude_unset=True),
@@ -201,7 +202,7 @@ def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
 
 def _fit(
     searcher: JobSearcher,
-    trainable: Callable[[dict[str, Any]], None],
+    trainable: Callable[[TrialConfig], None],
     shape: dict[str, float],
     paths: StudyFolder,
     device: str,
@@ -249,7 +250,7 @@ class _Stop(Stopper):
         return self._stopped.is_set()
 
 
-def _trainable(config: dict[str, Any]) -> None:
+def _trainable(config: TrialConfig) -> None:
     place = json.loads(config["place"])
     job = from_json(json.loads(config["job"]))
     life = liveness.WorkerLife(Path(place["root"]), place["session"])

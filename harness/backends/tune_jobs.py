@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import ray
 from ray.tune.search import Searcher
 
+from accounting.study.plugins import PluginRecord
 from harness.errors import one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.spec import to_json
@@ -22,13 +23,31 @@ from harness.scheduling.scheduler import Scheduler
 log = logging.getLogger(__name__)
 
 
+class PlaceOfStudy(TypedDict):
+    """What a worker is told of its study beside the job."""
+
+    root: str
+    session: str
+    dataset: dict[str, Any]
+    """The section of the config, as given."""
+    device: str
+    plugins: list[PluginRecord]
+
+
+class TrialConfig(TypedDict):
+    """The config of a trial: a job, and :class:`PlaceOfStudy` with what the attempt is given, each as JSON."""
+
+    job: str
+    place: str
+
+
 class JobSearcher(Searcher):
     """Turns the scheduler's jobs into trials, completed trials into outcomes, and failed ones into further attempts."""
 
     def __init__(
         self,
         scheduler: Scheduler,
-        place: dict[str, Any],
+        place: PlaceOfStudy,
         max_attempts: int,
         max_concurrent: int,
         on_lost: Callable[[str, str], None] = lambda job, reason: None,
@@ -53,7 +72,7 @@ class JobSearcher(Searcher):
         """Nothing: the Tuner pickles its search algorithm for a restore that never comes; the ledger is the truth."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]  # FINISHED is a text
+    def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a text
         """See Ray Tune. A failed job comes first: others may wait for it."""
         if self.stopped.is_set() or len(self._running) >= self.max_concurrent:
             return None

@@ -6,19 +6,38 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from accounting.cost.attempts import derive
 from accounting.cost.shares import ledger_h
 from accounting.ledger.records import Kind, Record, Status
 from accounting.study.plugins import PluginFile
-from accounting.words.names import label_text, unit_text
+from accounting.words.names import Unit, label_text, unit_text
 from accounting.words.plain_text import plain
 from accounting.words.quantities import macs_text
 from harness.jobs.job import Job
 from reports.words.wording import number, percent
 
 SPLIT_TEXT = {"val_top1": "validation", "test_top1": "test"}
+
+
+class Totals(TypedDict):
+    """Jobs of the whole study by their end, and device-hours of ``unit``."""
+
+    done: int
+    failed: int
+    hours: float
+    unit: Unit
+
+
+class JobFacts(TypedDict):
+    """Which job an event is of."""
+
+    job: str
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class Event:
     t: float
     name: str
     text: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     is_detail: bool = False
     """Told only where the user asked for more."""
 
@@ -139,7 +158,7 @@ class Narrator:
             yield Event(t, "epoch", text, seen, is_detail=True)
 
 
-def _totals(records: Sequence[Record]) -> dict[str, Any]:
+def _totals(records: Sequence[Record]) -> Totals:
     """Of the whole study: jobs by their end, and device-hours."""
     view = derive(records)
     return {
@@ -169,5 +188,11 @@ def _ended(record: Record, started: Record) -> Iterator[Event]:
         yield Event(record["t"], "delivered", f"delivered {where}, replicate {started['replicate']}", facts)
 
 
-def _job(started: Record) -> dict[str, Any]:
-    return {key: started[key] for key in ("job", "route", "phase", "target", "replicate")}
+def _job(started: Record) -> JobFacts:
+    return {
+        "job": started["job"],
+        "route": started["route"],
+        "phase": started["phase"],
+        "target": started["target"],
+        "replicate": started["replicate"],
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -23,7 +23,7 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, plan_study
+from harness.plan import NOTHING_KNOWN, PlanSummary, plan_study
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
@@ -32,7 +32,36 @@ from harness.validation import check_study
 PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
 
-def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
+class DataSummary(TypedDict):
+    """The data that a plan rests on; ``is_assumed``: it was not found."""
+
+    num_train: int
+    num_val: int
+    num_test: int
+    num_classes: int
+    image_shape: list[int]
+    where: str
+    is_assumed: bool
+    notes: list[str]
+
+
+class ParentSummary(TypedDict):
+    """The parent and its MACs of one image."""
+
+    name: str
+    macs: int
+
+
+class StudySummary(PlanSummary):
+    """What ``plan`` says. ``missing``: what ``run`` would refuse; ``executes``: files of the user's that it executes."""
+
+    data: DataSummary
+    parent: ParentSummary
+    missing: str | None
+    executes: list[str]
+
+
+def summarise(given: StudyConfig, folder: Path | None = None) -> StudySummary:
     """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
 
     Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it.
@@ -62,7 +91,7 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> dict[str, Any]:
     }
 
 
-def format_plan(summary: dict[str, Any]) -> str:
+def format_plan(summary: StudySummary) -> str:
     """The summary as text for a terminal."""
     unit = unit_text(summary["unit"])
     phases = [
@@ -91,13 +120,11 @@ def format_plan(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head(summary: dict[str, Any]) -> list[str]:
+def _head(summary: StudySummary) -> list[str]:
     """What the estimate rests on; where the data was not found, that comes first."""
     data, parent = summary["data"], summary["parent"]
-    counts = ", ".join(
-        f"{data[key]:,} {name}" for key, name in (("num_train", "training"), ("num_val", "validation"), ("num_test", "test"))
-        if data[key]
-    )  # fmt: skip
+    parts = ((data["num_train"], "training"), (data["num_val"], "validation"), (data["num_test"], "test"))
+    counts = ", ".join(f"{count:,} {name}" for count, name in parts if count)
     found = f"{counts} images of {data['num_classes']:,} classes, {'x'.join(str(n) for n in data['image_shape'])}"
     first = f"{summary['study']}: {found}, from {data['where']}"
     if data["is_assumed"]:
@@ -107,12 +134,12 @@ def _head(summary: dict[str, Any]) -> list[str]:
     return [first, *(f"data: {note}" for note in data["notes"]), shape, *executes]
 
 
-def _done(summary: dict[str, Any]) -> list[str]:
+def _done(summary: StudySummary) -> list[str]:
     done = summary["num_done"]
     return [f"{done} of {done + summary['num_jobs']} jobs are done already; what follows is left"] if done else []
 
 
-def _data(view: View, *, is_assumed: bool) -> dict[str, Any]:
+def _data(view: View, *, is_assumed: bool) -> DataSummary:
     info, dataset = view.info, view.config.dataset
     return {
         "num_train": info.num_train,

@@ -6,8 +6,8 @@ A picture more or less shifts which of all are held out, so that networks before
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from accounting.study.facts import DataFacts
 from harness.data.base import Dataset
 from harness.errors import InputError, one_line
 
@@ -20,17 +20,27 @@ class DataChanged(RuntimeError):
     """The data is other data than when the session began; nothing more can be done with it."""
 
 
-def data_facts(dataset: Dataset) -> dict[str, Any]:
+def data_facts(dataset: Dataset) -> DataFacts:
     """Fingerprint and counts of data that is there."""
     fingerprint = dataset.fingerprint()  # first: it opens the data, after which its facts are counted
     info = dataset.info()
-    return {"fingerprint": fingerprint, **{name: getattr(info, name) for name in COUNTS}}
+    return {
+        "fingerprint": fingerprint,
+        "num_train": info.num_train,
+        "num_val": info.num_val,
+        "num_test": info.num_test,
+        "num_classes": info.num_classes,
+    }
 
 
-def data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+def data_changes(then: DataFacts, now: DataFacts) -> str | None:
     """What differs, as one clause; None where nothing does. Counts that were not noted then are not compared."""
+    before: Mapping[str, object] = then
+    after: Mapping[str, object] = now
     differ = [
-        f"{name} {then[name]} then, {now[name]} now" for name in COUNTS if name in then and then[name] != now[name]
+        f"{name} {before[name]} then, {after[name]} now"
+        for name in COUNTS
+        if name in before and before[name] != after[name]
     ]
     if then.get("fingerprint") != now["fingerprint"]:
         differ.insert(0, then_and_now("fingerprint", str(then.get("fingerprint")), now["fingerprint"]))
@@ -42,7 +52,7 @@ def then_and_now(what: str, then: str, now: str) -> str:
     return f"{what} {then[:DIGITS]} then, {now[:DIGITS]} now"
 
 
-def check_unchanged(dataset: Dataset, then: Mapping[str, Any] | None) -> None:
+def check_unchanged(dataset: Dataset, then: DataFacts | None) -> None:
     """Raise :class:`DataChanged` where the data is there and is not what was noted ``then`` (None: nothing was)."""
     if then is None or dataset.fingerprint() == then.get("fingerprint"):
         return

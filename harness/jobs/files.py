@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
 from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
+from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Job
 from harness.jobs.start import InheritedFrom, StructureOf
@@ -53,7 +53,7 @@ class Given:
 
     recorded: dict[str, FileFacts] = field(default_factory=dict)
     again: str | None = None
-    data: dict[str, Any] | None = None
+    data: DataFacts | None = None
 
 
 def sha256_of(path: Path) -> str:

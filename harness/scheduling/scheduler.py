@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.quantities import HOUR_S
 from harness.config.outside import delivers_its_own
@@ -43,7 +43,7 @@ class Scheduler:
         spending: Spending,
         journal: Journal,
         remakes: Remakes,
-        data: dict[str, Any] | None = None,
+        data: DataFacts | None = None,
     ) -> None:
         self._data = data
         self._routes = list(routes)
@@ -177,7 +177,7 @@ def open_scheduler(
     ledger: LedgerWriter,
     session: str,
     on_stopped: Callable[[Job], None] = lambda job: None,
-    data: dict[str, Any] | None = None,
+    data: DataFacts | None = None,
 ) -> Scheduler:
     """The scheduler of a session of a study, which goes on from what its ledger holds; ``data`` is for :class:`Given`."""
     return Scheduler(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from accounting.study.facts import DataFacts, KeptFacts
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.data.unchanged import data_changes, data_facts, then_and_now
@@ -21,7 +21,7 @@ class Content:
     None: not on record (as in ``study.yaml`` of older versions), or the parent has no checkpoint.
     """
 
-    data: dict[str, Any] | None = None
+    data: DataFacts | None = None
     checkpoint_sha256: str | None = None
 
     @property
@@ -30,9 +30,9 @@ class Content:
         data = () if self.data is None else ("dataset.path", *COUNT_KEYS)
         return frozenset((*data, *(() if self.checkpoint_sha256 is None else ("parent.checkpoint",))))
 
-    def as_dict(self) -> dict[str, Any]:
-        """As ``study.yaml`` holds it, at its top level."""
-        return asdict(self)
+    def as_facts(self) -> KeptFacts:
+        """As ``study.yaml`` holds it."""
+        return {"data": self.data, "checkpoint_sha256": self.checkpoint_sha256}
 
 
 def content_of(config: StudyConfig) -> Content:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accounting.study.facts import KeptPlugin
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile
 from harness.paths import replacing
 
 
-def as_documents(files: Sequence[PluginFile]) -> list[dict[str, str]]:
+def as_documents(files: Sequence[PluginFile]) -> list[KeptPlugin]:
     """As ``study.yaml`` holds them, at its top level."""
     return [{"name": file.name, "sha256": file.sha256} for file in files]
 

@@ -8,14 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from accounting.ledger.index import lost_ledger, segments_in
 from accounting.ledger.records import DeviceRecord, Kind, Planned, Record
 from accounting.ledger.store import read_ledger
-from accounting.study.facts import NotAStudyFile, StudyDocument
+from accounting.study.facts import KeptFacts, NotAStudyFile, SearchedTargets, StudyDocument
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
@@ -161,7 +160,7 @@ def _planned_first(records: Sequence[Record]) -> Planned | None:
 
 
 def _searched(
-    held: StudyConfig, document: dict[str, Any], config: StudyConfig, paid: Paid
+    held: StudyConfig, document: KeptFacts, config: StudyConfig, paid: Paid
 ) -> dict[str, Searched]:  # fmt: skip
     """The targets of each search that was begun: those on record, then those that are new."""
     stored = document.get("searched") or {}
@@ -169,18 +168,18 @@ def _searched(
     for route in config.routes.searches:
         if not paid.route(route):
             continue
-        raw = stored.get(route) or {"first": held.targets, "added": []}
+        raw: SearchedTargets = stored.get(route) or {"first": held.targets, "added": []}
         added = [target for target in raw["added"] if target in config.targets]
         new = [target for target in config.targets if target not in raw["first"] and target not in added]
         found[route] = Searched(tuple(raw["first"]), (*added, *new))
     return found
 
 
-def _content(document: dict[str, Any]) -> Content:
+def _content(document: KeptFacts) -> Content:
     return Content(document.get("data"), document.get("checkpoint_sha256"))
 
 
-def _without_moved(changes: Sequence[Change], document: dict[str, Any], config: StudyConfig) -> list[Change]:
+def _without_moved(changes: Sequence[Change], document: KeptFacts, config: StudyConfig) -> list[Change]:
     """The changes without those of a search space's file that says the same at another place."""
     held, now = document.get("spaces") or {}, _space_files(config)
     return [
@@ -190,7 +189,7 @@ def _without_moved(changes: Sequence[Change], document: dict[str, Any], config: 
     ]
 
 
-def _changed_spaces(document: dict[str, Any], config: StudyConfig, paid: Paid) -> list[str]:
+def _changed_spaces(document: KeptFacts, config: StudyConfig, paid: Paid) -> list[str]:
     """One line for each search space whose file was changed since a search was begun with it."""
     held, now = document.get("spaces") or {}, _space_files(config)
     used = {search.space for route, search in config.routes.searches.items() if paid.route(route)}
@@ -247,17 +246,19 @@ def absolute(config: StudyConfig) -> StudyConfig:
     return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes})
 
 
-def write_study(standing: Standing, content: Content, facts: dict[str, Any], paths: StudyFolder) -> None:
+def write_study(standing: Standing, content: Content, facts: dict[str, object], paths: StudyFolder) -> None:
     """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
     config = standing.config
     view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
-    searched = {route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()}
-    found = {
+    searched: dict[str, SearchedTargets] = {
+        route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()
+    }
+    found: KeptFacts = {
         "spaces": _space_files(config),
         "searched": searched,
         "plugins": as_documents(in_use()),
         "outside_routes": {name: str(role_of(name)) for name in config.routes.outside},
-        **content.as_dict(),
+        **content.as_facts(),
         "environment": facts,
     }
     keep(in_use(), paths)
@@ -266,17 +267,17 @@ def write_study(standing: Standing, content: Content, facts: dict[str, Any], pat
         temporary.write_text(text, encoding="utf-8")
 
 
-def _space_files(config: StudyConfig) -> dict[str, Any]:
+def _space_files(config: StudyConfig) -> dict[str, object]:
     """What stands in the files of the config's search spaces, by path; the spaces of the package have none."""
     paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
-    found = {}
+    found: dict[str, object] = {}
     for path in sorted(paths):
         with contextlib.suppress(OSError, UnicodeDecodeError, YamlProblem):  # refused where the space is loaded
             found[path] = read_one(Path(path).read_text(encoding="utf-8"))
     return found
 
 
-def _same_space(held: Any, now: Any) -> bool:
+def _same_space(held: object, now: object) -> bool:
     """Whether two readings of a space's file say the same; older versions read ``1e-3`` as a text."""
     if isinstance(held, dict) and isinstance(now, dict):
         return held.keys() == now.keys() and all(_same_space(held[key], now[key]) for key in held)

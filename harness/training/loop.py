@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
-from harness.training.resume import load_state, save_state
+from harness.training.resume import TrainingState, load_state, save_state
 from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 
 log = logging.getLogger(__name__)
@@ -280,7 +280,7 @@ class _State:
     scaler: torch.amp.GradScaler
 
     def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
-        state = {
+        state: TrainingState = {
             "epoch": epoch,
             "curve": curve,
             "model": self.model.state_dict(),
@@ -299,8 +299,8 @@ class _State:
         if state is None:
             return 0, [], dict(masks)
         self.model.load_state_dict(state["model"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(state["ema"])
+        if self.ema is not None and (averaged := state["ema"]) is not None:
+            self.ema.module.load_state_dict(averaged)
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("scaler"):  # empty where losses are not scaled
             self.scaler.load_state_dict(state["scaler"])

@@ -14,9 +14,10 @@ import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from harness.jobs.job import Job
 from harness.jobs.spec import COST_FIELDS, DEFAULTS, to_json
@@ -25,6 +26,19 @@ from harness.paths import replacing
 log = logging.getLogger(__name__)
 
 FORMAT = "prune-or-search resume 1"
+
+
+class TrainingState(TypedDict, total=False):
+    """What a training goes on from: state dicts as torch gives them, and the masks where they change (null in old ones)."""
+
+    epoch: int
+    curve: list[float]
+    """val_top1 of the epochs so far."""
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    masks: dict[str, Tensor] | None
 
 
 def identity_of(job: Job) -> str:
@@ -38,7 +52,7 @@ def identity_of(job: Job) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def save_state(state: dict[str, Any], path: Path, identity: str) -> None:
+def save_state(state: TrainingState, path: Path, identity: str) -> None:
     """Write the state, whole or not at all."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -49,7 +63,7 @@ def save_state(state: dict[str, Any], path: Path, identity: str) -> None:
         file.write(content)
 
 
-def load_state(path: Path, identity: str, device: torch.device) -> dict[str, Any] | None:
+def load_state(path: Path, identity: str, device: torch.device) -> TrainingState | None:
     """The state, or None where there is none that can be trusted; why is logged, and the file is removed."""
     if not path.exists():
         return None
@@ -64,7 +78,7 @@ def load_state(path: Path, identity: str, device: torch.device) -> dict[str, Any
     return None
 
 
-def _load(path: Path, identity: str, device: torch.device) -> dict[str, Any]:
+def _load(path: Path, identity: str, device: torch.device) -> TrainingState:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -81,7 +95,7 @@ def _load(path: Path, identity: str, device: torch.device) -> dict[str, Any]:
     if header.get("sha256") != hashlib.sha256(rest).hexdigest():
         raise ValueError("it is damaged: its checksum does not agree")
     try:
-        state = torch.load(io.BytesIO(rest), map_location=device, weights_only=True)
+        state: TrainingState = torch.load(io.BytesIO(rest), map_location=device, weights_only=True)
     except (EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"torch cannot read it: {type(error).__name__}") from error
     if not isinstance(state, dict) or not {"epoch", "model", "optimizer"} <= set(state):
