@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accounting.cost.attempts import Attempt, Progress
-from accounting.cost.lineage import Spec
 from accounting.ledger.records import Phase, Status
+from accounting.ledger.specs import JobSpec
 from accounting.words.quantities import HOUR_S
 from reports.compare.reach import Floats, Steps, isotonic
 
@@ -45,7 +45,7 @@ def replay(
     attempts: Sequence[Attempt],
     shares: Mapping[str, Sequence[float]],
     progress: Mapping[str, Sequence[Progress]],
-    specs: Mapping[str, Spec],
+    specs: Mapping[str, JobSpec],
     route: str,
     target: int,
 ) -> dict[str, Replayed]:
@@ -91,7 +91,7 @@ def _trainings(
 
 
 def _steps(
-    trainings: Mapping[str, _Training], smooth: Mapping[str, Floats], specs: Mapping[str, Spec], before: Floats
+    trainings: Mapping[str, _Training], smooth: Mapping[str, Floats], specs: Mapping[str, JobSpec], before: Floats
 ) -> Steps:
     columns: list[list[float]] = [[], [], [], []]
     for job, training in trainings.items():
