@@ -121,14 +121,14 @@ def test_infeasible_target_names_both_numbers():
 
 
 def test_a_strategy_that_only_waits_is_reported(monkeypatch):
-    class Idle:
+    import nas_baseline.strategies.random as module
+
+    class Idle(module.Strategy):
         def __init__(self, *given):
             self.answers = iter([WAIT, DONE])
 
         def ask(self):
             return next(self.answers)
-
-    import nas_baseline.strategies.random as module
 
     monkeypatch.setattr(module, "Strategy", Idle)
     with pytest.raises(RuntimeError, match="waits although"):
