@@ -6,6 +6,7 @@ from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, label_text, unit_text
 from accounting.words.quantities import macs_text
+from reports.answers.short import within_words
 from reports.data.frames import Frames
 from reports.measure.methods import parent_test_top1
 from reports.statistics import Estimate, mean_interval
@@ -37,6 +38,18 @@ def headline(frames: Frames) -> str:
     return (
         f"On {frames.info.dataset}, test top-1 by {way} (95 % interval): {', '.join(accuracies)}{parent}; {no_ratio}."
     )
+
+
+def short_headline(frames: Frames) -> str:
+    """The headline in at most 25 words: the main route's accuracy at the largest target, and why there is no more."""
+    lacking = f"no {' and no '.join(missing_routes(frames.info))} route"
+    main = (*_shown(frames), None)[0]
+    if main is None:
+        return within_words(f"No verdict ({lacking}): no network has been delivered yet (n = 0)", [])
+    target = frames.info.targets[-1]
+    top1 = percent_interval(_test_top1(frames, main, target))
+    way = BY.get(main, label_text(main))
+    return within_words(f"No verdict ({lacking}): {way} has test top-1 {top1} at {macs_text(target)} MACs", [])
 
 
 def lines(frames: Frames) -> list[dict[str, str]]:

@@ -8,11 +8,11 @@ from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.answers.pooled import Pooled
+from reports.answers.short import inverse
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
 from reports.answers.verdict_words import Costs, cheapest_text, flips, instead_text, interval_text, verdict_text
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
-from reports.statistics import Estimate
 from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
 
 
@@ -117,7 +117,7 @@ def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
     name = label_text(challenger)
     is_prune_cheaper = ratio.value >= 1
     cheap, dear = ("pruning", name) if is_prune_cheaper else (name, "pruning")
-    turned = ratio if is_prune_cheaper else _inverse(ratio)
+    turned = ratio if is_prune_cheaper else inverse(ratio)
     if turned.low is None or turned.high is None:
         evidence = f"n = {ratio.n} replicate{'' if ratio.n == 1 else 's'}, so no interval"
     else:
@@ -174,8 +174,3 @@ def _cheapest_overall(answers: Sequence[Answer]) -> str:
         return f"; cheapest of all: {label_text(best.label)}{sure}"
     each = ", ".join(f"{label_text(best.label)} at {macs_text(target)}" for target, best in found.items())
     return f"; cheapest of all: {each}"
-
-
-def _inverse(ratio: Estimate) -> Estimate:
-    value, low, high = (None if x is None else 1 / x for x in (ratio.value, ratio.high, ratio.low))
-    return Estimate(value, low, high, ratio.sd, ratio.n)

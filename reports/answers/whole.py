@@ -12,6 +12,7 @@ from reports.answers.as_json import Fields, report_json
 from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy
 from reports.answers.text import overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
@@ -52,6 +53,18 @@ class WholeAnswer:
         if missing_routes(self.frames.info):
             return one_route.headline(self.frames)
         return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
+
+    @cached_property
+    def short(self) -> str:
+        """The headline in at most 25 words."""
+        if missing_routes(self.frames.info):
+            return one_route.short_headline(self.frames)
+        return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
+
+    @property
+    def study(self) -> JudgedStudy:
+        """The study as it is judged, for whoever shows more of it."""
+        return self._study
 
     @cached_property
     def lines(self) -> list[Line]:

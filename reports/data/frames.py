@@ -20,7 +20,7 @@ from accounting.audit.audit import AuditReport, Balance, audit
 from accounting.audit.rules import rules_text
 from accounting.cost.attempts import Attempt, CostView, DriverWork, Job, Progress, Session
 from accounting.cost.shares import POLICIES
-from accounting.study.facts import StudyFacts
+from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.words.quantities import HOUR_S
 from reports.data.extensions import History, history_of
 from reports.data.levels import num_classes
@@ -45,6 +45,8 @@ class Frames:
 
     folder: Path
     info: StudyFacts
+    document: StudyDocument
+    """The whole of ``study.yaml``: the resolved config and what else was so when it was written."""
     environment: dict[str, Any]
     unit: str
     warnings: tuple[str, ...]
@@ -76,6 +78,7 @@ def load_frames(folder: Path) -> Frames:
     return Frames(
         folder=Path(folder),
         info=info,
+        document=source.document,
         environment=environment if isinstance(environment, dict) else {},
         unit=view.unit,
         warnings=tuple(str(warning) for warning in source.ledger.warnings),

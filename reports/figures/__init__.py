@@ -1,7 +1,8 @@
 """Figures of a report: a module each in this folder, in an installed package, or named by a study.
 
 A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
-(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). ``OPTIONAL = True`` says that it shows what
+(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). It may have ``alternative(data)``,
+what a reader who does not see it should know (else its caption says it). ``OPTIONAL = True`` says that it shows what
 not every study measures: without data it is left off the page, where any other says that nothing is measured yet. Modules
 whose name begins with an underscore are shared parts, not figures.
 """
@@ -45,6 +46,12 @@ def list_figures() -> list[str]:
 def is_optional(figure: Figure) -> bool:
     """Whether the figure is left off a report that has no data for it."""
     return bool(getattr(figure, "OPTIONAL", False))
+
+
+def alternative_text(figure: Figure, data: pd.DataFrame) -> str:
+    """What the figure shows, for whoever does not see it."""
+    said = getattr(figure, "alternative", None)
+    return f"{figure.TITLE}. {figure.caption(data) if said is None else said(data)}"
 
 
 def discover() -> dict[str, Figure]:

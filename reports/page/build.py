@@ -7,14 +7,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from accounting.study.folder import ANSWERS, StudyFolder
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.tables import build_tables, write_tables
-from reports.page.content import PageContent, page_content
+from reports.page.content import page_content
+from reports.page.html import page_html
 
 PAGE = "index.html"
 
@@ -44,7 +43,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
         write_tables(tables, fresh / "tables")
         content = page_content(whole, render_figures(frames, fresh / "figures"))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
-        (fresh / PAGE).write_text(_html(content), encoding="utf-8")
+        (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
         _replace(out, fresh)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -56,17 +55,6 @@ def told_sentences(page: Path) -> list[str]:
     """What a terminal shows of a report: the sentences that its page begins with."""
     content = json.loads(page.with_name(ANSWERS).read_text(encoding="utf-8"))
     return [content["sentence"], *content["lines"]]
-
-
-def _html(content: PageContent) -> str:
-    environment = Environment(
-        loader=PackageLoader("reports.page", "."),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(vars(content))
 
 
 def check_replaceable(out: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accounting.cost.shares import POLICIES
-from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
@@ -15,21 +14,39 @@ from reports.answers.as_json import Fields
 from reports.answers.no_verdict import missing_routes
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
-from reports.answers.whole import Line, WholeAnswer
-from reports.compare.verdict import cheaper_route
+from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
-from reports.data.levels import with_level
+from reports.data.levels import level_sentences, with_level
+from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
-from reports.page.optional_content import OPTIONAL_FIGURES, Section, optional_sections
-from reports.page.optional_tables import further_table
+from reports.page.marks import mark_of
+from reports.page.method_lines import METHOD
+from reports.page.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.page.page_table import PageTable
-from reports.words.wording import POLICY_SHORT, number, number_over_interval, percent, percent_estimate, points_estimate
+from reports.page.provenance import provenance
+from reports.page.section import Captioned, Section
+from reports.page.verdict_content import contender_table, how_to_read, policy_table
+from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
 if TYPE_CHECKING:  # it imports Matplotlib
     from reports.page.render import Rendered
 
-
-PLACED_FIGURES = frozenset({"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour"}) | OPTIONAL_FIGURES
+REACH, RATIO, SPENT, SIZE, PER_HOUR = (
+    "Cost to reach each accuracy", "What the ratio depends on", "Where the cost went", "Accuracy against MACs",
+    "Accuracy per device-hour",
+)  # fmt: skip
+PLACES = {
+    REACH: ("anytime",),
+    RATIO: ("ratio_by_accuracy", "ratio_by_target", "break_even"),
+    SPENT: ("cost_by_phase", "planned_actual", "schedule"),
+    SIZE: ("accuracy_macs",),
+    PER_HOUR: ("accuracy_per_hour",),
+}
+"""Headings, in the order of the page, and the figures below each."""
+PLACED_FIGURES = frozenset(name for names in PLACES.values() for name in names) | OPTIONAL_FIGURES
+COMPARED, VERDICT, NETWORKS, COUNTED = (
+    "What was compared", "Verdict", "Delivered networks", "How cost was counted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,61 +57,99 @@ class PageContent:
     dataset: str
     unit: str
     headline: str
-    answers: list[Line]
-    no_verdict: str
-    state: str | None
-    undelivered: tuple[str, ...]
-    extended: str | None
-    figures: dict[str, Rendered]
-    further_figures: list[Rendered]
-    accuracies: PageTable
-    accuracy_sentences: list[str]
-    networks: PageTable
-    verdicts: PageTable
-    further_verdicts: PageTable
-    sections: list[Section]
-    totals: PageTable
-    work: str
-    balances: PageTable
-    audit: list[str]
-    warnings: list[str]
-    environment: PageTable
+    warnings: Sequence[str]
+    sections: Sequence[Section]
     answer_json: Fields
 
 
 def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageContent:
     """Everything that the page of a study shows."""
     frames, answers = whole.frames, whole.answers
-    missing = missing_routes(frames.info)
-    question = answers[0].question
     measured = [given for given in answers if isinstance(given, Measured)]
+    state = [text for text in (_state(frames, measured), *frames.undelivered, answers[0].question.extended) if text]
+    placed = {
+        title: Section(title, [figures[name] for name in names if name in figures]) for title, names in PLACES.items()
+    }
+    sections = [
+        Section(COMPARED, tables=[Captioned(compared_table(whole.study, measured))]),
+        _verdict(whole, measured),
+        *(placed[title] for title in (REACH, RATIO, SPENT)),
+        _size(placed[SIZE], frames, measured),
+        placed[PER_HOUR],
+        _networks(frames),
+        *optional_sections(frames, figures),
+        *(Section(figure.title, [figure]) for name, figure in figures.items() if name not in PLACED_FIGURES),
+        _counted(frames),
+        provenance(frames),
+    ]
     return PageContent(
         study=frames.info.name,
         dataset=frames.info.dataset,
         unit=unit_text(frames.unit),
-        headline=whole.headline,
-        answers=whole.lines,
-        no_verdict=f"The study has no {' and no '.join(missing)} route, so there is no verdict."
-        if missing
-        else "No target has networks from both routes yet, so there is no verdict.",
-        state=_state(frames, measured),
-        undelivered=frames.undelivered,
-        extended=question.extended,
-        figures=dict(figures),
-        further_figures=[figure for name, figure in figures.items() if name not in PLACED_FIGURES],
-        accuracies=_accuracy_table(measured, frames.num_classes),
-        accuracy_sentences=[accuracy_sentence(given) for given in measured],
-        networks=_network_table(frames),
-        verdicts=_verdict_table(measured, frames.unit),
-        further_verdicts=further_table(answers, frames.unit),
-        sections=optional_sections(frames, figures),
-        totals=totals_table(frames),
-        work=work_line(frames),
-        balances=balance_table(frames),
-        audit=audit_lines(frames),
-        warnings=list(frames.warnings),
-        environment=_environment_table(frames),
+        headline=whole.short,
+        warnings=state,
+        sections=[section for section in sections if not section.is_empty],
         answer_json=whole.as_json(),
+    )
+
+
+def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
+    frames = whole.frames
+    if not measured:
+        missing = missing_routes(frames.info)
+        reason = (
+            f"The study has no {' and no '.join(missing)} route, so there is no verdict."
+            if missing
+            else "No target has networks from both routes yet, so there is no verdict."
+        )
+        return Section(VERDICT, lines=whole.sentences, warnings=[reason])
+    caption = "Each contender at each target, all work charged, the cheapest first; ratios above 1: pruning is cheaper."
+    by_policy = Captioned(
+        policy_table(measured, frames.unit),
+        "The same under each charge policy, with what everything cost in the end. Ratios are geometric means.",
+        "Under other charge policies",
+    )
+    return Section(
+        VERDICT,
+        warnings=level_sentences(frames.delivered, frames.num_classes),
+        tables=[Captioned(contender_table(whole.study, measured), caption), by_policy],
+        folds=[("How to read this", how_to_read(measured)), ("In full sentences", whole.sentences)],
+    )
+
+
+def _size(section: Section, frames: Frames, measured: Sequence[Measured]) -> Section:
+    table = Captioned(
+        _accuracy_table(measured, frames.num_classes),
+        "Mean ± one standard deviation over replicates; the difference is paired by replicate, with its 95 % interval.",
+        "Accuracies on validation and test",
+    )
+    lines = [accuracy_sentence(given) for given in measured]
+    return Section(section.title, section.figures, [table] if table.table.rows else [], lines)
+
+
+def _networks(frames: Frames) -> Section:
+    table = _network_table(frames)
+    if not table.rows:
+        return Section(NETWORKS, warnings=["No network has been delivered yet."])
+    caption = (
+        "MACs count each layer's multiply-accumulates times its share of non-zero weights. Work that serves several "
+        "networks is in the cost of each, so that costs do not add up. Each network lies in "
+        "models/<target>/<network>/<replicate> of the study."
+    )
+    return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])
+
+
+def _counted(frames: Frames) -> Section:
+    audit = audit_lines(frames)
+    tables = [Captioned(totals_table(frames), "What all sessions together held.")]
+    balances = balance_table(frames)
+    if balances.rows:
+        tables.append(Captioned(balances, "Per session and device.", "By session and device"))
+    return Section(
+        COUNTED,
+        tables=tables,
+        lines=[*METHOD, work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
+        warnings=frames.warnings,
     )
 
 
@@ -118,7 +173,7 @@ def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
 
 
 def _accuracy_table(measured: Sequence[Measured], classes: int | None) -> PageTable:
-    rows = []
+    rows, marks = [], []
     for given in measured:
         difference = points_estimate(given.headline.difference)
         for label in sorted(filter(_is_listed, given.accuracy), key=label_rank):
@@ -126,12 +181,18 @@ def _accuracy_table(measured: Sequence[Measured], classes: int | None) -> PageTa
             cells = [macs_text(given.question.target), label_text(label)]
             cells += [with_level(percent_estimate(top1), top1, classes) for top1 in (both.test_top1, both.val_top1)]
             rows.append([*cells, difference if label == PRUNE else ""])
+            marks.append(mark_of(label))
     headers = ["target (MACs)", "networks", "test top-1", "val top-1", "prune − search, test top-1"]
-    return PageTable(headers, rows, text_columns=(1,))
+    return PageTable(headers, rows, text_columns=(1,), marks=marks, mark_column=1)
 
 
 def _network_table(frames: Frames) -> PageTable:
     unit = unit_text(frames.unit)
+    shown = [
+        n
+        for n in sorted(frames.delivered, key=lambda n: (n.target, label_rank(n.label), n.replicate))
+        if _is_listed(n.label)
+    ]
     rows = [
         [
             macs_text(n.target),
@@ -141,53 +202,20 @@ def _network_table(frames: Frames) -> PageTable:
         ]
         + [_count(n.macs), f"{_count(n.nonzero_params)} / {_count(n.params)}"]
         + [number(n.cost_h[policy]) for policy in POLICIES]
-        + [_per_hour(n.top1_per_hour())]
-        for n in sorted(frames.delivered, key=lambda n: (n.target, label_rank(n.label), n.replicate))
-        if _is_listed(n.label)
+        for n in shown
     ]
     headers = [
         "target (MACs)",
         "network",
-        "repli\u00adcate",
+        "replicate",
         "val top-1",
         "test top-1",
         "MACs",
         "non-zero / all params",
     ]
     headers += [f"{unit}, {POLICY_SHORT[policy]}" for policy in POLICIES]
-    headers += [f"test % per {unit[:-1]}"]
-    return PageTable(headers, rows, text_columns=(1,))
-
-
-def _verdict_table(measured: Sequence[Measured], unit: str) -> PageTable:
-    rows = []
-    for given in measured:
-        for policy, costs in given.headline.by_policy.items():
-            totals = (costs.total[route] for route in (costs.challenger, PRUNE))
-            cells = map(number_over_interval, [costs.cost_ratio, *totals, costs.total_cost_ratio])
-            verdict = cheaper_route(costs.verdict, costs.challenger).replace("_", " ")
-            start = [macs_text(given.question.target), POLICY_SHORT[policy], verdict]
-            rows.append([*start, *cells, str(given.headline.n)])
-    headers = ["target (MACs)", "charge policy", "cheaper", "search / prune, to equal accuracy"]
-    headers += [f"search, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "search / prune, total", "n"]
-    return PageTable(headers, rows, text_columns=(1, 2))
-
-
-def _environment_table(frames: Frames) -> PageTable:
-    """The environment of the study, nested keys joined with dots; then devices and the versions of the rules."""
-    rows = [[key, value] for key, value in _flat("", frames.environment)]
-    devices = {(d.name or d.device, d.device_kind, d.node) for s in frames.view.sessions for d in s.capacity}
-    rows += [["device", f"{name} ({kind}) on node {node}"] for name, kind, node in sorted(devices)]
-    rows += [["cost rules", frames.cost_rules], ["verdict rules", str(VERDICT_RULES)]]
-    return PageTable(["", ""], rows, text_columns=(0, 1))
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [
-            pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else str(key), inner)
-        ]
-    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+    marks = [mark_of(n.label, n.route) for n in shown]
+    return PageTable(headers, rows, text_columns=(1,), marks=marks, mark_column=1)
 
 
 def _is_listed(label: str) -> bool:
@@ -197,7 +225,3 @@ def _is_listed(label: str) -> bool:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else macs_short(value)
-
-
-def _per_hour(value: float | None) -> str:
-    return number(None if value is None else 100 * value)

@@ -79,10 +79,9 @@ def balance_table(frames: Frames) -> PageTable:
             held = dict.fromkeys(columns, 0.0) | {"allocated_s": start.allocated_s, "overhead_s": start.allocated_s}
             rows.append([start.session, "not on record", "", *(number(value / HOUR_S) for value in held.values())])
             totals = {column: totals[column] + held[column] for column in columns}
-    if len(rows) > 1:
-        rows.append([TOTAL, "", "", *(number(total / HOUR_S) for total in totals.values())])
+    total = [TOTAL, "", "", *(number(total / HOUR_S) for total in totals.values())] if len(rows) > 1 else []
     headers = ["session", "device", "wall (h)", *(f"{column[:-2]} ({unit})" for column in columns)]
-    return PageTable(headers, rows, text_columns=(0, 1))
+    return PageTable(headers, rows, text_columns=(0, 1), total=total)
 
 
 def audit_lines(frames: Frames) -> list[str]:

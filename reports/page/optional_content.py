@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reports.data.frames import Frames
 from reports.page.optional_tables import deployment_table, method_table, role_table
-from reports.page.page_table import PageTable
+from reports.page.section import Captioned, Section
 
 if TYPE_CHECKING:  # it imports Matplotlib
     from reports.page.render import Rendered
@@ -24,16 +23,6 @@ PLACES = {
 OPTIONAL_FIGURES = frozenset(name for names in PLACES.values() for name in names)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading with its figures, and a table (without rows where there is none) with its caption."""
-
-    title: str
-    figures: Sequence[Rendered]
-    table: PageTable
-    caption: str
-
-
 def optional_sections(frames: Frames, figures: Mapping[str, Rendered]) -> list[Section]:
     """The sections of which the study measured anything."""
     tables = {
@@ -41,10 +30,12 @@ def optional_sections(frames: Frames, figures: Mapping[str, Rendered]) -> list[S
         "Where the sparsity went": role_table(frames),
         "Size, int8 and latency": deployment_table(frames),
     }
-    sections = []
-    for title, names in PLACES.items():
-        table, caption = tables.get(title, (PageTable([], []), ""))
-        shown = [figures[name] for name in names if name in figures]
-        if shown or table.rows:
-            sections.append(Section(title, shown, table, caption))
-    return sections
+    sections = [
+        Section(
+            title,
+            [figures[name] for name in names if name in figures],
+            [Captioned(*tables[title])] if title in tables and tables[title][0].rows else [],
+        )
+        for title, names in PLACES.items()
+    ]
+    return [section for section in sections if not section.is_empty]

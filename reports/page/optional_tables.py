@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from accounting.words.methods import schedule_text
-from accounting.words.names import PRUNE, label_rank, label_text, unit_text
+from accounting.words.names import label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
-from reports.answers.values import Answer
-from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import with_level
 from reports.measure.deployment import CONDITIONS, FORMATS, deployment_rows
@@ -22,7 +20,6 @@ from reports.words.wording import (
     NOT_MEASURED,
     POLICY_SHORT,
     number,
-    number_over_interval,
     percent_over_interval,
     points_over_interval,
     role_text,
@@ -42,22 +39,6 @@ DEPLOYMENT_CAPTION = (
     "Means over replicates with 95 % t-intervals; int8 − float is paired by replicate. Sizes are those of the delivered "
     "files, in kB of 1000 bytes. Latency: median of a forward pass; below it the 10th to 90th percentile."
 )
-
-
-def further_table(answers: Sequence[Answer], unit: str) -> PageTable:
-    """One row per further route, target and charge policy: its cost and accuracy against pruning's."""
-    rows = []
-    for given in answers:
-        for compared in given.further:
-            route, difference = compared.challenger, points_over_interval(compared.difference)
-            for policy, costs in compared.by_policy.items():
-                estimates = [costs.cost_ratio, costs.total[route], costs.total[PRUNE], costs.total_cost_ratio]
-                start = [label_text(route), macs_text(given.question.target), POLICY_SHORT[policy]]
-                verdict = label_text(cheaper_route(costs.verdict, route))
-                rows.append([*start, verdict, *map(number_over_interval, estimates), difference, str(compared.n)])
-    headers = ["route", "target (MACs)", "charge policy", "cheaper", "route / prune, to equal accuracy"]
-    headers += [f"route, total {unit_text(unit)}", f"prune, total {unit_text(unit)}", "route / prune, total"]
-    return PageTable([*headers, "prune − route, test top-1", "n"], rows, text_columns=(0, 2, 3))
 
 
 def method_table(frames: Frames) -> tuple[PageTable, str]:

@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports.page.marks import Mark
+
 
 @dataclass(frozen=True)
 class PageTable:
-    """Headers and rows of text; columns are right-aligned except ``text_columns``."""
+    """Headers and rows of text; columns are right-aligned except ``text_columns``, whose cells may take several lines.
+
+    ``total`` is a last row that sorting leaves where it is. ``marks`` are, by row, the contender's mark in ``mark_column``.
+    """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     text_columns: tuple[int, ...] = ()
+    total: Sequence[str] = ()
+    marks: Sequence[Mark] = ()
+    mark_column: int = 0
+
+    @property
+    def all_rows(self) -> list[Sequence[str]]:
+        """The rows, and the total where there is one."""
+        return [*self.rows, *([self.total] if self.total else [])]
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether its columns have names."""
+        return any(self.headers)

@@ -1,18 +1,25 @@
-"""Draws every figure into files: PNG and SVG, byte-identical for the same study."""
+"""Draws every figure: into files (PNG and SVG, byte-identical for the same study), and to stand in the page."""
 
 from __future__ import annotations
 
 import base64
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from reports.data.frames import Frames
-from reports.figures import discover, is_optional
+from reports.export.csv_cells import plain_cells
+from reports.export.tables import with_unit
+from reports.figures import Figure, alternative_text, discover, is_optional
+from reports.page.narrow import NARROW_IN, NarrowCanvas
+from reports.page.theme import inline_svg
+from reports.words.colours import INK
 
 PNG_DPI = 160
 STYLE: dict[Any, Any] = {
@@ -21,22 +28,38 @@ STYLE: dict[Any, Any] = {
     "axes.labelsize": 10,
     "hatch.linewidth": 0.6,
     "hatch.color": "white",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
     "text.parse_math": False,  # a name with dollars is a name
 }
+MOST_LINKED_BYTES = 400_000
+"""What is larger than this is a file beside the page alone, and not in its links."""
+NOTHING_YET = "Nothing of this is measured yet."
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A figure for the page; ``svg_uri`` is empty where nothing of it was measured yet."""
+    """A figure for the page: drawings for wide and narrow places, its text alternative, its data and drawing as links.
+
+    The drawings are empty where nothing of it was measured yet. ``narrow`` is empty where the wide one is narrow enough.
+    ``colours`` are those that the drawings use.
+    """
 
     name: str
     title: str
     caption: str
-    svg_uri: str
+    alternative: str = ""
+    wide: str = ""
+    narrow: str = ""
+    csv_link: str = ""
+    svg_link: str = ""
+    png_link: str = ""
+    colours: frozenset[str] = frozenset()
 
 
 def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
-    """Write ``<name>.png`` and ``<name>.svg`` of each figure with data; the figures by name, less optional ones without."""
+    """Write ``<name>.png``, ``.svg`` and ``.csv`` of each figure with data; by name, less optional ones without data."""
     folder.mkdir(parents=True, exist_ok=True)
     rendered: dict[str, Rendered] = {}
     for name, figure in discover().items():
@@ -44,16 +67,61 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
         if data.empty and is_optional(figure):
             continue
         if data.empty:
-            rendered[name] = Rendered(name, figure.TITLE, "Nothing of this is measured yet.", "")
+            rendered[name] = Rendered(name, figure.TITLE, NOTHING_YET)
             continue
+        _write_csv(data, frames.unit, folder / f"{name}.csv")
         with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-            canvas = Canvas(layout="constrained")
-            FigureCanvasAgg(canvas)
-            figure.draw(data, canvas)
-            canvas.draw_without_rendering()
-            canvas.set_layout_engine("none")  # solved once, for both files
-            canvas.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
-            canvas.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-        svg = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode("ascii")
-        rendered[name] = Rendered(name, figure.TITLE, figure.caption(data), f"data:image/svg+xml;base64,{svg}")
+            rendered[name] = _drawn(name, figure, data, folder)
     return rendered
+
+
+def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rendered:
+    """The figure in its own size, and once more for a narrow place where it is wider than that."""
+    canvas = Canvas(layout="constrained")
+    FigureCanvasAgg(canvas)
+    figure.draw(data, canvas)
+    canvas.draw_without_rendering()
+    canvas.set_layout_engine("none")  # solved once, for all files
+    canvas.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
+    canvas.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    wide, colours = inline_svg(_svg(canvas), f"w-{name}")
+    narrow = ""
+    if canvas.get_size_inches()[0] > NARROW_IN:
+        small = NarrowCanvas(layout="constrained")
+        FigureCanvasAgg(small)
+        figure.draw(data, small)
+        small.draw_without_rendering()
+        narrow, more = inline_svg(_svg(small), f"n-{name}")
+        colours |= more
+    return Rendered(
+        name,
+        figure.TITLE,
+        figure.caption(data),
+        alternative_text(figure, data),
+        wide,
+        narrow,
+        _link(folder / f"{name}.csv", "text/csv"),
+        _link(folder / f"{name}.svg", "image/svg+xml"),
+        f"figures/{name}.png",
+        frozenset(colours),
+    )
+
+
+def _svg(canvas: Canvas) -> str:
+    """As text with letters as letters, which a reader can find, copy and have enlarged."""
+    drawn = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        canvas.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue()
+
+
+def _write_csv(data: pd.DataFrame, unit: str, path: Path) -> None:
+    plain_cells(with_unit(data, unit)).to_csv(path, index=False, lineterminator="\n")
+
+
+def _link(path: Path, kind: str) -> str:
+    """A link that works from a page sent on alone; of a large file, one that works beside it."""
+    content = path.read_bytes()
+    if len(content) > MOST_LINKED_BYTES:
+        return f"figures/{path.name}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -6,7 +6,9 @@ taken for the other.
 
 from __future__ import annotations
 
-from accounting.words.names import CONTROLS, ROUTES
+from dataclasses import dataclass
+
+from accounting.words.names import CONTROLS, METHOD_MARK, PRUNE, ROUTES, SCRATCH, method_of
 
 ROUTE_COLOURS = {route.name: route.colour for route in ROUTES if route.colour is not None}
 LABEL_MARKERS = {route.name: route.marker for route in ROUTES} | {control.label: control.marker for control in CONTROLS}
@@ -33,6 +35,36 @@ CRITERION_COLOURS = {
 SPARE_COLOURS = ("#E69F00", "#F0E442", "#000000")
 INK = "#222222"
 GRID = "#dddddd"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a kind of network, or a contender, is drawn everywhere: its colour, its marker, and whether that is hollow."""
+
+    colour: str
+    marker: str
+    is_hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """What the marker is filled with."""
+        return "#ffffff" if self.is_hollow else self.colour
+
+
+def look_of(label: str, route: str | None = None) -> Look:
+    """By its label; ``route`` is whose network it is, where the label alone does not say so.
+
+    A single method of the prune route has its criterion's colour, of another route that route's; its marker is its
+    schedule's, hollow where the network is physically smaller.
+    """
+    method = method_of(label)
+    if method is not None:
+        of = route or label.partition(METHOD_MARK)[0]
+        colour = criterion_colour(method.criterion) if of == PRUNE else route_colour(of)
+        return Look(colour, SCHEDULE_MARKERS.get(method.schedule, "o"), method.is_structured)
+    is_control = any(control.label == label for control in CONTROLS)
+    colour = route_colour(route or (SCRATCH if is_control else label))
+    return Look(colour, label_marker(label), label in HOLLOW_LABELS)
 
 
 def route_colour(route: str) -> str:

@@ -47,7 +47,7 @@ def quick(*, with_figures=False, all_images=False):
 
 def _render_none(_frames, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    return {name: Rendered(name, figure.TITLE, "Not drawn.", "") for name, figure in discover().items()}
+    return {name: Rendered(name, figure.TITLE, "Not drawn.") for name, figure in discover().items()}
 
 
 _ALL_IMAGES = fashion_mnist_mini.Dataset.splits

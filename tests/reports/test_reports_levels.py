@@ -82,13 +82,14 @@ def test_the_page_names_chance_and_what_it_means(tmp_path):
     assert "At chance level (10.0 % with 10 classes" in text
     assert "test top-1 of prune at 0.5M MACs (10.0 %)" in text
     assert "costs and differences say nothing" in text
-    assert text.count(", chance</td>") == 4  # the mean and three networks
+    assert text.count(", chance</span>") == 4  # the mean and three networks
+    assert text.count(", chance</small>") == 1  # the mean with its interval, beside the verdict
 
 
 def test_the_page_names_the_ceiling(tmp_path):
     text = page_of(tmp_path, (1.0, 1.0, 1.0))
     assert "At the ceiling (100 %)" in text
-    assert ", ceiling</td>" in text
+    assert ", ceiling</span>" in text
     assert "At chance level" not in text
 
 

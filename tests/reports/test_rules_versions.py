@@ -48,9 +48,9 @@ def test_audit_status_and_page_name_the_sessions_of_both_versions(mixed, command
 
 def test_the_page_and_the_answers_name_the_rules(mixed, command):
     page = build_report(mixed)
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", page.read_text(), re.DOTALL)
-    assert cells[cells.index("cost rules") + 1] == "1 (s1), 2 (s2)"
-    assert cells[cells.index("verdict rules") + 1] == str(VERDICT_RULES)
+    facts = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page.read_text(), re.DOTALL))
+    assert facts["cost rules"] == "1 (s1), 2 (s2)"
+    assert facts["verdict rules"] == str(VERDICT_RULES)
     content = json.loads((page.parent / "answer.json").read_text())
     assert content["verdict_rules"] == VERDICT_RULES
     assert {given["verdict_rules"] for given in content["answers"]} == {VERDICT_RULES}

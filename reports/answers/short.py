@@ -1,0 +1,152 @@
+"""The answer in at most 25 words: what a page begins with, and what people quote.
+
+It has a number with its interval and unit, says whether the evidence is all there, and names the cheapest contender of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.names import PRUNE, label_text, unit_text
+from accounting.words.quantities import macs_text
+from reports.answers.pooled import Pooled
+from reports.answers.values import Answer, Measured
+from reports.compare.guards import Guarded, Obstacle
+from reports.compare.rule import SHOWN, Verdict
+from reports.compare.values import CheapestOfAll, PooledCosts
+from reports.statistics import Estimate
+from reports.words.wording import number, percent
+
+MOST_WORDS = 25
+
+
+def short_headline(pooled: Pooled, unit: str, answers: Sequence[Answer]) -> str:
+    """The whole study in one sentence, under the headline policy."""
+    costs = pooled.headline
+    measured = [given for given in answers if isinstance(given, Measured)]
+    if costs is None or not measured:
+        return "No answer yet: no target has networks of both routes (n = 0)."
+    planned = answers[0].question.replicates
+    n = costs.cost_ratio.n if costs.guarded is None else min(given.headline.n for given in measured)
+    start = f"Provisional ({n} of {planned} replicates): " if n < planned else ""
+    claim = _claim(costs, pooled.challenger, unit_text(unit), measured)
+    return within_words(f"{start}{claim}" if start else _capital(claim), [_cheapest(measured)])
+
+
+def within_words(claim: str, optional: Sequence[str], most: int = MOST_WORDS) -> str:
+    """The claim with as many of the optional parts as there is room for, and a full stop."""
+    for part in optional:
+        if part and len(f"{claim}; {part}".split()) <= most:
+            claim = f"{claim}; {part}"
+    words = claim.split()
+    return f"{claim}." if len(words) <= most else f"{' '.join(words[: most - 1])} …"
+
+
+def way_text(label: str) -> str:
+    """A contender as a way of doing it."""
+    return "pruning" if label == PRUNE else label_text(label)
+
+
+def _claim(costs: PooledCosts, challenger: str, unit: str, measured: Sequence[Measured]) -> str:
+    if costs.verdict is Verdict.NEITHER:
+        return _neither(costs, unit, measured)
+    if costs.guarded is not None:
+        return _guarded(costs.guarded, challenger, measured)
+    ratio = costs.cost_ratio
+    if ratio.value is None:
+        return f"there is no cost ratio: a route was charged no {unit}"
+    is_prune_cheaper = ratio.value >= 1
+    cheap, dear = ("pruning", label_text(challenger)) if is_prune_cheaper else (label_text(challenger), "pruning")
+    turned = ratio if is_prune_cheaper else inverse(ratio)
+    took = (
+        f"{dear} cost {number(turned.value)}× the {unit} of {cheap} at equal accuracy {_evidence(turned, costs.alpha)}"
+    )
+    if costs.verdict in SHOWN:
+        return took
+    return f"{'a tie' if costs.verdict is Verdict.TIE else 'not settled'}: {took}"
+
+
+def _neither(costs: PooledCosts, unit: str, measured: Sequence[Measured]) -> str:
+    """The control that makes both needless, with what it saves where it saves least."""
+    label = costs.instead[0]
+    found = [one for given in measured for one in given.headline.headline.instead if one.label == label]
+    sure = [one.base_ratio for one in found if one.base_ratio.value is not None]
+    if not sure:
+        return f"neither: {label_text(label)} is as accurate and cheaper"
+    least = min(sure, key=lambda ratio: ratio.value or 0.0)
+    at_least = "at least " if len(sure) > 1 else ""
+    return (
+        f"neither: {label_text(label)} is as accurate; pruning costs {at_least}{number(least.value)}× its {unit} "
+        f"{_evidence(least)}"
+    )
+
+
+def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) -> str:
+    who = way_text(PRUNE if guarded.place == 0 else challenger)
+    if guarded.obstacle is Obstacle.NOT_REACHED:
+        times = f"{guarded.found:.0f} replicate{'' if guarded.found == 1 else 's'}"
+        return f"not reached: {who} reached the common accuracy in {times}, {guarded.limit:.0f} are needed"
+    if guarded.obstacle is Obstacle.APART:
+        difference = measured[0].headline.difference
+        better = "pruning" if guarded.found > 0 else label_text(challenger)
+        apart = difference if guarded.found > 0 else _negated(difference)
+        on_test = f"{100 * (apart.value or 0.0):.1f} points {_points_evidence(apart)} on test"
+        on_validation = f"{100 * abs(guarded.found):.1f} points (median) on validation"
+        by = on_test if (apart.value or 0.0) > 0 else on_validation
+        return f"costs not comparable: {better} is more accurate by {by} at {_target(measured[0])} MACs"
+    reason = {
+        Obstacle.CHANCE: f"{percent(guarded.found)} is near chance",
+        Obstacle.SPREAD: f"{who}'s accuracies lie {100 * guarded.found:.1f} points apart between replicates",
+        Obstacle.BELOW_CONTROL: f"{percent(guarded.found)} is over 3 points below the cheapest control",
+    }[guarded.obstacle]
+    return f"costs not comparable: {reason}"
+
+
+def _cheapest(measured: Sequence[Measured]) -> str:
+    """The cheapest contender of all; where that is not shown everywhere, it is the one with the lowest costs seen."""
+    found = [(given, best) for given in measured if (best := given.cheapest.get(HEADLINE_POLICY)) is not None]
+    if not found or max(best.num_others for _, best in found) < 1:
+        return ""
+    sure = "cheapest of all" if all(best.is_shown for _, best in found) else "lowest cost seen"
+    labels = {best.label for _, best in found}
+    if len(labels) == 1:
+        return f"{sure}: {way_text(labels.pop())}"
+    return f"{sure}: {', '.join(_at_target(given, best) for given, best in found)}"
+
+
+def _at_target(given: Measured, best: CheapestOfAll) -> str:
+    return f"{way_text(best.label)} at {_target(given)}"
+
+
+def _target(given: Measured) -> str:
+    return macs_text(given.question.target)
+
+
+def _evidence(ratio: Estimate, alpha: float | None = None) -> str:
+    """The interval, at its level where that is one for all that is said, else as adjusted for many claims."""
+    if ratio.low is None or ratio.high is None:
+        return f"(n = {ratio.n}, no interval)"
+    level = "adjusted" if alpha is None else f"{100 * (1 - alpha):.4g} %"
+    return f"({level} interval {number(ratio.low)}–{number(ratio.high)})"
+
+
+def _points_evidence(apart: Estimate) -> str:
+    if apart.low is None or apart.high is None:
+        return f"(n = {apart.n}, no interval)"
+    return f"({100 * apart.low:.1f} to {100 * apart.high:.1f})"
+
+
+def _negated(value: Estimate) -> Estimate:
+    turned, low, high = (None if end is None else -end for end in (value.value, value.high, value.low))
+    return Estimate(turned, low, high, value.sd, value.n)
+
+
+def inverse(ratio: Estimate) -> Estimate:
+    """The ratio the other way round."""
+    value, low, high = (None if x is None else 1 / x for x in (ratio.value, ratio.high, ratio.low))
+    return Estimate(value, low, high, ratio.sd, ratio.n)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

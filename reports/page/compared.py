@@ -1,0 +1,144 @@
+"""What a study compared: parent, data, targets, the common accuracy, methods, epochs, replicates; a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.methods import criterion_text, parse_method
+from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
+from accounting.words.quantities import macs_short, macs_text
+from reports.answers.refusal import parent_macs
+from reports.answers.study import JudgedStudy
+from reports.answers.values import Measured
+from reports.data.frames import Frames
+from reports.measure.methods import parent_test_top1, parent_val_top1
+from reports.page.page_table import PageTable
+from reports.words.wording import POLICY_TEXT, percent, percent_interval
+
+COUNTS = {"num_train": "to train on", "num_val": "for validation", "num_test": "for the test"}
+
+
+def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTable:
+    """Two columns: what, and how it was."""
+    frames = study.frames
+    rows = [
+        ("Data", _data(frames)),
+        ("Parent", _parent(frames)),
+        ("Targets", _targets(frames)),
+        ("Compared at", _levels(frames, measured)),
+        ("Pruned by", _criteria(study)),
+        ("Searched by", _search(frames)),
+        ("Contenders", ", ".join(dict.fromkeys(label_text(label) for label in _contenders(study)))),
+        ("Epochs", "; ".join(_epochs(frames))),
+        ("Replicates", _replicates(frames, measured)),
+        ("Cost", f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}"),
+    ]
+    return PageTable(["", ""], [[name, text] for name, text in rows if text], text_columns=(0, 1))
+
+
+def _data(frames: Frames) -> str:
+    config, facts = _mapping(frames.document.config.get("dataset")), _mapping(frames.document.facts.get("data"))
+    path = config.get("path")
+    counts = [f"{facts[key]:,} {text}" for key, text in COUNTS.items() if _is_count(facts.get(key))]
+    if not counts and _is_count(config.get("num_train")):
+        counts = [f"{config['num_train']:,} asked for to train on"]
+    classes = [f"{frames.num_classes} classes"] if frames.num_classes else []
+    images = [f"images: {', '.join(counts)}"] if counts else []
+    return "; ".join([frames.info.dataset, *([f"path {path}"] if path else []), *images, *classes])
+
+
+def _parent(frames: Frames) -> str:
+    parent = _mapping(frames.document.config.get("parent"))
+    family = "-".join(str(parent[key]) for key in ("family", "variant") if parent.get(key))
+    name = str(parent.get("timm") or family or "as configured")
+    start = [str(said) for said in (_start(parent),) if said]
+    macs = parent_macs(frames)
+    accuracies = [
+        f"{split} top-1 {percent_interval(found)}"
+        for split, found in (("validation", parent_val_top1(frames)), ("test", parent_test_top1(frames)))
+        if found.value is not None
+    ]
+    size = [f"{macs_short(macs)} MACs"] if macs is not None else []
+    return "; ".join([name, *start, *size, *accuracies])
+
+
+def _start(parent: Mapping[str, object]) -> str:
+    if parent.get("checkpoint"):
+        return f"from the checkpoint {parent['checkpoint']}"
+    return "from published weights" if parent.get("pretrained") else ""
+
+
+def _targets(frames: Frames) -> str:
+    limit = parent_macs(frames)
+    each = [
+        f"{macs_text(target)}{'' if limit is None else f' ({100 * target / limit:.0f} % of the parent)'}"
+        for target in frames.info.targets
+    ]
+    latency = ", which stand for the latencies that were asked for" if frames.info.is_by_latency else ""
+    return f"at most {', '.join(each)} MACs{latency}"
+
+
+def _levels(frames: Frames, measured: Sequence[Measured]) -> str:
+    levels = {given.question.target: given.headline.headline.level for given in measured}
+    each = [f"{percent(level)} at {macs_text(target)}" for target, level in levels.items() if level is not None]
+    margin = 100 * frames.info.margin
+    how = f"a*, the lower median final accuracy less {margin:g} point{'' if margin == 1 else 's'}"
+    return f"validation top-1 of {', '.join(each)} ({how})" if each else ""
+
+
+def _criteria(study: JudgedStudy) -> str:
+    routes = [route for route in study.frames.info.routes if route == PRUNE or route in study.frames.info.challengers]
+    found = {route: study.contenders.methods(route) for route in routes}
+    named = dict.fromkeys(name for methods in found.values() for name in methods)
+    if named:
+        return "; ".join(parse_method(name).text for name in named)
+    said = _mapping(_mapping(study.frames.document.config.get("routes")).get(PRUNE)).get("criterion")
+    return criterion_text(str(said)) if isinstance(said, str) else ""
+
+
+def _search(frames: Frames) -> str:
+    section = _mapping(_mapping(frames.document.config.get("routes")).get("search"))
+    strategy = _mapping(section.get("strategy"))
+    trials = f"{strategy['num_trials']} candidates" if strategy.get("num_trials") else ""
+    parts = [str(strategy.get("name") or "").replace("_", " "), trials]
+    space = f"in the space {section['space']}" if section.get("space") else ""
+    return ", ".join(part for part in (*parts, space) if part)
+
+
+def _contenders(study: JudgedStudy) -> Iterator[str]:
+    for target in study.frames.info.targets:
+        for one in study.contenders.at(target):
+            yield one.label if one.method is None else method_label(one.route, one.method)
+
+
+def _epochs(frames: Frames) -> Iterator[str]:
+    """By route, what each phase was trained for, as the ledger has it."""
+    if frames.progress.empty:
+        return
+    found = frames.progress.groupby(["route", "phase"], sort=False)["num_epochs"].agg(["min", "max"])
+    outside = set(routes_of(Role.MEASURES))
+    for route in sorted({str(route) for route, _ in found.index} - outside, key=route_rank):
+        phases = [
+            f"{phase} {low}" + (f" to {high}" if high != low else "")
+            for (of, phase), (low, high) in zip(found.index, found.itertuples(index=False), strict=True)
+            if of == route
+        ]
+        yield f"{label_text(route)}: {', '.join(phases)}"
+
+
+def _replicates(frames: Frames, measured: Sequence[Measured]) -> str:
+    done = {given.question.target: given.headline.n for given in measured}
+    planned = frames.info.replicates
+    seed = frames.document.config.get("seed", 0)
+    few = [f"{n} of {planned} at {macs_text(target)}" for target, n in done.items() if n < planned]
+    text = f"{planned} planned, each with seeds of its own from seed {seed}"
+    return f"{text}; done by both: {', '.join(few)}" if few else text
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,60 @@
+"""The page as HTML: one file with its style, its script and its drawings, which asks nothing of any other."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from reports.page.content import PageContent
+from reports.page.theme import DARK_PAPER, palette, variable
+
+PAPER_COLOURS = {
+    "ink": ("#1b1f24", "#e8eaed"),
+    "soft": ("#565e67", "#a9b1ba"),
+    "paper": ("#ffffff", DARK_PAPER),
+    "line": ("#dde2e7", "#2d3339"),
+    "edge": ("#9aa3ad", "#5b646e"),
+    "hover": ("#f5f7f9", "#1c2126"),
+    "link": ("#0b5cad", "#7db8f5"),
+    "warn": ("#fff6dd", "#2f2812"),
+    "warn-edge": ("#c99a17", "#b58a1b"),
+}
+"""Of the page itself, in the light and the dark scheme."""
+
+
+def page_html(content: PageContent) -> str:
+    """The page of a study. Whatever comes from the study is escaped; the drawings are made safe when they are made."""
+    environment = Environment(
+        loader=PackageLoader("reports.page", "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _text("page.js")
+    figures = [figure for section in content.sections for figure in section.figures]
+    marks = [mark for section in content.sections for table in section.tables for mark in table.table.marks]
+    colours = {colour for figure in figures for colour in figure.colours} | {mark.colour for mark in marks}
+    schemes = {
+        name: " ".join(
+            [*(f"--{key}: {pair[place]};" for key, pair in PAPER_COLOURS.items()), palette(colours, is_dark=place == 1)]
+        )
+        for place, name in enumerate(("light", "dark"))
+    }
+    return environment.get_template("page.html").render(
+        vars(content)
+        | schemes
+        | {"css": _text("page.css"), "script": script, "script_hash": _hash(script), "variable": variable}
+    )
+
+
+def _text(name: str) -> str:
+    return resources.files("reports.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """As a content security policy names a script that may run: this one and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

@@ -1,0 +1,51 @@
+"""Where the numbers come from: versions, devices, commit, config, seeds, data, rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from accounting.ledger.records import VERDICT_RULES
+from accounting.study.yaml_writer import write_yaml
+from reports.data.frames import Frames
+from reports.page.page_table import PageTable
+from reports.page.section import Captioned, Section
+
+TITLE = "Provenance"
+
+
+def provenance(frames: Frames) -> Section:
+    """A table of facts, and the whole config."""
+    rows = _facts(frames)
+    config = write_yaml(frames.document.config).strip()
+    return Section(
+        TITLE,
+        tables=[Captioned(PageTable(["", ""], rows, text_columns=(0, 1)))],
+        lines=[] if frames.environment else ["The study recorded no environment."],
+        preformatted=[("The whole config, as it was resolved", config)],
+    )
+
+
+def _facts(frames: Frames) -> list[list[str]]:
+    document = frames.document
+    rows = [[key, value] for key, value in _flat("", frames.environment)]
+    devices = {(d.name or d.device, d.device_kind, d.node) for s in frames.view.sessions for d in s.capacity}
+    rows += [["device", f"{name} ({kind}) on node {node}"] for name, kind, node in sorted(devices)]
+    rows += [["sessions", f"{len(frames.view.sessions)}"]]
+    if isinstance(document.config.get("seed", 0), int):
+        rows += [["seed", f"{document.config.get('seed', 0)}; each replicate and job has its own, made of it"]]
+    rows += [[f"data {key}", value] for key, value in _flat("", document.facts.get("data") or {})]
+    if document.facts.get("checkpoint_sha256"):
+        rows.append(["parent's checkpoint, SHA-256", str(document.facts["checkpoint_sha256"])])
+    rows += [
+        [f"plug-in {found['name']}, SHA-256", str(found["sha256"])] for found in document.facts.get("plugins") or []
+    ]
+    return [*rows, ["cost rules", frames.cost_rules], ["verdict rules", str(VERDICT_RULES)]]
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [
+            pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+        ]
+    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]

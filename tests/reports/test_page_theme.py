@@ -1,0 +1,100 @@
+"""Light and dark drawings, and the marks of contenders: colours that stand out, and nothing that could do harm."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from accounting.words.names import CONTROLS, ROUTES
+from reports.figures import discover
+from reports.page.html import PAPER_COLOURS
+from reports.page.marks import SHAPES, mark_of
+from reports.page.narrow import NARROW_IN, NarrowCanvas
+from reports.page.theme import DARK_PAPER, dark, inline_svg, palette
+from reports.words.colours import LABEL_MARKERS, ROUTE_COLOURS, look_of
+
+LABELS = [*(route.name for route in ROUTES), *(control.label for control in CONTROLS)]
+DRAWING = (
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" viewBox="0 0 9 9">'
+    "<metadata>made by</metadata><style>* { fill: red }</style><script>alert(1)</script>"
+    '<defs><clipPath id="p1"><rect width="9" height="9"/></clipPath></defs>'
+    '<g id="axes_1" onload="alert(2)" clip-path="url(#p1)"><use xlink:href="#p1" style="fill: #D55E00"/>'
+    "<text>a &lt;b&gt; &amp; c</text></g></svg>"
+)
+
+
+def luminance(colour):
+    """Relative luminance by WCAG 2.2."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+
+
+def contrast(one, two):
+    light, dim = sorted((luminance(one), luminance(two)), reverse=True)
+    return (light + 0.05) / (dim + 0.05)
+
+
+@pytest.mark.parametrize("colour", sorted(set(ROUTE_COLOURS.values())))
+def test_contenders_stand_out_on_dark_paper(colour):
+    assert contrast(dark(colour), DARK_PAPER) >= 4.5
+
+
+def test_greys_are_turned_over():
+    assert dark("#ffffff") == DARK_PAPER
+    assert contrast(dark("#222222"), DARK_PAPER) > 10
+    assert luminance(dark("#dddddd")) < luminance(dark("#888888")) < luminance(dark("#222222"))
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+@pytest.mark.parametrize("name", ["ink", "soft", "link"])
+def test_words_of_the_page_can_be_read(name, scheme):
+    for behind in ("paper", "hover", "warn"):
+        assert contrast(PAPER_COLOURS[name][scheme], PAPER_COLOURS[behind][scheme]) >= 4.5
+
+
+def test_a_palette_has_each_colour_once():
+    assert palette(["#D55E00", "#d55e00"], is_dark=False) == "--cd55e00: #d55e00;"
+
+
+def test_a_drawing_in_a_page_is_themed_prefixed_and_harmless():
+    text, colours = inline_svg(DRAWING, "w-name")
+    assert colours == {"#d55e00"}
+    assert 'href="#w-name-p1"' in text
+    assert 'id="w-name-axes_1"' in text
+    assert 'clip-path="url(#w-name-p1)"' in text
+    assert "fill: var(--cd55e00)" in text
+    assert "a &lt;b&gt; &amp; c" in text
+    for gone in ("script", "onload", "metadata", "fill: red", "xlink", 'width="9pt"'):
+        assert gone not in text
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_mark_is_that_of_the_figures(label):
+    mark, look = mark_of(label), look_of(label)
+    assert mark.colour == look.colour.lower()
+    assert mark.path == SHAPES[look.marker]
+    assert mark.is_hollow == look.is_hollow
+
+
+def test_every_marker_has_a_shape():
+    assert set(LABEL_MARKERS.values()) <= set(SHAPES)
+
+
+def test_a_single_method_looks_like_its_criterion_and_schedule():
+    one, two = look_of("prune:global_lamp"), look_of("prune:global_lamp+gradual")
+    assert one.colour == two.colour != look_of("prune:global_magnitude").colour
+    assert one.marker != two.marker
+    assert look_of("prune:channels_magnitude").is_hollow
+    assert look_of("search_then_prune:global_lamp").colour == look_of("search_then_prune").colour
+
+
+@pytest.mark.parametrize("name", sorted(discover()))
+def test_a_figure_on_a_phone_has_its_panels_below_each_other(full_frames, name):
+    figure, wide, narrow = discover()[name], Figure(), NarrowCanvas()
+    data = figure.data(full_frames)
+    figure.draw(data, wide)
+    figure.draw(data, narrow)
+    assert narrow.get_size_inches()[0] <= NARROW_IN
+    assert len(narrow.axes) == len(wide.axes)
+    assert narrow.get_size_inches()[1] <= 4 * wide.get_size_inches()[1]
