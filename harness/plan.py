@@ -20,6 +20,7 @@ from accounting.cost.charges import ChargePolicy, charge_factor
 from accounting.study.folder import StudyFolder
 from harness.config.routes import BudgetConfig, SearchConfig
 from harness.config.study import StudyConfig
+from harness.errors import InputError
 from harness.jobs.job import Outcome
 from harness.models.build import build_network
 from harness.routes.base import View
@@ -159,7 +160,10 @@ def play(
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
 ) -> Plan:
-    """Play the study through at a speed in MACs per second, with the scheduler of a real one; nothing is measured."""
+    """Play the study through at a speed in MACs per second, with the scheduler of a real one; nothing is measured.
+
+    ``InputError`` where a route of a user's own fails.
+    """
     view = _with_random_search(view)
     config, num_train = view.config, view.info.num_train
     # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
@@ -169,6 +173,8 @@ def play(
     no_files = Remakes(StudyFolder(Path()), [])
     scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
     simulation.run(scheduler)
+    if scheduler.ended is not None:
+        raise InputError(scheduler.ended)
     return Plan(tuple(simulation.jobs), speed, device, bool(scheduler.stopped), scheduler.num_replayed)
 
 

@@ -91,6 +91,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
+    if config.routes.outside:
+        expect()  # a route of the user's own that fails is known before anything is paid for
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from torch import nn
 
 from accounting.study import plugins
-from accounting.words.methods import Method
+from accounting.words.methods import BLOCK_SCOPES, Method
 from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.data.tried import check_own
 from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
 from harness.jobs.job import Job, Route
@@ -32,6 +33,7 @@ from pruning.layers import LayerFilter, find_layers, parse_filter
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
+from pruning.tried import criterion_problem
 
 
 def check_study(config: StudyConfig, *, need_data: bool) -> View:
@@ -42,6 +44,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     dataset = open_dataset(config.dataset)
     if need_data:
         dataset.check()
+        check_own(config.dataset, dataset)
     info = dataset.info()
     spec, model, macs = built_parent(config.parent, info)
     if config.export.onnx:
@@ -61,6 +64,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
                 f"parent.checkpoint: {path} has no classifier for {info.num_classes} classes; add parent.pretrain with "
                 "some epochs, so that one is learned"
             )
+    _check_criteria(config)
     if config.routes.prune is not None:
         _check_prunable(config.routes.prune, model, info.image_shape, config.targets)
     scratch = config.routes.scratch
@@ -68,6 +72,24 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         raise InputError("routes.scratch.equal_epochs: the parent is not trained here, so it has no epochs to equal")
     _check_every_target_has_a_job(view, make_routes(view, 0))
     return view
+
+
+def _check_criteria(config: StudyConfig) -> None:
+    """Each criterion must give scores, be it one that comes with the package; users' own files also where a route asks."""
+    named = {
+        method.criterion: f"routes.{route}.criterion"
+        for route, pruning in config.routes.prunings.items()
+        for method in pruning.methods
+        if method.scope not in BLOCK_SCOPES
+    }
+    own = {file.name: "plugins" for file in plugins.in_use() if plugins.Kind.CRITERION in file.kinds}
+    problems = [
+        f"{place}: {problem}"
+        for name, place in (own | named).items()
+        if (problem := criterion_problem(name)) is not None
+    ]
+    if problems:
+        raise InputError(*problems)
 
 
 def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]) -> None:
@@ -114,7 +136,7 @@ def _kept(terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
     """A study of the control alone can turn out empty: no family network within a target."""
     routes_config = view.config.routes
-    if not routes_config.prunings and not routes_config.searches:
+    if not routes_config.prunings and not routes_config.searches and not routes_config.outside:
         proposed = set()
         while isinstance(job := routes[0].ask(), Job):
             proposed.add(job.target)
@@ -147,7 +169,7 @@ def make_routes(view: View, replicate: int) -> list[Route]:
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:
-        raise InputError(f"routes: {error}") from None
+        raise InputError(f"routes: {plugins.fault(error) or error}") from None
     if not any(getattr(view.config.export, kind) for kind in KINDS):
         return routes
     return [WithExports(route, view) for route in routes]

@@ -20,6 +20,7 @@ from accounting.macs.count import MacsReport
 from accounting.words.plain_text import one_line
 from pruning.deadline import Deadline, NotFollowed
 from pruning.dependency_graph import build_graph, torch_pruning
+from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
 
 __all__ = [
@@ -40,7 +41,7 @@ def following() -> Iterator[None]:
     """
     try:
         yield
-    except (NotFollowed, NotFinite, UnreachableTarget, ModuleNotFoundError):
+    except (NotFollowed, NotFinite, CriterionFails, UnreachableTarget, ModuleNotFoundError):
         raise
     except Exception as error:
         reason = one_line(error, 160)

@@ -7,11 +7,17 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from accounting.study import plugins
+from accounting.words.plain_text import typed_line
 from pruning.criteria import load_criterion
 from pruning.criterion import Criterion, ScoreContext
 from pruning.gradients import Batches, mean_gradients
 from pruning.layers import Layer
 from pruning.select import keys_of
+
+
+class CriterionFails(ValueError):
+    """A criterion raised, or gave what are no scores, on weights on which it would do so again."""
 
 
 def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
@@ -28,6 +34,7 @@ def score_layers(
 
     Raises:
         ValueError: the criterion needs batches, and there are none.
+        CriterionFails: it raised or gave what are no scores; the message names criterion, file and layer.
 
     """
     gradients: dict[str, Tensor] = {}
@@ -38,7 +45,10 @@ def score_layers(
     for i, layer in enumerate(layers):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
         context = ScoreContext(layer.macs_per_weight, generator, gradients.get(layer.param_name))
-        yield rule.scores(layer.own_weight, context)
+        try:
+            yield scores_of(rule, layer.own_weight, context)
+        except CriterionFails as error:
+            raise CriterionFails(f"{named(label)} on {layer.param_name!r} {error}") from error
 
 
 def score_keys(
@@ -47,7 +57,8 @@ def score_keys(
     """Keys (see :mod:`pruning.select`) of all weights, flat, one tensor per layer; of tied ones by their mean score.
 
     Raises:
-        ValueError: missing batches, or scores that have no order; the message names criterion and layer.
+        ValueError: missing batches.
+        CriterionFails: as :func:`score_layers`, and for scores that have no order.
 
     """
     keys = []
@@ -58,5 +69,41 @@ def score_keys(
         try:
             keys.append(keys_of(scores, weight))
         except ValueError as error:
-            raise ValueError(f"criterion {label!r} on {layer.param_name!r}: {error}") from error
+            raise CriterionFails(f"{named(label)} on {layer.param_name!r}: {error}") from error
     return keys
+
+
+@torch.no_grad()
+def scores_of(rule: Criterion, weight: Tensor, context: ScoreContext) -> Tensor:
+    """The scores of one layer's weights, of their shape, type float32 and device.
+
+    What comes by chance, such as a lack of memory, is raised as it is.
+
+    Raises:
+        CriterionFails: what the criterion did instead, as the end of a sentence.
+
+    """
+    try:
+        scores = rule.scores(weight, context)
+    except Exception as error:
+        if plugins.may_pass(error):
+            raise
+        raise CriterionFails(f"fails: {typed_line(error)}{plugins.line_text(error)}") from error
+    shape = tuple(weight.shape)
+    if not isinstance(scores, Tensor):
+        raise CriterionFails(f"gives a {type(scores).__name__}; a tensor of one score per weight is needed")
+    if scores.shape != weight.shape:
+        raise CriterionFails(
+            f"gives scores of shape {tuple(scores.shape)} for weights of {shape}; one score per weight is needed"
+        )
+    if scores.dtype != torch.float32:
+        raise CriterionFails(f"gives scores of {scores.dtype}; torch.float32 is needed")
+    if scores.device != weight.device:
+        raise CriterionFails(f"gives scores on {scores.device} for weights on {weight.device}; keep them there")
+    return scores
+
+
+def named(label: str) -> str:
+    """A criterion as errors name it, with the file that brought it where that is a user's own."""
+    file = plugins.file_of(plugins.Kind.CRITERION, label)
+    return f"criterion {label!r}" if file is None else f"criterion {label!r} of {file.path}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs.count import count_macs
-from pruning.channels import ChannelGroup, Deadline, NotFollowed, blank_image, find_groups, following, macs_with
+from pruning.channels import (
+    ChannelGroup,
+    Deadline,
+    NotFinite,
+    NotFollowed,
+    blank_image,
+    find_groups,
+    following,
+    macs_with,
+)
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers, output_layers
-from pruning.scores import resolve, score_layers
+from pruning.scores import CriterionFails, named, resolve, score_layers
 from pruning.solve import UnreachableTarget
 
 TOLERANCE = 0.01
@@ -107,7 +116,7 @@ def prune_channels_to_macs(
     with following():
         groups, left_out = find_groups(smaller, input_size, ignored, deadline)
     with deadline.paused():  # gradients of a large network may take long, whatever its channels
-        found = score_layers(smaller, own, rule, label, seed, batches)
+        found = list(score_layers(smaller, own, rule, label, seed, batches))
     weight_scores = dict(zip((layer.name for layer in own), found, strict=True))
     widths = {}
 
@@ -116,7 +125,7 @@ def prune_channels_to_macs(
         return macs_with(report, groups, removed)
 
     with following():
-        scores = [group.scores(weight_scores) for group in groups]
+        scores = [_group_scores(group, weight_scores, label) for group in groups]
         least = [group.least_width(round_to, floor) for group in groups]
         units = _removal_order(scores, scope, round_to, least)
         num_removed = _solve(units, groups, macs_of, target_macs, round_to)
@@ -133,6 +142,13 @@ def prune_channels_to_macs(
             "each other in a way that was not foreseen"
         )
     return StructuredResult(smaller, macs, report.macs, target_macs, widths, left_out, scope)
+
+
+def _group_scores(group: ChannelGroup, weight_scores: Mapping[str, Tensor], label: str) -> Tensor:
+    try:
+        return group.scores(weight_scores)
+    except NotFinite as error:
+        raise CriterionFails(f"{named(label)}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypedDict
 
+from accounting.words.plain_text import typed_line
+
+_PREFIX = "prune_or_search_plugin_"
+"""Of the names under which users' files are executed."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_BYTES = 1_000_000
 
@@ -159,6 +163,11 @@ def in_use() -> tuple[PluginFile, ...]:
     return _registry.files
 
 
+def file_of(kind: Kind, name: str) -> PluginFile | None:
+    """The user's own file that brings a plug-in of that name; None where it is of a package, or there is none."""
+    return _registry.of(kind).get(name)
+
+
 def names(kind: Kind) -> list[str]:
     """The names that a config may give, sorted; nothing is executed."""
     return sorted({*_installed(kind), *_registry.of(kind)})
@@ -209,6 +218,68 @@ def option_problems(owner: str, taken: type, given: Mapping[str, Any]) -> list[t
     return found
 
 
+def fault(error: BaseException) -> str | None:
+    """What to say of an exception that a user's own file raised and would raise again; None of any other.
+
+    That is one line with file, line and exception. What may pass by itself (:func:`may_pass`) is none.
+    """
+    if isinstance(error, PluginError) and error.__cause__ is not None:  # its file failed when it was executed
+        return None if may_pass(error.__cause__) else str(error)
+    frame = _own_frame(error)
+    if frame is None or not isinstance(error, (Exception, SystemExit)) or may_pass(error):
+        return None
+    return f"plug-in {frame[0]}, line {frame[1]}, fails: {typed_line(error)}"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may do better another time: a lack of memory or disk, a device or a network that fails.
+
+    Exceptions of kinds that are not known here may, since a library of a user's may say anything by them.
+    """
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__
+    if any(
+        isinstance(each, (OSError, MemoryError)) or _PASSES.search(f"{type(each).__name__}: {each}") for each in chain
+    ):
+        return True
+    return not isinstance(error, _COMES_AGAIN) and not type(error).__module__.startswith(_PREFIX)
+
+
+def line_text(error: BaseException) -> str:
+    """``", line 12"``: where in a user's own file an exception came from; empty where it did not."""
+    frame = _own_frame(error)
+    return "" if frame is None else f", line {frame[1]}"
+
+
+_COMES_AGAIN = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, RuntimeError, StopIteration,
+    SyntaxError, SystemExit, TypeError, ValueError,
+)  # fmt: skip
+_PASSES = re.compile(
+    r"OutOfMemory|out of memory|can't allocate memory|CUDA error|CUDNN_STATUS|NCCL|AcceleratorError|DataLoader worker \(pid"
+)
+"""What torch says of memory, devices and processes, in exceptions that are RuntimeErrors."""
+
+
+def _own_frame(error: BaseException) -> tuple[str, int] | None:
+    """(file, line) of the innermost frame of a user's own file that an exception went through."""
+    found = None
+    at = error.__traceback__
+    while at is not None:
+        if str(at.tb_frame.f_globals.get("__name__", "")).startswith(_PREFIX):
+            found = at.tb_frame.f_code.co_filename, at.tb_lineno
+        at = at.tb_next
+    if found is not None:
+        return found
+    for file in in_use():  # a DataLoader's worker process tells its traceback as text
+        if place := re.search(rf'File "{re.escape(file.path)}", line (\d+)', str(error)):
+            return file.path, int(place[1])
+    return None
+
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
 
 
@@ -252,7 +323,7 @@ def _source(path: Path) -> bytes:
 
 def _execute(file: PluginFile) -> ModuleType:
     """Run the file's source, if it is still the one that was given, under a name of its own."""
-    qualified = f"prune_or_search_plugin_{file.name}_{file.sha256[:12]}"
+    qualified = f"{_PREFIX}{file.name}_{file.sha256[:12]}"
     if qualified in sys.modules:
         return sys.modules[qualified]
     source = _source(Path(file.path))
@@ -265,7 +336,7 @@ def _execute(file: PluginFile) -> ModuleType:
     sys.modules[qualified] = module  # before it runs: dataclasses and pickles look there
     try:
         exec(compile(source, file.path, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[qualified]
-        raise PluginError(f"plug-in {file.path} fails: {type(error).__name__}: {error}") from error
+        raise PluginError(f"plug-in {file.path} fails: {typed_line(error)}{line_text(error)}") from error
     return module

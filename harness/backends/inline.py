@@ -45,7 +45,8 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
         place = Workplace(paths, session, config.dataset, held, plugins=kept(in_use(), paths))
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
-                raise RuntimeError("every route waits and no job is running: a route awaits what cannot come")
+                scheduler.stuck()
+                return
             mine = replace(place, given=scheduler.given(job))
             scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 

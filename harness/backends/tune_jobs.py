@@ -77,6 +77,9 @@ class JobSearcher(Searcher):
         if self.stopped.is_set() or len(self._running) >= self.max_concurrent:
             return None
         answer = self._again.pop(0) if self._again else self._scheduler.next()
+        if isinstance(answer, Wait) and not self._running:
+            self._scheduler.stuck()
+            return Searcher.FINISHED
         if isinstance(answer, Wait):
             return None
         if isinstance(answer, Done):

@@ -140,7 +140,15 @@ def _expected(error: BaseException) -> Ending | None:
         return Ending(1, INTERRUPTED)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # Click's, or that of Typer's own copy
         return Ending(2, " ".join(error.format_message().split()) + " (see --help)")
-    return _of_system(error) or _of_memory(error)
+    return _of_system(error) or _of_memory(error) or _of_plugin(error)
+
+
+def _of_plugin(error: BaseException) -> Ending | None:
+    """A user's own file that failed as it would again is bad input."""
+    from accounting.study.plugins import fault
+
+    said = fault(error)
+    return None if said is None else Ending(2, said)
 
 
 def _of_system(error: BaseException) -> Ending | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study import plugins
 from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.quantities import HOUR_S
@@ -69,6 +71,15 @@ class Scheduler:
         """Whether every route is done."""
         return len(self._done) == len(self._routes)
 
+    def stuck(self) -> str:
+        """End, since no job is under way and no route has one to propose; gives the reason."""
+        names = sorted({self._routes[i].name for i in self._waiting})
+        self.ended = (
+            f"routes.{', routes.'.join(names)}: it waits for an outcome, and no job is under way; a route must answer Done "
+            "when it has been told all that it asked for"
+        )
+        return self.ended
+
     def undelivered(self, targets: Sequence[int]) -> list[str]:
         """Which routes ended without a network of theirs for a target, though none of their jobs was stopped or failed.
 
@@ -93,6 +104,8 @@ class Scheduler:
                 return Wait()
             chosen = min(open_routes, key=self._rank)
             answer = self._ask(self._routes[chosen])
+            if self.ended is not None:
+                break
             if isinstance(answer, Wait):
                 self._waiting.add(chosen)
             elif isinstance(answer, Done):
@@ -147,17 +160,30 @@ class Scheduler:
             self._delivered.add((job.route, job.replicate, job.target))
         for i, route in enumerate(self._routes):
             if route.replicate == job.replicate:
-                route.tell(job, outcome)
+                with self._ends_with_its_fault():
+                    route.tell(job, outcome)
                 self._waiting.discard(i)
                 self._done.discard(i)
 
     def _ask(self, route: Route) -> Job | Wait | Done:
         begin = time.perf_counter()
-        answer = route.ask()
+        answer: Job | Wait | Done = Done()
+        with self._ends_with_its_fault():
+            answer = route.ask()
         duration_s = time.perf_counter() - begin
         if duration_s >= DRIVER_WORK_WORTH_NOTING_S:
             self._journal.thought(route, answer, duration_s)
         return answer
+
+    @contextmanager
+    def _ends_with_its_fault(self) -> Iterator[None]:
+        """Begin no other job once a route or strategy of a user's own has failed as it would again; any other is raised."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if (fault := plugins.fault(error)) is None:
+                raise
+            self.ended = self.ended or fault
 
     def _rank(self, index: int) -> tuple[float, int, int]:
         route = self._routes[index]

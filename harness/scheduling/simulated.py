@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from accounting.ledger.outcomes import JobOutcome
+from harness.errors import InputError
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver, Prune, Score, Train
 from harness.scheduling.scheduler import Scheduler
@@ -38,10 +39,16 @@ class Simulation:
         """Device-seconds since the beginning, exports included."""
 
     def run(self, scheduler: Scheduler) -> None:
-        """Play the scheduler's jobs through, one after another."""
+        """Play the scheduler's jobs through, one after another; ``InputError`` where that would never end."""
+        names: set[str] = set()
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
-                raise RuntimeError("every route waits and no job is out: a route awaits what cannot come")
+                raise InputError(scheduler.stuck())
+            if job.name in names:
+                raise InputError(
+                    f"routes.{job.route}: job {job.name} is proposed a second time; each needs a name of its own"
+                )
+            names.add(job.name)
             seconds = self._price_s(job)
             self.clock_s += seconds
             self.jobs.append(PlannedJob(job, seconds))

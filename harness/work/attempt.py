@@ -17,6 +17,7 @@ from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerWriter, shared_writer
 from accounting.meters.meter import Meter
 from accounting.meters.nvml import open_reader
+from accounting.study import plugins
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, use
 from harness.config.study import DatasetConfig
@@ -41,6 +42,7 @@ from harness.work.supernet import score
 from harness.work.train import train_network, train_supernet
 from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.recount import MacsDiffer
+from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
 
 log = logging.getLogger(__name__)
@@ -66,10 +68,11 @@ class Workplace:
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
-    """Try ``job`` once. A reason that would come again (divergence, a target out of reach) is a failed outcome.
+    """Try ``job`` once. A reason that would come again is a failed outcome.
 
-    Anything else is raised again after it has been written to the ledger, for the scheduler to try anew. A job whose outcome
-    is on record, by an attempt whose node was believed dead, is not begun again.
+    Such as divergence, a target out of reach, or a mistake in a user's own file. Anything else is raised again after it has
+    been written to the ledger, for the scheduler to try anew. A job whose outcome is on record, by an attempt whose node was
+    believed dead, is not begun again.
     """
     use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
@@ -117,7 +120,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
                 if place.given is not None:
                     check_sources(job, place.paths, place.given)
                 metrics = _work(job, place, ledger, attempt)
-        except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer) as error:
+        except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer, CriterionFails) as error:
             end(Status.FAILED, time.time(), str(error), None)
             return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
         except DamagedFiles as error:
@@ -127,8 +130,11 @@ def execute(job: Job, place: Workplace) -> Outcome:
             end(Status.FAILED, None, str(error), None)
             return Outcome(ok=False, reason=str(error), final=False, ends_session=True)
         except BaseException as error:
-            end(Status.FAILED, time.time(), typed_line(error), None)
-            raise
+            fault = plugins.fault(error)
+            end(Status.FAILED, time.time(), fault or typed_line(error), None)
+            if fault is None:
+                raise
+            return Outcome(ok=False, reason=fault)
         if has_later_attempt(place.paths.ledger, job.name, attempt):
             end(Status.FAILED, time.time(), "a later attempt at this job has begun", None)
             raise TakenOver("a later attempt at this job has begun")

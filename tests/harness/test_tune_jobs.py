@@ -78,6 +78,19 @@ def test_a_preempted_trial_is_tried_again_by_the_searcher_and_not_by_tune():
     assert '"job": "prune-r0-a"' in searcher.suggest("t2")["job"]
 
 
+def test_routes_that_wait_for_nothing_end_the_run():
+    class Waits(Jobs):
+        def next(self):
+            return Wait()
+
+        def stuck(self):
+            self.num = "stuck"
+
+    searcher = JobSearcher(scheduler := Waits([]), {}, 1, 1)
+    assert searcher.suggest("t1") == "FINISHED"
+    assert scheduler.num == "stuck"
+
+
 def test_tune_is_as_it_was_afterwards():
     before = Trial.handle_error, TuneController._maybe_reuse_cached_actor
     with pytest.raises(KeyError), changed_tune(lambda trial, error: None):

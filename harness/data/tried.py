@@ -1,0 +1,86 @@
+"""Whether a dataset of a user's own gives what its ``info`` says: a few images of each part are read."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from accounting.study import plugins
+from harness.config.study import DatasetConfig
+from harness.data.base import DataInfo, Dataset, Split
+from harness.errors import InputError, typed_line
+
+NUM_TRIED = 2
+"""Images of each part that are read, as for evaluation and as for training."""
+
+
+def check_own(config: DatasetConfig, dataset: Dataset) -> None:
+    """``InputError`` in one line where the file of a user's own dataset fails, or gives what cannot be learned from.
+
+    Datasets of this package and of installed ones are not tried: ``check`` is theirs.
+    """
+    file = plugins.file_of(plugins.Kind.DATASET, config.name)
+    if file is None:
+        return
+    said = f"dataset {config.name} of {file.path}"
+    try:
+        info, splits = dataset.info(), dataset.splits()
+        problem = next(
+            (
+                f"{part}: {found}"
+                for part, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+                if (found := _problem(part, split, info)) is not None
+            ),
+            None,
+        )
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{said} fails: {typed_line(error)}{plugins.line_text(error)}") from error
+    if problem is not None:
+        raise InputError(f"{said}: {problem}")
+
+
+def _problem(part: str, split: Split, info: DataInfo) -> str | None:
+    """What is wrong with a part, or None."""
+    if len(split) < 1:
+        return "has no images"
+    said = {"train": info.num_train, "val": info.num_val, "test": info.num_test}[part]
+    if said and said != len(split):
+        return f"has {len(split):,} images, its info says {said:,}"
+    for augment in (None, "none"):
+        batch = next(
+            iter(islice(split.batches(min(NUM_TRIED, len(split)), torch.device("cpu"), augment=augment), 1)), None
+        )
+        if batch is None:
+            return "gives no batch"
+        if (problem := _batch_problem(*batch, info)) is not None:
+            return problem
+    labels = getattr(split, "labels", None)
+    return _label_problem(labels, info) if isinstance(labels, Tensor) else None
+
+
+def _batch_problem(images: Tensor, labels: Tensor, info: DataInfo) -> str | None:
+    if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
+        return f"gives batches of {type(images).__name__} and {type(labels).__name__}; tensors are needed"
+    if tuple(images.shape[1:]) != info.image_shape or not images.is_floating_point():
+        return (
+            f"gives images of shape {tuple(images.shape[1:])} and {images.dtype}; its info says {info.image_shape}, and "
+            "normalised floats are needed"
+        )
+    if not images.isfinite().all():
+        return "gives pixels that are not finite"
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        return (
+            f"gives labels of shape {tuple(labels.shape)} and {labels.dtype}; one torch.int64 for each image is needed"
+        )
+    return _label_problem(labels, info)
+
+
+def _label_problem(labels: Tensor, info: DataInfo) -> str | None:
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high >= info.num_classes:
+        return f"has labels {low} to {high}; 0 to {info.num_classes - 1} are allowed for its {info.num_classes} classes"
+    return None
