@@ -179,15 +179,30 @@ def answer(
         str | None,
         typer.Option(help="one target, as 0.6M, or as 50% of the parent's MACs; all of the study's unless given"),
     ] = None,
+    top1: Annotated[
+        str | None,
+        typer.Option(help="what an accuracy on validation costs, as 0.92, and by which route it costs least"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="what accuracy can be had for so much, as '10 GPU-hours', and by which route")
+    ] = None,
+    targets_served: Annotated[
+        int | None, typer.Option(help="divide pretraining and shared work among so many targets like these")
+    ] = None,
+    parent_price: Annotated[
+        str | None,
+        typer.Option(help="charge so much for the parent, as '1200 GPU-hours', or 0, in place of pretraining"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer for the whole study or one target: measured, interpolated, or refused with the change that would measure it.
 
-    Exit code 2 where it is refused.
+    With --top1, --budget, --targets-served or --parent-price: what the same measurements say to that question. Exit code 2
+    where all of it is refused.
     """
-    from harness.console.show_answer import show_answer
+    from harness.console.show_answer import Wishes, show_answer
 
-    show_answer(folder, macs, as_json=as_json)
+    show_answer(folder, Wishes(macs, top1, budget, targets_served, parent_price), as_json=as_json)
 
 
 @app.command()

@@ -34,7 +34,8 @@ from nas_baseline.strategies import shares_weights
 
 NOMINAL_MACS_PER_S = 1e9
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
-
+TIMED_FOR_S = 3.0
+"""How long steps of the parent are timed."""
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
 
@@ -139,10 +140,14 @@ class Plan:
 
 
 def plan_study(
-    view: View, device: str, known: Mapping[str, Outcome] = NOTHING_KNOWN, spent_s: Spent = NOTHING_SPENT
+    view: View,
+    device: str,
+    known: Mapping[str, Outcome] = NOTHING_KNOWN,
+    spent_s: Spent = NOTHING_SPENT,
+    timed_for_s: float = TIMED_FOR_S,
 ) -> Plan:
     """Estimate every job of a study that is not ``known`` already, by name; ``spent_s`` is what was paid for those."""
-    return play(view, measure_speed(view, device), device, known, spent_s)
+    return play(view, measure_speed(view, device, timed_for_s), device, known, spent_s)
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
@@ -199,7 +204,7 @@ def _quick(search: SearchConfig | None) -> SearchConfig | None:
     return search.model_copy(update={"strategy": strategy, **finalists})
 
 
-def measure_speed(view: View, device: str, budget_s: float = 3.0) -> float:
+def measure_speed(view: View, device: str, budget_s: float = TIMED_FOR_S) -> float:
     """MACs per second of training the parent on one device (one thread on the CPU), from a few steps on noise."""
     where = torch.device("cuda:0" if device == "cuda" else "cpu")
     threads = torch.get_num_threads()

@@ -47,7 +47,7 @@ from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
 from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
-from harness.validation import check_study, make_routes
+from harness.validation import check_declared, check_study, make_routes
 from reports.page.build import build_report, check_replaceable
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
+        check_declared(config, "cuda" if any(d["device_kind"] == "cuda" for d in backend.capacity) else "cpu_core")
         if standing.is_new:
             open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
             write_study(standing, content, facts, paths)

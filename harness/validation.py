@@ -9,6 +9,7 @@ from torch import nn
 
 from accounting.study import plugins
 from accounting.words.methods import BLOCK_SCOPES, Method
+from accounting.words.names import DeviceKind, Unit, parse_device_hours
 from accounting.words.quantities import macs_text
 from harness.config.routes import PruneConfig
 from harness.config.study import StudyConfig
@@ -90,6 +91,19 @@ def _check_criteria(config: StudyConfig) -> None:
     ]
     if problems:
         raise InputError(*problems)
+
+
+def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
+    """``InputError`` where the parent is declared to have cost hours of other devices than the study's."""
+    declared = config.parent.declared_cost
+    if declared is None:
+        return
+    _, unit = parse_device_hours(declared)
+    if unit is not (own := Unit.of(device_kind)):
+        raise InputError(
+            f"parent.declared_cost: {declared!r} given, and this study's costs are in {own.text}; no rate converts one into "
+            f"the other: declare it in {own.text}, or leave it out and ask `answer --parent-price`"
+        )
 
 
 def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]) -> None:

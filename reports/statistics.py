@@ -59,6 +59,16 @@ def mean_interval(values: Sequence[float], at_least: float = -math.inf, at_most:
     return Estimate(mean, max(mean - half, at_least), min(mean + half, at_most), sd, n)
 
 
+def mean_p_value(values: Sequence[float]) -> float | None:
+    """Two-sided, of Student's t, that the mean of ``values`` is 0; None where n < 2."""
+    found = mean_interval(values)
+    if found.value is None or found.sd is None:
+        return None
+    if found.sd == 0:
+        return 1.0 if found.value == 0 else 0.0
+    return float(2 * stats.t.sf(abs(found.value) * math.sqrt(found.n) / found.sd, found.n - 1))
+
+
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:
     """Mean of ``first[r] - second[r]`` over the replicates ``r`` that both have."""
     return mean_interval([first[key] - second[key] for key in sorted(first.keys() & second.keys())])

@@ -10,6 +10,9 @@ parent's pretraining, the first stage of a search) is charged by policy:
 
 Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
 
+So that other ways to pay are arithmetic, what a target's network took is also divided into three parts (:class:`Part`) that
+add up to ``full``.
+
 Exports (phase ``export``: other file formats, int8, latency) are charged to nobody: they are made of a network that is
 already delivered, and a route does not become dearer because one asks for more files of what it found.
 """
@@ -28,6 +31,26 @@ class ChargePolicy(StrEnum):
     FULL = "full"
     FREE = "free"
     AMORTISED = "amortised"
+
+
+class Part(StrEnum):
+    """What a charge is for."""
+
+    PRETRAINING = "pretraining"
+    """Of the parent, for all targets."""
+    SHARED = "shared"
+    """Other work that serves all targets: the first stage of a search, a supernet."""
+    OWN = "own"
+    """Done for this target alone."""
+
+
+def part_of(phase: str, attempt_target: int | None, target: int) -> Part | None:
+    """The part of ``target``'s charge that an attempt belongs to; None where it is not charged to it at all."""
+    if phase == Phase.EXPORT or attempt_target not in (None, target):
+        return None
+    if attempt_target is not None:
+        return Part.OWN
+    return Part.PRETRAINING if phase == Phase.PRETRAIN else Part.SHARED
 
 
 def charge_factor(

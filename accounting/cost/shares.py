@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from accounting.cost.attempts import Attempt, CostView
-from accounting.cost.charges import ChargePolicy, charge_factor, charged_s
+from accounting.cost.charges import ChargePolicy, Part, charge_factor, charged_s, part_of
 from accounting.cost.lineage import lineage, specs_of
 from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
+from accounting.study.facts import DeclaredParent
 from accounting.words.names import DeviceKind
 from accounting.words.quantities import HOUR_S
 
@@ -43,6 +45,13 @@ def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num
     )
 
 
+def part_rate(view: CostView, attempt: Attempt, part: Part, target: int) -> float:
+    """Share (0 or 1) of the attempt's allocated device-seconds that is this part of the target's full charge."""
+    if attempt.device_kind != view.device_kind:
+        return 0.0
+    return float(part_of(attempt.phase, attempt.target, target) is part)
+
+
 def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target: int, num_targets: int) -> float:
     """Everything the route spent for a replicate and target, failed and lost attempts included, under the policy."""
     by_phase = charged_s(
@@ -63,6 +72,29 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, n
         charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / HOUR_S
         for attempt in view.attempts
         if attempt.job in wanted
+    )
+
+
+def with_declared(view: CostView, declared: DeclaredParent | None) -> CostView:
+    """The view in which each pretraining of the parent has what is declared in the place of what it held, in proportion.
+
+    For charges alone: it is no cost of the ledger. A parent that is loaded has a job in that phase, too.
+    """
+    if declared is None:
+        return view
+    held_s: dict[tuple[str, int], float] = {}
+    for attempt in view.attempts:
+        if attempt.phase == Phase.PRETRAIN and attempt.target is None and attempt.device_kind == view.device_kind:
+            key = (attempt.route, attempt.replicate)
+            held_s[key] = held_s.get(key, 0.0) + attempt.allocated_s
+    return replace(
+        view,
+        attempts=tuple(
+            replace(a, allocated_s=a.allocated_s * declared.hours * HOUR_S / held_s[a.route, a.replicate])
+            if a.phase == Phase.PRETRAIN and a.target is None and held_s.get((a.route, a.replicate), 0.0) > 0
+            else a
+            for a in view.attempts
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
-from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role
+from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, Unit, parse_device_hours
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
 
@@ -102,6 +102,23 @@ class StudyDocument:
 
 
 @dataclass(frozen=True)
+class DeclaredParent:
+    """What a config says that its published parent cost: nothing that this program has measured.
+
+    ``hours`` are device-hours of ``unit``; ``text`` and ``source`` are as the config has them.
+    """
+
+    hours: float
+    unit: Unit
+    text: str
+    source: str
+
+    def as_dict(self) -> dict[str, str | float]:
+        """For JSON."""
+        return {"hours": self.hours, "unit": self.unit.value, "text": self.text, "source": self.source}
+
+
+@dataclass(frozen=True)
 class StudyFacts:
     """What readers of a study need to know of it.
 
@@ -126,6 +143,10 @@ class StudyFacts:
     """How far below the lower of their median final accuracies costs are compared, as a fraction."""
     first_methods: dict[str, str] = field(default_factory=dict)
     """Of each route that prunes, the method that its config names first."""
+    epochs: dict[str, int] = field(default_factory=dict)
+    """Epochs of each phase that trains a network in full, by the config's dotted key."""
+    declared_parent: DeclaredParent | None = None
+    """What the parent is declared to have cost; it takes the place of its pretraining where costs are compared."""
 
     @property
     def num_targets(self) -> int:
@@ -163,7 +184,31 @@ class StudyFacts:
             pair=_pair(verdict.get("pair")),
             margin=_share(verdict.get("margin")),
             first_methods=_first_methods(routes),
+            epochs=_epochs(config),
+            declared_parent=_declared(_mapping(config.get("parent")), path),
         )
+
+
+def _epochs(section: Mapping[str, object], prefix: str = "") -> dict[str, int]:
+    """Every ``epochs`` above 0 of a config, less those of candidates, which are trained in part."""
+    found: dict[str, int] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping) and key != "candidate":
+            found |= _epochs(value, f"{prefix}{key}.")
+        elif key == "epochs" and type(value) is int and value > 0:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _declared(parent: Mapping[str, object], path: Path) -> DeclaredParent | None:
+    said, source = parent.get("declared_cost"), parent.get("source")
+    if said is None:
+        return None
+    try:
+        hours, unit = parse_device_hours(str(said))
+    except ValueError as error:
+        raise NotAStudyFile(f"{path}: parent.declared_cost: {error}") from None
+    return DeclaredParent(hours, unit, str(said), str(source or "no source given"))
 
 
 def _of_plugins(said: object) -> list[str]:

@@ -6,11 +6,13 @@ control, with its own name as text and a spare colour.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from accounting.words.methods import Method, parse_method
+from accounting.words.quantities import HOUR_S, MAX_HOURS
 
 METHOD_MARK = ":"
 """Between the route and the method in the label of a single method's network: ``prune:global_lamp``."""
@@ -109,6 +111,31 @@ class Unit(StrEnum):
     def text(self) -> str:
         """For people."""
         return {Unit.GPU_HOURS: "GPU-hours", Unit.CPU_CORE_HOURS: "CPU core-hours"}[self]
+
+
+_PER_DEVICE = {"second": 1 / HOUR_S, "minute": 1 / 60, "hour": 1.0, "h": 1.0, "day": 24.0, "year": 8760.0}
+_DEVICES = {"gpu": Unit.GPU_HOURS, "cpucore": Unit.CPU_CORE_HOURS, "core": Unit.CPU_CORE_HOURS}
+_AMOUNT = re.compile(r"\s*([0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)\s*([a-z][a-z _-]*?)s?\s*", re.IGNORECASE)
+DEVICE_HOURS_EXAMPLE = "1200 GPU-hours, 8 GPU-days or 30 CPU core-minutes"
+
+
+def parse_device_hours(value: str) -> tuple[float, Unit]:
+    """Device-hours and their unit of ``1200 GPU-hours``, ``8 GPU-days`` or ``0.5 CPU core-hours``; 0 is an amount, too.
+
+    Raises:
+        ValueError: no amount with a unit of devices × time; names what is allowed.
+
+    """
+    text = value if len(value) <= MAX_LABEL_CHARS else ""
+    found = _AMOUNT.fullmatch(text)
+    word = re.sub(r"[ _-]", "", found[2].lower()) if found else ""
+    device, time = next(((d, t) for d in _DEVICES for t in _PER_DEVICE if word == d + t), ("", ""))
+    amount = float(found[1].replace(",", "")) if found else 0.0
+    if found is None or not device or amount > MAX_HOURS:
+        raise ValueError(
+            f"{value!r} is no cost in devices × time; write an amount with its unit, as {DEVICE_HOURS_EXAMPLE}"
+        )
+    return amount * _PER_DEVICE[time], _DEVICES[device]
 
 
 def unit_text(unit: str) -> str:

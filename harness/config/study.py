@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from accounting.study.facts import FACTS
 from accounting.study.yaml12 import Document
 from accounting.words.extras import install_extra
+from accounting.words.names import parse_device_hours
 from accounting.words.quantities import parse_percent
 from harness.config.errors import at_line, explain, keys_of
 from harness.config.file import prepared, read_documents
@@ -71,6 +72,10 @@ class ParentConfig(Strict):
     """A file with weights of your own; a relative path begins at the config's folder."""
     pretrain: RecipeOverride = RecipeOverride()
     """Training of the parent before it is pruned; none where weights are loaded, unless this asks for it."""
+    declared_cost: str | None = Field(None, max_length=40)
+    """What a published parent is said to have cost, as ``1200 GPU-hours``: charged in place of its pretraining."""
+    source: str | None = Field(None, min_length=1, max_length=200)
+    """Who says so; with ``declared_cost``, which is shown with it wherever it enters a figure."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +91,17 @@ class ParentConfig(Strict):
             raise ValueError("give either family and variant, or timm")
         if self.family is not None and self.variant is None:
             raise ValueError("a family needs a variant")
+        return self
+
+    @model_validator(mode="after")
+    def _declared_with_its_source(self) -> ParentConfig:
+        if (self.declared_cost is None) != (self.source is None):
+            raise ValueError("declared_cost and source go together: what the parent cost, and who says so")
+        if self.declared_cost is not None:
+            try:
+                parse_device_hours(self.declared_cost)
+            except ValueError as error:
+                raise ValueError(f"declared_cost: {error}") from None
         return self
 
 

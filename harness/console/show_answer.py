@@ -1,20 +1,47 @@
-"""The command ``answer``: of a whole study, or for one target in MACs or as a share of the parent's."""
+"""The command ``answer``: of a whole study or one target; under other terms, or at an accuracy or budget of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from accounting.words.names import Unit, parse_device_hours
 from accounting.words.quantities import parse_macs, parse_percent, percent_of
 from harness.console import guard
 from harness.console.terminal import say, say_json
 from harness.errors import InputError
 
+if TYPE_CHECKING:
+    from reports.answers.as_json import AskedReply
+    from reports.data.frames import Frames
 
-def show_answer(folder: Path, macs: str | None, *, as_json: bool) -> None:
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for; None: as the study has it."""
+
+    macs: str | None = None
+    top1: str | None = None
+    budget: str | None = None
+    targets_served: int | None = None
+    parent_price: str | None = None
+
+    @property
+    def is_own_question(self) -> bool:
+        """Whether more is asked than a target."""
+        return any(one is not None for one in (self.top1, self.budget, self.targets_served, self.parent_price))
+
+
+def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
     """Print it; exit code 2 where it is refused."""
-    wanted = None if macs is None else _target(macs)
+    wanted = None if wishes.macs is None else _target(wishes.macs)
+    if wishes.is_own_question:
+        _show_own(folder, wishes, wanted, as_json=as_json)
+        return
     from reports.answers.as_json import to_json
     from reports.answers.find import answer_from_frames
     from reports.answers.refusal import parent_macs
@@ -31,6 +58,8 @@ def show_answer(folder: Path, macs: str | None, *, as_json: bool) -> None:
         else:
             found = answer_from_frames(frames, _whole_macs(wanted, parent_macs(frames)))
             is_refused, sentences, told = isinstance(found, Refused), [sentence(found)], to_json(found)
+            if isinstance(found, Refused) and not as_json:
+                sentences = [_with_plan(sentences[0], _planned(folder, found.change))]
     if as_json:
         say_json(told)
     elif is_refused and wanted is not None:
@@ -42,12 +71,106 @@ def show_answer(folder: Path, macs: str | None, *, as_json: bool) -> None:
         raise typer.Exit(2)
 
 
+def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, *, as_json: bool) -> None:
+    """A question of one's own: each target's sentence; refused only where every target is."""
+    level = None if wishes.top1 is None else _top1(wishes.top1)
+    served = wishes.targets_served
+    if served is not None and served < 1:
+        raise InputError(f"--targets-served {served}: a whole number of at least 1 is expected")
+    if wishes.budget is not None and (level is not None or served is not None or wishes.parent_price is not None):
+        raise InputError("--budget goes with --macs alone; --top1, --targets-served and --parent-price go together")
+    price = None if wishes.parent_price is None else _amount("--parent-price", wishes.parent_price)
+    budget = None if wishes.budget is None else _amount("--budget", wishes.budget)
+    if budget is not None and budget[0] == 0:
+        raise InputError(f"--budget {wishes.budget}: nothing can be had for nothing; give an amount above 0")
+    from reports.answers.as_json import asked_json
+    from reports.answers.asked import AskedRefused, asked_answers, terms_of
+    from reports.answers.asked_text import reply_sentence
+    from reports.answers.refusal import parent_macs
+    from reports.answers.study import JudgedStudy
+    from reports.answers.within_budget import budget_answers
+    from reports.compare.verdict import Asked
+    from reports.data.frames import load_frames
+
+    with guard.work_in(folder):
+        frames = load_frames(folder)
+        targets = frames.info.targets if wanted is None else (_whole_macs(wanted, parent_macs(frames)),)
+        study = JudgedStudy(frames)
+        replies: Sequence[AskedReply]
+        if budget is not None:
+            replies = budget_answers(study, _hours("--budget", wishes.budget, budget, frames), targets)
+        else:
+            parent_h = None if price is None else _hours("--parent-price", wishes.parent_price, price, frames)
+            replies = asked_answers(study, Asked(terms_of(served, parent_h), level), targets)
+        refused = [isinstance(reply, AskedRefused) for reply in replies]
+        changes = {reply.change: None for reply in replies if isinstance(reply, AskedRefused)}
+        planned = {change: _planned(folder, change) for change in changes}
+        plans = [planned[reply.change] if isinstance(reply, AskedRefused) else None for reply in replies]
+        sentences = [reply_sentence(reply) for reply in replies]
+    if as_json:
+        say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
+    else:
+        told = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
+        if all(refused) and len(told) == 1:
+            raise InputError(told[0])
+        for line in told:
+            say(line)
+    if all(refused):
+        raise typer.Exit(2)
+
+
+def _planned(folder: Path, change: str | None) -> str | None:
+    """What a change of the config costs by ``plan``; None where there is none to make."""
+    if change is None:
+        return None
+    from harness.console.change_cost import change_cost
+
+    return change_cost(folder, change)
+
+
+def _with_plan(sentence: str, plan: str | None) -> str:
+    return sentence if plan is None else f"{sentence}; {plan}"
+
+
 def _target(macs: str) -> int | float:
     """MACs as a whole number, or percent of the parent's; ``InputError`` for anything else."""
     try:
         return parse_percent(macs) or parse_macs(macs)
     except ValueError as error:
         raise InputError(f"--macs: {error}") from None
+
+
+def _top1(given: str) -> float:
+    """A fraction, from 0.92 or 92%; ``InputError`` for anything else."""
+    text = given.strip()
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise InputError(f"--top1 {given}: a validation accuracy above 0 and below 1 is expected, as 0.92 or 92%")
+    return value
+
+
+def _amount(option: str, given: str) -> tuple[float, Unit | None]:
+    """Device-hours and their unit, which 0 needs none of; ``InputError`` for anything else."""
+    if given.strip() == "0":
+        return 0.0, None
+    try:
+        return parse_device_hours(given)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+def _hours(option: str, given: str | None, amount: tuple[float, Unit | None], frames: Frames) -> float:
+    """The amount in the study's own unit; ``InputError`` for one in another."""
+    hours, unit = amount
+    if unit is not None and unit != frames.unit:
+        own = Unit(frames.unit).text
+        raise InputError(
+            f"{option} {given}: this study's costs are in {own}, and no rate converts one into the other; give it in {own}"
+        )
+    return hours
 
 
 def _whole_macs(wanted: int | float, parent: int | None) -> int:

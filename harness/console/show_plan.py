@@ -23,11 +23,11 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, PlanSummary, plan_study
+from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlanSummary, plan_study
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
-from harness.validation import check_study
+from harness.validation import check_declared, check_study
 
 PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
@@ -46,10 +46,12 @@ class DataSummary(TypedDict):
 
 
 class ParentSummary(TypedDict):
-    """The parent and its MACs of one image."""
+    """The parent, its MACs of one image, and what it is declared to have cost, which no job spends (null: nothing)."""
 
     name: str
     macs: int
+    declared_cost: str | None
+    source: str | None
 
 
 class StudySummary(PlanSummary):
@@ -61,10 +63,11 @@ class StudySummary(PlanSummary):
     executes: list[str]
 
 
-def summarise(given: StudyConfig, folder: Path | None = None) -> StudySummary:
+def summarise(given: StudyConfig, folder: Path | None = None, timed_for_s: float = TIMED_FOR_S) -> StudySummary:
     """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
 
-    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it.
+    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it. ``timed_for_s`` is how long
+    steps of the parent are timed.
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
@@ -76,15 +79,18 @@ def summarise(given: StudyConfig, folder: Path | None = None) -> StudySummary:
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
         spent = spent_s(derive(read_ledger(paths.ledger).records))
     device = choose_device(study.resources.device, torch.cuda.device_count())
+    check_declared(study, "cuda" if device == "cuda" else "cpu_core")
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
     missing = _missing(study)
     return {
-        **plan_study(view, device, known, spent).summary(study, num_devices),
+        **plan_study(view, device, known, spent, timed_for_s).summary(study, num_devices),
         "data": _data(view, is_assumed=missing is not None),
         "parent": {
             "name": study.parent.timm or f"{study.parent.family} {study.parent.variant}",
             "macs": view.parent_macs,
+            "declared_cost": study.parent.declared_cost,
+            "source": study.parent.source,
         },
         "missing": missing,
         "executes": [file.text for file in files],
@@ -130,8 +136,13 @@ def _head(summary: StudySummary) -> list[str]:
     if data["is_assumed"]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
     shape = f"parent {parent['name']}: {parent['macs']:,} MACs ({macs_text(parent['macs'])}) per image"
+    declared = (
+        []
+        if parent["declared_cost"] is None
+        else [f"parent: declared, not planned here: {parent['declared_cost']} ({parent['source']}); in no figure below"]
+    )
     executes = (f"executes {file}" for file in summary["executes"])
-    return [first, *(f"data: {note}" for note in data["notes"]), shape, *executes]
+    return [first, *(f"data: {note}" for note in data["notes"]), shape, *declared, *executes]
 
 
 def _done(summary: StudySummary) -> list[str]:

@@ -24,6 +24,8 @@ FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels")
 """Sections that change no job that was done."""
 READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""
+DECLARED_KEYS = ("parent.declared_cost", "parent.source")
+"""What somebody says that the parent cost; charged when a report is made, and spent by no job."""
 PLACE_KEYS = ("dataset.path", "parent.checkpoint")
 """Where something is; whether its content is the same is seen by :mod:`harness.stored.content`."""
 CONTROLS = ("family", *STRUCTURES)
@@ -181,7 +183,7 @@ def _flat(prefix: str, value: Any) -> dict[str, Any]:
 
 def _refusal(change: Change, paid: Paid) -> str | None:
     key, top = change.key, change.key.partition(".")[0]
-    if top in FREE or key in READING_KEYS:
+    if top in FREE or key in (*READING_KEYS, *DECLARED_KEYS):
         return None
     if key == "replicates":
         return _fewer_replicates(change, paid)

@@ -76,7 +76,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
     document = _document(paths)
-    held, facts = _config_in(document, paths), document.facts
+    held, facts = config_in(document, paths), document.facts
     if lost := lost_ledger(paths.ledger, begun=False):
         raise InputError(lost)
     ledger = read_ledger(paths.ledger)
@@ -202,7 +202,7 @@ def _changed_spaces(document: KeptFacts, config: StudyConfig, paid: Paid) -> lis
 
 def stored_config(paths: StudyFolder) -> StudyConfig:
     """The config of the study in a folder; ``InputError`` if there is none."""
-    return _config_in(_document(paths), paths)
+    return config_in(_document(paths), paths)
 
 
 def _document(paths: StudyFolder) -> StudyDocument:
@@ -216,8 +216,8 @@ def _document(paths: StudyFolder) -> StudyDocument:
         raise InputError(f"{paths.config} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
-    """The config of a document of any version."""
+def config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
+    """The config of a document of any version; ``InputError`` for one that cannot be."""
     study = dict(document.config)
     if isinstance(study.get("dataset"), dict):  # written with keys that were not given
         unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}

@@ -7,19 +7,32 @@ from typing import TypeAlias
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
+from accounting.study.facts import DeclaredParent
 from accounting.words.names import PRUNE
+from reports.answers.asked import AskedAnswer, AskedRefused
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
 from reports.answers.verdict_words import guard_text
+from reports.answers.within_budget import BudgetAnswer
+from reports.compare.charges import BreakEven
 from reports.compare.guards import Guarded
-from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
+from reports.compare.values import (
+    CheapestOfAll,
+    CostComparison,
+    Instead,
+    PaysAgainst,
+    PooledCosts,
+    PooledPays,
+    WhoPays,
+)
 from reports.compare.verdict import cheaper_route
 from reports.statistics import Estimate
 
 SCHEMA_VERSION = 2
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Fields: TypeAlias = Mapping[str, Json]
+AskedReply: TypeAlias = AskedAnswer | BudgetAnswer | AskedRefused
 
 
 def to_json(given: Answer) -> Fields:
@@ -51,6 +64,8 @@ def to_json(given: Answer) -> Fields:
         "policies": _policies(found.headline) if found else {},
         "further_routes": {compared.challenger: _further(compared, given) for compared in given.further},
         "cheapest": _cheapest(given.cheapest.get(HEADLINE_POLICY)) if isinstance(given, Measured) else None,
+        "who_pays": _pays(given.pays) if isinstance(given, Measured) else None,
+        "declared_parent": _declared(question.declared),
         "left_out_error": given.left_out_error if isinstance(given, Interpolated) else None,
         "extensions": [extension.as_dict() for extension in question.extensions],
         "notes": notes(given),
@@ -61,7 +76,12 @@ def to_json(given: Answer) -> Fields:
 
 
 def report_json(
-    answers: Sequence[Answer], headline: Pooled, further: Sequence[Pooled], said: str, lines: Sequence[str]
+    answers: Sequence[Answer],
+    headline: Pooled,
+    further: Sequence[Pooled],
+    said: str,
+    lines: Sequence[str],
+    pays: PooledPays | None = None,
 ) -> Fields:
     """What ``report/answer.json`` holds: the whole study, then each of its targets."""
     question = answers[0].question
@@ -81,8 +101,125 @@ def report_json(
             }
             for pooled in further
         },
+        "break_even": None if pays is None else _break_evens(pays),
+        "declared_parent": _declared(question.declared),
         "answers": [to_json(given) for given in answers],
     }
+
+
+def asked_json(
+    replies: Sequence[AskedReply], unit: str, study: str, sentences: Sequence[str], planned: Sequence[str | None]
+) -> Fields:
+    """What ``answer`` prints for a question of one's own: an accuracy, a budget, other terms; one reply for each target.
+
+    ``planned`` says, for each reply, what the change that would measure it costs; None where nothing is known of that.
+    """
+    return {
+        "study": study,
+        "verdict_rules": VERDICT_RULES,
+        "unit": unit,
+        "replies": [
+            {**_reply(given), "sentence": said, "plan": plan}
+            for given, said, plan in zip(replies, sentences, planned, strict=True)
+        ],
+    }
+
+
+def _reply(given: AskedReply) -> Fields:
+    question = given.question
+    common: dict[str, Json] = {"target_macs": question.target, "declared_parent": _declared(question.declared)}
+    if isinstance(given, AskedRefused):
+        return {**common, "status": "refused", "reason": given.reason, "config_change": given.change}
+    if isinstance(given, BudgetAnswer):
+        return {
+            **common,
+            "status": "measured",
+            "budget_hours": given.budget_h,
+            "ways": [
+                {
+                    "contender": way.label,
+                    "val_top1": way.val_top1.as_dict(),
+                    "replicates_entered": way.num_entered,
+                    "ended_hours": None if way.ended_h is None else way.ended_h.as_dict(),
+                }
+                for way in given.ways
+            ],
+            "not_shown_to_beat": list(given.not_shown),
+        }
+    terms = given.asked.terms
+    return {
+        **common,
+        "status": "measured",
+        "val_top1": given.level,
+        "targets_served": terms.targets_served,
+        "parent_price_hours": terms.parent_h,
+        "ways": [
+            {
+                "contender": way.label,
+                "cost": way.cost.as_dict(),
+                "replicates_reached": way.num_reached,
+                "replicates_entered": way.num_entered,
+            }
+            for way in given.ways
+        ],
+        "cheapest": _cheapest(given.cheapest),
+        "comparison": None if given.headline is None else _costs(given.headline),
+    }
+
+
+def _pays(pays: WhoPays | None) -> Fields | None:
+    if pays is None:
+        return None
+    return {
+        "common_val_top1": pays.level,
+        "parent_hours": pays.parent_h.as_dict(),
+        "parts": {
+            parts.label: {
+                "pretraining": parts.pretraining.as_dict(),
+                "shared": parts.shared.as_dict(),
+                "own": parts.own.as_dict(),
+                "total": parts.total.as_dict(),
+                "builds_on_parent": parts.builds_on_parent,
+            }
+            for parts in pays.parts
+        },
+        "against_prune": {
+            label: {
+                **_break_evens(against),
+                "at_lower_accuracy": [
+                    {
+                        "below": at.below,
+                        "val_top1": at.level,
+                        "cost_ratio": at.cost_ratio.as_dict(),
+                        "replicates_reached": _by_label(at.num_reached),
+                    }
+                    for at in against.levels
+                ],
+            }
+            for label, against in pays.against.items()
+        },
+    }
+
+
+def _break_evens(found: PaysAgainst | PooledPays) -> Fields:
+    return {"targets_served": _break_even(found.targets), "parent_price_hours": _break_even(found.price)}
+
+
+def _break_even(found: BreakEven) -> Fields:
+    return {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "cheaper_below": found.below,
+        "cheaper_above": found.above,
+        "shown_everywhere": found.is_shown_everywhere,
+        "interval_alpha": found.alpha,
+        "n": found.n,
+    }
+
+
+def _declared(declared: DeclaredParent | None) -> Fields | None:
+    return None if declared is None else declared.as_dict()
 
 
 def _is_complete(given: Answer) -> bool:

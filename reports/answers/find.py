@@ -46,15 +46,15 @@ def _answer(study: JudgedStudy, target_macs: int) -> Answer:
             f"target {target_macs!r} is not a number of MACs; give a positive whole number, such as 600000"
         )
     frames = study.frames
-    question = _question(study, int(target_macs))
+    question = question_of(study, int(target_macs))
     target, known = question.target, question.measured_targets
     if target in known:
         return _measured(study, question)
     below = [value for value in known if value < target]
     above = [value for value in known if value > target]
     if below and above and target not in frames.info.targets:
-        ends = [_measured(study, _question(study, value)) for value in (below[-1], above[0])]
-        error = left_out_error([_measured(study, _question(study, value)) for value in known])
+        ends = [_measured(study, question_of(study, value)) for value in (below[-1], above[0])]
+        error = left_out_error([_measured(study, question_of(study, value)) for value in known])
         if error is not None and error > MOST_LEFT_OUT_ERROR:
             return Refused(question, *refuse_interpolation(frames, target, error, MOST_LEFT_OUT_ERROR), ())
         return interpolated(question, ends[0], ends[1], error)
@@ -63,7 +63,8 @@ def _answer(study: JudgedStudy, target_macs: int) -> Answer:
     return Refused(question, reason, change, _further(study, question))
 
 
-def _question(study: JudgedStudy, target: int) -> Question:
+def question_of(study: JudgedStudy, target: int) -> Question:
+    """What is asked about one target."""
     frames = study.frames
     info = frames.info
     return Question(
@@ -76,6 +77,7 @@ def _question(study: JudgedStudy, target: int) -> Question:
         frames.history.extensions,
         extension_sentence(frames.history, info),
         num_looks(frames.history),
+        info.declared_parent,
     )
 
 
@@ -90,6 +92,7 @@ def _measured(study: JudgedStudy, question: Question) -> Measured:
             label: Accuracy(*both) for label, both in accuracies(study.frames.delivered, question.target).items()
         },
         cheapest=study.verdicts.cheapest[question.target],
+        pays=study.who_pays(question.target),
     )
 
 

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
-from reports.compare.values import StudyVerdicts
-from reports.compare.verdict import judge_study
+from reports.compare.values import PooledPays, StudyVerdicts, WhoPays
+from reports.compare.verdict import Asked, judge_asked, judge_study
+from reports.compare.who_pays import pooled_pays, who_pays
 from reports.data.extensions import num_looks
 from reports.data.frames import Frames
 
@@ -28,7 +29,24 @@ class JudgedStudy:
     @cached_property
     def verdicts(self) -> StudyVerdicts:
         """Every comparison, corrected for the looks at which the study was extended."""
-        return judge_study(self.contenders, self.frames.info.targets, look_alpha(num_looks(self.frames.history)))
+        return judge_study(self.contenders, self.frames.info.targets, self.alpha)
+
+    @property
+    def alpha(self) -> float:
+        """The level of the study's claims, after a correction for looks."""
+        return look_alpha(num_looks(self.frames.history))
+
+    def who_pays(self, target: int) -> WhoPays | None:
+        """The parts of each contender's cost at a target, and its break-evens."""
+        return who_pays(self.contenders, target, self.verdicts.costs.get(target, {}))
+
+    def pooled_pays(self) -> PooledPays | None:
+        """The headline's break-evens over all targets."""
+        return pooled_pays(self.contenders, self.verdicts.costs, self.challenger, self.alpha)
+
+    def asked(self, asked: Asked) -> StudyVerdicts:
+        """Every comparison under other terms, or at another accuracy."""
+        return judge_asked(self.contenders, self.frames.info.targets, asked, self.alpha)
 
     @property
     def challenger(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
+from reports.answers.pays_text import declared_sentence
 from reports.answers.pooled import Pooled
 from reports.answers.short import inverse
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
@@ -35,8 +36,9 @@ def comparison_sentence(compared: Comparison, given: Answer) -> str:
 
 def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
-    extended = given.question.extended
-    return [*_notes(given), *([extended] if extended is not None else [])]
+    question = given.question
+    said = [] if question.declared is None else [declared_sentence(question.declared)]
+    return [*_notes(given), *said, *([question.extended] if question.extended is not None else [])]
 
 
 def _notes(given: Answer) -> list[str]:

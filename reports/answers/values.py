@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from accounting.cost.shares import HEADLINE_POLICY
+from accounting.study.facts import DeclaredParent
 from reports.compare.accuracy import decide_accuracy
 from reports.compare.rule import Verdict
-from reports.compare.values import CheapestOfAll, CostComparison
+from reports.compare.values import CheapestOfAll, CostComparison, WhoPays
 from reports.data.extensions import Extension
 from reports.statistics import Estimate
 
@@ -19,7 +20,7 @@ class Question:
     ``target`` is in MACs of one image, ``unit`` that of all costs, ``replicates`` the number planned.
     ``measured_targets`` are those that both compared routes reached in at least one common replicate. ``extensions`` are
     how the study grew, ``extended`` says it in a sentence (None: it is as planned); ``num_looks`` are the times at which
-    results had been seen and replicates were added.
+    results had been seen and replicates were added. ``declared`` is what the parent is said to have cost.
     """
 
     target: int
@@ -31,6 +32,7 @@ class Question:
     extensions: tuple[Extension, ...] = ()
     extended: str | None = None
     num_looks: int = 0
+    declared: DeclaredParent | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Measured:
     """The answer at a target for which both compared routes delivered networks.
 
     ``further`` are the comparisons of other contenders, ``accuracy`` has every kind of delivered network by label,
-    ``cheapest`` the cheapest contender of all by charge policy.
+    ``cheapest`` the cheapest contender of all by charge policy, ``pays`` the parts of every contender's cost, with
+    break-evens; None where no cost was reached.
     """
 
     question: Question
@@ -82,6 +85,7 @@ class Measured:
     further: tuple[Comparison, ...]
     accuracy: dict[str, Accuracy]
     cheapest: dict[str, CheapestOfAll | None] = field(default_factory=dict)
+    pays: WhoPays | None = None
 
     @property
     def is_complete(self) -> bool:

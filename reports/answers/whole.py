@@ -11,15 +11,18 @@ from reports.answers import no_verdict as one_route
 from reports.answers.as_json import Fields, report_json
 from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
+from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
 from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy
 from reports.answers.text import overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
 from reports.compare.controls import control_lines
+from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences
+from reports.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,31 @@ class WholeAnswer:
         return self._study
 
     @cached_property
+    def pooled_pays(self) -> PooledPays | None:
+        """The headline's break-evens over all targets; None where there is no headline, or no target can be compared."""
+        return None if missing_routes(self.frames.info) else self._study.pooled_pays()
+
+    @cached_property
+    def pays_lines(self) -> list[Line]:
+        """Who pays: what the parent is declared to have cost, and the headline's break-evens."""
+        declared, found = self.frames.info.declared_parent, self.pooled_pays
+        said = [] if declared is None else [declared_sentence(declared)]
+        if found is not None:
+            at = pooled_at(found, self.frames.info.dataset)
+            said += break_even_sentences(found, self.frames.unit, self._parent_h, at)
+        return [Line(text, "pays") for text in said]
+
+    @property
+    def _parent_h(self) -> Estimate | None:
+        """What the parent is charged with, at the first target that says so."""
+        found = (
+            given.pays.parent_h for given in self.answers if isinstance(given, Measured) and given.pays is not None
+        )
+        return next(found, None)
+
+    @cached_property
     def lines(self) -> list[Line]:
-        """Of each target, then of each further contender, each control, and of accuracies near chance or the ceiling."""
+        """Of each target, who pays, each further contender, each control, and accuracies near chance or the ceiling."""
         frames, question = self.frames, self.answers[0].question
         by_target = (
             [Line(**line) for line in one_route.lines(frames)]
@@ -82,7 +108,7 @@ class WholeAnswer:
         ]
         controls = [Line(**line) for line in control_lines(frames)]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
-        return [*by_target, *further, *controls, *levels]
+        return [*by_target, *self.pays_lines, *further, *controls, *levels]
 
     @property
     def sentences(self) -> list[str]:
@@ -92,7 +118,10 @@ class WholeAnswer:
     def as_json(self) -> Fields:
         """What ``report/answer.json`` holds, and ``answer --json`` prints."""
         headline, *lines = self.sentences
-        return report_json(self.answers, pooled_headline(self._study), pooled_further(self._study), headline, lines)
+        study = self._study
+        return report_json(
+            self.answers, pooled_headline(study), pooled_further(study), headline, lines, self.pooled_pays
+        )
 
 
 def _line(given: Answer) -> Line:

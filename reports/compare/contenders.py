@@ -15,11 +15,13 @@ from functools import cached_property
 import numpy as np
 
 from accounting.cost.attempts import Attempt, CostView, Progress
+from accounting.cost.charges import Part
 from accounting.cost.lineage import lineage, method_name, pruning_of, specs_of
-from accounting.cost.shares import POLICIES, charged_rate, spent_h
+from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, Role, method_label, routes_of
+from reports.compare.charges import Charges, Parts
 from reports.compare.judge import Effort
 from reports.compare.reach import Floats
 from reports.compare.replay import Replayed, replay
@@ -40,15 +42,20 @@ class Contender:
 
 
 class Contenders:
-    """The contenders of a study, read from its ledger once."""
+    """The contenders of a study, read from its ledger once.
+
+    Where a parent's cost is declared, it takes the place of its pretraining in all that is charged, and in no budget.
+    """
 
     def __init__(
         self, view: CostView, info: StudyFacts, networks: Iterable[Network], num_classes: int | None = None
     ) -> None:
         self.view, self.info, self.networks, self.num_classes = view, info, tuple(networks), num_classes
+        self._charged = with_declared(view, info.declared_parent)
         self.specs = specs_of(view.attempts)
         self.replicates = sorted({*range(info.replicates), *(a.replicate for a in view.attempts)})
         self._replayed: dict[tuple[str, int, int], dict[str, Replayed]] = {}
+        self._on_parent: set[tuple[str, int, int]] = set()
         self._delivered: dict[tuple[str, int], dict[int, Network]] = {}
         self._labels = {(n.label, n.target, n.replicate) for n in self.networks}
 
@@ -98,6 +105,30 @@ class Contenders:
             np.array([found.spent_h if done else np.nan for found, done in zip(replayed, entered, strict=True)]),
         )
 
+    def charges(self, contender: Contender, target: int, level: float, margin: float) -> Charges:
+        """What it was charged in parts, by replicate, up to ``level`` and in all."""
+        reached: list[list[float]] = []
+        spent: list[list[float]] = []
+        for r in self.replicates:
+            replayed = self._replay(contender, target, r)
+            moment = replayed[HEADLINE_POLICY].steps.moment_near(level, margin)
+            at = [0.0, 0.0, np.inf] if moment is None else [replayed[part].steps.cost_at(moment) for part in Part]
+            in_all = [replayed[part].spent_h for part in Part]
+            reached.append(at)
+            spent.append(in_all if self._is_done(contender, target, r) else [np.nan] * len(Part))
+        return Charges(
+            contender.label,
+            self.final(contender, target),
+            Parts(*np.array(reached, dtype=np.float64).T),
+            Parts(*np.array(spent, dtype=np.float64).T),
+            np.array([(contender.label, target, r) in self._on_parent for r in self.replicates], dtype=bool),
+        )
+
+    def top1_within(self, contender: Contender, target: int, cost_h: float) -> Floats:
+        """The best smoothed accuracy for at most ``cost_h`` device-hours, all charged, by replicate; NaN: none by then."""
+        steps = [self._replay(contender, target, r)[HEADLINE_POLICY].steps for r in self.replicates]
+        return np.array([one.top1_within(cost_h) for one in steps], dtype=np.float64)
+
     def entered(self, contender: Contender, target: int) -> Floats:
         """Final accuracies of the replicates in which it is done."""
         final = self.final(contender, target)
@@ -106,14 +137,14 @@ class Contenders:
     @cached_property
     def _attempts(self) -> dict[tuple[str, int], list[Attempt]]:
         found: dict[tuple[str, int], list[Attempt]] = defaultdict(list)
-        for attempt in sorted(self.view.attempts, key=lambda attempt: attempt.begin_t):
+        for attempt in sorted(self._charged.attempts, key=lambda attempt: attempt.begin_t):
             found[attempt.route, attempt.replicate].append(attempt)
         return found
 
     @cached_property
     def _by_job(self) -> dict[str, list[Attempt]]:
         found: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in self.view.attempts:
+        for attempt in self._charged.attempts:
             found[attempt.job].append(attempt)
         return found
 
@@ -186,7 +217,9 @@ class Contenders:
             shares = {
                 policy: [charged_rate(self.view, a, policy, target, self.info.num_targets) for a in attempts]
                 for policy in POLICIES
-            }
+            } | {part: [part_rate(self.view, a, part, target) for a in attempts] for part in Part}
+            if any(a.target is None and a.phase == Phase.PRETRAIN for a in attempts):
+                self._on_parent.add(key)
             self._replayed[key] = replay(attempts, shares, self._progress, self.specs, contender.route, target)
         return self._replayed[key]
 

@@ -58,13 +58,33 @@ class Steps:
         """Device-hours at which some training first had accuracy ``level``; infinite where none ever had."""
         if self.top1_to.shape[-1] == 0:
             return np.full(self.top1_to.shape[:-1], np.inf)
-        wanted = np.asarray(level, dtype=np.float64)[..., None]
-        rise = self.top1_to - self.top1_from
+        return np.asarray(self._crossings(level)[0].min(axis=-1), dtype=np.float64)
+
+    def moment_near(self, level: float, margin: float) -> tuple[int, float] | None:
+        """(step, how far into it, 0-1) of :meth:`cost_near`; None where that is infinite. One contender's steps only."""
+        if self.top1_to.ndim != 1 or not len(self.top1_to):
+            return None
+        final = float(self.final())
+        wanted = float(np.fmin(level, final)) if final >= level - margin else level
+        costs, shares = self._crossings(wanted)
+        place = int(np.argmin(costs))
+        return (place, float(shares[place])) if np.isfinite(costs[place]) else None
+
+    def cost_at(self, moment: tuple[int, float]) -> float:
+        """Device-hours at a moment of :meth:`moment_near`; of steps with other costs, those of the same moment."""
+        place, share = moment
+        return float(self.cost_from[place] + share * (self.cost_to[place] - self.cost_from[place]))
+
+    def top1_within(self, cost: float) -> float:
+        """The best accuracy for at most ``cost`` device-hours; NaN where nothing was measured by then. One contender's."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(rise > 0, (wanted - self.top1_from) / rise, 1.0)
-        share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
-        costs = self.cost_from + share * (self.cost_to - self.cost_from)
-        return np.asarray(np.where(self.top1_to >= wanted, costs, np.inf).min(axis=-1), dtype=np.float64)
+            share = np.where(
+                self.cost_to > self.cost_from, (cost - self.cost_from) / (self.cost_to - self.cost_from), 1.0
+            )
+            inside = self.top1_from + np.clip(share, 0.0, 1.0) * (self.top1_to - self.top1_from)
+        reached = np.where(self.cost_to <= cost, self.top1_to, np.where(self.cost_from <= cost, inside, np.nan))
+        known = reached[~np.isnan(reached)]
+        return float(known.max()) if len(known) else float("nan")
 
     def cost_near(self, level: float | Floats, margin: float) -> Floats:
         """:meth:`cost_of`, where a contender that ended short of ``level`` by at most ``margin`` is read at its own end.
@@ -75,6 +95,16 @@ class Steps:
         final = self.final()
         wanted = np.broadcast_to(np.asarray(level, dtype=np.float64), final.shape)
         return self.cost_of(np.where(final >= wanted - margin, np.fmin(wanted, final), wanted))
+
+    def _crossings(self, level: float | Floats) -> tuple[Floats, Floats]:
+        """Of each step: device-hours at which it first has ``level`` (infinite: never), and how far into it (0-1)."""
+        wanted = np.asarray(level, dtype=np.float64)[..., None]
+        rise = self.top1_to - self.top1_from
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(rise > 0, (wanted - self.top1_from) / rise, 1.0)
+        share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
+        costs = self.cost_from + share * (self.cost_to - self.cost_from)
+        return np.where(self.top1_to >= wanted, costs, np.inf), share
 
 
 def common_level(finals: list[Floats], margin: float) -> float | None:

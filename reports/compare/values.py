@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports.compare.charges import BreakEven
 from reports.compare.guards import Guarded
 from reports.compare.rule import ALPHA, Verdict
 from reports.statistics import Estimate
@@ -59,6 +60,70 @@ class CheapestOfAll:
     def is_shown(self) -> bool:
         """Whether it is shown to be cheaper than every other contender."""
         return self.num_others > 0 and not self.not_beaten
+
+
+@dataclass(frozen=True)
+class CostParts:
+    """What a contender was charged to reach a*, in device-hours, means over the replicates that reached it.
+
+    ``pretraining`` is the parent's (as declared, where that is so), ``shared`` other work that serves all targets, ``own``
+    what one more target takes. ``builds_on_parent``: it pays for a parent at all.
+    """
+
+    label: str
+    pretraining: Estimate
+    shared: Estimate
+    own: Estimate
+    total: Estimate
+    builds_on_parent: bool
+
+
+@dataclass(frozen=True)
+class RatioBelow:
+    """The cost ratio (challenger / prune) at an accuracy ``below`` (a fraction) a*; ``num_reached`` by label, as there."""
+
+    below: float
+    level: float
+    cost_ratio: Estimate
+    num_reached: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PaysAgainst:
+    """A challenger against pruning under other terms, at one target.
+
+    ``targets`` is the number of targets at which the two break even, ``price`` the parent's price in device-hours.
+    ``levels`` are the ratios at a* and below it. All intervals are at the level of the headline policy's comparison.
+    """
+
+    challenger: str
+    targets: BreakEven
+    price: BreakEven
+    levels: tuple[RatioBelow, ...]
+
+
+@dataclass(frozen=True)
+class WhoPays:
+    """Who pays for what at one target: the parts of every contender's cost to a*, and where contenders break even.
+
+    ``parent_h`` is what the parent cost in device-hours, mean over replicates (as declared, where it is: without interval).
+    """
+
+    target: int
+    level: float
+    parent_h: Estimate
+    parts: tuple[CostParts, ...]
+    against: dict[str, PaysAgainst]
+
+
+@dataclass(frozen=True)
+class PooledPays:
+    """The headline's break-evens over all targets whose costs can be compared."""
+
+    challenger: str
+    num_targets: int
+    targets: BreakEven
+    price: BreakEven
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from accounting.cost.shares import POLICIES
 from accounting.words.names import PRUNE
 from reports.compare.accuracy import test_difference
+from reports.compare.charges import AS_MEASURED, Terms
 from reports.compare.contenders import Contenders
 from reports.compare.judge import Cheapest, Effort, Judged, cheapest, judge, judge_controls, judge_pooled, ratio_of
 from reports.compare.log_ratio import LogRatio
@@ -44,11 +46,45 @@ def judge_study(contenders: Contenders, targets: Sequence[int], alpha: float = A
     return StudyVerdicts(costs, pooled, best)
 
 
-class _Judgement:
-    """One charge policy."""
+@dataclass(frozen=True)
+class Asked:
+    """Other terms than a charge policy's, and an accuracy (a fraction) in the place of a*; None: the study's own.
 
-    def __init__(self, contenders: Contenders, targets: Sequence[int], policy: str, alpha: float) -> None:
+    An accuracy that is asked for counts as reached where it was; the study's own a* takes what missed it by chance, too.
+    """
+
+    terms: Terms = AS_MEASURED
+    level: float | None = None
+
+
+EXACTLY = 1e-9
+"""By how much a final accuracy may miss one that is asked for: the rounding of sums."""
+ASKED = "asked"
+"""In the place of a charge policy's name."""
+
+
+def judge_asked(contenders: Contenders, targets: Sequence[int], asked: Asked, alpha: float = ALPHA) -> StudyVerdicts:
+    """:func:`judge_study` under one set of terms, at an accuracy where one is asked for; the policy is :data:`ASKED`."""
+    judgement = _Judgement(contenders, targets, ASKED, alpha, asked)
+    costs: dict[int, dict[str, dict[str, CostComparison]]] = {target: {} for target in targets}
+    for label, by_target in judgement.compared().items():
+        for target, comparison in by_target.items():
+            costs[target][label] = {ASKED: comparison}
+    return StudyVerdicts(
+        costs,
+        {label: {ASKED: found} for label, found in judgement.pooled().items()},
+        {target: {ASKED: found} for target, found in judgement.cheapest().items()},
+    )
+
+
+class _Judgement:
+    """One charge policy, or what was asked for in its place."""
+
+    def __init__(
+        self, contenders: Contenders, targets: Sequence[int], policy: str, alpha: float, asked: Asked | None = None
+    ) -> None:
         self.contenders, self.targets, self.policy, self.alpha = contenders, tuple(targets), policy, alpha
+        self.asked = asked
         self.base, self.challenger = contenders.pair
         self.classes = contenders.num_classes
         self.margin = contenders.info.margin
@@ -81,7 +117,7 @@ class _Judgement:
             common = sorted(set.intersection(*named)) if named and label == self.challenger else []
             found[label] = PooledCosts(
                 Verdict.NEITHER if common else whole.verdict,
-                _estimate(whole.ratio, whole.decision),
+                ratio_estimate(whole.ratio, whole.decision),
                 sum(judged.guarded is None for judged in by_target.values()),
                 whole.guarded,
                 whole.decision.alpha,
@@ -100,6 +136,8 @@ class _Judgement:
         }
 
     def _level(self, target: int) -> float | None:
+        if self.asked is not None and self.asked.level is not None:
+            return self.asked.level
         labels = [label for label in (self.base, self.challenger) if label in self.at[target]]
         if len(labels) < 2:  # no headline here: the routes that there are
             labels = [label for label, one in self.at[target].items() if not one.is_control]
@@ -108,9 +146,15 @@ class _Judgement:
 
     def _efforts(self, target: int) -> dict[str, Effort]:
         level = self.levels[target]
-        asked = math.inf if level is None else level
+        at = math.inf if level is None else level
+        if self.asked is None:
+            return {
+                label: self.contenders.effort(one, target, self.policy, at, self.margin)
+                for label, one in self.at[target].items()
+            }
+        margin = self.margin if self.asked.level is None else EXACTLY
         return {
-            label: self.contenders.effort(one, target, self.policy, asked, self.margin)
+            label: self.contenders.charges(one, target, at, margin).effort(self.asked.terms)
             for label, one in self.at[target].items()
         }
 
@@ -184,7 +228,7 @@ class _Judgement:
 
     def _over(self, target: int, label: str, control: str, decision: Decision) -> Estimate:
         efforts = self.efforts[target]
-        return _estimate(ratio_of(efforts[label], efforts[control]), decision)
+        return ratio_estimate(ratio_of(efforts[label], efforts[control]), decision)
 
     def _without_less_accurate(self, target: int) -> dict[str, Effort]:
         """The efforts, less those of controls that are shown on test to be less accurate than one of the pair."""
@@ -206,7 +250,7 @@ class _Judgement:
             target=target,
             policy=self.policy,
             verdict=Verdict.NEITHER if instead else found.verdict,
-            cost_ratio=_estimate(found.ratio, found.decision),
+            cost_ratio=ratio_estimate(found.ratio, found.decision),
             level=self.levels[target],
             num_reached={name: effort.num_reached for name, effort in both.items()},
             num_entered={name: int(of_one.sum()) for name, of_one in done.items()},
@@ -239,6 +283,13 @@ def decide_interval(ratio: Estimate) -> Verdict:
     return Verdict.TIE if inside else Verdict.INSUFFICIENT_EVIDENCE
 
 
+def ratio_estimate(ratio: LogRatio, decision: Decision) -> Estimate:
+    """A ratio with the interval that its verdict was read from."""
+    value = None if ratio.mean is None else math.exp(min(ratio.mean, 700.0))
+    sd = ratio.sd if ratio.has_interval else None
+    return Estimate(value, decision.low, decision.high, sd, ratio.n)
+
+
 def _settling(found: Judged) -> int | None:
     mean, sd = found.ratio.mean, found.ratio.sd
     if found.verdict is not Verdict.INSUFFICIENT_EVIDENCE or mean is None or sd is None:
@@ -250,15 +301,9 @@ def _settling(found: Judged) -> int | None:
 def _cheapest_of_all(found: Cheapest, base: str) -> CheapestOfAll:
     saving = Estimate(1.0, None, None, None, 0)
     if base in found.ratios:
-        saving = _estimate(found.ratios[base], found.decisions[base])
+        saving = ratio_estimate(found.ratios[base], found.decisions[base])
     not_beaten = tuple(label for label, one in found.decisions.items() if one.verdict is not Verdict.BASE)
     return CheapestOfAll(found.label, saving, not_beaten, len(found.decisions))
-
-
-def _estimate(ratio: LogRatio, decision: Decision) -> Estimate:
-    value = None if ratio.mean is None else math.exp(min(ratio.mean, 700.0))
-    sd = ratio.sd if ratio.has_interval else None
-    return Estimate(value, decision.low, decision.high, sd, ratio.n)
 
 
 def _by_replicate(values: Floats, here: NDArray[np.bool_]) -> Mapping[int, float]:

@@ -43,6 +43,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
         ],
         "energy": _energy(report),
         "warnings": list(report.warnings),
+        "declared_parent": None if report.declared is None else report.declared.as_dict(),
     }
 
 

@@ -72,6 +72,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         energy=_energy(entries, view.unit),
         labels=whose[last.session].labels if last and last.session in whose else {},
         warnings=source.ledger.warnings,
+        declared=source.info.declared_parent,
     )
 
 

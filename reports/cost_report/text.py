@@ -43,10 +43,19 @@ def _total(report: CostReport) -> list[str]:
         lines += wrapped("The ledger does not add up: `prune-or-search audit` says what is wrong with it.")
     if report.num_running:
         lines += wrapped(f"{report.num_running} under way: counted until the last record of the ledger")
+    lines += _declared(report)
     if report.labels:
         lines += wrapped("labels: " + ", ".join(f"{name} {text}" for name, text in sorted(report.labels.items())))
     lines += [line for warning in report.warnings for line in wrapped(f"warning: {warning}")]
     return lines + _prices(report)
+
+
+def _declared(report: CostReport) -> list[str]:
+    """That a parent's cost is declared, and in no figure here."""
+    if report.declared is None:
+        return []
+    said = report.declared
+    return wrapped(f"declared, not spent here, and in no figure: the parent, {said.text} ({said.source})")
 
 
 def _besides(report: CostReport, amount: Amount) -> str:
@@ -232,7 +241,8 @@ def _networks(report: CostReport) -> list[str]:
     lines += wrapped(
         f"means over n replicates, in {unit_text(report.unit)}{', money of full' if total.money is not None else ''}"
     )
-    return [*lines, *wrapped(POLICY_LINES), *wrapped(f"{count} networks delivered; the total is {each} for each")]
+    lines += [*wrapped(POLICY_LINES), *_declared(report)]
+    return [*lines, *wrapped(f"{count} networks delivered; the total is {each} for each")]
 
 
 def _energy(report: CostReport) -> list[str]:

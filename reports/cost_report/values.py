@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from accounting.cost.entries import Amount, Entry
 from accounting.cost.forecast import Forecast
 from accounting.cost.prices import Prices
+from accounting.study.facts import DeclaredParent
 from accounting.study.plans import StoredPlan
 from accounting.words.names import Unit
 
@@ -139,6 +140,8 @@ class CostReport:
     labels: Mapping[str, str]
     """Of the last session."""
     warnings: tuple[str, ...]
+    declared: DeclaredParent | None = None
+    """What the parent is said to have cost: in no figure of the report, which has the ledger's costs alone."""
 
     @property
     def total(self) -> Amount:

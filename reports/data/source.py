@@ -11,6 +11,7 @@ from accounting.cost.attempts import CostView, derive
 from accounting.ledger.store import Ledger, read_ledger
 from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
+from accounting.words.names import unit_text
 from accounting.words.plain_text import plain, plain_values
 from reports.data.study import read_study
 from reports.errors import NotAStudy
@@ -41,6 +42,12 @@ def load_source(folder: Path) -> Source:
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
     ledger = _plain(read_ledger(segments))
     view = derive(ledger.records)
+    declared = info.declared_parent
+    if declared is not None and declared.unit != view.unit and view.attempts:
+        raise NotAStudy(
+            f"{folder}: parent.declared_cost is {declared.text!r}, and the ledger has {unit_text(view.unit)}, which no "
+            "rate converts; declare it in those, or leave it out"
+        )
     return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(ledger, view)), view)
 
 

@@ -158,7 +158,7 @@ class TestPlan:
         from harness import plan
         from harness.validation import check_study
 
-        monkeypatch.setattr(plan, "measure_speed", lambda view, device: 1e9)
+        monkeypatch.setattr(plan, "measure_speed", lambda view, device, timed_for_s=0: 1e9)
         planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
         names = [_whoever_wins(entry.job.name) for entry in planned.jobs]
         ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}

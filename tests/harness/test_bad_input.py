@@ -98,7 +98,7 @@ def test_a_malformed_config(case, verb, tiny, write_config, refuses):
 
 
 def test_the_cases_would_pass_without_their_mistake(tiny, write_config, command, monkeypatch):
-    monkeypatch.setattr("harness.plan.measure_speed", lambda view, device: 1e9)
+    monkeypatch.setattr("harness.plan.measure_speed", lambda view, device, timed_for_s=0: 1e9)
     code, out, err = command("plan", write_config(tiny), "--json")
     assert (code, err) == (0, "")
     assert '"study": "tiny"' in out

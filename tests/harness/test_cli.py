@@ -51,7 +51,7 @@ class TestList:
 class TestPlan:
     @pytest.fixture(autouse=True)
     def _fixed_speed(self, monkeypatch):
-        monkeypatch.setattr("harness.plan.measure_speed", lambda view, device: 2e9)
+        monkeypatch.setattr("harness.plan.measure_speed", lambda view, device, timed_for_s=0: 2e9)
 
     @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
     def test_every_study_of_the_repository(self, path, command, monkeypatch):

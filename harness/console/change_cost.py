@@ -1,0 +1,58 @@
+"""What a change of a study's config would cost, by ``plan``: said where a question is refused, since it was not measured.
+
+Nothing that the study names is executed for it: a study with plug-in files is left to ``plan`` itself, which says so first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accounting.study.facts import StudyDocument
+from accounting.study.folder import StudyFolder
+from accounting.study.yaml12 import YamlProblem, read_one
+from accounting.words.names import unit_text
+from harness.errors import InputError
+from reports.words.wording import number
+
+TIMED_FOR_S = 0.5
+"""How long steps of the parent are timed; at least three, however long they take."""
+BY_HAND = "`prune-or-search plan` with that change says what it costs"
+
+
+def change_cost(folder: Path, change: str) -> str:
+    """``by `plan`, that takes 3.2 GPU-hours more (estimate, this machine)``; where it cannot be told here, how to ask."""
+    try:
+        document = StudyDocument.read(StudyFolder(folder).config)
+        lines = [read_one(line) for line in change.splitlines()]
+    except (OSError, ValueError, YamlProblem):
+        return BY_HAND
+    config = copy.deepcopy(document.config)
+    if config.get("plugins") or config.get("parent", {}).get("pretrained"):
+        return BY_HAND  # would execute a user's file, or fetch weights
+    for line in lines:
+        config = _merged(config, line)
+    from harness.console.show_plan import summarise
+    from harness.stored.study_file import config_in
+
+    try:
+        study = config_in(StudyDocument(config, document.facts), StudyFolder(folder))
+    except InputError:
+        return BY_HAND
+    for place, what in ((folder, "more"), (None, "in another study")):
+        try:
+            summary = summarise(study, place, TIMED_FOR_S)
+        except InputError:
+            continue
+        hours = f"{number(summary['hours'])} {unit_text(summary['unit'])}"
+        return f"by `plan`, that takes {hours} {what} ({summary['num_jobs']} jobs; an estimate on this machine)"
+    return BY_HAND
+
+
+def _merged(config: Any, change: Any) -> Any:
+    """The config with a line of it changed: sections are merged, everything else takes the new value."""
+    if not isinstance(config, Mapping) or not isinstance(change, Mapping):
+        return change
+    return {**config, **{key: _merged(config.get(key), value) for key, value in change.items()}}

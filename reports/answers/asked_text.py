@@ -1,0 +1,99 @@
+"""Answers to questions of one's own as sentences: an accuracy, a budget, other terms."""
+
+from __future__ import annotations
+
+from accounting.words.names import label_text, unit_text
+from accounting.words.quantities import macs_text
+from reports.answers.asked import AskedAnswer, AskedRefused, WayCost
+from reports.answers.verdict_words import interval_text, verdict_text
+from reports.answers.within_budget import BudgetAnswer, WayWithin
+from reports.compare.charges import Terms
+from reports.statistics import Estimate
+from reports.words.wording import number, number_estimate, percent, percent_interval
+
+
+def reply_sentence(given: AskedAnswer | BudgetAnswer | AskedRefused) -> str:
+    """Any of them."""
+    if isinstance(given, AskedRefused):
+        how = "" if given.change is None else f"; to measure it: {' and '.join(given.change.splitlines())}"
+        return f"At {macs_text(given.question.target)} MACs: no answer: {given.reason}{how}"
+    return _asked(given) if isinstance(given, AskedAnswer) else _budget(given)
+
+
+def terms_text(terms: Terms, unit: str) -> str:
+    """``if the parent is free and 5 such targets share what is common``; what a cost is under the headline policy, else."""
+    parts = []
+    if terms.parent_h is not None:
+        parts.append(
+            "the parent is free"
+            if terms.parent_h == 0
+            else f"the parent costs {number(terms.parent_h)} {unit_text(unit)}"
+        )
+    if terms.targets_served != 1:
+        parts.append(f"{number(terms.targets_served)} such targets share what is common")
+    return f"if {' and '.join(parts)}" if parts else "all work charged"
+
+
+def _asked(given: AskedAnswer) -> str:
+    unit = given.question.unit
+    first, *others = [way for way in given.ways if way.is_reached]
+    said = [
+        f"At {macs_text(given.question.target)} MACs, {terms_text(given.asked.terms, unit)}, {percent(given.level)} on "
+        f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}"
+    ]
+    if others:
+        said.append("; then " + ", ".join(f"{label_text(way.label)} {_cost(way)}" for way in others))
+    if short := [way for way in given.ways if not way.is_reached]:
+        reached = ", ".join(f"{label_text(way.label)} ({way.num_reached} of {way.num_entered})" for way in short)
+        said.append(f"; not reached by {reached}")
+    best = given.cheapest
+    if best is not None and best.label == first.label and others:
+        beaten = ", ".join(map(label_text, best.not_beaten))
+        sure = f"shown to be cheaper than the {best.num_others} others"
+        said.append(f"; not shown to be cheaper than {beaten}" if beaten else f"; {sure}")
+    return f"{''.join(said)}{_verdict(given)}."
+
+
+def _verdict(given: AskedAnswer) -> str:
+    costs = given.headline
+    if costs is None:
+        return ""
+    name = label_text(costs.challenger)
+    if costs.guarded is not None or costs.cost_ratio.value is None:
+        return f"; {name} and prune: {verdict_text(costs, costs.challenger)}"
+    return f"; {name} / prune = {_ratio(costs.cost_ratio, costs.alpha)}: {verdict_text(costs, costs.challenger)}"
+
+
+def _ratio(ratio: Estimate, alpha: float) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{number(ratio.value)} (n = {ratio.n}, no interval)"
+    return f"{number(ratio.value)} ({interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}, n = {ratio.n})"
+
+
+def _cost(way: WayCost, unit: str = "") -> str:
+    short = "" if way.num_reached == way.num_entered else f", reached in {way.num_reached} of {way.num_entered}"
+    return number_estimate(way.cost, f" {unit_text(unit)}" if unit else "") + short
+
+
+def _budget(given: BudgetAnswer) -> str:
+    unit = unit_text(given.question.unit)
+    first, *others = [way for way in given.ways if way.val_top1.n]
+    said = [
+        f"At {macs_text(given.question.target)} MACs, {number(given.budget_h)} {unit} give most by "
+        f"{label_text(first.label)}: {percent_interval(first.val_top1)} on validation{_ended(first)}"
+    ]
+    if others:
+        each = ", ".join(f"{label_text(way.label)} {percent_interval(way.val_top1)}{_ended(way)}" for way in others)
+        shown = ", ".join(map(label_text, given.not_shown))
+        said.append(f"; then {each}")
+        said.append(f"; not shown to be more accurate than {shown}" if shown else "; shown to be the most accurate")
+    if none := [label_text(way.label) for way in given.ways if not way.val_top1.n]:
+        said.append(f"; no network by then: {', '.join(none)}")
+    return f"{''.join(said)}."
+
+
+def _ended(way: WayWithin) -> str:
+    few = (
+        "" if way.val_top1.n == way.num_entered else f" (a network in {way.val_top1.n} of {way.num_entered} replicates)"
+    )
+    return few if way.ended_h is None else f"{few}, ended after {number(way.ended_h.value)}"

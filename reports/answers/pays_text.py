@@ -1,0 +1,110 @@
+"""Who pays, in words: the parts of costs, break-evens, and what the parent is declared to have cost."""
+
+from __future__ import annotations
+
+from accounting.study.facts import DeclaredParent
+from accounting.words.names import PRUNE, label_text, unit_text
+from accounting.words.quantities import macs_text
+from reports.compare.charges import BreakEven
+from reports.compare.values import CostParts, PaysAgainst, PooledPays, WhoPays
+from reports.statistics import Estimate
+from reports.words.wording import number, percent
+
+
+def parts_sentence(pays: WhoPays, unit: str) -> str:
+    """What each contender's cost to a* is for."""
+    parts = "; ".join(_parts_text(one) for one in pays.parts if one.total.value is not None)
+    return (
+        f"At {macs_text(pays.target)} MACs, {unit_text(unit)} to reach {percent(pays.level)} on validation, as the parent's "
+        f"pretraining + other shared work + this target's own: {parts}."
+    )
+
+
+def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: Estimate | None, at: str) -> list[str]:
+    """At which price of the parent, and for how many targets, a challenger and pruning cost the same; none where unknown.
+
+    ``at`` begins each: which target.
+    """
+    name = label_text(found.challenger)
+    price = _price_text(found.price, name, unit, parent_h)
+    targets = _targets_text(found.targets, name)
+    return [f"{at}, {text}." for text in (price, targets) if text is not None]
+
+
+def at_target(target: int) -> str:
+    """How a sentence about one target begins."""
+    return f"At {macs_text(target)} MACs"
+
+
+def pooled_at(found: PooledPays, dataset: str) -> str:
+    """How a sentence about all targets begins."""
+    over = "1 target" if found.num_targets == 1 else f"{found.num_targets} targets pooled"
+    return f"On {dataset}, {over}"
+
+
+def declared_sentence(declared: DeclaredParent) -> str:
+    """That a parent's cost is declared, and by whom."""
+    return (
+        f"The parent's cost is declared, not measured: {declared.text} ({declared.source}); it takes the place of its "
+        "pretraining where costs are compared, and is in no total of the ledger."
+    )
+
+
+def _parts_text(parts: CostParts) -> str:
+    each = " + ".join(number(one.value) for one in (parts.pretraining, parts.shared, parts.own))
+    return f"{label_text(parts.label)} {number(parts.total.value)} = {each} (n = {parts.total.n})"
+
+
+def _price_text(found: BreakEven, name: str, unit: str, parent_h: Estimate | None) -> str | None:
+    hours = unit_text(unit)
+    if found.n == 0:
+        return None
+    if found.value is None:
+        return (
+            f"{_who(found.below)} is cheaper than {_other(found.below, name)} at any price of the parent{_never(found)}"
+        )
+    taken = None if parent_h is None else parent_h.value
+    times = f", {number(found.value / taken)}× what it is charged with" if taken else ""
+    return (
+        f"{name} and prune cost the same if the parent costs {number(found.value)} {hours}{times}; "
+        f"{_sides(found, 'below that', 'above', 'below', 'above', hours)}"
+    )
+
+
+def _targets_text(found: BreakEven, name: str) -> str | None:
+    if found.n == 0:
+        return None
+    if found.value is None:
+        return (
+            f"{_who(found.below)} is cheaper than {_other(found.below, name)} however many targets share what is common"
+            f"{_never(found)}"
+        )
+    return (
+        f"{name} and prune cost the same if {number(found.value)} such targets share what is common; "
+        f"{_sides(found, 'with fewer', 'with more', 'with fewer than', 'with more than', 'targets')}"
+    )
+
+
+def _sides(found: BreakEven, below: str, above: str, shown_below: str, shown_above: str, unit: str) -> str:
+    low = "not shown" if found.low is None else f"shown {shown_below} {number(found.low)} {unit}"
+    high = "not shown" if found.high is None else f"shown {shown_above} {number(found.high)} {unit}"
+    return f"{below} {_who(found.below)} is cheaper ({low}), {above} {_who(found.above)} ({high}), n = {found.n}"
+
+
+def _never(found: BreakEven) -> str:
+    """How sure it is that one is cheaper at every value."""
+    if found.is_shown_everywhere:
+        return f" (shown, n = {found.n})"
+    known = [
+        *(f"below {number(found.low)}" for _ in (0,) if found.low is not None),
+        *(f"above {number(found.high)}" for _ in (0,) if found.high is not None),
+    ]
+    return f" ({'shown ' + ' and '.join(known) if known else 'not shown'}, n = {found.n})"
+
+
+def _who(label: str | None) -> str:
+    return "prune" if label is None or label == PRUNE else label_text(label)
+
+
+def _other(label: str | None, name: str) -> str:
+    return name if _who(label) != name else "prune"

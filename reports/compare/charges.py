@@ -1,0 +1,217 @@
+"""Who pays: what contenders were charged in three parts, under other terms than the study's, and where two break even.
+
+What a contender took to reach an accuracy is divided into the parent's pretraining, other work that serves all targets, and
+what was done for this target (:class:`accounting.cost.charges.Part`), at the moment at which it got there when all is
+charged. So another price of the parent, or another number of targets that share what is common, is arithmetic.
+
+A *break-even* is the price, or the number of targets, at which the mean logarithm of the cost ratio is 0. Its interval holds
+all values at which the ratio's own interval holds 1: outside of it one of the two is shown to be cheaper. Pure; arrays in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.compare.judge import Effort, ratio_of
+from reports.compare.log_ratio import LogRatio, pooled
+from reports.compare.reach import Floats
+from reports.compare.rule import ALPHA
+
+MOST_TARGETS = 10_000.0
+"""Up to which a break-even number of targets is looked for."""
+PRICE_SPAN = 1_000.0
+"""A break-even price is looked for up to this many times the dearest contender's cost."""
+NUM_STEPS = 49
+"""Values that are looked at between the ends, evenly on a logarithmic axis, before one is narrowed down."""
+NUM_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Who pays: shared work is divided among ``targets_served``; the parent costs ``parent_h`` device-hours.
+
+    ``parent_h`` is None where the parent costs what the study says: what its pretraining took, or what is declared.
+    """
+
+    targets_served: float = 1.0
+    parent_h: float | None = None
+
+
+AS_MEASURED = Terms()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Device-hours by replicate; they add up to what is charged when this target pays for all."""
+
+    pretraining: Floats
+    shared: Floats
+    own: Floats
+
+    @property
+    def total(self) -> Floats:
+        """The sum, by replicate."""
+        return self.pretraining + self.shared + self.own
+
+    def under(self, terms: Terms, builds_on_parent: NDArray[np.bool_]) -> Floats:
+        """The sum under other terms, by replicate."""
+        parent = (
+            self.pretraining if terms.parent_h is None else np.where(builds_on_parent, terms.parent_h, self.pretraining)
+        )
+        return (parent + self.shared) / terms.targets_served + self.own
+
+
+@dataclass(frozen=True)
+class Charges:
+    """What a contender showed and was charged at one target, by replicate.
+
+    ``final`` is its final accuracy (NaN: no network), ``reached`` what it took to reach the common accuracy (``own`` is
+    infinite where it did not), ``spent`` all that it was charged (NaN: it is not done there), ``builds_on_parent`` whether
+    that includes a pretraining of the parent.
+    """
+
+    label: str
+    final: Floats
+    reached: Parts
+    spent: Parts
+    builds_on_parent: NDArray[np.bool_]
+
+    def effort(self, terms: Terms = AS_MEASURED) -> Effort:
+        """As judgements take it."""
+        cost, spent = (parts.under(terms, self.builds_on_parent) for parts in (self.reached, self.spent))
+        return Effort(self.final, cost, spent)
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """Where base and challenger cost the same, with the interval outside of which one is shown to be cheaper.
+
+    ``value`` is None where they never do within the limits: then ``below`` and ``above`` are the same label. Elsewhere they
+    say who is cheaper, as far as it is known, below and above ``value``. Below ``low`` and above ``high`` one is shown to be
+    cheaper; None: nowhere on that side, or, with ``is_shown_everywhere``, at every value. ``n`` are replicates.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    below: str | None
+    above: str | None
+    alpha: float
+    n: int
+    is_shown_everywhere: bool = False
+
+    @property
+    def is_never(self) -> bool:
+        """Whether costs are known, and one contender is the cheaper one at every value."""
+        return self.value is None and self.below is not None
+
+
+Pairs = Sequence[tuple[Charges, Charges]]
+"""(base, challenger) at each target; several are pooled."""
+
+
+def ratio_under(pairs: Pairs, terms: Terms) -> LogRatio:
+    """Costs of the challenger over those of the base under these terms; of several targets pooled within replicates."""
+    ratios = [ratio_of(challenger.effort(terms), base.effort(terms)) for base, challenger in pairs]
+    return ratios[0] if len(ratios) == 1 else pooled(ratios)
+
+
+def break_even_targets(pairs: Pairs, *, parent_h: float | None = None, alpha: float = ALPHA) -> BreakEven:
+    """The number of targets, all like these, from which on the other contender is cheaper; looked for up to 10,000."""
+    values = [float(value) for value in np.geomspace(1.0, MOST_TARGETS, NUM_STEPS)]
+    return _break_even(pairs, values, lambda value: Terms(value, parent_h), alpha)
+
+
+def break_even_price(pairs: Pairs, *, targets_served: float = 1.0, alpha: float = ALPHA) -> BreakEven:
+    """The parent's price in device-hours from which on the other contender is the cheaper one; 0 is a price, too."""
+    finite = [float(np.nanmax(parts)) for pair in pairs for one in pair if len(parts := _finite(one.spent.total))]
+    most = max(finite, default=0.0) * PRICE_SPAN
+    if most <= 0:
+        return BreakEven(None, None, None, None, None, alpha, 0)
+    values = [0.0, *(float(value) for value in np.geomspace(most / PRICE_SPAN**2, most, 2 * NUM_STEPS))]
+    return _break_even(pairs, values, lambda value: Terms(targets_served, value), alpha)
+
+
+def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], Terms], alpha: float) -> BreakEven:
+    known: dict[float, tuple[float, float, float, int] | None] = {}
+
+    def at(value: float) -> tuple[float, float, float, int] | None:
+        """(mean, low, high) of the ratio's logarithm, and n."""
+        if value not in known:
+            known[value] = _bounds(ratio_under(pairs, terms(value)), alpha)
+        return known[value]
+
+    found = [at(value) for value in values]
+    seen = [one for one in found if one is not None]
+    if not pairs or len(seen) < len(values):
+        return BreakEven(None, None, None, None, None, alpha, 0)
+    base, challenger = pairs[0][0].label, pairs[0][1].label
+    means = [one[0] for one in seen]
+    n = seen[0][3]
+    below = base if means[0] > 0 else challenger
+    place = next((i for i, mean in enumerate(means) if (mean > 0) != (means[0] > 0)), None)
+    if place is None:
+        open_at = [i for i, one in enumerate(seen) if not _is_shown(one)]
+        if not open_at:
+            return BreakEven(None, None, None, below, below, alpha, n, is_shown_everywhere=True)
+        first, last = open_at[0], open_at[-1]
+        low = None if first == 0 else _narrowed(values[first - 1], values[first], lambda x: _is_shown(at(x)))
+        high = (
+            None if last + 1 == len(values) else _narrowed(values[last], values[last + 1], lambda x: _is_shown(at(x)))
+        )
+        return BreakEven(None, low, high, below, below, alpha, n)
+    value = _narrowed(values[place - 1], values[place], lambda x: _mean(at(x)) > 0)
+    above = challenger if below == base else base
+    low = _edge(values[:place][::-1], value, lambda x: _is_shown(at(x)))
+    high = _edge(values[place:], value, lambda x: _is_shown(at(x)))
+    return BreakEven(value, low, high, below, above, alpha, n)
+
+
+def _edge(outwards: Sequence[float], start: float, is_shown: Callable[[float], bool]) -> float | None:
+    """The first value on the way out at which a contender is shown to be cheaper; None where none is."""
+    inside = start
+    for value in outwards:
+        if is_shown(value):
+            return _narrowed(inside, value, is_shown)
+        inside = value
+    return None
+
+
+def _narrowed(first: float, last: float, holds: Callable[[float], bool]) -> float:
+    """Where between the two ``holds`` changes; halved on a logarithmic axis, but for an end at 0."""
+    at_first = holds(first)
+    for _ in range(NUM_HALVINGS):
+        middle = math.sqrt(first * last) if min(first, last) > 0 else (first + last) / 2
+        if holds(middle) == at_first:
+            first = middle
+        else:
+            last = middle
+        if abs(last - first) <= 1e-6 * max(first, last):
+            break
+    return (first + last) / 2
+
+
+def _bounds(ratio: LogRatio, alpha: float) -> tuple[float, float, float, int] | None:
+    mean, bounds = ratio.mean, ratio.interval(alpha)
+    if mean is None:
+        return None
+    low, high = (0.0, math.inf) if bounds is None else bounds
+    return mean, low, high, ratio.n
+
+
+def _mean(found: tuple[float, float, float, int] | None) -> float:
+    return math.nan if found is None else found[0]
+
+
+def _is_shown(found: tuple[float, float, float, int] | None) -> bool:
+    """Whether the ratio's interval excludes 1."""
+    return found is not None and (found[1] > 1 or found[2] < 1)
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]

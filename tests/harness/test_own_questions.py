@@ -1,0 +1,77 @@
+"""``answer`` with questions of one's own, on a study that was really run."""
+
+import json
+import shutil
+
+import pytest
+
+
+def one_line(err):
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--top1", "92"], "--top1 92: a validation accuracy above 0 and below 1 is expected, as 0.92 or 92%"),
+        (["--top1", "none"], "--top1 none: a validation accuracy"),
+        (["--budget", "10"], "'10' is no cost in devices × time; write an amount with its unit, as 1200 GPU-hours"),
+        (["--budget", "0"], "--budget 0: nothing can be had for nothing"),
+        (
+            ["--budget", "1 GPU-hour"],
+            "--budget 1 GPU-hour: this study's costs are in CPU core-hours, and no rate converts",
+        ),
+        (["--parent-price", "1200 GPU-hours"], "this study's costs are in CPU core-hours"),
+        (["--parent-price", "-3 GPU-hours"], "is no cost in devices × time"),
+        (["--targets-served", "0"], "--targets-served 0: a whole number of at least 1 is expected"),
+        (["--budget", "1 core-hour", "--top1", "0.5"], "--budget goes with --macs alone"),
+    ],
+)
+def test_what_cannot_be_asked(words, said, command, tiny_study):
+    code, out, err = command("answer", tiny_study, *words)
+    assert (code, out) == (2, "")
+    assert said in one_line(err)
+
+
+def test_other_terms(command, tiny_study):
+    code, out, _ = command("answer", tiny_study, "--parent-price", "0", "--targets-served", "5", "--json")
+    told = json.loads(out)
+    assert code == (0 if any(reply["status"] == "measured" for reply in told["replies"]) else 2)
+    assert [reply["target_macs"] for reply in told["replies"]] == [400_000, 600_000]
+    for reply in told["replies"]:
+        if reply["status"] == "measured":
+            assert (reply["targets_served"], reply["parent_price_hours"]) == (5.0, 0.0)
+
+
+def test_an_accuracy_that_nobody_reached_is_refused_with_what_would_measure_it(command, tiny_study, snapshot):
+    before = snapshot(tiny_study)
+    code, out, err = command("answer", tiny_study, "--top1", "0.999", "--macs", "0.6M")
+    assert (code, out) == (2, "")
+    said = one_line(err)
+    assert "no contender reached 99.9 % on validation" in said
+    assert "# longer training, in another study (--out)" in said
+    assert "by `plan`, that takes" in said
+    assert "CPU core-hours in another study (24 jobs" in said
+    assert snapshot(tiny_study) == before
+
+
+def test_a_target_that_was_not_measured_says_what_it_would_cost(command, tiny_study):
+    code, _, err = command("answer", tiny_study, "--macs", "0.3M")
+    assert code == 2
+    assert "to measure it: targets: [0.3M, 0.4M, 0.6M]; by `plan`, that takes" in one_line(err)
+    assert "CPU core-hours more (" in err
+
+
+def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(command, tiny_study, tmp_path):
+    folder = tmp_path / "with_plugin"
+    shutil.copytree(tiny_study, folder)
+    bad = tmp_path / "bad.py"
+    bad.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nclass Criterion: ...\n")
+    text = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(f"plugins: [{bad}]\n{text}")
+    code, _, err = command("answer", folder, "--macs", "0.3M")
+    assert code == 2
+    assert "`prune-or-search plan` with that change says what it costs" in err
+    assert not (tmp_path / "executed").exists()
