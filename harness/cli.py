@@ -94,15 +94,27 @@ def init(
 
 
 @app.command()
-def plan(config: ConfigFile, out: Out = None, settings: Settings = None, as_json: AsJson = False) -> None:
+def plan(
+    config: ConfigFile,
+    out: Out = None,
+    settings: Settings = None,
+    on: Annotated[
+        str | None,
+        typer.Option(help="devices that are not here, as '8x A100-80GB': what it would take there, by a model"),
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(help="a prices.yaml: the plan in money too", callback=_folder)] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what a study would cost, before it costs anything; with --out, what is left of the study in that folder."""
     from harness.config.study import load_configs
 
     studies = load_configs(config, settings or ())
     with guard.quick_interrupt():
-        from harness.console.show_plan import format_plan, summarise
+        from harness.console.show_plan import format_plan, given_prices, summarise
+        from harness.planning.hardware import parse_fleet
 
-        summaries = [summarise(study, out) for study in studies]
+        fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
+        summaries = [summarise(study, out, fleet, stated) for study in studies]
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
         return

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import torch
 
@@ -25,7 +26,8 @@ from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
 from harness.errors import typed_line
-from harness.plan import NOMINAL_MACS_PER_S, Plan, measure_speed, play
+from harness.plan import NOMINAL, Plan, measure_speeds, play
+from harness.planning.speeds import Kind, Speeds
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import Standing
@@ -33,7 +35,7 @@ from harness.stored.study_file import Standing
 log = logging.getLogger(__name__)
 
 MEASURED_FOR_S = 0.3
-"""How long steps of the parent are timed; at least three, however long they take."""
+"""How long training steps are timed; at least three of each network, however long they take."""
 GPU_ANSWERS_S = 60.0
 """How long a process of its own may take to measure on a GPU, so that the driver itself never holds one."""
 
@@ -65,52 +67,55 @@ def _has_plan(paths: StudyFolder, device: str) -> bool:
 
 def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder) -> StoredPlan:
     kind = "cuda" if device == "cuda" else "cpu_core"
-    speed, note = _speed(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
+    speeds, note = _speeds(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
     ledger = derive(read_ledger(paths.ledger).records)
-    plan = play(view, speed or NOMINAL_MACS_PER_S, device, known_outcomes(paths), spent_s(ledger))
+    num_devices = sum(float(entry["amount"]) for entry in capacity if entry["device_kind"] == kind)
+    plan = play(view, speeds or NOMINAL, device, known_outcomes(paths), spent_s(ledger), num_devices)
     return StoredPlan(
         number=next_number(paths),
         session=session,
         t=time.time(),
         unit=Unit.of("cuda" if device == "cuda" else "cpu_core"),
         device=device,
-        speed_macs_per_s=speed,
-        num_devices=sum(float(entry["amount"]) for entry in capacity if entry["device_kind"] == kind),
+        speed_macs_per_s=None if speeds is None else speeds.parent,
+        num_devices=num_devices,
         budget_caps_it=plan.capped,
-        steps=_steps(plan, ledger, has_hours=speed is not None),
+        steps=_steps(plan, ledger, has_hours=speeds is not None),
         note=note,
     )
 
 
-def _speed(view: View, device: str, names: set[str]) -> tuple[float | None, str | None]:
-    """MACs per second of one device; or None and why, where the jobs' devices are not those of this machine."""
+def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, str | None]:
+    """MACs per second on one device; or None and why, where the jobs' devices are not those of this machine."""
     if device == "cpu":
         if names != {cpu_name()}:
             return None, "the jobs run on other processors than the driver's, whose speed was not measured"
-        return measure_speed(view, device, MEASURED_FOR_S), None
+        return measure_speeds(view, device, MEASURED_FOR_S), None
     try:
-        found, speed = _asked_gpu(view)
+        found, speeds = _asked_gpu(view)
     except Exception as error:
         return None, f"the speed of a GPU could not be measured on the driver's machine ({one_line(error, 100)})"
     if names != {found}:
         return None, f"the driver's machine has a {found}, the jobs run on {', '.join(sorted(names))}"
-    return speed, None
+    return speeds, None
 
 
-def _asked_gpu(view: View) -> tuple[str, float]:
-    """The name of this machine's first GPU and its speed, by a process that ends, and leaves the GPU, right after."""
+def _asked_gpu(view: View) -> tuple[str, Speeds]:
+    """The name of this machine's first GPU and its speeds, by a process that ends, and leaves the GPU, right after."""
     words = [sys.executable, "-c", "from harness.keep_plan import tell_gpu; tell_gpu()"]
     done = subprocess.run(words, input=pickle.dumps(view), capture_output=True, timeout=GPU_ANSWERS_S, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])
-    name, speed = json.loads(done.stdout.splitlines()[-1])
-    return str(name), float(speed)
+    name, parent, shares = json.loads(done.stdout.splitlines()[-1])
+    return str(name), Speeds(float(parent), {Kind(*kind): float(share) for kind, share in shares})
 
 
 def tell_gpu() -> None:
-    """In a process of its own: read a study's view from standard input, print the GPU's name and its speed as JSON."""
+    """In a process of its own: read a study's view from standard input, print the GPU's name and its speeds as JSON."""
     view: View = pickle.load(sys.stdin.buffer)
-    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), measure_speed(view, "cuda", MEASURED_FOR_S)]) + "\n")
+    speeds = measure_speeds(view, "cuda", MEASURED_FOR_S)
+    shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]
+    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), speeds.parent, shares]) + "\n")
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:

@@ -1,41 +1,40 @@
 """What a study would cost, before it costs anything: its own routes and scheduler, played through in a simulation.
 
-The jobs are those the routes really propose. Their cost is epochs × images × MACs over a speed that is measured here on a
-few training steps of the parent, so it is an estimate for this machine, within about a factor of two.
+The jobs are those the routes really propose. Their cost is epochs × images × MACs over a speed: measured here on a few
+training steps of the parent and of the other kinds of networks, or said by a model for a device elsewhere (``planning/``).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypedDict
 
-import numpy as np
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
+from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
 from harness.config.routes import BudgetConfig, SearchConfig
 from harness.config.study import StudyConfig
 from harness.errors import InputError
-from harness.jobs.job import Outcome
-from harness.models.build import build_network
+from harness.jobs.job import Job, Outcome
+from harness.planning.hardware import HIGH, LOW, Fleet
+from harness.planning.speeds import Speeds, measured_speeds, modelled_speeds
 from harness.routes.base import View
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
-from harness.training.loop import on_device
 from harness.validation import make_routes
-from harness.work.price import PASSES_PER_TRAINED_IMAGE, price_s
+from harness.work.price import price_s
 from nas_baseline.strategies import shares_weights
 
-NOMINAL_MACS_PER_S = 1e9
+NOMINAL = Speeds(1e9)
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
-TIMED_FOR_S = 3.0
-"""How long steps of the parent are timed."""
+TIMED_FOR_S = 4.0
+"""How long training steps are timed."""
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
 
@@ -59,7 +58,10 @@ class ChargedTarget(TypedDict):
 
 
 class PlanSummary(TypedDict):
-    """A plan in numbers; hours are device-hours of ``unit``."""
+    """A plan in numbers; hours are device-hours of ``unit``.
+
+    ``on``: the devices elsewhere that it is for, and ``range``, the real hours over the planned ones; null for this machine.
+    """
 
     study: str
     unit: str
@@ -70,6 +72,8 @@ class PlanSummary(TypedDict):
     hours: float
     wall_hours: float
     num_devices: float
+    on: str | None
+    range: list[float] | None
     budget_caps_it: bool
     phases: list[PlannedPhase]
     per_target: list[ChargedTarget]
@@ -77,16 +81,23 @@ class PlanSummary(TypedDict):
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a study, the speed they were estimated with, and the device it was measured on."""
+    """All jobs of a study, the speeds they were estimated with, and the device that they are of.
+
+    ``wall_s`` seconds pass on ``num_devices``, where the routes wait for each other as in a run.
+    """
 
     jobs: tuple[PlannedJob, ...]
-    macs_per_s: float
+    speeds: Speeds
     device: str
     capped: bool
+    wall_s: float
+    num_devices: float
     num_done: int = 0
     """Jobs that a study's folder has the outcome of; they are not among ``jobs``."""
+    fleet: Fleet | None = None
+    """The devices elsewhere that it is for; None: those of this machine."""
 
-    def summary(self, config: StudyConfig, num_devices: float) -> PlanSummary:
+    def summary(self, config: StudyConfig) -> PlanSummary:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
         unit = "gpu_hours" if self.device == "cuda" else "cpu_core_hours"
         phases: dict[tuple[str, str], list[float]] = {}
@@ -97,12 +108,14 @@ class Plan:
             "study": config.name,
             "unit": unit,
             "device": self.device,
-            "speed_macs_per_s": self.macs_per_s,
+            "speed_macs_per_s": self.speeds.parent,
             "num_jobs": len(self.jobs),
             "num_done": self.num_done,
             "hours": total_h,
-            "wall_hours": total_h / max(1.0, num_devices),
-            "num_devices": num_devices,
+            "wall_hours": self.wall_s / 3600,
+            "num_devices": self.num_devices,
+            "on": None if self.fleet is None else str(self.fleet),
+            "range": None if self.fleet is None else [LOW, HIGH],
             "budget_caps_it": self.capped,
             "phases": [
                 {"route": route, "phase": str(phase), "num_jobs": len(seconds), "hours": sum(seconds) / 3600}
@@ -142,12 +155,27 @@ class Plan:
 def plan_study(
     view: View,
     device: str,
+    num_devices: float,
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
     timed_for_s: float = TIMED_FOR_S,
 ) -> Plan:
     """Estimate every job of a study that is not ``known`` already, by name; ``spent_s`` is what was paid for those."""
-    return play(view, measure_speed(view, device, timed_for_s), device, known, spent_s)
+    return play(view, measure_speeds(view, device, timed_for_s), device, known, spent_s, num_devices)
+
+
+def plan_elsewhere(
+    view: View, fleet: Fleet, known: Mapping[str, Outcome] = NOTHING_KNOWN, spent_s: Spent = NOTHING_SPENT
+) -> Plan:
+    """The same for devices that are not here, at the speeds that a model says of them."""
+    batch = view.config.recipe.batch_size
+
+    def seconds_of(network: MacsReport) -> float:
+        return fleet.hardware.seconds_per_image(network, batch)
+
+    jobs = _one_of_each(view)
+    speeds = modelled_speeds(view.parent, view.parent_macs, jobs, view.info.image_shape, seconds_of)
+    return replace(play(view, speeds, "cuda", known, spent_s, fleet.count), fleet=fleet)
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
@@ -155,32 +183,47 @@ def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     unlimited = BudgetConfig()
     view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
-    return play(view, NOMINAL_MACS_PER_S, "cuda" if is_cuda else "cpu").jobs
+    return play(view, NOMINAL, "cuda" if is_cuda else "cpu").jobs
+
+
+def _one_of_each(view: View) -> tuple[Job, ...]:
+    """The jobs of one replicate, without budgets."""
+    one = view.config.model_copy(update={"replicates": 1})
+    return tuple(planned.job for planned in expected_jobs(replace(view, config=one), "cpu"))
 
 
 def play(
     view: View,
-    speed: float,
+    speeds: Speeds,
     device: str,
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
+    num_devices: float = 1,
 ) -> Plan:
-    """Play the study through at a speed in MACs per second, with the scheduler of a real one; nothing is measured.
+    """Play the study through at given speeds, with the scheduler of a real one; nothing is measured.
 
     ``InputError`` where a route of a user's own fails.
     """
     view = _with_random_search(view)
-    config, num_train = view.config, view.info.num_train
+    config, held = view.config, view.config.resources.devices_per_job
     # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
-    share = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
-    simulation = Simulation(lambda job: share * price_s(job, num_train, speed, device), spent_s)
+    share = max(1, int(held)) if device == "cpu" else 1
+    simulation = Simulation(
+        lambda job: share * price_s(job, view.info, speeds.of(job), device),
+        spent_s,
+        slots=int(num_devices / held + 1e-9),
+        devices_per_job=held,
+    )
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     no_files = Remakes(StudyFolder(Path()), [])
     scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
     simulation.run(scheduler)
     if scheduler.ended is not None:
         raise InputError(scheduler.ended)
-    return Plan(tuple(simulation.jobs), speed, device, bool(scheduler.stopped), scheduler.num_replayed)
+    return Plan(
+        tuple(simulation.jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s, num_devices,
+        scheduler.num_replayed,
+    )  # fmt: skip
 
 
 def _with_random_search(view: View) -> View:
@@ -204,27 +247,13 @@ def _quick(search: SearchConfig | None) -> SearchConfig | None:
     return search.model_copy(update={"strategy": strategy, **finalists})
 
 
-def measure_speed(view: View, device: str, budget_s: float = TIMED_FOR_S) -> float:
-    """MACs per second of training the parent on one device (one thread on the CPU), from a few steps on noise."""
+def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:
+    """MACs per second of training on one device (a job's threads on the CPU), from a few steps on noise."""
     where = torch.device("cuda:0" if device == "cuda" else "cpu")
+    jobs, batch = _one_of_each(view), view.config.recipe.batch_size
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else threads)
     try:
-        model = on_device(build_network(view.parent), where).train()
-        batch = 8 if view.parent_macs > 10**8 and device == "cpu" else view.config.recipe.batch_size
-        images = torch.randn(batch, *view.info.image_shape, device=where).contiguous(memory_format=torch.channels_last)
-        labels = torch.zeros(batch, dtype=torch.long, device=where)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-        times: list[float] = []
-        began = time.perf_counter()
-        while len(times) < 3 or (time.perf_counter() - began < budget_s and len(times) < 50):
-            begin = time.perf_counter()
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - begin)
-        return PASSES_PER_TRAINED_IMAGE * view.parent_macs * batch / float(np.median(times[1:]))
+        return measured_speeds(view.parent, view.parent_macs, jobs, view.info, batch, where, budget_s)
     finally:
         torch.set_num_threads(threads)

@@ -43,7 +43,7 @@ def change_cost(folder: Path, change: str) -> str:
         return BY_HAND
     for place, what in ((folder, "more"), (None, "in another study")):
         try:
-            summary = summarise(study, place, TIMED_FOR_S)
+            summary = summarise(study, place, timed_for_s=TIMED_FOR_S)
         except InputError:
             continue
         hours = f"{number(summary['hours'])} {unit_text(summary['unit'])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
@@ -10,20 +11,23 @@ from typing import TypedDict
 import torch
 
 from accounting.cost.attempts import derive
+from accounting.cost.prices import BadPrices, Prices, read_prices
 from accounting.cost.shares import spent_s
+from accounting.cost.values import Device
 from accounting.ledger.records import Phase
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
-from accounting.words.names import unit_text
+from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
 from harness.data.registry import open_dataset
-from harness.devices import choose_device
+from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlanSummary, plan_study
+from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlanSummary, plan_elsewhere, plan_study
+from harness.planning.hardware import Fleet
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
@@ -54,20 +58,42 @@ class ParentSummary(TypedDict):
     source: str | None
 
 
+class Money(TypedDict):
+    """What the planned device-hours would cost at a stated price of one device and hour."""
+
+    amount: float
+    currency: str
+    price_per_hour: float
+    date: str
+    source: str
+
+
 class StudySummary(PlanSummary):
-    """What ``plan`` says. ``missing``: what ``run`` would refuse; ``executes``: files of the user's that it executes."""
+    """What ``plan`` says.
+
+    ``missing``: what ``run`` would refuse; ``executes``: files of the user's that it executes; ``money``: null where no
+    prices are given.
+    """
 
     data: DataSummary
     parent: ParentSummary
     missing: str | None
     executes: list[str]
+    money: Money | None
 
 
-def summarise(given: StudyConfig, folder: Path | None = None, timed_for_s: float = TIMED_FOR_S) -> StudySummary:
+def summarise(
+    given: StudyConfig,
+    folder: Path | None = None,
+    *,
+    fleet: Fleet | None = None,
+    prices: Prices | None = None,
+    timed_for_s: float = TIMED_FOR_S,
+) -> StudySummary:
     """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
 
-    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it. ``timed_for_s`` is how long
-    steps of the parent are timed.
+    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it. With a ``fleet``: on those
+    devices, not on this machine's, where training steps are timed for ``timed_for_s``.
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
@@ -78,13 +104,21 @@ def summarise(given: StudyConfig, folder: Path | None = None, timed_for_s: float
         standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths)
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
         spent = spent_s(derive(read_ledger(paths.ledger).records))
-    device = choose_device(study.resources.device, torch.cuda.device_count())
+    device = "cuda" if fleet else choose_device(study.resources.device, torch.cuda.device_count())
+    if fleet and study.resources.device == "cpu":
+        raise InputError(f"--on: {fleet} given, and resources.device is cpu; leave --on out, or set the device to cuda")
     check_declared(study, "cuda" if device == "cuda" else "cpu_core")
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
     missing = _missing(study)
+    if fleet is not None:
+        plan = plan_elsewhere(view, fleet, known, spent)
+    else:
+        plan = plan_study(view, device, num_devices, known, spent, timed_for_s)
+    summary = plan.summary(study)
     return {
-        **plan_study(view, device, known, spent, timed_for_s).summary(study, num_devices),
+        **summary,
+        "money": None if prices is None else _money(summary["hours"], device, fleet, prices),
         "data": _data(view, is_assumed=missing is not None),
         "parent": {
             "name": study.parent.timm or f"{study.parent.family} {study.parent.variant}",
@@ -95,6 +129,14 @@ def summarise(given: StudyConfig, folder: Path | None = None, timed_for_s: float
         "missing": missing,
         "executes": [file.text for file in files],
     }
+
+
+def given_prices(path: Path | None) -> Prices | None:
+    """The prices of a file, if one is given; ``InputError`` where they cannot be used."""
+    try:
+        return None if path is None else read_prices(path)
+    except BadPrices as error:
+        raise InputError(str(error)) from None
 
 
 def format_plan(summary: StudySummary) -> str:
@@ -117,13 +159,53 @@ def format_plan(summary: StudySummary) -> str:
         f"charged to one target and replicate, {unit}",
         aligned(["route", "policy", "target (MACs)", unit], charged, num_text_columns=2),
         "",
-        f"about {duration_text(summary['wall_hours'])} on {summary['num_devices']:g} "
-        f"{'GPU(s)' if summary['device'] == 'cuda' else 'CPU core(s)'}, at {summary['speed_macs_per_s'] / 1e9:.3g} "
-        f"GMACs/s measured here on the parent; budgets {'cap it' if summary['budget_caps_it'] else 'do not cap it'}",
+        _where(summary),
     ]
+    if (money := summary["money"]) is not None:
+        lines.append(
+            f"about {money['amount']:,.2f} {money['currency']} at {money['price_per_hour']:g} {money['currency']} "
+            f"a device and hour ({money['date']}, {money['source']})"
+        )
     if summary["missing"]:
         lines.append(f"before `run`: {summary['missing']}")
     return "\n".join(lines)
+
+
+def _where(summary: StudySummary) -> str:
+    """How long it takes on how many devices, and where their speed is from."""
+    duration = duration_text(summary["wall_hours"])
+    speed = f"{summary['speed_macs_per_s'] / 1e9:.3g} GMACs/s"
+    capped = f"budgets {'cap it' if summary['budget_caps_it'] else 'do not cap it'}"
+    if (times := summary["range"]) is None:
+        kind = "GPU(s)" if summary["device"] == "cuda" else "CPU core(s)"
+        return (
+            f"about {duration} on {summary['num_devices']:g} {kind}, at {speed} measured here on the parent; {capped}"
+        )
+    low, high = (duration_text(summary["wall_hours"] * factor) for factor in times)
+    return (
+        f"about {duration} on {summary['on']} ({low} to {high}), at {speed} on the parent by a model of the device "
+        f"(docs/planning.md), not measured; reading and decoding images is not in it; {capped}"
+    )
+
+
+def _money(hours: float, device: str, fleet: Fleet | None, prices: Prices) -> Money:
+    if fleet is not None:
+        names: Sequence[str] = fleet.hardware.ledger_names
+    else:
+        names = [torch.cuda.get_device_name(0) if device == "cuda" else cpu_name()]
+    known = [name for name in (*names, fleet.hardware.name if fleet else "") if name.lower() in prices.devices]
+    kind = Unit.of("cuda" if device == "cuda" else "cpu_core").device_kind
+    try:
+        stated = prices.of(Device("", kind, 1.0, (known or [*names])[0], ""))
+    except BadPrices as error:
+        raise InputError(str(error)) from None
+    return {
+        "amount": hours * stated.value,
+        "currency": prices.currency,
+        "price_per_hour": stated.value,
+        "date": stated.date,
+        "source": stated.source,
+    }
 
 
 def _head(summary: StudySummary) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,38 +25,59 @@ class PlannedJob:
 
 
 class Simulation:
-    """A backend on one device, with what a scheduler's seams ask: what was spent by then, and a journal of nothing.
+    """A backend of ``slots`` places for one job each, with what a scheduler's seams ask.
 
-    ``spent_s`` was spent before by route and replicate.
+    That is what was spent by then, and a journal of nothing.
+    ``price_s`` gives a job's device-seconds; it lasts ``1 / devices_per_job`` of that. ``spent_s`` was spent before by route
+    and replicate. What a job costs counts as spent from its begin.
     """
 
     def __init__(
-        self, price_s: Callable[[Job], float], spent_s: Mapping[tuple[str, int], float] = NOTHING_SPENT
+        self,
+        price_s: Callable[[Job], float],
+        spent_s: Mapping[tuple[str, int], float] = NOTHING_SPENT,
+        slots: int = 1,
+        devices_per_job: float = 1.0,
     ) -> None:
         self._price_s = price_s
         self._spent_s = dict(spent_s)
+        self._slots = max(1, slots)
+        self._devices_per_job = devices_per_job
         self.jobs: list[PlannedJob] = []
-        self.clock_s = 0.0
-        """Device-seconds since the beginning, exports included."""
+        self.wall_s = 0.0
+        """Seconds from the first job's begin to the last one's end."""
 
     def run(self, scheduler: Scheduler) -> None:
-        """Play the scheduler's jobs through, one after another; ``InputError`` where that would never end."""
+        """Play the scheduler's jobs through, as many side by side as there are places.
+
+        ``InputError`` where that would never end.
+        """
         names: set[str] = set()
-        while not isinstance(job := scheduler.next(), Done):
-            if isinstance(job, Wait):
+        running: list[tuple[float, int, Job]] = []
+        while True:
+            job = scheduler.next() if len(running) < self._slots else Wait()
+            if isinstance(job, Job):
+                if job.name in names:
+                    raise InputError(
+                        f"routes.{job.route}: job {job.name} is proposed a second time; each needs a name of its own"
+                    )
+                names.add(job.name)
+                self._begin(job, running)
+            elif running:
+                self.wall_s, _, done = heapq.heappop(running)
+                scheduler.tell(done, guessed(done))
+            elif isinstance(job, Done):
+                return
+            else:
                 raise InputError(scheduler.stuck())
-            if job.name in names:
-                raise InputError(
-                    f"routes.{job.route}: job {job.name} is proposed a second time; each needs a name of its own"
-                )
-            names.add(job.name)
-            seconds = self._price_s(job)
-            self.clock_s += seconds
-            self.jobs.append(PlannedJob(job, seconds))
-            if job.counts_for_budget:
-                key = job.route, job.replicate
-                self._spent_s[key] = self._spent_s.get(key, 0.0) + seconds
-            scheduler.tell(job, guessed(job))
+
+    def _begin(self, job: Job, running: list[tuple[float, int, Job]]) -> None:
+        seconds = self._price_s(job)
+        self.jobs.append(PlannedJob(job, seconds))
+        if job.counts_for_budget:
+            key = job.route, job.replicate
+            self._spent_s[key] = self._spent_s.get(key, 0.0) + seconds
+        heapq.heappush(running, (self.wall_s + seconds / self._devices_per_job, len(self.jobs), job))
 
     def of(self, route: str, replicate: int) -> float:
         """See :class:`harness.scheduling.seams.Spending`."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from harness.data.base import DataInfo
 from harness.jobs.job import Job
 from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet, Work
+from harness.planning.speeds import PASSES_PER_TRAINED_IMAGE
 from harness.training.loop import RECALIBRATION_IMAGES
 
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
@@ -17,27 +19,31 @@ EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
 )
 """How many images an export is worth, by the size of the training split; int8 reads two splits."""
 
-PASSES_PER_TRAINED_IMAGE = 3.0
-"""Forward and backward passes cost about three forward ones."""
+
+def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str) -> float:
+    """Seconds of a job on one device that computes ``macs_per_s`` in training."""
+    return OVERHEAD_S[device] + _forward_images(job.work, info) * job.computed_macs / macs_per_s
 
 
-def price_s(job: Job, num_train: int, macs_per_s: float, device: str) -> float:
-    """Seconds of a job on one device that computes ``macs_per_s``."""
-    return OVERHEAD_S[device] + _forward_images(job.work, num_train) * job.computed_macs / macs_per_s
-
-
-def _forward_images(work: Work, num_train: int) -> float:
+def _forward_images(work: Work, info: DataInfo) -> float:
     """How many images pass forward, those that pass backward counted as more."""
+    num_train = info.num_train
+    recalibrated = min(RECALIBRATION_IMAGES, num_train)
+    validated = info.num_val or 0.1 * num_train
     match work:
         case Train(recipe, stop_epoch):
-            return PASSES_PER_TRAINED_IMAGE * min(recipe.epochs, stop_epoch or recipe.epochs) * num_train
+            epochs = min(recipe.epochs, stop_epoch or recipe.epochs)
+            last = recalibrated if epochs == recipe.epochs else 0
+            return epochs * (PASSES_PER_TRAINED_IMAGE * num_train + validated) + last
         case TrainSupernet(recipe):
             return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train
         case Score(archs):
-            return len(archs) * (min(RECALIBRATION_IMAGES, num_train) + 0.2 * num_train)
+            return len(archs) * (recalibrated + validated)
         case Scan(sparsities):
             return 0.5 * num_train * 10 * len(sparsities)
         case Export(kind):
             return EXPORTED_IMAGES[kind](num_train)
-        case Prune() | Deliver():
-            return 0.5 * num_train
+        case Prune():
+            return recalibrated + validated
+        case Deliver():
+            return validated + (info.num_test or 0.2 * num_train)

@@ -11,6 +11,7 @@ from accounting.ledger.store import read_ledger
 from harness.config.study import DatasetConfig, parse_config
 from harness.console.progress import Silent
 from harness.data import fashion_mnist_mini
+from harness.planning.speeds import Speeds
 from harness.study import Launch, run_study
 from reports.figures import discover
 from reports.page.render import Rendered
@@ -38,7 +39,7 @@ def quick(*, with_figures=False, all_images=False):
     few = mock.patch.object(fashion_mnist_mini.Dataset, "splits", _few_images)
     undrawn = mock.patch("reports.page.render.render_figures", _render_none)
     with ExitStack() as stack:
-        stack.enter_context(mock.patch("harness.keep_plan.measure_speed", return_value=1e9))
+        stack.enter_context(mock.patch("harness.keep_plan.measure_speeds", return_value=Speeds(1e9)))
         for patch, is_kept in ((few, all_images), (undrawn, with_figures)):
             if not is_kept:
                 stack.enter_context(patch)

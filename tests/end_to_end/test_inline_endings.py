@@ -12,6 +12,7 @@ from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
 from harness.config.study import parse_config
 from harness.errors import StudyFailed
+from harness.planning.speeds import Speeds
 from harness.training.loop import Diverged
 
 
@@ -158,8 +159,8 @@ class TestPlan:
         from harness import plan
         from harness.validation import check_study
 
-        monkeypatch.setattr(plan, "measure_speed", lambda view, device, timed_for_s=0: 1e9)
-        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu")
+        monkeypatch.setattr(plan, "measure_speeds", lambda *_: Speeds(1e9))
+        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu", 1)
         names = [_whoever_wins(entry.job.name) for entry in planned.jobs]
         ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
         # Which family network or finalist comes out may differ; what is done, how often and for whom may not.

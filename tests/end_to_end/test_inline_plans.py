@@ -15,6 +15,7 @@ from accounting.study.plans import read_plans
 from harness.config.study import parse_config
 from harness.devices import local_capacity
 from harness.keep_plan import keep_plan
+from harness.planning.speeds import Speeds
 from harness.stored.study_file import check_folder
 from harness.validation import check_study
 from harness.work.price import OVERHEAD_S
@@ -68,8 +69,8 @@ def keep(small, tmp_path):
 
 
 def test_what_is_kept_is_what_plan_says(keep, small, command, write_config, monkeypatch):
-    monkeypatch.setattr("harness.keep_plan.measure_speed", lambda *_: 1e9)
-    monkeypatch.setattr("harness.plan.measure_speed", lambda *_: 1e9)
+    monkeypatch.setattr("harness.keep_plan.measure_speeds", lambda *_: Speeds(1e9))
+    monkeypatch.setattr("harness.plan.measure_speeds", lambda *_: Speeds(1e9))
     (kept,) = keep(local_capacity("cpu", 2))
     said = json.loads(command("plan", write_config(small), "--json")[1])
     assert (kept.num_jobs, kept.hours) == (said["num_jobs"], pytest.approx(said["hours"]))
@@ -100,7 +101,7 @@ def answer(monkeypatch, code, out, err=b""):
 
 
 def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
-    answer(monkeypatch, 0, b'["Fast GPU", 2e12]\n')
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12, []]\n')
     (plan,) = keep([GPU])
     assert (plan.unit, plan.speed_macs_per_s, plan.note) == ("gpu_hours", 2e12, None)
     overhead_h = OVERHEAD_S["cuda"] * 4 / 3600
@@ -110,14 +111,14 @@ def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
 def test_a_study_that_never_began_is_planned_anew_for_another_kind_of_device(keep, monkeypatch):
     cores = local_capacity("cpu", 2)
     assert len(keep(cores)) == len(keep(cores)) == 1
-    answer(monkeypatch, 0, b'["Fast GPU", 2e12]\n')
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12, []]\n')
     assert [plan.unit for plan in keep([GPU])] == ["cpu_core_hours", "gpu_hours"]
 
 
 @pytest.mark.parametrize(
     ("said", "note"),
     [
-        ((0, b'["Other GPU", 2e12]\n'), "the driver's machine has a Other GPU, the jobs run on Fast GPU"),
+        ((0, b'["Other GPU", 2e12, []]\n'), "the driver's machine has a Other GPU, the jobs run on Fast GPU"),
         ((1, b"", b"Traceback\nRuntimeError: no CUDA device\n"), "could not be measured on the driver's machine"),
     ],
 )

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from harness.config.study import ParentConfig
 from harness.data.base import DataInfo
 from harness.models.build import build_network, parent_spec
+from harness.planning.speeds import Speeds
 
 # (what is set, to what, what the message must say)
 CONFIGS = {
@@ -98,7 +99,7 @@ def test_a_malformed_config(case, verb, tiny, write_config, refuses):
 
 
 def test_the_cases_would_pass_without_their_mistake(tiny, write_config, command, monkeypatch):
-    monkeypatch.setattr("harness.plan.measure_speed", lambda view, device, timed_for_s=0: 1e9)
+    monkeypatch.setattr("harness.plan.measure_speeds", lambda *_: Speeds(1e9))
     code, out, err = command("plan", write_config(tiny), "--json")
     assert (code, err) == (0, "")
     assert '"study": "tiny"' in out

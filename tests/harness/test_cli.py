@@ -9,6 +9,7 @@ import pytest
 from accounting.macs import count_macs
 from harness.errors import InputError, StudyFailed
 from harness.models.build import build_network
+from harness.planning.speeds import Speeds
 from harness.plugins import list_all
 from nas_baseline.spaces.families import network_spec
 
@@ -51,7 +52,7 @@ class TestList:
 class TestPlan:
     @pytest.fixture(autouse=True)
     def _fixed_speed(self, monkeypatch):
-        monkeypatch.setattr("harness.plan.measure_speed", lambda view, device, timed_for_s=0: 2e9)
+        monkeypatch.setattr("harness.plan.measure_speeds", lambda *_: Speeds(2e9))
 
     @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
     def test_every_study_of_the_repository(self, path, command, monkeypatch):
@@ -70,7 +71,7 @@ class TestPlan:
             assert {(route, p) for route in routes for p in ("full", "free", "amortised")} <= policies
 
     def test_charges_of_the_tiny_study_by_hand(self, tiny, write_config, command):
-        """2 epochs on 200 images, 3 passes each: 1,200 parent passes; plus the overhead of a job."""
+        """Each of 2 epochs: 200 images thrice, 1,000 to validate; batch norm on 200: 3,400 passes, and an overhead."""
         plan = json.loads(said(command("plan", write_config(tiny), "--json")))
         from harness.config.study import parse_config
         from harness.validation import check_study
@@ -78,7 +79,7 @@ class TestPlan:
 
         macs = check_study(parse_config(tiny, "x"), need_data=False).parent_macs
         (pretrain,) = [p for p in plan["phases"] if p["phase"] == "pretrain"]
-        assert pretrain["hours"] * 3600 == pytest.approx(OVERHEAD_S["cpu"] + 1200 * macs / 2e9)
+        assert pretrain["hours"] * 3600 == pytest.approx(OVERHEAD_S["cpu"] + 3400 * macs / 2e9)
         hours = {(row["route"], row["target"], row["policy"]): row["hours"] for row in plan["per_target"]}
         prune = [hours["prune", 600_000, policy] for policy in ("full", "amortised", "free")]
         assert prune[0] - prune[2] == pytest.approx(pretrain["hours"])
@@ -111,11 +112,19 @@ class TestPlan:
 
 def test_measured_speed_is_that_of_a_machine(tiny):
     from harness.config.study import parse_config
-    from harness.plan import measure_speed
+    from harness.plan import measure_speeds
     from harness.validation import check_study
 
-    speed = measure_speed(check_study(parse_config(tiny, "x"), need_data=False), "cpu", budget_s=0.2)
-    assert 1e7 < speed < 1e13
+    speeds = measure_speeds(check_study(parse_config(tiny, "x"), need_data=False), "cpu", budget_s=0.2)
+    assert 1e7 < speeds.parent < 1e13
+    assert {(kind.route, kind.phase, kind.is_masked) for kind in speeds.shares} == {
+        ("search", "search", False),
+        ("search", "retrain", False),
+        ("prune", "finetune", True),
+        ("scratch", "retrain", False),
+        ("scratch", "retrain", True),
+    }
+    assert all(0.02 < share < 50 for share in speeds.shares.values())
 
 
 class TestOnAStudy:

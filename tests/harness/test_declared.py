@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from accounting.words.names import Unit, parse_device_hours
+from harness.planning.speeds import Speeds
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def declared(tiny):
 
 
 def test_plan_prints_it_as_declared_and_in_no_figure(declared, tiny_study, write_config, command, monkeypatch):
-    monkeypatch.setattr("harness.plan.measure_speed", lambda view, device, timed_for_s=0: 1e9)
+    monkeypatch.setattr("harness.plan.measure_speeds", lambda *_: Speeds(1e9))
     code, out, _ = command("plan", write_config(declared))
     assert code == 0
     assert "parent: declared, not planned here: 3 CPU core-hours (model card); in no figure below" in out

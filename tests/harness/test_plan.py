@@ -7,8 +7,9 @@ import pytest
 from accounting.ledger.records import Phase
 from harness.config.study import parse_config
 from harness.plan import play
+from harness.planning.speeds import Speeds
 from harness.validation import check_study
-from harness.work.price import OVERHEAD_S, PASSES_PER_TRAINED_IMAGE
+from harness.work.price import OVERHEAD_S
 
 SPEED = 1e9
 BASE = {
@@ -29,11 +30,15 @@ def view_of(routes, **changes):
 def planned(routes, **changes):
     """Planned seconds by job name, and the study's view."""
     view = view_of(routes, **changes)
-    return {each.job.name: each for each in play(view, SPEED, "cpu").jobs}, view
+    return {each.job.name: each for each in play(view, Speeds(SPEED), "cpu").jobs}, view
 
 
-def training_s(epochs, macs, num_images=100):
-    return OVERHEAD_S["cpu"] + PASSES_PER_TRAINED_IMAGE * epochs * num_images * macs / SPEED
+NUM_TRAIN, NUM_VAL, NUM_TEST = 100, 1000, 4000
+
+
+def training_s(epochs, macs):
+    """Each epoch reads the training images thrice and the validation images once; the end takes batch norm anew."""
+    return OVERHEAD_S["cpu"] + (epochs * (3 * NUM_TRAIN + NUM_VAL) + NUM_TRAIN) * macs / SPEED
 
 
 class TestControls:
@@ -49,6 +54,7 @@ class TestControls:
         assert equal_epochs == pytest.approx(training_s(4, TARGET))
         # Equal cost: what pre-training and fine-tuning of the narrower network take together, to a rounded epoch.
         both = training_s(4, view.parent_macs) + training_s(3, TARGET) - OVERHEAD_S["cpu"]
+        both -= NUM_TRAIN * view.parent_macs / SPEED  # batch norm is taken anew once and not twice
         assert equal_cost == pytest.approx(both, abs=training_s(0.5, TARGET) - OVERHEAD_S["cpu"] + 1e-9)
 
     def test_a_masked_structure_costs_what_the_dense_parent_costs(self):
@@ -100,7 +106,7 @@ def test_a_network_is_read_and_exported_at_the_macs_that_it_computes(criterion):
     macs = view.parent_macs if criterion == "global_magnitude" else TARGET
     (read,) = [each for each in jobs.values() if each.job.phase == Phase.EVALUATE]
     (timed,) = [each for each in jobs.values() if each.job.phase == Phase.EXPORT]
-    assert read.seconds == pytest.approx(OVERHEAD_S["cpu"] + 0.5 * 100 * macs / SPEED)
+    assert read.seconds == pytest.approx(OVERHEAD_S["cpu"] + (NUM_VAL + NUM_TEST) * macs / SPEED)
     assert timed.seconds == pytest.approx(OVERHEAD_S["cpu"] + 500 * macs / SPEED)
 
 

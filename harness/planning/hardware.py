@@ -1,0 +1,106 @@
+"""How fast devices that are not here train a network: a roofline, with the devices' published peaks.
+
+Training a convolutional network on a GPU is bound by memory. On one RTX 3090 (timm's published throughputs in half
+precision, channels-last) the time of an image is that of reading or writing each output of a convolution or linear layer 40
+times at the card's bandwidth, or that of its products at half the card's peak, whichever is longer: real over modelled time
+is 0.92 in the median of 75 compact ConvNets (10 to 90 %: 0.76 to 1.40), 1.11 of 413 ConvNets (0.81 to 3.04).
+``benchmarks/roofline.py`` does that again.
+
+What it leaves out: reading and decoding images, which is the CPUs' work.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from accounting.macs.count import MacsReport
+from harness.errors import InputError
+
+BYTES_PER_VALUE = 2
+"""In half precision."""
+TOUCHES_PER_VALUE = 40.0
+"""How often training reads or writes each output of a layer."""
+SHARE_OF_PEAK = 0.5
+"""Of the published peak of half-precision products, what layers reach that are bound by it."""
+KERNELS_PER_LAYER = 12
+"""Launched for a layer, its normalisation and its activation, forward and backward."""
+LAUNCH_S = 5e-6
+"""Seconds from one kernel's launch to the next one's."""
+LOW, HIGH = 0.6, 2.8
+"""The range of the real time over that of the model that a plan prints."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A GPU: peak of half-precision products (dense, 10^12 operations per second; a MAC is two), GB per second of memory.
+
+    ``ledger_names`` are how the driver calls it, by which prices may name it; ``source`` is where the peaks are published.
+    """
+
+    name: str
+    peak_tflops: float
+    bandwidth_gb_s: float
+    ledger_names: tuple[str, ...]
+    source: str
+
+    def seconds_per_image(self, network: MacsReport, batch_size: int) -> float:
+        """Of training, forward and backward, one image in a batch of ``batch_size``."""
+        values = sum(layer.positions * layer.weight_shape[0] for layer in network.layers)
+        memory_s = TOUCHES_PER_VALUE * values * BYTES_PER_VALUE / (self.bandwidth_gb_s * 1e9)
+        products_s = 3 * 2 * network.macs / (SHARE_OF_PEAK * self.peak_tflops * 1e12)
+        launches_s = KERNELS_PER_LAYER * LAUNCH_S * len(network.layers) / batch_size
+        return max(memory_s, products_s, launches_s)
+
+
+_NVIDIA = "NVIDIA's data sheet"
+HARDWARE = (
+    Hardware("V100-16GB", 125, 900, ("Tesla V100-SXM2-16GB",), f"{_NVIDIA} of the Tesla V100"),
+    Hardware("V100-32GB", 125, 900, ("Tesla V100-SXM2-32GB",), f"{_NVIDIA} of the Tesla V100"),
+    Hardware("T4", 65, 320, ("Tesla T4", "NVIDIA T4"), f"{_NVIDIA} of the T4"),
+    Hardware("A10", 125, 600, ("NVIDIA A10",), f"{_NVIDIA} of the A10"),
+    Hardware("L4", 121, 300, ("NVIDIA L4",), f"{_NVIDIA} of the L4"),
+    Hardware("L40S", 362, 864, ("NVIDIA L40S",), f"{_NVIDIA} of the L40S"),
+    Hardware("A100-40GB", 312, 1555, ("NVIDIA A100-SXM4-40GB", "NVIDIA A100-PCIE-40GB"), f"{_NVIDIA} of the A100"),
+    Hardware("A100-80GB", 312, 2039, ("NVIDIA A100-SXM4-80GB",), f"{_NVIDIA} of the A100"),
+    Hardware("H100-80GB", 989, 3350, ("NVIDIA H100 80GB HBM3",), f"{_NVIDIA} of the H100"),
+    Hardware("H200", 989, 4800, ("NVIDIA H200",), f"{_NVIDIA} of the H200"),
+    Hardware("RTX3090", 71, 936, ("NVIDIA GeForce RTX 3090",), "NVIDIA's white paper of the GA102"),
+    Hardware("RTX4090", 165, 1008, ("NVIDIA GeForce RTX 4090",), "NVIDIA's white paper of the Ada architecture"),
+)
+"""Peaks are of dense products in half precision, summed in single precision."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """``count`` devices of one kind."""
+
+    hardware: Hardware
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count}x {self.hardware.name}"
+
+
+def parse_fleet(text: str) -> Fleet:
+    """``8x A100-80GB`` or ``h100``.
+
+    Raises:
+        InputError: not of that form, or a device that is not in the table.
+
+    """
+    match = re.fullmatch(r"(?:(\d{1,6})\s*[x×]\s*)?(\S[\w -]*)", text.strip(), re.IGNORECASE)
+    wanted = _plain(match.group(2)) if match else ""
+    found = [each for each in HARDWARE if wanted and wanted in {_plain(each.name), *map(_plain, each.ledger_names)}]
+    count = int(match.group(1) or 1) if match else 0
+    if len(found) != 1 or count < 1:
+        near = [each.name for each in HARDWARE if wanted and _plain(each.name).startswith(wanted)]
+        names = ", ".join(near or [each.name for each in HARDWARE])
+        raise InputError(
+            f"--on: {text!r} given; a number and a device are expected, as '8x A100-80GB'; devices: {names}"
+        )
+    return Fleet(found[0], count)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]|nvidia|geforce|tesla", "", name.lower())

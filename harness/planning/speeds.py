@@ -1,0 +1,177 @@
+"""How many MACs per second a device trains, by what is trained: networks of one size differ by a factor of two.
+
+The parent's speed is measured; that of every other kind of training as a share of it, on networks that the routes really
+propose, in turn with the parent, so that what else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from accounting.ledger.specs import NetworkSpec
+from accounting.macs.count import MacsReport, count_macs
+from harness.data.base import DataInfo
+from harness.jobs.job import Job
+from harness.jobs.work import Train
+from harness.models.build import build_network, without_pretrained
+from harness.training.loop import on_device
+from pruning.masks import MaskKeeper, masks_from_model
+
+PASSES_PER_TRAINED_IMAGE = 3.0
+"""Forward and backward passes cost about three forward ones."""
+NETWORKS_OF_A_KIND = 3
+"""Networks of one kind of training that are timed."""
+STEP_MACS = 6e9
+"""A batch is made small enough for a step to take about a second on a CPU core."""
+LEAST_STEPS, MOST_STEPS = 3, 50
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What trains alike: the same phase of the same route, with or without masks."""
+
+    route: str
+    phase: str
+    is_masked: bool
+
+    @classmethod
+    def of(cls, job: Job) -> Kind:
+        """That of a job."""
+        return cls(job.route, str(job.phase), job.counted_macs < job.computed_macs and not job.is_smaller)
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """MACs per second of training the parent on one device, and that of other kinds of training as a share of it."""
+
+    parent: float
+    shares: Mapping[Kind, float] = field(default_factory=dict)
+
+    def of(self, job: Job) -> float:
+        """MACs per second of a job's passes: the parent's where its own kind is not known."""
+        return self.parent * self.shares.get(Kind.of(job), 1.0)
+
+
+def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
+    """For each kind of training at most three of its jobs, with networks that differ, from the first to the last.
+
+    Left out is what trains at the parent's own speed, and networks that only their weights say the shape of.
+    """
+    kinds: dict[Kind, dict[str, Job]] = {}
+    for job in jobs:
+        if not isinstance(job.work, Train) or job.is_smaller or job.computed_macs <= 0:
+            continue
+        kind = Kind.of(job)
+        if job.network == parent and not kind.is_masked:
+            continue
+        kinds.setdefault(kind, {}).setdefault(repr(job.network), job)
+    found = {}
+    for kind, by_network in kinds.items():
+        each = list(by_network.values())
+        places = np.unique(np.linspace(0, len(each) - 1, NETWORKS_OF_A_KIND).round().astype(int))
+        found[kind] = [each[place] for place in places]
+    return found
+
+
+def measured_speeds(
+    parent: NetworkSpec,
+    parent_macs: int,
+    jobs: Iterable[Job],
+    info: DataInfo,
+    batch_size: int,
+    device: torch.device,
+    budget_s: float,
+) -> Speeds:
+    """Time training steps on noise for about ``budget_s`` seconds, half of it the parent's; at least three of each."""
+    batch = batch_size if device.type != "cpu" else max(2, min(batch_size, int(STEP_MACS / 3 / max(1, parent_macs))))
+    steps = _Steps(info, batch, device)
+    kinds = sampled(jobs, parent)
+    whole = steps.of(parent)
+    own = _speed(parent_macs, batch, _timed([whole], budget_s / 2)[0])
+    shares = {}
+    for kind, examples in kinds.items():
+        found = []
+        for job in examples:
+            other = steps.of(job.network, is_masked=kind.is_masked)
+            seconds = _timed([whole, other], budget_s / 2 / max(1, sum(map(len, kinds.values()))))
+            found.append(_speed(job.computed_macs, batch, seconds[1]) / _speed(parent_macs, batch, seconds[0]))
+        shares[kind] = float(np.exp(np.mean(np.log(found))))
+    return Speeds(own, shares)
+
+
+def modelled_speeds(
+    parent: NetworkSpec,
+    parent_macs: int,
+    jobs: Iterable[Job],
+    image_shape: tuple[int, int, int],
+    seconds_of: Callable[[MacsReport], float],
+) -> Speeds:
+    """Speeds by a model of a device: ``seconds_of`` a network's layers gives the seconds of one trained image."""
+
+    def speed(network: NetworkSpec, macs: int) -> float:
+        return PASSES_PER_TRAINED_IMAGE * macs / seconds_of(count_macs(_built(network), image_shape))
+
+    own = speed(parent, parent_macs)
+    shares = {
+        kind: float(np.exp(np.mean([np.log(speed(job.network, job.computed_macs) / own) for job in examples])))
+        for kind, examples in sampled(jobs, parent).items()
+    }
+    return Speeds(own, shares)
+
+
+def _built(network: NetworkSpec) -> nn.Module:
+    """On fresh weights, which are as fast as published ones."""
+    return build_network(without_pretrained(network))
+
+
+def _speed(macs: int, batch: int, seconds: float) -> float:
+    return PASSES_PER_TRAINED_IMAGE * macs * batch / seconds
+
+
+class _Steps:
+    """Makes training steps as the trainer does them, on one batch of noise."""
+
+    def __init__(self, info: DataInfo, batch: int, device: torch.device) -> None:
+        images = torch.randn(batch, *info.image_shape, device=device)
+        self._images = images.contiguous(memory_format=torch.channels_last)
+        self._labels = torch.zeros(batch, dtype=torch.long, device=device)
+        self._device = device
+
+    def of(self, network: NetworkSpec, *, is_masked: bool = False) -> Callable[[], None]:
+        """A step of a network on fresh weights; with masks that drop nothing, which costs what others do."""
+        model = on_device(_built(network), self._device).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        if is_masked:
+            MaskKeeper(model, masks_from_model(model)).hold(optimizer)
+
+        def step() -> None:
+            output = model(self._images)
+            nn.functional.cross_entropy(output, self._labels).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return step
+
+
+def _timed(steps: Sequence[Callable[[], None]], budget_s: float) -> list[float]:
+    """Median seconds of each step, taken in turn; the first round warms up and does not count."""
+    for step in steps:
+        step()
+    rounds: list[list[float]] = []
+    began = time.perf_counter()
+    while len(rounds) < LEAST_STEPS or (time.perf_counter() - began < budget_s and len(rounds) < MOST_STEPS):
+        times = []
+        for step in steps:
+            begin = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - begin)
+        rounds.append(times)
+    return [float(seconds) for seconds in np.median(np.array(rounds), axis=0)]
