@@ -114,7 +114,7 @@ def plan(
         from harness.planning.hardware import parse_fleet
 
         fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
-        summaries = [summarise(study, out, fleet, stated) for study in studies]
+        summaries = [summarise(study, out, fleet=fleet, prices=stated) for study in studies]
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
         return
