@@ -39,6 +39,12 @@ def _folder(path: Path | None) -> Path | None:
     return path
 
 
+def _folders(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        _folder(path)
+    return paths
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -215,6 +221,19 @@ def answer(
     from harness.console.show_answer import Wishes, show_answer
 
     show_answer(folder, Wishes(macs, top1, budget, targets_served, parent_price), as_json=as_json)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="two studies' folders or more", callback=_folders)],
+    out: Annotated[Path | None, typer.Option("--out", help="also write a page to this file", callback=_folder)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put studies side by side: what of them can be compared, what cannot, and why."""
+    from harness.console.show_compare import show_compare
+
+    with guard.work_in(folders[0]):
+        show_compare(folders, out, as_json=as_json)
 
 
 @app.command()

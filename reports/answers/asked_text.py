@@ -8,6 +8,7 @@ from reports.answers.asked import AskedAnswer, AskedRefused, WayCost
 from reports.answers.verdict_words import interval_text, verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
+from reports.compare.values import CheapestOfAll
 from reports.statistics import Estimate
 from reports.words.wording import number, number_estimate, percent, percent_interval
 
@@ -30,7 +31,7 @@ def terms_text(terms: Terms, unit: str) -> str:
             else f"the parent costs {number(terms.parent_h)} {unit_text(unit)}"
         )
     if terms.targets_served != 1:
-        parts.append(f"{number(terms.targets_served)} such targets share what is common")
+        parts.append(f"{terms.targets_served:g} such targets share what is common")
     return f"if {' and '.join(parts)}" if parts else "all work charged"
 
 
@@ -48,10 +49,17 @@ def _asked(given: AskedAnswer) -> str:
         said.append(f"; not reached by {reached}")
     best = given.cheapest
     if best is not None and best.label == first.label and others:
-        beaten = ", ".join(map(label_text, best.not_beaten))
-        sure = f"shown to be cheaper than the {best.num_others} others"
-        said.append(f"; not shown to be cheaper than {beaten}" if beaten else f"; {sure}")
+        said.append(f"; {_cheapest(best)}")
     return f"{''.join(said)}{_verdict(given)}."
+
+
+def _cheapest(best: CheapestOfAll) -> str:
+    """How sure it is that the first is the cheapest."""
+    if best.is_shown:
+        return "shown to be the cheapest"
+    if best.num_others > 1 and len(best.not_beaten) == best.num_others:
+        return "not shown to be cheaper than any of them"
+    return f"not shown to be cheaper than {', '.join(map(label_text, best.not_beaten))}"
 
 
 def _verdict(given: AskedAnswer) -> str:
@@ -59,9 +67,11 @@ def _verdict(given: AskedAnswer) -> str:
     if costs is None:
         return ""
     name = label_text(costs.challenger)
+    n, planned = min(costs.num_entered.values()), given.question.replicates
+    few = f" (provisional: {n} of {planned} replicates)" if n < planned else ""
     if costs.guarded is not None or costs.cost_ratio.value is None:
-        return f"; {name} and prune: {verdict_text(costs, costs.challenger)}"
-    return f"; {name} / prune = {_ratio(costs.cost_ratio, costs.alpha)}: {verdict_text(costs, costs.challenger)}"
+        return f"; {name} and prune: {verdict_text(costs, costs.challenger)}{few}"
+    return f"; {name} / prune = {_ratio(costs.cost_ratio, costs.alpha)}: {verdict_text(costs, costs.challenger)}{few}"
 
 
 def _ratio(ratio: Estimate, alpha: float) -> str:

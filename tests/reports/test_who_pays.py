@@ -171,7 +171,7 @@ def test_other_terms_are_judged_like_the_headline(judged):
     (served,) = asked_answers(judged, Asked(Terms(2.0)), [500_000])
     amortised = judged.verdicts.costs[500_000]["search"]["amortised"]
     assert served.headline.cost_ratio.value == pytest.approx(amortised.cost_ratio.value)
-    assert "if 2.00 such targets share what is common" in reply_sentence(served)
+    assert "if 2 such targets share what is common" in reply_sentence(served)
 
 
 class TestAccuracy:

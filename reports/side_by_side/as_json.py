@@ -1,0 +1,60 @@
+"""The comparison of studies as JSON."""
+
+from __future__ import annotations
+
+from accounting.ledger.records import VERDICT_RULES
+from reports.answers.as_json import Fields
+from reports.side_by_side.values import Compared, SideBySide, TargetRow
+
+SCHEMA_VERSION = 1
+
+
+def as_json(found: SideBySide) -> Fields:
+    """All of it."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict_rules": VERDICT_RULES,
+        "studies": [_study(study) for study in found.studies],
+        "aspects": [{"aspect": a.key, "agreement": a.agreement.value, "values": list(a.values)} for a in found.aspects],
+        "comparable": [{"subject": f.subject, "comparable": f.can, "why": f.why} for f in found.findings],
+        "ratios": [
+            {
+                "study": apart.study,
+                "first": apart.first,
+                "factor": apart.factor.as_dict(),
+                "differs_in": list(apart.differs_in),
+            }
+            for apart in found.ratios
+        ],
+    }
+
+
+def _study(study: Compared) -> Fields:
+    return {
+        "study": study.name,
+        "folder": study.folder,
+        "sentence": study.headline,
+        "unit": study.unit,
+        "total_hours": study.total_h,
+        "challenger": study.challenger,
+        "cost_ratio": study.ratio.as_dict(),
+        "interval_alpha": study.alpha,
+        "verdict": study.verdict,
+        "targets": [_row(row) for row in study.rows],
+        "warnings": list(study.warnings),
+    }
+
+
+def _row(row: TargetRow) -> Fields:
+    return {
+        "target_macs": row.target,
+        "share_of_parent": row.share,
+        "common_val_top1": row.level,
+        "cost_to_equal_quality": {label: cost.as_dict() for label, cost in row.costs.items()},
+        "test_top1": {label: top1.as_dict() for label, top1 in row.test_top1.items()},
+        "cost_ratio": row.cost_ratio.as_dict(),
+        "interval_alpha": row.alpha,
+        "verdict": row.verdict,
+        "cheapest": row.cheapest,
+        "reason": row.refused,
+    }

@@ -1,0 +1,295 @@
+"""Reads several studies and says what of them can be compared. Nothing that a study names is executed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scipy import stats
+
+from accounting.cost.shares import HEADLINE_POLICY, ledger_h
+from accounting.ledger.records import VERDICT_RULES
+from accounting.words.names import PRUNE, label_text, unit_text
+from accounting.words.quantities import macs_text
+from reports.answers.refusal import parent_macs
+from reports.answers.values import Measured, Refused
+from reports.answers.verdict_words import verdict_text
+from reports.answers.whole import WholeAnswer
+from reports.compare.verdict import cheaper_route
+from reports.data.frames import Frames, load_frames
+from reports.page.compared import compared_table
+from reports.side_by_side.values import Agreement, Aspect, Compared, Finding, RatioApart, SideBySide, TargetRow
+from reports.statistics import CONFIDENCE, NOTHING, Estimate
+
+UNKNOWN = "not on record"
+PER_STUDY = ("Compared at", "Replicates", "Contenders")
+"""What follows from a study's results or its size, and is no difference of what was asked."""
+BY_OWN_RULE = ("Data", "Parent", "Cost")
+"""Of which agreement is decided by more than the words."""
+KEYS = {
+    "Targets": "targets",
+    "Pruned by": "pruned_by",
+    "Searched by": "searched_by",
+    "Epochs": "epochs",
+    "Compared at": "compared_at",
+    "Contenders": "contenders",
+    "Replicates": "replicates",
+}
+
+
+def side_by_side(folders: Sequence[Path]) -> SideBySide:
+    """The studies in these folders, in this order.
+
+    Raises:
+        NotAStudy, LedgerError: as :func:`reports.data.source.load_source`.
+
+    """
+    wholes = [WholeAnswer(load_frames(folder)) for folder in folders]
+    names = _names([whole.frames.info.name for whole in wholes], folders)
+    studies = tuple(_compared(w, name, folder) for w, name, folder in zip(wholes, names, folders, strict=True))
+    aspects = _aspects(wholes)
+    return SideBySide(studies, aspects, _findings(studies, aspects), _ratios_apart(studies, wholes))
+
+
+def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Of studies with one name, the folder beside it."""
+    count = Counter(given)
+    return [name if count[name] == 1 else f"{name} ({folder})" for name, folder in zip(given, folders, strict=True)]
+
+
+def _compared(whole: WholeAnswer, name: str, folder: Path) -> Compared:
+    frames, study = whole.frames, whole.study
+    pooled = study.verdicts.pooled.get(study.challenger, {}).get(HEADLINE_POLICY)
+    return Compared(
+        name=name,
+        folder=str(folder),
+        headline=whole.short,
+        unit=frames.unit,
+        total_h=ledger_h(frames.view).get(frames.view.device_kind, 0.0),
+        challenger=study.challenger,
+        ratio=NOTHING if pooled is None or pooled.guarded is not None else pooled.cost_ratio,
+        alpha=1 - CONFIDENCE if pooled is None else pooled.alpha,
+        verdict="no_answer" if pooled is None else cheaper_route(pooled.verdict, study.challenger),
+        rows=tuple(_row(whole, name, place) for place in range(len(whole.answers))),
+        warnings=frames.warnings,
+    )
+
+
+def _row(whole: WholeAnswer, name: str, place: int) -> TargetRow:
+    given, frames = whole.answers[place], whole.frames
+    target, limit = given.question.target, parent_macs(whole.frames)
+    share = None if limit is None else target / limit
+    if not isinstance(given, Measured):
+        why = given.reason if isinstance(given, Refused) else None
+        return TargetRow(
+            name, target, share, None, frames.unit, {}, {}, NOTHING, 0.05, "no_answer", "no answer", None, why
+        )
+    costs = given.headline.headline
+    best = given.cheapest.get(HEADLINE_POLICY)
+    labels = (PRUNE, costs.challenger)
+    return TargetRow(
+        study=name,
+        target=target,
+        share=share,
+        level=costs.level,
+        unit=frames.unit,
+        costs={label: costs.to_quality[label] for label in labels},
+        test_top1={label: given.accuracy[label].test_top1 for label in labels if label in given.accuracy},
+        cost_ratio=costs.cost_ratio if costs.guarded is None else NOTHING,
+        alpha=costs.alpha,
+        verdict=cheaper_route(costs.verdict, costs.challenger),
+        verdict_text=verdict_text(costs, costs.challenger),
+        cheapest=None if best is None else best.label,
+    )
+
+
+def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
+    frames = [whole.frames for whole in wholes]
+    said = [_said(whole) for whole in wholes]
+    found = [
+        _data(frames, said),
+        _parent(frames, said),
+        _aspect("classes", "Classes", [_text(f.num_classes) for f in frames]),
+    ]
+    titles = dict.fromkeys(title for one in said for title in one)
+    for title in titles:
+        if title not in BY_OWN_RULE:
+            values = [one.get(title, "none") for one in said]
+            found.append(_aspect(KEYS.get(title, title.lower()), title, values))
+    found += [
+        _aspect("declared_parent", "Parent's declared cost", [_declared(f) for f in frames]),
+        _aspect("unit", "Unit", [unit_text(f.unit) for f in frames]),
+        _aspect("devices", "Devices", [_devices(f) for f in frames]),
+        _aspect(
+            "pair", "Headline", [" and ".join(label_text(label) for label in w.study.contenders.pair) for w in wholes]
+        ),
+        _aspect("margin", "a* below the lower median", [f"{100 * f.info.margin:g} % of images" for f in frames]),
+        _aspect("cost_rules", "Cost rules", [f.cost_rules or UNKNOWN for f in frames]),
+    ]
+    return tuple(found)
+
+
+def _said(whole: WholeAnswer) -> dict[str, str]:
+    measured = [given for given in whole.answers if isinstance(given, Measured)]
+    return {str(row[0]): str(row[1]) for row in compared_table(whole.study, measured).rows}
+
+
+def _data(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
+    """The same files are the same data, wherever they lie; without their fingerprints nobody knows."""
+    prints = [(frame.document.facts.get("data") or {}).get("fingerprint") for frame in frames]
+    values = tuple(
+        f"{one.get('Data', UNKNOWN)}; fingerprint {str(mark)[:12] if mark else UNKNOWN}"
+        for one, mark in zip(said, prints, strict=True)
+    )
+    if len({frame.info.dataset for frame in frames}) > 1:
+        return Aspect("data", "Data", values, Agreement.DIFFERENT)
+    if not all(prints):
+        return Aspect("data", "Data", values, Agreement.UNKNOWN)
+    return Aspect("data", "Data", values, Agreement.SAME if len(set(prints)) == 1 else Agreement.DIFFERENT)
+
+
+def _parent(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
+    """The same network with the same weights to begin with; its accuracy is a result."""
+    values = [one.get("Parent", UNKNOWN) for one in said]
+    sums = [frame.document.facts.get("checkpoint_sha256") for frame in frames]
+    built = ["; ".join(part for part in text.split("; ") if "top-1" not in part) for text in values]
+    is_same = len(set(built)) == 1 and len(set(sums)) == 1
+    return Aspect("parent", "Parent", tuple(values), Agreement.SAME if is_same else Agreement.DIFFERENT)
+
+
+def _aspect(key: str, title: str, values: Sequence[str]) -> Aspect:
+    if UNKNOWN in values:
+        return Aspect(key, title, tuple(values), Agreement.UNKNOWN)
+    same = len({tuple(sorted(re.split("[;:,] ", value))) for value in values}) == 1  # in whatever order
+    return Aspect(key, title, tuple(values), Agreement.SAME if same else Agreement.DIFFERENT)
+
+
+def _text(value: int | None) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _declared(frames: Frames) -> str:
+    declared = frames.info.declared_parent
+    return "none" if declared is None else f"{declared.text} ({declared.source})"
+
+
+def _devices(frames: Frames) -> str:
+    """The devices that attempts could hold, by name; amounts are left out, since costs are per device."""
+    kind = frames.view.device_kind
+    names = {d.name or UNKNOWN for session in frames.view.sessions for d in session.capacity if d.device_kind == kind}
+    return ", ".join(sorted(names)) or UNKNOWN
+
+
+def _findings(studies: Sequence[Compared], aspects: Sequence[Aspect]) -> tuple[Finding, ...]:
+    by_key = {aspect.key: aspect for aspect in aspects}
+    return (
+        _hours(by_key),
+        _accuracies(by_key),
+        _ratios(studies, by_key),
+        Finding(
+            "verdicts",
+            True,
+            f"each is of one study, on its own data and devices, and all are drawn by verdict rules {VERDICT_RULES} here, "
+            "whatever stands in older reports; what they say holds for the study's own parent, data and recipe",
+        ),
+        _targets(studies),
+    )
+
+
+def _hours(aspects: Mapping[str, Aspect]) -> Finding:
+    unit, devices, rules = aspects["unit"], aspects["devices"], aspects["cost_rules"]
+    if unit.agreement is Agreement.DIFFERENT:
+        return Finding(
+            "hours", False, f"they are in {' and '.join(dict.fromkeys(unit.values))}, and no rate converts them"
+        )
+    if devices.agreement is Agreement.DIFFERENT:
+        return Finding(
+            "hours", False, f"an hour of one device is no hour of another: {' against '.join(devices.values)}"
+        )
+    if devices.agreement is Agreement.UNKNOWN:
+        return Finding("hours", None, "some ledger does not say which devices it held")
+    if rules.agreement is Agreement.DIFFERENT:
+        return Finding(
+            "hours",
+            False,
+            f"they are counted by cost rules {' and '.join(rules.values)}, of which version 1 has exports in them",
+        )
+    return Finding("hours", True, f"all are {unit.values[0]} of {devices.values[0]}")
+
+
+def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
+    data, classes = aspects["data"], aspects["classes"]
+    if data.agreement is Agreement.DIFFERENT or classes.agreement is Agreement.DIFFERENT:
+        return Finding("accuracies", False, "they are of other images, which the fingerprints of the data tell apart")
+    if data.agreement is Agreement.UNKNOWN:
+        return Finding("accuracies", None, "some study does not say which images it read (no fingerprint of its data)")
+    return Finding("accuracies", True, "all are of the same images, by the fingerprint of the data")
+
+
+def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect]) -> Finding:
+    """Device time cancels out of a ratio, so that studies of other machines may be compared by it."""
+    if any(study.ratio.value is None for study in studies):
+        lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
+        return Finding("cost ratios", False, f"there is none of {lacking}")
+    if aspects["pair"].agreement is Agreement.DIFFERENT:
+        return Finding("cost ratios", False, f"they are of other pairs: {' against '.join(aspects['pair'].values)}")
+    differing = [
+        aspect.title.lower()
+        for aspect in aspects.values()
+        if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
+    ]
+    if not differing:
+        return Finding(
+            "cost ratios", True, "the studies agree in all that is on record, so that they repeat each other"
+        )
+    one = (
+        "it may be the cause of a difference"
+        if len(differing) == 1
+        else "no single one of these is shown to be a cause"
+    )
+    return Finding(
+        "cost ratios",
+        True,
+        f"each is within one study, on its own devices; the studies differ in {', '.join(differing)}: {one}",
+    )
+
+
+def _targets(studies: Sequence[Compared]) -> Finding:
+    each = [{row.target for row in study.rows} for study in studies]
+    common = sorted(set.intersection(*each))
+    if common:
+        return Finding("targets", True, f"all have {', '.join(macs_text(target) for target in common)} MACs")
+    return Finding(
+        "targets", False, "no target is in all of them; as shares of the parent's MACs they stand beside each other"
+    )
+
+
+def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) -> tuple[RatioApart, ...]:
+    first = studies[0]
+    found = []
+    for study, whole in zip(studies[1:], wholes[1:], strict=True):
+        if first.ratio.value is None or study.ratio.value is None or study.challenger != first.challenger:
+            continue
+        differing = tuple(
+            aspect.key
+            for aspect in _aspects([wholes[0], whole])
+            if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
+        )
+        found.append(RatioApart(study.name, first.name, _factor(study.ratio, first.ratio), differing))
+    return tuple(found)
+
+
+def _factor(above: Estimate, below: Estimate) -> Estimate:
+    """``above`` / ``below``, two independent geometric means; Welch's interval on the logarithms."""
+    n = min(above.n, below.n)
+    value = math.log(float(above.value or 1.0)) - math.log(float(below.value or 1.0))
+    if above.sd is None or below.sd is None or n < 2:
+        return Estimate(math.exp(value), None, None, None, n)
+    parts = [one.sd**2 / one.n for one in (above, below) if one.sd is not None]
+    error = math.sqrt(sum(parts))
+    degrees = error**4 / (parts[0] ** 2 / (above.n - 1) + parts[1] ** 2 / (below.n - 1))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
+    return Estimate(math.exp(value), math.exp(value - half), math.exp(value + half), None, n)

@@ -1,0 +1,69 @@
+"""The comparison of studies as one page, which opens from disk and asks nothing of any other file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from accounting.words.names import unit_text
+from reports.errors import NotReplaceable
+from reports.page.html import PAPER_COLOURS
+from reports.side_by_side.text import AGREEMENT_TEXT, ROW_HEADERS, ratio_line, row_cells
+from reports.side_by_side.values import SideBySide
+from reports.words.wording import number
+
+MARK = "prune-or-search compare"
+"""In the first lines of such a page: only one with it is written over."""
+
+
+def write_page(found: SideBySide, out: Path) -> None:
+    """Write the page to a file, at once or not at all.
+
+    Raises:
+        NotReplaceable: ``out`` is there and no such page, or its folder is not there.
+
+    """
+    check_place(out)
+    fresh = out.with_name(f".{out.name}.part")
+    try:
+        fresh.write_text(page_html(found), encoding="utf-8")
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def check_place(out: Path) -> None:
+    """Whether a page may be written there; raises as :func:`write_page`."""
+    if not out.parent.is_dir():
+        raise NotReplaceable(f"--out {out}: {out.parent} is no folder; make it, or name another file")
+    if out.exists() and not (out.is_file() and MARK in out.read_bytes()[:200].decode("utf-8", "replace")):
+        raise NotReplaceable(f"--out {out}: exists and is no earlier comparison; name another file or move it away")
+
+
+def page_html(found: SideBySide) -> str:
+    """The page as text. Whatever comes from a study is escaped."""
+    environment = Environment(
+        loader=PackageLoader("reports.side_by_side", "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    light, dark = (" ".join(f"--{key}: {pair[place]};" for key, pair in PAPER_COLOURS.items()) for place in (0, 1))
+    studies = found.studies
+    return environment.get_template("page.html").render(
+        found=found,
+        mark=MARK,
+        names=[study.name for study in studies],
+        warnings=[f"{study.name}: {warning}" for study in studies for warning in study.warnings],
+        ratios=[ratio_line(apart) for apart in found.ratios],
+        aspects=[(a.title, AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],
+        headers=ROW_HEADERS,
+        rows=[row_cells(row, study.challenger) for study in studies for row in study.rows],
+        totals=[f"{number(study.total_h)} {unit_text(study.unit)}" for study in studies],
+        light=light,
+        dark=dark,
+        css=resources.files("reports.page").joinpath("page.css").read_text(encoding="utf-8"),
+    )

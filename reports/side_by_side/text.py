@@ -1,0 +1,109 @@
+"""The comparison of studies as plain text, and the lines that its page shows, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accounting.words.names import label_text, unit_text
+from accounting.words.quantities import macs_short
+from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, SideBySide, TargetRow
+from reports.statistics import Estimate
+from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
+
+AGREEMENT_TEXT = {Agreement.SAME: "same", Agreement.DIFFERENT: "different", Agreement.UNKNOWN: "not known"}
+ROW_HEADERS = (
+    "study",
+    "target",
+    "of the parent",
+    "a*",
+    "cost ratio",
+    "prune",
+    "challenger",
+    "test top-1",
+    "cheapest",
+    "verdict",
+)
+
+
+def as_text(found: SideBySide) -> str:
+    """All of it, for a terminal."""
+    lines = [f"{study.name}: {study.headline}" for study in found.studies]
+    lines += ["", *(finding_line(finding) for finding in found.findings)]
+    lines += [ratio_line(apart) for apart in found.ratios]
+    for agreement in (Agreement.DIFFERENT, Agreement.UNKNOWN, Agreement.SAME):
+        lines += _aspects([aspect for aspect in found.aspects if aspect.agreement is agreement], agreement, found)
+    for study in found.studies:
+        lines += ["", f"{study.name}: {number(study.total_h)} {unit_text(study.unit)} in all"]
+        lines += [f"  {row_line(row, study.challenger)}" for row in study.rows]
+        lines += [f"  warning: {warning}" for warning in study.warnings]
+    return "\n".join(lines)
+
+
+def finding_line(finding: Finding) -> str:
+    """``hours cannot be compared: …``."""
+    can = {True: "can be compared", False: "cannot be compared", None: "may not be comparable"}[finding.can]
+    return f"{finding.subject} {can}: {finding.why}"
+
+
+def ratio_line(apart: RatioApart) -> str:
+    """How the ratio of a study lies to the first one's."""
+    factor = apart.factor
+    if factor.low is None or factor.high is None:
+        evidence, said = "no interval", "a difference is not shown"
+    else:
+        evidence = f"95 % interval {number(factor.low)} to {number(factor.high)}, Welch"
+        said = "a difference is not shown" if factor.low <= 1 <= factor.high else "they differ"
+    return f"the cost ratio of {apart.study} is {number(factor.value)}× that of {apart.first} ({evidence}): {said}"
+
+
+def row_line(row: TargetRow, challenger: str) -> str:
+    """A target of a study in one line."""
+    if row.refused is not None or not row.costs:
+        return f"at {target_text(row)}: no answer{'' if row.refused is None else f': {row.refused}'}"
+    costs = ", ".join(f"{label_text(label)} {number(cost.value)}" for label, cost in row.costs.items())
+    ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {ratio_text(row.cost_ratio)}"
+    best = "" if row.cheapest is None else f"; lowest cost: {label_text(row.cheapest)}"
+    return f"at {target_text(row)}, to {percent(row.level)}: {costs} {unit_text(row.unit)}{ratio}: {row.verdict_text}{best}"
+
+
+def target_text(row: TargetRow) -> str:
+    """``0.6M MACs (50 % of the parent)``."""
+    share = "" if row.share is None else f" ({100 * row.share:.0f} % of the parent)"
+    return f"{macs_short(row.target)} MACs{share}"
+
+
+def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
+    """A target of a study in cells, as :data:`ROW_HEADERS` names them."""
+    costs = [
+        number_estimate(row.costs[label]) if label in row.costs else NOT_MEASURED for label in ("prune", challenger)
+    ]
+    tested = ", ".join(f"{label_text(label)} {percent_interval(top1)}" for label, top1 in row.test_top1.items())
+    return (
+        row.study,
+        macs_short(row.target),
+        NOT_MEASURED if row.share is None else f"{100 * row.share:.0f} %",
+        percent(row.level),
+        NOT_MEASURED if row.cost_ratio.value is None else ratio_text(row.cost_ratio),
+        *costs,
+        tested or NOT_MEASURED,
+        NOT_MEASURED if row.cheapest is None else label_text(row.cheapest),
+        row.verdict_text if row.refused is None else f"{row.verdict_text}: {row.refused}",
+    )
+
+
+def ratio_text(ratio: Estimate) -> str:
+    """A ratio with its interval and n."""
+    return number_estimate(ratio)
+
+
+def _aspects(aspects: Sequence[Aspect], agreement: Agreement, found: SideBySide) -> list[str]:
+    if not aspects:
+        return []
+    lines = ["", f"{AGREEMENT_TEXT[agreement]}:"]
+    for aspect in aspects:
+        if len(set(aspect.values)) == 1:
+            lines.append(f"  {aspect.title}: {aspect.values[0]}")
+        else:
+            lines.append(f"  {aspect.title}:")
+            lines += [f"    {study.name}: {value}" for study, value in zip(found.studies, aspect.values, strict=True)]
+    return lines

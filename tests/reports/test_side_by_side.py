@@ -1,0 +1,176 @@
+"""Studies beside each other: what of them can be compared, and why not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+import yaml
+from fake_study import build_study
+
+from reports.errors import NotReplaceable
+from reports.side_by_side.as_json import as_json
+from reports.side_by_side.build import side_by_side
+from reports.side_by_side.page import page_html, write_page
+from reports.side_by_side.text import as_text
+from reports.side_by_side.values import Agreement
+
+
+def changed(folder, *, facts=None, **changes):
+    path = folder / "study.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["study"] |= changes
+    document |= facts or {}
+    path.write_text(yaml.safe_dump(document))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """One study; the same again with a cheaper parent; one on a GPU, with other data and one target."""
+    place = tmp_path_factory.mktemp("several")
+    data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
+    first = changed(build_study(place / "first"), name="first", facts=data)
+    cheap = changed(build_study(place / "cheap", pretrain_h=0.2), name="cheap", facts=data)
+    other = changed(
+        build_study(place / "other", cuda=True, targets=(800_000,)),
+        name="<b>other</b>",
+        parent={"family": "fbnetv3_mini", "variant": "s"},
+        facts={"data": {"fingerprint": "b" * 64, "num_classes": 10, "num_train": 100}},
+    )
+    return first, cheap, other
+
+
+@pytest.fixture(scope="module")
+def alike(folders):
+    return side_by_side(folders[:2])
+
+
+@pytest.fixture(scope="module")
+def unlike(folders):
+    return side_by_side(folders)
+
+
+def can(found):
+    return {finding.subject: finding.can for finding in found.findings}
+
+
+def test_studies_that_agree_can_be_compared_in_everything(alike):
+    assert can(alike) == {"hours": True, "accuracies": True, "cost ratios": True, "verdicts": True, "targets": True}
+    whys = {finding.subject: finding.why for finding in alike.findings}
+    assert whys["hours"] == "all are CPU core-hours of Test device"
+    assert "repeat each other" in whys["cost ratios"]
+    assert whys["targets"] == "all have 0.5M, 0.8M MACs"
+
+
+def test_how_their_ratios_differ(alike):
+    """Only the parent's cost differs: 3.42 + 0.153 h against 0.2 + 0.153 h at 0.5M MACs, and likewise at 0.8M."""
+    (apart,) = alike.ratios
+    own = 0.1 + 2 / 3 * 0.08
+    assert apart.factor.value == pytest.approx((3.42 + own) / (0.2 + own), rel=1e-3)
+    assert apart.factor.low < apart.factor.value < apart.factor.high
+    first, cheap = (study.ratio for study in alike.studies)
+    assert apart.factor.value == pytest.approx(cheap.value / first.value)
+    error = math.sqrt(first.sd**2 / 3 + cheap.sd**2 / 3)
+    half = math.log(apart.factor.high / apart.factor.value)
+    assert half / error == pytest.approx(2.776, rel=0.01)  # t of about four degrees of freedom
+    assert apart.differs_in == ()
+
+
+def test_studies_that_differ_say_in_what(unlike):
+    assert can(unlike) == {"hours": False, "accuracies": False, "cost ratios": True, "verdicts": True, "targets": True}
+    whys = {finding.subject: finding.why for finding in unlike.findings}
+    assert whys["hours"] == "they are in CPU core-hours and GPU-hours, and no rate converts them"
+    assert "of other images" in whys["accuracies"]
+    assert "differ in data, parent, targets, epochs, unit" in whys["cost ratios"]
+    assert "no single one of these is shown to be a cause" in whys["cost ratios"]
+    by_key = {aspect.key: aspect for aspect in unlike.aspects}
+    assert by_key["parent"].agreement is Agreement.DIFFERENT
+    assert by_key["classes"].agreement is Agreement.SAME
+    assert by_key["unit"].values == ("CPU core-hours", "CPU core-hours", "GPU-hours")
+
+
+def test_data_without_a_fingerprint_is_not_known(folders, tmp_path):
+    older = build_study(tmp_path / "older")
+    found = side_by_side([folders[0], older])
+    assert can(found)["accuracies"] is None
+    assert can(side_by_side([folders[0], changed(older, dataset={"name": "cifar10"})]))["accuracies"] is False
+
+
+def test_a_study_without_an_answer_stands_there_all_the_same(folders, tmp_path):
+    found = side_by_side([folders[0], build_study(tmp_path / "young", until_h=0.2)])
+    assert can(found)["cost ratios"] is False
+    assert found.ratios == ()
+    assert "no answer" in as_text(found)
+
+
+def test_studies_of_one_name_are_told_apart(folders, tmp_path):
+    again = changed(build_study(tmp_path / "again"), name="first")
+    names = [study.name for study in side_by_side([folders[0], again]).studies]
+    assert names == [f"first ({folders[0]})", f"first ({again})"]
+
+
+def test_as_text(unlike):
+    text = as_text(unlike)
+    assert "hours cannot be compared: they are in CPU core-hours and GPU-hours" in text
+    assert "cost ratios can be compared" in text
+    assert "different:" in text
+    assert "at 0.5M MACs (50 % of the parent), to 84.0 %: prune 3.57, search 1.11 CPU core-hours" in text
+
+
+def test_as_json(unlike):
+    told = json.loads(json.dumps(as_json(unlike), allow_nan=False))
+    assert [study["unit"] for study in told["studies"]] == ["cpu_core_hours", "cpu_core_hours", "gpu_hours"]
+    assert {each["subject"]: each["comparable"] for each in told["comparable"]} == can(unlike)
+    assert told["studies"][0]["targets"][0]["cost_ratio"]["n"] == 3
+    assert told["ratios"][1]["differs_in"][:2] == ["data", "parent"]
+
+
+def test_one_page_that_asks_for_nothing(unlike, tmp_path):
+    out = tmp_path / "compare.html"
+    write_page(unlike, out)
+    page = out.read_text()
+    assert page == page_html(unlike)
+    assert "<b>other</b>" not in page.replace("<b>&lt;b&gt;other&lt;/b&gt;</b>", "")
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert "default-src 'none'" in page
+    assert "Hours: no" in page
+    write_page(unlike, out)  # its own page is written anew
+    assert [path.name for path in tmp_path.iterdir()] == ["compare.html"]
+
+
+def test_no_other_file_is_written_over(unlike, tmp_path):
+    other = tmp_path / "notes.html"
+    other.write_text("mine")
+    with pytest.raises(NotReplaceable, match="exists and is no earlier comparison"):
+        write_page(unlike, other)
+    assert other.read_text() == "mine"
+    with pytest.raises(NotReplaceable, match="is no folder"):
+        write_page(unlike, tmp_path / "nowhere" / "page.html")
+
+
+class TestCommand:
+    def test_terminal_json_and_page(self, folders, command, tmp_path):
+        out = tmp_path / "page.html"
+        code, text, err = command("compare", *folders, "--out", out)
+        assert (code, err) == (0, "")
+        assert f"page: {out}" in text
+        assert out.is_file()
+        assert json.loads(command("compare", *folders, "--json")[1])["schema_version"] == 1
+
+    @pytest.mark.parametrize(
+        ("place", "said"),
+        [([0], "two studies or more are expected"), ([0, 0], "is given twice; name each study once")],
+    )
+    def test_what_cannot_be(self, place, said, folders, command):
+        code, out, err = command("compare", *(folders[i] for i in place))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+
+    def test_a_folder_that_is_no_study(self, folders, command, tmp_path):
+        code, out, err = command("compare", folders[0], tmp_path, "--out", tmp_path / "page.html")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "is not a study" in err
+        assert not (tmp_path / "page.html").exists()
