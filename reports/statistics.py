@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -88,7 +88,7 @@ def ratio_interval(numerator: Mapping[int, float], denominator: Mapping[int, flo
 
 
 def _t_quantile(degrees: int) -> float:
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
+    return float(special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))
 
 
 def _exp(value: float | None) -> float | None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from reports.compare.log_ratio import LogRatio, t_quantile
 
@@ -114,7 +114,8 @@ def power_of_difference(mean: float, sd: float, n: int, alpha: float = ALPHA) ->
     """Chance that the interval of n replicates excludes 1 on the right side (non-central t)."""
     if abs(mean) <= math.log(SAME_FACTOR):
         return 0.0
-    return float(stats.nct.sf(t_quantile(1 - alpha / 2, n - 1), n - 1, abs(mean) * math.sqrt(n) / sd))
+    limit = t_quantile(1 - alpha / 2, n - 1)
+    return 1.0 - float(special.nctdtr(n - 1, abs(mean) * math.sqrt(n) / sd, limit))
 
 
 def power_of_tie(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:

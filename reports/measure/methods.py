@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
@@ -13,6 +11,9 @@ from accounting.words.methods import ONE_SHOT, Method
 from accounting.words.names import ANALYSIS, COMPARED, is_method, label_text, method_of
 from reports.data.frames import Frames
 from reports.statistics import Estimate, mean_interval
+
+if TYPE_CHECKING:  # an answer needs no pandas
+    import pandas as pd
 
 COLUMNS = [
     "target", "label", "route", "replicate", "macs", "val_before", "val_top1", "test_top1", "cost_full_h",
@@ -35,6 +36,8 @@ def method_networks(frames: Frames) -> pd.DataFrame:
             for n in frames.delivered
             if n.label not in own
         ]
+    import pandas as pd
+
     table = pd.DataFrame(rows, columns=COLUMNS)
     measured = [name for name in COLUMNS if name not in ("label", "route")]
     return table.astype({name: float for name in measured if name not in ("target", "replicate")})

@@ -1,0 +1,95 @@
+"""The data frames of a study, made of typed values: a row each, in the order of the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from accounting.audit.audit import Balance
+from accounting.cost.attempts import Attempt, CostView, DriverWork, Job, Progress
+from accounting.cost.shares import POLICIES
+from accounting.words.quantities import HOUR_S
+from reports.data.networks import Network
+
+OPTIONAL_COUNTS = {"target", "network_macs"}
+"""Whole numbers that may be missing; without a type of their own they would become floats."""
+NESTED = ("cost_h", "int8", "size_bytes", "latency")
+"""Fields of a network that are objects; they have columns or a table of their own (:mod:`reports.measure.deployment`)."""
+SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
+
+
+def attempts(view: CostView) -> pd.DataFrame:
+    """One row per attempt, with hours beside the device-seconds."""
+    return _in_hours(_frame(Attempt, view.attempts))
+
+
+def jobs(view: CostView) -> pd.DataFrame:
+    """One row per job."""
+    return _frame(Job, view.jobs)
+
+
+def progress(view: CostView) -> pd.DataFrame:
+    """One row per finished epoch."""
+    return _frame(Progress, view.progress)
+
+
+def driver_work(view: CostView) -> pd.DataFrame:
+    """One row per piece of work in the driver."""
+    return _in_hours(_frame(DriverWork, view.driver_work))
+
+
+def balances(found: Iterable[Balance]) -> pd.DataFrame:
+    """One row per session and device."""
+    return _in_hours(_frame(Balance, found))
+
+
+def networks(delivered: Iterable[Network]) -> pd.DataFrame:
+    """One row per delivered network."""
+    fields = [field.name for field in dataclasses.fields(Network) if field.name not in NESTED]
+    rows = [
+        [getattr(network, name) for name in fields]
+        + [network.cost_h[policy] for policy in POLICIES]
+        + [network.top1_per_hour(policy) for policy in POLICIES]
+        for network in delivered
+    ]
+    columns = [*fields, *(f"cost_{name}_h" for name in POLICIES), *(f"test_top1_per_h_{name}" for name in POLICIES)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sessions(view: CostView) -> pd.DataFrame:
+    """One row per session and device."""
+    columns = [*SESSION_COLUMNS, "device", "device_kind", "amount", "name", "node"]
+    rows = [
+        [getattr(session if name in SESSION_COLUMNS else device, name) for name in columns]
+        for session in view.sessions
+        for device in session.capacity
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _frame(kind: type, rows: Iterable[Any]) -> pd.DataFrame:
+    """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
+    columns = [field.name for field in dataclasses.fields(kind)]
+    frame = pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
+    for name in OPTIONAL_COUNTS & set(columns):
+        frame[name] = frame[name].astype("Int64")
+    return frame
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    return json.dumps(value, default=str, sort_keys=True)
+
+
+def _in_hours(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add a ``*_h`` column for each column of (device-)seconds."""
+    for column in [str(name) for name in frame.columns if str(name).endswith("_s")]:
+        frame[f"{column[:-2]}_h"] = pd.to_numeric(frame[column]) / HOUR_S
+    return frame
