@@ -1,8 +1,8 @@
 """Valid ledgers of any size, and the study's folder around one, for the benchmarks of scale.
 
 A study of two targets: per replicate the pruning route pre-trains, then prunes and fine-tunes for each target and delivers;
-the search route trains candidates, retrains for each target and delivers; a control trains the family's network. All attempts
-beyond those are candidates of the search, alike in each replicate, so that only their number grows. Every hundredth
+the search route trains candidates, retrains for each target and delivers; a control trains the family's network. All
+attempts beyond those are candidates of the search, alike in each replicate, so that only their number grows. Every hundredth
 candidate failed once and was tried again. Written by :class:`accounting.ledger.store.LedgerWriter`, without
 fsync.
 """

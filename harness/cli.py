@@ -268,10 +268,8 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from accounting.audit.audit import audit as check
-    from accounting.cost.attempts import derive
-    from accounting.cost.shares import ledger_h
     from accounting.ledger.index import lost_ledger
-    from accounting.ledger.store import read_ledger
+    from accounting.ledger.store import read_lean
     from accounting.study.folder import StudyFolder
     from reports.data.study import read_study
 
@@ -279,12 +277,13 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
         read_study(folder)
         if lost := lost_ledger(StudyFolder(folder).ledger):
             raise InputError(lost)
-        ledger = read_ledger(StudyFolder(folder).ledger, strict=False)
-        found = check(ledger.records, ledger.findings)
+        ledger = read_lean(StudyFolder(folder).ledger, strict=False)
+        found = check(ledger.records, ledger.findings, ledger.points)
     if as_json:
-        say_json({**asdict(found), "ok": found.ok, "warnings": list(ledger.warnings)})
+        shown = {name: [asdict(each) for each in getattr(found, name)] for name in ("findings", "balances")}
+        say_json({**shown, "ok": found.ok, "warnings": list(ledger.warnings)})
     else:
-        say(_audit_text(found, ledger.warnings, ledger_h(derive(ledger.records))))
+        say(_audit_text(found, ledger.warnings, found.hours))
     if not found.ok:
         raise typer.Exit(1)
 

@@ -66,7 +66,7 @@ def mean_p_value(values: Sequence[float]) -> float | None:
         return None
     if found.sd == 0:
         return 1.0 if found.value == 0 else 0.0
-    return float(2 * stats.t.sf(abs(found.value) * math.sqrt(found.n) / found.sd, found.n - 1))
+    return float(2 * special.stdtr(found.n - 1, -abs(found.value) * math.sqrt(found.n) / found.sd))
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:

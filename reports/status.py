@@ -13,7 +13,7 @@ from accounting.ledger.records import Kind, Phase, Status
 from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
-from reports.compare.anytime import measured_within
+from reports.compare.anytime import best_within
 from reports.data.source import Source, load_source
 from reports.data.undelivered import undelivered_sentences
 from reports.words.wording import number, percent
@@ -185,7 +185,7 @@ def _best(source: Source) -> list[Best]:
     """Best validation accuracy so far by target and route, and the (first) replicate that has it."""
     best: dict[tuple[int, str], tuple[float, int]] = {}
     for target in source.info.targets:
-        for route, replicate, val_top1 in measured_within(source.view, target):
+        for route, replicate, val_top1 in best_within(source.view, target):
             best[target, route] = max(best.get((target, route), (-1.0, 0)), (val_top1, -replicate))
     return [
         {"target": target, "route": route, "val_top1": val_top1, "replicate": -replicate}

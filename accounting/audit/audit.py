@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from accounting.audit.balance import Balance, balances_of
-from accounting.audit.checks import contradictions_in
+from accounting.audit.checks import clocks_in, contradictions_in
 from accounting.audit.rules import older_rules
-from accounting.cost.attempts import derive
+from accounting.cost.attempts import view_of
 from accounting.cost.evidence import gather
+from accounting.cost.shares import ledger_h
 from accounting.ledger.findings import Finding
+from accounting.ledger.points import Points
 from accounting.ledger.records import Record
+from accounting.words.names import DeviceKind
 
 __all__ = ["AuditReport", "Balance", "Finding", "audit"]
 
@@ -31,6 +34,8 @@ class AuditReport:
 
     findings: tuple[Finding, ...]
     balances: tuple[Balance, ...]
+    hours: dict[DeviceKind, float]
+    """All device-hours on record by kind of device, every attempt and start-up once."""
 
     @property
     def ok(self) -> bool:
@@ -38,17 +43,19 @@ class AuditReport:
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def audit(records: Sequence[Record], findings: Sequence[Finding] = ()) -> AuditReport:
+def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: Points | None = None) -> AuditReport:
     """Check the records (in order of time) of a ledger; ``findings`` are those of reading it.
 
-    Both come from :func:`accounting.ledger.store.read_ledger`.
+    All come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
     """
-    view, evidence = derive(records), gather(records)
+    evidence = gather(records, points)
+    view = view_of(evidence)
     balances = balances_of(evidence, view)
     findings = [
-        *findings, *older_rules(records, view), *contradictions_in(records, evidence, view), *_imbalances(balances),
+        *findings, *older_rules(records, view), *contradictions_in(records, evidence, view),
+        *(clocks_in(records) if points is None else ()), *_imbalances(balances),
     ]  # fmt: skip
-    return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances)
+    return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances, ledger_h(view))
 
 
 def _imbalances(balances: Sequence[Balance]) -> Iterator[Finding]:

@@ -59,33 +59,31 @@ def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
         for startup in view.startups
         for hold in _holds(startup.session, startup.devices, startup.begin_t, startup.end_t)
     ]
-    holds = [*_raw_holds(evidence, view), *empty]
+    holds: dict[tuple[str, str], list[Hold]] = defaultdict(list)
+    for hold in [*_raw_holds(evidence, view), *empty]:
+        holds[hold.session, hold.device].append(hold)
+    parts = _parts(view)
     driver_work: dict[str, float] = defaultdict(float)
     for work in view.driver_work:
         driver_work[work.session] += work.duration_s
     return tuple(
-        _balance(session, device, view, holds, empty, driver_work[session.session])
+        _balance(
+            session,
+            device,
+            parts[session.session, device.device],
+            holds[session.session, device.device],
+            empty,
+            driver_work[session.session],
+        )
         for session in view.sessions
         for device in session.capacity
     )
 
 
 def _balance(
-    session: Session, device: Device, view: CostView, holds: list[Hold], empty: list[Hold], driver_work_s: float
+    session: Session, device: Device, parts: dict[str, float], mine: list[Hold], empty: list[Hold], driver_work_s: float
 ) -> Balance:
     wall_s = session.end_t - session.begin_t
-    parts: dict[str, float] = defaultdict(float)
-    for attempt in view.attempts:
-        amount = attempt.devices.get(device.device, 0.0)
-        length = attempt.end_t - attempt.begin_t
-        if attempt.session != session.session or amount == 0 or length == 0:
-            continue
-        parts["allocated"] += amount * length
-        # The attempt's split is in device-seconds of its own kind; its shares hold for each of its devices.
-        own = attempt.allocated_s
-        for part in ("productive", "overhead", "lost"):
-            parts[part] += amount * length * (getattr(attempt, f"{part}_s") / own if own else 0.0)
-    mine = [hold for hold in holds if (hold.session, hold.device) == (session.session, device.device)]
     spans = _capacity_spans(session, device, max((hold.end_t for hold in mine), default=session.begin_t))
     idle_s, over_s = _sweep(mine, spans)
     unattributed_s = sum(
@@ -115,21 +113,39 @@ def _balance(
     )
 
 
+def _parts(view: CostView) -> dict[tuple[str, str], dict[str, float]]:
+    """Device-seconds of the attempts by session and device: all that was allocated, and its parts."""
+    parts: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for attempt in view.attempts:
+        length, own = attempt.end_t - attempt.begin_t, attempt.allocated_s
+        for device, amount in attempt.devices.items():
+            if amount == 0 or length == 0:
+                continue
+            of_device = parts[attempt.session, device]
+            of_device["allocated"] += amount * length
+            # The attempt's split is in device-seconds of its own kind; its shares hold for each of its devices.
+            for part, seconds in (
+                ("productive", attempt.productive_s), ("overhead", attempt.overhead_s), ("lost", attempt.lost_s),
+            ):  # fmt: skip
+                of_device[part] += amount * length * (seconds / own if own else 0.0)
+    return parts
+
+
 def _raw_holds(evidence: Evidence, view: CostView) -> list[Hold]:
     """What was held, from the allocation records; from the attempts where there is none, or no close."""
     holds: list[Hold] = []
     last_end: dict[SpanKey, float] = {}
+    said: dict[SpanKey, dict[str, float]] = {}
     for attempt in view.attempts:
         key = (attempt.session, str(attempt.allocation))
         if key in evidence.opened:
             last_end[key] = max(last_end.get(key, attempt.end_t), attempt.end_t)
+            said.setdefault(key, attempt.devices)
         else:
             holds += _holds(attempt.session, attempt.devices, attempt.begin_t, attempt.end_t)
     for key, end_t in last_end.items():
         opened, closed_t = evidence.opened[key], evidence.closed_t(key)
-        devices = opened["devices"] or next(
-            attempt.devices for attempt in view.attempts if (attempt.session, str(attempt.allocation)) == key
-        )
+        devices = opened["devices"] or said[key]
         holds += _holds(key[0], devices, opened["t"], end_t if closed_t is None else closed_t)
     return holds
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from accounting.cost.attempts import device_kind_of
 from accounting.cost.evidence import Evidence
-from accounting.cost.intervals import CLOCK_TOLERANCE_S
 from accounting.cost.split import first_ok
 from accounting.cost.values import CostView
 from accounting.ledger.findings import Finding
-from accounting.ledger.records import Kind, Record, Status
+from accounting.ledger.packed import links_of
+from accounting.ledger.records import CLOCK_TOLERANCE_S, Kind, Record, Status
 
 ROUNDING_S = 1e-3
 
@@ -26,7 +26,6 @@ def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostV
     yield from _jobs(evidence, view)
     yield from _inputs(evidence, view)
     yield from _sessions(view)
-    yield from _clocks(records)
 
 
 def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
@@ -38,8 +37,7 @@ def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def _orphans(evidence: Evidence) -> Iterator[Finding]:
-    counts = Counter((record["attempt"], record["kind"]) for record in evidence.orphans)
-    for (attempt, kind), count in counts.items():
+    for (attempt, kind), count in evidence.orphans.items():
         yield Finding("error", "never_started", f"attempt {attempt} has {count} {kind} but no {Kind.ATTEMPT_STARTED}")
     for (session, allocation), _ in evidence.closed.items():
         if (session, allocation) not in evidence.opened:
@@ -135,9 +133,8 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
     jobs = {job.job: job for job in view.jobs}
     said: set[tuple[str, str]] = set()
     for trace in evidence.traces.values():
-        spec = trace.started["spec"]
-        for name in ("init_from", "structure_from"):
-            source = spec.get(name) if isinstance(spec, dict) else None
+        links = links_of(trace.started["spec"])
+        for source in (links.get("init_from"), links.get("structure_from")):
             if not isinstance(source, str) or not trace.is_ok or (trace.job, source) in said:
                 continue
             said.add((trace.job, source))
@@ -150,6 +147,9 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 
 
 def _sessions(view: CostView) -> Iterator[Finding]:
+    unseen: dict[str, float] = defaultdict(float)
+    for attempt in view.attempts:
+        unseen[attempt.session] += attempt.uncertainty_s
     for session in view.sessions:
         if not session.closed:
             yield Finding(
@@ -158,7 +158,7 @@ def _sessions(view: CostView) -> Iterator[Finding]:
         if not session.capacity:
             yield Finding("warning", "session_not_opened", f"session {session.session} has no capacity on record")
         capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
-        unseen_s = sum(attempt.uncertainty_s for attempt in view.attempts if attempt.session == session.session)
+        unseen_s = unseen[session.session]
         if unseen_s > 0.01 * capacity_s:
             yield Finding(
                 "warning",
@@ -168,8 +168,8 @@ def _sessions(view: CostView) -> Iterator[Finding]:
             )
 
 
-def _clocks(records: Sequence[Record]) -> Iterator[Finding]:
-    """The clock of one writer must not go back; needs the records' places, so records read from disk."""
+def clocks_in(records: Sequence[Record]) -> Iterator[Finding]:
+    """The clock of one writer must not go back; needs all records with their places, as ``read_ledger`` gives them."""
     segments: dict[str, list[Record]] = {}
     for record in records:
         if "segment" in record:

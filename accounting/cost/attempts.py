@@ -45,19 +45,28 @@ from collections.abc import Sequence
 
 from accounting.cost.evidence import Evidence, Trace, gather
 from accounting.cost.intervals import Interval, intervals_of
+from accounting.cost.progress import Progress, ProgressTable
 from accounting.cost.split import Split, first_ok, split_job
 from accounting.cost.startups import startups_of
-from accounting.cost.values import Attempt, CostView, Device, DriverWork, Job, Progress, Session, StartUp
+from accounting.cost.values import Attempt, CostView, Device, DriverWork, Job, Session, StartUp
+from accounting.ledger.points import Points
 from accounting.ledger.records import DeviceRecord, Record, Status
 from accounting.words.names import DeviceKind, Unit
 
-__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive"]
+__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive", "view_of"]
 
 
-def derive(records: Sequence[Record], now: float | None = None) -> CostView:
-    """The cost view of a ledger's records; ``now`` (default: the last record) ends what runs."""
-    evidence = gather(records)
-    last_t = max((float(record["t"]) for record in records), default=0.0)
+def derive(records: Sequence[Record], now: float | None = None, points: Points | None = None) -> CostView:
+    """The cost view of a ledger's records; ``now`` (default: the last record) ends what runs.
+
+    ``points`` are the ends of epochs and heartbeats, where they are not among the records.
+    """
+    return view_of(gather(records, points), now)
+
+
+def view_of(evidence: Evidence, now: float | None = None) -> CostView:
+    """The same of records that are sorted out."""
+    last_t = evidence.last_t
     intervals = intervals_of(evidence, last_t if now is None else now)
     by_job: dict[str, list[Trace]] = defaultdict(list)
     for trace in sorted(evidence.traces.values(), key=lambda trace: trace.started_t):
@@ -87,7 +96,7 @@ def derive(records: Sequence[Record], now: float | None = None) -> CostView:
         sessions=sessions,
         driver_work=tuple(_driver_work(record) for record in evidence.driver_work),
         unit=Unit.GPU_HOURS if is_cuda else Unit.CPU_CORE_HOURS,
-        progress=_progress(evidence),
+        progress=ProgressTable(evidence.points, {name: trace.started for name, trace in evidence.traces.items()}),
         startups=startups,
     )
 
@@ -222,25 +231,3 @@ def _driver_work(record: Record) -> DriverWork:
         end_t=record["t"],
         duration_s=record["duration_s"],
     )
-
-
-def _progress(evidence: Evidence) -> tuple[Progress, ...]:
-    points = [
-        Progress(
-            attempt=trace.attempt,
-            job=trace.job,
-            route=trace.started["route"],
-            phase=trace.started["phase"],
-            target=trace.started["target"],
-            replicate=trace.started["replicate"],
-            t=record["t"],
-            epoch=record["epoch"],
-            num_epochs=record["num_epochs"],
-            val_top1=record["val_top1"],
-            train_loss=record["train_loss"],
-            network_macs=trace.started["network_macs"],
-        )
-        for trace in evidence.traces.values()
-        for record in trace.progress
-    ]
-    return tuple(sorted(points, key=lambda point: point.t))

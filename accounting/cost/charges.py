@@ -84,8 +84,8 @@ def charged_s(
     that was worked on for this target (or for all) but is free stands in the result with 0.
     """
     charged: dict[str, float] = {}
-    for attempt in view.attempts:
-        if attempt.route != route or attempt.replicate != replicate or attempt.target not in (None, target):
+    for attempt in view.by_route.get((route, replicate), ()):
+        if attempt.target not in (None, target):
             continue
         if attempt.device_kind != view.device_kind:
             continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from accounting.ledger.points import Points, split_off
 from accounting.ledger.records import Kind, Record, Status
 
 SpanKey = tuple[str, str]
@@ -22,7 +25,8 @@ class Trace:
     started: Record
     work_begun: Record | None = None
     ended: Record | None = None
-    progress: list[Record] = field(default_factory=list)
+    checkpoints: list[tuple[float, float]] = field(default_factory=list)
+    """Of one that did not end well: time and epoch of each end of an epoch from which a later attempt can go on."""
     last_t: float = 0.0
     """Time of its last record of any kind."""
 
@@ -69,9 +73,28 @@ class Evidence:
     """Job: when it was given up last."""
     losses: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
     """Session and job: what its driver was told of workers that are gone, in the order of time."""
-    orphans: list[Record] = field(default_factory=list)
-    """Records of attempts that never started."""
+    orphans: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many records, by attempt and kind, there are of attempts that never started."""
     driver_work: list[Record] = field(default_factory=list)
+    points: Points = field(default_factory=Points)
+    last_t: float = 0.0
+    """Time of the last record of all."""
+
+    @cached_property
+    def _last_in_span(self) -> dict[SpanKey, float]:
+        """The time of the last record of any attempt in an allocation."""
+        found: dict[SpanKey, float] = {}
+        for trace in self.traces.values():
+            key = (trace.session, str(trace.started["allocation"]))
+            found[key] = max(found.get(key, trace.last_t), trace.last_t)
+        return found
+
+    @cached_property
+    def _last_opening(self) -> tuple[float, str, float]:
+        """When the session that was opened last was, which it is, and when the last of the others was."""
+        times = sorted(((record["t"], name) for name, record in self.session_opened.items()), reverse=True)
+        last = times[0] if times else (float("-inf"), "")
+        return *last, times[1][0] if len(times) > 1 else float("-inf")
 
     def closed_t(self, key: SpanKey) -> float | None:
         """When an allocation closed, if that is on record.
@@ -83,8 +106,7 @@ class Evidence:
             return None
         if closed.get("cause") != NODE_DIED:
             return float(closed["t"])
-        own = [t.last_t for t in self.traces.values() if (t.session, str(t.started["allocation"])) == key]
-        return max(float(closed["t"]), *own) if own else float(closed["t"])
+        return max(float(closed["t"]), self._last_in_span.get(key, float("-inf")))
 
     def reason(self, trace: Trace) -> str | None:
         """Why an attempt did not end well: in its own words, else in its driver's."""
@@ -95,58 +117,93 @@ class Evidence:
 
     def is_over(self, session: str) -> bool:
         """Whether the session has closed, or a later one has opened (then its driver is dead)."""
-        begin = self.session_span[session][0]
-        return session in self.session_closed or any(
-            other != session and record["t"] > begin for other, record in self.session_opened.items()
-        )
+        if session in self.session_closed:
+            return True
+        last_t, last, before_t = self._last_opening
+        return (before_t if last == session else last_t) > self.session_span[session][0]
 
 
-def gather(records: Sequence[Record]) -> Evidence:
-    """Sort out the records of a ledger."""
-    evidence = Evidence()
-    records = sorted(records, key=lambda record: float(record["t"]))
+def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
+    """Sort out the records of a ledger; its ends of epochs and heartbeats are among them unless they are given apart."""
+    if points is None:
+        records, points = split_off(sorted(records, key=_time_of))
+    else:
+        records = sorted(records, key=_time_of)
+    evidence = Evidence(points=points)
     for record in records:
         if record["kind"] == Kind.ATTEMPT_STARTED:
             evidence.traces.setdefault(record["attempt"], Trace(record, last_t=record["t"]))
     for record in records:
         _file(record, evidence)
+    ends = [float(records[-1]["t"])] if records else []
+    ends += [max(points.t)] if points.t else []
+    evidence.last_t = max([*ends, *(last_t for _, _, last_t in points.beats.values())], default=0.0)
+    _file_points(evidence)
     return evidence
 
 
+def _time_of(record: Record) -> float:
+    return float(record["t"])
+
+
 def _file(record: Record, evidence: Evidence) -> None:
-    kind = Kind(record["kind"])
+    kind = record["kind"]
     trace = evidence.traces.get(record.get("attempt", ""))
-    if "attempt" in record and trace is None:
-        evidence.orphans.append(record)
+    if trace is None and "attempt" in record:
+        evidence.orphans[record["attempt"], kind] += 1
         return
-    session = trace.session if trace is not None else record["session"]
-    first, last = evidence.session_span.get(session, (record["t"], record["t"]))
-    evidence.session_span[session] = (min(first, record["t"]), max(last, record["t"]))
+    session, t = trace.session if trace is not None else record["session"], record["t"]
+    _widen(evidence, session, t, t)
     if trace is not None:
-        _file_in_trace(kind, record, trace)
-    elif kind is Kind.SESSION_OPENED:
+        trace.last_t = max(trace.last_t, t)
+        if kind == Kind.WORK_BEGUN:
+            trace.work_begun = trace.work_begun or record
+        elif kind == Kind.ATTEMPT_ENDED:
+            trace.ended = trace.ended or record
+    elif kind == Kind.SESSION_OPENED:
         evidence.session_opened.setdefault(session, record)
-    elif kind is Kind.SESSION_CLOSED:
+    elif kind == Kind.SESSION_CLOSED:
         evidence.session_closed.setdefault(session, record)
-    elif kind is Kind.CAPACITY_CHANGED:
+    elif kind == Kind.CAPACITY_CHANGED:
         evidence.capacity_changed.setdefault(session, []).append(record)
-    elif kind is Kind.ALLOCATION_OPENED:
+    elif kind == Kind.ALLOCATION_OPENED:
         evidence.opened.setdefault((session, str(record["allocation"])), record)
-    elif kind is Kind.ALLOCATION_CLOSED:
+    elif kind == Kind.ALLOCATION_CLOSED:
         evidence.closed.setdefault((session, str(record["allocation"])), record)
-    elif kind is Kind.ATTEMPT_LOST:
+    elif kind == Kind.ATTEMPT_LOST:
         evidence.losses.setdefault((session, record["job"]), []).append(record)
-    elif kind is Kind.JOB_ABANDONED:
+    elif kind == Kind.JOB_ABANDONED:
         evidence.abandoned_t[record["job"]] = record["t"]
-    elif kind is Kind.DRIVER_WORK:
+    elif kind == Kind.DRIVER_WORK:
         evidence.driver_work.append(record)
 
 
-def _file_in_trace(kind: Kind, record: Record, trace: Trace) -> None:
-    trace.last_t = max(trace.last_t, record["t"])
-    if kind is Kind.WORK_BEGUN:
-        trace.work_begun = trace.work_begun or record
-    elif kind is Kind.PROGRESS:
-        trace.progress.append(record)
-    elif kind is Kind.ATTEMPT_ENDED:
-        trace.ended = trace.ended or record
+def _widen(evidence: Evidence, session: str, first_t: float, last_t: float) -> None:
+    known = evidence.session_span.get(session)
+    if known is None:
+        evidence.session_span[session] = (first_t, last_t)
+    elif first_t < known[0] or last_t > known[1]:
+        evidence.session_span[session] = (min(known[0], first_t), max(known[1], last_t))
+
+
+def _file_points(evidence: Evidence) -> None:
+    """What ends of epochs and heartbeats say of the attempts that they are of."""
+    points = evidence.points
+    spans = [(Kind.PROGRESS, *span) for span in points.spans()]
+    spans += [(Kind.HEARTBEAT, name, int(count), first, last) for name, (count, first, last) in points.beats.items()]
+    for kind, name, count, first_t, last_t in spans:
+        trace = evidence.traces.get(name)
+        if trace is None:
+            evidence.orphans[name, kind] += count
+            continue
+        trace.last_t = max(trace.last_t, last_t)
+        _widen(evidence, trace.session, first_t, last_t)
+    cut_short = {
+        code: trace
+        for name, code in points.codes.items()
+        if (trace := evidence.traces.get(name)) is not None and not trace.is_ok
+    }
+    if cut_short:
+        for code, t, epoch, kept in zip(points.attempt, points.t, points.epoch, points.checkpointed, strict=True):
+            if kept and code in cut_short:
+                cut_short[code].checkpoints.append((t, epoch))

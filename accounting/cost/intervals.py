@@ -6,11 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from accounting.cost.evidence import Evidence, SpanKey, Trace
-from accounting.ledger.records import Status
+from accounting.ledger.records import CLOCK_TOLERANCE_S, Status
 
 DEFAULT_HEARTBEAT_S = 10.0
-CLOCK_TOLERANCE_S = 1.0
-"""Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,8 @@ from accounting.ledger.specs import JobSpec, PruneSpec
 
 
 def specs_of(attempts: Iterable[Attempt]) -> dict[str, JobSpec]:
-    """The spec of every job, as its latest attempt has it; empty where that is no object."""
-    return {
-        attempt.job: attempt.spec if isinstance(attempt.spec, dict) else {}
-        for attempt in sorted(attempts, key=lambda attempt: attempt.begin_t)
-    }
+    """What every job began from and what was done to it, as its latest attempt has it (:attr:`Attempt.links`)."""
+    return {attempt.job: attempt.links for attempt in sorted(attempts, key=lambda attempt: attempt.begin_t)}
 
 
 def lineage(specs: Mapping[str, JobSpec], job: str) -> list[str]:

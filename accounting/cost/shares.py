@@ -22,11 +22,7 @@ HEADLINE_POLICY: str = ChargePolicy.FULL.value
 
 def route_attempts(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
     """Attempts of a route that served this target: its own, and those shared by all targets."""
-    return [
-        attempt
-        for attempt in view.attempts
-        if attempt.route == route and attempt.replicate == replicate and attempt.target in (target, None)
-    ]
+    return [attempt for attempt in view.by_route.get((route, replicate), ()) if attempt.target in (target, None)]
 
 
 def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num_targets: int) -> float:
@@ -67,11 +63,9 @@ def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target
 
 def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, num_targets: int) -> float:
     """What the target is charged of all attempts at these jobs under the policy, in device-hours."""
-    wanted = set(jobs)
+    of_jobs = [attempt for job in dict.fromkeys(jobs) for attempt in view.by_job.get(job, ())]
     return sum(
-        charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / HOUR_S
-        for attempt in view.attempts
-        if attempt.job in wanted
+        charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / HOUR_S for attempt in of_jobs
     )
 
 

@@ -80,7 +80,7 @@ def _split_cut_short(trace: Trace, interval: Interval, kept_epoch: float) -> tup
     if trace.work_begun is None:
         return _all_lost(interval, ("no_work",)), False
     begun_t = trace.work_begun["t"]
-    kept_t = [p["t"] for p in trace.progress if p["checkpointed"] and p["epoch"] <= kept_epoch]
+    kept_t = [t for t, epoch in trace.checkpoints if epoch <= kept_epoch]
     return _split_at(interval, begun_t, max(kept_t, default=begun_t), rest_is_lost=True), bool(kept_t)
 
 

@@ -23,13 +23,19 @@ def startups_of(
         session.session: session.end_t if evidence.is_over(session.session) else max(session.end_t, now)
         for session in sessions
     }
+    usual: dict[str, tuple[DeviceKind, float]] = {}
     found = []
     for key, opened in evidence.opened.items():
         if key in used:
             continue
         closed = evidence.closed.get(key)
         end_t = ends[key[0]] if closed is None else float(closed["t"])
-        kind, amount = _held(opened["devices"], kind_of) if opened["devices"] else _usual(attempts, sessions, key[0])
+        if opened["devices"]:
+            kind, amount = _held(opened["devices"], kind_of)
+        else:
+            if key[0] not in usual:
+                usual[key[0]] = _usual(attempts, sessions, key[0])
+            kind, amount = usual[key[0]]
         begin_t = float(opened["t"])
         length_s = max(0.0, end_t - begin_t)
         found.append(StartUp(*key, dict(opened["devices"]), kind, begin_t, begin_t + length_s, amount * length_s))

@@ -6,13 +6,32 @@ device-seconds: amount of device times seconds, summed over the devices of the a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from accounting.cost.progress import Progress, ProgressTable
 from accounting.ledger.outcomes import JobOutcome
+from accounting.ledger.packed import PackedSpec, links_of
 from accounting.ledger.records import Status
 from accounting.ledger.specs import JobSpec
 from accounting.words.names import DeviceKind, Unit
+
+__all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp"]
+
+
+class _Spec:
+    """The field ``spec``, which may be given packed: then it is parsed each time it is asked for."""
+
+    def __get__(self, attempt: Attempt | None, owner: type[Attempt]) -> JobSpec:
+        if attempt is None:
+            raise AttributeError("spec")  # the field has no default
+        kept: JobSpec | PackedSpec = vars(attempt)["spec"]
+        return kept.unpacked() if isinstance(kept, PackedSpec) else kept
+
+    def __set__(self, attempt: Attempt, value: JobSpec | PackedSpec) -> None:
+        vars(attempt)["spec"] = value
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,10 @@ class Attempt:
     device_kind: DeviceKind
     meter: str
     network_macs: int | None
-    spec: JobSpec
+    if TYPE_CHECKING:
+        spec: JobSpec
+    else:
+        spec: JobSpec = _Spec()
     begin_t: float
     end_t: float
     status: Status
@@ -47,6 +69,11 @@ class Attempt:
     flags: tuple[str, ...]
     """``repeated`` (the job was done already), ``overlaps`` (began before the one before it in the allocation had
     ended), ``outside_allocation``, ``no_allocation_record``, ``no_work``."""
+
+    @property
+    def links(self) -> JobSpec:
+        """The small parts of its spec: what the job began from and what was done to it, without network and recipe."""
+        return links_of(vars(self)["spec"])
 
 
 @dataclass(frozen=True)
@@ -128,24 +155,6 @@ class DriverWork:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The end of one epoch of one attempt, with what is needed to draw it."""
-
-    attempt: str
-    job: str
-    route: str
-    phase: str
-    target: int | None
-    replicate: int
-    t: float
-    epoch: int
-    num_epochs: int
-    val_top1: float | None
-    train_loss: float | None
-    network_macs: int | None
-
-
-@dataclass(frozen=True)
 class CostView:
     """A whole study. Attempts, jobs and progress are in the order of time in which they began."""
 
@@ -154,8 +163,24 @@ class CostView:
     sessions: tuple[Session, ...]
     driver_work: tuple[DriverWork, ...]
     unit: Unit
-    progress: tuple[Progress, ...]
+    progress: ProgressTable
     startups: tuple[StartUp, ...] = ()
+
+    @cached_property
+    def by_route(self) -> Mapping[tuple[str, int], Sequence[Attempt]]:
+        """The attempts of each route and replicate."""
+        found: dict[tuple[str, int], list[Attempt]] = {}
+        for attempt in self.attempts:
+            found.setdefault((attempt.route, attempt.replicate), []).append(attempt)
+        return found
+
+    @cached_property
+    def by_job(self) -> Mapping[str, Sequence[Attempt]]:
+        """The attempts at each job."""
+        found: dict[str, list[Attempt]] = {}
+        for attempt in self.attempts:
+            found.setdefault(attempt.job, []).append(attempt)
+        return found
 
     @property
     def device_kind(self) -> DeviceKind:

@@ -39,20 +39,37 @@ class Checker:
     expected: int = 0
     last: str | None = ""
     """Hash of the line before; None where that cannot be known."""
-    seen: set[int] = field(default_factory=set)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    """Numbers below :attr:`expected` that no line has had, from … to, the last not included."""
+    late: set[int] = field(default_factory=set)
+    """Of those, the ones that came after all."""
+
+    def follows(self, line: bytes) -> bool:
+        """Whether a line is the one that was written after the last; if so it is taken as the last."""
+        start = line[:-TAIL]
+        chain = line[-18:-2].decode("latin-1")
+        if not start.endswith(b',"seq":%d' % self.expected) or self.last is None:
+            return False
+        if not line.endswith(b'"}') or line[-TAIL:-18] != b',"chain":"' or _digest(self.last, start) != chain:
+            return False
+        self.expected, self.last = self.expected + 1, chain
+        return True
 
     def problem(self, line: bytes, seq: object, chain: object) -> tuple[str | None, bool]:
         """What is wrong with a line (None: nothing), and whether it is a copy of one that was there already."""
-        if type(seq) is not int or type(chain) is not str:
-            self.last, self.expected = None, self.expected + 1
+        if type(seq) is not int or type(chain) is not str or seq < 0:
+            self.unreadable()
             return "has no running number: it was not written by this program", False
-        if seq in self.seen:
+        if seq < self.expected and (seq in self.late or not any(begin <= seq < end for begin, end in self.gaps)):
             return f"is a copy of line {seq + 1}: it is not counted", True
-        self.seen.add(seq)
         before, self.last = self.last, chain
         if seq < self.expected:
+            self.late.add(seq)
             return f"was line {seq + 1}: lines were moved", False
-        missing, self.expected = seq - self.expected, seq + 1
+        missing = seq - self.expected
+        if missing:
+            self.gaps.append((self.expected, seq))
+        self.expected = seq + 1
         if missing:
             return f"follows a gap: {missing} line{'s' if missing > 1 else ''} before it were removed", False
         if before is not None and _digest(before, line[:-TAIL]) != chain:
@@ -61,6 +78,7 @@ class Checker:
 
     def unreadable(self) -> None:
         """A line that is no JSON: it counts as one, and what follows cannot be checked against it."""
+        self.gaps.append((self.expected, self.expected + 1))
         self.last, self.expected = None, self.expected + 1
 
 

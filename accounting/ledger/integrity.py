@@ -16,12 +16,27 @@ from accounting.ledger.records import Kind, Record
 class Segment:
     """One file as it was read. ``problems``: (code, message) of lines that are not as they were written."""
 
-    name: str
-    content: bytes
+    path: Path
+    size: int
+    """Bytes, a torn end included."""
+    sha256: str
+    """Of all of it."""
     opening: Record = field(default_factory=Record)
     records: list[Record] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     warning: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.path.name
+
+    def begins_as(self, size: int, sha256: str) -> bool:
+        """Whether its first ``size`` bytes have this hash; of a file that has grown since it was read, too."""
+        if size == self.size:
+            return self.sha256 == sha256
+        with self.path.open("rb") as file:
+            return hashlib.sha256(file.read(size)).hexdigest() == sha256
 
     @property
     def is_chained(self) -> bool:
@@ -66,11 +81,11 @@ def check(
 def _copies(segments: Sequence[Segment]) -> Iterator[tuple[Finding, str]]:
     """A file under another name whose original is there too; of two old ones with equal content, the second by name."""
     names = {segment.name for segment in segments}
-    seen: dict[bytes, str] = {}
+    seen: dict[str, str] = {}
     for segment in segments:
         original = segment.own_name if segment.own_name in names - {segment.name} else None
-        if not segment.is_chained and segment.content:
-            original = seen.setdefault(hashlib.sha256(segment.content).digest(), segment.name)
+        if not segment.is_chained and segment.size:
+            original = seen.setdefault(segment.sha256, segment.name)
             original = original if original != segment.name else None
         if original is not None:
             message = f"{segment.name} is a copy of {original}: it is not counted; delete it"
@@ -146,10 +161,10 @@ def _changed(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
         sealed = index.seals.get(segment.name)
         if sealed is None:
             continue
-        if len(segment.content) < sealed["bytes"]:
-            message = f"{segment.name} was cut: {sealed['bytes'] - len(segment.content)} bytes at its end are missing"
+        if segment.size < sealed["bytes"]:
+            message = f"{segment.name} was cut: {sealed['bytes'] - segment.size} bytes at its end are missing"
             yield Finding("error", "segment_cut", f"{message}, with what they recorded; restore it from a copy")
-        elif not segment.problems and _sha256(segment.content[: sealed["bytes"]]) != sealed["sha256"]:
+        elif not segment.problems and not segment.begins_as(sealed["bytes"], sealed["sha256"]):
             message = f"{segment.name} was changed after its session had ended; restore it from a copy"
             yield Finding("error", "segment_changed", message)
 
@@ -164,7 +179,3 @@ def _cut_index(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
             "segments may be missing unnoticed; restore it from a copy"
         )
         yield Finding("error", "index_cut", message)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

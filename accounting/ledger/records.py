@@ -21,6 +21,9 @@ COST_RULES = 2
 """What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
 phase ``export``, so that exports ran inside ``evaluate`` and were charged to the route."""
 
+CLOCK_TOLERANCE_S = 1.0
+"""Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
+
 VERDICT_RULES = 2
 """How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
 

@@ -33,39 +33,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from accounting.ledger.chain import Chain, Checker
+from accounting.ledger.chain import Chain
 from accounting.ledger.files import sync_folder, write_line
-from accounting.ledger.findings import Finding
-from accounting.ledger.index import read_index, register, seal, segments_in
-from accounting.ledger.integrity import Segment, check
-from accounting.ledger.records import COST_RULES, Kind, Record
+from accounting.ledger.index import read_index, register, seal
+from accounting.ledger.reader import Ledger, LedgerError, read_lean, read_ledger
+from accounting.ledger.records import COST_RULES, Kind
 from accounting.ledger.validation import problem_of
+
+__all__ = ["FORMAT", "Ledger", "LedgerError", "LedgerWriter", "read_lean", "read_ledger", "shared_writer"]
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 """Of a segment: one per process, chained lines, entered in the index."""
-
-
-class LedgerError(ValueError):
-    """A ledger that cannot be read or a record that cannot be written; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """All records of a study. Those read from disk also carry ``segment`` (file name) and ``line`` (from 1)."""
-
-    records: tuple[Record, ...] = ()
-    """Sorted by ``t``; records of equal time stay in the order of segment name and line."""
-    warnings: tuple[str, ...] = ()
-    """One line for each torn line that was skipped."""
-    findings: tuple[Finding, ...] = ()
-    """What is wrong with the files themselves; the audit adds what is wrong with what they say."""
 
 
 class LedgerWriter:
@@ -182,98 +166,7 @@ _IDLE: list[tuple[tuple[Path, str, str, int], LedgerWriter]] = []
 """At most one writer of this process that no attempt uses: what lives as long as the process has to live here."""
 
 
-def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
-    """All segments of the folder as one ledger; a missing folder is an empty one.
-
-    Segments that are copies, or of another study, are left out, as the findings say. With ``strict`` off, lines that
-    cannot be read are findings too, and are left out.
-
-    Raises:
-        LedgerError: a line other than a segment's last is garbled, a segment does not begin with ``segment_opened``,
-            a record is malformed, or the cost rules are not known. The message names file and line.
-
-    """
-    before = read_index(folder)
-    segments = [_read_segment(path, strict=strict) for path in segments_in(folder)]
-    after = read_index(folder)
-    findings, left_out = check(folder, segments, before, after)
-    records = [record for segment in segments if segment.name not in left_out for record in segment.records]
-    warnings = [segment.warning for segment in segments if segment.warning]
-    return Ledger(tuple(sorted(records, key=_time_of)), tuple(warnings), tuple(findings))
-
-
-def _read_segment(path: Path, *, strict: bool) -> Segment:
-    content = path.read_bytes()
-    lines = content.split(b"\n")
-    unfinished = lines.pop()  # empty when the last line is complete
-    segment = Segment(path.name, content)
-    if not lines and not unfinished:
-        segment.warning = f"{path.name}: empty segment skipped (its writer died before the first record)"
-        return segment
-    if unfinished:
-        segment.warning = f"{path.name}:{len(lines) + 1}: torn last line skipped"
-    checker = Checker()
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            if number == len(lines) and not unfinished:
-                segment.warning = f"{path.name}:{number}: torn last line skipped"
-                return segment
-            _refuse(segment, path, number, "not valid JSON", strict)
-            checker.unreadable()
-            continue
-        problem = "not a JSON object" if not isinstance(record, dict) else problem_of(record)
-        if problem is None:
-            problem = _opening_problem(record, number)
-        if problem is not None:
-            _refuse(segment, path, number, problem, strict)
-            checker.unreadable()
-            continue
-        if number == 1:
-            segment.opening = record
-        if segment.is_chained and _is_copy(segment, checker, line, number, record):
-            continue
-        segment.records.append(record | {"segment": path.name, "line": number})
-    return segment
-
-
-def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
-    """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
-    seq, chain = record.pop("seq", None), record.pop("chain", None)
-    problem, is_copy = checker.problem(line, seq, chain)
-    if problem is not None:
-        segment.problems.append(("chain_broken", f"{segment.name}:{number}: this line {problem}"))
-    return is_copy
-
-
-def _refuse(segment: Segment, path: Path, number: int, problem: str, strict: bool) -> None:
-    if strict or "cost rules" in problem:
-        raise LedgerError(_refusal(path, number, problem))
-    segment.problems.append(("garbled", f"{path.name}:{number}: {problem}; the line is not counted"))
-
-
-def _opening_problem(record: Record, number: int) -> str | None:
-    opens = record["kind"] == Kind.SEGMENT_OPENED
-    if number == 1 and not opens:
-        return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
-    if opens and record["rules"] not in range(1, COST_RULES + 1):
-        return (
-            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
-            "prune-or-search that wrote it, or a later one"
-        )
-    return None
-
-
-def _refusal(path: Path, number: int, problem: str) -> str:
-    return f"{path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
-
-
 def _segment_name(t: float, writer: str, host: str, pid: int) -> str:
     utc = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(t))
     plain = [re.sub(r"[^A-Za-z0-9_.]+", "_", part)[:60] for part in (writer, host)]
     return f"{utc}-{plain[0]}-{plain[1]}-{pid}-{secrets.token_hex(3)}.jsonl"
-
-
-def _time_of(record: Record) -> float:
-    return float(record["t"])

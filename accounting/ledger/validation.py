@@ -18,21 +18,17 @@ DEVICE_KINDS = ("cpu_core", "cuda")
 def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None when it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
-    try:
-        kind = Kind(str(kind_value))
-    except ValueError:
+    kind = _KINDS.get(str(kind_value))
+    if kind is None:
         return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
     if not _is_number(t):
         return f"{kind}: t must be Unix seconds, a finite number, got {t!r}"
-    missing = [name for name in FIELDS[kind] if name not in record]
-    if missing:
+    if not record.keys() >= _REQUIRED[kind]:
+        missing = [name for name in FIELDS[kind] if name not in record]
         return f"{kind}: missing field{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-    for name in FIELDS[kind]:
-        if name == "reason" and kind is not Kind.ATTEMPT_ENDED:
-            continue
-        check = _CHECKS.get(name)
-        if check is not None and not check[0](record[name]):
-            return f"{kind}: {name} must be {check[1]}, got {_short(record[name])}"
+    for name, (is_fine, what) in _CHECKED[kind]:
+        if not is_fine(record[name]):
+            return f"{kind}: {name} must be {what}, got {_short(record[name])}"
     if kind is Kind.ALLOCATION_OPENED and record["allocation"] is None:
         return f"{kind}: allocation must be a string, got None"
     return None
@@ -84,6 +80,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+_PHASES = frozenset(Phase)
 _TEXT = (_is_text, "a non-empty string")
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "session": _TEXT,
@@ -92,7 +89,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "route": _TEXT,
     "meter": _TEXT,
     "allocation": (_or_null(_is_text), "a non-empty string or null"),
-    "phase": (lambda value: value in set(Phase), f"one of {', '.join(Phase)}"),
+    "phase": (lambda value: isinstance(value, str) and value in _PHASES, f"one of {', '.join(Phase)}"),
     "status": (lambda value: value in (Status.OK, Status.FAILED), "ok or failed"),
     "target": (_or_null(_is_whole), "MACs, a whole number, or null"),
     "replicate": (_is_whole, "a whole number"),
@@ -111,3 +108,12 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),
 }
+_KINDS = {str(kind): kind for kind in Kind}
+_REQUIRED = {kind: frozenset(names) for kind, names in FIELDS.items()}
+_CHECKED = {
+    kind: [
+        (name, _CHECKS[name]) for name in names if name in _CHECKS and (name != "reason" or kind is Kind.ATTEMPT_ENDED)
+    ]
+    for kind, names in FIELDS.items()
+}
+"""Of each kind: the fields whose values are checked, with the check and what it asks for."""

@@ -12,11 +12,11 @@ is in the ledger with the MACs that it began with, so that it counts with its ou
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from accounting.cost.attempts import Attempt, CostView, Progress
+from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.shares import charged_rate, route_attempts, route_cost_h
 from accounting.ledger.records import Phase
 from accounting.words.quantities import HOUR_S
@@ -51,15 +51,11 @@ def anytime_curve(
     rates = [charged_rate(view, attempt, policy, target, num_targets) for attempt in attempts]
     costs: list[float] = []
     accuracies: list[float] = []
-    mine = {attempt.attempt for attempt in attempts}
-    progress = [point for point in view.progress if point.attempt in mine]
     charged = [rate * attempt.allocated_s for attempt, rate in zip(attempts, rates, strict=True)]
-    before = dict(zip((a.attempt for a in attempts), accumulate(charged, initial=0.0), strict=False))
-    own = {attempt.attempt: (attempt, rate) for attempt, rate in zip(attempts, rates, strict=True)}
     measured = [
-        ((before[p.attempt] + own[p.attempt][1] * _spent_s(own[p.attempt][0], p.t)) / HOUR_S, p.val_top1)
-        for p in _measured(progress, attempts)
-        if 0 < p.macs <= target
+        ((before + rate * _spent_s(attempt, t)) / HOUR_S, top1)
+        for attempt, rate, before in zip(attempts, rates, accumulate(charged, initial=0.0), strict=False)
+        for t, top1 in _measured(view, attempt, target)
     ]
     for spent, val_top1 in sorted(measured):
         if accuracies and val_top1 <= accuracies[-1]:
@@ -79,37 +75,25 @@ def cost_to_reach(curve: AnytimeCurve, val_top1: float) -> float | None:
     return curve.cost_h[index] if index < len(curve.cost_h) else None
 
 
-def measured_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
-    """(route, replicate, validation accuracy) of all that the curves of this target look at, in no order of cost."""
-    progress = [point for point in view.progress if point.target in (target, None)]
-    attempts = [attempt for attempt in view.attempts if attempt.target in (target, None)]
-    for point in _measured(progress, attempts):
-        if 0 < point.macs <= target:
-            yield point.route, point.replicate, point.val_top1
+def best_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
+    """(route, replicate, best validation accuracy) of each attempt that has one, of all that the curves look at."""
+    for attempt in view.attempts:
+        if attempt.target in (target, None):
+            best = max((top1 for _, top1 in _measured(view, attempt, target)), default=None)
+            if best is not None:
+                yield attempt.route, attempt.replicate, best
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """The validation accuracy of a network that could be delivered, known at ``t``."""
-
-    t: float
-    macs: float
-    val_top1: float
-    route: str
-    replicate: int
-    attempt: str
-
-
-def _measured(progress: Iterable[Progress], attempts: Iterable[Attempt]) -> Iterator[_Measured]:
-    """What the ends of epochs and the outcomes of attempts show; a supernet in training is no such network."""
-    for point in progress:
-        if point.phase != Phase.SUPERNET and point.network_macs is not None and point.val_top1 is not None:
-            yield _Measured(point.t, point.network_macs, point.val_top1, point.route, point.replicate, point.attempt)
-    for attempt in attempts:
-        outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
-        macs, val_top1 = outcome.get("macs"), outcome.get("val_top1")
-        if isinstance(macs, (int, float)) and isinstance(val_top1, (int, float)):
-            yield _Measured(attempt.end_t, macs, float(val_top1), attempt.route, attempt.replicate, attempt.attempt)
+def _measured(view: CostView, attempt: Attempt, target: int) -> Iterator[tuple[float, float]]:
+    """(time, accuracy) of what ends of epochs and the outcome show within a target; never of a supernet in training."""
+    macs = attempt.network_macs
+    if attempt.phase != Phase.SUPERNET and macs is not None and 0 < macs <= target:
+        for t, _, val_top1 in view.progress.curve(attempt.attempt):
+            yield t, val_top1
+    outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
+    found, top1 = outcome.get("macs"), outcome.get("val_top1")
+    if isinstance(found, (int, float)) and 0 < found <= target and isinstance(top1, (int, float)):
+        yield attempt.end_t, float(top1)
 
 
 def _spent_s(attempt: Attempt, t: float) -> float:

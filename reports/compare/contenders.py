@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from accounting.cost.attempts import Attempt, CostView, Progress
+from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import Part
 from accounting.cost.lineage import lineage, method_name, pruning_of, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, spent_h, with_declared
@@ -149,13 +149,6 @@ class Contenders:
         return found
 
     @cached_property
-    def _progress(self) -> dict[str, list[Progress]]:
-        found: dict[str, list[Progress]] = defaultdict(list)
-        for point in self.view.progress:
-            found[point.attempt].append(point)
-        return found
-
-    @cached_property
     def _method_of(self) -> dict[str, str]:
         """The pruning method of each job; empty for work that all methods share."""
         return {job: method_name(pruning_of(self.specs, job)) for job in self.specs}
@@ -220,7 +213,7 @@ class Contenders:
             } | {part: [part_rate(self.view, a, part, target) for a in attempts] for part in Part}
             if any(a.target is None and a.phase == Phase.PRETRAIN for a in attempts):
                 self._on_parent.add(key)
-            self._replayed[key] = replay(attempts, shares, self._progress, self.specs, contender.route, target)
+            self._replayed[key] = replay(attempts, shares, self.view.progress, self.specs, contender.route, target)
         return self._replayed[key]
 
     def _paid(self, contender: Contender, target: int, replicate: int) -> list[Attempt]:

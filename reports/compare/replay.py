@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from accounting.cost.attempts import Attempt, Progress
+from accounting.cost.attempts import Attempt
+from accounting.cost.progress import ProgressTable
 from accounting.ledger.records import Phase, Status
 from accounting.ledger.specs import JobSpec
 from accounting.words.quantities import HOUR_S
@@ -35,16 +37,34 @@ class Replayed:
 
 @dataclass
 class _Training:
-    """The points of a job: (place of the attempt, share of it that had passed, epoch, accuracy), in order of epochs."""
+    """What was measured of a job, in the order of epochs: place of the attempt, share of it that had passed, and so on."""
 
-    points: list[tuple[int, float, float, float]]
     begin: int
+    place: list[int] = field(default_factory=list)
+    share: list[float] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)
+    top1: list[float] = field(default_factory=list)
+
+    def add(self, place: int, share: float, epoch: float, top1: float) -> None:
+        """One more; those of this epoch and later ones are made anew."""
+        if self.epoch and self.epoch[-1] >= epoch:
+            kept = [row for row, known in enumerate(self.epoch) if known < epoch]
+            self.place = [self.place[row] for row in kept]
+            self.share = [self.share[row] for row in kept]
+            self.top1 = [self.top1[row] for row in kept]
+            self.epoch = [self.epoch[row] for row in kept]
+        if not self.epoch:
+            self.begin = place
+        self.place.append(place)
+        self.share.append(share)
+        self.epoch.append(epoch)
+        self.top1.append(top1)
 
 
 def replay(
     attempts: Sequence[Attempt],
     shares: Mapping[str, Sequence[float]],
-    progress: Mapping[str, Sequence[Progress]],
+    progress: ProgressTable,
     specs: Mapping[str, JobSpec],
     route: str,
     target: int,
@@ -55,72 +75,111 @@ def replay(
     work the contender builds on and pays for, are not its own and do not count.
     """
     trainings = _trainings([a if a.route == route else None for a in attempts], progress, target)
-    smooth = _smoothed({job: [point[3] for point in found.points] for job, found in trainings.items()})
+    rises = _rises(trainings, specs)
+    allocated = np.array([a.allocated_s for a in attempts], dtype=np.float64)
     found = {}
     for policy, share in shares.items():
-        costs = np.array([part * a.allocated_s for part, a in zip(share, attempts, strict=True)]) / HOUR_S
+        costs = np.array(share, dtype=np.float64) * allocated / HOUR_S
         before = np.concatenate([[0.0], np.cumsum(costs)])
-        found[policy] = Replayed(_steps(trainings, smooth, specs, before), float(before[-1]))
+        found[policy] = Replayed(rises.steps(before), float(before[-1]))
     return found
 
 
-def _trainings(
-    attempts: Sequence[Attempt | None], progress: Mapping[str, Sequence[Progress]], target: int
-) -> dict[str, _Training]:
+def _trainings(attempts: Sequence[Attempt | None], progress: ProgressTable, target: int) -> dict[str, _Training]:
     trainings: dict[str, _Training] = {}
     done: set[str] = set()
     for place, attempt in enumerate(attempts):
         if attempt is None or attempt.job in done:
             continue
-        training = trainings.setdefault(attempt.job, _Training([], place))
-        for point in progress.get(attempt.attempt, ()):
-            if not _counts(point, target) or point.val_top1 is None:
-                continue
-            training.points = [kept for kept in training.points if kept[2] < point.epoch]
-            training.begin = place if not training.points else training.begin
-            training.points.append((place, _passed(attempt, point.t), point.epoch, point.val_top1))
+        training = trainings.get(attempt.job)
+        if training is None:
+            training = trainings[attempt.job] = _Training(place)
+        if _counts(attempt, target):
+            begin, length = attempt.begin_t, attempt.end_t - attempt.begin_t
+            for t, epoch, top1 in progress.curve(attempt.attempt):
+                passed = min(max((t - begin) / length, 0.0), 1.0) if length > 0 else 1.0
+                training.add(place, passed, epoch, top1)
         if attempt.status is Status.OK:
             done.add(attempt.job)
-            if not training.points and (top1 := _outcome(attempt, target)) is not None:
-                training.begin = place
-                training.points.append((place, 1.0, 0, top1))
+            if not training.epoch and (found := _outcome(attempt, target)) is not None:
+                training.add(place, 1.0, 0, found)
     evaluated = {a.job for a in attempts if a is not None and a.phase == Phase.EVALUATE}
-    measured = {job: found for job, found in trainings.items() if found.points}
+    measured = {job: found for job, found in trainings.items() if found.epoch}
     trained = {job: found for job, found in measured.items() if job not in evaluated}
     return trained or measured  # an evaluation measures again, unless nothing else did
 
 
-def _steps(
-    trainings: Mapping[str, _Training], smooth: Mapping[str, Floats], specs: Mapping[str, JobSpec], before: Floats
-) -> Steps:
-    columns: list[list[float]] = [[], [], [], []]
-    for job, training in trainings.items():
-        accuracies = smooth[job]
+@dataclass(frozen=True)
+class _Rises:
+    """The steps of all trainings, before they have a price: a row each, a training's rows one after another.
+
+    ``is_first`` marks a training's first row, which begins with the attempt ``begin``; the others begin where the one
+    before ends.
+    """
+
+    place: NDArray[np.int64]
+    share: Floats
+    begin: NDArray[np.int64]
+    is_first: NDArray[np.bool_]
+    top1_from: Floats
+    top1_to: Floats
+
+    def steps(self, before: Floats) -> Steps:
+        """With the device-hours that had been charged ``before`` each attempt."""
+        if not self.place.size:
+            return Steps(self.share, self.share, self.top1_from, self.top1_to)
+        start = before[self.place]
+        cost_to = start + self.share * (before[self.place + 1] - start)
+        cost_from = np.where(self.is_first, before[self.begin], np.concatenate([[0.0], cost_to[:-1]]))
+        return Steps(cost_from, cost_to, self.top1_from, self.top1_to)
+
+
+def _rises(trainings: Mapping[str, _Training], specs: Mapping[str, JobSpec]) -> _Rises:
+    smooth = _smoothed({job: training.top1 for job, training in trainings.items()})
+    lengths = [len(training.epoch) for training in trainings.values()]
+    firsts = np.cumsum([0, *lengths[:-1]], dtype=np.int64)
+    rows = [smooth[job] for job in trainings]
+    top1_to = np.concatenate([np.empty(0), *rows])
+    top1_from = np.concatenate([[np.nan], top1_to[:-1]])[: top1_to.size]
+    is_first = np.zeros(top1_to.size, dtype=np.bool_)
+    if lengths:
+        is_first[firsts] = True
+    for first, job, own in zip(firsts, trainings, rows, strict=False):
         start = smooth.get(str(specs.get(job, {}).get("init_from")))
-        last_cost = float(before[training.begin])
-        last_top1 = float("nan") if start is None else min(float(start[-1]), float(accuracies[0]))
-        for (place, share, _, _), top1 in zip(training.points, accuracies, strict=True):
-            cost = float(before[place] + share * (before[place + 1] - before[place]))
-            for column, value in zip(columns, (last_cost, cost, last_top1, float(top1)), strict=True):
-                column.append(value)
-            last_cost, last_top1 = cost, float(top1)
-    return Steps(*(np.array(column, dtype=np.float64) for column in columns))
+        top1_from[first] = np.nan if start is None else min(start[-1], own[0])
+    begins = [training.begin for training in trainings.values()]
+    return _Rises(
+        np.array([place for training in trainings.values() for place in training.place], dtype=np.int64),
+        np.array([share for training in trainings.values() for share in training.share], dtype=np.float64),
+        np.repeat(np.array(begins, dtype=np.int64), lengths),
+        is_first,
+        top1_from,
+        top1_to,
+    )
+
+
+MOST_VALUES = 2_000_000
+"""Of the square of a training's epochs, summed over the trainings that are smoothed at a time."""
 
 
 def _smoothed(raw: Mapping[str, Sequence[float]]) -> dict[str, Floats]:
-    """Isotonic, by job; jobs of one length together."""
+    """Isotonic, by job; jobs of one length together, as many as fit the memory."""
     by_length: dict[int, list[str]] = defaultdict(list)
     for job, values in raw.items():
         by_length[len(values)].append(job)
     found: dict[str, Floats] = {}
-    for jobs in by_length.values():
-        rows = isotonic(np.array([raw[job] for job in jobs], dtype=np.float64))
-        found |= dict(zip(jobs, rows, strict=True))
+    for length, jobs in by_length.items():
+        at_a_time = max(1, MOST_VALUES // max(1, length) ** 2)
+        for start in range(0, len(jobs), at_a_time):
+            some = jobs[start : start + at_a_time]
+            rows = isotonic(np.array([raw[job] for job in some], dtype=np.float64))
+            found.update(zip(some, rows, strict=True))
     return found
 
 
-def _counts(point: Progress, target: int) -> bool:
-    return point.phase != Phase.SUPERNET and point.network_macs is not None and 0 < point.network_macs <= target
+def _counts(attempt: Attempt, target: int) -> bool:
+    macs = attempt.network_macs
+    return attempt.phase != Phase.SUPERNET and macs is not None and 0 < macs <= target
 
 
 def _outcome(attempt: Attempt, target: int) -> float | None:
@@ -129,9 +188,3 @@ def _outcome(attempt: Attempt, target: int) -> float | None:
     if isinstance(macs, (int, float)) and 0 < macs <= target and isinstance(top1, (int, float)):
         return float(top1)
     return None
-
-
-def _passed(attempt: Attempt, t: float) -> float:
-    """The share of the attempt that had passed at ``t``."""
-    length = attempt.end_t - attempt.begin_t
-    return min(max((t - attempt.begin_t) / length, 0.0), 1.0) if length > 0 else 1.0

@@ -44,7 +44,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     found = prices_file or (paths.prices if paths.prices.exists() else None)
     prices = None if found is None else read_prices(found)
     entries = entries_of(view, source.ledger.records, prices)
-    checked = audit(source.ledger.records, source.ledger.findings)
+    checked = audit(source.ledger.records, source.ledger.findings, source.ledger.points)
     own = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
     audit_h = _held_h(own, view)
     whole = totals(entries, view.unit, priced=prices is not None)

@@ -55,7 +55,7 @@ class Frames:
     @cached_property
     def audit(self) -> AuditReport:
         """Whether the ledger adds up."""
-        return audit(self.ledger.records, self.ledger.findings)
+        return audit(self.ledger.records, self.ledger.findings, self.ledger.points)
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from accounting.cost.attempts import Attempt, CostView, Job
+from accounting.cost.attempts import CostView, Job
 from accounting.cost.lineage import lineage, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
@@ -92,30 +92,22 @@ def _exported(view: CostView) -> dict[str, list[JobOutcome]]:
 
 
 class _Charges:
-    """What a network is charged, looking only at attempts of its route and replicate, or at those of its own jobs."""
+    """What a network is charged."""
 
     def __init__(self, view: CostView, num_targets: int) -> None:
-        self._num_targets = num_targets
+        self._view, self._num_targets = view, num_targets
         self._specs = specs_of(view.attempts)
-        of_route: dict[tuple[str, int], list[Attempt]] = {}
-        self._of_job: dict[str, list[Attempt]] = {}
-        for attempt in view.attempts:
-            of_route.setdefault((attempt.route, attempt.replicate), []).append(attempt)
-            self._of_job.setdefault(attempt.job, []).append(attempt)
-        self._nothing = replace(view, attempts=())
-        self._of_route = {key: replace(view, attempts=tuple(found)) for key, found in of_route.items()}
 
     def of_route(self, route: str, replicate: int, target: int) -> dict[str, float]:
         """By policy, of everything that the route spent for the replicate and target."""
-        view = self._of_route[route, replicate]
-        return {policy: route_cost_h(view, policy, route, replicate, target, self._num_targets) for policy in POLICIES}
+        return {
+            policy: route_cost_h(self._view, policy, route, replicate, target, self._num_targets) for policy in POLICIES
+        }
 
     def of_lineage(self, jobs: Iterable[str], target: int) -> dict[str, float]:
         """By policy, of these jobs and those that led to them."""
         line = dict.fromkeys(name for job in jobs for name in (job, *lineage(self._specs, job)))
-        attempts = tuple(attempt for name in line for attempt in self._of_job.get(name, ()))
-        view = replace(self._nothing, attempts=attempts)
-        return {policy: jobs_cost_h(view, line, policy, target, self._num_targets) for policy in POLICIES}
+        return {policy: jobs_cost_h(self._view, line, policy, target, self._num_targets) for policy in POLICIES}
 
 
 def _ended_t(view: CostView) -> Callable[[Job], float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accounting.audit.rules import rules_sentence
 from accounting.cost.attempts import CostView, derive
-from accounting.ledger.store import Ledger, read_ledger
+from accounting.ledger.store import Ledger, read_lean
 from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
@@ -40,8 +40,8 @@ def load_source(folder: Path) -> Source:
     segments = StudyFolder(folder).ledger
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
-    ledger = _plain(read_ledger(segments))
-    view = derive(ledger.records)
+    ledger = _plain(read_lean(segments, clean=plain_values))
+    view = derive(ledger.records, points=ledger.points)
     declared = info.declared_parent
     if declared is not None and declared.unit != view.unit and view.attempts:
         raise NotAStudy(
@@ -62,7 +62,6 @@ def _plain(ledger: Ledger) -> Ledger:
     """The ledger with every text safe to show: whatever a page, a drawing or a terminal shows of it comes from here."""
     return replace(
         ledger,
-        records=tuple(plain_values(record) for record in ledger.records),
         warnings=tuple(plain(warning) for warning in ledger.warnings),
         findings=tuple(replace(found, message=plain(found.message)) for found in ledger.findings),
     )

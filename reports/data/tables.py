@@ -34,7 +34,8 @@ def jobs(view: CostView) -> pd.DataFrame:
 
 def progress(view: CostView) -> pd.DataFrame:
     """One row per finished epoch."""
-    return _frame(Progress, view.progress)
+    frame = pd.DataFrame(view.progress.columns(), columns=[field.name for field in dataclasses.fields(Progress)])
+    return frame.astype(dict.fromkeys(sorted(OPTIONAL_COUNTS), "Int64"))
 
 
 def driver_work(view: CostView) -> pd.DataFrame:

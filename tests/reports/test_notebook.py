@@ -70,5 +70,6 @@ def documented():
 
 
 def test_every_column_of_every_frame_is_documented(full_frames):
-    frames = {name: value for name, value in vars(full_frames).items() if isinstance(value, pd.DataFrame)}
-    assert documented() == {name: list(frame.columns) for name, frame in frames.items()}
+    values = {name: getattr(full_frames, name) for name in dir(full_frames) if not name.startswith("_")}
+    frames = {name: list(value.columns) for name, value in values.items() if isinstance(value, pd.DataFrame)}
+    assert documented() == frames

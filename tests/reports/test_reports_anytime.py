@@ -4,6 +4,7 @@ import pytest
 from fake_study import CANDIDATE_H, PRETRAIN_H
 
 from accounting.cost.attempts import Attempt, CostView
+from accounting.cost.progress import NO_PROGRESS
 from accounting.ledger.records import Status
 from reports.compare.anytime import AnytimeCurve, anytime_curve, cost_to_reach
 
@@ -76,7 +77,7 @@ def _attempt(**fields):
 
 
 def _view(*attempts):
-    return CostView(tuple(attempts), (), (), (), "gpu_hours", ())
+    return CostView(tuple(attempts), (), (), (), "gpu_hours", NO_PROGRESS)
 
 
 def test_cpu_hours_never_enter_gpu_hours():

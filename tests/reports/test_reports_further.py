@@ -14,7 +14,7 @@ from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.study import JudgedStudy
 from reports.answers.text import overall_sentence, sentence
 from reports.compare.accuracy import paired_replicates
-from reports.compare.anytime import anytime_curve, measured_within
+from reports.compare.anytime import anytime_curve, best_within
 from reports.compare.rule import Verdict
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import load_frames
@@ -127,7 +127,7 @@ def test_a_supernet_is_no_deliverable_network(full_frames):
     curve = curve_of(full_frames, "supernet")
     assert curve.best < 0.9
     assert curve.cost_h[0] == pytest.approx(0.6 + 0.1)
-    assert max(val for route, _, val in measured_within(full_frames.view, 500_000) if route == "supernet") < 0.9
+    assert max(val for route, _, val in best_within(full_frames.view, 500_000) if route == "supernet") < 0.9
 
 
 def test_gradual_pruning_counts_with_its_end(make_full_study):

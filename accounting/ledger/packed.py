@@ -1,0 +1,42 @@
+"""A job's spec as it stands in a line: most of what an attempt has on record, and seldom asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from accounting.ledger.records import Record
+from accounting.ledger.specs import JobSpec
+
+BULKY = frozenset(
+    {"job", "route", "phase", "target", "replicate", "seed", "network", "network_macs", "computed_macs", "recipe"}
+)
+"""What of a spec is large, or on record beside it."""
+
+
+class PackedSpec:
+    """A spec of which only the small parts are kept as values (``links``); the whole is parsed when it is asked for."""
+
+    __slots__ = ("_line", "links")
+
+    def __init__(self, spec: JobSpec, line: bytes) -> None:
+        self.links = links_of(spec)
+        self._line = line
+
+    def unpacked(self) -> JobSpec:
+        """The whole spec, anew each time."""
+        record: Record = json.loads(self._line)
+        return record["spec"]
+
+
+def links_of(spec: object) -> JobSpec:
+    """What a job began from and what was done to it: a spec without its network, its recipe and what is null."""
+    if isinstance(spec, PackedSpec):
+        return spec.links
+    if not isinstance(spec, dict):
+        return _NOTHING
+    found = {key: value for key, value in spec.items() if key not in BULKY and value is not None and value is not False}
+    return cast("JobSpec", found) if found else _NOTHING
+
+
+_NOTHING = JobSpec()

@@ -1,0 +1,143 @@
+"""Ends of epochs and signs of life in columns: most lines of a ledger are of these two kinds, and all are alike.
+
+A record costs a kilobyte of memory as a dict, and some 60 bytes as a row of columns. What no reader needs is not kept:
+of an attempt's heartbeats their number, the first and the last.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from accounting.ledger.records import Kind, Record
+
+NAN = float("nan")
+
+
+class Point(NamedTuple):
+    """The end of an epoch."""
+
+    t: float
+    epoch: int
+    num_epochs: int
+    val_top1: float | None
+    train_loss: float | None
+    checkpointed: bool
+
+
+@dataclass
+class Points:
+    """Rows of progress in the order in which they were added, and heartbeats by attempt."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    """The number that stands for an attempt in :attr:`attempt`, by its name."""
+    attempt: array[int] = field(default_factory=lambda: array("l"))
+    t: array[float] = field(default_factory=lambda: array("d"))
+    epoch: list[int] = field(default_factory=list)
+    num_epochs: list[int] = field(default_factory=list)
+    val_top1: array[float] = field(default_factory=lambda: array("d"))
+    """NaN where it was not measured."""
+    train_loss: array[float] = field(default_factory=lambda: array("d"))
+    checkpointed: array[int] = field(default_factory=lambda: array("b"))
+    beats: dict[str, list[float]] = field(default_factory=dict)
+    """Of each attempt with heartbeats: their number, the times of the first and the last."""
+
+    def __len__(self) -> int:
+        """How many ends of epochs there are."""
+        return len(self.t)
+
+    def add(
+        self,
+        attempt: str,
+        t: float,
+        epoch: int,
+        num_epochs: int,
+        val_top1: float | None,
+        train_loss: float | None,
+        checkpointed: bool,
+    ) -> None:
+        """One end of an epoch."""
+        self.attempt.append(self.codes.setdefault(attempt, len(self.codes)))
+        self.t.append(t)
+        self.epoch.append(epoch)
+        self.num_epochs.append(num_epochs)
+        self.val_top1.append(NAN if val_top1 is None else val_top1)
+        self.train_loss.append(NAN if train_loss is None else train_loss)
+        self.checkpointed.append(checkpointed)
+
+    def beat(self, attempt: str, t: float, first_t: float | None = None, count: float = 1) -> None:
+        """One sign of life, or several of which ``t`` is the last and ``first_t`` the first."""
+        first_t = t if first_t is None else first_t
+        known = self.beats.get(attempt)
+        if known is None:
+            self.beats[attempt] = [count, first_t, t]
+            return
+        known[0] += count
+        if t > known[2]:
+            known[2] = t
+        if first_t < known[1]:
+            known[1] = first_t
+
+    def take(self, record: Record) -> bool:
+        """Add a record of one of the two kinds; whether it is of one."""
+        kind = record["kind"]
+        if kind == Kind.PROGRESS:
+            self.add(
+                record["attempt"], record["t"], record["epoch"], record["num_epochs"], record["val_top1"],
+                record["train_loss"], record["checkpointed"],
+            )  # fmt: skip
+        elif kind == Kind.HEARTBEAT:
+            self.beat(record["attempt"], record["t"])
+        else:
+            return False
+        return True
+
+    def extend(self, other: Points) -> None:
+        """Add all of another's."""
+        if other.codes:
+            codes = [self.codes.setdefault(name, len(self.codes)) for name in other.codes]
+            self.attempt.extend(map(codes.__getitem__, other.attempt))
+        self.t.extend(other.t)
+        self.epoch.extend(other.epoch)
+        self.num_epochs.extend(other.num_epochs)
+        self.val_top1.extend(other.val_top1)
+        self.train_loss.extend(other.train_loss)
+        self.checkpointed.extend(other.checkpointed)
+        for name, (count, first_t, last_t) in other.beats.items():
+            self.beat(name, last_t, first_t, count)
+
+    @property
+    def names(self) -> list[str]:
+        """The attempts with progress, by their number."""
+        return list(self.codes)
+
+    def point(self, row: int) -> Point:
+        """One row."""
+        return Point(
+            self.t[row], self.epoch[row], self.num_epochs[row], _known(self.val_top1[row]), _known(self.train_loss[row]),
+            bool(self.checkpointed[row]),
+        )  # fmt: skip
+
+    def spans(self) -> Iterator[tuple[str, int, float, float]]:
+        """Of each attempt with progress: its name, how many rows it has, the times of the first and the last of them."""
+        count, first, last = [0] * len(self.codes), [math.inf] * len(self.codes), [-math.inf] * len(self.codes)
+        for code, t in zip(self.attempt, self.t, strict=True):
+            count[code] += 1
+            if t < first[code]:
+                first[code] = t
+            if t > last[code]:
+                last[code] = t
+        yield from zip(self.codes, count, first, last, strict=True)
+
+
+def split_off(records: Iterable[Record]) -> tuple[list[Record], Points]:
+    """The records of other kinds, and the points of these two."""
+    points = Points()
+    return [record for record in records if not points.take(record)], points
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
