@@ -24,7 +24,7 @@ from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
 
 __all__ = [
-    "ChannelGroup", "Deadline", "Member", "NotFollowed", "blank_image", "find_groups", "following", "macs_with",
+    "ChannelGroup", "Deadline", "Loose", "Member", "NotFollowed", "blank_image", "find_groups", "following", "macs_with",
     "torch_pruning",
 ]  # fmt: skip
 
@@ -63,6 +63,19 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
+class Loose:
+    """A parameter outside of layers (a layer scale, a position embedding) in a group: ``indices`` of its ``dim``.
+
+    As in :class:`Member`, they belong to the group's ``channels``.
+    """
+
+    name: str
+    dim: int
+    channels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels of several layers that share their index: removing one removes it from each.
 
@@ -71,6 +84,7 @@ class ChannelGroup:
         width: how many channels there are.
         members: the layers.
         remove: takes channel indices out of the network, in place. Other groups stay valid.
+        loose: parameters outside of layers that go with the channels.
 
     """
 
@@ -78,6 +92,7 @@ class ChannelGroup:
     width: int
     members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
+    loose: tuple[Loose, ...] = ()
 
     def least_width(self, round_to: int, floor: float) -> int:
         """How many channels stay at least: a share of ``floor``, in multiples of ``round_to``."""
@@ -219,7 +234,13 @@ def _group(graph: Any, found: Any, names: Mapping[nn.Module, str]) -> ChannelGro
         for item in found
         if isinstance(item.dep.target.module, _SIZED)
     )
-    return ChannelGroup(first, width, members, remove)
+    loose = tuple(
+        Loose(graph._param_to_name[item.dep.target.module], int(item.dep.target.pruning_dim),
+              torch.tensor(item.root_idxs), torch.tensor(item.idxs))
+        for item in found
+        if isinstance(item.dep.target.module, nn.Parameter)
+    )  # fmt: skip
+    return ChannelGroup(first, width, members, remove, loose)
 
 
 def _num_channels(module: nn.Module, is_output: bool) -> int:

@@ -6,7 +6,10 @@ never renamed, and those that came later are absent in old ledgers; so every fie
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
+
+HalfName = Literal["first", "second"]
+"""Half of the validation split on which members are scored: every other image, from the first or the second on."""
 
 
 class NetworkSpec(TypedDict, total=False):
@@ -103,6 +106,7 @@ class JobSpec(TypedDict, total=False):
     prune: PruneSpec | None
     stop_epoch: int | None
     score: list[list[int]] | None
+    score_half: HalfName
     predicted: PredictionSpec | None
     analysis: ScanSpec | None
     deliver: DeliverSpec | None

@@ -119,8 +119,9 @@ def _work_json(work: Work) -> JobSpec:
             return {"recipe": recipe.model_dump()}
         case Prune(rule):
             return {"prune": _rule_json(rule)}
-        case Score(archs):
-            return {"score": [list(arch) for arch in archs]}
+        case Score(archs, half):
+            on: JobSpec = {} if half is None else {"score_half": half}
+            return {"score": [list(arch) for arch in archs], **on}
         case Scan(sparsities, criteria):
             return {"analysis": {"sparsities": list(sparsities), "criteria": list(criteria)}}
         case Deliver():
@@ -133,7 +134,7 @@ def _work(spec: JobSpec) -> Work:
     if (scan := spec.get("analysis")) is not None:
         return Scan(tuple(scan["sparsities"]), tuple(scan["criteria"]))
     if (score := spec.get("score")) is not None:
-        return Score(tuple(tuple(arch) for arch in score))
+        return Score(tuple(tuple(arch) for arch in score), spec.get("score_half"))
     if (deliver := spec.get("deliver")) is not None:
         plain = Deliver(
             deliver["label"], deliver["description"], deliver.get("parent"), deliver.get("target_latency_ms")

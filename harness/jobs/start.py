@@ -28,7 +28,10 @@ class WeightsOf:
 
 @dataclass(frozen=True)
 class InheritedFrom:
-    """Those of a member (its choices) of the supernet (its spec) that another job has trained."""
+    """Those of a member of the supernet (its spec) that another job has trained, or of a part of any other network.
+
+    ``arch`` is a member as in :class:`harness.jobs.work.Score`.
+    """
 
     job: str
     supernet: NetworkSpec

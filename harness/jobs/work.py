@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accounting.ledger.specs import HalfName
 from accounting.words.methods import Method
 from harness.config.recipe import Recipe
 
@@ -54,9 +55,14 @@ class Prune:
 
 @dataclass(frozen=True)
 class Score:
-    """Validation accuracy of members of a supernet (their choices), with the weights that they inherit."""
+    """Validation accuracy of members, with the weights that they inherit.
+
+    Of a supernet a member is its choices; of any other network its widths and blocks (:mod:`accounting.ledger.parts`).
+    ``half``: on which images of the validation split; all of them where there is none.
+    """
 
     archs: tuple[tuple[int, ...], ...]
+    half: HalfName | None = None
 
 
 @dataclass(frozen=True)

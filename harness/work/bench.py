@@ -27,6 +27,7 @@ from harness.training.loop import Epoch
 from nas_baseline.supernet.supernet import Supernet
 from pruning.masks import from_tensors, shuffle_masks, to_tensors
 from pruning.resize import fit_to_state, fresh_like
+from pruning.subnets import Subnets
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ class Bench:
             case InheritedFrom(job, spec, arch):
                 supernet = build_network(spec)
                 supernet.load_state_dict(load_tensors(self.paths.weights(job)))
-                assert isinstance(supernet, Supernet)
-                model.load_state_dict(supernet.extract(arch))
+                if isinstance(supernet, Supernet):
+                    model.load_state_dict(supernet.extract(arch))
+                else:
+                    model = fit_to_state(model, Subnets(supernet, self.splits.info.image_shape).state(arch))
             case WeightsOf(job):
                 model = fit_to_state(model, load_tensors(self.paths.weights(job)))
             case StructureOf(job) if not self.paths.masks(job).exists():

@@ -4,11 +4,13 @@ import time
 
 import numpy as np
 import pytest
+from subnet_parts import many_blocks
 
 from nas_baseline import search
 from nas_baseline.proposing.proposals import Done, InfeasibleTarget, Proposal, Wait
 from nas_baseline.spaces import list_spaces, load_space
 from nas_baseline.spaces.base import Dimension, DiscreteSpace
+from nas_baseline.spaces.subnets import SubnetSpace
 from nas_baseline.strategies import list_strategies, make_strategy
 
 NUM_TRIALS = 22
@@ -47,6 +49,13 @@ class Cells:
         return int(sum((0, 0, 10, 90, 30)[op] for op in arch)) + 40
 
 
+class Subnets(SubnetSpace):
+    """Widths and blocks of one network, some without effect where others are left out."""
+
+    def __init__(self):
+        super().__init__("subnets", many_blocks())
+
+
 class Tiny(DiscreteSpace):
     """Nine networks: fewer than the trials."""
 
@@ -58,16 +67,17 @@ class Tiny(DiscreteSpace):
 
 
 def space_named(name):
-    made = {"widths": Widths, "cells": Cells, "tiny": Tiny}
+    made = {"widths": Widths, "cells": Cells, "tiny": Tiny, "subnets": Subnets}
     return made[name]() if name in made else load_space(name)
 
 
 # A third of the way from the smallest to the largest MACs, and well inside.
 TARGETS = {
-    "widths": [2_000, 5_000], "cells": [150, 300], "tiny": [10, 20], "fbnetv3_mini": [378_000, 567_000],
+    "widths": [2_000, 5_000], "cells": [150, 300], "tiny": [10, 20],
+    "subnets": [1_200_000, 2_200_000], "fbnetv3_mini": [378_000, 567_000],
     "fbnetv3": [400_000_000, 700_000_000], "mobilenetv3_lite": [120_000_000, 250_000_000],
 }  # fmt: skip
-SPACES = sorted({"widths", "cells", "tiny", *list_spaces()})
+SPACES = sorted({"widths", "cells", "tiny", "subnets", *list_spaces()})
 ALL = pytest.mark.parametrize("strategy", list_strategies())
 EVERYWHERE = pytest.mark.parametrize("space_name", SPACES)
 QUICK_SPACES = pytest.mark.parametrize("space_name", ["widths", "cells", "fbnetv3_mini"])

@@ -1,0 +1,32 @@
+"""The parts of a study's parent, of which sub-networks are made: found once, before anything is paid for."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import torch
+
+from accounting.ledger.parts import Parts
+from accounting.ledger.specs import NetworkSpec
+from harness.models.build import build_network
+from pruning.subnets import Subnets
+
+
+def parts_of(network: NetworkSpec, image_shape: tuple[int, int, int]) -> Parts:
+    """What can be chosen of a network; which it is does not depend on its weights. torch's generator is left as it was.
+
+    Raises:
+        NotFollowed: the network's channels cannot be followed, or a part of it is not what it is said to be.
+        ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
+
+    """
+    return _parts_of(json.dumps(network, sort_keys=True), image_shape)
+
+
+@cache
+def _parts_of(network: str, image_shape: tuple[int, int, int]) -> Parts:
+    with torch.random.fork_rng(devices=[]):
+        subnets = Subnets(build_network(json.loads(network)), image_shape)
+    subnets.check()
+    return subnets.parts

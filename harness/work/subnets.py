@@ -1,0 +1,31 @@
+"""Sub-networks of a trained parent: their scores with the weights that they inherit, and one of them as a module."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from accounting.ledger.outcomes import JobOutcome
+from harness.data.halves import HalfSplit
+from harness.jobs.work import Score
+from harness.training.loop import evaluate, on_device, recalibrate_batch_norm
+from harness.work.bench import Bench
+from pruning.subnets import Subnets
+
+RECALIBRATION_BATCH = 128
+
+
+def score_subnets(work: Score, parent: nn.Module, bench: Bench) -> JobOutcome:
+    """Validation accuracy of each member of the trained ``parent``, batch norm taken anew, not trained.
+
+    Statistics of the parent's batch norm are not those of its parts: with them the ranking is nearly lost, with new ones it
+    holds (EagleEye, arXiv 2007.02491, section 3.3, adaptive batch norm). Networks without batch norm are scored as they are.
+    """
+    splits, device = bench.splits, bench.device
+    subnets = Subnets(parent, splits.info.image_shape)
+    images = splits.val if work.half is None else HalfSplit(splits.val, work.half)
+    scores = []
+    for member in work.archs:
+        model = on_device(subnets.module(member), device)
+        recalibrate_batch_norm(model, splits.train, RECALIBRATION_BATCH, device)
+        scores.append(evaluate(model, images, device))
+    return {"scores": scores, "num_val": len(images)}
