@@ -198,19 +198,19 @@ class Allocations:
                     self._close(allocation, None if _is_alive(nodes, node) else NODE_DIED)
             for allocation, (node, entry) in placed.items():
                 if allocation not in self._held and node in nodes:
-                    self._held[allocation] = node
                     devices = self._devices(entry, nodes)
                     self._ledger.append(
                         Kind.ALLOCATION_OPENED, session=self._session, allocation=allocation, devices=devices
                     )
+                    self._held[allocation] = node  # only then: what a full disk did not take is written by a later look
 
     def _close(self, allocation: str, cause: str | None) -> None:
-        del self._held[allocation]
         closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
         if cause is None:
             closed()
         else:
             closed(cause=cause)
+        del self._held[allocation]
 
     def _devices(self, entry: PlacedGroup, nodes: Nodes) -> dict[str, float]:
         """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""

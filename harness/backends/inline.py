@@ -16,7 +16,7 @@ from accounting.study.plugins import in_use
 from harness.backends.base import Backend
 from harness.config.study import StudyConfig
 from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import typed_line
+from harness.errors import disk_problem, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -59,5 +59,7 @@ def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:
             return execute(job, place)
         except Exception as error:
             log.exception("attempt %d of %d at %s failed", number, max_attempts, job.name)
+            if (full := disk_problem(error)) is not None:
+                return Outcome(ok=False, reason=full, final=False, ends_session=True)
             reason = typed_line(error)
     return Outcome(ok=False, reason=reason, final=False)

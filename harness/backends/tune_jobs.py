@@ -15,7 +15,7 @@ import ray
 from ray.tune.search import Searcher
 
 from accounting.study.plugins import PluginRecord
-from harness.errors import one_line, typed_line
+from harness.errors import disk_problem, one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.spec import to_json
 from harness.scheduling.scheduler import Scheduler
@@ -115,6 +115,10 @@ class JobSearcher(Searcher):
         self._failures[job.name] = number
         if not isinstance(error, ray.exceptions.RayTaskError):
             self._on_lost(job.name, reason)
+        cause = getattr(error, "cause", None)
+        if (full := disk_problem(cause if isinstance(cause, BaseException) else error)) is not None:
+            self._scheduler.tell(job, Outcome(ok=False, reason=full, final=False, ends_session=True))
+            return
         if number < self._max_attempts:
             log.info("attempt %d of %d at %s failed: %s", number, self._max_attempts, job.name, reason)
             self._again.append(job)

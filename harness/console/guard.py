@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from accounting.words.plain_text import one_line, typed_line
+from harness.errors import NO_ROOM
 
 INTERRUPTED = "interrupted; run the same command again to go on"
 _TO_END = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 _SYSTEM = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EFBIG: "a file would become larger than allowed here (see ulimit -f)",
-    errno.EROFS: "the file system is read-only",
+    **NO_ROOM,
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) and run the same command again",

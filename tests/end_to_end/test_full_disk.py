@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -11,10 +12,15 @@ import sys
 
 import pytest
 import yaml
-from inline_runs import SMALL, quick, run
+from inline_runs import SMALL, quick, records, run
+from safetensors import SafetensorError
 
 from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
+from harness.errors import StudyFailed
+from harness.work import train
 
 LIMITED = """
 import json, resource, signal, sys
@@ -154,3 +160,39 @@ def test_a_run_whose_files_may_not_grow_is_resumed(size, stopped, tiny, caplog):
     root, done = stopped
     assert_told(*done[size])
     assert_resumes(tiny | SMALL, root / str(size), caplog)
+
+
+FULL = {
+    "of the system": OSError(errno.ENOSPC, "No space left on device"),
+    "of safetensors": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    "a quota": OSError(errno.EDQUOT, "Disk quota exceeded"),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_a_disk_that_fills_up_in_a_search_ends_the_session_and_no_candidate_is_given_up(
+    case, tiny, tmp_path, monkeypatch
+):
+    """Otherwise every candidate would fail three times, and the search could never try it again."""
+    tiny |= {"targets": ["0.6M"]}
+    tiny["routes"] = {"search": tiny["routes"]["search"]}
+    plain, told = train.train, []
+
+    def fill_up(*args, **kwargs):
+        told.append(1)
+        if len(told) > 1:
+            raise FULL[case]
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(train, "train", fill_up)
+    with pytest.raises(
+        StudyFailed, match=r"job search-r0-candidate-001: the disk (is full|quota is used up); free some space"
+    ):
+        run(tiny, tmp_path / "study")
+    assert len(told) == 2
+    assert not records(tmp_path / "study", Kind.JOB_ABANDONED)
+    monkeypatch.setattr(train, "train", plain)
+    run(tiny, tmp_path / "study")
+    ledger = read_ledger(tmp_path / "study" / "ledger")
+    assert audit(ledger.records, ledger.findings).ok
+    assert all(job.status == "ok" for job in derive(ledger.records).jobs)

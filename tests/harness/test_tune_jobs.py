@@ -1,5 +1,6 @@
 """Whatever ends a trial, the searcher is told with the reason: by Ray Tune itself, on a Ray of our own."""
 
+import errno
 import logging
 from collections import Counter
 from types import SimpleNamespace
@@ -76,6 +77,14 @@ def test_a_preempted_trial_is_tried_again_by_the_searcher_and_not_by_tune():
     assert not trial.should_recover()
     assert scheduler.told == {}
     assert '"job": "prune-r0-a"' in searcher.suggest("t2")["job"]
+
+
+def test_a_full_disk_of_a_worker_ends_the_session_at_its_first_attempt():
+    searcher, scheduler = searcher_with("t1", max_attempts=3)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    searcher.failed("t1", ray.exceptions.RayTaskError("train", "Traceback of the worker", full))
+    assert (scheduler.told["a"].ends_session, scheduler.told["a"].final) == (True, False)
+    assert scheduler.told["a"].reason.startswith("the disk is full; free some space")
 
 
 def test_routes_that_wait_for_nothing_end_the_run():
