@@ -126,7 +126,7 @@ def regret(table: Table, strategy: str, repeats: range, options: dict[str, Any])
                 )
                 assert result.best is not None and len({a for a, _ in result.history}) == len(result.history) == n
                 found.append(best - table.mean[result.best])
-            cells[f"{label} n={n}"] = _summary(found)
+            cells[f"{label} n={n}"] = summary(found)
             print(strategy, label, n, cells[f"{label} n={n}"], flush=True)
     return cells
 
@@ -154,12 +154,13 @@ def tau(table: Table) -> dict[str, Any]:
                 values = np.array([table.seeds[archs[i]][rng.integers(3)] for i in fit])
                 model.fit(encode([archs[i] for i in fit]), values)
                 found[n].append(float(kendalltau(model.predict(inputs)[0][rest], truth[rest]).statistic))
-        cells |= {f"{name} n={n}": _summary(found[n]) for n in SAMPLES}
+        cells |= {f"{name} n={n}": summary(found[n]) for n in SAMPLES}
         print(name, {n: cells[f"{name} n={n}"]["mean"] for n in SAMPLES}, flush=True)
     return cells
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
+def summary(values: list[float]) -> dict[str, Any]:
+    """Mean, standard error and spread."""
     a = np.array(values)
     return {
         "mean": round(float(a.mean()), 4),
