@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
@@ -66,3 +66,9 @@ class JudgedStudy:
     def measured_targets(self) -> tuple[int, ...]:
         """Targets at which both of the headline's pair delivered in some replicate."""
         return tuple(target for target in self.frames.info.targets if self.paired(self.challenger, target))
+
+
+@lru_cache(maxsize=1)
+def judged(frames: Frames) -> JudgedStudy:
+    """The study of these frames with its judgement; the same one for all who ask while no other study is read."""
+    return JudgedStudy(frames)

@@ -14,7 +14,7 @@ from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
 from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.short import short_headline
-from reports.answers.study import JudgedStudy
+from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
 from reports.compare.controls import control_lines
@@ -38,7 +38,7 @@ class WholeAnswer:
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
-        self._study = JudgedStudy(frames)
+        self._study = judged(frames)
 
     @cached_property
     def answers(self) -> Sequence[Answer]:

@@ -23,7 +23,7 @@ from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, Role, method_label, routes_of
 from reports.compare.charges import Charges, Parts
 from reports.compare.judge import Effort
-from reports.compare.reach import Floats
+from reports.compare.reach import Floats, Steps
 from reports.compare.replay import Replayed, replay
 from reports.data.networks import Network
 
@@ -128,6 +128,21 @@ class Contenders:
         """The best smoothed accuracy for at most ``cost_h`` device-hours, all charged, by replicate; NaN: none by then."""
         steps = [self._replay(contender, target, r)[HEADLINE_POLICY].steps for r in self.replicates]
         return np.array([one.top1_within(cost_h) for one in steps], dtype=np.float64)
+
+    def costs_at(
+        self, contender: Contender, target: int, policy: str, levels: Floats, margin: float = 0.0
+    ) -> tuple[Floats, Floats]:
+        """Device-hours to reach each accuracy (replicates × levels; infinite where not reached), and all that was spent.
+
+        What was spent is by replicate, NaN where the contender is not done. A replicate that ended short of an accuracy by
+        at most ``margin`` is read at its own end, as in :meth:`reports.compare.reach.Steps.cost_near`.
+        """
+        replayed = [self._replay(contender, target, r)[policy] for r in self.replicates]
+        done = [self._is_done(contender, target, r) for r in self.replicates]
+        return (
+            np.stack([_costs(found.steps, levels, margin) for found in replayed]),
+            np.array([found.spent_h if is_done else np.nan for found, is_done in zip(replayed, done, strict=True)]),
+        )
 
     def entered(self, contender: Contender, target: int) -> Floats:
         """Final accuracies of the replicates in which it is done."""
@@ -236,3 +251,9 @@ class Contenders:
         taken = [self.specs.get(job, {}).get("structure_from") for job in chain]
         given = [step for source in taken if isinstance(source, str) for step in lineage(self.specs, source)]
         return [job for job in dict.fromkeys([*chain, *given]) if job in self._by_job]
+
+
+def _costs(steps: Steps, levels: Floats, margin: float) -> Floats:
+    final = float(steps.final())
+    asked = np.where(final >= levels - margin, np.fmin(levels, final), levels)
+    return np.broadcast_to(steps.cost_of(asked), levels.shape)

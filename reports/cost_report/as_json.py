@@ -8,7 +8,8 @@ from accounting.cost.entries import Amount
 from accounting.cost.prices import Prices, Stated
 from accounting.study.plans import StoredPlan
 from reports.cost_report.energy_text import from_energy
-from reports.cost_report.values import CostReport, Part, Step
+from reports.cost_report.values import CostReport, Part
+from reports.measure.planned import Step
 
 SCHEMA_VERSION = 1
 

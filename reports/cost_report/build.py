@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from accounting.audit.audit import audit
 from accounting.audit.balance import Balance
-from accounting.cost.entries import START_UP, Entry, entries_of, whose_sessions
+from accounting.cost.entries import Entry, entries_of, whose_sessions
 from accounting.cost.forecast import forecast, is_done
 from accounting.cost.prices import Prices, read_prices
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.cost.values import CostView
-from accounting.ledger.records import Phase, Status
+from accounting.ledger.records import Status
 from accounting.study.facts import StudyFacts
 from accounting.study.folder import StudyFolder
-from accounting.study.plans import StoredPlan, read_plans
-from accounting.words.names import Unit, route_rank
+from accounting.study.plans import read_plans
+from accounting.words.names import Unit
 from accounting.words.quantities import HOUR_S
 from reports.cost_report.divide import divide, totals
-from reports.cost_report.values import CostReport, EnergyUse, Measured, NetworkCost, Step, Use
+from reports.cost_report.values import CostReport, EnergyUse, Measured, NetworkCost, Use
 from reports.data.networks import delivered_networks
 from reports.data.source import load_source
+from reports.measure.planned import planned_steps
 
-PHASES = [*(phase.value for phase in Phase), START_UP]
 PARTS = ("productive", "overhead", "lost", "idle")
 
 
@@ -62,7 +62,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         adds_up=checked.ok and math.isclose(audit_h, whole[view.unit].allocated_h, rel_tol=1e-9, abs_tol=1e-9),
         partitions=divide(entries, view.unit),
         plans=plans,
-        steps=_steps(latest, view, entries),
+        steps=planned_steps(latest, view),
         forecast=forecast(latest, view, source.info.budget_h, source.info.replicates),
         is_done=is_done(view),
         num_running=sum(attempt.status is Status.RUNNING for attempt in view.attempts),
@@ -80,28 +80,6 @@ def _held_h(balances: Sequence[Balance], view: CostView) -> float:
     """What the audit's balances of the study's unit have, with start-ups whose devices are not on record."""
     unplaced_s = sum(s.allocated_s for s in view.startups if not s.devices and s.device_kind == view.device_kind)
     return (sum(balance.allocated_s for balance in balances) + unplaced_s) / HOUR_S
-
-
-def _steps(plan: StoredPlan | None, view: CostView, entries: Sequence[Entry]) -> tuple[Step, ...]:
-    """Planned and actual by route and phase; start-ups in which no attempt began have no route, and no plan."""
-    actual_h: dict[tuple[str, str], float] = defaultdict(float)
-    planned_h: dict[tuple[str, str], float | None] = {}
-    planned: Counter[tuple[str, str]] = Counter()
-    for step in plan.steps if plan is not None else ():
-        key = step.route, step.phase
-        planned[key] += step.jobs + step.jobs_done
-        so_far = planned_h.get(key, 0.0)
-        planned_h[key] = None if so_far is None or step.hours is None else so_far + step.hours + step.spent_hours
-    for entry in entries:
-        if entry.unit == view.unit:
-            actual_h[entry.route, entry.phase] += entry.amount.allocated_h
-    done = Counter((job.route, job.phase) for job in view.jobs if job.status is Status.OK)
-    keys = sorted({*planned, *actual_h}, key=lambda key: (key[0] == "", route_rank(key[0]), PHASES.index(key[1])))
-    has_hours = plan is not None and plan.hours is not None
-    return tuple(
-        Step(*key, planned[key], done[key], planned_h.get(key, 0.0) if has_hours else None, actual_h[key])
-        for key in keys
-    )
 
 
 def _use(balances: Sequence[Balance], view: CostView, prices: Prices | None) -> Use:

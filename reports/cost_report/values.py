@@ -11,6 +11,7 @@ from accounting.cost.prices import Prices
 from accounting.study.facts import DeclaredParent
 from accounting.study.plans import StoredPlan
 from accounting.words.names import Unit
+from reports.measure.planned import Step
 
 
 @dataclass(frozen=True)
@@ -29,29 +30,6 @@ class Partition:
 
     key: str
     parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A route's phase, as planned and as it was; ``planned_h`` is None where the plan has no hours.
-
-    ``jobs_planned`` and ``planned_h`` are of the whole study; ``jobs_done`` have an outcome; ``actual_h`` is what all
-    attempts held, unfinished ones too.
-    """
-
-    route: str
-    phase: str
-    jobs_planned: int
-    jobs_done: int
-    planned_h: float | None
-    actual_h: float
-
-    @property
-    def planned_done_h(self) -> float | None:
-        """What was planned for as many jobs as are done."""
-        if self.planned_h is None or self.jobs_planned == 0:
-            return self.planned_h
-        return self.planned_h * min(1.0, self.jobs_done / self.jobs_planned)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # an answer needs no pandas
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
     """Everything a report shows of one study.
 

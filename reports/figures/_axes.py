@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from accounting.words.names import unit_text
 from accounting.words.quantities import macs_short
 from reports.words.colours import GRID, INK
 
+LETTERS_PER_IN, KEY_LETTERS, LINE_IN = 13.5, 6, 0.19
+"""Of a legend: letters to an inch, the room that a key takes beside its name, in letters, and the height of a line."""
 PERCENT_MARGIN = 2.0
 """Room for marks at 0 and 100 %."""
 
@@ -44,14 +47,55 @@ def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if 0 <= value <= 100 else ""))
 
 
+def ratio_axis(axes: Axes, which: Literal["x", "y"], ratios: Iterable[float]) -> None:
+    """A logarithmic axis of ratios that holds 1, with as much room on both sides as the ratios need, and plain numbers."""
+    logs = [abs(math.log(ratio)) for ratio in ratios if ratio > 0]
+    signs = [math.log(ratio) for ratio in ratios if ratio > 0]
+    room = 1.25 * max([*logs, math.log(1.6)])
+    low = -room if min(signs, default=0.0) < 0 else -0.25 * room
+    high = room if max(signs, default=0.0) > 0 else 0.25 * room
+    getattr(axes, f"set_{which}scale")("log")
+    getattr(axes, f"set_{which}lim")(math.exp(low), math.exp(high))
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    subs = (1.0, 2.0, 5.0) if high - low > math.log(8) else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs if high - low < math.log(300) else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def counts_text(counts: pd.Series) -> str:
+    """``n = 3 replicates``, or the range of a column of counts."""
+    low, high = int(counts.min()), int(counts.max())
+    return f"n = {low} replicate{'s' if low != 1 else ''}" if low == high else f"n = {low} to {high} replicates"
+
+
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
-    """One legend for all panels, outside and below them."""
+    """One legend for all panels, outside and below them, in as many columns as are asked for and have room.
+
+    Where it takes more than two lines, the figure is made that much higher.
+    """
+    columns = _fitting_columns([len(str(handle.get_label())) for handle in handles], columns, figure)
+    lines = math.ceil(len(handles) / max(columns, 1))
+    if isinstance(figure, Figure) and lines > 2:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + LINE_IN * (lines - 2))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def unit_of(data: pd.DataFrame) -> str:
     """The unit of device-hours of a figure's data, in words."""
     return unit_text(str(data["unit"].iloc[0]))
+
+
+def _fitting_columns(lengths: Sequence[int], most: int, figure: Figure) -> int:
+    """Matplotlib fills columns from top to bottom; each is as wide as its longest name."""
+    room = LETTERS_PER_IN * figure.bbox.width / figure.dpi
+    for columns in range(max(1, min(most, len(lengths))), 1, -1):
+        lines = math.ceil(len(lengths) / columns)
+        widest = [max(lengths[at : at + lines]) + KEY_LETTERS for at in range(0, len(lengths), lines)]
+        if sum(widest) <= room:
+            return columns
+    return 1
 
 
 def replicates_text(data: pd.DataFrame, keys: list[str]) -> str:

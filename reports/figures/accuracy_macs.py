@@ -1,72 +1,86 @@
-"""Accuracy against MACs of the routes' networks and of the controls: pruned, found by search, trained from scratch."""
+"""Accuracy against MACs of every contender's networks: pruned, found by search, trained from scratch, by single methods."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from accounting.words.names import is_method, label_rank, label_text
+from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, macs_axis, percent_axis, replicates_text, tidy
-from reports.words.colours import HOLLOW_LABELS, label_marker, route_colour
+from reports.figures._contenders import columns_of, handles_of, line_style
+from reports.statistics import mean_interval
+from reports.words.wording import percent
 
 TITLE = "Accuracy against MACs"
+MOST_NAMED = 3
+"""Single pruning methods in the legend; more of them are named in a figure of their own."""
+SINGLE = "#777777"
 COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per network of a route or control with a test accuracy; single methods have their own figure."""
-    networks = frames.networks[~frames.networks["label"].map(is_method).astype(bool)]
-    return networks[COLUMNS].dropna(subset=["macs", "test_top1"]).reset_index(drop=True)
+    """One row per delivered network with a test accuracy."""
+    return frames.networks[COLUMNS].dropna(subset=["macs", "test_top1"]).reset_index(drop=True)
 
 
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        "Test accuracy of the delivered networks. Small marks: single replicates; large marks: their mean, with one "
-        f"standard deviation ({replicates_text(data, ['target', 'label'])} per mark). Vertical lines: the targets, "
-        "which no network exceeds. Networks found by search or taken from the family lie below the target where no "
-        "architecture meets it exactly."
+        "Test accuracy of the delivered networks. Faint marks: single replicates; strong marks: their mean, with the 95 % "
+        f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Vertical lines: the targets, which no network "
+        "exceeds. Networks found by search or taken from the family lie below the target where no architecture meets it "
+        "exactly. Thin lines: single pruning methods."
     )
+
+
+def alternative(data: pd.DataFrame) -> str:
+    """Mean accuracies in words."""
+    means = data.groupby(["target", "label"])["test_top1"].mean()
+    parts = []
+    for target in sorted(data["target"].unique()):
+        of_target = means[target].sort_values(ascending=False)
+        said = ", ".join(f"{label_text(str(label))} {percent(float(top1))}" for label, top1 in of_target.items())
+        parts.append(f"at {macs_short(target)} MACs {said}")
+    return f"Mean test accuracies, the highest first: {'; '.join(parts)}."
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """One panel; a line per kind of network."""
-    figure.set_size_inches(7.6, 4.6)
+    figure.set_size_inches(7.6, 4.9)
     panel = figure.subplots()
     tidy(panel)
     targets = sorted(data["target"].unique())
     for target in targets:
         panel.axvline(target, color="#aaaaaa", linewidth=1, linestyle=":")
-    handles = []
-    for label in sorted(data["label"].unique(), key=label_rank):
+    for label in sorted(data["label"].unique(), key=lambda label: (not is_method(label), label_rank(label))):
         rows = data[data["label"] == label]
-        colour, marker = route_colour(str(rows["route"].iloc[0])), label_marker(label)
-        filled = colour if label not in HOLLOW_LABELS else "white"
-        panel.plot(rows["macs"], 100 * rows["test_top1"], marker, color=colour, markersize=4, alpha=0.4, linewidth=0)
-        groups = rows.groupby("target")
-        means = groups[["macs", "test_top1"]].mean()
-        spread, percents = 100 * groups["test_top1"].std().fillna(0.0), 100 * means["test_top1"]
-        style: dict[str, Any] = {
-            "color": colour,
-            "marker": marker,
-            "markersize": 8,
-            "markerfacecolor": filled,
-            "linewidth": 1.4,
-        }
+        style = line_style(label, str(rows["route"].iloc[0]))
+        is_single = is_method(label)
+        faint = {**style, "markersize": 3.5, "alpha": 0.3, "linewidth": 0}
+        panel.plot(rows["macs"].astype(float), 100 * rows["test_top1"], **faint)
+        points = []
+        for _, group in rows.groupby("target"):
+            top1 = mean_interval([100 * float(value) for value in group["test_top1"]], at_least=0.0, at_most=100.0)
+            points.append((float(group["macs"].mean()), top1))
+        known = [(x, top1) for x, top1 in points if top1.value is not None]
+        y = [top1.value or 0.0 for _, top1 in known]
+        low = [value - (value if top1.low is None else top1.low) for value, (_, top1) in zip(y, known, strict=True)]
+        high = [(value if top1.high is None else top1.high) - value for value, (_, top1) in zip(y, known, strict=True)]
         panel.errorbar(
-            means["macs"],
-            100 * means["test_top1"],
-            yerr=[spread.clip(upper=percents), spread.clip(upper=100 - percents)],
-            capsize=3,
-            **style,
-        )
-        handles.append(Line2D([], [], label=label_text(label), **style))
+            [x for x, _ in known], y, yerr=[low, high], capsize=2.5, elinewidth=1.0, linewidth=0.8 if is_single else 1.7,
+            **{**style, "markersize": 5 if is_single else 7.5},
+        )  # fmt: skip
     macs_axis(panel, targets)
     panel.margins(x=0.12)
     percent_axis(panel, "y")
     panel.set_ylabel("test accuracy (%)")
-    legend_below(figure, handles, 2 if len(handles) > 3 else len(handles))
+    named = dict.fromkeys(zip(data["label"], data["route"], strict=True))
+    single = [pair for pair in named if is_method(pair[0])]
+    shown = named if len(single) <= MOST_NAMED else [pair for pair in named if pair not in single]
+    handles = handles_of(shown, linewidth=1.5)
+    if len(single) > MOST_NAMED:
+        handles.append(Line2D([], [], color=SINGLE, linewidth=0.8, label=f"{len(single)} single pruning methods"))
+    legend_below(figure, handles, columns_of(handles))

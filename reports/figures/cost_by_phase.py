@@ -14,6 +14,7 @@ from accounting.words.names import ANALYSIS, label_text
 from accounting.words.quantities import HOUR_S, macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
+from reports.measure.money import money_of_attempts, prices_beside
 from reports.words.colours import route_colour, tint
 
 TITLE = "Cost per route, by phase"
@@ -28,10 +29,14 @@ LABEL_SHARE = 0.0105
 def data(frames: Frames) -> pd.DataFrame:
     """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
 
+    Where prices lie beside the study, the money of it, too.
+
     What serves several targets counts at each, so that rows of different targets do not add up
     (:mod:`reports.measure.phase_costs` does). The analysis of the parent and exports are charged to no target, and are
     not among them.
     """
+    prices = prices_beside(frames)
+    money = {} if prices is None else money_of_attempts(frames, prices)
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:
         for attempt in frames.view.attempts:
@@ -39,12 +44,16 @@ def data(frames: Frames) -> pd.DataFrame:
             if attempt.target not in (target, None) or attempt.route == ANALYSIS:
                 continue
             key = (target, attempt.route, attempt.phase, attempt.replicate)
-            parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s)
+            priced = money.get(attempt.attempt, 0.0) * HOUR_S
+            parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s, priced)
             so_far = rows.setdefault(key, [0.0] * len(parts))
             rows[key] = [total + rate * part for total, part in zip(so_far, parts, strict=True)]
-    spent = [(key, parts) for key, parts in rows.items() if parts[-1] > 0]
+    spent = [(key, parts) for key, parts in rows.items() if parts[3] > 0]
     ordered = sorted(spent, key=lambda item: (item[0][0], item[0][1], PHASE_ORDER.index(item[0][2]), item[0][3]))
-    return pd.DataFrame([[*key, *parts, frames.unit] for key, parts in ordered], columns=COLUMNS)
+    table = pd.DataFrame(
+        [[*key, *parts, frames.unit] for key, parts in ordered], columns=[*COLUMNS[:-1], "money", "unit"]
+    )
+    return table.drop(columns="money") if prices is None else table.assign(currency=prices.currency)
 
 
 def caption(data: pd.DataFrame) -> str:
@@ -54,6 +63,7 @@ def caption(data: pd.DataFrame) -> str:
         f"in full at each; {replicates_text(data, ['target', 'route'])}). Shades from dark to light are the phases in "
         "the order of the work; within a phase plain is productive, striped overhead, crossed lost. The scratch bar "
         "holds all of its controls."
+        + (" Behind a bar: device-hours, and money at the prices beside the study." if "money" in data else "")
     )
 
 
@@ -69,7 +79,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         tidy(panel)
         panel.xaxis.set_major_locator(MaxNLocator(7))
         panel.grid(axis="y", visible=False)
-        panel.set_xlim(0, 1.12 * longest if longest > 0 else 1)
+        panel.set_xlim(0, (1.3 if "money" in data else 1.12) * longest if longest > 0 else 1)
         panel.set_title(f"target {macs_short(target)} MACs", fontsize=10, loc="left")
         panel.set_yticks(range(len(routes)), [label_text(route) for route in routes])
         for position, route in enumerate(routes):
@@ -102,4 +112,7 @@ def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longes
             ink = "white" if share > 0.6 else "#222222"
             box = {"facecolor": tint(route_colour(route), share), "edgecolor": "none", "pad": 1.2}
             panel.text((begin + left) / 2, position, phase, ha="center", va="center", fontsize=8, color=ink, bbox=box)
-    panel.text(left + 0.01 * longest, position, f"{left:.3g}", va="center", fontsize=9)
+    money = ""
+    if "money" in rows:
+        money = f"  {rows['money'].sum() / num_replicates:.3g} {rows['currency'].iloc[0]}"
+    panel.text(left + 0.01 * longest, position, f"{left:.3g}{money}", va="center", fontsize=9)

@@ -14,8 +14,9 @@ from reports.errors import NotReplaceable
 from reports.export.tables import build_tables, write_tables
 from reports.page.content import page_content
 from reports.page.html import page_html
+from reports.page.plain_report import markdown_report, write_latex
 
-PAGE = "index.html"
+PAGE, MARKDOWN = "index.html", "report.md"
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
@@ -44,6 +45,8 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
         content = page_content(whole, render_figures(frames, fresh / "figures"))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
+        (fresh / MARKDOWN).write_text(markdown_report(content), encoding="utf-8")
+        write_latex(content, fresh / "tables")
         _replace(out, fresh)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)

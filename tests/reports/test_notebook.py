@@ -12,7 +12,12 @@ from reports import draw, load
 from reports.figures import list_figures
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "frames.md"
-MANY_PANELS = {"anytime", "cost_by_phase", "pruning_methods", "sensitivity", "sparsity_by_layer", "sparsity_by_role"}
+MANY_PANELS = {
+    "accuracy_per_hour", "anytime", "cost_by_phase", "pruning_methods", "ratio_by_accuracy", "sensitivity",
+    "sparsity_by_layer", "sparsity_by_role",
+}  # fmt: skip
+WITHOUT_DATA = {"planned_actual"}
+"""Of the fake study, which was never planned."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +36,7 @@ def test_other_names_are_not_there():
         _ = reports.plot
 
 
-@pytest.mark.parametrize("name", list_figures())
+@pytest.mark.parametrize("name", sorted(set(list_figures()) - WITHOUT_DATA))
 def test_every_figure_takes_an_ax(name, full_study, full_frames):
     canvas, (mine, other) = plt.subplots(1, 2, layout="constrained", figsize=(12, 5))
     drawn_in = draw(name, full_frames, ax=mine)

@@ -93,6 +93,9 @@ def test_a_single_method_looks_like_its_criterion_and_schedule():
 def test_a_figure_on_a_phone_has_its_panels_below_each_other(full_frames, name):
     figure, wide, narrow = discover()[name], Figure(), NarrowCanvas()
     data = figure.data(full_frames)
+    if data.empty:
+        assert name == "planned_actual", "the study was never planned"
+        return
     figure.draw(data, wide)
     figure.draw(data, narrow)
     assert narrow.get_size_inches()[0] <= NARROW_IN

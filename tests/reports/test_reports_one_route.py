@@ -7,6 +7,7 @@ import json
 import pytest
 from full_study import DENSE
 
+from accounting.words.names import label_text
 from reports.answers.no_verdict import headline, lines, missing_routes
 from reports.data.frames import load_frames
 from reports.figures import anytime
@@ -84,7 +85,7 @@ def test_the_legend_names_what_is_drawn(make_full_study, without):
     figure = Figure()
     anytime.draw(data, figure)
     names = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert names == {str(route) for route in data["route"].unique()}
+    assert names == {label_text(str(label)) for label in data["label"].unique()}
 
 
 def test_the_control_stands_beside_the_routes(study, frames):
