@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
 from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
-from harness.config.routes import BudgetConfig, SearchConfig
+from harness.config.blocks import SearchConfig
+from harness.config.routes import BudgetConfig, with_keys
 from harness.config.study import StudyConfig
 from harness.errors import InputError
 from harness.jobs.job import Job, Outcome
@@ -128,8 +129,7 @@ class Plan:
                     "policy": str(policy),
                     "hours": self._charged(route, target, policy, config),
                 }
-                for route in ("search", "prune", "supernet", "search_then_prune")
-                if getattr(config.routes, route) is not None
+                for route in config.routes.in_comparison
                 for target in config.targets
                 for policy in ChargePolicy
             ],
@@ -181,7 +181,7 @@ def plan_elsewhere(
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     """All jobs of a study as if no budget ended any route; seconds at a speed that nobody measured, to compare jobs by."""
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    unlimited = BudgetConfig()
+    unlimited = with_keys(BudgetConfig)()
     view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
     return play(view, NOMINAL, "cuda" if is_cuda else "cpu").jobs
 
@@ -232,15 +232,12 @@ def _with_random_search(view: View) -> View:
     A strategy that shares weights stays, since it has other jobs.
     """
     routes = view.config.routes
-    quick: dict[str, Any] = {"search": _quick(routes.search)}
-    if routes.search_then_prune is not None:
-        own = routes.search_then_prune.search or routes.search
-        quick["search_then_prune"] = routes.search_then_prune.model_copy(update={"search": _quick(own)})
-    return replace(view, config=view.config.model_copy(update={"routes": routes.model_copy(update=quick)}))
+    quick = routes.with_searches({name: _quick(search) for name, search in routes.searches.items()})
+    return replace(view, config=view.config.model_copy(update={"routes": quick}))
 
 
-def _quick(search: SearchConfig | None) -> SearchConfig | None:
-    if search is None or shares_weights(search.strategy.name):
+def _quick(search: SearchConfig) -> SearchConfig:
+    if shares_weights(search.strategy.name):
         return search
     strategy = search.strategy.model_copy(update={"name": "random", "options": {}})
     finalists = {"num_predicted": 0, "num_seen": search.num_predicted + search.num_seen}

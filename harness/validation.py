@@ -11,7 +11,7 @@ from accounting.study import plugins
 from accounting.words.methods import BLOCK_SCOPES, Method
 from accounting.words.names import DeviceKind, Unit, parse_device_hours
 from accounting.words.quantities import macs_text
-from harness.config.routes import PruneConfig
+from harness.config.blocks import PruneConfig
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.data.tried import check_own
@@ -21,13 +21,8 @@ from harness.jobs.job import Job, Route
 from harness.jobs.work import PruneRule
 from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
 from harness.models.parent_check import built_parent, check_trainable
-from harness.routes.analysis import AnalysisRoute
 from harness.routes.base import View
 from harness.routes.exports import KINDS, WithExports
-from harness.routes.prune import PruneRoute
-from harness.routes.scratch import ScratchRoute
-from harness.routes.search import SearchRoute
-from harness.routes.search_then_prune import SearchThenPruneRoute
 from harness.work.prune import remove
 from nas_baseline.proposing.proposals import InfeasibleTarget
 from pruning.layers import LayerFilter, find_layers, parse_filter
@@ -66,11 +61,8 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
                 "some epochs, so that one is learned"
             )
     _check_criteria(config)
-    if config.routes.prune is not None:
-        _check_prunable(config.routes.prune, model, info.image_shape, config.targets)
-    scratch = config.routes.scratch
-    if scratch is not None and scratch.equal_epochs and view.recipe(config.parent.pretrain).epochs == 0:
-        raise InputError("routes.scratch.equal_epochs: the parent is not trained here, so it has no epochs to equal")
+    for route, pruning in config.routes.of_the_parent.items():
+        _check_prunable(route, pruning, model, info.image_shape, config.targets)
     _check_every_target_has_a_job(view, make_routes(view, 0))
     return view
 
@@ -106,9 +98,11 @@ def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
         )
 
 
-def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]) -> None:
+def _check_prunable(
+    route: str, config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]
+) -> None:
     """Every method must reach every target, as far as fresh weights tell: the widths or layers that bound it."""
-    keep = _kept(config.keep, model, shape)
+    keep = _kept(route, config.keep, model, shape)
     try:
         for scope in sorted({method.scope for method in config.methods}):
             if scope in ("global", "uniform"):
@@ -129,10 +123,10 @@ def _check_prunable(config: PruneConfig, model: nn.Module, shape: tuple[int, int
     except UnreachableTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, MacsDiffer) as error:
-        raise InputError(f"routes.prune: {error}") from None
+        raise InputError(f"routes.{route}: {error}") from None
 
 
-def _kept(terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -> LayerFilter | None:
+def _kept(route: str, terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -> LayerFilter | None:
     """The filter of ``keep``; ``InputError`` for a term that no layer of the parent matches."""
     if not terms:
         return None
@@ -142,7 +136,7 @@ def _kept(terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -
             names = [layer.name for layer in layers]
             near = difflib.get_close_matches(term.partition(":")[2], names, n=3, cutoff=0.3) or names[:3]
             raise InputError(
-                f"routes.prune.keep: {term!r} matches no layer of the parent; layers are {', '.join(near)}, …"
+                f"routes.{route}.keep: {term!r} matches no layer of the parent; layers are {', '.join(near)}, …"
             )
     return parse_filter(terms)
 
@@ -150,7 +144,7 @@ def _kept(terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
     """A study of the control alone can turn out empty: no family network within a target."""
     routes_config = view.config.routes
-    if not routes_config.prunings and not routes_config.searches and not routes_config.outside:
+    if not routes_config.in_comparison and not routes_config.outside:
         proposed = set()
         while isinstance(job := routes[0].ask(), Job):
             proposed.add(job.target)
@@ -166,20 +160,8 @@ def make_routes(view: View, replicate: int) -> list[Route]:
     routes: list[Route] = []
     config = view.config.routes
     try:
-        if config.prune is not None:
-            routes.append(PruneRoute(view, replicate, config.prune))
-        for name in ("search", "supernet"):
-            if name in config.searches:
-                routes.append(SearchRoute(view, replicate, name, config.searches[name]))
-        if config.search_then_prune is not None:
-            name, larger = SearchThenPruneRoute.name, config.search_then_prune.larger
-            routes.append(SearchThenPruneRoute(view, replicate, config.searches[name], config.prunings[name], larger))
-        if config.scratch is not None:
-            routes.append(ScratchRoute(view, replicate, config.scratch, config.prune))
-        if config.analysis is not None:
-            routes.append(AnalysisRoute(view, replicate, config.analysis))
-        for name, section in config.outside.items():
-            routes.append(plugins.load(plugins.Kind.ROUTE, name).Route(view, replicate, section))
+        for name in config.in_turn:
+            routes.append(plugins.load(plugins.Kind.ROUTE, name).Route(view, replicate, config.sections[name]))
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:

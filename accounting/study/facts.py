@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
-from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, Unit, parse_device_hours
+from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, RouteWords, Unit, parse_device_hours
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
 
@@ -61,6 +61,8 @@ class KeptFacts(TypedDict, total=False):
     plugins: list[KeptPlugin]
     outside_routes: dict[str, str]
     """The role of each route of a file outside the package."""
+    routes: dict[str, dict[str, object]]
+    """What each route is called (:class:`accounting.words.names.RouteWords`), as its file said."""
     data: DataFacts | None
     checkpoint_sha256: str | None
     environment: dict[str, object]
@@ -147,6 +149,8 @@ class StudyFacts:
     """Epochs of each phase that trains a network in full, by the config's dotted key."""
     declared_parent: DeclaredParent | None = None
     """What the parent is declared to have cost; it takes the place of its pretraining where costs are compared."""
+    words: dict[str, RouteWords] = field(default_factory=dict)
+    """What the routes are called, where the file says; of old files the table in :mod:`accounting.words.names` does."""
 
     @property
     def num_targets(self) -> int:
@@ -171,6 +175,8 @@ class StudyFacts:
         verdict, routes = _mapping(config.get("verdict")), _mapping(config.get("routes"))
         dataset, data = config.get("dataset"), _mapping(document.facts.get("data"))
         named = dataset.get("name") if isinstance(dataset, Mapping) else dataset
+        said = _mapping(document.facts.get("routes"))
+        words = {str(name): RouteWords.read(str(name), of_it) for name, of_it in said.items()}
         return cls(
             name=str(config.get("name", path.parent.name)),
             dataset=str(named or "unknown"),
@@ -180,12 +186,13 @@ class StudyFacts:
             budget_h=_budget_h(_mapping(config.get("budget"))),
             is_by_latency=config.get("target") is not None,
             num_classes=_num_classes(data.get("num_classes")),
-            challengers=(*CHALLENGERS, *_of_plugins(document.facts.get("outside_routes"))),
+            challengers=_challengers(words, document.facts.get("outside_routes")),
             pair=_pair(verdict.get("pair")),
             margin=_share(verdict.get("margin")),
             first_methods=_first_methods(routes),
             epochs=_epochs(config),
             declared_parent=_declared(_mapping(config.get("parent")), path),
+            words=words,
         )
 
 
@@ -211,9 +218,11 @@ def _declared(parent: Mapping[str, object], path: Path) -> DeclaredParent | None
     return DeclaredParent(hours, unit, str(said), str(source or "no source given"))
 
 
-def _of_plugins(said: object) -> list[str]:
-    """The outside routes with the role of a challenger."""
-    return [str(name) for name, role in _mapping(said).items() if role == Role.CHALLENGER and name not in CHALLENGERS]
+def _challengers(words: Mapping[str, RouteWords], outside: object) -> tuple[str, ...]:
+    """Those of the table, then others that the study says are challengers; old ones say it of outside routes alone."""
+    said = [str(name) for name, role in _mapping(outside).items() if role == Role.CHALLENGER]
+    said += sorted((n for n, w in words.items() if w.role is Role.CHALLENGER), key=lambda n: (words[n].rank, n))
+    return tuple(dict.fromkeys((*CHALLENGERS, *said)))
 
 
 def _pair(said: object) -> tuple[str, str]:

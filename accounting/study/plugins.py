@@ -173,6 +173,11 @@ def names(kind: Kind) -> list[str]:
     return sorted({*_installed(kind), *_registry.of(kind)})
 
 
+def packaged(kind: Kind) -> list[str]:
+    """The names of those that come with the package, sorted; nothing is executed."""
+    return sorted(_in_folder(kind))
+
+
 def load(kind: Kind, name: str) -> ModuleType:
     """The module of a plug-in, executed once.
 

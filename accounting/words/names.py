@@ -1,14 +1,16 @@
 """What the parts of a study are called: routes and their roles, kinds of delivered networks, the unit of cost.
 
-One row per route, one per control. Whoever shows or compares them asks here; a route that is not in the table is a
-control, with its own name as text and a spare colour.
+A route's own file says what it is called, and ``study.yaml`` keeps it. Whoever shows or compares routes asks here; a route
+of which nobody has said anything is a control, with its own name as text and a spare colour.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
 from accounting.words.methods import Method, parse_method
@@ -34,22 +36,8 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class RouteName:
-    """A route: its name in configs and ledgers, its role, its name for people, its colour and marker in figures.
-
-    Without a colour of its own it has a spare one.
-    """
-
-    name: str
-    role: Role
-    text: str
-    colour: str | None = None
-    marker: str = "D"
-
-
-@dataclass(frozen=True)
 class ControlName:
-    """A kind of control network: its label, its name for people, its marker, and whether that is drawn hollow."""
+    """A kind of network that a control delivers: its label, its name for people, its marker, and whether that is hollow."""
 
     label: str
     text: str
@@ -57,35 +45,157 @@ class ControlName:
     is_hollow: bool = True
 
 
+@dataclass(frozen=True)
+class RouteWords:
+    """What a route is called, as its file says; a study keeps it for those who read it and not the file.
+
+    ``text`` is its name for people (its own where left out). Without a ``colour`` it has a spare one. ``rank`` is its place
+    among the others of its role. ``labels`` are the kinds of networks that it delivers under names other than its own.
+    """
+
+    role: Role = Role.CONTROL
+    text: str = ""
+    colour: str | None = None
+    marker: str = "D"
+    rank: int = 100
+    labels: tuple[ControlName, ...] = ()
+    phrase: str = ""
+    """How a sentence calls it, as ``the controls``; ``the … route`` where left out."""
+    summary: str = "A route of a file of its own."
+    """What it does, in a sentence, where a config is looked up."""
+
+    @property
+    def delivers_its_own(self) -> bool:
+        """Whether it delivers a network of its own name for every target; controls and measurements do not."""
+        return self.role not in (Role.CONTROL, Role.MEASURES)
+
+    def as_dict(self) -> dict[str, object]:
+        """As ``study.yaml`` keeps it; :meth:`read` reads it."""
+        found: dict[str, object] = {"role": str(self.role), "text": self.text, "marker": self.marker, "rank": self.rank}
+        if self.colour is not None:
+            found["colour"] = self.colour
+        if self.labels:
+            found["labels"] = [
+                {"label": kind.label, "text": kind.text, "marker": kind.marker, "is_hollow": kind.is_hollow}
+                for kind in self.labels
+            ]
+        return found
+
+    @staticmethod
+    def read(name: str, said: object) -> RouteWords:
+        """What :meth:`as_dict` gave; what is missing or of another type is as if the route had not said it."""
+        given = said if isinstance(said, Mapping) else {}
+        role, rank, colour, labels = (given.get(key) for key in ("role", "rank", "colour", "labels"))
+        return RouteWords(
+            role=Role(role) if role in list(Role) else Role.CONTROL,
+            text=_text(given.get("text")) or name.replace("_", " "),
+            colour=colour if isinstance(colour, str) and re.fullmatch(r"#[0-9A-Fa-f]{6}", colour) else None,
+            marker=_marker(given.get("marker")),
+            rank=rank if type(rank) is int else 100,
+            labels=tuple(
+                ControlName(
+                    each["label"],
+                    _text(each.get("text")),
+                    _marker(each.get("marker")),
+                    each.get("is_hollow") is not False,
+                )
+                for each in (labels if isinstance(labels, list) else [])
+                if isinstance(each, Mapping) and isinstance(each.get("label"), str)
+            ),
+        )
+
+
+MARKERS = "osDd^v<>PX"
+"""By Matplotlib's names; those that the page has shapes of."""
+
+
+def _text(said: object) -> str:
+    return said if isinstance(said, str) else ""
+
+
+def _marker(said: object) -> str:
+    return said if isinstance(said, str) and len(said) == 1 and said in MARKERS else "D"
+
+
 SEARCH, PRUNE, SCRATCH, ANALYSIS = "search", "prune", "scratch", "analysis"
 FAMILY_CONTROL = "scratch_family"
-ROUTES = (
-    RouteName(SEARCH, Role.COMPARED, "search", "#0072B2", "s"),
-    RouteName(PRUNE, Role.COMPARED, "prune", "#D55E00", "o"),
-    RouteName("supernet", Role.CHALLENGER, "supernet", "#56B4E9", "P"),
-    RouteName("search_then_prune", Role.CHALLENGER, "search then prune", "#CC79A7", "X"),
-    RouteName(SCRATCH, Role.CONTROL, "scratch", "#009E73"),
-    RouteName(ANALYSIS, Role.MEASURES, "analysis"),
-)
-"""In the order in which they are shown; colours are Okabe and Ito's."""
 CONTROLS = (
     ControlName(FAMILY_CONTROL, "scratch (family)", "^", is_hollow=False),
     ControlName("scratch_pruned_structure", "scratch (pruned structure)", "v"),
     ControlName("scratch_pruned_structure_equal_epochs", "scratch (pruned, equal epochs)", "<"),
     ControlName("scratch_random_masks", "scratch (random masks)", ">"),
 )
+ROUTES: Mapping[str, RouteWords] = MappingProxyType(
+    {
+        SEARCH: RouteWords(Role.COMPARED, "search", "#0072B2", "s", 1),
+        PRUNE: RouteWords(Role.COMPARED, "prune", "#D55E00", "o", 2),
+        "supernet": RouteWords(Role.CHALLENGER, "supernet", "#56B4E9", "P", 4),
+        "search_then_prune": RouteWords(Role.CHALLENGER, "search then prune", "#CC79A7", "X", 5),
+        SCRATCH: RouteWords(Role.CONTROL, "scratch", "#009E73", "D", 3, CONTROLS),
+        ANALYSIS: RouteWords(Role.MEASURES, "analysis", None, "D", 6),
+    }
+)
+"""Of studies that keep no words of their routes: what those were called when the studies were written. Not for new routes,
+whose files say what they are called. Colours are Okabe and Ito's."""
+
+
+class _Known:
+    """The words of the routes that this process has met: those above, then those of the studies that it reads or runs."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, RouteWords] = dict(ROUTES)
+
+    def shown(self) -> list[str]:
+        """In the order in which they are shown: by role, then by rank."""
+        roles = list(Role)
+        return sorted(self.words, key=lambda n: (roles.index(self.words[n].role), self.words[n].rank, n))
+
+    def labels(self) -> dict[str, ControlName]:
+        return {kind.label: kind for name in self.shown() for kind in self.words[name].labels}
+
+
+_known = _Known()
+
+
+def learn(words: Mapping[str, RouteWords]) -> None:
+    """From now on these routes are called so, in this process. What a study says of a route takes the place of the table."""
+    _known.words.update(words)
+
+
+def words_of(route: str) -> RouteWords:
+    """What a route is called; one that nobody has said anything of is a control with its own name as text."""
+    return _known.words.get(route) or RouteWords.read(route, None)
+
+
+def is_known(route: str) -> bool:
+    """Whether anybody has said what the route is called."""
+    return route in _known.words
+
+
+def control_of(label: str) -> ControlName | None:
+    """The kind of network of a label that a control has; None where it is a route's own, or unknown."""
+    return _known.labels().get(label)
+
+
+def route_of(label: str) -> str:
+    """The route that delivers a kind of network: the control that has the label, else the route of that name."""
+    name = label.partition(METHOD_MARK)[0]
+    return next((r for r, words in _known.words.items() if any(kind.label == name for kind in words.labels)), name)
 
 
 def routes_of(*roles: Role) -> tuple[str, ...]:
-    """The routes with one of these roles, in the order of the table."""
-    return tuple(route.name for route in ROUTES if route.role in roles)
+    """The routes with one of these roles, in the order in which they are shown."""
+    return tuple(name for name in _known.shown() if _known.words[name].role in roles)
 
 
 COMPARED = routes_of(Role.COMPARED)
 CHALLENGERS = routes_of(Role.CHALLENGER)
-"""Routes that are compared with pruning beside the headline, where a study has them."""
-DELIVERED = (*(r.name for r in ROUTES if r.role in (Role.COMPARED, Role.CHALLENGER)), *(c.label for c in CONTROLS))
-"""Labels of delivered networks, less those of single pruning methods."""
+"""Of studies that keep no words: routes that are compared with pruning beside the headline, where they have them."""
+
+
+def delivered_labels() -> tuple[str, ...]:
+    """Labels of delivered networks, less those of single pruning methods, in the order in which they are shown."""
+    return (*routes_of(Role.COMPARED, Role.CHALLENGER), *_known.labels())
 
 
 DeviceKind = Literal["cpu_core", "cuda"]
@@ -160,12 +270,13 @@ def method_label(route: str, method: Method | str) -> str:
 
 def label_rank(label: str) -> tuple[int, str]:
     """Sorts kinds of networks: search, prune, further routes, the controls, then others by name."""
-    return (DELIVERED.index(label) if label in DELIVERED else len(DELIVERED), label)
+    known = delivered_labels()
+    return (known.index(label) if label in known else len(known), label)
 
 
 def route_rank(route: str) -> tuple[int, str]:
-    """Sorts routes: those of the table first, in its order, then others by name."""
-    known = [each.name for each in ROUTES]
+    """Sorts routes: those that are known, by role and rank, then others by name."""
+    known = _known.shown()
     return (known.index(route) if route in known else len(known), route)
 
 
@@ -174,6 +285,6 @@ def label_text(label: str) -> str:
     method = method_of(label)
     if method is not None:
         return f"{label_text(label.partition(METHOD_MARK)[0])}: {method.text}"
-    known = {route.name: route.text for route in ROUTES} | {control.label: control.text for control in CONTROLS}
-    text = known.get(label, label.replace("_", " "))
+    control = control_of(label)
+    text = (control.text if control is not None else words_of(label).text) or label.replace("_", " ")
     return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from accounting.study.yaml12 import Place
 from accounting.words.plain_text import one_line
-from harness.config.outside import HELD, outside_routes
+from harness.config.routes import as_found, more_routes
+from harness.config.section import parts_of
 
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
@@ -91,19 +92,17 @@ def _short(given: object) -> str:
 
 
 def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
-    found: Any = model
+    found: type[BaseModel] = model
     for part in place:
-        if isinstance(part, int) or part not in found.model_fields:
+        keys = as_found(found).model_fields
+        if isinstance(part, int) or part not in keys:
             continue
-        annotation = found.model_fields[part].annotation
-        options = get_args(annotation) if get_origin(annotation) in (Union, type(int | None)) else (annotation,)
-        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if models:
-            found = models[0]
+        if parts := parts_of(keys[part].annotation):
+            found = parts[0]
     return keys_of(found)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a config may have in a section; those of outside routes last."""
-    own = [key for key, field in model.model_fields.items() if not field.exclude]
-    return own + (outside_routes() if HELD in model.model_fields else [])
+    """The keys that a config may have in a section; those of routes of other files last."""
+    own = [key for key, field in as_found(model).model_fields.items() if not field.exclude]
+    return own + more_routes(model)

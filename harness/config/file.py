@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel
+
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
+from harness.config.blocks import StrategyConfig
 from harness.config.errors import at_line
 from harness.config.paths import beside
+from harness.config.places import ANY, at, matching
 from harness.config.plugin_files import use_plugins
+from harness.config.route_files import section_class
+from harness.config.section import parts_of
 from harness.errors import InputError, one_line
 from nas_baseline.strategies import name_problem, option_problems
 
@@ -19,19 +24,12 @@ MAX_BYTES = 100_000
 PATHS: tuple[Place, ...] = (
     ("dataset", "path"),
     ("parent", "checkpoint"),
-    ("routes", "search", "space"),
-    ("routes", "supernet", "space"),
-    ("routes", "search_then_prune", "search", "space"),
+    ("routes", ANY, "space"),
+    ("routes", ANY, ANY, "space"),
 )
-"""Keys whose value may be a path."""
-STRATEGIES: Mapping[Place, str] = MappingProxyType(
-    {
-        ("routes", "search", "strategy"): "predictor_evolution",
-        ("routes", "supernet", "strategy"): "supernet",
-        ("routes", "search_then_prune", "search", "strategy"): "predictor_evolution",
-    }
-)
-"""Where a strategy may stand, and its name where none is written."""
+"""Keys whose value may be a path; a search stands in a route's section or within it."""
+STRATEGIES: tuple[Place, ...] = (("routes", ANY, "strategy"), ("routes", ANY, ANY, "strategy"))
+"""Where a strategy may stand."""
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -71,8 +69,8 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
             problems[place] = at_line(
                 path, document.lines, place, f"{where}: holds a control character; write plain text"
             )
-    for place in PATHS:
-        holder = _at(raw, place[:-1])
+    for place in matching(raw, PATHS):
+        holder = at(raw, place[:-1])
         given = holder.get(place[-1]) if isinstance(holder, dict) else None
         if isinstance(given, str) and _is_path(place, given):
             try:
@@ -86,11 +84,11 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
 
 def _strategies(raw: Any) -> Iterator[tuple[Place, str]]:
     """(place, what is wrong) of the names and options of strategies; what has another type is seen with the fields."""
-    for place, default in STRATEGIES.items():
-        section = _at(raw, place)
+    for place in matching(raw, STRATEGIES):
+        section = at(raw, place)
         if not isinstance(section, dict):
             continue
-        name, options = section.get("name", default), section.get("options")
+        name, options = section.get("name", _default_strategy(place)), section.get("options")
         if not isinstance(name, str):
             continue
         if problem := name_problem(name):
@@ -100,16 +98,28 @@ def _strategies(raw: Any) -> Iterator[tuple[Place, str]]:
                 yield (*place, "options", *(() if key is None else (key,))), text
 
 
+def _default_strategy(place: Place) -> str | None:
+    """The name of a strategy where none is written; None where the place is no strategy's."""
+    _, route, *keys = map(str, place)
+    try:
+        model: type[BaseModel] = section_class(route)
+    except ValueError:  # refused with the routes
+        return None
+    for key in keys:
+        field = model.model_fields.get(key)
+        parts = [] if field is None else parts_of(field.annotation)
+        if field is None or not parts:
+            return None
+        if isinstance(field.default, StrategyConfig):
+            return field.default.name
+        model = parts[0]
+    return None
+
+
 def _is_path(place: Place, given: str) -> bool:
     if "\0" in given:
         return False
     return given.endswith((".yaml", ".yml")) if place[-1] == "space" else not given.startswith("package:")
-
-
-def _at(raw: Any, place: Place) -> Any:
-    for part in place:
-        raw = raw.get(part) if isinstance(raw, dict) else None
-    return raw
 
 
 def _values(raw: Any, place: Place) -> Iterator[tuple[Place, Any]]:

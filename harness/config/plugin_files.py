@@ -9,13 +9,13 @@ from typing import Any
 from accounting.study import plugins
 from accounting.study.yaml12 import Place
 from harness.config.paths import beside
+from harness.config.places import ANY, at, matching
 from harness.errors import InputError
 
 NAMED: tuple[Place, ...] = (
     ("dataset", "name"),
-    ("routes", "search", "strategy", "name"),
-    ("routes", "supernet", "strategy", "name"),
-    ("routes", "search_then_prune", "search", "strategy", "name"),
+    ("routes", ANY, "strategy", "name"),
+    ("routes", ANY, ANY, "strategy", "name"),
 )
 """Where a file may be given in place of a name."""
 
@@ -31,7 +31,8 @@ def use_plugins(raw: Any, config: Path) -> Iterator[tuple[Place, str]]:
     places: list[tuple[Place, Any]] = [(("plugins", i), given) for i, given in enumerate(listed or [])] if isinstance(
         listed, list
     ) else []  # fmt: skip
-    places += [(place, given) for place in NAMED if isinstance(given := _at(raw, place), str) and given.endswith(".py")]
+    named = [place for place in matching(raw, NAMED) if str(at(raw, place)).endswith(".py")]
+    places += [(place, at(raw, place)) for place in named]
     files: dict[str, plugins.PluginFile] = {}
     for place, given in places:
         if not isinstance(given, str):
@@ -42,8 +43,8 @@ def use_plugins(raw: Any, config: Path) -> Iterator[tuple[Place, str]]:
             yield place, str(error)
             continue
         files[file.path] = file
-        if place in NAMED:
-            _at(raw, place[:-1])[place[-1]] = file.name
+        if place in named:
+            at(raw, place[:-1])[place[-1]] = file.name
         else:
             raw["plugins"][place[1]] = file.path
     if files:
@@ -63,9 +64,3 @@ def use_listed(paths: Sequence[str]) -> tuple[plugins.PluginFile, ...]:
     except plugins.PluginError as error:
         raise InputError(str(error)) from None
     return files
-
-
-def _at(raw: Any, place: Place) -> Any:
-    for part in place:
-        raw = raw.get(part) if isinstance(raw, dict) else None
-    return raw

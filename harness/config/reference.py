@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import BaseModel
+from pydantic.json_schema import CoreModeRef, CoreRef, DefsRef, GenerateJsonSchema
 
+from accounting.study.plugins import Kind
 from harness.config.errors import nearest
 from harness.config.study import StudyConfig
 from harness.errors import InputError
@@ -49,6 +51,8 @@ class Section:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a study."""
     schema = _cleaned(StudyConfig.model_json_schema(schema_generator=_Untitled))
+    for name, section in schema["$defs"].items():
+        section["title"] = name
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A study of prune-or-search", **schema}
 
 
@@ -76,8 +80,26 @@ def find_section(place: str) -> Section:
     )
 
 
+def section_name(model: type[BaseModel]) -> str:
+    """What a section's class is called in the schema: ``Config`` of the route ``analysis`` is ``AnalysisConfig``."""
+    title, home = model.model_config.get("title") or model.__name__, model.__module__
+    return _named(home, title)
+
+
+def _named(home: str, name: str) -> str:
+    route = home.rpartition(".")[2].title().replace("_", "") if home.startswith(f"{Kind.ROUTE.package}.") else ""
+    return route + name
+
+
 class _Untitled(GenerateJsonSchema):
     """Without a title for each field, which would repeat its name."""
+
+    def get_defs_ref(self, core_mode_ref: CoreModeRef) -> DefsRef:
+        """Of a class ``Config`` with the name of its route."""
+        core_ref, mode = core_mode_ref
+        path, mark, rest = core_ref.partition(":")
+        home, _, name = path.rpartition(".")
+        return super().get_defs_ref((CoreRef(f"{home}.{_named(home, name)}{mark}{rest}"), mode))
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

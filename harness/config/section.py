@@ -45,3 +45,8 @@ class Strict(BaseModel):
 
 def _kinds(annotation: Any) -> set[Any]:
     return set(get_args(annotation) or (annotation,)) - {NoneType}
+
+
+def parts_of(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a field of this type may hold."""
+    return [kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]

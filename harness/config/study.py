@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from accounting.study.facts import FACTS
@@ -19,11 +19,10 @@ from harness.config.file import prepared, read_documents
 from harness.config.no_effect import without_effect
 from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
-from harness.config.routes import BudgetConfig, RoutesConfig
+from harness.config.routes import BudgetConfig, RoutesConfig, routes_alone, with_keys
 from harness.config.section import Strict, Target
 from harness.config.settings import parse_setting, with_settings
 from harness.errors import InputError
-from nas_baseline.strategies import list_strategies, predicts
 
 
 class DatasetConfig(Strict):
@@ -193,9 +192,9 @@ class StudyConfig(Strict):
     """Seed from which every replicate's own is derived."""
     recipe: Recipe = Recipe()
     """How networks are trained, where a phase does not say otherwise."""
-    budget: BudgetConfig = BudgetConfig()
+    budget: SerializeAsAny[BudgetConfig] = Field(default_factory=lambda: with_keys(BudgetConfig)())
     """Device-hours at which a route stops asking for training jobs."""
-    routes: RoutesConfig
+    routes: SerializeAsAny[RoutesConfig]
     """Which routes are compared."""
     verdict: VerdictConfig = DEFAULT_VERDICT
     """Which two contenders the headline compares, and at which accuracy."""
@@ -246,7 +245,7 @@ class StudyConfig(Strict):
         if self.target_percents and self.target is not None:
             raise ValueError("targets and target are both given; keep one of them")
         if self.target is not None:
-            if self.routes.prune is None or not any(m.scope == "channels" for m in self.routes.prune.methods):
+            if not any(m.scope == "channels" for prune in self.routes.of_the_parent.values() for m in prune.methods):
                 raise ValueError(
                     "target: zeros in a network do not make it faster; a latency needs channels removed evenly, such as "
                     "routes.prune.criterion: channels_magnitude"
@@ -259,34 +258,14 @@ class StudyConfig(Strict):
 
     @model_validator(mode="after")
     def _some_route(self) -> StudyConfig:
-        routes = self.routes
-        if not any((routes.search, routes.prune, routes.scratch, routes.supernet, routes.outside)):
-            raise ValueError("routes: name at least one of search, prune, supernet, scratch")
-        if routes.prune is None:
-            if routes.scratch is not None and routes.scratch.needs_prune:
-                raise ValueError("routes.scratch.pruned_structure needs the prune route; set it to false or add prune")
-            if routes.analysis is not None:
-                raise ValueError("routes.analysis scans the prune route's parent; add prune or leave it out")
-        elif routes.scratch is not None and routes.scratch.random_masks and routes.prune.methods[0].is_structured:
-            raise ValueError(
-                f"routes.scratch.random_masks needs masks, which {routes.prune.methods[0]} has none of; name another "
-                "criterion first, or set it to false"
-            )
-        for name, search in routes.searches.items():
-            known = search.strategy.name in list_strategies()
-            if known and search.num_seen == 0 and not predicts(search.strategy.name):
-                raise ValueError(f"routes.{name}.num_seen is 0, and {search.strategy.name} predicts nothing to retrain")
-        both = routes.search_then_prune
-        if both is not None and ("search_then_prune" not in routes.searches or len(routes.prunings) == 0):
-            raise ValueError("routes.search_then_prune needs a search and a prune section, its own or the study's")
-        for name, prune in routes.prunings.items():
-            epochs = prune.finetune.over(self.recipe).epochs
-            if any(m.schedule == "iterative" for m in prune.methods) and epochs < prune.rounds:
-                raise ValueError(
-                    f"routes.{name}.rounds: {prune.rounds} rounds share {epochs} epochs; at least one each"
-                )
-            if any(m.schedule == "gradual" for m in prune.methods) and epochs == 0:
-                raise ValueError(f"routes.{name}.finetune: gradual prunes while it trains; at least 1 epoch, given 0")
+        routes, powers = self.routes, self.routes.powers
+        if not any(section.ALONE for section in powers.values()):
+            raise ValueError(f"routes: name at least one of {', '.join(routes_alone())}")
+        for name, section in powers.items():
+            parts = (section, routes.searches.get(name), routes.prunings.get(name))
+            for part in {id(part): part for part in parts if part is not None}.values():
+                for problem in part.problems(self, name):
+                    raise ValueError(problem)
         if self.export.compact or any(m.is_structured for prune in routes.prunings.values() for m in prune.methods):
             from importlib.util import find_spec
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
-from harness.config.outside import delivers_its_own
+from harness.config.route_files import delivers_its_own
 from harness.config.study import StudyConfig
 from harness.console.outlook import Expect, Undelivered, undelivered
 from harness.errors import StudyFailed

@@ -77,7 +77,7 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
     def measure(smaller: nn.Module) -> float:
         return time_it(smaller).median_ms
 
-    prune = config.routes.prune
+    prune = next(iter(config.routes.of_the_parent.values()), None)
     if prune is None:
         raise InputError("target: a latency needs the prune route; add routes.prune")
     try:

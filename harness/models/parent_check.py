@@ -67,10 +67,9 @@ def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs
 def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
     """The sections of a config by whose recipes the parent, or what it is pruned to, is trained."""
     yield "parent.pretrain", config.parent.pretrain
-    if config.routes.prune is not None:
-        yield "routes.prune.finetune", config.routes.prune.finetune
-    if config.routes.scratch is not None and config.routes.scratch.needs_prune:
-        yield "routes.scratch.train", config.routes.scratch.train
+    for route, section in config.routes.powers.items():
+        for key, override in section.parent_recipes():
+            yield f"routes.{route}.{key}", override
 
 
 def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: NetworkSpec) -> None:

@@ -5,8 +5,14 @@ Delivers nothing; what it costs is its own route's, charged to no network.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
 from accounting.ledger.records import Phase
-from harness.config.routes import AnalysisConfig
+from accounting.words.names import PRUNE, Role, RouteWords
+from harness.config.route_section import RouteSection
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import WeightsOf
@@ -14,13 +20,39 @@ from harness.jobs.work import Scan
 from harness.routes.base import Queue, View
 from harness.routes.prune import pretrain_id
 
+if TYPE_CHECKING:
+    from harness.config.study import StudyConfig
+WORDS = RouteWords(
+    Role.MEASURES, "analysis", rank=6, phrase="the analysis",
+    summary="Scan how much sparsity each kind of layer bears.",
+)  # fmt: skip
 
-class AnalysisRoute:
+
+class Config(RouteSection):
+    """Scans of the trained parent without fine-tuning: each role alone, and the whole network."""
+
+    sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.5, 0.7, 0.8, 0.9, 0.95, 0.99], min_length=1, max_length=1000
+    )
+    """Shares of weights that are set to zero, one after another."""
+    criteria: list[Literal["global_magnitude", "uniform_magnitude"]] = Field(["global_magnitude", "uniform_magnitude"])
+    """How the weights are chosen: by one threshold, or the same share of each layer."""
+
+    LISTENS_TO: ClassVar[tuple[str, ...]] = (PRUNE,)
+    ALONE: ClassVar[bool] = False
+
+    def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
+        """See :class:`RouteSection`."""
+        if PRUNE not in study.routes.names:
+            yield f"routes.{route} scans the prune route's parent; add prune or leave it out"
+
+
+class Route:
     """One replicate: one job, after the prune route has trained the parent."""
 
     name = "analysis"
 
-    def __init__(self, view: View, replicate: int, config: AnalysisConfig) -> None:
+    def __init__(self, view: View, replicate: int, config: Config) -> None:
         self.replicate = replicate
         self._view = view
         self._config = config

@@ -6,7 +6,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.study import StudyConfig
-from harness.data.base import DataInfo
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, Start, WeightsOf
 from harness.jobs.work import Deliver, Work
+
+if TYPE_CHECKING:  # a config is read without torch
+    from harness.data.base import DataInfo
 
 
 @dataclass(frozen=True)

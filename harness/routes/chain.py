@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from accounting.ledger.records import Phase
 from accounting.words.methods import Method
-from harness.config.routes import PruneConfig
+from harness.config.blocks import PruneConfig
 from harness.jobs.identity import JobId
 from harness.jobs.job import Job, Outcome
 from harness.jobs.start import WeightsOf

@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 from accounting.ledger.records import Phase
-from harness.config.routes import PruneConfig
+from accounting.words.names import Role, RouteWords
+from harness.config.blocks import PruneConfig
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import FRESH, Checkpoint
 from harness.jobs.work import Train
-from harness.models.build import pretrained_spec
 from harness.routes.base import Queue, View
 from harness.routes.chain import PruneChain
+
+WORDS = RouteWords(
+    Role.COMPARED, "prune", "#D55E00", "o", rank=2,
+    summary="Prune the parent, and fine-tune it.",
+)  # fmt: skip
+Config = PruneConfig
 
 
 def pretrain_id(replicate: int) -> JobId:
     """The job that trains the parent."""
-    return JobId(PruneRoute.name, replicate, None, "pretrain")
+    return JobId(Route.name, replicate, None, "pretrain")
 
 
-class PruneRoute:
+class Route:
     """One replicate. ``pretrain`` → per target and method ``prune`` → ``finetune`` → per target ``evaluate``."""
 
     name = "prune"
@@ -48,6 +54,8 @@ class PruneRoute:
             self._chain.tell(job, outcome)
 
     def _pretrain(self) -> Job:
+        from harness.models.build import pretrained_spec  # torch; a config is read without it
+
         parent = self._view.config.parent
         return self._view.job(
             pretrain_id(self.replicate),

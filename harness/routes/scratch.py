@@ -8,8 +8,15 @@ fine-tuning had together) and at equal epochs (those of the pre-training): Scrat
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
 from accounting.ledger.records import Phase
-from harness.config.routes import PruneConfig, ScratchConfig
+from accounting.study.yaml12 import Place
+from accounting.words.names import FAMILY_CONTROL, PRUNE, ControlName, Role, RouteWords
+from harness.config.begun import Begun
+from harness.config.recipe import RecipeOverride
+from harness.config.route_section import Found, PhaseRecipe, RouteSection, useless
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import StructureOf
@@ -19,6 +26,19 @@ from harness.routes.chain import structure_ids
 from harness.routes.prune import pretrain_id
 from nas_baseline.spaces.families import family_macs, network_spec, variants
 
+if TYPE_CHECKING:
+    from harness.config.study import StudyConfig
+
+WORDS = RouteWords(
+    Role.CONTROL, "scratch", "#009E73", rank=3, phrase="the controls",
+    summary="Controls: train networks of the target size directly.",
+    labels=(
+        ControlName(FAMILY_CONTROL, "scratch (family)", "^", is_hollow=False),
+        ControlName("scratch_pruned_structure", "scratch (pruned structure)", "v"),
+        ControlName("scratch_pruned_structure_equal_epochs", "scratch (pruned, equal epochs)", "<"),
+        ControlName("scratch_random_masks", "scratch (random masks)", ">"),
+    ),
+)  # fmt: skip
 STRUCTURES = {
     "pruned_structure": "pruned_structure",
     "equal_epochs": "pruned_structure_equal_epochs",
@@ -27,17 +47,104 @@ STRUCTURES = {
 """Switches of the config, and what the controls with a pruned structure are called."""
 
 
-def structure_control(kind: str, replicate: int, target: int | None) -> JobId:
-    """The job that trains a pruned structure."""
-    return JobId(ScratchRoute.name, replicate, target, f"{kind}-retrain")
+class Config(RouteSection):
+    """The control: networks of the target size trained directly."""
+
+    family: bool = True
+    """Train the family's own network of the target size, where the parent has a family."""
+    pruned_structure: bool = True
+    """Train the pruned structure on fresh weights, for as long as pre-training and fine-tuning together (Scratch-B)."""
+    equal_epochs: bool = False
+    """Train the pruned structure on fresh weights, for as many epochs as the parent (Scratch-E)."""
+    random_masks: bool = False
+    """Train fresh weights under masks that keep the same share of every layer, at random places."""
+    train: RecipeOverride = RecipeOverride()
+    """Training of the family's network; of the others, all but ``epochs``."""
+
+    @property
+    def needs_prune(self) -> bool:
+        """Whether it takes structures from the prune route."""
+        return self.pruned_structure or self.equal_epochs or self.random_masks
+
+    LISTENS_TO: ClassVar[tuple[str, ...]] = (PRUNE,)
+
+    def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
+        """See :class:`RouteSection`."""
+        prune = study.routes.prunings.get(PRUNE)
+        if prune is None:
+            if self.needs_prune:
+                yield f"routes.{route}.pruned_structure needs the prune route; set it to false or add prune"
+        elif self.random_masks and prune.methods[0].is_structured:
+            yield (
+                f"routes.{route}.random_masks needs masks, which {prune.methods[0]} has none of; name another "
+                "criterion first, or set it to false"
+            )
+        if self.equal_epochs and study.parent.pretrain.over(study.recipe).epochs == 0:
+            yield f"routes.{route}.equal_epochs: the parent is not trained here, so it has no epochs to equal"
+
+    def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
+        """See :class:`RouteSection`."""
+        has_family = study.parent.family is not None
+        if "family" in self.model_fields_set and self.family and not has_family:
+            yield useless((*place, "family"), "the parent is a timm network, which has no smaller siblings here")
+        trains_family = self.family and has_family
+        if not trains_family and self.needs_prune and "epochs" in self.train.model_fields_set:
+            yield useless(
+                (*place, "train", "epochs"),
+                "they are the family's network's, which is not trained; pruned structures take the parent's and finetune's",
+            )
+        if not trains_family and not self.needs_prune:
+            where = ".".join(map(str, place))
+            yield place, f"{where} trains nothing: no control is switched on; switch one on or remove it"
+
+    def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
+        """See :class:`RouteSection`: of each control that is switched on; of smaller structures at least these epochs."""
+        pretrained = study.parent.pretrain.over(study.recipe).epochs
+        counts = []
+        if self.family and study.parent.family is not None:
+            counts.append(self.train.over(study.recipe).epochs)
+        if self.equal_epochs and pretrained > 0:
+            counts.append(pretrained)
+        prune = study.routes.prunings.get(PRUNE)
+        if prune is not None and (self.pruned_structure or self.random_masks):
+            counts.append(max(1, pretrained + prune.finetune.over(study.recipe).epochs))
+        if counts:
+            yield PhaseRecipe.of(study, (*place, "train"), self.train, min(counts))
+
+    def parent_recipes(self) -> Iterator[tuple[str, RecipeOverride]]:
+        """See :class:`RouteSection`."""
+        if self.needs_prune:
+            yield "train", self.train
+
+    def is_bound(self, key: str, old: object, begun: Begun) -> bool:
+        """See :class:`RouteSection`: a control may be switched on, and off until it was begun."""
+        return bool(old) and _is_begun(key, begun) if key in ("family", *STRUCTURES) else True
+
+    def binds_elsewhere(self, route: str, key: str, begun: Begun) -> bool:
+        """See :class:`RouteSection`: a pruned structure is trained for the epochs of fine-tuning, too."""
+        is_its = route == PRUNE and key.partition(".")[0] == "finetune"
+        return is_its and any(_is_begun(switch, begun) for switch in STRUCTURES)
 
 
-class ScratchRoute:
+def _is_begun(switch: str, begun: Begun) -> bool:
+    """Whether the controls of a switch were begun."""
+    steps = begun.steps(Phase.RETRAIN)
+    if switch == "family":
+        return bool(steps - {_step(kind) for kind in STRUCTURES.values()})
+    return _step(STRUCTURES[switch]) in steps
+
+
+def _step(kind: str) -> str:
+    """Of the job that trains a pruned structure."""
+    return f"{kind}-retrain"
+
+
+class Route:
     """One replicate. Per target ``retrain`` → ``evaluate``, for each kind of network."""
 
     name = "scratch"
 
-    def __init__(self, view: View, replicate: int, config: ScratchConfig, prune: PruneConfig | None) -> None:
+    def __init__(self, view: View, replicate: int, config: Config) -> None:
         self.replicate = replicate
         self._view = view
         self._config = config
@@ -45,10 +152,11 @@ class ScratchRoute:
         self._texts: dict[str, tuple[str, str]] = {}
         self._expected: dict[JobId, set[JobId]] = {}
         """Jobs of the prune route whose structures are to come, and those without which each does not."""
+        prune = view.config.routes.prunings.get(PRUNE)
         self._tuned = 0 if prune is None else view.recipe(prune.finetune).epochs
         if config.needs_prune and prune is not None:
             for target in view.config.targets:
-                *before, structure = structure_ids("prune", replicate, target, prune)
+                *before, structure = structure_ids(PRUNE, replicate, target, prune)
                 self._expected[structure] = {pretrain_id(replicate), *before}
         if self._config.family and view.config.parent.family is not None:
             for target in view.config.targets:
@@ -63,7 +171,7 @@ class ScratchRoute:
         if self._expected.pop(job.id, None) is not None:
             if outcome.ok:
                 self._put_structures(job, outcome)
-        elif not outcome.ok and job.route == "prune":
+        elif not outcome.ok and job.route == PRUNE:
             self._expected = {id: before for id, before in self._expected.items() if job.id not in before}
         elif self._queue.record(job, outcome) and job.phase == Phase.RETRAIN and outcome.ok:
             label, text = self._texts[job.name]
@@ -82,7 +190,7 @@ class ScratchRoute:
             return
         macs, variant, spec = max(within, key=lambda entry: entry[0])
         id = JobId(self.name, self.replicate, target, f"family_{variant}-retrain")
-        self._texts[str(id)] = "scratch_family", "family network within the target"
+        self._texts[str(id)] = FAMILY_CONTROL, "family network within the target"
         self._queue.put(self._view.job(id, Phase.RETRAIN, Train(self._view.recipe(self._config.train)), spec, macs))
 
     def _put_structures(self, source: Job, outcome: Outcome) -> None:
@@ -103,7 +211,7 @@ class ScratchRoute:
             self._put_structure(source, macs, computed_macs, "random_masks", equal_cost, text)
 
     def _put_structure(self, source: Job, macs: int, computed_macs: int, kind: str, epochs: int, text: str) -> None:
-        id = structure_control(kind, self.replicate, source.target)
+        id = JobId(self.name, self.replicate, source.target, _step(kind))
         self._texts[str(id)] = f"scratch_{kind}", text
         self._queue.put(
             self._view.job(

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from accounting.ledger.records import Phase
+from accounting.words.names import Role, RouteWords
+from harness.config.blocks import SearchConfig
 from harness.config.recipe import Recipe, RecipeOverride
-from harness.config.routes import SearchConfig
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, InheritedFrom, Start, WeightsOf
@@ -28,19 +29,28 @@ from nas_baseline.proposing.proposals import Proposal
 from nas_baseline.spaces import load_space
 from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.strategies import make_strategy, shares_weights
-from nas_baseline.supernet.supernet import without_recipe
+
+WORDS = RouteWords(
+    Role.COMPARED, "search", "#0072B2", "s", rank=1,
+    summary="Search for an architecture, and train each candidate.",
+)  # fmt: skip
+Config = SearchConfig
 
 _RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
-class SearchRoute:
+class Route:
     """One replicate. ``search`` × num_trials → per target ``retrain`` of the finalists → ``evaluate`` of the best.
 
     ``larger`` is how many times a target's MACs the network that is searched for it may have.
     """
 
-    def __init__(self, view: View, replicate: int, name: str, config: SearchConfig, larger: float = 1.0) -> None:
-        self.name = name
+    name = "search"
+
+    def __init__(self, view: View, replicate: int, config: SearchConfig, larger: float = 1.0) -> None:
+        from nas_baseline.supernet.supernet import without_recipe  # torch; a config is read without it
+
+        name = self.name
         self.replicate = replicate
         self._view = view
         self._config = config

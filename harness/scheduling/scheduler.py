@@ -15,7 +15,7 @@ from accounting.study import plugins
 from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.quantities import HOUR_S
-from harness.config.outside import delivers_its_own
+from harness.config.route_files import delivers_its_own
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given
 from harness.jobs.identity import JobId

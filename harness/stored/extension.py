@@ -8,17 +8,15 @@ exports) or changes none (the name, budgets, resources) is always taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record
-from accounting.words.methods import Method
-from harness.config.routes import PruneConfig, RoutesConfig
+from harness.config.route_section import RouteSection
 from harness.config.study import StudyConfig
-from harness.routes.scratch import STRUCTURES, structure_control
+from harness.jobs.identity import JobId
 from harness.stored.written import as_written
-from pruning.methods import checked_method
 
 FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels")
 """Sections that change no job that was done."""
@@ -28,8 +26,6 @@ DECLARED_KEYS = ("parent.declared_cost", "parent.source")
 """What somebody says that the parent cost; charged when a report is made, and spent by no job."""
 PLACE_KEYS = ("dataset.path", "parent.checkpoint")
 """Where something is; whether its content is the same is seen by :mod:`harness.stored.content`."""
-CONTROLS = ("family", *STRUCTURES)
-"""Switches of the route ``scratch``."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,34 @@ class Paid:
         """One more than the highest replicate that was begun; 0 where none was."""
         return max((int(a["replicate"]) + 1 for a in self.attempts), default=0)
 
-    def methods(self, route: str) -> set[str]:
-        """Pruning methods that were begun by a route."""
-        rules = [a["spec"].get("prune") for a in self.attempts if a["route"] == route and isinstance(a["spec"], dict)]
-        return {str(rule["method"]) for rule in rules if isinstance(rule, dict) and "method" in rule}
+    def by(self, route: str) -> BegunBy:
+        """What a route began."""
+        return BegunBy(route, tuple(attempt for attempt in self.attempts if attempt["route"] == route))
 
-    def control(self, switch: str) -> bool:
-        """Whether the controls of a switch of ``scratch`` were begun."""
-        trained = [a for a in self.attempts if a["route"] == "scratch" and a["phase"] == Phase.RETRAIN]
-        if switch == "family":
-            return any(a["spec"].get("structure_from") is None for a in trained if isinstance(a["spec"], dict))
-        kind = STRUCTURES[switch]
-        return any(a["job"] == str(structure_control(kind, a["replicate"], a["target"])) for a in trained)
+
+@dataclass(frozen=True)
+class BegunBy:
+    """A route's attempts; see :class:`harness.config.begun.Begun`."""
+
+    route: str
+    attempts: tuple[Record, ...]
+
+    def phase(self, *phases: Phase) -> bool:
+        """See :class:`harness.config.begun.Begun`."""
+        return any(attempt["phase"] in phases for attempt in self.attempts)
+
+    def steps(self, phase: Phase) -> frozenset[str]:
+        """See :class:`harness.config.begun.Begun`."""
+        return frozenset(
+            JobId.named(a["job"], self.route, a["replicate"], a["target"]).step
+            for a in self.attempts
+            if a["phase"] == phase
+        )
+
+    def methods(self) -> frozenset[str]:
+        """See :class:`harness.config.begun.Begun`."""
+        rules = [a["spec"].get("prune") for a in self.attempts if isinstance(a["spec"], dict)]
+        return frozenset(str(rule["method"]) for rule in rules if isinstance(rule, dict) and "method" in rule)
 
 
 def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
@@ -104,13 +116,16 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
     ]  # fmt: skip
 
 
-def refusals(changes: Sequence[Change], paid: Paid, places: Collection[str] = PLACE_KEYS) -> list[str]:
-    """One line for each change that cannot be taken, with old and new value and the way out.
+def refusals(
+    changes: Sequence[Change], held: StudyConfig, paid: Paid, places: Collection[str] = PLACE_KEYS
+) -> list[str]:
+    """One line for each change of the ``held`` config that cannot be taken, with old and new value and the way out.
 
     ``places`` are the keys that lead to a content that will be compared.
     """
     moved = [c for c in changes if c.key in places and (c.key not in PLACE_KEYS or (c.old and c.new))]
-    lines = (_refusal(change, paid) for change in changes if change not in moved)
+    sections = held.routes.resolved.powers
+    lines = (_refusal(change, sections, paid) for change in changes if change not in moved)
     return [f"{line}, or start another study with --out" for line in lines if line is not None]
 
 
@@ -124,51 +139,26 @@ def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
 
     Raises ``ValidationError`` where the config cannot be in this order.
     """
-    routes = given.routes
-    for name in ("prune", "search_then_prune"):
-        old, new = held.routes.prunings.get(name), given.routes.prunings.get(name)
-        if old is None or new is None:
-            continue
+    ordered = {}
+    for name, new in given.routes.prunings.items():
+        old, section = held.routes.prunings.get(name), given.routes.powers[name]
+        if old is None or section.part(section.PRUNING) is None:
+            continue  # new, or another route's, which has its turn
         kept = [method for method in old.methods if method in new.methods]
         order = [*kept, *(method for method in new.methods if method not in kept)]
         if order != new.methods:
-            routes = _with_criteria(routes, name, new, order)
-    if routes is given.routes:
+            ordered[name] = new.in_order(order)
+    if not ordered:
         return given
-    ordered = given.model_copy(update={"routes": routes})
-    StudyConfig.model_validate(as_written(ordered))
-    return ordered  # and not what was validated, in which every key would count as given
-
-
-def _with_criteria(routes: RoutesConfig, name: str, section: PruneConfig, order: list[Method]) -> RoutesConfig:
-    update = {"criterion": [str(method) for method in order], "schedule": "one_shot"}
-    prune = section.model_copy(update=update)
-    both = routes.search_then_prune
-    if name == "prune":
-        return routes.model_copy(update={"prune": prune})
-    if both is None or both.prune is None:
-        return routes  # the study's own prune section, which has its turn before
-    return routes.model_copy(update={name: both.model_copy(update={"prune": prune})})
+    config = given.model_copy(update={"routes": given.routes.with_prunings(ordered)})
+    StudyConfig.model_validate(as_written(config))
+    return config  # and not what was validated, in which every key would count as given
 
 
 def _comparable(config: StudyConfig) -> dict[str, Any]:
     """The config as nested values, with the searches and prunings that each route really uses."""
     raw: dict[str, Any] = config.model_dump(mode="json")
-    routes, searches, prunings = raw["routes"], config.routes.searches, config.routes.prunings
-    if config.routes.prune is not None:
-        routes["prune"] = _pruning(config.routes.prune)
-    if config.routes.search_then_prune is not None:
-        for key, found in (("search", searches), ("prune", prunings)):
-            section = found.get("search_then_prune")
-            shown = None if section is None else section.model_dump(mode="json")
-            routes["search_then_prune"][key] = _pruning(section) if isinstance(section, PruneConfig) else shown
-    return raw
-
-
-def _pruning(section: PruneConfig) -> dict[str, Any]:
-    raw = section.model_dump(mode="json")
-    raw.pop("schedule")
-    return raw | {"criterion": sorted(str(method) for method in section.methods)}
+    return raw | {"routes": raw["routes"] | {n: s.compared() for n, s in config.routes.resolved.powers.items()}}
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
@@ -181,7 +171,7 @@ def _flat(prefix: str, value: Any) -> dict[str, Any]:
     return flat
 
 
-def _refusal(change: Change, paid: Paid) -> str | None:
+def _refusal(change: Change, sections: Mapping[str, RouteSection], paid: Paid) -> str | None:
     key, top = change.key, change.key.partition(".")[0]
     if top in FREE or key in (*READING_KEYS, *DECLARED_KEYS):
         return None
@@ -193,45 +183,31 @@ def _refusal(change: Change, paid: Paid) -> str | None:
     if key == "target.latency_ms" and change.old and change.new:
         return None  # the targets in MACs that they stand for are compared
     if top == "routes":
-        return _route_refusal(change, paid)
+        return _route_refusal(change, sections, paid)
     if key in PLACE_KEYS and change.old and change.new and paid.anything:
         return f"{_changed(change)} for one run, after which the study knows what was there"
     return _changed(change) if paid.anything else None
 
 
-def _route_refusal(change: Change, paid: Paid) -> str | None:
+def _route_refusal(change: Change, sections: Mapping[str, RouteSection], paid: Paid) -> str | None:
     _, route, *rest = change.key.split(".")
     if not paid.route(route):
         return None
     if not rest:
         return _left_out("routes", [route])
-    if route == "scratch" and rest[0] in CONTROLS:
-        return _changed(change) if change.old and paid.control(rest[0]) else None
-    if route == "prune" or rest[0] == "prune":
-        return _pruning_refusal(change, paid, route, rest[0 if route == "prune" else 1])
-    is_retrain = rest[0] == "retrain" or rest[:2] == ["search", "retrain"]
-    return _changed(change) if not is_retrain or paid.route(route, Phase.RETRAIN) else None
+    key, begun = ".".join(rest), paid.by(route)
+    section = sections.get(route)
+    if section is None:
+        return _changed(change)
+    lost = section.lost(key, change.old, change.new, begun)
+    if lost is not None:
+        return _left_out(change.key, lost)
+    is_bound = section.is_bound(key, change.old, begun)
+    return _changed(change) if is_bound or _is_bound_by_others(route, key, sections, paid) else None
 
 
-def _pruning_refusal(change: Change, paid: Paid, route: str, field: str) -> str | None:
-    """Of a section that prunes: only what a method that was begun uses is bound."""
-    begun = [checked_method(name) for name in paid.methods(route)]
-    if field == "criterion":
-        return _left_out(change.key, [str(m) for m in begun if str(m) in change.old and str(m) not in change.new])
-    is_used = {
-        "deliver": False,
-        "rounds": any(method.schedule == "iterative" for method in begun),
-        "gradual_end": any(method.schedule == "gradual" for method in begun),
-        "floor": any(not method.is_structured for method in begun),
-        "channel_floor": any(method.is_structured for method in begun),
-        "round_to": any(method.is_structured for method in begun),
-        "finetune": paid.route(route, Phase.FINETUNE) or (route == "prune" and _takes_its_epochs(paid)),
-    }
-    return _changed(change) if is_used.get(field, bool(begun)) else None
-
-
-def _takes_its_epochs(paid: Paid) -> bool:
-    return any(paid.control(switch) for switch in CONTROLS if switch != "family")
+def _is_bound_by_others(route: str, key: str, sections: Mapping[str, RouteSection], paid: Paid) -> bool:
+    return any(section.binds_elsewhere(route, key, paid.by(name)) for name, section in sections.items())
 
 
 def _fewer_replicates(change: Change, paid: Paid) -> str | None:

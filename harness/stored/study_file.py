@@ -20,8 +20,7 @@ from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
-from harness.config.outside import role_of
-from harness.config.routes import SearchThenPruneConfig
+from harness.config.route_files import words_in
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
 from harness.models.build import checkpoint_path
@@ -34,8 +33,6 @@ from harness.stored.written import runnable
 
 log = logging.getLogger(__name__)
 
-SEARCHES = ("search", "supernet", "search_then_prune")
-"""Sections of ``routes`` with a search space."""
 DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 
@@ -86,7 +83,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
     paid = Paid.of(records)
     changes = changes_between(held, config)
     places = _content(facts).places
-    lines = refusals(_without_moved(changes, facts, config), paid, places) + _changed_spaces(facts, config, paid)
+    lines = refusals(_without_moved(changes, facts, config), held, paid, places) + _changed_spaces(facts, config, paid)
     lines += plugin_changes(facts.get("plugins"), in_use()) if paid.anything else []
     if lines:
         raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
@@ -235,15 +232,15 @@ def absolute(config: StudyConfig) -> StudyConfig:
     if parent.checkpoint is not None:
         parent = parent.model_copy(update={"checkpoint": str(checkpoint_path(parent.checkpoint))})
     routes = config.routes
-    for name in SEARCHES:
-        section = getattr(routes, name)
-        search = section.search if isinstance(section, SearchThenPruneConfig) else section
-        if search is not None and search.space.endswith((".yaml", ".yml")):
-            search = search.model_copy(update={"space": str(Path(search.space).expanduser().resolve())})
-            both = isinstance(section, SearchThenPruneConfig)
-            section = section.model_copy(update={"search": search}) if both else search
-            routes = routes.model_copy(update={name: section})
-    return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes})
+    written = {
+        name: search for name, search in routes.searches.items() if routes.is_written(name, routes.powers[name].SEARCH)
+    }
+    moved = {
+        name: search.model_copy(update={"space": str(Path(search.space).expanduser().resolve())})
+        for name, search in written.items()
+        if search.space.endswith((".yaml", ".yml"))
+    }
+    return config.model_copy(update={"dataset": dataset, "parent": parent, "routes": routes.with_searches(moved)})
 
 
 def write_study(standing: Standing, content: Content, facts: dict[str, object], paths: StudyFolder) -> None:
@@ -257,7 +254,8 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
         "spaces": _space_files(config),
         "searched": searched,
         "plugins": as_documents(in_use()),
-        "outside_routes": {name: str(role_of(name)) for name in config.routes.outside},
+        "outside_routes": {name: str(words_in(name).role) for name in config.routes.outside},
+        "routes": {name: words.as_dict() for name, words in config.routes.words.items()},
         **content.as_facts(),
         "environment": facts,
     }

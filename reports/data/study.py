@@ -7,12 +7,13 @@ from pathlib import Path
 from accounting.study.facts import NotAStudyFile, StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.study.yaml12 import YamlProblem
+from accounting.words.names import learn
 from accounting.words.plain_text import one_line
 from reports.errors import NotAStudy
 
 
 def read_study(folder: Path) -> tuple[StudyFacts, StudyDocument]:
-    """Read ``study.yaml``: the typed essentials, and the whole document, safe to show.
+    """Read ``study.yaml``: the typed essentials, and the whole document, safe to show; its routes are called as it says.
 
     Raises:
         NotAStudy: no such folder or file, no YAML, or not a resolved study.
@@ -25,8 +26,10 @@ def read_study(folder: Path) -> tuple[StudyFacts, StudyDocument]:
         raise NotAStudy(f"{folder} is not a study: it has no study.yaml; `prune-or-search run` makes one")
     try:
         document = StudyDocument.read(path).plain()
-        return StudyFacts.of(document, path), document
+        facts = StudyFacts.of(document, path)
     except NotAStudyFile as error:
         raise NotAStudy(one_line(error)) from error
     except (YamlProblem, UnicodeDecodeError, OSError) as error:
         raise NotAStudy(f"{path} cannot be read as YAML: {one_line(error)}") from error
+    learn(facts.words)
+    return facts, document

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accounting.words.names import CONTROLS, METHOD_MARK, PRUNE, ROUTES, SCRATCH, method_of
+from accounting.words.names import CONTROLS, METHOD_MARK, PRUNE, ROUTES, control_of, method_of, route_of, words_of
 
-ROUTE_COLOURS = {route.name: route.colour for route in ROUTES if route.colour is not None}
-LABEL_MARKERS = {route.name: route.marker for route in ROUTES} | {control.label: control.marker for control in CONTROLS}
+ROUTE_COLOURS = {name: words.colour for name, words in ROUTES.items() if words.colour is not None}
+LABEL_MARKERS = {name: words.marker for name, words in ROUTES.items()} | {kind.label: kind.marker for kind in CONTROLS}
 HOLLOW_LABELS = tuple(control.label for control in CONTROLS if control.is_hollow)
 SCHEDULE_MARKERS = {"one_shot": "o", "iterative": "s", "gradual": "D"}
 ROLE_COLOURS = {
@@ -62,19 +62,19 @@ def look_of(label: str, route: str | None = None) -> Look:
         of = route or label.partition(METHOD_MARK)[0]
         colour = criterion_colour(method.criterion) if of == PRUNE else route_colour(of)
         return Look(colour, SCHEDULE_MARKERS.get(method.schedule, "o"), method.is_structured)
-    is_control = any(control.label == label for control in CONTROLS)
-    colour = route_colour(route or (SCRATCH if is_control else label))
-    return Look(colour, label_marker(label), label in HOLLOW_LABELS)
+    control = control_of(label)
+    return Look(route_colour(route or route_of(label)), label_marker(label), control is not None and control.is_hollow)
 
 
 def route_colour(route: str) -> str:
     """The colour of a route; a route without one of its own gets a spare that depends on its name alone."""
-    return ROUTE_COLOURS.get(route) or SPARE_COLOURS[sum(route.encode()) % len(SPARE_COLOURS)]
+    return words_of(route).colour or SPARE_COLOURS[sum(route.encode()) % len(SPARE_COLOURS)]
 
 
 def label_marker(label: str) -> str:
     """The marker of a kind of delivered network."""
-    return LABEL_MARKERS.get(label, "D")
+    control = control_of(label)
+    return words_of(label).marker if control is None else control.marker
 
 
 def criterion_colour(criterion: str) -> str:

@@ -8,13 +8,13 @@ import pytest
 from pydantic import BaseModel
 from refusals import changed
 
-from harness.config.routes import BudgetConfig
+from harness.config.routes import BudgetConfig, as_found
 from harness.config.study import StudyConfig, load_configs
 from harness.errors import InputError
 
 IN_BOUNDS_BY_ITS_UNIT = {
     "targets",
-    *(f"budget.{name}" for name, field in BudgetConfig.model_fields.items() if not field.exclude),
+    *(f"budget.{name}" for name in as_found(BudgetConfig).model_fields),
 }
 """Checked by accounting/words/quantities.py."""
 
@@ -27,7 +27,7 @@ def numbers(annotation, metadata=(), where=""):
     elif annotation in (int, float):
         yield where, metadata
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        for name, field in annotation.model_fields.items():
+        for name, field in as_found(annotation).model_fields.items():
             if field.exclude:
                 continue  # not written by a user
             yield from numbers(field.annotation, tuple(field.metadata), f"{where}.{name}".lstrip("."))

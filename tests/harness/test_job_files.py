@@ -12,7 +12,7 @@ from accounting.audit.audit import audit
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
-from harness.config.routes import BudgetConfig
+from harness.config.routes import BudgetConfig, with_keys
 from harness.jobs.files import Given, file_facts, files_problem
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import WeightsOf
@@ -141,7 +141,7 @@ def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
             capacity=[{"device": "n/cpu", "device_kind": "cpu_core", "amount": 1.0, "name": "c", "node": "n"}],
         )  # fmt: skip
         route = Chain()
-        scheduler = open_scheduler([route], BudgetConfig(), paths, ledger, session)
+        scheduler = open_scheduler([route], with_keys(BudgetConfig)(), paths, ledger, session)
         ran = []
         while not isinstance(job := scheduler.next(), Done):
             assert isinstance(job, Job), Wait

@@ -9,7 +9,7 @@ from accounting.cost.shares import spent_h
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study.folder import StudyFolder
-from harness.config.routes import BudgetConfig
+from harness.config.routes import BudgetConfig, with_keys
 from harness.console.outlook import undelivered
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling import scheduler as module
@@ -79,7 +79,7 @@ class Study:
     def scheduler(self, *routes, **budget):
         return Scheduler(
             routes,
-            BudgetConfig(**budget).model_dump(),
+            with_keys(BudgetConfig)(**budget).model_dump(),
             known_outcomes(self.paths),
             Exact(self.paths),
             LedgerJournal(self.ledger, "s1"),

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from accounting.words.names import CONTROLS, ROUTES
+from accounting.words.names import CONTROLS, MARKERS, ROUTES
 from reports.figures import discover
 from reports.page.html import PAPER_COLOURS
 from reports.page.marks import SHAPES, mark_of
@@ -78,7 +78,7 @@ def test_a_mark_is_that_of_the_figures(label):
 
 
 def test_every_marker_has_a_shape():
-    assert set(LABEL_MARKERS.values()) <= set(SHAPES)
+    assert set(LABEL_MARKERS.values()) <= set(MARKERS) <= set(SHAPES)
 
 
 def test_a_single_method_looks_like_its_criterion_and_schedule():

@@ -1,0 +1,224 @@
+"""Sections that several routes have: a search with its strategy, and a pruning with its criteria and fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from accounting.ledger.records import Phase
+from accounting.study.yaml12 import Place
+from accounting.words.methods import Method
+from harness.config.begun import Begun
+from harness.config.recipe import RecipeOverride
+from harness.config.route_section import Found, Part, PhaseRecipe, RouteSection, useless
+from harness.config.section import Strict
+from nas_baseline.strategies import list_strategies, predicts, shares_weights
+from pruning.methods import checked_method
+
+if TYPE_CHECKING:
+    from harness.config.study import StudyConfig
+
+
+class StrategyConfig(Strict):
+    """The search strategy, its number of trained candidates, and options of its own."""
+
+    name: str = "predictor_evolution"
+    """The strategy, one of ``prune-or-search list strategies``, or the path of a file of your own."""
+    num_trials: int = Field(24, ge=1, le=1_000_000)
+    """Candidates that are trained; with a supernet, scored. Each target added later gets a share of its own."""
+    options: dict[str, bool | int | float | str] = Field({})
+    """Options of the strategy's own; its file lists them."""
+
+
+class SearchConfig(RouteSection):
+    """The search route."""
+
+    SEARCH: ClassVar[Part | None] = Part()
+
+    space: str = "fbnetv3_mini"
+    """The search space: one of ``prune-or-search list spaces``, or the path of a YAML file."""
+    strategy: StrategyConfig = StrategyConfig()
+    """How candidates are chosen."""
+    candidate: RecipeOverride = RecipeOverride(epochs=3)
+    """Training of one candidate."""
+    retrain: RecipeOverride = RecipeOverride()
+    """Training of the finalists, from fresh weights unless ``inherit`` is true."""
+    num_predicted: int = Field(1, ge=0, le=1000)
+    """Finalists per target that the predictor ranks highest, never trained before."""
+    num_seen: int = Field(1, ge=0, le=1000)
+    """Finalists per target that were the best of the trained candidates."""
+    early_stop: bool = True
+    """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
+    early_stop_tau: float = Field(0.9, gt=0, le=1)
+    """The rank correlation (Kendall's tau-b) that is enough for ``early_stop``."""
+    supernet: RecipeOverride = RecipeOverride()
+    """Training of the supernet, where the strategy shares weights."""
+    scored_per_job: int = Field(16, ge=1, le=1_000_000)
+    """Candidates that one job scores with the supernet's weights."""
+    inherit: bool = False
+    """Whether finalists start from the supernet's weights instead of fresh ones."""
+
+    @model_validator(mode="after")
+    def _some_finalist(self) -> SearchConfig:
+        if self.num_predicted + self.num_seen == 0:
+            raise ValueError("num_predicted and num_seen are both 0: nothing would be retrained")
+        return self
+
+    def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
+        """See :class:`RouteSection`."""
+        if self._is_known and self.num_seen == 0 and not predicts(self.strategy.name):
+            yield f"routes.{route}.num_seen is 0, and {self.strategy.name} predicts nothing to retrain"
+
+    def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
+        """See :class:`RouteSection`."""
+        given, strategy = self.model_fields_set, self.strategy.name
+        if not self._is_known:
+            return  # refused where the strategy is made
+        if shares_weights(strategy):
+            for key in ("candidate", "early_stop", "early_stop_tau"):
+                if key in given:
+                    yield useless((*place, key), f"{strategy} scores its candidates without training them")
+        else:
+            for key in ("inherit", "supernet", "scored_per_job"):
+                if key in given and not (key == "inherit" and not self.inherit):
+                    yield useless((*place, key), f"{strategy} has no supernet; name a strategy that shares weights")
+            if "early_stop_tau" in given and not self.early_stop:
+                yield useless((*place, "early_stop_tau"), "early_stop is false")
+        if not predicts(strategy) and "num_predicted" in given and self.num_predicted > 0:
+            yield useless((*place, "num_predicted"), f"{strategy} predicts nothing; set num_seen")
+
+    def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
+        """See :class:`RouteSection`."""
+        if self._is_known:  # else refused elsewhere
+            first = ("supernet", self.supernet) if shares_weights(self.strategy.name) else ("candidate", self.candidate)
+            for key, given in (first, ("retrain", self.retrain)):
+                yield PhaseRecipe.of(study, (*place, key), given)
+
+    def is_bound(self, key: str, old: object, begun: Begun) -> bool:
+        """See :class:`RouteSection`; how finalists are trained is free until one was."""
+        return key.partition(".")[0] != "retrain" or begun.phase(Phase.RETRAIN)
+
+    @property
+    def _is_known(self) -> bool:
+        return self.strategy.name in list_strategies()
+
+
+class PruneConfig(RouteSection):
+    """The prune route; several criteria are all fine-tuned, and the best on validation is delivered."""
+
+    PRUNING: ClassVar[Part | None] = Part()
+
+    criterion: Annotated[
+        list[str],
+        BeforeValidator(lambda v: [v] if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
+    ] = Field(["global_magnitude"], min_length=1)
+    """One or more methods of ``prune-or-search list criteria``; ``+iterative`` or ``+gradual`` behind one overrules
+    ``schedule``."""
+    schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
+    """When weights are removed, for methods that do not say: at once, in rounds, or while fine-tuning."""
+    rounds: int = Field(3, ge=2, le=1000)
+    """Rounds of the iterative schedule; they share the epochs of ``finetune``."""
+    gradual_end: float = Field(0.75, gt=0, le=1)
+    """Share of the fine-tuning after which the gradual schedule has reached its target."""
+    floor: float = Field(0.002, ge=0, lt=1)
+    """Least share of its weights that every layer keeps, so that no layer is cut through."""
+    channel_floor: float = Field(0.1, ge=0, lt=1)
+    """Least share of its channels that every group of layers keeps, where channels are removed."""
+    round_to: int = Field(1, ge=1, le=1024)
+    """Widths are multiples of this, where channels are removed."""
+    keep: list[str] = Field([])
+    """Layers to leave alone: ``role:ROLE``, ``type:CLASS`` or ``name:PATTERN``."""
+    deliver: Literal["best", "each"] = "best"
+    """Whether only the network that is best on validation is delivered and tested, or every method's."""
+    finetune: RecipeOverride = RecipeOverride()
+    """Training after pruning."""
+
+    @property
+    def methods(self) -> list[Method]:
+        """The criteria with their schedules."""
+        return [checked_method(text, self.schedule) for text in self.criterion]
+
+    @model_validator(mode="after")
+    def _known(self) -> PruneConfig:
+        names = [str(method) for method in self.methods]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a criterion stands twice in {self.criterion}")
+        return self
+
+    @field_validator("keep")
+    @classmethod
+    def _readable(cls, value: list[str]) -> list[str]:
+        from pruning.layers import parse_filter
+
+        parse_filter(value)
+        return value
+
+    def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
+        """See :class:`RouteSection`."""
+        epochs = self.finetune.over(study.recipe).epochs
+        if any(m.schedule == "iterative" for m in self.methods) and epochs < self.rounds:
+            yield f"routes.{route}.rounds: {self.rounds} rounds share {epochs} epochs; at least one each"
+        if any(m.schedule == "gradual" for m in self.methods) and epochs == 0:
+            yield f"routes.{route}.finetune: gradual prunes while it trains; at least 1 epoch, given 0"
+
+    def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
+        """See :class:`RouteSection`."""
+        given, methods = self.model_fields_set, self.methods
+        schedules, structured = {method.schedule for method in methods}, [method.is_structured for method in methods]
+        rules = {
+            "rounds": ("iterative" in schedules, "no method has the iterative schedule"),
+            "gradual_end": ("gradual" in schedules, "no method has the gradual schedule"),
+            "floor": (
+                any(method.scope in ("global", "uniform") for method in methods),
+                "no method sets single weights to zero",
+            ),
+            "channel_floor": (any(structured), "no method removes channels or blocks"),
+            "round_to": (any(structured), "no method removes channels or blocks"),
+            "schedule": (any("+" not in text for text in self.criterion), "every criterion has a schedule of its own"),
+        }
+        for key, (has_effect, why) in rules.items():
+            if key in given and not has_effect:
+                yield useless((*place, key), why)
+
+    def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
+        """See :class:`RouteSection`."""
+        is_shared = any(method.schedule == "iterative" for method in self.methods)
+        epochs = self.finetune.over(study.recipe).epochs // (self.rounds if is_shared else 1)
+        yield PhaseRecipe.of(study, (*place, "finetune"), self.finetune, epochs)
+
+    def parent_recipes(self) -> Iterator[tuple[str, RecipeOverride]]:
+        """See :class:`RouteSection`."""
+        yield "finetune", self.finetune
+
+    def compared(self) -> dict[str, Any]:
+        """See :class:`RouteSection`: methods whatever their order, and whether their schedules stand apart or not."""
+        raw = self.model_dump(mode="json")
+        raw.pop("schedule")
+        return raw | {"criterion": sorted(str(method) for method in self.methods)}
+
+    def is_bound(self, key: str, old: object, begun: Begun) -> bool:
+        """See :class:`RouteSection`: only what a method that was begun uses is bound."""
+        methods = [checked_method(name) for name in begun.methods()]
+        is_used = {
+            "deliver": False,
+            "rounds": any(method.schedule == "iterative" for method in methods),
+            "gradual_end": any(method.schedule == "gradual" for method in methods),
+            "floor": any(not method.is_structured for method in methods),
+            "channel_floor": any(method.is_structured for method in methods),
+            "round_to": any(method.is_structured for method in methods),
+            "finetune": begun.phase(Phase.FINETUNE),
+        }
+        return is_used.get(key.partition(".")[0], bool(methods))
+
+    def lost(self, key: str, old: object, new: object, begun: Begun) -> list[str] | None:
+        """See :class:`RouteSection`: methods that were begun."""
+        if key != "criterion" or not isinstance(old, list) or not isinstance(new, list):
+            return None
+        methods = [str(checked_method(name)) for name in begun.methods()]
+        return [method for method in methods if method in old and method not in new]
+
+    def in_order(self, order: Sequence[Method]) -> PruneConfig:
+        """The same section with its methods in another order."""
+        return self.model_copy(update={"criterion": [str(method) for method in order], "schedule": "one_shot"})

@@ -1,0 +1,33 @@
+"""Places in a document that is nested mappings and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from accounting.study.yaml12 import Place
+
+ANY = "*"
+"""In a pattern: any key."""
+
+
+def at(raw: Any, place: Place) -> Any:
+    """What stands at a place; None where it is not there."""
+    for part in place:
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def matching(raw: Any, patterns: Iterable[Place]) -> Iterator[Place]:
+    """The places of a document that fit one of the patterns, which are places with :data:`ANY` for a key."""
+    for pattern in patterns:
+        found: list[Place] = [()]
+        for part in pattern:
+            found = [
+                (*place, key)
+                for place in found
+                if isinstance(holder := at(raw, place), dict)
+                for key in ([key for key in holder if isinstance(key, str)] if part == ANY else [part])
+                if key in holder
+            ]
+        yield from found

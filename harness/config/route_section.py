@@ -1,0 +1,144 @@
+"""The section that a route's file brings, ``class Config(RouteSection)``, and what a route can beside proposing jobs.
+
+Everything here has a default, so that a route says only what it has: which search or pruning it does, whom it listens to,
+what its section may not be in a study, how it trains. Config, plan, checks and resuming ask these, and know no names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from accounting.study.yaml12 import Place
+from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.section import Strict
+
+if TYPE_CHECKING:
+    from harness.config.begun import Begun
+    from harness.config.study import StudyConfig
+
+Found = tuple[Place, str]
+"""(place, what is wrong and what to do)."""
+WHOLE = ""
+"""Of :class:`Part`: the section itself."""
+
+
+class Part(NamedTuple):
+    """Where in a route's section a search or a pruning stands: a key of it, or :data:`WHOLE`.
+
+    ``else_of`` names the route whose section serves where the key is left out.
+    """
+
+    key: str = WHOLE
+    else_of: str | None = None
+
+
+@dataclass(frozen=True)
+class PhaseRecipe:
+    """One phase: where it is written, what it changes of the study's recipe, what it trains by.
+
+    ``epochs`` are those of its shortest training: of a round, where rounds share them.
+    """
+
+    place: Place
+    given: RecipeOverride
+    recipe: Recipe
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """The place as errors write it."""
+        return ".".join(map(str, self.place))
+
+    @staticmethod
+    def of(study: StudyConfig, place: Place, given: RecipeOverride, epochs: int | None = None) -> PhaseRecipe:
+        """A phase of a study; its epochs are the recipe's where no others are given."""
+        recipe = given.over(study.recipe)
+        return PhaseRecipe(place, given, recipe, recipe.epochs if epochs is None else epochs)
+
+
+class RouteSection(Strict):
+    """The keys of a route, as pydantic fields, each with a sentence below it; and what the route can, as below."""
+
+    SEARCH: ClassVar[Part | None] = None
+    """Where its search stands, a :class:`harness.config.blocks.SearchConfig`; None: it does not search."""
+    PRUNING: ClassVar[Part | None] = None
+    """Where its pruning stands, a :class:`harness.config.blocks.PruneConfig`; None: it does not prune."""
+    LISTENS_TO: ClassVar[tuple[str, ...]] = ()
+    """Routes whose outcomes it waits for; they are asked for jobs before it, where routes have spent as much."""
+    ALONE: ClassVar[bool] = True
+    """Whether a study may have it and no other route."""
+
+    @property
+    def prunes_the_parent(self) -> bool:
+        """Whether it prunes the study's parent, and not a network that it found."""
+        return self.PRUNING is not None and self.SEARCH is None
+
+    def part(self, part: Part | None) -> RouteSection | None:
+        """What stands at a part of it; None: the key is left out, or there is no such part."""
+        if part is None or part.key == WHOLE:
+            return None if part is None else self
+        found: RouteSection | None = getattr(self, part.key)
+        return found
+
+    def with_part(self, part: Part | None, value: RouteSection) -> RouteSection:
+        """With another section at a part of it."""
+        if part is None or part.key == WHOLE:
+            return value
+        return self.model_copy(update={part.key: value})
+
+    def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
+        """What cannot be in this study, a line each with key and way out: refused in every config, stored ones too.
+
+        Said of a route's section, and of the search and pruning that it has; ``route`` is the route's name.
+        """
+        yield from ()
+
+    def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
+        """Keys that were given and change nothing: refused in a new config. ``place`` is where the section stands."""
+        for key, part in self._parts():
+            yield from part.without_effect(study, (*place, key))
+
+    def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
+        """How each of its phases trains, those of 0 epochs too."""
+        for key, part in self._parts():
+            yield from part.phases(study, (*place, key))
+
+    def parent_recipes(self) -> Iterator[tuple[str, RecipeOverride]]:
+        """(key, what it changes of the recipe) of each training of the parent, or of what it is pruned to."""
+        yield from ()
+
+    def compared(self) -> dict[str, Any]:
+        """The section as it is compared with that of a study that goes on: what says the same is the same."""
+        found = self.model_dump(mode="json")
+        return found | {key: part.compared() for key, part in self._parts()}
+
+    def is_bound(self, key: str, old: object, begun: Begun) -> bool:
+        """Whether a key that had the value ``old`` hangs on what was paid for, given that jobs of the route were begun.
+
+        ``key`` is dotted, without the route's name.
+        """
+        first, _, rest = key.partition(".")
+        part = dict(self._parts()).get(first)
+        return True if part is None or not rest else part.is_bound(rest, old, begun)
+
+    def lost(self, key: str, old: object, new: object, begun: Begun) -> list[str] | None:
+        """Of a key that lists what is tried: items that are left out and were paid for. None: it is no such list."""
+        first, _, rest = key.partition(".")
+        part = dict(self._parts()).get(first)
+        return None if part is None or not rest else part.lost(rest, old, new, begun)
+
+    def binds_elsewhere(self, route: str, key: str, begun: Begun) -> bool:
+        """Whether a key of another route hangs on jobs of this one that were begun."""
+        return False
+
+    def _parts(self) -> list[tuple[str, RouteSection]]:
+        """Sections of searches and prunings within it that are written."""
+        found = ((key, getattr(self, key)) for key in type(self).model_fields)
+        return [(key, part) for key, part in found if isinstance(part, RouteSection)]
+
+
+def useless(place: Place, why: str) -> Found:
+    """A key that changes nothing."""
+    return place, f"{'.'.join(map(str, place))}: has no effect: {why}; remove it"
