@@ -9,7 +9,7 @@ from torch import nn
 
 from accounting.study import plugins
 from accounting.words.methods import BLOCK_SCOPES, Method
-from accounting.words.names import DeviceKind, Unit, parse_device_hours
+from accounting.words.names import DeviceKind, Unit, learn, parse_device_hours
 from accounting.words.quantities import macs_text
 from harness.config.blocks import PruneConfig
 from harness.config.study import StudyConfig
@@ -37,6 +37,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
 
     ``need_data`` False leaves out whether the dataset is there, so that a study can be planned elsewhere.
     """
+    learn(config.routes.words)
     dataset = open_dataset(config.dataset)
     if need_data:
         dataset.check()

@@ -143,7 +143,7 @@ def _section(name: str, places: tuple[str, ...]) -> Section:
     found = _object(name)
     required = found.get("required", [])
     keys = tuple(_key(key, prop, key in required) for key, prop in found["properties"].items())
-    return Section(places, " ".join(found["description"].split()), keys)
+    return Section(places, " ".join(found.get("description", "").split()), keys)
 
 
 def _key(name: str, prop: dict[str, Any], is_required: bool) -> Key:
@@ -152,7 +152,7 @@ def _key(name: str, prop: dict[str, Any], is_required: bool) -> Key:
         own = {each: field.get("default") for each, field in _object(target)["properties"].items()}
         default = {each: value for each, value in default.items() if value not in (own[each], {}, [])} or None
     default = "" if default is None else _words(default)
-    return Key(name, _kind(prop), default, _span(prop), " ".join(prop["description"].split()), is_required)
+    return Key(name, _kind(prop), default, _span(prop), " ".join(prop.get("description", "").split()), is_required)
 
 
 def _kind(prop: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from reports.page.narrow import NARROW_IN, NarrowCanvas
 from reports.page.theme import DARK_PAPER, dark, inline_svg, palette
 from reports.words.colours import LABEL_MARKERS, ROUTE_COLOURS, look_of
 
-LABELS = [*(route.name for route in ROUTES), *(control.label for control in CONTROLS)]
+LABELS = [*ROUTES, *(control.label for control in CONTROLS)]
 DRAWING = (
     '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" viewBox="0 0 9 9">'
     "<metadata>made by</metadata><style>* { fill: red }</style><script>alert(1)</script>"
