@@ -21,7 +21,7 @@ from accounting.words.names import MARKERS, ROUTES, Role, RouteWords
 from harness.config import route_files, routes
 from harness.config.reference import find_section, json_schema
 from harness.config.route_section import RouteSection
-from harness.config.study import StudyConfig, load_configs, parse_config
+from harness.config.study import load_configs, parse_config
 from harness.console.show_plan import summarise
 from harness.jobs.spec import to_json
 from harness.routes.base import View
@@ -142,7 +142,7 @@ class TestMachine:
 SEVENTH = runpy.run_path(str(ROOT / "tests" / "end_to_end" / "outside_plugins.py"))["ROUTE"].replace(
     'ROLE = "challenger"',
     "from accounting.words.names import Role, RouteWords\n"
-    'WORDS = RouteWords(Role.CHALLENGER, "the smallest", "#123456", "v", rank=7, summary="Train the smallest network twice.")',
+    'WORDS = RouteWords(Role.CHALLENGER, "the smallest", "#123456", "v", rank=7, summary="Trains the smallest twice.")',
 )
 
 
@@ -178,7 +178,7 @@ class TestOneFileMore:
         assert (config.routes.smallest.epochs, config.budget.smallest) == (2, 2.0)
         assert config.routes.names == ["prune", "smallest"]
         summary = {key.name: key.description for key in find_section("routes").keys}["smallest"]
-        assert summary == "Train the smallest network twice."
+        assert summary == "Trains the smallest twice."
         assert [key.span for key in find_section("routes.smallest").keys] == ["at least 1, at most 10"]
         (tmp_path / "study.yaml").write_text("routes: {smalest: {}}\n")
         with pytest.raises(Exception, match="did you mean 'smallest'"):
