@@ -160,6 +160,7 @@ ROUTE_MISTAKES = {
     "an unknown key": ({"routes": {"smallest": {"epoch": 1}}}, r"smallest\.epoch"),
     "out of its bounds": ({"routes": {"smallest": {"epochs": 11}}}, r"smallest\.epochs: .*less than or equal to 10"),
     "a budget without a unit": ({"budget": {"smallest": 3}}, "budget"),
+    "a budget of a route that the study has not": ({"routes": {}, "budget": {"smallest": "5 h"}}, "no route smallest"),
     "a route that nothing brings": ({"routes": {"smalest": {}}}, r"smalest.*did you mean"),
 }
 
@@ -169,6 +170,8 @@ def test_the_section_of_an_outside_route_is_checked(tmp_path, case):
     changes, words = ROUTE_MISTAKES[case]
     study = json.loads(json.dumps(STUDY)) | {k: v for k, v in changes.items() if k != "routes"}
     study["routes"] |= changes.get("routes", {})
+    if not changes.get("routes", True):
+        del study["routes"]["smallest"]
     with pytest.raises(InputError, match=words):
         load_configs(written(tmp_path, study))
 
@@ -213,7 +216,11 @@ def test_options_are_checked_by_name_and_type(tmp_path):
     study["dataset"]["options"] = {"num_image": 3}
     study["routes"]["search"]["strategy"]["options"] = {"pool": "many"}
     with pytest.raises(InputError, match="did you mean 'num_images'"):
-        summarise(load_configs(written(tmp_path, study | {"routes": {"prune": {"criterion": "global_energy"}}}))[0])
+        summarise(
+            load_configs(
+                written(tmp_path, study | {"budget": {}, "routes": {"prune": {"criterion": "global_energy"}}})
+            )[0]
+        )
     with pytest.raises(InputError, match="pool is 'many'"):
         load_configs(written(tmp_path, study))
 
