@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from accounting.cost.attempts import Attempt, CostView
@@ -39,6 +39,18 @@ def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num
         target=target,
         num_targets=num_targets,
     )
+
+
+def rates_of(attempts: Sequence[Attempt], rate: Callable[[Attempt], float]) -> list[float]:
+    """``rate`` of each attempt, asked once for each kind of device, phase and target, from which alone it must follow."""
+    known: dict[tuple[DeviceKind, str, int | None], float] = {}
+    found = []
+    for attempt in attempts:
+        key = attempt.device_kind, attempt.phase, attempt.target
+        if key not in known:
+            known[key] = rate(attempt)
+        found.append(known[key])
+    return found
 
 
 def part_rate(view: CostView, attempt: Attempt, part: Part, target: int) -> float:

@@ -182,7 +182,7 @@ class CostView:
             found.setdefault(attempt.job, []).append(attempt)
         return found
 
-    @property
+    @cached_property
     def device_kind(self) -> DeviceKind:
         """The kind of device whose hours the unit counts."""
         return Unit(self.unit).device_kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from accounting.ledger.findings import Finding
@@ -26,7 +27,7 @@ class Segment:
     problems: list[tuple[str, str]] = field(default_factory=list)
     warning: str | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The file's."""
         return self.path.name
@@ -38,7 +39,7 @@ class Segment:
         with self.path.open("rb") as file:
             return hashlib.sha256(file.read(size)).hexdigest() == sha256
 
-    @property
+    @cached_property
     def is_chained(self) -> bool:
         """Whether it has format 2 or later."""
         return bool(self.opening.get("format", 1) >= 2)

@@ -113,7 +113,7 @@ class _Reading:
 
     def segment(self, path: Path) -> Segment:
         """What is in a file."""
-        content = path.read_bytes()
+        content, name = path.read_bytes(), path.name
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
         lines = content.split(b"\n")
         del content
@@ -126,7 +126,7 @@ class _Reading:
         checker, batch = Checker(), _Batch()
         for number, line in enumerate(lines, start=1):
             if number > 1 and found.is_chained and checker.follows(line):
-                if self.points is None or not self._take(line, path, number, self.points):
+                if self.points is None or not self._take(line, name, number, self.points):
                     batch.add(number, line)
                     if len(batch.lines) == BATCH:
                         self._enter_all(found, path, batch)
@@ -154,7 +154,7 @@ class _Reading:
         self._enter_all(found, path, batch)
         return found
 
-    def _take(self, line: bytes, path: Path, number: int, points: Points) -> bool:
+    def _take(self, line: bytes, file: str, number: int, points: Points) -> bool:
         """Read a line of the two kinds that most are of, as this program writes them; whether it is one."""
         if (match := _BEAT(line)) is not None:
             t, name, written = match.groups()
@@ -172,7 +172,7 @@ class _Reading:
             points.add(name.decode(), at, int(epoch), int(of), top1, loss, kept == b"true")
         else:
             return False
-        self._tick(at if written is None else float(written), path.name, number)
+        self._tick(at if written is None else float(written), file, number)
         return True
 
     def _tick(self, t: float, name: str, number: int) -> None:
@@ -192,15 +192,16 @@ class _Reading:
             self._enter(found, number, line, record)
 
     def _enter(self, found: Segment, number: int, line: bytes, record: Record) -> None:
+        name = found.name
         if self.points is not None:
-            self._tick(record.get("written_t", record["t"]), found.name, number)
+            self._tick(record.get("written_t", record["t"]), name, number)
             is_odd = b"\\" in line or not line.isascii() or b"\x7f" in line
             if is_odd and self.clean is not None:
                 record = self.clean(record)
             if self.points.take(record):
                 return
             _slim(record, None if is_odd else line)
-        record["segment"], record["line"] = found.name, number
+        record["segment"], record["line"] = name, number
         found.records.append(record)
 
     def _refuse(self, found: Segment, path: Path, number: int, problem: str) -> None:

@@ -8,7 +8,7 @@ and for those that led to the structure that it takes from another.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ import numpy as np
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import Part
 from accounting.cost.lineage import lineage, method_name, pruning_of, specs_of
-from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, spent_h, with_declared
+from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, rates_of, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, Role, method_label, routes_of
@@ -56,6 +56,7 @@ class Contenders:
         self.replicates = sorted({*range(info.replicates), *(a.replicate for a in view.attempts)})
         self._replayed: dict[tuple[str, int, int], dict[str, Replayed]] = {}
         self._on_parent: set[tuple[str, int, int]] = set()
+        self._methods: dict[str, list[str]] = {}
         self._delivered: dict[tuple[str, int], dict[int, Network]] = {}
         self._labels = {(n.label, n.target, n.replicate) for n in self.networks}
 
@@ -181,10 +182,12 @@ class Contenders:
 
     def methods(self, route: str) -> list[str]:
         """Pruning methods of a route, the config's first one first, the others as they were begun."""
-        jobs = (a.job for (name, _), attempts in self._attempts.items() if name == route for a in attempts)
-        found = [method for method in dict.fromkeys(self._method_of[job] for job in jobs) if method]
-        first = self.info.first_methods.get(route)
-        return sorted(found, key=lambda method: method != first)
+        if route not in self._methods:
+            jobs = (a.job for (name, _), attempts in self._attempts.items() if name == route for a in attempts)
+            found = [method for method in dict.fromkeys(self._method_of[job] for job in jobs) if method]
+            first = self.info.first_methods.get(route)
+            self._methods[route] = sorted(found, key=lambda method: method != first)
+        return self._methods[route]
 
     def _of_route(self, route: str) -> list[Contender]:
         methods = self.methods(route)
@@ -222,14 +225,19 @@ class Contenders:
         key = contender.label, target, replicate
         if key not in self._replayed:
             attempts = self._paid(contender, target, replicate)
-            shares = {
-                policy: [charged_rate(self.view, a, policy, target, self.info.num_targets) for a in attempts]
-                for policy in POLICIES
-            } | {part: [part_rate(self.view, a, part, target) for a in attempts] for part in Part}
+            shares = {policy: rates_of(attempts, self._rate(policy, target)) for policy in POLICIES} | {
+                part: rates_of(attempts, self._part(part, target)) for part in Part
+            }
             if any(a.target is None and a.phase == Phase.PRETRAIN for a in attempts):
                 self._on_parent.add(key)
             self._replayed[key] = replay(attempts, shares, self.view.progress, self.specs, contender.route, target)
         return self._replayed[key]
+
+    def _rate(self, policy: str, target: int) -> Callable[[Attempt], float]:
+        return lambda attempt: charged_rate(self.view, attempt, policy, target, self.info.num_targets)
+
+    def _part(self, part: Part, target: int) -> Callable[[Attempt], float]:
+        return lambda attempt: part_rate(self.view, attempt, part, target)
 
     def _paid(self, contender: Contender, target: int, replicate: int) -> list[Attempt]:
         if contender.is_control:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from accounting.cost.shares import HEADLINE_POLICY, charged_rate
+from accounting.cost.attempts import Attempt
+from accounting.cost.shares import HEADLINE_POLICY, charged_rate, rates_of
 from accounting.ledger.records import Phase
 from accounting.words.names import ANALYSIS, label_text
 from accounting.words.quantities import HOUR_S, macs_short
@@ -39,8 +42,9 @@ def data(frames: Frames) -> pd.DataFrame:
     money = {} if prices is None else money_of_attempts(frames, prices)
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     for target in frames.info.targets:
-        for attempt in frames.view.attempts:
-            rate = charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets) / HOUR_S
+        attempts = frames.view.attempts
+        for attempt, share in zip(attempts, rates_of(attempts, _charged(frames, target)), strict=True):
+            rate = share / HOUR_S
             if attempt.target not in (target, None) or attempt.route == ANALYSIS:
                 continue
             key = (target, attempt.route, attempt.phase, attempt.replicate)
@@ -54,6 +58,10 @@ def data(frames: Frames) -> pd.DataFrame:
         [[*key, *parts, frames.unit] for key, parts in ordered], columns=[*COLUMNS[:-1], "money", "unit"]
     )
     return table.drop(columns="money") if prices is None else table.assign(currency=prices.currency)
+
+
+def _charged(frames: Frames, target: int) -> Callable[[Attempt], float]:
+    return lambda attempt: charged_rate(frames.view, attempt, HEADLINE_POLICY, target, frames.info.num_targets)
 
 
 def caption(data: pd.DataFrame) -> str:
