@@ -167,14 +167,26 @@ def run(
 
 
 @app.command()
-def status(folder: Folder, as_json: AsJson = False) -> None:
+def status(
+    folder: Folder,
+    as_json: AsJson = False,
+    as_openmetrics: Annotated[
+        bool, typer.Option("--openmetrics", help="as OpenMetrics text, for Prometheus and what else scrapes it")
+    ] = False,
+) -> None:
     """Show jobs, spend per route against its budget, and the best so far."""
+    if as_json and as_openmetrics:
+        raise InputError("--json and --openmetrics are two forms of the same; give one of them")
+    from reports.openmetrics import openmetrics
     from reports.status import format_status
     from reports.status import status as read_status
 
     with guard.work_in(folder):
         facts = read_status(folder)
-        say_json(facts) if as_json else say(format_status(facts))
+        if as_json:
+            say_json(facts)
+        else:
+            say(openmetrics(facts) if as_openmetrics else format_status(facts))
 
 
 @app.command()

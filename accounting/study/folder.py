@@ -61,6 +61,11 @@ class StudyFolder:
         return self.root / "plugins"
 
     @property
+    def remembered(self) -> Path:
+        """What was said of a large study, for the next time; may be deleted at any time."""
+        return self.root / ".remembered"
+
+    @property
     def report(self) -> Path:
         """The page, figures and tables."""
         return self.root / "report"

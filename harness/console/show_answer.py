@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import typer
 from accounting.words.names import Unit, parse_device_hours
 from accounting.words.quantities import parse_macs, parse_percent, percent_of
 from harness.console import guard
+from harness.console.remembered import Remembered
 from harness.console.terminal import say, say_json
 from harness.errors import InputError
 
@@ -36,11 +37,46 @@ class Wishes:
         return any(one is not None for one in (self.top1, self.budget, self.targets_served, self.parent_price))
 
 
+class _Told:
+    """Says it, and knows what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+        self.is_lasting = True
+        """Whether it follows from the study alone, and not from what this machine would take for more of it."""
+
+    def say(self, line: str) -> None:
+        """A line of text."""
+        self.said.append(line)
+        say(line)
+
+    def say_json(self, value: object) -> None:
+        """A value as JSON."""
+        self.said.append({"json": value})
+        say_json(value)
+
+    def say_again(self, said: list[object]) -> None:
+        """What another has said."""
+        for one in said:
+            say_json(one["json"]) if isinstance(one, dict) else say(str(one))
+
+
 def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
-    """Print it; exit code 2 where it is refused."""
+    """Print it; exit code 2 where it is refused. A large study's is kept for the next time it is asked for."""
+    known = Remembered(folder, {"answer": asdict(wishes), "json": as_json})
+    told, said = _Told(), known.recall()
+    if said is not None:
+        told.say_again(said)
+        return
+    _find_answer(folder, wishes, told, as_json=as_json)
+    if told.is_lasting:
+        known.keep(told.said)
+
+
+def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) -> None:
     wanted = None if wishes.macs is None else _target(wishes.macs)
     if wishes.is_own_question:
-        _show_own(folder, wishes, wanted, as_json=as_json)
+        _show_own(folder, wishes, wanted, told, as_json=as_json)
         return
     from reports.answers.as_json import to_json
     from reports.answers.find import answer_from_frames
@@ -54,24 +90,24 @@ def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
         frames = load_frames(folder)
         if wanted is None:
             whole = WholeAnswer(frames)
-            is_refused, sentences, told = whole.is_refused, whole.sentences, whole.as_json()
+            is_refused, sentences, fields = whole.is_refused, whole.sentences, whole.as_json()
         else:
             found = answer_from_frames(frames, _whole_macs(wanted, parent_macs(frames)))
-            is_refused, sentences, told = isinstance(found, Refused), [sentence(found)], to_json(found)
+            is_refused, sentences, fields = isinstance(found, Refused), [sentence(found)], to_json(found)
             if isinstance(found, Refused) and not as_json:
                 sentences = [_with_plan(sentences[0], _planned(folder, found.change))]
     if as_json:
-        say_json(told)
+        told.say_json(fields)
     elif is_refused and wanted is not None:
         raise InputError(sentences[0])
     else:
         for line in sentences:
-            say(line)
+            told.say(line)
     if is_refused:
         raise typer.Exit(2)
 
 
-def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, *, as_json: bool) -> None:
+def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _Told, *, as_json: bool) -> None:
     """A question of one's own: each target's sentence; refused only where every target is."""
     level = None if wishes.top1 is None else _top1(wishes.top1)
     served = wishes.targets_served
@@ -104,17 +140,18 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, *, as_js
             replies = asked_answers(study, Asked(terms_of(served, parent_h), level), targets)
         refused = [isinstance(reply, AskedRefused) for reply in replies]
         changes = {reply.change: None for reply in replies if isinstance(reply, AskedRefused)}
+        told.is_lasting = not changes
         planned = {change: _planned(folder, change) for change in changes}
         plans = [planned[reply.change] if isinstance(reply, AskedRefused) else None for reply in replies]
         sentences = [reply_sentence(reply) for reply in replies]
     if as_json:
-        say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
+        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
     else:
-        told = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
-        if all(refused) and len(told) == 1:
-            raise InputError(told[0])
-        for line in told:
-            say(line)
+        lines = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
+        if all(refused) and len(lines) == 1:
+            raise InputError(lines[0])
+        for line in lines:
+            told.say(line)
     if all(refused):
         raise typer.Exit(2)
 
