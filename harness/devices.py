@@ -14,15 +14,17 @@ from harness.errors import InputError
 
 @dataclass(frozen=True)
 class Held:
-    """What an attempt holds: the torch device, its share of each metered device, CPU threads to use.
+    """What an attempt holds: the torch device, its share of each metered device, CPU threads of each worker.
 
-    ``allocation`` is the Ray placement group's id, or None where there is no Ray.
+    ``allocation`` is the Ray placement group's id, or None where there is no Ray. Of ``num_workers`` that share a job on
+    GPUs, each has one of its own, the first that of ``torch_device``.
     """
 
     torch_device: str
     devices: dict[str, float]
     num_threads: int
     allocation: str | None = None
+    num_workers: int = 1
 
 
 def choose_device(wanted: str, num_gpus: float) -> str:
@@ -30,12 +32,6 @@ def choose_device(wanted: str, num_gpus: float) -> str:
     if wanted == "cuda" and not num_gpus:
         raise InputError("resources.device: cuda given, but there is no CUDA device here; write cpu or auto")
     return ("cuda" if num_gpus else "cpu") if wanted == "auto" else wanted
-
-
-def check_share(device: str, devices_per_job: float) -> None:
-    """``InputError`` where one job would hold more GPUs than it trains on."""
-    if device == "cuda" and devices_per_job > 1:
-        raise InputError(f"resources.devices_per_job: {devices_per_job:g} given, one job trains on one GPU; at most 1")
 
 
 def cpu_device(node: str) -> str:

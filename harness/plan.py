@@ -15,9 +15,11 @@ from typing import TypedDict
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
+from accounting.ledger.records import Phase
 from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
 from harness.config.blocks import SearchConfig
+from harness.config.phases import checked_shapes
 from harness.config.routes import BudgetConfig, with_keys
 from harness.config.study import StudyConfig
 from harness.errors import InputError
@@ -29,6 +31,7 @@ from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
 from harness.validation import make_routes
+from harness.work.peers import is_shared
 from harness.work.price import price_s
 from nas_baseline.strategies import shares_weights
 
@@ -36,6 +39,8 @@ NOMINAL = Speeds(1e9)
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
 TIMED_FOR_S = 4.0
 """How long training steps are timed."""
+MEASURED = Phase.PRETRAIN
+"""The phase whose workers' speed is measured; one with more threads computes as much faster."""
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
 
@@ -205,15 +210,17 @@ def play(
     ``InputError`` where a route of a user's own fails.
     """
     view = _with_random_search(view)
-    config, held = view.config, view.config.resources.devices_per_job
-    # On the CPU a job holds as many cores as it computes with. A share of a GPU takes as many device-seconds as a whole.
-    share = max(1, int(held)) if device == "cpu" else 1
-    simulation = Simulation(
-        lambda job: share * price_s(job, view.info, speeds.of(job), device),
-        spent_s,
-        slots=int(num_devices / held + 1e-9),
-        devices_per_job=held,
-    )
+    config = view.config
+    shapes = checked_shapes(config, device)
+
+    def device_s(job: Job) -> float:
+        # A job holds as many cores, or GPUs, as it computes with. A share of a GPU takes as many device-seconds as a whole.
+        shape = shapes[job.phase]
+        workers = shape.workers if is_shared(job) else 1
+        threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
+        return max(1, int(shape.devices)) * price_s(job, view.info, speeds.of(job) * threads * workers, device)
+
+    simulation = Simulation(device_s, spent_s, num_devices, lambda job: shapes[job.phase].devices)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     no_files = Remakes(StudyFolder(Path()), [])
     scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
@@ -245,11 +252,11 @@ def _quick(search: SearchConfig) -> SearchConfig:
 
 
 def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:
-    """MACs per second of training on one device (a job's threads on the CPU), from a few steps on noise."""
+    """MACs per second of training by one worker, on one GPU or its threads, from a few steps on noise."""
     where = torch.device("cuda:0" if device == "cuda" else "cpu")
     jobs, batch = _one_of_each(view), view.config.recipe.batch_size
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(view.config.resources.devices_per_job)) if device == "cpu" else threads)
+    torch.set_num_threads(view.config.resources.shape(MEASURED, device).threads if device == "cpu" else threads)
     try:
         return measured_speeds(view.parent, view.parent_macs, jobs, view.info, batch, where, budget_s)
     finally:

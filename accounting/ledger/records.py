@@ -111,6 +111,8 @@ class Record(TypedDict, total=False):
     network_macs: int | None
     spec: JobSpec
     heartbeat_s: float
+    num_workers: int
+    """Processes that share the job; old records have none, and had one."""
     again: str
     final: bool
     """Of a job that was given up: whether it would fail again, so that no session tries it."""

@@ -14,9 +14,11 @@ from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from harness.backends.base import Backend
+from harness.config.phases import checked_shapes
+from harness.config.resources import JobShape
 from harness.config.study import StudyConfig
-from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
-from harness.errors import disk_problem, typed_line
+from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
+from harness.errors import InputError, disk_problem, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -30,27 +32,36 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
     """Give this process, on one device (or as many CPU threads as a job is given)."""
     resources = config.resources
     device = choose_device(resources.device, torch.cuda.device_count())
-    check_share(device, resources.devices_per_job)
-    capacity = local_capacity(device, resources.devices_per_job)[:1]
+    shapes = checked_shapes(config, device)
+    most = max(shape.devices for shape in shapes.values())
+    capacity = local_capacity(device, most)[: max(1, int(most)) if device == "cuda" else 1]
     if device == "cpu":
-        threads = max(1, int(resources.devices_per_job))
-        held = Held("cpu", {cpu_device(socket.gethostname()): resources.devices_per_job}, threads)
         capacity[0]["device"] = cpu_device(socket.gethostname())
-    else:
-        held = Held(
-            "cuda:0", {cuda_device(0): min(1.0, resources.devices_per_job)}, max(1, int(resources.cpus_per_job))
+    elif len(capacity) < most:
+        raise InputError(
+            f"resources: one job wants {most:g} GPUs, there are {len(capacity)} here; lower devices_per_job"
         )
 
     def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
-        place = Workplace(paths, session, config.dataset, held, plugins=kept(in_use(), paths))
+        plugins = kept(in_use(), paths)
         while not isinstance(job := scheduler.next(), Done):
             if isinstance(job, Wait):
                 scheduler.stuck()
                 return
+            held = _held(device, shapes[job.phase])
+            place = Workplace(paths, session, config.dataset, held, plugins=plugins)
             mine = replace(place, given=scheduler.given(job))
             scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 
     yield Backend(capacity, run)
+
+
+def _held(device: str, shape: JobShape) -> Held:
+    if device == "cpu":
+        devices = {cpu_device(socket.gethostname()): shape.devices}
+        return Held("cpu", devices, shape.threads, num_workers=shape.workers)
+    devices = {cuda_device(i): min(1.0, shape.devices) for i in range(shape.workers)}
+    return Held("cuda:0", devices, max(1, int(shape.cpus) // shape.workers), num_workers=shape.workers)
 
 
 def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:

@@ -54,9 +54,10 @@ from harness.backends.background import run_beside
 from harness.backends.base import Backend
 from harness.backends.join_ray import joined_ray
 from harness.backends.tune_control import changed_tune
-from harness.backends.tune_jobs import JobSearcher
+from harness.backends.tune_jobs import JobSearcher, fit, ray_resources
+from harness.config.phases import checked_shapes
 from harness.config.study import DatasetConfig, StudyConfig
-from harness.devices import Held, check_share, choose_device, cpu_device, cuda_device, local_capacity
+from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import Given
 from harness.jobs.spec import from_json
@@ -82,16 +83,15 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
         device, capacity = _capacity(config.resources.device)
-        check_share(device, config.resources.devices_per_job)
-        shape = {"CPU": config.resources.devices_per_job}
-        if device == "cuda":
-            shape = {"CPU": config.resources.cpus_per_job, "GPU": config.resources.devices_per_job}
-        slots = _slots({node_name(node): node for node in ray.nodes() if node["Alive"]}, shape)
-        if slots < 1:
-            raise InputError(
-                f"resources: one job wants {_short(shape)} on one node, the cluster has {_short(ray.cluster_resources())}; "
-                "lower devices_per_job or cpus_per_job"
-            )
+        shapes = checked_shapes(config, device)
+        nodes = {node_name(node): node for node in ray.nodes() if node["Alive"]}
+        for shape in shapes.values():
+            wanted = ray_resources(shape, device)
+            if not fit([wanted], nodes):
+                raise InputError(
+                    f"resources: one job wants {_short(wanted)} on one node, the cluster has "
+                    f"{_short(ray.cluster_resources())}; lower devices_per_job or cpus_per_job"
+                )
 
         def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
             place: PlaceOfStudy = {
@@ -105,17 +105,18 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
             def lost(job: str, reason: str) -> None:
                 ledger.append(Kind.ATTEMPT_LOST, session=session, job=job, reason=reason)
 
-            # One trial more than fits, so that a freed device finds its next job waiting.
-            searcher = JobSearcher(scheduler, place, config.resources.max_attempts, slots + 1, lost)
+            searcher = JobSearcher(
+                scheduler, place, config.resources.max_attempts, lambda job: shapes[job.phase], device, nodes, lost
+            )
             allocations = Allocations(ledger, session, device, capacity, lambda node: _devices_of(device, node), gone)
 
             def follow(nodes: Nodes) -> None:
-                searcher.max_concurrent = max(1, _slots(nodes, shape)) + 1
+                searcher.nodes = nodes
 
             allocations.on_nodes = follow
             with allocations.watched(), liveness.session_file(paths.root, session):
                 _run_beside(
-                    lambda: _fit(searcher, _trainable, shape, paths, device), searcher, allocations, is_own, gone, paths
+                    lambda: _fit(searcher, _trainable, paths, device), searcher, allocations, is_own, gone, paths
                 )
 
         yield Backend(capacity, run)
@@ -171,13 +172,6 @@ def _leave_without_ray() -> None:
     atexit.register(leave)
 
 
-def _slots(nodes: Nodes, shape: dict[str, float]) -> int:
-    """How many jobs fit on the nodes at the same time."""
-    return sum(
-        int(min(node["Resources"].get(name, 0) / amount for name, amount in shape.items())) for node in nodes.values()
-    )
-
-
 def _capacity(wanted: str) -> tuple[str, list[DeviceRecord]]:
     """The device kind a study runs on, and the cluster's devices of that kind, as the ledger records them."""
     device = choose_device(wanted, ray.cluster_resources().get("GPU", 0))
@@ -203,13 +197,12 @@ def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
 def _fit(
     searcher: JobSearcher,
     trainable: Callable[[TrialConfig], None],
-    shape: dict[str, float],
     paths: StudyFolder,
     device: str,
 ) -> None:
     """Run the searcher's jobs as trials of one Tuner until it is finished or the run is interrupted."""
     tuner = tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([shape])),
+        tune.with_resources(trainable, _placement),
         tune_config=TuneConfig(
             search_alg=searcher,
             num_samples=-1,
@@ -229,6 +222,11 @@ def _fit(
             tuner.fit()
     finally:
         shutil.rmtree(paths.tune, ignore_errors=True)
+
+
+def _placement(config: dict[Any, Any]) -> tune.PlacementGroupFactory:
+    """One bundle, since all of a job's workers are on one node: its placement group is what the attempt is charged for."""
+    return tune.PlacementGroupFactory([json.loads(config["held"])])
 
 
 class _Stop(Stopper):
@@ -259,7 +257,7 @@ def _trainable(config: TrialConfig) -> None:
         StudyFolder(Path(place["root"])),
         place["session"],
         DatasetConfig(**place["dataset"]),
-        _held(place["device"]),
+        _held(place["device"], place["num_workers"]),
         given=Given(**place["given"]),
         life=life,
         since_t=place["since_t"],
@@ -269,7 +267,7 @@ def _trainable(config: TrialConfig) -> None:
     tune.report({"outcome": json.dumps(asdict(outcome))})
 
 
-def _held(device: str) -> Held:
+def _held(device: str, num_workers: int) -> Held:
     """What Ray gave to this process: its assigned resources and GPU ids, never CUDA_VISIBLE_DEVICES alone."""
     context = ray.get_runtime_context()
     assigned = context.get_assigned_resources()
@@ -278,10 +276,12 @@ def _held(device: str) -> Held:
     node = context.get_node_id()
     allocation = allocation_name(group.id.hex(), node) if group is not None else None
     if device == "cpu":
-        return Held("cpu", {cpu_device(_node_name(node)): cpus}, max(1, int(cpus)), allocation)
+        threads = max(1, int(cpus) // num_workers)
+        return Held("cpu", {cpu_device(_node_name(node)): cpus}, threads, allocation, num_workers)
     ids = ray.get_gpu_ids()
     share = _assigned(assigned, "GPU") / max(1, len(ids))
-    return Held("cuda:0", {cuda_device(i): share for i in range(len(ids))}, max(1, int(cpus)), allocation)
+    devices = {cuda_device(i): share for i in range(len(ids))}
+    return Held("cuda:0", devices, max(1, int(cpus) // num_workers), allocation, num_workers)
 
 
 def _assigned(assigned: dict[str, float], resource: str) -> float:

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,6 +15,8 @@ import ray
 from ray.tune.search import Searcher
 
 from accounting.study.plugins import PluginRecord
+from harness.backends.allocations import Nodes
+from harness.config.resources import JobShape
 from harness.errors import disk_problem, one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.spec import to_json
@@ -39,6 +41,8 @@ class TrialConfig(TypedDict):
 
     job: str
     place: str
+    held: str
+    """What it holds, by Ray's names of resources, as JSON."""
 
 
 class JobSearcher(Searcher):
@@ -49,7 +53,9 @@ class JobSearcher(Searcher):
         scheduler: Scheduler,
         place: PlaceOfStudy,
         max_attempts: int,
-        max_concurrent: int,
+        shape_of: Callable[[Job], JobShape],
+        device: str,
+        nodes: Nodes,
         on_lost: Callable[[str, str], None] = lambda job, reason: None,
     ) -> None:
         super().__init__()
@@ -58,8 +64,9 @@ class JobSearcher(Searcher):
         self._scheduler = scheduler
         self._place = place
         self._max_attempts = max_attempts
-        self.max_concurrent = max_concurrent
-        """How many trials may be under way or wait for a device; may change at any time."""
+        self._shape_of, self._device = shape_of, device
+        self.nodes = nodes
+        """Where jobs run; may change at any time."""
         self._running: dict[str, Job] = {}
         self._again: list[Job] = []
         self._failures: dict[str, int] = {}
@@ -74,7 +81,9 @@ class JobSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a text
         """See Ray Tune. A failed job comes first: others may wait for it."""
-        if self.stopped.is_set() or len(self._running) >= self.max_concurrent:
+        # One more than fits, so that a freed device finds its next job waiting; and then none, until that one has begun: a
+        # job that wants many devices would else wait for as long as there are smaller ones.
+        if self.stopped.is_set() or not fit([self._held(job) for job in self._running.values()], self.nodes):
             return None
         answer = self._again.pop(0) if self._again else self._scheduler.next()
         if isinstance(answer, Wait) and not self._running:
@@ -90,9 +99,18 @@ class JobSearcher(Searcher):
         return {
             "job": json.dumps(to_json(answer)),
             "place": json.dumps(
-                {**self._place, "given": asdict(self._scheduler.given(answer)), "since_t": self._since_t[answer.name]}
+                {
+                    **self._place,
+                    "given": asdict(self._scheduler.given(answer)),
+                    "since_t": self._since_t[answer.name],
+                    "num_workers": self._shape_of(answer).workers,
+                }
             ),
+            "held": json.dumps(self._held(answer)),
         }
+
+    def _held(self, job: Job) -> dict[str, float]:
+        return ray_resources(self._shape_of(job), self._device)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """See Ray Tune; of a failed trial :meth:`failed` has been told."""
@@ -132,6 +150,25 @@ class JobSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """See :meth:`save`."""
+
+
+def ray_resources(shape: JobShape, device: str) -> dict[str, float]:
+    """What a job of that shape holds, by Ray's names of resources."""
+    return {"CPU": shape.cpus, "GPU": shape.devices} if device == "cuda" else {"CPU": shape.devices}
+
+
+def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
+    """Whether jobs that hold so much fit on the nodes at the same time, each on one node, the largest placed first."""
+    free = [{**node["Resources"]} for node in nodes.values()]
+    for job in sorted(jobs, key=lambda job: sorted(job.values()), reverse=True):
+        for node in free:
+            if all(node.get(name, 0) >= amount - 1e-9 for name, amount in job.items()):
+                for name, amount in job.items():
+                    node[name] -= amount
+                break
+        else:
+            return False
+    return True
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -8,10 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from accounting.ledger.records import Phase
+from harness.config.resources import JobShape
 from harness.config.route_section import Found, PhaseRecipe
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
+
+PHASE_OF = {
+    "pretrain": Phase.PRETRAIN,
+    "train": Phase.RETRAIN,
+    "finetune": Phase.FINETUNE,
+    "candidate": Phase.SEARCH,
+    "supernet": Phase.SUPERNET,
+    "retrain": Phase.RETRAIN,
+}
+"""The phase of the jobs that a section's recipe is for, by the section's last key."""
 
 
 def phases(study: StudyConfig) -> list[PhaseRecipe]:
@@ -47,6 +60,27 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
                 )
             )
     return found + list(_beyond_the_pixels(study))
+
+
+def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
+    """What the jobs of every phase hold on ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: workers and devices do not fit each other, or a batch has too few images for its workers and passes.
+
+    """
+    shapes = study.resources.shapes(device)
+    for phase in phases(study):
+        if (kind := PHASE_OF.get(str(phase.place[-1]))) is None:  # of a user's own route
+            continue
+        workers, recipe = shapes[kind].workers, phase.recipe
+        least = 2 * workers * recipe.accumulate
+        if phase.epochs > 0 and recipe.batch_size < least:
+            raise InputError(
+                f"{phase.name}: batch_size is {recipe.batch_size}, for {workers} worker(s) and accumulate "
+                f"{recipe.accumulate}; set {phase.name}.batch_size to at least {least}, two a pass, or lower accumulate"
+            )
+    return shapes
 
 
 def _beyond_the_pixels(study: StudyConfig) -> Iterator[Found]:

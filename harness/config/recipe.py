@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,10 @@ class Recipe(Strict):
     """Passes over the training images; 0 trains nothing."""
     batch_size: int = Field(64, ge=2, le=1_000_000)
     """Images in one training step."""
+    accumulate: int = Field(1, ge=1, le=10_000)
+    """Passes in which a worker takes its share of a batch, where it does not fit the device's memory at once."""
+    sync_batch_norm: bool = True
+    """Whether batch norm is over the images of all workers of a job that has several, else over each worker's own."""
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
     """The optimizer, by timm's name."""
     lr: float = Field(0.1, gt=0, le=1000)
@@ -41,12 +45,24 @@ class Recipe(Strict):
     augment: Literal["none", "light", "timm"] = "light"
     """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment where a dataset reads files."""
 
+    def as_spec(self) -> dict[str, Any]:
+        """As a job's ``recipe`` in ledgers: fields that came later only where they are not as by default."""
+        said = self.model_dump()
+        defaults = Recipe().model_dump()
+        return {key: value for key, value in said.items() if key not in ADDED_LATER or value != defaults[key]}
+
+
+ADDED_LATER = frozenset({"accumulate", "sync_batch_norm"})
+"""Fields that the first ledgers do not have."""
+
 
 class RecipeOverride(Strict):
     """The fields of a recipe that a phase changes; what is left out comes from the study's ``recipe``."""
 
     epochs: int | None = Field(None, ge=0, le=100_000)
     batch_size: int | None = Field(None, ge=2, le=1_000_000)
+    accumulate: int | None = Field(None, ge=1, le=10_000)
+    sync_batch_norm: bool | None = None
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] | None = None
     lr: float | None = Field(None, gt=0, le=1000)
     momentum: float | None = Field(None, ge=0, lt=1)

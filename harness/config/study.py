@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -19,6 +19,7 @@ from harness.config.file import prepared, read_documents
 from harness.config.no_effect import without_effect
 from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.resources import ResourcesConfig
 from harness.config.routes import BudgetConfig, RoutesConfig, routes_alone, with_keys
 from harness.config.section import Strict, Target
 from harness.config.settings import parse_setting, with_settings
@@ -137,19 +138,6 @@ class VerdictConfig(Strict):
 
 
 DEFAULT_VERDICT = VerdictConfig()
-
-
-class ResourcesConfig(Strict):
-    """What one job holds, and how often a job is tried."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What jobs run on; ``auto`` is CUDA where there is a GPU, else the CPU."""
-    devices_per_job: float = Field(1, gt=0, le=64)
-    """GPUs, or shares of one, that a job holds; on the CPU its cores."""
-    cpus_per_job: float = Field(4, gt=0, le=1024)
-    """CPU cores beside each job's GPU."""
-    max_attempts: int = Field(3, ge=1, le=100)
-    """How often a job is tried before it counts as failed; every attempt costs."""
 
 
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from harness.data.loader_sockets import keep_sockets_short
 log = logging.getLogger(__name__)
 
 Batches = Iterator[tuple[Tensor, Tensor]]
+Pick = Callable[[int, int], list[int]]
+"""(number of a batch, images in it) → the places in it that are read."""
 
 
 @dataclass(frozen=True)
@@ -167,26 +171,93 @@ class LoaderSplit:
         """See :class:`Split`."""
         train = augment is not None
         data = self.open_dataset(augment)
+        loader = self._loader(
+            data, device, batch_size=batch_size, shuffle=train, drop_last=train and len(self) >= batch_size
+        )
+        yield from self._read(loader, data, device)
+
+    def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
+        """Of each batch only the places that ``pick`` gives, read by one of several readers, numbered from 0.
+
+        The order is drawn as for ``batches``, alike by every reader; augmentations are each reader's own. Raises
+        RuntimeError where none of the images to learn from in a batch can be read: the readers go batch by batch.
+        """
+        train, data = augment is not None, self.open_dataset(augment)
+        seed = int(torch.empty((), dtype=torch.int64).random_()) // 2 + reader
+        order = torch.utils.data.RandomSampler(self.indices) if train else range(len(self.indices))
+        whole = torch.utils.data.BatchSampler(order, batch_size, train and len(self.indices) >= batch_size)
+        mine = [[batch[place] for place in pick(number, len(batch))] for number, batch in enumerate(whole)]
+        loader = self._loader(
+            data, device, batch_sampler=[b for b in mine if b], generator=torch.Generator().manual_seed(seed)
+        )
+        yield from with_own_draws(self._read(loader, data, device, skips=not train), seed)
+
+    def _loader(
+        self, data: torch.utils.data.Dataset[object], device: torch.device, **order: Any
+    ) -> torch.utils.data.DataLoader[Any]:
         if self.num_workers:
             keep_sockets_short()
-        loader = torch.utils.data.DataLoader(
+        return torch.utils.data.DataLoader(
             _Numbered(data, self.indices),
-            batch_size=batch_size,
-            shuffle=train,
-            drop_last=train and len(self) >= batch_size,
             num_workers=self.num_workers,
             pin_memory=device.type == "cuda",
             persistent_workers=False,
             collate_fn=_without_unread,
+            **order,
         )
+
+    def _read(
+        self,
+        loader: torch.utils.data.DataLoader[Any],
+        data: torch.utils.data.Dataset[object],
+        device: torch.device,
+        skips: bool = True,
+    ) -> Batches:
         for batch, unread in loader:
             for index in set(unread) - self.unread:
                 self.unread.add(index)
                 name = data.path(index) if hasattr(data, "path") else f"image {index}"
                 log.warning("%s cannot be read any more; it is left out, and no other takes its place", name)
+            if batch is None and not skips:
+                raise RuntimeError("no image of a batch's share can be read")
             if batch is not None:
                 images, labels = batch
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+def with_own_draws(batches: Batches, seed: int) -> Batches:
+    """The same batches; what is drawn for them by any of torch, numpy and random comes from generators of their own."""
+    own: _Draws | None = None
+    while True:
+        common = _draws()
+        if own is None:
+            torch.default_generator.manual_seed(seed)  # that of the CPU alone
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+        else:
+            _set_draws(own)
+        try:
+            batch = next(batches, None)
+        finally:
+            own = _draws()
+            _set_draws(common)
+        if batch is None:
+            return
+        yield batch
+
+
+_Draws = tuple[Tensor, dict[str, Any], Any]
+"""States of the generators of torch, numpy and random."""
+
+
+def _draws() -> _Draws:
+    return torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
+
+
+def _set_draws(states: _Draws) -> None:
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
 
 
 class _Numbered(torch.utils.data.Dataset[tuple[int, object]]):

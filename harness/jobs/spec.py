@@ -114,9 +114,9 @@ def _work_json(work: Work) -> JobSpec:
     match work:
         case Train(recipe, stop_epoch, gradually):
             prune = None if gradually is None else _gradually_json(gradually)
-            return {"recipe": recipe.model_dump(), "stop_epoch": stop_epoch, "prune": prune}
+            return {"recipe": recipe.as_spec(), "stop_epoch": stop_epoch, "prune": prune}
         case TrainSupernet(recipe):
-            return {"recipe": recipe.model_dump()}
+            return {"recipe": recipe.as_spec()}
         case Prune(rule):
             return {"prune": _rule_json(rule)}
         case Score(archs, half):

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from accounting.ledger.records import Phase
 from accounting.words.quantities import macs_text
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
@@ -69,7 +70,7 @@ def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
     info = open_dataset(config.dataset).info()
     model = build_network(parent_spec(config.parent, info)).eval()
     device = "cuda" if choose_device(config.resources.device, torch.cuda.device_count()) == "cuda" else "cpu"
-    threads = max(1, int(config.resources.devices_per_job)) if device == "cpu" else 1
+    threads = config.resources.shape(Phase.EXPORT, device).threads if device == "cpu" else 1
     time_it = partial(
         time_network, input_size=info.image_shape, device=device, threads=threads, runtime=RUNTIME, repetitions=REPETITIONS,
     )  # fmt: skip

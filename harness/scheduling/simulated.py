@@ -13,6 +13,8 @@ from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver, Prune, Score, Train
 from harness.scheduling.scheduler import Scheduler
 
+ROUNDING = 1e-9
+"""Of sums of shares of a device."""
 NOTHING_SPENT: Mapping[tuple[str, int], float] = MappingProxyType({})
 
 
@@ -25,59 +27,73 @@ class PlannedJob:
 
 
 class Simulation:
-    """A backend of ``slots`` places for one job each, with what a scheduler's seams ask.
+    """A backend of ``num_devices`` devices for jobs that hold ``held_by`` of them, with what a scheduler's seams ask.
 
     That is what was spent by then, and a journal of nothing.
-    ``price_s`` gives a job's device-seconds; it lasts ``1 / devices_per_job`` of that. ``spent_s`` was spent before by route
-    and replicate. What a job costs counts as spent from its begin.
+    ``price_s`` gives a job's device-seconds; it lasts that over what it holds. ``spent_s`` was spent before by route and
+    replicate. What a job costs counts as spent from its begin. A job for which there is no room is not passed by another.
     """
 
     def __init__(
         self,
         price_s: Callable[[Job], float],
         spent_s: Mapping[tuple[str, int], float] = NOTHING_SPENT,
-        slots: int = 1,
-        devices_per_job: float = 1.0,
+        num_devices: float = 1.0,
+        held_by: Callable[[Job], float] = lambda job: 1.0,
     ) -> None:
         self._price_s = price_s
         self._spent_s = dict(spent_s)
-        self._slots = max(1, slots)
-        self._devices_per_job = devices_per_job
+        self._num_free = num_devices
+        self._held_by = held_by
+        self._running: list[tuple[float, int, Job]] = []
         self.jobs: list[PlannedJob] = []
         self.wall_s = 0.0
         """Seconds from the first job's begin to the last one's end."""
 
     def run(self, scheduler: Scheduler) -> None:
-        """Play the scheduler's jobs through, as many side by side as there are places.
+        """Play the scheduler's jobs through, as many side by side as there is room for.
 
         ``InputError`` where that would never end.
         """
         names: set[str] = set()
-        running: list[tuple[float, int, Job]] = []
+        next_one: Job | Wait | Done = Wait()
         while True:
-            job = scheduler.next() if len(running) < self._slots else Wait()
-            if isinstance(job, Job):
-                if job.name in names:
-                    raise InputError(
-                        f"routes.{job.route}: job {job.name} is proposed a second time; each needs a name of its own"
-                    )
-                names.add(job.name)
-                self._begin(job, running)
-            elif running:
-                self.wall_s, _, done = heapq.heappop(running)
-                scheduler.tell(done, guessed(done))
-            elif isinstance(job, Done):
+            if not isinstance(next_one, Job):
+                next_one = scheduler.next() if self._num_free > ROUNDING or not self._running else Wait()
+                if isinstance(next_one, Job):
+                    if next_one.name in names:
+                        raise InputError(
+                            f"routes.{next_one.route}: job {next_one.name} is proposed a second time; each needs a name of "
+                            "its own"
+                        )
+                    names.add(next_one.name)
+            if isinstance(next_one, Job) and self._has_room(next_one):
+                self._begin(next_one)
+                next_one = Wait()
+            elif self._running:
+                self._end_one(scheduler)
+            elif isinstance(next_one, Done):
                 return
             else:
                 raise InputError(scheduler.stuck())
 
-    def _begin(self, job: Job, running: list[tuple[float, int, Job]]) -> None:
+    def _has_room(self, job: Job) -> bool:
+        """One that holds more than there is runs alone."""
+        return not self._running or self._held_by(job) <= self._num_free + ROUNDING
+
+    def _begin(self, job: Job) -> None:
         seconds = self._price_s(job)
         self.jobs.append(PlannedJob(job, seconds))
         if job.counts_for_budget:
             key = job.route, job.replicate
             self._spent_s[key] = self._spent_s.get(key, 0.0) + seconds
-        heapq.heappush(running, (self.wall_s + seconds / self._devices_per_job, len(self.jobs), job))
+        self._num_free -= self._held_by(job)
+        heapq.heappush(self._running, (self.wall_s + seconds / self._held_by(job), len(self.jobs), job))
+
+    def _end_one(self, scheduler: Scheduler) -> None:
+        self.wall_s, _, done = heapq.heappop(self._running)
+        self._num_free += self._held_by(done)
+        scheduler.tell(done, guessed(done))
 
     def of(self, route: str, replicate: int) -> float:
         """See :class:`harness.scheduling.seams.Spending`."""

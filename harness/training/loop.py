@@ -26,6 +26,16 @@ from torch import Tensor, nn
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
 from harness.training.resume import TrainingState, load_state, save_state
+from harness.training.synced_norm import synced_norm
+from harness.training.workers import (
+    ALONE,
+    Crew,
+    average_gradients,
+    average_statistics,
+    own_draws,
+    scored_batches,
+    training_batches,
+)
 from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 
 log = logging.getLogger(__name__)
@@ -99,8 +109,11 @@ def train(
     hooks: Hooks,
     course: Course = Course(),
     identity: str = "",
+    crew: Crew = ALONE,
 ) -> Trained:
     """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
+
+    Of a ``crew`` of several workers, each calls this with the same arguments and its own device; all get the same network.
 
     Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
@@ -113,7 +126,9 @@ def train(
     ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     state = _State(model, ema, optimizer, scaler)
+    crew.agree(model.state_dict())
     done, curve, masks = state.restore(resume, device, masks, identity)
+    crew.check_alike(done, "epoch to go on from")
     keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     keeper.hold(optimizer)
     if ema is not None:
@@ -135,6 +150,7 @@ def train(
         if course.masks is not None:
             new = course.masks(model, number, recipe.epochs * updates_per_epoch)
             if new is not None:
+                crew.agree(new)
                 masks.update(new)
                 keeper.change(masks)
 
@@ -144,14 +160,17 @@ def train(
     for epoch in range(done + 1, last + 1):
         seed_everything(seed, epoch)
         first_update = (epoch - 1) * updates_per_epoch
-        loss = _one_epoch(state, splits, recipe, device, before_update, course.losses or _plain, first_update)
+        with own_draws(model, seed, epoch, device, crew), synced_norm(crew, recipe.sync_batch_norm):
+            loss = _one_epoch(state, splits, recipe, device, before_update, course.losses or _plain, first_update, crew)
+        if not recipe.sync_batch_norm:
+            state.average_statistics(crew)
         if epoch == recipe.epochs:
-            recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device)
-        curve.append(evaluate(kept, splits.val, device))
-        if epoch < last:
+            recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device, crew)
+        curve.append(evaluate(kept, splits.val, device, crew))
+        if epoch < last and crew.is_first:
             state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
-    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device)
+    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device, crew)
     return Trained(kept, val_top1, tuple(curve), masks)
 
 
@@ -165,20 +184,23 @@ def _timm_name(recipe: Recipe) -> str:
     return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
 
 
-def evaluate(model: nn.Module, split: Split, device: torch.device) -> float:
-    """Top-1 accuracy (fraction 0-1) of ``model`` on the images of a split that could be read."""
+def evaluate(model: nn.Module, split: Split, device: torch.device, crew: Crew = ALONE) -> float:
+    """Top-1 accuracy (fraction 0-1) of ``model`` on the images of a split that could be read, each scored by one worker."""
     model.eval()
-    right, count = torch.zeros((), dtype=torch.int64, device=device), 0
+    right_and_all = torch.zeros(2, dtype=torch.int64, device=device)
     with torch.inference_mode():
-        for images, labels in split.batches(EVAL_BATCH_SIZE, device, augment=None):
-            right += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
-            count += len(labels)
+        for images, labels in scored_batches(split, EVAL_BATCH_SIZE, device, crew):
+            right_and_all[0] += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
+            right_and_all[1] += len(labels)
+    right, count = crew.sum(right_and_all).tolist()
     if count == 0:
         raise ValueError("no image of the split can be read")
-    return int(right) / count
+    return float(right / count)
 
 
-def recalibrate_batch_norm(model: nn.Module, split: Split, batch_size: int, device: torch.device) -> None:
+def recalibrate_batch_norm(
+    model: nn.Module, split: Split, batch_size: int, device: torch.device, crew: Crew = ALONE
+) -> None:
     """Set batch-norm means and variances to their averages over clean training images, weights untouched."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
@@ -189,11 +211,11 @@ def recalibrate_batch_norm(model: nn.Module, split: Split, batch_size: int, devi
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    seen = 0
-    with torch.inference_mode():
-        for images, _ in split.batches(max(batch_size, 128), device, augment="none"):
+    seen, batch_size = 0, max(batch_size, 128)
+    with torch.inference_mode(), synced_norm(crew):
+        for images, _ in training_batches(split, batch_size, device, "none", crew):
             model(images.contiguous(memory_format=torch.channels_last))
-            seen += len(images)
+            seen += len(images) if crew.size == 1 else batch_size  # the same for all workers
             if seen >= RECALIBRATION_IMAGES:
                 break
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -217,14 +239,18 @@ def _one_epoch(
     before_update: Callable[[int], None],
     losses: Losses,
     first_update: int,
+    crew: Crew,
 ) -> float:
-    """Mean training loss of one epoch."""
+    """Mean training loss of one epoch, of all workers.
+
+    The gradient of an update is the mean over its batch, however many workers and passes (``recipe.accumulate``) share it.
+    """
     model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
     mixup, loss_fn = _loss(recipe, splits.info.num_classes)
     half = _half(device)
     total, count = torch.zeros((), device=device), 0
-    for images, labels in splits.train.batches(recipe.batch_size, device, augment=recipe.augment):
+    for images, labels in training_batches(splits.train, recipe.batch_size, device, recipe.augment, crew):
         before_update(first_update + count)
         images = images.contiguous(memory_format=torch.channels_last)
         if mixup is not None and len(images) % 2 == 0:
@@ -232,24 +258,35 @@ def _one_epoch(
         else:
             targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
         optimizer.zero_grad(set_to_none=True)
-        parts = losses(model, images, targets, loss_fn)
-        while True:
-            with torch.autocast("cuda", dtype=half) if half else nullcontext():
-                loss = next(parts, None)
-            if loss is None:
-                break
-            scaler.scale(loss).backward()
-            total += loss.detach()
+        # Of equal shares each counts 1; of others, as many images as it has.
+        share = len(images) if crew.size == 1 else recipe.batch_size / crew.size
+        for some_images, some_targets in _passes(images, targets, recipe.accumulate):
+            weight = len(some_images) / share
+            parts = losses(model, some_images, some_targets, loss_fn)
+            while True:
+                with torch.autocast("cuda", dtype=half) if half else nullcontext():
+                    loss = next(parts, None)
+                if loss is None:
+                    break
+                loss = loss * weight
+                scaler.scale(loss).backward()
+                total += loss.detach()
+        average_gradients(model, len(images) / share, crew)
         scaler.step(optimizer)
         scaler.update()
         if ema is not None:
             # The step makes the average warm up; without it, a short training would deliver its random start.
             ema.update(model, step=first_update + count + 1)
         count += 1
-    mean = float(total) / max(1, count)
+    mean = float(crew.sum(total)) / crew.size / max(1, count)
     if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise Diverged(f"the training loss became {mean}")
     return mean
+
+
+def _passes(images: Tensor, targets: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in ``count`` parts of about the same size, none empty."""
+    return zip(images.tensor_split(min(count, len(images))), targets.tensor_split(min(count, len(images))), strict=True)
 
 
 def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
@@ -278,6 +315,12 @@ class _State:
     ema: ModelEmaV3 | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+
+    def average_statistics(self, crew: Crew) -> None:
+        """Let all workers have the same running statistics, where they normalise apart from each other."""
+        average_statistics(self.model, crew)
+        if self.ema is not None:
+            average_statistics(self.ema.module, crew)
 
     def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
         state: TrainingState = {

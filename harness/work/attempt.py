@@ -36,6 +36,7 @@ from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainS
 from harness.training.loop import Diverged, Epoch, seed_everything
 from harness.work.bench import Bench
 from harness.work.liveness import Life, watched
+from harness.work.peers import PeerPlace, Peers, is_shared, peers_of
 from harness.work.prune import prune_network
 from harness.work.scan import scan
 from harness.work.supernet import score
@@ -65,6 +66,26 @@ class Workplace:
     """Files of a user's own that the study names, in its folder."""
     since_t: float = float("inf")
     """When the job was proposed: an outcome that is on record since then is another attempt's at the same proposal."""
+
+    def num_workers(self, job: Job) -> int:
+        """How many workers share the job here."""
+        return self.held.num_workers if is_shared(job) else 1
+
+    def of_peers(self, job: Job) -> PeerPlace | None:
+        """What the job's other workers are told; None where there are none."""
+        if self.num_workers(job) == 1:
+            return None
+        return {
+            "rank": 1,
+            "size": self.num_workers(job),
+            "store": "",
+            "job": {**to_json(job)},
+            "root": str(self.paths.root),
+            "dataset": self.dataset.model_dump(exclude_unset=True),
+            "plugins": [file.as_dict() for file in self.plugins],
+            "torch_device": self.held.torch_device,
+            "num_threads": self.held.num_threads,
+        }
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
@@ -98,6 +119,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             network_macs=job.counted_macs,
             spec=to_json(job),
             heartbeat_s=HEARTBEAT_S,
+            num_workers=place.num_workers(job),
             **again,
         )
 
@@ -116,10 +138,14 @@ def execute(job: Job, place: Workplace) -> Outcome:
             end(Status.FAILED, None, reason, None)
 
         try:
-            with heartbeat(ledger, attempt, HEARTBEAT_S), watched(place.life, end_lost):
+            with (
+                heartbeat(ledger, attempt, HEARTBEAT_S),
+                peers_of(place.of_peers(job), place.num_workers(job)) as peers,
+                watched(peers.life(place.life), end_lost),
+            ):
                 if place.given is not None:
                     check_sources(job, place.paths, place.given)
-                metrics = _work(job, place, ledger, attempt)
+                metrics = _work(job, place, ledger, attempt, peers)
         except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer, CriterionFails) as error:
             end(Status.FAILED, time.time(), str(error), None)
             return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
@@ -146,8 +172,8 @@ def execute(job: Job, place: Workplace) -> Outcome:
         return Outcome(ok=True, metrics=metrics)
 
 
-def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> JobOutcome:
-    """Do what the job says; the outcome's metrics."""
+def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers: Peers) -> JobOutcome:
+    """Do what the job says, with its other workers where it has some; the outcome's metrics."""
 
     def begun(epochs_done: int) -> None:
         ledger.append(Kind.WORK_BEGUN, attempt=attempt, epoch=epochs_done)
@@ -160,7 +186,11 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> Job
     dataset, device = open_dataset(place.dataset), torch.device(place.held.torch_device)
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = dataset.splits()
-    bench = Bench(job, place.paths, splits, device, begun, epoch)
+    with peers.joined(device) as crew:
+        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew))
+
+
+def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:
     match job.work:
         case Train() as work:
             return train_network(work, bench)
@@ -173,11 +203,11 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str) -> Job
         case Scan() as work:
             return scan(work, bench)
         case Deliver() as work:
-            begun(0)
-            return deliver(job, work, place.paths, splits, place.dataset, device, _cost(job, place))
+            bench.begun(0)
+            return deliver(job, work, place.paths, bench.splits, place.dataset, bench.device, _cost(job, place))
         case Export() as work:
-            begun(0)
-            return export(job, work, place.paths, splits, place.dataset, device, _cost(job, place))
+            bench.begun(0)
+            return export(job, work, place.paths, bench.splits, place.dataset, bench.device, _cost(job, place))
 
 
 def _cost(job: Job, place: Workplace) -> NetworkCost:

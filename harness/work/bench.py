@@ -24,6 +24,7 @@ from harness.models.build import (
     with_regularisation,
 )
 from harness.training.loop import Epoch
+from harness.training.workers import ALONE, Crew
 from nas_baseline.supernet.supernet import Supernet
 from pruning.masks import from_tensors, shuffle_masks, to_tensors
 from pruning.resize import fit_to_state, fresh_like
@@ -32,7 +33,7 @@ from pruning.subnets import Subnets
 
 @dataclass(frozen=True)
 class Bench:
-    """The job, the study's folder and data, the device; and whom to tell that work begins and of every epoch."""
+    """The job, the study's folder and data, the device; whom to tell that work begins and of every epoch; who shares it."""
 
     job: Job
     paths: StudyFolder
@@ -40,6 +41,7 @@ class Bench:
     device: torch.device
     begun: Callable[[int], None]
     epoch: Callable[[Epoch], None]
+    crew: Crew = ALONE
 
     def network(self, **rates: float) -> nn.Module:
         """The job's network with the weights that it begins with, of the sizes that those have.
@@ -75,7 +77,9 @@ class Bench:
         return shuffle_masks(masks, self.job.seed) if isinstance(start, StructureOf) and start.shuffled else masks
 
     def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> FileSums:
-        """Write weights and masks for later jobs; their checksums, for the outcome."""
+        """Write weights and masks for later jobs; their checksums, for the outcome. Of several workers the first does."""
+        if not self.crew.is_first:
+            return FileSums()
         name = self.job.name
         if masks:
             save_tensors(to_tensors(masks), self.paths.masks(name))

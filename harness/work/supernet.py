@@ -44,6 +44,6 @@ def score(work: Score, bench: Bench) -> JobOutcome:
         member = build(model.space.network_spec(arch))
         member.load_state_dict(model.extract(arch))
         member = on_device(member, device)
-        recalibrate_batch_norm(member, splits.train, RECALIBRATION_BATCH, device)
-        scores.append(evaluate(member, splits.val, device))
+        recalibrate_batch_norm(member, splits.train, RECALIBRATION_BATCH, device, bench.crew)
+        scores.append(evaluate(member, splits.val, device, bench.crew))
     return {"scores": scores, "num_val": len(splits.val)}

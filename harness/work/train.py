@@ -68,6 +68,7 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
         hooks=Hooks(bench.begun, bench.epoch),
         course=course,
         identity=identity_of(bench.job),
+        crew=bench.crew,
     )
 
 

@@ -115,3 +115,31 @@ def test_only_networks_that_lost_channels_are_delivered_whole_and_need_no_compac
     jobs, _ = planned({"search_then_prune": each, "scratch": FAMILY}, seed=3, export={"compact": True})
     compact = {e.job.work.delivery.label.partition(":")[2] for e in jobs.values() if e.job.phase == Phase.EXPORT}
     assert compact - {""} == {"global_magnitude", "uniform_lamp+gradual"}
+
+
+class TestWorkers:
+    """A job that several share takes as much less time as they compute faster; every worker's device is held for it."""
+
+    @pytest.fixture(scope="class")
+    def jobs(self):
+        held = {"devices_per_job": {"pretrain": 4, "finetune": 2}, "workers_per_job": {"pretrain": 2, "finetune": 2}}
+        return planned({"prune": {"finetune": {"epochs": 2}}}, resources=held)
+
+    def test_the_start_up_is_paid_by_every_core_and_the_work_once(self, jobs):
+        found, view = jobs
+        work_s = training_s(4, view.parent_macs) - OVERHEAD_S["cpu"]
+        # Measured is a worker of the pre-training, two of which with two cores each do it.
+        assert found["prune-r0-pretrain"].seconds == pytest.approx(4 * (OVERHEAD_S["cpu"] + work_s / 2))
+
+    def test_a_worker_with_half_the_cores_is_half_as_fast(self, jobs):
+        found, view = jobs
+        work_s = training_s(2, view.parent_macs) - OVERHEAD_S["cpu"]
+        finetune = found[f"prune-r0-t{TARGET}-global_magnitude-finetune"]
+        assert finetune.seconds == pytest.approx(2 * (OVERHEAD_S["cpu"] + work_s / (2 * 0.5)))
+
+    def test_gpus_share_a_training_and_one_evaluates(self):
+        view = view_of({"prune": {"finetune": {"epochs": 2}}}, resources={"devices_per_job": 8})
+        jobs = {each.job.phase: each.seconds for each in play(view, Speeds(SPEED), "cuda").jobs}
+        work_s = training_s(4, view.parent_macs) - OVERHEAD_S["cpu"]
+        assert jobs[Phase.PRETRAIN] == pytest.approx(8 * (OVERHEAD_S["cuda"] + work_s / 8))
+        assert jobs[Phase.EVALUATE] < 2 * OVERHEAD_S["cuda"]

@@ -109,14 +109,22 @@ class TestWallTime:
 
     def test_of_jobs_that_wait_for_each_other(self):
         """Three jobs of 4, 3 and 2 seconds on two places; the last one waits for the first: 4 + 2."""
-        simulation = Simulation(lambda job: job.seconds, slots=2)
+        simulation = Simulation(lambda job: job.seconds, num_devices=2)
         simulation.run(_Chain())
         assert simulation.wall_s == 6
 
     def test_of_a_job_on_half_a_device_is_twice_its_device_seconds(self):
-        simulation = Simulation(lambda job: job.seconds, slots=2, devices_per_job=0.5)
+        simulation = Simulation(lambda job: job.seconds, num_devices=1, held_by=lambda job: 0.5)
         simulation.run(_Chain())
         assert simulation.wall_s == 12
+
+    def test_no_job_passes_one_that_waits_for_more_devices(self):
+        """Jobs of 4 and 3 seconds on one device each; the one after the first holds both: 4, then 2 / 2."""
+        simulation = Simulation(
+            lambda job: job.seconds, num_devices=2, held_by=lambda job: 2 if job.seconds == 2 else 1
+        )
+        simulation.run(_Chain())
+        assert simulation.wall_s == 5
 
 
 class _Chain:

@@ -1,6 +1,7 @@
 """Whatever ends a trial, the searcher is told with the reason: by Ray Tune itself, on a Ray of our own."""
 
 import errno
+import json
 import logging
 from collections import Counter
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from harness.backends import tune
 from harness.backends.allocations import Allocations
 from harness.backends.own_ray import own_ray
 from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tune
-from harness.backends.tune_jobs import JobSearcher
+from harness.backends.tune_jobs import JobSearcher, fit, ray_resources
+from harness.config.resources import JobShape
 from harness.jobs.files import Given
 from harness.jobs.job import Done, Wait
 
@@ -43,8 +45,16 @@ class Jobs:
         self.told[job.id.step] = outcome
 
 
+def nodes_of(*cpus):
+    return {f"n{i}": {"Resources": {"CPU": float(amount)}} for i, amount in enumerate(cpus)}
+
+
+def searcher_of(scheduler, place, max_attempts, cpus, *, shape_of=lambda job: JobShape(1, 0, 1), **options):
+    return JobSearcher(scheduler, place, max_attempts, shape_of, "cpu", nodes_of(*cpus), **options)
+
+
 def searcher_with(trial, name="a", max_attempts=1):
-    searcher = JobSearcher(scheduler := Jobs([name]), {}, max_attempts, 1)
+    searcher = searcher_of(scheduler := Jobs([name]), {}, max_attempts, [1])
     searcher.suggest(trial)
     return searcher, scheduler
 
@@ -95,7 +105,7 @@ def test_routes_that_wait_for_nothing_end_the_run():
         def stuck(self):
             self.num = "stuck"
 
-    searcher = JobSearcher(scheduler := Waits([]), {}, 1, 1)
+    searcher = searcher_of(scheduler := Waits([]), {}, 1, [1])
     assert searcher.suggest("t1") == "FINISHED"
     assert scheduler.num == "stuck"
 
@@ -158,10 +168,42 @@ def test_a_dead_actor_has_no_default_result(monkeypatch):
 
 
 def test_no_more_trials_than_allowed_are_under_way():
-    searcher = JobSearcher(Jobs("abc"), {}, 1, 2)
+    searcher = searcher_of(Jobs("abc"), {}, 1, [1])
     assert [searcher.suggest(f"t{i}") is not None for i in range(3)] == [True, True, False]
-    searcher.max_concurrent = 3
+    searcher.nodes = nodes_of(1, 1)
     assert searcher.suggest("t3") is not None
+
+
+def test_each_trial_is_given_what_its_phase_holds_and_none_passes_one_that_waits_for_more():
+    held = {"a": JobShape(1, 0, 1), "b": JobShape(2, 0, 2), "c": JobShape(1, 0, 1)}
+    searcher = searcher_of(Jobs("abc"), {}, 1, [2], shape_of=lambda job: held[job.id.step])
+    configs = {name: searcher.suggest(name) for name in "ab"}
+    assert [json.loads(configs[name]["held"]) for name in "ab"] == [{"CPU": 1}, {"CPU": 2}]
+    assert [json.loads(configs[name]["place"])["num_workers"] for name in "ab"] == [1, 2]
+    assert searcher.suggest("c") is None  # a core is free, but b has waited for two
+    searcher.on_trial_complete("a", {"outcome": json.dumps({"ok": True})})
+    assert searcher.suggest("c") is not None  # behind b, which runs now
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cpus", "fits"),
+    [
+        ([], [1], True),
+        ([1, 1], [2], True),
+        ([1, 1, 1], [2], False),
+        ([2], [1, 1], False),
+        ([1, 2, 1], [2, 2], True),
+        ([0.5, 0.5, 1], [1, 1], True),
+        ([0.1] * 10, [1], True),
+    ],
+)
+def test_jobs_fit_where_each_has_room_on_one_node(jobs, cpus, fits):
+    assert fit([{"CPU": amount} for amount in jobs], nodes_of(*cpus)) is fits
+
+
+def test_a_gpu_job_holds_cores_beside_its_gpus():
+    assert ray_resources(JobShape(2, 8, 2), "cuda") == {"CPU": 8, "GPU": 2}
+    assert not fit([{"CPU": 8, "GPU": 2}], {"n": {"Resources": {"CPU": 8.0}}})
 
 
 @pytest.mark.timeout(240)
@@ -193,9 +235,9 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
 
     scheduler = Jobs(["fine", "killed", "left", "raised", "always", "silent", "last"])
     lost = {}
-    searcher = JobSearcher(scheduler, {"seen": str(folder)}, 2, 3, lost.__setitem__)
+    searcher = searcher_of(scheduler, {"seen": str(folder)}, 2, [2], on_lost=lost.__setitem__)
     with own_ray(), caplog.at_level(logging.INFO):
-        tune._fit(searcher, fails, {"CPU": 1}, StudyFolder(tmp_path / "study"), "cpu")
+        tune._fit(searcher, fails, StudyFolder(tmp_path / "study"), "cpu")
     told = scheduler.told
     assert {name: told[name].ok for name in told} == {name: name != "always" for name in told}
     assert told["always"].reason == "ValueError: no such layer"
@@ -251,13 +293,14 @@ def test_short_jobs_use_every_device_and_no_worker_starts_in_vain(tmp_path):
         tune.report({"outcome": json.dumps({"ok": True, "metrics": {}})})
 
     scheduler, records = Rounds(8), Records()
-    searcher = JobSearcher(scheduler, {"seen": str(tmp_path / "seen")}, 1, 3)
     with own_ray() as gone:
+        cores = ray.cluster_resources()["CPU"]
+        searcher = searcher_of(
+            scheduler, {"seen": str(tmp_path / "seen")}, 1, [cores], shape_of=lambda job: JobShape(cores / 2, 0, 1)
+        )
         allocations = Allocations(records, "s", "cuda", [], lambda node: [], gone)
         with allocations.watched():
-            tune._fit(
-                searcher, works, {"CPU": ray.cluster_resources()["CPU"] / 2}, StudyFolder(tmp_path / "study"), "cpu"
-            )
+            tune._fit(searcher, works, StudyFolder(tmp_path / "study"), "cpu")
     assert len(scheduler.told) == 16
     used = {path.suffix[1:] for path in (tmp_path / "seen").iterdir()}
     opened = {fields["allocation"].partition("@")[0] for kind, fields in records if kind == Kind.ALLOCATION_OPENED}

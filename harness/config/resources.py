@@ -1,0 +1,130 @@
+"""What the jobs of each phase hold, and how many workers share one: the section ``resources``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from accounting.ledger.records import Phase
+from harness.config.section import Strict
+from harness.errors import InputError
+
+SHARED_PHASES = (Phase.PRETRAIN, Phase.SUPERNET, Phase.SEARCH, Phase.RETRAIN, Phase.FINETUNE)
+"""Those whose jobs several workers can share: each trains, or scores candidates."""
+HELD_PHASES = (*SHARED_PHASES, Phase.PRUNE, Phase.EVALUATE, Phase.EXPORT)
+"""Those whose jobs hold devices."""
+
+PhaseName = Literal["pretrain", "supernet", "search", "retrain", "finetune", "prune", "evaluate", "export"]
+
+
+MOST = 64
+"""Devices, or workers, of one job."""
+
+
+def _checked(value: object) -> object:
+    """A number, or numbers by phase, in the range; one error for what is not, instead of one for each kind it could be."""
+    for phase, number in value.items() if isinstance(value, dict) else [(None, value)]:
+        if phase is not None and phase not in tuple(map(str, HELD_PHASES)):
+            raise ValueError(f"{phase!r} is no phase; allowed here: {', '.join(HELD_PHASES)}")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MOST:
+            where = "" if phase is None else f" for {phase}"
+            raise ValueError(
+                f"{number!r} given{where}; allowed is a number above 0, at most {MOST}, or one for each phase"
+            )
+    return value
+
+
+def _whole(value: object) -> object:
+    """As :func:`_checked`, and whole."""
+    if value is None:
+        return None
+    _checked(value)
+    if isinstance(value, dict):
+        return {phase: _whole(number) for phase, number in value.items()}
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value!r} given; workers are a whole number")
+    return int(value) if isinstance(value, float) else value
+
+
+Devices = Annotated[float, Field(gt=0, le=MOST)]
+Workers = Annotated[int, Field(ge=1, le=MOST)]
+
+
+@dataclass(frozen=True)
+class JobShape:
+    """What one job holds: GPUs (or shares of one) or CPU cores, CPU cores beside its GPUs, workers that share them."""
+
+    devices: float
+    cpus: float
+    workers: int
+
+    @property
+    def threads(self) -> int:
+        """Of each worker, on the CPU."""
+        return max(1, int(self.devices) // self.workers)
+
+
+class ResourcesConfig(Strict):
+    """What one job holds, and how often a job is tried."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What jobs run on; ``auto`` is CUDA where there is a GPU, else the CPU."""
+    devices_per_job: Annotated[Devices | dict[PhaseName, Devices], BeforeValidator(_checked)] = 1.0
+    """GPUs that share a job, or the share of one that it holds (0.25); on the CPU its cores. Also by phase, as
+    ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""
+    workers_per_job: Annotated[Workers | dict[PhaseName, Workers] | None, BeforeValidator(_whole)] = None
+    """Processes that share the batches of a job that trains, by phase too; one for each of its GPUs, and one on the CPU."""
+    cpus_per_job: float = Field(4, gt=0, le=1024)
+    """CPU cores beside each of a job's GPUs."""
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job is tried before it counts as failed; every attempt costs."""
+
+    def shape(self, phase: Phase, device: str) -> JobShape:
+        """What a job of the phase holds on ``cpu`` or ``cuda``.
+
+        Raises:
+            InputError: workers and devices do not fit each other, or several were given where one works.
+
+        """
+        devices, is_named = _of_phase(self.devices_per_job, phase)
+        given, workers_named = _of_phase(self.workers_per_job or 1, phase)
+        if phase not in SHARED_PHASES and device == "cuda" and not is_named:
+            devices = min(1.0, devices)
+        workers = given if phase in SHARED_PHASES or workers_named else 1
+        if device == "cuda" and (self.workers_per_job is None or (phase not in SHARED_PHASES and not workers_named)):
+            workers = max(1, int(devices))
+        shape = JobShape(devices, self.cpus_per_job * max(1, int(devices)), int(workers))
+        if (problem := _problem(shape, phase, device)) is not None:
+            raise InputError(f"resources.{problem}")
+        return shape
+
+    def shapes(self, device: str) -> dict[Phase, JobShape]:
+        """What the jobs of every phase hold; raises as :meth:`shape`."""
+        return {phase: self.shape(phase, device) for phase in HELD_PHASES}
+
+
+def _of_phase(value: float | Mapping[PhaseName, float] | Mapping[PhaseName, int], phase: Phase) -> tuple[float, bool]:
+    """The number for the phase, and whether the config names the phase."""
+    if isinstance(value, int | float):
+        return value, False
+    found = [number for name, number in value.items() if name == phase]
+    return (found[0], True) if found else (1, False)
+
+
+def _problem(shape: JobShape, phase: Phase, device: str) -> str | None:
+    devices, workers = shape.devices, shape.workers
+    held = f"devices_per_job: {devices:g} given for {phase}"
+    if phase not in SHARED_PHASES and (workers > 1 or (device == "cuda" and devices > 1)):
+        what = f"workers_per_job: {workers} given for {phase}" if workers > 1 else held
+        return f"{what}, whose jobs one worker does; only {', '.join(SHARED_PHASES)} can have several"
+    if device == "cuda":
+        if devices > 1 and not devices.is_integer():
+            return f"{held}; a job has a share of one GPU, such as 0.5, or whole ones, such as {int(devices)}"
+        if workers != max(1, int(devices)):
+            return f"workers_per_job: {workers} given for {phase} on {devices:g} GPUs; each GPU has one worker: leave it out"
+    elif workers > 1 and devices % workers:
+        return f"{held}, which {workers} workers cannot divide evenly; give a multiple of {workers} cores"
+    return None

@@ -1,0 +1,123 @@
+"""Batch norm over the images of all workers of a training, on any device.
+
+torch's ``SyncBatchNorm`` refuses tensors on the CPU (2.15: "expected input tensor to be on GPU"), and takes the place of
+modules. Here the functional ``batch_norm``, which every batch-norm layer calls (torch's, timm's with an activation behind
+it, a supernet's on views of shared tensors), is replaced while a block runs, so that the network stays as it is.
+
+Statistics are combined as Chan, Golub and LeVeque (1983) do, from each worker's count, mean and variance. These are gathered
+and combined by every worker in the same order, so that all have the same bits, running statistics included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from harness.training.workers import Crew
+
+
+def synced_norm(crew: Crew, wanted: bool = True) -> AbstractContextManager[object]:
+    """While the block runs, normalise by the statistics of all workers' images, wherever those of a batch are taken."""
+    return _SyncedNorm(crew) if wanted and crew.size > 1 else nullcontext()
+
+
+class _SyncedNorm(TorchFunctionMode):
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.batch_norm:
+            return self._batch_norm(func, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self,
+        plain: Callable[..., Tensor],
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if not training:
+            return plain(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        output, mean, var, count = _Normalise.apply(input, weight, bias, eps, self._crew)
+        if running_mean is not None and running_var is not None:
+            with torch.no_grad():
+                total = float(count)
+                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+                running_var.lerp_((var * (total / max(1.0, total - 1))).to(running_var.dtype), momentum)
+        normalised: Tensor = output
+        return normalised
+
+
+class _Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) * weight + bias over all dimensions but the second, of all workers' x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, crew: Crew
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The output (of x's type), then mean, biased variance and number of values a channel, in float32."""
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        var, mean = torch.var_mean(x.float(), dims, correction=0)
+        own_count = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float32, device=x.device)
+        all_counts, means, variances = crew.gathered(torch.cat([own_count, mean, var])).split(
+            [1, x.shape[1], x.shape[1]], dim=1
+        )
+        count = all_counts.sum()
+        shares = all_counts / count
+        mean = (shares * means).sum(0)
+        var = (shares * (variances + (means - mean) ** 2)).sum(0)
+        scale = torch.rsqrt(var + eps)
+        normalised = (x.float() - _by_channel(mean, x)) * _by_channel(scale, x)
+        output = normalised if weight is None else normalised * _by_channel(weight.float(), x)
+        if bias is not None:
+            output = output + _by_channel(bias.float(), x)
+        ctx.save_for_backward(x, weight, mean, scale, count)
+        ctx.crew, ctx.has_bias = crew, bias is not None
+        ctx.mark_non_differentiable(mean, var, count)
+        return output.to(x.dtype), mean, var, count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, weight and bias; those of weight and bias are this worker's part, as of any other parameter."""
+        x, weight, mean, scale, count = ctx.saved_tensors
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        gradient = gradient.float()
+        normalised = (x.float() - _by_channel(mean, x)) * _by_channel(scale, x)
+        by_bias = gradient.sum(dims)
+        by_weight = (gradient * normalised).sum(dims)
+        all_bias, all_weight = ctx.crew.sum(torch.cat([by_bias, by_weight])).div_(count).chunk(2)
+        factor = scale if weight is None else scale * weight.float()
+        by_input = _by_channel(factor, x) * (
+            gradient - _by_channel(all_bias, x) - normalised * _by_channel(all_weight, x)
+        )
+        return (
+            by_input.to(x.dtype),
+            None if weight is None else by_weight.to(weight.dtype),
+            by_bias if ctx.has_bias else None,
+            None,
+            None,
+        )
+
+
+def _by_channel(values: Tensor, like: Tensor) -> Tensor:
+    """One value a channel (C), in a shape that spreads over ``like`` (N, C, ...)."""
+    return values.view(1, -1, *[1] * (like.dim() - 2))

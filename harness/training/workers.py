@@ -1,0 +1,233 @@
+"""One training over several processes: what each of them reads, and where they agree.
+
+Every worker runs the same training on its share of each batch. As in torch's DistributedDataParallel, gradients are averaged
+over all images of the batch before each update, so that all workers keep the same weights; here by one sum of one flat
+tensor after the backward passes, instead of by its hooks. That holds for any objective (the supernet's several backward
+passes a batch too) and sums in the same order in every update, so that a training taken up again gives the same bits for any
+number of workers: DistributedDataParallel lays its buckets out anew after its first update.
+
+Random numbers are of two kinds. Those of the data and of the objective (order, shifts, mixup, a sandwich's members) are
+drawn alike by all workers, for the whole batch, so that a batch is the same for any number of them. Those inside a forward
+pass (dropout, stochastic depth) are each worker's own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from harness.data.base import Batches, Pick, Split
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of one training, as one of them sees them: its ``rank`` from 0, and how many there are.
+
+    Of more than one, torch's default process group joins them. The first (rank 0) writes files and tells of progress.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes what the training leaves."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The tensor, summed in place over the workers."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """Each worker's tensor of one shape, stacked by rank: the same bits for all."""
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        distributed.all_gather(parts, tensor)
+        return torch.stack(parts)
+
+    def agree(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite each tensor, in place, by the first worker's."""
+        if self.size > 1:
+            for name in sorted(tensors):
+                tensor = tensors[name].detach()
+                plain = tensor.to(group_device(), torch.uint8 if tensor.dtype == torch.bool else None).contiguous()
+                distributed.broadcast(plain, 0)
+                tensor.copy_(plain)
+
+    def check_alike(self, number: int, what: str) -> None:
+        """Raise RuntimeError where the workers do not have the same number."""
+        if self.size > 1:
+            seen = self.gathered(torch.tensor([number], dtype=torch.int64, device=group_device())).flatten().tolist()
+            if len(set(seen)) > 1:
+                raise RuntimeError(f"the workers of this job do not have the same {what}: {seen}")
+
+
+ALONE = Crew()
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a worker waits for the others: the first may write to slow storage. A worker that died is noticed at once."""
+
+
+@contextmanager
+def joined(rank: int, size: int, store: Path, device: torch.device) -> Iterator[Crew]:
+    """Meet the other workers of a job on this machine over a file that is new; NCCL on CUDA, else gloo.
+
+    Nothing but the loopback interface is listened on.
+    """
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+    for library in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", loopback)
+    is_cuda = device.type == "cuda"
+    if is_cuda:
+        torch.cuda.set_device(device)
+    distributed.init_process_group(
+        "nccl" if is_cuda else "gloo",
+        store=distributed.FileStore(str(store), size),
+        rank=rank,
+        world_size=size,
+        timeout=TIMEOUT,
+        device_id=device if is_cuda else None,
+    )
+    try:
+        yield Crew(rank, size)
+    finally:
+        distributed.destroy_process_group()
+
+
+def group_device() -> torch.device:
+    """Where tensors must lie that the process group passes on: NCCL's on this worker's GPU."""
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A split that can read a part of each batch without the rest."""
+
+    def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
+        """As ``batches``, but of each batch only the images at ``pick(number of the batch, images in it)``."""
+        ...
+
+
+def training_batches(split: Split, batch_size: int, device: torch.device, augment: str, crew: Crew) -> Batches:
+    """The worker's share of each batch. A split that cannot read a part of a batch is read whole by every worker.
+
+    Raises:
+        RuntimeError: a batch has fewer images than there are workers.
+
+    """
+    if crew.size == 1:
+        return split.batches(batch_size, device, augment=augment)
+
+    def pick(_: int, count: int) -> list[int]:
+        if count < crew.size:
+            raise RuntimeError(f"a batch of {count} images cannot be divided between {crew.size} workers")
+        return share_of(count, crew)
+
+    return _picked(split, batch_size, device, augment, pick, crew)
+
+
+def scored_batches(split: Split, batch_size: int, device: torch.device, crew: Crew) -> Batches:
+    """Every so many-th whole batch, as many as there are workers: each image is one worker's, in the batch it always has."""
+    if crew.size == 1:
+        return split.batches(batch_size, device, augment=None)
+
+    def pick(number: int, count: int) -> list[int]:
+        return list(range(count)) if number % crew.size == crew.rank else []
+
+    return _picked(split, batch_size, device, None, pick, crew)
+
+
+def share_of(count: int, crew: Crew) -> list[int]:
+    """Places of one worker's share in a batch of ``count`` images, in an order in which its mirror image is its own.
+
+    Mixup mixes the image at ``i`` with that at ``count - 1 - i``; so a share has both, at places that mirror each other too,
+    and what is mixed is the same for any number of workers.
+    """
+    half = count // 2
+    front = range(half * crew.rank // crew.size, half * (crew.rank + 1) // crew.size)
+    middle = [half] if count % 2 and crew.rank == crew.size - 1 else []
+    return [*front, *middle, *(count - 1 - i for i in reversed(front))]
+
+
+def average_gradients(model: nn.Module, weight: float, crew: Crew) -> None:
+    """Set each worker's gradients, those of its images' mean loss times its ``weight``, to their weighted mean."""
+    if crew.size == 1:
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    weights = torch.tensor([weight], device=gradients[0].device)
+    flat = crew.sum(torch.cat([*(gradient.float().flatten() for gradient in gradients), weights]))
+    mean = flat[:-1] / flat[-1]
+    for gradient, part in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view(gradient.shape))
+
+
+def average_statistics(model: nn.Module, crew: Crew) -> None:
+    """Set running means and variances, which each worker has of its own images, to their averages over the workers."""
+    if crew.size == 1:
+        return
+    buffers = [buffer for _, buffer in model.named_buffers() if buffer.is_floating_point()]
+    if not buffers:
+        return
+    flat = crew.sum(torch.cat([buffer.float().flatten() for buffer in buffers])) / crew.size
+    for buffer, part in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(part.view(buffer.shape))
+
+
+@contextmanager
+def own_draws(model: nn.Module, seed: int, epoch: int, device: torch.device, crew: Crew) -> Iterator[None]:
+    """While the block runs, let each worker draw numbers of its own inside the model's forward pass, by (seed, epoch, rank).
+
+    On the CPU, where one generator draws for data and model, it is exchanged for the forward pass.
+    """
+    if crew.size == 1:
+        yield
+        return
+    own_seed = int(np.random.SeedSequence([seed, epoch, crew.rank]).generate_state(1)[0])
+    if device.type == "cuda":
+        torch.cuda.manual_seed(own_seed)
+        yield
+        return
+    own, common = torch.Generator().manual_seed(own_seed).get_state(), torch.get_rng_state()
+
+    def enter(*_: object) -> None:
+        nonlocal common
+        common = torch.get_rng_state()
+        torch.set_rng_state(own)
+
+    def leave(*_: object) -> None:
+        nonlocal own
+        own = torch.get_rng_state()
+        torch.set_rng_state(common)
+
+    hooks = [model.register_forward_pre_hook(enter), model.register_forward_hook(leave, always_call=True)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _picked(
+    split: Split, batch_size: int, device: torch.device, augment: str | None, pick: Pick, crew: Crew
+) -> Batches:
+    if isinstance(split, Shared):
+        return split.shares(batch_size, device, augment=augment, pick=pick, reader=crew.rank)
+    return _cut(split.batches(batch_size, device, augment=augment), pick)
+
+
+def _cut(batches: Batches, pick: Pick) -> Batches:
+    for number, (images, labels) in enumerate(batches):
+        if places := pick(number, len(labels)):
+            index = torch.tensor(places, device=labels.device)
+            yield images[index], labels[index]

@@ -1,0 +1,219 @@
+"""The other workers of a job that several share: processes beside the attempt's own, which is the first worker.
+
+They are its children, so that they run inside what the attempt holds (its placement group, its visible GPUs) and what is
+held is one allocation, opened and closed once. None outlives it: a worker whose first worker is gone ends within a second
+(:mod:`harness.work.peer`), and one that dies ends the attempt, which is then tried anew as after any other death.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+
+from accounting.study.plugins import PluginRecord
+from harness.jobs.job import Job
+from harness.jobs.work import Score, Train, TrainSupernet
+from harness.training.workers import ALONE, Crew, joined
+from harness.work.liveness import Life
+
+NOTICE_S = 3.0
+"""How soon after an error a worker's death, if that was the reason, is known."""
+HUNG_S = 20.0
+"""A first worker that has not noticed for so long that another is dead waits for it in vain."""
+END_S = 10.0
+"""How long the others may take to end after the first has done its part."""
+
+
+class WorkerLost(RuntimeError):
+    """Another worker of the job is gone, or failed; the message is one line and says why."""
+
+
+class PeerPlace(TypedDict):
+    """What another worker is told, as JSON: its rank, how many there are, where they meet, the job and its study."""
+
+    rank: int
+    size: int
+    store: str
+    job: dict[str, object]
+    root: str
+    dataset: dict[str, object]
+    plugins: list[PluginRecord]
+    torch_device: str
+    num_threads: int
+
+
+def is_shared(job: Job) -> bool:
+    """Whether several workers can share the job."""
+    return isinstance(job.work, Train | TrainSupernet | Score)
+
+
+@dataclass
+class _Peer:
+    rank: int
+    process: subprocess.Popen[str]
+    heard: threading.Event = field(default_factory=threading.Event)
+    """Set when it is ready to meet the others, and when it will never be."""
+    is_ready: bool = False
+    said: list[str] = field(default_factory=list)
+    """Its last words, where it had any."""
+
+    def listen(self) -> None:
+        """Read what it says, until it ends."""
+        with suppress(OSError, ValueError):
+            for line in self.process.stdout or ():
+                with suppress(ValueError):
+                    said = json.loads(line)
+                    if "error" in said:
+                        self.said.append(str(said["error"]))
+                    else:
+                        self.is_ready = True
+                        self.heard.set()
+        self.heard.set()
+
+
+class Peers:
+    """The other workers of one job; none for most jobs."""
+
+    def __init__(self, peers: list[_Peer], store: Path) -> None:
+        self._peers, self._store = peers, store
+        self._dead_since_s: float | None = None
+
+    def life(self, plain: Life) -> Life:
+        """The life of an attempt that also ends when another worker is dead and the first does not notice."""
+        return _CrewLife(plain, self) if self._peers else plain
+
+    @contextmanager
+    def joined(self, device: torch.device) -> Iterator[Crew]:
+        """All workers, once each is ready, as the first sees them.
+
+        Raises:
+            WorkerLost: another one died or failed.
+
+        """
+        if not self._peers:
+            yield ALONE
+            return
+        try:
+            for peer in self._peers:
+                peer.heard.wait()
+            if not all(peer.is_ready for peer in self._peers):
+                raise RuntimeError("a worker ended before it was ready")
+            with joined(0, len(self._peers) + 1, self._store, device) as crew:
+                yield crew
+            for peer in self._peers:
+                peer.process.wait(END_S)
+        except (RuntimeError, subprocess.TimeoutExpired):
+            self._check(NOTICE_S)
+            raise
+
+    def lost(self) -> str | None:
+        """Which worker died or failed, and how; None where none did."""
+        size = len(self._peers) + 1
+        gone = [peer for peer in self._peers if peer.said or peer.process.poll() not in (None, 0)]
+        # One that others' connections broke with says that of itself, too: the one that was killed is the reason.
+        for peer in sorted(gone, key=lambda peer: bool(peer.said)):
+            code = peer.process.returncode
+            how = peer.said[-1] if peer.said else f"it ended with exit code {code}"
+            if not peer.said and code is not None and code < 0:
+                how = f"it was ended by {_signal_name(-code)}"
+            return f"worker {peer.rank} of {size} is lost: {how}"
+        return None
+
+    def hung(self) -> str | None:
+        """As :meth:`lost`, once that has been so for :data:`HUNG_S`."""
+        lost = self.lost()
+        if lost is None:
+            return None
+        if self._dead_since_s is None:
+            self._dead_since_s = time.monotonic()
+        return lost if time.monotonic() - self._dead_since_s > HUNG_S else None
+
+    def end(self) -> None:
+        """End those that are left."""
+        for peer in self._peers:
+            peer.process.kill()
+        for peer in self._peers:
+            peer.process.wait()
+            for pipe in (peer.process.stdin, peer.process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+
+    def _check(self, wait_s: float) -> None:
+        end_s = time.monotonic() + wait_s
+        while (lost := self.lost()) is None and time.monotonic() < end_s:
+            time.sleep(0.05)
+        if lost is not None:
+            raise WorkerLost(lost)
+
+
+@contextmanager
+def peers_of(place: PeerPlace | None, size: int) -> Iterator[Peers]:
+    """Start the workers of a job beside this process; ``place`` is that of worker 1, None where there is only this one.
+
+    They import what they need while this one prepares.
+    """
+    with ExitStack() as stack:
+        if place is None or size < 2:
+            yield Peers([], Path())
+            return
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="prune-or-search-workers-"))
+        store = Path(folder) / "store"
+        peers = Peers([], store)
+        stack.callback(peers.end)
+        for rank in range(1, size):
+            peers._peers.append(_started({**place, "rank": rank, "size": size, "store": str(store)}))
+        yield peers
+
+
+def _started(place: PeerPlace) -> _Peer:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "harness.work.peer"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        process_group=0,  # Ctrl-C is for the first worker alone
+    )
+    peer = _Peer(place["rank"], process)
+    threading.Thread(target=peer.listen, name=f"worker {peer.rank}", daemon=True).start()
+    with suppress(OSError):  # one that is dead already is noticed as such
+        if process.stdin is not None:
+            process.stdin.write(json.dumps(place) + "\n")
+            process.stdin.flush()
+    return peer
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class _CrewLife(Life):
+    def __init__(self, plain: Life, peers: Peers) -> None:
+        super().__init__()
+        self.lock = plain.lock
+        self._plain, self._peers = plain, peers
+
+    def lost(self) -> tuple[str, bool] | None:
+        """See :class:`Life`."""
+        if (lost := self._plain.lost()) is not None:
+            return lost
+        hung = self._peers.hung()
+        return None if hung is None else (hung, True)

@@ -1,0 +1,48 @@
+"""Runs a function in as many processes as a crew has workers, joined by gloo."""
+
+import multiprocessing
+import pickle
+import traceback
+
+import torch
+
+from harness.training.workers import joined
+
+
+def in_crew(size, folder, work):
+    """What ``work(crew)`` returns, by rank; an error in any of them is raised here with its traceback."""
+    context = multiprocessing.get_context("fork")  # torch is imported already
+    folder.mkdir(parents=True, exist_ok=True)
+    store = folder / "store"
+    pipes = [context.Pipe(duplex=False) for _ in range(size)]
+    processes = [
+        context.Process(target=_worker, args=(rank, size, store, work, sender))
+        for rank, (_, sender) in enumerate(pipes)
+    ]
+    for process in processes:
+        process.start()
+    for _, sender in pipes:
+        sender.close()
+    try:
+        answers = [
+            pickle.loads(receiver.recv_bytes()) if receiver.poll(120) else ("error", "no answer in 120 s")
+            for receiver, _ in pipes
+        ]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    errors = [value for kind, value in answers if kind == "error"]
+    if errors:
+        raise RuntimeError("\n".join(errors))
+    return [value for _, value in answers]
+
+
+def _worker(rank, size, store, work, sender):
+    torch.set_num_threads(1)
+    try:
+        with joined(rank, size, store, torch.device("cpu")) as crew:
+            answer = "value", work(crew)
+    except BaseException:
+        answer = "error", f"worker {rank}: {traceback.format_exc()}"
+    sender.send_bytes(pickle.dumps(answer))  # tensors by value: by handle, they would end with this process
