@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -82,7 +83,11 @@ def read_lean(folder: Path, *, strict: bool = True, clean: Callable[[Record], Re
 
 def _read(folder: Path, begin: Callable[[], _Reading]) -> Ledger:
     before = read_index(folder)
-    read = [(reading := begin(), reading.segment(path)) for path in segments_in(folder)]
+    read = []
+    for path in segments_in(folder):
+        reading = begin()
+        read.append((reading, reading.segment(path)))
+        reading.check_clock(path.name)
     after = read_index(folder)
     findings, left_out = check(folder, [segment for _, segment in read], before, after)
     kept = [(reading, segment) for reading, segment in read if segment.name not in left_out]
@@ -109,11 +114,12 @@ class _Reading:
     points: Points | None = None
     clean: Callable[[Record], Record] | None = None
     clock: list[Finding] = field(default_factory=list)
-    _latest_t: float = float("-inf")
+    _lines: array[int] = field(default_factory=lambda: array("q"))
+    _times: array[float] = field(default_factory=lambda: array("d"))
 
     def segment(self, path: Path) -> Segment:
         """What is in a file."""
-        content, name = path.read_bytes(), path.name
+        content = path.read_bytes()
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
         lines = content.split(b"\n")
         del content
@@ -126,7 +132,7 @@ class _Reading:
         checker, batch = Checker(), _Batch()
         for number, line in enumerate(lines, start=1):
             if number > 1 and found.is_chained and checker.follows(line):
-                if self.points is None or not self._take(line, name, number, self.points):
+                if self.points is None or not self._take(line, number, self.points):
                     batch.add(number, line)
                     if len(batch.lines) == BATCH:
                         self._enter_all(found, path, batch)
@@ -154,7 +160,7 @@ class _Reading:
         self._enter_all(found, path, batch)
         return found
 
-    def _take(self, line: bytes, file: str, number: int, points: Points) -> bool:
+    def _take(self, line: bytes, number: int, points: Points) -> bool:
         """Read a line of the two kinds that most are of, as this program writes them; whether it is one."""
         if (match := _BEAT(line)) is not None:
             t, name, written = match.groups()
@@ -172,15 +178,27 @@ class _Reading:
             points.add(name.decode(), at, int(epoch), int(of), top1, loss, kept == b"true")
         else:
             return False
-        self._tick(at if written is None else float(written), file, number)
+        self._tick(at if written is None else float(written), number)
         return True
 
-    def _tick(self, t: float, name: str, number: int) -> None:
+    def _tick(self, t: float, number: int) -> None:
+        """Note when a line was written: lines are not read in their order, since most others are parsed together."""
+        self._lines.append(number)
+        self._times.append(t)
+
+    def check_clock(self, name: str) -> None:
         """The clock of one writer must not go back."""
-        if t < self._latest_t - CLOCK_TOLERANCE_S:
-            message = f"{name}:{number}: the clock went back by {self._latest_t - t:.1f} s"
+        if not self._lines:
+            return
+        import numpy as np  # not at the top: few commands read a ledger lean
+
+        order = np.argsort(np.frombuffer(self._lines, dtype=np.int64))
+        times = np.frombuffer(self._times)[order]
+        for place in np.flatnonzero(np.diff(times) < -CLOCK_TOLERANCE_S):
+            back_s = times[place] - times[place + 1]
+            message = f"{name}:{self._lines[order[place + 1]]}: the clock went back by {back_s:.1f} s"
             self.clock.append(Finding("error", "clock_backwards", message))
-        self._latest_t = t
+        self._lines, self._times = array("q"), array("d")
 
     def _enter_all(self, found: Segment, path: Path, batch: _Batch) -> None:
         for number, line, record in batch.parsed():
@@ -194,7 +212,7 @@ class _Reading:
     def _enter(self, found: Segment, number: int, line: bytes, record: Record) -> None:
         name = found.name
         if self.points is not None:
-            self._tick(record.get("written_t", record["t"]), name, number)
+            self._tick(record.get("written_t", record["t"]), number)
             is_odd = b"\\" in line or not line.isascii() or b"\x7f" in line
             if is_odd and self.clean is not None:
                 record = self.clean(record)

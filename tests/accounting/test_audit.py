@@ -24,7 +24,7 @@ from ledger_records import (
 from accounting.audit.audit import AuditReport, audit
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind, Record
-from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.ledger.store import LedgerWriter, read_lean, read_ledger
 
 
 def codes(report: AuditReport, severity: str) -> set[str]:
@@ -254,3 +254,26 @@ def test_a_clock_running_backwards_is_found(tmp_path: Path) -> None:
 def test_a_record_of_the_past_is_no_clock_running_backwards(tmp_path: Path) -> None:
     report = written(tmp_path, [0, 1, 50, 60, 61])
     assert "clock_backwards" not in codes(report, "error")
+
+
+BEATS_FROM_THE_PAST = [0.0, 10.0, 20.0, 15.0, 16.0, 900.0]
+
+
+@pytest.mark.parametrize("times", [[0.0, 10.0, 20.0, 30.0, 40.0, 900.0], BEATS_FROM_THE_PAST])
+def test_clocks_are_compared_line_by_line_however_a_ledger_is_read(tmp_path: Path, times: list[float]) -> None:
+    """Read lean, heartbeats are taken at once and other lines many at a time: not in the order in which they stand."""
+    ticks = iter([0.0, *times, *[times[-1]] * 3])
+    with LedgerWriter(tmp_path, "s", "worker", clock=lambda: next(ticks)) as writer:
+        for number in range(5):
+            if number % 2:
+                writer.append(Kind.HEARTBEAT, attempt="a")
+            else:
+                writer.append(Kind.JOB_ABANDONED, session="s", job="j", reason="x")
+        writer.append(Kind.JOB_ABANDONED, session="s", job="j", reason="x")
+    whole, lean = read_ledger(tmp_path), read_lean(tmp_path)
+    found = [
+        [f.message for f in audit(read.records, read.findings, read.points).findings if f.code == "clock_backwards"]
+        for read in (whole, lean)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == (times is BEATS_FROM_THE_PAST)
