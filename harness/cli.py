@@ -303,7 +303,7 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        str | None, typer.Argument(help="criteria, strategies, spaces, datasets, models, figures or config")
+        str | None, typer.Argument(help="criteria, strategies, spaces, datasets, models, figures, loggers or config")
     ] = None,
     section: Annotated[str | None, typer.Argument(help="of config: one section, as routes.prune")] = None,
     as_json: AsJson = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounting.study import plugins
 from accounting.words.methods import SCHEDULES
 from harness.data.registry import list_datasets
 from nas_baseline.spaces import list_spaces
@@ -22,4 +23,5 @@ def list_all() -> dict[str, list[str]]:
         "models": [f"{family} {variant}" for family in list_families() for variant in variants(family)]
         + ["timm <any name of timm.list_models()>"],
         "figures": list_figures(),
+        "loggers": plugins.names(plugins.Kind.LOGGER),
     }

@@ -41,13 +41,14 @@ from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
+from harness.loggers.feed import logged
 from harness.plan import expected_jobs
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
 from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
-from harness.validation import check_declared, check_study, make_routes
+from harness.validation import check_declared, check_loggers, check_study, make_routes
 from reports.page.build import build_report, check_replaceable
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
+    loggers = check_loggers(config)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
@@ -104,7 +106,11 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         keep_plan(view, standing, backend.capacity, session, paths)
         for file in files:
             progress.tell(executes(file))
-        with progress.shown(paths.root, expect), LedgerWriter(paths.ledger, session, "driver") as ledger:
+        with (
+            progress.shown(paths.root, expect),
+            logged(config, loggers, paths),
+            LedgerWriter(paths.ledger, session, "driver") as ledger,
+        ):
             ledger.append(
                 Kind.SESSION_OPENED,
                 t=begin_t,

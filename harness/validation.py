@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Sequence
 
 from torch import nn
 
 from accounting.study import plugins
+from accounting.words.extras import install_extra
 from accounting.words.methods import BLOCK_SCOPES, Method
 from accounting.words.names import DeviceKind, Unit, learn, parse_device_hours
 from accounting.words.quantities import macs_text
@@ -30,6 +32,9 @@ from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
 from pruning.tried import criterion_problem
+
+USUAL_LOGGER = "tensorboard"
+"""The logger of a study that names none, where the package of its name is installed: with what shows its files."""
 
 
 def check_study(config: StudyConfig, *, need_data: bool) -> View:
@@ -84,6 +89,26 @@ def _check_criteria(config: StudyConfig) -> None:
     ]
     if problems:
         raise InputError(*problems)
+
+
+def check_loggers(config: StudyConfig) -> list[str]:
+    """The loggers of a study, by name; ``InputError`` for one that is not there, or whose package is not."""
+    if config.loggers is None:
+        return [USUAL_LOGGER] if importlib.util.find_spec(USUAL_LOGGER) is not None else []
+    for name in config.loggers:
+        try:
+            found = plugins.load(plugins.Kind.LOGGER, name).Logger
+        except plugins.PluginError as error:
+            raise InputError(f"loggers: {error}") from None
+        lacking = [part for part in ("NEEDS", "BEGINS_ANEW", "log", "close") if not hasattr(found, part)]
+        if lacking:
+            must = "harness/loggers/base.py says what it must have"
+            raise InputError(f"loggers: {name}: its Logger has no {', '.join(lacking)}; {must}")
+        if found.NEEDS and importlib.util.find_spec(found.NEEDS) is None:
+            raise InputError(
+                f"loggers: {name} needs the package {found.NEEDS}; {install_extra(name)}, or leave {name} out"
+            )
+    return list(config.loggers)
 
 
 def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:

@@ -66,6 +66,11 @@ class StudyFolder:
         return self.root / ".remembered"
 
     @property
+    def loggers(self) -> Path:
+        """What was told to which logger, and the files of those that write here."""
+        return self.root / "loggers"
+
+    @property
     def report(self) -> Path:
         """The page, figures and tables."""
         return self.root / "report"

@@ -46,6 +46,7 @@ class Kind(Enum):
     DATASET = ("harness.data", "Dataset", "dataset")
     ROUTE = ("harness.routes", "Route", "route")
     FIGURE = ("reports.figures", "draw", "figure")
+    LOGGER = ("harness.loggers", "Logger", "logger")
 
     @property
     def package(self) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 
 WITHOUT_MOMENTUM = ("adamw", "lamb")
+MAY_BE_EMPTY = ("loggers",)
+"""Lists that say something by holding nothing."""
 REPEATABLE = ("mean", "std")
 """Lists of one value a channel."""
 
@@ -67,7 +69,7 @@ def _lists(section: Strict, place: Place) -> Iterator[Found]:
             continue  # no key of a config
         if isinstance(value, Strict):
             yield from _lists(value, where)
-        elif value == []:
+        elif value == [] and key not in MAY_BE_EMPTY:
             yield where, f"{'.'.join(map(str, where))}: an empty list; name something, or remove it"
         elif isinstance(value, list) and key not in REPEATABLE:
             twice = sorted({str(item) for item in value if value.count(item) > 1})

@@ -191,7 +191,9 @@ class StudyConfig(Strict):
     resources: ResourcesConfig = ResourcesConfig()
     """What each job runs on."""
     plugins: list[str] = Field([], max_length=100)
-    """Python files of your own, each with a criterion, strategy, dataset, route or figure named after the file."""
+    """Python files of your own, each with a criterion, strategy, dataset, route, figure or logger named after the file."""
+    loggers: list[str] | None = Field(None, max_length=10)
+    """Where a run can be followed, of ``prune-or-search list loggers``; ``[]`` nowhere, unset TensorBoard, if installed."""
     labels: dict[LabelName, LabelText] = Field({}, max_length=20)
     """Whose study it is, as ``team: vision``; ``prune-or-search cost`` divides the spend by them."""
 

@@ -31,7 +31,7 @@ from harness.planning.hardware import Fleet
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
-from harness.validation import check_declared, check_study
+from harness.validation import check_declared, check_loggers, check_study
 
 PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
@@ -107,6 +107,7 @@ def summarise(
     device = "cuda" if fleet else choose_device(study.resources.device, torch.cuda.device_count())
     if fleet and study.resources.device == "cpu":
         raise InputError(f"--on: {fleet} given, and resources.device is cpu; leave --on out, or set the device to cuda")
+    check_loggers(study)
     check_declared(study, "cuda" if device == "cuda" else "cpu_core")
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()

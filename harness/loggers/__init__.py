@@ -1,0 +1,1 @@
+"""Where a running study is followed from outside, each a file: TensorBoard, Weights & Biases, MLflow, trackio."""

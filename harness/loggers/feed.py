@@ -1,0 +1,173 @@
+"""Feeds loggers from the ledger while a study runs: every record once, whatever happens in between.
+
+What a logger was told is kept in the study's folder (``loggers/<name>.json``): the last line of each segment of the ledger.
+Before a batch is told, its end is noted as *pending*; afterwards as told. A driver that dies in between leaves a pending
+end, and nobody knows how much of the batch arrived: a logger whose files lie in its folder then begins anew, since the
+ledger has everything; any other one goes on behind the batch, which may lack there, so that nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from accounting.ledger.records import Record
+from accounting.ledger.store import LedgerError, read_ledger
+from accounting.study import plugins
+from accounting.study.folder import StudyFolder
+from accounting.words.plain_text import typed_line
+from harness.config.study import StudyConfig
+from harness.loggers.base import Logger, Run
+from harness.loggers.news import NewsOf, offsets_of
+from harness.paths import replacing
+from harness.stored.written import as_written
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 2.0
+"""How often the ledger is read; less often where that takes longer than a twentieth of it."""
+LAST_S = 60.0
+"""How long the last news may take when a session ends; a service that does not answer holds no study."""
+
+
+@contextmanager
+def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Iterator[None]:
+    """Tell the loggers of these names what happens while the block runs, and at its end what was left."""
+    if not names:
+        yield
+        return
+    stop = threading.Event()
+
+    def watch() -> None:
+        feeds = [_Feed(name, config, paths) for name in names]
+        took_s, is_last = 0.0, False
+        while not is_last:
+            is_last = stop.wait(max(LOOK_S, 20 * took_s))
+            begin = time.perf_counter()
+            records = _records(paths)
+            for feed in feeds:
+                feed.look(records)
+            took_s = time.perf_counter() - begin
+        for feed in feeds:
+            feed.close()
+
+    thread = threading.Thread(target=watch, name="loggers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(LAST_S)
+        if thread.is_alive():
+            log.warning(
+                "%s: the last news are not told after %.0f s; the study is not affected", ", ".join(names), LAST_S
+            )
+
+
+class _Feed:
+    """One logger, and what it was told."""
+
+    def __init__(self, name: str, config: StudyConfig, paths: StudyFolder) -> None:
+        self._name, self._config, self._folder = name, config, paths.loggers
+        self._state = paths.loggers / f"{name}.json"
+        self._logger: Logger | None = None
+        self._news: NewsOf | None = None
+        self._has_failed = False
+
+    def look(self, records: Sequence[Record]) -> None:
+        """Tell what is new; a logger that fails is left alone for the rest of the session."""
+        if self._has_failed:
+            return
+        try:
+            if self._news is None:
+                self._news = NewsOf(records, self._told())
+            news = self._news.tell(records)
+            if not news:
+                return
+            if self._logger is None:
+                self._logger = self._open()
+            told = offsets_of(records)
+            self._note(pending=told)
+            self._logger.log(news)
+            self._note(told=told)
+        except Exception as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """End the session's logging."""
+        if self._logger is None or self._has_failed:
+            return
+        try:
+            self._logger.close()
+        except Exception as error:
+            self._fail(error)
+
+    def _open(self) -> Logger:
+        run = Run(self._config.name, self._run_id(), self._folder / self._name, as_written(self._config))
+        return _logger_of(self._name)(run)
+
+    def _fail(self, error: Exception) -> None:
+        self._has_failed = True
+        log.warning("%s gets no more of this session, the study goes on: %s", self._name, typed_line(error))
+
+    def _told(self) -> dict[str, int]:
+        """The lines that were told in sessions before; none where it begins anew."""
+        state = _read(self._state)
+        pending = state.get("pending")
+        if not isinstance(pending, dict):
+            return _offsets(state.get("told"))
+        if _logger_of(self._name).BEGINS_ANEW:
+            shutil.rmtree(self._folder / self._name, ignore_errors=True)
+            self._note(told={})
+            return {}
+        log.warning("%s may lack what happened just before the last session was cut off", self._name)
+        told = _offsets(pending)
+        self._note(told=told)
+        return told
+
+    def _note(self, *, told: dict[str, int] | None = None, pending: dict[str, int] | None = None) -> None:
+        state = _read(self._state)
+        state = {"told": state.get("told", {}) if told is None else told, "pending": pending}
+        with replacing(self._state) as temporary:
+            temporary.write_text(json.dumps(state), encoding="utf-8")
+
+    def _run_id(self) -> str:
+        """Of the study, for all its sessions and loggers."""
+        place = self._folder / "run_id"
+        if not place.is_file():
+            with replacing(place) as temporary:
+                temporary.write_text(uuid.uuid4().hex[:16], encoding="utf-8")
+        return place.read_text(encoding="utf-8").strip()
+
+
+def _logger_of(name: str) -> type[Logger]:
+    return cast("type[Logger]", plugins.load(plugins.Kind.LOGGER, name).Logger)
+
+
+def _records(paths: StudyFolder) -> list[Record]:
+    try:
+        return list(read_ledger(paths.ledger).records) if paths.ledger.is_dir() else []
+    except (LedgerError, OSError, ValueError) as error:
+        log.warning("loggers: the ledger cannot be read just now: %s", typed_line(error))
+        return []
+
+
+def _read(path: Path) -> dict[str, object]:
+    """A state file; empty where there is none, or it holds something else: then all is told from the begin."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _offsets(said: object) -> dict[str, int]:
+    return {str(k): int(v) for k, v in said.items()} if isinstance(said, dict) else {}

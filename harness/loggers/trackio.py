@@ -1,0 +1,34 @@
+"""trackio: one run for a study in the project of its name, in trackio's own place; ``trackio show`` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.loggers.base import News, Run
+
+NEEDS = "trackio"
+
+
+class Logger:
+    """Numbers with ``step_of_series`` and ``t`` beside them, sentences as ``event``."""
+
+    NEEDS = NEEDS
+    BEGINS_ANEW = False
+
+    def __init__(self, run: Run) -> None:
+        import trackio
+
+        self._trackio = trackio
+        trackio.init(project=run.study, name=run.run_id, resume="allow", config=dict(run.config))
+
+    def log(self, news: Sequence[News]) -> None:
+        """See :class:`harness.loggers.base.Logger`."""
+        for one in news:
+            for scalar in one.scalars:
+                self._trackio.log({scalar.tag: scalar.value, "step_of_series": scalar.step, "t": one.t})
+            if one.text is not None:
+                self._trackio.log({"event": one.text, "t": one.t})
+
+    def close(self) -> None:
+        """See :class:`harness.loggers.base.Logger`."""
+        self._trackio.finish()

@@ -1,0 +1,47 @@
+"""Weights & Biases: one run for a study, however many sessions; ``WANDB_PROJECT`` and its other variables hold.
+
+Without a key it writes offline, in the logger's folder, from where ``wandb sync`` sends it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from harness.loggers.base import News, Run
+
+NEEDS = "wandb"
+
+
+class Logger:
+    """Numbers with ``step`` and ``t`` beside them, sentences as ``event``."""
+
+    NEEDS = NEEDS
+    BEGINS_ANEW = False
+
+    def __init__(self, run: Run) -> None:
+        import wandb
+
+        run.folder.mkdir(parents=True, exist_ok=True)
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "prune-or-search"),
+            name=run.study,
+            id=run.run_id,
+            resume="allow",
+            dir=str(run.folder),
+            config=dict(run.config),
+            mode=mode,
+        )
+
+    def log(self, news: Sequence[News]) -> None:
+        """See :class:`harness.loggers.base.Logger`."""
+        for one in news:
+            for scalar in one.scalars:
+                self._run.log({scalar.tag: scalar.value, "step": scalar.step, "t": one.t})
+            if one.text is not None:
+                self._run.log({"event": one.text, "t": one.t})
+
+    def close(self) -> None:
+        """See :class:`harness.loggers.base.Logger`."""
+        self._run.finish()
