@@ -32,7 +32,7 @@ from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
 from harness.validation import make_routes
 from harness.work.peers import is_shared
-from harness.work.price import price_s
+from harness.work.price import price_s, teaching_s
 from nas_baseline.strategies import shares_weights
 
 NOMINAL = Speeds(1e9)
@@ -63,6 +63,15 @@ class ChargedTarget(TypedDict):
     hours: float
 
 
+class PlannedTeacher(TypedDict):
+    """A network that trainings learn from: what its forward passes take of the whole; not its own training."""
+
+    teacher: str
+    macs: int
+    num_jobs: int
+    hours: float
+
+
 class PlanSummary(TypedDict):
     """A plan in numbers; hours are device-hours of ``unit``.
 
@@ -83,6 +92,7 @@ class PlanSummary(TypedDict):
     budget_caps_it: bool
     phases: list[PlannedPhase]
     per_target: list[ChargedTarget]
+    teachers: list[PlannedTeacher]
 
 
 @dataclass(frozen=True)
@@ -138,10 +148,29 @@ class Plan:
                 for target in config.targets
                 for policy in ChargePolicy
             ],
+            "teachers": self._teachers(),
         }
 
+    def _teachers(self) -> list[PlannedTeacher]:
+        found: dict[str, PlannedTeacher] = {}
+        for planned in self.jobs:
+            if (teacher := planned.job.teacher) is not None:
+                so_far = found.get(teacher.name)
+                found[teacher.name] = {
+                    "teacher": teacher.name,
+                    "macs": teacher.macs,
+                    "num_jobs": (so_far["num_jobs"] if so_far else 0) + 1,
+                    "hours": (so_far["hours"] if so_far else 0.0) + planned.teaching_s / 3600,
+                }
+        return list(found.values())
+
     def _charged(self, route: str, target: int, policy: ChargePolicy, config: StudyConfig) -> float:
-        """Device-hours of one replicate."""
+        """Device-hours of one replicate, with the training of the teachers that the route's jobs have."""
+        taught = {
+            planned.job.teacher.job
+            for planned in self.jobs
+            if planned.job.route == route and planned.job.target in (None, target) and planned.job.teacher is not None
+        }
         seconds = sum(
             planned.seconds
             * charge_factor(
@@ -152,7 +181,7 @@ class Plan:
                 num_targets=len(config.targets),
             )
             for planned in self.jobs
-            if planned.job.route == route
+            if planned.job.route == route or planned.job.name in taught
         )
         return seconds / config.replicates / 3600
 
@@ -213,12 +242,21 @@ def play(
     config = view.config
     shapes = checked_shapes(config, device)
 
-    def device_s(job: Job) -> float:
+    def at_once(job: Job) -> tuple[int, float]:
+        """Devices that a job holds, and how many times as fast as one of those that were measured it computes with them."""
         # A job holds as many cores, or GPUs, as it computes with. A share of a GPU takes as many device-seconds as a whole.
         shape = shapes[job.phase]
         workers = shape.workers if is_shared(job) else 1
         threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
-        return max(1, int(shape.devices)) * price_s(job, view.info, speeds.of(job) * threads * workers, device)
+        return max(1, int(shape.devices)), threads * workers
+
+    def device_s(job: Job) -> float:
+        held, faster = at_once(job)
+        return held * price_s(job, view.info, speeds.of(job) * faster, device, speeds.parent * faster)
+
+    def of_teacher_s(job: Job) -> float:
+        held, faster = at_once(job)
+        return held * teaching_s(job, view.info.num_train, speeds.parent * faster)
 
     simulation = Simulation(device_s, spent_s, num_devices, lambda job: shapes[job.phase].devices)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
@@ -227,8 +265,9 @@ def play(
     simulation.run(scheduler)
     if scheduler.ended is not None:
         raise InputError(scheduler.ended)
+    jobs = (replace(each, teaching_s=of_teacher_s(each.job)) for each in simulation.jobs)
     return Plan(
-        tuple(simulation.jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s, num_devices,
+        tuple(jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s, num_devices,
         scheduler.num_replayed,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from harness.data.tried import check_own
 from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
 from harness.jobs.job import Job, Route
+from harness.jobs.teachers import named_teachers
 from harness.jobs.work import PruneRule
 from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
 from harness.models.parent_check import built_parent, check_trainable
@@ -51,7 +52,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     spec, model, macs = built_parent(config.parent, info)
     if config.export.onnx:
         require_onnx()
-    view = View(config, info, spec, macs)
+    view = View(config, info, spec, macs, teachers=named_teachers(config, info, spec, macs))
     for target in config.targets:
         if target >= macs:
             raise InputError(

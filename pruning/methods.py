@@ -7,6 +7,7 @@ import difflib
 from accounting.words.methods import (
     BLOCK_SCOPES,
     CHANNEL_SCOPES,
+    DISTILLED,
     MASK_SCOPES,
     ONE_SHOT,
     SCHEDULES,
@@ -23,22 +24,25 @@ def list_methods() -> list[str]:
 
 
 def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
-    """Read ``<scope>_<criterion>`` or ``<scope>_<criterion>+<schedule>``, of methods that there are.
+    """Read ``<scope>_<criterion>`` with ``+<schedule>`` and ``+distilled`` behind, of methods that there are.
 
     Raises:
         ValueError: unknown parts, with the allowed ones and the nearest; or a schedule that the scope cannot follow.
 
     """
-    base, plus, schedule = text.partition("+")
+    base, *marks = text.split("+")
+    named = [mark for mark in marks if mark != DISTILLED]
     allowed = list_methods()
     if base not in allowed:
         near = difflib.get_close_matches(base, allowed, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"unknown criterion {base!r}{hint}; allowed: {', '.join(allowed)}")
-    schedule = schedule if plus else default_schedule
+    schedule = "+".join(named) if named else default_schedule
     if schedule not in SCHEDULES:
-        raise ValueError(f"unknown schedule {schedule!r} of {text!r}; allowed: {', '.join(SCHEDULES)}")
-    method = parse_method(base, schedule)
+        raise ValueError(
+            f"unknown schedule {schedule!r} of {text!r}; allowed: {', '.join(SCHEDULES)}, each also with +{DISTILLED}"
+        )
+    method = Method(*_parts(base), schedule, DISTILLED in marks)
     if method.schedule == "gradual" and method.scope not in ("global", "uniform"):
         raise ValueError(
             f"{text!r}: gradual takes masks of any size, which {method.scope} does not give; use iterative"
@@ -46,3 +50,8 @@ def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
     if method.schedule == "iterative" and method.scope == "nm":
         raise ValueError(f"{text!r}: 2 of 4 has no steps in between; use one_shot")
     return method
+
+
+def _parts(base: str) -> tuple[str, str]:
+    method = parse_method(base)
+    return method.scope, method.criterion

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from accounting.cost.attempts import device_kind_of
 from accounting.cost.evidence import Evidence
+from accounting.cost.lineage import teacher_of
 from accounting.cost.split import first_ok
 from accounting.cost.values import CostView
 from accounting.ledger.findings import Finding
@@ -134,7 +135,7 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
     said: set[tuple[str, str]] = set()
     for trace in evidence.traces.values():
         links = links_of(trace.started["spec"])
-        for source in (links.get("init_from"), links.get("structure_from")):
+        for source in (links.get("init_from"), links.get("structure_from"), teacher_of(links)):
             if not isinstance(source, str) or not trace.is_ok or (trace.job, source) in said:
                 continue
             said.add((trace.job, source))

@@ -8,6 +8,9 @@ parent's pretraining, the first stage of a search) is charged by policy:
 - ``free``: pretraining is free (a published checkpoint was at hand); other shared work (a search) is paid in full,
   since nobody publishes the search for *this* question.
 
+What a network learned from is charged like what it started from: a route that uses a network of another route as a teacher
+(the parent, trained by the prune route) pays for that network's training by the same policy (:func:`work_for`).
+
 Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
 
 So that other ways to pay are arithmetic, what a target's network took is also divided into three parts (:class:`Part`) that
@@ -22,6 +25,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from accounting.cost.attempts import CostView
+from accounting.cost.lineage import work_for
 from accounting.ledger.records import Phase
 
 
@@ -78,15 +82,13 @@ def charge_factor(
 def charged_s(
     view: CostView, *, route: str, target: int, replicate: int, policy: ChargePolicy, num_targets: int
 ) -> dict[str, float]:
-    """Allocated device-seconds that the route's network for ``target`` is charged, by phase.
+    """Allocated device-seconds that the route's network for ``target`` is charged, by phase; its teachers' among them.
 
     Only attempts on devices of the view's unit are summed: CPU-core-seconds never enter a sum of GPU-seconds. A phase
     that was worked on for this target (or for all) but is free stands in the result with 0.
     """
     charged: dict[str, float] = {}
-    for attempt in view.by_route.get((route, replicate), ()):
-        if attempt.target not in (None, target):
-            continue
+    for attempt in work_for(view, route, replicate, target):
         if attempt.device_kind != view.device_kind:
             continue
         factor = charge_factor(

@@ -1,10 +1,13 @@
-"""Which jobs led to a network: a job, what it started from (``init_from``), what that started from, and so on."""
+"""Which jobs led to a network: a job, what it started from (``init_from``), what that started from, and so on.
+
+What a job learned from (``teacher``) is no ancestor of its network, but was needed for it too, and is paid for like one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from accounting.cost.attempts import Attempt
+from accounting.cost.values import Attempt, CostView
 from accounting.ledger.specs import JobSpec, PruneSpec
 
 
@@ -22,6 +25,39 @@ def lineage(specs: Mapping[str, JobSpec], job: str) -> list[str]:
         parent = specs.get(step, {}).get("init_from")
         step = parent if isinstance(parent, str) else None
     return line
+
+
+def teacher_of(spec: JobSpec) -> str | None:
+    """The job that trained the job's teacher; None where it has none, or one from elsewhere."""
+    teacher = spec.get("teacher")
+    job = teacher.get("job") if isinstance(teacher, dict) else None
+    return job if isinstance(job, str) else None
+
+
+def needed(specs: Mapping[str, JobSpec], job: str) -> list[str]:
+    """The job, its ancestors, and then all that trained the teachers of any of these; each once."""
+    found: dict[str, None] = {}
+    ahead = [job]
+    while ahead:
+        line = [step for step in lineage(specs, ahead.pop(0)) if step not in found]
+        found |= dict.fromkeys(line)
+        ahead += [teacher for step in line if (teacher := teacher_of(specs.get(step, {}))) is not None]
+    return list(found)
+
+
+def work_for(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
+    """The attempts that a route's network for a target is charged with, in the order of time.
+
+    Its own for that target and for all, and those of other routes that trained a teacher of these.
+    """
+    own = [attempt for attempt in view.by_route.get((route, replicate), ()) if attempt.target in (target, None)]
+    teachers = {teacher for attempt in own if (teacher := teacher_of(attempt.links)) is not None}
+    if not teachers:
+        return own
+    mine = {attempt.job for attempt in own}
+    taught = {step for teacher in teachers for step in needed(view.links, teacher)} - mine
+    others = [attempt for job in sorted(taught) for attempt in view.by_job.get(job, ())]
+    return sorted([*own, *others], key=lambda attempt: attempt.begin_t)
 
 
 def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:

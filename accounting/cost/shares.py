@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import ChargePolicy, Part, charge_factor, charged_s, part_of
-from accounting.cost.lineage import lineage, specs_of
+from accounting.cost.lineage import needed, specs_of, work_for
 from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
 from accounting.study.facts import DeclaredParent
@@ -21,8 +21,8 @@ HEADLINE_POLICY: str = ChargePolicy.FULL.value
 
 
 def route_attempts(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
-    """Attempts of a route that served this target: its own, and those shared by all targets."""
-    return [attempt for attempt in view.by_route.get((route, replicate), ()) if attempt.target in (target, None)]
+    """Attempts that served a route for this target: its own, those shared by all targets, and its teachers' training."""
+    return work_for(view, route, replicate, target)
 
 
 def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num_targets: int) -> float:
@@ -125,8 +125,8 @@ def spent_h(view: CostView) -> dict[tuple[str, int], float]:
 
 
 def network_h(view: CostView, job: str) -> tuple[float, float]:
-    """Device-hours of a job and those that led to it: without their pre-training, and of that. Every attempt counts."""
-    jobs = set(lineage(specs_of(view.attempts), job))
+    """Device-hours of a job and those that it needed: without their pre-training, and of that. Every attempt counts."""
+    jobs = set(needed(specs_of(view.attempts), job))
     seconds = {True: 0.0, False: 0.0}
     for attempt in counted(view):
         if attempt.job in jobs:

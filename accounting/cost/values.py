@@ -183,6 +183,11 @@ class CostView:
         return found
 
     @cached_property
+    def links(self) -> Mapping[str, JobSpec]:
+        """What each job began from and learned from, as its latest attempt has it."""
+        return {job: attempts[-1].links for job, attempts in self.by_job.items()}
+
+    @cached_property
     def device_kind(self) -> DeviceKind:
         """The kind of device whose hours the unit counts."""
         return Unit(self.unit).device_kind

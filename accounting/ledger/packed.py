@@ -36,6 +36,8 @@ def links_of(spec: object) -> JobSpec:
     if not isinstance(spec, dict):
         return _NOTHING
     found = {key: value for key, value in spec.items() if key not in BULKY and value is not None and value is not False}
+    if isinstance(teacher := found.get("teacher"), dict):
+        found["teacher"] = {key: value for key, value in teacher.items() if key != "network"}
     return cast("JobSpec", found) if found else _NOTHING
 
 

@@ -84,6 +84,24 @@ class DeliverSpec(TypedDict, total=False):
     export: str
 
 
+class TeacherSpec(TypedDict):
+    """What a training learns from beside the labels: ``name`` as in the config, how the network is built, what it is shown.
+
+    Its weights are those that ``job`` has left, those at ``checkpoint``, or (both null) those that timm has published.
+    ``macs`` are those of one image at its own size.
+    """
+
+    name: str
+    network: NetworkSpec
+    macs: int
+    job: str | None
+    checkpoint: str | None
+    image_shape: list[int]
+    mean: list[float]
+    std: list[float]
+    interpolation: str
+
+
 class JobSpec(TypedDict, total=False):
     """A job. What does not concern it is null, or empty."""
 
@@ -110,3 +128,4 @@ class JobSpec(TypedDict, total=False):
     predicted: PredictionSpec | None
     analysis: ScanSpec | None
     deliver: DeliverSpec | None
+    teacher: TeacherSpec | None

@@ -65,6 +65,8 @@ class KeptFacts(TypedDict, total=False):
     """What each route is called (:class:`accounting.words.names.RouteWords`), as its file said."""
     data: DataFacts | None
     checkpoint_sha256: str | None
+    teachers_sha256: dict[str, str]
+    """Of teachers that are files, by path."""
     environment: dict[str, object]
 
 

@@ -1,12 +1,13 @@
 """What a pruning method is called: what is removed and where (scope), by which criterion, on which schedule.
 
-``global_magnitude`` · ``uniform_lamp+gradual`` · ``channels_taylor+iterative`` · ``blocks_magnitude`` · ``nm_magnitude``.
+``global_magnitude`` · ``uniform_lamp+gradual`` · ``channels_taylor+iterative`` · ``blocks_magnitude`` · ``nm_magnitude``;
+and with ``+distilled`` where what it prunes is fine-tuned with a teacher, beside the same method without one.
 Which criteria there are, :mod:`pruning.methods` knows, which also refuses what cannot be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ONE_SHOT = "one_shot"
 MASK_SCOPES = ("global", "uniform", "nm")
@@ -30,6 +31,9 @@ CRITERION_TEXT = {"lamp": "LAMP", "macs_magnitude": "magnitude per MAC", "taylor
 SCHEDULE_TEXT = {ONE_SHOT: "one-shot", "iterative": "iterative", "gradual": "gradual"}
 
 
+DISTILLED = "distilled"
+
+
 @dataclass(frozen=True)
 class Method:
     """A pruning method; ``str`` gives its name, without the schedule where that is one-shot."""
@@ -37,11 +41,19 @@ class Method:
     scope: str
     criterion: str
     schedule: str = ONE_SHOT
+    is_distilled: bool = False
+    """Whether it is set apart by fine-tuning with a teacher; without, the recipe says whether there is one."""
 
     def __str__(self) -> str:
         """The name in configs, jobs and reports."""
         base = f"{self.scope}_{self.criterion}" if self.criterion else self.scope
-        return base if self.schedule == ONE_SHOT else f"{base}+{self.schedule}"
+        marks = [] if self.schedule == ONE_SHOT else [self.schedule]
+        return "+".join((base, *marks, *([DISTILLED] if self.is_distilled else [])))
+
+    @property
+    def undistilled(self) -> Method:
+        """The same method without a teacher of its own."""
+        return replace(self, is_distilled=False)
 
     @property
     def is_structured(self) -> bool:
@@ -53,18 +65,20 @@ class Method:
         """The method for people, without a one-shot schedule."""
         link = " by " if self.is_structured and self.criterion else " "
         name = f"{SCOPE_TEXT.get(self.scope, self.scope)}{link}{criterion_text(self.criterion)}".strip()
-        return name if self.schedule == ONE_SHOT else f"{name}, {schedule_text(self.schedule)}"
+        marks = [] if self.schedule == ONE_SHOT else [schedule_text(self.schedule)]
+        return ", ".join((name, *marks, *([DISTILLED] if self.is_distilled else [])))
 
 
 def parse_method(name: str, schedule: str = ONE_SHOT) -> Method:
-    """Read ``<scope>_<criterion>`` or ``<scope>_<criterion>+<schedule>``; ``schedule`` is that of a name without one.
+    """Read ``<scope>_<criterion>`` with ``+<schedule>`` and ``+distilled`` behind; ``schedule`` is that of names without.
 
     Any name is read, since reports show studies with others' plug-ins: an unknown scope is the first word.
     """
-    base, _, named = name.partition("+")
+    base, *marks = name.split("+")
+    named = "+".join(mark for mark in marks if mark != DISTILLED)
     known = [scope for scope in SCOPES if base == scope or base.startswith(f"{scope}_")]
     scope = max(known, key=len) if known else base.partition("_")[0]
-    return Method(scope, base[len(scope) :].removeprefix("_"), named or schedule)
+    return Method(scope, base[len(scope) :].removeprefix("_"), named or schedule, DISTILLED in marks)
 
 
 def criterion_text(criterion: str) -> str:

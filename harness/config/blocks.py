@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from accounting.ledger.records import Phase
 from accounting.study.yaml12 import Place
-from accounting.words.methods import Method
+from accounting.words.methods import DISTILLED, Method
 from harness.config.begun import Begun
+from harness.config.distill import Distill
 from harness.config.recipe import RecipeOverride
 from harness.config.route_section import Found, Part, PhaseRecipe, RouteSection, useless
 from harness.config.section import Strict
@@ -115,7 +116,7 @@ class PruneConfig(RouteSection):
         BeforeValidator(lambda v: [v] if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
     ] = Field(["global_magnitude"], min_length=1)
     """One or more methods of ``prune-or-search list criteria``; ``+iterative`` or ``+gradual`` behind one overrules
-    ``schedule``."""
+    ``schedule``, and ``+distilled`` fine-tunes it with a teacher, as a contender beside the same method without."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
     """When weights are removed, for methods that do not say: at once, in rounds, or while fine-tuning."""
     rounds: int = Field(3, ge=2, le=1000)
@@ -134,6 +135,8 @@ class PruneConfig(RouteSection):
     """Whether only the network that is best on validation is delivered and tested, or every method's."""
     finetune: RecipeOverride = RecipeOverride()
     """Training after pruning."""
+    distilled: Distill = Distill()
+    """The teacher of methods with ``+distilled``; the others have that of their recipe, or none."""
 
     @property
     def methods(self) -> list[Method]:
@@ -176,11 +179,25 @@ class PruneConfig(RouteSection):
             ),
             "channel_floor": (any(structured), "no method removes channels or blocks"),
             "round_to": (any(structured), "no method removes channels or blocks"),
-            "schedule": (any("+" not in text for text in self.criterion), "every criterion has a schedule of its own"),
+            "schedule": (
+                any("+" not in text.removesuffix(f"+{DISTILLED}") for text in self.criterion),
+                "every criterion has a schedule of its own",
+            ),
+            "distilled": (any(method.is_distilled for method in methods), "no criterion has +distilled"),
         }
         for key, (has_effect, why) in rules.items():
             if key in given and not has_effect:
                 yield useless((*place, key), why)
+        if any(method.is_distilled for method in methods):
+            recipe, name = self.finetune.over(study.recipe), ".".join(map(str, place))
+            if recipe.epochs == 0:
+                yield useless((*place, "criterion"), f"{name}.finetune is of 0 epochs, and +distilled is about them")
+            elif recipe.teaching is not None:
+                yield (
+                    (*place, "criterion"),
+                    f"{name}.criterion: +distilled has no effect: {name}.finetune has a teacher already; set "
+                    f"{name}.finetune.distill to off, or leave +distilled away",
+                )
 
     def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
         """See :class:`RouteSection`."""
@@ -205,6 +222,7 @@ class PruneConfig(RouteSection):
             "deliver": False,
             "rounds": any(method.schedule == "iterative" for method in methods),
             "gradual_end": any(method.schedule == "gradual" for method in methods),
+            "distilled": any(method.is_distilled for method in methods),
             "floor": any(not method.is_structured for method in methods),
             "channel_floor": any(method.is_structured for method in methods),
             "round_to": any(method.is_structured for method in methods),

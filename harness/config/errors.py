@@ -14,6 +14,8 @@ from accounting.words.plain_text import one_line
 from harness.config.routes import as_found, more_routes
 from harness.config.section import parts_of
 
+SECTION_OR_WORD = ("Distill",)
+"""Classes of sections in whose place a word may stand."""
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
 """Characters of a given value that are shown."""
@@ -32,8 +34,8 @@ def explain(
     """
     found = {
         at_line(source, lines, each["loc"], _what(each, model)): line_of(lines, each["loc"])
-        for each in error.errors()
-        if not told or (each["loc"] and each["loc"] not in told)
+        for each in (_without_option(each) for each in error.errors())
+        if each is not None and (not told or (each["loc"] and each["loc"] not in told))
     }
     ordered = sorted(found, key=lambda text: line if isinstance(line := found[text], int) else 0)
     more = len(ordered) - MAX_PROBLEMS
@@ -60,6 +62,14 @@ def nearest(given: str, allowed: list[str]) -> str:
     """`` (did you mean 'x'?)`` where an allowed word is near the given one."""
     match = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def _without_option(error: Any) -> Any:
+    """The error at its key, where that takes a section or a word: of what is a mapping, only what the section says."""
+    place = tuple(part for part in error["loc"] if not str(part).startswith("literal["))
+    if len(place) < len(error["loc"]):
+        return None
+    return {**error, "loc": tuple(part for part in place if part not in SECTION_OR_WORD)}
 
 
 def _what(error: Any, model: type[BaseModel]) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
 from harness.config.blocks import StrategyConfig
+from harness.config.distill import is_teacher_file
 from harness.config.errors import at_line
 from harness.config.paths import beside
 from harness.config.places import ANY, at, matching
@@ -69,7 +70,7 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
             problems[place] = at_line(
                 path, document.lines, place, f"{where}: holds a control character; write plain text"
             )
-    for place in matching(raw, PATHS):
+    for place in (*matching(raw, PATHS), *_teachers(raw, ())):
         holder = at(raw, place[:-1])
         given = holder.get(place[-1]) if isinstance(holder, dict) else None
         if isinstance(given, str) and _is_path(place, given):
@@ -116,9 +117,20 @@ def _default_strategy(place: Place) -> str | None:
     return None
 
 
+def _teachers(raw: Any, place: Place) -> Iterator[Place]:
+    """Every place of a teacher's name."""
+    for key, value in raw.items() if isinstance(raw, dict) else ():
+        if key in ("distill", "distilled") and isinstance(value, dict):
+            yield (*place, key, "teacher")
+        elif isinstance(value, dict):
+            yield from _teachers(value, (*place, key))
+
+
 def _is_path(place: Place, given: str) -> bool:
     if "\0" in given:
         return False
+    if place[-1] == "teacher" and not given.startswith("package:"):
+        return is_teacher_file(given)
     return given.endswith((".yaml", ".yml")) if place[-1] == "space" else not given.startswith("package:")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accounting.study.yaml12 import Place
+from harness.config.distill import OFF
 from harness.config.phases import phases
 from harness.config.route_section import Found, useless
 from harness.config.section import Strict
@@ -25,7 +26,7 @@ REPEATABLE = ("mean", "std")
 
 def without_effect(study: StudyConfig) -> list[Found]:
     """(place, what is wrong and what to do) of every given option without effect."""
-    found = [*_parent(study), *_budgets(study), *_phases(study), *_lists(study, ())]
+    found = [*_parent(study), *_taught(study), *_budgets(study), *_phases(study), *_lists(study, ())]
     if study.resources.device == "cpu" and "cpus_per_job" in study.resources.model_fields_set:
         found.append(useless(("resources", "cpus_per_job"), "device is cpu, where devices_per_job counts the cores"))
     for route, section in study.routes.powers.items():
@@ -39,6 +40,13 @@ def _parent(study: StudyConfig) -> Iterator[Found]:
         yield useless(("parent", "variant"), "it belongs to a family, and the parent is a timm network")
     if parent.pretrained and parent.checkpoint is not None:
         yield ("parent", "pretrained"), "parent.pretrained and parent.checkpoint are both given; keep one of them"
+
+
+def _taught(study: StudyConfig) -> Iterator[Found]:
+    """A teacher of the study's recipe that no phase has."""
+    is_known = not study.routes.outside  # how a user's own routes train is not known
+    if study.recipe.distill != OFF and is_known and all(phase.recipe.teaching is None for phase in phases(study)):
+        yield useless(("recipe", "distill"), "no phase is trained with it; the parent's own training has no teacher")
 
 
 def _budgets(study: StudyConfig) -> Iterator[Found]:

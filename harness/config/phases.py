@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accounting.ledger.records import Phase
+from harness.config.recipe import pretraining
 from harness.config.resources import JobShape
 from harness.config.route_section import Found, PhaseRecipe
 from harness.errors import InputError
@@ -29,7 +30,8 @@ PHASE_OF = {
 
 def phases(study: StudyConfig) -> list[PhaseRecipe]:
     """Every phase that the study has, those of 0 epochs too."""
-    found = [PhaseRecipe.of(study, ("parent", "pretrain"), study.parent.pretrain)]
+    recipe = pretraining(study.recipe, study.parent.pretrain)
+    found = [PhaseRecipe(("parent", "pretrain"), study.parent.pretrain, recipe, recipe.epochs)]
     for route, section in study.routes.powers.items():
         found += section.phases(study, ("routes", route))
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from harness.config.distill import OFF, Distill, section_or_off
 from harness.config.section import Strict
 
 
@@ -44,6 +45,15 @@ class Recipe(Strict):
     """Stochastic depth: how often a block is skipped while training."""
     augment: Literal["none", "light", "timm"] = "light"
     """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment where a dataset reads files."""
+    distill: Distill | Literal["off"] = OFF
+    """Learning from a teacher's outputs beside the labels; the parent's own training has a teacher only where it says so."""
+
+    _word = field_validator("distill", mode="before")(section_or_off)
+
+    @property
+    def teaching(self) -> Distill | None:
+        """How it learns from a teacher; None where it does not, or trains nothing."""
+        return self.distill if isinstance(self.distill, Distill) and self.epochs > 0 else None
 
     def as_spec(self) -> dict[str, Any]:
         """As a job's ``recipe`` in ledgers: fields that came later only where they are not as by default."""
@@ -52,7 +62,7 @@ class Recipe(Strict):
         return {key: value for key, value in said.items() if key not in ADDED_LATER or value != defaults[key]}
 
 
-ADDED_LATER = frozenset({"accumulate", "sync_batch_norm"})
+ADDED_LATER = frozenset({"accumulate", "distill", "sync_batch_norm"})
 """Fields that the first ledgers do not have."""
 
 
@@ -75,10 +85,20 @@ class RecipeOverride(Strict):
     drop_rate: float | None = Field(None, ge=0, lt=1)
     drop_path_rate: float | None = Field(None, ge=0, lt=1)
     augment: Literal["none", "light", "timm"] | None = None
+    distill: Distill | Literal["off"] | None = None
+
+    _word = field_validator("distill", mode="before")(section_or_off)
 
     def over(self, base: Recipe) -> Recipe:
         """``base`` with the fields given here."""
-        return base.model_copy(update=self.model_dump(exclude_none=True))
+        given = {key: getattr(self, key) for key in type(self).model_fields}
+        return base.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def pretraining(base: Recipe, override: RecipeOverride) -> Recipe:
+    """By what a parent is trained: it has no teacher unless one is named for it."""
+    own = override.over(base)
+    return own if override.distill is not None else own.model_copy(update={"distill": OFF})
 
 
 for _key, _field in RecipeOverride.model_fields.items():

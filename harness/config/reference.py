@@ -123,7 +123,8 @@ def _cleaned(node: Any) -> Any:
 
 def _target(prop: dict[str, Any]) -> str | None:
     """The name of the section that a property is; None of a value."""
-    reference = prop.get("$ref")
+    options = [prop, *prop.get("anyOf", ())]
+    reference = next((option["$ref"] for option in options if "$ref" in option), None)
     return str(reference).rsplit("/", 1)[-1] if reference else None
 
 
@@ -148,7 +149,7 @@ def _section(name: str, places: tuple[str, ...]) -> Section:
 
 def _key(name: str, prop: dict[str, Any], is_required: bool) -> Key:
     default = prop.get("default")
-    if (target := _target(prop)) is not None and default is not None:  # what the section's own table does not say
+    if (target := _target(prop)) is not None and isinstance(default, dict):  # what the section's own table does not say
         own = {each: field.get("default") for each, field in _object(target)["properties"].items()}
         default = {each: value for each, value in default.items() if value not in (own[each], {}, [])} or None
     default = "" if default is None else _words(default)
@@ -160,6 +161,8 @@ def _kind(prop: dict[str, Any]) -> str:
         return "section"
     if "anyOf" in prop:
         return " or ".join(_kind(option) for option in prop["anyOf"])
+    if "const" in prop:
+        return str(prop["const"])
     if "enum" in prop:
         return "one of " + ", ".join(map(str, prop["enum"]))
     if prop.get("format") in _FORMATS:

@@ -26,7 +26,7 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlanSummary, plan_elsewhere, plan_study
+from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
 from harness.planning.hardware import Fleet
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -156,6 +156,7 @@ def format_plan(summary: StudySummary) -> str:
         *_done(summary),
         f"{summary['num_jobs']} jobs, {summary['hours']:.3g} {unit} (estimate)",
         aligned(["route", "phase", "jobs", unit], phases, num_text_columns=2),
+        *(_teacher(teacher, summary["hours"], unit) for teacher in summary["teachers"]),
         "",
         f"charged to one target and replicate, {unit}",
         aligned(["route", "policy", "target (MACs)", unit], charged, num_text_columns=2),
@@ -226,6 +227,14 @@ def _head(summary: StudySummary) -> list[str]:
     )
     executes = (f"executes {file}" for file in summary["executes"])
     return [first, *(f"data: {note}" for note in data["notes"]), shape, *declared, *executes]
+
+
+def _teacher(teacher: PlannedTeacher, whole_h: float, unit: str) -> str:
+    share = f" ({teacher['hours'] / whole_h:.0%} of the whole)" if whole_h > 0 else ""
+    return (
+        f"of that, {teacher['hours']:.3g} {unit}{share} are forward passes of the teacher {teacher['teacher']}, "
+        f"{macs_text(teacher['macs'])} MACs per image, in {teacher['num_jobs']} jobs"
+    )
 
 
 def _done(summary: StudySummary) -> list[str]:

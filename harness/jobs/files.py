@@ -122,7 +122,7 @@ def _unreadable(path: Path, what: str) -> str | None:
 
 def _misfit(job: Job, source: str, paths: StudyFolder) -> str | None:
     """Whether old weights, which have no checksum, are of another network than the job says."""
-    if isinstance(job.start, StructureOf):
+    if isinstance(job.start, StructureOf) or source != job.source:
         return None
     try:
         state = load_tensors(paths.weights(source))

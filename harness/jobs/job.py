@@ -10,6 +10,7 @@ from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
 from harness.jobs.identity import JobId
 from harness.jobs.start import FRESH, Start, source_of
+from harness.jobs.teacher import Teacher
 from harness.jobs.work import Work
 
 
@@ -40,6 +41,8 @@ class Job:
     is_smaller: bool = False
     """Whether channels or blocks of ``network`` are gone, or are removed by this job."""
     predicted: Prediction | None = None
+    teacher: Teacher | None = None
+    """Whose outputs it learns from beside the labels, where it trains."""
 
     @property
     def name(self) -> str:
@@ -70,6 +73,12 @@ class Job:
     def source(self) -> str | None:
         """The job whose files it starts from."""
         return source_of(self.start)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every job whose files it uses: what it starts from, and the one that trained its teacher."""
+        taught = None if self.teacher is None else self.teacher.job
+        return tuple(dict.fromkeys(job for job in (self.source, taught) if job is not None))
 
 
 @dataclass(frozen=True)

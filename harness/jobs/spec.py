@@ -12,6 +12,7 @@ from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
 from harness.jobs.job import Job, Prediction
 from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, Start, StructureOf, WeightsOf
+from harness.jobs.teacher import teacher_from_json, teacher_json
 from harness.jobs.work import (
     Deliver,
     Export,
@@ -27,7 +28,7 @@ from harness.jobs.work import (
 
 DEFAULTS: JobSpec = {
     "init_from": None, "structure_from": None, "shuffle_masks": False, "inherit": None, "checkpoint": None, "prune": None,
-    "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None,
+    "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None, "teacher": None,
 }  # fmt: skip
 """Of the instructions; ``recipe`` is empty where nothing is trained."""
 COST_FIELDS = ("computed_macs", "is_smaller")
@@ -48,6 +49,7 @@ def to_json(job: Job) -> JobSpec:
         "recipe": {},
         **DEFAULTS,
         "predicted": None if job.predicted is None else _prediction_json(job.predicted),
+        "teacher": None if job.teacher is None else teacher_json(job.teacher),
         "computed_macs": job.computed_macs,
         "is_smaller": job.is_smaller,
         **_start_json(job.start),
@@ -57,7 +59,7 @@ def to_json(job: Job) -> JobSpec:
 
 def from_json(spec: JobSpec) -> Job:
     """The job of a dict; ``ValueError`` or ``KeyError`` where it is none."""
-    predicted = spec.get("predicted")
+    predicted, teacher = spec.get("predicted"), spec.get("teacher")
     return Job(
         id=JobId.named(spec["job"], spec["route"], spec["replicate"], spec["target"]),
         phase=Phase(spec["phase"]),
@@ -69,6 +71,7 @@ def from_json(spec: JobSpec) -> Job:
         start=_start(spec),
         is_smaller=spec.get("is_smaller", False),
         predicted=None if predicted is None else Prediction(**predicted),
+        teacher=None if teacher is None else teacher_from_json(teacher),
     )
 
 

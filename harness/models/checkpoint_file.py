@@ -116,6 +116,8 @@ def _check_is_file(path: Path) -> None:
             raise InputError(f"parent.checkpoint: no file at {path}")
         if path.stat().st_size == 0:
             raise InputError(f"parent.checkpoint: {path} is empty (0 bytes)")
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"parent.checkpoint: {str(path)[:120]!r} cannot be read ({one_line(error)})") from None
 

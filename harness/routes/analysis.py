@@ -17,8 +17,7 @@ from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import WeightsOf
 from harness.jobs.work import Scan
-from harness.routes.base import Queue, View
-from harness.routes.prune import pretrain_id
+from harness.routes.base import Queue, View, pretrain_id
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig

@@ -12,12 +12,20 @@ import numpy as np
 
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
-from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.distill import PARENT
+from harness.config.recipe import Recipe, RecipeOverride, pretraining
 from harness.config.study import StudyConfig
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, Start, WeightsOf
-from harness.jobs.work import Deliver, Work
+from harness.jobs.teacher import Teacher
+from harness.jobs.work import Deliver, Train, TrainSupernet, Work
+
+
+def pretrain_id(replicate: int) -> JobId:
+    """The job of the route ``prune`` that trains the parent."""
+    return JobId("prune", replicate, None, "pretrain")
+
 
 if TYPE_CHECKING:  # a config is read without torch
     from harness.data.base import DataInfo
@@ -46,6 +54,8 @@ class View:
     parent: NetworkSpec
     parent_macs: int
     searched: Mapping[str, Searched] = field(default_factory=dict)
+    teachers: Mapping[str, Teacher] = field(default_factory=dict)
+    """Those that the config names, by name, less the parent."""
 
     def search_targets(self, route: str) -> Searched:
         """The targets of a search route."""
@@ -58,6 +68,21 @@ class View:
             given = override if isinstance(override, RecipeOverride) else RecipeOverride.model_validate(override)
             recipe = given.over(recipe)
         return recipe
+
+    @property
+    def pretraining(self) -> Recipe:
+        """By what the parent is trained."""
+        return pretraining(self.config.recipe, self.config.parent.pretrain)
+
+    def teacher(self, recipe: Recipe, replicate: int) -> Teacher | None:
+        """Whom a training by this recipe learns from; the parent is that of the replicate."""
+        if recipe.teaching is None:
+            return None
+        if recipe.teaching.teacher != PARENT:
+            return self.teachers[recipe.teaching.teacher]
+        info, start = self.info, WeightsOf(str(pretrain_id(replicate)))
+        shown = info.image_shape, info.mean, info.std, info.interpolation
+        return Teacher(PARENT, self.parent, start, self.parent_macs, *shown)
 
     def latency_ms(self, target: int | None) -> float | None:
         """The latency that a target in MACs stands for, where the study's targets are latencies."""
@@ -75,7 +100,7 @@ class View:
             name += " with the weights of a given file"
         elif parent.pretrained:
             name += " with timm's published weights"
-        return f"{name}, trained here for {self.recipe(parent.pretrain).epochs} epochs"
+        return f"{name}, trained here for {self.pretraining.epochs} epochs"
 
     def seed(self, job: JobId | str) -> int:
         """A job's own seed, from the study's seed and the job's name (which has the replicate in it)."""
@@ -95,9 +120,13 @@ class View:
         start: Start = FRESH,
         predicted: Prediction | None = None,
     ) -> Job:
-        """A job with its seed; ``macs`` are those of the network that comes out, and of a pass where no others are given."""
+        """A job with its seed and its teacher.
+
+        ``macs`` are those of the network that comes out, and of a pass where no others are given.
+        """
         computed = macs if computed_macs is None else computed_macs
-        return Job(id, phase, self.seed(id), network, work, macs, computed, start, is_smaller, predicted)
+        taught = self.teacher(work.recipe, id.replicate) if isinstance(work, Train | TrainSupernet) else None
+        return Job(id, phase, self.seed(id), network, work, macs, computed, start, is_smaller, predicted, taught)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from accounting.ledger.records import Phase
 from accounting.words.methods import Method
 from harness.config.blocks import PruneConfig
+from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
 from harness.jobs.job import Job, Outcome
 from harness.jobs.start import WeightsOf
@@ -134,7 +135,7 @@ class PruneChain:
         return self._job(step, source, target, Phase.PRUNE, macs, Prune(self._rule(step, macs)))
 
     def _finetune(self, step: _Step, pruned: Job, target: int, macs: int) -> Job:
-        recipe = self._view.recipe(self._config.finetune)
+        recipe = self._recipe(step.method)
         if step.method.schedule == "iterative":
             # The rounds share the epochs as evenly as they go; the last ones have one more.
             rounds = self._config.rounds
@@ -142,11 +143,13 @@ class PruneChain:
             recipe = recipe.model_copy(update={"epochs": epochs})
         return self._job(step, pruned, target, Phase.FINETUNE, macs, Train(recipe))
 
+    def _recipe(self, method: Method) -> Recipe:
+        recipe = self._view.recipe(self._config.finetune)
+        return recipe.model_copy(update={"distill": self._config.distilled}) if method.is_distilled else recipe
+
     def _prune_gradually(self, step: _Step, target: int) -> Job:
         rule, start_macs = self._rule(step, target), max(step.parent_macs, target)
-        work = Train(
-            self._view.recipe(self._config.finetune), gradually=Gradually(rule, start_macs, self._config.gradual_end)
-        )
+        work = Train(self._recipe(step.method), gradually=Gradually(rule, start_macs, self._config.gradual_end))
         # Counted as its parent: until the schedule has ended, no epoch's network is within the target.
         return self._job(step, step.parent, target, Phase.FINETUNE, step.parent_macs, work)
 

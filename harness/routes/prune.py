@@ -7,11 +7,10 @@ from dataclasses import replace
 from accounting.ledger.records import Phase
 from accounting.words.names import Role, RouteWords
 from harness.config.blocks import PruneConfig
-from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import FRESH, Checkpoint
 from harness.jobs.work import Train
-from harness.routes.base import Queue, View
+from harness.routes.base import Queue, View, pretrain_id
 from harness.routes.chain import PruneChain
 
 WORDS = RouteWords(
@@ -19,11 +18,6 @@ WORDS = RouteWords(
     summary="Prune the parent, and fine-tune it.",
 )  # fmt: skip
 Config = PruneConfig
-
-
-def pretrain_id(replicate: int) -> JobId:
-    """The job that trains the parent."""
-    return JobId(Route.name, replicate, None, "pretrain")
 
 
 class Route:
@@ -60,7 +54,7 @@ class Route:
         return self._view.job(
             pretrain_id(self.replicate),
             Phase.PRETRAIN,
-            Train(self._view.recipe(parent.pretrain)),
+            Train(self._view.pretraining),
             pretrained_spec(parent, self._view.parent),
             self._view.parent_macs,
             start=FRESH if parent.checkpoint is None else Checkpoint(parent.checkpoint),

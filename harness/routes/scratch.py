@@ -21,9 +21,8 @@ from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import StructureOf
 from harness.jobs.work import Train
-from harness.routes.base import Queue, View, evaluation
+from harness.routes.base import Queue, View, evaluation, pretrain_id
 from harness.routes.chain import structure_ids
-from harness.routes.prune import pretrain_id
 from nas_baseline.spaces.families import family_macs, network_spec, variants
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class Route:
     def _put_structures(self, source: Job, outcome: Outcome) -> None:
         macs = int(outcome.metrics["macs"])
         computed_macs = macs if source.is_smaller else source.computed_macs
-        pretrained = self._view.recipe(self._view.config.parent.pretrain).epochs
+        pretrained = self._view.pretraining.epochs
         # Zeros are multiplied too, so that a masked network's epoch costs what the parent's does; a smaller one's costs
         # less, and equal compute buys more epochs of it.
         equal_cost = max(1, round(pretrained / (computed_macs / self._view.parent_macs) + self._tuned))

@@ -97,10 +97,8 @@ class Remakes:
         return []
 
     def _sources(self, job: Job) -> list[str]:
-        source = job.source
-        if source not in self._facts or source not in self._jobs or self._jobs[source].phase not in WRITERS:
-            return []
-        return [source]
+        made = [source for source in job.sources if source in self._facts and source in self._jobs]
+        return [source for source in made if self._jobs[source].phase in WRITERS]
 
     def _line_up(self, source: str, waiting: Job, problem: str) -> bool:
         if source not in self._jobs or self._counts[source] >= MAX_REMAKES:

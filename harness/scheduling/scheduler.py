@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +33,8 @@ DRIVER_WORK_WORTH_NOTING_S = 0.02
 class Scheduler:
     """Asks the routes in the order of what they have spent, least first, so that cores are shared fairly between them.
 
-    A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. A route whose
+    A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. One whose teacher is
+    not trained yet waits for it, whatever its route; without a teacher it is given up. A route whose
     replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. Exports
     count in no route's spending, and a failed one fails no delivery.
     """
@@ -65,6 +67,12 @@ class Scheduler:
         self.ended: str | None = None
         """Why no other job is begun, though not all are done; None while there is no such reason."""
         self._delivered: set[tuple[str, int, int | None]] = set()
+        self._told: dict[str, Outcome] = {}
+        """What came of the jobs so far, by name."""
+        self._held: dict[str, list[Job]] = {}
+        """Jobs that wait for the training of their teacher, by its job."""
+        self._taught: deque[Job] = deque()
+        """Those for which it has ended."""
 
     @property
     def finished(self) -> bool:
@@ -99,6 +107,10 @@ class Scheduler:
         while not self.finished and self.ended is None:
             if (again := self._remakes.next()) is not None:
                 return again
+            if self._taught:
+                if (job := self._admitted(self._taught.popleft())) is not None:
+                    return job
+                continue
             open_routes = [i for i in range(len(self._routes)) if i not in self._waiting | self._done]
             if not open_routes:
                 return Wait()
@@ -114,15 +126,29 @@ class Scheduler:
                 self.num_replayed += 1
                 self._remakes.proposed(answer)
                 self._broadcast(answer, self._known[answer.name])
-            elif self._over_budget(answer):
-                self.stopped.add(answer.id)
-                self._journal.stopped(answer)
-                self._broadcast(answer, Outcome(ok=False, reason="the route's budget is spent"))
-            else:
-                self._remakes.proposed(answer)
-                if self._remakes.admit(answer) is not None:
-                    return answer
+            elif (job := self._admitted(answer)) is not None:
+                return job
         return Done()
+
+    def _admitted(self, job: Job) -> Job | None:
+        """The job, if it can be run now; else it is stopped, given up, or held until what it needs is there."""
+        teacher = None if job.teacher is None else job.teacher.job
+        if teacher is not None and teacher not in self._told:
+            self._held.setdefault(teacher, []).append(job)
+            return None
+        stopped = {str(id) for id in self.stopped}
+        if self._over_budget(job) or teacher in stopped:
+            self.stopped.add(job.id)
+            self._journal.stopped(job)
+            whose = "the route's" if teacher not in stopped else f"its teacher {teacher} was not trained: its route's"
+            self._broadcast(job, Outcome(ok=False, reason=f"{whose} budget is spent"))
+            return None
+        if teacher is not None and not (taught := self._told[teacher]).ok:
+            reason = f"its teacher {teacher} was not trained: {taught.reason or 'failed'}"
+            self._broadcast(job, Outcome(ok=False, reason=reason, final=False))
+            return None
+        self._remakes.proposed(job)
+        return self._remakes.admit(job)
 
     def given(self, job: Job) -> Given:
         """What an attempt at the job must be told beside it."""
@@ -158,6 +184,8 @@ class Scheduler:
             self.failed[job.id] = outcome.reason or "failed"
         if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
             self._delivered.add((job.route, job.replicate, job.target))
+        self._told[job.name] = outcome
+        self._taught.extend(self._held.pop(job.name, ()))
         for i, route in enumerate(self._routes):
             if route.replicate == job.replicate:
                 with self._ends_with_its_fault():

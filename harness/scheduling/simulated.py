@@ -24,6 +24,8 @@ class PlannedJob:
 
     job: Job
     seconds: float
+    teaching_s: float = 0.0
+    """Of those, for the forward passes of its teacher."""
 
 
 class Simulation:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from accounting.study.facts import DataFacts, KeptFacts
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.data.unchanged import data_changes, data_facts, then_and_now
+from harness.jobs.teachers import given_teachers, weights_file
 from harness.models.build import checkpoint_path, checkpoint_sha256
 
 COUNT_KEYS = ("dataset.num_train", "dataset.num_test", "dataset.num_classes")
@@ -16,13 +18,15 @@ COUNT_KEYS = ("dataset.num_train", "dataset.num_test", "dataset.num_classes")
 
 @dataclass(frozen=True)
 class Content:
-    """What ``study.yaml`` keeps: ``data`` (``fingerprint`` and counts) and the SHA-256 of the parent's checkpoint.
+    """What ``study.yaml`` keeps: ``data`` (``fingerprint``, counts), the SHA-256 of the parent's checkpoint and of teachers.
 
-    None: not on record (as in ``study.yaml`` of older versions), or the parent has no checkpoint.
+    ``teachers_sha256`` has those that are files, by path. None: not on record (as in ``study.yaml`` of
+    older versions), or the parent has no checkpoint.
     """
 
     data: DataFacts | None = None
     checkpoint_sha256: str | None = None
+    teachers_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def places(self) -> frozenset[str]:
@@ -32,22 +36,29 @@ class Content:
 
     def as_facts(self) -> KeptFacts:
         """As ``study.yaml`` holds it."""
-        return {"data": self.data, "checkpoint_sha256": self.checkpoint_sha256}
+        plain: KeptFacts = {"data": self.data, "checkpoint_sha256": self.checkpoint_sha256}
+        return {**plain, "teachers_sha256": dict(self.teachers_sha256)} if self.teachers_sha256 else plain
 
 
 def content_of(config: StudyConfig) -> Content:
     """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
     data = data_facts(open_dataset(config.dataset))
     checkpoint = config.parent.checkpoint
-    return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)))
+    given = {distill.teacher for _, distill in given_teachers(config) if distill.is_file}
+    teachers = {name: checkpoint_sha256(weights_file(name)) for name in sorted(given)}
+    return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)), teachers)
 
 
 def content_changes(then: Content, now: Content) -> list[str]:
-    """One line for the data and one for the checkpoint where they are others than ``then``, with the way out."""
+    """One line for the data, the checkpoint and each teacher where they are others than ``then``, with the way out."""
     lines = []
     if then.data is not None and now.data is not None and (differ := data_changes(then.data, now.data)):
         lines.append(f"dataset: its content differs from when the study began ({differ})")
     if then.checkpoint_sha256 is not None and then.checkpoint_sha256 != now.checkpoint_sha256:
         prints = then_and_now("SHA-256", then.checkpoint_sha256, now.checkpoint_sha256 or "none")
         lines.append(f"parent.checkpoint: its content differs from when the study began ({prints})")
+    for name, old in then.teachers_sha256.items():
+        if (new := now.teachers_sha256.get(name, old)) != old:
+            prints = then_and_now("SHA-256", old, new)
+            lines.append(f"the teacher {name}: its content differs from when the study began ({prints})")
     return [f"{line}; restore it, or start another study with --out" for line in lines]

@@ -173,7 +173,7 @@ def _searched(
 
 
 def _content(document: KeptFacts) -> Content:
-    return Content(document.get("data"), document.get("checkpoint_sha256"))
+    return Content(document.get("data"), document.get("checkpoint_sha256"), document.get("teachers_sha256") or {})
 
 
 def _without_moved(changes: Sequence[Change], document: KeptFacts, config: StudyConfig) -> list[Change]:

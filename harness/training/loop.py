@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
+from harness.training.distillation import AtOwnSize, DistilledLoss
 from harness.training.resume import TrainingState, load_state, save_state
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import (
@@ -110,10 +111,12 @@ def train(
     course: Course = Course(),
     identity: str = "",
     crew: Crew = ALONE,
+    teacher: AtOwnSize | None = None,
 ) -> Trained:
     """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
 
     Of a ``crew`` of several workers, each calls this with the same arguments and its own device; all get the same network.
+    ``teacher``: whose outputs it learns from beside the labels; without one, ``distill`` of the recipe has no effect.
 
     Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
@@ -154,6 +157,11 @@ def train(
                 masks.update(new)
                 keeper.change(masks)
 
+    mixup, loss_fn = _loss(recipe, splits.info.num_classes)
+    if teacher is not None and recipe.teaching is not None:
+        on_device(teacher, device)
+        loss_fn = DistilledLoss(teacher, recipe.teaching, loss_fn, splits.info, device)
+    objective = _Objective(course.losses or _plain, loss_fn, mixup)
     kept = ema.module if ema is not None else model
     last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
     hooks.begun(done)
@@ -161,7 +169,7 @@ def train(
         seed_everything(seed, epoch)
         first_update = (epoch - 1) * updates_per_epoch
         with own_draws(model, seed, epoch, device, crew), synced_norm(crew, recipe.sync_batch_norm):
-            loss = _one_epoch(state, splits, recipe, device, before_update, course.losses or _plain, first_update, crew)
+            loss = _one_epoch(state, splits, recipe, device, before_update, objective, first_update, crew)
         if not recipe.sync_batch_norm:
             state.average_statistics(crew)
         if epoch == recipe.epochs:
@@ -237,7 +245,7 @@ def _one_epoch(
     recipe: Recipe,
     device: torch.device,
     before_update: Callable[[int], None],
-    losses: Losses,
+    objective: _Objective,
     first_update: int,
     crew: Crew,
 ) -> float:
@@ -247,7 +255,7 @@ def _one_epoch(
     """
     model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
-    mixup, loss_fn = _loss(recipe, splits.info.num_classes)
+    mixup, loss_fn = objective.mixup, objective.loss_fn
     half = _half(device)
     total, count = torch.zeros((), device=device), 0
     for images, labels in training_batches(splits.train, recipe.batch_size, device, recipe.augment, crew):
@@ -262,7 +270,9 @@ def _one_epoch(
         share = len(images) if crew.size == 1 else recipe.batch_size / crew.size
         for some_images, some_targets in _passes(images, targets, recipe.accumulate):
             weight = len(some_images) / share
-            parts = losses(model, some_images, some_targets, loss_fn)
+            if isinstance(loss_fn, DistilledLoss):
+                loss_fn.show(some_images)
+            parts = objective.losses(model, some_images, some_targets, loss_fn)
             while True:
                 with torch.autocast("cuda", dtype=half) if half else nullcontext():
                     loss = next(parts, None)
@@ -305,6 +315,15 @@ def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
         mixup = Mixup(mixup_alpha=recipe.mixup_alpha, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
         return mixup, SoftTargetCrossEntropy()
     return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """What is minimised: the parts of a batch's loss, the loss that they are made of, and how images are mixed."""
+
+    losses: Losses
+    loss_fn: nn.Module
+    mixup: Mixup | None
 
 
 @dataclass(frozen=True)

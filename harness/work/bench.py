@@ -14,6 +14,7 @@ from harness.data.base import Splits
 from harness.jobs.files import checksums
 from harness.jobs.job import Job
 from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, StructureOf, WeightsOf
+from harness.jobs.teachers import teacher_network
 from harness.models.build import (
     build_network,
     checkpoint_path,
@@ -23,6 +24,7 @@ from harness.models.build import (
     save_tensors,
     with_regularisation,
 )
+from harness.training.distillation import AtOwnSize
 from harness.training.loop import Epoch
 from harness.training.workers import ALONE, Crew
 from nas_baseline.supernet.supernet import Supernet
@@ -75,6 +77,14 @@ class Bench:
             return {}
         masks = from_tensors(load_tensors(self.paths.masks(start.job)))
         return shuffle_masks(masks, self.job.seed) if isinstance(start, StructureOf) and start.shuffled else masks
+
+    def teacher(self) -> AtOwnSize | None:
+        """Whom the job learns from, as it is shown images; built after the job's own network, which draws first."""
+        teacher = self.job.teacher
+        if teacher is None:
+            return None
+        weights = None if teacher.job is None else self.paths.weights(teacher.job)
+        return AtOwnSize(teacher_network(teacher, weights), teacher)
 
     def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> FileSums:
         """Write weights and masks for later jobs; their checksums, for the outcome. Of several workers the first does."""

@@ -1,4 +1,4 @@
-"""What a job would take: images × MACs of a pass over a speed, and the overhead of every job."""
+"""What a job would take: images × MACs of a pass over a speed, its teacher's passes, and the overhead."""
 
 from __future__ import annotations
 
@@ -20,9 +20,20 @@ EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
 """How many images an export is worth, by the size of the training split; int8 reads two splits."""
 
 
-def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str) -> float:
-    """Seconds of a job on one device that computes ``macs_per_s`` in training."""
-    return OVERHEAD_S[device] + _forward_images(job.work, info) * job.computed_macs / macs_per_s
+def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str, teacher_macs_per_s: float | None = None) -> float:
+    """Seconds of a job on one device that computes ``macs_per_s`` in training; its teacher may have a speed of its own."""
+    passes_s = _forward_images(job.work, info) * job.computed_macs / macs_per_s
+    return OVERHEAD_S[device] + passes_s + teaching_s(job, info.num_train, teacher_macs_per_s or macs_per_s)
+
+
+def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
+    """Seconds of that for the forward passes of its teacher: one for each image of each epoch."""
+    if job.teacher is None or not isinstance(job.work, Train | TrainSupernet):
+        return 0.0
+    epochs = job.work.recipe.epochs
+    if isinstance(job.work, Train):
+        epochs = min(epochs, job.work.stop_epoch or epochs)
+    return epochs * num_train * job.teacher.macs / macs_per_s
 
 
 def _forward_images(work: Work, info: DataInfo) -> float:

@@ -69,6 +69,7 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
         course=course,
         identity=identity_of(bench.job),
         crew=bench.crew,
+        teacher=bench.teacher(),
     )
 
 

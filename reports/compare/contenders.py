@@ -2,7 +2,8 @@
 
 A route pays for all that it did for a replicate and target. Where it prunes by several methods, each method is a contender
 of its own, which pays for the route's common work and for its own jobs. A control pays for the jobs that led to its network,
-and for those that led to the structure that it takes from another.
+and for those that led to the structure that it takes from another. Who learned from a teacher that was trained here
+pays for its training, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import Part
-from accounting.cost.lineage import lineage, method_name, pruning_of, specs_of
+from accounting.cost.lineage import method_name, needed, pruning_of, specs_of, teacher_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, rates_of, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
@@ -245,20 +246,28 @@ class Contenders:
             jobs = [] if network is None else self._chain([network.job, network.from_job])
             found = [attempt for job in jobs for attempt in self._by_job[job]]
             return sorted(found, key=lambda attempt: attempt.begin_t)
-        return [
+        own = [
             attempt
             for attempt in self._attempts[contender.route, replicate]
             if attempt.target in (target, None)
             and attempt.phase != Phase.EXPORT
             and (contender.method is None or self._method_of[attempt.job] in ("", contender.method))
         ]
+        mine = {attempt.job for attempt in own}
+        taught = [a for job in self._teachers(mine) if job not in mine for a in self._by_job[job]]
+        return sorted([*own, *taught], key=lambda attempt: attempt.begin_t) if taught else own
 
     def _chain(self, jobs: Sequence[str]) -> list[str]:
         """The jobs with all that led to them, and to the structures that they take from others."""
-        chain = dict.fromkeys(step for job in jobs if job for step in lineage(self.specs, job))
+        chain = dict.fromkeys(step for job in jobs if job for step in needed(self.specs, job))
         taken = [self.specs.get(job, {}).get("structure_from") for job in chain]
-        given = [step for source in taken if isinstance(source, str) for step in lineage(self.specs, source)]
+        given = [step for source in taken if isinstance(source, str) for step in needed(self.specs, source)]
         return [job for job in dict.fromkeys([*chain, *given]) if job in self._by_job]
+
+    def _teachers(self, jobs: Iterable[str]) -> list[str]:
+        """The jobs that trained the teachers of these."""
+        teachers = dict.fromkeys(t for job in jobs if (t := teacher_of(self.specs.get(job, {}))) is not None)
+        return list(dict.fromkeys(step for teacher in teachers for step in needed(self.specs, teacher)))
 
 
 def _costs(steps: Steps, levels: Floats, margin: float) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from accounting.cost.attempts import CostView, Job
-from accounting.cost.lineage import lineage, specs_of
+from accounting.cost.lineage import needed, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
 from accounting.ledger.records import Phase, Status
@@ -105,8 +105,8 @@ class _Charges:
         }
 
     def of_lineage(self, jobs: Iterable[str], target: int) -> dict[str, float]:
-        """By policy, of these jobs and those that led to them."""
-        line = dict.fromkeys(name for job in jobs for name in (job, *lineage(self._specs, job)))
+        """By policy, of these jobs and those that they needed."""
+        line = dict.fromkeys(name for job in jobs for name in needed(self._specs, job))
         return {policy: jobs_cost_h(self._view, line, policy, target, self._num_targets) for policy in POLICIES}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from accounting.cost.attempts import Attempt
-from accounting.cost.shares import HEADLINE_POLICY, charged_rate, rates_of
+from accounting.cost.shares import HEADLINE_POLICY, charged_rate, rates_of, route_attempts
 from accounting.ledger.records import Phase
 from accounting.words.names import ANALYSIS, label_text
 from accounting.words.quantities import HOUR_S, macs_short
@@ -35,19 +36,18 @@ def data(frames: Frames) -> pd.DataFrame:
     Where prices lie beside the study, the money of it, too.
 
     What serves several targets counts at each, so that rows of different targets do not add up
-    (:mod:`reports.measure.phase_costs` does). The analysis of the parent and exports are charged to no target, and are
-    not among them.
+    (:mod:`reports.measure.phase_costs` does); so does the training of a teacher, at each route that it taught. The analysis
+    of the parent and exports are charged to no target, and are not among them.
     """
     prices = prices_beside(frames)
     money = {} if prices is None else money_of_attempts(frames, prices)
     rows: dict[tuple[int, str, str, int], list[float]] = {}
-    for target in frames.info.targets:
-        attempts = frames.view.attempts
+    begun = [key for key in frames.view.by_route if key[0] != ANALYSIS]
+    for target, (route, replicate) in product(frames.info.targets, begun):
+        attempts = route_attempts(frames.view, route, replicate, target)
         for attempt, share in zip(attempts, rates_of(attempts, _charged(frames, target)), strict=True):
             rate = share / HOUR_S
-            if attempt.target not in (target, None) or attempt.route == ANALYSIS:
-                continue
-            key = (target, attempt.route, attempt.phase, attempt.replicate)
+            key = (target, route, attempt.phase, replicate)
             priced = money.get(attempt.attempt, 0.0) * HOUR_S
             parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s, priced)
             so_far = rows.setdefault(key, [0.0] * len(parts))
@@ -69,8 +69,8 @@ def caption(data: pd.DataFrame) -> str:
     return (
         f"Mean per replicate of the allocated {unit_of(data)}, all work charged (what serves several targets counts "
         f"in full at each; {replicates_text(data, ['target', 'route'])}). Shades from dark to light are the phases in "
-        "the order of the work; within a phase plain is productive, striped overhead, crossed lost. The scratch bar "
-        "holds all of its controls."
+        "the order of the work; within a phase plain is productive, striped overhead, crossed lost. A network that taught "
+        "others is charged to their routes, too. The scratch bar holds all of its controls."
         + (" Behind a bar: device-hours, and money at the prices beside the study." if "money" in data else "")
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
 from accounting.words.methods import ONE_SHOT, Method
-from accounting.words.names import ANALYSIS, COMPARED, is_method, label_text, method_of
+from accounting.words.names import ANALYSIS, COMPARED, METHOD_MARK, is_method, label_text, method_label, method_of
 from reports.data.frames import Frames
 from reports.statistics import Estimate, mean_interval
 
@@ -48,7 +49,7 @@ def method_rows(frames: Frames) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for (target, label), group in method_networks(frames).groupby(["target", "label"]):
         method = method_of(str(label)) or Method("", "", "")
-        row: dict[str, Any] = {"target": target, "label": label, "method": method_text(str(label).partition("+")[0])}
+        row: dict[str, Any] = {"target": target, "label": label, "method": method_text(_unscheduled(str(label)))}
         row |= {
             "scope": method.scope or None,
             "criterion": method.criterion or None,
@@ -84,6 +85,14 @@ def parent_test_top1(frames: Frames) -> Estimate:
 def method_text(label: str) -> str:
     """A method or control for people, without the route where that is the prune route."""
     return label_text(label).removeprefix("prune: ") if is_method(label) else label_text(label)
+
+
+def _unscheduled(label: str) -> str:
+    """The label of the method on a one-shot schedule."""
+    method = method_of(label)
+    return (
+        label if method is None else method_label(label.partition(METHOD_MARK)[0], replace(method, schedule=ONE_SHOT))
+    )
 
 
 def schedule_of(label: str) -> str:

@@ -1,0 +1,67 @@
+"""What a training learns from beside the labels: a trained network, and how images are shown to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accounting.ledger.specs import NetworkSpec, TeacherSpec
+from harness.jobs.start import FRESH, Checkpoint, Fresh, WeightsOf
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network with weights, at the size and normalisation that it was trained with.
+
+    ``start`` says where its weights are: another job's, a user's file (or delivered folder), or those that timm has
+    published, which its ``network`` then asks for.
+    """
+
+    name: str
+    """As the config has it: ``parent``, ``timm:NAME``, or a path."""
+    network: NetworkSpec
+    start: WeightsOf | Checkpoint | Fresh
+    macs: int
+    """Of one image at its own size."""
+    image_shape: tuple[int, int, int]
+    """Channels, height and width."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Per channel, of pixels from 0 to 1."""
+    interpolation: str = "bilinear"
+    """By which images of another size are resized."""
+
+    @property
+    def job(self) -> str | None:
+        """The job that trains it; None where it comes from elsewhere."""
+        return self.start.job if isinstance(self.start, WeightsOf) else None
+
+
+def teacher_json(teacher: Teacher) -> TeacherSpec:
+    """As a job's spec has it."""
+    return {
+        "name": teacher.name,
+        "network": teacher.network,
+        "macs": teacher.macs,
+        "job": teacher.job,
+        "checkpoint": teacher.start.path if isinstance(teacher.start, Checkpoint) else None,
+        "image_shape": list(teacher.image_shape),
+        "mean": list(teacher.mean),
+        "std": list(teacher.std),
+        "interpolation": teacher.interpolation,
+    }
+
+
+def teacher_from_json(spec: TeacherSpec) -> Teacher:
+    """The teacher of a spec."""
+    job, path = spec["job"], spec["checkpoint"]
+    channels, height, width = spec["image_shape"]
+    return Teacher(
+        spec["name"],
+        spec["network"],
+        WeightsOf(job) if job is not None else FRESH if path is None else Checkpoint(path),
+        spec["macs"],
+        (channels, height, width),
+        tuple(spec["mean"]),
+        tuple(spec["std"]),
+        spec["interpolation"],
+    )

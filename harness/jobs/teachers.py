@@ -1,0 +1,192 @@
+"""Who a study's teachers are: from their names in its config to networks, checked before any device time is spent."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.data import resolve_data_config
+from torch import nn
+
+from accounting.ledger.specs import NetworkSpec
+from accounting.macs.count import count_macs
+from accounting.study.yaml12 import Place
+from harness.config.distill import PARENT, TIMM, distillations
+from harness.config.study import StudyConfig
+from harness.data.base import DataInfo
+from harness.errors import InputError, one_line, typed_line
+from harness.jobs.start import FRESH, Checkpoint
+from harness.jobs.teacher import Teacher
+from harness.models.build import build_network, checkpoint_path, fit_checkpoint, load_checkpoint, load_tensors
+from pruning.resize import fit_to_state
+
+WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
+"""What a delivered network's folder has (docs/delivered_networks.md)."""
+
+
+def named_teachers(config: StudyConfig, info: DataInfo, parent: NetworkSpec, parent_macs: int) -> dict[str, Teacher]:
+    """Every teacher of a study but the parent, by its name in the config; ``InputError`` for one that cannot teach it."""
+    found: dict[str, Teacher] = {}
+    for place, distill in given_teachers(config):
+        name, key = distill.teacher, ".".join((*map(str, place), "teacher"))
+        if name == PARENT:
+            if place[:2] == ("parent", "pretrain"):
+                raise InputError(f"{key}: the parent cannot teach itself; name timm:NAME or a file, or remove it")
+            if "prune" not in config.routes.names:
+                raise InputError(
+                    f"{key}: parent given, and the study trains none: routes.prune is missing; add it, or name timm:NAME "
+                    "or a file"
+                )
+        elif name not in found:
+            try:
+                if name.startswith(TIMM):
+                    found[name] = _of_timm(name, info)
+                else:
+                    found[name] = _of_file(name, info, parent, parent_macs)
+            except InputError as error:
+                raise InputError(*(_at(key, line) for line in str(error).splitlines())) from None
+    return found
+
+
+def given_teachers(config: StudyConfig) -> list[tuple[Place, Any]]:
+    """(place, ``Distill``) of every one that the study uses, in the order of the config."""
+    used = {route for route, prune in config.routes.prunings.items() if any(m.is_distilled for m in prune.methods)}
+    return [
+        (place, distill)
+        for place, distill in distillations(config)
+        if place[-1] != "distilled" or str(place[1]) in used
+    ]
+
+
+def weights_file(name: str) -> Path:
+    """The file of weights of a teacher that is given as a file or a delivered network's folder."""
+    path = checkpoint_path(name)
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def teacher_network(teacher: Teacher, weights: Path | None) -> nn.Module:
+    """The teacher with its weights; ``weights`` is the file of the job that trained it, where one did.
+
+    Raises:
+        InputError: its file is gone, or no longer fits.
+
+    """
+    model = build_network(teacher.network)
+    if weights is not None:
+        return fit_to_state(model, load_tensors(weights))
+    if isinstance(teacher.start, Checkpoint):
+        path = Path(teacher.start.path)
+        if path.is_dir():
+            return fit_to_state(model, load_tensors(path / WEIGHTS))
+        fit_checkpoint(model, load_checkpoint(path), path)
+    return model
+
+
+def _of_timm(name: str, info: DataInfo) -> Teacher:
+    """A network with timm's published weights, which must know the study's classes."""
+    given = name.removeprefix(TIMM)
+    published = timm.list_models(pretrained=True)
+    known = {each.split(".")[0] for each in published}
+    if given not in published and given not in known:
+        near = difflib.get_close_matches(given, sorted(known), n=3, cutoff=0.5)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise InputError(f"{name}: timm has no published weights of {given!r}{hint}")
+    cfg = timm.get_pretrained_cfg(given)
+    num_classes = None if cfg is None else cfg.num_classes
+    if cfg is None or num_classes != info.num_classes:
+        raise InputError(
+            f"{name}: its published weights know {num_classes or 'no'} classes, the data has {info.num_classes}; name one "
+            "that was trained on these classes, such as a delivered network's folder"
+        )
+    data = resolve_data_config(pretrained_cfg=cfg.to_dict())
+    kwargs = {"in_chans": data["input_size"][0], "num_classes": num_classes}
+    spec: NetworkSpec = {"builder": "timm", "name": given, "kwargs": {**kwargs, "pretrained": True}}
+    plain: NetworkSpec = {"builder": "timm", "name": given, "kwargs": kwargs}
+    return _checked(
+        Teacher(
+            name,
+            spec,
+            FRESH,
+            0,
+            tuple(data["input_size"]),
+            tuple(data["mean"]),
+            tuple(data["std"]),
+            data["interpolation"],
+        ),
+        build_network(plain),
+        info,
+    )
+
+
+def _of_file(name: str, info: DataInfo, parent: NetworkSpec, parent_macs: int) -> Teacher:
+    """A delivered network's folder, which says all of itself; or a file of weights for the parent's network and images."""
+    path = checkpoint_path(name)
+    if path.is_dir() and (path / ARCHITECTURE).is_file():
+        return _delivered(name, path, info)
+    model = build_network(parent)
+    left = fit_checkpoint(model, load_checkpoint(path), path)
+    if left:
+        raise InputError(f"{path} has no classifier for the data's {info.num_classes} classes; a teacher needs one")
+    start = Checkpoint(str(path))
+    return Teacher(name, parent, start, parent_macs, info.image_shape, info.mean, info.std, info.interpolation)
+
+
+def _delivered(name: str, folder: Path, info: DataInfo) -> Teacher:
+    try:
+        about: dict[str, Any] = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+        teacher = Teacher(
+            name,
+            about["network"],
+            Checkpoint(str(folder)),
+            0,
+            tuple(about["image_shape"]),
+            tuple(about["mean"]),
+            tuple(about["std"]),
+            about["interpolation"],
+        )
+        model = teacher_network(teacher, None)
+        classes = tuple(about["class_names"])
+    except Exception as error:  # another program's file may hold anything
+        raise InputError(f"{folder} is no delivered network that can be read ({typed_line(error)})") from None
+    if classes and info.class_names and classes != tuple(info.class_names):
+        raise InputError(f"{folder} knows other classes than the data's, or in another order: {_first(classes)}")
+    return _checked(teacher, model, info)
+
+
+def _checked(teacher: Teacher, model: nn.Module, info: DataInfo) -> Teacher:
+    """The teacher with its MACs; ``InputError`` where it does not give scores of the data's classes for such images."""
+    channels = teacher.image_shape[0]
+    if channels not in (info.image_shape[0], 3) or (channels == 3 and info.image_shape[0] not in (1, 3)):
+        raise InputError(
+            f"{teacher.name}: it takes images of {channels} channels, the data's have {info.image_shape[0]}"
+        )
+    try:
+        macs = count_macs(model, teacher.image_shape).macs
+        classes = int(getattr(model, "num_classes", 0)) or teacher.network["num_classes"]
+    except Exception as error:  # as in parent_check: a network's forward pass may refuse in any way
+        raise InputError(f"{teacher.name} cannot take images of {teacher.image_shape}: {one_line(error)}") from None
+    if classes != info.num_classes:
+        raise InputError(f"{teacher.name}: it knows {classes} classes, the data has {info.num_classes}")
+    return Teacher(
+        teacher.name,
+        teacher.network,
+        teacher.start,
+        macs,
+        teacher.image_shape,
+        teacher.mean,
+        teacher.std,
+        teacher.interpolation,
+    )
+
+
+def _first(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:3]) + ("…" if len(classes) > 3 else "")
+
+
+def _at(key: str, line: str) -> str:
+    """What is said of a file of weights names the parent's key, whose files are read alike."""
+    return f"{key}: {line.removeprefix('parent.checkpoint: ')}"
