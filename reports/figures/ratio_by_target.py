@@ -46,7 +46,7 @@ def caption(data: pd.DataFrame) -> str:
         f"{label_text(label)} and {label_text(PRUNE)} cost the same at about {macs_short(at)} MACs"
         for label, at in _crossed(data)
     ]
-    found = f" On a straight line between targets, {'; '.join(crossed)}." if crossed else " None crosses 1."
+    found = f" On a straight line between targets, {'; '.join(crossed)}." if crossed else " No line crosses 1."
     return (
         "Each contender’s cost over pruning’s at a*, all work charged; above 1 pruning is cheaper. Bars: intervals, "
         f"corrected for the number of claims, as in the verdict ({counts_text(data['n'])}). Contenders are set a little "

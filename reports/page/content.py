@@ -12,6 +12,7 @@ from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
 from reports.answers.as_json import Fields
 from reports.answers.no_verdict import missing_routes
+from reports.answers.pays_text import at_target, break_even_sentences
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
@@ -25,7 +26,7 @@ from reports.page.optional_content import OPTIONAL_FIGURES, optional_sections
 from reports.page.page_table import PageTable
 from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
-from reports.page.verdict_content import contender_table, how_to_read, policy_table
+from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
 if TYPE_CHECKING:  # it imports Matplotlib
@@ -73,7 +74,9 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageCon
     sections = [
         Section(COMPARED, tables=[Captioned(compared_table(whole.study, measured))]),
         _verdict(whole, measured),
-        *(placed[title] for title in (REACH, RATIO, SPENT)),
+        placed[REACH],
+        _ratio(placed[RATIO], whole, measured),
+        placed[SPENT],
         _size(placed[SIZE], frames, measured),
         placed[PER_HOUR],
         _networks(frames),
@@ -115,6 +118,23 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
         tables=[Captioned(contender_table(whole.study, measured), caption), by_policy],
         folds=[("How to read this", how_to_read(measured)), ("In full sentences", whole.sentences)],
     )
+
+
+def _ratio(section: Section, whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
+    """The figures, who pays for what, and the break-evens in words."""
+    frames = whole.frames
+    table = Captioned(
+        parts_table(measured, frames.unit),
+        "What each contender had been charged when it reached a*: means over the replicates that did, all work charged.",
+    )
+    lines = [
+        text
+        for given in measured
+        if given.pays is not None and (against := given.pays.against.get(given.headline.challenger)) is not None
+        for text in break_even_sentences(against, frames.unit, given.pays.parent_h, at_target(given.question.target))
+    ]
+    said = [line.sentence for line in whole.pays_lines]
+    return Section(section.title, section.figures, [table] if table.table.rows else [], [*said, *lines])
 
 
 def _size(section: Section, frames: Frames, measured: Sequence[Measured]) -> Section:

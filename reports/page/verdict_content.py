@@ -17,7 +17,7 @@ from reports.data.levels import with_level
 from reports.page.marks import Mark, mark_of
 from reports.page.page_table import PageTable
 from reports.statistics import Estimate, mean_interval
-from reports.words.wording import NOT_MEASURED, POLICY_SHORT, number_over_interval, percent_over_interval
+from reports.words.wording import NOT_MEASURED, POLICY_SHORT, number, number_over_interval, percent_over_interval
 
 REFERENCE = "what the others are compared with"
 
@@ -49,6 +49,21 @@ def policy_table(measured: Sequence[Measured], unit: str) -> PageTable:
     headers = ["target (MACs)", "contender", "charge policy", "× pruning’s cost to a*", f"its total {unit_text(unit)}"]
     headers += [f"pruning’s total {unit_text(unit)}", "× pruning’s total", "verdict", "n"]
     return PageTable(headers, rows, text_columns=(1, 2, 7))
+
+
+def parts_table(measured: Sequence[Measured], unit: str) -> PageTable:
+    """What each contender's cost to a* is for: the parent's pretraining, other shared work, what one more target takes."""
+    rows, marks = [], []
+    for given in measured:
+        for parts in given.pays.parts if given.pays is not None else ():
+            if parts.total.value is not None:
+                each = (parts.pretraining, parts.shared, parts.own, parts.total)
+                cells = [number(one.value) for one in each]
+                rows.append([macs_text(given.question.target), label_text(parts.label), *cells, str(parts.total.n)])
+                marks.append(mark_of(parts.label))
+    headers = ["target (MACs)", "contender", "parent’s pretraining", "other shared work", "this target’s own"]
+    headers += [f"{unit_text(unit)} to a*", "n"]
+    return PageTable(headers, rows, text_columns=(1,), marks=marks, mark_column=1)
 
 
 def how_to_read(measured: Sequence[Measured]) -> list[str]:

@@ -13,7 +13,7 @@ from reports.figures import list_figures
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "frames.md"
 MANY_PANELS = {
-    "accuracy_per_hour", "anytime", "cost_by_phase", "pruning_methods", "ratio_by_accuracy", "sensitivity",
+    "accuracy_per_hour", "anytime", "break_even", "cost_by_phase", "pruning_methods", "ratio_by_accuracy", "sensitivity",
     "sparsity_by_layer", "sparsity_by_role",
 }  # fmt: skip
 WITHOUT_DATA = {"planned_actual"}

@@ -22,6 +22,7 @@ from reports.figures import (
     accuracy_per_hour,
     alternative_text,
     anytime,
+    break_even,
     cost_by_phase,
     discover,
     is_optional,
@@ -38,7 +39,7 @@ from reports.figures import (
 from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tint
 
 FIGURES = discover()
-WITH_DATA = {"ratio_by_accuracy", "ratio_by_target", "schedule"}
+WITH_DATA = {"break_even", "ratio_by_accuracy", "ratio_by_target", "schedule"}
 """Optional figures of which any study with networks of both routes has data."""
 WITHOUT_DATA = {"planned_actual"}
 """Of the fake studies, which were never planned."""
@@ -59,7 +60,10 @@ def test_contract(frames, full_frames, name, is_full):
     figure.draw(data, canvas)
     assert canvas.axes
     labels = [text for axes in canvas.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
-    assert any(any(unit in label for unit in ("CPU core-hour", "MACs", "%", "hours", "minutes")) for label in labels)
+    assert any(
+        any(unit in label for unit in ("CPU core-hour", "MACs", "%", "hours", "minutes", "cost / cost"))
+        for label in labels
+    )
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -126,7 +130,7 @@ def test_the_ratio_along_the_targets_needs_two_of_them(frames, make_study):
     data = ratio_by_target.data(frames)
     assert set(data["label"]) >= {"search"}
     assert "prune" not in set(data["label"])
-    assert "None crosses 1" in ratio_by_target.caption(data)
+    assert "No line crosses 1" in ratio_by_target.caption(data)
     assert ratio_by_target.data(load_frames(make_study(targets=(500_000,)))).empty
 
 
@@ -143,6 +147,22 @@ def test_the_crossing_is_drawn_and_said(frames):
     canvas = Figure()
     ratio_by_target.draw(data, canvas)
     assert [text.get_text() for text in canvas.axes[0].texts] == [" 0.632M"]
+
+
+def test_break_even_is_where_the_drawn_ratio_crosses_1(frames):
+    """Pruning takes 3.42 + 0.15 hours, search 0.5 to 1.6: with about a quarter of that pretraining they cost the same."""
+    data = break_even.data(frames)
+    main = data[data["is_headline"] & (data["target"] == 500_000)]
+    price = main[main["varied"] == break_even.PRICE].sort_values("value")
+    even = price["break_even"].iloc[0]
+    assert 0.2 < even < 0.4
+    assert (price.loc[price["value"] < even, "ratio"] > 1).all()
+    assert (price.loc[price["value"] > even, "ratio"] < 1).all()
+    assert price["break_even_low"].iloc[0] < even < price["break_even_high"].iloc[0]
+    at_1 = main[(main["varied"] == break_even.TARGETS) & (main["value"] == 1.0)]["ratio"].iloc[0]
+    (answer, _) = all_answers(frames)
+    assert at_1 == pytest.approx(answer.headline.headline.cost_ratio.value)
+    assert main["parent_h"].tolist() == pytest.approx([PRETRAIN_H] * len(main))
 
 
 def test_the_schedule_has_each_attempt_on_a_lane_of_its_own(frames):

@@ -1,0 +1,152 @@
+"""Who pays: the cost ratio by the parent's price and by the number of targets that share it, and where costs break even."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from accounting.words.names import PRUNE, label_text
+from accounting.words.quantities import macs_short
+from reports.answers.study import JudgedStudy, judged
+from reports.compare.charges import BreakEven, Charges, Terms, ratio_under
+from reports.compare.rule import ALPHA
+from reports.data.frames import Frames
+from reports.figures._axes import counts_text, legend_below, ratio_axis, tidy, unit_of
+from reports.figures._contenders import columns_of, handles_of, line_style, plain_log_ticks, shown_contenders
+from reports.words.colours import INK
+
+TITLE = "Break-even"
+OPTIONAL = True
+PRICE, TARGETS = "price", "targets"
+"""What a row varies: the parent's price over what it is charged with, or the number of targets that share what is common."""
+MULTIPLES = (0.0, *np.geomspace(0.05, 20.0, 27).tolist())
+SERVED = tuple(np.geomspace(1.0, 100.0, 15).tolist())
+FREE_AT = 0.04
+"""Where a price of 0 stands on a logarithmic axis."""
+COLUMNS = [
+    "target", "label", "route", "is_headline", "varied", "value", "ratio", "ratio_low", "ratio_high", "break_even",
+    "break_even_low", "break_even_high", "parent_h", "n", "unit",
+]  # fmt: skip
+MEASURED = COLUMNS[5:13]
+
+
+def data(frames: Frames) -> pd.DataFrame:
+    """By target, contender and value of what is varied: its cost to a* over pruning's, with the 95 % interval.
+
+    ``value`` is a number of targets, or the parent's price over ``parent_h``, what it is charged with; ``break_even`` is the
+    value at which both cost the same, with the interval outside of which one is shown to be cheaper.
+    """
+    study = judged(frames)
+    rows: list[list[object]] = []
+    for target in frames.info.targets:
+        pays = study.who_pays(target)
+        base = study.contender(study.contenders.pair[0], target)
+        if pays is None or base is None or not pays.parent_h.value:
+            continue
+        parent_h = pays.parent_h.value
+        below = _charges(study, base.label, target, pays.level)
+        for one in shown_contenders(study, target):
+            if one.label not in pays.against:
+                continue
+            against, above = pays.against[one.label], _charges(study, one.label, target, pays.level)
+            even = {PRICE: _ends(against.price, parent_h), TARGETS: _ends(against.targets, 1.0)}
+            for varied, value, terms in _terms(parent_h):
+                ratio = ratio_under([(below, above)], terms)
+                if ratio.mean is not None:
+                    found = [math.exp(ratio.mean), *(ratio.interval(ALPHA) or (None, None)), *even[varied]]
+                    key = [target, one.label, one.route, one.label == study.challenger, varied, value]
+                    rows.append([*key, *found, parent_h, ratio.n, frames.unit])
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(MEASURED, float))
+
+
+def caption(data: pd.DataFrame) -> str:
+    """How to read it."""
+    parent = " or ".join(sorted({f"{float(hours):.3g}" for hours in data["parent_h"]}))
+    return (
+        f"Each contender’s cost to a* over pruning’s ({counts_text(data['n'])}); above 1 pruning is cheaper. Left: were the "
+        f"parent’s price another multiple of the {parent} {unit_of(data)} that it is charged with. Right: were as many "
+        "targets, all like this one, to share what serves all of them. Band: the headline’s 95 % interval. The diamond on "
+        "the line at 1 is where the headline breaks even; outside of its bar one of the two is shown to be cheaper."
+    )
+
+
+def alternative(data: pd.DataFrame) -> str:
+    """The headline's break-evens in words."""
+    parts = []
+    for (target, varied), rows in data[data["is_headline"]].groupby(["target", "varied"], sort=False):
+        even, name = float(rows["break_even"].iloc[0]), label_text(str(rows["label"].iloc[0]))
+        where = "times the parent’s price" if varied == PRICE else "targets"
+        at = f"break even at {even:.3g} {where}" if not math.isnan(even) else f"break even at no number of {where}"
+        parts.append(f"at {macs_short(int(str(target)))} MACs {name} and {label_text(PRUNE)} {at}")
+    return f"{'; '.join(parts)}." if parts else "The headline’s costs cannot be compared."
+
+
+def draw(data: pd.DataFrame, figure: Figure) -> None:
+    """A row per target; left by the parent's price, right by the number of targets."""
+    targets = list(data["target"].unique())
+    figure.set_size_inches(8.4, 2.5 * len(targets) + 0.6)
+    panels = figure.subplots(len(targets), 2, sharey=True, squeeze=False)
+    for row, target in zip(panels, targets, strict=True):
+        for panel, varied in zip(row, (PRICE, TARGETS), strict=True):
+            tidy(panel)
+            mine = data[(data["target"] == target) & (data["varied"] == varied)]
+            panel.axhline(1.0, color=INK, linewidth=1.1)
+            for (label, route), rows in mine.groupby(["label", "route"]):
+                _draw_contender(panel, rows, str(label), str(route), varied)
+            panel.set_xscale("log")
+            panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
+            if varied == PRICE:
+                panel.set_xticks([FREE_AT, 0.1, 0.3, 1, 3, 10], ["free", "0.1", "0.3", "1", "3", "10"])
+                panel.minorticks_off()
+                panel.set_xlim(FREE_AT / 1.15, max(MULTIPLES))
+                panel.axvline(1.0, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
+                panel.set_ylabel(f"cost / cost of {label_text(PRUNE)}")
+            else:
+                panel.set_xlim(1, max(SERVED))
+                plain_log_ticks(panel, "x", 40)
+    panels[-1][0].set_xlabel("parent’s price / what it is charged with")
+    panels[-1][1].set_xlabel("targets that share what is common")
+    ratio_axis(panels[0][0], "y", data["ratio"])
+    handles = handles_of(zip(data["label"], data["route"], strict=True), linewidth=1.8)
+    legend_below(figure, handles, columns_of(handles))
+
+
+def _draw_contender(panel: Axes, rows: pd.DataFrame, label: str, route: str, varied: str) -> None:
+    style, is_headline = line_style(label, route), bool(rows["is_headline"].iloc[0])
+    x = rows["value"].where(rows["value"] > 0, FREE_AT)
+    panel.plot(x, rows["ratio"], color=style["color"], linewidth=2.2 if is_headline else 1.3)
+    if is_headline:
+        panel.fill_between(x, rows["ratio_low"], rows["ratio_high"], color=style["color"], alpha=0.16, linewidth=0)
+        even = rows.iloc[0]
+        if not math.isnan(even["break_even"]):
+            ends = [even[f"break_even{end}"] for end in ("_low", "_high")]
+            if not any(map(math.isnan, ends)):
+                panel.hlines(1.0, *ends, color=style["color"], linewidth=4, alpha=0.6)
+            panel.plot(
+                even["break_even"], 1.0, "D", color=style["color"], markeredgecolor="#ffffff", markersize=7, zorder=4
+            )
+    at = rows[rows["value"] == 1.0] if varied == TARGETS else rows.iloc[(rows["value"] - 1).abs().argsort()].head(1)
+    panel.plot(at["value"], at["ratio"], linewidth=0, clip_on=False, **style)
+
+
+def _terms(parent_h: float) -> Iterator[tuple[str, float, Terms]]:
+    for multiple in MULTIPLES:
+        yield PRICE, float(multiple), Terms(parent_h=multiple * parent_h)
+    for served in SERVED:
+        yield TARGETS, float(served), Terms(targets_served=served)
+
+
+def _ends(found: BreakEven, over: float) -> list[float | None]:
+    return [None if value is None else value / over for value in (found.value, found.low, found.high)]
+
+
+def _charges(study: JudgedStudy, label: str, target: int, level: float) -> Charges:
+    one = study.contender(label, target)
+    if one is None:
+        raise ValueError(f"{label} does not compete at {target} MACs")
+    return study.contenders.charges(one, target, level, study.frames.info.margin)
