@@ -18,6 +18,8 @@ HEX = re.compile(r"#([0-9a-fA-F]{6})\b")
 LEFT_OUT = {"metadata", "style", "script"}
 """Elements of a drawing that a page has no use for."""
 DARK_PAPER = "#14171a"
+LARGEST = 1.2
+"""How much larger than it was made a drawing becomes in a wide place: so that its letters stay those of the page."""
 PAPER, INK = 0.20, 1.05
 """Lightness of what is white on a light page, and of what is black there, which is as light as can be."""
 SATURATED = 0.11
@@ -56,8 +58,11 @@ def inline_svg(drawn: str, prefix: str) -> tuple[str, set[str]]:
     root = ElementTree.fromstring(drawn)
     colours: set[str] = set()
     _clean(root, prefix, colours)
+    width_pt = float(root.get("width", "0").removesuffix("pt") or 0)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
+    if width_pt > 0:
+        root.set("style", f"max-width: {LARGEST * width_pt:.0f}pt")
     root.set("aria-hidden", "true")
     root.set("focusable", "false")
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False), colours

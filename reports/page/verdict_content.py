@@ -87,7 +87,8 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
     lines += [
         "A verdict names the cheaper one where the interval excludes 1 and the ratio is more than 5 % from 1, and says "
         f"“by more than {TIE_FACTOR}×” where the interval excludes that, too. Each row compares with pruning alone; the "
-        "headline and the sentences below say which contender is the cheapest of all.",
+        "headline and the sentences below say which contender is the cheapest of all, each claim of which is tested against "
+        "the cheapest, with a correction of its own.",
         "Test top-1 was read once for each delivered network: mean over replicates with its 95 % interval.",
     ]
     return lines
