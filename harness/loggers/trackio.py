@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
 
 from harness.loggers.base import News, Run
 
 NEEDS = "trackio"
+log = logging.getLogger(__name__)
+
+
+def _log(*said: object, **_: object) -> None:
+    log.info("%s", " ".join(map(str, said)))
 
 
 class Logger:
@@ -18,6 +25,9 @@ class Logger:
     def __init__(self, run: Run) -> None:
         import trackio
 
+        for name, module in [*sys.modules.items()]:
+            if name.partition(".")[0] == "trackio":
+                module.__dict__["print"] = _log  # it prints, and what is on standard output is the study's own
         self._trackio = trackio
         trackio.init(project=run.study, name=run.run_id, resume="allow", config=dict(run.config))
 

@@ -5,8 +5,10 @@ Without a key it writes offline, in the logger's folder, from where ``wandb sync
 
 from __future__ import annotations
 
+import netrc
 import os
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from harness.loggers.base import News, Run
 
@@ -23,7 +25,7 @@ class Logger:
         import wandb
 
         run.folder.mkdir(parents=True, exist_ok=True)
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "prune-or-search"),
             name=run.study,
@@ -45,3 +47,14 @@ class Logger:
     def close(self) -> None:
         """See :class:`harness.loggers.base.Logger`."""
         self._run.finish()
+
+
+def _has_key() -> bool:
+    """Whether ``wandb login`` was done here; it asks nobody, since a study may run without anybody there."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return host is not None and netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -227,34 +227,37 @@ def fake(monkeypatch, name, **attributes):
     return module
 
 
-def test_wandb(monkeypatch, run_of):
+@pytest.mark.parametrize(("key", "mode"), [(None, "offline"), ("k" * 40, "online")])
+def test_wandb(key, mode, monkeypatch, run_of, tmp_path):
+    """Without a key it writes offline, and asks nobody for one."""
     rows, begun, ended = [], {}, []
     inner = types.SimpleNamespace(log=rows.append, finish=lambda: ended.append(True))
-    fake(
-        monkeypatch,
-        "wandb",
-        api=types.SimpleNamespace(api_key=None),
-        init=lambda **given: (begun.update(given), inner)[1],
-    )
-    monkeypatch.delenv("WANDB_MODE", raising=False)
+    fake(monkeypatch, "wandb", init=lambda **given: (begun.update(given), inner)[1])
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
     logger = plugins.load(plugins.Kind.LOGGER, "wandb").Logger(run_of)
     logger.log(NEWS)
     logger.close()
-    assert (begun["id"], begun["resume"], begun["mode"], begun["name"]) == (run_of.run_id, "allow", "offline", "tiny")
+    assert (begun["id"], begun["resume"], begun["mode"], begun["name"]) == (run_of.run_id, "allow", mode, "tiny")
     assert rows[1] == {"prune-r0-pretrain/val_top1": 0.5, "step": 1, "t": 11.5}
     assert [row["event"] for row in rows if "event" in row] == ["session begun: tiny", "finished prune-r0-pretrain"]
     assert ended == [True]
 
 
-def test_trackio(monkeypatch, run_of):
+def test_trackio(monkeypatch, run_of, capsys):
+    """What it prints does not get between the lines of ``run --json``."""
     rows, begun, ended = [], {}, []
-    fake(
-        monkeypatch,
-        "trackio",
-        init=lambda **given: begun.update(given),
-        log=rows.append,
-        finish=lambda: ended.append(True),
-    )
+    module = fake(monkeypatch, "trackio", log=rows.append)
+    code = """
+def init(**given): print("* Trackio project initialized"); begun.update(given)
+def finish(): print("* Run finished"); ended.append(True)
+"""
+    module.begun, module.ended = begun, ended
+    exec(code, module.__dict__)
     logger = plugins.load(plugins.Kind.LOGGER, "trackio").Logger(run_of)
     logger.log(NEWS)
     logger.close()
@@ -263,7 +266,7 @@ def test_trackio(monkeypatch, run_of):
         {"prune-r0-pretrain/val_top1": 0.5, "step_of_series": 1, "t": 11.5},
         {"prune-r0-pretrain/train_loss": 2.0, "step_of_series": 1, "t": 11.5},
     ]
-    assert ended == [True]
+    assert (ended, capsys.readouterr().out) == ([True], "")
 
 
 def test_mlflow_finds_the_run_of_the_study_again(monkeypatch, run_of):
