@@ -29,6 +29,7 @@ from accounting.study.folder import StudyFolder
 from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
+from harness.config.phases import short_finetunings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console import terminal
@@ -89,6 +90,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
+    for line in short_finetunings(config) if standing.is_new else ():
+        log.warning("%s", line)
     loggers = check_loggers(config)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]

@@ -14,6 +14,7 @@ from accounting.words.methods import BLOCK_SCOPES, Method
 from accounting.words.names import DeviceKind, Unit, learn, parse_device_hours
 from accounting.words.quantities import macs_text
 from harness.config.blocks import PruneConfig
+from harness.config.phases import phases
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.data.tried import check_own
@@ -58,6 +59,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             raise InputError(
                 f"targets: {macs_text(target)} MACs given, the parent has {macs_text(macs)}; name targets below it"
             )
+    _check_strength(config, getattr(dataset, "RANDAUGMENT", False))
     check_trainable(config, info, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
@@ -123,6 +125,16 @@ def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
             f"parent.declared_cost: {declared!r} given, and this study's costs are in {own.text}; no rate converts one into "
             f"the other: declare it in {own.text}, or leave it out and ask `answer --parent-price`"
         )
+
+
+def _check_strength(config: StudyConfig, is_taken: bool) -> None:
+    """``InputError`` for a strength of RandAugment that the dataset does not take, since it has images in memory."""
+    places = [("recipe",), *(phase.place for phase in phases(config))]
+    recipes = [config.recipe, *(phase.recipe for phase in phases(config))]
+    for place, recipe in zip(places, recipes, strict=True):
+        if recipe.augmentation != recipe.augment and not is_taken:
+            key = ".".join(map(str, (*place, "randaugment_magnitude")))
+            raise InputError(f"{key}: has no effect: the dataset {config.dataset.name} has no RandAugment; remove it")
 
 
 def _check_prunable(

@@ -64,6 +64,10 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
                 yield useless((*phase.place, key), f"{phase.name} is of 0 epochs")
             elif key == "momentum" and phase.recipe.optimizer in WITHOUT_MOMENTUM:
                 yield useless((*phase.place, key), f"{phase.recipe.optimizer} has betas of its own")
+            elif key == "randaugment_magnitude" and phase.recipe.augment != "timm":
+                yield useless((*phase.place, key), f"augment is {phase.recipe.augment}, which has no RandAugment")
+    if "randaugment_magnitude" in study.recipe.model_fields_set and all(p.recipe.augment != "timm" for p in found):
+        yield useless(("recipe", "randaugment_magnitude"), "no phase has augment: timm, which is RandAugment")
     optimizers = {study.recipe.optimizer, *(phase.recipe.optimizer for phase in found)}
     if "momentum" in study.recipe.model_fields_set and optimizers <= set(WITHOUT_MOMENTUM):
         yield useless(("recipe", "momentum"), f"{study.recipe.optimizer} has betas of its own")

@@ -37,6 +37,20 @@ def phases(study: StudyConfig) -> list[PhaseRecipe]:
     return found
 
 
+def short_finetunings(study: StudyConfig) -> list[str]:
+    """A sentence for each fine-tuning of less than half of the parent's epochs."""
+    whole = pretraining(study.recipe, study.parent.pretrain).epochs
+    found = []
+    for phase in phases(study):
+        epochs = phase.recipe.epochs
+        if phase.place[-1] == "finetune" and 0 < epochs < whole / 2:
+            found.append(
+                f"{phase.name}: {epochs} epochs, less than half of the parent's {whole}, which may show pruning below what "
+                "it can do"
+            )
+    return found
+
+
 def cut_in_silence(study: StudyConfig) -> list[Found]:
     """(place, what is wrong and what to do): a warm-up of more than half of the epochs, a ``min_lr`` above ``lr``."""
     found: list[Found] = []

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 from harness.config.distill import OFF, Distill, section_or_off
 from harness.config.section import Strict
 
+DEFAULT_MAGNITUDE = 9
+"""Of RandAugment, on a scale to 10."""
+
 
 class Recipe(Strict):
     """How a network is trained; the same trainer and the same fields for every phase of every route."""
@@ -31,12 +34,20 @@ class Recipe(Strict):
     """Weight decay."""
     warmup_epochs: float = Field(0.5, ge=0, le=100_000)
     """Epochs over which the learning rate rises to ``lr``; at most half of all epochs."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls from ``lr`` to ``min_lr``."""
     min_lr: float = Field(0.0, ge=0, le=1000)
-    """The learning rate to which a cosine falls by the last step."""
+    """The learning rate to which the schedule falls by the last step."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Share of the label that is spread evenly over all classes."""
     mixup_alpha: float = Field(0.0, ge=0, le=1000)
     """Strength of mixup (the alpha of its Beta distribution); 0 is off."""
+    cutmix_alpha: float = Field(0.0, ge=0, le=1000)
+    """Strength of CutMix (the alpha of its Beta distribution); 0 is off. With mixup, each has half of the batches."""
+    erase_prob: float = Field(0.0, ge=0, le=1)
+    """How often a rectangle of a training image is replaced by noise (random erasing); 0 is off."""
+    randaugment_magnitude: int = Field(DEFAULT_MAGNITUDE, ge=0, le=10)
+    """Strength of RandAugment, with ``augment: timm``."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights, which is then what is kept; 0 is off."""
     drop_rate: float = Field(0.0, ge=0, lt=1)
@@ -51,6 +62,12 @@ class Recipe(Strict):
     _word = field_validator("distill", mode="before")(section_or_off)
 
     @property
+    def augmentation(self) -> str:
+        """As a split is asked for it: ``augment``, and ``timm-m5`` for a RandAugment of another strength than usual."""
+        is_usual = self.augment != "timm" or self.randaugment_magnitude == DEFAULT_MAGNITUDE
+        return self.augment if is_usual else f"timm-m{self.randaugment_magnitude}"
+
+    @property
     def teaching(self) -> Distill | None:
         """How it learns from a teacher; None where it does not, or trains nothing."""
         return self.distill if isinstance(self.distill, Distill) and self.epochs > 0 else None
@@ -62,7 +79,9 @@ class Recipe(Strict):
         return {key: value for key, value in said.items() if key not in ADDED_LATER or value != defaults[key]}
 
 
-ADDED_LATER = frozenset({"accumulate", "distill", "sync_batch_norm"})
+ADDED_LATER = frozenset({
+    "accumulate", "cutmix_alpha", "distill", "erase_prob", "randaugment_magnitude", "schedule", "sync_batch_norm",
+})  # fmt: skip
 """Fields that the first ledgers do not have."""
 
 
@@ -78,9 +97,13 @@ class RecipeOverride(Strict):
     momentum: float | None = Field(None, ge=0, lt=1)
     weight_decay: float | None = Field(None, ge=0, le=1000)
     warmup_epochs: float | None = Field(None, ge=0, le=100_000)
+    schedule: Literal["cosine", "linear"] | None = None
     min_lr: float | None = Field(None, ge=0, le=1000)
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     mixup_alpha: float | None = Field(None, ge=0, le=1000)
+    cutmix_alpha: float | None = Field(None, ge=0, le=1000)
+    erase_prob: float | None = Field(None, ge=0, le=1)
+    randaugment_magnitude: int | None = Field(None, ge=0, le=10)
     ema_decay: float | None = Field(None, ge=0, lt=1)
     drop_rate: float | None = Field(None, ge=0, lt=1)
     drop_path_rate: float | None = Field(None, ge=0, lt=1)

@@ -19,6 +19,7 @@ from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
+from harness.config.phases import short_finetunings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
@@ -71,14 +72,15 @@ class Money(TypedDict):
 class StudySummary(PlanSummary):
     """What ``plan`` says.
 
-    ``missing``: what ``run`` would refuse; ``executes``: files of the user's that it executes; ``money``: null where no
-    prices are given.
+    ``missing``: what ``run`` would refuse; ``warnings``: what will disappoint; ``executes``: files of the user's that it
+    executes; ``money``: null where no prices are given.
     """
 
     data: DataSummary
     parent: ParentSummary
     missing: str | None
     executes: list[str]
+    warnings: list[str]
     money: Money | None
 
 
@@ -129,6 +131,7 @@ def summarise(
         },
         "missing": missing,
         "executes": [file.text for file in files],
+        "warnings": short_finetunings(study),
     }
 
 
@@ -226,7 +229,14 @@ def _head(summary: StudySummary) -> list[str]:
         else [f"parent: declared, not planned here: {parent['declared_cost']} ({parent['source']}); in no figure below"]
     )
     executes = (f"executes {file}" for file in summary["executes"])
-    return [first, *(f"data: {note}" for note in data["notes"]), shape, *declared, *executes]
+    return [
+        first,
+        *(f"data: {note}" for note in data["notes"]),
+        shape,
+        *declared,
+        *executes,
+        *(f"warning: {line}" for line in summary["warnings"]),
+    ]
 
 
 def _teacher(teacher: PlannedTeacher, whole_h: float, unit: str) -> str:

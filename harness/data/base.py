@@ -60,7 +60,8 @@ class Split(Protocol):
         """Batches of images (N, C, H, W; float, normalised) and labels (N; int64) on ``device``.
 
         ``augment`` None: in order, nothing dropped, as for evaluation. Otherwise shuffled by torch's global generator,
-        the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms).
+        the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms;
+        ``timm-m5`` with RandAugment of magnitude 5, where the dataset's class has ``RANDAUGMENT``).
         """
         ...
 
@@ -83,7 +84,10 @@ class Dataset(Protocol):
     """
 
     KEYS: tuple[str, ...]
-    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused."""
+    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused.
+
+    A class with ``RANDAUGMENT = True`` takes the strength of RandAugment, too.
+    """
 
     def info(self) -> DataInfo:
         """The facts: counted where the data is there, else from the config, with a note of what is assumed."""

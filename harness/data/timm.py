@@ -39,6 +39,7 @@ class Dataset:
         "timm_name", "path", "download", "image_size", "num_classes", "num_train", "num_test", "mean", "std",
         "val_fraction", "num_workers",
     )  # fmt: skip
+    RANDAUGMENT = True
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.timm_name is None:

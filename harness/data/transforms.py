@@ -15,6 +15,7 @@ from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
+from harness.config.recipe import DEFAULT_MAGNITUDE
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
 from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
@@ -158,6 +159,8 @@ def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
 def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]:
     """From a PIL image of any mode to a normalised tensor; timm's transform, without a crop where images are small."""
     height = info.image_shape[1]
+    name, _, strength = (augment or "").partition("-m")
+    magnitude = strength or str(DEFAULT_MAGNITUDE)
     transform = create_transform(
         input_size=info.image_shape,
         is_training=augment is not None,
@@ -166,7 +169,7 @@ def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]
         std=info.std,
         interpolation=info.interpolation,
         crop_pct=info.crop_pct,
-        auto_augment="rand-m9-mstd0.5-inc1" if augment == "timm" else None,
+        auto_augment=f"rand-m{magnitude}-mstd0.5-inc1" if name == "timm" else None,
         scale=(0.08, 1.0) if height >= SMALL else (0.6, 1.0),
     )
     transform.transforms.insert(0, to_rgb)

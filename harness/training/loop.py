@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from timm.data import Mixup
+from timm.data.random_erasing import RandomErasing
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -139,7 +140,8 @@ def train(
     updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
     scheduler, _ = create_scheduler_v2(
         optimizer,
-        sched="cosine",
+        sched={"cosine": "cosine", "linear": "poly"}[recipe.schedule],
+        decay_rate=1.0,  # the power of timm's polynomial
         num_epochs=max(1, recipe.epochs),
         warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),  # type: ignore[arg-type]  # timm takes fractions
         warmup_lr=recipe.lr / 20,
@@ -161,7 +163,8 @@ def train(
     if teacher is not None and recipe.teaching is not None:
         on_device(teacher, device)
         loss_fn = DistilledLoss(teacher, recipe.teaching, loss_fn, splits.info, device)
-    objective = _Objective(course.losses or _plain, loss_fn, mixup)
+    erasing = RandomErasing(recipe.erase_prob, mode="pixel", device=device) if recipe.erase_prob else None
+    objective = _Objective(course.losses or _plain, loss_fn, mixup, erasing)
     kept = ema.module if ema is not None else model
     last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
     hooks.begun(done)
@@ -258,8 +261,10 @@ def _one_epoch(
     mixup, loss_fn = objective.mixup, objective.loss_fn
     half = _half(device)
     total, count = torch.zeros((), device=device), 0
-    for images, labels in training_batches(splits.train, recipe.batch_size, device, recipe.augment, crew):
+    for images, labels in training_batches(splits.train, recipe.batch_size, device, recipe.augmentation, crew):
         before_update(first_update + count)
+        if objective.erasing is not None:
+            images = objective.erasing(images)
         images = images.contiguous(memory_format=torch.channels_last)
         if mixup is not None and len(images) % 2 == 0:
             images, targets = mixup(images, labels)
@@ -311,19 +316,25 @@ def _half(device: torch.device) -> torch.dtype | None:
 
 
 def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
-    if recipe.mixup_alpha:
-        mixup = Mixup(mixup_alpha=recipe.mixup_alpha, label_smoothing=recipe.label_smoothing, num_classes=num_classes)
+    if recipe.mixup_alpha or recipe.cutmix_alpha:
+        mixup = Mixup(
+            mixup_alpha=recipe.mixup_alpha,
+            cutmix_alpha=recipe.cutmix_alpha,
+            label_smoothing=recipe.label_smoothing,
+            num_classes=num_classes,
+        )
         return mixup, SoftTargetCrossEntropy()
     return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
 
 
 @dataclass(frozen=True)
 class _Objective:
-    """What is minimised: the parts of a batch's loss, the loss that they are made of, and how images are mixed."""
+    """What is minimised: the parts of a batch's loss, the loss that they are made of, how images are erased and mixed."""
 
     losses: Losses
     loss_fn: nn.Module
     mixup: Mixup | None
+    erasing: RandomErasing | None
 
 
 @dataclass(frozen=True)

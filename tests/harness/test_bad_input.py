@@ -14,6 +14,12 @@ from harness.planning.speeds import Speeds
 
 # (what is set, to what, what the message must say)
 CONFIGS = {
+    "RandAugment of images in memory": (
+        "recipe", {"augment": "timm", "randaugment_magnitude": 5}, ["recipe.randaugment_magnitude", "fashion_mnist_mini"],
+    ),
+    "a magnitude beyond timm's scale": ("recipe", {"augment": "timm", "randaugment_magnitude": 11}, ["magnitude", "11"]),
+    "erasing more than always": ("recipe.erase_prob", 1.5, ["recipe.erase_prob", "1.5"]),
+    "a schedule that there is not": ("recipe.schedule", "step", ["recipe.schedule", "cosine", "linear", "step"]),
     "unknown key": ("replicate", 2, ["replicate", "replicates", "allowed"]),
     "unknown key of the dataset": ("dataset.num_trian", 5, ["dataset.num_trian", "num_train", "val_fraction"]),
     "unknown key of a strategy": ("routes.search.strategy.num_trails", 5, ["num_trails", "num_trials", "options"]),

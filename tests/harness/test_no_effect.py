@@ -3,6 +3,7 @@
 import pytest
 from refusals import DROP, changed
 
+from harness.config.phases import short_finetunings
 from harness.config.study import load_configs
 from harness.errors import InputError
 
@@ -36,6 +37,9 @@ USELESS = {
     "a control of nothing": ("routes.scratch", {"family": False, "pruned_structure": False}, "routes.scratch"),
     "a budget for no route": ("budget", {"supernet": "1 h"}, "budget.supernet"),
     "momentum of adamw": ("recipe", {"batch_size": 50, "optimizer": "adamw", "momentum": 0.8}, "recipe.momentum"),
+    "RandAugment that no phase has": ("recipe.randaugment_magnitude", 5, "recipe.randaugment_magnitude"),
+    "RandAugment of a phase without": (
+        "routes.prune.finetune", {"epochs": 2, "randaugment_magnitude": 5}, "routes.prune.finetune.randaugment_magnitude"),
     "momentum of a phase": (
         "routes.prune.finetune", {"epochs": 2, "optimizer": "lamb", "momentum": 0.5}, "routes.prune.finetune.momentum"),
     "a recipe for fine-tuning of no epochs": (
@@ -136,3 +140,14 @@ def test_a_file_that_is_too_large_says_so_once(tmp_path):
     with pytest.raises(InputError) as refused:
         load_configs(file)
     assert str(refused.value) == f"{file}: 100,001 bytes; a config has at most 100,000"
+
+
+def test_a_fine_tuning_of_less_than_half_of_the_parents_epochs_is_a_warning(tiny, write_config, command):
+    """2 of 5 epochs; 3 of 5 are enough, and so is any number for a parent that is not trained here."""
+    tiny["parent"]["pretrain"] = {"epochs": 5}
+    code, said, _ = command("plan", write_config(tiny))
+    assert code == 0
+    assert "warning: routes.prune.finetune: 2 epochs, less than half of the parent's 5" in said
+    for pretrained, tuned in ((5, 3), (0, 2)):
+        tiny["parent"]["pretrain"]["epochs"], tiny["routes"]["prune"]["finetune"]["epochs"] = pretrained, tuned
+        assert short_finetunings(load_configs(write_config(tiny))[0]) == []

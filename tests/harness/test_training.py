@@ -63,6 +63,8 @@ def same(a, b):
 RECIPES = {
     "sgd": Recipe(epochs=3, batch_size=20, lr=0.1),
     "ema": Recipe(epochs=3, batch_size=20, lr=0.1, ema_decay=0.9),
+    "cutmix and mixup": Recipe(epochs=3, batch_size=20, lr=0.1, cutmix_alpha=1.0, mixup_alpha=0.3),
+    "erasing, linear": Recipe(epochs=3, batch_size=20, lr=0.1, erase_prob=0.7, schedule="linear"),
     "mixup": Recipe(epochs=3, batch_size=20, lr=0.1, mixup_alpha=0.3),
     "rmsprop": Recipe(epochs=3, batch_size=20, optimizer="rmsprop", lr=0.002),
     "adamw": Recipe(epochs=3, batch_size=20, optimizer="adamw", lr=0.01, weight_decay=0.05, augment="none"),
@@ -245,3 +247,42 @@ def test_the_scale_of_losses_is_kept_over_a_kill(tmp_path):
     assert after.scaler.get_scale() != 64.0
     assert after.restore(tmp_path / "resume.pt", CPU, {}) == (3, [0.1, 0.2, 0.3], {})
     assert after.scaler.get_scale() == 64.0
+
+
+@pytest.mark.parametrize("changed", [{"cutmix_alpha": 1.0}, {"erase_prob": 1.0}, {"schedule": "linear"}], ids=str)
+def test_each_changes_what_is_learned(changed, splits, tmp_path):
+    plain, _ = fit(splits, tmp_path / "a", RECIPES["sgd"])
+    other, _ = fit(splits, tmp_path / "b", RECIPES["sgd"].model_copy(update=changed))
+    assert not same(plain.state_dict(), other.state_dict())
+
+
+def test_a_linear_schedule_falls_by_the_same_step_at_each_update(splits, tmp_path, monkeypatch):
+    """2 epochs of 3 updates without warm-up, from 0.6 towards 0: a sixth of it at each."""
+    rates = []
+    step = torch.optim.SGD.step
+
+    def noted(optimizer, *args, **kwargs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    fit(splits, tmp_path, Recipe(epochs=2, batch_size=20, lr=0.6, warmup_epochs=0, schedule="linear"))
+    assert rates == pytest.approx([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_fields_that_came_later_are_written_only_where_they_say_something():
+    later = {"cutmix_alpha", "erase_prob", "randaugment_magnitude", "schedule"}
+    assert not later & set(Recipe().as_spec())
+    given = Recipe(cutmix_alpha=1, erase_prob=0.1, randaugment_magnitude=5, schedule="linear")
+    assert later <= set(given.as_spec())
+    assert Recipe.model_validate(given.as_spec()) == given
+
+
+def test_the_strength_of_randaugment_reaches_every_operation():
+    from harness.data.augment import _operations
+    from harness.data.transforms import _transform
+
+    info = DataInfo((3, 32, 32), 3, (0.5,) * 3, (0.5,) * 3, 60)
+    for recipe, magnitude in ((Recipe(augment="timm"), 9), (Recipe(augment="timm", randaugment_magnitude=4), 4)):
+        assert {op.magnitude for op in _operations(_transform(info, recipe.augmentation))} == {magnitude}
+    assert Recipe(augment="light", randaugment_magnitude=4).augmentation == "light"
