@@ -16,7 +16,7 @@ MANY_PANELS = {
     "accuracy_per_hour", "anytime", "break_even", "cost_by_phase", "pruning_methods", "ratio_by_accuracy", "sensitivity",
     "sparsity_by_layer", "sparsity_by_role",
 }  # fmt: skip
-WITHOUT_DATA = {"planned_actual"}
+WITHOUT_DATA = {"planned_actual", "distillation"}
 """Of the fake study, which was never planned."""
 
 

@@ -41,8 +41,8 @@ from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tin
 FIGURES = discover()
 WITH_DATA = {"break_even", "ratio_by_accuracy", "ratio_by_target", "schedule"}
 """Optional figures of which any study with networks of both routes has data."""
-WITHOUT_DATA = {"planned_actual"}
-"""Of the fake studies, which were never planned."""
+WITHOUT_DATA = {"planned_actual", "distillation"}
+"""Of the fake studies, which were never planned and had no teacher."""
 
 
 @pytest.mark.parametrize("name", FIGURES)
