@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
+from accounting.words.json_values import Json
 from accounting.words.names import DeviceKind
 
 COST_RULES = 2
@@ -42,8 +43,8 @@ class Change(TypedDict):
     """A key of the config, with dots, and its value before and after."""
 
     key: str
-    old: object
-    new: object
+    old: Json
+    new: Json
 
 
 class Planned(TypedDict, total=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -209,9 +209,9 @@ class PruneConfig(RouteSection):
         """See :class:`RouteSection`."""
         yield "finetune", self.finetune
 
-    def compared(self) -> dict[str, Any]:
+    def compared(self) -> dict[str, object]:
         """See :class:`RouteSection`: methods whatever their order, and whether their schedules stand apart or not."""
-        raw = self.model_dump(mode="json")
+        raw: dict[str, object] = self.model_dump(mode="json")
         raw.pop("schedule")
         return raw | {"criterion": sorted(str(method) for method in self.methods)}
 

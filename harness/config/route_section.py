@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from accounting.study.yaml12 import Place
 from harness.config.recipe import Recipe, RecipeOverride
@@ -109,9 +109,9 @@ class RouteSection(Strict):
         """(key, what it changes of the recipe) of each training of the parent, or of what it is pruned to."""
         yield from ()
 
-    def compared(self) -> dict[str, Any]:
+    def compared(self) -> dict[str, object]:
         """The section as it is compared with that of a study that goes on: what says the same is the same."""
-        found = self.model_dump(mode="json")
+        found: dict[str, object] = self.model_dump(mode="json")
         return found | {key: part.compared() for key, part in self._parts()}
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:

@@ -6,7 +6,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class View:
         """The targets of a search route."""
         return self.searched.get(route, Searched(tuple(self.config.targets)))
 
-    def recipe(self, *overrides: RecipeOverride | dict[str, Any]) -> Recipe:
+    def recipe(self, *overrides: RecipeOverride | Mapping[str, object]) -> Recipe:
         """The study's recipe with ``overrides`` on top, the last one first in rank."""
         recipe = self.config.recipe
         for override in overrides:

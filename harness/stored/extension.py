@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record
+from accounting.words.json_values import Fields
 from harness.config.route_section import RouteSection
 from harness.config.study import StudyConfig
 from harness.jobs.identity import JobId
@@ -36,7 +37,7 @@ class Change:
     old: Any
     new: Any
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Fields:
         """As the ledger's ``study_extended`` holds it."""
         return {"key": self.key, "old": self.old, "new": self.new}
 

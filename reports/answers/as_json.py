@@ -8,6 +8,7 @@ from typing import TypeAlias
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
 from accounting.study.facts import DeclaredParent
+from accounting.words.json_values import Fields, Json
 from accounting.words.names import PRUNE
 from reports.answers.asked import AskedAnswer, AskedRefused
 from reports.answers.pooled import Pooled
@@ -30,8 +31,6 @@ from reports.compare.verdict import cheaper_route
 from reports.statistics import Estimate
 
 SCHEMA_VERSION = 2
-Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
-Fields: TypeAlias = Mapping[str, Json]
 AskedReply: TypeAlias = AskedAnswer | BudgetAnswer | AskedRefused
 
 

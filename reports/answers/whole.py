@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from accounting.words.json_values import Fields
 from accounting.words.names import METHOD_MARK
 from reports.answers import no_verdict as one_route
-from reports.answers.as_json import Fields, report_json
+from reports.answers.as_json import report_json
 from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at

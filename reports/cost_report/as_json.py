@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from accounting.cost.entries import Amount
 from accounting.cost.prices import Prices, Stated
 from accounting.study.plans import StoredPlan
+from accounting.words.json_values import Fields
 from reports.cost_report.energy_text import from_energy
 from reports.cost_report.values import CostReport, Part
 from reports.measure.planned import Step
@@ -14,7 +13,7 @@ from reports.measure.planned import Step
 SCHEMA_VERSION = 1
 
 
-def as_json(report: CostReport) -> dict[str, Any]:
+def as_json(report: CostReport) -> Fields:
     """All of the report but its entries, which ``--csv`` has."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -48,7 +47,7 @@ def as_json(report: CostReport) -> dict[str, Any]:
     }
 
 
-def _amount(amount: Amount) -> dict[str, Any]:
+def _amount(amount: Amount) -> Fields:
     return {
         "attempts": amount.attempts,
         "allocated_hours": amount.allocated_h,
@@ -59,18 +58,18 @@ def _amount(amount: Amount) -> dict[str, Any]:
     }
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Part) -> Fields:
     return {"value": part.value, "text": part.text, "unit": str(part.unit), **_amount(part.amount)}
 
 
-def _stated(stated: Stated | None, key: str) -> dict[str, Any] | None:
+def _stated(stated: Stated | None, key: str) -> Fields | None:
     if stated is None:
         return None
     money = {} if stated.currency is None else {"currency": stated.currency}
     return {key: stated.value, **money, "date": stated.date, "source": stated.source}
 
 
-def _prices(prices: Prices | None) -> dict[str, Any] | None:
+def _prices(prices: Prices | None) -> Fields | None:
     if prices is None:
         return None
     return {
@@ -83,7 +82,7 @@ def _prices(prices: Prices | None) -> dict[str, Any] | None:
     }
 
 
-def _plan(plan: StoredPlan) -> dict[str, Any]:
+def _plan(plan: StoredPlan) -> Fields:
     return {
         "number": plan.number,
         "session": plan.session,
@@ -98,7 +97,7 @@ def _plan(plan: StoredPlan) -> dict[str, Any]:
     }
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: Step) -> Fields:
     return {
         "route": step.route or None,
         "phase": step.phase,
@@ -109,7 +108,7 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _forecast(report: CostReport) -> dict[str, Any]:
+def _forecast(report: CostReport) -> Fields:
     found = report.forecast
     end_h = None if found.left_h is None else report.total.allocated_h + found.left_h
     return {
@@ -131,7 +130,7 @@ def _forecast(report: CostReport) -> dict[str, Any]:
     }
 
 
-def _use(report: CostReport) -> dict[str, Any]:
+def _use(report: CostReport) -> Fields:
     use = report.use
     return {
         "capacity_hours": use.capacity_h,
@@ -145,7 +144,7 @@ def _use(report: CostReport) -> dict[str, Any]:
     }
 
 
-def _energy(report: CostReport) -> dict[str, Any]:
+def _energy(report: CostReport) -> Fields:
     follows = from_energy(report)
     return {
         "kwh": report.energy.kwh,

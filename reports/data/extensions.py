@@ -12,6 +12,7 @@ from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Planned, Record, Status
 from accounting.study.facts import StudyFacts
+from accounting.words.json_values import Fields, Json
 from accounting.words.names import label_text
 
 
@@ -21,11 +22,11 @@ class Extension:
 
     t: float
     key: str
-    old: Any
-    new: Any
+    old: Json
+    new: Json
     networks_before: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Fields:
         """For JSON."""
         return asdict(self)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accounting.cost.shares import POLICIES
+from accounting.words.json_values import Fields
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
-from reports.answers.as_json import Fields
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import at_target, break_even_sentences
 from reports.answers.text import accuracy_sentence

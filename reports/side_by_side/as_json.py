@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounting.ledger.records import VERDICT_RULES
-from reports.answers.as_json import Fields
+from accounting.words.json_values import Fields
 from reports.side_by_side.values import Compared, SideBySide, TargetRow
 
 SCHEMA_VERSION = 1
