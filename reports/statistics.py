@@ -9,10 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from scipy import special
 
 CONFIDENCE = 0.95
+
+
+Cell: TypeAlias = str | float | int | None
+"""A value of a table."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Estimate:
         """The five fields, for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd, "n": self.n}
 
-    def columns(self, name: str) -> dict[str, float | int | None]:
+    def columns(self, name: str) -> dict[str, Cell]:
         """The five fields as columns of a table: ``name``, ``name_low``, ``name_high``, ``name_sd``, ``name_n``."""
         return {name if key == "value" else f"{name}_{key}": value for key, value in self.as_dict().items()}
 

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ from reports.measure.methods import method_rows
 from reports.measure.phase_costs import phase_costs
 from reports.measure.predictions import predictions
 from reports.measure.pruned_layers import pruned_layers, role_rows
+from reports.statistics import Cell
 
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
@@ -44,16 +45,24 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
     layers = pruned_layers(frames)
     optional = {
         "further_routes": further_table(answers),
-        "pruning_methods": pd.DataFrame(method_rows(frames)),
-        "sparsity_by_role": pd.DataFrame(role_rows(layers)),
+        "pruning_methods": _table(method_rows(frames)),
+        "sparsity_by_role": _table(role_rows(layers)),
         "sparsity_by_layer": layers,
         "sensitivity": sensitivity.data(frames),
         "predictions": predictions(frames),
-        "deployment": pd.DataFrame(deployment_rows(frames)),
+        "deployment": _table(deployment_rows(frames)),
         "deployments": deployments(frames),
     }
     tables |= {name: table for name, table in optional.items() if not table.empty}
     return {name: with_unit(table, frames.unit) for name, table in tables.items()}
+
+
+class _Row(Protocol):
+    def columns(self) -> dict[str, Cell]: ...
+
+
+def _table(rows: Sequence[_Row]) -> pd.DataFrame:
+    return pd.DataFrame([row.columns() for row in rows])
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
@@ -78,9 +87,9 @@ def with_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
 
 def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
     """One row per target and charge policy; a target without an answer has a row that says why."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Cell]] = []
     for given in answers:
-        start = {"target": given.question.target, "status": status_of(given)}
+        start: dict[str, Cell] = {"target": given.question.target, "status": status_of(given)}
         if isinstance(given, Refused):
             rows.append({**start, "reason": given.reason, "policy": None, "verdict": None})
         else:
@@ -100,11 +109,11 @@ def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
     )
 
 
-def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Any]]:
+def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Cell]]:
     """One row per charge policy; ``name`` is what the challenger is called in the columns."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Cell]] = []
     for policy, costs in compared.by_policy.items():
-        row: dict[str, Any] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
+        row: dict[str, Cell] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
         row |= {"common_val_top1": costs.level, "interval_alpha": costs.alpha}
         row |= costs.cost_ratio.columns("cost_ratio") | costs.total_cost_ratio.columns("total_cost_ratio")
         for column, route in ((name, costs.challenger), (PRUNE, PRUNE)):

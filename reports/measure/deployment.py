@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
 from reports.data.frames import Frames
 from reports.data.networks import Network
-from reports.statistics import mean_interval, paired_difference
+from reports.statistics import Cell, Estimate, mean_interval, paired_difference
 
 FORMATS = ("float", "sparse", "int8", "onnx")
 CONDITIONS = ("batch_size", "threads", "device", "runtime")
@@ -25,21 +26,80 @@ def deployments(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["target", "label"])
 
 
-def deployment_rows(frames: Frames) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class DeploymentRow:
+    """What the networks of a kind at a target are like to use, over replicates; a field without a number was not measured.
+
+    Accuracies are 0-1, sizes kB of 1000 bytes by format, latencies ms of one batch: the median, and means of its 10th and
+    90th percentile. ``conditions`` are those of the latency, each with its different values as text.
+    """
+
+    target: int
+    label: str
+    test_top1: Estimate
+    int8_test_top1: Estimate
+    int8_minus_float: Estimate
+    """Paired by replicate."""
+    latency_ms: Estimate
+    latency_p10_ms: float | None
+    latency_p90_ms: float | None
+    sizes_kb: Mapping[str, float | None]
+    conditions: Mapping[str, str | None]
+    int8_engine: str | None
+    int8_reason: str | None
+    """Why there is no int8 network."""
+
+    @property
+    def n(self) -> int:
+        """The most replicates that any of it was measured of."""
+        return max(self.test_top1.n, self.int8_test_top1.n, self.latency_ms.n)
+
+    def columns(self) -> dict[str, Cell]:
+        """For a table of numbers."""
+        return {
+            "target": self.target,
+            "label": self.label,
+            **self.test_top1.columns("test_top1"),
+            **self.int8_test_top1.columns("int8_test_top1"),
+            **self.latency_ms.columns("latency_ms"),
+            **self.int8_minus_float.columns("int8_minus_float_test_top1"),
+            "latency_p10_ms": self.latency_p10_ms,
+            "latency_p90_ms": self.latency_p90_ms,
+            **{f"size_{kind}_kb": size for kind, size in self.sizes_kb.items()},
+            **self.conditions,
+            "int8_engine": self.int8_engine,
+            "int8_reason": self.int8_reason,
+        }
+
+
+def deployment_rows(frames: Frames) -> list[DeploymentRow]:
     """One row per target and kind of network, with means and 95 % intervals over replicates."""
-    rows: list[dict[str, Any]] = []
-    for (target, label), group in deployments(frames).groupby(["target", "label"]):
-        row: dict[str, Any] = {"target": target, "label": label}
-        known = {name: _by_replicate(group, name) for name in group.columns if name in _numbers()}
-        for name in ("test_top1", "int8_test_top1", "latency_ms"):
-            top = math.inf if name == "latency_ms" else 1.0
-            row |= mean_interval(list(known[name].values()), at_least=0.0, at_most=top).columns(name)
-        row |= paired_difference(known["int8_test_top1"], known["test_top1"]).columns("int8_minus_float_test_top1")
-        for name in ("latency_p10_ms", "latency_p90_ms", *(f"size_{kind}_kb" for kind in FORMATS)):
-            row[name] = mean_interval(list(known[name].values())).value
-        row |= {name: _distinct(group[name]) for name in (*CONDITIONS, "int8_engine", "int8_reason")}
-        rows.append(row)
-    return rows
+    return [
+        _deployment(int(str(target)), str(label), group)
+        for (target, label), group in deployments(frames).groupby(["target", "label"])
+    ]
+
+
+def _deployment(target: int, label: str, group: pd.DataFrame) -> DeploymentRow:
+    known = {name: _by_replicate(group, name) for name in group.columns if name in _numbers()}
+
+    def mean(name: str, at_most: float = math.inf) -> Estimate:
+        return mean_interval(list(known[name].values()), at_least=0.0, at_most=at_most)
+
+    return DeploymentRow(
+        target,
+        label,
+        mean("test_top1", 1.0),
+        mean("int8_test_top1", 1.0),
+        paired_difference(known["int8_test_top1"], known["test_top1"]),
+        mean("latency_ms"),
+        mean("latency_p10_ms").value,
+        mean("latency_p90_ms").value,
+        {kind: mean(f"size_{kind}_kb").value for kind in FORMATS},
+        {name: _distinct(group[name]) for name in CONDITIONS},
+        _distinct(group["int8_engine"]),
+        _distinct(group["int8_reason"]),
+    )
 
 
 def _numbers() -> tuple[str, ...]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from accounting.cost.lineage import lineage, specs_of
 from accounting.ledger.records import Phase
 from accounting.words.methods import ONE_SHOT, Method
 from accounting.words.names import ANALYSIS, COMPARED, METHOD_MARK, is_method, label_text, method_label, method_of
 from reports.data.frames import Frames
-from reports.statistics import Estimate, mean_interval
+from reports.statistics import Cell, Estimate, mean_interval
 
 if TYPE_CHECKING:  # an answer needs no pandas
     import pandas as pd
@@ -44,25 +44,57 @@ def method_networks(frames: Frames) -> pd.DataFrame:
     return table.astype({name: float for name in measured if name not in ("target", "replicate")})
 
 
-def method_rows(frames: Frames) -> list[dict[str, Any]]:
-    """One row per target and method or control, the most accurate on test first, with means over replicates."""
-    rows: list[dict[str, Any]] = []
-    for (target, label), group in method_networks(frames).groupby(["target", "label"]):
-        method = method_of(str(label)) or Method("", "", "")
-        row: dict[str, Any] = {"target": target, "label": label, "method": method_text(_unscheduled(str(label)))}
-        row |= {
-            "scope": method.scope or None,
-            "criterion": method.criterion or None,
-            "schedule": method.schedule or None,
-        }
-        row |= {"macs": group["macs"].mean()}
-        for name in ("val_before", "val_top1", "test_top1"):
-            row |= _known(group[name], at_least=0.0, at_most=1.0).columns(name)
-        for name in ("cost_full", "cost_free"):
-            cost = _known(group[f"{name}_h"], at_least=0.0)
+@dataclass(frozen=True)
+class MethodRow:
+    """A pruning method, or a control, at a target, over replicates: accuracies 0-1, costs in hours of the study's unit.
+
+    ``method`` is None of a control. ``val_before`` is the validation accuracy after the (last) pruning.
+    """
+
+    target: int
+    label: str
+    text: str
+    method: Method | None
+    macs: float
+    val_before: Estimate
+    val_top1: Estimate
+    test_top1: Estimate
+    cost_full: Estimate
+    cost_free: Estimate
+
+    @property
+    def schedule(self) -> str | None:
+        """When its weights were removed; None of a control."""
+        return None if self.method is None else self.method.schedule
+
+    def columns(self) -> dict[str, Cell]:
+        """For a table of numbers."""
+        method = self.method
+        row: dict[str, Cell] = {"target": self.target, "label": self.label, "method": self.text}
+        row |= {"scope": method.scope if method else None, "criterion": method.criterion if method else None}
+        row |= {"schedule": self.schedule, "macs": self.macs}
+        row |= self.val_before.columns("val_before") | self.val_top1.columns("val_top1")
+        row |= self.test_top1.columns("test_top1")
+        for name, cost in (("cost_full", self.cost_full), ("cost_free", self.cost_free)):
             row |= {f"{name}_h": cost.value, f"{name}_low_h": cost.low, f"{name}_high_h": cost.high}
-        rows.append(row)
-    return sorted(rows, key=lambda row: (row["target"], -(row["test_top1"] or 0.0), row["label"]))
+        return row
+
+
+def method_rows(frames: Frames) -> list[MethodRow]:
+    """One row per target and method or control, the most accurate on test first, with means over replicates."""
+    rows = [
+        MethodRow(
+            int(str(target)),
+            str(label),
+            method_text(_unscheduled(str(label))),
+            method_of(str(label)),
+            float(group["macs"].mean()),
+            *(_known(group[name], at_least=0.0, at_most=1.0) for name in ("val_before", "val_top1", "test_top1")),
+            *(_known(group[f"{name}_h"], at_least=0.0) for name in ("cost_full", "cost_free")),
+        )
+        for (target, label), group in method_networks(frames).groupby(["target", "label"])
+    ]
+    return sorted(rows, key=lambda row: (row.target, -(row.test_top1.value or 0.0), row.label))
 
 
 def parent_val_top1(frames: Frames) -> Estimate:

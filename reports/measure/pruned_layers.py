@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -11,9 +11,9 @@ from accounting.cost.lineage import method_name, specs_of
 from accounting.ledger.outcomes import LayerRecord
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import PruneSpec
-from accounting.words.methods import parse_method
+from accounting.words.methods import Method, parse_method
 from reports.data.frames import Frames
-from reports.statistics import mean_interval
+from reports.statistics import Cell, Estimate, mean_interval
 from reports.words.colours import role_rank
 
 KEYS = ["target", "route", "method", "replicate"]
@@ -56,17 +56,52 @@ def by_role(layers: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def role_rows(layers: pd.DataFrame) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RoleRow:
+    """A role of layers in the networks that a method pruned to a target, over replicates; shares are 0-1."""
+
+    target: int
+    route: str
+    method: Method
+    role: str
+    sparsity: Estimate
+    share_before: Estimate
+    """The role's share of all MACs before pruning."""
+    share_after: Estimate
+
+    def columns(self) -> dict[str, Cell]:
+        """For a table of numbers."""
+        return {
+            "target": self.target,
+            "route": self.route,
+            "method": str(self.method),
+            "scope": self.method.scope,
+            "criterion": self.method.criterion,
+            "schedule": self.method.schedule,
+            "role": self.role,
+            **self.sparsity.columns("sparsity"),
+            **self.share_before.columns("share_before"),
+            **self.share_after.columns("share_after"),
+        }
+
+
+def role_rows(layers: pd.DataFrame) -> list[RoleRow]:
     """One row per target, method and role, with means and 95 % intervals over replicates."""
-    rows: list[dict[str, Any]] = []
-    for (target, route, name, role), group in by_role(layers).groupby(["target", "route", "method", "role"]):
-        method = parse_method(str(name))
-        row: dict[str, Any] = {"target": target, "route": route, "method": name, "scope": method.scope}
-        row |= {"criterion": method.criterion, "schedule": method.schedule, "role": role}
-        for column in ("sparsity", "share_before", "share_after"):
-            row |= mean_interval([float(value) for value in group[column]], at_least=0.0, at_most=1.0).columns(column)
-        rows.append(row)
-    return sorted(rows, key=lambda row: (row["target"], row["route"], row["method"], role_rank(row["role"])))
+    rows = [
+        RoleRow(
+            int(str(target)),
+            str(route),
+            parse_method(str(name)),
+            str(role),
+            *(_share(group[column]) for column in ("sparsity", "share_before", "share_after")),
+        )
+        for (target, route, name, role), group in by_role(layers).groupby(["target", "route", "method", "role"])
+    ]
+    return sorted(rows, key=lambda row: (row.target, row.route, str(row.method), role_rank(row.role)))
+
+
+def _share(values: pd.Series) -> Estimate:
+    return mean_interval([float(value) for value in values], at_least=0.0, at_most=1.0)
 
 
 def method_rank(name: str) -> tuple[bool, bool, str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from accounting.words.methods import schedule_text
 from accounting.words.names import label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.data.frames import Frames
 from reports.data.levels import with_level
-from reports.measure.deployment import CONDITIONS, FORMATS, deployment_rows
+from reports.measure.deployment import FORMATS, DeploymentRow, deployment_rows
 from reports.measure.methods import method_rows
 from reports.measure.pruned_layers import pruned_layers, role_rows
 from reports.page.page_table import PageTable
@@ -25,7 +24,6 @@ from reports.words.wording import (
     role_text,
 )
 
-Row = Mapping[str, Any]
 METHODS_CAPTION = (
     "Means over replicates with 95 % t-intervals, the most accurate on test first. Before: on validation, after the last "
     "pruning and before the fine-tuning that followed it. Costs are those of the jobs that led to the network; with "
@@ -45,14 +43,14 @@ def method_table(frames: Frames) -> tuple[PageTable, str]:
     """Pruning methods and controls, by target."""
     unit = unit_text(frames.unit)
     rows = [
-        [macs_text(row["target"]), row["method"], schedule_text(row["schedule"]) if row["schedule"] else NOT_MEASURED]
-        + [macs_short(row["macs"])]
+        [macs_text(row.target), row.text, schedule_text(row.schedule) if row.schedule else NOT_MEASURED]
+        + [macs_short(row.macs)]
         + [
-            with_level(percent_over_interval(_estimate(row, name)), _estimate(row, name), frames.num_classes)
-            for name in ("val_before", "val_top1", "test_top1")
+            with_level(percent_over_interval(accuracy), accuracy, frames.num_classes)
+            for accuracy in (row.val_before, row.val_top1, row.test_top1)
         ]
-        + [str(row["test_top1_n"])]
-        + [number(row[f"cost_{policy}_h"]) for policy in ("full", "free")]
+        + [str(row.test_top1.n)]
+        + [number(cost.value) for cost in (row.cost_full, row.cost_free)]
         for row in method_rows(frames)
     ]
     headers = [
@@ -72,10 +70,10 @@ def method_table(frames: Frames) -> tuple[PageTable, str]:
 def role_table(frames: Frames) -> tuple[PageTable, str]:
     """Sparsity by role: a row per target and method, a column per role."""
     found = role_rows(pruned_layers(frames))
-    roles = sorted({row["role"] for row in found}, key=role_rank)
+    roles = sorted({row.role for row in found}, key=role_rank)
     cells: dict[tuple[int, str, str], dict[str, Estimate]] = {}
     for row in found:
-        cells.setdefault((row["target"], row["route"], row["method"]), {})[row["role"]] = _estimate(row, "sparsity")
+        cells.setdefault((row.target, row.route, str(row.method)), {})[row.role] = row.sparsity
     rows = [
         [macs_text(target), label_text(f"{route}:{method}")]
         + [percent_over_interval(of_role.get(role, NOTHING)) for role in roles]
@@ -87,14 +85,14 @@ def role_table(frames: Frames) -> tuple[PageTable, str]:
 
 def deployment_table(frames: Frames) -> tuple[PageTable, str]:
     """Int8 accuracy, file sizes and latency by target and kind of network."""
-    found = sorted(deployment_rows(frames), key=lambda row: (row["target"], label_rank(row["label"])))
-    formats = [kind for kind in FORMATS if any(row[f"size_{kind}_kb"] is not None for row in found)]
+    found = sorted(deployment_rows(frames), key=lambda row: (row.target, label_rank(row.label)))
+    formats = [kind for kind in FORMATS if any(row.sizes_kb[kind] is not None for row in found)]
     rows = [
-        [macs_text(row["target"]), label_text(row["label"])]
-        + [percent_over_interval(_estimate(row, name)) for name in ("test_top1", "int8_test_top1")]
-        + [points_over_interval(_estimate(row, "int8_minus_float_test_top1"))]
-        + [number(row[f"size_{kind}_kb"]) for kind in formats]
-        + [_latency(row), str(max(row[f"{name}_n"] for name in ("test_top1", "int8_test_top1", "latency_ms")))]
+        [macs_text(row.target), label_text(row.label)]
+        + [percent_over_interval(accuracy) for accuracy in (row.test_top1, row.int8_test_top1)]
+        + [points_over_interval(row.int8_minus_float)]
+        + [number(row.sizes_kb[kind]) for kind in formats]
+        + [_latency(row), str(row.n)]
         for row in found
     ]
     headers = ["target (MACs)", "network", "test top-1, float", "test top-1, int8", "int8 − float"]
@@ -113,23 +111,18 @@ def _without_empty_columns(table: PageTable) -> PageTable:
     return PageTable([table.headers[place] for place in shown], rows, table.text_columns)
 
 
-def _circumstances(rows: Sequence[Row]) -> str:
+def _circumstances(rows: Sequence[DeploymentRow]) -> str:
     """Under which conditions latencies were measured, and why int8 networks are missing, where they are."""
-    settings = _distinct(", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in CONDITIONS)
-                         for row in rows if row["device"] is not None)  # fmt: skip
-    reasons = _distinct(row["int8_reason"] for row in rows if row["int8_reason"])
+    settings = _distinct(", ".join(f"{name.replace('_', ' ')} {said}" for name, said in row.conditions.items())
+                         for row in rows if row.conditions["device"] is not None)  # fmt: skip
+    reasons = _distinct(row.int8_reason for row in rows if row.int8_reason)
     text = f" Latency measured with {'; '.join(settings)}." if settings else ""
     return f"{text} No int8 network: {'; '.join(reasons)}." if reasons else text
 
 
-def _latency(row: Row) -> str:
-    spread = f"\n({number(row['latency_p10_ms'])} to {number(row['latency_p90_ms'])})"
-    return number(row["latency_ms"]) + ("" if row["latency_p10_ms"] is None else spread)
-
-
-def _estimate(row: Row, name: str) -> Estimate:
-    """An estimate from its columns (:meth:`reports.statistics.Estimate.columns`)."""
-    return Estimate(row[name], *(row[f"{name}_{field}"] for field in ("low", "high", "sd", "n")))
+def _latency(row: DeploymentRow) -> str:
+    spread = f"\n({number(row.latency_p10_ms)} to {number(row.latency_p90_ms)})"
+    return number(row.latency_ms.value) + ("" if row.latency_p10_ms is None else spread)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

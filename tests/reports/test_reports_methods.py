@@ -72,7 +72,7 @@ def test_every_attempt_and_round_of_the_lineage_counts(make_full_study):
 
 
 def test_method_rows(full_frames):
-    rows = {(row["target"], row["label"]): row for row in method_rows(full_frames)}
+    rows = {(row.target, row.label): row.columns() for row in method_rows(full_frames)}
     assert len(rows) == 2 * (5 + 4)
     lamp = rows[500_000, "prune:global_lamp"]
     assert (lamp["method"], lamp["scope"], lamp["criterion"], lamp["schedule"]) == (
@@ -85,7 +85,7 @@ def test_method_rows(full_frames):
     assert (gradual["method"], gradual["schedule"], gradual["val_before"]) == ("global magnitude", "gradual", None)
     control = rows[800_000, "scratch_random_masks"]
     assert (control["schedule"], control["val_before"]) == (None, None)
-    order = [row["test_top1"] for row in method_rows(full_frames) if row["target"] == 500_000]
+    order = [row.test_top1.value for row in method_rows(full_frames) if row.target == 500_000]
     assert order == sorted(order, reverse=True)
 
 
@@ -112,9 +112,9 @@ def test_roles_by_hand():
     assert table["sparsity"].to_dict() == pytest.approx({"se": 0.95, "expand": 0.5})
     assert table["share_before"].to_dict() == pytest.approx({"se": 20 / 120, "expand": 100 / 120})
     assert table["share_after"].to_dict() == pytest.approx({"se": 1 / 51, "expand": 50 / 51})
-    assert [row["role"] for row in role_rows(layers)] == ["expand", "se"]
+    assert [row.role for row in role_rows(layers)] == ["expand", "se"]
     second = layers.assign(replicate=1, num_kept=[3, 5, 0])  # SE: 0.85 zero
-    se = role_rows(pd.concat([layers, second]))[1]
+    se = role_rows(pd.concat([layers, second]))[1].columns()
     assert (se["sparsity"], se["sparsity_n"]) == (pytest.approx(0.9), 2)
     assert se["sparsity_low"] == pytest.approx(0.9 - 12.706205 * 0.0707107 / math.sqrt(2), abs=1e-5)
     assert se["sparsity_high"] == 1.0, "0.9 + 0.64 is cut at what a share can be"
@@ -143,7 +143,7 @@ def test_rank_correlation_and_coverage_by_hand():
 
 
 def test_int8_is_paired_with_float(full_frames):
-    rows = {(row["target"], row["label"]): row for row in deployment_rows(full_frames)}
+    rows = {(row.target, row.label): row.columns() for row in deployment_rows(full_frames)}
     prune = rows[500_000, "prune"]
     assert prune["int8_minus_float_test_top1"] == pytest.approx(-0.003, abs=0.001)
     assert prune["int8_minus_float_test_top1_n"] == 3
@@ -164,7 +164,8 @@ def test_no_int8_says_why(make_full_study, full_frames):
     without = dataclasses.replace(
         network, int8={"test_top1": None, "size_bytes": None, "reason": "cannot trace"}, latency={}, size_bytes={}
     )
-    (row,) = deployment_rows(dataclasses.replace(full_frames, delivered=(without,)))
+    (found,) = deployment_rows(dataclasses.replace(full_frames, delivered=(without,)))
+    row = found.columns()
     assert (row["int8_reason"], row["int8_test_top1"], row["latency_ms"], row["device"]) == (
         "cannot trace", None, None, None,
     )  # fmt: skip
