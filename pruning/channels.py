@@ -75,6 +75,10 @@ class Loose:
     indices: Tensor
 
 
+GroupKind = tuple[tuple[tuple[str, bool], ...], int]
+"""Of each layer its type and whether the channels are its outputs, in order; and how many parameters outside of layers."""
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels of several layers that share their index: removing one removes it from each.
@@ -93,6 +97,12 @@ class ChannelGroup:
     members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
     loose: tuple[Loose, ...] = ()
+
+    @property
+    def kind(self) -> GroupKind:
+        """What it shares with groups that are alike: the types of its layers, with what each has of the channels."""
+        layers = [(type(member.module).__name__, member.is_output) for member in self.members]
+        return tuple(sorted(layers)), len(self.loose)
 
     def least_width(self, round_to: int, floor: float) -> int:
         """How many channels stay at least: a share of ``floor``, in multiples of ``round_to``."""

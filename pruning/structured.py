@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from accounting.macs.count import count_macs
 from pruning.channels import (
     ChannelGroup,
     Deadline,
+    GroupKind,
     NotFinite,
     NotFollowed,
     blank_image,
@@ -27,6 +29,8 @@ from pruning.layers import LayerFilter, find_layers, output_layers
 from pruning.scores import CriterionFails, named, resolve, score_layers
 from pruning.solve import UnreachableTarget
 
+ChannelScope = Literal["uniform", "global", "isomorphic"]
+"""Over which groups channels are ranked."""
 TOLERANCE = 0.01
 """How far below the target the result may end, as a share of it."""
 
@@ -42,7 +46,7 @@ class StructuredResult:
         target_macs: what was asked.
         widths: by the name of the layer that leads each group of channels, its width before and after.
         left_out: channels that could not be pruned: layer name to reason.
-        scope: ``uniform`` or ``global``.
+        scope: ``uniform``, ``global`` or ``isomorphic``.
         removed_blocks: names of blocks that were removed whole (see :mod:`pruning.blocks`).
 
     """
@@ -63,7 +67,7 @@ def prune_channels_to_macs(
     target_macs: int,
     *,
     criterion: str | Criterion = "magnitude",
-    scope: Literal["uniform", "global"] = "uniform",
+    scope: ChannelScope = "uniform",
     round_to: int = 1,
     floor: float = 0.1,
     keep: LayerFilter | None = None,
@@ -82,7 +86,8 @@ def prune_channels_to_macs(
         target_macs: MACs of the smaller network.
         criterion: a name in ``pruning/criteria``, or an object like the ones there.
         scope: ``uniform`` removes the same share of every group; ``global`` ranks the channels of all groups, each
-            score relative to its group's mean.
+            score relative to its group's mean; ``isomorphic`` ranks those of groups that are alike in their layers, and
+            removes the same share of each such kind (Fang et al. 2024, arXiv 2407.04616, section 3).
         round_to: kept widths are multiples of this, such as 8 (where the whole width was none, the whole width stays
             possible).
         floor: least share (0-1) of its channels that each group keeps; at least ``round_to`` channels stay.
@@ -99,8 +104,8 @@ def prune_channels_to_macs(
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
-    if scope not in ("uniform", "global"):
-        raise ValueError(f"unknown scope {scope!r}; allowed: uniform, global")
+    if scope not in get_args(ChannelScope):
+        raise ValueError(f"unknown scope {scope!r}; allowed: {', '.join(get_args(ChannelScope))}")
     if round_to < 1 or not 0.0 <= floor <= 1.0:
         raise ValueError(f"round_to is {round_to}, floor is {floor}; allowed: 1 or more, 0 to 1")
     rule, label = resolve(criterion)
@@ -128,6 +133,8 @@ def prune_channels_to_macs(
         scores = [_group_scores(group, weight_scores, label) for group in groups]
         least = [group.least_width(round_to, floor) for group in groups]
         units = _removal_order(scores, scope, round_to, least)
+        if scope == "isomorphic":
+            units = _alike(units, groups)
         num_removed = _solve(units, groups, macs_of, target_macs, round_to)
         for group, removed, score in zip(groups, num_removed, scores, strict=True):
             weakest = torch.sort(score, stable=True).indices[:removed].tolist()
@@ -176,6 +183,21 @@ def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, least: S
             gone += size
             units.append(_Unit(key, i, size))
     return sorted(units, key=lambda unit: (unit.key, unit.group))
+
+
+def _alike(units: Sequence[_Unit], groups: Sequence[ChannelGroup]) -> list[_Unit]:
+    """The units, weakest first within each kind of group, so that of every kind the same share has gone at any time."""
+    kinds = [group.kind for group in groups]
+    widths: Counter[GroupKind] = Counter()
+    for kind, group in zip(kinds, groups, strict=True):
+        widths[kind] += group.width
+    gone: Counter[GroupKind] = Counter()
+    ordered = []
+    for unit in units:  # weakest first
+        kind = kinds[unit.group]
+        gone[kind] += unit.num_channels
+        ordered.append(replace(unit, key=gone[kind] / widths[kind]))
+    return sorted(ordered, key=lambda unit: unit.key)  # stable, so that a group's own order stays
 
 
 def _solve(

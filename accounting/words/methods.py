@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 ONE_SHOT = "one_shot"
 MASK_SCOPES = ("global", "uniform", "nm")
 """Zeros in layers of the parent's size: one threshold, one share for all layers, 2 of every 4."""
-CHANNEL_SCOPES = ("channels", "channels_global")
-"""A physically smaller network: the same share of every group of channels, or one ranking over all groups."""
+CHANNEL_SCOPES = ("channels", "channels_global", "channels_isomorphic")
+"""A physically smaller network: the same share of every group of channels, one ranking over all, or over those alike."""
 BLOCK_SCOPES = ("blocks", "se_blocks")
 """Whole residual or squeeze-excite blocks, then channels for what is left; ordered by magnitude alone."""
 SCOPES = (*MASK_SCOPES, *CHANNEL_SCOPES, *BLOCK_SCOPES)
@@ -24,6 +24,7 @@ SCOPE_TEXT = {
     "nm": "N:M",
     "channels": "channels",
     "channels_global": "channels (global)",
+    "channels_isomorphic": "channels (isomorphic)",
     "blocks": "residual blocks",
     "se_blocks": "SE blocks",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,15 @@ from pruning.nm import nm_masks
 from pruning.recount import check_macs
 from pruning.result import LayerSparsity, PruneResult
 from pruning.solve import Scope, UnreachableTarget, prune_to_macs
-from pruning.structured import StructuredResult, prune_channels_to_macs
+from pruning.structured import ChannelScope, StructuredResult, prune_channels_to_macs
 
 SCORING_BATCHES, SCORING_BATCH_SIZE = 4, 64
 """Training images that criteria with gradients see."""
 RECALIBRATION_BATCH = 128
+CHANNEL_SCOPES: Mapping[str, ChannelScope] = MappingProxyType(
+    {"channels": "uniform", "channels_global": "global", "channels_isomorphic": "isomorphic"}
+)
+"""How each scope of a method ranks channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +96,7 @@ def remove(
         kind: BlockKind = "residual" if scope == "blocks" else "se"
         return prune_blocks_to_macs(model, shape, target, kind=kind, round_to=round_to, floor=floor, keep=keep)
     return prune_channels_to_macs(
-        model, shape, target, criterion=rule.method.criterion, scope="global" if scope == "channels_global" else "uniform",
+        model, shape, target, criterion=rule.method.criterion, scope=CHANNEL_SCOPES[scope],
         round_to=round_to, floor=floor, keep=keep, seed=seed, batches=batches,
     )  # fmt: skip
 
