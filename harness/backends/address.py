@@ -17,6 +17,8 @@ FORMS = "allowed are host:port, auto (the cluster that this machine is a node of
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 """How a client of HTTP/2 begins: the preface and empty settings. Every gRPC server answers with its own settings."""
 SETTINGS = 4
+TLS_ALERT = b"\x15\x03"
+"""How a TLS server refuses what is no TLS."""
 NOT_RAY = "what answers there is not a Ray cluster; give its head's host:port"
 
 
@@ -62,6 +64,11 @@ def check_answers(address: str, host: str, port: int) -> None:
             raise InputError(
                 f"--address {address}: no Ray cluster answers there ({_reason(error)}); start one or leave it out"
             ) from None
+    if said[:2] == TLS_ALERT:
+        raise InputError(
+            f"--address {address}: what listens there speaks TLS, which no head does unless RAY_USE_TLS is set; "
+            "clusters with that cannot be joined"
+        )
     if len(said) < 4 or said[3] != SETTINGS:
         raise InputError(f"--address {address}: {NOT_RAY}")
 

@@ -83,9 +83,15 @@ def _joined(host: str, port: int) -> str:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    """Where the cluster's head is; ``auto`` is looked up as Ray does."""
+    """Where the cluster's head is; ``auto`` is looked up as Ray does, but which of several is not guessed."""
     if address != "auto":
         return host_and_port(address)
+    live = sorted(services.find_gcs_addresses())
+    if len(live) > 1 and not os.environ.get("RAY_ADDRESS"):
+        raise InputError(
+            f"--address auto: several Ray clusters run on this machine ({', '.join(live)}); give one of them, or leave "
+            "--address out"
+        )
     try:
         found = services.get_ray_address_from_environment("auto", None) or "local"
     except ConnectionError:

@@ -138,6 +138,12 @@ def test_a_mode_that_is_not_the_clusters_is_named(clusters, python, tiny, write_
     assert says in refusal(python, write_config, tiny, clusters[name], RAY_AUTH_MODE=mode, RAY_AUTH_TOKEN=TOKEN)
 
 
+def test_which_of_several_clusters_is_meant_is_not_guessed(clusters, python, tiny, write_config):
+    line = refusal(python, write_config, tiny, "auto", RAY_AUTH_TOKEN=TOKEN)
+    assert "several Ray clusters run on this machine (" in line
+    assert all(address in line for address in clusters.values())
+
+
 def test_a_port_of_ray_that_is_not_its_heads_is_refused(clusters, python, tiny, write_config):
     """The raylet speaks gRPC, too, and knows nothing of what a head is asked."""
     mine = {pid: command_of(pid) for pid in tree(os.getpid())}

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -59,12 +60,22 @@ def hang_up(connection):
     connection.close()
 
 
+def tls(connection):
+    """Answers as OpenSSL does to what is no TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with contextlib.suppress(ssl.SSLError, OSError):
+        context.wrap_socket(connection.dup(), server_side=True)
+    connection.shutdown(socket.SHUT_RDWR)
+
+
 PLACES = {
     "closed": (closed, "no Ray cluster answers there (Connection refused)"),
     "silent": (listener, "says nothing for 3 s"),
     "http": (http, "is not a Ray cluster"),
     "one byte": (lambda: listener(lambda c: c.sendall(b"x")), "is not a Ray cluster"),
     "hangs up": (lambda: listener(hang_up), "Ray cluster"),
+    "tls": (lambda: listener(tls), "is not a Ray cluster"),
+    "tls that says so": (lambda: listener(lambda c: c.sendall(b"\x15\x03\x03\0\2\2\x46")), "speaks TLS"),
     "ends": (lambda: listener(lambda c: c.shutdown(socket.SHUT_RDWR)), "is not a Ray cluster"),
 }
 
@@ -108,3 +119,36 @@ def test_only_what_grpc_servers_say_is_taken_for_one():
     settings = b"\0\0\0\4\0\0\0\0\0"
     with listener(lambda connection: connection.sendall(settings)) as port:
         address.check_address(f"127.0.0.1:{port}")
+
+
+def test_several_clusters_are_told_apart_by_the_user(monkeypatch, command, tiny, write_config):
+    from ray._private import services
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"127.0.0.1:2", "127.0.0.1:1"})
+    result = command("run", write_config(tiny), "--address", "auto")
+    assert_refused(
+        result, "--address auto: several Ray clusters run on this machine (127.0.0.1:1, 127.0.0.1:2); give one"
+    )
+
+
+@pytest.mark.parametrize(("live", "latest"), [({"127.0.0.1:1"}, "127.0.0.1:2"), ({"127.0.0.1:1"}, None)])
+def test_the_only_cluster_is_joined_whatever_was_started_last(live, latest, monkeypatch):
+    from ray._private import services
+
+    from harness.backends import join_ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: live)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: latest)
+    assert join_ray._host_and_port("auto") == ("127.0.0.1", 1)
+
+
+def test_an_address_in_the_environment_is_auto(monkeypatch):
+    from ray._private import services
+
+    from harness.backends import join_ray
+
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:7")
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"127.0.0.1:2", "127.0.0.1:1"})
+    assert join_ray._host_and_port("auto") == ("127.0.0.1", 7)
