@@ -6,6 +6,7 @@ Nothing that the study names is executed for it: a study with plug-in files is l
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from accounting.study.facts import StudyDocument
 from accounting.study.folder import StudyFolder
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.names import unit_text
+from accounting.words.plain_text import typed_line
 from harness.errors import InputError
 from reports.words.wording import number
+
+log = logging.getLogger(__name__)
 
 TIMED_FOR_S = 0.5
 """How long steps of the parent are timed; at least three, however long they take."""
@@ -46,6 +50,9 @@ def change_cost(folder: Path, change: str) -> str:
             summary = summarise(study, place, timed_for_s=TIMED_FOR_S)
         except InputError:
             continue
+        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            log.warning("what the change costs cannot be planned here: %s", typed_line(error))
+            return BY_HAND
         hours = f"{number(summary['hours'])} {unit_text(summary['unit'])}"
         return f"by `plan`, that takes {hours} {what} ({summary['num_jobs']} jobs; an estimate on this machine)"
     return BY_HAND

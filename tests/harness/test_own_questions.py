@@ -75,3 +75,14 @@ def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(comma
     assert code == 2
     assert "`prune-or-search plan` with that change says what it costs" in err
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_plan_that_cannot_be_made_here_refuses_the_question_all_the_same(command, tiny_study, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr("harness.console.show_plan.summarise", fail)
+    code, _, err = command("answer", tiny_study, "--macs", "0.3M")
+    assert code == 2
+    assert "targets: [0.3M, 0.4M, 0.6M]; `prune-or-search plan` with that change says what it costs" in err
+    assert "cannot be planned here: RuntimeError: no such device" in err
