@@ -280,6 +280,7 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from accounting.audit.audit import audit as check
+    from accounting.audit.meanings import MEANINGS
     from accounting.ledger.index import lost_ledger
     from accounting.ledger.store import read_lean
     from accounting.study.folder import StudyFolder
@@ -292,8 +293,11 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
         ledger = read_lean(StudyFolder(folder).ledger, strict=False)
         found = check(ledger.records, ledger.findings, ledger.points)
     if as_json:
-        shown = {name: [asdict(each) for each in getattr(found, name)] for name in ("findings", "balances")}
-        say_json({**shown, "ok": found.ok, "warnings": list(ledger.warnings)})
+        meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].text}
+                 for each in found.findings]  # fmt: skip
+        balances = [asdict(each) for each in found.balances]
+        say_json({"findings": meant, "balances": balances, "ok": found.ok, "verdict": found.stands,
+                  "warnings": list(ledger.warnings)})  # fmt: skip
     else:
         say(_audit_text(found, ledger.warnings, found.hours))
     if not found.ok:
@@ -423,6 +427,7 @@ def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:
 
 
 def _audit_text(found: Any, warnings: tuple[str, ...], hours: dict[Any, float]) -> str:
+    from accounting.audit.meanings import MEANINGS
     from accounting.words.names import Unit
 
     lines = [
@@ -435,7 +440,13 @@ def _audit_text(found: Any, warnings: tuple[str, ...], hours: dict[Any, float]) 
         f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
     ]
     lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
-    return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])
+    meant = {
+        MEANINGS[f.code].text: f"{MEANINGS[f.code].stands}: {f.code}, {MEANINGS[f.code].text}" for f in found.findings
+    }
+    lines += [f"the verdict {said}" for said in meant.values()]
+    return "\n".join(
+        [*lines, "the ledger adds up" if found.ok else f"the ledger does not add up; the verdict {found.stands}"]
+    )
 
 
 if __name__ == "__main__":

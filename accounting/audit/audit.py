@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from accounting.audit.balance import Balance, balances_of
 from accounting.audit.checks import clocks_in, contradictions_in
+from accounting.audit.impossible import impossible_in
+from accounting.audit.meanings import Stands, verdict_stands
 from accounting.audit.rules import older_rules
 from accounting.cost.attempts import view_of
 from accounting.cost.evidence import gather
@@ -38,6 +40,11 @@ class AuditReport:
     """All device-hours on record by kind of device, every attempt and start-up once."""
 
     @property
+    def stands(self) -> Stands:
+        """Whether the verdict stands."""
+        return verdict_stands(self.findings)
+
+    @property
     def ok(self) -> bool:
         """Whether there is no error; warnings are fine."""
         return all(finding.severity != "error" for finding in self.findings)
@@ -53,6 +60,7 @@ def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: P
     balances = balances_of(evidence, view)
     findings = [
         *findings, *older_rules(records, view), *contradictions_in(records, evidence, view),
+        *impossible_in(evidence),
         *(clocks_in(records) if points is None else ()), *_imbalances(balances),
     ]  # fmt: skip
     return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances, ledger_h(view))
