@@ -440,13 +440,9 @@ def _audit_text(found: Any, warnings: tuple[str, ...], hours: dict[Any, float]) 
         f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
     ]
     lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
-    meant = {
-        MEANINGS[f.code].text: f"{MEANINGS[f.code].stands}: {f.code}, {MEANINGS[f.code].text}" for f in found.findings
-    }
-    lines += [f"the verdict {said}" for said in meant.values()]
-    return "\n".join(
-        [*lines, "the ledger adds up" if found.ok else f"the ledger does not add up; the verdict {found.stands}"]
-    )
+    lines += [f"{code}: {MEANINGS[code].text}" for code in dict.fromkeys(f.code for f in found.findings)]
+    lines += [f"the verdict {found.stands}"] if found.findings else []
+    return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])
 
 
 if __name__ == "__main__":
