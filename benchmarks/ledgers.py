@@ -207,7 +207,7 @@ def _write_attempt(
     ledger.append(
         Kind.ATTEMPT_ENDED, t=last_t if step.failed else begin_t + LENGTH_S, attempt=attempt,
         status="failed" if step.failed else "ok", reason="a lost node" if step.failed else None,
-        outcome=None if step.failed else outcome, work_end_t=begin_t + LENGTH_S - 5,
+        outcome=None if step.failed else outcome, work_end_t=last_t if step.failed else begin_t + LENGTH_S - 5,
         measurement={"wall_s": LENGTH_S, "energy_j": None, "meter": "wall_clock", "flags": []},
     )  # fmt: skip
 
