@@ -18,7 +18,6 @@ from accounting.cost.charges import ChargePolicy, charge_factor
 from accounting.ledger.records import Phase
 from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
-from harness.config.blocks import SearchConfig
 from harness.config.phases import checked_shapes
 from harness.config.routes import BudgetConfig, with_keys
 from harness.config.study import StudyConfig
@@ -33,7 +32,6 @@ from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
 from harness.validation import make_routes
 from harness.work.peers import is_shared
 from harness.work.price import price_s, teaching_s
-from nas_baseline.strategies import shares_weights
 
 NOMINAL = Speeds(1e9)
 """Of :func:`expected_jobs`, which only compares jobs with each other."""
@@ -165,12 +163,10 @@ class Plan:
         return list(found.values())
 
     def _charged(self, route: str, target: int, policy: ChargePolicy, config: StudyConfig) -> float:
-        """Device-hours of one replicate, with the training of the teachers that the route's jobs have."""
-        taught = {
-            planned.job.teacher.job
-            for planned in self.jobs
-            if planned.job.route == route and planned.job.target in (None, target) and planned.job.teacher is not None
-        }
+        """Device-hours of one replicate, with the training of the route's teachers and of what its jobs begin from."""
+        own = [planned.job for planned in self.jobs if planned.job.route == route]
+        taught = {job.teacher.job for job in own if job.target in (None, target) and job.teacher is not None}
+        begun = {job.source for job in own if job.target in (None, target)}
         seconds = sum(
             planned.seconds
             * charge_factor(
@@ -181,7 +177,7 @@ class Plan:
                 num_targets=len(config.targets),
             )
             for planned in self.jobs
-            if planned.job.route == route or planned.job.name in taught
+            if planned.job.route == route or planned.job.name in taught | begun
         )
         return seconds / config.replicates / 3600
 
@@ -238,7 +234,7 @@ def play(
 
     ``InputError`` where a route of a user's own fails.
     """
-    view = _with_random_search(view)
+    view = replace(view, config=view.config.model_copy(update={"routes": view.config.routes.planned}))
     config = view.config
     shapes = checked_shapes(config, device)
 
@@ -270,24 +266,6 @@ def play(
         tuple(jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s, num_devices,
         scheduler.num_replayed,
     )  # fmt: skip
-
-
-def _with_random_search(view: View) -> View:
-    """A search trains as many candidates and retrains as many finalists whatever proposes them; this one is quick.
-
-    A strategy that shares weights stays, since it has other jobs.
-    """
-    routes = view.config.routes
-    quick = routes.with_searches({name: _quick(search) for name, search in routes.searches.items()})
-    return replace(view, config=view.config.model_copy(update={"routes": quick}))
-
-
-def _quick(search: SearchConfig) -> SearchConfig:
-    if shares_weights(search.strategy.name):
-        return search
-    strategy = search.strategy.model_copy(update={"name": "random", "options": {}})
-    finalists = {"num_predicted": 0, "num_seen": search.num_predicted + search.num_seen}
-    return search.model_copy(update={"strategy": strategy, **finalists})
 
 
 def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:

@@ -8,8 +8,8 @@ parent's pretraining, the first stage of a search) is charged by policy:
 - ``free``: pretraining is free (a published checkpoint was at hand); other shared work (a search) is paid in full,
   since nobody publishes the search for *this* question.
 
-What a network learned from is charged like what it started from: a route that uses a network of another route as a teacher
-(the parent, trained by the prune route) pays for that network's training by the same policy (:func:`work_for`).
+What a network learned from, and what another route trained that it started from, is charged as if its own route had trained
+it: a route that uses the parent, trained by the prune route, pays for that training by the same policy (:func:`work_for`).
 
 Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
 

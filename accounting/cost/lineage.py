@@ -5,10 +5,11 @@ What a job learned from (``teacher``) is no ancestor of its network, but was nee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.specs import JobSpec, PruneSpec
+from accounting.words.names import Role, words_of
 
 
 def specs_of(attempts: Iterable[Attempt]) -> dict[str, JobSpec]:
@@ -48,16 +49,28 @@ def needed(specs: Mapping[str, JobSpec], job: str) -> list[str]:
 def work_for(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
     """The attempts that a route's network for a target is charged with, in the order of time.
 
-    Its own for that target and for all, and those of other routes that trained a teacher of these.
+    Its own for that target and for all, and those that trained a teacher of these, or that other routes did and these
+    began from. A route that only measures has no network, and is charged with nothing but its own.
     """
     own = [attempt for attempt in view.by_route.get((route, replicate), ()) if attempt.target in (target, None)]
-    teachers = {teacher for attempt in own if (teacher := teacher_of(attempt.links)) is not None}
-    if not teachers:
-        return own
-    mine = {attempt.job for attempt in own}
-    taught = {step for teacher in teachers for step in needed(view.links, teacher)} - mine
-    others = [attempt for job in sorted(taught) for attempt in view.by_job.get(job, ())]
-    return sorted([*own, *others], key=lambda attempt: attempt.begin_t)
+    others = [] if words_of(route).role is Role.MEASURES else built_on(view, own)
+    return sorted([*own, *others], key=lambda attempt: attempt.begin_t) if others else own
+
+
+def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts, beside these (of one route), that trained their teachers, or what they began from in other routes."""
+    mine, routes = {attempt.job for attempt in attempts}, {attempt.route for attempt in attempts}
+    teachers = {teacher for attempt in attempts if (teacher := teacher_of(attempt.links)) is not None}
+    begun = {
+        source
+        for attempt in attempts
+        if isinstance(source := attempt.links.get("init_from"), str) and source not in mine
+        and any(each.route not in routes for each in view.by_job.get(source, ()))
+    }  # fmt: skip
+    if not teachers | begun:
+        return []
+    jobs = {step for source in teachers | begun for step in needed(view.links, source)} - mine
+    return [attempt for job in sorted(jobs) for attempt in view.by_job.get(job, ())]
 
 
 def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:

@@ -21,7 +21,7 @@ HEADLINE_POLICY: str = ChargePolicy.FULL.value
 
 
 def route_attempts(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
-    """Attempts that served a route for this target: its own, those shared by all targets, and its teachers' training."""
+    """Attempts that served a route for this target: its own, those shared by all targets, and what it builds on."""
     return work_for(view, route, replicate, target)
 
 

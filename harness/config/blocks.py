@@ -67,6 +67,14 @@ class SearchConfig(RouteSection):
             raise ValueError("num_predicted and num_seen are both 0: nothing would be retrained")
         return self
 
+    def planned(self) -> SearchConfig:
+        """As many candidates and finalists whatever proposes them; a strategy that shares weights has other jobs."""
+        if not self._is_known or shares_weights(self.strategy.name):
+            return self
+        strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
+        finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
+        return self.model_copy(update={"strategy": strategy, **finalists})
+
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""
         if self._is_known and self.num_seen == 0 and not predicts(self.strategy.name):

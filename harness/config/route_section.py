@@ -67,6 +67,8 @@ class RouteSection(Strict):
     """Where its pruning stands, a :class:`harness.config.blocks.PruneConfig`; None: it does not prune."""
     LISTENS_TO: ClassVar[tuple[str, ...]] = ()
     """Routes whose outcomes it waits for; they are asked for jobs before it, where routes have spent as much."""
+    KEEPS_TARGETS: ClassVar[bool] = False
+    """Whether what it proposes first depends on the targets, as a search's does; a study keeps those that it began with."""
     ALONE: ClassVar[bool] = True
     """Whether a study may have it and no other route."""
 
@@ -87,6 +89,10 @@ class RouteSection(Strict):
         if part is None or part.key == WHOLE:
             return value
         return self.model_copy(update={part.key: value})
+
+    def planned(self) -> RouteSection:
+        """The section by which the route is played through in a plan: as many jobs of the same sizes, found quickly."""
+        return self.model_copy(update={key: part.planned() for key, part in self._parts()})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """What cannot be in this study, a line each with key and way out: refused in every config, stored ones too.

@@ -95,6 +95,12 @@ class RoutesConfig(_ByRoute):
         return {name: part for name, part in found.items() if isinstance(part, SearchConfig)}
 
     @property
+    def keeping_targets(self) -> list[str]:
+        """The routes whose first jobs depend on the targets; a target added later is added behind those."""
+        searches = self.searches
+        return [name for name, section in self.powers.items() if name in searches or section.KEEPS_TARGETS]
+
+    @property
     def prunings(self) -> dict[str, PruneConfig]:
         """Every pruning of a study by route."""
         found = {name: self._part(name, "PRUNING") for name in self.names}
@@ -128,6 +134,12 @@ class RoutesConfig(_ByRoute):
         return whole.with_prunings(
             {n: part for n, part in self.prunings.items() if not self.is_written(n, powers[n].PRUNING)}
         )
+
+    @property
+    def planned(self) -> Self:
+        """With the sections by which a plan plays the routes through."""
+        own = {name: section for name, section in self.sections.items() if isinstance(section, RouteSection)}
+        return self.model_copy(update={name: section.planned() for name, section in own.items()})
 
     @property
     def words(self) -> dict[str, RouteWords]:

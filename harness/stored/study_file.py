@@ -162,7 +162,7 @@ def _searched(
     """The targets of each search that was begun: those on record, then those that are new."""
     stored = document.get("searched") or {}
     found = {}
-    for route in config.routes.searches:
+    for route in config.routes.keeping_targets:
         if not paid.route(route):
             continue
         raw: SearchedTargets = stored.get(route) or {"first": held.targets, "added": []}
@@ -246,7 +246,7 @@ def absolute(config: StudyConfig) -> StudyConfig:
 def write_study(standing: Standing, content: Content, facts: dict[str, object], paths: StudyFolder) -> None:
     """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
     config = standing.config
-    view = {route: Searched(tuple(config.targets)) for route in config.routes.searches} | standing.searched
+    view = {route: Searched(tuple(config.targets)) for route in config.routes.keeping_targets} | standing.searched
     searched: dict[str, SearchedTargets] = {
         route: {"first": list(s.first), "added": list(s.added)} for route, s in view.items()
     }

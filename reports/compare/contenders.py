@@ -17,7 +17,7 @@ import numpy as np
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import Part
-from accounting.cost.lineage import method_name, needed, pruning_of, specs_of, teacher_of
+from accounting.cost.lineage import built_on, method_name, needed, pruning_of, specs_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, rates_of, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
@@ -253,9 +253,7 @@ class Contenders:
             and attempt.phase != Phase.EXPORT
             and (contender.method is None or self._method_of[attempt.job] in ("", contender.method))
         ]
-        mine = {attempt.job for attempt in own}
-        taught = [a for job in self._teachers(mine) if job not in mine for a in self._by_job[job]]
-        return sorted([*own, *taught], key=lambda attempt: attempt.begin_t) if taught else own
+        return sorted([*own, *built_on(self.view, own)], key=lambda attempt: attempt.begin_t)
 
     def _chain(self, jobs: Sequence[str]) -> list[str]:
         """The jobs with all that led to them, and to the structures that they take from others."""
@@ -263,11 +261,6 @@ class Contenders:
         taken = [self.specs.get(job, {}).get("structure_from") for job in chain]
         given = [step for source in taken if isinstance(source, str) for step in needed(self.specs, source)]
         return [job for job in dict.fromkeys([*chain, *given]) if job in self._by_job]
-
-    def _teachers(self, jobs: Iterable[str]) -> list[str]:
-        """The jobs that trained the teachers of these."""
-        teachers = dict.fromkeys(t for job in jobs if (t := teacher_of(self.specs.get(job, {}))) is not None)
-        return list(dict.fromkeys(step for teacher in teachers for step in needed(self.specs, teacher)))
 
 
 def _costs(steps: Steps, levels: Floats, margin: float) -> Floats:

@@ -33,6 +33,14 @@ ROUTES = {
         "search": SEARCH,
         "search_then_prune": {"larger": 1.3},
     },
+    "subnet_search": {
+        "prune": CONFIG["routes"]["prune"],
+        "subnet_search": {
+            "strategy": {"num_trials": 12, "options": {"first_batch": 6, "batch": 3}},
+            "scored_per_job": 2,
+            "finetune": {"epochs": 1},
+        },
+    },
     "scratch": {"prune": CONFIG["routes"]["prune"], "scratch": {"train": {"epochs": 4}}},
     "analysis": {"prune": CONFIG["routes"]["prune"], "analysis": {}},
 }
@@ -158,6 +166,7 @@ def test_an_added_criterion_wherever_it_is_named(name, added, tmp_path):
         ("prune", "scratch", {"random_masks": True}),
         ("prune", "analysis", {}),
         ("prune", "supernet", ROUTES["supernet"]["supernet"]),
+        ("prune", "subnet_search", ROUTES["subnet_search"]["subnet_search"]),
         ("search_random", "prune", CONFIG["routes"]["prune"]),
         ("search_random", "scratch", {"pruned_structure": False}),
         ("search_then_prune", "scratch", {"equal_epochs": True}),
