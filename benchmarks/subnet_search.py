@@ -161,7 +161,7 @@ def of_parent(name: str, how: dict[str, int], data: Path, folder: Path) -> dict:
     begin = time.perf_counter()
     row: dict = dict.fromkeys(
         ("outcome", "parent_macs", "target_macs", "macs", "recounted_macs", "share_of_target", "parent_val_top1",
-         "best_score", "test_top1", "prune_test_top1", "removed_blocks", "seconds"), ""
+         "best_score", "test_top1", "prune_test_top1", "seconds"), ""
     )  # fmt: skip
     try:
         config = parse_config(study_of(name, how, fewer(data, how["images"], folder / "few.npz")), "benchmark")
