@@ -36,9 +36,16 @@ class JudgedStudy:
         """The level of the study's claims, after a correction for looks."""
         return look_alpha(num_looks(self.frames.history))
 
+    @cached_property
+    def _pays(self) -> dict[int, WhoPays | None]:
+        """What :meth:`who_pays` has found so far."""
+        return {}
+
     def who_pays(self, target: int) -> WhoPays | None:
         """The parts of each contender's cost at a target, and its break-evens."""
-        return who_pays(self.contenders, target, self.verdicts.costs.get(target, {}))
+        if target not in self._pays:
+            self._pays[target] = who_pays(self.contenders, target, self.verdicts.costs.get(target, {}))
+        return self._pays[target]
 
     def pooled_pays(self) -> PooledPays | None:
         """The headline's break-evens over all targets."""

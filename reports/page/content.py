@@ -126,6 +126,7 @@ def _ratio(section: Section, whole: WholeAnswer, measured: Sequence[Measured]) -
     table = Captioned(
         parts_table(measured, frames.unit),
         "What each contender had been charged when it reached a*: means over the replicates that did, all work charged.",
+        "Who pays for what: each contender’s cost in parts",
     )
     lines = [
         text
@@ -134,7 +135,8 @@ def _ratio(section: Section, whole: WholeAnswer, measured: Sequence[Measured]) -
         for text in break_even_sentences(against, frames.unit, given.pays.parent_h, at_target(given.question.target))
     ]
     said = [line.sentence for line in whole.pays_lines]
-    return Section(section.title, section.figures, [table] if table.table.rows else [], [*said, *lines])
+    folds = [("Break-even at each target", lines)] if lines else []
+    return Section(section.title, section.figures, [table] if table.table.rows else [], said, folds)
 
 
 def _size(section: Section, frames: Frames, measured: Sequence[Measured]) -> Section:

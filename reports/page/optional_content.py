@@ -20,6 +20,12 @@ PLACES = {
     "Size, int8 and latency": ("speed_up",),
 }
 """Headings, in the order of the page, and the figures below each."""
+FOLDS = {
+    "Pruning methods": "Each method in numbers",
+    "Where the sparsity went": "Each role in numbers",
+    "Size, int8 and latency": "Each kind of network in numbers",
+}
+"""Lines that open a section's table."""
 OPTIONAL_FIGURES = frozenset(name for names in PLACES.values() for name in names)
 
 
@@ -34,7 +40,7 @@ def optional_sections(frames: Frames, figures: Mapping[str, Rendered]) -> list[S
         Section(
             title,
             [figures[name] for name in names if name in figures],
-            [Captioned(*tables[title])] if title in tables and tables[title][0].rows else [],
+            [Captioned(*tables[title], fold=FOLDS[title])] if title in tables and tables[title][0].rows else [],
         )
         for title, names in PLACES.items()
     ]

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 SVG = "{http://www.w3.org/2000/svg}"
 HREF = "{http://www.w3.org/1999/xlink}href"
 HEX = re.compile(r"#([0-9a-fA-F]{6})\b")
+LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
 LEFT_OUT = {"metadata", "style", "script"}
 """Elements of a drawing that a page has no use for."""
 DARK_PAPER = "#14171a"
@@ -52,8 +53,9 @@ def palette(colours: Iterable[str], *, is_dark: bool) -> str:
 def inline_svg(drawn: str, prefix: str) -> tuple[str, set[str]]:
     """A drawing to stand in a page, and the colours that it uses.
 
-    Its names (``id``) begin with ``prefix``, so that drawings share none; its colours are variables; it is as wide as its
-    place; a program that reads the page aloud skips it, since its text alternative stands beside it.
+    Its names (``id``) begin with ``prefix``, so that drawings share none; its colours are variables, its numbers have two
+    decimals, it is as wide as its place; a program that reads the page aloud skips it, since its text alternative stands
+    beside it.
     """
     root = ElementTree.fromstring(drawn)
     colours: set[str] = set()
@@ -82,7 +84,8 @@ def _clean(element: ElementTree.Element, prefix: str, colours: set[str]) -> None
         elif name == "id":
             element.set("id", f"{prefix}-{value}")
         elif not name.startswith(("{", "on")):
-            element.set(name, _themed(value.replace("url(#", f"url(#{prefix}-"), colours))
+            named = value.replace("url(#", f"url(#{prefix}-")
+            element.set(name, _themed(LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", named), colours))
 
 
 def _themed(value: str, colours: set[str]) -> str:

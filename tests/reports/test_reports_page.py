@@ -122,7 +122,7 @@ def test_each_figure_comes_with_its_numbers_and_its_drawing(report):
         numbers = pd.read_csv(io.BytesIO(base64.b64decode(link)))
         assert len(numbers) == len(pd.read_csv(report / "figures" / f"{name}.csv")) > 0
         assert not [column for column in numbers.columns if column.endswith("_h")]
-        assert f'download="{name}.svg"' in text
+        assert f'href="figures/{name}.svg"' in text
 
 
 def test_the_verdict_is_a_table_of_contenders_and_targets(report):
