@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -88,11 +89,12 @@ def unit_of(data: pd.DataFrame) -> str:
 
 
 def _fitting_columns(lengths: Sequence[int], most: int, figure: Figure) -> int:
-    """Matplotlib fills columns from top to bottom; each is as wide as its longest name."""
+    """Matplotlib fills columns from top to bottom, the first ones with one more; each is as wide as its longest name."""
     room = LETTERS_PER_IN * figure.bbox.width / figure.dpi
     for columns in range(max(1, min(most, len(lengths))), 1, -1):
-        lines = math.ceil(len(lengths) / columns)
-        widest = [max(lengths[at : at + lines]) + KEY_LETTERS for at in range(0, len(lengths), lines)]
+        short, longer = divmod(len(lengths), columns)
+        ends = list(itertools.accumulate(short + (place < longer) for place in range(columns)))
+        widest = [max(lengths[begin:end]) + KEY_LETTERS for begin, end in zip([0, *ends], ends, strict=False)]
         if sum(widest) <= room:
             return columns
     return 1
