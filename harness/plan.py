@@ -6,7 +6,7 @@ training steps of the parent and of the other kinds of networks, or said by a mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from harness.jobs.job import Job, Outcome
 from harness.planning.hardware import HIGH, LOW, Fleet
 from harness.planning.speeds import Speeds, measured_speeds, modelled_speeds
 from harness.routes.base import View
+from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
@@ -211,9 +212,7 @@ def plan_elsewhere(
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
     """All jobs of a study as if no budget ended any route; seconds at a speed that nobody measured, to compare jobs by."""
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    unlimited = with_keys(BudgetConfig)()
-    view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
-    return play(view, NOMINAL, "cuda" if is_cuda else "cpu").jobs
+    return _unlimited(view, NOMINAL, "cuda" if is_cuda else "cpu")
 
 
 def _one_of_each(view: View) -> tuple[Job, ...]:
@@ -222,21 +221,9 @@ def _one_of_each(view: View) -> tuple[Job, ...]:
     return tuple(planned.job for planned in expected_jobs(replace(view, config=one), "cpu"))
 
 
-def play(
-    view: View,
-    speeds: Speeds,
-    device: str,
-    known: Mapping[str, Outcome] = NOTHING_KNOWN,
-    spent_s: Spent = NOTHING_SPENT,
-    num_devices: float = 1,
-) -> Plan:
-    """Play the study through at given speeds, with the scheduler of a real one; nothing is measured.
-
-    ``InputError`` where a route of a user's own fails.
-    """
-    view = replace(view, config=view.config.model_copy(update={"routes": view.config.routes.planned}))
-    config = view.config
-    shapes = checked_shapes(config, device)
+def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], float], Callable[[Job], float]]:
+    """Device-seconds of a study's jobs at given speeds of a worker; and those of each that are its teacher's."""
+    shapes = checked_shapes(view.config, device)
 
     def at_once(job: Job) -> tuple[int, float]:
         """Devices that a job holds, and how many times as fast as one of those that were measured it computes with them."""
@@ -254,10 +241,46 @@ def play(
         held, faster = at_once(job)
         return held * teaching_s(job, view.info.num_train, speeds.parent * faster)
 
+    return device_s, of_teacher_s
+
+
+def forecast_of(view: View, speeds: Speeds, device: str, pace: float | None = None) -> Forecast:
+    """What a study's jobs will cost, by its plan without budgets; at the plan's own ``pace``, or one to be learnt."""
+    planned = [(each.job, each.seconds) for each in _unlimited(view, speeds, device)]
+    return Forecast(planned, pricing(view, speeds, device)[0], pace)
+
+
+def _unlimited(view: View, speeds: Speeds, device: str) -> tuple[PlannedJob, ...]:
+    """All jobs of a study as if no budget ended any route."""
+    unlimited = with_keys(BudgetConfig)()
+    view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
+    return play(view, speeds, device).jobs
+
+
+def play(
+    view: View,
+    speeds: Speeds,
+    device: str,
+    known: Mapping[str, Outcome] = NOTHING_KNOWN,
+    spent_s: Spent = NOTHING_SPENT,
+    num_devices: float = 1,
+) -> Plan:
+    """Play the study through at given speeds, with the scheduler of a real one; nothing is measured.
+
+    ``InputError`` where a route of a user's own fails.
+    """
+    view = replace(view, config=view.config.model_copy(update={"routes": view.config.routes.planned}))
+    config = view.config
+    shapes = checked_shapes(config, device)
+    device_s, of_teacher_s = pricing(view, speeds, device)
     simulation = Simulation(device_s, spent_s, num_devices, lambda job: shapes[job.phase].devices)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     no_files = Remakes(StudyFolder(Path()), [])
-    scheduler = Scheduler(routes, config.budget.model_dump(), known, simulation, simulation, no_files)
+    budget_h = config.budget.model_dump()
+    forecast = None
+    if any(limit_h is not None for limit_h in budget_h.values()):
+        forecast = forecast_of(view, speeds, device, pace=1.0)
+    scheduler = Scheduler(routes, budget_h, known, simulation, simulation, no_files, forecast=forecast)
     simulation.run(scheduler)
     if scheduler.ended is not None:
         raise InputError(scheduler.ended)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 
 from accounting.ledger.index import open_index
-from accounting.ledger.records import Kind
+from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from harness.backends import signals
@@ -43,7 +43,9 @@ from harness.errors import InputError, StudyFailed
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
-from harness.plan import expected_jobs
+from harness.plan import NOMINAL, expected_jobs, forecast_of
+from harness.routes.base import View
+from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
@@ -130,8 +132,16 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                     changes = [change.as_dict() for change in standing.changes]
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
                 write_study(standing, content, facts, paths)
+            forecast = _forecast(view, backend.capacity)
             scheduler = open_scheduler(
-                routes, config.budget, paths, ledger, session, lambda job: progress.tell(stopped(job)), content.data
+                routes,
+                config.budget,
+                paths,
+                ledger,
+                session,
+                lambda job: progress.tell(stopped(job)),
+                content.data,
+                forecast,
             )
             left: list[Undelivered] = []
             try:
@@ -155,6 +165,14 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page
+
+
+def _forecast(view: View, capacity: Sequence[DeviceRecord]) -> Forecast | None:
+    """What jobs will cost, where a route has a budget: by a plan at a nominal speed, and the pace of jobs that are done."""
+    if all(limit_h is None for limit_h in view.config.budget.model_dump().values()):
+        return None
+    is_cuda = any(entry["device_kind"] == "cuda" for entry in capacity)
+    return forecast_of(view, NOMINAL, "cuda" if is_cuda else "cpu")
 
 
 @contextmanager

@@ -128,6 +128,7 @@ class Record(TypedDict, total=False):
     work_end_t: float | None
     measurement: dict[str, Any] | None
     duration_s: float
+    budget_h: float
     changes: list[Change]
 
 
@@ -171,6 +172,7 @@ class Kind(StrEnum):
     DRIVER_WORK = "driver_work"
     ATTEMPT_LOST = "attempt_lost"
     JOB_ABANDONED = "job_abandoned"
+    JOB_STOPPED = "job_stopped"
     STUDY_EXTENDED = "study_extended"
 
 
@@ -218,6 +220,9 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.ATTEMPT_LOST: ("session", "job", "reason"),
     # No attempt is left: the job will have no ok outcome. reason: one line.
     Kind.JOB_ABANDONED: ("session", "job", "reason"),
+    # The job was not begun, since its route's budget (in device-hours) is spent or cannot pay for it. It stays so for as
+    # long as the budget is that one.
+    Kind.JOB_STOPPED: ("session", "job", "route", "replicate", "reason", "budget_h"),
     # The session's config differs from the one before. changes: [{key, old, new}], keys as in the config, with dots.
     Kind.STUDY_EXTENDED: ("session", "changes"),
 }

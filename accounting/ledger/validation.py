@@ -103,6 +103,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
+    "budget_h": (_is_duration, "a number of at least 0"),
     "duration_s": (_is_duration, "seconds, at least 0"),
     "changes": (_is_changes, "a list of {key, old, new}"),
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),

@@ -157,7 +157,20 @@ class RoutesConfig(_ByRoute):
 
 
 class BudgetConfig(_ByRoute):
-    """Device-hours per route and replicate at which a route stops asking for jobs; none where left out."""
+    """Device-hours per route and replicate; none where left out. A route is given no job that what is left cannot pay for.
+
+    What its networks still need is kept for them: search ends so that its finalists can be retrained.
+    """
+
+    equal: Hours | None = None
+    """Device-hours of every route that has none of its own here: the same to each."""
+
+    def with_equal(self, routes: Sequence[str]) -> Self:
+        """With the hours that are the same to each written for each of the routes."""
+        if self.equal is None:
+            return self
+        own = {route: self.equal for route in routes if getattr(self, route) is None}
+        return self.model_copy(update={**own, "equal": None})
 
 
 def with_keys(base: type[Base], more: Sequence[str] = ()) -> type[Base]:

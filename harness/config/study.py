@@ -247,6 +247,12 @@ class StudyConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _equal_budgets(self) -> StudyConfig:
+        """A budget that is the same to each route is written for each."""
+        object.__setattr__(self, "budget", self.budget.with_equal(self.routes.names))
+        return self
+
+    @model_validator(mode="after")
     def _some_route(self) -> StudyConfig:
         routes, powers = self.routes, self.routes.powers
         if not any(section.ALONE for section in powers.values()):

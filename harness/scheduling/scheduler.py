@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 from accounting.cost.attempts import derive
-from accounting.ledger.records import Kind, Phase
+from accounting.ledger.records import Kind, Phase, Record
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study import plugins
 from accounting.study.facts import DataFacts
@@ -22,6 +23,7 @@ from harness.jobs.files import Given
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver
+from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
 
@@ -35,8 +37,9 @@ class Scheduler:
 
     A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. One whose teacher is
     not trained yet waits for it, whatever its route; without a teacher it is given up. A route whose
-    replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. Exports
-    count in no route's spending, and a failed one fails no delivery.
+    replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. With a
+    ``forecast`` it gets none, either, that what is left cannot pay for beside what is under way and what its networks still
+    need (:mod:`harness.scheduling.forecast`). Exports count in no route's spending, and a failed one fails no delivery.
     """
 
     def __init__(
@@ -48,8 +51,17 @@ class Scheduler:
         journal: Journal,
         remakes: Remakes,
         data: DataFacts | None = None,
+        forecast: Forecast | None = None,
+        stopped_before: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._data = data
+        self._forecast = forecast
+        self._stopped_before = stopped_before
+        """Jobs that an earlier session did not run, and the budget of then, in device-hours."""
+        self._out: dict[str, Job] = {}
+        """What was given out and is not told yet, by name."""
+        self._num_ok: Counter[tuple[str, int, int | None, Phase]] = Counter()
+        """Jobs whose outcome is ok, by route, replicate, target and phase."""
         self._routes = list(routes)
         self._budget_h = budget_h
         self._known = known
@@ -137,17 +149,19 @@ class Scheduler:
             self._held.setdefault(teacher, []).append(job)
             return None
         stopped = {str(id) for id in self.stopped}
-        if self._over_budget(job) or teacher in stopped:
+        reason = self._not_paid_for(job)
+        if reason is None and teacher in stopped:
+            reason = f"its teacher {teacher} was not trained: its route's budget is spent"
+        if reason is not None:
             self.stopped.add(job.id)
-            self._journal.stopped(job)
-            whose = "the route's" if teacher not in stopped else f"its teacher {teacher} was not trained: its route's"
-            self._broadcast(job, Outcome(ok=False, reason=f"{whose} budget is spent"))
+            self._broadcast(job, Outcome(ok=False, reason=reason))
             return None
         if teacher is not None and not (taught := self._told[teacher]).ok:
             reason = f"its teacher {teacher} was not trained: {taught.reason or 'failed'}"
             self._broadcast(job, Outcome(ok=False, reason=reason, final=False))
             return None
         self._remakes.proposed(job)
+        self._out[job.name] = job
         return self._remakes.admit(job)
 
     def given(self, job: Job) -> Given:
@@ -173,6 +187,7 @@ class Scheduler:
                     waiting, Outcome(ok=False, reason=f"{job.name} could not be run again: {reason}", final=False)
                 )
             return
+        self._out.pop(job.name, None)
         if not outcome.ok:
             what = "; the network is delivered without it" if job.phase == Phase.EXPORT else ""
             log.warning("job %s failed: %s%s", job.name, outcome.reason, what)
@@ -180,6 +195,7 @@ class Scheduler:
         self._broadcast(job, outcome)
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
+        self._num_ok[job.route, job.replicate, job.target, job.phase] += outcome.ok
         if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.EXPORT) and job.id not in self.stopped:
             self.failed[job.id] = outcome.reason or "failed"
         if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
@@ -217,11 +233,47 @@ class Scheduler:
         route = self._routes[index]
         return self._spending.of(route.name, route.replicate), route.replicate, index
 
-    def _over_budget(self, job: Job) -> bool:
+    def _not_paid_for(self, job: Job) -> str | None:
+        """Why the job is not run, which is put on record; None where its route's budget pays for it, or has no limit."""
         limit_h = self._budget_h.get(job.route)
         if limit_h is None or job.phase in (Phase.EVALUATE, Phase.EXPORT):
-            return False
-        return self._spending.now(job.route, job.replicate) >= limit_h * HOUR_S
+            return None
+        if self._stopped_before.get(job.name) == limit_h:
+            return "the route's budget did not pay for it in an earlier session"
+        reason = self._beyond(job, limit_h * HOUR_S)
+        if reason is not None:
+            self._journal.stopped(job, reason, limit_h)
+        return reason
+
+    def _beyond(self, job: Job, limit_s: float) -> str | None:
+        left_s = limit_s - self._spending.now(job.route, job.replicate)
+        if left_s <= 0:
+            return "the route's budget is spent"
+        cost_s = None if self._forecast is None else self._forecast.cost_s(job)
+        if self._forecast is None or cost_s is None:
+            return None
+        under_way = [
+            other for other in self._out.values() if (other.route, other.replicate) == (job.route, job.replicate)
+        ]
+        for other in under_way:
+            left_s -= max(0.0, (self._forecast.cost_s(other) or 0.0) - self._spending.held_s(other.name))
+        told = Counter(
+            {
+                (target, phase): count
+                for (route, replicate, target, phase), count in self._num_ok.items()
+                if (route, replicate) == (job.route, job.replicate)
+            }
+        )
+        # A replay may not have told yet what is done: the ledger knows.
+        claims = told | self._forecast.done(job.route, job.replicate)
+        claims.update((other.target, other.phase) for other in (*under_way, job))
+        reserve_s = self._forecast.reserve_s(job.route, job.replicate, limit_s, claims)
+        if cost_s + reserve_s <= left_s:
+            return None
+        return (
+            f"the route's budget cannot pay for it: about {cost_s:.3g} device-seconds, with {reserve_s:.3g} kept for the "
+            f"networks to deliver, and {max(0.0, left_s):.3g} left"
+        )
 
 
 def open_scheduler(
@@ -232,17 +284,26 @@ def open_scheduler(
     session: str,
     on_stopped: Callable[[Job], None] = lambda job: None,
     data: DataFacts | None = None,
+    forecast: Forecast | None = None,
 ) -> Scheduler:
     """The scheduler of a session of a study, which goes on from what its ledger holds; ``data`` is for :class:`Given`."""
+    records = read_ledger(paths.ledger).records
     return Scheduler(
         routes,
         budget.model_dump(),
         known_outcomes(paths),
-        LedgerSpending(paths),
+        LedgerSpending(paths, forecast=forecast),
         LedgerJournal(ledger, session, on_stopped),
-        Remakes(paths, read_ledger(paths.ledger).records),
+        Remakes(paths, records),
         data,
+        forecast,
+        stopped_before(records),
     )
+
+
+def stopped_before(records: Sequence[Record]) -> dict[str, float]:
+    """Jobs that were not run since their route's budget did not pay for them, and that budget in device-hours."""
+    return {record["job"]: float(record["budget_h"]) for record in records if record["kind"] == Kind.JOB_STOPPED}
 
 
 def known_outcomes(paths: StudyFolder) -> dict[str, Outcome]:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from accounting.cost.attempts import derive
-from accounting.cost.shares import spent_s
-from accounting.ledger.records import Kind, Phase
+from accounting.cost.shares import counted, spent_s
+from accounting.ledger.records import Kind, Phase, Status
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
+from harness.scheduling.forecast import Forecast
 
 
 class Spending(Protocol):
@@ -25,6 +26,10 @@ class Spending(Protocol):
         """As of now, for a decision."""
         ...
 
+    def held_s(self, job: str) -> float:
+        """What of that an attempt at the job, which is under way, holds by now; nothing where none has begun."""
+        ...
+
 
 class Journal(Protocol):
     """Where the scheduler writes what happens in the driver."""
@@ -33,8 +38,8 @@ class Journal(Protocol):
         """The job has failed for good."""
         ...
 
-    def stopped(self, job: Job) -> None:
-        """The job is not run, since its route's budget is spent."""
+    def stopped(self, job: Job, reason: str, budget_h: float) -> None:
+        """The job is not run, since its route's budget is spent, or cannot pay for it."""
         ...
 
     def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:
@@ -45,8 +50,11 @@ class Journal(Protocol):
 class LedgerSpending:
     """Read from the ledger, not more often than is cheap."""
 
-    def __init__(self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic) -> None:
-        self._paths, self._clock = paths, clock
+    def __init__(
+        self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic, forecast: Forecast | None = None
+    ) -> None:
+        self._paths, self._clock, self._forecast = paths, clock, forecast
+        self._held_s: dict[str, float] = {}
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
 
@@ -61,14 +69,22 @@ class LedgerSpending:
         self._read()
         return self._spent_s.get((route, replicate), 0.0)
 
+    def held_s(self, job: str) -> float:
+        """See :class:`Spending`."""
+        return self._held_s.get(job, 0.0)
+
     def _read(self) -> None:
         begin = self._clock()
-        self._spent_s = spent_s(derive(read_ledger(self._paths.ledger).records, now=time.time()))
+        view = derive(read_ledger(self._paths.ledger).records, now=time.time())
+        self._spent_s = spent_s(view)
+        self._held_s = {a.job: a.allocated_s for a in counted(view) if a.status is Status.RUNNING}
+        if self._forecast is not None:
+            self._forecast.learn(view)
         self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
 
 
 class LedgerJournal:
-    """Writes to the ledger; ``on_stopped`` hears of stopped jobs, which are not on record: more budget runs them."""
+    """Writes to the ledger; ``on_stopped`` hears of stopped jobs, too. More budget runs them."""
 
     def __init__(
         self, ledger: LedgerWriter, session: str, on_stopped: Callable[[Job], None] = lambda job: None
@@ -85,8 +101,17 @@ class LedgerJournal:
             final=outcome.final,
         )
 
-    def stopped(self, job: Job) -> None:
+    def stopped(self, job: Job, reason: str, budget_h: float) -> None:
         """See :class:`Journal`."""
+        self._ledger.append(
+            Kind.JOB_STOPPED,
+            session=self._session,
+            job=job.name,
+            route=job.route,
+            replicate=job.replicate,
+            reason=reason,
+            budget_h=budget_h,
+        )
         self._on_stopped(job)
 
     def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:

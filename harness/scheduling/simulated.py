@@ -108,7 +108,11 @@ class Simulation:
     def given_up(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.scheduling.seams.Journal`."""
 
-    def stopped(self, job: Job) -> None:
+    def held_s(self, job: str) -> float:
+        """See :class:`harness.scheduling.seams.Spending`: all of it."""
+        return float("inf")
+
+    def stopped(self, job: Job, reason: str, budget_h: float) -> None:
         """See :class:`harness.scheduling.seams.Journal`."""
 
     def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:

@@ -79,7 +79,8 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
     if spent:
         budget = frames.info.budget_h
         caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
-        most = {route: max(h for (name, _), h in spent_h(frames.view).items() if name == route) for route in spent}
+        hours = spent_h(frames.view)
+        most = {route: max((h for (name, _), h in hours.items() if name == route), default=0.0) for route in spent}
         change = ", ".join(f"{route}: null" for route in spent)
         more = " and ".join(_budget_text(2 * max(budget[route], most[route])) for route in spent)
         return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # no cap; or one of, say, {more}"
@@ -99,12 +100,12 @@ def _budget_text(hours: float) -> str:
 
 
 def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:
-    """The compared routes that spent their budget in a replicate before they delivered all of these targets."""
+    """The compared routes whose budget was spent or too small for a job before a replicate delivered all of these."""
     delivered = {(network.label, network.replicate, network.target) for network in frames.delivered}
     over = {
         route
-        for (route, replicate), hours in spent_h(frames.view).items()
-        if hours >= frames.info.budget_h.get(route, float("inf"))
+        for (route, replicate), hours in (dict.fromkeys(frames.stopped, 0.0) | spent_h(frames.view)).items()
+        if (hours >= frames.info.budget_h.get(route, float("inf")) or (route, replicate) in frames.stopped)
         and any((route, replicate, target) not in delivered for target in lacking)
     }
     return [route for route in COMPARED if route in over]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from accounting.audit.audit import AuditReport, audit
 from accounting.audit.rules import rules_text
 from accounting.cost.attempts import CostView
+from accounting.ledger.records import Kind
 from accounting.ledger.store import Ledger
 from accounting.study.facts import StudyDocument, StudyFacts
 from reports.data.extensions import History, history_of
@@ -56,6 +57,15 @@ class Frames:
     def audit(self) -> AuditReport:
         """Whether the ledger adds up."""
         return audit(self.ledger.records, self.ledger.findings, self.ledger.points)
+
+    @property
+    def stopped(self) -> set[tuple[str, int]]:
+        """Routes and replicates of jobs that the budget, as it is now, did not pay for."""
+        return {
+            (record["route"], record["replicate"])
+            for record in self.ledger.records
+            if record["kind"] == Kind.JOB_STOPPED and record["budget_h"] == self.info.budget_h.get(record["route"])
+        }
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

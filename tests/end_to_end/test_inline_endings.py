@@ -68,9 +68,11 @@ class TestBudget:
 
         tiny["routes"], tiny["targets"] = {"search": tiny["routes"]["search"]}, ["0.6M"]
         tiny["budget"] = {"search": "1 h"}
-        spent = Scheduler._over_budget
+        plain = Scheduler._not_paid_for
         monkeypatch.setattr(
-            Scheduler, "_over_budget", lambda self, job: job.name.endswith("retrain-1") or spent(self, job)
+            Scheduler,
+            "_not_paid_for",
+            lambda self, job: "spent" if job.name.endswith("retrain-1") else plain(self, job),
         )
         run(tiny, tmp_path / "study")
         assert len(models(tmp_path / "study")) == 1

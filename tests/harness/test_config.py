@@ -78,6 +78,16 @@ def test_the_resolved_config_reads_back_the_same(path, tmp_path):
         assert stored_config(StudyFolder(tmp_path)) == config
 
 
+def test_an_equal_budget_is_that_of_each_route_without_its_own():
+    routes = {"search": {}, "prune": {}, "scratch": {}}
+    config = parse_config(MINIMAL | {"routes": routes, "budget": {"equal": "2 h", "scratch": "30 min"}}, "test")
+    assert {route: getattr(config.budget, route) for route in routes} == {"search": 2, "prune": 2, "scratch": 0.5}
+    assert config.budget.supernet is None
+    assert config.budget.equal is None
+    with pytest.raises(InputError, match=r"budget.equal: .*30 min"):
+        parse_config(MINIMAL | {"budget": {"equal": 2}}, "test")
+
+
 def test_a_resolved_config_with_budgets_reads_back_the_same(tmp_path):
     config = parse_config(MINIMAL | {"budget": {"search": "0.25 h", "prune": "2 h"}}, "test")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({"study": config.model_dump(mode="json")}))

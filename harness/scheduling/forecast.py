@@ -1,0 +1,143 @@
+"""What jobs will cost, and what a route's networks still need, so that a budget is not spent before they are there.
+
+A job's cost is its planned device-seconds times the pace of the jobs that were done: measured over planned, of its own
+route and phase where some of them were, else of all. What must be done for a target's network is the chain of jobs that
+leads to it in the plan, from the first that is for that target alone: a retraining and an evaluation, or pruning,
+fine-tuning and an evaluation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from accounting.cost.shares import counted
+from accounting.cost.values import CostView
+from accounting.ledger.records import Phase, Status
+from harness.jobs.job import Job
+from harness.jobs.spec import from_json
+from harness.jobs.work import Deliver
+
+SHARED = (Phase.PRETRAIN, Phase.SUPERNET)
+Kind = tuple[str, str]
+"""Route and phase."""
+Claims = Mapping[tuple[int | None, Phase], int]
+"""How many jobs of one route and replicate are done or under way, by target and phase."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job of the plan: what it does, and its device-seconds by the plan."""
+
+    route: str
+    phase: Phase
+    planned_s: float
+
+
+class Forecast:
+    """Costs by plan and pace. Without a job that was done the pace is not known, and no cost is, unless it is given."""
+
+    def __init__(
+        self, planned: Iterable[tuple[Job, float]], price_s: Callable[[Job], float], pace: float | None = None
+    ) -> None:
+        self._price_s = price_s
+        self._pace, self._paces = pace, dict[Kind, float]()
+        self._chains: dict[tuple[str, int], dict[int, list[Step]]] = defaultdict(dict)
+        """By route and replicate, then target."""
+        self._shared: dict[tuple[str, int], list[Step]] = defaultdict(list)
+        """What a route does once for all its targets."""
+        self._first: dict[tuple[str, int], Step] = {}
+        """The first job of a search."""
+        self._done: Counter[tuple[str, int, int | None, Phase]] = Counter()
+        """Jobs that a ledger has the outcome of, by route, replicate, target and phase."""
+        steps = list(planned)
+        by_name = {job.name: (job, seconds) for job, seconds in steps}
+        for job, seconds in steps:
+            key, step = (job.route, job.replicate), Step(job.route, job.phase, seconds)
+            if job.phase in SHARED:
+                self._shared[key].append(step)
+            elif job.phase == Phase.SEARCH:
+                self._first.setdefault(key, step)
+            if isinstance(job.work, Deliver) and job.work.label == job.route and job.target is not None:
+                self._chains[key].setdefault(job.target, list(_chain(job, by_name)))
+
+    def learn(self, view: CostView) -> None:
+        """Take the paces from the jobs of a ledger that are done; every attempt at them counts."""
+        measured_s: dict[str, float] = defaultdict(float)
+        for attempt in counted(view):
+            measured_s[attempt.job] += attempt.allocated_s
+        sums: dict[Kind, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        seen: set[str] = set()
+        for attempt in counted(view):
+            if attempt.status is not Status.OK or attempt.job in seen:
+                continue
+            seen.add(attempt.job)
+            try:
+                planned_s = self._price_s(from_json(attempt.spec))
+            except (KeyError, ValueError, TypeError):  # of an older version's job
+                continue
+            pair = sums[attempt.route, attempt.phase]
+            pair[0] += measured_s[attempt.job]
+            pair[1] += planned_s
+        self._done = Counter(
+            (job.route, job.replicate, job.target, Phase(job.phase)) for job in view.jobs if job.status is Status.OK
+        )
+        whole = [sum(pair[0] for pair in sums.values()), sum(pair[1] for pair in sums.values())]
+        self._pace = whole[0] / whole[1] if whole[1] > 0 else self._pace
+        self._paces = {kind: pair[0] / pair[1] for kind, pair in sums.items() if pair[1] > 0}
+
+    def done(self, route: str, replicate: int) -> Counter[tuple[int | None, Phase]]:
+        """How many jobs of a route and replicate a ledger has the outcome of, by target and phase."""
+        found: Counter[tuple[int | None, Phase]] = Counter()
+        for (own, of, target, phase), count in self._done.items():
+            if (own, of) == (route, replicate):
+                found[target, phase] += count
+        return found
+
+    def cost_s(self, job: Job) -> float | None:
+        """Device-seconds that a job will take; None where no pace is known."""
+        return self._at_pace(Step(job.route, job.phase, self._price_s(job)))
+
+    def reserve_s(self, route: str, replicate: int, limit_s: float, claims: Claims) -> float:
+        """Device-seconds to keep for what must still be done for those of the route's networks that the budget can pay for.
+
+        These are the cheapest chains that fit in the whole budget beside what all share and a first candidate; one at least.
+        """
+        key = route, replicate
+        chains = self._chains.get(key, {})
+        cost = {target: sum(self._at_pace(step) or 0.0 for step in chain) for target, chain in chains.items()}
+        before = [
+            *self._shared[route, replicate],
+            *([self._first[route, replicate]] if (route, replicate) in self._first else []),
+        ]
+        room_s = limit_s - sum(self._at_pace(step) or 0.0 for step in before)
+        reserve_s = 0.0
+        for place, target in enumerate(sorted(chains, key=lambda target: cost[target])):
+            room_s -= cost[target]
+            if place > 0 and room_s < 0:
+                break
+            reserve_s += self._left_s(chains[target], target, claims)
+        return reserve_s
+
+    def _left_s(self, chain: Sequence[Step], target: int, claims: Claims) -> float:
+        claimed, left_s = Counter({phase: count for (of, phase), count in claims.items() if of == target}), 0.0
+        for step in chain:
+            if claimed[step.phase] > 0:
+                claimed[step.phase] -= 1
+            else:
+                left_s += self._at_pace(step) or 0.0
+        return left_s
+
+    def _at_pace(self, step: Step) -> float | None:
+        pace = self._paces.get((step.route, step.phase), self._pace)
+        return None if pace is None else pace * step.planned_s
+
+
+def _chain(last: Job, by_name: Mapping[str, tuple[Job, float]]) -> Iterable[Step]:
+    """A job and those before it that are for the same target by the same route, the last one first."""
+    found = by_name.get(last.name)
+    while found is not None and (found[0].target, found[0].route) == (last.target, last.route):
+        job, seconds = found
+        yield Step(job.route, job.phase, seconds)
+        found = by_name.get(job.source or "")
