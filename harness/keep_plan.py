@@ -26,8 +26,8 @@ from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
 from harness.errors import typed_line
-from harness.plan import NOMINAL, Plan, measure_speeds, play
-from harness.planning.speeds import Kind, Speeds
+from harness.plan import NOMINAL, Plan, measure_speeds, play, timed_of
+from harness.planning.speeds import Kind, Speeds, Timed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import Standing
@@ -103,7 +103,9 @@ def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, st
 def _asked_gpu(view: View) -> tuple[str, Speeds]:
     """The name of this machine's first GPU and its speeds, by a process that ends, and leaves the GPU, right after."""
     words = [sys.executable, "-c", "from harness.keep_plan import tell_gpu; tell_gpu()"]
-    done = subprocess.run(words, input=pickle.dumps(view), capture_output=True, timeout=GPU_ANSWERS_S, check=False)
+    done = subprocess.run(
+        words, input=pickle.dumps(timed_of(view)), capture_output=True, timeout=GPU_ANSWERS_S, check=False
+    )
     if done.returncode:
         raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])
     name, parent, shares = json.loads(done.stdout.splitlines()[-1])
@@ -111,9 +113,9 @@ def _asked_gpu(view: View) -> tuple[str, Speeds]:
 
 
 def tell_gpu() -> None:
-    """In a process of its own: read a study's view from standard input, print the GPU's name and its speeds as JSON."""
-    view: View = pickle.load(sys.stdin.buffer)
-    speeds = measure_speeds(view, "cuda", MEASURED_FOR_S)
+    """In a process of its own: read what to time from standard input, print the GPU's name and its speeds as JSON."""
+    timed: Timed = pickle.load(sys.stdin.buffer)
+    speeds = timed.measured(torch.device("cuda:0"), MEASURED_FOR_S)
     shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]
     sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), speeds.parent, shares]) + "\n")
 

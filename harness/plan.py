@@ -24,7 +24,7 @@ from harness.config.study import StudyConfig
 from harness.errors import InputError
 from harness.jobs.job import Job, Outcome
 from harness.planning.hardware import HIGH, LOW, Fleet
-from harness.planning.speeds import Speeds, measured_speeds, modelled_speeds
+from harness.planning.speeds import Speeds, Timed, modelled_speeds
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
@@ -293,11 +293,14 @@ def play(
 
 def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:
     """MACs per second of training by one worker, on one GPU or its threads, from a few steps on noise."""
-    where = torch.device("cuda:0" if device == "cuda" else "cpu")
-    jobs, batch = _one_of_each(view), view.config.recipe.batch_size
     threads = torch.get_num_threads()
     torch.set_num_threads(view.config.resources.shape(MEASURED, device).threads if device == "cpu" else threads)
     try:
-        return measured_speeds(view.parent, view.parent_macs, jobs, view.info, batch, where, budget_s)
+        return timed_of(view).measured(torch.device("cuda:0" if device == "cuda" else "cpu"), budget_s)
     finally:
         torch.set_num_threads(threads)
+
+
+def timed_of(view: View) -> Timed:
+    """What of a study is timed to know its speeds."""
+    return Timed(view.parent, view.parent_macs, _one_of_each(view), view.info, view.config.recipe.batch_size)

@@ -101,6 +101,15 @@ def _run_tiny(folder):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_plugins_of_another_test():
+    """Files of a user's own that a test took are in use by no other test."""
+    yield
+    from accounting.study import plugins
+
+    plugins.use([])
+
+
 @pytest.fixture
 def write_config(tmp_path):
     """Writes nested dicts (or text, or bytes) as a config file outside the working folder, and gives its path."""

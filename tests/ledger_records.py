@@ -81,14 +81,14 @@ def work(attempt: str, t: float, epoch: int = 0) -> Record:
     return {"kind": Kind.WORK_BEGUN, "t": t, "attempt": attempt, "epoch": epoch}
 
 
-def progress(attempt: str, t: float, epoch: int, *, checkpointed: bool = True) -> Record:
+def progress(attempt: str, t: float, epoch: int, *, checkpointed: bool = True, num_epochs: int = 3) -> Record:
     return {
         "kind": Kind.PROGRESS,
         "t": t,
         "attempt": attempt,
         "epoch": epoch,
-        "num_epochs": 3,
-        "val_top1": 0.1 * epoch,
+        "num_epochs": num_epochs,
+        "val_top1": min(1.0, 0.1 * epoch),
         "train_loss": 1.0 / epoch,
         "checkpointed": checkpointed,
     }

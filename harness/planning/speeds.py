@@ -79,7 +79,22 @@ def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
     return found
 
 
-def measured_speeds(
+@dataclass(frozen=True)
+class Timed:
+    """What is timed of a study: its parent, and networks of its jobs. It can be pickled, for a process of its own."""
+
+    parent: NetworkSpec
+    parent_macs: int
+    jobs: tuple[Job, ...]
+    info: DataInfo
+    batch_size: int
+
+    def measured(self, device: torch.device, budget_s: float) -> Speeds:
+        """Time training steps on noise for about ``budget_s`` seconds, half of it the parent's; at least three of each."""
+        return _measured(self.parent, self.parent_macs, self.jobs, self.info, self.batch_size, device, budget_s)
+
+
+def _measured(
     parent: NetworkSpec,
     parent_macs: int,
     jobs: Iterable[Job],
@@ -88,7 +103,6 @@ def measured_speeds(
     device: torch.device,
     budget_s: float,
 ) -> Speeds:
-    """Time training steps on noise for about ``budget_s`` seconds, half of it the parent's; at least three of each."""
     batch = batch_size if device.type != "cpu" else max(2, min(batch_size, int(STEP_MACS / 3 / max(1, parent_macs))))
     steps = _Steps(info, batch, device)
     kinds = sampled(jobs, parent)

@@ -85,7 +85,7 @@ class Cluster:
             t += rng.uniform(0, 8)
             epoch += 1
             is_kept = rng.random() < 0.7
-            records += [beat(name, t), progress(name, t, epoch, checkpointed=is_kept)]
+            records += [beat(name, t), progress(name, t, epoch, checkpointed=is_kept, num_epochs=10**6)]
             self.checkpoint[job] = epoch if is_kept else self.checkpoint[job]
         end = t + rng.uniform(0, 3)
         ending = rng.choice(["ok", "failed", "silent", "abandoned"])

@@ -51,7 +51,10 @@ class TestWhatIsLeft:
         words = " ".join(re.sub(r"<[^>]+>", " ", text).split())
         import html as entities
 
-        assert answer["sentence"] in entities.unescape(words)[: len(answer["sentence"]) + 600]
+        headline = re.sub(r"<[^>]+>", "", re.search(r"<h1[^>]*>(.*?)</h1>", html, flags=re.S)[1]).split()
+        assert 3 <= len(headline) <= 25
+        assert words.find(" ".join(headline)[:20]) < 200
+        assert answer["sentence"] in entities.unescape(words), "and in full, folded"
         assert not re.search(r"(src|href)\s*=\s*[\"']https?:", html), "the page needs nothing from elsewhere"
 
     def test_answers_for_each_target(self, tiny_study):
@@ -65,20 +68,26 @@ class TestWhatIsLeft:
             # one replicate decides nothing, and networks of two epochs may be near chance
             assert entry["policies"]["full"]["verdict"] in ("insufficient_evidence", "not_comparable", "not_reached")
 
-    def test_every_figure_twice(self, tiny_study):
+    def test_every_figure_thrice(self, tiny_study):
         folder = tiny_study / "report" / "figures"
         drawn = {path.stem for path in folder.iterdir()}
         assert {"anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour", "sparsity_by_role"} <= drawn
-        assert {path.name for path in folder.iterdir()} == {f"{name}.{e}" for name in drawn for e in ("png", "svg")}
+        assert {path.name for path in folder.iterdir()} == {
+            f"{name}.{e}" for name in drawn for e in ("png", "svg", "csv")
+        }
         for path in folder.iterdir():
             head = path.read_bytes()[:400]
-            assert head.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in path.read_bytes()[:2000]
+            if path.suffix != ".csv":
+                assert head.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in path.read_bytes()[:2000]
 
     def test_every_table_twice_and_equal(self, tiny_study):
         folder = tiny_study / "report" / "tables"
-        names = {path.stem for path in folder.iterdir()}
+        names = {path.stem for path in folder.glob("*.csv")}
+        assert {path.name for path in folder.glob("*.tex")} == {"networks.tex", "verdict.tex"}
         assert {"networks", "attempts", "jobs", "cost_by_phase", "verdicts"} <= names
-        assert {path.name for path in folder.iterdir()} == {f"{n}.{e}" for n in names for e in ("csv", "parquet")}
+        assert {p.name for p in folder.iterdir() if p.suffix != ".tex"} == {
+            f"{n}.{e}" for n in names for e in ("csv", "parquet")
+        }
         for name in names:
             csv_rows = len((folder / f"{name}.csv").read_text().splitlines()) - 1
             assert len(pd.read_parquet(folder / f"{name}.parquet")) == csv_rows

@@ -1,6 +1,7 @@
 """Plans for devices that are not here, plans in money, and how long jobs take that wait for each other."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from accounting.macs.count import count_macs
 from harness.config.study import parse_config
 from harness.errors import InputError
 from harness.jobs.job import Done, Wait
-from harness.plan import expected_jobs, play
+from harness.plan import expected_jobs, play, timed_of
 from harness.planning.hardware import HARDWARE, HIGH, LOW, parse_fleet
 from harness.planning.speeds import Kind, Speeds, modelled_speeds, sampled
 from harness.scheduling.simulated import Simulation
@@ -207,3 +208,9 @@ def test_the_torch_that_measures_keeps_its_threads(view):
     before = torch.get_num_threads()
     measure_speeds(view, "cpu", budget_s=0.05)
     assert torch.get_num_threads() == before
+
+
+def test_what_is_timed_can_be_sent_to_a_process_of_its_own(view):
+    timed = pickle.loads(pickle.dumps(timed_of(view)))
+    assert timed == timed_of(view)
+    assert timed.measured(torch.device("cpu"), 0.05).parent > 0

@@ -147,6 +147,10 @@ def test_what_a_target_is_charged_has_no_exports_start_ups_or_other_devices(mixe
     )  # shared work at both targets; lost
 
 
+def _with_total(table):
+    return [*table.rows, table.total]
+
+
 def test_the_page_adds_up(mixed):
     frames = load_frames(mixed)
     said = {row[0]: float(row[1]) for row in totals_table(frames).rows}
@@ -156,7 +160,7 @@ def test_the_page_adds_up(mixed):
     assert said["of the allocated: exports (charged to no route)"] == 0.2
     assert said["of the allocated: start-ups in which no attempt began (charged to no route)"] == 0.1
     assert "attempts on other devices held 0.600 CPU core-hours: in no cost here" in work_line(frames)
-    rows = balance_table(frames).rows
+    rows = _with_total(balance_table(frames))
     assert [row[0] for row in rows] == ["s1", "s2", "total"]
     assert float(rows[-1][4]) == pytest.approx(GPU_H, rel=0.01)
 
@@ -168,7 +172,7 @@ def test_a_start_up_whose_devices_are_not_on_record_is_in_every_table(unplaced):
     assert attempts[attempts["phase"] == "start_up"]["overhead_device_hours"].tolist() == pytest.approx([0.2])
     without = balances[balances["device"].isna() & (balances["session"] != "total")]
     assert without["unattributed_device_hours"].tolist() == pytest.approx([0.2])
-    rows = balance_table(frames).rows
+    rows = _with_total(balance_table(frames))
     assert rows[-2][:2] == ["s1", "not on record"]
     assert rows[-2][7] == "0.200"
     assert float(rows[-1][4]) == pytest.approx(recorded_h(frames, "cpu_core"), rel=0.01)
