@@ -204,7 +204,8 @@ def make_routes(view: View, replicate: int) -> list[Route]:
     except InfeasibleTarget as error:
         raise InputError(f"targets: {error}") from None
     except (ValueError, TypeError, FileNotFoundError) as error:
-        raise InputError(f"routes: {plugins.fault(error) or error}") from None
+        said = str(plugins.fault(error) or error)
+        raise InputError(said if said.startswith("routes.") else f"routes: {said}") from None
     if not any(getattr(view.config.export, kind) for kind in KINDS):
         return routes
     return [WithExports(route, view) for route in routes]

@@ -32,7 +32,8 @@ CRITERION_COLOURS = {
     "taylor": "#44BB99",
     "random": "#BBBBBB",
 }
-SPARE_COLOURS = ("#E69F00", "#F0E442", "#000000")
+SPARE_COLOURS = ("#F0E442", "#000000")
+"""Of routes that name none; no packaged route has one of these."""
 INK = "#222222"
 GRID = "#dddddd"
 

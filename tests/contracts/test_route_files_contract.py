@@ -234,3 +234,21 @@ def test_routes_are_named_in_their_files_and_nowhere_else():
     }
     assert found == KEPT
     assert {name: literals(ROOT / "harness" / name, set(FOUND)) for name in ASKS} == dict.fromkeys(ASKS, 0)
+
+
+def test_a_spare_colour_is_no_routes_own():
+    from reports.words.colours import SPARE_COLOURS
+
+    own = {route_files.words_in(name).colour for name in route_files.packaged_routes()}
+    assert not own & set(SPARE_COLOURS)
+
+
+def test_a_refusal_that_names_its_section_names_it_once():
+    from dataclasses import replace
+
+    from harness.errors import InputError
+
+    config = copy.deepcopy(CONFIG) | {"routes": {"prune": {}, "subnet_search": {"strategy": {"num_trials": 4}}}}
+    view = check_study(parse_config(config, "test"), need_data=False)
+    with pytest.raises(InputError, match=r"^routes\.subnet_search scores on one half"):
+        make_routes(replace(view, info=replace(view.info, num_val=1)), 0)
