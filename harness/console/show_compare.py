@@ -18,11 +18,22 @@ def show_compare(folders: Sequence[Path], out: Path | None, *, as_json: bool) ->
         if (place := folder.resolve()) in seen:
             raise InputError(f"compare: {folder} is given twice; name each study once")
         seen.add(place)
+    from accounting.ledger.index import read_index
+    from accounting.study.folder import StudyFolder
     from reports.data.study import read_study
     from reports.side_by_side.page import check_place, write_page
 
+    ledgers: dict[str, Path] = {}
     for folder in folders:
         read_study(folder)
+        index = read_index(StudyFolder(folder).ledger)
+        ledger = index.ledger if index is not None else ""  # older ledgers have no index
+        if ledger in ledgers:
+            raise InputError(
+                f"compare: {folder} is a copy of {ledgers[ledger]}, by its ledger's id; name each study once"
+            )
+        if ledger:
+            ledgers[ledger] = folder
     if out is not None:
         check_place(out)
     from reports.side_by_side.as_json import as_json as compared_json
