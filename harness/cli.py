@@ -82,20 +82,41 @@ def init(
     macs: Annotated[
         str | None, typer.Option(help="target, as 50% of the parent's MACs or 0.5M; 50% unless given")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="the file to write", callback=_folder)] = Path("study.yaml"),
+    study: Annotated[str | None, typer.Option(help="instead: a packaged study as it is, such as quickstart")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="the file to write; study.yaml, or NAME.yaml of --study", callback=_folder),
+    ] = None,
 ) -> None:
-    """Write a commented starter study, from flags or from answers on a terminal."""
+    """Write a commented starter study, from flags or from answers on a terminal, or a copy of a packaged one."""
+    given = {"images": images, "parent": parent, "macs": macs}
+    if study is not None:
+        _copy_study(study, out, [f"--{key}" for key, text in given.items() if text is not None])
+        return
+    out = out or Path("study.yaml")
     with guard.quick_interrupt():
+        from harness.starter.new_file import exists, write_new
         from harness.starter.wishes import DEFAULTS, QUESTIONS, parse_wishes
-        from harness.starter.write import exists, starter_text, write_new
+        from harness.starter.write import starter_text
     if out.exists():
         raise exists(out)
-    given = {"images": images, "parent": parent, "macs": macs}
     if _can_ask():
         given = {key: given[key] or typer.prompt(text, default=DEFAULTS.get(key)) for key, text in QUESTIONS.items()}
     wishes = parse_wishes(given)
     with guard.quick_interrupt():
         write_new(out, starter_text(wishes, out))
+    say(f"{out} is written; `prune-or-search plan {out}` says what it would cost")
+
+
+def _copy_study(name: str, out: Path | None, beside: list[str]) -> None:
+    from harness.config.shipped import shipped_text
+    from harness.starter.new_file import write_new
+
+    if beside:
+        raise InputError(f"init: --study {name} is copied as it is; leave out {' and '.join(beside)}")
+    text = shipped_text(name)
+    out = out or Path(f"{name}.yaml")
+    write_new(out, text)
     say(f"{out} is written; `prune-or-search plan {out}` says what it would cost")
 
 
@@ -307,7 +328,8 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        str | None, typer.Argument(help="criteria, strategies, spaces, datasets, models, figures, loggers or config")
+        str | None,
+        typer.Argument(help="criteria, strategies, spaces, datasets, models, figures, loggers, studies, config"),
     ] = None,
     section: Annotated[str | None, typer.Argument(help="of config: one section, as routes.prune")] = None,
     as_json: AsJson = False,

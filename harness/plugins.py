@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounting.study import plugins
 from accounting.words.methods import SCHEDULES
+from harness.config.shipped import shipped_studies
 from harness.data.registry import list_datasets
 from nas_baseline.spaces import list_spaces
 from nas_baseline.spaces.families import list_families, variants
@@ -24,4 +25,5 @@ def list_all() -> dict[str, list[str]]:
         + ["timm <any name of timm.list_models()>"],
         "figures": list_figures(),
         "loggers": plugins.names(plugins.Kind.LOGGER),
+        "studies": list(shipped_studies()),
     }

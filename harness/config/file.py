@@ -43,7 +43,7 @@ def read_documents(path: Path) -> list[Document]:
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"no config at {path}; name a YAML file, such as studies/quickstart.yaml") from None
+        raise InputError(f"no config at {path}; name a YAML file, or write one with `prune-or-search init`") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} cannot be read as text in UTF-8; save it as UTF-8") from None
     except (OSError, ValueError) as error:

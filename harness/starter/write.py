@@ -97,22 +97,6 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     raise problems[-1]
 
 
-def write_new(file: Path, text: str) -> None:
-    """Write a file that is not there yet; ``InputError`` where it is, or cannot be made."""
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise exists(file) from None
-    except OSError as error:
-        raise InputError(f"{file} cannot be written ({error.strerror}); name another file with --out") from None
-
-
-def exists(file: Path) -> InputError:
-    """What is said of a file that is there already."""
-    return InputError(f"{file} is there already and stays as it is; name another file with --out")
-
-
 def _macs(target: int | float, parent_macs: int) -> int:
     """Of whole MACs, or of percent."""
     return target if isinstance(target, int) else percent_of(target, parent_macs)

@@ -44,7 +44,9 @@ class TestList:
         assert "fbnetv3_mini" in shown["spaces"]
         assert {"fbnetv3_mini s", "fbnetv3_mini m", "fbnetv3_mini l"} <= set(shown["models"])
 
-    @pytest.mark.parametrize("kind", ["criteria", "strategies", "spaces", "datasets", "models", "figures", "loggers"])
+    @pytest.mark.parametrize(
+        "kind", ["criteria", "strategies", "spaces", "datasets", "models", "figures", "loggers", "studies"]
+    )
     def test_one_kind(self, kind, command):
         assert json.loads(said(command("list", kind, "--json"))) == {kind: list_all()[kind]}
 

@@ -1,0 +1,23 @@
+"""A config file that is made, never written over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import InputError
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet; ``InputError`` where it is, or cannot be made."""
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise exists(file) from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be written ({error.strerror}); name another file with --out") from None
+
+
+def exists(file: Path) -> InputError:
+    """What is said of a file that is there already."""
+    return InputError(f"{file} is there already and stays as it is; name another file with --out")
