@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accounting.cost.values import Device
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_yaml
@@ -88,9 +87,9 @@ def read_prices(path: Path) -> Prices:
         raise BadPrices(f"{path}: {error.strerror}; name a file with prices, or leave --prices out") from None
     except (UnicodeDecodeError, YamlProblem) as error:
         raise BadPrices(f"{path} cannot be read as YAML: {one_line(error)}") from None
-    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+    if len(documents) != 1 or not isinstance(raw := documents[0].value, dict):
         raise BadPrices(f"{path}: a mapping with the keys {', '.join(SECTIONS)} is expected")
-    return _Reader(path, documents[0]).prices()
+    return _Reader(path, documents[0]).prices(raw)
 
 
 class _Reader:
@@ -99,8 +98,7 @@ class _Reader:
     def __init__(self, path: Path, document: Document) -> None:
         self._path, self._document = path, document
 
-    def prices(self) -> Prices:
-        raw = self._document.value
+    def prices(self, raw: Mapping[str, object]) -> Prices:
         self._only(raw, SECTIONS, ())
         devices = self._devices(raw.get("devices"))
         electricity = self._section(raw, "electricity", "price_per_kwh", 0.0, MAX_PRICE, is_money=True)
@@ -119,7 +117,7 @@ class _Reader:
             grid=self._section(raw, "grid", "g_co2e_per_kwh", 0.0, MAX_GRAMS),
         )
 
-    def _devices(self, raw: Any) -> dict[str, Stated]:
+    def _devices(self, raw: object) -> dict[str, Stated]:
         if not isinstance(raw, dict) or not raw:
             raise self._refusal(
                 ("devices",), "devices is no mapping of device names or kinds to prices; name at least one"
@@ -133,11 +131,11 @@ class _Reader:
         return found
 
     def _section(
-        self, raw: Mapping[str, Any], name: str, key: str, low: float, high: float, *, is_money: bool = False
+        self, raw: Mapping[str, object], name: str, key: str, low: float, high: float, *, is_money: bool = False
     ) -> Stated | None:
         return self._stated(raw[name], (name,), key, low, high, is_money=is_money) if name in raw else None
 
-    def _stated(self, raw: Any, place: Place, key: str, low: float, high: float, *, is_money: bool) -> Stated:
+    def _stated(self, raw: object, place: Place, key: str, low: float, high: float, *, is_money: bool) -> Stated:
         keys = (key, *(("currency",) if is_money else ()), "date", "source")
         if not isinstance(raw, dict) or set(keys) - raw.keys():
             raise self._refusal(place, f"{place[-1]} needs the keys {', '.join(keys)}")
@@ -159,7 +157,7 @@ class _Reader:
             )
         return Stated(float(value), self._date(raw["date"], place), str(plain_values(source.strip())), currency)
 
-    def _date(self, raw: Any, place: Place) -> str:
+    def _date(self, raw: object, place: Place) -> str:
         try:
             if isinstance(raw, str) and len(raw) == len("2026-11-26"):
                 return datetime.date.fromisoformat(raw).isoformat()
@@ -167,7 +165,7 @@ class _Reader:
             pass
         raise self._refusal((*place, "date"), f"date is {_shown(raw)}; the day of the price is allowed, as 2026-11-26")
 
-    def _only(self, raw: Mapping[Any, Any], allowed: tuple[str, ...], place: Place) -> None:
+    def _only(self, raw: Mapping[str, object], allowed: tuple[str, ...], place: Place) -> None:
         for key in raw:
             if key not in allowed:
                 raise self._refusal((*place, str(key)), f"unknown key {_shown(key)}; allowed: {', '.join(allowed)}")
@@ -177,6 +175,6 @@ class _Reader:
         return BadPrices(one_line(f"{self._path}{f', line {line}' if line else ''}: {what}"))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

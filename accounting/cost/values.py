@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accounting.cost.progress import Progress, ProgressTable
 from accounting.ledger.outcomes import JobOutcome
@@ -133,7 +133,7 @@ class Session:
     reason: str | None
     capacity: tuple[Device, ...]
     """Every device that it ever had."""
-    environment: Any
+    environment: object
     initial_capacity: tuple[Device, ...] = ()
     """Those that it began with."""
     capacity_changes: tuple[tuple[float, tuple[Device, ...]], ...] = ()

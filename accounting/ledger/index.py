@@ -17,23 +17,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from accounting.ledger.chain import Chain, Checker
 from accounting.ledger.files import sync_folder, write_line
 from accounting.ledger.findings import Finding
+from accounting.ledger.records import Record
 
 NAME = "segments.index"
 """Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
 
 
+class Opener(TypedDict):
+    """Who writes a segment."""
+
+    writer: str
+    session: str
+    host: str
+    pid: int
+
+
+class Seal(TypedDict):
+    """Name, length and hash of a segment up to its last whole line."""
+
+    segment: str
+    bytes: int
+    sha256: str
+
+
+class IndexLine(TypedDict, total=False):
+    """A line of the index: an ``index_opened``, a ``segment`` with its opener, or a ``sealed``."""
+
+    kind: str
+    t: float
+    seq: int
+    chain: str
+    ledger: str
+    adopted: list[Seal]
+    rebuilt: bool
+    segment: str
+    writer: str
+    session: str
+    host: str
+    pid: int
+    segments: list[Seal]
+
+
 @dataclass
 class Index:
-    """What the index says. ``segments``: name to its line; ``seals``: name to the last ``{bytes, sha256}``."""
+    """What the index says. ``segments``: name to its line; ``seals``: name to the last one."""
 
     ledger: str = ""
-    segments: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    segments: dict[str, IndexLine] = field(default_factory=dict)
+    seals: dict[str, Seal] = field(default_factory=dict)
     num_registered: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -75,11 +111,12 @@ def open_index(folder: Path) -> str:
         return _ensure(folder, file, chain)
 
 
-def register(folder: Path, segment: str, **facts: Any) -> str:
+def register(folder: Path, segment: str, opener: Opener) -> str:
     """Enter a segment before its first record; gives the ledger's id."""
     with _locked(folder) as (file, chain):
         ledger = _ensure(folder, file, chain, without=segment)
-        _append(file, chain, {"kind": "segment", "t": time.time(), "segment": segment, **facts})
+        entry: IndexLine = {"kind": "segment", "t": time.time(), "segment": segment}
+        _append(file, chain, {**entry, **opener})
         return ledger
 
 
@@ -93,7 +130,7 @@ def seal(folder: Path, *, without: str = "") -> None:
         for path in segments_in(folder)
         if path.name != without
         and path.name in index.segments
-        and path.stat().st_size > index.seals.get(path.name, {"bytes": 0})["bytes"]
+        and path.stat().st_size > (index.seals[path.name]["bytes"] if path.name in index.seals else 0)
     ]
     if grown:
         with _locked(folder) as (file, chain):
@@ -122,11 +159,12 @@ def read_index(folder: Path) -> Index | None:
     return index
 
 
-def _enter(entry: dict[str, Any], index: Index) -> None:
+def _enter(entry: IndexLine, index: Index) -> None:
     if entry["kind"] == "index_opened":
         index.ledger = entry["ledger"]
         for known in entry["adopted"]:
-            index.segments[known["segment"]] = index.seals[known["segment"]] = known
+            index.segments[known["segment"]] = {"segment": known["segment"]}
+            index.seals[known["segment"]] = known
         if entry["rebuilt"]:
             when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry["t"]))
             message = f"{NAME} was gone and was made again on {when}: segments lost before that are not noticed"
@@ -150,29 +188,29 @@ def _ensure(folder: Path, file: int, chain: Chain, without: str = "") -> str:
     ids = [opening["ledger"] for path in there if "ledger" in (opening := _opening(path))]
     ledger = max(set(ids), key=ids.count) if ids else secrets.token_hex(8)
     adopted = [_seal_of(path) for path in there]
-    entry = {"kind": "index_opened", "t": time.time(), "ledger": ledger, "adopted": adopted, "rebuilt": bool(ids)}
-    _append(file, chain, entry)
+    kind, is_rebuilt = "index_opened", bool(ids)
+    _append(file, chain, {"kind": kind, "t": time.time(), "ledger": ledger, "adopted": adopted, "rebuilt": is_rebuilt})
     sync_folder(folder)
     return ledger
 
 
-def _opening(path: Path) -> dict[str, Any]:
+def _opening(path: Path) -> Record:
     with path.open("rb") as file:
         try:
-            first = json.loads(file.readline())
+            first: Record = json.loads(file.readline())
         except ValueError:
             return {}
     return first if isinstance(first, dict) else {}
 
 
-def _seal_of(path: Path) -> dict[str, Any]:
-    """Name, length and hash of a segment up to its last whole line."""
+def _seal_of(path: Path) -> Seal:
+    """Of a segment as it is now."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     return {"segment": path.name, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
 
 
-def _append(file: int, chain: Chain, entry: dict[str, Any]) -> None:
+def _append(file: int, chain: Chain, entry: IndexLine) -> None:
     line, digest = chain.link(json.dumps(entry, separators=(",", ":")).encode())
     write_line(file, line)
     chain.move_on(digest)

@@ -11,7 +11,7 @@ fractions 0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
@@ -93,7 +93,7 @@ class Record(TypedDict, total=False):
     pid: int
     study: str
     capacity: list[DeviceRecord]
-    environment: dict[str, Any]
+    environment: dict[str, object]
     planned: Planned
     labels: dict[str, str]
     owner: str
@@ -126,7 +126,7 @@ class Record(TypedDict, total=False):
     reason: str | None
     outcome: JobOutcome | None
     work_end_t: float | None
-    measurement: dict[str, Any] | None
+    measurement: dict[str, object] | None
     duration_s: float
     budget_h: float
     changes: list[Change]

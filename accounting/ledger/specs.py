@@ -34,7 +34,7 @@ class NetworkSpec(TypedDict, total=False):
     act: str
     pretrained: str
     """The timm network whose published weights it takes."""
-    space: dict[str, Any]
+    space: dict[str, object]
     """Of a supernet: what the space's file says."""
 
 
@@ -115,7 +115,7 @@ class JobSpec(TypedDict, total=False):
     network_macs: int
     computed_macs: int
     is_smaller: bool
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     init_from: str | None
     structure_from: str | None
     shuffle_masks: bool

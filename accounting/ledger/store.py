@@ -35,11 +35,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from accounting.ledger.chain import Chain
 from accounting.ledger.files import sync_folder, write_line
-from accounting.ledger.index import read_index, register, seal
+from accounting.ledger.index import Opener, read_index, register, seal
 from accounting.ledger.reader import Ledger, LedgerError, read_lean, read_ledger
 from accounting.ledger.records import COST_RULES, Kind
 from accounting.ledger.validation import problem_of
@@ -67,16 +67,16 @@ class LedgerWriter:
         self._seals = False
         try:
             sync_folder(folder)
-            facts: dict[str, Any] = {"writer": writer, "session": session, "host": host, "pid": pid}
-            ledger = register(folder, self.path.name, **facts)
+            opener: Opener = {"writer": writer, "session": session, "host": host, "pid": pid}
+            ledger = register(folder, self.path.name, opener)
             self.append(
-                Kind.SEGMENT_OPENED, rules=COST_RULES, **facts, format=FORMAT, ledger=ledger, name=self.path.name
+                Kind.SEGMENT_OPENED, rules=COST_RULES, **opener, format=FORMAT, ledger=ledger, name=self.path.name
             )
         except BaseException:
             self.close()
             raise
 
-    def append(self, kind: Kind, /, t: float | None = None, **fields: Any) -> None:
+    def append(self, kind: Kind, /, t: float | None = None, **fields: object) -> None:
         """Write one record and wait until it is on disk; ``t`` defaults to the writer's clock.
 
         A record with a ``t`` of its own (something that happened earlier) also gets the clock, as ``written_t``.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -43,7 +44,7 @@ class CallCounter(TorchDispatchMode):
         self._names: dict[int, list[tuple[int, str]]] = {}
         for name, tensor in parameters.items():
             self._names.setdefault(_storage(tensor), []).append((int(tensor.storage_offset()), name))
-        self._uses: dict[tuple[Any, ...], Use] = {}
+        self._uses: dict[tuple[object, ...], Use] = {}
         self._running: list[str] = []
         self._own_parameters: dict[str, tuple[str, ...]] = {}
 
@@ -68,8 +69,8 @@ class CallCounter(TorchDispatchMode):
                 handle.remove()
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self, func: OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
         """Note the call, then let it happen; composite operations are taken apart first."""
         kwargs = kwargs or {}
         packet = func.overloadpacket
@@ -130,10 +131,10 @@ class CallCounter(TorchDispatchMode):
         own = self._own_parameters.get(name, ())
         return self._uses.setdefault(key, Use(name, kind, weight, groups, own, is_computed=True))
 
-    def _entering(self, name: str) -> Callable[[nn.Module, Any], None]:
+    def _entering(self, name: str) -> Callable[[nn.Module, object], None]:
         return lambda _module, _inputs: self._running.append(name)
 
-    def _leaving(self, _module: nn.Module, _inputs: Any, _result: Any) -> None:
+    def _leaving(self, _module: nn.Module, _inputs: object, _result: object) -> None:
         self._running.pop()
 
 

@@ -98,7 +98,7 @@ class NvmlReader:
             raise ValueError(f"CUDA_VISIBLE_DEVICES token {token!r} fits {len(fitting)} devices; here are {here}")
         return fitting[0]
 
-    def _uuid_and_handle(self, place: int) -> tuple[str | None, Any]:
+    def _uuid_and_handle(self, place: int) -> tuple[str | None, object]:
         """Of one device; None for one that is lost, which hides no other."""
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(place)
@@ -109,7 +109,7 @@ class NvmlReader:
             )
             return None, None
 
-    def _ask(self, question: str, handle: Any) -> Any:
+    def _ask(self, question: str, handle: object) -> Any:
         """The answer to one NVML call; None when the device does not support it or is gone."""
         try:
             return getattr(self._nvml, question)(handle)

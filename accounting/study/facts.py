@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
@@ -74,7 +74,7 @@ class KeptFacts(TypedDict, total=False):
 class StudyDocument:
     """The whole of a ``study.yaml``: the resolved config, and the facts (spaces, data, environment …) by name."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     facts: KeptFacts
 
     @classmethod
@@ -87,14 +87,14 @@ class StudyDocument:
 
         """
         raw = read_written(path.read_text(encoding="utf-8"))
-        document: Any = raw if isinstance(raw, dict) else {}
-        if isinstance(document.get(OLD_CONFIG), dict):
-            config = document.pop(OLD_CONFIG)
-            return cls(config, document)
-        if not isinstance(document.get(FACTS), dict):
+        document = raw if isinstance(raw, dict) else {}
+        if isinstance(config := document.get(OLD_CONFIG), dict):
+            del document[OLD_CONFIG]
+            return cls(config, cast(KeptFacts, document))
+        if not isinstance(facts := document.get(FACTS), dict):
             raise NotAStudyFile(f"{path} has no `{FACTS}:` section; is it a config and not the study.yaml of a run?")
-        facts = document.pop(FACTS)
-        return cls(document, facts)
+        del document[FACTS]
+        return cls(document, cast(KeptFacts, facts))
 
     def text(self) -> str:
         """As YAML."""

@@ -8,15 +8,43 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from accounting.study.folder import StudyFolder
 
 FORMAT = 1
 _NAME = "plan-{number:04d}.json"
+
+
+class StepFields(TypedDict):
+    """A step of a plan in its file; see :class:`PlannedStep`."""
+
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
+    jobs: int
+    hours: float | None
+    jobs_done: int
+    spent_hours: float
+
+
+class PlanFields(TypedDict):
+    """A plan in its file; see :class:`StoredPlan`."""
+
+    format: int
+    number: int
+    session: str
+    t: float
+    unit: str
+    device: str
+    speed_macs_per_s: float | None
+    num_devices: float
+    budget_caps_it: bool
+    steps: list[StepFields]
+    note: str | None
 
 
 class NotAPlan(ValueError):
@@ -111,7 +139,7 @@ def next_number(folder: StudyFolder) -> int:
 
 def _read(path: Path) -> StoredPlan:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        document: PlanFields = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except (OSError, ValueError) as error:
         raise NotAPlan(f"{path} cannot be read: {' '.join(str(error).split())}; restore it, or move it away") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -126,7 +154,7 @@ def _refused(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
 
 
-def _plan(document: Mapping[str, Any]) -> StoredPlan:
+def _plan(document: PlanFields) -> StoredPlan:
     speed, note = document["speed_macs_per_s"], document["note"]
     return StoredPlan(
         number=int(document["number"]),
@@ -142,7 +170,7 @@ def _plan(document: Mapping[str, Any]) -> StoredPlan:
     )
 
 
-def _step(raw: Mapping[str, Any]) -> PlannedStep:
+def _step(raw: StepFields) -> PlannedStep:
     return PlannedStep(
         route=str(raw["route"]),
         phase=str(raw["phase"]),

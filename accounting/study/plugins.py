@@ -24,7 +24,7 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from accounting.words.plain_text import typed_line
 
@@ -199,7 +199,7 @@ def load(kind: Kind, name: str) -> ModuleType:
         raise PluginError(f"{kind.word} {name!r} of {home} fails: {type(error).__name__}: {error}") from error
 
 
-def option_problems(owner: str, taken: type, given: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+def option_problems(owner: str, taken: type, given: Mapping[str, object]) -> list[tuple[str | None, str]]:
     """(option, what is wrong and what is allowed) of each option of a plug-in; None: of how they go together.
 
     ``taken`` is the plug-in's dataclass ``Options``, whose fields have defaults; ``owner`` begins each message.

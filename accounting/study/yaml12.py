@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
@@ -57,7 +56,7 @@ class Document:
     That is a line (from 1), or what brought it from elsewhere, in words.
     """
 
-    value: Any
+    value: object
     lines: Mapping[Place, int | str]
 
 
@@ -71,12 +70,12 @@ def read_yaml(text: str) -> list[Document]:
     return _documents(text, MAX_LETTERS, MAX_VALUES, _plain)
 
 
-def read_one(text: str) -> Any:
+def read_one(text: str) -> object:
     """The value of a text with one document; None for an empty one. Raises YamlProblem."""
     return _only(read_yaml(text))
 
 
-def read_written(text: str) -> Any:
+def read_written(text: str) -> object:
     """The value of a ``study.yaml``, of any version, as it was when it was written. Raises YamlProblem.
 
     Older versions wrote by YAML 1.1, in which ``1e3``, ``0o7`` and ``09`` without quotes are texts.
@@ -89,13 +88,13 @@ def means_text(text: str) -> bool:
     return isinstance(_plain(text), str)
 
 
-def _only(documents: list[Document]) -> Any:
+def _only(documents: list[Document]) -> object:
     if len(documents) > 1:
         raise YamlProblem((None, f"{len(documents)} documents, where one is expected"))
     return documents[0].value if documents else None
 
 
-def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[str], Any]) -> list[Document]:
+def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[str], object]) -> list[Document]:
     if len(text) > max_letters:
         raise YamlProblem((None, f"{len(text):,} letters; at most {max_letters:,} are read"))
     yaml = YAML(typ="safe", pure=True)
@@ -127,11 +126,11 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
 class _Composer(Composer):
     """Stops at the first value that is too many or too deep, before the rest of the text is looked at."""
 
-    def __init__(self, max_values: int, loader: Any = None) -> None:
+    def __init__(self, max_values: int, loader: object = None) -> None:
         super().__init__(loader=loader)
         self._max_values, self._count = max_values, 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: object, index: object) -> object:
         """One value with all that is in it."""
         self._count += 1
         if self._count > self._max_values or self.depth > MAX_DEPTH:
@@ -144,7 +143,7 @@ def _too_many(max_values: int) -> str:
     return f"more than {max_values:,} values, aliases counted wherever they are used"
 
 
-def _document(node: Node | None, max_values: int, plain: Callable[[str], Any]) -> Document:
+def _document(node: Node | None, max_values: int, plain: Callable[[str], object]) -> Document:
     maker = _Maker(max_values, plain)
     value = None if node is None else maker.value(node, (), ())
     if maker.problems:
@@ -157,13 +156,13 @@ class _Maker:
     """Makes values of nodes."""
 
     max_values: int
-    plain: Callable[[str], Any]
+    plain: Callable[[str], object]
     """The value of a text without quotes."""
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[tuple[int | None, str]] = field(default_factory=list)
     count: int = 0
 
-    def value(self, node: Node, place: Place, above: tuple[int, ...]) -> Any:
+    def value(self, node: Node, place: Place, above: tuple[int, ...]) -> object:
         line = node.start_mark.line + 1
         self.count += 1
         if self.count > self.max_values:
@@ -181,9 +180,9 @@ class _Maker:
         self._check_tag(node, line, "map")
         return self._mapping(node, place, (*above, id(node)))
 
-    def _mapping(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, Any]:
-        merged: dict[Hashable, Any] = {}
-        own: dict[Hashable, Any] = {}
+    def _mapping(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, object]:
+        merged: dict[Hashable, object] = {}
+        own: dict[Hashable, object] = {}
         first: dict[Hashable, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -204,10 +203,10 @@ class _Maker:
             own[key] = self.value(value_node, (*place, key if isinstance(key, int) else str(key)), above)
         return merged | own
 
-    def _merged(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, Any]:
+    def _merged(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, object]:
         """What ``<<`` brings in: a mapping, or a list of them, of which the first wins."""
         value = self.value(node, (*place, "<<"), above)
-        found: dict[Hashable, Any] = {}
+        found: dict[Hashable, object] = {}
         for part in value if isinstance(value, list) else [value]:
             if not isinstance(part, dict):
                 self.problems.append((node.start_mark.line + 1, "<< takes a mapping, or a list of mappings"))
@@ -215,17 +214,17 @@ class _Maker:
             found = part | found
         return found
 
-    def _scalar(self, node: ScalarNode, line: int) -> Any:
+    def _scalar(self, node: ScalarNode, line: int) -> object:
         text = str(node.value)
         tag = _tag_of(node)
         if tag is not None and tag != _TEXT_TAG:
             self.problems.append((line, f"the tag {tag} is not known; leave it out"))
         if node.style is not None or tag == _TEXT_TAG:
             return text
-        return self.plain(text) if len(text) <= MAX_DIGITS or not _FLOAT.fullmatch(text) else self._too_long(line)
-
-    def _too_long(self, line: int) -> None:
-        self.problems.append((line, f"a number of more than {MAX_DIGITS} digits"))
+        if len(text) > MAX_DIGITS and _FLOAT.fullmatch(text):
+            self.problems.append((line, f"a number of more than {MAX_DIGITS} digits"))
+            return None
+        return self.plain(text)
 
     def _check_tag(self, node: Node, line: int, expected: str) -> None:
         tag = _tag_of(node)
@@ -243,7 +242,7 @@ def _tag_of(node: Node) -> str | None:
     return str(node.tag)
 
 
-def _plain(text: str) -> Any:
+def _plain(text: str) -> object:
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
@@ -257,7 +256,7 @@ def _plain(text: str) -> Any:
     return text
 
 
-def _plain_in_both(text: str) -> Any:
+def _plain_in_both(text: str) -> object:
     """As :func:`_plain`, of what YAML 1.1 takes for a number, too."""
     value = _plain(text)
     is_written = not isinstance(value, int | float) or isinstance(value, bool) or _WRITTEN_NUMBER.fullmatch(text)

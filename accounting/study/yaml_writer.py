@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
@@ -21,7 +20,7 @@ _OLD_VALUE = re.compile(
 """Texts that YAML 1.1 takes for something else."""
 
 
-def write_yaml(value: Any, *, folded: bool = True) -> str:
+def write_yaml(value: object, *, folded: bool = True) -> str:
     """Nested mappings, lists, texts, numbers, booleans and None as text; ``folded``: long texts run over several lines."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
@@ -35,7 +34,7 @@ def write_yaml(value: Any, *, folded: bool = True) -> str:
 
 
 class _Representer(SafeRepresenter):
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         """A value that stands twice is written twice."""
         return True
 

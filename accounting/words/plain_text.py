@@ -6,7 +6,9 @@ Names and reasons come from configs, file names, other libraries and ledgers. Wh
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 MAX_CHARS = 300
 """Length of :func:`one_line`: enough for a path and a sentence."""
@@ -45,14 +47,21 @@ def typed_line(error: BaseException, max_chars: int = MAX_CHARS) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def plain_values(value: Any) -> Any:
-    """A JSON-able value with every text in it, keys too, passed through :func:`plain`: each is one line."""
+def plain_values(value: T) -> T:
+    """A JSON-able value with every text in it, keys too, passed through :func:`plain`: each is one line.
+
+    Its type stays, but a tuple becomes a list.
+    """
+    return cast(T, _plain_value(value))
+
+
+def _plain_value(value: object) -> object:
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, dict):
-        return {plain_values(key): plain_values(inner) for key, inner in value.items()}
+        return {_plain_value(key): _plain_value(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_values(inner) for inner in value]
+        return [_plain_value(inner) for inner in value]
     return value
 
 

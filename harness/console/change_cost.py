@@ -9,7 +9,6 @@ import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from accounting.study.facts import StudyDocument
 from accounting.study.folder import StudyFolder
@@ -34,9 +33,12 @@ def change_cost(folder: Path, change: str) -> str:
     except (OSError, ValueError, YamlProblem):
         return BY_HAND
     config = copy.deepcopy(document.config)
-    if config.get("plugins") or config.get("parent", {}).get("pretrained"):
+    parent = config.get("parent")
+    if config.get("plugins") or (isinstance(parent, Mapping) and parent.get("pretrained")):
         return BY_HAND  # would execute a user's file, or fetch weights
     for line in lines:
+        if not isinstance(line, Mapping):
+            return BY_HAND
         config = _merged(config, line)
     from harness.console.show_plan import summarise
     from harness.stored.study_file import config_in
@@ -58,8 +60,10 @@ def change_cost(folder: Path, change: str) -> str:
     return BY_HAND
 
 
-def _merged(config: Any, change: Any) -> Any:
+def _merged(config: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:
     """The config with a line of it changed: sections are merged, everything else takes the new value."""
-    if not isinstance(config, Mapping) or not isinstance(change, Mapping):
-        return change
-    return {**config, **{key: _merged(config.get(key), value) for key, value in change.items()}}
+    return {**config, **{key: _changed(config.get(key), value) for key, value in change.items()}}
+
+
+def _changed(held: object, value: object) -> object:
+    return _merged(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value

@@ -216,11 +216,11 @@ def _document(paths: StudyFolder) -> StudyDocument:
 def config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
     """The config of a document of any version; ``InputError`` for one that cannot be."""
     study = dict(document.config)
-    if isinstance(study.get("dataset"), dict):  # written with keys that were not given
+    if isinstance(dataset := study.get("dataset"), dict):  # written with keys that were not given
         unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}
-        study["dataset"] = {k: v for k, v in study["dataset"].items() if k == "name" or v != unset.get(k)}
-    if isinstance(study.get("budget"), dict):  # written as numbers of device-hours
-        study["budget"] = {r: hours_text(h) if isinstance(h, float) else h for r, h in study["budget"].items()}
+        study["dataset"] = {k: v for k, v in dataset.items() if k == "name" or v != unset.get(k)}
+    if isinstance(budget := study.get("budget"), dict):  # written as numbers of device-hours
+        study["budget"] = {r: hours_text(h) if isinstance(h, float) else h for r, h in budget.items()}
     return parse_config(study, str(paths.config))
 
 
