@@ -40,6 +40,7 @@ from harness.console.progress import Progress
 from harness.devices import choose_device
 from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
+from harness.jobs.files import forget_states
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
@@ -162,6 +163,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             raise StudyFailed(scheduler.ended)
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
+        if not scheduler.stopped:  # a larger budget would let candidates go on
+            forget_states(paths)
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page

@@ -13,6 +13,8 @@ class FileSums(TypedDict, total=False):
 
     weights_sha256: str | None
     masks_sha256: str | None
+    state_sha256: str | None
+    """Of the state with which a later job goes on with the training."""
 
 
 class NetworkCounts(TypedDict, total=False):

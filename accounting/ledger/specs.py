@@ -117,6 +117,10 @@ class JobSpec(TypedDict, total=False):
     is_smaller: bool
     recipe: dict[str, object]
     init_from: str | None
+    epochs_before: int
+    """Of a job that goes on with the training that ``init_from`` began: the epochs that were done by then."""
+    leaves_state: bool
+    """Whether a later job can go on with its training."""
     structure_from: str | None
     shuffle_masks: bool
     inherit: InheritSpec | None

@@ -83,6 +83,10 @@ class StudyFolder:
         """State to go on from, at the last epoch boundary; gone once the job is done."""
         return self.checkpoint(job) / "resume.pt"
 
+    def state(self, job: str) -> Path:
+        """What a job left for the one that goes on with its training; gone once that one is done, or the study."""
+        return self.checkpoint(job) / "state.pt"
+
     def weights(self, job: str) -> Path:
         """Final weights of a finished job."""
         return self.checkpoint(job) / "weights.safetensors"

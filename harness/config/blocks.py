@@ -12,6 +12,7 @@ from accounting.study.yaml12 import Place
 from accounting.words.methods import DISTILLED, Method
 from harness.config.begun import Begun
 from harness.config.distill import Distill
+from harness.config.halving import Halving
 from harness.config.recipe import RecipeOverride
 from harness.config.route_section import Found, Part, PhaseRecipe, RouteSection, useless
 from harness.config.section import Strict
@@ -54,6 +55,8 @@ class SearchConfig(RouteSection):
     """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
     early_stop_tau: float = Field(0.9, gt=0, le=1)
     """The rank correlation (Kendall's tau-b) that is enough for ``early_stop``."""
+    halving: Halving | None = None
+    """Successive halving of the candidates, in the place of ``early_stop``; without it none."""
     supernet: RecipeOverride = RecipeOverride()
     """Training of the supernet, where the strategy shares weights."""
     scored_per_job: int = Field(16, ge=1, le=1_000_000)
@@ -86,7 +89,7 @@ class SearchConfig(RouteSection):
         if not self._is_known:
             return  # refused where the strategy is made
         if shares_weights(strategy):
-            for key in ("candidate", "early_stop", "early_stop_tau"):
+            for key in ("candidate", "early_stop", "early_stop_tau", "halving"):
                 if key in given:
                     yield useless((*place, key), f"{strategy} scores its candidates without training them")
         else:
@@ -95,6 +98,7 @@ class SearchConfig(RouteSection):
                     yield useless((*place, key), f"{strategy} has no supernet; name a strategy that shares weights")
             if "early_stop_tau" in given and not self.early_stop:
                 yield useless((*place, "early_stop_tau"), "early_stop is false")
+            yield from self._halved(study, place)
         if not predicts(strategy) and "num_predicted" in given and self.num_predicted > 0:
             yield useless((*place, "num_predicted"), f"{strategy} predicts nothing; set num_seen")
 
@@ -108,6 +112,27 @@ class SearchConfig(RouteSection):
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
         """See :class:`RouteSection`; how finalists are trained is free until one was."""
         return key.partition(".")[0] != "retrain" or begun.phase(Phase.RETRAIN)
+
+    def _halved(self, study: StudyConfig, place: Place) -> Iterator[Found]:
+        """What cannot be beside ``halving``: the one epoch at which candidates stop; fewer epochs than rungs need."""
+        if self.halving is None:
+            return
+        name = ".".join(map(str, place))
+        for key in ("early_stop", "early_stop_tau"):
+            if key in self.model_fields_set and (self.early_stop or key == "early_stop_tau"):
+                yield (
+                    (*place, key),
+                    f"{name}.{key} and {name}.halving are both given: candidates stop at one epoch, or from rung to rung; "
+                    "keep one of them",
+                )
+        epochs, rungs, least = self.candidate.over(study.recipe).epochs, self.halving.rungs, self.halving.least_epochs
+        ends = self.halving.ends(epochs)
+        if len(ends) < rungs:
+            yield (
+                (*place, "halving", "rungs"),
+                f"{name}.halving: {rungs} rungs of eta {self.halving.eta} do not fit in {epochs} epochs: they would end at "
+                f"{', '.join(map(str, ends))}; set {name}.candidate.epochs to at least {least}, or fewer rungs",
+            )
 
     @property
     def _is_known(self) -> bool:

@@ -1,11 +1,13 @@
 """The files that jobs leave for later jobs: their checksums, and whether they are still what was recorded.
 
-Every outcome of an attempt that writes weights has ``weights_sha256`` and ``masks_sha256`` (None: no masks). Outcomes of
-older versions have none: their files are checked as far as possible (they load, are finite, fit the network).
+Every outcome of an attempt that writes weights has ``weights_sha256`` and ``masks_sha256`` (None: no masks); of one that
+leaves the state of its training for another job, ``state_sha256``. Outcomes of older versions have none: their files are
+checked as far as possible (they load, are finite, fit the network).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +21,18 @@ from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Job
 from harness.jobs.start import InheritedFrom, StructureOf
-from harness.jobs.work import Score
+from harness.jobs.work import Score, Train
 from harness.models.build import build_network, load_tensors, without_pretrained
 from pruning.masks import from_tensors
 from pruning.resize import fit_to_state
 
 WRITERS = frozenset({Phase.PRETRAIN, Phase.SUPERNET, Phase.RETRAIN, Phase.PRUNE, Phase.FINETUNE})
 """Phases whose jobs leave weights."""
+
+
+def leaves_files(job: Job) -> bool:
+    """Whether another job may need a file that the job leaves."""
+    return job.phase in WRITERS or (isinstance(job.work, Train) and job.work.leaves_state)
 
 
 class DamagedFiles(RuntimeError):
@@ -75,6 +82,8 @@ def file_facts(outcome: JobOutcome) -> FileFacts:
     """Of an outcome what concerns its files; of an old one whether the network must have had masks."""
     if "weights_sha256" in outcome:
         return {"weights_sha256": outcome["weights_sha256"], "masks_sha256": outcome.get("masks_sha256")}
+    if "state_sha256" in outcome:
+        return {"state_sha256": outcome["state_sha256"]}
     macs, dense = outcome.get("macs"), outcome.get("dense_macs")
     return {"masked": bool(macs and dense and macs < 0.999 * dense)}
 
@@ -84,16 +93,26 @@ def files_problem(source: str, facts: FileFacts, paths: StudyFolder) -> str | No
     weights, masks = paths.weights(source), paths.masks(source)
     if "weights_sha256" in facts:
         return _differs(weights, facts["weights_sha256"], "weights") or _differs(masks, facts["masks_sha256"], "masks")
+    if "state_sha256" in facts:
+        return _differs(paths.state(source), facts["state_sha256"], "training state")
     if facts.get("masked") and not masks.exists():
         return "deleted masks"
     return _unreadable(weights, "weights") or (_unreadable(masks, "masks") if masks.exists() else None)
+
+
+def forget_states(paths: StudyFolder) -> None:
+    """Remove every state that a job left for another to go on with: no training will be gone on with."""
+    for state in paths.checkpoints.glob("*/state.pt"):
+        state.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files of the job are kept
+            state.parent.rmdir()
 
 
 def check_sources(job: Job, paths: StudyFolder, given: Given) -> None:
     """Raises :class:`DamagedFiles` where what the job starts from does not verify."""
     for source, facts in given.recorded.items():
         problem = files_problem(source, facts, paths)
-        if problem is None and "weights_sha256" not in facts:
+        if problem is None and not {"weights_sha256", "state_sha256"} & facts.keys():
             problem = _misfit(job, source, paths)
         if problem is not None:
             raise DamagedFiles(source, problem)

@@ -92,6 +92,8 @@ class Outcome:
     """Of a failed one: whether it would fail again (divergence, an unreachable target), so that no session tries it."""
     damaged: str | None = None
     """Of a failed one: the job whose files it starts from, where those are damaged or gone; that one is run again first."""
+    not_paid_for: bool = False
+    """Of a failed one: whether it was not begun, since its route's budget does not pay for it."""
     ends_session: bool = False
     """Of a failed one: whether every other job would fail for the same reason (other data), so that none is begun."""
 

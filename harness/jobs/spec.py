@@ -11,7 +11,7 @@ from accounting.words.methods import Method, parse_method
 from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
 from harness.jobs.job import Job, Prediction
-from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, Start, StructureOf, WeightsOf
+from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, Start, StateOf, StructureOf, WeightsOf
 from harness.jobs.teacher import teacher_from_json, teacher_json
 from harness.jobs.work import (
     Deliver,
@@ -100,6 +100,8 @@ def _start_json(start: Start) -> JobSpec:
             return {"init_from": job, "inherit": {"supernet": supernet, "arch": list(arch)}}
         case StructureOf(job, shuffled):
             return {"structure_from": job, "shuffle_masks": shuffled}
+        case StateOf(job, epochs):
+            return {"init_from": job, "epochs_before": epochs}
 
 
 def _start(spec: JobSpec) -> Start:
@@ -107,7 +109,7 @@ def _start(spec: JobSpec) -> Start:
     if inherit is not None:
         return InheritedFrom(str(job), inherit["supernet"], tuple(inherit["arch"]))
     if job is not None:
-        return WeightsOf(job)
+        return StateOf(job, spec["epochs_before"]) if "epochs_before" in spec else WeightsOf(job)
     if (structure := spec.get("structure_from")) is not None:
         return StructureOf(structure, spec.get("shuffle_masks", False))
     return Fresh() if (path := spec.get("checkpoint")) is None else Checkpoint(path)
@@ -115,9 +117,10 @@ def _start(spec: JobSpec) -> Start:
 
 def _work_json(work: Work) -> JobSpec:
     match work:
-        case Train(recipe, stop_epoch, gradually):
+        case Train(recipe, stop_epoch, gradually, leaves_state):
             prune = None if gradually is None else _gradually_json(gradually)
-            return {"recipe": recipe.as_spec(), "stop_epoch": stop_epoch, "prune": prune}
+            left: JobSpec = {"leaves_state": True} if leaves_state else {}
+            return {"recipe": recipe.as_spec(), "stop_epoch": stop_epoch, "prune": prune, **left}
         case TrainSupernet(recipe):
             return {"recipe": recipe.as_spec()}
         case Prune(rule):
@@ -150,7 +153,7 @@ def _work(spec: JobSpec) -> Work:
     if spec["phase"] == Phase.SUPERNET:
         return TrainSupernet(recipe)
     gradually = None if prune is None else Gradually(_rule(prune), prune["start_macs"], prune["end"])
-    return Train(recipe, spec.get("stop_epoch"), gradually)
+    return Train(recipe, spec.get("stop_epoch"), gradually, spec.get("leaves_state", False))
 
 
 def _rule_json(rule: PruneRule) -> PruneSpec:

@@ -47,13 +47,21 @@ class StructureOf:
     """Whether every layer's mask is put at random places."""
 
 
-Start = Fresh | Checkpoint | WeightsOf | InheritedFrom | StructureOf
+@dataclass(frozen=True)
+class StateOf:
+    """The whole state of a training that another job has left after ``epochs`` epochs: the job goes on with it."""
+
+    job: str
+    epochs: int
+
+
+Start = Fresh | Checkpoint | WeightsOf | InheritedFrom | StructureOf | StateOf
 FRESH = Fresh()
 
 
 def source_of(start: Start) -> str | None:
     """The job whose files are needed; None where there is none."""
     match start:
-        case WeightsOf(job) | InheritedFrom(job) | StructureOf(job):
+        case WeightsOf(job) | InheritedFrom(job) | StructureOf(job) | StateOf(job):
             return job
     return None

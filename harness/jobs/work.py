@@ -32,11 +32,15 @@ class Gradually:
 
 @dataclass(frozen=True)
 class Train:
-    """Train by a recipe, to the end of its schedule or until ``stop_epoch``; zeros that it starts from stay zeros."""
+    """Train by a recipe, to the end of its schedule or until ``stop_epoch``; zeros that it starts from stay zeros.
+
+    ``leaves_state``: whether another job can go on with it from there (:class:`harness.jobs.start.StateOf`).
+    """
 
     recipe: Recipe
     stop_epoch: int | None = None
     gradually: Gradually | None = None
+    leaves_state: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from harness.jobs.start import FRESH, InheritedFrom, Start, WeightsOf
 from harness.jobs.work import Score, Train, TrainSupernet
 from harness.routes.base import Queue, View, evaluation
 from harness.routes.first_batch import FirstBatch
+from harness.routes.halved import HalvedCandidates
 from nas_baseline.proposing.proposals import Proposal
 from nas_baseline.spaces import load_space
 from nas_baseline.spaces.declared import StageSpace
@@ -36,7 +37,7 @@ WORDS = RouteWords(
 )  # fmt: skip
 Config = SearchConfig
 
-_RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
+RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
 class Route:
@@ -71,8 +72,9 @@ class Route:
             **config.strategy.options,
         )
         self._first = FirstBatch(view.recipe(config.candidate).epochs, config.early_stop_tau)
-        if self._shares_weights or not config.early_stop:
+        if self._shares_weights or not config.early_stop or config.halving is not None:
             self._first.skip()
+        self._halved = self._halving(config)
         self._trials: dict[str, list[Proposal]] = {}
         self._predictions: list[Prediction | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
@@ -101,6 +103,8 @@ class Route:
                 break
             elif self._first.is_open:
                 self._tell_first_batch()
+            elif self._halved is not None and self._climb(self._halved):
+                continue
             elif self._unsearched:
                 self._retrain(self._unsearched.pop(0))
             elif self._added:
@@ -116,6 +120,9 @@ class Route:
         if job.phase == Phase.SUPERNET:
             self._stage_1 = outcome.ok  # without it there is nothing to score with
         elif job.phase == Phase.SEARCH:
+            if self._halved is not None:
+                self._halved.record(job, outcome)
+                return
             proposals = self._trials[job.name]
             if self._first.is_open:
                 self._first.record(proposals[0].trial, outcome)
@@ -154,6 +161,39 @@ class Route:
         for trial, value in self._first.close(self._config.strategy.num_trials).items():
             self._strategy.tell(trial, value)
 
+    def _halving(self, config: SearchConfig) -> HalvedCandidates | None:
+        if config.halving is None or self._shares_weights:
+            return None
+        if not hasattr(self._strategy, "revise"):
+            raise ValueError(
+                f"routes.{self.name}.halving: strategy '{config.strategy.name}' has no method revise, by which it learns of "
+                "candidates that went on; subclass BatchStrategy of nas_baseline.proposing.batch_strategy"
+            )
+        return HalvedCandidates(config.halving, self._view.recipe(config.candidate).epochs)
+
+    def _climb(self, halved: HalvedCandidates) -> bool:
+        """All of a rung have ended: let the best go on, else tell what all are worth; whether there was anything to do."""
+        jobs = halved.promoted()
+        for job in jobs:
+            self._queue.put(job)
+        if jobs:
+            return True
+        new, other = halved.news()
+        if other:
+            self._strategy.revise(other)
+        for trial, value in new.items():
+            self._strategy.tell(trial, value)
+        return bool(new)
+
+    def _rivals(self, arch: Any) -> tuple[int | None, int]:
+        """With whom a candidate competes for the next rung: those of its stage within the same targets."""
+        if self._current is not None:
+            target = self._current[0]
+            return target, self._limits[target]
+        macs = self._space.macs(arch)
+        limits = sorted(self._limits[target] for target in self._view.search_targets(self.name).first)
+        return None, next((limit for limit in limits if macs <= limit), limits[-1])
+
     def _search_further(self, target: int) -> None:
         """Everything before is told, and the networks of earlier targets are chosen: go on within an added target."""
         self._current = target, len(self._strategy.proposed)
@@ -171,7 +211,10 @@ class Route:
         id = self._trial_id("candidate", proposal.trial)
         self._trials[str(id)] = [proposal]
         work = Train(self._recipe(proposal.arch, self._config.candidate), self._first.stop_epoch)
-        return self._job(id, Phase.SEARCH, work, proposal.arch, self._predictions[proposal.trial])
+        job = self._job(id, Phase.SEARCH, work, proposal.arch, self._predictions[proposal.trial])
+        if self._halved is None:
+            return job
+        return self._halved.begin(job, work, proposal.trial, self._rivals(proposal.arch))
 
     def _retrain(self, target: int) -> None:
         finalists = self._strategy.finalists(self._limits[target], self._config.num_predicted, self._config.num_seen)
@@ -185,7 +228,7 @@ class Route:
             self._queue.put(job)
 
     def _recipe(self, arch: Any, override: RecipeOverride) -> Recipe:
-        own = {_RECIPE_FIELD.get(k, k): v for k, v in self._space.recipe(arch).items()}
+        own = {RECIPE_FIELD.get(k, k): v for k, v in self._space.recipe(arch).items()}
         return self._view.recipe(own, override)
 
     def _job(
@@ -233,7 +276,7 @@ def _check_recipes(space: StageSpace) -> None:
         section, _, key = dimension.name.partition(".")
         for choice in dimension.choices if section == "recipe" else ():
             try:
-                RecipeOverride.model_validate({_RECIPE_FIELD.get(key, key): choice})
+                RecipeOverride.model_validate({RECIPE_FIELD.get(key, key): choice})
             except ValidationError as error:
                 message = error.errors()[0]["msg"]
                 raise ValueError(f"space '{space.name}': {dimension.name} is {choice!r}: {message}") from None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
 from accounting.study.folder import StudyFolder
-from harness.jobs.files import WRITERS, FileFacts, Given, file_facts, files_problem
+from harness.jobs.files import FileFacts, Given, file_facts, files_problem, leaves_files
 from harness.jobs.job import Job, Outcome
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Remakes:
 
     def _sources(self, job: Job) -> list[str]:
         made = [source for source in job.sources if source in self._facts and source in self._jobs]
-        return [source for source in made if self._jobs[source].phase in WRITERS]
+        return [source for source in made if leaves_files(self._jobs[source])]
 
     def _line_up(self, source: str, waiting: Job, problem: str) -> bool:
         if source not in self._jobs or self._counts[source] >= MAX_REMAKES:

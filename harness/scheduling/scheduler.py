@@ -154,7 +154,7 @@ class Scheduler:
             reason = f"its teacher {teacher} was not trained: its route's budget is spent"
         if reason is not None:
             self.stopped.add(job.id)
-            self._broadcast(job, Outcome(ok=False, reason=reason))
+            self._broadcast(job, Outcome(ok=False, reason=reason, not_paid_for=True))
             return None
         if teacher is not None and not (taught := self._told[teacher]).ok:
             reason = f"its teacher {teacher} was not trained: {taught.reason or 'failed'}"

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
 from harness.training.distillation import AtOwnSize, DistilledLoss
-from harness.training.resume import TrainingState, load_state, save_state
+from harness.training.resume import WHOLE, Relay, StateLost, TrainingState, load_state, save_state
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import (
     ALONE,
@@ -113,6 +113,7 @@ def train(
     identity: str = "",
     crew: Crew = ALONE,
     teacher: AtOwnSize | None = None,
+    relay: Relay = WHOLE,
 ) -> Trained:
     """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
 
@@ -121,7 +122,9 @@ def train(
 
     Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
-    it is there and of the same ``identity`` (:mod:`harness.training.resume`). Raises :class:`Diverged`.
+    it is there and of the same ``identity`` (:mod:`harness.training.resume`). A training in parts (``relay``) gives the
+    network of one that was never parted. Raises :class:`Diverged`, and :class:`StateLost` where the state of the part before
+    cannot be trusted.
     """
     model = on_device(model, device)
     optimizer = create_optimizer_v2(
@@ -132,6 +135,10 @@ def train(
     state = _State(model, ema, optimizer, scaler)
     crew.agree(model.state_dict())
     done, curve, masks = state.restore(resume, device, masks, identity)
+    if done == 0 and relay.before is not None:
+        done, curve, masks = state.restore(relay.before, device, masks, relay.training)
+        if done != relay.epochs:
+            raise StateLost(f"{relay.before} is not the state after epoch {relay.epochs}")
     crew.check_alike(done, "epoch to go on from")
     keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     keeper.hold(optimizer)
@@ -181,6 +188,8 @@ def train(
         if epoch < last and crew.is_first:
             state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
+    if relay.after is not None and crew.is_first:
+        state.save(relay.after, last, curve, masks if course.masks is not None else {}, relay.training)
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device, crew)
     return Trained(kept, val_top1, tuple(curve), masks)
 

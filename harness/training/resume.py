@@ -13,6 +13,7 @@ import json
 import logging
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -41,6 +42,27 @@ class TrainingState(TypedDict, total=False):
     masks: dict[str, Tensor] | None
 
 
+class StateLost(RuntimeError):
+    """The state that an earlier job of the same training left is not there any more, or is not what it says."""
+
+
+@dataclass(frozen=True)
+class Relay:
+    """A training in parts, a job each: where the part before has left its state, and where this one leaves its own.
+
+    ``epochs`` were done before; ``training`` is a hash of what all parts share (:func:`training_of`).
+    """
+
+    training: str = ""
+    before: Path | None = None
+    epochs: int = 0
+    after: Path | None = None
+
+
+WHOLE = Relay()
+"""A training in one part."""
+
+
 def identity_of(job: Job) -> str:
     """A hash of what the job says to do; fields that are as by default do not enter, so that new ones change nothing."""
     defaults: Mapping[str, object] = DEFAULTS
@@ -49,6 +71,13 @@ def identity_of(job: Job) -> str:
         for key, value in to_json(job).items()
         if key not in COST_FIELDS and (key not in defaults or value != defaults[key])
     }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def training_of(job: Job) -> str:
+    """A hash of the training that a job is a part of: the same for all jobs that go on with each other."""
+    parts = {"job", "predicted", "init_from", "epochs_before", "leaves_state", "stop_epoch", *COST_FIELDS}
+    said = {key: value for key, value in to_json(job).items() if key not in parts}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -31,6 +31,7 @@ from harness.errors import typed_line
 from harness.jobs.files import DamagedFiles, Given, check_sources
 from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import to_json
+from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet
 from harness.training.loop import Diverged, Epoch, seed_everything
@@ -168,7 +169,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             end(Status.FAILED, time.time(), "another attempt at this job was done first", None)
             return Outcome(ok=True, metrics=known)
         end(Status.OK, time.time(), None, metrics)
-        _forget_resume(job.name, place.paths)
+        _forget_resume(job, place.paths)
         return Outcome(ok=True, metrics=metrics)
 
 
@@ -215,8 +216,12 @@ def _cost(job: Job, place: Workplace) -> NetworkCost:
     return cost_so_far(place.paths.ledger, str(job.source))
 
 
-def _forget_resume(job: str, paths: StudyFolder) -> None:
-    """Only once the outcome is on record: a kill before that must find the last epoch's state."""
-    paths.resume(job).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a finished candidate leaves nothing; other jobs' folders hold their weights
-        paths.checkpoint(job).rmdir()
+def _forget_resume(job: Job, paths: StudyFolder) -> None:
+    """Only once the outcome is on record: a kill before that must find the last epoch's state, and what it began from."""
+    used = [paths.resume(job.name), *([paths.state(job.start.job)] if isinstance(job.start, StateOf) else [])]
+    for state in used:
+        state.unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # a finished candidate leaves nothing; other jobs' folders hold their weights
+            state.parent.rmdir()

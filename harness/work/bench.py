@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from accounting.ledger.outcomes import FileSums
 from accounting.study.folder import StudyFolder
 from harness.data.base import Splits
-from harness.jobs.files import checksums
+from harness.jobs.files import checksums, sha256_of
 from harness.jobs.job import Job
-from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, StructureOf, WeightsOf
+from harness.jobs.start import Checkpoint, Fresh, InheritedFrom, StateOf, StructureOf, WeightsOf
 from harness.jobs.teachers import teacher_network
+from harness.jobs.work import Train
 from harness.models.build import (
     build_network,
     checkpoint_path,
@@ -26,6 +27,7 @@ from harness.models.build import (
 )
 from harness.training.distillation import AtOwnSize
 from harness.training.loop import Epoch
+from harness.training.resume import WHOLE, Relay, training_of
 from harness.training.workers import ALONE, Crew
 from nas_baseline.supernet.supernet import Supernet
 from pruning.masks import from_tensors, shuffle_masks, to_tensors
@@ -66,7 +68,9 @@ class Bench:
                 model = fit_to_state(model, load_tensors(self.paths.weights(job)))
             case StructureOf(job) if not self.paths.masks(job).exists():
                 model = fresh_like(model, load_tensors(self.paths.weights(job)))
-            case StructureOf() | Fresh():
+            case (
+                StructureOf() | Fresh() | StateOf()
+            ):  # a state has the weights, and more: it is taken where training begins
                 pass
         return model
 
@@ -97,3 +101,17 @@ class Bench:
             self.paths.masks(name).unlink(missing_ok=True)
         save_tensors(model.state_dict(), self.paths.weights(name))
         return checksums(name, self.paths)
+
+    def relay(self) -> Relay:
+        """Where the job's training was begun, and where it is left for another to go on with."""
+        start, work, name = self.job.start, self.job.work, self.job.name
+        after = self.paths.state(name) if isinstance(work, Train) and work.leaves_state else None
+        if not isinstance(start, StateOf):
+            return WHOLE if after is None else Relay(training_of(self.job), after=after)
+        return Relay(training_of(self.job), self.paths.state(start.job), start.epochs, after)
+
+    def left_state(self) -> FileSums:
+        """The checksum of the state that the job has left, for the outcome."""
+        if not isinstance(self.job.work, Train) or not self.job.work.leaves_state or not self.crew.is_first:
+            return FileSums()
+        return {"state_sha256": sha256_of(self.paths.state(self.job.name))}

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from harness.data.base import DataInfo
 from harness.jobs.job import Job
-from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet, Work
+from harness.jobs.start import Start, StateOf
+from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet
 from harness.planning.speeds import PASSES_PER_TRAINED_IMAGE
 from harness.training.loop import RECALIBRATION_IMAGES
 
@@ -22,7 +23,7 @@ EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
 
 def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str, teacher_macs_per_s: float | None = None) -> float:
     """Seconds of a job on one device that computes ``macs_per_s`` in training; its teacher may have a speed of its own."""
-    passes_s = _forward_images(job.work, info) * job.computed_macs / macs_per_s
+    passes_s = _forward_images(job, info) * job.computed_macs / macs_per_s
     return OVERHEAD_S[device] + passes_s + teaching_s(job, info.num_train, teacher_macs_per_s or macs_per_s)
 
 
@@ -30,22 +31,25 @@ def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
     """Seconds of that for the forward passes of its teacher: one for each image of each epoch."""
     if job.teacher is None or not isinstance(job.work, Train | TrainSupernet):
         return 0.0
-    epochs = job.work.recipe.epochs
-    if isinstance(job.work, Train):
-        epochs = min(epochs, job.work.stop_epoch or epochs)
+    epochs = job.work.recipe.epochs if isinstance(job.work, TrainSupernet) else _epochs(job.work, job.start)
     return epochs * num_train * job.teacher.macs / macs_per_s
 
 
-def _forward_images(work: Work, info: DataInfo) -> float:
+def _epochs(work: Train, start: Start) -> int:
+    """Epochs that the job trains itself, of those of its recipe."""
+    last = min(work.recipe.epochs, work.stop_epoch or work.recipe.epochs)
+    return last - (start.epochs if isinstance(start, StateOf) else 0)
+
+
+def _forward_images(job: Job, info: DataInfo) -> float:
     """How many images pass forward, those that pass backward counted as more."""
     num_train = info.num_train
     recalibrated = min(RECALIBRATION_IMAGES, num_train)
     validated = info.num_val or 0.1 * num_train
-    match work:
-        case Train(recipe, stop_epoch):
-            epochs = min(recipe.epochs, stop_epoch or recipe.epochs)
-            last = recalibrated if epochs == recipe.epochs else 0
-            return epochs * (PASSES_PER_TRAINED_IMAGE * num_train + validated) + last
+    match job.work:
+        case Train(recipe, stop_epoch) as work:
+            last = recalibrated if (stop_epoch or recipe.epochs) >= recipe.epochs else 0
+            return _epochs(work, job.start) * (PASSES_PER_TRAINED_IMAGE * num_train + validated) + last
         case TrainSupernet(recipe):
             return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train
         case Score(archs):

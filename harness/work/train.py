@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
 from harness.config.recipe import Recipe
+from harness.jobs.files import DamagedFiles
 from harness.jobs.work import Train, TrainSupernet
 from harness.training.loop import Course, Hooks, Trained, train
-from harness.training.resume import identity_of
+from harness.training.resume import StateLost, identity_of
 from harness.work.bench import Bench
 from harness.work.prune import counts, gradual_pruner
 from harness.work.supernet import supernet_course
@@ -18,9 +19,10 @@ from pruning.recount import MacsDiffer
 
 
 def train_network(work: Train, bench: Bench) -> JobOutcome:
-    """Train the job's network; what its outcome says. A candidate of a search leaves no files.
+    """Train the job's network; what its outcome says. A candidate of a search leaves no files, or a state to go on from.
 
     Raises:
+        DamagedFiles: the state with which it goes on is lost.
         MacsDiffer: a pruned network has more MACs after its fine-tuning.
 
     """
@@ -39,6 +41,7 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
         if counted["macs"] > limit:
             raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
     kept = FileSums() if job.phase == Phase.SEARCH else bench.keep(trained.model, trained.masks)
+    kept |= bench.left_state()
     outcome: JobOutcome = {**counted, **kept, "val_top1": trained.val_top1, **_curve(trained)}
     if work.stop_epoch is not None:
         outcome["stopped_epoch"] = work.stop_epoch
@@ -57,20 +60,24 @@ def _network(recipe: Recipe, bench: Bench) -> nn.Module:
 
 
 def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Tensor], bench: Bench) -> Trained:
-    return train(
-        model,
-        bench.splits,
-        recipe,
-        seed=bench.job.seed,
-        device=bench.device,
-        masks=masks,
-        resume=bench.paths.resume(bench.job.name),
-        hooks=Hooks(bench.begun, bench.epoch),
-        course=course,
-        identity=identity_of(bench.job),
-        crew=bench.crew,
-        teacher=bench.teacher(),
-    )
+    try:
+        return train(
+            model,
+            bench.splits,
+            recipe,
+            seed=bench.job.seed,
+            device=bench.device,
+            masks=masks,
+            resume=bench.paths.resume(bench.job.name),
+            hooks=Hooks(bench.begun, bench.epoch),
+            course=course,
+            identity=identity_of(bench.job),
+            crew=bench.crew,
+            teacher=bench.teacher(),
+            relay=bench.relay(),
+        )
+    except StateLost as error:
+        raise DamagedFiles(str(bench.job.source), f"lost training state ({error})") from error
 
 
 def _curve(trained: Trained) -> JobOutcome:

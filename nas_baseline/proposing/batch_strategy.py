@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import ClassVar
 
@@ -87,6 +87,16 @@ class BatchStrategy(ABC):
         known = None if value is None or not math.isfinite(value) else float(value)
         if self.values.setdefault(trial, known) != known:
             raise ValueError(f"trial {trial} was told {self.values[trial]} before, now {known}")
+
+    def revise(self, values: Mapping[int, float | None]) -> None:
+        """Put better known values in the place of those told before; None: it failed after all.
+
+        Raises ValueError for a trial that was not told.
+        """
+        for trial, value in values.items():
+            if trial not in self.values:
+                raise ValueError(f"trial {trial} was not told; told so far: {len(self.values)}")
+            self.values[trial] = None if value is None or not math.isfinite(value) else float(value)
 
     def seen(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
         """Return (network, value) of what succeeded within the limit, in order of trial."""

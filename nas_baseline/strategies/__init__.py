@@ -36,6 +36,10 @@ class SearchStrategy(Protocol):
         """Record a value; None: the trial failed."""
         ...
 
+    def revise(self, values: Mapping[int, float | None]) -> None:
+        """Take better known values of trials that were told; the default keeps those told first."""
+        return
+
     def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
         """Return the network to trust among those seen within the limit, with its believed value."""
         ...

@@ -9,7 +9,7 @@ over the predictor for one target.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,6 +76,12 @@ class Strategy(BatchStrategy):
             self._encoder()
         super().extend(max_macs, num_trials)
 
+    def revise(self, values: Mapping[int, float | None]) -> None:
+        """See :meth:`BatchStrategy.revise`; the predictor is fitted anew."""
+        super().revise(values)
+        if self._model is not None:
+            self._model = 0, self._model[1]
+
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
         """Return the first batch, or the most promising networks by upper confidence bound."""
         taken = set(self.proposed)
@@ -135,7 +141,7 @@ class Strategy(BatchStrategy):
         seen = self.seen()
         if len(seen) < 2:
             return None
-        if self._model is None or self._model[0] != len(seen):
+        if self._model is None or self._model[0] != len(seen):  # 0 of them: what was told has changed
             model = self._model[1] if self._model else self._new_predictor()
             model.fit(self._encoder()([a for a, _ in seen]), np.array([v for _, v in seen]))
             self._model = (len(seen), model)

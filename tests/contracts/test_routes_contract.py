@@ -99,6 +99,27 @@ def test_the_order_of_outcomes_does_not_matter(view, fails):
         assert {name: to_json(job) for name, job in again.items()} == {n: to_json(j) for n, j in first.items()}
 
 
+@pytest.mark.parametrize("fails", [0.0, 0.3])
+@pytest.mark.parametrize("strategy", ["random", "predictor_evolution", "regularized_evolution"])
+def test_with_halving_the_order_of_outcomes_does_not_matter_either(strategy, fails):
+    routes = {"search": copy.deepcopy(CONFIG["routes"]["search"]) | {"candidate": {"epochs": 4}, "halving": {"eta": 2}}}
+    view = view_of(strategy, routes=routes)
+    first = {name: to_json(job) for name, job in play(view, order=0, fails=fails, slots=1).items()}
+    for order in (1, 4):
+        again = play(view, order=order, fails=fails, slots=1 + order % 5)
+        assert {name: to_json(job) for name, job in again.items()} == first
+    rungs = [
+        sum(spec["phase"] == "search" and spec["stop_epoch"] == end for spec in first.values()) for end in (1, 2, None)
+    ]
+    assert rungs[0] == 7
+    assert rungs[0] > rungs[1] > rungs[2] >= 1
+    for name, spec in first.items():
+        if "-rung-" in name:
+            before = first[spec["init_from"]]
+            assert (before["seed"], before["stop_epoch"]) == (spec["seed"], spec["epochs_before"]), "one training"
+            assert before["leaves_state"]
+
+
 def test_ends_even_if_everything_fails(view):
     jobs = play(view, order=1, fails=1.1)
     assert not [job for job in jobs.values() if job.phase in (Phase.EVALUATE, Phase.PRUNE, Phase.FINETUNE)]

@@ -15,7 +15,7 @@ from accounting.words.methods import Method
 from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
 from harness.jobs.spec import DEFAULTS, from_json, to_json
-from harness.jobs.start import Checkpoint, InheritedFrom, StructureOf, WeightsOf
+from harness.jobs.start import Checkpoint, InheritedFrom, StateOf, StructureOf, WeightsOf
 from harness.jobs.work import Export, Gradually, Prune, PruneRule, Scan, Score, Train, TrainSupernet
 from harness.training.resume import identity_of
 
@@ -45,6 +45,8 @@ def test_a_name_of_another_place_is_refused(place):
 JOBS = {
     "plain": job("a"),
     "stopped early": job("a", work=Train(Recipe(lr=0.3), stop_epoch=2)),
+    "that leaves its state": job("a", phase="search", work=Train(Recipe(epochs=9), stop_epoch=3, leaves_state=True)),
+    "that goes on": job("a", phase="search", work=Train(Recipe(epochs=9)), start=StateOf("b", 3)),
     "gradual": job("a", target=500, work=Train(Recipe(), gradually=Gradually(RULE, 900, 0.75)), start=WeightsOf("b")),
     "pruned": job("a", phase="prune", target=500, work=Prune(RULE), start=WeightsOf("b"), is_smaller=True),
     "a checkpoint": job("a", start=Checkpoint("/w.pt"), computed_macs=7),

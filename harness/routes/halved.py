@@ -1,0 +1,69 @@
+"""A search's candidates by successive halving: the jobs that take one from rung to rung, and the values to tell of it.
+
+Each rung is a job that goes on with the training of the one before (:class:`harness.jobs.start.StateOf`), under the learning
+rate schedule of the whole training and with its seed, so that one that reaches the last rung is as if never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+
+from harness.config.halving import Halving
+from harness.jobs.job import Job, Outcome
+from harness.jobs.start import StateOf
+from harness.jobs.work import Train
+from nas_baseline.proposing.rungs import Rungs
+
+
+class HalvedCandidates:
+    """Candidates of ``num_epochs``; what it decides hangs on the set of outcomes alone, never on their order."""
+
+    def __init__(self, halving: Halving, num_epochs: int) -> None:
+        self._ends = halving.ends(num_epochs)
+        self._rungs = Rungs(len(self._ends), halving.eta)
+        self._whole: dict[int, tuple[Job, Train]] = {}
+        """By trial, the job that would train it in one go, and its work."""
+        self._under_way: dict[str, tuple[int, int]] = {}
+        """Trial and rung of each job that was made."""
+        self._told: dict[int, float | None] = {}
+
+    def begin(self, whole: Job, work: Train, trial: int, group: Hashable) -> Job:
+        """The first part of a candidate's training, whose ``work`` it is in one go; ``group``: with whom it competes."""
+        self._whole[trial] = whole, work
+        self._rungs.enter(trial, group)
+        return self._part(trial, 0)
+
+    def record(self, job: Job, outcome: Outcome) -> None:
+        """Note what came of a part. One that the budget did not pay for leaves the candidate where it was."""
+        trial, rung = self._under_way[job.name]
+        if outcome.ok:
+            self._rungs.record(trial, rung, outcome.metrics["val_top1"])
+        elif rung == 0 or not outcome.not_paid_for:
+            self._rungs.record(trial, rung, None)
+
+    def promoted(self) -> list[Job]:
+        """The next parts of those that go on; to be asked where nothing is under way."""
+        return [self._part(trial, rung) for trial, rung in self._rungs.promote()]
+
+    def news(self) -> tuple[dict[int, float | None], dict[int, float | None]]:
+        """By trial, values that are told for the first time, and those that differ from what was told."""
+        values = self._rungs.values()
+        new = {trial: value for trial, value in values.items() if trial not in self._told}
+        other = {trial: value for trial, value in values.items() if trial in self._told and value != self._told[trial]}
+        self._told |= values
+        return new, other
+
+    def _part(self, trial: int, rung: int) -> Job:
+        (whole, work), is_last = self._whole[trial], rung == len(self._ends) - 1
+        work = replace(work, stop_epoch=None if is_last else self._ends[rung], leaves_state=not is_last)
+        job = replace(whole, work=work, predicted=whole.predicted if is_last else None)
+        if rung > 0:
+            before = self._name(trial, rung - 1)
+            job = replace(job, id=whole.id.then(f"rung-{rung}"), start=StateOf(before, self._ends[rung - 1]))
+        self._under_way[job.name] = trial, rung
+        return job
+
+    def _name(self, trial: int, rung: int) -> str:
+        id = self._whole[trial][0].id
+        return str(id if rung == 0 else id.then(f"rung-{rung}"))
