@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,8 @@ MAX_BASE_LENGTH = 26
 # Ray's state accessor no longer answers once the thread that called ``ray.init`` has ended: so that one is kept.
 START_S = 120.0
 STOP_S = 5.0
+KILLED_S = 5.0
+"""How long a killed process may take to be gone."""
 
 
 @contextlib.contextmanager
@@ -106,13 +109,34 @@ def dead_processes() -> list[str]:
 
 
 def kill_workers() -> None:
-    """Kill the processes that run jobs, at once, so that nothing writes to the ledger any more."""
-    mine = reaper.descendants([os.getpid()], set())
-    for pid, begin in mine:
+    """Kill the processes that run jobs and wait until they are gone, so that nothing writes to the ledger any more.
+
+    A worker whose raylet has died is no descendant of ours any more: it is known by the token in its environment.
+    """
+    killed = set()
+    for pid, begin in reaper.descendants([os.getpid()], set()) | _with_our_token():
         with contextlib.suppress(OSError):
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
             if title.startswith(b"ray::") and b"Agent" not in title and reaper.started(pid) == begin:
                 os.kill(pid, signal.SIGKILL)
+                killed.add((pid, begin))
+    end_s = time.monotonic() + KILLED_S
+    while reaper.alive(killed) and time.monotonic() < end_s:
+        time.sleep(0.01)
+
+
+def _with_our_token() -> set[reaper.Process]:
+    """The processes of this machine that were started with this run's token."""
+    found: set[reaper.Process] = set()
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    for folder in Path("/proc").glob("[0-9]*") if token else ():
+        begin = reaper.started(int(folder.name))
+        with contextlib.suppress(OSError):  # another user's, or gone
+            if begin is not None and f"RAY_AUTH_TOKEN={token}".encode() in (folder / "environ").read_bytes().split(
+                b"\0"
+            ):
+                found.add((int(folder.name), begin))
+    return found
 
 
 def mute() -> None:
