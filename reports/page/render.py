@@ -32,6 +32,8 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "text.parse_math": False,  # a name with dollars is a name
+    "figure.autolayout": False,  # a canvas without a layout engine has none, whatever a matplotlibrc says
+    "figure.constrained_layout.use": False,
 }
 MOST_LINKED_BYTES = 400_000
 """What is larger than this is a file beside the page alone, and not in its links."""
@@ -82,8 +84,7 @@ def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rende
     canvas = Canvas(layout="constrained")
     FigureCanvasAgg(canvas)
     figure.draw(data, canvas)
-    canvas.draw_without_rendering()
-    canvas.set_layout_engine("none")  # solved once, for all files
+    _lay_out(canvas)
     canvas.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
     canvas.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     wide, colours = inline_svg(_svg(canvas), f"w-{name}")
@@ -92,8 +93,7 @@ def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rende
         small = NarrowCanvas(layout="constrained")
         FigureCanvasAgg(small)
         figure.draw(data, small)
-        small.draw_without_rendering()
-        small.set_layout_engine("none")
+        _lay_out(small)
         narrow, more = inline_svg(_svg(small), f"n-{name}")
         colours |= more
     return Rendered(
@@ -108,6 +108,14 @@ def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rende
         f"figures/{name}.png",
         frozenset(colours),
     )
+
+
+def _lay_out(canvas: Canvas) -> None:
+    """Solve the layout once, for all files: a canvas that still has an engine, even an idle one, is drawn twice a file."""
+    engine = canvas.get_layout_engine()
+    if engine is not None:  # a figure from outside may have taken it away
+        engine.execute(canvas)
+        canvas.set_layout_engine(None)
 
 
 def _svg(canvas: Canvas) -> str:
