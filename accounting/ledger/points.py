@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,6 +67,28 @@ class Points:
         self.val_top1.append(NAN if val_top1 is None else val_top1)
         self.train_loss.append(NAN if train_loss is None else train_loss)
         self.checkpointed.append(checkpointed)
+
+    def add_many(
+        self,
+        attempts: Sequence[str],
+        t: Sequence[float],
+        epoch: Sequence[int],
+        num_epochs: Sequence[int],
+        val_top1: Sequence[float],
+        train_loss: Sequence[float],
+        checkpointed: Sequence[bool],
+    ) -> None:
+        """Many ends of epochs, as columns; NaN is what was not measured."""
+        codes = self.codes
+        for name in dict.fromkeys(attempts):
+            codes.setdefault(name, len(codes))
+        self.attempt.extend(map(codes.__getitem__, attempts))
+        self.t.extend(t)
+        self.epoch.extend(epoch)
+        self.num_epochs.extend(num_epochs)
+        self.val_top1.extend(val_top1)
+        self.train_loss.extend(train_loss)
+        self.checkpointed.extend(checkpointed)
 
     def beat(self, attempt: str, t: float, first_t: float | None = None, count: float = 1) -> None:
         """One sign of life, or several of which ``t`` is the last and ``first_t`` the first."""

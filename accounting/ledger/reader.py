@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 
 from accounting.ledger.chain import Checker
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, segments_in
 from accounting.ledger.integrity import Segment, check
+from accounting.ledger.lines import blocks_of, take_points
 from accounting.ledger.packed import PackedSpec
 from accounting.ledger.points import Points
 from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, Kind, Record
@@ -26,18 +25,8 @@ from accounting.ledger.validation import problem_of
 
 BATCH = 512
 """How many lines are parsed at a time."""
-_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_NAME = rb"([ !#-\[\]-~]+)"
-_WRITTEN = rb'(?:,"written_t":(' + _NUMBER + rb"))?"
-_END = rb',"seq":[0-9]+,"chain":"[0-9a-f]{16}"}'
-_BEAT = re.compile(
-    rb'{"kind":"heartbeat","t":(' + _NUMBER + rb'),"attempt":"' + _NAME + rb'"' + _WRITTEN + _END
-).fullmatch
-_PROGRESS = re.compile(
-    rb'{"kind":"progress","t":(' + _NUMBER + rb'),"attempt":"' + _NAME + rb'","epoch":([0-9]+),"num_epochs":([0-9]+),'
-    rb'"train_loss":(' + _NUMBER + rb'|null),"val_top1":(' + _NUMBER + rb'|null),"checkpointed":(true|false)'
-    + _WRITTEN + _END
-).fullmatch  # fmt: skip
+POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
+SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
 
 class LedgerError(ValueError):
@@ -121,70 +110,70 @@ class _Reading:
         """What is in a file."""
         content = path.read_bytes()
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
-        lines = content.split(b"\n")
-        del content
-        unfinished = lines.pop()  # empty when the last line is complete
-        if not lines and not unfinished:
+        num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
+        if not content:
             found.warning = f"{path.name}: empty segment skipped (its writer died before the first record)"
             return found
-        if unfinished:
-            found.warning = f"{path.name}:{len(lines) + 1}: torn last line skipped"
-        checker, batch = Checker(), _Batch()
-        for number, line in enumerate(lines, start=1):
-            if number > 1 and found.is_chained and checker.follows(line):
-                if self.points is None or not self._take(line, number, self.points):
-                    batch.add(number, line)
-                    if len(batch.lines) == BATCH:
-                        self._enter_all(found, path, batch)
-                continue
-            self._enter_all(found, path, batch)
-            try:
-                record = json.loads(line)
-            except ValueError:
-                if number == len(lines) and not unfinished:
-                    found.warning = f"{path.name}:{number}: torn last line skipped"
-                    return found
-                self._refuse(found, path, number, "not valid JSON")
-                checker.unreadable()
-                continue
-            problem = _problem(record, number) if isinstance(record, dict) else "not a JSON object"
-            if problem is not None:
-                self._refuse(found, path, number, problem)
-                checker.unreadable()
-                continue
-            if number == 1:
-                found.opening = record.copy()
-            if found.is_chained and _is_copy(found, checker, line, number, record):
-                continue
-            self._enter(found, number, line, record)
-        self._enter_all(found, path, batch)
+        if has_torn_end:
+            found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
+        checker, number = Checker(), 0  # of lines before
+        for lines in blocks_of(content):
+            place = 0
+            while place < len(lines):
+                follow = checker.follow(lines, place) if number and found.is_chained else 0
+                if follow:
+                    self._enter_run(found, lines[place : place + follow], number + 1)
+                    number, place = number + follow, place + follow
+                    continue
+                number, line, place = number + 1, lines[place], place + 1
+                is_end = number == num_lines and not has_torn_end
+                self._enter_odd(found, line, number, checker, is_end=is_end)
         return found
 
-    def _take(self, line: bytes, number: int, points: Points) -> bool:
-        """Read a line of the two kinds that most are of, as this program writes them; whether it is one."""
-        if (match := _BEAT(line)) is not None:
-            t, name, written = match.groups()
-            at = float(t)
-            if not isfinite(at):
-                return False
-            points.beat(name.decode(), at)
-        elif (match := _PROGRESS(line)) is not None:
-            t, name, epoch, of, loss, top1, kept, written = match.groups()
-            at = float(t)
-            loss = None if loss == b"null" else float(loss)
-            top1 = None if top1 == b"null" else float(top1)
-            if not isfinite(at) or not isfinite(loss or 0.0) or not isfinite(top1 or 0.0):
-                return False
-            points.add(name.decode(), at, int(epoch), int(of), top1, loss, kept == b"true")
-        else:
-            return False
-        self._tick(at if written is None else float(written), number)
-        return True
+    def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
+        """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
+        numbers: Sequence[int] = range(first, first + len(lines))
+        if self.points is not None:
+            numbers, lines = take_points(lines, first, self.points, self._tick_many)
+        for begin in range(0, len(lines), BATCH):
+            batch = lines[begin : begin + BATCH]
+            whole = b"[" + b",".join(batch) + b"]"
+            records: list[Record] = json.loads(whole)  # keys are shared within one text
+            is_plain = _is_plain(whole)
+            for number, line, record in zip(numbers[begin : begin + BATCH], batch, records, strict=True):
+                problem = problem_of(record) or _rules_problem(record)
+                if problem is not None:
+                    self._refuse(found, number, problem)
+                    continue
+                del record["seq"], record["chain"]
+                self._enter(found, number, line, record, is_plain=is_plain or _is_plain(line))
 
-    def _tick(self, t: float, number: int) -> None:
-        """Note when a line was written: lines are not read in their order, since most others are parsed together."""
-        self._lines.append(number)
-        self._times.append(t)
+    def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
+        """A line that may be anything; ``is_end``: the last of its file."""
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if is_end:
+                found.warning = f"{found.name}:{number}: torn last line skipped"
+                return
+            self._refuse(found, number, "not valid JSON")
+            checker.unreadable()
+            return
+        problem = _problem(record, number) if isinstance(record, dict) else "not a JSON object"
+        if problem is not None:
+            self._refuse(found, number, problem)
+            checker.unreadable()
+            return
+        if number == 1:
+            found.opening = record.copy()
+        if found.is_chained and _is_copy(found, checker, line, number, record):
+            return
+        self._enter(found, number, line, record, is_plain=_is_plain(line))
+
+    def _tick_many(self, numbers: Sequence[int], times: Sequence[float]) -> None:
+        """Note when lines were written: they are not read in their order."""
+        self._lines.extend(numbers)
+        self._times.extend(times)
 
     def check_clock(self, name: str) -> None:
         """The clock of one writer must not go back."""
@@ -200,56 +189,32 @@ class _Reading:
             self.clock.append(Finding("error", "clock_backwards", message))
         self._lines, self._times = array("q"), array("d")
 
-    def _enter_all(self, found: Segment, path: Path, batch: _Batch) -> None:
-        for number, line, record in batch.parsed():
-            problem = _problem(record, number)
-            if problem is not None:
-                self._refuse(found, path, number, problem)
-                continue
-            del record["seq"], record["chain"]
-            self._enter(found, number, line, record)
-
-    def _enter(self, found: Segment, number: int, line: bytes, record: Record) -> None:
-        name = found.name
+    def _enter(self, found: Segment, number: int, line: bytes, record: Record, *, is_plain: bool) -> None:
         if self.points is not None:
-            self._tick(record.get("written_t", record["t"]), number)
-            is_odd = b"\\" in line or not line.isascii() or b"\x7f" in line
-            if is_odd and self.clean is not None:
+            self._lines.append(number)
+            self._times.append(record.get("written_t", record["t"]))
+            if not is_plain and self.clean is not None:
                 record = self.clean(record)
-            if self.points.take(record):
+            kind = record["kind"]
+            if kind in POINT_KINDS:
+                self.points.take(record)
                 return
-            _slim(record, None if is_odd else line)
-        record["segment"], record["line"] = name, number
+            if kind in SLIMMED:
+                _slim(record, line if is_plain else None)
+        record["segment"], record["line"] = found.name, number
         found.records.append(record)
 
-    def _refuse(self, found: Segment, path: Path, number: int, problem: str) -> None:
+    def _refuse(self, found: Segment, number: int, problem: str) -> None:
         if self.strict or "cost rules" in problem:
             raise LedgerError(
-                f"{path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
+                f"{found.path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
             )
-        found.problems.append(("garbled", f"{path.name}:{number}: {problem}; the line is not counted"))
+        found.problems.append(("garbled", f"{found.name}:{number}: {problem}; the line is not counted"))
 
 
-@dataclass
-class _Batch:
-    """Lines that are known to be this program's own, to be parsed together."""
-
-    numbers: list[int] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-
-    def add(self, number: int, line: bytes) -> None:
-        """One more."""
-        self.numbers.append(number)
-        self.lines.append(line)
-
-    def parsed(self) -> Sequence[tuple[int, bytes, Record]]:
-        """Each with its number and its record; nothing is left."""
-        if not self.lines:
-            return ()
-        records: list[Record] = json.loads(b"[" + b",".join(self.lines) + b"]")  # keys are shared within one text
-        found = [*zip(self.numbers, self.lines, records, strict=True)]
-        self.numbers, self.lines = [], []
-        return found
+def _is_plain(text: bytes) -> bool:
+    """Whether it has printable ASCII letters alone, none of them written as an escape: then it may be shown as it is."""
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
 def _slim(record: Record, line: bytes | None) -> None:
@@ -277,10 +242,13 @@ def _problem(record: Mapping[str, object], number: int) -> str | None:
     problem = problem_of(record)
     if problem is not None:
         return problem
-    opens = record["kind"] == Kind.SEGMENT_OPENED
-    if number == 1 and not opens:
+    if number == 1 and record["kind"] != Kind.SEGMENT_OPENED:
         return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
-    if opens and record["rules"] not in range(1, COST_RULES + 1):
+    return _rules_problem(record)
+
+
+def _rules_problem(record: Mapping[str, object]) -> str | None:
+    if record["kind"] == "segment_opened" and record["rules"] not in range(1, COST_RULES + 1):
         return (
             f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
             "prune-or-search that wrote it, or a later one"

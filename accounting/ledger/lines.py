@@ -1,0 +1,115 @@
+"""Many lines at a time, of a segment whose lines are known to be this program's own.
+
+Ends of epochs and heartbeats, which most lines are, are read by a pattern, as columns; all others are for JSON. A pattern
+takes what :class:`accounting.ledger.store.LedgerWriter` writes of plain names and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from math import isfinite, isinf
+
+from accounting.ledger.points import Points
+
+BLOCK_BYTES = 1 << 20
+"""How much of a file is divided into lines at a time."""
+_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NAME = rb"([ !#-\[\]-~]+)"
+_WRITTEN = rb'(?:,"written_t":(' + _NUMBER + rb"))?"
+_END = rb',"seq":[0-9]+,"chain":"[0-9a-f]{16}"}$'
+_BEATS = re.compile(
+    rb'^{"kind":"heartbeat","t":(' + _NUMBER + rb'),"attempt":"' + _NAME + rb'"' + _WRITTEN + _END, re.MULTILINE
+).findall
+_PROGRESS = re.compile(
+    rb'^{"kind":"progress","t":(' + _NUMBER + rb'),"attempt":"' + _NAME + rb'","epoch":([0-9]+),"num_epochs":([0-9]+),'
+    rb'"train_loss":(' + _NUMBER + rb'|null),"val_top1":(' + _NUMBER + rb'|null),"checkpointed":(true|false)'
+    + _WRITTEN + _END,
+    re.MULTILINE,
+).findall  # fmt: skip
+
+Tick = Callable[[Sequence[int], Sequence[float]], None]
+"""Told the numbers of lines and when each was written."""
+
+
+def blocks_of(content: bytes) -> Iterator[list[bytes]]:
+    """The whole lines of a file, without their ends, a block of them at a time."""
+    begin, last = 0, content.rfind(b"\n")
+    while begin <= last:
+        end = content.find(b"\n", begin + BLOCK_BYTES)
+        end = last if end < 0 else end
+        yield content[begin:end].split(b"\n")
+        begin = end + 1
+
+
+def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) -> tuple[list[int], list[bytes]]:
+    """Read the ends of epochs and heartbeats among lines, of which ``first`` is the number of the first; gives the others.
+
+    Where one of either kind is not as the pattern has it, all of that kind are among the others.
+    """
+    beats, progress, others = [], [], []
+    for number, line in enumerate(lines, start=first):
+        head = line[9:14]
+        if head == b"progr":
+            progress.append(number)
+        elif head == b"heart":
+            beats.append(number)
+        else:
+            others.append(number)
+    for numbers, take in ((beats, _take_beats), (progress, _take_progress)):
+        if numbers and not take([lines[number - first] for number in numbers], numbers, points, tick):
+            others = sorted([*others, *numbers])
+    return others, [lines[number - first] for number in others]
+
+
+def _take_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Tick) -> bool:
+    found = _BEATS(b"\n".join(lines))
+    if len(found) != len(lines):
+        return False
+    texts, raw, written = zip(*found, strict=True)
+    times = list(map(float, texts))
+    ticks = [float(text) if text else t for text, t in zip(written, times, strict=True)]
+    if not all(map(isfinite, times)):
+        return False
+    tick(numbers, ticks)
+    names = _decoded(raw)
+    if all(before <= after for before, after in pairwise(times)):
+        count = dict.fromkeys(names, 0)
+        for name in names:
+            count[name] += 1
+        last = dict(zip(names, times, strict=True))
+        first = dict(zip(reversed(names), reversed(times), strict=True))
+        for name, number in count.items():
+            points.beat(name, last[name], first[name], number)
+    else:
+        for name, t in zip(names, times, strict=True):
+            points.beat(name, t)
+    return True
+
+
+def _take_progress(lines: list[bytes], numbers: list[int], points: Points, tick: Tick) -> bool:
+    found = _PROGRESS(b"\n".join(lines))
+    if len(found) != len(lines):
+        return False
+    texts, raw, epochs, of, losses, top1s, kept, written = zip(*found, strict=True)
+    times = list(map(float, texts))
+    loss, top1 = _floats(losses), _floats(top1s)
+    if not all(map(isfinite, times)) or any(map(isinf, loss)) or any(map(isinf, top1)):
+        return False
+    tick(numbers, [float(text) if text else t for text, t in zip(written, times, strict=True)])
+    points.add_many(
+        _decoded(raw), times, list(map(int, epochs)), list(map(int, of)), top1, loss, [each == b"true" for each in kept]
+    )
+    return True
+
+
+def _floats(texts: Sequence[bytes]) -> list[float]:
+    """NaN for null."""
+    return [float(b"nan" if text == b"null" else text) for text in texts]
+
+
+def _decoded(raw: Sequence[bytes]) -> list[str]:
+    """Names as text, equal ones as one object."""
+    known = {name: name.decode() for name in dict.fromkeys(raw)}
+    return [known[name] for name in raw]
