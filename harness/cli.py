@@ -311,7 +311,7 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
         read_study(folder)
         if lost := lost_ledger(StudyFolder(folder).ledger):
             raise InputError(lost)
-        ledger = read_lean(StudyFolder(folder).ledger, strict=False)
+        ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=StudyFolder(folder).compacted)
         found = check(ledger.records, ledger.findings, ledger.points)
     if as_json:
         meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].text}

@@ -14,7 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Literal
 
 import torch
 
+from accounting.ledger.compacted import compact
 from accounting.ledger.index import open_index
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
@@ -165,6 +166,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
         if not scheduler.stopped:  # a larger budget would let candidates go on
             forget_states(paths)
+        with suppress(OSError):  # what is not compacted is read line by line
+            compact(paths.ledger, paths.compacted)
         page = build_report(paths.root)
     check_ending(scheduler, config.targets, left, backend.unit, page)
     return page

@@ -51,6 +51,7 @@ from accounting.cost.startups import startups_of
 from accounting.cost.values import Attempt, CostView, Device, DriverWork, Job, Session, StartUp
 from accounting.ledger.points import Points
 from accounting.ledger.records import DeviceRecord, Record, Status
+from accounting.ledger.uncollected import uncollected
 from accounting.words.names import DeviceKind, Unit
 
 __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive", "view_of"]
@@ -61,7 +62,8 @@ def derive(records: Sequence[Record], now: float | None = None, points: Points |
 
     ``points`` are the ends of epochs and heartbeats, where they are not among the records.
     """
-    return view_of(gather(records, points), now)
+    with uncollected():
+        return view_of(gather(records, points), now)
 
 
 def view_of(evidence: Evidence, now: float | None = None) -> CostView:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from pathlib import Path
+from typing import NamedTuple, cast
 
 from accounting.ledger.records import Record
 from accounting.ledger.specs import JobSpec
@@ -14,18 +15,32 @@ BULKY = frozenset(
 """What of a spec is large, or on record beside it."""
 
 
+class Place(NamedTuple):
+    """Where a line of a closed segment is."""
+
+    path: Path
+    begin: int
+    length: int
+
+    def read(self) -> bytes:
+        """The line, without its end."""
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            return file.read(self.length)
+
+
 class PackedSpec:
     """A spec of which only the small parts are kept as values (``links``); the whole is parsed when it is asked for."""
 
     __slots__ = ("_line", "links")
 
-    def __init__(self, spec: JobSpec, line: bytes) -> None:
-        self.links = links_of(spec)
+    def __init__(self, links: JobSpec, line: bytes | Place) -> None:
+        self.links = links
         self._line = line
 
     def unpacked(self) -> JobSpec:
         """The whole spec, anew each time."""
-        record: Record = json.loads(self._line)
+        record: Record = json.loads(self._line if isinstance(self._line, bytes) else self._line.read())
         return record["spec"]
 
 

@@ -1,36 +1,21 @@
-"""Reads a ledger: all segments of its folder, each line checked, in the order of time.
-
-A line whose number and hash follow from the line before is what this program wrote, so such lines are parsed many at a time,
-and ends of epochs and heartbeats, which are most of them, by a pattern. Any other is parsed alone, and its problem said.
-"""
+"""Reads a ledger: all segments of its folder, in the order of time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accounting.ledger.chain import Checker
+from accounting.ledger.compacted import load_compacted
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, segments_in
 from accounting.ledger.integrity import Segment, check
-from accounting.ledger.lines import blocks_of, take_points
-from accounting.ledger.packed import PackedSpec
 from accounting.ledger.points import Points
-from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, Kind, Record
-from accounting.ledger.validation import problem_of
+from accounting.ledger.reading import LedgerError, Reading
+from accounting.ledger.records import Record
+from accounting.ledger.uncollected import uncollected
 
-BATCH = 512
-"""How many lines are parsed at a time."""
-POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
-SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
-
-
-class LedgerError(ValueError):
-    """A ledger that cannot be read or a record that cannot be written; the message is one line."""
+__all__ = ["Ledger", "LedgerError", "read_lean", "read_ledger"]
 
 
 @dataclass(frozen=True)
@@ -58,202 +43,64 @@ def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
             a record is malformed, or the cost rules are not known. The message names file and line.
 
     """
-    return _read(folder, lambda: _Reading(strict))
+    return _read(folder, lambda path: _read_lines(path, Reading(strict)))
 
 
-def read_lean(folder: Path, *, strict: bool = True, clean: Callable[[Record], Record] | None = None) -> Ledger:
+def read_lean(
+    folder: Path,
+    *,
+    strict: bool = True,
+    clean: Callable[[Record], Record] | None = None,
+    compacted: Path | None = None,
+) -> Ledger:
     """The same in a third of the memory: ends of epochs and heartbeats in :attr:`Ledger.points`, specs packed.
 
     What of a measurement no reader needs is left out. ``clean`` is applied to records that may have text which is not safe
-    to show: all others have printable ASCII letters alone.
+    to show: all others have printable ASCII letters alone. ``compacted`` is where closed segments may lie in Parquet.
     """
-    return _read(folder, lambda: _Reading(strict, Points(), clean))
+
+    def read(path: Path) -> _Read:
+        known = None if compacted is None else load_compacted(path, compacted)
+        if known is None:
+            return _read_lines(path, Reading(strict, Points(), clean))
+        segment, points, clock, odd = known
+        if clean is not None:
+            for place in odd:
+                segment.records[place] = clean(segment.records[place])
+        return segment, points, clock
+
+    ledger = _read(folder, read)
+    return ledger if ledger.points is not None else replace(ledger, points=Points())
 
 
-def _read(folder: Path, begin: Callable[[], _Reading]) -> Ledger:
-    before = read_index(folder)
-    read = []
-    for path in segments_in(folder):
-        reading = begin()
-        read.append((reading, reading.segment(path)))
-        reading.check_clock(path.name)
-    after = read_index(folder)
-    findings, left_out = check(folder, [segment for _, segment in read], before, after)
-    kept = [(reading, segment) for reading, segment in read if segment.name not in left_out]
-    records = [record for _, segment in kept for record in segment.records]
-    records.sort(key=_time_of)
-    warnings = tuple(segment.warning for _, segment in read if segment.warning)
-    points = None
-    for reading, _ in kept:
-        findings += reading.clock
-        if reading.points is not None:
-            points = points or Points()
-            points.extend(reading.points)
-            reading.points = None
-    if points is None and read and read[0][0].points is not None:
-        points = Points()
-    return Ledger(tuple(records), warnings, tuple(findings), points)
+_Read = tuple[Segment, Points | None, list[Finding]]
+"""A segment with its ends of epochs and heartbeats, where it was read lean, and what its clock did."""
 
 
-@dataclass
-class _Reading:
-    """How one segment is read. With ``points`` it is read lean, and the order of its times is checked on the way."""
-
-    strict: bool
-    points: Points | None = None
-    clean: Callable[[Record], Record] | None = None
-    clock: list[Finding] = field(default_factory=list)
-    _lines: array[int] = field(default_factory=lambda: array("q"))
-    _times: array[float] = field(default_factory=lambda: array("d"))
-
-    def segment(self, path: Path) -> Segment:
-        """What is in a file."""
-        content = path.read_bytes()
-        found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
-        num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
-        if not content:
-            found.warning = f"{path.name}: empty segment skipped (its writer died before the first record)"
-            return found
-        if has_torn_end:
-            found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
-        checker, number = Checker(), 0  # of lines before
-        for lines in blocks_of(content):
-            place = 0
-            while place < len(lines):
-                follow = checker.follow(lines, place) if number and found.is_chained else 0
-                if follow:
-                    self._enter_run(found, lines[place : place + follow], number + 1)
-                    number, place = number + follow, place + follow
-                    continue
-                number, line, place = number + 1, lines[place], place + 1
-                is_end = number == num_lines and not has_torn_end
-                self._enter_odd(found, line, number, checker, is_end=is_end)
-        return found
-
-    def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
-        """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
-        numbers: Sequence[int] = range(first, first + len(lines))
-        if self.points is not None:
-            numbers, lines = take_points(lines, first, self.points, self._tick_many)
-        for begin in range(0, len(lines), BATCH):
-            batch = lines[begin : begin + BATCH]
-            whole = b"[" + b",".join(batch) + b"]"
-            records: list[Record] = json.loads(whole)  # keys are shared within one text
-            is_plain = _is_plain(whole)
-            for number, line, record in zip(numbers[begin : begin + BATCH], batch, records, strict=True):
-                problem = problem_of(record) or _rules_problem(record)
-                if problem is not None:
-                    self._refuse(found, number, problem)
-                    continue
-                del record["seq"], record["chain"]
-                self._enter(found, number, line, record, is_plain=is_plain or _is_plain(line))
-
-    def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
-        """A line that may be anything; ``is_end``: the last of its file."""
-        try:
-            record = json.loads(line)
-        except ValueError:
-            if is_end:
-                found.warning = f"{found.name}:{number}: torn last line skipped"
-                return
-            self._refuse(found, number, "not valid JSON")
-            checker.unreadable()
-            return
-        problem = _problem(record, number) if isinstance(record, dict) else "not a JSON object"
-        if problem is not None:
-            self._refuse(found, number, problem)
-            checker.unreadable()
-            return
-        if number == 1:
-            found.opening = record.copy()
-        if found.is_chained and _is_copy(found, checker, line, number, record):
-            return
-        self._enter(found, number, line, record, is_plain=_is_plain(line))
-
-    def _tick_many(self, numbers: Sequence[int], times: Sequence[float]) -> None:
-        """Note when lines were written: they are not read in their order."""
-        self._lines.extend(numbers)
-        self._times.extend(times)
-
-    def check_clock(self, name: str) -> None:
-        """The clock of one writer must not go back."""
-        if not self._lines:
-            return
-        import numpy as np  # not at the top: few commands read a ledger lean
-
-        order = np.argsort(np.frombuffer(self._lines, dtype=np.int64))
-        times = np.frombuffer(self._times)[order]
-        for place in np.flatnonzero(np.diff(times) < -CLOCK_TOLERANCE_S):
-            back_s = times[place] - times[place + 1]
-            message = f"{name}:{self._lines[order[place + 1]]}: the clock went back by {back_s:.1f} s"
-            self.clock.append(Finding("error", "clock_backwards", message))
-        self._lines, self._times = array("q"), array("d")
-
-    def _enter(self, found: Segment, number: int, line: bytes, record: Record, *, is_plain: bool) -> None:
-        if self.points is not None:
-            self._lines.append(number)
-            self._times.append(record.get("written_t", record["t"]))
-            if not is_plain and self.clean is not None:
-                record = self.clean(record)
-            kind = record["kind"]
-            if kind in POINT_KINDS:
-                self.points.take(record)
-                return
-            if kind in SLIMMED:
-                _slim(record, line if is_plain else None)
-        record["segment"], record["line"] = found.name, number
-        found.records.append(record)
-
-    def _refuse(self, found: Segment, number: int, problem: str) -> None:
-        if self.strict or "cost rules" in problem:
-            raise LedgerError(
-                f"{found.path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
-            )
-        found.problems.append(("garbled", f"{found.name}:{number}: {problem}; the line is not counted"))
+def _read_lines(path: Path, reading: Reading) -> _Read:
+    segment = reading.segment(path)
+    reading.check_clock(path.name)
+    return segment, reading.points, reading.clock
 
 
-def _is_plain(text: bytes) -> bool:
-    """Whether it has printable ASCII letters alone, none of them written as an escape: then it may be shown as it is."""
-    return text.isascii() and b"\\" not in text and b"\x7f" not in text
-
-
-def _slim(record: Record, line: bytes | None) -> None:
-    """Take out of a record what costs memory and is not needed as it is. ``line`` is its text, if that may be shown."""
-    if record["kind"] == Kind.ATTEMPT_STARTED and line is not None:
-        spec = record["spec"]
-        if isinstance(spec, dict):
-            record["spec"] = PackedSpec(spec, line)  # type: ignore[typeddict-item]
-    elif record["kind"] == Kind.ATTEMPT_ENDED:
-        measurement = record["measurement"]
-        if measurement is not None and measurement.get("energy_j") is None:
-            record["measurement"] = None
-
-
-def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
-    """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
-    seq, chain = record.pop("seq", None), record.pop("chain", None)
-    problem, is_copy = checker.problem(line, seq, chain)
-    if problem is not None:
-        segment.problems.append(("chain_broken", f"{segment.name}:{number}: this line {problem}"))
-    return is_copy
-
-
-def _problem(record: Mapping[str, object], number: int) -> str | None:
-    problem = problem_of(record)
-    if problem is not None:
-        return problem
-    if number == 1 and record["kind"] != Kind.SEGMENT_OPENED:
-        return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
-    return _rules_problem(record)
-
-
-def _rules_problem(record: Mapping[str, object]) -> str | None:
-    if record["kind"] == "segment_opened" and record["rules"] not in range(1, COST_RULES + 1):
-        return (
-            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
-            "prune-or-search that wrote it, or a later one"
-        )
-    return None
+def _read(folder: Path, read_one: Callable[[Path], _Read]) -> Ledger:
+    with uncollected():
+        before = read_index(folder)
+        read = [read_one(path) for path in segments_in(folder)]
+        after = read_index(folder)
+        findings, left_out = check(folder, [segment for segment, _, _ in read], before, after)
+        warnings = tuple(segment.warning for segment, _, _ in read if segment.warning)
+        records: list[Record] = []
+        points = None
+        for segment, of_segment, clock in read:
+            if segment.name not in left_out:
+                records += segment.records
+                findings += clock
+                if of_segment is not None:
+                    points = points or Points()
+                    points.extend(of_segment)
+        records.sort(key=_time_of)
+        return Ledger(tuple(records), warnings, tuple(findings), points)
 
 
 def _time_of(record: Record) -> float:

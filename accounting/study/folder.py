@@ -66,6 +66,11 @@ class StudyFolder:
         return self.root / ".remembered"
 
     @property
+    def compacted(self) -> Path:
+        """Closed segments of a large ledger in Parquet; may be deleted at any time."""
+        return self.remembered / "ledger"
+
+    @property
     def loggers(self) -> Path:
         """What was told to which logger, and the files of those that write here."""
         return self.root / "loggers"

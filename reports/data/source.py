@@ -37,10 +37,11 @@ def load_source(folder: Path) -> Source:
     """
     folder = Path(folder)
     info, document = read_study(folder)
-    segments = StudyFolder(folder).ledger
+    study = StudyFolder(folder)
+    segments = study.ledger
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
-    ledger = _plain(read_lean(segments, clean=plain_values))
+    ledger = _plain(read_lean(segments, clean=plain_values, compacted=study.compacted))
     view = derive(ledger.records, points=ledger.points)
     declared = info.declared_parent
     if declared is not None and declared.unit != view.unit and view.attempts:

@@ -1,0 +1,222 @@
+"""Closed segments in Parquet, so that a large ledger is read in a fraction of the time. The JSON lines stay the truth.
+
+A sealed segment never changes. What reading it lean gives is kept in a file of its own: ends of epochs as columns, of an
+attempt's heartbeats their number, the first and the last, all other records as JSON (of a spec its small parts, and where in
+the segment the whole is). The file's name has a hash over the segment's content and this program's reader, and one over the
+file itself, and both are computed again whenever it is read: at any doubt the JSON lines are read. Only segments that are
+whole and as they were written are compacted, so a damaged one is read line by line each time, and its damage is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accounting.ledger.findings import Finding
+from accounting.ledger.index import read_index, segments_in
+from accounting.ledger.integrity import Segment
+from accounting.ledger.packed import PackedSpec, Place
+from accounting.ledger.points import Points
+from accounting.ledger.reading import Reading
+from accounting.ledger.records import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MIN_BYTES = 4_000_000
+"""Of a segment: smaller ones are read at once."""
+MIN_SHARED_BYTES = 40_000_000
+"""Of all that is to be compacted: with less it is not worth processes of their own."""
+FACTS = b"prune_or_search"
+PROGRESS = {"t": "d", "val_top1": "d", "train_loss": "d", "checkpointed": "b"}
+"""The columns of :class:`Points` that are arrays, with their type."""
+
+
+class _Odd(dict[str, object]):
+    """A record whose text may not be safe to show."""
+
+
+def compact(folder: Path, kept: Path, min_bytes: int = MIN_BYTES) -> None:
+    """Compact what is sealed and not compacted yet; many segments by as many processes as there are processors."""
+    found = [path for path in _sealed(folder) if path.stat().st_size >= min_bytes]
+    with ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(_digest_of, found))
+    todo = [path for path, sha256 in zip(found, digests, strict=True) if _place(path.name, sha256, kept) is None]
+    if not todo:
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    num = min(len(todo), os.cpu_count() or 1)
+    if num == 1 or sum(path.stat().st_size for path in todo) < MIN_SHARED_BYTES:
+        for path in todo:
+            compact_one(path, kept)
+        return
+    root = str(Path(__file__).resolve().parents[2])
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    words = [sys.executable, "-m", "accounting.ledger.compacted", str(kept)]
+    workers = [
+        subprocess.Popen(
+            [*words, *map(str, todo[n::num])], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for n in range(num)
+    ]  # fmt: skip
+    for worker in workers:
+        worker.wait()  # what it did not manage is read line by line
+
+
+def compact_one(path: Path, kept: Path) -> None:
+    """Write what reading a segment gives, if it is whole and as it was written."""
+    reading = Reading(strict=False, points=Points(), clean=_Odd)  # type: ignore[arg-type]
+    segment = reading.segment(path)
+    reading.check_clock(path.name)
+    points = reading.points
+    if points is None or segment.problems or segment.warning or not segment.is_chained:
+        return
+    num_odd = sum(isinstance(record, _Odd) for record in segment.records)
+    if reading.num_cleaned != num_odd or not all(type(n) is int for n in [*points.epoch, *points.num_epochs]):
+        return  # what is odd among ends of epochs cannot be told apart later
+    import pyarrow.parquet as pq
+
+    handle, name = tempfile.mkstemp(dir=kept)
+    os.close(handle)
+    new = Path(name)
+    try:
+        pq.write_table(_table(path, segment, points, reading.clock), new, compression="zstd")
+        final = f"{_stem(path.name, segment.sha256)}.{_digest_of(new)[:32]}.parquet"
+        for old in kept.glob(f"{path.stem}.*.parquet"):
+            old.unlink(missing_ok=True)
+        new.replace(kept / final)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def load_compacted(path: Path, kept: Path) -> tuple[Segment, Points, list[Finding], list[int]] | None:
+    """A segment as it was compacted, with the places of its records that are still to be cleaned; None at any doubt."""
+    if not kept.is_dir() or not any(kept.glob(f"{path.stem}.*.parquet")):
+        return None
+    sha256 = _digest_of(path)
+    place = _place(path.name, sha256, kept)
+    if place is None:
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(place, use_threads=False)
+        return _read_back(path, sha256, table)
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+
+
+def _sealed(folder: Path) -> list[Path]:
+    index = read_index(folder)
+    if index is None:
+        return []
+    return [p for p in segments_in(folder) if index.seals.get(p.name, {"bytes": -1})["bytes"] == p.stat().st_size]
+
+
+def _place(name: str, sha256: str, kept: Path) -> Path | None:
+    """The file that a segment with this content was compacted to, if it is as it was written."""
+    for path in kept.glob(f"{_stem(name, sha256)}.*.parquet"):
+        with suppress(OSError):
+            if path.name.split(".")[-2] == _digest_of(path)[:32]:
+                return path
+    return None
+
+
+def _stem(name: str, sha256: str) -> str:
+    key = hashlib.sha256(f"{name}\0{sha256}\0{_program()}".encode()).hexdigest()
+    return f"{Path(name).stem}.{key[:32]}"
+
+
+@cache
+def _program() -> str:
+    """A hash over the files that say how a segment is read."""
+    whole = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _table(path: Path, segment: Segment, points: Points, clock: Sequence[Finding]) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    names, beats = points.names, points.beats
+    content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    ends = [-1, *np.flatnonzero(content == ord("\n")).tolist()]
+    records = segment.records
+    texts = [_text(record, ends[record["line"] - 1] + 1, ends[record["line"]]) for record in records]
+    num = (len(points), len(beats), len(records))
+    none = {n: [None] * n for n in num}
+    after = [*none[num[1]], *none[num[2]]]
+    attempt = [*(names[code] for code in points.attempt), *beats, *none[num[2]]]
+    facts = {
+        "num": num, "names": names, "opening": segment.opening, "clock": [asdict(finding) for finding in clock],
+        "odd": [place for place, record in enumerate(records) if isinstance(record, _Odd)],
+    }  # fmt: skip
+    columns = {
+        "attempt": pa.array(attempt, pa.string()).dictionary_encode(),
+        "epoch": pa.array([*points.epoch, *after], pa.int64()),
+        "num_epochs": pa.array([*points.num_epochs, *after], pa.int64()),
+        **{name: pa.array([*getattr(points, name), *after], pa.int8() if code == "b" else pa.float64())
+           for name, code in PROGRESS.items()},
+        "num_beats": pa.array([*none[num[0]], *(int(beat[0]) for beat in beats.values()), *none[num[2]]], pa.int64()),
+        "first_beat_t": pa.array([*none[num[0]], *(beat[1] for beat in beats.values()), *none[num[2]]], pa.float64()),
+        "last_beat_t": pa.array([*none[num[0]], *(beat[2] for beat in beats.values()), *none[num[2]]], pa.float64()),
+        "record": pa.array([*none[num[0]], *none[num[1]], *texts], pa.string()),
+    }  # fmt: skip
+    return pa.table(columns).replace_schema_metadata({FACTS: json.dumps(facts).encode()})
+
+
+def _text(record: Record, begin: int, end: int) -> str:
+    """A record as JSON, without its segment; of a packed spec the small parts, and where the line is."""
+    kept: dict[str, object] = {key: value for key, value in record.items() if key != "segment"}
+    if isinstance(spec := kept.get("spec"), PackedSpec):
+        kept |= {"spec": spec.links, "spec_at": [begin, end - begin]}
+    return json.dumps(kept, separators=(",", ":"))
+
+
+def _read_back(path: Path, sha256: str, table: pa.Table) -> tuple[Segment, Points, list[Finding], list[int]]:
+    facts = json.loads(table.schema.metadata[FACTS])
+    num_points, num_beats, _ = facts["num"]
+    points = Points(codes={name: code for code, name in enumerate(facts["names"])})
+    progress = table.slice(0, num_points).combine_chunks()
+    points.attempt.extend(map(points.codes.__getitem__, progress["attempt"].to_pylist()))
+    points.epoch, points.num_epochs = progress["epoch"].to_pylist(), progress["num_epochs"].to_pylist()
+    for name, code in PROGRESS.items():
+        setattr(points, name, array(code, progress[name].to_numpy().tobytes()))
+    beats = table.slice(num_points, num_beats)
+    told = [beats[name].to_pylist() for name in ("attempt", "num_beats", "first_beat_t", "last_beat_t")]
+    points.beats = {name: [count, first_t, last_t] for name, count, first_t, last_t in zip(*told, strict=True)}
+    segment = Segment(path, path.stat().st_size, sha256, opening=facts["opening"])
+    texts = table["record"].slice(num_points + num_beats).to_pylist()
+    records: list[Record] = json.loads(f"[{','.join(texts)}]")
+    for record in records:
+        record["segment"] = segment.name
+        if (at := record.pop("spec_at", None)) is not None:  # type: ignore[typeddict-item]
+            record["spec"] = PackedSpec(record["spec"], Place(path, *at))  # type: ignore[typeddict-item]
+    segment.records = records
+    return segment, points, [Finding(**found) for found in facts["clock"]], facts["odd"]
+
+
+if __name__ == "__main__":
+    for _name in sys.argv[2:]:
+        compact_one(Path(_name), Path(sys.argv[1]))

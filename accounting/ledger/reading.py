@@ -1,0 +1,196 @@
+"""Reads one segment: each line checked, lean or whole.
+
+A line whose number and hash follow from the line before is what this program wrote, so such lines are parsed many at a time,
+and ends of epochs and heartbeats, which are most of them, by a pattern. Any other is parsed alone, and its problem said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accounting.ledger.chain import Checker
+from accounting.ledger.findings import Finding
+from accounting.ledger.integrity import Segment
+from accounting.ledger.lines import blocks_of, take_points
+from accounting.ledger.packed import PackedSpec, links_of
+from accounting.ledger.points import Points
+from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, Kind, Record
+from accounting.ledger.validation import problem_of
+
+BATCH = 512
+"""How many lines are parsed at a time."""
+POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
+SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
+
+
+class LedgerError(ValueError):
+    """A ledger that cannot be read or a record that cannot be written; the message is one line."""
+
+
+@dataclass
+class Reading:
+    """How one segment is read. With ``points`` it is read lean, and the order of its times is checked on the way."""
+
+    strict: bool
+    points: Points | None = None
+    clean: Callable[[Record], Record] | None = None
+    clock: list[Finding] = field(default_factory=list)
+    num_cleaned: int = 0
+    """How many records were given to ``clean``."""
+    _lines: array[int] = field(default_factory=lambda: array("q"))
+    _times: array[float] = field(default_factory=lambda: array("d"))
+
+    def segment(self, path: Path) -> Segment:
+        """What is in a file."""
+        content = path.read_bytes()
+        found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
+        num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
+        if not content:
+            found.warning = f"{path.name}: empty segment skipped (its writer died before the first record)"
+            return found
+        if has_torn_end:
+            found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
+        checker, number = Checker(), 0  # of lines before
+        for lines in blocks_of(content):
+            place = 0
+            while place < len(lines):
+                follow = checker.follow(lines, place) if number and found.is_chained else 0
+                if follow:
+                    self._enter_run(found, lines[place : place + follow], number + 1)
+                    number, place = number + follow, place + follow
+                    continue
+                number, line, place = number + 1, lines[place], place + 1
+                is_end = number == num_lines and not has_torn_end
+                self._enter_odd(found, line, number, checker, is_end=is_end)
+        return found
+
+    def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
+        """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
+        numbers: Sequence[int] = range(first, first + len(lines))
+        if self.points is not None:
+            numbers, lines = take_points(lines, first, self.points, self._tick_many)
+        for begin in range(0, len(lines), BATCH):
+            batch = lines[begin : begin + BATCH]
+            whole = b"[" + b",".join(batch) + b"]"
+            records: list[Record] = json.loads(whole)  # keys are shared within one text
+            is_plain = _is_plain(whole)
+            for number, line, record in zip(numbers[begin : begin + BATCH], batch, records, strict=True):
+                problem = problem_of(record) or _rules_problem(record)
+                if problem is not None:
+                    self._refuse(found, number, problem)
+                    continue
+                del record["seq"], record["chain"]
+                self._enter(found, number, line, record, is_plain=is_plain or _is_plain(line))
+
+    def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
+        """A line that may be anything; ``is_end``: the last of its file."""
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if is_end:
+                found.warning = f"{found.name}:{number}: torn last line skipped"
+                return
+            self._refuse(found, number, "not valid JSON")
+            checker.unreadable()
+            return
+        problem = _problem(record, number) if isinstance(record, dict) else "not a JSON object"
+        if problem is not None:
+            self._refuse(found, number, problem)
+            checker.unreadable()
+            return
+        if number == 1:
+            found.opening = record.copy()
+        if found.is_chained and _is_copy(found, checker, line, number, record):
+            return
+        self._enter(found, number, line, record, is_plain=_is_plain(line))
+
+    def _tick_many(self, numbers: Sequence[int], times: Sequence[float]) -> None:
+        """Note when lines were written: they are not read in their order."""
+        self._lines.extend(numbers)
+        self._times.extend(times)
+
+    def check_clock(self, name: str) -> None:
+        """The clock of one writer must not go back."""
+        if not self._lines:
+            return
+        import numpy as np  # not at the top: few commands read a ledger lean
+
+        order = np.argsort(np.frombuffer(self._lines, dtype=np.int64))
+        times = np.frombuffer(self._times)[order]
+        for place in np.flatnonzero(np.diff(times) < -CLOCK_TOLERANCE_S):
+            back_s = times[place] - times[place + 1]
+            message = f"{name}:{self._lines[order[place + 1]]}: the clock went back by {back_s:.1f} s"
+            self.clock.append(Finding("error", "clock_backwards", message))
+        self._lines, self._times = array("q"), array("d")
+
+    def _enter(self, found: Segment, number: int, line: bytes, record: Record, *, is_plain: bool) -> None:
+        if self.points is not None:
+            self._lines.append(number)
+            self._times.append(record.get("written_t", record["t"]))
+            if not is_plain and self.clean is not None:
+                record = self.clean(record)
+                self.num_cleaned += 1
+            kind = record["kind"]
+            if kind in POINT_KINDS:
+                self.points.take(record)
+                return
+            if kind in SLIMMED:
+                _slim(record, line if is_plain else None)
+        record["segment"], record["line"] = found.name, number
+        found.records.append(record)
+
+    def _refuse(self, found: Segment, number: int, problem: str) -> None:
+        if self.strict or "cost rules" in problem:
+            raise LedgerError(
+                f"{found.path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
+            )
+        found.problems.append(("garbled", f"{found.name}:{number}: {problem}; the line is not counted"))
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether it has printable ASCII letters alone, none of them written as an escape: then it may be shown as it is."""
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
+
+
+def _slim(record: Record, line: bytes | None) -> None:
+    """Take out of a record what costs memory and is not needed as it is. ``line`` is its text, if that may be shown."""
+    if record["kind"] == Kind.ATTEMPT_STARTED and line is not None:
+        spec = record["spec"]
+        if isinstance(spec, dict):
+            record["spec"] = PackedSpec(links_of(spec), line)  # type: ignore[typeddict-item]
+    elif record["kind"] == Kind.ATTEMPT_ENDED:
+        measurement = record["measurement"]
+        if measurement is not None and measurement.get("energy_j") is None:
+            record["measurement"] = None
+
+
+def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
+    """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
+    seq, chain = record.pop("seq", None), record.pop("chain", None)
+    problem, is_copy = checker.problem(line, seq, chain)
+    if problem is not None:
+        segment.problems.append(("chain_broken", f"{segment.name}:{number}: this line {problem}"))
+    return is_copy
+
+
+def _problem(record: Mapping[str, object], number: int) -> str | None:
+    problem = problem_of(record)
+    if problem is not None:
+        return problem
+    if number == 1 and record["kind"] != Kind.SEGMENT_OPENED:
+        return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
+    return _rules_problem(record)
+
+
+def _rules_problem(record: Mapping[str, object]) -> str | None:
+    if record["kind"] == "segment_opened" and record["rules"] not in range(1, COST_RULES + 1):
+        return (
+            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
+            "prune-or-search that wrote it, or a later one"
+        )
+    return None

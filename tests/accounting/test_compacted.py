@@ -1,0 +1,228 @@
+"""What is read of compacted segments is what is read of their lines, whatever was done to either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_corrupted_ledgers import SAID, clean, put
+from test_damaged_ledgers import FILE_DAMAGE, LINE_DAMAGE, segment, write
+
+from accounting.ledger import compacted
+from accounting.ledger.compacted import compact, load_compacted
+from accounting.ledger.index import segments_in
+from accounting.ledger.packed import PackedSpec
+from accounting.ledger.records import Kind
+from accounting.ledger.store import Ledger, LedgerError, LedgerWriter, read_lean
+from accounting.words.plain_text import plain_values
+
+T = 1_760_000_000.0
+
+
+def told(ledger: Ledger) -> tuple[object, ...]:
+    """All that a reading gives, as values that can be compared."""
+    points = ledger.points
+    assert points is not None
+    rows = [(points.names[code], repr(points.point(row))) for row, code in enumerate(points.attempt)]
+    records = [
+        {key: value.unpacked() if isinstance(value, PackedSpec) else value for key, value in record.items()}
+        for record in ledger.records
+    ]
+    links = [spec.links for record in ledger.records if isinstance(spec := record.get("spec"), PackedSpec)]
+    return records, links, ledger.warnings, ledger.findings, rows, points.beats
+
+
+def read(folder: Path, kept: Path | None = None, **words: Any) -> object:
+    try:
+        return told(read_lean(folder, compacted=kept, **words))
+    except LedgerError as error:
+        return str(error)
+
+
+def assert_alike(folder: Path, kept: Path) -> None:
+    for words in ({"strict": True}, {"strict": False}, {"strict": False, "clean": plain_values}):
+        assert read(folder, kept, **words) == read(folder, **words)
+
+
+def compacted_of(folder: Path, kept: Path) -> list[Path]:
+    """The segments that are read from Parquet."""
+    return [path for path in segments_in(folder) if load_compacted(path, kept) is not None]
+
+
+@pytest.mark.parametrize("case", ["none", *SAID])
+def test_whatever_records_say_is_read_alike(tmp_path: Path, case: str) -> None:
+    ledger, folder, kept = clean(), tmp_path / "ledger", tmp_path / "kept"
+    if case != "none":
+        SAID[case][0](ledger)
+    put(folder, ledger)
+    compact(folder, kept, min_bytes=0)
+    if case == "none":
+        assert compacted_of(folder, kept) == segments_in(folder)
+    assert_alike(folder, kept)
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("case", [*LINE_DAMAGE, *FILE_DAMAGE])
+def test_damaged_files_are_read_alike_whether_they_were_compacted_before(
+    tmp_path: Path, case: str, is_before: bool
+) -> None:
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    write(folder, "s1", 1000, ("p", "q"), ends=False)
+    write(folder, "s2", 2000, ("r", "t"))
+    if is_before:
+        compact(folder, kept, min_bytes=0)
+        assert compacted_of(folder, kept)
+    if case in LINE_DAMAGE:
+        LINE_DAMAGE[case][0](segment(folder, "worker-0"))
+    else:
+        FILE_DAMAGE[case][0](folder)
+    if not is_before:
+        compact(folder, kept, min_bytes=0)
+    assert_alike(folder, kept)
+
+
+NAMES = st.sampled_from(["a#0", "b#0", "ü#0", "back\\slash", 'quo"te', "del\x7f", "bell\x07", "𝛼"])
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "progress", "beat", "work", "end", "lost"]), NAMES,
+        st.floats(-400, 4000, allow_nan=False), st.sampled_from([None, 0.0, 0.5, 1, 71.25, 1e-300]), st.booleans(),
+    ),
+    max_size=25,
+)  # fmt: skip
+DAMAGE = st.sampled_from(["none", "byte", "cut", "torn", "doubled", "removed", "copied", "parquet"])
+
+
+def write_events(folder: Path, events: list[tuple[str, str, float, float | None, bool]]) -> None:
+    """Two sessions' worth, with times as long as real ones; some records are told later than they happened."""
+    now = [T]
+    with LedgerWriter(folder, "s", "driver", clock=lambda: now[0]) as writer:
+        writer.append(Kind.SESSION_OPENED, session="s", study="x", capacity=[], environment={})
+        for what, name, passed_s, value, is_late in events:
+            now[0] += passed_s
+            t = now[0] - 100 if is_late else None
+            if what == "start":
+                writer.append(
+                    Kind.ATTEMPT_STARTED, t=t, session="s", attempt=name, job=name, route="prune", phase="prune",
+                    target=None, replicate=0, allocation=None, devices={"core0": 1.0}, meter="wall_clock",
+                    network_macs=1, spec={"job": name, "init_from": name, "recipe": {"lr": value}},
+                )  # fmt: skip
+            elif what == "progress":
+                writer.append(
+                    Kind.PROGRESS, t=t, attempt=name, epoch=3 if is_late else 2.5 if value == 1 else 2, num_epochs=10,
+                    val_top1=value, train_loss=value, checkpointed=is_late,
+                )  # fmt: skip
+            elif what == "beat":
+                writer.append(Kind.HEARTBEAT, t=t, attempt=name)
+            elif what == "work":
+                writer.append(Kind.WORK_BEGUN, t=t, attempt=name, epoch=0)
+            elif what == "end":
+                writer.append(
+                    Kind.ATTEMPT_ENDED, t=t, attempt=name, status="ok", reason=name, outcome={"val_top1": value},
+                    work_end_t=None, measurement={"energy_j": value},
+                )  # fmt: skip
+            else:
+                writer.append(Kind.ATTEMPT_LOST, t=t, session="s", job=name, reason=name)
+        writer.append(Kind.SESSION_CLOSED, session="s", reason="done")
+
+
+def harm(path: Path, damage: str, place: float) -> None:
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    at, line = int(place * (len(content) - 1)), int(place * (len(lines) - 1))
+    if damage == "byte":
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    elif damage == "cut":
+        path.write_bytes(b"\n".join(lines[: line + 1]) + b"\n")
+    elif damage == "torn":
+        path.write_bytes(content[:at])
+    elif damage == "doubled":
+        path.write_bytes(b"\n".join([*lines[: line + 1], *lines[line:]]))
+    elif damage == "removed":
+        path.unlink()
+    elif damage == "copied":
+        path.with_name(f"x-{path.name}").write_bytes(content)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS, damage=DAMAGE, place=st.floats(0, 1), is_before=st.booleans())
+def test_any_ledger_is_read_alike(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[str, str, float, float | None, bool]],
+    damage: str,
+    place: float,
+    is_before: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("study") / "ledger"
+    kept = folder.parent / "kept"
+    write_events(folder, events)
+    if is_before:
+        compact(folder, kept, min_bytes=0)
+    if damage == "parquet":
+        for path in kept.glob("*"):
+            harm(path, "byte", place)
+    else:
+        harm(segments_in(folder)[0], damage, place)
+    if not is_before:
+        compact(folder, kept, min_bytes=0)
+    assert_alike(folder, kept)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> tuple[Path, Path]:
+    """A ledger and what was compacted of it."""
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    put(folder, clean())
+    compact(folder, kept, min_bytes=0)
+    return folder, kept
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_another_byte_in_a_segment_or_in_its_parquet_and_the_lines_are_read(
+    whole: tuple[Path, Path], share: float
+) -> None:
+    folder, kept = whole
+    (first, *rest), parquet = segments_in(folder), sorted(kept.glob("*.parquet"))
+    harm(first, "byte", share)
+    harm(parquet[1], "byte", share)
+    assert compacted_of(folder, kept) == rest[1:]
+    assert_alike(folder, kept)
+
+
+def test_a_reader_of_another_version_compacts_anew(whole: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, kept = whole
+    before = {path.name for path in kept.iterdir()}
+    monkeypatch.setattr(compacted, "_program", lambda: "another")
+    assert compacted_of(folder, kept) == []
+    compact(folder, kept, min_bytes=0)
+    assert compacted_of(folder, kept) == segments_in(folder)
+    after = {path.name for path in kept.iterdir()}
+    assert len(after) == len(before)
+    assert not after & before
+
+
+def test_a_segment_that_may_still_grow_is_not_compacted(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    with LedgerWriter(folder, "s", "driver") as writer:
+        writer.append(Kind.SESSION_OPENED, session="s", study="x", capacity=[], environment={})
+        compact(folder, kept, min_bytes=0)
+    assert not kept.exists()
+
+
+def test_what_is_small_is_not_compacted(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    put(folder, clean())
+    compact(folder, kept)
+    assert not kept.exists()
+
+
+def test_processes_of_their_own_compact_what_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    put(folder, clean())
+    monkeypatch.setattr(compacted, "MIN_SHARED_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    compact(folder, kept, min_bytes=0)
+    assert compacted_of(folder, kept) == segments_in(folder)
+    assert_alike(folder, kept)
