@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from fake_study import build_study
 from full_study import build_full_study
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from reports.data.frames import load_frames
+from reports.figures import alternative_text
+from reports.page import render
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +55,21 @@ def make_study(tmp_path):
         return build_study(tmp_path, **options)
 
     return make
+
+
+@pytest.fixture
+def sketched(monkeypatch):
+    """Each figure of a page is drawn, but no file is made of it: the page has the words of the drawing in its place.
+
+    Files are most of a page's time. Whole pages are tested in test_reports_page.py (`report`, `full_report`).
+    """
+
+    def sketch(name, figure, data, _folder):
+        canvas = Figure(layout="constrained")
+        figure.draw(data, canvas)
+        words = html.escape(" ".join(text.get_text() for text in canvas.findobj(Text)))
+        return render.Rendered(
+            name, figure.TITLE, figure.caption(data), alternative_text(figure, data), f"<p>{words}</p>"
+        )
+
+    monkeypatch.setattr(render, "_drawn", sketch)

@@ -7,7 +7,6 @@ import yaml
 from fake_study import build_study
 
 from reports.data.levels import Level, level_of, with_level
-from reports.page import render
 from reports.page.build import build_report
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import number_estimate, percent, percent_interval, points_estimate
@@ -69,7 +68,6 @@ def page_of(folder, test_top1, classes=10, **options):
     """The page of a study whose networks by pruning have these test accuracies, a replicate each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fake_study.TEST", {"prune": test_top1, "search": (0.83, 0.83, 0.83)})
-        patch.setattr(render, "PNG_DPI", 30)
         build_study(folder, targets=(TARGET,), **options)
         document = yaml.safe_load((folder / "study.yaml").read_text())
         document["data"] = {"num_classes": classes}
@@ -77,7 +75,7 @@ def page_of(folder, test_top1, classes=10, **options):
         return build_report(folder).read_text().replace("\u00a0", " ").replace("\n", " ")
 
 
-def test_the_page_names_chance_and_what_it_means(tmp_path):
+def test_the_page_names_chance_and_what_it_means(tmp_path, sketched):
     text = page_of(tmp_path, (0.10, 0.11, 0.09))
     assert "At chance level (10.0 % with 10 classes" in text
     assert "test top-1 of prune at 0.5M MACs (10.0 %)" in text
@@ -86,19 +84,19 @@ def test_the_page_names_chance_and_what_it_means(tmp_path):
     assert text.count(", chance</small>") == 1  # the mean with its interval, beside the verdict
 
 
-def test_the_page_names_the_ceiling(tmp_path):
+def test_the_page_names_the_ceiling(tmp_path, sketched):
     text = page_of(tmp_path, (1.0, 1.0, 1.0))
     assert "At the ceiling (100 %)" in text
     assert ", ceiling</span>" in text
     assert "At chance level" not in text
 
 
-def test_a_page_of_good_networks_names_neither(tmp_path):
+def test_a_page_of_good_networks_names_neither(tmp_path, sketched):
     text = page_of(tmp_path, (0.84, 0.85, 0.86))
     assert "At chance level" not in text
     assert "ceiling" not in text
 
 
-def test_the_page_says_which_intervals_say_nothing(tmp_path):
+def test_the_page_says_which_intervals_say_nothing(tmp_path, sketched):
     text = page_of(tmp_path, (0.2, 0.95, 0.5), replicates=2)
     assert "too wide to say anything" in text

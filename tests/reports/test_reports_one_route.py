@@ -13,6 +13,7 @@ from reports.data.frames import load_frames
 from reports.figures import anytime
 from reports.page.build import build_report, told_sentences
 
+pytestmark = pytest.mark.usefixtures("sketched")
 PRUNE_ALONE = ("search", "supernet", "search_then_prune", "scratch")
 
 

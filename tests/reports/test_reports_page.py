@@ -228,7 +228,7 @@ def test_the_same_full_ledger_gives_the_same_bytes(full_study, full_report, tmp_
 
 
 @pytest.mark.parametrize("until_h", [3.0, 3.7, 5.0])
-def test_a_full_study_on_its_way_has_a_page(make_full_study, until_h):
+def test_a_full_study_on_its_way_has_a_page(make_full_study, until_h, sketched):
     page = build_report(make_full_study(until_h=until_h, replicates=2))
     text = page.read_text()
     assert not re.search(r"\b(nan|None|NaN)\b", without_code(text))
@@ -263,7 +263,7 @@ def test_the_same_ledger_gives_the_same_bytes(study, report, tmp_path):
         ({"targets": (500_000,), "replicates": 2}, "1 target"),
     ],
 )
-def test_partial_studies_have_a_page_that_says_so(make_study, options, said):
+def test_partial_studies_have_a_page_that_says_so(make_study, options, said, sketched):
     page = build_report(make_study(**options))
     text = page.read_text().replace("\u00a0", " ")
     assert said in text
@@ -296,7 +296,7 @@ def test_foreign_folders_are_left_alone(make_study, tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
-def test_a_failing_figure_leaves_the_old_report(make_study, monkeypatch):
+def test_a_failing_figure_leaves_the_old_report(make_study, monkeypatch, sketched):
     from reports.figures import anytime
 
     folder = make_study(replicates=1, targets=(500_000,))
@@ -312,7 +312,7 @@ def test_a_failing_figure_leaves_the_old_report(make_study, monkeypatch):
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
-def test_gpu_pages_never_say_cpu_hours(make_study):
+def test_gpu_pages_never_say_cpu_hours(make_study, sketched):
     text = build_report(make_study(replicates=1, targets=(500_000,), cuda=True)).read_text()
     assert "GPU-hours" in text
     assert "CPU core" not in text
