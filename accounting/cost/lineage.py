@@ -35,14 +35,21 @@ def teacher_of(spec: JobSpec) -> str | None:
     return job if isinstance(job, str) else None
 
 
+def tuned_by(spec: JobSpec) -> list[str]:
+    """The jobs that chose settings of the job's recipe."""
+    trials = spec.get("tuned_by")
+    return [trial for trial in trials if isinstance(trial, str)] if isinstance(trials, list) else []
+
+
 def needed(specs: Mapping[str, JobSpec], job: str) -> list[str]:
-    """The job, its ancestors, and then all that trained the teachers of any of these; each once."""
+    """The job, its ancestors, and then all that tuned or trained the teachers of any of these; each once."""
     found: dict[str, None] = {}
     ahead = [job]
     while ahead:
         line = [step for step in lineage(specs, ahead.pop(0)) if step not in found]
         found |= dict.fromkeys(line)
         ahead += [teacher for step in line if (teacher := teacher_of(specs.get(step, {}))) is not None]
+        ahead += [trial for step in line for trial in tuned_by(specs.get(step, {})) if trial not in found]
     return list(found)
 
 

@@ -88,6 +88,8 @@ class JobOutcome(FileSums, NetworkCounts, total=False):
     epochs: int
     val_curve: list[float]
     stopped_epoch: int
+    chosen_lr: float
+    """Of a range test."""
     supernet_val_top1: float
     layers: list[LayerRecord]
     widths: dict[str, list[int]]

@@ -139,6 +139,7 @@ class Phase(StrEnum):
     SUPERNET = "supernet"
     SEARCH = "search"
     FIT_PREDICTOR = "fit_predictor"
+    TUNE = "tune"
     RETRAIN = "retrain"
     PRUNE = "prune"
     FINETUNE = "finetune"

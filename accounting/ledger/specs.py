@@ -119,6 +119,10 @@ class JobSpec(TypedDict, total=False):
     init_from: str | None
     epochs_before: int
     """Of a job that goes on with the training that ``init_from`` began: the epochs that were done by then."""
+    tuned_by: list[str]
+    """Jobs that chose settings of its recipe, which it needed as what it began from."""
+    range_test: bool
+    """Whether it only tries learning rates, each for one batch."""
     leaves_state: bool
     """Whether a later job can go on with its training."""
     structure_from: str | None

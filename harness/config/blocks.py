@@ -111,7 +111,7 @@ class SearchConfig(RouteSection):
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
         """See :class:`RouteSection`; how finalists are trained is free until one was."""
-        return key.partition(".")[0] != "retrain" or begun.phase(Phase.RETRAIN)
+        return key.partition(".")[0] != "retrain" or begun.phase(Phase.RETRAIN, Phase.TUNE)
 
     def _halved(self, study: StudyConfig, place: Place) -> Iterator[Found]:
         """What cannot be beside ``halving``: the one epoch at which candidates stop; fewer epochs than rungs need."""
@@ -259,7 +259,7 @@ class PruneConfig(RouteSection):
             "floor": any(not method.is_structured for method in methods),
             "channel_floor": any(method.is_structured for method in methods),
             "round_to": any(method.is_structured for method in methods),
-            "finetune": begun.phase(Phase.FINETUNE),
+            "finetune": begun.phase(Phase.FINETUNE, Phase.TUNE),
         }
         return is_used.get(key.partition(".")[0], bool(methods))
 

@@ -14,7 +14,7 @@ from accounting.words.plain_text import one_line
 from harness.config.routes import as_found, more_routes
 from harness.config.section import parts_of
 
-SECTION_OR_WORD = ("Distill",)
+SECTION_OR_WORD = ("Distill", "function-after[_some_choice(), Tune]")
 """Classes of sections in whose place a word may stand."""
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80

@@ -13,11 +13,14 @@ from harness.config.distill import OFF
 from harness.config.phases import phases
 from harness.config.route_section import Found, useless
 from harness.config.section import Strict
+from harness.config.tune import OFF as TUNE_OFF
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 
 WITHOUT_MOMENTUM = ("adamw", "lamb")
+TUNED_KEYS = ("finetune", "retrain", "train")
+"""Trainings whose recipe can be tuned."""
 MAY_BE_EMPTY = ("loggers",)
 """Lists that say something by holding nothing."""
 REPEATABLE = ("mean", "std")
@@ -62,6 +65,8 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
         for key in sorted(phase.given.model_fields_set - {"epochs"}):
             if phase.epochs == 0:
                 yield useless((*phase.place, key), f"{phase.name} is of 0 epochs")
+            elif key == "tune" and phase.place[-1] not in TUNED_KEYS and phase.given.tune != TUNE_OFF:
+                yield useless((*phase.place, key), f"{phase.place[-1]} is not tuned; only {', '.join(TUNED_KEYS)} are")
             elif key == "momentum" and phase.recipe.optimizer in WITHOUT_MOMENTUM:
                 yield useless((*phase.place, key), f"{phase.recipe.optimizer} has betas of its own")
             elif key == "randaugment_magnitude" and phase.recipe.augment != "timm":

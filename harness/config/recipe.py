@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from harness.config.distill import OFF, Distill, section_or_off
 from harness.config.section import Strict
+from harness.config.tune import OFF as TUNE_OFF
+from harness.config.tune import Tune, section_or_word
 
 DEFAULT_MAGNITUDE = 9
 """Of RandAugment, on a scale to 10."""
@@ -59,7 +61,12 @@ class Recipe(Strict):
     distill: Distill | Literal["off"] = OFF
     """Learning from a teacher's outputs beside the labels; the parent's own training has a teacher only where it says so."""
 
+    tune: Tune | Literal["off", "lr_range"] = TUNE_OFF
+    """Choosing learning rate and weight decay before a network is fine-tuned, or trained to be delivered: by trials, or the
+    learning rate alone by a range test of one epoch (``lr_range``). Candidates, supernets and the parent are not tuned."""
+
     _word = field_validator("distill", mode="before")(section_or_off)
+    _tuning = field_validator("tune", mode="before")(section_or_word)
 
     @property
     def augmentation(self) -> str:
@@ -80,7 +87,7 @@ class Recipe(Strict):
 
 
 ADDED_LATER = frozenset({
-    "accumulate", "cutmix_alpha", "distill", "erase_prob", "randaugment_magnitude", "schedule", "sync_batch_norm",
+    "accumulate", "cutmix_alpha", "distill", "erase_prob", "randaugment_magnitude", "schedule", "sync_batch_norm", "tune",
 })  # fmt: skip
 """Fields that the first ledgers do not have."""
 
@@ -109,8 +116,10 @@ class RecipeOverride(Strict):
     drop_path_rate: float | None = Field(None, ge=0, lt=1)
     augment: Literal["none", "light", "timm"] | None = None
     distill: Distill | Literal["off"] | None = None
+    tune: Tune | Literal["off", "lr_range"] | None = None
 
     _word = field_validator("distill", mode="before")(section_or_off)
+    _tuning = field_validator("tune", mode="before")(section_or_word)
 
     def over(self, base: Recipe) -> Recipe:
         """``base`` with the fields given here."""
@@ -122,6 +131,11 @@ def pretraining(base: Recipe, override: RecipeOverride) -> Recipe:
     """By what a parent is trained: it has no teacher unless one is named for it."""
     own = override.over(base)
     return own if override.distill is not None else own.model_copy(update={"distill": OFF})
+
+
+def is_tuned(recipe: Recipe) -> bool:
+    """Whether a training by the recipe has settings to be chosen first."""
+    return recipe.tune != TUNE_OFF and recipe.epochs > 0
 
 
 for _key, _field in RecipeOverride.model_fields.items():

@@ -12,12 +12,12 @@ from accounting.ledger.records import Phase
 from harness.config.section import Strict
 from harness.errors import InputError
 
-SHARED_PHASES = (Phase.PRETRAIN, Phase.SUPERNET, Phase.SEARCH, Phase.RETRAIN, Phase.FINETUNE)
+SHARED_PHASES = (Phase.PRETRAIN, Phase.SUPERNET, Phase.SEARCH, Phase.TUNE, Phase.RETRAIN, Phase.FINETUNE)
 """Those whose jobs several workers can share: each trains, or scores candidates."""
 HELD_PHASES = (*SHARED_PHASES, Phase.PRUNE, Phase.EVALUATE, Phase.EXPORT)
 """Those whose jobs hold devices."""
 
-PhaseName = Literal["pretrain", "supernet", "search", "retrain", "finetune", "prune", "evaluate", "export"]
+PhaseName = Literal["pretrain", "supernet", "search", "tune", "retrain", "finetune", "prune", "evaluate", "export"]
 
 
 MOST = 64

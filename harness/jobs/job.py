@@ -43,6 +43,8 @@ class Job:
     predicted: Prediction | None = None
     teacher: Teacher | None = None
     """Whose outputs it learns from beside the labels, where it trains."""
+    tuned_by: tuple[str, ...] = ()
+    """Jobs that chose settings of its recipe."""
 
     @property
     def name(self) -> str:

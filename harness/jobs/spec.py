@@ -19,6 +19,7 @@ from harness.jobs.work import (
     Gradually,
     Prune,
     PruneRule,
+    RangeTest,
     Scan,
     Score,
     Train,
@@ -54,6 +55,7 @@ def to_json(job: Job) -> JobSpec:
         "is_smaller": job.is_smaller,
         **_start_json(job.start),
         **_work_json(job.work),
+        **({"tuned_by": list(job.tuned_by)} if job.tuned_by else {}),
     }
 
 
@@ -71,6 +73,7 @@ def from_json(spec: JobSpec) -> Job:
         start=_start(spec),
         is_smaller=spec.get("is_smaller", False),
         predicted=None if predicted is None else Prediction(**predicted),
+        tuned_by=tuple(spec.get("tuned_by", ())),
         teacher=None if teacher is None else teacher_from_json(teacher),
     )
 
@@ -121,6 +124,8 @@ def _work_json(work: Work) -> JobSpec:
             prune = None if gradually is None else _gradually_json(gradually)
             left: JobSpec = {"leaves_state": True} if leaves_state else {}
             return {"recipe": recipe.as_spec(), "stop_epoch": stop_epoch, "prune": prune, **left}
+        case RangeTest(recipe):
+            return {"recipe": recipe.as_spec(), "range_test": True}
         case TrainSupernet(recipe):
             return {"recipe": recipe.as_spec()}
         case Prune(rule):
@@ -152,6 +157,8 @@ def _work(spec: JobSpec) -> Work:
     recipe = Recipe.model_validate(spec["recipe"])
     if spec["phase"] == Phase.SUPERNET:
         return TrainSupernet(recipe)
+    if spec.get("range_test"):
+        return RangeTest(recipe)
     gradually = None if prune is None else Gradually(_rule(prune), prune["start_macs"], prune["end"])
     return Train(recipe, spec.get("stop_epoch"), gradually, spec.get("leaves_state", False))
 

@@ -44,6 +44,13 @@ class Train:
 
 
 @dataclass(frozen=True)
+class RangeTest:
+    """Try learning rates around the recipe's, each for one batch, for one epoch; the network is thrown away."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
 class TrainSupernet:
     """Train shared weights: at every update the largest member, the smallest and two at random."""
 
@@ -95,4 +102,4 @@ class Export:
     delivery: Deliver
 
 
-Work = Train | TrainSupernet | Prune | Score | Scan | Deliver | Export
+Work = Train | RangeTest | TrainSupernet | Prune | Score | Scan | Deliver | Export

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +15,13 @@ from accounting.ledger.specs import NetworkSpec
 from harness.config.distill import PARENT
 from harness.config.recipe import Recipe, RecipeOverride, pretraining
 from harness.config.study import StudyConfig
+from harness.config.tune import OFF
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, Start, WeightsOf
 from harness.jobs.teacher import Teacher
 from harness.jobs.work import Deliver, Train, TrainSupernet, Work
+from harness.routes.tuning import TUNED, trials_of, tuned
 
 
 def pretrain_id(replicate: int) -> JobId:
@@ -125,6 +127,8 @@ class View:
         ``macs`` are those of the network that comes out, and of a pass where no others are given.
         """
         computed = macs if computed_macs is None else computed_macs
+        if isinstance(work, Train | TrainSupernet) and phase not in TUNED:
+            work = replace(work, recipe=work.recipe.model_copy(update={"tune": OFF}))
         taught = self.teacher(work.recipe, id.replicate) if isinstance(work, Train | TrainSupernet) else None
         return Job(id, phase, self.seed(id), network, work, macs, computed, start, is_smaller, predicted, taught)
 
@@ -136,10 +140,14 @@ class Queue:
     ready: deque[Job] = field(default_factory=deque)
     awaited: set[str] = field(default_factory=set)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    tunings: dict[str, tuple[Job, list[Job]]] = field(default_factory=dict)
+    """By trial, the training that waits for it and the others, and all of its trials."""
 
     def put(self, job: Job) -> None:
-        """Add a job to be proposed."""
-        self.ready.append(job)
+        """Add a job to be proposed, after the trials of its recipe where it has any."""
+        trials = trials_of(job)
+        self.tunings |= {trial.name: (job, trials) for trial in trials}
+        self.ready.extend(trials or [job])
 
     def next(self, *, more: bool) -> Job | Wait | Done:
         """The next job; Wait while something is out or ``more`` is to come; else Done."""
@@ -155,6 +163,10 @@ class Queue:
             return False
         self.awaited.discard(job.name)
         self.outcomes[job.name] = outcome
+        if job.name in self.tunings:
+            waiting, trials = self.tunings[job.name]
+            if self.all_told([trial.name for trial in trials]):
+                self.ready.append(tuned(waiting, trials, self.outcomes))
         return True
 
     def all_told(self, jobs: list[str]) -> bool:

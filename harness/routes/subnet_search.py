@@ -126,7 +126,7 @@ class Config(RouteSection):
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
         """See :class:`RouteSection`; how winners are trained is free until one was."""
-        return key.partition(".")[0] != "finetune" or begun.phase(Phase.FINETUNE)
+        return key.partition(".")[0] != "finetune" or begun.phase(Phase.FINETUNE, Phase.TUNE)
 
     @property
     def _is_known(self) -> bool:

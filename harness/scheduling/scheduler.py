@@ -196,7 +196,7 @@ class Scheduler:
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
         self._num_ok[job.route, job.replicate, job.target, job.phase] += outcome.ok
-        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.EXPORT) and job.id not in self.stopped:
+        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.TUNE, Phase.EXPORT) and job.id not in self.stopped:
             self.failed[job.id] = outcome.reason or "failed"
         if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
             self._delivered.add((job.route, job.replicate, job.target))
@@ -309,10 +309,13 @@ def stopped_before(records: Sequence[Record]) -> dict[str, float]:
 def known_outcomes(paths: StudyFolder) -> dict[str, Outcome]:
     """What need not be run again: ok outcomes, and failures that would come again; others get a new chance.
 
-    A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it.
+    A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it. Nor
+    does a trial of a recipe.
     """
     records = read_ledger(paths.ledger).records
-    candidates = {r["job"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] == Phase.SEARCH}
+    candidates = {
+        r["job"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] in (Phase.SEARCH, Phase.TUNE)
+    }
     known = {
         record["job"]: Outcome(ok=False, reason=record["reason"])
         for record in records

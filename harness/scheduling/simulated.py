@@ -10,7 +10,7 @@ from types import MappingProxyType
 from accounting.ledger.outcomes import JobOutcome
 from harness.errors import InputError
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
-from harness.jobs.work import Deliver, Prune, Score, Train
+from harness.jobs.work import Deliver, Prune, RangeTest, Score, Train
 from harness.scheduling.scheduler import Scheduler
 
 ROUNDING = 1e-9
@@ -128,6 +128,8 @@ def guessed(job: Job) -> Outcome:
             metrics["macs"] = rule.target_macs
         case Train(gradually=gradually) if gradually is not None:
             metrics["macs"] = gradually.rule.target_macs
+        case RangeTest(recipe):
+            metrics = {"chosen_lr": recipe.lr}
         case Score(archs):
             metrics = {"scores": [val_top1 + i / 10**6 for i in range(len(archs))]}
         case Deliver() if job.is_smaller:

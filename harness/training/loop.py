@@ -81,12 +81,13 @@ class Course:
 
     ``losses``: another objective than the loss of the network's output. ``masks(model, updates done, updates in all)``:
     new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule, its
-    accuracy taken as after any epoch in between.
+    accuracy taken as after any epoch in between. ``lr(updates done)``: the learning rate, in the place of the schedule's.
     """
 
     losses: Losses | None = None
     masks: Callable[[nn.Module, int, int], Masks | None] | None = None
     stop_epoch: int | None = None
+    lr: Callable[[int], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,9 @@ def train(
 
     def before_update(number: int) -> None:
         scheduler.step_update(number)
+        if course.lr is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = course.lr(number)
         if course.masks is not None:
             new = course.masks(model, number, recipe.epochs * updates_per_epoch)
             if new is not None:

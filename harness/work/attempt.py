@@ -33,7 +33,7 @@ from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import to_json
 from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
-from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet
+from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
 from harness.training.loop import Diverged, Epoch, seed_everything
 from harness.work.bench import Bench
 from harness.work.liveness import Life, watched
@@ -41,7 +41,7 @@ from harness.work.peers import PeerPlace, Peers, is_shared, peers_of
 from harness.work.prune import prune_network
 from harness.work.scan import scan
 from harness.work.supernet import score
-from harness.work.train import train_network, train_supernet
+from harness.work.train import test_rates, train_network, train_supernet
 from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.recount import MacsDiffer
 from pruning.scores import CriterionFails
@@ -195,6 +195,8 @@ def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:
     match job.work:
         case Train() as work:
             return train_network(work, bench)
+        case RangeTest() as work:
+            return test_rates(work, bench)
         case TrainSupernet() as work:
             return train_supernet(work, bench)
         case Prune() as work:

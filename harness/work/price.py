@@ -8,7 +8,7 @@ from types import MappingProxyType
 from harness.data.base import DataInfo
 from harness.jobs.job import Job
 from harness.jobs.start import Start, StateOf
-from harness.jobs.work import Deliver, Export, Prune, Scan, Score, Train, TrainSupernet
+from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
 from harness.planning.speeds import PASSES_PER_TRAINED_IMAGE
 from harness.training.loop import RECALIBRATION_IMAGES
 
@@ -29,9 +29,17 @@ def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str, teacher_ma
 
 def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
     """Seconds of that for the forward passes of its teacher: one for each image of each epoch."""
-    if job.teacher is None or not isinstance(job.work, Train | TrainSupernet):
+    if job.teacher is None:
         return 0.0
-    epochs = job.work.recipe.epochs if isinstance(job.work, TrainSupernet) else _epochs(job.work, job.start)
+    match job.work:
+        case Train() as work:
+            epochs = _epochs(work, job.start)
+        case TrainSupernet(recipe):
+            epochs = recipe.epochs
+        case RangeTest():
+            epochs = 1
+        case _:
+            return 0.0
     return epochs * num_train * job.teacher.macs / macs_per_s
 
 
@@ -50,6 +58,8 @@ def _forward_images(job: Job, info: DataInfo) -> float:
         case Train(recipe, stop_epoch) as work:
             last = recalibrated if (stop_epoch or recipe.epochs) >= recipe.epochs else 0
             return _epochs(work, job.start) * (PASSES_PER_TRAINED_IMAGE * num_train + validated) + last
+        case RangeTest():
+            return PASSES_PER_TRAINED_IMAGE * num_train + validated + recalibrated
         case TrainSupernet(recipe):
             return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train
         case Score(archs):

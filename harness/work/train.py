@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from torch import Tensor, nn
 
 from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
 from harness.config.recipe import Recipe
 from harness.jobs.files import DamagedFiles
-from harness.jobs.work import Train, TrainSupernet
-from harness.training.loop import Course, Hooks, Trained, train
+from harness.jobs.work import RangeTest, Train, TrainSupernet
+from harness.training.loop import Course, Diverged, Hooks, Trained, train
+from harness.training.lr_range import Recorder, chosen_rate, rate_at
 from harness.training.resume import StateLost, identity_of
 from harness.work.bench import Bench
 from harness.work.prune import counts, gradual_pruner
@@ -40,12 +43,25 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
         limit = job.counted_macs if gradually is None else gradually.rule.target_macs
         if counted["macs"] > limit:
             raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
-    kept = FileSums() if job.phase == Phase.SEARCH else bench.keep(trained.model, trained.masks)
+    kept = FileSums() if job.phase in (Phase.SEARCH, Phase.TUNE) else bench.keep(trained.model, trained.masks)
     kept |= bench.left_state()
     outcome: JobOutcome = {**counted, **kept, "val_top1": trained.val_top1, **_curve(trained)}
     if work.stop_epoch is not None:
         outcome["stopped_epoch"] = work.stop_epoch
     return outcome
+
+
+def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
+    """Find a learning rate for the job's network; what its outcome says. The network is thrown away."""
+    model, masks = _network(work.recipe, bench), bench.masks()
+    apply_masks(model, masks)
+    num_updates = max(1, len(bench.splits.train) // work.recipe.batch_size)
+    recipe = work.recipe.model_copy(update={"epochs": 1, "warmup_epochs": 0.0, "accumulate": 1})
+    recorder = Recorder()
+    course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
+    with contextlib.suppress(Diverged):  # as a test that goes far enough does
+        _train(model, recipe, course, masks, bench)
+    return {"chosen_lr": chosen_rate(recorder.losses, num_updates, recipe.lr), "epochs": 1}
 
 
 def train_supernet(work: TrainSupernet, bench: Bench) -> JobOutcome:

@@ -13,6 +13,9 @@ from collections.abc import Hashable
 
 import numpy as np
 
+LEAST_FOR_A_LINE = 3
+"""Candidates; through two any line goes."""
+
 
 class Rungs:
     """Results by rung, from 0; candidates of one ``group`` compete with each other and with no other's."""
@@ -56,23 +59,19 @@ class Rungs:
     def values(self) -> dict[int, float | None]:
         """What each candidate is taken to be worth at the last rung; None where it failed at any.
 
-        One that was stopped is given, for each rung that it was not at, the median rise of those that were.
+        One that was stopped is carried up by the straight lines through those that went on: from each rung to the next a
+        least-squares fit, whose slope is kept within 0 to 1, since those that went on were chosen for being high. Of fewer
+        than three, the median rise.
         """
-        rises = self._rises()
+        lines = [_line(low, high) for low, high in zip(self._results[:-1], self._results[1:], strict=True)]
         found: dict[int, float | None] = {}
         for trial in sorted(self._results[0]):
             own = [results[trial] for results in self._results if trial in results]
-            failed = any(value is None for value in own)
-            found[trial] = None if failed else float(own[-1] or 0.0) + sum(rises[len(own) - 1 :])
-        return found
-
-    def _rises(self) -> list[float]:
-        """Median rise from each rung to the next; 0 where none went on."""
-        found = []
-        for low, high in zip(self._results[:-1], self._results[1:], strict=True):
-            pairs = ((low[trial], value) for trial, value in high.items())
-            rises = [after - before for before, after in pairs if before is not None and after is not None]
-            found.append(float(np.median(rises)) if rises else 0.0)
+            value = None if None in own else own[-1]
+            if value is not None:
+                for slope, constant in lines[len(own) - 1 :]:
+                    value = slope * value + constant
+            found[trial] = value
         return found
 
     def _by_group(self, results: dict[int, float | None]) -> dict[Hashable, list[int]]:
@@ -80,3 +79,15 @@ class Rungs:
         for trial in sorted(results):
             found[self._groups[trial]].append(trial)
         return found
+
+
+def _line(low: dict[int, float | None], high: dict[int, float | None]) -> tuple[float, float]:
+    """Slope and constant that lead from values at a rung to those at the next."""
+    pairs = [(low[trial], value) for trial, value in high.items()]
+    known = np.array([(x, y) for x, y in pairs if x is not None and y is not None]).reshape(-1, 2)
+    if len(known) < LEAST_FOR_A_LINE:
+        return 1.0, float(np.median(known[:, 1] - known[:, 0])) if len(known) else 0.0
+    centred = known - known.mean(0)
+    spread = float((centred[:, 0] ** 2).sum())
+    slope = min(1.0, max(0.0, float((centred[:, 0] * centred[:, 1]).sum()) / spread)) if spread > 0 else 1.0
+    return slope, float(known[:, 1].mean() - slope * known[:, 0].mean())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from accounting.ledger.records import VERDICT_RULES
+from accounting.ledger.records import VERDICT_RULES, Phase
 from accounting.study.yaml_writer import write_yaml
+from accounting.words.names import label_text
 from reports.data.frames import Frames
 from reports.page.page_table import PageTable
 from reports.page.section import Captioned, Section
@@ -21,8 +22,22 @@ def provenance(frames: Frames) -> Section:
     return Section(
         TITLE,
         tables=[Captioned(PageTable(["", ""], rows, text_columns=(0, 1)))],
-        lines=[] if frames.environment else ["The study recorded no environment."],
+        lines=[*([] if frames.environment else ["The study recorded no environment."]), _tuning(frames)],
         preformatted=[("The whole config, as it was resolved", config)],
+    )
+
+
+def _tuning(frames: Frames) -> str:
+    """Whether the recipes were tuned, how, and who paid."""
+    trials = [job for job in frames.view.jobs if job.phase == Phase.TUNE]
+    if not trials:
+        return "Recipes were given, not tuned."
+    routes = ", ".join(label_text(route) for route in dict.fromkeys(job.route for job in trials))
+    return (
+        f"Recipes were tuned in {len(trials):,} jobs of the phase “tune” ({routes}): before each training whose network may "
+        "be delivered, for each network, target and replicate apart, so that replicates stay independent. Each contender is "
+        "charged for its own. Settings were chosen on the whole validation split, which also chooses among finalists and "
+        "methods. Recipes without trials were given."
     )
 
 

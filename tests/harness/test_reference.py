@@ -49,7 +49,7 @@ class TestDescriptions:
             assert ":mod:" not in text and ":func:" not in text, f"{model.__name__}.{name}: read by users"
 
     def test_all_sections_are_walked(self) -> None:
-        """18 classes, of which the search, prune, strategy and override sections stand in several places."""
+        """19 classes, of which the search, prune, strategy and override sections stand in several places."""
         assert len(set(models(StudyConfig))) == len(sections())
         assert {section_name(model) for model in models(StudyConfig)} == {"StudyConfig", *json_schema()["$defs"]}
 

@@ -82,6 +82,31 @@ def test_the_order_of_results_does_not_matter():
     assert len(found) == 1
 
 
+def climbed(pairs, stopped):
+    """Values of candidates that were stopped, beside some that went on from the first value to the second."""
+    rungs = entered([low for low, _ in pairs] + stopped, Rungs(2, 2))
+    for trial, (_, high) in enumerate(pairs):
+        rungs.record(trial, 1, high)
+    values = rungs.values()
+    return [pytest.approx(values[len(pairs) + i]) for i in range(len(stopped))]
+
+
+def test_one_that_was_stopped_is_worth_its_last_value_and_the_median_rise_of_two():
+    assert climbed([(0.6, 0.8), (0.5, 0.6)], [0.4]) == [0.4 + 0.15]
+    assert climbed([], [0.4]) == [0.4], "nobody went on"
+
+
+def test_of_three_and_more_a_line_leads_up():
+    """0.5 + 0.5 x, by hand."""
+    assert climbed([(0.4, 0.7), (0.6, 0.8), (0.8, 0.9)], [0.2, 0.0]) == [0.6, 0.5]
+
+
+def test_the_line_is_neither_steeper_than_one_nor_falling():
+    assert climbed([(0.4, 0.5), (0.5, 0.7), (0.6, 0.9)], [0.3]) == [0.3 + 0.2]
+    assert climbed([(0.4, 0.9), (0.5, 0.7), (0.6, 0.5)], [0.3]) == [0.7]
+    assert climbed([(0.5, 0.6), (0.5, 0.7), (0.5, 0.8)], [0.3]) == [0.3 + 0.2], "all alike at the rung"
+
+
 @pytest.mark.parametrize(("rungs", "eta"), [(0, 3), (3, 1)])
 def test_what_is_no_halving_is_refused(rungs, eta):
     with pytest.raises(ValueError, match="at least"):

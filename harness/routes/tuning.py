@@ -1,0 +1,61 @@
+"""Tuning before training: the jobs that try settings of a recipe, and the training by what they found.
+
+Every training whose network may be delivered (``retrain``, ``finetune``) is tuned by itself: of each network, target and
+replicate apart, so that replicates stay independent. Trials train the same network as the job, for as many epochs, with one
+seed that is not the job's: the settings are chosen, not a lucky draw. They are judged on the whole validation split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from accounting.ledger.records import Phase
+from harness.config.recipe import Recipe, is_tuned
+from harness.config.tune import LR_RANGE, OFF, Tune
+from harness.jobs.job import Job, Outcome
+from harness.jobs.work import RangeTest, Train
+
+TUNED = (Phase.RETRAIN, Phase.FINETUNE)
+"""Phases whose trainings can be tuned."""
+
+
+def trials_of(job: Job) -> list[Job]:
+    """The jobs that choose settings for a training; none where its recipe is given."""
+    if job.phase not in TUNED or not isinstance(job.work, Train) or not is_tuned(job.work.recipe):
+        return []
+    recipe = job.work.recipe
+    plain = recipe.model_copy(update={"tune": OFF})
+    seed = int(np.random.SeedSequence([job.seed, 1]).generate_state(1)[0] >> 1)
+    tried = replace(job, phase=Phase.TUNE, seed=seed, predicted=None)
+    if recipe.tune == LR_RANGE:
+        return [replace(tried, id=job.id.then("lr_range"), work=RangeTest(plain))]
+    settings = recipe.tune.settings(seed) if isinstance(recipe.tune, Tune) else []
+    return [
+        replace(tried, id=job.id.then(f"tune-{i}"), work=replace(job.work, recipe=plain.model_copy(update=setting)))
+        for i, setting in enumerate(settings)
+    ]
+
+
+def tuned(job: Job, trials: Sequence[Job], outcomes: Mapping[str, Outcome]) -> Job:
+    """The training by the settings that were best, the first of equals; by the given ones where every trial failed."""
+    if not isinstance(job.work, Train):
+        return job
+    recipe = job.work.recipe.model_copy(update={"tune": OFF} | _found(trials, outcomes))
+    return replace(job, work=replace(job.work, recipe=recipe), tuned_by=tuple(trial.name for trial in trials))
+
+
+def _found(trials: Sequence[Job], outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    ok = [(trial, outcomes[trial.name].metrics) for trial in trials if outcomes[trial.name].ok]
+    if not ok:
+        return {}
+    best, metrics = max(ok, key=lambda pair: pair[1].get("val_top1", 0.0))
+    if isinstance(best.work, RangeTest):
+        return {"lr": metrics["chosen_lr"]}
+    return _settings(best.work.recipe) if isinstance(best.work, Train) else {}
+
+
+def _settings(recipe: Recipe) -> dict[str, float]:
+    return {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
