@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ def search(
     num_trials: int,
     strategy: str = "predictor_evolution",
     seed: int = 0,
-    **options: Any,
+    **options: object,
 ) -> SearchResult:
     """Ask, evaluate and tell ``num_trials`` times; ``evaluate`` returns a value (higher is better) or None: failed.
 

@@ -6,6 +6,7 @@ never renamed, and those that came later are absent in old ledgers; so every fie
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 HalfName = Literal["first", "second"]
@@ -34,7 +35,7 @@ class NetworkSpec(TypedDict, total=False):
     act: str
     pretrained: str
     """The timm network whose published weights it takes."""
-    space: dict[str, object]
+    space: Mapping[str, object]
     """Of a supernet: what the space's file says."""
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,6 +27,7 @@ from harness.routes.first_batch import FirstBatch
 from harness.routes.halved import HalvedCandidates
 from nas_baseline.proposing.proposals import Proposal
 from nas_baseline.spaces import load_space
+from nas_baseline.spaces.base import Arch
 from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.strategies import make_strategy, shares_weights
 
@@ -185,7 +185,7 @@ class Route:
             self._strategy.tell(trial, value)
         return bool(new)
 
-    def _rivals(self, arch: Any) -> tuple[int | None, int]:
+    def _rivals(self, arch: Arch) -> tuple[int | None, int]:
         """With whom a candidate competes for the next rung: those of its stage within the same targets."""
         if self._current is not None:
             target = self._current[0]
@@ -227,24 +227,24 @@ class Route:
         for job in jobs:
             self._queue.put(job)
 
-    def _recipe(self, arch: Any, override: RecipeOverride) -> Recipe:
+    def _recipe(self, arch: Arch, override: RecipeOverride) -> Recipe:
         own = {RECIPE_FIELD.get(k, k): v for k, v in self._space.recipe(arch).items()}
         return self._view.recipe(own, override)
 
     def _job(
-        self, id: JobId, phase: Phase, work: Train, arch: Any, predicted: Prediction | None, start: Start = FRESH
+        self, id: JobId, phase: Phase, work: Train, arch: Arch, predicted: Prediction | None, start: Start = FRESH
     ) -> Job:
         network = self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes)
         return self._view.job(id, phase, work, network, self._space.macs(arch), start=start, predicted=predicted)
 
-    def _predicted(self, arch: Any) -> Prediction | None:
+    def _predicted(self, arch: Arch) -> Prediction | None:
         """What the strategy's predictor says of a network, where it has one that is fitted."""
         found = self._strategy.predict([arch])
         return None if found is None else Prediction(float(found[0][0]), float(found[1][0]))
 
     # Weight sharing.
 
-    def _inherited(self, arch: Any) -> Start:
+    def _inherited(self, arch: Arch) -> Start:
         if self._supernet is None or not self._config.inherit:
             return FRESH
         return InheritedFrom(self._supernet.name, self._supernet.network, tuple(arch))

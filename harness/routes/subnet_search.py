@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from accounting.ledger.parts import Member, macs_of
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import HalfName
 from accounting.study.yaml12 import Place
 from accounting.words.extras import install_extra
 from accounting.words.names import PRUNE, Role, RouteWords
@@ -44,9 +45,7 @@ WORDS = RouteWords(
     Role.CHALLENGER, "search on inherited weights", "#E69F00", "d", rank=8, phrase="the search on inherited weights",
     summary="Search among sub-networks of the trained parent, scored with its weights.",
 )  # fmt: skip
-DEFAULTS: dict[str, Any] = {
-    "name": "predictor_evolution", "num_trials": 128, "options": {"first_batch": 32, "batch": 16},
-}  # fmt: skip
+DEFAULT = StrategyConfig(name="predictor_evolution", num_trials=128, options={"first_batch": 32, "batch": 16})
 """Of ``strategy``: larger batches than where candidates are trained, since a trial is one score."""
 KINDS = {"residual_blocks": "residual", "se_blocks": "se"}
 
@@ -54,7 +53,7 @@ KINDS = {"residual_blocks": "residual", "se_blocks": "se"}
 class Config(RouteSection):
     """Search among sub-networks of the trained parent; needs the prune route, whose parent it takes."""
 
-    strategy: StrategyConfig = StrategyConfig(**DEFAULTS)
+    strategy: StrategyConfig = DEFAULT
     """How candidates are chosen; ``num_trials`` counts scored ones."""
     width_steps: int = Field(8, ge=2, le=64)
     """How many widths a group of channels may have, in equal steps up to the parent's."""
@@ -84,13 +83,13 @@ class Config(RouteSection):
     def _larger_batches(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        if value.get("name", DEFAULTS["name"]) != DEFAULTS["name"]:
-            return {"num_trials": DEFAULTS["num_trials"], **value}
+        if value.get("name", DEFAULT.name) != DEFAULT.name:
+            return {"num_trials": DEFAULT.num_trials, **value}
         options = value.get("options", {})
         return {
-            **DEFAULTS,
+            **DEFAULT.model_dump(),
             **value,
-            "options": {**DEFAULTS["options"], **options} if isinstance(options, dict) else options,
+            "options": {**DEFAULT.options, **options} if isinstance(options, dict) else options,
         }
 
     @model_validator(mode="after")
@@ -252,7 +251,7 @@ class Route:
         self._finalists[str(id)] = list(dict.fromkeys([*near, self._even[target]]))
         return self._score(id, self._finalists[str(id)], "second", parent)
 
-    def _score(self, id: JobId, members: Sequence[Member], half: Any, parent: Job) -> Job:
+    def _score(self, id: JobId, members: Sequence[Member], half: HalfName, parent: Job) -> Job:
         macs = [macs_of(self._space.parts, member) for member in members]
         return self._view.job(
             id,

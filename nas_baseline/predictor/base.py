@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Encoder:
         raw = self._statistics(pool)
         sd = raw.std(0)
         self._mean, self._sd = raw.mean(0), np.where(sd > 1e-9, sd, 1.0)
-        mask: Any = getattr(space, "recipe_mask", None)
+        mask: object = getattr(space, "recipe_mask", None)
         encoding = self._space.encode_batch(pool)
         self._recipe = np.zeros(encoding.shape[1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
         span = np.ptp(encoding, axis=0)

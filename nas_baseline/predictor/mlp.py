@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,13 +87,9 @@ class MLPPredictor:
         self._scale = scale if scale > 0 else 1.0
         goal = _tensor((warped - self._shift) / self._scale)[:, None].expand(o.members, -1, -1)
         self._head = _Layers(o.members, ENCODER[-1] + inputs.recipe.shape[1], HEAD, random)
-        encoder: dict[str, Any] = {
-            "params": list(self._pretrained.parameters()),
-            "lr": o.encoder_rate if o.pretrained else o.learning_rate,
-        }
-        optimizer = torch.optim.AdamW(
-            [encoder, {"params": list(self._head.parameters())}], lr=o.learning_rate, weight_decay=o.weight_decay
-        )
+        groups = [{"params": list(part.parameters())} for part in (self._pretrained, self._head)]
+        optimizer = torch.optim.AdamW(groups, lr=o.learning_rate, weight_decay=o.weight_decay)
+        optimizer.param_groups[0]["lr"] = o.encoder_rate if o.pretrained else o.learning_rate
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, o.fit_steps)
         for _ in range(o.fit_steps):
             _step(optimizer, F.smooth_l1_loss(self._forward(inputs), goal))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from nas_baseline.spaces.base import Arch, BatchedSpace, DiscreteSpace, as_archs, as_indices
+from nas_baseline.spaces.base import Arch, BatchedSpace, DiscreteSpace, Floats, as_archs, as_indices
 
 ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
@@ -47,7 +46,7 @@ def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) ->
 
 def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[Arch] | None:
     """Return every canonical member of a small product space, or None if it is larger or not a product."""
-    counts: Any = getattr(space, "num_choices", None)
+    counts = _num_choices(space)
     if counts is None or float(np.prod([float(c) for c in counts])) > up_to:
         return None
     everything: list[Arch] = list(product(*(range(int(c)) for c in counts)))
@@ -60,19 +59,26 @@ class _Sampler:
     """Sobol points mapped to members where the space can, independent draws where not."""
 
     def __init__(self, space: BatchedSpace, seed: int) -> None:
-        self._space: Any = space
+        self._space = space
         self._rng = np.random.default_rng([seed, 2])
         self._sobol = None
-        counts: Any = getattr(space, "num_choices", None)
-        if counts is not None and hasattr(space, "from_unit"):
+        counts = _num_choices(space)
+        self._from_unit: Callable[[Floats], list[Arch]] | None = getattr(space, "from_unit", None)
+        if counts is not None and self._from_unit is not None:
             from scipy.stats import qmc  # not at the top: a config is refused without scipy
 
             self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:
-        if self._sobol is None:
+        if self._sobol is None or self._from_unit is None:
             return list(self._space.sample_batch(self._rng, n))
-        return list(self._space.from_unit(self._sobol.random(n)))
+        return list(self._from_unit(self._sobol.random(n)))
+
+
+def _num_choices(space: BatchedSpace) -> Sequence[int] | None:
+    """How many choices each dimension has; None of a space that is no product of dimensions."""
+    found: Sequence[int] | None = getattr(space, "num_choices", None)
+    return found
 
 
 def _within(space: BatchedSpace, archs: Sequence[Arch], limit: float) -> list[Arch]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from nas_baseline.spaces.base import Arch
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,7 @@ class Proposal:
     """Evaluate this network. ``trial`` counts proposals from 0 and names the proposal when it is told."""
 
     trial: int
-    arch: Any
+    arch: Arch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Arch = tuple[int, ...]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Choice = int | float | str
 
 
 class SearchSpace(Protocol):
@@ -93,15 +94,20 @@ class Dimension:
     """One choice. ``ordered`` choices are numbers on a scale, encoded as one feature; others one-hot."""
 
     name: str
-    choices: tuple[Any, ...]
+    choices: tuple[Choice, ...]
     ordered: bool = False
     log: bool = False
 
     def __post_init__(self) -> None:
         if not self.choices:
             raise ValueError(f"dimension '{self.name}' has no choices")
-        if self.ordered and self.log and min(self.choices) <= 0:
+        if self.ordered and self.log and min(self.numbers) <= 0:
             raise ValueError(f"dimension '{self.name}': a logarithmic scale needs positive choices")
+
+    @property
+    def numbers(self) -> tuple[int | float, ...]:
+        """The choices of an ordered dimension."""
+        return tuple(choice for choice in self.choices if not isinstance(choice, str))
 
 
 ONE_HOT = float(np.sqrt(0.5))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from accounting.ledger.specs import NetworkSpec
 
 Ints = NDArray[np.int64]
+Numbers = int | float | NDArray[np.int64] | NDArray[np.floating]
+"""One number, or one of each member."""
 WIDTH_ROUND_LIMIT = 0.95
 SE_DIVISOR = 8
 
@@ -53,7 +54,7 @@ def parse_block(text: str) -> Block:
     )  # fmt: skip
 
 
-def round_width(width: Any, divisor: int, limit: float) -> Ints:
+def round_width(width: Numbers, divisor: int, limit: float) -> Ints:
     """Round channels as timm does: to the nearest multiple, at least one, next one up below ``limit`` of ``width``."""
     value = np.asarray(width, dtype=np.float64)
     rounded = np.maximum(divisor, (value + divisor / 2).astype(np.int64) // divisor * divisor)
@@ -61,12 +62,12 @@ def round_width(width: Any, divisor: int, limit: float) -> Ints:
     return found
 
 
-def expanded_width(width: Any, expansion: Any) -> Ints:
+def expanded_width(width: Numbers, expansion: Numbers) -> Ints:
     """Channels inside an inverted residual."""
     return round_width(np.asarray(width) * expansion, 8, 0.9)
 
 
-def se_width(inner: Any, ratio: Any, expansion: Any) -> Ints:
+def se_width(inner: Numbers, ratio: Numbers, expansion: Numbers) -> Ints:
     """Channels of a squeeze-excite bottleneck; ``ratio`` is of the block's input."""
     return round_width(inner * (np.asarray(ratio) / expansion), SE_DIVISOR, WIDTH_ROUND_LIMIT)
 

@@ -8,58 +8,43 @@ blocks after a stage's first. Members that are one network have one canonical me
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from accounting.ledger.specs import NetworkSpec
-from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Ints, as_indices
-from nas_baseline.spaces.counting import WIDTH_ROUND_LIMIT, expanded_width, round_width, se_width
+from nas_baseline.spaces.base import Arch, Choice, Dimension, DiscreteSpace, Ints, as_indices
+from nas_baseline.spaces.counting import WIDTH_ROUND_LIMIT, Numbers, expanded_width, round_width, se_width
+from nas_baseline.spaces.fields import (
+    RECIPE_KEYS,
+    STAGE_KEYS,
+    Number,
+    RecipeFields,
+    StageFields,
+    check_keys,
+    check_section,
+    checked_space,
+    is_number,
+)
 
-SPACE_KEYS = ("name", "image_size", "in_chans", "num_classes", "head_bias", "act", "width_divisor", "stem", "stages",
-              "head", "recipe", "about")  # fmt: skip
-HEAD_KEYS = ("expansion", "features")
-STAGE_KEYS = ("type", "stride", "kernel", "kernel_rest", "expansion", "expansion_rest", "depth", "width", "se")
-RECIPE_KEYS = (
-    "optimizer", "lr", "weight_decay", "ema_decay", "dropout", "drop_path", "mixup_alpha", "label_smoothing",
-)  # fmt: skip
 LOG_RECIPE = ("lr", "weight_decay")
-ACTS = ("relu", "relu6", "hard_swish", "silu", "swish", "gelu", "mish", "elu", "leaky_relu")
 
 
 class StageSpace(DiscreteSpace):
     """A declared space; ``network_spec``, ``image_size`` and ``recipe`` say what a member is."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        _known("the space", data, SPACE_KEYS)
-        for key in ("name", "image_size", "in_chans", "num_classes", "stem", "stages", "head"):
-            if key not in data:
-                raise ValueError(f"the space lacks '{key}'")
-        for key, needed, allowed in (("stem", ("width",), ("width",)), ("head", HEAD_KEYS, HEAD_KEYS)):
-            _section(key, data[key], needed, allowed)
-        for key in ("in_chans", "num_classes", "width_divisor"):
-            if type(number := data.get(key, 8)) is not int or number < 1:
-                raise ValueError(f"{key} is {number!r}; a whole number of at least 1 is allowed")
-        if not _is_number(data["head"]["expansion"]) or data["head"]["expansion"] <= 0:
-            raise ValueError(f"head.expansion is {data['head']['expansion']!r}; one number above 0 is allowed")
-        if data.get("act", "relu") not in ACTS:
-            raise ValueError(f"act is {data['act']!r}; allowed: {', '.join(ACTS)}")
-        if not isinstance(data["stages"], list) or not data["stages"]:
-            raise ValueError(f"stages is {data['stages']!r}; a list of at least one stage is allowed")
-        self.data = data
-        self.in_chans, self.num_classes = int(data["in_chans"]), int(data["num_classes"])
-        self.divisor = int(data.get("width_divisor", 8))
-        dimensions = [_ordered("image_size", data["image_size"]), _ordered("stem.width", data["stem"]["width"])]
-        for i, stage in enumerate(data["stages"]):
+    def __init__(self, data: Mapping[str, object]) -> None:
+        self.data = fields = checked_space(data)
+        self.in_chans, self.num_classes = int(fields["in_chans"]), int(fields["num_classes"])
+        self.divisor = int(fields.get("width_divisor", 8))
+        dimensions = [_ordered("image_size", fields["image_size"]), _ordered("stem.width", fields["stem"]["width"])]
+        for i, stage in enumerate(fields["stages"]):
             dimensions += _stage_dimensions(i, stage)
-        dimensions.append(_ordered("head.features", data["head"]["features"]))
+        dimensions.append(_ordered("head.features", fields["head"]["features"]))
         for dimension in dimensions:
             _check_choices(dimension)
-        dimensions += _recipe_dimensions(data.get("recipe") or {})
-        super().__init__(str(data["name"]), dimensions)
+        dimensions += _recipe_dimensions(fields.get("recipe") or {})
+        super().__init__(str(fields["name"]), dimensions)
         self._place = {d.name: i for i, d in enumerate(self.dimensions)}
         self._values = {
             d.name: np.array(d.choices) for d in self.dimensions if not d.name.startswith("recipe.")
@@ -67,7 +52,7 @@ class StageSpace(DiscreteSpace):
         # Of stages that can have depth 1: place of the depth, its index for 1, places of what then has no effect.
         self._idle = [
             (self._place[f"{i}.depth"], self.dimensions[self._place[f"{i}.depth"]].choices.index(1), places)
-            for i in range(len(data["stages"]))
+            for i in range(len(fields["stages"]))
             if 1 in self.dimensions[self._place[f"{i}.depth"]].choices
             and (
                 places := [
@@ -76,7 +61,7 @@ class StageSpace(DiscreteSpace):
             )
         ]
 
-        widths = ["stem.width", *(f"{i}.width" for i in range(len(data["stages"])))]
+        widths = ["stem.width", *(f"{i}.width" for i in range(len(fields["stages"])))]
         self._first_of_equals = {
             self._place[name]: np.unique(rounded, return_index=True)[1][np.unique(rounded, return_inverse=True)[1]]
             for name in widths
@@ -87,7 +72,7 @@ class StageSpace(DiscreteSpace):
 
     def image_size(self, arch: Arch) -> int:
         """Return the side of the square training images."""
-        return int(self._choice(arch, "image_size"))
+        return int(self._number(arch, "image_size"))
 
     def network_spec(self, arch: Arch, in_chans: int | None = None, num_classes: int | None = None) -> NetworkSpec:
         """Return the network spec (JSON); drop rates are those of the recipe."""
@@ -97,8 +82,8 @@ class StageSpace(DiscreteSpace):
             "arch_def": [
                 self._stage_blocks(arch, i, s["type"], s["stride"]) for i, s in enumerate(self.data["stages"])
             ],
-            "stem_size": int(self._choice(arch, "stem.width")),
-            "num_features": int(self._choice(arch, "head.features")),
+            "stem_size": int(self._number(arch, "stem.width")),
+            "num_features": int(self._number(arch, "head.features")),
             "head_bias": bool(self.data.get("head_bias", True)),
             "drop_rate": float(recipe.get("dropout", 0.0)),
             "drop_path_rate": float(recipe.get("drop_path", 0.0)),
@@ -106,7 +91,7 @@ class StageSpace(DiscreteSpace):
             "num_classes": self.num_classes if num_classes is None else num_classes,
         }
         width = int(
-            round_width(self._choice(arch, f"{len(self.data['stages']) - 1}.width"), self.divisor, WIDTH_ROUND_LIMIT)
+            round_width(self._number(arch, f"{len(self.data['stages']) - 1}.width"), self.divisor, WIDTH_ROUND_LIMIT)
         )
         final = int(round_width(width * self.data["head"]["expansion"], self.divisor, WIDTH_ROUND_LIMIT))
         spec["arch_def"].append([f"cn_r1_k1_s1_c{final}"])
@@ -116,24 +101,24 @@ class StageSpace(DiscreteSpace):
             spec["act"] = self.data["act"]
         return spec
 
-    def recipe(self, arch: Arch) -> dict[str, Any]:
+    def recipe(self, arch: Arch) -> dict[str, Choice]:
         """Return the recipe overrides: what the space searches, and nothing else; empty if it has no recipe."""
         names = [d.name for d in self.dimensions if d.name.startswith("recipe.")]
         if not names:
             return {}
         recipe = {n.removeprefix("recipe."): self._choice(arch, n) for n in names}
-        optimizers = self.data["recipe"].get("optimizer")
+        optimizers = (self.data.get("recipe") or {}).get("optimizer")
         if isinstance(optimizers, dict) and "lr" in recipe:
-            recipe["lr"] = float(f"{recipe['lr'] * optimizers[recipe['optimizer']]:.6g}")
+            recipe["lr"] = float(f"{self._number(arch, 'recipe.lr') * optimizers[str(recipe['optimizer'])]:.6g}")
         return recipe
 
-    def describe(self, arch: Arch) -> dict[str, Any]:
+    def describe(self, arch: Arch) -> dict[str, Choice]:
         """Return the choice of every dimension by name."""
         return {d.name: d.choices[i] for d, i in zip(self.dimensions, arch, strict=True)}
 
-    def find(self, choices: dict[str, Any]) -> Arch:
+    def find(self, choices: Mapping[str, Choice]) -> Arch:
         """Return the member with these choices, the first one where none is given: the inverse of ``describe``."""
-        _known("the choices", choices, tuple(self._place))
+        check_keys("the choices", choices, tuple(self._place))
         try:
             arch = tuple(d.choices.index(choices[d.name]) if d.name in choices else 0 for d in self.dimensions)
         except ValueError as error:
@@ -209,27 +194,31 @@ class StageSpace(DiscreteSpace):
 
     def _of_block(self, indices: Ints, i: int, key: str, which: str) -> Ints:
         name = f"{i}.{key}{which}"
-        found: Ints = self._column(indices, name if name in self._place else f"{i}.{key}")
+        return self._column(indices, name if name in self._place else f"{i}.{key}")
+
+    def _column(self, indices: Ints, name: str) -> Ints:
+        found: Ints = self._values[name][indices[:, self._place[name]]]
         return found
 
-    def _column(self, indices: Ints, name: str) -> Any:
-        return self._values[name][indices[:, self._place[name]]]
-
-    def _rounded(self, width: Ints) -> Ints:
+    def _rounded(self, width: Numbers) -> Ints:
         return round_width(width, self.divisor, WIDTH_ROUND_LIMIT)
 
-    def _choice(self, arch: Arch, name: str) -> Any:
+    def _choice(self, arch: Arch, name: str) -> Choice:
         place = self._place[name]
         return self.dimensions[place].choices[arch[place]]
 
+    def _number(self, arch: Arch, name: str) -> Number:
+        place = self._place[name]
+        return self.dimensions[place].numbers[arch[place]]
+
     def _stage_blocks(self, arch: Arch, i: int, kind: str, stride: int) -> list[str]:
-        depth, width = self._choice(arch, f"{i}.depth"), self._choice(arch, f"{i}.width")
-        ratio = self._choice(arch, f"{i}.se")
+        depth, width = int(self._number(arch, f"{i}.depth")), self._number(arch, f"{i}.width")
+        ratio = self._number(arch, f"{i}.se")
         squeeze = f"_se{ratio:g}" if ratio else ""
 
         def block(which: str, repeat: int, step: int) -> str:
             values = [
-                self._choice(arch, f"{i}.{key}{which}" if f"{i}.{key}{which}" in self._place else f"{i}.{key}")
+                self._number(arch, f"{i}.{key}{which}" if f"{i}.{key}{which}" in self._place else f"{i}.{key}")
                 for key in ("kernel", "expansion")
             ]
             return f"{kind}_r{repeat}_k{values[0]}_s{step}_e{values[1]:g}_c{width}{squeeze}"
@@ -237,27 +226,29 @@ class StageSpace(DiscreteSpace):
         return [block("", 1, stride)] + ([block("_rest", depth - 1, 1)] if depth > 1 else [])
 
 
-def _stage_dimensions(i: int, stage: dict[str, Any]) -> list[Dimension]:
+def _stage_dimensions(i: int, stage: StageFields) -> list[Dimension]:
     where = f"stage {i}"
-    _section(where, stage, ("type", "stride", "kernel", "depth", "width"), STAGE_KEYS)
+    check_section(where, stage, ("type", "stride", "kernel", "depth", "width"), STAGE_KEYS)
     if stage["type"] not in ("ds", "ir"):
         raise ValueError(f"{where}: type {stage['type']!r} is not known; allowed: ds, ir")
     if stage["stride"] not in (1, 2):
         raise ValueError(f"{where}: stride {stage['stride']!r} is not possible; allowed: 1, 2")
-    found = {"expansion": 1, "se": 0} | {k: v for k, v in stage.items() if k not in ("type", "stride")}
+    found: dict[str, object] = {"expansion": 1, "se": 0} | {
+        k: v for k, v in stage.items() if k not in ("type", "stride")
+    }
     if stage["type"] == "ds" and (found["expansion"] != 1 or "expansion_rest" in found):
         raise ValueError(f"{where}: ds blocks have no expansion; use type ir")
     order = [k for k in STAGE_KEYS if k in found]
     dimensions = [_ordered(f"{i}.{k}", found[k]) for k in order]
     for d in dimensions:
-        if d.name.endswith(("kernel", "kernel_rest")) and any(c % 2 == 0 for c in d.choices):
+        if d.name.endswith(("kernel", "kernel_rest")) and any(c % 2 == 0 for c in d.numbers):
             raise ValueError(f"{where}: kernels must be odd, not {list(d.choices)}")
     return dimensions
 
 
 def _check_choices(dimension: Dimension) -> None:
     """Sizes and counts are whole numbers of at least 1, expansions numbers of at least 1, squeeze ratios from 0 to 1."""
-    kind, shown = dimension.name.rpartition(".")[2], list(dimension.choices)
+    kind, shown = dimension.name.rpartition(".")[2], list(dimension.numbers)
     if kind == "se":
         if min(shown) < 0 or max(shown) > 1:
             raise ValueError(f"{dimension.name}: ratios must lie in 0 to 1, not {shown}")
@@ -267,34 +258,35 @@ def _check_choices(dimension: Dimension) -> None:
         raise ValueError(f"{dimension.name}: choices must be whole numbers, not {shown}")
 
 
-def _recipe_dimensions(recipe: dict[str, Any]) -> list[Dimension]:
-    _known("the recipe", recipe, RECIPE_KEYS)
+def _recipe_dimensions(recipe: RecipeFields) -> list[Dimension]:
+    check_keys("the recipe", recipe, RECIPE_KEYS)
     if recipe and ("optimizer" not in recipe or "lr" not in recipe):
         raise ValueError("the recipe needs at least 'optimizer' and 'lr'")
     dimensions = []
     for key, value in recipe.items():
         if key == "optimizer":
-            factors = value.values() if isinstance(value, dict) else ()
-            if not value or not all(_is_number(factor) and factor > 0 for factor in factors):
+            named = recipe["optimizer"]
+            factors = named.values() if isinstance(named, dict) else ()
+            if not named or not all(is_number(factor) and factor > 0 for factor in factors):
                 raise ValueError(
-                    f"recipe.optimizer is {value!r}; names, or names with a factor above 0 of the learning rate"
+                    f"recipe.optimizer is {named!r}; names, or names with a factor above 0 of the learning rate"
                 )
-            dimensions.append(Dimension("recipe.optimizer", tuple([value] if isinstance(value, str) else value)))
+            dimensions.append(Dimension("recipe.optimizer", (named,) if isinstance(named, str) else tuple(named)))
         else:
             choices = _choices(f"recipe.{key}", value)
             dimensions.append(Dimension(f"recipe.{key}", choices, True, key in LOG_RECIPE and min(choices) > 0))
     return dimensions
 
 
-def _ordered(name: str, value: Any) -> Dimension:
+def _ordered(name: str, value: object) -> Dimension:
     return Dimension(name, _choices(name, value), ordered=True)
 
 
-def _choices(name: str, value: Any) -> tuple[Any, ...]:
+def _choices(name: str, value: object) -> tuple[Number, ...]:
     if isinstance(value, dict):
         if (
             set(value) != {"min", "max", "step"}
-            or not all(map(_is_number, value.values()))
+            or not all(map(is_number, value.values()))
             or value["step"] <= 0
             or value["max"] < value["min"]
         ):
@@ -302,34 +294,13 @@ def _choices(name: str, value: Any) -> tuple[Any, ...]:
         steps = round((value["max"] - value["min"]) / value["step"] - 0.499999)
         return tuple(_plain(value["min"] + i * value["step"]) for i in range(steps + 1))
     values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not values or not all(map(_is_number, values)):
+    if not values or not all(map(is_number, values)):
         raise ValueError(f"{name}: choices must be numbers, not {value!r}")
     if list(values) != sorted(set(values)):
         raise ValueError(f"{name}: choices must rise, not {list(values)}")
     return values
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _section(where: str, section: Any, needed: Sequence[str], allowed: Sequence[str]) -> None:
-    if not isinstance(section, dict):
-        raise ValueError(f"{where} is {section!r}; a mapping with {', '.join(needed)} is allowed")
-    _known(where, section, allowed)
-    for key in needed:
-        if key not in section:
-            raise ValueError(f"{where} lacks '{key}'")
-
-
 def _plain(value: float) -> float:
     """Return an int as it is, a float without the dust of repeated addition."""
     return value if isinstance(value, int) else float(f"{value:.9g}")
-
-
-def _known(where: str, data: dict[str, Any], allowed: Sequence[str]) -> None:
-    for key in data:
-        if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"{where}: '{key}' is not known{hint} Allowed: {', '.join(allowed)}")

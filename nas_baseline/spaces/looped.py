@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class LoopedSpace:
     """The vectorised forms by one call per member; what the space has itself is used."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._space: Any = space
+        self._space = space
         self._features: dict[Arch, Floats] = {}
         self._extremes: dict[int, tuple[int, Arch]] = {}
 
@@ -44,8 +44,8 @@ class LoopedSpace:
 
     def canonical(self, arch: Arch) -> Arch:
         """Return the space's own canonical form, or the member itself."""
-        found: Arch = self._space.canonical(arch) if hasattr(self._space, "canonical") else arch
-        return found
+        own: Callable[[Arch], Arch] | None = getattr(self._space, "canonical", None)
+        return arch if own is None else own(arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw one canonical member."""
@@ -71,7 +71,8 @@ class LoopedSpace:
 
     def params(self, arch: Arch) -> int:
         """Return weights, 0 where the space does not know."""
-        return int(self._space.params(arch)) if hasattr(self._space, "params") else 0
+        own: Callable[[Arch], int] | None = getattr(self._space, "params", None)
+        return 0 if own is None else int(own(arch))
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
         """Draw ``n`` members."""

@@ -6,7 +6,8 @@ Each holds a class ``Strategy`` and a dataclass ``Options`` with its settings an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from types import ModuleType
+from typing import ClassVar, Protocol
 
 from accounting.study import plugins
 from nas_baseline.proposing.batch_strategy import Targets
@@ -78,7 +79,7 @@ def name_problem(name: object) -> str | None:
     return plugins.unknown("strategy", str(name), list_strategies())
 
 
-def option_problems(name: str, options: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+def option_problems(name: str, options: Mapping[str, object]) -> list[tuple[str | None, str]]:
     """(option, what is wrong and what is allowed) of each option of a strategy; None: of how they go together."""
     return plugins.option_problems(f"strategy '{name}'", _module(name).Options, options)
 
@@ -100,7 +101,7 @@ def make_strategy(
     seed: int,
     num_trials: int,
     max_macs: Targets,
-    **options: Any,
+    **options: object,
 ) -> SearchStrategy:
     """Return a strategy by name.
 
@@ -110,13 +111,23 @@ def make_strategy(
     module = _module(name)
     for _, problem in option_problems(name, options):
         raise ValueError(problem)
-    strategy: SearchStrategy = _class(name)(space, seed, num_trials, max_macs, module.Options(**options))
-    return strategy
+    return _class(name)(space, seed, num_trials, max_macs, module.Options(**options))
 
 
-def _class(name: str) -> Any:
+class _StrategyClass(Protocol):
+    """The class of a strategy."""
+
+    shares_weights: bool
+    predicts: bool
+
+    def __call__(
+        self, space: SearchSpace, seed: int, num_trials: int, max_macs: Targets, options: object
+    ) -> SearchStrategy: ...
+
+
+def _class(name: str) -> _StrategyClass:
     """A strategy's class; ``ValueError`` where it is none, naming what it lacks."""
-    found = _module(name).Strategy
+    found: _StrategyClass = _module(name).Strategy
     lacks = sorted(member for member in MEMBERS if not hasattr(found, member))
     if lacks:
         raise ValueError(
@@ -126,5 +137,5 @@ def _class(name: str) -> Any:
     return found
 
 
-def _module(name: str) -> Any:
+def _module(name: str) -> ModuleType:
     return plugins.load(plugins.Kind.STRATEGY, name)

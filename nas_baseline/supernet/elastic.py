@@ -194,7 +194,7 @@ def _part(full: Tensor, extent: Extent) -> Tensor:
 
 def _widest_squeeze(space: StageSpace, i: int, first: bool) -> int:
     """Return the largest squeeze-excite width that a block of stage ``i`` has in any member."""
-    choices = {d.name: d.choices for d in space.dimensions}
+    choices = {d.name: d.numbers for d in space.dimensions}
     before = ("stem.width" if i == 0 else f"{i - 1}.width") if first else f"{i}.width"
     expansions = choices[f"{i}.expansion"]
     if not first:
@@ -203,7 +203,7 @@ def _widest_squeeze(space: StageSpace, i: int, first: bool) -> int:
     for width, expansion, ratio in product(choices[before], expansions, choices[f"{i}.se"]):
         # As the block string of the spec has them.
         expansion, ratio = float(f"{expansion:g}"), float(f"{ratio:g}")
-        inner = _rounded(width, space.divisor)
+        inner = _rounded(int(width), space.divisor)
         if space.data["stages"][i]["type"] == "ir":
             inner = int(expanded_width(inner, expansion))
         widest = max(widest, int(se_width(inner, ratio, expansion)) if ratio else 0)
