@@ -30,16 +30,17 @@ from scipy import stats
 from accounting.ledger.records import VERDICT_RULES
 from benchmarks import verdict_rules_1
 from benchmarks.simulated_studies import FINE, NUM_CLASSES, Route, Scenario, Studies, simulated
-from reports.compare.judge import Effort, Judged, cheapest, judge, judge_controls, judge_pooled
+from reports.compare.field import AtTarget, judge_field
+from reports.compare.judge import Effort, Judged, judge, judge_pooled
 from reports.compare.log_ratio import log_ratio
-from reports.compare.reach import Floats, common_level
+from reports.compare.reach import SLOPE_STEP, Floats, common_level, slope_of, sway_of
 from reports.compare.rule import ALPHA, SHOWN, Decision, look_alpha
 
 MARGIN = 0.01
 POPULATION = 20_000
 REPLICATES = (2, 3, 5, 10)
 RATIOS = (0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 4.0)
-MORE_WHERE_EQUAL = 3
+MORE_WHERE_EQUAL = 5
 FIRST_PLANNED = 3
 SCENARIOS = (
     Scenario("full"),
@@ -54,6 +55,14 @@ SCENARIOS = (
     Scenario("collapses_at_times", collapse=0.15),
 )
 LOOKS = "looks"
+MOST_AT_ONCE = 1000
+REFUSED = ("not_reached", "not_comparable")
+
+
+COUNTED = (
+    "num_intervals", "num_covering", "num_covering_within", "sum_of_logs", "num_false_anywhere", "num_reaching",
+    "num_refused_reaching",
+)  # fmt: skip
 
 
 @dataclass
@@ -69,6 +78,8 @@ class Tally:
     num_covering_within: int = 0
     sum_of_logs: float = 0.0
     num_false_anywhere: int = 0
+    num_reaching: int = 0
+    num_refused_reaching: int = 0
 
     def add(self, verdict: str, mean: float, low: float, high: float) -> None:
         """One study; bounds are logarithms, NaN where none was given."""
@@ -78,6 +89,17 @@ class Tally:
             self.num_covering += low <= math.log(self.truth) <= high
             self.num_covering_within += low <= math.log(self.truth_within) <= high
             self.sum_of_logs += mean - math.log(self.truth)
+
+    def join(self, other: Tally) -> None:
+        """The studies of another one, too."""
+        self.verdicts += other.verdicts
+        for name in COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def reached(self, verdict: str) -> None:
+        """One study in which both routes reached a* in every replicate."""
+        self.num_reaching += 1
+        self.num_refused_reaching += verdict in REFUSED
 
     def is_false(self, verdict: str) -> bool:
         """Whether a verdict says what is not so; at a true ratio of 1 any winner is false."""
@@ -91,7 +113,7 @@ class Tally:
         num = sum(self.verdicts.values())
         false = sum(count for verdict, count in self.verdicts.items() if self.is_false(verdict))
         right = sum(self.verdicts[v.value] for v in SHOWN) - false if self.truth != 1 else 0
-        refused = self.verdicts["not_reached"] + self.verdicts["not_comparable"]
+        refused = sum(self.verdicts[verdict] for verdict in REFUSED)
         return {
             "rules": self.rules,
             "studies": num,
@@ -107,6 +129,8 @@ class Tally:
             "not_reached": _share(self.verdicts["not_reached"], num),
             "not_comparable": _share(self.verdicts["not_comparable"], num),
             "refused": _share(refused, num),
+            "all_reached": _share(self.num_reaching, num) if self.num_reaching else "",
+            "refused_where_all_reached": _share(self.num_refused_reaching, self.num_reaching),
         }
 
 
@@ -130,33 +154,48 @@ def true_ratio(scenario: Scenario, seed: int, per_epoch: int = 1) -> float:
     return math.exp(math.fsum(logs) / len(logs))
 
 
-def efforts(route: Route, levels: Floats) -> Callable[[int, int], Effort]:
-    """(study, replicates) → what the route showed and spent in the first so many replicates of that study."""
-    finals, costs = route.steps.final(), route.steps.cost_near(levels[:, None], MARGIN)
+def efforts(route: Route, levels: Floats) -> Callable[[int, int, Floats], Effort]:
+    """(study, replicates, sway) → what the route showed and spent in the first so many replicates of that study."""
+    finals, near = route.steps.final(), route.steps.cost_near
+    costs = near(levels[:, None], MARGIN)
+    slopes = slope_of(*(near(levels[:, None] + step, MARGIN) for step in (-SLOPE_STEP, SLOPE_STEP)))
     finals = np.where(route.delivered, finals, np.nan)
-    return lambda study, n: Effort(finals[study, :n], costs[study, :n], route.spent[study, :n])
+    return lambda study, n, sway: Effort(
+        finals[study, :n], costs[study, :n], route.spent[study, :n], slopes[study, :n], sway
+    )
+
+
+def finals_of(routes: Sequence[Route], n: int) -> list[Floats]:
+    """Final accuracies of each route, (studies, n); NaN where it delivered nothing."""
+    return [np.where(route.delivered, route.steps.final(), np.nan)[:, :n] for route in routes]
 
 
 def levels_of(routes: Sequence[Route], n: int) -> Floats:
     """A* of each study from its first ``n`` replicates; NaN where it has none."""
-    finals = [np.where(route.delivered, route.steps.final(), np.nan)[:, :n] for route in routes]
+    finals = finals_of(routes, n)
     found = [common_level([of_one[study] for of_one in finals], MARGIN) for study in range(len(finals[0]))]
     return np.array([math.nan if level is None else level for level in found])
 
 
-def present(studies: Studies, n: int, alpha: float = ALPHA) -> Iterator[tuple[Judged, list[Judged]]]:
-    """The product's judgement of each study from its first ``n`` replicates: the headline, and each target's."""
+def present(studies: Studies, n: int, alpha: float = ALPHA) -> Iterator[tuple[Judged, list[Judged], bool]]:
+    """The product's judgement of each study from its first ``n`` replicates: the headline, and each target's.
+
+    The third says whether both routes reached a* in every replicate, at every target.
+    """
     pairs = []
     for prune, search in zip(studies.prune, studies.search, strict=True):
         levels = levels_of([prune, search], n)
-        pairs.append((levels, efforts(prune, levels), efforts(search, levels)))
+        pairs.append((levels, finals_of([prune, search], n), efforts(prune, levels), efforts(search, levels)))
     for study in range(len(studies.prune[0].spent)):
-        at = [None if math.isnan(levels[study]) else float(levels[study]) for levels, _, _ in pairs]
-        both = [(base(study, n), challenger(study, n)) for _, base, challenger in pairs]
+        at = [None if math.isnan(levels[study]) else float(levels[study]) for levels, *_ in pairs]
+        both = []
+        for _, finals, base, challenger in pairs:
+            sway = sway_of([of_one[study] for of_one in finals])
+            both.append((base(study, n, sway), challenger(study, n, sway)))
         judged = judge(both, at, alpha=alpha, num_classes=NUM_CLASSES)
         whole = judge_pooled(judged, alpha)
         assert whole is not None
-        yield whole, judged
+        yield whole, judged, all(one.num_reached == n for pair in both for one in pair)
 
 
 def bounds(found: Judged) -> tuple[float, float, float]:
@@ -170,8 +209,10 @@ def bounds(found: Judged) -> tuple[float, float, float]:
 def planned_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
     """Studies that end when they were planned to end, under both versions of the rules."""
     new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
-    for whole, judged in present(studies, n):
+    for whole, judged, all_reached in present(studies, n):
         new.add(whole.verdict.value, *bounds(whole))
+        if all_reached:
+            new.reached(whole.verdict.value)
         new.num_false_anywhere += len(judged) > 1 and any(new.is_false(found.verdict.value) for found in judged)
     by_target = [
         verdict_rules_1.log_ratios(prune, search)[:, :n]
@@ -209,12 +250,23 @@ def cells(
         own, within = true_ratio(scenario, seed), true_ratio(scenario, seed, FINE)
         for truth in ratios:
             rng = np.random.default_rng([seed, place, round(1000 * truth)])
-            many = num_studies * (MORE_WHERE_EQUAL if truth == 1 else 1)
-            studies = priced(simulated(scenario, many, max(replicates), rng), truth / own)
-            for n in replicates:
-                cell = looked_at_cell if scenario.name == LOOKS else planned_cell
-                for tally in cell(studies, n, (truth, truth * within / own)):
+            cell = looked_at_cell if scenario.name == LOOKS else planned_cell
+            both = {n: [Tally(rules, truth, truth * within / own) for rules in (VERDICT_RULES, 1)] for n in replicates}
+            for many in _batches(num_studies * (MORE_WHERE_EQUAL if truth == 1 else 1)):
+                studies = priced(simulated(scenario, many, max(replicates), rng), truth / own)
+                for n, tallies in both.items():
+                    for tally, found in zip(tallies, cell(studies, n, (truth, truth * within / own)), strict=True):
+                        tally.join(found)
+            for n, tallies in both.items():
+                for tally in tallies:
                     yield {"scenario": scenario.name, "n": n, "true_ratio": truth, **tally.row()}
+
+
+def _batches(num: int) -> Iterator[int]:
+    """Sizes that add up to ``num`` and whose arrays fit the memory."""
+    while num > 0:
+        yield min(num, MOST_AT_ONCE)
+        num -= MOST_AT_ONCE
 
 
 def priced(studies: Studies, factor: float) -> Studies:
@@ -248,12 +300,18 @@ def _claims(studies: Studies, n: int) -> dict[str, object]:
     routes |= {f"direct_{place}": route for place, route in enumerate(studies.direct)}
     given = {label: efforts(route, levels) for label, route in routes.items()}
     controls = [label for label in routes if label.startswith("direct")]
-    false = neither = 0
+    false = neither = false_rows = 0
+    finals = finals_of([routes["prune"], routes["search"]], n)
     for study in np.flatnonzero(~np.isnan(levels)):
-        targets = [{label: effort(int(study), n) for label, effort in given.items()}]
-        best = cheapest(targets, "prune")[0]
-        is_neither = bool(judge_controls(targets, ("prune", "search"), controls, MARGIN, num_classes=NUM_CLASSES)[0])
-        false += is_neither or (best is not None and best.is_shown)
+        sway = sway_of([of_one[study] for of_one in finals])
+        of_all = {label: effort(int(study), n, sway) for label, effort in given.items()}
+        level = float(levels[study])
+        headline = judge([(of_all["prune"], of_all["search"])], [level], num_classes=NUM_CLASSES)[0]
+        at = AtTarget(of_all, level, headline, controls)
+        found = judge_field([at], ("prune", "search"), MARGIN, num_classes=NUM_CLASSES)[0]
+        is_neither, is_shown = bool(found.instead), found.cheapest is not None and found.cheapest.is_shown
+        false_rows += any(one.verdict in SHOWN for one in found.rows.values())
+        false += is_neither or is_shown
         neither += is_neither
     num = len(levels)
     return {
@@ -262,6 +320,7 @@ def _claims(studies: Studies, n: int) -> dict[str, object]:
         "shown_falsely": _share(false, num),
         "shown_falsely_at_most": round(upper_bound(false, num), 4),
         "neither": _share(neither, num),
+        "any_row_false": _share(false_rows, num),
     }
 
 

@@ -17,8 +17,8 @@ from reports.figures._axes import tidy
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "verdict_calibration.csv"
 FIGURE = ROOT / "docs" / "figures" / "verdict_calibration.png"
-SHOWN = {"full": "#0072B2", "free": "#D55E00", "plateau": "#009E73", "budget": "#CC79A7"}
-STYLES = {2: ("-", "present rules"), 1: ("--", "version 1")}
+SHOWN = {"full": "#0072B2", "mild": "#D55E00", "plateau": "#009E73", "compete": "#CC79A7"}
+STYLES = {3: ("-", "present rules"), 1: ("--", "version 1")}
 
 
 def draw(table: pd.DataFrame) -> Figure:

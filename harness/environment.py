@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from harness.commit import commit
 from harness.devices import cpu_name
 
 PACKAGES = ("prune-or-search", "torch", "torchvision", "timm", "ray", "pandas", "matplotlib", "nvidia-ml-py", "numpy")
@@ -36,6 +37,8 @@ def environment(command: list[str]) -> dict[str, object]:
             facts[package] = version(package)
         except PackageNotFoundError:
             facts[package] = "not installed"
+    if (found := commit()) is not None:
+        facts["commit"] = found
     if torch.cuda.is_available():
         facts["gpu"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         facts["cuda"] = torch.version.cuda

@@ -25,7 +25,7 @@ phase ``export``, so that exports ran inside ``evaluate`` and were charged to th
 CLOCK_TOLERANCE_S = 1.0
 """Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
 
-VERDICT_RULES = 2
+VERDICT_RULES = 3
 """How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
 
 

@@ -14,6 +14,7 @@ from reports.answers.study import JudgedStudy
 from reports.answers.values import Question
 from reports.compare.charges import AS_MEASURED, Charges, Terms
 from reports.compare.guards import LEAST_REACHED
+from reports.compare.reach import Common
 from reports.compare.values import CheapestOfAll, CostComparison
 from reports.compare.verdict import ASKED, EXACTLY, Asked
 from reports.statistics import Estimate, mean_interval
@@ -108,7 +109,8 @@ def _level(study: JudgedStudy, target: int) -> float | None:
 def _ways(study: JudgedStudy, target: int, level: float, asked: Asked, best: str | None) -> tuple[WayCost, ...]:
     margin = study.frames.info.margin if asked.level is None else EXACTLY
     ways = [
-        _way(study.contenders.charges(one, target, level, margin), asked.terms) for one in study.contenders.at(target)
+        _way(study.contenders.charges(one, target, Common(level), margin), asked.terms)
+        for one in study.contenders.at(target)
     ]
     return tuple(sorted(ways, key=lambda way: _order(way, best)))
 

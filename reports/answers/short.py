@@ -12,6 +12,7 @@ from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Measured
+from reports.answers.verdict_words import cheapest_claim
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import SHOWN, Verdict
 from reports.compare.values import CheapestOfAll, PooledCosts
@@ -108,7 +109,7 @@ def _cheapest(measured: Sequence[Measured]) -> str:
     found = [(given, best) for given in measured if (best := given.cheapest.get(HEADLINE_POLICY)) is not None]
     if not found or max(best.num_others for _, best in found) < 1:
         return ""
-    sure = "cheapest of all" if all(best.is_shown for _, best in found) else "lowest cost seen"
+    sure = cheapest_claim([best for _, best in found])
     labels = {best.label for _, best in found}
     if len(labels) == 1:
         return f"{sure}: {way_text(labels.pop())}"

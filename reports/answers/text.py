@@ -11,7 +11,15 @@ from reports.answers.pays_text import declared_sentence
 from reports.answers.pooled import Pooled
 from reports.answers.short import inverse
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
-from reports.answers.verdict_words import Costs, cheapest_text, flips, instead_text, interval_text, verdict_text
+from reports.answers.verdict_words import (
+    Costs,
+    cheapest_claim,
+    cheapest_text,
+    flips,
+    instead_text,
+    interval_text,
+    verdict_text,
+)
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
 from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
@@ -170,9 +178,8 @@ def _cheapest_overall(answers: Sequence[Answer]) -> str:
     }
     if not found:
         return ""
+    sure = cheapest_claim(list(found.values()))
     if len({best.label for best in found.values()}) == 1:
-        best = next(iter(found.values()))
-        sure = "" if all(one.is_shown for one in found.values()) else ", which is not shown at every target"
-        return f"; cheapest of all: {label_text(best.label)}{sure}"
+        return f"; {sure}: {label_text(next(iter(found.values())).label)}"
     each = ", ".join(f"{label_text(best.label)} at {macs_text(target)}" for target, best in found.items())
-    return f"; cheapest of all: {each}"
+    return f"; {sure}: {each}"

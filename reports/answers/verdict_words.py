@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from accounting.words.names import PRUNE, label_text
 from reports.compare.guards import Guarded, Obstacle
@@ -69,7 +69,12 @@ def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | Non
         return f"cheapest of all {found.num_others + 1} that reach it: {name}{saving}"
     beaten = ", ".join(label_text(label) for label in found.not_beaten)
     unsure = f", not shown to be cheaper than {beaten}" if beaten else ""
-    return f"cheapest of {found.num_others + 1} that reach it: {name}{saving}{unsure}"
+    return f"lowest cost seen of {found.num_others + 1} that reach it: {name}{saving}{unsure}"
+
+
+def cheapest_claim(found: Sequence[CheapestOfAll]) -> str:
+    """What the contenders with the lowest costs may be called: the cheapest only where that is shown at every target."""
+    return "cheapest of all" if all(one.is_shown for one in found) else "lowest cost seen"
 
 
 def interval_text(alpha: float) -> str:

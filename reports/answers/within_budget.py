@@ -13,7 +13,7 @@ from reports.answers.refuse_asked import refuse_budget, refuse_other_target, ref
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Question
 from reports.compare.contenders import Contender
-from reports.compare.reach import Floats
+from reports.compare.reach import Common, Floats
 from reports.compare.rule import holm
 from reports.statistics import Estimate, mean_interval, mean_p_value
 
@@ -73,7 +73,7 @@ def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:
 
 def _spent(study: JudgedStudy, contender: Contender, target: int) -> Floats:
     """All that it was charged, by replicate; NaN where it is not done."""
-    return study.contenders.charges(contender, target, np.inf, 0.0).spent.total
+    return study.contenders.charges(contender, target, Common(None), 0.0).spent.total
 
 
 def _within(study: JudgedStudy, contender: Contender, target: int, budget_h: float, spent: Floats) -> Floats:
@@ -94,7 +94,7 @@ def _way(label: str, top1: Floats, spent: Floats, budget_h: float) -> WayWithin:
 
 def _first(study: JudgedStudy, contenders: Sequence[Contender], target: int) -> tuple[str, float] | None:
     """Who had a network first, and after how many device-hours; the earliest of any replicate."""
-    found = {one.label: study.contenders.charges(one, target, 0.0, 0.0).reached.total for one in contenders}
+    found = {one.label: study.contenders.charges(one, target, Common(0.0), 0.0).reached.total for one in contenders}
     earliest = {label: float(hours.min()) for label, hours in found.items() if np.isfinite(hours).any()}
     return min(earliest.items(), key=lambda item: item[1], default=None)
 

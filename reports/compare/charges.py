@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.compare.judge import Effort, ratio_of
 from reports.compare.log_ratio import LogRatio, pooled
-from reports.compare.reach import Floats
+from reports.compare.reach import NO_SWAY, Floats, slope_of
 from reports.compare.rule import ALPHA
 
 MOST_TARGETS = 10_000.0
@@ -72,7 +72,8 @@ class Charges:
 
     ``final`` is its final accuracy (NaN: no network), ``reached`` what it took to reach the common accuracy (``own`` is
     infinite where it did not), ``spent`` all that it was charged (NaN: it is not done there), ``builds_on_parent`` whether
-    that includes a pretraining of the parent.
+    that includes a pretraining of the parent. ``around`` is what it took to reach half a point less and half a point more,
+    ``sway`` how far each replicate pulls the common accuracy; None and empty where that accuracy is fixed.
     """
 
     label: str
@@ -80,11 +81,16 @@ class Charges:
     reached: Parts
     spent: Parts
     builds_on_parent: NDArray[np.bool_]
+    around: tuple[Parts, Parts] | None = None
+    sway: Floats = field(default_factory=lambda: NO_SWAY)
 
     def effort(self, terms: Terms = AS_MEASURED) -> Effort:
         """As judgements take it."""
         cost, spent = (parts.under(terms, self.builds_on_parent) for parts in (self.reached, self.spent))
-        return Effort(self.final, cost, spent)
+        if self.around is None:
+            return Effort(self.final, cost, spent)
+        lower, higher = (parts.under(terms, self.builds_on_parent) for parts in self.around)
+        return Effort(self.final, cost, spent, slope_of(lower, higher), self.sway)
 
 
 @dataclass(frozen=True)

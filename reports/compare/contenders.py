@@ -24,7 +24,7 @@ from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, Role, method_label, routes_of
 from reports.compare.charges import Charges, Parts
 from reports.compare.judge import Effort
-from reports.compare.reach import Floats, Steps
+from reports.compare.reach import NO_SWAY, SLOPE_STEP, Common, Floats, Steps, common_level, slope_of, sway_of
 from reports.compare.replay import Replayed, replay
 from reports.data.networks import Network
 
@@ -97,34 +97,63 @@ class Contenders:
         replayed = {r: self._replay(contender, target, r)[POLICIES[0]] for r in self.with_network(contender, target)}
         return np.array([float(replayed[r].steps.final()) if r in replayed else np.nan for r in self.replicates])
 
-    def effort(self, contender: Contender, target: int, policy: str, level: float, margin: float) -> Effort:
-        """What it showed and spent, by replicate, under a charge policy."""
+    def common(self, target: int) -> Common:
+        """The accuracy at which contenders are compared here, and how far each replicate pulls it.
+
+        It is that of the headline's pair; where one of these does not compete, that of the routes that do.
+        """
+        here = {one.label: one for one in self.at(target)}
+        chosen = [here[label] for label in self.pair if label in here]
+        if len(chosen) < len(self.pair):
+            chosen = [one for one in here.values() if not one.is_control]
+        finals = [self.entered(one, target) for one in chosen]
+        level = common_level(finals, self.info.margin) if len(chosen) > 1 else None
+        sway = NO_SWAY if level is None else sway_of([self.final(one, target) for one in chosen])
+        return Common(level, sway)
+
+    def effort(self, contender: Contender, target: int, policy: str, common: Common, margin: float) -> Effort:
+        """What it showed and spent, by replicate, under a charge policy; where there is no accuracy, it reached none."""
         replayed = [self._replay(contender, target, r)[policy] for r in self.replicates]
         entered = [self._is_done(contender, target, r) for r in self.replicates]
+        level = np.inf if common.level is None else common.level
+        levels = np.array([level, level - SLOPE_STEP, level + SLOPE_STEP] if common.sway.size else [level])
+        costs = np.stack([_costs(found.steps, levels, margin) for found in replayed], axis=-1)
         return Effort(
             self.final(contender, target),
-            np.array([float(found.steps.cost_near(level, margin)) for found in replayed]),
+            costs[0],
             np.array([found.spent_h if done else np.nan for found, done in zip(replayed, entered, strict=True)]),
+            slope_of(costs[1], costs[2]) if common.sway.size else NO_SWAY,
+            common.sway,
         )
 
-    def charges(self, contender: Contender, target: int, level: float, margin: float) -> Charges:
-        """What it was charged in parts, by replicate, up to ``level`` and in all."""
-        reached: list[list[float]] = []
+    def charges(self, contender: Contender, target: int, common: Common, margin: float) -> Charges:
+        """What it was charged in parts, by replicate, up to the common accuracy and in all."""
+        level = np.inf if common.level is None else common.level
+        levels = [level, level - SLOPE_STEP, level + SLOPE_STEP] if common.sway.size else [level]
+        at = [self._parts_at(contender, target, one, margin) for one in levels]
         spent: list[list[float]] = []
         for r in self.replicates:
-            replayed = self._replay(contender, target, r)
-            moment = replayed[HEADLINE_POLICY].steps.moment_near(level, margin)
-            at = [0.0, 0.0, np.inf] if moment is None else [replayed[part].steps.cost_at(moment) for part in Part]
-            in_all = [replayed[part].spent_h for part in Part]
-            reached.append(at)
+            in_all = [self._replay(contender, target, r)[part].spent_h for part in Part]
             spent.append(in_all if self._is_done(contender, target, r) else [np.nan] * len(Part))
         return Charges(
             contender.label,
             self.final(contender, target),
-            Parts(*np.array(reached, dtype=np.float64).T),
+            at[0],
             Parts(*np.array(spent, dtype=np.float64).T),
             np.array([(contender.label, target, r) in self._on_parent for r in self.replicates], dtype=bool),
+            around=(at[1], at[2]) if common.sway.size else None,
+            sway=common.sway,
         )
+
+    def _parts_at(self, contender: Contender, target: int, level: float, margin: float) -> Parts:
+        """What it was charged, by replicate, up to an accuracy."""
+        reached: list[list[float]] = []
+        for r in self.replicates:
+            replayed = self._replay(contender, target, r)
+            moment = replayed[HEADLINE_POLICY].steps.moment_near(level, margin)
+            missed = [0.0, 0.0, np.inf]
+            reached.append(missed if moment is None else [replayed[part].steps.cost_at(moment) for part in Part])
+        return Parts(*np.array(reached, dtype=np.float64).T)
 
     def top1_within(self, contender: Contender, target: int, cost_h: float) -> Floats:
         """The best smoothed accuracy for at most ``cost_h`` device-hours, all charged, by replicate; NaN: none by then."""

@@ -5,20 +5,24 @@ accuracy, its cost is only known to be more than that (censored): the ratio's lo
 the bound, under the normal distribution that all replicates together suggest (expectation and maximisation until both agree;
 Schmee and Hahn, *Technometrics* 21, 1979). Such a replicate tells less than a whole one; how much less is the share of the
 Fisher information about the mean that is left to it, and the interval is widened by √(n / information).
+
+The accuracy at which costs are read is itself found from the replicates, and is another one in another study. How far each
+replicate pulls it, times how steeply the ratio changes with it, is added to that replicate's logarithm before the spread is
+taken (linearisation, or delta method: the mean stays, the interval has both uncertainties and what they have in common).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from reports.compare.reach import Floats
+from reports.compare.reach import NO_SWAY, Floats
 
 LEAST_SD = 0.02
 """Of a ratio's logarithm: replicates that agree more closely than 2 % do so by chance, not because nothing varies."""
@@ -31,13 +35,15 @@ class LogRatio:
     """The natural logarithm of a cost ratio over ``n`` replicates, of which ``num_whole`` are known and not only bounded.
 
     ``values`` are by replicate (expectations where bounded), ``unseen`` the variances of what was not seen, ``known`` the
-    share (0-1) of a whole replicate's information that each has; NaN, 0 and 0 where neither contender got there.
+    share (0-1) of a whole replicate's information that each has; NaN, 0 and 0 where neither contender got there. ``sway`` is
+    what each adds through the accuracy that it helps to choose; empty where that accuracy is fixed.
     """
 
     values: Floats
     known: Floats
     unseen: Floats
     num_whole: int
+    sway: Floats = field(default_factory=lambda: NO_SWAY)
 
     @property
     def n(self) -> int:
@@ -57,18 +63,30 @@ class LogRatio:
     @property
     def sd(self) -> float | None:
         """Standard deviation between replicates, not below :data:`LEAST_SD`; None where n < 2."""
-        if self.n < 2:
-            return None
-        here = self.known > 0
-        values = self.values[here]
-        variance = (((values - values.mean()) ** 2).sum() + self.unseen[here].sum()) / (len(values) - 1)
-        return max(math.sqrt(float(variance)), LEAST_SD)
+        return self._spread(self.values)
+
+    @property
+    def sd_in_all(self) -> float | None:
+        """:attr:`sd` with what the choice of the accuracy adds: √information times the standard error."""
+        return self._spread(self.values + self.sway if self.sway.size else self.values)
 
     @property
     def error(self) -> float | None:
         """Standard error of the mean: sd / √information, where information is n less what censoring took."""
-        sd = self.sd
+        sd = self.sd_in_all
         return None if sd is None else sd / math.sqrt(float(self.known.sum()))
+
+    def swayed(self, sway: Floats) -> LogRatio:
+        """The same, at an accuracy that the replicates have chosen."""
+        return replace(self, sway=sway) if self.values.size else self
+
+    def _spread(self, values: Floats) -> float | None:
+        if self.n < 2:
+            return None
+        here = self.known > 0
+        kept = values[here]
+        variance = (((kept - kept.mean()) ** 2).sum() + self.unseen[here].sum()) / (len(kept) - 1)
+        return max(math.sqrt(float(variance)), LEAST_SD)
 
     def p_value(self) -> float | None:
         """Two-sided, that the contenders cost the same; None without an interval."""
@@ -114,11 +132,13 @@ def pooled(ratios: Sequence[LogRatio]) -> LogRatio:
     )
     everywhere = (known > 0).all(axis=0)
     whole = int((known >= 1).all(axis=0).sum())
+    sways = [ratio.sway if ratio.sway.size else np.zeros(everywhere.shape) for ratio in given]
     return LogRatio(
         np.where(everywhere, values.mean(axis=0), np.nan),
         np.where(everywhere, known.mean(axis=0), 0.0),
         np.where(everywhere, unseen.mean(axis=0), 0.0),
         whole,
+        np.mean(sways, axis=0),
     )
 
 
@@ -150,10 +170,10 @@ def _censored(bounds: Floats, sides: NDArray[np.int64], silent: NDArray[np.bool_
             mean, sd = next_mean, next_sd
             if is_done:
                 break
-    return LogRatio(_spread(values, here, np.nan), _spread(known, here, 0.0), _spread(unseen, here, 0.0), whole)
+    return LogRatio(_placed(values, here, np.nan), _placed(known, here, 0.0), _placed(unseen, here, 0.0), whole)
 
 
-def _spread(values: Floats, here: NDArray[np.bool_], elsewhere: float) -> Floats:
+def _placed(values: Floats, here: NDArray[np.bool_], elsewhere: float) -> Floats:
     full = np.full(len(here), elsewhere)
     full[here] = values
     return full

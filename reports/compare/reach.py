@@ -7,12 +7,22 @@ by the best rising curve through them (isotonic least squares), which a longer p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+SLOPE_STEP = 0.005
+"""How far above and below the common accuracy a cost is read, to see how steeply it rises there: half a point."""
+SWAY = 1.65
+"""How much of a replicate's departure from the mean moves the common accuracy, beside the 1 / n of a mean.
+
+A median has an error √(π/2) = 1.25 times that of a mean; the rest is for what a straight line through two noisy readings
+misses, and was chosen by ``benchmarks/verdict_calibration.py``.
+"""
 
 
 def isotonic(values: Floats) -> Floats:
@@ -105,6 +115,42 @@ class Steps:
         share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
         costs = self.cost_from + share * (self.cost_to - self.cost_from)
         return np.where(self.top1_to >= wanted, costs, np.inf), share
+
+
+NO_SWAY: Floats = np.zeros(0)
+"""Of an accuracy that does not come from the replicates."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """The one accuracy at which contenders are compared (None: there is none), and what each replicate has to do with it.
+
+    ``sway`` has, by replicate, by how much it pulls the accuracy up or down, times the number of replicates; empty where
+    the accuracy does not come from the replicates, but was asked for.
+    """
+
+    level: float | None
+    sway: Floats = field(default_factory=lambda: NO_SWAY)
+
+
+def sway_of(finals: Sequence[Floats]) -> Floats:
+    """How far each replicate pulls the common accuracy: its final accuracy less the mean, in the weakest contender.
+
+    ``finals`` are by contender and replicate, NaN where it has no network: that pulls nowhere.
+    """
+    medians = [float(np.median(np.where(np.isnan(of_one), -np.inf, of_one))) for of_one in finals]
+    weakest = finals[int(np.argmin(medians))]
+    known = ~np.isnan(weakest)
+    if not known.any():
+        return np.zeros(len(weakest))
+    return np.asarray(np.where(known, SWAY * (weakest - weakest[known].mean()), 0.0), dtype=np.float64)
+
+
+def slope_of(lower: Floats, higher: Floats) -> Floats:
+    """How steeply the logarithm of a cost rises with accuracy, from costs half a point below and above; NaN: not known."""
+    known = np.isfinite(lower) & np.isfinite(higher) & (lower > 0)
+    rise = np.log(np.where(known, higher, 1.0)) - np.log(np.where(known, lower, 1.0))
+    return np.asarray(np.where(known, rise / (2 * SLOPE_STEP), np.nan), dtype=np.float64)
 
 
 def common_level(finals: list[Floats], margin: float) -> float | None:

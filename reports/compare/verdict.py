@@ -21,9 +21,10 @@ from accounting.words.names import PRUNE
 from reports.compare.accuracy import test_difference
 from reports.compare.charges import AS_MEASURED, Terms
 from reports.compare.contenders import Contenders
-from reports.compare.judge import Cheapest, Effort, Judged, cheapest, judge, judge_controls, judge_pooled, ratio_of
+from reports.compare.field import AtTarget, Cheapest, Found, judge_field
+from reports.compare.judge import Effort, Judged, judge, judge_pooled, ratio_of
 from reports.compare.log_ratio import LogRatio
-from reports.compare.reach import Floats, common_level
+from reports.compare.reach import Common, Floats
 from reports.compare.rule import ALPHA, SAME_FACTOR, TIE_FACTOR, Decision, Verdict, decide, holm, settling_n
 from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts, StudyVerdicts
 from reports.statistics import Estimate, mean_interval, ratio_interval
@@ -89,9 +90,10 @@ class _Judgement:
         self.classes = contenders.num_classes
         self.margin = contenders.info.margin
         self.at = {target: {one.label: one for one in contenders.at(target)} for target in targets}
-        self.levels = {target: self._level(target) for target in targets}
+        self.commons = {target: self._common(target) for target in targets}
         self.efforts = {target: self._efforts(target) for target in targets}
         self.judged: dict[str, dict[int, Judged]] = {}
+        self.field: dict[int, Found] = {}
         self._judge()
 
     def compared(self) -> dict[str, dict[int, CostComparison]]:
@@ -107,80 +109,81 @@ class _Judgement:
 
     def pooled(self) -> dict[str, PooledCosts]:
         """By challenger; the control that is named there makes both needless at every target."""
-        found = {}
+        whole = {label: judge_pooled(list(by_target.values()), self.alpha) for label, by_target in self.judged.items()}
+        levels = self._pooled_levels({label: one for label, one in whole.items() if one is not None})
         instead = self._instead()
-        for label, by_target in self.judged.items():
-            whole = judge_pooled(list(by_target.values()), self.alpha)
-            if whole is None:
+        found = {}
+        for label, one in whole.items():
+            if one is None:
                 continue
-            named = [{one.label for one in instead[target]} for target in by_target]
+            decision = decide(one.ratio, levels[label])
+            named = [{other.label for other in instead[target]} for target in self.judged[label]]
             common = sorted(set.intersection(*named)) if named and label == self.challenger else []
             found[label] = PooledCosts(
-                Verdict.NEITHER if common else whole.verdict,
-                ratio_estimate(whole.ratio, whole.decision),
-                sum(judged.guarded is None for judged in by_target.values()),
-                whole.guarded,
-                whole.decision.alpha,
-                whole.decision.by_more,
-                _settling(whole),
+                Verdict.NEITHER if common else Judged(one.ratio, one.guarded, decision).verdict,
+                ratio_estimate(one.ratio, decision),
+                sum(judged.guarded is None for judged in self.judged[label].values()),
+                one.guarded,
+                decision.alpha,
+                decision.by_more,
+                _settling(Judged(one.ratio, one.guarded, decision)),
                 tuple(common),
             )
         return found
 
+    def _pooled_levels(self, whole: Mapping[str, Judged]) -> dict[str, float]:
+        """The headline's own; of the others by Holm over contenders. What is pooled of one target keeps that one's level."""
+        others = [label for label in whole if label != self.challenger]
+        tested = [None if whole[label].guarded else whole[label].ratio.p_value() for label in others]
+        levels = dict(zip(others, holm(tested, self.alpha), strict=True))
+        for label, one in whole.items():
+            if label == self.challenger or any(one is judged for judged in self.judged[label].values()):
+                levels[label] = one.decision.alpha
+        return levels
+
     def cheapest(self) -> dict[int, CheapestOfAll | None]:
         """By target."""
-        found = cheapest([self.efforts[target] for target in self.targets], self.base, self.alpha)
-        return {
-            target: None if one is None else _cheapest_of_all(one, self.base)
-            for target, one in zip(self.targets, found, strict=True)
-        }
+        found = {target: self.field[target].cheapest for target in self.targets}
+        return {target: None if one is None else _cheapest_of_all(one, self.base) for target, one in found.items()}
 
-    def _level(self, target: int) -> float | None:
+    def _common(self, target: int) -> Common:
         if self.asked is not None and self.asked.level is not None:
-            return self.asked.level
-        labels = [label for label in (self.base, self.challenger) if label in self.at[target]]
-        if len(labels) < 2:  # no headline here: the routes that there are
-            labels = [label for label, one in self.at[target].items() if not one.is_control]
-        finals = [self.contenders.entered(self.at[target][label], target) for label in labels]
-        return common_level(finals, self.margin) if len(labels) > 1 else None
+            return Common(self.asked.level)
+        return self.contenders.common(target)
 
     def _efforts(self, target: int) -> dict[str, Effort]:
-        level = self.levels[target]
-        at = math.inf if level is None else level
+        common = self.commons[target]
         if self.asked is None:
             return {
-                label: self.contenders.effort(one, target, self.policy, at, self.margin)
+                label: self.contenders.effort(one, target, self.policy, common, self.margin)
                 for label, one in self.at[target].items()
             }
         margin = self.margin if self.asked.level is None else EXACTLY
         return {
-            label: self.contenders.charges(one, target, at, margin).effort(self.asked.terms)
+            label: self.contenders.charges(one, target, common, margin).effort(self.asked.terms)
             for label, one in self.at[target].items()
         }
 
     def _judge(self) -> None:
-        self.judged = {}
         here = [target for target in self.targets if self._meet(target, self.challenger)]
-        if here:
-            self.judged[self.challenger] = dict(zip(here, self._judge_pairs(here, self.challenger), strict=True))
-        others = dict.fromkeys(label for target in self.targets for label in self.efforts[target])
-        further = {
-            label: [target for target in self.targets if self._meet(target, label)]
-            for label in others
-            if label not in (self.base, self.challenger)
-        }
-        claims = [(label, target) for label, targets in further.items() for target in targets]
-        alone = {
-            label: self._judge_pairs(targets, label, corrected=False) for label, targets in further.items() if targets
-        }
-        for label, found in alone.items():
-            self.judged[label] = dict(zip(further[label], found, strict=True))
-        p_values = [
-            None if (one := self.judged[label][target]).guarded else one.ratio.p_value() for label, target in claims
+        headline = dict(zip(here, self._judge_headline(here), strict=True))
+        controls = {label for at in self.at.values() for label, one in at.items() if one.is_control}
+        given = [
+            AtTarget(
+                self.efforts[target],
+                self.commons[target].level,
+                headline.get(target),
+                sorted(controls - self._less_accurate(target)),
+            )
+            for target in self.targets
         ]
-        for (label, target), level in zip(claims, holm(p_values, self.alpha), strict=True):
-            one = self.judged[label][target]
-            self.judged[label][target] = Judged(one.ratio, one.guarded, decide(one.ratio, level))
+        pair = self.base, self.challenger
+        found = judge_field(given, pair, self.margin, alpha=self.alpha, num_classes=self.classes)
+        self.field = dict(zip(self.targets, found, strict=True))
+        self.judged = {self.challenger: headline} if headline else {}
+        for target, one in self.field.items():
+            for label, judged in one.rows.items():
+                self.judged.setdefault(label, {})[target] = judged
 
     def _meet(self, target: int, label: str) -> bool:
         """Whether the base and another are both done in some replicate."""
@@ -188,10 +191,10 @@ class _Judgement:
         done = [~np.isnan(effort.spent) for effort in found if effort is not None]
         return len(done) == 2 and bool((done[0] & done[1]).any())
 
-    def _judge_pairs(self, targets: Sequence[int], label: str, *, corrected: bool = True) -> list[Judged]:
-        pairs = [(self.efforts[target][self.base], self.efforts[target][label]) for target in targets]
-        levels = [self.levels[target] for target in targets]
-        floors = [self._control_floor(target) if corrected else None for target in targets]
+    def _judge_headline(self, targets: Sequence[int]) -> list[Judged]:
+        pairs = [(self.efforts[target][self.base], self.efforts[target][self.challenger]) for target in targets]
+        levels = [self.commons[target].level for target in targets]
+        floors = [self._control_floor(target) for target in targets]
         return judge(pairs, levels, alpha=self.alpha, num_classes=self.classes, controls=floors)
 
     def _control_floor(self, target: int) -> float | None:
@@ -207,39 +210,32 @@ class _Judgement:
         return float(np.nanmean(final)) if np.isfinite(final).any() else None
 
     def _instead(self) -> dict[int, tuple[Instead, ...]]:
-        controls = sorted({label for at in self.at.values() for label, one in at.items() if one.is_control})
-        found = judge_controls(
-            [self._without_less_accurate(target) for target in self.targets],
-            (self.base, self.challenger),
-            controls,
-            self.margin,
-            alpha=self.alpha,
-            num_classes=self.classes,
-        )
         return {
             target: tuple(
-                Instead(label, *(self._over(target, pair, label, decision) for pair, decision in zip(
-                    (self.base, self.challenger), decisions, strict=True
-                )))
-                for label, decisions in of_target.items()
+                Instead(
+                    label,
+                    self._over(target, self.base, label, first),
+                    self._over(target, self.challenger, label, second),
+                )
+                for label, (first, second) in one.instead.items()
             )
-            for target, of_target in zip(self.targets, found, strict=True)
-        }  # fmt: skip
+            for target, one in self.field.items()
+        }
 
     def _over(self, target: int, label: str, control: str, decision: Decision) -> Estimate:
         efforts = self.efforts[target]
         return ratio_estimate(ratio_of(efforts[label], efforts[control]), decision)
 
-    def _without_less_accurate(self, target: int) -> dict[str, Effort]:
-        """The efforts, less those of controls that are shown on test to be less accurate than one of the pair."""
-        kept = dict(self.efforts[target])
-        for label, one in self.at[target].items():
-            for name in (self.base, self.challenger):
-                if one.is_control and name in self.at[target]:
-                    apart = test_difference(self.contenders, one, self.at[target][name], target)
-                    if apart.high is not None and apart.high < 0:
-                        kept.pop(label, None)
-        return kept
+    def _less_accurate(self, target: int) -> set[str]:
+        """Controls that are shown on test to be less accurate than one of the pair."""
+        pair = [self.at[target][name] for name in (self.base, self.challenger) if name in self.at[target]]
+        return {
+            label
+            for label, one in self.at[target].items()
+            if one.is_control
+            for of_pair in pair
+            if (high := test_difference(self.contenders, one, of_pair, target).high) is not None and high < 0
+        }
 
     def _comparison(self, label: str, target: int, found: Judged, instead: tuple[Instead, ...]) -> CostComparison:
         both = {label: self.efforts[target][label], PRUNE: self.efforts[target][self.base]}
@@ -251,7 +247,7 @@ class _Judgement:
             policy=self.policy,
             verdict=Verdict.NEITHER if instead else found.verdict,
             cost_ratio=ratio_estimate(found.ratio, found.decision),
-            level=self.levels[target],
+            level=self.commons[target].level,
             num_reached={name: effort.num_reached for name, effort in both.items()},
             num_entered={name: int(of_one.sum()) for name, of_one in done.items()},
             to_quality={
@@ -291,7 +287,7 @@ def ratio_estimate(ratio: LogRatio, decision: Decision) -> Estimate:
 
 
 def _settling(found: Judged) -> int | None:
-    mean, sd = found.ratio.mean, found.ratio.sd
+    mean, sd = found.ratio.mean, found.ratio.sd_in_all
     if found.verdict is not Verdict.INSUFFICIENT_EVIDENCE or mean is None or sd is None:
         return None
     n = settling_n(mean, sd, found.decision.alpha)

@@ -11,7 +11,7 @@ from reports.compare.charges import BreakEven, Charges, break_even_price, break_
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.judge import ratio_of
 from reports.compare.log_ratio import LogRatio
-from reports.compare.reach import Floats
+from reports.compare.reach import Common, Floats
 from reports.compare.rule import ALPHA, decide
 from reports.compare.values import CostComparison, CostParts, PaysAgainst, PooledPays, RatioBelow, WhoPays
 from reports.compare.verdict import ratio_estimate
@@ -30,9 +30,9 @@ def who_pays(contenders: Contenders, target: int, compared: Compared) -> WhoPays
     level = next((one.level for one in found.values() if one.level is not None), None)
     if level is None:
         return None
-    margin, base = contenders.info.margin, contenders.pair[0]
+    margin, base, common = contenders.info.margin, contenders.pair[0], contenders.common(target)
     here = {one.label: one for one in contenders.at(target)}
-    charges = {label: contenders.charges(one, target, level, margin) for label, one in here.items()}
+    charges = {label: contenders.charges(one, target, common, margin) for label, one in here.items()}
     return WhoPays(
         target,
         level,
@@ -52,13 +52,12 @@ def pooled_pays(
     """The break-evens of a challenger over the targets at which its costs can be compared; None where there are none."""
     base, pairs = contenders.pair[0], []
     for target, compared in costs.items():
-        if (by_policy := compared.get(challenger)) is None or (comparison := by_policy[HEADLINE_POLICY]).guarded:
+        if (by_policy := compared.get(challenger)) is None or by_policy[HEADLINE_POLICY].guarded:
             continue
-        here = {one.label: one for one in contenders.at(target)}
-        level = comparison.level
-        if level is not None and base in here and challenger in here:
+        here, common = {one.label: one for one in contenders.at(target)}, contenders.common(target)
+        if common.level is not None and base in here and challenger in here:
             first, second = (
-                contenders.charges(here[name], target, level, contenders.info.margin) for name in (base, challenger)
+                contenders.charges(here[name], target, common, contenders.info.margin) for name in (base, challenger)
             )
             pairs.append((first, second))
     if not pairs:
@@ -69,11 +68,11 @@ def pooled_pays(
 
 
 def ratio_at(
-    contenders: Contenders, base: Contender, challenger: Contender, target: int, level: float, *, alpha: float = ALPHA
+    contenders: Contenders, base: Contender, challenger: Contender, target: int, common: Common, *, alpha: float = ALPHA
 ) -> tuple[LogRatio, Estimate, dict[str, int]]:
-    """Costs of a challenger over the base's to reach any accuracy, all charged: the ratio, and who reached it how often."""
+    """Costs of a challenger over the base's to reach an accuracy, all charged: the ratio, and who reached it how often."""
     margin = contenders.info.margin
-    efforts = {one.label: contenders.effort(one, target, HEADLINE_POLICY, level, margin) for one in (base, challenger)}
+    efforts = {one.label: contenders.effort(one, target, HEADLINE_POLICY, common, margin) for one in (base, challenger)}
     ratio = ratio_of(efforts[challenger.label], efforts[base.label])
     return (
         ratio,
@@ -92,12 +91,13 @@ def _against(
 ) -> PaysAgainst:
     pair = [(charges[base.label], charges[challenger.label])]
     alpha, level = comparison.alpha, comparison.level
+    sway = contenders.common(target).sway
     is_compared = comparison.guarded is None and level is not None
     nothing = BreakEven(None, None, None, None, None, alpha, 0)
     levels = []
     for below in BELOW if level is not None else ():
         at = float(level or 0.0) - below
-        _, estimate, reached = ratio_at(contenders, base, challenger, target, at, alpha=alpha)
+        _, estimate, reached = ratio_at(contenders, base, challenger, target, Common(at, sway), alpha=alpha)
         levels.append(RatioBelow(below, at, estimate, reached))
     return PaysAgainst(
         challenger.label,

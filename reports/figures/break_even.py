@@ -14,7 +14,6 @@ from accounting.words.names import PRUNE, label_text
 from accounting.words.quantities import macs_short
 from reports.answers.study import JudgedStudy, judged
 from reports.compare.charges import BreakEven, Charges, Terms, ratio_under
-from reports.compare.rule import ALPHA
 from reports.data.frames import Frames
 from reports.figures._axes import counts_text, legend_below, ratio_axis, tidy, unit_of
 from reports.figures._contenders import columns_of, handles_of, line_style, plain_log_ticks, shown_contenders
@@ -49,16 +48,20 @@ def data(frames: Frames) -> pd.DataFrame:
         if pays is None or base is None or not pays.parent_h.value:
             continue
         parent_h = pays.parent_h.value
-        below = _charges(study, base.label, target, pays.level)
+        below = _charges(study, base.label, target)
         for one in shown_contenders(study, target):
             if one.label not in pays.against:
                 continue
-            against, above = pays.against[one.label], _charges(study, one.label, target, pays.level)
+            against, above = pays.against[one.label], _charges(study, one.label, target)
             even = {PRICE: _ends(against.price, parent_h), TARGETS: _ends(against.targets, 1.0)}
             for varied, value, terms in _terms(parent_h):
                 ratio = ratio_under([(below, above)], terms)
                 if ratio.mean is not None:
-                    found = [math.exp(ratio.mean), *(ratio.interval(ALPHA) or (None, None)), *even[varied]]
+                    found = [
+                        math.exp(ratio.mean),
+                        *(ratio.interval(against.price.alpha) or (None, None)),
+                        *even[varied],
+                    ]
                     key = [target, one.label, one.route, one.label == study.challenger, varied, value]
                     rows.append([*key, *found, parent_h, ratio.n, frames.unit])
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(MEASURED, float))
@@ -70,8 +73,9 @@ def caption(data: pd.DataFrame) -> str:
     return (
         f"Each contender’s cost to a* over pruning’s ({counts_text(data['n'])}); above 1 pruning is cheaper. Left: were the "
         f"parent’s price another multiple of the {parent} {unit_of(data)} that it is charged with. Right: were as many "
-        "targets, all like this one, to share what serves all of them. Band: the headline’s 95 % interval. The diamond on "
-        "the line at 1 is where the headline breaks even; outside of its bar one of the two is shown to be cheaper."
+        "targets, all like this one, to share what serves all of them. Band: the headline’s interval, at the level of its "
+        "verdict. The diamond on the line at 1 is where the headline breaks even; outside of its bar one of the two is "
+        "shown to be cheaper."
     )
 
 
@@ -145,8 +149,8 @@ def _ends(found: BreakEven, over: float) -> list[float | None]:
     return [None if value is None else value / over for value in (found.value, found.low, found.high)]
 
 
-def _charges(study: JudgedStudy, label: str, target: int, level: float) -> Charges:
+def _charges(study: JudgedStudy, label: str, target: int) -> Charges:
     one = study.contender(label, target)
     if one is None:
         raise ValueError(f"{label} does not compete at {target} MACs")
-    return study.contenders.charges(one, target, level, study.frames.info.margin)
+    return study.contenders.charges(one, target, study.contenders.common(target), study.frames.info.margin)

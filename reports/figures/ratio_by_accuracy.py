@@ -56,10 +56,12 @@ def data(frames: Frames) -> pd.DataFrame:
             above, above_spent = study.contenders.costs_at(one, target, HEADLINE_POLICY, levels, margin)
             for place in np.argsort(levels, kind="stable"):
                 ratio = log_ratio(above[:, place], above_spent, below[:, place], below_spent)
-                bounds = ratio.interval(ALPHA) or (None, None)
+                asked = float(levels[place])
+                judged_at = compared[one.label][HEADLINE_POLICY].cost_ratio
+                bounds = (judged_at.low, judged_at.high) if asked == common else ratio.interval(ALPHA) or (None, None)
                 reached = [int(np.isfinite(costs[:, place]).sum()) for costs in (below, above)]
                 value = None if ratio.mean is None or 0 in reached else math.exp(min(ratio.mean, 700.0))
-                rows.append([target, one.label, one.route, one.label == study.challenger, float(levels[place]), common,
+                rows.append([target, one.label, one.route, one.label == study.challenger, asked, common,
                              value, *bounds, *reached, ratio.n])  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"ratio": float, "ratio_low": float, "ratio_high": float}).dropna(subset=["ratio"])
@@ -69,9 +71,10 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
         "Each contender’s cost over pruning’s, all work charged, had another accuracy been asked for: geometric mean over "
-        f"replicates ({counts_text(data['n'])}); above 1 pruning is cheaper. Band: the headline’s 95 % interval, not "
-        "corrected for the many accuracies. The vertical line is a*, at which the verdict is given. Dashed: one of the two "
-        "did not have that accuracy in every replicate, and what it had spent there is a lower bound."
+        f"replicates ({counts_text(data['n'])}); above 1 pruning is cheaper. Band: the headline’s 95 % interval at an "
+        "accuracy that is fixed, not corrected for the many of them. The vertical line is a*, and the bar on it the "
+        "interval that the verdict is read from: a* comes from the replicates, which makes it wider. Dashed: one of the "
+        "two did not have that accuracy in every replicate, and what it had spent there is a lower bound."
     )
 
 
@@ -116,12 +119,15 @@ def _draw_contender(panel: Axes, rows: pd.DataFrame, label: str, route: str) -> 
     width = 2.2 if is_headline else 1.3
     panel.plot(100 * rows["val_top1"], rows["ratio"], color=colour, linewidth=0.7 * width, linestyle=(0, (3, 1.5)))
     panel.plot(100 * whole["val_top1"], whole["ratio"], color=colour, linewidth=width)
-    band = rows[rows["ratio_high"] <= MOST_FACTOR * rows["ratio_low"]]
+    at = rows[rows["val_top1"] == rows["common_val_top1"]].head(1)
+    narrow = rows["ratio_high"] <= MOST_FACTOR * rows["ratio_low"]
+    band = rows[narrow & (rows["val_top1"] != rows["common_val_top1"])]
     if is_headline:
+        bar = at[narrow.loc[at.index]]
+        panel.vlines(100 * bar["val_top1"], bar["ratio_low"], bar["ratio_high"], color=colour, linewidth=1.6)
         panel.fill_between(
             100 * band["val_top1"], band["ratio_low"], band["ratio_high"], color=colour, alpha=0.16, linewidth=0
         )
-    at = rows[rows["val_top1"] == rows["common_val_top1"]].head(1)
     panel.plot(100 * at["val_top1"], at["ratio"], linewidth=0, **style)
 
 

@@ -44,6 +44,7 @@ def _tuning(frames: Frames) -> str:
 def _facts(frames: Frames) -> list[list[str]]:
     document = frames.document
     rows = [[key, value] for key, value in _flat("", frames.environment)]
+    rows += _code(frames)
     devices = {(d.name or d.device, d.device_kind, d.node) for s in frames.view.sessions for d in s.capacity}
     rows += [["device", f"{name} ({kind}) on node {node}"] for name, kind, node in sorted(devices)]
     rows += [["sessions", f"{len(frames.view.sessions)}"]]
@@ -56,6 +57,18 @@ def _facts(frames: Frames) -> list[list[str]]:
         [f"plug-in {found['name']}, SHA-256", str(found["sha256"])] for found in document.facts.get("plugins") or []
     ]
     return [*rows, ["cost rules", frames.cost_rules], ["verdict rules", str(VERDICT_RULES)]]
+
+
+def _code(frames: Frames) -> list[list[str]]:
+    """The code of each session, where they had different ones; else that no commit is on record, where so."""
+    known = [s.environment for s in frames.view.sessions if isinstance(s.environment, Mapping)]
+    found = dict.fromkeys(
+        f"version {one.get('prune-or-search', 'unknown')}, commit {one.get('commit', 'not on record')}" for one in known
+    )
+    if len(found) > 1:
+        return [["code of the sessions", "; ".join(found)]]
+    is_missing = bool(frames.environment) and "commit" not in frames.environment
+    return [["commit", "not on record: no checkout of its own, or an older ledger"]] if is_missing else []
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:

@@ -86,9 +86,9 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
         )
     lines += [
         "A verdict names the cheaper one where the interval excludes 1 and the ratio is more than 5 % from 1, and says "
-        f"“by more than {TIE_FACTOR}×” where the interval excludes that, too. Each row compares with pruning alone; the "
-        "headline and the sentences below say which contender is the cheapest of all, each claim of which is tested against "
-        "the cheapest, with a correction of its own.",
+        f"“by more than {TIE_FACTOR}×” where the interval excludes that, too. Each row compares with pruning alone. The "
+        "headline and the sentences below say which contender is the cheapest of all: it is called so only where it is "
+        "shown to be cheaper than each other one, at the levels of these rows.",
         "Test top-1 was read once for each delivered network: mean over replicates with its 95 % interval.",
     ]
     return lines

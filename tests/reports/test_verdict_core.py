@@ -4,12 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from reports.compare.field import AtTarget, judge_field
 from reports.compare.guards import Obstacle, chance_limit, guard, most_spread
-from reports.compare.judge import Effort, cheapest, judge, judge_controls, judge_pooled
+from reports.compare.judge import Effort, judge, judge_pooled, ratio_of, steepness
 from reports.compare.log_ratio import LEAST_SD, log_ratio, pooled
-from reports.compare.reach import Steps, common_level, isotonic
+from reports.compare.reach import SWAY, Steps, common_level, isotonic, slope_of, sway_of
 from reports.compare.rule import Verdict, decide, holm, look_alpha, power_of_difference, power_of_tie, settling_n
 
 NAN, INF = math.nan, math.inf
@@ -53,6 +56,15 @@ class TestReach:
         nothing = Steps(array(), array(), array(), array())
         assert nothing.cost_of(0.5) == INF
         assert math.isnan(nothing.final())
+
+    def test_the_weaker_one_pulls_the_level(self):
+        # medians 0.84 and 0.80: the second's mean is 0.81; what has no network pulls nowhere
+        found = sway_of([array(0.8, 0.84, 0.9, 0.84), array(0.75, 0.85, 0.83, NAN)])
+        assert found == pytest.approx([SWAY * -0.06, SWAY * 0.04, SWAY * 0.02, 0.0])
+
+    def test_slopes_by_hand(self):
+        # e^0.1 times the cost over one point: 10 a unit; what was not reached has none
+        assert slope_of(array(1, 2), array(math.exp(0.1), INF)) == pytest.approx([10.0, NAN], nan_ok=True)
 
     def test_one_level_a_study(self):
         # medians 0.84 and 0.80; the lower one less a point
@@ -144,6 +156,28 @@ class TestRule:
         assert holm([0.01, 0.04, 0.02]) == pytest.approx([0.05 / 3, 0.05, 0.025])
         assert holm([None, 0.01]) == pytest.approx([0.05, 0.025])
 
+    def test_an_accuracy_that_the_replicates_choose_makes_the_interval_wider(self):
+        """Ratio 2 in each; its logarithm rises by 10 a unit of accuracy, which the replicates pull by -0.01, 0 and 0.01.
+
+        In effect they have ln 2 - 0.1, ln 2 and ln 2 + 0.1: sd 0.1, t(0.975, 2) = 4.303. The ratio and its sd stay.
+        """
+        base, challenger = (
+            Effort(GOOD, np.full(3, cost), np.full(3, 10.0), np.full(3, slope), array(-0.01, 0, 0.01))
+            for cost, slope in ((1.0, 20.0), (2.0, 30.0))
+        )
+        found = ratio_of(challenger, base)
+        half = 4.302653 * 0.1 / math.sqrt(3)
+        assert found.interval(0.05) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)), rel=1e-6)
+        assert (found.sd, found.sd_in_all) == (LEAST_SD, pytest.approx(0.1))
+        assert pooled([found, found]).error == pytest.approx(found.error)
+        fixed = ratio_of(Effort(GOOD, challenger.cost, challenger.spent), Effort(GOOD, base.cost, base.spent))
+        assert fixed.error == pytest.approx(LEAST_SD / math.sqrt(3))
+
+    def test_a_slope_that_is_not_sure_counts_with_its_error(self):
+        # mean 10, sd 3, error 3 / √3
+        assert steepness(array(-13, -10, -7, NAN)) == pytest.approx(-math.sqrt(10**2 + 3))
+        assert (steepness(array(5)), steepness(array(NAN))) == (5.0, 0.0)
+
     def test_each_look_has_less(self):
         assert [look_alpha(looks) for looks in range(4)] == [0.05, 0.01, 0.005, 0.0025]
 
@@ -220,34 +254,110 @@ class TestJudge:
         assert judge_pooled(found).ratio.mean == pytest.approx(found[0].ratio.mean)
         assert judge_pooled(found[1:]).verdict is Verdict.NOT_COMPARABLE
 
+
+class TestField:
+    def found(self, *targets, controls=(), num_classes=None):
+        """By target; prune and search are the pair, at 0.84."""
+        at = [
+            AtTarget(
+                one, 0.84, judge([(one["prune"], one["search"])], [0.84])[0] if "search" in one else None, controls
+            )
+            for one in targets
+        ]
+        return judge_field(at, ("prune", "search"), 0.01, num_classes=num_classes)
+
     def test_a_control_makes_both_needless(self):
         routes = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19])}
         accurate, poor = effort([3, 3.1, 3]), effort([3, 3.1, 3], final=0.83)
-        found = judge_controls(
-            [routes | {"small": accurate, "poor": poor}], ("prune", "search"), ["small", "poor"], 0.01
-        )
-        assert set(found[0]) == {"small"}
+        (found,) = self.found(routes | {"small": accurate, "poor": poor}, controls=["small", "poor"])
+        assert set(found.instead) == {"small"}
 
     def test_a_control_that_is_cheaper_than_one_of_them_is_not_enough(self):
         routes = {"prune": effort([10, 11, 10]), "search": effort([3, 3.2, 2.9])}
-        assert judge_controls([routes | {"small": effort([3, 3.1, 3])}], ("prune", "search"), ["small"], 0.01) == [{}]
+        (found,) = self.found(routes | {"small": effort([3, 3.1, 3])}, controls=["small"])
+        assert found.instead == {}
 
     def test_a_control_at_chance_is_as_good_as_nothing(self):
         all_ = {
             name: effort(cost, final=0.1)
             for name, cost in (("prune", [9, 9, 9]), ("search", [9, 9, 9]), ("small", [1, 1, 1]))
         }
-        assert judge_controls([all_], ("prune", "search"), ["small"], 0.01, num_classes=10) == [{}]
+        assert self.found(all_, controls=["small"], num_classes=10)[0].instead == {}
+
+    def test_a_control_that_is_far_more_accurate_is_judged_where_it_makes_both_needless(self):
+        routes = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19])}
+        (found,) = self.found(routes | {"small": effort([3, 3.1, 3], final=0.95)}, controls=["small"])
+        assert (set(found.instead), found.rows["small"].guarded) == ({"small"}, None)
+        assert found.cheapest.is_shown
+        (found,) = self.found(routes | {"other": effort([3, 3.1, 3], final=0.95)})  # no control: accuracy is the answer
+        assert found.rows["other"].verdict is Verdict.NOT_COMPARABLE
+        assert not found.cheapest.is_shown
 
     def test_the_cheapest_is_shown_where_all_others_cost_more(self):
         three = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19]), "small": effort([3, 3.1, 3])}
-        found = cheapest([three], "prune")[0]
-        assert (found.label, found.is_shown) == ("small", True)
-        # two claims: the surer one at 0.025, the other at 0.05
-        assert sorted(one.alpha for one in found.decisions.values()) == pytest.approx([0.025, 0.05])
+        (found,) = self.found(three)
+        assert (found.cheapest.label, found.cheapest.is_shown) == ("small", True)
+        # one contender beside the pair, one target: every claim has the whole level
+        assert [one.alpha for one in found.cheapest.decisions.values()] == pytest.approx([0.05, 0.05])
         close = three | {"small": effort([9, 11.5, 10])}
-        assert not cheapest([close], "prune")[0].is_shown
+        assert not self.found(close)[0].cheapest.is_shown
+
+    def test_contenders_times_targets_share_the_level(self):
+        """Two contenders at two targets: four claims, and any other claim has the stricter level of its two contenders."""
+        unsure = effort([8, 14, 9])
+        one = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19]), "a": effort([3, 3.1, 3]), "b": unsure}
+        first, second = self.found(one, one)
+        levels = [at.rows[label].decision.alpha for at in (first, second) for label in ("a", "b")]
+        # those of `a` are shown at 0.05 / 4 and 0.05 / 3; those of `b` fail at 0.05 / 2
+        assert sorted(levels) == pytest.approx([0.05 / 4, 0.05 / 3, 0.025, 0.025])
+        assert first.cheapest.label == "a"
+        own = first.rows["a"].decision.alpha
+        assert {label: of.alpha for label, of in first.cheapest.decisions.items()} == pytest.approx(
+            {"prune": own, "search": own, "b": min(own, 0.025)}
+        )
 
     def test_one_that_did_not_get_there_does_not_compete(self):
         two = {"prune": effort([10, 11, 10]), "small": effort([INF, INF, 1])}
-        assert cheapest([two], "prune")[0].label == "prune"
+        assert self.found(two)[0].cheapest.label == "prune"
+
+    @given(st.integers(0, 2**32 - 1))
+    @settings(max_examples=100, deadline=None)
+    def test_claims_never_contradict_each_other(self, seed):
+        """Who is shown to be the cheapest, or named in `neither`, is shown to be cheaper in its own row, by one interval."""
+        rng = np.random.default_rng(seed)
+        n, labels = int(rng.integers(2, 6)), ["prune", "search", *(f"c{place}" for place in range(rng.integers(1, 4)))]
+        targets = []
+        for _ in range(rng.integers(1, 4)):
+            sway = rng.normal(0, 0.01, n)
+            targets.append({label: random_effort(rng, sway) for label in labels})
+        heads = judge([(one["prune"], one["search"]) for one in targets], [0.84] * len(targets))
+        at = [AtTarget(one, 0.84, head, labels[2:]) for one, head in zip(targets, heads, strict=True)]
+        for head, found in zip(heads, judge_field(at, ("prune", "search"), 0.01), strict=True):
+            rows, best = found.rows | {"search": head}, found.cheapest
+            for label in found.instead:
+                assert rows[label].verdict is Verdict.CHALLENGER
+            if best is None or "prune" not in {best.label, *best.decisions}:
+                continue
+            if best.label == "prune":
+                assert {label: rows[label].decision.alpha for label in best.decisions} == {
+                    label: one.alpha for label, one in best.decisions.items()
+                }
+                assert not best.is_shown or all(rows[label].verdict is Verdict.BASE for label in best.decisions)
+            else:
+                row, claim = rows[best.label], best.decisions["prune"]
+                assert (claim.verdict is Verdict.BASE) == (row.verdict is Verdict.CHALLENGER)
+                if claim.low is not None:
+                    assert (1 / row.decision.high, 1 / row.decision.low) == pytest.approx((claim.low, claim.high))
+
+
+def random_effort(rng, sway):
+    """Of some accuracy near 0.85 and some cost; a tenth of the replicates did not get there."""
+    n = len(sway)
+    cost = np.exp(rng.normal(rng.normal(0, 0.7), 0.2, n))
+    return Effort(
+        rng.normal(0.85, 0.012, n),
+        np.where(rng.random(n) < 0.1, INF, cost),
+        np.full(n, 20.0),
+        rng.normal(5, 5, n),
+        sway,
+    )
