@@ -110,6 +110,19 @@ def device_kind_of(device: str, kinds: dict[str, DeviceKind]) -> DeviceKind:
     return "cuda" if device.startswith(("GPU-", "MIG-")) or "cuda" in device.lower() else "cpu_core"
 
 
+def held_by(
+    trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind]
+) -> tuple[dict[str, float], DeviceKind, float]:
+    """The devices that an attempt held, the kind that counts, and how much of that."""
+    opened = evidence.opened.get((trace.session, str(trace.started["allocation"])))
+    devices: dict[str, float] = (opened and opened["devices"]) or trace.started["devices"]
+    of_kind: dict[DeviceKind, float] = defaultdict(float)
+    for device, amount in devices.items():
+        of_kind[device_kind_of(device, kinds)] += amount
+    kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
+    return devices, kind, of_kind[kind]
+
+
 def _is_abandoned(job: str, traces: list[Trace], evidence: Evidence) -> bool:
     """Whether the job was given up and not taken up again."""
     return evidence.abandoned_t.get(job, float("-inf")) >= traces[-1].started_t
@@ -119,13 +132,7 @@ def _attempt(
     trace: Trace, interval: Interval, split: Split, evidence: Evidence, kinds: dict[str, DeviceKind]
 ) -> Attempt:
     started, ended = trace.started, trace.ended
-    opened = evidence.opened.get((trace.session, str(started["allocation"])))
-    devices: dict[str, float] = (opened and opened["devices"]) or started["devices"]
-    of_kind: dict[DeviceKind, float] = defaultdict(float)
-    for device, amount in devices.items():
-        of_kind[device_kind_of(device, kinds)] += amount
-    kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
-    amount = of_kind[kind]
+    devices, kind, amount = held_by(trace, evidence, kinds)
     return Attempt(
         attempt=trace.attempt,
         job=trace.job,
@@ -193,7 +200,7 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
                 end_t=max(last_t, running_end.get(session, last_t)) if closed is None else closed["t"],
                 closed=closed is not None,
                 reason=None if closed is None else closed["reason"],
-                capacity=_devices(opened, changes),
+                capacity=devices_of(opened, changes),
                 initial_capacity=() if opened is None else tuple(_device(device) for device in opened["capacity"]),
                 capacity_changes=tuple((c["t"], tuple(_device(device) for device in c["capacity"])) for c in changes),
                 environment=None if opened is None else opened["environment"],
@@ -202,7 +209,7 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
     return tuple(sorted(sessions, key=lambda session: session.begin_t))
 
 
-def _devices(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:
+def devices_of(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:
     """Every device that the session ever had; of one whose amount changed, the largest."""
     found: dict[str, Device] = {}
     for record in [*([] if opened is None else [opened]), *changes]:

@@ -134,7 +134,7 @@ def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
         if record["kind"] == Kind.ATTEMPT_STARTED:
             evidence.traces.setdefault(record["attempt"], Trace(record, last_t=record["t"]))
     for record in records:
-        _file(record, evidence)
+        file_record(record, evidence)
     ends = [float(records[-1]["t"])] if records else []
     ends += [max(points.t)] if points.t else []
     evidence.last_t = max([*ends, *(last_t for _, _, last_t in points.beats.values())], default=0.0)
@@ -146,7 +146,8 @@ def _time_of(record: Record) -> float:
     return float(record["t"])
 
 
-def _file(record: Record, evidence: Evidence) -> None:
+def file_record(record: Record, evidence: Evidence) -> None:
+    """Put a record, in the order of time, where it belongs."""
     kind = record["kind"]
     trace = evidence.traces.get(record.get("attempt", ""))
     if trace is None and "attempt" in record:
@@ -178,6 +179,19 @@ def _file(record: Record, evidence: Evidence) -> None:
         evidence.driver_work.append(record)
 
 
+def file_spans(points: Points, evidence: Evidence) -> None:
+    """What ends of epochs and heartbeats say of how long the attempts that they are of were alive."""
+    spans = [(Kind.PROGRESS, *span) for span in points.spans()]
+    spans += [(Kind.HEARTBEAT, name, int(count), first, last) for name, (count, first, last) in points.beats.items()]
+    for kind, name, count, first_t, last_t in spans:
+        trace = evidence.traces.get(name)
+        if trace is None:
+            evidence.orphans[name, kind] += count
+            continue
+        trace.last_t = max(trace.last_t, last_t)
+        _widen(evidence, trace.session, first_t, last_t)
+
+
 def _widen(evidence: Evidence, session: str, first_t: float, last_t: float) -> None:
     known = evidence.session_span.get(session)
     if known is None:
@@ -189,15 +203,7 @@ def _widen(evidence: Evidence, session: str, first_t: float, last_t: float) -> N
 def _file_points(evidence: Evidence) -> None:
     """What ends of epochs and heartbeats say of the attempts that they are of."""
     points = evidence.points
-    spans = [(Kind.PROGRESS, *span) for span in points.spans()]
-    spans += [(Kind.HEARTBEAT, name, int(count), first, last) for name, (count, first, last) in points.beats.items()]
-    for kind, name, count, first_t, last_t in spans:
-        trace = evidence.traces.get(name)
-        if trace is None:
-            evidence.orphans[name, kind] += count
-            continue
-        trace.last_t = max(trace.last_t, last_t)
-        _widen(evidence, trace.session, first_t, last_t)
+    file_spans(points, evidence)
     cut_short = {
         code: trace
         for name, code in points.codes.items()

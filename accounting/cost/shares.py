@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import overload
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import ChargePolicy, Part, charge_factor, charged_s, part_of
 from accounting.cost.lineage import needed, specs_of, work_for
+from accounting.cost.so_far import SpentAttempt, SpentView
 from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
 from accounting.study.facts import DeclaredParent
@@ -104,12 +106,16 @@ def with_declared(view: CostView, declared: DeclaredParent | None) -> CostView:
     )
 
 
-def counted(view: CostView) -> Iterator[Attempt]:
+@overload
+def counted(view: CostView) -> Iterator[Attempt]: ...
+@overload
+def counted(view: SpentView) -> Iterator[SpentAttempt]: ...
+def counted(view: CostView | SpentView) -> Iterator[Attempt | SpentAttempt]:
     """The attempts that a sum in the study's unit takes: those on devices of its kind."""
     return (attempt for attempt in view.attempts if attempt.device_kind == view.device_kind)
 
 
-def spent_s(view: CostView) -> dict[tuple[str, int], float]:
+def spent_s(view: CostView | SpentView) -> dict[tuple[str, int], float]:
     """Allocated device-seconds by (route, replicate), every attempt but exports once: what budgets are about."""
     spent: dict[tuple[str, int], float] = {}
     for attempt in counted(view):

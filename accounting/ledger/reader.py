@@ -97,7 +97,7 @@ def _read(folder: Path, read_one: Callable[[Path], _Read]) -> Ledger:
                 records += segment.records
                 findings += clock
                 if of_segment is not None:
-                    points = points or Points()
+                    points = Points() if points is None else points  # one with heartbeats alone is falsy
                     points.extend(of_segment)
         records.sort(key=_time_of)
         return Ledger(tuple(records), warnings, tuple(findings), points)

@@ -55,7 +55,12 @@ class Reading:
             return found
         if has_torn_end:
             found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
-        checker, number = Checker(), 0  # of lines before
+        self.read_on(found, content, Checker())
+        return found
+
+    def read_on(self, found: Segment, content: bytes, checker: Checker, number: int = 0) -> int:
+        """Read lines that come after ``number`` others of a segment, a torn end left out; gives the number of the last."""
+        num_lines, has_torn_end = number + content.count(b"\n"), not content.endswith(b"\n")
         for lines in blocks_of(content):
             place = 0
             while place < len(lines):
@@ -67,7 +72,7 @@ class Reading:
                 number, line, place = number + 1, lines[place], place + 1
                 is_end = number == num_lines and not has_torn_end
                 self._enter_odd(found, line, number, checker, is_end=is_end)
-        return found
+        return number
 
     def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
         """Lines that are known to be this program's own, of which ``first`` is the number of the first."""

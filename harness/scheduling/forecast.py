@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from accounting.cost.shares import counted
+from accounting.cost.so_far import SpentView
 from accounting.cost.values import CostView
 from accounting.ledger.records import Phase, Status
 from harness.jobs.job import Job
@@ -51,6 +51,8 @@ class Forecast:
         """The first job of a search."""
         self._done: Counter[tuple[str, int, int | None, Phase]] = Counter()
         """Jobs that a ledger has the outcome of, by route, replicate, target and phase."""
+        self._priced: dict[str, float | None] = {}
+        """Planned seconds of attempts that were done, each priced once."""
         steps = list(planned)
         by_name = {job.name: (job, seconds) for job, seconds in steps}
         for job, seconds in steps:
@@ -62,20 +64,25 @@ class Forecast:
             if isinstance(job.work, Deliver) and job.work.label == job.route and job.target is not None:
                 self._chains[key].setdefault(job.target, list(_chain(job, by_name)))
 
-    def learn(self, view: CostView) -> None:
+    def learn(self, view: CostView | SpentView) -> None:
         """Take the paces from the jobs of a ledger that are done; every attempt at them counts."""
         measured_s: dict[str, float] = defaultdict(float)
-        for attempt in counted(view):
+        attempts = [attempt for attempt in view.attempts if attempt.device_kind == view.device_kind]
+        for attempt in attempts:
             measured_s[attempt.job] += attempt.allocated_s
         sums: dict[Kind, list[float]] = defaultdict(lambda: [0.0, 0.0])
         seen: set[str] = set()
-        for attempt in counted(view):
+        for attempt in attempts:
             if attempt.status is not Status.OK or attempt.job in seen:
                 continue
             seen.add(attempt.job)
-            try:
-                planned_s = self._price_s(from_json(attempt.spec))
-            except (KeyError, ValueError, TypeError):  # of an older version's job
+            if attempt.attempt not in self._priced:
+                try:
+                    self._priced[attempt.attempt] = self._price_s(from_json(attempt.spec))
+                except (KeyError, ValueError, TypeError):  # of an older version's job
+                    self._priced[attempt.attempt] = None
+            planned_s = self._priced[attempt.attempt]
+            if planned_s is None:
                 continue
             pair = sums[attempt.route, attempt.phase]
             pair[0] += measured_s[attempt.job]

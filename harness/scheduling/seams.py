@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from accounting.cost.attempts import derive
 from accounting.cost.shares import counted, spent_s
+from accounting.cost.so_far import SpentSoFar
 from accounting.ledger.records import Kind, Phase, Status
-from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.scheduling.forecast import Forecast
@@ -48,12 +48,12 @@ class Journal(Protocol):
 
 
 class LedgerSpending:
-    """Read from the ledger, not more often than is cheap."""
+    """Read from the ledger, not more often than is cheap, and of it what was not read before."""
 
     def __init__(
         self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic, forecast: Forecast | None = None
     ) -> None:
-        self._paths, self._clock, self._forecast = paths, clock, forecast
+        self._so_far, self._clock, self._forecast = SpentSoFar(paths.ledger), clock, forecast
         self._held_s: dict[str, float] = {}
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
@@ -75,7 +75,7 @@ class LedgerSpending:
 
     def _read(self) -> None:
         begin = self._clock()
-        view = derive(read_ledger(self._paths.ledger).records, now=time.time())
+        view = self._so_far.read(time.time())
         self._spent_s = spent_s(view)
         self._held_s = {a.job: a.allocated_s for a in counted(view) if a.status is Status.RUNNING}
         if self._forecast is not None:

@@ -277,3 +277,13 @@ def test_clocks_are_compared_line_by_line_however_a_ledger_is_read(tmp_path: Pat
     ]
     assert found[0] == found[1]
     assert len(found[0]) == (times is BEATS_FROM_THE_PAST)
+
+
+def test_heartbeats_of_one_process_are_kept_when_another_wrote_no_end_of_an_epoch(tmp_path: Path) -> None:
+    """Read lean, a process with heartbeats alone has no rows of progress."""
+    for number in range(3):
+        with LedgerWriter(tmp_path, "s", f"worker-{number}", clock=lambda: 5.0) as writer:
+            writer.append(Kind.HEARTBEAT, attempt=f"a{number}")
+    points = read_lean(tmp_path).points
+    assert points is not None
+    assert points.beats == {f"a{number}": [1, 5.0, 5.0] for number in range(3)}

@@ -1,0 +1,201 @@
+"""What attempts have cost so far, of a ledger that is being written: each time only what is new is read and derived.
+
+The values are those of :func:`accounting.cost.attempts.derive`, bit for bit. An attempt is *settled* when it has ended and
+its allocation has closed: no later record changes what it cost, so it is derived once. Where one would (a second record of
+what has one already, a ledger that cannot be followed), the whole ledger is read and derived from then on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from accounting.cost.attempts import derive, devices_of, held_by
+from accounting.cost.evidence import NODE_DIED, Evidence, SpanKey, Trace, file_record, file_spans
+from accounting.cost.intervals import intervals_of
+from accounting.cost.values import CostView
+from accounting.ledger.packed import PackedSpec
+from accounting.ledger.records import Kind, Record, Status
+from accounting.ledger.specs import JobSpec
+from accounting.ledger.store import read_lean
+from accounting.ledger.tail import Tail
+from accounting.words.names import DeviceKind
+
+
+class SpentAttempt(NamedTuple):
+    """What an attempt has cost by now. In the order of time in which they began; see :class:`Attempt`."""
+
+    begin_t: float
+    attempt: str
+    job: str
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
+    device_kind: DeviceKind
+    status: Status
+    allocated_s: float
+    packed: JobSpec | PackedSpec
+
+    @property
+    def spec(self) -> JobSpec:
+        """What the job is."""
+        return self.packed.unpacked() if isinstance(self.packed, PackedSpec) else self.packed
+
+
+class DoneJob(NamedTuple):
+    """A job that has an outcome."""
+
+    job: str
+    route: str
+    phase: str
+    target: int | None
+    replicate: int
+    status: Status = Status.OK
+
+
+@dataclass(frozen=True)
+class SpentView:
+    """All attempts of a study with what they cost, and the jobs that are done."""
+
+    attempts: Sequence[SpentAttempt]
+    jobs: Sequence[DoneJob]
+    device_kind: DeviceKind
+
+
+class SpentSoFar:
+    """Reads a ledger again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._tail, self._evidence = folder, Tail(folder), Evidence()
+        self._is_odd = False
+        """Whether the whole is read each time."""
+        self._by_job: dict[str, list[Trace]] = defaultdict(list)
+        self._live: dict[str, Trace] = {}
+        self._settled: dict[str, SpentAttempt] = {}
+        self._closed_spans: set[SpanKey] = set()
+        self._done: set[str] = set()
+        self._kinds: dict[str, DeviceKind] = {}
+
+    def read(self, now: float) -> CostView | SpentView:
+        """What was spent by ``now``.
+
+        Raises:
+            LedgerError: as :func:`accounting.ledger.store.read_ledger`.
+
+        """
+        if not self._is_odd:
+            new = self._tail.read()
+            self._is_odd = new is None or not self._file(new[0])
+            if new is not None and not self._is_odd:
+                file_spans(new[1], self._evidence)
+                self._is_odd = bool(self._evidence.orphans)
+        if self._is_odd:
+            ledger = read_lean(self._folder)
+            return derive(ledger.records, now, ledger.points)
+        return self._view(now)
+
+    def _file(self, records: Iterable[Record]) -> bool:
+        """Take up new records; whether they can be taken up as they are."""
+        evidence, ordered = self._evidence, sorted(records, key=_time_of)
+        for record in ordered:
+            if record["kind"] == Kind.ATTEMPT_STARTED:
+                if record["attempt"] in evidence.traces:
+                    return False
+                trace = Trace(record, last_t=record["t"])
+                if _span(trace) in self._closed_spans:
+                    return False
+                evidence.traces[trace.attempt] = self._live[trace.attempt] = trace
+                self._by_job[trace.job].append(trace)
+        for record in ordered:
+            if self._has_already(record):
+                return False
+            before = evidence.abandoned_t.get(record.get("job", ""), float("-inf"))
+            file_record(record, evidence)
+            if record["kind"] == Kind.JOB_ABANDONED:
+                evidence.abandoned_t[record["job"]] = max(before, record["t"])
+            elif record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK:
+                self._done.add(evidence.traces[record["attempt"]].job if record["attempt"] in evidence.traces else "")
+            elif record["kind"] in (Kind.SESSION_OPENED, Kind.CAPACITY_CHANGED):
+                self._unsettle()
+        return True
+
+    def _has_already(self, record: Record) -> bool:
+        """Whether there is a record already of what has only one."""
+        kind, evidence = record["kind"], self._evidence
+        if kind == Kind.ATTEMPT_ENDED:
+            trace = evidence.traces.get(record["attempt"])
+            return trace is not None and trace.ended is not None
+        if kind in (Kind.ALLOCATION_OPENED, Kind.ALLOCATION_CLOSED):
+            spans = evidence.opened if kind == Kind.ALLOCATION_OPENED else evidence.closed
+            return (record["session"], str(record["allocation"])) in spans
+        if kind in (Kind.SESSION_OPENED, Kind.SESSION_CLOSED):
+            return record["session"] in (
+                evidence.session_opened if kind == Kind.SESSION_OPENED else evidence.session_closed
+            )
+        return False
+
+    def _unsettle(self) -> None:
+        """Derive all anew: which devices there are, and of what kind, has changed."""
+        self._live = dict(self._evidence.traces)
+        self._settled.clear()
+        self._closed_spans.clear()
+        self._kinds = {
+            device.device: device.device_kind
+            for session in self._evidence.session_span
+            for device in devices_of(
+                self._evidence.session_opened.get(session), self._evidence.capacity_changed.get(session, [])
+            )
+        }
+
+    def _view(self, now: float) -> SpentView:
+        jobs = dict.fromkeys(trace.job for trace in self._live.values())
+        traces = self._live | {trace.attempt: trace for job in jobs for trace in self._by_job[job]}
+        evidence = replace(self._evidence, traces=traces)
+        intervals = intervals_of(evidence, now)
+        spans: dict[SpanKey, list[Trace]] = defaultdict(list)
+        found: dict[str, SpentAttempt] = {}
+        for trace in self._live.values():
+            interval = intervals[trace.attempt]
+            _, kind, amount = held_by(trace, evidence, self._kinds)
+            started = trace.started
+            found[trace.attempt] = SpentAttempt(
+                interval.begin_t, trace.attempt, trace.job, started["route"], started["phase"], started["target"],
+                started["replicate"], kind, interval.status, amount * (interval.end_t - interval.begin_t),
+                started["spec"],
+            )  # fmt: skip
+            spans[_span(trace)].append(trace)
+        attempts = sorted([*self._settled.values(), *found.values()], key=lambda each: each[:2])
+        for key, mine in spans.items():
+            if self._is_settled(key, mine):
+                self._closed_spans.add(key)
+                for trace in mine:
+                    self._settled[trace.attempt] = found[trace.attempt]
+                    del self._live[trace.attempt]
+        is_cuda = "cuda" in self._kinds.values() or any(each.device_kind == "cuda" for each in attempts)
+        done = [self._done_job(job) for job in sorted(self._done)]
+        return SpentView(attempts, done, "cuda" if is_cuda else "cpu_core")
+
+    def _is_settled(self, key: SpanKey, traces: Sequence[Trace]) -> bool:
+        closed = self._evidence.closed.get(key)
+        return (
+            key in self._evidence.opened
+            and closed is not None
+            and closed.get("cause") != NODE_DIED
+            and all(trace.ended is not None for trace in traces)
+        )
+
+    def _done_job(self, job: str) -> DoneJob:
+        first = min(self._by_job[job], key=lambda trace: trace.started_t).started
+        return DoneJob(job, first["route"], first["phase"], first["target"], first["replicate"])
+
+
+def _span(trace: Trace) -> SpanKey:
+    return trace.session, str(trace.started["allocation"])
+
+
+def _time_of(record: Record) -> float:
+    return float(record["t"])
