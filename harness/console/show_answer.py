@@ -120,8 +120,9 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
     if budget is not None and budget[0] == 0:
         raise InputError(f"--budget {wishes.budget}: nothing can be had for nothing; give an amount above 0")
     from reports.answers.as_json import asked_json
-    from reports.answers.asked import AskedRefused, asked_answers, terms_of
+    from reports.answers.asked import asked_answers, terms_of
     from reports.answers.asked_text import reply_sentence
+    from reports.answers.asked_values import AskedRefused
     from reports.answers.refusal import parent_macs
     from reports.answers.study import JudgedStudy
     from reports.answers.within_budget import budget_answers

@@ -10,7 +10,7 @@ from accounting.ledger.records import VERDICT_RULES
 from accounting.study.facts import DeclaredParent
 from accounting.words.json_values import Fields, Json
 from accounting.words.names import PRUNE
-from reports.answers.asked import AskedAnswer, AskedRefused
+from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.pooled import Pooled
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
@@ -31,7 +31,7 @@ from reports.compare.verdict import cheaper_route
 from reports.statistics import Estimate
 
 SCHEMA_VERSION = 2
-AskedReply: TypeAlias = AskedAnswer | BudgetAnswer | AskedRefused
+AskedReply: TypeAlias = AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused
 
 
 def to_json(given: Answer) -> Fields:
@@ -148,7 +148,8 @@ def _reply(given: AskedReply) -> Fields:
     terms = given.asked.terms
     return {
         **common,
-        "status": "measured",
+        "status": "measured" if isinstance(given, AskedAnswer) else "interpolated",
+        "left_out_error": None if isinstance(given, AskedAnswer) else given.left_out_error,
         "val_top1": given.level,
         "targets_served": terms.targets_served,
         "parent_price_hours": terms.parent_h,

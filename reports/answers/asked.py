@@ -4,77 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from reports.answers.asked_between import answer_between
+from reports.answers.asked_values import AskedAnswer, AskedRefused, Reply, WayCost
 from reports.answers.find import question_of
-from reports.answers.refuse_asked import refuse_accuracy, refuse_other_target
+from reports.answers.refuse_asked import refuse_accuracy
 from reports.answers.study import JudgedStudy
-from reports.answers.values import Question
 from reports.compare.charges import AS_MEASURED, Charges, Terms
-from reports.compare.guards import LEAST_REACHED
 from reports.compare.reach import Common
-from reports.compare.values import CheapestOfAll, CostComparison
 from reports.compare.verdict import ASKED, EXACTLY, Asked
-from reports.statistics import Estimate, mean_interval
-
-
-@dataclass(frozen=True)
-class WayCost:
-    """What a contender took to reach an accuracy: device-hours, mean over the replicates that reached it.
-
-    ``is_reached``: in as many replicates as a statement needs (two, or all where there is one).
-    """
-
-    label: str
-    cost: Estimate
-    num_reached: int
-    num_entered: int
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether enough replicates reached it."""
-        return self.num_reached >= min(LEAST_REACHED, max(1, self.num_entered))
-
-
-@dataclass(frozen=True)
-class AskedAnswer:
-    """The answer at one target. ``ways`` are all contenders, the cheapest first, then those that did not reach the accuracy.
-
-    ``headline`` compares the study's pair; None where it has none here. ``level`` is the accuracy (a fraction) of all costs.
-    """
-
-    question: Question
-    asked: Asked
-    level: float
-    ways: tuple[WayCost, ...]
-    headline: CostComparison | None
-    cheapest: CheapestOfAll | None
-
-
-@dataclass(frozen=True)
-class AskedRefused:
-    """No answer: why, and the lines of the config that would give one (None: nothing in the config does)."""
-
-    question: Question
-    reason: str
-    change: str | None
-
-
-Reply = AskedAnswer | AskedRefused
+from reports.statistics import mean_interval
 
 
 def asked_answers(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[Reply]:
-    """One for each of these targets; what was not measured is refused."""
-    verdicts = study.asked(asked)
+    """One for each of these targets; between two of the study's own it is interpolated, and beyond them refused."""
     known = study.frames.info.targets
+    if set(targets) <= set(known):
+        return _at_known(study, asked, targets)
+    own = {reply.question.target: reply for reply in _at_known(study, asked, sorted(known))}
+    return [
+        own[target] if target in own else answer_between(study.frames, question_of(study, target), list(own.values()))
+        for target in targets
+    ]
+
+
+def _at_known(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[Reply]:
+    verdicts = study.asked(asked)
     found: list[Reply] = []
     for target in targets:
         question = question_of(study, target)
-        if target not in known:
-            found.append(AskedRefused(question, *refuse_other_target(study.frames, target)))
-            continue
         compared, cheapest = verdicts.costs.get(target, {}), verdicts.cheapest[target][ASKED]
         level = asked.level if asked.level is not None else _level(study, target)
         ways = () if level is None else _ways(study, target, level, asked, None if cheapest is None else cheapest.label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
-from reports.answers.asked import AskedAnswer, AskedRefused, WayCost
+from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
 from reports.answers.verdict_words import interval_text, verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
@@ -13,12 +13,12 @@ from reports.statistics import Estimate
 from reports.words.wording import number, number_estimate, percent, percent_interval
 
 
-def reply_sentence(given: AskedAnswer | BudgetAnswer | AskedRefused) -> str:
+def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
     """Any of them."""
     if isinstance(given, AskedRefused):
         how = "" if given.change is None else f"; to measure it: {' and '.join(given.change.splitlines())}"
         return f"At {macs_text(given.question.target)} MACs: no answer: {given.reason}{how}"
-    return _asked(given) if isinstance(given, AskedAnswer) else _budget(given)
+    return _budget(given) if isinstance(given, BudgetAnswer) else _asked(given)
 
 
 def terms_text(terms: Terms, unit: str) -> str:
@@ -35,11 +35,20 @@ def terms_text(terms: Terms, unit: str) -> str:
     return f"if {' and '.join(parts)}" if parts else "all work charged"
 
 
-def _asked(given: AskedAnswer) -> str:
+def _at(given: AskedAnswer | AskedBetween) -> str:
+    at = f"At {macs_text(given.question.target)} MACs"
+    if isinstance(given, AskedAnswer):
+        return at
+    error = given.left_out_error
+    miss = "how far that is off is not known" if error is None else f"which misses measured costs by up to {error:.2f}×"
+    return f"{at} (interpolated, {miss}; nothing was trained at this target)"
+
+
+def _asked(given: AskedAnswer | AskedBetween) -> str:
     unit = given.question.unit
     first, *others = [way for way in given.ways if way.is_reached]
     said = [
-        f"At {macs_text(given.question.target)} MACs, {terms_text(given.asked.terms, unit)}, {percent(given.level)} on "
+        f"{_at(given)}, {terms_text(given.asked.terms, unit)}, {percent(given.level)} on "
         f"validation costs least by {label_text(first.label)}: {_cost(first, unit)}"
     ]
     if others:
@@ -62,7 +71,7 @@ def _cheapest(best: CheapestOfAll) -> str:
     return f"not shown to be cheaper than {', '.join(map(label_text, best.not_beaten))}"
 
 
-def _verdict(given: AskedAnswer) -> str:
+def _verdict(given: AskedAnswer | AskedBetween) -> str:
     costs = given.headline
     if costs is None:
         return ""

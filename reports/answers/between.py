@@ -52,7 +52,11 @@ def left_out_error(measured: Sequence[Measured]) -> float | None:
     ``measured`` are ascending. None with fewer than three targets that have a ratio.
     """
     known = [(m.question.target, m.headline.headline.cost_ratio.value) for m in measured]
-    points = [(target, value) for target, value in known if value is not None and value > 0]
+    return missed_by([(target, value) for target, value in known if value is not None and value > 0])
+
+
+def missed_by(points: Sequence[tuple[int, float]]) -> float | None:
+    """The largest factor by which a value at an inner target differs from what its neighbours say; None without any."""
     errors = [
         abs(math.log(value) - _between(math.log(below[1]), math.log(above[1]), weight_between(below[0], above[0], at)))
         for below, (at, value), above in zip(points, points[1:], points[2:], strict=False)
@@ -84,12 +88,14 @@ def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -
         n=min(low.n, high.n),
         difference=linear(low.difference, high.difference, weight),
         by_policy={
-            policy: _costs(costs, high.by_policy[policy], weight, target) for policy, costs in low.by_policy.items()
+            policy: costs_between(costs, high.by_policy[policy], weight, target)
+            for policy, costs in low.by_policy.items()
         },
     )
 
 
-def _costs(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
+def costs_between(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
+    """A comparison of costs between two; what guards one of them guards it."""
     ratio = logarithmic(low.cost_ratio, high.cost_ratio, weight)
     guarded = low.guarded or high.guarded
     known = low.level is not None and high.level is not None

@@ -20,13 +20,23 @@ FIGURES = 2
 
 
 def refuse_other_target(frames: Frames, target: int) -> tuple[str, str | None]:
-    """(reason, config change) for a target that is not the study's: nothing is interpolated for these questions."""
+    """(reason, config change) for a target that is not the study's, where nothing can be interpolated."""
     targets = frames.info.targets
     if not targets[0] < target < targets[-1]:
         return refuse_outside(frames, target)
     known, wanted = (", ".join(map(macs_text, sorted(some))) for some in (targets, {*targets, target}))
     return (
-        f"not measured: such questions are answered at the study's own targets ({known}), and nothing is interpolated",
+        f"not measured: this is answered at the study's own targets ({known}), and cannot be interpolated here",
+        f"targets: [{wanted}]",
+    )
+
+
+def refuse_between(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
+    """(reason, config change) for a target between the study's own that do not lie on a line."""
+    wanted = ", ".join(map(macs_text, sorted({*frames.info.targets, target})))
+    return (
+        f"not measured, and interpolating between the study's targets misses measured costs by up to {error:.2f}× "
+        f"(at most {most}× is allowed)",
         f"targets: [{wanted}]",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.answers.asked import AskedRefused
+from reports.answers.asked_values import AskedRefused
 from reports.answers.find import question_of
 from reports.answers.refuse_asked import refuse_budget, refuse_other_target, refuse_small_budget
 from reports.answers.study import JudgedStudy

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 import reports
 from reports.answers.as_json import to_json
-from reports.answers.asked import AskedAnswer, AskedRefused, asked_answers
+from reports.answers.asked import asked_answers
 from reports.answers.asked_text import reply_sentence
+from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.find import answer_from_frames
 from reports.answers.pays_text import at_target, break_even_sentences, parts_sentence
 from reports.answers.study import JudgedStudy
@@ -211,11 +212,18 @@ class TestAccuracy:
             "recipe: {epochs: 24}",
         ]
 
-    def test_at_targets_of_the_study_alone(self, judged):
-        within, beyond = asked_answers(judged, Asked(level=0.80), [600_000, 900_000])
-        assert "nothing is interpolated" in within.reason
-        assert within.change == "targets: [0.5M, 0.6M, 0.8M]"
+    def test_between_the_study_s_targets_and_not_beyond(self, judged):
+        low, within, high, beyond = asked_answers(judged, Asked(level=0.80), [500_000, 600_000, 800_000, 900_000])
+        assert isinstance(within, AskedBetween)
         assert "lies above the study's targets" in beyond.reason
+        weight = math.log(600 / 500) / math.log(800 / 500)
+        for way in within.ways:
+            ends = [next(one.cost for one in at.ways if one.label == way.label) for at in (low, high)]
+            logs = [math.log(end.value) for end in ends]
+            assert way.cost.value == pytest.approx(math.exp((1 - weight) * logs[0] + weight * logs[1]))
+            assert (way.cost.low, way.cost.high) == (min(e.low for e in ends), max(e.high for e in ends))
+        assert within.left_out_error is None  # two targets do not tell how far it is off
+        assert "(interpolated, how far that is off is not known; nothing was trained" in reply_sentence(within)
 
 
 class TestBudget:
