@@ -22,6 +22,7 @@ from accounting.cost.shares import ledger_h
 from accounting.ledger.findings import Finding
 from accounting.ledger.points import Points
 from accounting.ledger.records import Record
+from accounting.ledger.uncollected import uncollected
 from accounting.words.names import DeviceKind
 
 __all__ = ["AuditReport", "Balance", "Finding", "audit"]
@@ -55,6 +56,11 @@ def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: P
 
     All come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
     """
+    with uncollected():
+        return _checked(records, findings, points)
+
+
+def _checked(records: Sequence[Record], findings: Sequence[Finding], points: Points | None) -> AuditReport:
     evidence = gather(records, points)
     view = view_of(evidence)
     balances = balances_of(evidence, view)

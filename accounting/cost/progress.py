@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -93,8 +93,8 @@ class ProgressTable(Sequence[Progress]):
         found["t"] = [points.t[row] for row in rows]
         found["epoch"] = [points.epoch[row] for row in rows]
         found["num_epochs"] = [points.num_epochs[row] for row in rows]
-        found["val_top1"] = [points.point(row).val_top1 for row in rows]
-        found["train_loss"] = [points.point(row).train_loss for row in rows]
+        found["val_top1"] = _known(points.val_top1, rows)
+        found["train_loss"] = _known(points.train_loss, rows)
         found["network_macs"] = [record["network_macs"] for record in records]
         return found
 
@@ -133,6 +133,12 @@ class ProgressTable(Sequence[Progress]):
             name, started["job"], started["route"], started["phase"], started["target"], started["replicate"], point.t,
             point.epoch, point.num_epochs, point.val_top1, point.train_loss, started["network_macs"],
         )  # fmt: skip
+
+
+def _known(column: Sequence[float], rows: Iterable[int]) -> list[object]:
+    """The values of rows, None for what was not measured."""
+    values = [column[row] for row in rows]
+    return [None if value != value else value for value in values]
 
 
 NO_PROGRESS = ProgressTable(Points(), {})

@@ -25,7 +25,9 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
         values = table[column]
         if pd.api.types.is_numeric_dtype(values):
             continue
-        shown.isetitem(place, [plain_cell(value) for value in values.astype(object)])
+        words = values.astype(object).tolist()
+        known = {value: plain_cell(value) for value in words if isinstance(value, str)}  # most stand in many rows
+        shown.isetitem(place, [known[value] if isinstance(value, str) else value for value in words])
     return shown
 
 
