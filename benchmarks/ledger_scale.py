@@ -4,9 +4,10 @@
 
 For each size a study is written to a temporary folder (some 4 kB of disk for an attempt with ten progress lines, 0.13 kB for
 each heartbeat), then each command runs in a process of its own: ``answer`` twice, cold and from what it kept, ``audit``,
-``status``, ``cost`` and ``report``. *append* is the writing itself, without fsync. Checked: the audit finds nothing, both
-answers are the same. With ``--row`` a line for each size is appended to benchmarks/results/ledger_scale.jsonl; do that on an
-idle machine.
+``status``, ``cost`` and ``report``, from the JSON lines; then the ledger is compacted, as when a session ends, and all but
+``report`` run again from that (``…_compacted``). *append* is the writing itself, without fsync. Checked: the audit finds
+nothing, and a command says the same each time. With ``--row`` a line for each size is appended to
+benchmarks/results/ledger_scale.jsonl; do that on an idle machine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +25,13 @@ from pathlib import Path
 
 from ledgers import Size, write_study
 
+from accounting.ledger.compacted import compact
+from accounting.study.folder import StudyFolder
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "ledger_scale.jsonl"
 COMMANDS = ("answer", "answer", "audit", "status", "cost", "report")
+AGAIN = ("answer", "audit", "status", "cost")
 NAMES = ("answer_cold", "answer_warm", "audit", "status", "cost", "report")
 
 
@@ -59,6 +65,17 @@ def row_of(size: Size) -> dict[str, object]:
         for name, command in zip(NAMES, COMMANDS, strict=True):
             said[name], wall_s, cpu_s, peak_mb = measured(command, study)
             row |= {f"{name}_s": round(wall_s, 2), f"{name}_cpu_s": round(cpu_s, 2), f"{name}_mb": round(peak_mb)}
+        kept = StudyFolder(study)
+        shutil.rmtree(kept.remembered, ignore_errors=True)
+        begin = time.perf_counter()
+        compact(kept.ledger, kept.compacted)
+        row["compact_s"] = round(time.perf_counter() - begin, 2)
+        for command in AGAIN:
+            again, wall_s, cpu_s, peak_mb = measured(command, study)
+            name = f"{command}_compacted"
+            row |= {f"{name}_s": round(wall_s, 2), f"{name}_cpu_s": round(cpu_s, 2), f"{name}_mb": round(peak_mb)}
+            if again != said["answer_cold" if command == "answer" else command]:
+                raise SystemExit(f"{command} of the compacted ledger says something else")
     if said["answer_cold"] != said["answer_warm"]:
         raise SystemExit("the kept answer is another one")
     if not said["audit"].endswith("the ledger adds up\n"):
