@@ -129,12 +129,13 @@ def _with_our_token() -> set[reaper.Process]:
     """The processes of this machine that were started with this run's token."""
     found: set[reaper.Process] = set()
     token = os.environ.get("RAY_AUTH_TOKEN")
-    for folder in Path("/proc").glob("[0-9]*") if token else ():
+    if not token:
+        return found
+    mark = f"RAY_AUTH_TOKEN={token}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
         begin = reaper.started(int(folder.name))
         with contextlib.suppress(OSError):  # another user's, or gone
-            if begin is not None and f"RAY_AUTH_TOKEN={token}".encode() in (folder / "environ").read_bytes().split(
-                b"\0"
-            ):
+            if begin is not None and mark in (folder / "environ").read_bytes().split(b"\0"):
                 found.add((int(folder.name), begin))
     return found
 
