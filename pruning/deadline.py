@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 WORK_LIMIT_S = 40.0
 """Seconds of one thread's work in which channels must be followed, chosen and removed."""
@@ -63,7 +62,7 @@ class Deadline:
         """Check at every thousandth call of a function inside: for code that cannot be asked to check itself."""
         before, calls = sys.getprofile(), 0
 
-        def on_call(_frame: Any, event: str, _argument: Any) -> None:
+        def on_call(_frame: object, event: str, _argument: object) -> None:
             nonlocal calls
             if event == "call":
                 calls += 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 Masks = Mapping[str, Tensor]
 """Bool tensors by parameter name (such as ``blocks.1.0.conv_pw.weight``), shaped as the parameter; True is kept."""
@@ -67,7 +67,7 @@ class MaskKeeper:
     def __init__(self, model: nn.Module, masks: Masks) -> None:
         self._model = model
         self._averages: list[nn.Module] = []
-        self._handles: list[Any] = []
+        self._handles: list[RemovableHandle] = []
         self._is_holding = False
         self.change(masks)
 

@@ -51,9 +51,9 @@ class PatientCache(_ObjectCache):
     def __init__(self, may_keep_one: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(may_keep_one)
         self._clock = clock
-        self._since_s: dict[Any, float] = {}
+        self._since_s: dict[object, float] = {}
 
-    def cache_object(self, key: Any, obj: Any) -> bool:
+    def cache_object(self, key: object, obj: object) -> bool:
         """Keep an actor that has become idle."""
         self._cached_objects[key].append(obj)
         self._num_cached_objects += 1
@@ -83,7 +83,7 @@ def changed_tune(failed: Failed) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def _replaced(owner: object, name: str, make: Callable[[Any], object]) -> Iterator[None]:
     plain = getattr(owner, name)
     setattr(owner, name, make(plain))
     try:
@@ -92,17 +92,17 @@ def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[Non
         setattr(owner, name, plain)
 
 
-def _as_death(plain: Any) -> Any:
+def _as_death(plain: Callable[..., object]) -> object:
     known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
 
-    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+    def failed(self: RayActorManager, tracked_actor_task: object, exception: Exception) -> None:
         is_loss = isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, known)
         plain(self, tracked_actor_task, WorkerLost(exception) if is_loss else exception)
 
     return failed
 
 
-def _telling(failed: Failed) -> Any:
+def _telling(failed: Failed) -> object:
     def handle_error(self: Trial, exc: BaseException | None = None) -> None:
         self.run_metadata.num_failures += 1
         self.run_metadata.invalidate_cache()
@@ -111,10 +111,10 @@ def _telling(failed: Failed) -> Any:
     return handle_error
 
 
-def _none_of_the_dead(plain: Any) -> Any:
-    def default_result(self: Trial) -> dict[str, Any] | None:
+def _none_of_the_dead(plain: Callable[..., object]) -> object:
+    def default_result(self: Trial) -> object:
         try:
-            found: dict[str, Any] | None = plain(self)
+            found = plain(self)
         except ray.exceptions.RayError:
             self._default_result_or_future = found = None
         return found
@@ -122,7 +122,7 @@ def _none_of_the_dead(plain: Any) -> Any:
     return default_result
 
 
-def _unless_starting(plain: Any) -> Any:
+def _unless_starting(plain: Callable[..., object]) -> object:
     def reuse(self: TuneController, trial: Trial) -> bool:
         own = self._trial_to_actor.get(trial)
         if own is not None and trial not in self._resetting_trials and self._actor_manager.is_actor_started(own):

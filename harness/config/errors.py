@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from accounting.study.yaml12 import Place
 from accounting.words.plain_text import one_line
@@ -64,7 +64,7 @@ def nearest(given: str, allowed: list[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _without_option(error: Any) -> Any:
+def _without_option(error: ErrorDetails) -> ErrorDetails | None:
     """The error at its key, where that takes a section or a word: of what is a mapping, only what the section says."""
     place = tuple(part for part in error["loc"] if not str(part).startswith("literal["))
     if len(place) < len(error["loc"]):
@@ -72,7 +72,7 @@ def _without_option(error: Any) -> Any:
     return {**error, "loc": tuple(part for part in place if part not in SECTION_OR_WORD)}
 
 
-def _what(error: Any, model: type[BaseModel]) -> str:
+def _what(error: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         allowed = _allowed_keys(error["loc"][:-1], model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -57,7 +56,7 @@ def read_documents(path: Path) -> list[Document]:
     return [document for document in documents if document.value is not None] or [Document(None, {})]
 
 
-def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
+def prepared(document: Document, path: Path) -> tuple[object, dict[Place, str]]:
     """A document's value with its paths absolute, and what is wrong, by place, whatever its fields are."""
     raw = copy.deepcopy(document.value)
     problems: dict[Place, str] = {}
@@ -83,7 +82,7 @@ def prepared(document: Document, path: Path) -> tuple[Any, dict[Place, str]]:
     return raw, problems
 
 
-def _strategies(raw: Any) -> Iterator[tuple[Place, str]]:
+def _strategies(raw: object) -> Iterator[tuple[Place, str]]:
     """(place, what is wrong) of the names and options of strategies; what has another type is seen with the fields."""
     for place in matching(raw, STRATEGIES):
         section = at(raw, place)
@@ -117,7 +116,7 @@ def _default_strategy(place: Place) -> str | None:
     return None
 
 
-def _teachers(raw: Any, place: Place) -> Iterator[Place]:
+def _teachers(raw: object, place: Place) -> Iterator[Place]:
     """Every place of a teacher's name."""
     for key, value in raw.items() if isinstance(raw, dict) else ():
         if key in ("distill", "distilled") and isinstance(value, dict):
@@ -134,7 +133,7 @@ def _is_path(place: Place, given: str) -> bool:
     return given.endswith((".yaml", ".yml")) if place[-1] == "space" else not given.startswith("package:")
 
 
-def _values(raw: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+def _values(raw: object, place: Place) -> Iterator[tuple[Place, object]]:
     """Every value that is no mapping or list, with its place."""
     if isinstance(raw, dict):
         for key, value in raw.items():

@@ -11,14 +11,14 @@ ANY = "*"
 """In a pattern: any key."""
 
 
-def at(raw: Any, place: Place) -> Any:
+def at(raw: object, place: Place) -> Any:
     """What stands at a place; None where it is not there."""
     for part in place:
         raw = raw.get(part) if isinstance(raw, dict) else None
     return raw
 
 
-def matching(raw: Any, patterns: Iterable[Place]) -> Iterator[Place]:
+def matching(raw: object, patterns: Iterable[Place]) -> Iterator[Place]:
     """The places of a document that fit one of the patterns, which are places with :data:`ANY` for a key."""
     for pattern in patterns:
         found: list[Place] = [()]

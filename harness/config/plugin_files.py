@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from accounting.study import plugins
 from accounting.study.yaml12 import Place
@@ -20,7 +19,7 @@ NAMED: tuple[Place, ...] = (
 """Where a file may be given in place of a name."""
 
 
-def use_plugins(raw: Any, config: Path) -> Iterator[tuple[Place, str]]:
+def use_plugins(raw: object, config: Path) -> Iterator[tuple[Place, str]]:
     """Take the files that a config names, and write names and absolute paths into ``raw`` for them.
 
     Yields (place, what is wrong) of each that cannot be taken. Nothing of a file is executed here.
@@ -28,7 +27,7 @@ def use_plugins(raw: Any, config: Path) -> Iterator[tuple[Place, str]]:
     if not isinstance(raw, dict):
         return
     listed = raw.get("plugins")
-    places: list[tuple[Place, Any]] = [(("plugins", i), given) for i, given in enumerate(listed or [])] if isinstance(
+    places: list[tuple[Place, object]] = [(("plugins", i), given) for i, given in enumerate(listed or [])] if isinstance(
         listed, list
     ) else []  # fmt: skip
     named = [place for place in matching(raw, NAMED) if str(at(raw, place)).endswith(".py")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -79,7 +79,7 @@ class Recipe(Strict):
         """How it learns from a teacher; None where it does not, or trains nothing."""
         return self.distill if isinstance(self.distill, Distill) and self.epochs > 0 else None
 
-    def as_spec(self) -> dict[str, Any]:
+    def as_spec(self) -> dict[str, object]:
         """As a job's ``recipe`` in ledgers: fields that came later only where they are not as by default."""
         said = self.model_dump()
         defaults = Recipe().model_dump()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
@@ -43,10 +43,10 @@ class Strict(BaseModel):
         return int(value) if isinstance(value, float) and value.is_integer() and kinds == {int} else value
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _kinds(annotation: object) -> set[object]:
     return set(get_args(annotation) or (annotation,)) - {NoneType}
 
 
-def parts_of(annotation: Any) -> list[type[BaseModel]]:
+def parts_of(annotation: object) -> list[type[BaseModel]]:
     """The sections that a field of this type may hold."""
     return [kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]

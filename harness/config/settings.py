@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from accounting.study.yaml12 import Document, Place, YamlProblem, read_one
 from accounting.words.plain_text import one_line
@@ -22,7 +21,7 @@ class Setting:
     """A place in a config and the value to write there; ``text`` is how errors name it."""
 
     place: Place
-    value: Any
+    value: object
     text: str
 
 

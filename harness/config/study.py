@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -79,7 +79,7 @@ class ParentConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _what_is_loaded_is_not_trained(cls, raw: Any) -> Any:
+    def _what_is_loaded_is_not_trained(cls, raw: object) -> object:
         """Published or given weights are used as they are, unless ``pretrain`` asks for more epochs."""
         if isinstance(raw, dict) and (raw.get("pretrained") or raw.get("checkpoint")) and "pretrain" not in raw:
             return {**raw, "pretrain": {"epochs": 0}}
@@ -213,7 +213,7 @@ class StudyConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _percents_apart(cls, raw: Any) -> Any:
+    def _percents_apart(cls, raw: object) -> object:
         """Shares go to a place of their own; what cannot be one stays, and is refused there."""
         if isinstance(raw, dict) and "target_percents" in raw:
             raise ValueError("unknown key 'target_percents'; write shares as targets: [50%]")

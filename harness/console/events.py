@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from accounting.cost.attempts import derive
 from accounting.cost.shares import ledger_h
@@ -83,7 +83,7 @@ def executes(file: PluginFile) -> Event:
     return Event(time.time(), "executes", f"executes {file.text}", {"path": file.path, "sha256": file.sha256})
 
 
-def json_line(t: float, name: str, facts: Mapping[str, Any]) -> str:
+def json_line(t: float, name: str, facts: Mapping[str, object]) -> str:
     """One event as a JSON object on one line."""
     return json.dumps({"t": timestamp(t), "event": name, **facts}, default=str)
 

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from accounting.words.plain_text import plain
 
@@ -44,7 +44,7 @@ def say(text: str = "") -> None:
     _write(sys.stdout, plain(text, keep="\n") + "\n")
 
 
-def say_json(value: Any) -> None:
+def say_json(value: object) -> None:
     """Write a value as JSON, readable; control characters are escaped by JSON itself."""
     _write(sys.stdout, json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
 

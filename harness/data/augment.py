@@ -6,18 +6,20 @@ ones gave a black picture. Here at least 1 bit is kept.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from PIL import Image, ImageOps
 from timm.data import auto_augment
 
+T = TypeVar("T")
 
-def posterize(image: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
+
+def posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
     """Keep the highest bits of each channel, 1 to 8 of them."""
     return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(1, int(bits_to_keep)))
 
 
-def made_safe(transform: Any) -> Any:
+def made_safe(transform: T) -> T:
     """The same transform (a composition of any depth), with every posterize replaced by ours."""
     for op in _operations(transform):
         if op.aug_fn is auto_augment.posterize:
@@ -25,11 +27,11 @@ def made_safe(transform: Any) -> Any:
     return transform
 
 
-def _operations(part: Any) -> list[Any]:
+def _operations(part: object) -> list[auto_augment.AugmentOp]:
     """Every ``AugmentOp`` inside a transform."""
     if isinstance(part, auto_augment.AugmentOp):
         return [part]
-    inside: list[Any] = []
+    inside: list[auto_augment.AugmentOp] = []
     for name in ("transforms", "ops", "policy"):
         found = getattr(part, name, None)
         if isinstance(found, (list, tuple)):

@@ -7,9 +7,9 @@ delivered network; validation is held out of ``train``. The classes are the fold
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -147,7 +147,7 @@ class Dataset:
                 )
 
 
-class ImageFiles(torch.utils.data.Dataset[tuple[Any, int] | None]):
+class ImageFiles(torch.utils.data.Dataset[tuple[object, int] | None]):
     """(image, class) by index. ``transform`` may be set; a file that cannot be read any more is None and is named.
 
     It is not replaced by another: whoever makes batches leaves it out.
@@ -155,12 +155,12 @@ class ImageFiles(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     def __init__(self, root: Path, files: tuple[ImageFile, ...], labels: list[int]) -> None:
         self._root, self._files, self.labels = root, files, labels
-        self.transform: Any = None
+        self.transform: Callable[[Image.Image], object] | None = None
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: int) -> tuple[Any, int] | None:
+    def __getitem__(self, index: int) -> tuple[object, int] | None:
         image = self._read(index)
         if image is None:
             return None

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -95,13 +94,14 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     _check_is_file(path)
     shards = _shards(path)
     if shards:
-        held: dict[str, Any] = {}
+        joined: dict[str, Tensor] = {}
         for shard in shards:
             _check_is_file(shard)
-            held.update(_tensors(_read(shard), shard))
+            joined.update(_tensors(_read(shard), shard))
+        found = _tensors(joined, path)
     else:
-        held = _read(path)
-    return {_plain(name): value for name, value in _tensors(held, path).items()}
+        found = _tensors(_read(path), path)
+    return {_plain(name): value for name, value in found.items()}
 
 
 def _check_is_file(path: Path) -> None:
@@ -136,7 +136,7 @@ def _shards(path: Path) -> tuple[Path, ...]:
     return shards
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -173,9 +173,9 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _unpickled(path: Path) -> Any:
+def _unpickled(path: Path) -> object:
     """What ``torch.save`` wrote, its unknown classes inert."""
-    inert: dict[str, Any] = {}
+    inert: dict[str, object] = {}
     for name in _unknown_classes(path):
         inert[name] = _inert(name, path)
     for _ in range(_MAX_CLASSES):
@@ -203,7 +203,7 @@ def _unknown_classes(path: Path) -> list[str]:
     return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))[: _MAX_CLASSES + 1]
 
 
-def _inert(name: str, path: Path) -> Any:
+def _inert(name: str, path: Path) -> object:
     """What stands in for a class or function of a pickle: calling it gives an object that ignores what it is told."""
     module, _, leaf = name.rpartition(".")
     root = module.partition(".")[0]
@@ -213,9 +213,9 @@ def _inert(name: str, path: Path) -> Any:
             "weights as safetensors from someone you trust"
         )
 
-    def new(_cls: type, *args: Any, **_kwargs: Any) -> Any:
+    def new(_cls: type, *args: object, **_kwargs: object) -> object:
         # A Counter: of PyTorch's unpickler the one mapping that takes items and any state.
-        made: Counter[Any] = Counter()
+        made: Counter[object] = Counter()
         state = vars(made)
         state.update(inert_class=name, __setstate__=lambda given: state.update(given=given))
         return made
@@ -223,7 +223,7 @@ def _inert(name: str, path: Path) -> Any:
     return type("Inert", (), {"__new__": new})
 
 
-def _tensors(held: Any, path: Path) -> dict[str, Tensor]:
+def _tensors(held: object, path: Path) -> dict[str, Tensor]:
     """The state dict in what a file holds."""
     found = _find_state(held, 0)
     if found is None:
@@ -249,7 +249,7 @@ def _tensors(held: Any, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _find_state(held: Any, depth: int) -> Mapping[Any, Any] | None:
+def _find_state(held: object, depth: int) -> Mapping[object, object] | None:
     """The preferred mapping that has tensors of its own."""
     if not isinstance(held, Mapping) or depth > _MAX_NESTING or hasattr(held, "inert_class"):
         return None
@@ -260,7 +260,7 @@ def _find_state(held: Any, depth: int) -> Mapping[Any, Any] | None:
     return held if any(isinstance(value, Tensor) for value in held.values()) else None
 
 
-def _without_state(held: Any) -> str:
+def _without_state(held: object) -> str:
     if isinstance(held, Mapping) and not hasattr(held, "inert_class"):
         if not held:
             return "holds an empty dict"
@@ -272,7 +272,7 @@ def _without_state(held: Any) -> str:
     return f"holds {_kind(held)} and no state dict of tensors"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     name = vars(value).get("inert_class") if isinstance(value, Counter) else None
     if name is None:
         return f"a {type(value).__name__}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -120,7 +119,7 @@ def _refused_argument(spec: NetworkSpec, info: DataInfo, error: Exception) -> st
     return f"cannot be built: {typed_line(error)}"
 
 
-def _output(model: nn.Module, info: DataInfo) -> Any:
+def _output(model: nn.Module, info: DataInfo) -> object:
     model.eval()
     with torch.inference_mode():
         return model(torch.zeros(1, *info.image_shape))

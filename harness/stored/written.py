@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from accounting.words.quantities import hours_text
 from harness.config.no_effect import without_effect
 from harness.config.study import StudyConfig
 
 
-def as_written(config: StudyConfig) -> dict[str, Any]:
+def as_written(config: StudyConfig) -> dict[str, object]:
     """The config as nested values: defaults too, but nothing that is unset, and hours with their unit."""
     raw = config.model_dump(mode="json", exclude_none=True)
     # of the dataset, what was given: a key that it does not use is refused
@@ -18,11 +16,11 @@ def as_written(config: StudyConfig) -> dict[str, Any]:
     return raw
 
 
-def runnable(config: StudyConfig) -> dict[str, Any]:
+def runnable(config: StudyConfig) -> dict[str, object]:
     """:func:`as_written` less the defaults that would change nothing if they were given."""
     raw = as_written(config)
     for place, _ in without_effect(StudyConfig.model_validate(raw)):
-        holder: Any = raw
+        holder: object = raw
         for key in place[:-1]:
             holder = holder.get(key, {}) if isinstance(holder, dict) else {}
         if isinstance(holder, dict):

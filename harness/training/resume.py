@@ -15,7 +15,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -37,8 +37,8 @@ class TrainingState(TypedDict, total=False):
     """val_top1 of the epochs so far."""
     model: dict[str, Tensor]
     ema: dict[str, Tensor] | None
-    optimizer: dict[str, Any]
-    scaler: dict[str, Any]
+    optimizer: dict[str, object]
+    scaler: dict[str, object]
     masks: dict[str, Tensor] | None
 
 

@@ -34,11 +34,11 @@ class _SyncedNorm(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., object],
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    ) -> object:
         if func is functional.batch_norm:
             return self._batch_norm(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Planned, Record, Status
 from accounting.study.facts import StudyFacts
@@ -104,7 +103,7 @@ def _added(history: History, info: StudyFacts) -> list[str]:
     return list(dict.fromkeys([*routes, *criteria]))
 
 
-def _missing_in(old: Any, new: Any) -> Iterable[str]:
+def _missing_in(old: object, new: object) -> Iterable[str]:
     return [str(name) for name in new if name not in old] if isinstance(old, list) and isinstance(new, list) else []
 
 

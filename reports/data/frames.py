@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accounting.audit.audit import AuditReport, audit
 from accounting.audit.rules import rules_text
@@ -40,7 +40,7 @@ class Frames:
     info: StudyFacts
     document: StudyDocument
     """The whole of ``study.yaml``: the resolved config and what else was so when it was written."""
-    environment: dict[str, Any]
+    environment: dict[str, object]
     unit: str
     warnings: tuple[str, ...]
     view: CostView

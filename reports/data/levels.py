@@ -8,7 +8,6 @@ nearly everything.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 from accounting.cost.values import CostView
 from accounting.words.names import is_method, label_rank, label_text
@@ -91,7 +90,7 @@ def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list
     return sentences
 
 
-def _classes_of(spec: Any) -> int | None:
+def _classes_of(spec: object) -> int | None:
     network = spec.get("network") if isinstance(spec, dict) else None
     if not isinstance(network, dict):
         return None
@@ -100,5 +99,5 @@ def _classes_of(spec: Any) -> int | None:
     return said if _is_count(said) else None
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
@@ -72,7 +71,7 @@ def sessions(view: CostView) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _frame(kind: type, rows: Iterable[Any]) -> pd.DataFrame:
+def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
     """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
     columns = [field.name for field in dataclasses.fields(kind)]
     frame = pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
@@ -81,7 +80,7 @@ def _frame(kind: type, rows: Iterable[Any]) -> pd.DataFrame:
     return frame
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):

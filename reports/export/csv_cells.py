@@ -6,7 +6,7 @@ A carriage return is written as an escape, since CSV writers leave it unquoted a
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # whoever wants one cell needs no pandas
     import pandas as pd
@@ -31,7 +31,7 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def plain_cell(value: Any) -> Any:
+def plain_cell(value: object) -> object:
     """A cell as it is written: a word that begins like a formula, and is no number, after an apostrophe."""
     if not isinstance(value, str):
         return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from accounting.ledger.records import VERDICT_RULES, Phase
 from accounting.study.yaml_writer import write_yaml
@@ -71,7 +70,7 @@ def _code(frames: Frames) -> list[list[str]]:
     return [["commit", "not on record: no checkout of its own, or an older ledger"]] if is_missing else []
 
 
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [
             pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else str(key), inner)
