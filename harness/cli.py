@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from harness.console import guard, terminal
 from harness.console.terminal import say, say_json
 from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from accounting.audit.audit import AuditReport
+    from accounting.words.names import DeviceKind
 
 _BEGIN_T = time.time()
 
@@ -448,7 +453,7 @@ def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:
     say(f"report: {page}")
 
 
-def _audit_text(found: Any, warnings: tuple[str, ...], hours: dict[Any, float]) -> str:
+def _audit_text(found: AuditReport, warnings: tuple[str, ...], hours: Mapping[DeviceKind, float]) -> str:
     from accounting.audit.meanings import MEANINGS
     from accounting.words.names import Unit
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from accounting.macs.count import MacsReport
 from accounting.words.plain_text import one_line
 from pruning.deadline import Deadline, NotFollowed
-from pruning.dependency_graph import build_graph, torch_pruning
+from pruning.dependency_graph import Coupled, Graph, Item, build_graph, torch_pruning
 from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
 
@@ -200,7 +199,7 @@ _SIZED = (_ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.G
 
 
 def _obstacle(
-    graph: Any, found: Any, names: Mapping[nn.Module, str], ignored: set[str], shared: set[str]
+    graph: Graph, found: Coupled, names: Mapping[nn.Module, str], ignored: set[str], shared: set[str]
 ) -> str | None:
     """Why a group cannot be pruned, or None."""
     for item in found:
@@ -224,7 +223,7 @@ def _obstacle(
     return None
 
 
-def _group(graph: Any, found: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
+def _group(graph: Graph, found: Coupled, names: Mapping[nn.Module, str]) -> ChannelGroup:
     root, handler, width = found[0].dep.target.module, found[0].dep.handler, len(found[0].idxs)
 
     def remove(channels: Sequence[int]) -> None:
@@ -271,6 +270,6 @@ def _is_depthwise(module: _ConvNd) -> bool:
     return module.groups == module.in_channels == module.out_channels
 
 
-def _makes_channels(graph: Any, item: Any) -> bool:
+def _makes_channels(graph: Graph, item: Item) -> bool:
     is_layer = isinstance(item.dep.target.module, (_ConvNd, nn.Linear))
     return is_layer and bool(graph.is_out_channel_pruning_fn(item.dep.handler))

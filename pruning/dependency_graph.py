@@ -6,8 +6,8 @@ windows) multiply indices without end. Here what was seen is looked up, and time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -17,6 +17,58 @@ from pruning.deadline import Deadline, NotFollowed
 
 MAX_INDICES = 1_000_000
 """Indices that the channels of one layer may become elsewhere (flattened, unfolded, reshaped)."""
+
+
+class Place(Protocol):
+    """A layer, parameter or operation of the network, as Torch-Pruning holds it."""
+
+    module: nn.Module
+    pruning_dim: int
+
+
+class Dependent(Protocol):
+    """What is removed together with something else: where, and by which function."""
+
+    target: Place
+    handler: object
+
+
+class Item(Protocol):
+    """A dependency with the channels that it removes: ``idxs`` there, which are ``root_idxs`` of the group's root."""
+
+    dep: Dependent
+    idxs: list[int]
+    root_idxs: list[int]
+
+
+class Coupled(Protocol):
+    """Everything that goes with some channels of a layer."""
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def __getitem__(self, place: int) -> Item: ...
+
+    def prune(self) -> object:
+        """Remove them."""
+        ...
+
+
+class Graph(Protocol):
+    """Torch-Pruning's graph of dependencies."""
+
+    _param_to_name: Mapping[object, str]
+
+    def get_all_groups(self, *, root_module_types: list[type[nn.Module]]) -> Iterable[Coupled]:
+        """One for each layer whose channels can be removed."""
+        ...
+
+    def get_pruning_group(self, module: nn.Module, pruning_fn: object, idxs: Sequence[int]) -> Coupled:
+        """What goes with these channels of a layer."""
+        ...
+
+    def is_out_channel_pruning_fn(self, fn: object) -> bool:
+        """Whether a function removes what a layer makes, not what it reads."""
+        ...
 
 
 def torch_pruning() -> Any:
@@ -30,27 +82,30 @@ def torch_pruning() -> Any:
 
 def build_graph(
     model: nn.Module, image: torch.Tensor, loose: Sequence[tuple[nn.Parameter, int]], deadline: Deadline
-) -> Any:
+) -> Graph:
     """The graph of a model on an image; ``loose`` are parameters outside of layers with their dimension of channels."""
     tp = torch_pruning()
 
-    class Graph(tp.DependencyGraph):  # type: ignore[misc, name-defined]
-        def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> Any:
+    class Followed(tp.DependencyGraph):  # type: ignore[misc, name-defined]
+        def get_pruning_group(self, module: nn.Module, pruning_fn: object, idxs: Sequence[int]) -> Coupled:
             return _group(tp, self, module, pruning_fn, idxs, deadline)
 
     with torch.enable_grad(), deadline.watching():
         trainable = [p.requires_grad for p in model.parameters()]
         model.requires_grad_(True)
         try:
-            return Graph().build_dependency(
+            graph: Graph = Followed().build_dependency(
                 model, example_inputs=image, unwrapped_parameters=list(loose), verbose=False
             )
+            return graph
         finally:
             for parameter, value in zip(model.parameters(), trainable, strict=True):
                 parameter.requires_grad_(value)
 
 
-def _group(tp: Any, graph: Any, module: nn.Module, handler: Any, channels: Sequence[int], deadline: Deadline) -> Any:
+def _group(
+    tp: Any, graph: Any, module: nn.Module, handler: object, channels: Sequence[int], deadline: Deadline
+) -> Coupled:
     """All dependencies that removing ``channels`` of a layer sets off, those on one place of the network merged.
 
     Depth first, as Torch-Pruning goes, since the first of several meanings of an index wins.
@@ -89,7 +144,7 @@ def _group(tp: Any, graph: Any, module: nn.Module, handler: Any, channels: Seque
             seen.add(reaching)
             found.append((following, reached))
             ahead.append((following, reached))
-    merged: dict[Any, tuple[Any, list[Any], dict[int, int]]] = {}
+    merged: dict[object, tuple[Any, list[Any], dict[int, int]]] = {}
     for dependency, indices in found:
         key = dependency.target, dependency.handler
         if key not in merged:
@@ -106,4 +161,5 @@ def _group(tp: Any, graph: Any, module: nn.Module, handler: Any, channels: Seque
         item = GroupItem(dependency, [index.idx for index in first] or list(held))
         item.root_idxs = [index.root_idx for index in first] or list(held.values())
         group.items.append(item)
-    return group
+    coupled: Coupled = group
+    return coupled

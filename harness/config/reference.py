@@ -101,7 +101,7 @@ class _Untitled(GenerateJsonSchema):
         home, _, name = path.rpartition(".")
         return super().get_defs_ref((CoreRef(f"{home}.{_named(home, name)}{mark}{rest}"), mode))
 
-    def field_title_should_be_set(self, schema: Any) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
 
@@ -194,7 +194,7 @@ def _span(prop: dict[str, Any]) -> str:
     return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     """A default as YAML has it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_words(item)}" for key, item in value.items()) + "}"

@@ -250,7 +250,7 @@ def with_own_draws(batches: Batches, seed: int) -> Batches:
         yield batch
 
 
-_Draws = tuple[Tensor, dict[str, Any], Any]
+_Draws = tuple[Tensor, dict[str, object], tuple[object, ...]]
 """States of the generators of torch, numpy and random."""
 
 

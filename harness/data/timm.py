@@ -6,6 +6,7 @@ The split ``train`` is divided into train and validation; the split ``validation
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
         self._listing = data if self._reader is None else self._reader
         samples = getattr(self._listing, "samples", None)
         self._has_files = isinstance(samples, list) and bool(samples) and Path(str(samples[0][0])).is_file()
-        self.transform: Any = None
+        self.transform: Callable[[Image.Image], object] | None = None
         try:
             self._count = len(data)
         except TypeError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL.Image import Image
@@ -133,14 +133,22 @@ def held_out_order(count: int, config: DatasetConfig) -> tuple[np.ndarray, np.nd
     return order[learn.start : learn.stop], order[select.start :]
 
 
-def file_splits(config: DatasetConfig, info: DataInfo, train: Any, test: Any) -> Splits:
+class OpenedImages(Protocol):
+    """A map-style dataset of (PIL image, label)."""
+
+    transform: Callable[[Image], object] | None
+
+    def __len__(self) -> int: ...
+
+
+def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test: OpenedImages) -> Splits:
     """Splits of two map-style datasets of (PIL image, label) with an attribute ``transform``.
 
     Each is opened once, since a folder of a million files takes minutes to list.
     """
     learn, select = held_out_order(len(train), config)
 
-    def split(part: Any, indices: np.ndarray) -> LoaderSplit:
+    def split(part: OpenedImages, indices: np.ndarray) -> LoaderSplit:
         return LoaderSplit(partial(_seen_through, part, info), tuple(int(i) for i in indices), config.num_workers)
 
     order = np.arange(len(test))
@@ -149,7 +157,7 @@ def file_splits(config: DatasetConfig, info: DataInfo, train: Any, test: Any) ->
     return Splits(info, split(train, learn), split(train, select), split(test, order))
 
 
-def _seen_through(part: Any, info: DataInfo, augment: str | None) -> Any:
+def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> Any:
     """The same opened dataset with the transform for ``augment``."""
     dataset = copy.copy(part)
     dataset.transform = _transform(info, augment)

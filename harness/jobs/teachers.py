@@ -15,7 +15,7 @@ from torch import nn
 from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from accounting.study.yaml12 import Place
-from harness.config.distill import PARENT, TIMM, distillations
+from harness.config.distill import PARENT, TIMM, Distill, distillations
 from harness.config.study import StudyConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError, one_line, typed_line
@@ -52,7 +52,7 @@ def named_teachers(config: StudyConfig, info: DataInfo, parent: NetworkSpec, par
     return found
 
 
-def given_teachers(config: StudyConfig) -> list[tuple[Place, Any]]:
+def given_teachers(config: StudyConfig) -> list[tuple[Place, Distill]]:
     """(place, ``Distill``) of every one that the study uses, in the order of the config."""
     used = {route for route, prune in config.routes.prunings.items() if any(m.is_distilled for m in prune.methods)}
     return [

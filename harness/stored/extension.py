@@ -232,7 +232,7 @@ def _changed(change: Change) -> str:
     return f"{change.key}: {old} in the study, {new} given; keep {old}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return "none"
     text = json.dumps(value, ensure_ascii=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from accounting.study.facts import KeptPlugin
 from accounting.study.folder import StudyFolder
@@ -18,7 +17,7 @@ def as_documents(files: Sequence[PluginFile]) -> list[KeptPlugin]:
     return [{"name": file.name, "sha256": file.sha256} for file in files]
 
 
-def plugin_changes(held: Any, files: Sequence[PluginFile]) -> list[str]:
+def plugin_changes(held: Sequence[KeptPlugin] | None, files: Sequence[PluginFile]) -> list[str]:
     """One line for each file that is not what it was when the study began, or that the config no longer names.
 
     ``held`` is what ``study.yaml`` has of them (None: written by an older version, or there were none).

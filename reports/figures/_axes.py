@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -70,7 +71,7 @@ def counts_text(counts: pd.Series) -> str:
     return f"n = {low} replicate{'s' if low != 1 else ''}" if low == high else f"n = {low} to {high} replicates"
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     """One legend for all panels, outside and below them, in as many columns as are asked for and have room.
 
     Where it takes more than two lines, the figure is made that much higher.

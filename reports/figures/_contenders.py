@@ -42,7 +42,7 @@ def handles_of(labels: Iterable[tuple[str, str]], **style: Any) -> list[Line2D]:
     return [Line2D([], [], label=label_text(label), **line_style(label, route), **style) for label, route in found]
 
 
-def columns_of(handles: Sequence[Any]) -> int:
+def columns_of(handles: Sequence[object]) -> int:
     """Columns of a legend that keep it in few lines."""
     return min(len(handles), 4 if len(handles) > 5 else 5)
 
