@@ -72,6 +72,13 @@ Settings = Annotated[
         help="a key as if it stood in each study of the config, such as routes.prune.finetune.lr=0.05; repeatable",
     ),
 ]
+Rehearse = Annotated[
+    bool,
+    typer.Option(
+        "--rehearse",
+        help="the same code paths in minutes: epochs, candidates, replicates and images cut; not a measurement",
+    ),
+]
 Version = Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)]
 
 
@@ -135,6 +142,7 @@ def plan(
         typer.Option(help="devices that are not here, as '8x A100-80GB': what it would take there, by a model"),
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="a prices.yaml: the plan in money too", callback=_folder)] = None,
+    rehearse: Rehearse = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would cost, before it costs anything; with --out, what is left of the study in that folder."""
@@ -146,7 +154,9 @@ def plan(
         from harness.planning.hardware import parse_fleet
 
         fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
-        summaries = [summarise(study, out, fleet=fleet, prices=stated) for study in studies]
+        if rehearse and fleet is not None:
+            raise InputError("--rehearse is planned for this machine; leave --on out")
+        summaries = [summarise(study, out, fleet=fleet, prices=stated, rehearse=rehearse) for study in studies]
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
         return
@@ -160,12 +170,14 @@ def run(
     settings: Settings = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster, as host:6379 or auto")] = None,
     backend: Annotated[str, typer.Option(help="tune, or inline: one job after another in this process")] = "tune",
+    rehearse: Rehearse = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per event and nothing else")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print the answer and errors alone")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also every epoch, and tracebacks")] = False,
 ) -> None:
     """Launch a study, or resume it: the same command."""
     from accounting.study.folder import StudyFolder
+    from harness.config.caps import SUFFIX
     from harness.config.study import load_configs
     from harness.stored.folder import refuse_second_driver
 
@@ -173,7 +185,8 @@ def run(
     studies = load_configs(config, settings or ())
     if out is not None and len(studies) > 1:
         raise InputError(f"--out: {config} holds {len(studies)} studies; leave --out away, each goes to runs/<name>")
-    folders = [out or Path("runs") / study.name for study in studies]
+    suffix = SUFFIX if rehearse else ""
+    folders = [out or Path("runs") / f"{study.name}{suffix}" for study in studies]
     for folder in folders:
         _folder(folder)
         refuse_second_driver(StudyFolder(folder.resolve()))
@@ -184,7 +197,7 @@ def run(
         from harness.study import Launch, run_study
     begin_t = _BEGIN_T
     for study, folder in zip(studies, folders, strict=True):
-        launch = Launch(backend, address, begin_t, ("prune-or-search", *sys.argv[1:]))  # type: ignore[arg-type]
+        launch = Launch(backend, address, begin_t, ("prune-or-search", *sys.argv[1:]), rehearse)  # type: ignore[arg-type]
         progress = choose_progress(as_json=as_json, quiet=quiet, verbose=verbose)
         with guard.work_in(folder):
             page = run_study(study, folder, launch, progress)

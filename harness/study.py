@@ -35,7 +35,7 @@ from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console import terminal
 from harness.console.endings import check_ending, left_by_budget
-from harness.console.events import executes, stopped
+from harness.console.events import executes, rehearses, stopped
 from harness.console.outlook import Undelivered
 from harness.console.progress import Progress
 from harness.devices import choose_device
@@ -46,6 +46,7 @@ from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
 from harness.plan import NOMINAL, expected_jobs, forecast_of
+from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import open_scheduler
@@ -69,6 +70,8 @@ class Launch:
     address: str | None = None
     begin_t: float | None = None
     command: tuple[str, ...] = ()
+    rehearse: bool = False
+    """Whether it is cut down to a rehearsal first (:mod:`harness.rehearsal`)."""
 
 
 def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> Path:
@@ -86,8 +89,14 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     refuse_second_driver(paths)
     seen = state_of(paths)
     files = use_listed(config.plugins)
-    config = resolve_targets(absolute(config), stored_config(paths) if paths.config.exists() else None)
-    standing = check_folder(config, paths)
+    config, rehearsal = absolute(config), None
+    if launch.rehearse:
+        rehearsal = rehearsed(config, is_here=launch.address is None)
+        config = rehearsal.config
+        for event in rehearses(rehearsal.changes):
+            progress.tell(event)
+    config = resolve_targets(config, stored_config(paths) if paths.config.exists() else None)
+    standing = check_folder(config, paths, None if rehearsal is None else rehearsal.changes)
     config = standing.config
     check_places(paths)
     check_replaceable(paths.report)
@@ -118,6 +127,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             logged(config, loggers, paths),
             LedgerWriter(paths.ledger, session, "driver") as ledger,
         ):
+            said = {} if standing.rehearsal is None else {"rehearsal": list(standing.rehearsal)}
             ledger.append(
                 Kind.SESSION_OPENED,
                 t=begin_t,
@@ -128,6 +138,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 planned=standing.planned,
                 labels=config.labels,
                 owner=account(),
+                **said,
             )
             if not standing.is_new:  # only once the changes are on record, so that none is ever lost
                 if standing.changes:

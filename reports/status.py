@@ -71,6 +71,7 @@ class StudyStatus(TypedDict):
     """Where a study stands, as ``status --json`` prints it."""
 
     study: str
+    rehearsal: bool
     unit: str
     session: LastSession | None
     driver: Driver
@@ -96,6 +97,7 @@ def status(folder: Path) -> StudyStatus:
     jobs = _jobs(source)
     return {
         "study": source.info.name,
+        "rehearsal": source.info.rehearsal is not None,
         "unit": source.view.unit,
         "session": None if not sessions else {"closed": sessions[-1].closed, "reason": sessions[-1].reason},
         "driver": _driver(folder, source),

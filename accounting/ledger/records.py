@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
-from accounting.words.json_values import Json
+from accounting.words.json_values import ChangedKey
 from accounting.words.names import DeviceKind
 
 COST_RULES = 2
@@ -37,14 +37,6 @@ class DeviceRecord(TypedDict, total=False):
     amount: float
     name: str
     node: str
-
-
-class Change(TypedDict):
-    """A key of the config, with dots, and its value before and after."""
-
-    key: str
-    old: Json
-    new: Json
 
 
 class Planned(TypedDict, total=False):
@@ -129,7 +121,9 @@ class Record(TypedDict, total=False):
     measurement: dict[str, object] | None
     duration_s: float
     budget_h: float
-    changes: list[Change]
+    changes: list[ChangedKey]
+    rehearsal: list[ChangedKey]
+    """Of ``session_opened``: what a rehearsal changed of its config; only rehearsals have it."""
 
 
 class Phase(StrEnum):
@@ -183,7 +177,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of
     # the driver process. environment: versions and machine, for the report. Optional: planned, what the study was first
     # planned with ({replicates, targets, routes}), the same in every session; labels ({name: text} of the config) and
-    # owner (the user's account) of this session; absent in old ledgers.
+    # owner (the user's account) of this session; absent in old ledgers. rehearsal: of a rehearsal, what it changed of the
+    # config, as study_extended has it: nothing of such a ledger is a measurement.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
     # A node joined or left: all devices that there are from `t` on, as session_opened has them.

@@ -12,6 +12,7 @@ from typing import TypedDict, cast
 
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
+from accounting.words.json_values import ChangedKey
 from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, RouteWords, Unit, parse_device_hours
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
@@ -21,6 +22,8 @@ FACTS = "facts"
 OLD_CONFIG = "study"
 DEFAULT_MARGIN = 0.01
 """Of studies that declare none: one point of accuracy."""
+REHEARSAL = "rehearsal: not a measurement"
+"""What is said wherever a rehearsal is shown."""
 
 
 class NotAStudyFile(ValueError):
@@ -68,6 +71,8 @@ class KeptFacts(TypedDict, total=False):
     teachers_sha256: dict[str, str]
     """Of teachers that are files, by path."""
     environment: dict[str, object]
+    rehearsal: list[ChangedKey]
+    """What a rehearsal changed of the config that it was given; only rehearsals have it."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class StudyFacts:
     """What the parent is declared to have cost; it takes the place of its pretraining where costs are compared."""
     words: dict[str, RouteWords] = field(default_factory=dict)
     """What the routes are called, where the file says; of old files the table in :mod:`accounting.words.names` does."""
+    rehearsal: tuple[ChangedKey, ...] | None = None
+    """What a rehearsal changed of the config that it was given; None: it is a study and no rehearsal."""
 
     @property
     def num_targets(self) -> int:
@@ -195,7 +202,13 @@ class StudyFacts:
             epochs=_epochs(config),
             declared_parent=_declared(_mapping(config.get("parent")), path),
             words=words,
+            rehearsal=_rehearsal(document.facts),
         )
+
+
+def _rehearsal(facts: KeptFacts) -> tuple[ChangedKey, ...] | None:
+    said = facts.get("rehearsal")
+    return tuple(change for change in said if isinstance(change, Mapping)) if isinstance(said, list) else None
 
 
 def _epochs(section: Mapping[str, object], prefix: str = "") -> dict[str, int]:

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Fields: TypeAlias = Mapping[str, Json]
+
+
+class ChangedKey(TypedDict):
+    """A key of the config, with dots, and its value before and after."""
+
+    key: str
+    old: Json
+    new: Json
+
+
+def changed_text(change: ChangedKey) -> str:
+    """``recipe.epochs: 400 -> 2``; of a key that was or is left out, ``none``."""
+    old, new = (_shown(change.get(side)) for side in ("old", "new"))
+    return f"{change.get('key')}: {old} -> {new}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -11,9 +11,10 @@ from accounting.ledger.records import Phase
 from accounting.study.yaml12 import Place
 from accounting.words.methods import DISTILLED, Method
 from harness.config.begun import Begun
+from harness.config.caps import Caps
 from harness.config.distill import Distill
 from harness.config.halving import Halving
-from harness.config.recipe import RecipeOverride
+from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.route_section import Found, Part, PhaseRecipe, RouteSection, useless
 from harness.config.section import Strict
 from nas_baseline.strategies import list_strategies, predicts, shares_weights
@@ -32,6 +33,10 @@ class StrategyConfig(Strict):
     """Candidates that are trained; with a supernet, scored. Each target added later gets a share of its own."""
     options: dict[str, bool | int | float | str] = Field({})
     """Options of the strategy's own; its file lists them."""
+
+    def with_trials(self, most: int) -> Self:
+        """The same with at most so many candidates."""
+        return self.model_copy(update={"num_trials": min(self.num_trials, most)})
 
 
 class SearchConfig(RouteSection):
@@ -77,6 +82,18 @@ class SearchConfig(RouteSection):
         strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
         finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
         return self.model_copy(update={"strategy": strategy, **finalists})
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """See :class:`RouteSection`; two rungs fit in two epochs."""
+        is_scored = self._is_known and shares_weights(self.strategy.name)
+        values = {
+            "strategy": self.strategy.with_trials(caps.scored if is_scored else caps.candidates),
+            "num_predicted": min(self.num_predicted, 1),
+            "num_seen": min(self.num_seen, 1),
+            "halving": None if self.halving is None else self.halving.model_copy(update={"eta": 2, "rungs": 2}),
+        }
+        per_job = {"scored_per_job": min(self.scored_per_job, caps.scored // 2)} if is_scored else {}
+        return super().rehearsed(caps, base).with_values({**values, **per_job})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""
@@ -190,6 +207,12 @@ class PruneConfig(RouteSection):
 
         parse_filter(value)
         return value
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """See :class:`RouteSection`: rounds, too, which share the epochs of fine-tuning."""
+        is_in_rounds = any(method.schedule == "iterative" for method in self.methods)
+        rounds = {"rounds": min(self.rounds, caps.epochs)} if is_in_rounds else {}
+        return super().rehearsed(caps, base).with_values(rounds)
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""

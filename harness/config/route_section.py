@@ -6,11 +6,12 @@ what its section may not be in a study, how it trains. Config, plan, checks and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from accounting.study.yaml12 import Place
+from harness.config.caps import Caps
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.section import Strict
 
@@ -93,6 +94,18 @@ class RouteSection(Strict):
     def planned(self) -> RouteSection:
         """The section by which the route is played through in a plan: as many jobs of the same sizes, found quickly."""
         return self.model_copy(update={key: part.planned() for key, part in self._parts()})
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """The section with every training and number of candidates cut to ``caps``; ``base`` is the study's own recipe."""
+        changes: dict[str, object] = {key: part.rehearsed(caps, base) for key, part in self._parts()}
+        for key in type(self).model_fields:
+            if isinstance(value := getattr(self, key), RecipeOverride):
+                changes[key] = caps.override(value, base)
+        return self.with_values(changes)
+
+    def with_values(self, values: Mapping[str, object]) -> Self:
+        """With other values of some keys; those that are the same still count as given only where they were."""
+        return self.model_copy(update={key: value for key, value in values.items() if value != getattr(self, key)})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """What cannot be in this study, a line each with key and way out: refused in every config, stored ones too.

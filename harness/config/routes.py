@@ -13,6 +13,8 @@ from pydantic_core import CoreSchema
 from accounting.study import plugins
 from accounting.words.names import Role, RouteWords
 from harness.config.blocks import PruneConfig, SearchConfig
+from harness.config.caps import Caps
+from harness.config.recipe import Recipe
 from harness.config.route_files import packaged_routes, route_names, section_class, words_in
 from harness.config.route_section import Part, RouteSection
 from harness.config.section import Hours, Strict
@@ -140,6 +142,11 @@ class RoutesConfig(_ByRoute):
         """With the sections by which a plan plays the routes through."""
         own = {name: section for name, section in self.sections.items() if isinstance(section, RouteSection)}
         return self.model_copy(update={name: section.planned() for name, section in own.items()})
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """With every section as a rehearsal runs it; ``base`` is the study's recipe."""
+        own = {name: section for name, section in self.sections.items() if isinstance(section, RouteSection)}
+        return self.model_copy(update={name: section.rehearsed(caps, base) for name, section in own.items()})
 
     @property
     def words(self) -> dict[str, RouteWords]:

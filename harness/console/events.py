@@ -11,7 +11,9 @@ from typing import TypedDict
 from accounting.cost.attempts import derive
 from accounting.cost.shares import ledger_h
 from accounting.ledger.records import Kind, Record, Status
+from accounting.study.facts import REHEARSAL
 from accounting.study.plugins import PluginFile
+from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import Unit, label_text, unit_text
 from accounting.words.plain_text import plain
 from accounting.words.quantities import macs_text
@@ -81,6 +83,14 @@ def stopped(job: Job) -> Event:
 def executes(file: PluginFile) -> Event:
     """A file of the user's own that a study is about to execute."""
     return Event(time.time(), "executes", f"executes {file.text}", {"path": file.path, "sha256": file.sha256})
+
+
+def rehearses(changes: Sequence[ChangedKey]) -> Iterator[Event]:
+    """That a study is cut down, and each key of its config that is."""
+    yield Event(time.time(), "rehearsal", f"{REHEARSAL}; {len(changes)} keys of the config are changed")
+    for change in changes:
+        facts = {"key": change["key"], "old": change["old"], "new": change["new"]}
+        yield Event(time.time(), "changed", f"changed {changed_text(change)}", facts)
 
 
 def json_line(t: float, name: str, facts: Mapping[str, object]) -> str:

@@ -19,13 +19,16 @@ def show_compare(folders: Sequence[Path], out: Path | None, *, as_json: bool) ->
             raise InputError(f"compare: {folder} is given twice; name each study once")
         seen.add(place)
     from accounting.ledger.index import read_index
+    from accounting.study.facts import REHEARSAL
     from accounting.study.folder import StudyFolder
     from reports.data.study import read_study
     from reports.side_by_side.page import check_place, write_page
 
     ledgers: dict[str, Path] = {}
     for folder in folders:
-        read_study(folder)
+        facts, _ = read_study(folder)
+        if facts.rehearsal is not None:
+            raise InputError(f"compare: {folder} is a {REHEARSAL}; leave it away, or name the study's own folder")
         index = read_index(StudyFolder(folder).ledger)
         ledger = index.ledger if index is not None else ""  # older ledgers have no index
         if ledger in ledgers:

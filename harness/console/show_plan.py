@@ -16,7 +16,9 @@ from accounting.cost.shares import spent_s
 from accounting.cost.values import Device
 from accounting.ledger.records import Phase
 from accounting.ledger.store import read_ledger
+from accounting.study.facts import REHEARSAL
 from accounting.study.folder import StudyFolder
+from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from harness.config.phases import short_finetunings
@@ -29,6 +31,7 @@ from harness.errors import InputError
 from harness.latency.target import resolve_targets
 from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
 from harness.planning.hardware import Fleet
+from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
@@ -73,7 +76,7 @@ class StudySummary(PlanSummary):
     """What ``plan`` says.
 
     ``missing``: what ``run`` would refuse; ``warnings``: what will disappoint; ``executes``: files of the user's that it
-    executes; ``money``: null where no prices are given.
+    executes; ``money``: null where no prices are given; ``rehearsal``: what a rehearsal changes of the config, else null.
     """
 
     data: DataSummary
@@ -82,6 +85,7 @@ class StudySummary(PlanSummary):
     executes: list[str]
     warnings: list[str]
     money: Money | None
+    rehearsal: list[ChangedKey] | None
 
 
 def summarise(
@@ -91,19 +95,24 @@ def summarise(
     fleet: Fleet | None = None,
     prices: Prices | None = None,
     timed_for_s: float = TIMED_FOR_S,
+    rehearse: bool = False,
 ) -> StudySummary:
     """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
 
     Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it. With a ``fleet``: on those
-    devices, not on this machine's, where training steps are timed for ``timed_for_s``.
+    devices, not on this machine's, where training steps are timed for ``timed_for_s``. ``rehearse``: of its rehearsal.
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
+    changes = None
+    if rehearse:
+        rehearsal = rehearsed(absolute(given))
+        given, changes = rehearsal.config, rehearsal.changes
     if folder is None or not StudyFolder(folder).config.exists():
         study = resolve_targets(given, None)
     else:
         paths = StudyFolder(folder.resolve())
-        standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths)
+        standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths, changes)
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
         spent = spent_s(derive(read_ledger(paths.ledger).records))
     device = "cuda" if fleet else choose_device(study.resources.device, torch.cuda.device_count())
@@ -132,6 +141,7 @@ def summarise(
         "missing": missing,
         "executes": [file.text for file in files],
         "warnings": short_finetunings(study),
+        "rehearsal": None if changes is None else list(changes),
     }
 
 
@@ -229,7 +239,12 @@ def _head(summary: StudySummary) -> list[str]:
         else [f"parent: declared, not planned here: {parent['declared_cost']} ({parent['source']}); in no figure below"]
     )
     executes = (f"executes {file}" for file in summary["executes"])
+    changes = summary["rehearsal"] or ()
+    rehearsal = (
+        [] if summary["rehearsal"] is None else [f"{REHEARSAL}; changed:", *(f"  {changed_text(c)}" for c in changes)]
+    )
     return [
+        *rehearsal,
         first,
         *(f"data: {note}" for note in data["notes"]),
         shape,

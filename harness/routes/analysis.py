@@ -6,12 +6,14 @@ Delivers nothing; what it costs is its own route's, charged to no network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from accounting.ledger.records import Phase
 from accounting.words.names import PRUNE, Role, RouteWords
+from harness.config.caps import Caps
+from harness.config.recipe import Recipe
 from harness.config.route_section import RouteSection
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
@@ -39,6 +41,10 @@ class Config(RouteSection):
 
     LISTENS_TO: ClassVar[tuple[str, ...]] = (PRUNE,)
     ALONE: ClassVar[bool] = False
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """See :class:`RouteSection`: the first of the shares and the last."""
+        return self.with_values({"sparsities": [*dict.fromkeys((self.sparsities[0], self.sparsities[-1]))]})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""

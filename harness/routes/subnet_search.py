@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,8 @@ from accounting.words.extras import install_extra
 from accounting.words.names import PRUNE, Role, RouteWords
 from harness.config.begun import Begun
 from harness.config.blocks import StrategyConfig
-from harness.config.recipe import RecipeOverride
+from harness.config.caps import Caps
+from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.route_section import Found, PhaseRecipe, RouteSection, useless
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Wait
@@ -103,6 +104,16 @@ class Config(RouteSection):
         strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
         finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
         return self.model_copy(update={"strategy": strategy, **finalists})
+
+    def rehearsed(self, caps: Caps, base: Recipe) -> Self:
+        """See :class:`RouteSection`."""
+        values = {
+            "strategy": self.strategy.with_trials(caps.scored),
+            "num_predicted": min(self.num_predicted, 1),
+            "num_seen": min(self.num_seen, 1),
+            "scored_per_job": min(self.scored_per_job, caps.scored // 2),
+        }
+        return super().rehearsed(caps, base).with_values(values)
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""

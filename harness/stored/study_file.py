@@ -18,6 +18,7 @@ from accounting.study.facts import KeptFacts, NotAStudyFile, SearchedTargets, St
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
+from accounting.words.json_values import ChangedKey
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
 from harness.config.route_files import words_in
@@ -56,12 +57,15 @@ class Standing:
     """Whether an attempt was begun."""
     device_kinds: frozenset[str] = frozenset()
     """What kinds of device attempts have held."""
+    rehearsal: tuple[ChangedKey, ...] | None = None
+    """What a rehearsal has changed of the config; None: it is a study and no rehearsal."""
 
 
-def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
+def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[ChangedKey, ...] | None = None) -> Standing:
     """Whether ``paths`` is free for a new study or holds one that ``config`` goes on with or extends.
 
-    ``InputError`` otherwise, with one line for each difference that cannot be.
+    A ``rehearsal`` (what it has changed) goes on with a rehearsal alone, and a study with a study. ``InputError`` otherwise,
+    with one line for each difference that cannot be.
     """
     for parent in (paths.root, *paths.root.parents):
         if parent.exists():
@@ -69,11 +73,12 @@ def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
                 raise InputError(f"{parent} is not a folder that can be written to; name another with --out")
             break
     if not paths.root.exists() or not any(p for p in paths.root.iterdir() if not _is_before_study(p, paths)):
-        return Standing(config, True, (), planned_of(config), {}, Content())
+        return Standing(config, True, (), planned_of(config), {}, Content(), rehearsal=rehearsal)
     if not paths.config.exists():
         raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
     document = _document(paths)
     held, facts = config_in(document, paths), document.facts
+    _check_kind(facts, rehearsal is not None, paths)
     if lost := lost_ledger(paths.ledger, begun=False):
         raise InputError(lost)
     ledger = read_ledger(paths.ledger)
@@ -101,7 +106,22 @@ def check_folder(config: StudyConfig, paths: StudyFolder) -> Standing:
         _content(facts) if paid.anything else Content(),
         paid.anything,
         _device_kinds(records, paid),
+        rehearsal,
     )
+
+
+def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> None:
+    """``InputError`` where a rehearsal would go on with a study, or a study with a rehearsal."""
+    was = facts.get("rehearsal") is not None
+    if was and not is_rehearsal:
+        raise InputError(
+            f"{paths.root} holds a rehearsal, which no study goes on from; give --rehearse, or another folder with --out"
+        )
+    if is_rehearsal and not was:
+        raise InputError(
+            f"{paths.root} holds a study, which no rehearsal goes on from; leave --rehearse away, or name another folder "
+            "with --out"
+        )
 
 
 def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
@@ -259,6 +279,8 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
         **content.as_facts(),
         "environment": facts,
     }
+    if standing.rehearsal is not None:
+        found["rehearsal"] = list(standing.rehearsal)
     keep(in_use(), paths)
     text = StudyDocument(runnable(config) | places_kept(in_use()), found).text()
     with replacing(paths.config) as temporary:

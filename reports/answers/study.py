@@ -29,7 +29,13 @@ class JudgedStudy:
     @cached_property
     def verdicts(self) -> StudyVerdicts:
         """Every comparison, corrected for the looks at which the study was extended."""
-        return judge_study(self.contenders, self.frames.info.targets, self.alpha)
+        targets = () if self.is_rehearsal else self.frames.info.targets
+        return judge_study(self.contenders, targets, self.alpha)
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether it is a rehearsal, of which nothing is judged."""
+        return self.frames.info.rehearsal is not None
 
     @property
     def alpha(self) -> float:
@@ -68,7 +74,7 @@ class JudgedStudy:
         """Replicates in which both the contender and the headline's pruning delivered a network."""
         sides = [self.contender(name, target) for name in (label, self.contenders.pair[0])]
         delivered = [set(self.contenders.with_network(one, target)) for one in sides if one is not None]
-        return sorted(set.intersection(*delivered)) if len(delivered) == 2 else []
+        return sorted(set.intersection(*delivered)) if len(delivered) == 2 and not self.is_rehearsal else []
 
     def measured_targets(self) -> tuple[int, ...]:
         """Targets at which both of the headline's pair delivered in some replicate."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from accounting.study.facts import REHEARSAL
 from accounting.words.json_values import Fields
 from accounting.words.names import METHOD_MARK
 from reports.answers import no_verdict as one_route
@@ -19,11 +20,15 @@ from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
 from reports.answers.values import Answer, Measured, Refused
 from reports.compare.controls import control_lines
+from reports.compare.rule import Verdict
 from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences
 from reports.statistics import Estimate
+
+NOT_COMPARABLE = Verdict.NOT_COMPARABLE.value
+"""The verdict of a rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,16 @@ class WholeAnswer:
 
     @cached_property
     def is_refused(self) -> bool:
-        """Whether the study compares routes and nothing of that is measured at any target."""
-        return not missing_routes(self.frames.info) and not any(isinstance(a, Measured) for a in self.answers)
+        """Whether the study compares routes and nothing of that is measured at any target; so it is of a rehearsal."""
+        return self._study.is_rehearsal or (
+            not missing_routes(self.frames.info) and not any(isinstance(a, Measured) for a in self.answers)
+        )
 
     @cached_property
     def headline(self) -> str:
         """The first sentence."""
+        if self._study.is_rehearsal:
+            return self._rehearsal
         if missing_routes(self.frames.info):
             return one_route.headline(self.frames)
         return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
@@ -61,9 +70,17 @@ class WholeAnswer:
     @cached_property
     def short(self) -> str:
         """The headline in at most 25 words."""
+        if self._study.is_rehearsal:
+            return self._rehearsal
         if missing_routes(self.frames.info):
             return one_route.short_headline(self.frames)
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
+
+    @property
+    def _rehearsal(self) -> str:
+        """All that a rehearsal says, in one line."""
+        count, keys = len(self.frames.delivered), len(self.frames.info.rehearsal or ())
+        return f"{REHEARSAL.capitalize()}; {count} networks were delivered, and {keys} keys of the config were cut."
 
     @property
     def study(self) -> JudgedStudy:
@@ -73,7 +90,9 @@ class WholeAnswer:
     @cached_property
     def pooled_pays(self) -> PooledPays | None:
         """The headline's break-evens over all targets; None where there is no headline, or no target can be compared."""
-        return None if missing_routes(self.frames.info) else self._study.pooled_pays()
+        if self._study.is_rehearsal or missing_routes(self.frames.info):
+            return None
+        return self._study.pooled_pays()
 
     @cached_property
     def pays_lines(self) -> list[Line]:
@@ -97,6 +116,8 @@ class WholeAnswer:
     def lines(self) -> list[Line]:
         """Of each target, who pays, each further contender, each control, and accuracies near chance or the ceiling."""
         frames, question = self.frames, self.answers[0].question
+        if self._study.is_rehearsal:
+            return []
         by_target = (
             [Line(**line) for line in one_route.lines(frames)]
             if missing_routes(frames.info)
@@ -120,9 +141,14 @@ class WholeAnswer:
         """What ``report/answer.json`` holds, and ``answer --json`` prints."""
         headline, *lines = self.sentences
         study = self._study
-        return report_json(
+        found = report_json(
             self.answers, pooled_headline(study), pooled_further(study), headline, lines, self.pooled_pays
         )
+        changes = self.frames.info.rehearsal
+        if changes is None:
+            return found
+        listed = [{"key": each["key"], "old": each["old"], "new": each["new"]} for each in changes]
+        return {**found, "verdict": NOT_COMPARABLE, "rehearsal": listed}
 
 
 def _line(given: Answer) -> Line:

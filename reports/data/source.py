@@ -9,7 +9,7 @@ from pathlib import Path
 from accounting.audit.rules import rules_sentence
 from accounting.cost.attempts import CostView, derive
 from accounting.ledger.store import Ledger, read_lean
-from accounting.study.facts import StudyDocument, StudyFacts
+from accounting.study.facts import REHEARSAL, StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
 from accounting.words.plain_text import plain, plain_values
@@ -43,20 +43,29 @@ def load_source(folder: Path) -> Source:
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
     ledger = _plain(read_lean(segments, clean=plain_values, compacted=study.compacted))
     view = derive(ledger.records, points=ledger.points)
+    info = _rehearsed(info, ledger)
     declared = info.declared_parent
     if declared is not None and declared.unit != view.unit and view.attempts:
         raise NotAStudy(
             f"{folder}: parent.declared_cost is {declared.text!r}, and the ledger has {unit_text(view.unit)}, which no "
             "rate converts; declare it in those, or leave it out"
         )
-    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(ledger, view)), view)
+    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(info, ledger, view)), view)
 
 
-def _warnings(ledger: Ledger, view: CostView) -> tuple[str, ...]:
-    """What every reader of this study should know: torn lines, damaged files, sessions under older cost rules."""
+def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:
+    """A rehearsal by its ledger is one, whatever ``study.yaml`` says."""
+    said = (record["rehearsal"] for record in ledger.records if record.get("rehearsal") is not None)
+    first = next(said, None)
+    return info if first is None or info.rehearsal is not None else replace(info, rehearsal=tuple(first))
+
+
+def _warnings(info: StudyFacts, ledger: Ledger, view: CostView) -> tuple[str, ...]:
+    """What every reader of this study should know: a rehearsal, torn lines, damage, sessions under older cost rules."""
     damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
     rules = rules_sentence(ledger.records, view)
-    return (*ledger.warnings, *damage, *([rules] if rules else []))
+    rehearsal = () if info.rehearsal is None else (REHEARSAL,)
+    return (*rehearsal, *ledger.warnings, *damage, *([rules] if rules else []))
 
 
 def _plain(ledger: Ledger) -> Ledger:

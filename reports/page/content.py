@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accounting.cost.shares import POLICIES
-from accounting.words.json_values import Fields
+from accounting.study.facts import REHEARSAL
+from accounting.words.json_values import Fields, changed_text
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers import no_verdict as one_route
@@ -45,8 +46,8 @@ PLACES = {
 }
 """Headings, in the order of the page, and the figures below each."""
 PLACED_FIGURES = frozenset(name for names in PLACES.values() for name in names) | OPTIONAL_FIGURES
-COMPARED, VERDICT, NETWORKS, COUNTED = (
-    "What was compared", "Verdict", "Delivered networks", "How cost was counted",
+REHEARSED, COMPARED, VERDICT, NETWORKS, COUNTED = (
+    "What the rehearsal changed", "What was compared", "Verdict", "Delivered networks", "How cost was counted",
 )  # fmt: skip
 
 
@@ -67,11 +68,18 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageCon
     """Everything that the page of a study shows."""
     frames, answers = whole.frames, whole.answers
     measured = [given for given in answers if isinstance(given, Measured)]
-    state = [text for text in (_state(frames, measured), *frames.undelivered, answers[0].question.extended) if text]
+    rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
+    state = [
+        text
+        for text in (rehearsal, _state(frames, measured), *frames.undelivered, answers[0].question.extended)
+        if text
+    ]
     placed = {
         title: Section(title, [figures[name] for name in names if name in figures]) for title, names in PLACES.items()
     }
+    changes = [changed_text(change) for change in frames.info.rehearsal or ()]
     sections = [
+        Section(REHEARSED, lines=changes),
         Section(COMPARED, tables=[Captioned(compared_table(whole.study, measured))]),
         _verdict(whole, measured),
         placed[REACH],
@@ -101,7 +109,9 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
     if not measured:
         missing = missing_routes(frames.info)
         reason = (
-            f"The study has no {' and no '.join(missing)} route, so there is no verdict."
+            f"This is a {REHEARSAL}, so there is no verdict."
+            if frames.info.rehearsal is not None
+            else f"The study has no {' and no '.join(missing)} route, so there is no verdict."
             if missing
             else "No target has networks from both routes yet, so there is no verdict."
         )

@@ -1,0 +1,62 @@
+"""How far a rehearsal cuts a study down: the most of everything that takes time, and what follows from it for a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.config.recipe import Recipe, RecipeOverride
+
+SUFFIX = "_rehearsal"
+"""Behind the name of a study that is rehearsed, so that its own folder stays free."""
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The most of each; what a study has less of stays.
+
+    Two epochs, since a training is taken up again between them; two replicates, since one gives no interval.
+    ``images`` are those to learn and select on; more where a class would have none. ``image_size`` is the least at which
+    images are cropped as large ones are (:data:`harness.data.transforms.SMALL`).
+    """
+
+    epochs: int = 2
+    replicates: int = 2
+    candidates: int = 4
+    """That are trained."""
+    scored: int = 8
+    """Candidates that are scored without training."""
+    batch_size: int = 16
+    images: int = 96
+    images_per_class: int = 8
+    val_fraction: float = 0.2
+    """The least: of few images a small share is too few to choose by."""
+    test_images: int = 64
+    image_size: int = 128
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """A study's recipe: the learning rate falls as the batch does, and the warm-up fits a training of one epoch."""
+        batch = min(recipe.batch_size, self.batch_size)
+        scale = batch / recipe.batch_size
+        changes = {
+            "epochs": min(recipe.epochs, self.epochs),
+            "batch_size": batch,
+            "accumulate": min(recipe.accumulate, 2),
+            "lr": recipe.lr * scale,
+            "min_lr": recipe.min_lr * scale,
+            "warmup_epochs": min(recipe.warmup_epochs, 0.5),
+        }
+        return recipe.model_copy(update=changes)
+
+    def override(self, given: RecipeOverride, base: Recipe) -> RecipeOverride:
+        """What a phase changes of the recipe, where it does; ``base`` is the study's own recipe, before it is cut."""
+        before = given.over(base)
+        cut = self.recipe(before)
+        changes = {
+            key: getattr(cut, key)
+            for key in type(given).model_fields
+            if getattr(given, key) is not None and getattr(cut, key) != getattr(given, key)
+        }
+        return given.model_copy(update=changes)
+
+
+CAPS = Caps()

@@ -1,0 +1,131 @@
+"""What a rehearsal makes of a config: caps, the data that is there, shares of MACs kept, weights that stand in."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.config.study import parse_config
+from harness.errors import InputError
+from harness.rehearsal import rehearsed
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of three classes with 40 images each to learn from, of which one class comes last in any order."""
+    for part, count in (("train", 40), ("val", 2)):
+        for name in ("a", "b", "c"):
+            place = tmp_path / "images" / part / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.full((20, 24, 3), number, np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.JPEG", "JPEG")
+    return tmp_path / "images"
+
+
+def of_folder(images, **changes):
+    config = {
+        "name": "x" * 98,
+        "dataset": {"name": "image_folder", "path": str(images), "image_size": 248, "num_classes": 1000,
+                    "num_train": 1_281_167, "val_fraction": 0.02, "num_workers": 12},
+        "parent": {"timm": "resnet18", "pretrain": {"epochs": 90, "warmup_epochs": 5}},
+        "targets": [1_000_000_000, "30%"],
+        "replicates": 5,
+        "recipe": {"batch_size": 512, "lr": 0.064, "min_lr": 0.0064, "warmup_epochs": 5, "accumulate": 8},
+        "routes": {"prune": {"criterion": ["global_magnitude+iterative"], "rounds": 10,
+                             "finetune": {"epochs": 50, "lr": 0.032}}},
+        "resources": {"devices_per_job": {"pretrain": 64}, "workers_per_job": {"pretrain": 4}},
+    }  # fmt: skip
+    return parse_config(config | changes, "test")
+
+
+def changed(rehearsal):
+    return {each["key"]: each["new"] for each in rehearsal.changes}
+
+
+def test_caps_follow_from_the_study_and_its_data(images):
+    found = rehearsed(of_folder(images))
+    config, new = found.config, changed(found)
+    assert config.name == "x" * 90 + "_rehearsal"
+    assert (config.dataset.image_size, config.dataset.num_classes, config.replicates) == (128, 3, 2)
+    assert config.dataset.num_train == 96
+    assert new["recipe.lr"] == pytest.approx(0.064 * 16 / 512)
+    assert new["routes.prune.finetune.lr"] == pytest.approx(0.032 * 16 / 512)
+    assert (new["recipe.warmup_epochs"], new["parent.pretrain.warmup_epochs"], new["recipe.accumulate"]) == (
+        0.5,
+        0.5,
+        2,
+    )
+    assert (new["routes.prune.rounds"], new["routes.prune.finetune.epochs"]) == (2, 2)
+
+
+def test_rungs_of_halving_fit_in_the_epochs_that_are_left(images):
+    search = {"space": "fbnetv3_mini", "halving": {"eta": 3, "rungs": 4}, "candidate": {"epochs": 60}}
+    found = rehearsed(of_folder(images, routes={"search": search})).config.routes.searches["search"]
+    assert (found.halving.ends(found.candidate.epochs), found.strategy.num_trials) == ((1, 2), 4)
+
+
+def test_absolute_targets_keep_their_share_of_the_parent_and_shares_stay(images):
+    config = rehearsed(of_folder(images)).config
+    # resnet18 of 1,000 classes at 248 px, and of 3 at 128 px, which is a multiple of 32 and has exactly (128 / 224)² of it.
+    at_128 = round((1_814_073_344 - 512_000) * (128 / 224) ** 2) + 512 * 3
+    at_248 = of_folder(images).targets[0] * at_128 / config.targets[0]
+    assert 1.8e9 < at_248 < 2.6e9
+    assert config.target_percents == [30.0]
+
+
+def test_images_grow_until_every_class_is_among_them(images):
+    for number in range(38):  # two of class c are left of 82
+        (images / "train" / "c" / f"{number}.JPEG").unlink()
+    few = rehearsed(of_folder(images)).config.dataset
+    assert few.num_train is None or few.num_train > 8 * 3
+
+
+def test_data_that_is_not_there_is_refused_with_what_to_give(tmp_path):
+    with pytest.raises(InputError, match=r"no folder .*train.*--set dataset\.path=FOLDER"):
+        rehearsed(of_folder(tmp_path / "none"))
+
+
+def test_a_checkpoint_that_is_not_there_has_a_stand_in(images, tmp_path):
+    parent = {"timm": "resnet18", "checkpoint": str(tmp_path / "none.pt"), "pretrain": {"epochs": 0}}
+    found = rehearsed(of_folder(images, parent=parent))
+    assert found.config.parent.checkpoint is None
+    assert changed(found)["parent.checkpoint"] == "stand-in weights, random: there is no such file"
+
+
+def test_published_weights_that_cannot_be_had_have_a_stand_in(images, monkeypatch):
+    def unreachable(_spec):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("harness.rehearsal.build_network", unreachable)
+    found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True}))
+    assert found.config.parent.pretrained is False
+    assert changed(found)["parent.pretrained"].startswith("stand-in weights, random: the published ones cannot be had")
+    taught = {"distill": {"teacher": "timm:resnet18"}, "epochs": 10}
+    with pytest.raises(
+        InputError, match=r"recipe\.distill\.teacher: timm:resnet18: .*--set recipe\.distill\.teacher=parent"
+    ):
+        rehearsed(of_folder(images, recipe=taught))
+
+
+def test_weights_that_can_be_had_are_kept(images, monkeypatch):
+    monkeypatch.setattr("harness.rehearsal.build_network", lambda _spec: None)
+    found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True}))
+    assert found.config.parent.pretrained is True
+    assert "parent.pretrained" not in changed(found)
+
+
+def test_jobs_hold_no_more_than_this_machine_has(images, monkeypatch):
+    monkeypatch.setattr("harness.rehearsal._num_cores", lambda: 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    here = rehearsed(of_folder(images)).config.resources
+    assert (here.devices_per_job, here.workers_per_job) == ({"pretrain": 2}, None)
+    elsewhere = rehearsed(of_folder(images), is_here=False).config.resources
+    assert elsewhere.devices_per_job == {"pretrain": 64}
+
+
+def test_a_latency_becomes_a_share(images):
+    changes = {"targets": [], "target": {"latency_ms": 5}}
+    prune = {"prune": {"criterion": "channels_magnitude", "finetune": {"epochs": 9}}}
+    found = rehearsed(of_folder(images, routes=prune, **changes))
+    assert (found.config.target, found.config.target_percents) == (None, [50.0])
+    assert changed(found)["targets"] == ["50%"]
