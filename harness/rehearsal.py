@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
+from accounting.ledger.specs import NetworkSpec
 from accounting.words.json_values import ChangedKey
 from harness.config.caps import CAPS, SUFFIX, Caps
 from harness.config.distill import PARENT, TIMM
@@ -91,7 +91,7 @@ def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]
     except InputError as error:
         way = "a rehearsal reads real images: give them, as --set dataset.path=FOLDER"
         raise InputError(f"{error}; {way}") from None
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if given.num_classes is not None and given.num_classes != info.num_classes:
         values["num_classes"] = info.num_classes
     if "image_size" in data.KEYS and given.image_size is not None:
@@ -120,7 +120,7 @@ def _num_train(given: DatasetConfig, info: DataInfo, caps: Caps) -> int | None:
     return None if given.num_train is None or given.num_train >= there else given.num_train
 
 
-def _with(given: DatasetConfig, values: dict[str, Any]) -> DatasetConfig:
+def _with(given: DatasetConfig, values: dict[str, object]) -> DatasetConfig:
     """With other values; None: the key is left out, since a key that a dataset does not use is refused."""
     said = given.model_dump(exclude_unset=True) | {k: v for k, v in values.items() if v != getattr(given, k)}
     return DatasetConfig.model_validate({key: value for key, value in said.items() if value is not None})
@@ -137,7 +137,7 @@ def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str
     return given, {}
 
 
-def _weights_problem(spec: Any) -> str | None:
+def _weights_problem(spec: NetworkSpec) -> str | None:
     """Why a network's published weights cannot be had; None where they can, and then lie in the cache."""
     try:
         with _unheard("huggingface_hub"):
@@ -181,8 +181,8 @@ def _resources(given: ResourcesConfig) -> ResourcesConfig:
     gpus, cores = torch.cuda.device_count(), _num_cores()
     has_gpu = given.device != "cpu" and gpus > 0
     most = float(gpus if has_gpu else cores)
-    devices: Any = given.devices_per_job
-    values: dict[str, Any] = {}
+    devices = given.devices_per_job
+    values: dict[str, object] = {}
     fewer = {phase: min(n, most) for phase, n in devices.items()} if isinstance(devices, dict) else min(devices, most)
     if fewer != devices:
         values |= {"devices_per_job": fewer, "workers_per_job": None}
