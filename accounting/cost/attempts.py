@@ -6,7 +6,7 @@
   reuse) divide its life without gaps. The first begins when the allocation opened, each other where the one before it
   ended; so waiting in a held allocation is paid by the attempt that comes next. The last ends when the allocation
   closed, if that is on record, else at its own end. Held is cost, whether used or not. An allocation that its node's
-  death closed did not close before the last record of an attempt in it.
+  death closed did not close before the last record of an attempt in it, nor did its session.
 - Without an allocation record: from ``attempt_started`` to its own end.
 - Its own end is ``attempt_ended``. Without that it is **lost** if its session closed, a later session opened, its
   allocation closed, its job was abandoned, or a later attempt of its job or in its allocation started: then its own end
@@ -192,12 +192,13 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
     sessions = []
     for session, (first_t, last_t) in evidence.session_span.items():
         opened, closed = evidence.session_opened.get(session), evidence.session_closed.get(session)
+        closed_t = evidence.session_end_t(session)
         changes = evidence.capacity_changed.get(session, [])
         sessions.append(
             Session(
                 session=session,
                 begin_t=first_t if opened is None else opened["t"],
-                end_t=max(last_t, running_end.get(session, last_t)) if closed is None else closed["t"],
+                end_t=max(last_t, running_end.get(session, last_t)) if closed_t is None else closed_t,
                 closed=closed is not None,
                 reason=None if closed is None else closed["reason"],
                 capacity=devices_of(opened, changes),

@@ -108,6 +108,22 @@ class Evidence:
             return float(closed["t"])
         return max(float(closed["t"]), self._last_in_span.get(key, float("-inf")))
 
+    def session_end_t(self, session: str) -> float | None:
+        """When a session closed, if that is on record: not before the last record in an allocation whose node died."""
+        closed = self.session_closed.get(session)
+        if closed is None:
+            return None
+        return max([float(closed["t"]), *self._outlived.get(session, [])])
+
+    @cached_property
+    def _outlived(self) -> dict[str, list[float]]:
+        """Of each session: the last records in the allocations whose node died."""
+        found: dict[str, list[float]] = {}
+        for key, closed in self.closed.items():
+            if closed.get("cause") == NODE_DIED and key in self._last_in_span:
+                found.setdefault(key[0], []).append(self._last_in_span[key])
+        return found
+
     def reason(self, trace: Trace) -> str | None:
         """Why an attempt did not end well: in its own words, else in its driver's."""
         if trace.ended is not None:

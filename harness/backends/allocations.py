@@ -120,8 +120,8 @@ class Allocations:
                 self._look_again(threads)
             with self._lock:
                 for allocation in sorted(self._held):
-                    self._ledger.append(Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
-                self._held.clear()
+                    # Of a Ray that is gone nobody says when its workers ended: their own records do.
+                    self._close(allocation, NODE_DIED if self._gone.is_set() else None)
                 self._over = True
 
     def lost(self) -> str | None:
@@ -183,8 +183,8 @@ class Allocations:
         return nodes
 
     def _look(self) -> None:
-        nodes = self._nodes()
         table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
+        nodes = self._nodes()  # after the groups: a node is dead before its groups are taken from it, and that is the cause
         placed: dict[str, tuple[str, PlacedGroup]] = {}
         for group, entry in table.items():
             if entry["state"] == "CREATED":

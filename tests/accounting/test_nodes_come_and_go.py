@@ -1,7 +1,7 @@
 """Nodes that join and leave while a study runs: capacity over time, and workers that outlive their node's raylet."""
 
 import pytest
-from ledger_records import alloc, closed, free, opened, start
+from ledger_records import alloc, closed, free, opened, progress, start
 
 from accounting.audit.audit import audit
 from accounting.cost.attempts import derive
@@ -66,3 +66,27 @@ def test_a_workers_own_records_extend_an_allocation_that_its_nodes_death_closed(
 
 def test_nothing_extends_an_allocation_that_was_closed_in_order():
     assert "outside_allocation" in codes(dead_node({}))
+
+
+def left_behind(cause):
+    """A driver whose Ray died closes all; its worker works on for a moment, and then ends without a word."""
+    return [
+        opened("s", 0, {"core0": 1.0}),
+        alloc("s", "p", 5),
+        start("s", "j#1", "j", 6, allocation="p", heartbeat_s=2.0),
+        {**free("s", "p", 26.0), **cause},
+        closed("s", 26.1, "interrupted"),
+        progress("j#1", 26.9, 1),
+    ]
+
+
+def test_a_worker_that_outlives_its_ray_extends_its_allocation_and_its_session():
+    records = left_behind({"cause": "node_died"})
+    assert codes(records) == []
+    (balance,) = audit(records).balances
+    assert (balance.allocated_s, balance.idle_s, balance.wall_s) == (
+        pytest.approx(21.9), pytest.approx(5), pytest.approx(26.9))  # fmt: skip
+
+
+def test_work_after_an_orderly_end_is_no_balance():
+    assert codes(left_behind({})) == ["imbalance"]

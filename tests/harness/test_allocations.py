@@ -128,3 +128,36 @@ def test_groups_of_others_are_not_ours(ledger, cluster):
     records, errors = findings(ledger, cluster)
     assert errors == []
     assert not [record for record in records if record["kind"] == Kind.ALLOCATION_OPENED]
+
+
+def causes(ledger):
+    ledger.close()
+    records = read_ledger(ledger.path.parent).records
+    return [record.get("cause") for record in records if record["kind"] == Kind.ALLOCATION_CLOSED]
+
+
+def test_a_node_that_dies_while_it_is_looked_at_is_the_cause(ledger, cluster, monkeypatch):
+    """Its groups are taken from it after its death is known: an answer about nodes may be the older one."""
+    watched = watch(ledger)
+    cluster.groups = {"p" + JOB: group_on(OLD)}
+    watched._look()
+
+    def groups():
+        cluster.nodes = [node(OLD, alive=False)]
+        return {"p" + JOB: group_on(OLD) | {"state": "RESCHEDULING"}}
+
+    monkeypatch.setattr(allocations, "placement_group_table", groups)
+    watched._look()
+    assert causes(ledger) == ["node_died"]
+
+
+@pytest.mark.parametrize(("is_gone", "cause"), [(True, "node_died"), (False, None)])
+def test_what_a_dead_ray_held_was_closed_by_its_death(ledger, cluster, is_gone, cause):
+    gone = threading.Event()
+    watched = Allocations(ledger, "s", "cpu", told(node(OLD)), told, gone)
+    cluster.groups = {"p" + JOB: group_on(OLD)}
+    with watched.watched():
+        watched._look()
+        if is_gone:
+            gone.set()
+    assert causes(ledger) == [cause]
