@@ -209,7 +209,7 @@ def test_a_file_that_is_no_config(content, says, write_config, refuses):
 
 
 def test_no_such_config(tmp_path, refuses):
-    refuses(["run", tmp_path / "nowhere.yaml"], "nowhere.yaml", "quickstart.yaml")
+    refuses(["run", tmp_path / "nowhere.yaml"], "nowhere.yaml", "prune-or-search init")
 
 
 def test_a_folder_as_config(tmp_path, refuses):
