@@ -34,7 +34,7 @@ def difference(folder: Path, splits: Splits) -> float:
     model = fit_to_state(build_network(spec), load_tensors(folder / "model.safetensors")).eval()
     with tempfile.TemporaryDirectory() as temporary:
         report = int8_report(model, splits, Path(temporary) / "model.int8.pt")
-    return float(report["test_top1"]) - evaluate(model, splits.test, torch.device("cpu"))
+    return float(report["test_top1"]) - evaluate(model, splits.test, splits.info.task, torch.device("cpu"))
 
 
 def main() -> None:

@@ -77,17 +77,18 @@ def score(options: argparse.Namespace) -> None:
     subnets = Subnets(parent, splits.info.image_shape)
     space = SubnetSpace("fbnetv3_mini-l", subnets.parts)
     head = machine("cpu", PACKAGES) | {
-        "seed": options.seed, "num_train": len(splits.train), "parent_test_top1": evaluate(parent, splits.test, CPU),
+        "seed": options.seed, "num_train": len(splits.train),
+        "parent_test_top1": evaluate(parent, splits.test, splits.info.task, CPU),
         "finetune_epochs": options.epochs,
     }  # fmt: skip
     for name, members in sets(space, options.num, options.seed).items():
         rows = []
         for number, member in enumerate(members):
             model = subnets.module(member)
-            plain = evaluate(model, HalfSplit(splits.val, "first"), CPU)
+            plain = evaluate(model, HalfSplit(splits.val, "first"), splits.info.task, CPU)
             seed_everything(options.seed, number)
             recalibrate_batch_norm(model, splits.train, 128, CPU)
-            scored = evaluate(model, HalfSplit(splits.val, "first"), CPU)
+            scored = evaluate(model, HalfSplit(splits.val, "first"), splits.info.task, CPU)
             tuned = trained(
                 subnets.module(member), splits, recipe.model_copy(update={"epochs": options.epochs, "lr": 0.1}), number
             )
@@ -95,7 +96,8 @@ def score(options: argparse.Namespace) -> None:
                 head
                 | {
                     "set": name, "number": number, "macs": macs_of(subnets.parts, member), "score": scored,
-                    "score_old_statistics": plain, "finetuned_test_top1": evaluate(tuned, splits.test, CPU),
+                    "score_old_statistics": plain,
+                    "finetuned_test_top1": evaluate(tuned, splits.test, splits.info.task, CPU),
                     "member": " ".join(map(str, member)),
                 }
             )  # fmt: skip

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+LossSum = Callable[[Tensor, Tensor], Tensor]
+"""``(outputs, targets)`` of a batch → its loss, summed over the images."""
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of class scores, summed: the loss of batches that bring none of their own."""
+    return F.cross_entropy(outputs, labels, reduction="sum")
+
+
+@dataclass(frozen=True, eq=False)
+class WithLoss:
+    """Batches of (images, targets), read as often as is needed, and the loss whose gradients are taken."""
+
+    batches: list[tuple[Tensor, Tensor]]
+    loss: LossSum = cross_entropy
+
+
+Batches = Iterable[tuple[Tensor, Tensor]] | WithLoss
+"""Batches of (images, labels) of classes, or of whatever the loss that comes with them takes."""
+
+
+def kept(batches: Batches) -> WithLoss:
+    """The same batches, to be read more than once."""
+    return batches if isinstance(batches, WithLoss) else WithLoss(list(batches))
 
 
 def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
-    """Gradient of the mean cross-entropy over all images of ``batches``, by parameter name.
+    """Gradient of the mean loss over all images of ``batches`` (cross-entropy, or the loss they bring), by parameter name.
 
     The model is run in evaluation mode (batch-norm statistics neither used up nor changed); its parameters, buffers,
     modes and ``.grad`` are the same afterwards.
@@ -32,14 +56,15 @@ def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
     }
     device = next(iter(copies.values())).device
     modes = [(module, module.training) for module in model.modules()]
+    pairs, loss = (batches.batches, batches.loss) if isinstance(batches, WithLoss) else (batches, cross_entropy)
     num_images = 0
     try:
         model.eval()
         with torch.enable_grad():
-            for images, labels in batches:
-                logits = functional_call(model, places, (images.to(device),), tie_weights=False)
-                F.cross_entropy(logits, labels.to(device), reduction="sum").backward()
-                num_images += len(labels)
+            for images, targets in pairs:
+                outputs = functional_call(model, places, (images.to(device),), tie_weights=False)
+                loss(outputs, targets.to(device)).backward()
+                num_images += len(images)
     finally:
         for module, mode in modes:
             module.training = mode

@@ -20,7 +20,7 @@ from torch import nn
 from accounting.macs.count import MacsReport, count_macs
 from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
-from pruning.gradients import Batches
+from pruning.gradients import Batches, kept
 from pruning.layers import LayerFilter, find_layers, output_layers
 from pruning.scores import resolve
 from pruning.solve import UnreachableTarget
@@ -124,7 +124,7 @@ def prune_channels_to_latency(
             f"scope is {scope!r}, round_to {round_to}, floor {floor}; allowed: uniform or global, 1 or more, 0 to 1"
         )
     resolve(criterion)
-    batches = None if batches is None else list(batches)  # they are read for every network that is tried
+    batches = None if batches is None else kept(batches)  # they are read for every network that is tried
     probes = _Probes(measure, max_measurements)
     dense = _dense_result(model, input_size, scope)
     dense_ms = missed_ms = probes.measure(dense)

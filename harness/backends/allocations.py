@@ -184,7 +184,9 @@ class Allocations:
 
     def _look(self) -> None:
         table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
-        nodes = self._nodes()  # after the groups: a node is dead before its groups are taken from it, and that is the cause
+        nodes = (
+            self._nodes()
+        )  # after the groups: a node is dead before its groups are taken from it, and that is the cause
         placed: dict[str, tuple[str, PlacedGroup]] = {}
         for group, entry in table.items():
             if entry["state"] == "CREATED":

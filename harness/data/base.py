@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.data.loader_sockets import keep_sockets_short
+from harness.task.base import Normalisation, Task
+from harness.task.classification import Classification
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,18 @@ class DataInfo:
     interpolation: str = "bilinear"
     notes: tuple[str, ...] = ()
     resize: Literal["none", "stretch", "shorter_side"] = "none"
+    other_task: Task | None = None
+    """What the images are for, where that is not to classify them; it has ``num_classes`` outputs."""
+
+    @property
+    def task(self) -> Task:
+        """What the images are for: classification into the data's classes, unless the dataset says otherwise."""
+        return self.other_task or Classification(self.num_classes, self.class_names)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How pixels from 0 to 1 are normalised."""
+        return Normalisation(self.mean, self.std)
 
     @property
     def resize_px(self) -> int:
@@ -57,7 +71,7 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
-        """Batches of images (N, C, H, W; float, normalised) and labels (N; int64) on ``device``.
+        """Batches of images (N, C, H, W; float, normalised) and targets (labels: N, int64) on ``device``.
 
         ``augment`` None: in order, nothing dropped, as for evaluation. Otherwise shuffled by torch's global generator,
         the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms;

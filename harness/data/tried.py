@@ -59,12 +59,12 @@ def _problem(part: str, split: Split, info: DataInfo) -> str | None:
         if (problem := _batch_problem(*batch, info)) is not None:
             return problem
     labels = getattr(split, "labels", None)
-    return _label_problem(labels, info) if isinstance(labels, Tensor) else None
+    return info.task.fault_of_targets(labels, len(labels)) if isinstance(labels, Tensor) else None
 
 
-def _batch_problem(images: Tensor, labels: Tensor, info: DataInfo) -> str | None:
-    if not (isinstance(images, Tensor) and isinstance(labels, Tensor)):
-        return f"gives batches of {type(images).__name__} and {type(labels).__name__}; tensors are needed"
+def _batch_problem(images: Tensor, targets: Tensor, info: DataInfo) -> str | None:
+    if not (isinstance(images, Tensor) and isinstance(targets, Tensor)):
+        return f"gives batches of {type(images).__name__} and {type(targets).__name__}; tensors are needed"
     if tuple(images.shape[1:]) != info.image_shape or not images.is_floating_point():
         return (
             f"gives images of shape {tuple(images.shape[1:])} and {images.dtype}; its info says {info.image_shape}, and "
@@ -72,15 +72,4 @@ def _batch_problem(images: Tensor, labels: Tensor, info: DataInfo) -> str | None
         )
     if not images.isfinite().all():
         return "gives pixels that are not finite"
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        return (
-            f"gives labels of shape {tuple(labels.shape)} and {labels.dtype}; one torch.int64 for each image is needed"
-        )
-    return _label_problem(labels, info)
-
-
-def _label_problem(labels: Tensor, info: DataInfo) -> str | None:
-    low, high = (int(end) for end in torch.aminmax(labels))
-    if low < 0 or high >= info.num_classes:
-        return f"has labels {low} to {high}; 0 to {info.num_classes - 1} are allowed for its {info.num_classes} classes"
-    return None
+    return info.task.fault_of_targets(targets, len(images))

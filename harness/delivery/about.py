@@ -59,7 +59,7 @@ def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
         "resize_px": info.resize_px if info.resize == "shorter_side" else None,
         "crop_pct": info.crop_pct,
         "interpolation": info.interpolation,
-        "class_names": info.class_names,
+        "class_names": info.task.output_names,
         "data": {
             "name": dataset.name,
             "path": dataset.path,

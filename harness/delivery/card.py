@@ -14,6 +14,7 @@ from harness.data.base import DataInfo, Splits
 from harness.delivery.costs import NetworkCost
 from harness.delivery.trainable import MODULE_FILE
 from harness.jobs.job import Job
+from harness.task.base import Task
 from harness.training.loop import EVAL_BATCH_SIZE
 
 WEIGHTS_FILE, SPARSE_FILE, PROGRAM_FILE = "model.safetensors", "model.sparse.safetensors", "model.pt2"
@@ -105,9 +106,9 @@ test_top1 was read in batches of {batch} images, in the test split's order, chan
 |---|---|
 {images}
 
-## Classes
+## {outputs}
 
-{classes}
+{names}
 """
 
 
@@ -142,7 +143,8 @@ def model_card(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin, *,
             if (not is_smaller if key == "module" else size[key] is not None)
         ),
         images=_table(_images(splits.info, origin)),
-        classes=_classes(splits.info),
+        outputs=splits.info.task.words.outputs.capitalize(),
+        names=_outputs(splits.info.task),
     )
 
 
@@ -181,10 +183,11 @@ def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
     ]
 
 
-def _classes(info: DataInfo) -> str:
-    if not info.class_names:
-        return f"The data names none; outputs are labels 0 to {info.num_classes - 1}."
-    return "| output | class |\n|---|---|\n" + _table([(str(i), name) for i, name in enumerate(info.class_names)])
+def _outputs(task: Task) -> str:
+    if not task.output_names:
+        return task.unnamed_text
+    rows = _table([(str(i), name) for i, name in enumerate(task.output_names)])
+    return f"| output | {task.words.output} |\n|---|---|\n{rows}"
 
 
 def _rows(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin) -> list[tuple[str, str]]:

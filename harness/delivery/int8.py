@@ -69,8 +69,8 @@ def int8_report(model: nn.Module, splits: Splits, path: Path) -> Int8Record:
         report["engine"] = engine = choose_engine()
         loaded = load_int8(path, engine)
         with _engine(engine):
-            report["val_top1"] = evaluate(loaded, splits.val, _CPU)
-            report["test_top1"] = evaluate(loaded, splits.test, _CPU)
+            report["val_top1"] = evaluate(loaded, splits.val, splits.info.task, _CPU)
+            report["test_top1"] = evaluate(loaded, splits.test, splits.info.task, _CPU)
         report["size_bytes"] = path.stat().st_size
     except CannotQuantise as error:
         log.warning("no int8 network: %s", error)

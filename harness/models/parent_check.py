@@ -38,10 +38,11 @@ def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.
         output = _output(model, info)
     except Exception as error:  # and its forward pass its input
         raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, info.num_classes):
+    if not info.task.fits(output, 1):
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise InputError(
-            f"parent: {name} gives {shape} for one image and not scores of {info.num_classes} classes; name a classifier"
+            f"parent: {name} gives {shape} for one image and not {info.task.outputs_text}; name a network for "
+            f"{info.task.words.name}"
         )
     return spec, model, macs
 
@@ -130,9 +131,9 @@ def _training_step(model: nn.Module, info: DataInfo) -> None:
     model = model.to(memory_format=torch.channels_last).train()
     images = torch.randn(2, *info.image_shape).contiguous(memory_format=torch.channels_last)
     output = model(images)
-    if not isinstance(output, torch.Tensor) or output.shape != (2, info.num_classes):
-        raise TypeError(f"in training it gives a {type(output).__name__} and not one score for each class")
-    nn.functional.cross_entropy(output, torch.zeros(2, dtype=torch.long)).backward()
+    if not info.task.fits(output, 2):
+        raise TypeError(f"in training it gives a {type(output).__name__} and not {info.task.outputs_text}")
+    info.task.loss_sum(output, info.task.some_targets(2, images.device)).backward()
 
 
 def _name(config: ParentConfig) -> str:

@@ -154,7 +154,7 @@ class _Steps:
     def __init__(self, info: DataInfo, batch: int, device: torch.device) -> None:
         images = torch.randn(batch, *info.image_shape, device=device)
         self._images = images.contiguous(memory_format=torch.channels_last)
-        self._labels = torch.zeros(batch, dtype=torch.long, device=device)
+        self._task, self._targets = info.task, info.task.some_targets(batch, device)
         self._device = device
 
     def of(self, network: NetworkSpec, *, is_masked: bool = False) -> Callable[[], None]:
@@ -166,7 +166,7 @@ class _Steps:
 
         def step() -> None:
             output = model(self._images)
-            nn.functional.cross_entropy(output, self._labels).backward()
+            self._task.loss_sum(output, self._targets).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if self._device.type == "cuda":

@@ -1,8 +1,8 @@
 """The one trainer: every phase of every route learns, is evaluated and is resumed here, and nowhere else.
 
-Optimiser, schedule, loss, mixup and EMA are timm's. On CUDA: bf16 autocast and channels-last; on the CPU: channels-last,
-which is what made the quickstart's networks 1.5 times faster there. Every epoch is seeded by (seed, epoch) alone, so an
-epoch that was cut short is done again exactly as it would have been.
+Optimiser, schedule and EMA are timm's; loss, mixing and quality are the task's (``harness/task``). On CUDA: bf16 autocast
+and channels-last; on the CPU: channels-last, which made the quickstart's networks 1.5 times faster there. Every epoch is
+seeded by (seed, epoch) alone, so an epoch that was cut short is repeated exactly.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from timm.data import Mixup
 from timm.data.random_erasing import RandomErasing
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
@@ -26,7 +24,8 @@ from torch import Tensor, nn
 
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
-from harness.training.distillation import AtOwnSize, DistilledLoss
+from harness.task.base import Mix, Task, TaughtLoss
+from harness.training.distillation import AtOwnSize
 from harness.training.resume import WHOLE, Relay, StateLost, TrainingState, load_state, save_state
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import (
@@ -72,7 +71,8 @@ class Hooks:
 
 
 Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
-"""``(model, images, targets, loss function)`` → the parts of a batch's loss, each taken back before the next is made."""
+"""``(model, images, targets, loss function)`` yields the terms of a batch's loss; each is
+back-propagated before the next is computed."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,14 @@ def train(
                 masks.update(new)
                 keeper.change(masks)
 
-    mixup, loss_fn = _loss(recipe, splits.info.num_classes)
+    task = splits.info.task
+    plain = task.objective(recipe)
+    loss_fn = plain.loss
     if teacher is not None and recipe.teaching is not None:
         on_device(teacher, device)
-        loss_fn = DistilledLoss(teacher, recipe.teaching, loss_fn, splits.info, device)
+        loss_fn = task.taught(loss_fn, teacher, recipe.teaching, splits.info.normalisation, device)
     erasing = RandomErasing(recipe.erase_prob, mode="pixel", device=device) if recipe.erase_prob else None
-    objective = _Objective(course.losses or _plain, loss_fn, mixup, erasing)
+    objective = _Objective(course.losses or _plain, loss_fn, plain.mix, erasing)
     kept = ema.module if ema is not None else model
     last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
     hooks.begun(done)
@@ -188,13 +190,13 @@ def train(
             state.average_statistics(crew)
         if epoch == recipe.epochs:
             recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device, crew)
-        curve.append(evaluate(kept, splits.val, device, crew))
+        curve.append(evaluate(kept, splits.val, task, device, crew))
         if epoch < last and crew.is_first:
             state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
     if relay.after is not None and crew.is_first:
         state.save(relay.after, last, curve, masks if course.masks is not None else {}, relay.training)
-    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, device, crew)
+    val_top1 = curve[-1] if curve else evaluate(kept, splits.val, task, device, crew)
     return Trained(kept, val_top1, tuple(curve), masks)
 
 
@@ -208,18 +210,14 @@ def _timm_name(recipe: Recipe) -> str:
     return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
 
 
-def evaluate(model: nn.Module, split: Split, device: torch.device, crew: Crew = ALONE) -> float:
-    """Top-1 accuracy (fraction 0-1) of ``model`` on the images of a split that could be read, each scored by one worker."""
+def evaluate(model: nn.Module, split: Split, task: Task, device: torch.device, crew: Crew = ALONE) -> float:
+    """Quality (fraction 0-1) of ``model`` on the images of a split that could be read, each scored by one worker."""
     model.eval()
-    right_and_all = torch.zeros(2, dtype=torch.int64, device=device)
+    tally = task.empty_tally(device)
     with torch.inference_mode():
-        for images, labels in scored_batches(split, EVAL_BATCH_SIZE, device, crew):
-            right_and_all[0] += (model(images.contiguous(memory_format=torch.channels_last)).argmax(1) == labels).sum()
-            right_and_all[1] += len(labels)
-    right, count = crew.sum(right_and_all).tolist()
-    if count == 0:
-        raise ValueError("no image of the split can be read")
-    return float(right / count)
+        for images, targets in scored_batches(split, EVAL_BATCH_SIZE, device, crew):
+            tally += task.tally(model(images.contiguous(memory_format=torch.channels_last)), targets)
+    return task.quality(crew.sum(tally))
 
 
 def recalibrate_batch_norm(
@@ -271,24 +269,21 @@ def _one_epoch(
     """
     model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
-    mixup, loss_fn = objective.mixup, objective.loss_fn
+    loss_fn = objective.loss_fn
     half = _half(device)
     total, count = torch.zeros((), device=device), 0
-    for images, labels in training_batches(splits.train, recipe.batch_size, device, recipe.augmentation, crew):
+    for images, targets in training_batches(splits.train, recipe.batch_size, device, recipe.augmentation, crew):
         before_update(first_update + count)
         if objective.erasing is not None:
             images = objective.erasing(images)
         images = images.contiguous(memory_format=torch.channels_last)
-        if mixup is not None and len(images) % 2 == 0:
-            images, targets = mixup(images, labels)
-        else:
-            targets = labels if mixup is None else nn.functional.one_hot(labels, splits.info.num_classes).float()
+        images, targets = objective.mix(images, targets)
         optimizer.zero_grad(set_to_none=True)
         # Of equal shares each counts 1; of others, as many images as it has.
         share = len(images) if crew.size == 1 else recipe.batch_size / crew.size
         for some_images, some_targets in _passes(images, targets, recipe.accumulate):
             weight = len(some_images) / share
-            if isinstance(loss_fn, DistilledLoss):
+            if isinstance(loss_fn, TaughtLoss):
                 loss_fn.show(some_images)
             parts = objective.losses(model, some_images, some_targets, loss_fn)
             while True:
@@ -328,25 +323,13 @@ def _half(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _loss(recipe: Recipe, num_classes: int) -> tuple[Mixup | None, nn.Module]:
-    if recipe.mixup_alpha or recipe.cutmix_alpha:
-        mixup = Mixup(
-            mixup_alpha=recipe.mixup_alpha,
-            cutmix_alpha=recipe.cutmix_alpha,
-            label_smoothing=recipe.label_smoothing,
-            num_classes=num_classes,
-        )
-        return mixup, SoftTargetCrossEntropy()
-    return None, LabelSmoothingCrossEntropy(recipe.label_smoothing)
-
-
 @dataclass(frozen=True)
 class _Objective:
-    """What is minimised: the parts of a batch's loss, the loss that they are made of, how images are erased and mixed."""
+    """What is minimised: the terms of a batch's loss, the loss they are made of, how images are mixed and erased."""
 
     losses: Losses
     loss_fn: nn.Module
-    mixup: Mixup | None
+    mix: Mix
     erasing: RandomErasing | None
 
 

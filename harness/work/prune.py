@@ -19,7 +19,7 @@ from harness.training.loop import evaluate, on_device, recalibrate_batch_norm
 from harness.work.bench import Bench
 from pruning.blocks import BlockKind, prune_blocks_to_macs
 from pruning.criteria import load_criterion
-from pruning.gradients import Batches
+from pruning.gradients import Batches, WithLoss
 from pruning.gradual import GradualPruner
 from pruning.layers import LayerFilter, parse_filter
 from pruning.masks import apply_masks
@@ -55,7 +55,7 @@ def prune_network(work: Prune, bench: Bench) -> JobOutcome:
     pruned = prune(work.rule, model, bench.splits, bench.job.seed)
     model = on_device(pruned.model, bench.device)
     recalibrate_batch_norm(model, bench.splits.train, RECALIBRATION_BATCH, bench.device)
-    val_top1 = evaluate(model, bench.splits.val, bench.device)
+    val_top1 = evaluate(model, bench.splits.val, bench.splits.info.task, bench.device)
     counted = counts(model, bench.splits.info.image_shape)
     check_macs(counted["macs"], pruned.macs)
     kept = bench.keep(model, pruned.masks)
@@ -129,9 +129,11 @@ def counts(model: nn.Module, image_shape: tuple[int, int, int]) -> NetworkCounts
     }
 
 
-def scoring_batches(rule: PruneRule, splits: Splits) -> list[tuple[Tensor, Tensor]] | None:
+def scoring_batches(rule: PruneRule, splits: Splits) -> WithLoss | None:
     """The first training batches after seeding, where the criterion needs gradients."""
-    return list(_first(splits)) if load_criterion(rule.method.criterion).needs_gradients else None
+    if not load_criterion(rule.method.criterion).needs_gradients:
+        return None
+    return WithLoss(list(_first(splits)), splits.info.task.loss_sum)
 
 
 def _kept(rule: PruneRule) -> LayerFilter | None:

@@ -32,7 +32,7 @@ def scan(work: Scan, bench: Bench) -> JobOutcome:
         apply_masks(pruned, masks)
         pruned = on_device(pruned, device)
         recalibrate_batch_norm(pruned, splits.train, 128, device)
-        return evaluate(pruned, splits.val, device)
+        return evaluate(pruned, splits.val, splits.info.task, device)
 
     sensitivity: list[RolePoint] = [
         {"role": str(p.role), "sparsity": p.sparsity, "macs": p.macs, "val_top1": accuracy(p.masks)}
@@ -58,6 +58,6 @@ def scan(work: Scan, bench: Bench) -> JobOutcome:
         "sensitivity": sensitivity,
         "sparsity_curve": curve,
         "dense_val_top1": dense,
-        "dense_test_top1": evaluate(on_device(model, device), splits.test, device),
+        "dense_test_top1": evaluate(on_device(model, device), splits.test, splits.info.task, device),
         "num_val": len(splits.val),
     }

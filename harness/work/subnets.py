@@ -27,5 +27,5 @@ def score_subnets(work: Score, parent: nn.Module, bench: Bench) -> JobOutcome:
     for member in work.archs:
         model = on_device(subnets.module(member), device)
         recalibrate_batch_norm(model, splits.train, RECALIBRATION_BATCH, device)
-        scores.append(evaluate(model, images, device))
+        scores.append(evaluate(model, images, splits.info.task, device))
     return {"scores": scores, "num_val": len(images)}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from accounting.ledger.outcomes import JobOutcome
 from harness.jobs.work import Score
+from harness.task.base import Task
 from harness.training.loop import Course, evaluate, on_device, recalibrate_batch_norm
 from harness.work.bench import Bench
 from harness.work.subnets import score_subnets
@@ -19,7 +20,7 @@ from nas_baseline.supernet.supernet import Supernet
 RECALIBRATION_BATCH = 128
 
 
-def supernet_course(model: nn.Module) -> Course:
+def supernet_course(model: nn.Module, task: Task) -> Course:
     """Train by the sandwich rule: at every update the largest, the smallest and two random members."""
     assert isinstance(model, Supernet)
 
@@ -27,7 +28,7 @@ def supernet_course(model: nn.Module) -> Course:
         assert isinstance(net, Supernet)
         # torch's generator is seeded by (seed, epoch), so that a training taken up again draws what it would have.
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
-        yield from net.losses(images, targets, loss_fn, net.sandwich(rng))
+        yield from net.losses(images, targets, loss_fn, task.imitation, net.sandwich(rng))
         net.activate(net.largest())
 
     return Course(losses=losses)
@@ -45,5 +46,5 @@ def score(work: Score, bench: Bench) -> JobOutcome:
         member.load_state_dict(model.extract(arch))
         member = on_device(member, device)
         recalibrate_batch_norm(member, splits.train, RECALIBRATION_BATCH, device, bench.crew)
-        scores.append(evaluate(member, splits.val, device, bench.crew))
+        scores.append(evaluate(member, splits.val, splits.info.task, device, bench.crew))
     return {"scores": scores, "num_val": len(splits.val)}

@@ -67,7 +67,7 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
 def train_supernet(work: TrainSupernet, bench: Bench) -> JobOutcome:
     """Train shared weights. Only the largest member is measured, which says nothing of a network within a target."""
     model = _network(work.recipe, bench)
-    trained = _train(model, work.recipe, supernet_course(model), {}, bench)
+    trained = _train(model, work.recipe, supernet_course(model, bench.splits.info.task), {}, bench)
     return {"supernet_val_top1": trained.val_top1, **_curve(trained), **bench.keep(trained.model, trained.masks)}
 
 

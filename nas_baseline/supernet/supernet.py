@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.base import Arch
@@ -60,24 +59,26 @@ class Supernet(nn.Module):
         configure(self.network, self._member)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the active member's logits, shape [n, num_classes], for images [n, in_chans, height, width]."""
+        """Return the active member's outputs, shape [n, num_classes], for images [n, in_chans, height, width]."""
         return self._run(images, keep_statistics=True)
 
     def sandwich(self, rng: np.random.Generator, num_random: int = 2) -> list[Arch]:
         """Return the members of one training step: the largest, the smallest, ``num_random`` random ones."""
         return [self.largest(), self.smallest(), *self.space.sample_batch(rng, num_random)]
 
-    def losses(self, images: Tensor, targets: Tensor, loss_fn: Loss, archs: Sequence[Arch]) -> Iterator[Tensor]:
+    def losses(
+        self, images: Tensor, targets: Tensor, loss_fn: Loss, imitation: Loss, archs: Sequence[Arch]
+    ) -> Iterator[Tensor]:
         """Yield one scalar per member, to call ``backward`` on before the next is computed; together they are the mean.
 
-        The first member must be the largest: its loss is ``loss_fn(logits, targets)``. That of the others is the cross
-        entropy, in float32, with the largest's detached class probabilities, so ``targets`` may be of any form. Forward
-        passes are run when a loss is asked for, so that is what belongs inside an autocast. Afterwards the largest is
-        active. Raises ValueError if the first member is not the largest.
+        The first member must be the largest: its loss is ``loss_fn(outputs, targets)``. That of the others is
+        ``imitation(outputs, the largest's outputs)``, which are detached; so ``targets`` may be of any form. A forward pass
+        runs when its loss is asked for, so that is what belongs inside an autocast. Afterwards the largest is active.
+        Raises ValueError if the first member is not the largest.
         """
         if not archs or self._measure(archs[0]) != self._measure(self.largest()):
             raise ValueError("the first of the members must be the largest: the others learn from its outputs")
-        return self._losses(images, targets, loss_fn, archs)
+        return self._losses(images, targets, loss_fn, imitation, archs)
 
     def extract(self, arch: Arch) -> dict[str, Tensor]:
         """Return the state dict of a member's built network (``build(space.network_spec(arch))``), weights inherited.
@@ -90,20 +91,22 @@ class Supernet(nn.Module):
             for name, tensor in share(self.network.state_dict().items(), used).items()
         }
 
-    def _losses(self, images: Tensor, targets: Tensor, loss_fn: Loss, archs: Sequence[Arch]) -> Iterator[Tensor]:
+    def _losses(
+        self, images: Tensor, targets: Tensor, loss_fn: Loss, imitation: Loss, archs: Sequence[Arch]
+    ) -> Iterator[Tensor]:
         teacher: Tensor | None = None
         try:
             for arch in archs:
                 self.activate(arch)
-                logits = self._run(images, keep_statistics=teacher is None)
+                outputs = self._run(images, keep_statistics=teacher is None)
                 if teacher is None:
-                    teacher = logits.detach().float().softmax(1)
-                    loss = loss_fn(logits, targets)
+                    teacher = outputs.detach()
+                    loss = loss_fn(outputs, targets)
                 else:
-                    loss = F.cross_entropy(logits.float(), teacher)
+                    loss = imitation(outputs, teacher)
                 yield loss / len(archs)
                 # What this member's forward pass kept is freed before the next one's.
-                del logits, loss
+                del outputs, loss
         finally:
             self.activate(self.largest())
 
@@ -113,8 +116,8 @@ class Supernet(nn.Module):
         if not keep_statistics:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
         tensors = share(self.network.named_parameters(), self._extents) | buffers
-        logits: Tensor = functional_call(self.network, tensors, (images,), tie_weights=False)
-        return logits
+        outputs: Tensor = functional_call(self.network, tensors, (images,), tie_weights=False)
+        return outputs
 
     def _measure(self, arch: Arch) -> Member:
         return measure(self.space.network_spec(arch))

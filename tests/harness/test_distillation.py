@@ -24,7 +24,8 @@ from harness.jobs.start import WeightsOf
 from harness.jobs.teacher import Teacher
 from harness.jobs.work import Train, TrainSupernet
 from harness.plan import NOMINAL, play
-from harness.training.distillation import AtOwnSize, DistilledLoss
+from harness.task.logits import DistilledLoss
+from harness.training.distillation import AtOwnSize
 from harness.training.loop import train
 from harness.training.resume import identity_of
 from harness.validation import check_study
@@ -71,7 +72,7 @@ class TestWhatTheTeacherIsShown:
             wanted = teacher.network((resized - own_mean) / own_std)
         seen = []
         teacher.network.register_forward_hook(lambda module, args, out: seen.append(out))
-        loss = DistilledLoss(teacher, DISTILL, nn.CrossEntropyLoss(), info, CPU)
+        loss = DistilledLoss(teacher, DISTILL, nn.CrossEntropyLoss(), info.normalisation, CPU)
         loss.show((pixels - mean) / std)
         loss(torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))
         assert len(seen) == 1
@@ -89,7 +90,7 @@ class TestWhatTheTeacherIsShown:
         with torch.no_grad():
             wanted = model((F.interpolate(pixels, (32, 32), mode="bicubic", antialias=True) - 0.5) / 0.5)
         model.register_forward_hook(lambda module, args, out: seen.append(out))
-        loss = DistilledLoss(AtOwnSize(model, own), DISTILL, nn.CrossEntropyLoss(), info, CPU)
+        loss = DistilledLoss(AtOwnSize(model, own), DISTILL, nn.CrossEntropyLoss(), info.normalisation, CPU)
         loss.show((pixels - 0.4) / 0.3)
         loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long))
         torch.testing.assert_close(seen[0], wanted, rtol=1e-3, atol=1e-3)
@@ -103,7 +104,7 @@ def test_the_loss_by_hand():
             return torch.zeros(len(images), 2)
 
     loss = DistilledLoss(
-        AtOwnSize(Even(), TEACHER), Distill(weight=0.25, temperature=2), nn.CrossEntropyLoss(), INFO, CPU
+        AtOwnSize(Even(), TEACHER), Distill(weight=0.25, temperature=2), nn.CrossEntropyLoss(), INFO.normalisation, CPU
     )
     loss.show(torch.zeros(1, 1, 8, 8))
     outputs = torch.tensor([[0.0, 2 * np.log(3.0)]], requires_grad=True)
@@ -160,7 +161,14 @@ def test_a_supernet_learns_from_it_by_its_largest_member(splits, tmp_path):
     def trained(place, teacher):
         torch.manual_seed(3)
         model = Supernet(space)
-        return fit(splits, tmp_path / place, recipe, teacher=teacher, model=model, course=supernet_course(model))
+        return fit(
+            splits,
+            tmp_path / place,
+            recipe,
+            teacher=teacher,
+            model=model,
+            course=supernet_course(model, splits.info.task),
+        )
 
     shown = taught_by()
     calls = []

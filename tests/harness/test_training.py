@@ -104,14 +104,14 @@ def test_the_seed_alone_decides(recipe, splits, tmp_path):
 
 
 def test_it_learns(splits, tmp_path):
-    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, CPU)
+    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, splits.info.task, CPU)
     _, val_top1 = fit(splits, tmp_path, Recipe(epochs=15, batch_size=10, lr=0.1, augment="none"))
     assert val_top1 > max(0.8, untrained)
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.2), ("rmsprop", 0.01)])
 def test_without_momentum_it_learns_too(optimizer, lr, splits, tmp_path):
-    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, CPU)
+    untrained = evaluate(network().to(memory_format=torch.channels_last), splits.val, splits.info.task, CPU)
     recipe = Recipe(epochs=15, batch_size=10, optimizer=optimizer, lr=lr, momentum=0, augment="none")
     assert fit(splits, tmp_path, recipe)[1] > max(0.6, untrained)
 
@@ -129,7 +129,7 @@ def test_no_epochs_leave_the_network_as_it_was(splits, tmp_path):
     before = copy.deepcopy(model.state_dict())
     kept, val_top1 = fit(splits, tmp_path, Recipe(epochs=0), model=model)
     assert same(before, kept.state_dict())
-    assert val_top1 == evaluate(kept, splits.val, CPU)
+    assert val_top1 == evaluate(kept, splits.val, splits.info.task, CPU)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -199,7 +199,7 @@ def test_evaluate_counts_by_hand(splits):
         def forward(self, x):
             return torch.tensor([[1.0, 0.0, 0.0]]).expand(len(x), 3)
 
-    assert evaluate(First(), splits.val, CPU) == 10 / 30
+    assert evaluate(First(), splits.val, splits.info.task, CPU) == 10 / 30
 
 
 def test_seeding_is_by_seed_and_epoch():

@@ -264,7 +264,7 @@ def test_batch_norm_is_taken_anew_and_evaluated_on_two_workers_as_on_one(tmp_pat
         model = copy.deepcopy(network())
         torch.manual_seed(4)
         recalibrate_batch_norm(model, SPLITS.train, 16, CPU, crew)
-        return model.state_dict(), evaluate(model, SPLITS.val, CPU, crew)
+        return model.state_dict(), evaluate(model, SPLITS.val, SPLITS.info.task, CPU, crew)
 
     alone, top1 = work(Crew())
     (first, first_top1), (second, second_top1) = in_crew(2, tmp_path, work)

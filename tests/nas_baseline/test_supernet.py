@@ -13,12 +13,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from accounting.macs.count import count_macs
+from harness.task.classification import Classification
 from nas_baseline.spaces import list_spaces, load_space
 from nas_baseline.spaces.counting import se_width
 from nas_baseline.spaces.networks import build
 from nas_baseline.supernet.elastic import Extent, extents, measure, share
 from nas_baseline.supernet.supernet import Supernet
 
+IMITATION = Classification(4).imitation
 SPACES = {name: load_space(name) for name in list_spaces()}
 SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40}
 
@@ -220,7 +222,7 @@ def test_losses_are_by_hand_and_together_the_mean():
     teacher = logits[0].detach().softmax(1)
     expected = [F.cross_entropy(logits[0], labels), *(-(teacher * x.log_softmax(1)).sum(1).mean() for x in logits[1:])]
     found = []
-    for loss in supernet.losses(images, labels, F.cross_entropy, archs):
+    for loss in supernet.losses(images, labels, F.cross_entropy, IMITATION, archs):
         loss.backward()
         found.append(float(loss.detach()))
     assert found == pytest.approx([float(loss.detach()) / 3 for loss in expected], rel=1e-5)
@@ -235,10 +237,10 @@ def test_the_first_of_a_sandwich_is_the_largest_whatever_its_recipe():
     images, labels = images_for(supernet.space, 4), torch.arange(4)
     for wrong in ([], [supernet.smallest(), supernet.largest()]):
         with pytest.raises(ValueError, match="must be the largest"):
-            supernet.losses(images, labels, F.cross_entropy, wrong)
+            supernet.losses(images, labels, F.cross_entropy, IMITATION, wrong)
     other = supernet.space.find(supernet.space.describe(supernet.largest()) | {"recipe.lr": 0.2, "recipe.dropout": 0.5})
     assert other != supernet.largest()
-    assert len(list(supernet.losses(images, labels, F.cross_entropy, [other]))) == 1
+    assert len(list(supernet.losses(images, labels, F.cross_entropy, IMITATION, [other]))) == 1
 
 
 def test_only_the_largest_leaves_statistics_and_is_left_active():
@@ -246,8 +248,8 @@ def test_only_the_largest_leaves_statistics_and_is_left_active():
     supernet = Supernet(declared()).train()
     images, labels = images_for(supernet.space, 8), torch.arange(8) % 4
     alone = copy.deepcopy(supernet)
-    list(supernet.losses(images, labels, F.cross_entropy, supernet.sandwich(np.random.default_rng(0))))
-    list(alone.losses(images, labels, F.cross_entropy, [alone.largest()]))
+    list(supernet.losses(images, labels, F.cross_entropy, IMITATION, supernet.sandwich(np.random.default_rng(0))))
+    list(alone.losses(images, labels, F.cross_entropy, IMITATION, [alone.largest()]))
     for (name, one), (_, other) in zip(supernet.named_buffers(), alone.named_buffers(), strict=True):
         torch.testing.assert_close(one, other, msg=name)
     assert int(supernet.network.bn1.num_batches_tracked) == 1
@@ -256,7 +258,7 @@ def test_only_the_largest_leaves_statistics_and_is_left_active():
         evaluated = supernet(images)
         torch.testing.assert_close(evaluated, inherited(supernet, supernet.largest()).eval()(images))
     # Also where a training step is broken off in the middle.
-    parts = supernet.losses(images, labels, F.cross_entropy, supernet.sandwich(np.random.default_rng(0)))
+    parts = supernet.losses(images, labels, F.cross_entropy, IMITATION, supernet.sandwich(np.random.default_rng(0)))
     next(parts), next(parts)
     parts.close()
     with torch.no_grad():

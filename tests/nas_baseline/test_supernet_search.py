@@ -6,12 +6,15 @@ import torch
 from elastic_space import declared, inherited, norms_of
 from torch.nn import functional as F
 
+from harness.task.classification import Classification
 from nas_baseline import search
 from nas_baseline.proposing.proposals import InfeasibleTarget
 from nas_baseline.spaces import load_space
 from nas_baseline.strategies import make_strategy
 from nas_baseline.supernet.elastic import measure
 from nas_baseline.supernet.supernet import Supernet, without_recipe
+
+IMITATION = Classification(4).imitation
 
 
 def separable(n):
@@ -31,7 +34,10 @@ def test_training_lowers_the_loss_of_every_member(half):
     rng, history = np.random.default_rng(0), []
     for _ in range(25):
         optimizer.zero_grad()
-        parts, step = supernet.losses(images, labels, F.cross_entropy, supernet.sandwich(rng, num_random=1)), []
+        parts, step = (
+            supernet.losses(images, labels, F.cross_entropy, IMITATION, supernet.sandwich(rng, num_random=1)),
+            [],
+        )
         while True:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
                 loss = next(parts, None)

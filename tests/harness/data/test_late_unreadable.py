@@ -10,6 +10,7 @@ from torch import nn
 from harness.config.study import DatasetConfig
 from harness.data import cache
 from harness.data.registry import open_dataset
+from harness.task.classification import Classification
 from harness.training.loop import evaluate
 
 CPU = torch.device("cpu")
@@ -73,7 +74,7 @@ def test_the_accuracy_is_over_the_images_that_were_scored(root):
     Image.new("RGB", (16, 16), (LEVELS[1],) * 3).save(root / "val" / "dark" / "0.png")  # one that is scored wrong
     for i in range(1, 5):
         damage(root / "val" / "dark" / f"{i}.png", "cut")
-    assert evaluate(Brightness(), test, CPU) == 11 / 12
+    assert evaluate(Brightness(), test, Classification(2), CPU) == 11 / 12
     assert len(test) == 12
 
 
@@ -94,7 +95,7 @@ def test_a_split_of_which_nothing_can_be_read_is_an_error(root):
     for file in (root / "val").rglob("*.png"):
         file.unlink()
     with pytest.raises(ValueError, match="no image of the split can be read"):
-        evaluate(Brightness(), test, CPU)
+        evaluate(Brightness(), test, Classification(2), CPU)
 
 
 def test_workers_hand_over_their_batches_from_a_deep_temporary_folder(root, monkeypatch):

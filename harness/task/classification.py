@@ -1,0 +1,113 @@
+"""Classification: one label for each image, cross-entropy, top-1. Losses and mixing are timm's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from timm.data import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from accounting.words.task import CLASSIFICATION, TaskWords
+from harness.config.distill import Distill
+from harness.config.recipe import Recipe
+from harness.task.base import Normalisation, Objective, TaughtLoss
+from harness.task.logits import DistilledLoss
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Targets are labels (N, int64), outputs logits (N, ``num_outputs``); ``output_names`` are the classes'."""
+
+    num_outputs: int
+    output_names: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> TaskWords:
+        """Top-1 accuracy."""
+        return CLASSIFICATION
+
+    def objective(self, recipe: Recipe) -> Objective:
+        """Cross-entropy with label smoothing; with soft labels where mixup or CutMix mix images."""
+        if not (recipe.mixup_alpha or recipe.cutmix_alpha):
+            return Objective(LabelSmoothingCrossEntropy(recipe.label_smoothing), _unmixed)
+        mixup = Mixup(
+            mixup_alpha=recipe.mixup_alpha,
+            cutmix_alpha=recipe.cutmix_alpha,
+            label_smoothing=recipe.label_smoothing,
+            num_classes=self.num_outputs,
+        )
+
+        def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            if len(images) % 2 == 0:
+                mixed: tuple[Tensor, Tensor] = mixup(images, labels)
+                return mixed
+            return images, F.one_hot(labels, self.num_outputs).float()  # timm mixes pairs
+
+        return Objective(SoftTargetCrossEntropy(), mix)
+
+    def taught(
+        self, loss: nn.Module, teacher: nn.Module, distill: Distill, images: Normalisation, device: torch.device
+    ) -> TaughtLoss:
+        """With the divergence from the teacher's class probabilities (:mod:`harness.task.logits`)."""
+        return DistilledLoss(teacher, distill, loss, images, device)
+
+    def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy, without smoothing."""
+        return F.cross_entropy(outputs, targets, reduction="sum")
+
+    def imitation(self, outputs: Tensor, shown: Tensor) -> Tensor:
+        """Cross-entropy, in float32, with the other network's class probabilities."""
+        return F.cross_entropy(outputs.float(), shown.float().softmax(1))
+
+    def empty_tally(self, device: torch.device) -> Tensor:
+        """Images that were right, and all."""
+        return torch.zeros(2, dtype=torch.int64, device=device)
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Images whose highest output is that of their label, and all."""
+        right = (outputs.argmax(1) == targets).sum()
+        return torch.stack([right, torch.full_like(right, len(targets))])
+
+    def quality(self, tally: Tensor) -> float:
+        """The share of images that were right: top-1."""
+        right, count = tally.tolist()
+        if count == 0:
+            raise ValueError("no image of the split can be read")
+        return float(right / count)
+
+    def some_targets(self, num_images: int, device: torch.device) -> Tensor:
+        """The first class for all."""
+        return torch.zeros(num_images, dtype=torch.long, device=device)
+
+    def fault_of_targets(self, targets: Tensor, num_images: int) -> str | None:
+        """Labels are int64, one for each image, and each one of the classes."""
+        if targets.shape != (num_images,) or targets.dtype != torch.int64:
+            return (
+                f"gives labels of shape {tuple(targets.shape)} and {targets.dtype}; one torch.int64 for each image is "
+                "needed"
+            )
+        low, high = (int(end) for end in torch.aminmax(targets))
+        if low < 0 or high >= self.num_outputs:
+            return f"has labels {low} to {high}; 0 to {self.num_outputs - 1} are allowed for its {self.num_outputs} classes"
+        return None
+
+    def fits(self, outputs: object, num_images: int) -> bool:
+        """One score for each class."""
+        return isinstance(outputs, Tensor) and outputs.shape == (num_images, self.num_outputs)
+
+    @property
+    def outputs_text(self) -> str:
+        """For a refusal."""
+        return f"scores of {self.num_outputs} classes"
+
+    @property
+    def unnamed_text(self) -> str:
+        """Outputs are labels."""
+        return f"The data names none; outputs are labels 0 to {self.num_outputs - 1}."
+
+
+def _unmixed(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return images, labels
