@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml.scanner import Scanner
 
@@ -125,6 +125,8 @@ def test_what_is_written_is_read_as_it_was_by_every_reader(value):
 
 
 @given(WRITABLE)
+@example("-.0")
+@example("+.5e+3")
 def test_what_older_versions_wrote_is_read_as_it_was(value):
     text = yaml.safe_dump({"value": value}, sort_keys=False, allow_unicode=True)
     assert read_written(text) == {"value": value}
