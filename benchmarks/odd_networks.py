@@ -154,11 +154,18 @@ NETWORKS = {
 
 
 class Independent(TorchFunctionMode):
-    """Counts non-zero multiplications with weights in the calls of a real forward pass."""
+    """Counts non-zero multiplications with weights in the calls of a real forward pass.
 
-    def __init__(self) -> None:
+    A weight is a parameter of ``model``, or a view of one.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.macs = 0
+        self._storages = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def _is_weight(self, given) -> bool:
+        return isinstance(given, torch.Tensor) and given.untyped_storage().data_ptr() in self._storages
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -168,15 +175,18 @@ class Independent(TorchFunctionMode):
         elif func in (F.conv_transpose2d, torch.conv_transpose2d):
             self.macs += int(torch.count_nonzero(given[1])) * given[0].shape[0] * math.prod(given[0].shape[2:])
         elif func in (F.linear, torch._C._nn.linear) or (
-            func in (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__) and isinstance(given[1], nn.Parameter)
+            func in (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__) and self._is_weight(given[1])
         ):
             self.macs += int(torch.count_nonzero(given[1])) * math.prod(given[0].shape[:-1])
+        elif func in (torch.lstm, torch._VF.lstm):  # input, states, weights and biases, ...: each weight once a step
+            matrices = [weight for weight in given[2] if weight.dim() == 2]
+            self.macs += sum(int(torch.count_nonzero(weight)) for weight in matrices) * math.prod(given[0].shape[:-1])
         return result
 
 
 def count_independently(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Non-zero MACs of one image, without any code of ``accounting``."""
-    with torch.no_grad(), Independent() as counter:
+    with torch.no_grad(), Independent(model) as counter:
         model(torch.zeros(1, *shape))
     return counter.macs
 
