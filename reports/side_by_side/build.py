@@ -51,7 +51,7 @@ def side_by_side(folders: Sequence[Path]) -> SideBySide:
     names = _names([whole.frames.info.name for whole in wholes], folders)
     studies = tuple(_compared(w, name, folder) for w, name, folder in zip(wholes, names, folders, strict=True))
     aspects = _aspects(wholes)
-    return SideBySide(studies, aspects, _findings(studies, aspects), _ratios_apart(studies, wholes))
+    return SideBySide(studies, aspects, _findings(studies, aspects, wholes), _ratios_apart(studies, wholes))
 
 
 def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
@@ -183,12 +183,18 @@ def _devices(frames: Frames) -> str:
     return ", ".join(sorted(names)) or UNKNOWN
 
 
-def _findings(studies: Sequence[Compared], aspects: Sequence[Aspect]) -> tuple[Finding, ...]:
+def _seed(whole: WholeAnswer) -> object:
+    return whole.frames.document.config.get("seed", 0)
+
+
+def _findings(
+    studies: Sequence[Compared], aspects: Sequence[Aspect], wholes: Sequence[WholeAnswer]
+) -> tuple[Finding, ...]:
     by_key = {aspect.key: aspect for aspect in aspects}
     return (
         _hours(by_key),
         _accuracies(by_key),
-        _ratios(studies, by_key),
+        _ratios(studies, by_key, shared_seed=len({_seed(whole) for whole in wholes}) < len(wholes)),
         Finding(
             "verdicts",
             True,
@@ -229,7 +235,7 @@ def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
     return Finding("accuracies", True, "all are of the same images, by the fingerprint of the data")
 
 
-def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect]) -> Finding:
+def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:
     """Device time cancels out of a ratio, so that studies of other machines may be compared by it."""
     if any(study.ratio.value is None for study in studies):
         lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
@@ -241,6 +247,13 @@ def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect]) -> Findi
         for aspect in aspects.values()
         if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
     ]
+    if not differing and shared_seed:
+        return Finding(
+            "cost ratios",
+            False,
+            "the studies agree in all that is on record, and some in their seed: those trained the same networks again, so "
+            "that they are no further evidence; give a repeat a seed of its own",
+        )
     if not differing:
         return Finding(
             "cost ratios", True, "the studies agree in all that is on record, so that they repeat each other"
@@ -278,6 +291,8 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
             for aspect in _aspects([wholes[0], whole])
             if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
         )
+        if not differing and _seed(whole) == _seed(wholes[0]):
+            continue  # the same networks again: not independent
         found.append(RatioApart(study.name, first.name, _factor(study.ratio, first.ratio), differing))
     return tuple(found)
 

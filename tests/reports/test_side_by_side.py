@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("several")
     data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
     first = changed(build_study(place / "first"), name="first", facts=data)
-    cheap = changed(build_study(place / "cheap", pretrain_h=0.2), name="cheap", facts=data)
+    cheap = changed(build_study(place / "cheap", pretrain_h=0.2), name="cheap", facts=data, seed=1)
     other = changed(
         build_study(place / "other", cuda=True, targets=(800_000,)),
         name="<b>other</b>",
@@ -63,6 +63,20 @@ def test_studies_that_agree_can_be_compared_in_everything(alike):
     assert whys["hours"] == "all are CPU core-hours of Test device"
     assert "repeat each other" in whys["cost ratios"]
     assert whys["targets"] == "all have 0.5M, 0.8M MACs"
+
+
+def test_one_seed_is_no_repeat(folders, tmp_path):
+    """The same config and seed train the same networks: no interval may take them for independent ones."""
+    again = build_study(tmp_path / "again", pretrain_h=0.2)
+    data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
+    found = side_by_side([folders[0], changed(again, name="again", facts=data)])
+    assert can(found)["cost ratios"] is False
+    why = next(finding.why for finding in found.findings if finding.subject == "cost ratios")
+    assert "trained the same networks again" in why
+    assert found.ratios == ()
+    other = side_by_side([folders[0], changed(again, seed=7)])
+    assert can(other)["cost ratios"] is True
+    assert len(other.ratios) == 1
 
 
 def test_how_their_ratios_differ(alike):
