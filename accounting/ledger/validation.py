@@ -13,6 +13,8 @@ from typing import TypeGuard
 from accounting.ledger.records import FIELDS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
+_LARGEST = 2**63 - 1
+"""Of whole numbers: what a column of a table holds. JSON has no limit, and a float has another."""
 
 
 def problem_of(record: Mapping[str, object]) -> str | None:
@@ -36,7 +38,7 @@ def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str
     if kind is None:
         return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
     if not _is_number(t):
-        return f"{kind}: t must be Unix seconds, a finite number, got {t!r}"
+        return f"{kind}: t must be Unix seconds, a finite number, got {_short(t)}"
     if not record.keys() >= _REQUIRED[kind]:
         missing = [name for name in FIELDS[kind] if name not in record]
         return f"{kind}: missing field{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
@@ -49,7 +51,9 @@ def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_text(value: object) -> bool:
@@ -61,7 +65,7 @@ def _is_duration(value: object) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _or_null(check: Callable[[object], bool]) -> Callable[[object], bool]:
