@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.config.recipe import Recipe, RecipeOverride
+from harness.config.tune import Tune, Word
 
 SUFFIX = "_rehearsal"
 """Behind the name of a study that is rehearsed, so that its own folder stays free."""
@@ -32,6 +33,8 @@ class Caps:
     """The least: of few images a small share is too few to choose by."""
     test_images: int = 64
     image_size: int = 128
+    trials: int = 2
+    """Settings that are tried where a recipe is tuned."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """A study's recipe: the learning rate falls as the batch does, and the warm-up fits a training of one epoch."""
@@ -44,8 +47,15 @@ class Caps:
             "lr": recipe.lr * scale,
             "min_lr": recipe.min_lr * scale,
             "warmup_epochs": min(recipe.warmup_epochs, 0.5),
+            "tune": self._tune(recipe.tune, scale),
         }
         return recipe.model_copy(update=changes)
+
+    def _tune(self, tune: Tune | Word, scale: float) -> Tune | Word:
+        if not isinstance(tune, Tune):
+            return tune
+        trials = min(len(tune.settings(seed=0)), self.trials)
+        return tune.model_copy(update={"lr": [lr * scale for lr in tune.lr], "trials": trials})
 
     def override(self, given: RecipeOverride, base: Recipe) -> RecipeOverride:
         """What a phase changes of the recipe, where it does; ``base`` is the study's own recipe, before it is cut."""

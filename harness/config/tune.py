@@ -13,6 +13,7 @@ from harness.config.section import Strict
 
 OFF: Literal["off"] = "off"
 LR_RANGE: Literal["lr_range"] = "lr_range"
+Word = Literal["off", "lr_range"]
 WORDS = (OFF, LR_RANGE)
 MOST_TRIALS = 1000
 

@@ -42,6 +42,18 @@ def changed(rehearsal):
     return {each["key"]: each["new"] for each in rehearsal.changes}
 
 
+def test_a_tuned_recipe_is_tried_twice(images):
+    """Six settings become two; learning rates fall as the batch does: 0.32 and 0.64 by 16 / 512 are 0.01 and 0.02."""
+    finetune = {"epochs": 50, "tune": {"lr": [0.32, 0.64], "weight_decay": [0, 0.1, 0.2]}}
+    found = rehearsed(of_folder(images, routes={"prune": {"finetune": finetune}}))
+    tune = found.config.routes.sections["prune"].finetune.tune
+    assert (tune.lr, tune.weight_decay, tune.trials) == ([0.01, 0.02], [0, 0.1, 0.2], 2)
+    assert len(tune.settings(seed=0)) == 2
+    assert any(key.startswith("routes.prune.finetune.tune") for key in changed(found))
+    word = rehearsed(of_folder(images, routes={"prune": {"finetune": {"tune": "lr_range"}}}))
+    assert word.config.routes.sections["prune"].finetune.tune == "lr_range"
+
+
 def test_caps_follow_from_the_study_and_its_data(images):
     found = rehearsed(of_folder(images))
     config, new = found.config, changed(found)
