@@ -14,7 +14,7 @@ help:  ## show this list
 study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (6 to 8 minutes on 2 CPU cores)
 	$(BIN)/prune-or-search run studies/quickstart.yaml
 
-test: check  ## lint, types, import contracts, all tests (about 12 minutes on 2 CPU cores)
+test: check  ## lint, types, import contracts, all tests (about 16 minutes on 2 CPU cores)
 	$(PYTEST)
 
 coverage: $(VENV)/.installed-test  ## all tests, and the share of lines that they run, which must be 90 % (slow on Python 3.11)
