@@ -79,7 +79,8 @@ def judge_field(
     """By target: every contender against the base, the cheapest of all, and controls that make the pair needless.
 
     As accurate is a control whose median final accuracy is at most ``margin`` below the better of the pair, and not near
-    chance. A guard against comparing very different accuracies does not hold for one that makes both needless.
+    chance. The guard against comparing very different accuracies does not hold for one that makes both needless; every other
+    guard does.
     """
     fields = [_Field(given, pair, margin, num_classes) for given in targets]
     claims = [(field, label) for field in fields for label in field.others]
@@ -106,7 +107,8 @@ class _Field:
 
     def p_value(self, label: str) -> float | None:
         """Of a contender against the base."""
-        if label not in self.candidates and self._guard(label, self.pair[0]) is not None:
+        held = self._held_even_apart if label in self.candidates else self._guard
+        if held(label, self.pair[0]) is not None:
             return None
         return self._ratio(label, self.pair[0]).p_value()
 
@@ -114,6 +116,8 @@ class _Field:
         """All of it; ``alpha`` is that of the whole family."""
         instead = {}
         for label in self.candidates:
+            if any(self._held_even_apart(label, one) is not None for one in self.pair):
+                continue
             first, second = (decide(self._ratio(one, label), self._alpha(one, label, alpha)) for one in self.pair)
             if first.verdict is Verdict.BASE and second.verdict is Verdict.BASE:
                 instead[label] = first, second
@@ -169,6 +173,12 @@ class _Field:
         if {first, second} == set(self.pair) and self.given.headline is not None:
             return self.given.headline.guarded
         return guard_of(self.efforts[second], self.efforts[first], self.given.level, self.num_classes)
+
+    def _held_even_apart(self, first: str, second: str) -> Guarded | None:
+        """The guard between a control and one of the pair, which may be far less accurate."""
+        return guard_of(
+            self.efforts[second], self.efforts[first], self.given.level, self.num_classes, may_be_apart=True
+        )
 
     def _ratio(self, above: str, below: str) -> LogRatio:
         return NO_RATIO if self.given.level is None else ratio_of(self.efforts[above], self.efforts[below])

@@ -56,19 +56,20 @@ def guard(
     *,
     num_classes: int | None = None,
     control: float | None = None,
+    may_be_apart: bool = False,
 ) -> Guarded | None:
     """The first guard that holds for base and challenger at an accuracy; None where their costs can be compared.
 
     ``finals`` are final accuracies by replicate, NaN where there is no network; ``num_reached`` how many replicates reached
     ``level``, which is None where a contender has no median final accuracy; ``control`` is the mean final accuracy of the
-    cheapest control.
+    cheapest control; ``may_be_apart`` leaves out the guard against very different accuracies.
     """
     if level is None:
         shares = [np.isnan(of_one).mean() if len(of_one) else 1.0 for of_one in finals]
         return Guarded(Obstacle.NOT_REACHED, int(np.argmax(shares)), 0, LEAST_REACHED)
     known = [of_one[~np.isnan(of_one)] for of_one in finals]
     apart = float(np.median(known[0]) - np.median(known[1]))
-    if abs(apart) > MOST_APART:
+    if abs(apart) > MOST_APART and not may_be_apart:
         return Guarded(Obstacle.APART, None, apart, MOST_APART)
     if num_classes is not None and level < chance_limit(num_classes):
         return Guarded(Obstacle.CHANCE, None, level, chance_limit(num_classes))

@@ -111,15 +111,22 @@ def judge(
 
 
 def guard_of(
-    base: Effort, challenger: Effort, level: float | None, num_classes: int | None, control: float | None = None
+    base: Effort,
+    challenger: Effort,
+    level: float | None,
+    num_classes: int | None,
+    control: float | None = None,
+    *,
+    may_be_apart: bool = False,
 ) -> Guarded | None:
-    """What speaks against comparing the costs of two contenders at an accuracy."""
+    """What speaks against comparing the costs of two contenders at an accuracy (:func:`reports.compare.guards.guard`)."""
     return guard(
         [base.entered, challenger.entered],
         [base.num_reached, challenger.num_reached],
         level,
         num_classes=num_classes,
         control=control,
+        may_be_apart=may_be_apart,
     )
 
 
