@@ -110,7 +110,7 @@ class Steps:
         """Of each step: device-hours at which it first has ``level`` (infinite: never), and how far into it (0-1)."""
         wanted = np.asarray(level, dtype=np.float64)[..., None]
         rise = self.top1_to - self.top1_from
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = np.where(rise > 0, (wanted - self.top1_from) / rise, 1.0)
         share = np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
         costs = self.cost_from + share * (self.cost_to - self.cost_from)
