@@ -39,7 +39,7 @@ recipe: {{batch_size: 32, lr: 0.05, weight_decay: 1.0e-4, augment: light}}
 routes:
   prune:
     criterion: global_magnitude     # more: prune-or-search list criteria
-    finetune: {{epochs: 10, lr: 0.01}}
+    finetune: {{epochs: 15, lr: 0.01}}
 {search}
 {scratch}
 # budget: {{prune: 2 h, search: 2 h}}   # device-hours at which a route stops
