@@ -99,7 +99,8 @@ def program():
 
 def parse(program, line):
     words = words_of(line)
-    if not words or words == ["--help"]:
+    own = {name for parameter in program.params for name in parameter.opts} | {"--help"}
+    if not words or (len(words) == 1 and words[0] in own):
         return
     assert words[0] in program.commands, f"no command {words[0]!r}; there are {', '.join(program.commands)}"
     command = program.commands[words[0]]
@@ -123,7 +124,7 @@ def test_commands_parse(path, program):
             raise AssertionError(f"{name(path)}: `{line}` is no command: {error}") from error
 
 
-@pytest.mark.parametrize("words", ["rum x", "run x --bakend inline", "answer x --mac 3"])
+@pytest.mark.parametrize("words", ["rum x", "run x --bakend inline", "answer x --mac 3", "--verson"])
 def test_wrong_commands_are_seen(words, program):
     with pytest.raises(AssertionError):
         parse(program, f"prune-or-search {words}")
