@@ -63,7 +63,7 @@ def by_trainer(options: argparse.Namespace, splits: Splits, crew: Crew, device: 
             model, splits, recipe, seed=0, device=device, masks={}, resume=Path(folder) / "resume.pt",
             hooks=Hooks(lambda epoch: None, lambda epoch: times.append(time.perf_counter())), crew=crew,
         )  # fmt: skip
-    # The last epoch also takes batch norm anew.
+    # The last epoch also recalibrates batch norm.
     return [later - earlier for earlier, later in pairwise(times[:-1])]
 
 

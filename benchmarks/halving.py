@@ -139,7 +139,7 @@ def search_once(table: Table, strategy: str, num_trials: int, stop: Halving | bo
     """Regret (fraction of test accuracy) of the network that a search delivers, and the candidate epochs that it took.
 
     ``stop``: rungs, or whether later candidates stop at the first batch's early epoch. Of the finalists the best on
-    validation, trained anew with a seed drawn at random, is delivered.
+    validation, retrained with a seed drawn at random, is delivered.
     """
     rng = np.random.default_rng([seed, 5])
     searcher = make_strategy(strategy, table.space, seed=seed, num_trials=num_trials, max_macs=None)

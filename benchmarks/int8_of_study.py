@@ -1,4 +1,4 @@
-"""Quantises a study's delivered networks anew and tests them: int8 minus float by target and kind of network.
+"""Quantises a study's delivered networks again and tests them: int8 minus float by target and kind of network.
 
 For a study that was run before the quantisation changed; nothing in its folder is touched. The test split is read again,
 for both. Adds rows to results/int8_of_study.csv: mean over replicates and 95 % t-interval of the paired difference.

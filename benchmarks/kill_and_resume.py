@@ -5,7 +5,7 @@ usage: python benchmarks/kill_and_resume.py CONFIG OUT UNDISTURBED [MOMENT ...]
 UNDISTURBED is the folder of the same study run without a kill. A moment is a number of seconds, or JOB@EPOCH: half a second
 after a job with this in its name has done so many epochs, while it is still under way. Checked: the study finishes; every
 job has exactly one outcome, and is the one that the undisturbed study proposed (network, recipe, seed); every attempt
-stands in the ledger once, with a cost; ``audit`` exits 0; how many delivered networks equal the undisturbed ones to the
+is in the ledger once, with a cost; ``audit`` exits 0; how many delivered networks equal the undisturbed ones to the
 bit. Appends a row to benchmarks/results/kill_and_resume.jsonl; exit 1 where a check fails.
 """
 

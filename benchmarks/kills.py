@@ -192,7 +192,7 @@ def free_port() -> int:
 
 
 def memory_mb() -> tuple[float, float]:
-    """Of the machine: in all, and available."""
+    """Memory of the machine in MB: total and available."""
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(facts[name].split()[0]) / 1024 for name in ("MemTotal", "MemAvailable"))
     return total, available

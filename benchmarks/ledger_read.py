@@ -29,7 +29,7 @@ RESULTS = Path(__file__).with_name("results") / "ledger_read.jsonl"
 NUM_WORKERS = 8
 NUM_EPOCHS = 10
 LENGTH_S = 100.0
-"""Of an attempt: it begins to work after 1 s, and ends an epoch every 9 s."""
+"""Length of an attempt: it begins to work after 1 s, and ends an epoch every 9 s."""
 SPEC = {"lr": 0.1, "epochs": NUM_EPOCHS, "recipe": {"optimizer": "sgd", "batch_size": 128, "weight_decay": 1e-4}}
 
 

@@ -22,7 +22,7 @@ from accounting.ledger.store import LedgerWriter
 TARGETS = (380_000, 570_000)
 PARENT_MACS = 945_000
 LENGTH_S = 100.0
-"""Of an attempt: it begins to work after 1 s, and ends its last epoch 5 s before its end."""
+"""Length of an attempt: it begins to work after 1 s, and ends its last epoch 5 s before its end."""
 START_T = 1_760_000_000.0
 SESSION = "20251009T085320Z-bench1"
 FAILED_EVERY = 100

@@ -48,7 +48,7 @@ class Scenario:
     collapse: float = 0.0
     """How often pruning ends at chance."""
     budget: float = np.inf
-    """Of the search, in units of its candidates' expected cost; a replicate whose candidates took more delivers nothing."""
+    """Budget of the search, in units of its candidates' expected cost; a replicate that exceeds it delivers nothing."""
     num_targets: int = 1
     sd_common: float = 0.001
     sd_top1: float = 0.0035

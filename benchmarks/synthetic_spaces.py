@@ -117,7 +117,7 @@ class FiveMethods:
         return tuple(int(rng.integers(n)) for n in self._space.num_choices)
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Draw one position anew."""
+        """Redraw one position."""
         i = int(rng.integers(len(arch)))
         other = int(rng.integers(self._space.num_choices[i] - 1))
         return (*arch[:i], other + (other >= arch[i]), *arch[i + 1 :])

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("harness", "reports", "nas_baseline", "pruning", "accounting")
 MAPPINGS = ("dict", "Mapping", "MutableMapping")
 LIMITS = {"signatures": 40, "any": 80, "asserts": 0}
-"""At most, over all five packages."""
+"""Upper limits over all five packages."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class Tally:
         return verdict in wrong
 
     def row(self) -> dict[str, object]:
-        """For the table."""
+        """The row of the table."""
         num = sum(self.verdicts.values())
         false = sum(count for verdict, count in self.verdicts.items() if self.is_false(verdict))
         right = sum(self.verdicts[v.value] for v in SHOWN) - false if self.truth != 1 else 0

@@ -14,7 +14,7 @@ def commit(root: Path = ROOT) -> str | None:
     """The checkout's commit (40 digits), with :data:`CHANGED` behind it where tracked files are not as committed.
 
     None where ``root`` is no checkout of its own, as an installed package is none (its version says which code it is; a
-    repository that the environment happens to lie in is the user's), and where git is absent or cannot read it.
+    repository that the environment happens to be in is the user's), and where git is absent or cannot read it.
     """
     if not (root / ".git").exists():
         return None

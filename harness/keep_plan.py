@@ -113,7 +113,7 @@ def _asked_gpu(view: View) -> tuple[str, Speeds]:
 
 
 def tell_gpu() -> None:
-    """In a process of its own: read what to time from standard input, print the GPU's name and its speeds as JSON."""
+    """Read what to time from standard input, print the GPU's name and its speeds as JSON. Run in a process of its own."""
     timed: Timed = pickle.load(sys.stdin.buffer)
     speeds = timed.measured(torch.device("cuda:0"), MEASURED_FOR_S)
     shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]

@@ -35,7 +35,7 @@ from harness.work.peers import is_shared
 from harness.work.price import price_s, teaching_s
 
 NOMINAL = Speeds(1e9)
-"""Of :func:`expected_jobs`, which only compares jobs with each other."""
+"""Speeds for :func:`expected_jobs`, which only compares jobs with each other."""
 TIMED_FOR_S = 4.0
 """How long training steps are timed."""
 MEASURED = Phase.PRETRAIN

@@ -75,7 +75,7 @@ class Loose:
 
 
 GroupKind = tuple[tuple[tuple[str, bool], ...], int]
-"""Of each layer its type and whether the channels are its outputs, in order; and how many parameters outside of layers."""
+"""In order, each layer's type and whether the channels are its outputs; then the number of parameters outside of layers."""
 
 
 @dataclass(frozen=True, eq=False)

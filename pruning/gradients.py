@@ -47,7 +47,7 @@ def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
 
     """
     copies = {id(p): p.detach().clone().requires_grad_() for p in model.parameters()}
-    # Each place once, also of a parameter that stands in several modules. A module that stands in several places must
+    # Each place once, also if a parameter is in several modules. A module that is in several places must
     # be named once only: functional_call does not put its parameters back otherwise (hence tie_weights=False, too).
     places = {
         f"{name}.{key}" if name else key: copies[id(p)]

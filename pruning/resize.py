@@ -47,7 +47,7 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 def fresh_like(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Resize a freshly initialised model to the state dict's shapes, in place, without its values; return the model.
 
-    Layers that changed their size are initialised anew as PyTorch does it; tensors of other modules keep the first
+    Layers that changed their size are initialised again as PyTorch does it; tensors of other modules keep the first
     entries of the model's own along each dimension.
     """
     fresh = model.state_dict()

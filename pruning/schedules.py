@@ -15,7 +15,7 @@ def one_shot(progress: float, start_macs: int, target_macs: int) -> int:
 
 
 def iterative(progress: float, start_macs: int, target_macs: int, *, num_rounds: int = 3) -> int:
-    """In rounds of prune and fine-tune, as in Han et al. 2015 (arXiv 1506.02626).
+    """MACs after rounds of pruning and fine-tuning, as in Han et al. 2015 (arXiv 1506.02626).
 
     Each round keeps the same share of what the last one left, as in Renda et al. 2020 (arXiv 2003.02389). The round
     that holds ``progress`` says the target; its masks are made at its beginning.

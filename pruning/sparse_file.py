@@ -2,7 +2,7 @@
 
 A safetensors file of the same state dict stores every zero. Here a tensor that is smaller so is stored as two: its
 non-zero values in order, ``NAME`` , and a bit per element (first element in the highest bit), ``NAME.nonzero`` ;
-the shape stands in the metadata. Everything else is stored as it is. Values come back bit for bit, except that -0.0
+the shape is in the metadata. Everything else is stored as it is. Values come back bit for bit, except that -0.0
 becomes +0.0.
 """
 

@@ -17,7 +17,7 @@ from pruning.criterion import Criterion, ScoreContext
 from pruning.scores import CriterionFails, named, scores_of
 
 SHAPES = {"a convolution": (6, 4, 3, 3), "a depthwise convolution": (6, 1, 3, 3), "a linear layer": (5, 8)}
-"""Of weights: outputs, inputs per group, kernel."""
+"""Shapes of weights that are tried: outputs, inputs per group, kernel."""
 MACS_PER_WEIGHT = 16
 
 

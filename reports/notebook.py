@@ -1,6 +1,6 @@
 """A study in a notebook: :func:`load` its frames, and :func:`draw` any of the report's figures where you like.
 
-``docs/frames.md`` says what stands in each frame and column.
+``docs/frames.md`` says what each frame and column holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a study stands, as OpenMetrics text for whatever scrapes it (https://openmetrics.io, version 1.0).
+"""The state of a study as OpenMetrics text for whatever scrapes it (https://openmetrics.io, version 1.0).
 
 One file's worth of text, read from the ledger each time; ``node_exporter``'s textfile collector or any HTTP server that runs
 the command can pass it on. Device-hours are given in device-seconds, the base unit of that format.

@@ -164,7 +164,7 @@ def _jobs(source: Source) -> list[JobsRow]:
 
 
 def _by_state(row: JobsRow) -> dict[str, int]:
-    """In the order of :data:`STATES`."""
+    """Counts in the order of :data:`STATES`."""
     counts = (row["done"], row["running"], row["failed"], row["interrupted"])
     return dict(zip(STATES.values(), counts, strict=True))
 

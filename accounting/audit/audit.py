@@ -28,7 +28,7 @@ from accounting.words.names import DeviceKind
 __all__ = ["AuditReport", "Balance", "Finding", "audit"]
 
 MAX_IMBALANCE = 0.01
-"""Of capacity times wall time."""
+"""The largest imbalance that is no finding, as a share of capacity × wall time."""
 
 
 @dataclass(frozen=True)

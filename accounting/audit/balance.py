@@ -24,17 +24,17 @@ class Balance:
     capacity_s: float
     """Capacity times wall time."""
     allocated_s: float
-    """Of the attempts, plus ``unattributed_s``."""
+    """Device-seconds of the attempts, plus ``unattributed_s``."""
     idle_s: float
     """Integral of max(0, capacity - held), by a sweep over the allocations as recorded."""
     productive_s: float
     overhead_s: float
-    """Of the attempts, plus ``unattributed_s``."""
+    """Overhead of the attempts, plus ``unattributed_s``."""
     lost_s: float
     imbalance: float
     """``|allocated + idle - capacity_s| / capacity_s``."""
     driver_work_s: float
-    """Of the session's driver: the same for each of its devices, and no part of the sums."""
+    """Work of the session's driver. The same for each of its devices; not part of the sums."""
     unattributed_s: float
     """Held by allocations in which no attempt ever started: overhead."""
     over_allocated_s: float

@@ -41,7 +41,7 @@ class Part(StrEnum):
     """What a charge is for."""
 
     PRETRAINING = "pretraining"
-    """Of the parent, for all targets."""
+    """Training the parent, which serves all targets."""
     SHARED = "shared"
     """Other work that serves all targets: the first stage of a search, a supernet."""
     OWN = "own"
@@ -85,7 +85,7 @@ def charged_s(
     """Allocated device-seconds that the route's network for ``target`` is charged, by phase; its teachers' among them.
 
     Only attempts on devices of the view's unit are summed: CPU-core-seconds never enter a sum of GPU-seconds. A phase
-    that was worked on for this target (or for all) but is free stands in the result with 0.
+    that was worked on for this target (or for all) but is free is in the result with 0.
     """
     charged: dict[str, float] = {}
     for attempt in work_for(view, route, replicate, target):

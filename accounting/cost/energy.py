@@ -36,7 +36,7 @@ class Energy:
 
 
 def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
-    """By attempt, of those whose meter has read an energy. Of an attempt that ended twice the first record counts."""
+    """Energy of each attempt whose meter has read one. If an attempt ended twice, its first record counts."""
     attempts = {attempt.attempt: attempt for attempt in view.attempts}
     found: dict[str, Energy] = {}
     seen: set[str] = set()
@@ -57,6 +57,6 @@ def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
 
 
 def _share(attempt: Attempt) -> float:
-    """Of the devices that a meter reads, which part was held: 1 for whole ones."""
+    """The share of the metered devices that the attempt held: 1 for whole devices."""
     held = [amount for device, amount in attempt.devices.items() if device.startswith(("GPU-", "MIG-"))]
     return min(1.0, sum(held) / len(held)) if held else 1.0

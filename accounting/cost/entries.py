@@ -49,7 +49,7 @@ class Amount:
 
     @staticmethod
     def sum(parts: Iterable[Amount], *, priced: bool = False) -> Amount:
-        """Of many; ``priced``: no parts cost 0, and not nothing that is known."""
+        """The sum of many amounts; with ``priced``, no parts cost 0 (otherwise the money is unknown)."""
         total = Amount(money=0.0 if priced else None)
         for part in parts:
             total += part
@@ -149,7 +149,7 @@ def _startup(start: StartUp, whose: Whose, pieces: tuple[Piece, ...], prices: Pr
 
 
 def whose_sessions(records: Sequence[Record]) -> dict[str, Whose]:
-    """Of each session, as its ``session_opened`` says; older ledgers say nothing."""
+    """The owner of each session, from its ``session_opened``; older ledgers do not say."""
     found = {}
     for record in records:
         if record["kind"] == Kind.SESSION_OPENED:

@@ -26,7 +26,7 @@ class Trace:
     work_begun: Record | None = None
     ended: Record | None = None
     checkpoints: list[tuple[float, float]] = field(default_factory=list)
-    """Of one that did not end well: time and epoch of each end of an epoch from which a later attempt can go on."""
+    """If it did not end well: time and epoch of each checkpoint from which a later attempt can continue."""
     last_t: float = 0.0
     """Time of its last record of any kind."""
 
@@ -66,7 +66,7 @@ class Evidence:
     session_opened: dict[str, Record] = field(default_factory=dict)
     session_closed: dict[str, Record] = field(default_factory=dict)
     capacity_changed: dict[str, list[Record]] = field(default_factory=dict)
-    """Of each session, in the order of time."""
+    """The records of each session, in order of time."""
     session_span: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Times of the first and the last record of the session, its workers' included."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Evidence:
 
     @cached_property
     def _outlived(self) -> dict[str, list[float]]:
-        """Of each session: the last records in the allocations whose node died."""
+        """By session, the times of the last records in allocations whose node died."""
         found: dict[str, list[float]] = {}
         for key, closed in self.closed.items():
             if closed.get("cause") == NODE_DIED and key in self._last_in_span:

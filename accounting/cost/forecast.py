@@ -115,7 +115,7 @@ class _Pace:
         self._by_phase = {key: measured[key] / hours for key, hours in planned.items()}
 
     def of(self, step: PlannedStep) -> float:
-        """By what a job of the step is expected to differ from its plan."""
+        """Factor by which a job of the step is expected to differ from its plan."""
         found = self._by_phase.get((step.route, step.phase), self.of_all)
         return 1.0 if found is None else found
 

@@ -107,13 +107,13 @@ class ProgressTable(Sequence[Progress]):
     @overload
     def __getitem__(self, place: slice) -> Sequence[Progress]: ...
     def __getitem__(self, place: int | slice) -> Progress | Sequence[Progress]:
-        """By its place in the order of time."""
+        """The record at a place in order of time."""
         if isinstance(place, slice):
             return [self._value(row) for row in self._rows[place]]
         return self._value(self._rows[place])
 
     def __iter__(self) -> Iterator[Progress]:
-        """In the order of time."""
+        """Iterate in order of time."""
         return map(self._value, self._rows)
 
     def __eq__(self, other: object) -> bool:

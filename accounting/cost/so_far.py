@@ -139,7 +139,7 @@ class SpentSoFar:
         return False
 
     def _unsettle(self) -> None:
-        """Derive all anew: which devices there are, and of what kind, has changed."""
+        """Derive everything again, because the set of devices or their kinds have changed."""
         self._live = dict(self._evidence.traces)
         self._settled.clear()
         self._closed_spans.clear()

@@ -104,9 +104,9 @@ class Job:
     target: int | None
     replicate: int
     attempts: tuple[str, ...]
-    """In the order in which they began; every one costs."""
+    """Names of its attempts in the order in which they began; every attempt costs."""
     outcome: JobOutcome | None
-    """Of the attempt that was ok first."""
+    """Outcome of the first attempt that was ok."""
     status: Status
     network_macs: int | None
 

@@ -44,7 +44,7 @@ class Checker:
     gaps: list[tuple[int, int]] = field(default_factory=list)
     """Numbers below :attr:`expected` that no line has had, from … to, the last not included."""
     late: set[int] = field(default_factory=set)
-    """Of those, the ones that came after all."""
+    """The missing lines that turned up later."""
 
     def follow(self, lines: Sequence[bytes], begin: int = 0) -> int:
         """How many lines from ``begin`` on are the ones that were written next; they are taken as such."""

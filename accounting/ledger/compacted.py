@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MIN_BYTES = 4_000_000
-"""Of a segment: smaller ones are read at once."""
+"""Segments smaller than this are not compacted: reading them takes no time."""
 MIN_SHARED_BYTES = 40_000_000
-"""Of all that is to be compacted: with less it is not worth processes of their own."""
+"""Below this total, compaction does not start processes of its own."""
 FACTS = b"prune_or_search"
 PROGRESS = {"t": "d", "val_top1": "d", "train_loss": "d", "checkpointed": "b"}
 """The columns of :class:`Points` that are arrays, with their type."""

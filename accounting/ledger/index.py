@@ -204,7 +204,7 @@ def _opening(path: Path) -> Record:
 
 
 def _seal_of(path: Path) -> Seal:
-    """Of a segment as it is now."""
+    """The seal of a segment as it is now."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     return {"segment": path.name, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}

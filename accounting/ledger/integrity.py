@@ -21,7 +21,7 @@ class Segment:
     size: int
     """Bytes, a torn end included."""
     sha256: str
-    """Of all of it."""
+    """Hash of the whole segment."""
     opening: Record = field(default_factory=Record)
     records: list[Record] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)

@@ -14,7 +14,7 @@ class FileSums(TypedDict, total=False):
     weights_sha256: str | None
     masks_sha256: str | None
     state_sha256: str | None
-    """Of the state with which a later job goes on with the training."""
+    """Hash of the state from which a later job continues the training."""
 
 
 class NetworkCounts(TypedDict, total=False):
@@ -89,11 +89,11 @@ class JobOutcome(FileSums, NetworkCounts, total=False):
     val_curve: list[float]
     stopped_epoch: int
     chosen_lr: float
-    """Of a range test."""
+    """The learning rate that a range test chose."""
     supernet_val_top1: float
     layers: list[LayerRecord]
     widths: dict[str, list[int]]
-    """By the layer that leads a group of channels: its width before and after."""
+    """Width of each group of channels before and after, by the layer that leads the group."""
     removed_blocks: list[str]
     # Of scores and scans.
     scores: list[float]
@@ -114,7 +114,7 @@ class JobOutcome(FileSums, NetworkCounts, total=False):
     model_dir: str
     from_job: str
     size_bytes: dict[str, int | None]
-    """By the kind of file."""
+    """Size of each kind of file in bytes."""
     left_out: dict[str, str]
     """Why there is none, by the kind of file; of a prune job, why channels stay, by layer."""
     # Of exports, and of the evaluations of old ledgers.

@@ -1,4 +1,4 @@
-"""A job's spec as it stands in a line: most of what an attempt has on record, and seldom asked for."""
+"""A job's spec as a line has it: most of what is recorded of an attempt, and seldom asked for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PackedSpec:
         self._line = line
 
     def unpacked(self) -> JobSpec:
-        """The whole spec, anew each time."""
+        """The whole spec, rebuilt at each call."""
         record: Record = json.loads(self._line if isinstance(self._line, bytes) else self._line.read())
         return record["spec"]
 

@@ -43,7 +43,7 @@ class Points:
     train_loss: array[float] = field(default_factory=lambda: array("d"))
     checkpointed: array[int] = field(default_factory=lambda: array("b"))
     beats: dict[str, list[float]] = field(default_factory=dict)
-    """Of each attempt with heartbeats: their number, the times of the first and the last."""
+    """By attempt: number of heartbeats, and the times of the first and the last."""
 
     def __len__(self) -> int:
         """How many ends of epochs there are."""
@@ -144,7 +144,7 @@ class Points:
         )  # fmt: skip
 
     def spans(self) -> Iterator[tuple[str, int, float, float]]:
-        """Of each attempt with progress: its name, how many rows it has, the times of the first and the last of them."""
+        """Each attempt with progress: its name, number of rows, and the times of the first and the last."""
         count, first, last = [0] * len(self.codes), [math.inf] * len(self.codes), [-math.inf] * len(self.codes)
         for code, t in zip(self.attempt, self.t, strict=True):
             count[code] += 1

@@ -56,7 +56,7 @@ def read_lean(
     """The same in a third of the memory: ends of epochs and heartbeats in :attr:`Ledger.points`, specs packed.
 
     What of a measurement no reader needs is left out. ``clean`` is applied to records that may have text which is not safe
-    to show: all others have printable ASCII letters alone. ``compacted`` is where closed segments may lie in Parquet.
+    to show: all others have printable ASCII letters alone. ``compacted`` is the folder of closed segments in Parquet.
     """
 
     def read(path: Path) -> _Read:

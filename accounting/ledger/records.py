@@ -1,4 +1,4 @@
-"""What may stand in a ledger: the kinds of record, and the words they are written in.
+"""What a ledger may hold: the kinds of record, and the words they are written in.
 
 A record is one flat JSON object on one line: ``kind``, ``t`` (Unix seconds, float) and the
 fields listed per kind in :data:`FIELDS`. The set is open for new *optional* fields; a change to the meaning of a
@@ -26,7 +26,7 @@ CLOCK_TOLERANCE_S = 1.0
 """Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
 
 VERDICT_RULES = 3
-"""How costs and accuracies become a verdict: stands in answers and reports, never in a ledger, whose costs it keeps."""
+"""How costs and accuracies become a verdict. Written in answers and reports, never in a ledger, whose costs it keeps."""
 
 
 class DeviceRecord(TypedDict, total=False):
@@ -108,7 +108,7 @@ class Record(TypedDict, total=False):
     """Processes that share the job; old records have none, and had one."""
     again: str
     final: bool
-    """Of a job that was given up: whether it would fail again, so that no session tries it."""
+    """Whether a job that was given up would fail again, in which case no session tries it."""
     epoch: int
     num_epochs: int
     val_top1: float | None
@@ -123,7 +123,7 @@ class Record(TypedDict, total=False):
     budget_h: float
     changes: list[ChangedKey]
     rehearsal: list[ChangedKey]
-    """Of ``session_opened``: what a rehearsal changed of its config; only rehearsals have it."""
+    """What a rehearsal changed in its config; only in ``session_opened`` of rehearsals."""
 
 
 class Phase(StrEnum):

@@ -20,7 +20,7 @@ class NetworkSpec(TypedDict, total=False):
     """``timm``, ``mobilenetv3`` or ``supernet``."""
     name: str
     kwargs: dict[str, Any]
-    """Of ``timm.create_model``."""
+    """Keyword arguments of ``timm.create_model``."""
     arch_def: list[list[str]]
     stem_size: int
     num_features: int
@@ -36,7 +36,7 @@ class NetworkSpec(TypedDict, total=False):
     pretrained: str
     """The timm network whose published weights it takes."""
     space: Mapping[str, object]
-    """Of a supernet: what the space's file says."""
+    """The declaration of the space, for a supernet."""
 
 
 class PruneSpec(TypedDict, total=False):
@@ -119,7 +119,7 @@ class JobSpec(TypedDict, total=False):
     recipe: dict[str, object]
     init_from: str | None
     epochs_before: int
-    """Of a job that goes on with the training that ``init_from`` began: the epochs that were done by then."""
+    """Epochs already done, for a job that continues the training of ``init_from``."""
     tuned_by: list[str]
     """Jobs that chose settings of its recipe, which it needed as what it began from."""
     range_test: bool

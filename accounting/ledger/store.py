@@ -49,7 +49,7 @@ __all__ = ["FORMAT", "Ledger", "LedgerError", "LedgerWriter", "read_lean", "read
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Of a segment: one per process, chained lines, entered in the index."""
+"""Format of a segment: one per process, lines chained, entered in the index."""
 
 
 class LedgerWriter:

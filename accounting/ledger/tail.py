@@ -21,7 +21,7 @@ class _Followed:
     checker: Checker = field(default_factory=Checker)
     position: int = 0
     number: int = 0
-    """Of lines before."""
+    """Number of lines read before."""
 
 
 class Tail:

@@ -14,7 +14,7 @@ from accounting.ledger.records import FIELDS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 _LARGEST = 2**63 - 1
-"""Of whole numbers: what a column of a table holds. JSON has no limit, and a float has another."""
+"""The largest whole number that a table's column holds. JSON has no limit, and a float has another."""
 
 
 def problem_of(record: Mapping[str, object]) -> str | None:
@@ -140,7 +140,7 @@ _CHECKED = {
     ]
     for kind, names in FIELDS.items()
 }
-"""Of each kind: the fields whose values are checked, with the check and what it asks for."""
+"""By kind of record: the fields whose values are checked, the check, and what it asks for."""
 
 
 def _is_there(value: object) -> bool:

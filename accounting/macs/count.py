@@ -34,7 +34,7 @@ class LayerMacs:
     """The MACs of one weight tensor over all its uses in one forward pass on one image."""
 
     name: str
-    """Of the module that has the weight; of a parameter not called ``weight``, the parameter's."""
+    """Name of the module that has the weight; for a parameter not called ``weight``, the parameter's own name."""
     kind: Literal["conv", "linear"]
     macs: int
     num_weights: int

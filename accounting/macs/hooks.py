@@ -151,7 +151,7 @@ _WEIGHT_PLACES = {
     aten.baddbmm: (1, 2),
     aten.addmv: (1, 2),
 }
-"""Matrix products, and where their two operands stand."""
+"""Matrix products, and the positions of their two operands."""
 
 _SHAPE_KEEPING = {
     aten.batch_norm,

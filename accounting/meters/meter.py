@@ -34,7 +34,7 @@ class Measurement:
 
     wall_s: float
     energy_j: float | None
-    """Of the whole devices, whoever else used them."""
+    """Energy of the whole devices, including what others used."""
     mean_utilisation: float | None
     """Mean over the devices of the looks at begin and end: a hint, not an average over time."""
     peak_memory_mb: float | None

@@ -99,7 +99,7 @@ class NvmlReader:
         return fitting[0]
 
     def _uuid_and_handle(self, place: int) -> tuple[str | None, object]:
-        """Of one device; None for one that is lost, which hides no other."""
+        """UUID and handle of one device; (None, None) for a lost device, which does not hide the others."""
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(place)
             return _text(self._nvml.nvmlDeviceGetUUID(handle)), handle

@@ -21,7 +21,7 @@ FACTS = "facts"
 """The key of a config that says nothing to ``run``."""
 OLD_CONFIG = "study"
 DEFAULT_MARGIN = 0.01
-"""Of studies that declare none: one point of accuracy."""
+"""The margin of studies that declare none: one point of accuracy."""
 REHEARSAL = "rehearsal: not a measurement"
 """What is said wherever a rehearsal is shown."""
 
@@ -60,7 +60,7 @@ class KeptFacts(TypedDict, total=False):
     spaces: dict[str, object]
     """What stood in the files of search spaces, by path."""
     searched: dict[str, SearchedTargets]
-    """By route."""
+    """What was searched, by route."""
     plugins: list[KeptPlugin]
     outside_routes: dict[str, str]
     """The role of each route of a file outside the package."""
@@ -69,7 +69,7 @@ class KeptFacts(TypedDict, total=False):
     data: DataFacts | None
     checkpoint_sha256: str | None
     teachers_sha256: dict[str, str]
-    """Of teachers that are files, by path."""
+    """Hashes of teachers that are files, by path."""
     environment: dict[str, object]
     rehearsal: list[ChangedKey]
     """What a rehearsal changed of the config that it was given; only rehearsals have it."""
@@ -123,7 +123,7 @@ class DeclaredParent:
     source: str
 
     def as_dict(self) -> dict[str, str | float]:
-        """For JSON."""
+        """The same as a dictionary for JSON."""
         return {"hours": self.hours, "unit": self.unit.value, "text": self.text, "source": self.source}
 
 
@@ -151,7 +151,7 @@ class StudyFacts:
     margin: float = DEFAULT_MARGIN
     """How far below the lower of their median final accuracies costs are compared, as a fraction."""
     first_methods: dict[str, str] = field(default_factory=dict)
-    """Of each route that prunes, the method that its config names first."""
+    """By route that prunes, the method that its config names first."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Epochs of each phase that trains a network in full, by the config's dotted key."""
     declared_parent: DeclaredParent | None = None

@@ -1,4 +1,4 @@
-"""Where everything of a study lies: the only file that knows."""
+"""Where everything of a study is: the only file that knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ANSWERS = "answer.json"
-"""Of a report's folder: the answers as JSON."""
+"""File of the answers as JSON, in a report's folder."""
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,5 @@ class StudyFolder:
         return self.checkpoint(job) / "masks.safetensors"
 
     def model(self, target: int, label: str, replicate: int) -> Path:
-        """A delivered network; ``prune:global_lamp`` lies in ``prune-global_lamp``."""
+        """The folder of a delivered network; that of ``prune:global_lamp`` is ``prune-global_lamp``."""
         return self.models / str(target) / label.replace(":", "-") / str(replicate)

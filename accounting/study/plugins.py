@@ -29,7 +29,7 @@ from typing import TypedDict
 from accounting.words.plain_text import typed_line
 
 _PREFIX = "prune_or_search_plugin_"
-"""Of the names under which users' files are executed."""
+"""Prefix of the module names under which users' files are executed."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_BYTES = 1_000_000
 

@@ -23,7 +23,7 @@ MAX_VALUES = 5_000
 """Values that a text may hold, those of an alias counted wherever it is used: what is read in half a second."""
 MAX_WRITTEN_LETTERS = 10_000_000
 MAX_WRITTEN_VALUES = 100_000
-"""Of what this package wrote."""
+"""The most values in a file that this package wrote itself."""
 MAX_DEPTH = 60
 MAX_DIGITS = 400
 
@@ -170,7 +170,7 @@ class _Maker:
         if len(above) > MAX_DEPTH:
             raise YamlProblem((line, _TOO_DEEP))
         if id(node) in above:
-            raise YamlProblem((line, "an alias inside of what it stands for"))
+            raise YamlProblem((line, "an alias inside its own anchor"))
         self.lines.setdefault(place, line)
         if isinstance(node, ScalarNode):
             return self._scalar(node, line)

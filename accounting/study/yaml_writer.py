@@ -35,7 +35,7 @@ def write_yaml(value: object, *, folded: bool = True) -> str:
 
 class _Representer(SafeRepresenter):
     def ignore_aliases(self, data: object) -> bool:
-        """A value that stands twice is written twice."""
+        """Write a value that occurs twice twice, without an alias."""
         return True
 
     def represent_str(self, data: str) -> ScalarNode:

@@ -106,7 +106,7 @@ class RouteWords:
 
 
 MARKERS = "osDd^v<>PX"
-"""By Matplotlib's names; those that the page has shapes of."""
+"""Matplotlib's names of the markers for which the page has shapes."""
 
 
 def _text(said: object) -> str:
@@ -135,8 +135,8 @@ ROUTES: Mapping[str, RouteWords] = MappingProxyType(
         ANALYSIS: RouteWords(Role.MEASURES, "analysis", None, "D", 6),
     }
 )
-"""Of studies that keep no words of their routes: what those were called when the studies were written. Not for new routes,
-whose files say what they are called. Colours are Okabe and Ito's."""
+"""Names of routes for old studies, which did not keep them. New routes are not added here: their own files
+name them. Colours are Okabe and Ito's."""
 
 
 class _Known:
@@ -146,7 +146,7 @@ class _Known:
         self.words: dict[str, RouteWords] = dict(ROUTES)
 
     def shown(self) -> list[str]:
-        """In the order in which they are shown: by role, then by rank."""
+        """Routes in the order in which they are shown: by role, then by rank."""
         roles = list(Role)
         return sorted(self.words, key=lambda n: (roles.index(self.words[n].role), self.words[n].rank, n))
 
@@ -190,7 +190,7 @@ def routes_of(*roles: Role) -> tuple[str, ...]:
 
 COMPARED = routes_of(Role.COMPARED)
 CHALLENGERS = routes_of(Role.CHALLENGER)
-"""Of studies that keep no words: routes that are compared with pruning beside the headline, where they have them."""
+"""Routes that old studies compare with pruning beside the headline; newer studies keep their own."""
 
 
 def delivered_labels() -> tuple[str, ...]:
@@ -219,7 +219,7 @@ class Unit(StrEnum):
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The label as people read it."""
         return {Unit.GPU_HOURS: "GPU-hours", Unit.CPU_CORE_HOURS: "CPU core-hours"}[self]
 
 

@@ -22,7 +22,7 @@ _UNITS = {
 _HOURS = {word: hours for hours, words in _UNITS.items() for word in words}
 MAX_HOURS = 1e8
 MAX_LETTERS = 100
-"""Of a duration."""
+"""The longest text that is read as a duration."""
 AXIS_FIGURES = 3
 """Significant figures of MACs in axes and tables."""
 

@@ -51,12 +51,12 @@ class PlacedGroup(TypedDict):
 
     state: str
     bundles: dict[int, dict[str, float]]
-    """By index."""
+    """Resources of each bundle, by its index."""
     bundles_to_node_id: dict[int, str]
 
 
 Nodes = dict[str, Node]
-"""By name or id."""
+"""Nodes by name or id."""
 
 
 def allocation_name(group: str, node: str) -> str:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "pos-"
 MAX_BASE_LENGTH = 26
-"""Of the folder that temporary ones are made in. Socket paths end at 107 bytes: the folder, ``/pos-xxxxxxxx``,
+"""Longest path of the folder for temporary folders. Socket paths end at 107 bytes: the folder, ``/pos-xxxxxxxx``,
 ``/session_<date>_<time>_<microseconds>_<pid>``, ``/sockets/plasma_store``."""
 # Ray's state accessor no longer answers once the thread that called ``ray.init`` has ended: so that one is kept.
 START_S = 120.0

@@ -197,7 +197,7 @@ class PruneConfig(RouteSection):
     def _known(self) -> PruneConfig:
         names = [str(method) for method in self.methods]
         if len(set(names)) < len(names):
-            raise ValueError(f"a criterion stands twice in {self.criterion}")
+            raise ValueError(f"duplicate criterion in {self.criterion}")
         return self
 
     @field_validator("keep")
@@ -266,7 +266,7 @@ class PruneConfig(RouteSection):
         yield "finetune", self.finetune
 
     def compared(self) -> dict[str, object]:
-        """See :class:`RouteSection`: methods whatever their order, and whether their schedules stand apart or not."""
+        """See :class:`RouteSection`: methods in any order, with their schedules given apart or not."""
         raw: dict[str, object] = self.model_dump(mode="json")
         raw.pop("schedule")
         return raw | {"criterion": sorted(str(method) for method in self.methods)}

@@ -24,7 +24,7 @@ class Distill(Strict):
     weight: float = Field(0.5, gt=0, le=1)
     """Share of the loss that is the teacher's; the rest is the labels'."""
     temperature: float = Field(2.0, gt=0, le=1000)
-    """By which the outputs of both are divided before they are compared; the loss is multiplied by its square."""
+    """Divides the outputs of both networks before they are compared; the loss is multiplied by its square."""
 
     @field_validator("teacher")
     @classmethod
@@ -40,7 +40,7 @@ class Distill(Strict):
 
 
 def section_or_off(value: object) -> object:
-    """What may stand at ``distill``: a section, or ``off``."""
+    """What ``distill`` may be: a section, or ``off``."""
     if value is not None and value != OFF and not isinstance(value, dict | Distill):
         raise ValueError(f"{value!r} given; write {OFF}, or a section such as {{teacher: {PARENT}}}")
     return value

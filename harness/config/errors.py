@@ -15,7 +15,7 @@ from harness.config.routes import as_found, more_routes
 from harness.config.section import parts_of
 
 SECTION_OR_WORD = ("Distill", "function-after[_some_choice(), Tune]")
-"""Classes of sections in whose place a word may stand."""
+"""Classes of sections for which a word may be given instead."""
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
 """Characters of a given value that are shown."""

@@ -27,9 +27,9 @@ PATHS: tuple[Place, ...] = (
     ("routes", ANY, "space"),
     ("routes", ANY, ANY, "space"),
 )
-"""Keys whose value may be a path; a search stands in a route's section or within it."""
+"""Keys whose value may be a path; a search is a route's section or a part of it."""
 STRATEGIES: tuple[Place, ...] = (("routes", ANY, "strategy"), ("routes", ANY, ANY, "strategy"))
-"""Where a strategy may stand."""
+"""Places at which a strategy may be given."""
 
 
 def read_documents(path: Path) -> list[Document]:

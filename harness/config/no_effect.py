@@ -79,7 +79,7 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
 
 
 def _lists(section: Strict, place: Place) -> Iterator[Found]:
-    """Lists that hold nothing, and items that stand twice where that means nothing."""
+    """Empty lists, and duplicate items that mean nothing."""
     for key in sorted(section.model_fields_set):
         value, where = getattr(section, key), (*place, key)
         if type(section).model_fields[key].exclude:

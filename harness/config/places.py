@@ -8,11 +8,11 @@ from typing import Any
 from accounting.study.yaml12 import Place
 
 ANY = "*"
-"""In a pattern: any key."""
+"""Matches any key in a pattern."""
 
 
 def at(raw: object, place: Place) -> Any:
-    """What stands at a place; None where it is not there."""
+    """The value at a place; None if there is none."""
     for part in place:
         raw = raw.get(part) if isinstance(raw, dict) else None
     return raw

@@ -12,7 +12,7 @@ from harness.config.tune import OFF as TUNE_OFF
 from harness.config.tune import Tune, section_or_word
 
 DEFAULT_MAGNITUDE = 9
-"""Of RandAugment, on a scale to 10."""
+"""Default magnitude of RandAugment, on a scale to 10."""
 
 
 class Recipe(Strict):
@@ -128,7 +128,7 @@ class RecipeOverride(Strict):
 
 
 def pretraining(base: Recipe, override: RecipeOverride) -> Recipe:
-    """By what a parent is trained: it has no teacher unless one is named for it."""
+    """The recipe that trains the parent, which has no teacher unless one is named for it."""
     own = override.over(base)
     return own if override.distill is not None else own.model_copy(update={"distill": OFF})
 

@@ -40,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Section:
-    """A section's keys, and every place where it may stand, as ``routes.prune``; the study itself is ``study``."""
+    """A section's keys, and every place at which it may be given, such as ``routes.prune``; the study itself is ``study``."""
 
     places: tuple[str, ...]
     description: str
@@ -57,7 +57,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def sections() -> list[Section]:
-    """Every section, in the order of a config; what may stand in several places is one section."""
+    """Every section, in the order of a config; a section that may be given at several places is listed once."""
     places: dict[str, list[str]] = {}
     for place, name in _walk("", STUDY):
         places.setdefault(name, []).append(place or STUDY)
@@ -95,7 +95,7 @@ class _Untitled(GenerateJsonSchema):
     """Without a title for each field, which would repeat its name."""
 
     def get_defs_ref(self, core_mode_ref: CoreModeRef) -> DefsRef:
-        """Of a class ``Config`` with the name of its route."""
+        """Name a class ``Config`` after its route."""
         core_ref, mode = core_mode_ref
         path, mark, rest = core_ref.partition(":")
         home, _, name = path.rpartition(".")

@@ -63,7 +63,7 @@ class JobShape:
 
     @property
     def threads(self) -> int:
-        """Of each worker, on the CPU."""
+        """CPU threads of each worker."""
         return max(1, int(self.devices) // self.workers)
 
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Found = tuple[Place, str]
 """(place, what is wrong and what to do)."""
 WHOLE = ""
-"""Of :class:`Part`: the section itself."""
+"""Place of a :class:`Part` that is the section itself."""
 
 
 class Part(NamedTuple):
-    """Where in a route's section a search or a pruning stands: a key of it, or :data:`WHOLE`.
+    """Where a route's section has its search or its pruning: a key of it, or :data:`WHOLE`.
 
     ``else_of`` names the route whose section serves where the key is left out.
     """
@@ -63,9 +63,9 @@ class RouteSection(Strict):
     """The keys of a route, as pydantic fields, each with a sentence below it; and what the route can, as below."""
 
     SEARCH: ClassVar[Part | None] = None
-    """Where its search stands, a :class:`harness.config.blocks.SearchConfig`; None: it does not search."""
+    """Where its search is, a :class:`harness.config.blocks.SearchConfig`; None if it does not search."""
     PRUNING: ClassVar[Part | None] = None
-    """Where its pruning stands, a :class:`harness.config.blocks.PruneConfig`; None: it does not prune."""
+    """Where its pruning is, a :class:`harness.config.blocks.PruneConfig`; None if it does not prune."""
     LISTENS_TO: ClassVar[tuple[str, ...]] = ()
     """Routes whose outcomes it waits for; they are asked for jobs before it, where routes have spent as much."""
     KEEPS_TARGETS: ClassVar[bool] = False
@@ -79,7 +79,7 @@ class RouteSection(Strict):
         return self.PRUNING is not None and self.SEARCH is None
 
     def part(self, part: Part | None) -> RouteSection | None:
-        """What stands at a part of it; None: the key is left out, or there is no such part."""
+        """The value at a part of it; None if the key is left out, or if there is no such part."""
         if part is None or part.key == WHOLE:
             return None if part is None else self
         found: RouteSection | None = getattr(self, part.key)
@@ -115,7 +115,7 @@ class RouteSection(Strict):
         yield from ()
 
     def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
-        """Keys that were given and change nothing: refused in a new config. ``place`` is where the section stands."""
+        """Keys that were given and change nothing: refused in a new config. ``place`` is the place of the section."""
         for key, part in self._parts():
             yield from part.without_effect(study, (*place, key))
 
@@ -134,7 +134,7 @@ class RouteSection(Strict):
         return found | {key: part.compared() for key, part in self._parts()}
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
-        """Whether a key that had the value ``old`` hangs on what was paid for, given that jobs of the route were begun.
+        """Whether paid work depends on a key that had the value ``old``, given that jobs of the route were begun.
 
         ``key`` is dotted, without the route's name.
         """
@@ -143,13 +143,13 @@ class RouteSection(Strict):
         return True if part is None or not rest else part.is_bound(rest, old, begun)
 
     def lost(self, key: str, old: object, new: object, begun: Begun) -> list[str] | None:
-        """Of a key that lists what is tried: items that are left out and were paid for. None: it is no such list."""
+        """For a key that lists what is tried: items that were paid for and are left out now. None for any other key."""
         first, _, rest = key.partition(".")
         part = dict(self._parts()).get(first)
         return None if part is None or not rest else part.lost(rest, old, new, begun)
 
     def binds_elsewhere(self, route: str, key: str, begun: Begun) -> bool:
-        """Whether a key of another route hangs on jobs of this one that were begun."""
+        """Whether begun jobs of this route depend on a key of another route."""
         return False
 
     def _parts(self) -> list[tuple[str, RouteSection]]:

@@ -114,7 +114,7 @@ class RoutesConfig(_ByRoute):
         return {name: part for name, part in self.prunings.items() if self.powers[name].prunes_the_parent}
 
     def is_written(self, route: str, part: Part | None) -> bool:
-        """Whether a search or pruning stands in the route's own section, and is not another's."""
+        """Whether a search or pruning is in the route's own section, and is not another's."""
         return self.powers[route].part(part) is not None
 
     def with_searches(self, searches: Mapping[str, SearchConfig]) -> Self:

@@ -32,7 +32,7 @@ class DatasetConfig(Strict):
     name: str
     """The dataset, one of ``prune-or-search list datasets``, or the path of a file of your own."""
     path: str | None = None
-    """Where the data lies; a relative path begins at the config's folder."""
+    """Where the data is; a relative path starts at the config's folder."""
     timm_name: str | None = None
     """What ``timm.data.create_dataset`` opens, as ``torch/cifar10``; for the dataset ``timm``."""
     download: bool = False
@@ -111,7 +111,7 @@ class ExportConfig(Strict):
     onnx: bool = False
     """``model.onnx``, checked against torch's outputs (extra ``onnx``)."""
     compact: bool = False
-    """Of a network with zeros, also the network without the channels that they have made dead (extra ``structured``)."""
+    """Also deliver a network with zeros without the channels that they have made dead (extra ``structured``)."""
     int8: bool = False
     """Post-training int8 quantisation: accuracy and size beside the float network's."""
     latency: bool = False
@@ -208,7 +208,7 @@ class StudyConfig(Strict):
     @classmethod
     def _distinct(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
-            raise ValueError(f"a target stands twice in {value}; name each once")
+            raise ValueError(f"duplicate target in {value}; name each once")
         return sorted(value, reverse=True)
 
     @model_validator(mode="before")

@@ -32,7 +32,7 @@ class Tune(Strict):
     @classmethod
     def _distinct(cls, value: list[float]) -> list[float]:
         if len(set(value)) < len(value):
-            raise ValueError(f"a value stands twice in {value}")
+            raise ValueError(f"duplicate value in {value}")
         return value
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class Tune(Strict):
 
 
 def section_or_word(value: object) -> object:
-    """What may stand at ``tune``: a section, or one of :data:`WORDS`."""
+    """What ``tune`` may be: a section, or one of :data:`WORDS`."""
     if value is not None and value not in WORDS and not isinstance(value, dict | Tune):
         raise ValueError(f"{value!r} given; write {', '.join(WORDS)}, or a section such as {{lr: [0.05, 0.1]}}")
     return value

@@ -56,7 +56,7 @@ def _only(view: CostView, jobs: frozenset[str]) -> CostView:
 
 
 def _spend(view: CostView, folder: Path) -> str:
-    """Of each route, over all replicates, against its budgets."""
+    """What each route has spent over all replicates, against its budgets."""
     try:
         info, _ = read_study(folder)
     except NotAStudy:

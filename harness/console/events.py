@@ -169,7 +169,7 @@ class Narrator:
 
 
 def _totals(records: Sequence[Record]) -> Totals:
-    """Of the whole study: jobs by their end, and device-hours."""
+    """Totals of the study: jobs by how they ended, and device-hours."""
     view = derive(records)
     return {
         "done": sum(job.status is Status.OK for job in view.jobs),

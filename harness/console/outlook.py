@@ -66,7 +66,7 @@ class Undelivered:
 
 
 def outlook(planned: Sequence[PlannedJob], view: CostView) -> Outlook:
-    """Where the study stands."""
+    """How far the study is."""
     missing = _missing(planned, view.jobs)
     total_s = sum(job.seconds for job in planned)
     left_s = sum(count * seconds for count, seconds in missing.values())
@@ -123,7 +123,7 @@ def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, 
 
 
 def _missing(planned: Sequence[PlannedJob], jobs: Iterable[LedgerJob]) -> dict[Step, tuple[int, float]]:
-    """Of each step how many jobs are not done, and the planned seconds of one."""
+    """By step: the number of jobs that are not done, and the planned seconds of one."""
     done = Counter(_step(job) for job in jobs if job.status is Status.OK)
     seconds: dict[Step, list[float]] = {}
     for each in planned:

@@ -23,7 +23,7 @@ from accounting.study.folder import StudyFolder
 from accounting.words.plain_text import plain_values
 
 MIN_BYTES = 4_000_000
-"""Of a ledger: smaller ones are read within a second."""
+"""Nothing is remembered for smaller ledgers, which are read within a second."""
 MOST_KEPT = 64
 """Answers of a study; the oldest go first."""
 
@@ -74,7 +74,7 @@ class Remembered:
         return self._study.remembered / f"{self._key}.json"
 
     def _hash(self) -> str:
-        """Of all that an answer can depend on."""
+        """Hash of everything that an answer can depend on."""
         study = self._study
         known = [study.config, study.ledger / NAME, study.prices, *sorted(study.plans.glob("*"))]
         program = [

@@ -195,7 +195,7 @@ class LoaderSplit:
         yield from self._read(loader, data, device)
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
-        """Of each batch only the places that ``pick`` gives, read by one of several readers, numbered from 0.
+        """The places of each batch that ``pick`` gives, read by one of several readers, which are numbered from 0.
 
         The order is drawn as for ``batches``, alike by every reader; augmentations are each reader's own. Raises
         RuntimeError where none of the images to learn from in a batch can be read: the readers go batch by batch.

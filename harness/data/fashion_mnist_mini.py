@@ -1,6 +1,6 @@
 """Fashion-MNIST mini: 5,000 train, 1,000 validation and 4,000 test images, shipped with the package.
 
-28×28 grey, 10 classes, balanced in every prefix. Xiao, Rasul, Vollgraf, arXiv 1708.07747; its MIT licence lies beside it.
+28×28 grey, 10 classes, balanced in every prefix. Xiao, Rasul, Vollgraf, arXiv 1708.07747; its MIT licence is beside it.
 ``build_fashion_mnist_mini.py`` makes the file again from the original idx files.
 """
 

@@ -214,7 +214,7 @@ def _cached_verdict(key: str) -> _Verdict | None:
 
 
 def _listing_digest(root: Path, listed: _Listing) -> str:
-    """Of where the folder is and of the last change of each file: two folders with alike files have their own verdicts."""
+    """Hash of the folder's path and of each file's last change: folders with like files are judged apart."""
     digest = hashlib.sha256(f"2 {FULL_DECODE_FILES} {os.path.realpath(root)}\n".encode("utf-8", "surrogateescape"))
     for path, size, changed_ns, skip in listed.entries:
         digest.update(f"{path}\0{size}\0{changed_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))

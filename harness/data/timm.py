@@ -208,7 +208,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the labels; empty where the data has no names."""
+        """Names of the classes in order of label; empty if the data has none."""
         index = getattr(self._listing, "class_to_idx", None)
         if isinstance(index, dict) and sorted(index.values()) == list(range(len(index))):
             return tuple(str(name) for name in sorted(index, key=index.__getitem__))

@@ -13,7 +13,7 @@ from harness.errors import InputError, one_line
 
 COUNTS = ("num_train", "num_val", "num_test", "num_classes")
 DIGITS = 12
-"""Of a digest, as errors show it."""
+"""Digits of a digest that errors show."""
 
 
 class DataChanged(RuntimeError):

@@ -282,7 +282,7 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
             "sparse",
             SPARSE_FILE,
             "The same state dict without its zeros: of a tensor NAME its non-zero values in order, and in NAME.nonzero a\n"
-            "bit per element, the first in the highest. Shapes stand in the metadata. Needs torch, numpy and safetensors:",
+            "bit per element, the first in the highest. Shapes are in the metadata. Needs torch, numpy and safetensors:",
             _LOAD_SPARSE,
         ),
         (

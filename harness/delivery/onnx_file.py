@@ -38,7 +38,7 @@ def require_onnx() -> None:
 def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str] | None = None) -> float:
     """Write ``model`` to ``path``, whole or not at all; the largest absolute difference of its outputs from torch's.
 
-    ``model`` lies on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
+    ``model`` is on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
     one input, ``images``, and one output, ``logits``; N is free in both, C, H and W are those given. ``facts`` become the
     file's ``metadata_props``.
 

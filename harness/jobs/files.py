@@ -79,7 +79,7 @@ def checksums(job: str, paths: StudyFolder) -> FileSums:
 
 
 def file_facts(outcome: JobOutcome) -> FileFacts:
-    """Of an outcome what concerns its files; of an old one whether the network must have had masks."""
+    """What an outcome says of its files; for an old outcome, whether the network must have had masks."""
     if "weights_sha256" in outcome:
         return {"weights_sha256": outcome["weights_sha256"], "masks_sha256": outcome.get("masks_sha256")}
     if "state_sha256" in outcome:

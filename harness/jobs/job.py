@@ -91,13 +91,13 @@ class Outcome:
     metrics: JobOutcome = field(default_factory=JobOutcome)
     reason: str | None = None
     final: bool = True
-    """Of a failed one: whether it would fail again (divergence, an unreachable target), so that no session tries it."""
+    """If it failed: whether it would fail again (divergence, an unreachable target), in which case no session tries it."""
     damaged: str | None = None
-    """Of a failed one: the job whose files it starts from, where those are damaged or gone; that one is run again first."""
+    """If files that it starts from are damaged or gone: the job that made them, which is run again first."""
     not_paid_for: bool = False
-    """Of a failed one: whether it was not begun, since its route's budget does not pay for it."""
+    """If it failed: whether it was never begun, because its route's budget does not pay for it."""
     ends_session: bool = False
-    """Of a failed one: whether every other job would fail for the same reason (other data), so that none is begun."""
+    """If it failed: whether every other job would fail for the same reason (other data), so that none is begun."""
 
 
 @dataclass(frozen=True)

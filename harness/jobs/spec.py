@@ -31,7 +31,7 @@ DEFAULTS: JobSpec = {
     "init_from": None, "structure_from": None, "shuffle_masks": False, "inherit": None, "checkpoint": None, "prune": None,
     "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None, "teacher": None,
 }  # fmt: skip
-"""Of the instructions; ``recipe`` is empty where nothing is trained."""
+"""Keys of the instructions; ``recipe`` is empty if nothing is trained."""
 COST_FIELDS = ("computed_macs", "is_smaller")
 """Fields that say what a job costs, not what it does."""
 

@@ -21,14 +21,14 @@ class Teacher:
     network: NetworkSpec
     start: WeightsOf | Checkpoint | Fresh
     macs: int
-    """Of one image at its own size."""
+    """MACs of one image at the teacher's own size."""
     image_shape: tuple[int, int, int]
     """Channels, height and width."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Per channel, of pixels from 0 to 1."""
     interpolation: str = "bilinear"
-    """By which images of another size are resized."""
+    """How images of another size are resized."""
 
     @property
     def job(self) -> str | None:

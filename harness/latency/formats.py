@@ -1,7 +1,7 @@
 """One matrix product ``weight @ columns`` in every format a library has a kernel for: dense, sparse, quantised.
 
 ``weight`` is (out, in), ``columns`` (in, positions), both fp32. Formats marked *rows* take the transposed activations
-(positions, in), which is what a channels-last network has. Conversions of weights and activations lie outside the call
+(positions, in), which is what a channels-last network has. Conversions of weights and activations are outside the call
 that is timed; a network that mixes formats would pay for those of the activations as well.
 
 | format | weight | activations |

@@ -1,6 +1,6 @@
 """Targets given in milliseconds become targets in MACs, once, by measuring the parent at falling widths on this machine.
 
-Channels are removed evenly (the same share of every group), which hangs on the parent's shape alone and not on its
+Channels are removed evenly (the same share of every group), which depends on the parent's shape alone and not on its
 weights: the same MACs give the same widths, and so the same latency, in every replicate of the study.
 """
 

@@ -1,6 +1,6 @@
 """How long a call takes: median and spread over repetitions after a warm-up, with threads pinned and the device named.
 
-On the CPU a wall clock is read around each call. On CUDA each call lies between two events on the current stream, which
+On the CPU a wall clock is read around each call. On CUDA each call is between two events on the current stream, which
 the device itself timestamps: from the first kernel's launch to the last one's end, gaps between kernels included.
 """
 
@@ -53,7 +53,7 @@ class Stopwatch(Protocol):
 
 
 class WallClock:
-    """For calls that return when their work is done."""
+    """Times calls that return when their work is done."""
 
     def __init__(self, now_s: Callable[[], float] = time.perf_counter):
         self._now_s = now_s
@@ -66,7 +66,7 @@ class WallClock:
 
 
 class CudaEvents:
-    """For calls that only enqueue work on a CUDA device."""
+    """Times calls that only enqueue work on a CUDA device."""
 
     def __init__(self, device: torch.device):
         self._device = device

@@ -45,7 +45,7 @@ class Logger(Protocol):
     NEEDS: ClassVar[str]
     """The package that must be installed, by the name it is imported by; the extra has the logger's name."""
     BEGINS_ANEW: ClassVar[bool]
-    """Whether all news can be told again from the first on: what it wrote lies in its folder, which is then emptied."""
+    """Whether all news can be told again from the first on: what it wrote is in its folder, which is then emptied."""
 
     def __init__(self, run: Run) -> None: ...
 

@@ -2,7 +2,7 @@
 
 What a logger was told is kept in the study's folder (``loggers/<name>.json``): the last line of each segment of the ledger.
 Before a batch is told, its end is noted as *pending*; afterwards as told. A driver that dies in between leaves a pending
-end, and nobody knows how much of the batch arrived: a logger whose files lie in its folder then begins anew, since the
+end, and nobody knows how much of the batch arrived: a logger whose files are in its folder then begins again, since the
 ledger has everything; any other one goes on behind the batch, which may lack there, so that nothing is there twice.
 """
 
@@ -119,7 +119,7 @@ class _Feed:
         log.warning("%s gets no more of this session, the study goes on: %s", self._name, typed_line(error))
 
     def _told(self) -> dict[str, int]:
-        """The lines that were told in sessions before; none where it begins anew."""
+        """The lines that earlier sessions have told; none if the logger begins again."""
         state = _read(self._state)
         pending = state.get("pending")
         if not isinstance(pending, dict):
@@ -140,7 +140,7 @@ class _Feed:
             temporary.write_text(json.dumps(state), encoding="utf-8")
 
     def _run_id(self) -> str:
-        """Of the study, for all its sessions and loggers."""
+        """The run's id, one for all sessions and loggers of the study."""
         place = self._folder / "run_id"
         if not place.is_file():
             with replacing(place) as temporary:

@@ -88,7 +88,7 @@ def checkpoint_sha256(path: Path) -> str:
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
     """A state dict from a user's file: safetensors (whole, or the index of shards), or what ``torch.save`` writes.
 
-    Where it lies beside other things or inside of them, the averaged weights are preferred. Names are as in the file, but
+    If it is beside other things or inside them, the averaged weights are preferred. Names are as in the file, but
     for what ``DataParallel``, ``torch.compile`` and FSDP put into them. ``InputError`` names what is in the way.
     """
     _check_is_file(path)
@@ -204,7 +204,7 @@ def _unknown_classes(path: Path) -> list[str]:
 
 
 def _inert(name: str, path: Path) -> object:
-    """What stands in for a class or function of a pickle: calling it gives an object that ignores what it is told."""
+    """A substitute for a class or function of a pickle: calling it gives an object that ignores what it is told."""
     module, _, leaf = name.rpartition(".")
     root = module.partition(".")[0]
     if root in _RUNS_PROGRAMS or (root in ("builtins", "__builtin__") and leaf not in _HARMLESS_BUILTINS):

@@ -18,11 +18,11 @@ from accounting.macs.count import MacsReport
 from harness.errors import InputError
 
 BYTES_PER_VALUE = 2
-"""In half precision."""
+"""Bytes of a value in half precision."""
 TOUCHES_PER_VALUE = 40.0
 """How often training reads or writes each output of a layer."""
 SHARE_OF_PEAK = 0.5
-"""Of the published peak of half-precision products, what layers reach that are bound by it."""
+"""Share of the published half-precision peak that compute-bound layers reach."""
 KERNELS_PER_LAYER = 12
 """Launched for a layer, its normalisation and its activation, forward and backward."""
 LAUNCH_S = 5e-6
@@ -45,7 +45,7 @@ class Hardware:
     source: str
 
     def seconds_per_image(self, network: MacsReport, batch_size: int) -> float:
-        """Of training, forward and backward, one image in a batch of ``batch_size``."""
+        """Seconds to train on one image, forward and backward, in a batch of ``batch_size``."""
         values = sum(layer.positions * layer.weight_shape[0] for layer in network.layers)
         memory_s = TOUCHES_PER_VALUE * values * BYTES_PER_VALUE / (self.bandwidth_gb_s * 1e9)
         products_s = 3 * 2 * network.macs / (SHARE_OF_PEAK * self.peak_tflops * 1e12)

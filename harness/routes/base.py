@@ -73,7 +73,7 @@ class View:
 
     @property
     def pretraining(self) -> Recipe:
-        """By what the parent is trained."""
+        """The recipe that trains the parent."""
         return pretraining(self.config.recipe, self.config.parent.pretrain)
 
     def teacher(self, recipe: Recipe, replicate: int) -> Teacher | None:
@@ -141,7 +141,7 @@ class Queue:
     awaited: set[str] = field(default_factory=set)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     tunings: dict[str, tuple[Job, list[Job]]] = field(default_factory=dict)
-    """By trial, the training that waits for it and the others, and all of its trials."""
+    """By trial: the training that waits for its tuning, and all trials of that tuning."""
 
     def put(self, job: Job) -> None:
         """Add a job to be proposed, after the trials of its recipe where it has any."""

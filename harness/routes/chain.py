@@ -45,7 +45,7 @@ def _steps(method: Method, phase: Phase, turn: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Step:
-    """Where a job stands: its method, its round (from 1), and the network that the whole began with."""
+    """Position of a job in a chain: its method, its round (from 1), and the network that the chain began with."""
 
     method: Method
     turn: int
@@ -61,7 +61,7 @@ class PruneChain:
         self._steps: dict[str, _Step] = {}
         self._jobs: dict[str, Job] = {}
         self._parents: dict[int, Job] = {}
-        """By target what is pruned to it."""
+        """The network that is pruned, by target."""
 
     def start(self, parent: Job, parent_macs: int, target: int) -> None:
         """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``.

@@ -10,7 +10,7 @@ from harness.jobs.work import Deliver, Export
 from harness.routes.base import Queue, View
 
 KINDS = ("onnx", "int8", "latency", "compact")
-"""In the order in which they are proposed; keys of ``export`` in a config."""
+"""Kinds of export in the order in which they are proposed; keys of ``export`` in a config."""
 EVIDENCE = {"onnx": "onnx_max_abs_error", "int8": "int8", "latency": "latency", "compact": "dead_channels"}
 """What an evaluation's outcome has where it made the export itself, as older versions did."""
 FILE_OF = {"onnx": "onnx", "compact": "program"}

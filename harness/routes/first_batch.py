@@ -12,7 +12,7 @@ LEAST_CANDIDATES = 4
 class FirstBatch:
     """FBNetV3's early stopping (arXiv 2006.02049, section 3.2), for a search of ``num_epochs`` a candidate.
 
-    What it decides hangs on the set of outcomes alone, never on their order.
+    Its decisions depend on the set of outcomes, never on their order.
     """
 
     def __init__(self, num_epochs: int, min_tau: float) -> None:

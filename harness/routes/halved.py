@@ -17,13 +17,13 @@ from nas_baseline.proposing.rungs import Rungs
 
 
 class HalvedCandidates:
-    """Candidates of ``num_epochs``; what it decides hangs on the set of outcomes alone, never on their order."""
+    """Candidates of ``num_epochs``; decisions depend on the set of outcomes, never on their order."""
 
     def __init__(self, halving: Halving, num_epochs: int) -> None:
         self._ends = halving.ends(num_epochs)
         self._rungs = Rungs(len(self._ends), halving.eta)
         self._whole: dict[int, tuple[Job, Train]] = {}
-        """By trial, the job that would train it in one go, and its work."""
+        """By trial: the job that would train the candidate in one go, and its work."""
         self._under_way: dict[str, tuple[int, int]] = {}
         """Trial and rung of each job that was made."""
         self._told: dict[int, float | None] = {}
@@ -47,7 +47,7 @@ class HalvedCandidates:
         return [self._part(trial, rung) for trial, rung in self._rungs.promote()]
 
     def news(self) -> tuple[dict[int, float | None], dict[int, float | None]]:
-        """By trial, values that are told for the first time, and those that differ from what was told."""
+        """Values by trial: those told for the first time, and those that differ from what was told."""
         values = self._rungs.values()
         new = {trial: value for trial, value in values.items() if trial not in self._told}
         other = {trial: value for trial, value in values.items() if trial in self._told and value != self._told[trial]}

@@ -134,7 +134,7 @@ def _is_begun(switch: str, begun: Begun) -> bool:
 
 
 def _step(kind: str) -> str:
-    """Of the job that trains a pruned structure."""
+    """Step of the job that trains a pruned structure."""
     return f"{kind}-retrain"
 
 

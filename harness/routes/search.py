@@ -151,7 +151,7 @@ class Route:
         found: list[Proposal] = []
         while len(found) < most and isinstance(proposal := self._strategy.ask(), Proposal):
             found.append(proposal)
-            # At a batch's first proposal, when nothing of it is told yet: later predictions would hang on the order.
+            # Predict the whole batch before any of its results arrive: otherwise predictions would depend on their order.
             for arch in self._strategy.proposed[len(self._predictions) :]:
                 self._predictions.append(self._predicted(arch))
         return found
@@ -256,7 +256,7 @@ class Route:
             TrainSupernet(self._view.recipe(self._config.supernet)),
             {"builder": "supernet", "space": self._space.data},
             self._space.max_macs(),
-            # A sandwich: the largest, the smallest, and two that lie between on average.
+            # A sandwich: the largest, the smallest, and two that are between them on average.
             computed_macs=2 * (self._space.max_macs() + self._space.min_macs()),
         )
         self._queue.put(job)

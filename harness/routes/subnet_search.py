@@ -1,7 +1,7 @@
 """Search on inherited weights: sub-networks of the trained parent are scored without training, the best is fine-tuned.
 
 A candidate is a width for each group of the parent's channels, and which of its residual and squeeze-excite blocks stay. It
-is scored by validation accuracy with the parent's weights, batch norm taken anew (EagleEye, arXiv 2007.02491; FastNAS and
+is scored by validation accuracy with the parent's weights, batch norm recalibrated (EagleEye, arXiv 2007.02491; FastNAS and
 Puzzletron of NVIDIA's Model Optimizer, the latter arXiv 2411.19146). Strategy, predictor and evolution are those of a search
 (:mod:`nas_baseline.strategies`). One scoring serves all targets; one that was added later gets candidates of its own.
 
@@ -47,7 +47,7 @@ WORDS = RouteWords(
     summary="Search among sub-networks of the trained parent, scored with its weights.",
 )  # fmt: skip
 DEFAULT = StrategyConfig(name="predictor_evolution", num_trials=128, options={"first_batch": 32, "batch": 16})
-"""Of ``strategy``: larger batches than where candidates are trained, since a trial is one score."""
+"""The default ``strategy``. Batches are larger than where candidates are trained, since a trial is one score."""
 KINDS = {"residual_blocks": "residual", "se_blocks": "se"}
 
 

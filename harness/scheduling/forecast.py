@@ -44,7 +44,7 @@ class Forecast:
         self._price_s = price_s
         self._pace, self._paces = pace, dict[Kind, float]()
         self._chains: dict[tuple[str, int], dict[int, list[Step]]] = defaultdict(dict)
-        """By route and replicate, then target."""
+        """Steps by route and replicate, then by target."""
         self._shared: dict[tuple[str, int], list[Step]] = defaultdict(list)
         """What a route does once for all its targets."""
         self._first: dict[tuple[str, int], Step] = {}

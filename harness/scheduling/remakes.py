@@ -115,7 +115,7 @@ class Remakes:
 
 
 def _facts_on_record(records: Sequence[Record]) -> dict[str, FileFacts]:
-    """By job, of its latest ok attempt: where a job was run again, its files are those of then."""
+    """File facts by job, from its latest ok attempt: a job that was run again has the files of that run."""
     jobs = {record["attempt"]: record["job"] for record in records if record["kind"] == Kind.ATTEMPT_STARTED}
     return {
         jobs[record["attempt"]]: file_facts(record["outcome"] or JobOutcome())

@@ -75,7 +75,7 @@ class Scheduler:
         self.stopped: set[JobId] = set()
         """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
         self.failed: dict[JobId, str] = {}
-        """Why each job that a delivery hangs on will have no ok outcome. A failed candidate is part of a search."""
+        """Failure reason of every job without which a network cannot be delivered; failed candidates are not listed."""
         self.ended: str | None = None
         """Why no other job is begun, though not all are done; None while there is no such reason."""
         self._delivered: set[tuple[str, int, int | None]] = set()

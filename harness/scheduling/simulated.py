@@ -14,7 +14,7 @@ from harness.jobs.work import Deliver, Prune, RangeTest, Score, Train
 from harness.scheduling.scheduler import Scheduler
 
 ROUNDING = 1e-9
-"""Of sums of shares of a device."""
+"""Tolerance for sums of shares of a device."""
 NOTHING_SPENT: Mapping[tuple[str, int], float] = MappingProxyType({})
 
 
@@ -25,7 +25,7 @@ class PlannedJob:
     job: Job
     seconds: float
     teaching_s: float = 0.0
-    """Of those, for the forward passes of its teacher."""
+    """The part of those seconds that the teacher's forward passes take."""
 
 
 class Simulation:

@@ -98,7 +98,7 @@ def starter_text(wishes: Wishes, file: Path) -> str:
 
 
 def _macs(target: int | float, parent_macs: int) -> int:
-    """Of whole MACs, or of percent."""
+    """A target in MACs, from MACs (an integer) or from percent of the parent's (a float)."""
     return target if isinstance(target, int) else percent_of(target, parent_macs)
 
 

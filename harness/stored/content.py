@@ -1,4 +1,4 @@
-"""Whether the data and the parent's weights are those that a study began with: by content, wherever they lie."""
+"""Whether the data and the parent's weights are those that a study began with: by content, wherever they are."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 @dataclass(frozen=True)
 class Standing:
-    """How a config stands to the study in its folder: what to run, and what is new of it.
+    """A config compared with the study in its folder: what to run, and what is new.
 
     ``config`` is the one given, with criteria in the order in which they were added. ``changes`` are the differences
     from ``study.yaml``; none for a new study. ``planned`` is what the study was first planned with, ``searched`` the
@@ -52,7 +52,7 @@ class Standing:
     planned: Planned
     searched: dict[str, Searched]
     content: Content
-    """Of the data and the checkpoint, as on record; empty while no attempt was begun."""
+    """Content of the data and the checkpoint, as recorded; empty until an attempt was begun."""
     is_begun: bool = False
     """Whether an attempt was begun."""
     device_kinds: frozenset[str] = frozenset()
@@ -139,7 +139,7 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
 
 
 def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
-    """Of the sessions in which an attempt was begun."""
+    """Kinds of device of the sessions in which an attempt was begun."""
     sessions = {attempt["session"] for attempt in paid.attempts}
     return frozenset(
         str(device["device_kind"])
@@ -264,7 +264,7 @@ def absolute(config: StudyConfig) -> StudyConfig:
 
 
 def write_study(standing: Standing, content: Content, facts: dict[str, object], paths: StudyFolder) -> None:
-    """Write ``study.yaml``: the resolved config, what it hangs on (spaces, data, weights), and the environment."""
+    """Write ``study.yaml``: the resolved config, what it depends on (spaces, data, weights), and the environment."""
     config = standing.config
     view = {route: Searched(tuple(config.targets)) for route in config.routes.keeping_targets} | standing.searched
     searched: dict[str, SearchedTargets] = {
@@ -288,7 +288,7 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
 
 
 def _space_files(config: StudyConfig) -> dict[str, object]:
-    """What stands in the files of the config's search spaces, by path; the spaces of the package have none."""
+    """Contents of the config's search space files, by path; the package's own spaces have none."""
     paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
     found: dict[str, object] = {}
     for path in sorted(paths):

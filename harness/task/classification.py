@@ -100,7 +100,7 @@ class Classification:
 
     @property
     def outputs_text(self) -> str:
-        """For a refusal."""
+        """The outputs in words, for a refusal."""
         return f"scores of {self.num_outputs} classes"
 
     @property

@@ -121,7 +121,7 @@ def train(
     Of a ``crew`` of several workers, each calls this with the same arguments and its own device; all get the same network.
     ``teacher``: whose outputs it learns from beside the labels; without one, ``distill`` of the recipe has no effect.
 
-    Masked weights are zero after every step. Batch-norm statistics are taken anew at the end from clean training
+    Masked weights are zero after every step. Batch norm is recalibrated at the end on clean training
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
     it is there and of the same ``identity`` (:mod:`harness.training.resume`). A training in parts (``relay``) gives the
     network of one that was never parted. Raises :class:`Diverged`, and :class:`StateLost` where the state of the part before

@@ -4,7 +4,7 @@ Every worker runs the same training on its share of each batch. As in torch's Di
 over all images of the batch before each update, so that all workers keep the same weights; here by one sum of one flat
 tensor after the backward passes, instead of by its hooks. That holds for any objective (the supernet's several backward
 passes a batch too) and sums in the same order in every update, so that a training taken up again gives the same bits for any
-number of workers: DistributedDataParallel lays its buckets out anew after its first update.
+number of workers: DistributedDataParallel rebuilds its buckets after its first update.
 
 Random numbers are of two kinds. Those of the data and of the objective (order, shifts, mixup, a sandwich's members) are
 drawn alike by all workers, for the whole batch, so that a batch is the same for any number of them. Those inside a forward
@@ -106,7 +106,7 @@ def joined(rank: int, size: int, store: Path, device: torch.device) -> Iterator[
 
 
 def group_device() -> torch.device:
-    """Where tensors must lie that the process group passes on: NCCL's on this worker's GPU."""
+    """The device of tensors that the process group passes on: NCCL's on this worker's GPU."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 

@@ -54,7 +54,7 @@ HEARTBEAT_S = 2.0
 
 @dataclass(frozen=True)
 class Workplace:
-    """What an attempt needs beside its job: where the study lies, its session, data, and the devices held."""
+    """What an attempt needs beside its job: the study's folder, its session, data, and the devices held."""
 
     paths: StudyFolder
     session: str
@@ -93,7 +93,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
     """Try ``job`` once. A reason that would come again is a failed outcome.
 
     Such as divergence, a target out of reach, or a mistake in a user's own file. Anything else is raised again after it has
-    been written to the ledger, for the scheduler to try anew. A job whose outcome is on record, by an attempt whose node was
+    been written to the ledger, for the scheduler to retry. A job whose outcome is on record, by an attempt whose node was
     believed dead, is not begun again.
     """
     use(place.plugins)

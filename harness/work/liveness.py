@@ -36,7 +36,7 @@ class Life:
 
 
 class WorkerLife(Life):
-    """Of a Ray worker: its raylet, and the study's session."""
+    """Life of a Ray worker, which depends on its raylet and on the study's session."""
 
     def __init__(self, root: Path, session: str) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 They are its children, so that they run inside what the attempt holds (its placement group, its visible GPUs) and what is
 held is one allocation, opened and closed once. None outlives it: a worker whose first worker is gone ends within a second
-(:mod:`harness.work.peer`), and one that dies ends the attempt, which is then tried anew as after any other death.
+(:mod:`harness.work.peer`), and one that dies ends the attempt, which is then retried as after any other death.
 """
 
 from __future__ import annotations

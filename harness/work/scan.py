@@ -19,7 +19,7 @@ from pruning.sparsity import prune_to_sparsity
 
 
 def scan(work: Scan, bench: Bench) -> JobOutcome:
-    """val_top1 after pruning the job's network to each sparsity; batch norm is taken anew each time.
+    """val_top1 after pruning the job's network to each sparsity; batch norm is recalibrated each time.
 
     ``dense_test_top1`` is that of the network as it was trained: what the pruned ones are read against.
     """

@@ -15,7 +15,7 @@ RECALIBRATION_BATCH = 128
 
 
 def score_subnets(work: Score, parent: nn.Module, bench: Bench) -> JobOutcome:
-    """Validation accuracy of each member of the trained ``parent``, batch norm taken anew, not trained.
+    """Validation accuracy of each member of the trained ``parent``, with batch norm recalibrated and without training.
 
     Statistics of the parent's batch norm are not those of its parts: with them the ranking is nearly lost, with new ones it
     holds (EagleEye, arXiv 2007.02491, section 3.3, adaptive batch norm). Networks without batch norm are scored as they are.

@@ -35,7 +35,7 @@ def supernet_course(model: nn.Module, task: Task) -> Course:
 
 
 def score(work: Score, bench: Bench) -> JobOutcome:
-    """Validation accuracy of each member: inherited weights, batch norm taken anew, not trained."""
+    """Validation accuracy of each member: with inherited weights and batch norm recalibrated, without training."""
     bench.begun(0)
     model, splits, device = bench.network(), bench.splits, bench.device
     if not isinstance(model, Supernet):

@@ -2,7 +2,7 @@
 
 Jamieson and Talwalkar 2016 (arXiv 1502.07943), in the form of ASHA's rungs (Li et al. 2018, arXiv 1810.05934): a rung's best
 ``1 / eta`` go on to the next, counted over all candidates so far, so that a search may propose in batches. Unlike ASHA's,
-promotions are made only where nothing is under way: they hang on the set of results, never on their order.
+promotions are made only where nothing is under way: they depend on the set of results, never on their order.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Rungs:
         self.eta = eta
         self._groups: dict[int, Hashable] = {}
         self._results: list[dict[int, float | None]] = [{} for _ in range(num_rungs)]
-        """By rung the value of each trial; None: it failed there."""
+        """Value of each trial by rung; None if it failed there."""
         self._gone_on: list[set[int]] = [set() for _ in range(num_rungs)]
-        """By rung the trials that were sent there, results or not."""
+        """Trials promoted to each rung, with or without a result."""
 
     def enter(self, trial: int, group: Hashable) -> None:
         """Note a candidate that begins at the first rung."""

@@ -19,9 +19,9 @@ from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Floats, Int
 TOLERANCE = 0.01
 """How far below a limit a filled member may end, as a share of it."""
 SPREAD = 0.5
-"""Of a draw: over which range (0-1) the shares of a member's groups are spread about the member's own."""
+"""Range (0-1) over which a draw spreads the shares of a member's groups about the member's own."""
 LEAST_KEPT = 0.8
-"""Of a draw: the chance of a block to stay in the narrowest members; it is 1 in the widest."""
+"""Probability that a draw keeps a block in the narrowest members; it is 1 in the widest."""
 
 
 @dataclass(frozen=True)

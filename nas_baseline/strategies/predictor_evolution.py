@@ -77,7 +77,7 @@ class Strategy(BatchStrategy):
         super().extend(max_macs, num_trials)
 
     def revise(self, values: Mapping[int, float | None]) -> None:
-        """See :meth:`BatchStrategy.revise`; the predictor is fitted anew."""
+        """See :meth:`BatchStrategy.revise`; the predictor is fitted again."""
         super().revise(values)
         if self._model is not None:
             self._model = 0, self._model[1]

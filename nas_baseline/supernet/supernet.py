@@ -32,7 +32,7 @@ class Supernet(nn.Module):
     space has several image sizes.
 
     Batch norm: only the largest member's training steps, and ``forward`` in training mode, change running statistics.
-    Those of other members must be taken anew (BigNAS, section 3.1): from the network built with ``extract``'s weights,
+    Those of other members must be recalibrated (BigNAS, section 3.1): from the network built with ``extract``'s weights,
     or here, with the member active.
     """
 

@@ -17,7 +17,7 @@ from reports.compare.verdict import decide_interval
 from reports.statistics import Estimate
 
 MOST_LEFT_OUT_ERROR = 1.25
-"""By which factor interpolation may miss a cost ratio that was measured; beyond it, it is refused."""
+"""The largest factor by which interpolation may miss a measured cost ratio; beyond it, interpolation is refused."""
 
 
 def interpolated(question: Question, low: Measured, high: Measured, error: float | None = None) -> Interpolated:

@@ -21,7 +21,7 @@ def parts_sentence(pays: WhoPays, unit: str) -> str:
 
 
 def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: Estimate | None, at: str) -> list[str]:
-    """At which price of the parent, and for how many targets, a challenger and pruning cost the same; none where unknown.
+    """The parent's price and the number of targets at which a challenger and pruning cost the same; none if unknown.
 
     ``at`` begins each: which target.
     """

@@ -48,7 +48,7 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
         )
     side = "below" if target < frames.info.targets[0] else "above"
     return (
-        f"not measured: {macs_text(target)} MACs lies {side} the study's targets ({known}), "
+        f"not measured: {macs_text(target)} MACs is {side} the study's targets ({known}), "
         "and costs are not extrapolated",
         f"targets: [{targets}]",
     )

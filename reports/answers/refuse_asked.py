@@ -16,7 +16,7 @@ from reports.words.wording import number, percent
 OTHER_STUDY = "in another study (--out)"
 """Behind a change that the study's folder cannot take, since attempts were paid for without it."""
 FIGURES = 2
-"""Of a target that is proposed."""
+"""Significant figures of a target that is proposed."""
 
 
 def refuse_other_target(frames: Frames, target: int) -> tuple[str, str | None]:

@@ -98,7 +98,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
         return f"costs not comparable: {better} is more accurate by {by} at {_target(measured[0])} MACs"
     reason = {
         Obstacle.CHANCE: f"{percent(guarded.found)} is near chance",
-        Obstacle.SPREAD: f"{who}'s accuracies lie {100 * guarded.found:.1f} points apart between replicates",
+        Obstacle.SPREAD: f"{who}'s accuracies are {100 * guarded.found:.1f} points apart between replicates",
         Obstacle.BELOW_CONTROL: f"{percent(guarded.found)} is over 3 points below the cheapest control",
     }[guarded.obstacle]
     return f"costs not comparable: {reason}"

@@ -67,7 +67,7 @@ class JudgedStudy:
         return self.contenders.pair[1]
 
     def contender(self, label: str, target: int) -> Contender | None:
-        """By its label; None where it does not compete at the target."""
+        """The contender of that label; None if it does not compete at the target."""
         return next((one for one in self.contenders.at(target) if one.label == label), None)
 
     def paired(self, label: str, target: int) -> list[int]:

@@ -111,7 +111,7 @@ class Interpolated:
     further: tuple[Comparison, ...]
     accuracy: dict[str, Accuracy]
     left_out_error: float | None = None
-    """By which factor interpolation misses measured targets; None where fewer than three were measured."""
+    """Factor by which interpolation misses measured targets; None if fewer than three were measured."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
         Obstacle.APART: f"median final accuracies differ by {100 * abs(found):.1f} points, so that accuracy is the answer "
         f"({'pruning' if found > 0 else label_text(challenger)} is the more accurate)",
         Obstacle.CHANCE: f"{percent(found)} is near chance",
-        Obstacle.SPREAD: f"final accuracies of {who} lie {100 * found:.1f} points apart between replicates "
+        Obstacle.SPREAD: f"final accuracies of {who} are {100 * found:.1f} points apart between replicates "
         f"(at most {100 * limit:.1f} are allowed)",
         Obstacle.BELOW_CONTROL: f"{percent(found)} is more than 3 points below the cheapest control",
     }[guarded.obstacle]

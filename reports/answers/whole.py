@@ -114,7 +114,7 @@ class WholeAnswer:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Of each target, who pays, each further contender, each control, and accuracies near chance or the ceiling."""
+        """For each target: who pays, each further contender, each control, and accuracies near chance or the ceiling."""
         frames, question = self.frames, self.answers[0].question
         if self._study.is_rehearsal:
             return []

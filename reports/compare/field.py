@@ -76,7 +76,7 @@ def judge_field(
     alpha: float = ALPHA,
     num_classes: int | None = None,
 ) -> list[Found]:
-    """By target: every contender against the base, the cheapest of all, and controls that make the pair needless.
+    """For each target: every contender against the base, the cheapest of all, and controls that make the pair needless.
 
     As accurate is a control whose median final accuracy is at most ``margin`` below the better of the pair, and not near
     chance. The guard against comparing very different accuracies does not hold for one that makes both needless; every other
@@ -106,7 +106,7 @@ class _Field:
         self.candidates = self._candidates(margin)
 
     def p_value(self, label: str) -> float | None:
-        """Of a contender against the base."""
+        """The p-value of a contender against the base."""
         held = self._held_even_apart if label in self.candidates else self._guard
         if held(label, self.pair[0]) is not None:
             return None

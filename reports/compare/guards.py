@@ -101,7 +101,7 @@ def most_spread(n: int) -> float:
 
 
 def _expected_range(n: int) -> float:
-    """Of n standard normal values."""
+    """The expected range of n standard normal values."""
     grid = np.linspace(-8.0, 8.0, 4001)
     below = special.ndtr(grid)
     return float(np.trapezoid(1 - below**n - (1 - below) ** n, grid))

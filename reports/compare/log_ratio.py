@@ -25,7 +25,7 @@ from scipy import special
 from reports.compare.reach import NO_SWAY, Floats
 
 LEAST_SD = 0.02
-"""Of a ratio's logarithm: replicates that agree more closely than 2 % do so by chance, not because nothing varies."""
+"""Least standard deviation of a ratio's logarithm: replicates that agree within 2 % do so by chance."""
 MOST_ROUNDS = 200
 TOLERANCE = 1e-7
 
@@ -105,7 +105,7 @@ class LogRatio:
 
 
 def log_ratio(above: Floats, above_spent: Floats, below: Floats, below_spent: Floats) -> LogRatio:
-    """Of ``above`` / ``below``, costs by replicate, infinite where the accuracy was not reached within what was spent.
+    """The ratio ``above`` / ``below`` of costs by replicate, infinite if the accuracy was not reached within what was spent.
 
     A replicate in which ``*_spent`` of one is NaN does not enter: that contender is not done there. A cost that is not
     above zero has no logarithm; with any such pair the whole ratio is empty, since leaving it out would bias it.

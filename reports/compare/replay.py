@@ -1,7 +1,7 @@
 """What a contender had spent when its networks had which accuracy: a ledger replayed as if jobs ran one after another.
 
 Attempts are replayed in the order in which they began, each for as long as it held its devices; so the cost of a moment does
-not depend on how many devices there were. Failed and lost attempts stand in the row like the others. An attempt's cost
+not depend on how many devices there were. Failed and lost attempts have their place like the others. An attempt's cost
 accrues evenly from its begin to its end.
 
 Of each job the validation accuracies at the ends of its epochs count, in the attempts that its outcome was built on: what a
@@ -46,7 +46,7 @@ class _Training:
     top1: list[float] = field(default_factory=list)
 
     def add(self, place: int, share: float, epoch: float, top1: float) -> None:
-        """One more; those of this epoch and later ones are made anew."""
+        """Add a point; points of this epoch and of later ones are replaced."""
         if self.epoch and self.epoch[-1] >= epoch:
             kept = [row for row, known in enumerate(self.epoch) if known < epoch]
             self.place = [self.place[row] for row in kept]
@@ -69,7 +69,7 @@ def replay(
     route: str,
     target: int,
 ) -> dict[str, Replayed]:
-    """By charge policy; ``attempts`` are those that the contender pays for, in the order in which they began.
+    """The replay by charge policy; ``attempts`` are those that the contender pays for, in the order in which they began.
 
     ``shares`` has, for each policy, the part (0-1) of each attempt's cost that is charged. Networks of other routes, whose
     work the contender builds on and pays for, are not its own and do not count.
@@ -159,7 +159,7 @@ def _rises(trainings: Mapping[str, _Training], specs: Mapping[str, JobSpec]) -> 
 
 
 MOST_VALUES = 2_000_000
-"""Of the square of a training's epochs, summed over the trainings that are smoothed at a time."""
+"""Most values held at a time: epochs squared, summed over the trainings that are smoothed together."""
 
 
 def _smoothed(raw: Mapping[str, Sequence[float]]) -> dict[str, Floats]:

@@ -59,9 +59,9 @@ class Asked:
 
 
 EXACTLY = 1e-9
-"""By how much a final accuracy may miss one that is asked for: the rounding of sums."""
+"""How far a final accuracy may miss the accuracy that is asked for: rounding of sums."""
 ASKED = "asked"
-"""In the place of a charge policy's name."""
+"""Stands in for the name of a charge policy."""
 
 
 def judge_asked(contenders: Contenders, targets: Sequence[int], asked: Asked, alpha: float = ALPHA) -> StudyVerdicts:
@@ -97,7 +97,7 @@ class _Judgement:
         self._judge()
 
     def compared(self) -> dict[str, dict[int, CostComparison]]:
-        """By challenger and target."""
+        """Comparisons by challenger and target."""
         instead = self._instead()
         return {
             label: {
@@ -108,7 +108,7 @@ class _Judgement:
         }
 
     def pooled(self) -> dict[str, PooledCosts]:
-        """By challenger; the control that is named there makes both needless at every target."""
+        """Pooled comparisons by challenger; a control named there makes both routes needless at every target."""
         whole = {label: judge_pooled(list(by_target.values()), self.alpha) for label, by_target in self.judged.items()}
         levels = self._pooled_levels({label: one for label, one in whole.items() if one is not None})
         instead = self._instead()
@@ -142,7 +142,7 @@ class _Judgement:
         return levels
 
     def cheapest(self) -> dict[int, CheapestOfAll | None]:
-        """By target."""
+        """The cheapest contender by target."""
         found = {target: self.field[target].cheapest for target in self.targets}
         return {target: None if one is None else _cheapest_of_all(one, self.base) for target, one in found.items()}
 

@@ -25,7 +25,7 @@ Compared = Mapping[str, Mapping[str, CostComparison]]
 
 
 def who_pays(contenders: Contenders, target: int, compared: Compared) -> WhoPays | None:
-    """Of one target; None where there is no accuracy at which costs are compared."""
+    """Who pays at one target; None if there is no accuracy at which costs are compared."""
     found = {label: by_policy[HEADLINE_POLICY] for label, by_policy in compared.items()}
     level = next((one.level for one in found.values() if one.level is not None), None)
     if level is None:

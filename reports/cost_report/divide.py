@@ -19,7 +19,7 @@ Value = str | int | None
 
 
 def totals(entries: Sequence[Entry], unit: Unit, *, priced: bool) -> dict[Unit, Amount]:
-    """By unit: the study's own first, with or without entries, then others that something was held in."""
+    """Totals by unit: the study's own first, with or without entries, then other units in which something was held."""
     units = [unit, *sorted({entry.unit for entry in entries} - {unit})]
     return {each: Amount.sum((e.amount for e in entries if e.unit == each), priced=priced) for each in units}
 

@@ -44,7 +44,7 @@ COLUMNS = (
     "SubAccountName",
     "Tags",
 )
-"""Of FOCUS 1.2."""
+"""Columns of FOCUS 1.2."""
 OWN_COLUMNS = (
     "x_FocusVersion",
     "x_Owner",

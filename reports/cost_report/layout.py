@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 WIDTH = 80
 UNKNOWN = "–"
 FIGURES = 4
-"""Of a total; its parts have as many decimals, so that they can be added up by eye."""
+"""Significant figures of a total; its parts have as many decimals, so that they can be added up by eye."""
 
 
 def fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
@@ -21,12 +21,12 @@ def fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
 
 
 def share(part: float, whole: float) -> str:
-    """Of a whole, in percent."""
+    """A part of a whole, in percent."""
     return f"{part / whole:.0%}" if whole > 0 else UNKNOWN
 
 
 def ratio(actual: float, planned: float | None) -> str:
-    """Of what was planned."""
+    """Actual over planned."""
     return f"{actual / planned:.2f}" if planned else UNKNOWN
 
 

@@ -13,7 +13,7 @@ from reports.cost_report.layout import UNKNOWN, aligned, duration, fixed, ratio,
 from reports.cost_report.values import CostReport, NetworkCost, Partition
 
 MONEY_DECIMALS = 2
-"""At least."""
+"""The fewest decimals of an amount of money."""
 NOTHING_H = 5e-7
 """Less is the rounding of sums."""
 DEVICE_TEXT = {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}

@@ -46,7 +46,7 @@ class Use:
     lost_h: float
     idle_h: float
     money: Mapping[str, float] | None
-    """Of productive, overhead, lost and idle; None without prices."""
+    """Money for productive, overhead, lost and idle hours; None without prices."""
 
     @property
     def utilisation(self) -> float | None:
@@ -111,19 +111,19 @@ class CostReport:
     num_running: int
     """Attempts under way, counted until the last record of the ledger."""
     num_devices: float
-    """Of the study's unit, in the last session."""
+    """Number of devices of the study's unit in the last session."""
     use: Use
     networks: tuple[NetworkCost, ...]
     energy: EnergyUse
     labels: Mapping[str, str]
-    """Of the last session."""
+    """Labels of the last session."""
     warnings: tuple[str, ...]
     declared: DeclaredParent | None = None
     """What the parent is said to have cost: in no figure of the report, which has the ledger's costs alone."""
 
     @property
     def total(self) -> Amount:
-        """In the study's unit."""
+        """The total in the study's unit."""
         return self.totals[self.unit]
 
     @property

@@ -26,7 +26,7 @@ class Extension:
     networks_before: int
 
     def as_dict(self) -> Fields:
-        """For JSON."""
+        """The same as a dictionary for JSON."""
         return asdict(self)
 
 

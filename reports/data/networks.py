@@ -99,13 +99,13 @@ class _Charges:
         self._specs = specs_of(view.attempts)
 
     def of_route(self, route: str, replicate: int, target: int) -> dict[str, float]:
-        """By policy, of everything that the route spent for the replicate and target."""
+        """Cost by policy of everything that the route spent for the replicate and target."""
         return {
             policy: route_cost_h(self._view, policy, route, replicate, target, self._num_targets) for policy in POLICIES
         }
 
     def of_lineage(self, jobs: Iterable[str], target: int) -> dict[str, float]:
-        """By policy, of these jobs and those that they needed."""
+        """Cost by policy of these jobs and of those that they needed."""
         line = dict.fromkeys(name for job in jobs for name in needed(self._specs, job))
         return {policy: jobs_cost_h(self._view, line, policy, target, self._num_targets) for policy in POLICIES}
 

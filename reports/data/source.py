@@ -19,7 +19,7 @@ from reports.errors import NotAStudy
 
 @dataclass(frozen=True)
 class Source:
-    """A study as it lies on disk; ``document`` is the whole of ``study.yaml``."""
+    """A study on disk; ``document`` is the whole of ``study.yaml``."""
 
     info: StudyFacts
     document: StudyDocument

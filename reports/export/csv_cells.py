@@ -26,7 +26,7 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_numeric_dtype(values):
             continue
         words = values.astype(object).tolist()
-        known = {value: plain_cell(value) for value in words if isinstance(value, str)}  # most stand in many rows
+        known = {value: plain_cell(value) for value in words if isinstance(value, str)}  # most are in many rows
         shown.isetitem(place, [known[value] if isinstance(value, str) else value for value in words])
     return shown
 

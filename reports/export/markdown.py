@@ -9,7 +9,7 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~!$&])")
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], text_columns: Sequence[int]) -> str:
-    """As GitHub and pandoc read it; an interval stands behind its number."""
+    """As GitHub and pandoc read it; an interval follows its number."""
     rule = ["---" if place in text_columns else "---:" for place in range(len(headers))]
     lines = [_row(map(escaped, headers)), _row(rule), *(_row(map(escaped, row)) for row in rows)]
     return "\n".join(lines)

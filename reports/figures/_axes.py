@@ -18,7 +18,7 @@ from accounting.words.quantities import macs_short
 from reports.words.colours import GRID, INK
 
 LETTERS_PER_IN, KEY_LETTERS, LINE_IN = 13.5, 6, 0.19
-"""Of a legend: letters to an inch, the room that a key takes beside its name, in letters, and the height of a line."""
+"""Sizes of a legend: letters per inch, room of a key beside its name in letters, and height of a line in inches."""
 PERCENT_MARGIN = 2.0
 """Room for marks at 0 and 100 %."""
 

@@ -36,7 +36,7 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
         f"Percentage points of test accuracy per {unit_of(data)[:-1]} (log scale); further right is cheaper. Behind each "
-        "mark stands the accuracy that was bought: a low one is easily cheap. Filled: all work charged; small: the "
+        "mark is the accuracy that was bought: a low one is easily cheap. Filled: all work charged; small: the "
         "parent’s pretraining free, where a network has a parent. Geometric mean with 95 % t-interval, "
         f"{replicates_text(data, ['target', 'label'])} per mark. A control is charged its own training only."
     )

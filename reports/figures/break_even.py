@@ -26,7 +26,7 @@ PRICE, TARGETS = "price", "targets"
 MULTIPLES = (0.0, *np.geomspace(0.05, 20.0, 27).tolist())
 SERVED = tuple(np.geomspace(1.0, 100.0, 15).tolist())
 FREE_AT = 0.04
-"""Where a price of 0 stands on a logarithmic axis."""
+"""Position of a price of 0 on a logarithmic axis."""
 COLUMNS = [
     "target", "label", "route", "is_headline", "varied", "value", "ratio", "ratio_low", "ratio_high", "break_even",
     "break_even_low", "break_even_high", "parent_h", "n", "unit",
@@ -35,7 +35,7 @@ MEASURED = COLUMNS[5:13]
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """By target, contender and value of what is varied: its cost to a* over pruning's, with the 95 % interval.
+    """Cost to a* over pruning's with the 95 % interval, by target, contender and value of what is varied.
 
     ``value`` is a number of targets, or the parent's price over ``parent_h``, what it is charged with; ``break_even`` is the
     value at which both cost the same, with the interval outside of which one is shown to be cheaper.

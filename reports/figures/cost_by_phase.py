@@ -33,7 +33,7 @@ LABEL_SHARE = 0.0105
 def data(frames: Frames) -> pd.DataFrame:
     """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
 
-    Where prices lie beside the study, the money of it, too.
+    If the study has prices beside it, in money too.
 
     What serves several targets counts at each, so that rows of different targets do not add up
     (:mod:`reports.measure.phase_costs` does); so does the training of a teacher, at each route that it taught. The analysis

@@ -1,4 +1,4 @@
-"""How the cost ratio depends on the accuracy that is asked for, beside a*: whether the verdict hangs on that choice."""
+"""How the cost ratio depends on the accuracy that is asked for, beside a*: whether the verdict depends on that choice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLUMNS = [
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """By target, contender and accuracy: its cost over pruning's with the 95 % interval, and who reached it how often."""
+    """Cost over pruning's with the 95 % interval, by target, contender and accuracy, and how often each reached it."""
     study, margin = judged(frames), frames.info.margin
     rows: list[list[object]] = []
     for target in frames.info.targets:

@@ -25,7 +25,7 @@ MOST_SESSIONS = 4
 """Panels; further sessions, the earlier ones, are in the table of attempts."""
 MOST_LANES = 32
 SHORTEST = 1 / 1500
-"""Of a panel's length: attempts of one route and kind on one lane with less between them are drawn as one."""
+"""Share of a panel's length: attempts of one route and kind on one lane with smaller gaps are drawn as one."""
 COLUMNS = ["session", "session_begin_t", "device", "lane", "route", "phase", "kept", "begin_h", "end_h", "unit"]
 LANE_HEIGHT = 0.8
 

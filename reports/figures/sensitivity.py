@@ -33,7 +33,7 @@ def caption(data: pd.DataFrame) -> str:
     num_val = ", ".join(f"{int(count):,}" for count in sorted(data["num_val"].dropna().unique()))
     return (
         "Validation accuracy of the trained parent after weights of the smallest magnitude are set to zero, without "
-        "fine-tuning (batch-norm statistics taken anew). Left: the layers of one role alone, each to the sparsity of the "
+        "fine-tuning (batch norm recalibrated). Left: the layers of one role alone, each to the sparsity of the "
         "axis; right: the whole network. Lines are means over replicates, bands one standard deviation "
         f"({replicates_text(data, ['scan', 'part'])}{f'; {num_val} images' if num_val else ''}). Dashed: the dense parent."
     )

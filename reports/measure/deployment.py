@@ -55,7 +55,7 @@ class DeploymentRow:
         return max(self.test_top1.n, self.int8_test_top1.n, self.latency_ms.n)
 
     def columns(self) -> dict[str, Cell]:
-        """For a table of numbers."""
+        """The row of a table of numbers."""
         return {
             "target": self.target,
             "label": self.label,

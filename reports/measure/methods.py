@@ -68,7 +68,7 @@ class MethodRow:
         return None if self.method is None else self.method.schedule
 
     def columns(self) -> dict[str, Cell]:
-        """For a table of numbers."""
+        """The row of a table of numbers."""
         method = self.method
         row: dict[str, Cell] = {"target": self.target, "label": self.label, "method": self.text}
         row |= {"scope": method.scope if method else None, "criterion": method.criterion if method else None}
@@ -134,7 +134,7 @@ def schedule_of(label: str) -> str:
 
 
 def _before_finetuning(frames: Frames) -> dict[str, float]:
-    """By evaluation, what the nearest prune job that led to it measured."""
+    """What the nearest prune job before each evaluation measured, by evaluation."""
     specs = specs_of(frames.view.attempts)
     measured = {
         job.job: float(job.outcome["val_top1"])

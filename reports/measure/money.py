@@ -1,4 +1,4 @@
-"""What attempts cost in money, where prices lie beside the study: derived when it is read, never stored."""
+"""What attempts cost in money, if the study has prices beside it: derived when it is read, never stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prices_beside(frames: Frames) -> Prices | None:
 
 
 def money_of_attempts(frames: Frames, prices: Prices) -> dict[str, float]:
-    """By attempt, in the currency of the prices.
+    """Money by attempt, in the currency of the prices.
 
     Raises:
         BadPrices: a device that was held has no price.

@@ -39,7 +39,7 @@ class Step:
 
 
 def planned_steps(plan: StoredPlan | None, view: CostView) -> tuple[Step, ...]:
-    """By route and phase, in device-hours of the study's unit; start-ups in which no attempt began have no route or plan."""
+    """Steps by route and phase, in device-hours of the study's unit; start-ups without an attempt have no route or plan."""
     actual_h: dict[tuple[str, str], float] = defaultdict(float)
     planned_h: dict[tuple[str, str], float | None] = {}
     planned: Counter[tuple[str, str]] = Counter()

@@ -24,7 +24,7 @@ COLUMNS = [*KEYS, "position", "layer", "role", *COUNTS]
 def pruned_layers(frames: Frames) -> pd.DataFrame:
     """One row per layer of every network pruned to its target (of an iterative one: in its last round).
 
-    ``position`` counts the layers from 0, as they stand in the network. Methods that remove channels or blocks leave no
+    ``position`` counts the layers from 0, in the order of the network. Methods that remove channels or blocks leave no
     zeros in a layer, and have no rows.
     """
     specs = specs_of(frames.view.attempts)
@@ -42,7 +42,7 @@ def pruned_layers(frames: Frames) -> pd.DataFrame:
 
 
 def _counts(layer: LayerRecord) -> list[int]:
-    """In the order of ``COUNTS``."""
+    """Counts in the order of ``COUNTS``."""
     return [layer["macs"], layer["kept_macs"], layer["num_weights"], layer["num_kept"]]
 
 
@@ -70,7 +70,7 @@ class RoleRow:
     share_after: Estimate
 
     def columns(self) -> dict[str, Cell]:
-        """For a table of numbers."""
+        """The row of a table of numbers."""
         return {
             "target": self.target,
             "route": self.route,

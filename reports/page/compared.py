@@ -113,7 +113,7 @@ def _contenders(study: JudgedStudy) -> Iterator[str]:
 
 
 def _epochs(frames: Frames) -> Iterator[str]:
-    """By route, what each phase was trained for, as the ledger has it."""
+    """What each phase of a route was trained for, as the ledger has it."""
     if frames.progress.empty:
         return
     found = frames.progress.groupby(["route", "phase"], sort=False)["num_epochs"].agg(["min", "max"])

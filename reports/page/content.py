@@ -1,4 +1,4 @@
-"""What stands on a report's page, as plain values for its template."""
+"""The content of a report's page, as plain values for its template."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _networks(frames: Frames) -> Section:
         return Section(NETWORKS, warnings=["No network has been delivered yet."])
     caption = (
         "MACs count each layer's multiply-accumulates times its share of non-zero weights. Work that serves several "
-        "networks is in the cost of each, so that costs do not add up. Each network lies in "
+        "networks is in the cost of each, so that costs do not add up. Each network is in "
         "models/<target>/<network>/<replicate> of the study."
     )
     return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])
@@ -251,7 +251,7 @@ def _network_table(frames: Frames) -> PageTable:
 
 
 def _is_listed(label: str) -> bool:
-    """Whether a kind of network stands in the page's main tables; single methods have a table of their own."""
+    """Whether a kind of network is in the page's main tables; single methods have a table of their own."""
     return not is_method(label)
 
 

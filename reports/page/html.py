@@ -22,7 +22,7 @@ PAPER_COLOURS = {
     "warn": ("#fff6dd", "#2f2812"),
     "warn-edge": ("#c99a17", "#b58a1b"),
 }
-"""Of the page itself, in the light and the dark scheme."""
+"""Colours of the page itself, in the light and the dark scheme."""
 
 
 def page_html(content: PageContent) -> str:

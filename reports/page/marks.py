@@ -31,6 +31,6 @@ class Mark:
 
 
 def mark_of(label: str, route: str | None = None) -> Mark:
-    """Of a contender by its label."""
+    """The mark of a contender, by its label."""
     look = look_of(label, route)
     return Mark(SHAPES.get(look.marker, SHAPES["D"]), look.colour.lower(), look.is_hollow)

@@ -20,7 +20,7 @@ class NarrowCanvas(Canvas):
         super().set_size_inches(min(width, NARROW_IN), height, forward)
 
     def subplots(self, nrows: int = 1, ncols: int = 1, **options: Any) -> Any:
-        """Panels that were side by side stand below each other, a column after the other; each keeps its height."""
+        """Panels that were side by side are placed below each other, a column after the other; each keeps its height."""
         if ncols == 1:
             return super().subplots(nrows, ncols, **options)
         width, height = self.get_size_inches()

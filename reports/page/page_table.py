@@ -1,4 +1,4 @@
-"""A table as it stands on the page."""
+"""A table as the page shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws every figure: into files (PNG and SVG, byte-identical for the same study), and to stand in the page."""
+"""Draws every figure: into files (PNG and SVG, byte-identical for the same study), and for the page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
 MOST_LINKED_BYTES = 400_000
 """What is larger than this is a file beside the page alone, and not in its links."""
 FIGURES = "%.7g"
-"""Of numbers in a figure's CSV file: more than any drawing or reader tells apart."""
+"""Format of numbers in a figure's CSV file: more digits than any drawing shows."""
 NOTHING_YET = "Nothing of this is measured yet."
 
 

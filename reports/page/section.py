@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # it imports Matplotlib
 
 @dataclass(frozen=True)
 class Captioned:
-    """A table with what it shows; with ``fold`` it stands behind that line until it is opened."""
+    """A table with what it shows; with ``fold`` it is hidden behind that line until it is opened."""
 
     table: PageTable
     caption: str = ""

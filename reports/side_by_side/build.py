@@ -28,7 +28,7 @@ UNKNOWN = "not on record"
 PER_STUDY = ("Compared at", "Replicates", "Contenders")
 """What follows from a study's results or its size, and is no difference of what was asked."""
 BY_OWN_RULE = ("Data", "Parent", "Cost")
-"""Of which agreement is decided by more than the words."""
+"""Rows whose agreement is decided by more than their words."""
 KEYS = {
     "Targets": "targets",
     "Pruned by": "pruned_by",
@@ -55,7 +55,7 @@ def side_by_side(folders: Sequence[Path]) -> SideBySide:
 
 
 def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Of studies with one name, the folder beside it."""
+    """Names of the studies; those that share a name have their folder beside it."""
     count = Counter(given)
     return [name if count[name] == 1 else f"{name} ({folder})" for name, folder in zip(given, folders, strict=True)]
 

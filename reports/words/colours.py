@@ -33,7 +33,7 @@ CRITERION_COLOURS = {
     "random": "#BBBBBB",
 }
 SPARE_COLOURS = ("#F0E442", "#000000")
-"""Of routes that name none; no packaged route has one of these."""
+"""Colours of routes that name none; no packaged route has one of these."""
 INK = "#222222"
 GRID = "#dddddd"
 
@@ -53,7 +53,7 @@ class Look:
 
 
 def look_of(label: str, route: str | None = None) -> Look:
-    """By its label; ``route`` is whose network it is, where the label alone does not say so.
+    """The look of a label; ``route`` says whose network it is if the label alone does not.
 
     A single method of the prune route has its criterion's colour, of another route that route's; its marker is its
     schedule's, hollow where the network is physically smaller.

@@ -16,7 +16,7 @@ POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shar
 """Charge policies in a table or a title."""
 NOT_MEASURED = "–"
 SAYS_NOTHING = "too wide to say anything"
-"""Of an interval."""
+"""Said of an interval."""
 WIDE_SHARE = 0.9
 """An interval of a share that holds this much of 0 to 1 says nothing."""
 WIDE_FACTOR = 100.0

@@ -84,7 +84,7 @@ def test_neither_names_the_control_where_it_saves_least(answers):
         (Guarded(Obstacle.APART, None, 0.1, 0.05), "Costs not comparable: pruning is more accurate by 2.0 points (-0.5"),
         (Guarded(Obstacle.APART, None, -0.1, 0.05), "Costs not comparable: search is more accurate by 10.0 points (median)"),
         (Guarded(Obstacle.CHANCE, None, 0.1, 0.15), "Costs not comparable: 10.0 % is near chance"),
-        (Guarded(Obstacle.SPREAD, 0, 0.2, 0.04), "Costs not comparable: pruning's accuracies lie 20.0 points apart"),
+        (Guarded(Obstacle.SPREAD, 0, 0.2, 0.04), "Costs not comparable: pruning's accuracies are 20.0 points apart"),
         (Guarded(Obstacle.BELOW_CONTROL, None, 0.7, 0.8), "Costs not comparable: 70.0 % is over 3 points below"),
     ],
 )  # fmt: skip

@@ -215,7 +215,7 @@ class TestAccuracy:
     def test_between_the_study_s_targets_and_not_beyond(self, judged):
         low, within, high, beyond = asked_answers(judged, Asked(level=0.80), [500_000, 600_000, 800_000, 900_000])
         assert isinstance(within, AskedBetween)
-        assert "lies above the study's targets" in beyond.reason
+        assert "is above the study's targets" in beyond.reason
         weight = math.log(600 / 500) / math.log(800 / 500)
         for way in within.ways:
             ends = [next(one.cost for one in at.ways if one.label == way.label) for at in (low, high)]
