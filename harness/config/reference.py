@@ -40,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Section:
-    """A section's keys, and every place at which it may be given, such as ``routes.prune``; the study itself is ``study``."""
+    """Keys of a section, and every place at which it may be given, such as ``routes.prune``; the study is ``study``."""
 
     places: tuple[str, ...]
     description: str

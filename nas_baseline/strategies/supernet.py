@@ -2,7 +2,7 @@
 
 Once-for-All (arXiv 1908.09791, section 3.4) and BigNAS (arXiv 2003.11142, section 3.2): candidates inherit weights, so
 a trial costs seconds. The caller trains ``nas_baseline.supernet.supernet.Supernet`` once and tells as values the validation
-accuracies of extracted networks with batch norm recalibrated; the search itself is ``predictor_evolution`` in larger batches.
+accuracies of extracted networks with batch norm recalibrated; the search is ``predictor_evolution`` in larger batches.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Steps:
         return self.cost_of(np.where(final >= wanted - margin, np.fmin(wanted, final), wanted))
 
     def _crossings(self, level: float | Floats) -> tuple[Floats, Floats]:
-        """By step: device-hours at which it first has ``level`` (infinite: never), and how far into the step that is (0-1)."""
+        """By step: device-hours at which it first has ``level`` (infinite: never), and how far into it (0-1)."""
         wanted = np.asarray(level, dtype=np.float64)[..., None]
         rise = self.top1_to - self.top1_from
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
