@@ -95,7 +95,7 @@ class RouteWords:
             labels=tuple(
                 ControlName(
                     each["label"],
-                    _text(each.get("text")),
+                    _label_text(each["label"], _text(each.get("text"))),
                     _marker(each.get("marker")),
                     each.get("is_hollow") is not False,
                 )
@@ -117,14 +117,26 @@ def _marker(said: object) -> str:
     return said if isinstance(said, str) and len(said) == 1 and said in MARKERS else "D"
 
 
+def _label_text(label: str, said: str) -> str:
+    """What a study says that a kind of network is called; today's name where an older version said it."""
+    return next((k.text for k in CONTROLS if k.label == label), said) if said in FORMER_TEXTS else said
+
+
 SEARCH, PRUNE, SCRATCH, ANALYSIS = "search", "prune", "scratch", "analysis"
 FAMILY_CONTROL = "scratch_family"
 CONTROLS = (
-    ControlName(FAMILY_CONTROL, "scratch (family)", "^", is_hollow=False),
-    ControlName("scratch_pruned_structure", "scratch (pruned structure)", "v"),
-    ControlName("scratch_pruned_structure_equal_epochs", "scratch (pruned, equal epochs)", "<"),
-    ControlName("scratch_random_masks", "scratch (random masks)", ">"),
+    ControlName(FAMILY_CONTROL, "small network trained directly", "^", is_hollow=False),
+    ControlName("scratch_pruned_structure", "pruned shape trained directly", "v"),
+    ControlName("scratch_pruned_structure_equal_epochs", "pruned shape, equal epochs", "<"),
+    ControlName("scratch_random_masks", "random masks trained directly", ">"),
 )
+FORMER_TEXTS = (
+    "scratch (family)",
+    "scratch (pruned structure)",
+    "scratch (pruned, equal epochs)",
+    "scratch (random masks)",
+)
+"""What older versions called the controls, and wrote into the studies that they began."""
 ROUTES: Mapping[str, RouteWords] = MappingProxyType(
     {
         SEARCH: RouteWords(Role.COMPARED, "search", "#0072B2", "s", 1),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from accounting.ledger.records import Phase
 from accounting.study.yaml12 import Place
-from accounting.words.names import FAMILY_CONTROL, PRUNE, ControlName, Role, RouteWords
+from accounting.words.names import CONTROLS, FAMILY_CONTROL, PRUNE, Role, RouteWords
 from harness.config.begun import Begun
 from harness.config.recipe import RecipeOverride
 from harness.config.route_section import Found, PhaseRecipe, RouteSection, useless
@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 WORDS = RouteWords(
     Role.CONTROL, "scratch", "#009E73", rank=3, phrase="the controls",
     summary="Controls: train networks of the target size directly.",
-    labels=(
-        ControlName(FAMILY_CONTROL, "scratch (family)", "^", is_hollow=False),
-        ControlName("scratch_pruned_structure", "scratch (pruned structure)", "v"),
-        ControlName("scratch_pruned_structure_equal_epochs", "scratch (pruned, equal epochs)", "<"),
-        ControlName("scratch_random_masks", "scratch (random masks)", ">"),
-    ),
+    labels=CONTROLS,
 )  # fmt: skip
 STRUCTURES = {
     "pruned_structure": "pruned_structure",

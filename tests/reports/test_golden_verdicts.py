@@ -267,7 +267,7 @@ def test_the_sibling_is_cheapest(tmp_path):
     assert given["verdict"] == "neither"
     assert given["cheapest"]["contender"] == "scratch_family"
     assert given["cheapest"]["shown"] is True
-    assert "scratch (family) is as accurate and cheaper: pruning costs 5.00× (4.76 to 5.25)" in given["sentence"]
+    assert "small network trained directly is as accurate and cheaper: pruning costs 5.00× (4.76 to 5.25)" in given["sentence"]
 
 
 def test_a_sibling_that_is_less_accurate_changes_nothing(tmp_path):

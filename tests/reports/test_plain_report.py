@@ -62,6 +62,6 @@ def test_latex_has_the_verdict_and_the_networks(content, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"verdict.tex", "networks.tex"}
     verdict = (tmp_path / "verdict.tex").read_text()
     assert verdict.count(r" \\") == 1 + len(content.sections[1].tables[0].table.rows)
-    assert r"scratch (family)" in verdict
+    assert r"small network trained directly" in verdict
     for text in (verdict, (tmp_path / "networks.tex").read_text()):
         assert not re.search(r"(?<!\\)[%&_#]", re.sub(r"^% needs.*$| & |tab:\w+", "", text, flags=re.M))

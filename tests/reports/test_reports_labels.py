@@ -4,7 +4,7 @@ import pytest
 
 from accounting.cost.lineage import lineage, method_name, pruning_of
 from accounting.words.methods import Method, parse_method
-from accounting.words.names import is_method, label_rank, label_text, method_of
+from accounting.words.names import FAMILY_CONTROL, RouteWords, is_method, label_rank, label_text, method_of
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,12 @@ def test_the_method_is_that_of_the_nearest_pruning():
     assert method_name(pruning_of(SPECS, "tune")) == "global_lamp+iterative"
     assert method_name(pruning_of(SPECS, "old")) == "uniform_taylor"
     assert method_name(pruning_of(SPECS, "parent")) == ""
+
+
+def test_an_older_studys_controls_are_called_as_today():
+    """It keeps the names of its time; a route of a user's own that says a text of its own keeps that."""
+    kept = {"role": "control", "labels": [{"label": FAMILY_CONTROL, "text": "scratch (family)", "marker": "^"}]}
+    (kind,) = RouteWords.read("scratch", kept).labels
+    assert kind.text == "small network trained directly"
+    (own,) = RouteWords.read("mine", {"labels": [{"label": "mine_small", "text": "my small one"}]}).labels
+    assert own.text == "my small one"

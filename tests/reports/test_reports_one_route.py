@@ -68,7 +68,7 @@ def test_nothing_delivered_yet(make_full_study):
 def test_controls_alone(make_study):
     frames = load_frames(make_study(routes=("scratch",)))
     assert missing_routes(frames.info) == ["search", "prune"]
-    assert "test top-1 by scratch (family)" in headline(frames)
+    assert "test top-1 by small network trained directly" in headline(frames)
     assert "no search and no prune route" in headline(frames)
 
 

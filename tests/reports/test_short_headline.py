@@ -47,7 +47,7 @@ def test_the_cheaper_one_and_the_cheapest_of_all(answers):
     said = headline(answers, PooledCosts(Verdict.BASE, SEARCH_DEAR, 2), best)
     assert said == (
         "Search cost 2.50× the GPU-hours of pruning at equal accuracy (95 % interval 1.60–3.90); "
-        "cheapest of all: scratch (family)."
+        "cheapest of all: small network trained directly."
     )
 
 
@@ -73,7 +73,7 @@ def test_neither_names_the_control_where_it_saves_least(answers):
     costs = PooledCosts(Verdict.NEITHER, SEARCH_DEAR, 2, instead=("scratch_family",))
     said = headline(answers, costs, CheapestOfAll("scratch_family", ratio(3.6, 2.2, 5.9), (), 3), instead)
     assert said.startswith(
-        "Neither: scratch (family) is as accurate; pruning costs at least 3.60× its GPU-hours (adjusted interval 2.20–5.90)"
+        "Neither: small network trained directly is as accurate; pruning costs at least 3.60× its GPU-hours (adjusted interval 2.20–5.90)"
     )
 
 

@@ -186,7 +186,7 @@ class TestAccuracy:
             "prune": pytest.approx(PRETRAIN_H + 0.1),
         }
         assert [way.label for way in found.ways] == list(costs)
-        assert "80.0 % on validation costs least by scratch (family): 0.303 CPU core-hours" in reply_sentence(found)
+        assert "80.0 % on validation costs least by small network trained directly: 0.303 CPU core-hours" in reply_sentence(found)
 
     def test_what_missed_it_by_little_did_not_reach_it(self, judged):
         """The study's own a* forgives what is within the margin; an accuracy that is asked for does not."""
@@ -239,7 +239,7 @@ class TestBudget:
         }
         assert found.not_shown == ()
         said = reply_sentence(found)
-        assert "0.500 CPU core-hours give most by scratch (pruned structure): 82.0 %" in said
+        assert "0.500 CPU core-hours give most by pruned shape trained directly: 82.0 %" in said
         assert "ended after 0.41" in said
         assert "search 71.0 % (71.0 to 71.0, n = 2) (a network in 2 of 3 replicates)" in said
         assert "no network by then: prune" in said
