@@ -73,7 +73,8 @@ def test_neither_names_the_control_where_it_saves_least(answers):
     costs = PooledCosts(Verdict.NEITHER, SEARCH_DEAR, 2, instead=("scratch_family",))
     said = headline(answers, costs, CheapestOfAll("scratch_family", ratio(3.6, 2.2, 5.9), (), 3), instead)
     assert said.startswith(
-        "Neither: small network trained directly is as accurate; pruning costs at least 3.60× its GPU-hours (adjusted interval 2.20–5.90)"
+        "Neither: small network trained directly is as accurate; "
+        "pruning costs at least 3.60× its GPU-hours (adjusted interval 2.20–5.90)"
     )
 
 

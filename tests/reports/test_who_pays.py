@@ -186,7 +186,8 @@ class TestAccuracy:
             "prune": pytest.approx(PRETRAIN_H + 0.1),
         }
         assert [way.label for way in found.ways] == list(costs)
-        assert "80.0 % on validation costs least by small network trained directly: 0.303 CPU core-hours" in reply_sentence(found)
+        said = "80.0 % on validation costs least by small network trained directly: 0.303 CPU core-hours"
+        assert said in reply_sentence(found)
 
     def test_what_missed_it_by_little_did_not_reach_it(self, judged):
         """The study's own a* forgives what is within the margin; an accuracy that is asked for does not."""
