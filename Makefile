@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help study test coverage check format docs install clean
+.PHONY: help study test explore coverage check format docs install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -16,6 +16,9 @@ study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (
 
 test: check  ## lint, types, import contracts, all tests (about 16 minutes on 2 CPU cores)
 	$(PYTEST)
+
+explore: $(VENV)/.installed-test  ## property tests on examples that no one has tried yet
+	$(PYTEST) -m hypothesis --hypothesis-profile explore
 
 coverage: $(VENV)/.installed-test  ## all tests, and the share of lines that they run, which must be 90 % (slow on Python 3.11)
 	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=90

@@ -20,8 +20,10 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
-hypothesis.settings.load_profile("untimed")
+# A busy machine fails no test, and a commit is tested on the same examples everywhere; new ones: see CONTRIBUTING.md.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 TINY = {
     "name": "tiny",
