@@ -18,6 +18,7 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from reports.answers.as_json import AskedReply
+    from reports.answers.values import Answer
     from reports.data.frames import Frames
 
 
@@ -79,8 +80,9 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
         _show_own(folder, wishes, wanted, told, as_json=as_json)
         return
     from reports.answers.as_json import to_json
-    from reports.answers.find import answer_from_frames
+    from reports.answers.find import answer_of
     from reports.answers.refusal import parent_macs
+    from reports.answers.study import JudgedStudy
     from reports.answers.text import sentence
     from reports.answers.values import Refused
     from reports.answers.whole import WholeAnswer
@@ -90,18 +92,18 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
         frames = load_frames(folder)
         if wanted is None:
             whole = WholeAnswer(frames)
-            is_refused, sentences, fields = whole.is_refused, whole.sentences, whole.as_json()
+            is_refused = whole.is_refused
+            said = whole.as_json() if as_json else whole.sentences
         else:
-            found = answer_from_frames(frames, _whole_macs(wanted, parent_macs(frames)))
-            is_refused, sentences, fields = isinstance(found, Refused), [sentence(found)], to_json(found)
-            if isinstance(found, Refused) and not as_json:
-                sentences = [_with_plan(sentences[0], _planned(folder, found.change))]
-    if as_json:
-        told.say_json(fields)
+            found = answer_of(JudgedStudy(frames), _whole_macs(wanted, parent_macs(frames)))
+            is_refused = isinstance(found, Refused)
+            said = to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder))]
+    if not isinstance(said, list):
+        told.say_json(said)
     elif is_refused and wanted is not None:
-        raise InputError(sentences[0])
+        raise InputError(said[0])
     else:
-        for line in sentences:
+        for line in said:
             told.say(line)
     if is_refused:
         raise typer.Exit(2)
@@ -164,6 +166,13 @@ def _planned(folder: Path, change: str | None) -> str | None:
     from harness.console.change_cost import change_cost
 
     return change_cost(folder, change)
+
+
+def _plan_of(given: Answer, folder: Path) -> str | None:
+    """What it would cost to measure what is refused."""
+    from reports.answers.values import Refused
+
+    return _planned(folder, given.change) if isinstance(given, Refused) else None
 
 
 def _with_plan(sentence: str, plan: str | None) -> str:

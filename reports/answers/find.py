@@ -23,12 +23,12 @@ def answer(folder: Path, target_macs: int) -> Answer:
         ValueError: ``target_macs`` is not a positive whole number.
 
     """
-    return answer_from_frames(load_frames(folder), target_macs)
+    return answer_of(JudgedStudy(load_frames(folder)), target_macs)
 
 
 def answer_from_frames(frames: Frames, target_macs: int) -> Answer:
     """:func:`answer` for a study that is already read."""
-    return _answer(JudgedStudy(frames), target_macs)
+    return answer_of(JudgedStudy(frames), target_macs)
 
 
 def all_answers(frames: Frames) -> list[Answer]:
@@ -38,10 +38,11 @@ def all_answers(frames: Frames) -> list[Answer]:
 
 def answers_of(study: JudgedStudy) -> list[Answer]:
     """:func:`all_answers` of a study whose judgement others use, too."""
-    return [_answer(study, target) for target in study.frames.info.targets]
+    return [answer_of(study, target) for target in study.frames.info.targets]
 
 
-def _answer(study: JudgedStudy, target_macs: int) -> Answer:
+def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
+    """:func:`answer` for a study whose judgement others use, too."""
     if isinstance(target_macs, bool) or int(target_macs) != target_macs or target_macs < 1:
         raise ValueError(
             f"target {target_macs!r} is not a number of MACs; give a positive whole number, such as 600000"

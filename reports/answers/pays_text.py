@@ -6,18 +6,9 @@ from accounting.study.facts import DeclaredParent
 from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_text
 from reports.compare.charges import BreakEven
-from reports.compare.values import CostParts, PaysAgainst, PooledPays, WhoPays
+from reports.compare.values import PaysAgainst, PooledPays
 from reports.statistics import Estimate
-from reports.words.wording import number, percent
-
-
-def parts_sentence(pays: WhoPays, unit: str) -> str:
-    """What each contender's cost to a* is for."""
-    parts = "; ".join(_parts_text(one) for one in pays.parts if one.total.value is not None)
-    return (
-        f"At {macs_text(pays.target)} MACs, {unit_text(unit)} to reach {percent(pays.level)} on validation, as the parent's "
-        f"pretraining + other shared work + this target's own: {parts}."
-    )
+from reports.words.wording import number
 
 
 def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: Estimate | None, at: str) -> list[str]:
@@ -48,11 +39,6 @@ def declared_sentence(declared: DeclaredParent) -> str:
         f"The parent's cost is declared, not measured: {declared.text} ({declared.source}); it takes the place of its "
         "pretraining where costs are compared, and is in no total of the ledger."
     )
-
-
-def _parts_text(parts: CostParts) -> str:
-    each = " + ".join(number(one.value) for one in (parts.pretraining, parts.shared, parts.own))
-    return f"{label_text(parts.label)} {number(parts.total.value)} = {each} (n = {parts.total.n})"
 
 
 def _price_text(found: BreakEven, name: str, unit: str, parent_h: Estimate | None) -> str | None:

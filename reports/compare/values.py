@@ -109,7 +109,6 @@ class WhoPays:
     ``parent_h`` is what the parent cost in device-hours, mean over replicates (as declared, where it is: without interval).
     """
 
-    target: int
     level: float
     parent_h: Estimate
     parts: tuple[CostParts, ...]

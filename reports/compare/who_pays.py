@@ -34,7 +34,6 @@ def who_pays(contenders: Contenders, target: int, compared: Compared) -> WhoPays
     here = {one.label: one for one in contenders.at(target)}
     charges = {label: contenders.charges(one, target, common, margin) for label, one in here.items()}
     return WhoPays(
-        target,
         level,
         _parent_h(contenders, charges.values()),
         tuple(_parts(one) for one in charges.values()),

@@ -23,7 +23,7 @@ from reports.answers.asked import asked_answers
 from reports.answers.asked_text import reply_sentence
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.find import answer_from_frames
-from reports.answers.pays_text import at_target, break_even_sentences, parts_sentence
+from reports.answers.pays_text import at_target, break_even_sentences
 from reports.answers.study import JudgedStudy
 from reports.answers.whole import WholeAnswer
 from reports.answers.within_budget import BudgetAnswer, budget_answers
@@ -68,8 +68,6 @@ def test_the_parts_of_a_cost_add_up(pays):
     for one in (prune, search):
         assert one.total.value == pytest.approx(one.pretraining.value + one.shared.value + one.own.value)
     assert pays.parent_h.value == pytest.approx(PRETRAIN_H)
-    said = parts_sentence(pays, "cpu_core_hours")
-    assert "prune 3.57 = 3.42 + 0 + 0.153 (n = 3)" in said
 
 
 def test_the_break_even_price_of_the_parent(pays):

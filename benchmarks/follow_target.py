@@ -1,0 +1,156 @@
+"""Follows the target that ``answer --macs`` is given from the command line to the sentence: through which functions.
+
+    python benchmarks/follow_target.py [study folder] [MACs]
+
+Two counts, of one run of the command with a profiler over our packages:
+
+- *stays*: functions that receive the target and carry it on towards the sentence. A function receives it where an
+  argument is the text of the command line, the very number that was made of it (by identity: an equal number of the
+  ledger is another one), or a value with one of these in a field, at most two deep (an answer holds its question,
+  which holds the target). It carries it on where its result holds the target, as such a value or written in a text,
+  or where it calls a function that does.
+- *all*: the stays, and what looks something up by the target and gives that back.
+
+Each function counts once. Comprehensions belong to the function that they stand in; what libraries do between is not ours.
+Without a folder: the golden study ``every_route``, of targets that are measured, between two, and out of reach.
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("accounting", "harness", "nas_baseline", "pruning", "reports")
+GOLDEN = ROOT / "tests" / "golden" / "every_route.tar.xz"
+MACS = ("0.6M", "0.5M", "9M")
+READERS = ("parse_macs", "parse_percent", "percent_of")
+"""What makes the number of the text."""
+DEEP = 2
+
+
+@dataclass
+class _Call:
+    """A call under way: whether it received the target, and whether it has carried it on so far."""
+
+    code: CodeType
+    received: bool
+    carried: bool = False
+
+
+@dataclass
+class Way:
+    """The functions that received the target, as ``module:function``, in the order of their first call."""
+
+    forms: list[object]
+    """The objects that are the target: the text of the command line, then what was made of it."""
+    shown: str = ""
+    """How a sentence writes it."""
+    all: dict[str, None] = field(default_factory=dict)
+    carriers: set[str] = field(default_factory=set)
+    _calls: list[_Call] = field(default_factory=list)
+
+    @property
+    def stays(self) -> list[str]:
+        """Those that carry it on."""
+        return [name for name in self.all if name in self.carriers]
+
+    def seen(self, frame: FrameType, event: str, value: object) -> None:
+        """For ``sys.setprofile``."""
+        code = frame.f_code
+        if event == "call" and _is_ours(code):
+            given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            received = any(self._holds(frame.f_locals.get(name)) for name in given)
+            if received:
+                self.all.setdefault(_name(code))
+            self._calls.append(_Call(code, received))
+        elif event == "return" and self._calls and self._calls[-1].code is code:
+            call = self._calls.pop()
+            if call.received and code.co_name in READERS and value is not None:
+                self._learn(value)
+            if call.received and (call.carried or self._carries(value)):
+                self.carriers.add(_name(code))
+                if self._calls:
+                    self._calls[-1].carried = True
+
+    def _learn(self, number: object) -> None:
+        from accounting.words.quantities import macs_text
+
+        self.forms.append(number)
+        if isinstance(number, int):
+            sys.setprofile(None)
+            self.shown = macs_text(number)
+            sys.setprofile(self.seen)
+
+    def _holds(self, value: object, deep: int = DEEP) -> bool:
+        if any(value is form for form in self.forms):
+            return True
+        if not deep or not is_dataclass(value) or isinstance(value, type) or not hasattr(value, "__dict__"):
+            return False
+        return any(self._holds(vars(value).get(one.name), deep - 1) for one in fields(value))
+
+    def _carries(self, value: object) -> bool:
+        if isinstance(value, str):
+            return bool(self.shown) and self.shown in value
+        if isinstance(value, (list, tuple)):
+            return any(self._carries(one) for one in value)
+        return self._holds(value)
+
+
+def _is_ours(code: CodeType) -> bool:
+    path = Path(code.co_filename)
+    inside = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES
+    return inside and not code.co_name.startswith("<")
+
+
+def _name(code: CodeType) -> str:
+    return f"{Path(code.co_filename).relative_to(ROOT).with_suffix('').as_posix()}:{code.co_qualname}"
+
+
+def modules(names: Sequence[str]) -> list[str]:
+    """The modules of functions, in their order."""
+    return list(dict.fromkeys(name.partition(":")[0] for name in names))
+
+
+def follow(folder: Path, macs: str) -> Way:
+    """The way of the target through ``prune-or-search answer FOLDER --macs MACS``; what that prints is printed."""
+    from harness.cli import answer
+
+    way = Way([macs])
+    sys.setprofile(way.seen)
+    try:
+        answer(folder, macs)
+    except Exception as ending:  # a refusal: what the command line would print
+        print(ending)
+    finally:
+        sys.setprofile(None)
+    return way
+
+
+def golden(place: Path) -> Path:
+    """The golden study, unpacked."""
+    with tarfile.open(GOLDEN) as archive:
+        archive.extractall(place, filter="data")
+    return place / "every_route"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Follow each target, and print its way."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments[0]) if arguments else golden(Path(temporary))
+        for macs in arguments[1:] or MACS:
+            way = follow(folder, macs)
+            for name in way.all:
+                print(f"{'stay  ' if name in way.carriers else 'look-up'} {name}")
+            print(f"{macs}: {len(way.stays)} stays in {len(modules(way.stays))} modules; ", end="")
+            print(f"all: {len(way.all)} functions in {len(modules(list(way.all)))} modules\n")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main(sys.argv[1:])
