@@ -3,7 +3,7 @@
 A job's cost is its planned device-seconds times the pace of the jobs that were done: measured over planned, of its own
 route and phase where some of them were, else of all. What must be done for a target's network is the chain of jobs that
 leads to it in the plan, from the first that is for that target alone: a retraining and an evaluation, or pruning,
-fine-tuning and an evaluation.
+fine-tuning and an evaluation; and the trials of each recipe that is tuned.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Step:
     route: str
     phase: Phase
     planned_s: float
+    trials: tuple[Step, ...] = ()
+    """Those that choose the settings of its recipe."""
 
 
 class Forecast:
@@ -113,7 +115,7 @@ class Forecast:
         """
         key = route, replicate
         chains = self._chains.get(key, {})
-        cost = {target: sum(self._at_pace(step) or 0.0 for step in chain) for target, chain in chains.items()}
+        cost = {target: self._left_s(chain, target, {}) for target, chain in chains.items()}
         before = [
             *self._shared[route, replicate],
             *([self._first[route, replicate]] if (route, replicate) in self._first else []),
@@ -128,13 +130,17 @@ class Forecast:
         return reserve_s
 
     def _left_s(self, chain: Sequence[Step], target: int, claims: Claims) -> float:
-        claimed, left_s = Counter({phase: count for (of, phase), count in claims.items() if of == target}), 0.0
+        claimed, left = Counter({phase: count for (of, phase), count in claims.items() if of == target}), list[Step]()
+        trials: list[Step] = []
         for step in chain:
             if claimed[step.phase] > 0:
                 claimed[step.phase] -= 1
+                claimed[Phase.TUNE] -= len(step.trials)
             else:
-                left_s += self._at_pace(step) or 0.0
-        return left_s
+                left.append(step)
+                trials += step.trials
+        left += trials[max(0, claimed[Phase.TUNE]) :]
+        return sum(self._at_pace(step) or 0.0 for step in left)
 
     def _at_pace(self, step: Step) -> float | None:
         pace = self._paces.get((step.route, step.phase), self._pace)
@@ -146,5 +152,6 @@ def _chain(last: Job, by_name: Mapping[str, tuple[Job, float]]) -> Iterable[Step
     found = by_name.get(last.name)
     while found is not None and (found[0].target, found[0].route) == (last.target, last.route):
         job, seconds = found
-        yield Step(job.route, job.phase, seconds)
+        trials = tuple(Step(job.route, Phase.TUNE, by_name[name][1]) for name in job.tuned_by if name in by_name)
+        yield Step(job.route, job.phase, seconds, trials)
         found = by_name.get(job.source or "")
