@@ -270,7 +270,9 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
         "load_1min": round(load, 1),
         "first_exit_code": code,
         "first_ended_after_s": round(ended_s, 1),
-        "first_said": [line for line in lines if line.startswith(("error", "Traceback"))],
+        "first_said": [
+            line.replace(str(folder.parent), "OUT") for line in lines if line.startswith(("error", "Traceback"))
+        ],
         "lost": [str(record["reason"]) for record in records(out) if record["kind"] == Kind.ATTEMPT_LOST],
         "num_runs": runs,
         "last_exit_code": last,
