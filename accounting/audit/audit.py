@@ -17,15 +17,16 @@ from accounting.audit.impossible import impossible_in
 from accounting.audit.meanings import Stands, verdict_stands
 from accounting.audit.rules import older_rules
 from accounting.cost.attempts import view_of
-from accounting.cost.evidence import gather
+from accounting.cost.evidence import Evidence, gather
 from accounting.cost.shares import ledger_h
+from accounting.cost.values import CostView
 from accounting.ledger.findings import Finding
 from accounting.ledger.points import Points
 from accounting.ledger.records import Record
 from accounting.ledger.uncollected import uncollected
 from accounting.words.names import DeviceKind
 
-__all__ = ["AuditReport", "Balance", "Finding", "audit"]
+__all__ = ["AuditReport", "Balance", "Finding", "audit", "audit_of"]
 
 MAX_IMBALANCE = 0.01
 """The largest imbalance that is no finding, as a share of capacity × wall time."""
@@ -57,19 +58,22 @@ def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: P
     All come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
     """
     with uncollected():
-        return _checked(records, findings, points)
+        evidence = gather(records, points)
+        clocks = clocks_in(records) if points is None else ()
+        return audit_of(records, evidence, view_of(evidence), [*findings, *clocks])
 
 
-def _checked(records: Sequence[Record], findings: Sequence[Finding], points: Points | None) -> AuditReport:
-    evidence = gather(records, points)
-    view = view_of(evidence)
-    balances = balances_of(evidence, view)
-    findings = [
-        *findings, *older_rules(records, view), *contradictions_in(records, evidence, view),
-        *impossible_in(evidence),
-        *(clocks_in(records) if points is None else ()), *_imbalances(balances),
-    ]  # fmt: skip
-    return AuditReport(tuple(sorted(findings, key=lambda finding: finding.severity)), balances, ledger_h(view))
+def audit_of(
+    records: Sequence[Record], evidence: Evidence, view: CostView, findings: Sequence[Finding] = ()
+) -> AuditReport:
+    """The same of records that are sorted out, and the view of them that is shown; ``findings``: clocks' among them."""
+    with uncollected():
+        balances = balances_of(evidence, view)
+        found = [
+            *findings, *older_rules(records, view), *contradictions_in(records, evidence, view),
+            *impossible_in(evidence), *_imbalances(balances),
+        ]  # fmt: skip
+    return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(view))
 
 
 def _imbalances(balances: Sequence[Balance]) -> Iterator[Finding]:

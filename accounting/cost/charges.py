@@ -88,11 +88,15 @@ def charged_s(
     that was worked on for this target (or for all) but is free is in the result with 0.
     """
     charged: dict[str, float] = {}
+    kind = view.device_kind
+    factors: dict[tuple[str, int | None], float] = {}
     for attempt in work_for(view, route, replicate, target):
-        if attempt.device_kind != view.device_kind:
+        if attempt.device_kind != kind:
             continue
-        factor = charge_factor(
-            policy, phase=attempt.phase, attempt_target=attempt.target, target=target, num_targets=num_targets
-        )
-        charged[attempt.phase] = charged.get(attempt.phase, 0.0) + factor * attempt.allocated_s
+        phase, of = attempt.phase, attempt.target
+        if (factor := factors.get((phase, of))) is None:
+            factor = factors[phase, of] = charge_factor(
+                policy, phase=phase, attempt_target=of, target=target, num_targets=num_targets
+            )
+        charged[phase] = charged.get(phase, 0.0) + factor * attempt.allocated_s
     return charged

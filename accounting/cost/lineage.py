@@ -57,8 +57,16 @@ def work_for(view: CostView, route: str, replicate: int, target: int) -> list[At
     """The attempts that a route's network for a target is charged with, in the order of time.
 
     Its own for that target and for all, and those that trained a teacher of these, or that other routes did and these
-    began from. A route that only measures has no network, and is charged with nothing but its own.
+    began from. A route that only measures has no network, and is charged with nothing but its own. The list is shared:
+    it is found once.
     """
+    key = (route, replicate, target)
+    if key not in view.works:
+        view.works[key] = _work_for(view, route, replicate, target)
+    return view.works[key]
+
+
+def _work_for(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
     own = [attempt for attempt in view.by_route.get((route, replicate), ()) if attempt.target in (target, None)]
     others = [] if words_of(route).role is Role.MEASURES else built_on(view, own)
     return sorted([*own, *others], key=lambda attempt: attempt.begin_t) if others else own
@@ -66,14 +74,19 @@ def work_for(view: CostView, route: str, replicate: int, target: int) -> list[At
 
 def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
     """The attempts, beside these (of one route), that trained their teachers, or what they began from in other routes."""
+    teachers, sources = set(), set()
+    for attempt in attempts:
+        links = attempt.links
+        if not links:
+            continue
+        if (teacher := teacher_of(links)) is not None:
+            teachers.add(teacher)
+        if isinstance(source := links.get("init_from"), str):
+            sources.add(source)
+    if not teachers | sources:
+        return []
     mine, routes = {attempt.job for attempt in attempts}, {attempt.route for attempt in attempts}
-    teachers = {teacher for attempt in attempts if (teacher := teacher_of(attempt.links)) is not None}
-    begun = {
-        source
-        for attempt in attempts
-        if isinstance(source := attempt.links.get("init_from"), str) and source not in mine
-        and any(each.route not in routes for each in view.by_job.get(source, ()))
-    }  # fmt: skip
+    begun = {s for s in sources - mine if any(each.route not in routes for each in view.by_job.get(s, ()))}
     if not teachers | begun:
         return []
     jobs = {step for source in teachers | begun for step in needed(view.links, source)} - mine

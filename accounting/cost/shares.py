@@ -8,7 +8,7 @@ from typing import overload
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import ChargePolicy, Part, charge_factor, charged_s, part_of
-from accounting.cost.lineage import needed, specs_of, work_for
+from accounting.cost.lineage import needed, work_for
 from accounting.cost.so_far import SpentAttempt, SpentView
 from accounting.cost.values import StartUp
 from accounting.ledger.records import Phase
@@ -132,7 +132,7 @@ def spent_h(view: CostView) -> dict[tuple[str, int], float]:
 
 def network_h(view: CostView, job: str) -> tuple[float, float]:
     """Device-hours of a job and those that it needed: without their pre-training, and of that. Every attempt counts."""
-    jobs = set(needed(specs_of(view.attempts), job))
+    jobs = set(needed(view.links, job))
     seconds = {True: 0.0, False: 0.0}
     for attempt in counted(view):
         if attempt.job in jobs:

@@ -188,6 +188,11 @@ class CostView:
         return {job: attempts[-1].links for job, attempts in self.by_job.items()}
 
     @cached_property
+    def works(self) -> dict[tuple[str, int, int], list[Attempt]]:
+        """Filled by :func:`accounting.cost.lineage.work_for`, which many ask for the same."""
+        return {}
+
+    @cached_property
     def device_kind(self) -> DeviceKind:
         """The kind of device whose hours the unit counts."""
         return Unit(self.unit).device_kind

@@ -17,7 +17,7 @@ import numpy as np
 
 from accounting.cost.attempts import Attempt, CostView
 from accounting.cost.charges import Part
-from accounting.cost.lineage import built_on, method_name, needed, pruning_of, specs_of
+from accounting.cost.lineage import built_on, method_name, needed, pruning_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, rates_of, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
@@ -53,7 +53,7 @@ class Contenders:
     ) -> None:
         self.view, self.info, self.networks, self.num_classes = view, info, tuple(networks), num_classes
         self._charged = with_declared(view, info.declared_parent)
-        self.specs = specs_of(view.attempts)
+        self.specs = view.links
         self.replicates = sorted({*range(info.replicates), *(a.replicate for a in view.attempts)})
         self._replayed: dict[tuple[str, int, int], dict[str, Replayed]] = {}
         self._on_parent: set[tuple[str, int, int]] = set()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from accounting.audit.audit import audit
+from accounting.audit.audit import audit_of
 from accounting.audit.balance import Balance
 from accounting.cost.entries import Entry, entries_of, whose_sessions
 from accounting.cost.forecast import forecast, is_done
@@ -44,7 +44,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     found = prices_file or (paths.prices if paths.prices.exists() else None)
     prices = None if found is None else read_prices(found)
     entries = entries_of(view, source.ledger.records, prices)
-    checked = audit(source.ledger.records, source.ledger.findings, source.ledger.points)
+    checked = audit_of(source.ledger.records, source.evidence, view, source.ledger.findings)
     own = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
     audit_h = _held_h(own, view)
     whole = totals(entries, view.unit, priced=prices is not None)

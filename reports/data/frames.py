@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accounting.audit.audit import AuditReport, audit
+from accounting.audit.audit import AuditReport, audit_of
 from accounting.audit.rules import rules_text
 from accounting.cost.attempts import CostView
+from accounting.cost.evidence import Evidence
 from accounting.ledger.records import Kind
 from accounting.ledger.store import Ledger
 from accounting.study.facts import StudyDocument, StudyFacts
@@ -44,6 +45,7 @@ class Frames:
     unit: str
     warnings: tuple[str, ...]
     view: CostView
+    evidence: Evidence
     ledger: Ledger
     delivered: tuple[Network, ...]
     num_classes: int | None
@@ -56,7 +58,7 @@ class Frames:
     @cached_property
     def audit(self) -> AuditReport:
         """Whether the ledger adds up."""
-        return audit(self.ledger.records, self.ledger.findings, self.ledger.points)
+        return audit_of(self.ledger.records, self.evidence, self.view, self.ledger.findings)
 
     @property
     def stopped(self) -> set[tuple[str, int]]:
@@ -130,6 +132,7 @@ def load_frames(folder: Path) -> Frames:
         unit=view.unit,
         warnings=tuple(str(warning) for warning in source.ledger.warnings),
         view=view,
+        evidence=source.evidence,
         ledger=source.ledger,
         delivered=delivered_networks(view, info),
         num_classes=num_classes(info.num_classes, view),

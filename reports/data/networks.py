@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from accounting.cost.attempts import CostView, Job
-from accounting.cost.lineage import needed, specs_of
+from accounting.cost.lineage import needed
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
 from accounting.ledger.records import Phase, Status
@@ -96,7 +96,7 @@ class _Charges:
 
     def __init__(self, view: CostView, num_targets: int) -> None:
         self._view, self._num_targets = view, num_targets
-        self._specs = specs_of(view.attempts)
+        self._specs = view.links
 
     def of_route(self, route: str, replicate: int, target: int) -> dict[str, float]:
         """Cost by policy of everything that the route spent for the replicate and target."""

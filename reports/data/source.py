@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accounting.audit.rules import rules_sentence
-from accounting.cost.attempts import CostView, derive
+from accounting.cost.attempts import CostView, view_of
+from accounting.cost.evidence import Evidence, gather
 from accounting.ledger.store import Ledger, read_lean
+from accounting.ledger.uncollected import uncollected
 from accounting.study.facts import REHEARSAL, StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
@@ -24,6 +26,8 @@ class Source:
     info: StudyFacts
     document: StudyDocument
     ledger: Ledger
+    evidence: Evidence
+    """The ledger's records, sorted out: what ``view`` was derived from."""
     view: CostView
 
 
@@ -42,7 +46,9 @@ def load_source(folder: Path) -> Source:
     if not any(segments.glob("*.jsonl")):
         raise NotAStudy(f"{folder} has no ledger: expected ledger/*.jsonl beside study.yaml; has the study been run?")
     ledger = _plain(read_lean(segments, clean=plain_values, compacted=study.compacted))
-    view = derive(ledger.records, points=ledger.points)
+    with uncollected():
+        evidence = gather(ledger.records, ledger.points)
+        view = view_of(evidence)
     info = _rehearsed(info, ledger)
     declared = info.declared_parent
     if declared is not None and declared.unit != view.unit and view.attempts:
@@ -50,7 +56,7 @@ def load_source(folder: Path) -> Source:
             f"{folder}: parent.declared_cost is {declared.text!r}, and the ledger has {unit_text(view.unit)}, which no "
             "rate converts; declare it in those, or leave it out"
         )
-    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(info, ledger, view)), view)
+    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(info, ledger, view)), evidence, view)
 
 
 def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ OPTIONAL_COUNTS = {"target", "network_macs"}
 """Whole numbers that may be missing; without a type of their own they would become floats."""
 NESTED = ("cost_h", "int8", "size_bytes", "latency")
 """Fields of a network that are objects; they have columns or a table of their own (:mod:`reports.measure.deployment`)."""
+LONG = {"spec"}
+"""Fields of an attempt that are long as JSON."""
+AT_A_TIME = 5000
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
@@ -74,10 +78,22 @@ def sessions(view: CostView) -> pd.DataFrame:
 def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
     """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
     columns = [field.name for field in dataclasses.fields(kind)]
-    frame = pd.DataFrame([[_cell(getattr(row, name)) for name in columns] for row in rows], columns=columns)
+    rows = list(rows)
+    frame = pd.DataFrame({name: _column(rows, name) for name in columns} if rows else [], columns=columns)
     for name in OPTIONAL_COUNTS & set(columns):
         frame[name] = frame[name].astype("Int64")
     return frame
+
+
+def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
+    """A field of each row. Long texts go some at a time where they take less room."""
+    value_of = attrgetter(name)
+    if name in LONG and rows:
+        parts = (rows[begin : begin + AT_A_TIME] for begin in range(0, len(rows), AT_A_TIME))
+        return pd.concat(
+            [pd.Series(list(map(_cell, map(value_of, part))), dtype="str") for part in parts], ignore_index=True
+        )
+    return list(map(_cell, map(value_of, rows)))
 
 
 def _cell(value: object) -> object:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from accounting.cost.values import StartUp
@@ -27,8 +29,7 @@ def attempts_table(frames: Frames) -> pd.DataFrame:
 
     Columns in the study's unit are empty for devices of another kind; ``*_device_hours`` are in the unit of the row.
     """
-    rows = [*_rows(frames.attempts), *map(_startup, frames.view.startups)]
-    table = _added_up(rows, list(frames.attempts.columns), HELD, "attempt", frames.unit)
+    table = _added_up(frames.attempts, list(map(_startup, frames.view.startups)), HELD, "attempt", frames.unit)
     return table.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -38,30 +39,37 @@ def balances_table(frames: Frames) -> pd.DataFrame:
     The total of the study's unit is the ledger's. CPU cores that were held beside a GPU are no cost, yet they are here.
     A start-up whose devices are not on record has a row without a device.
     """
-    rows = _rows(frames.balances) + [_unplaced(start) for start in frames.view.startups if not start.devices]
-    table = _added_up(rows, list(frames.balances.columns), OF_DEVICE, "session", frames.unit)
+    unplaced = [_unplaced(start) for start in frames.view.startups if not start.devices]
+    table = _added_up(frames.balances, unplaced, OF_DEVICE, "session", frames.unit)
     return table.rename(columns={"wall_h": "wall_hours", "driver_work_h": "driver_work_hours"})
 
 
-def _added_up(rows: Sequence[Row], columns: list[str], parts: Sequence[str], name: str, unit: str) -> pd.DataFrame:
-    """The rows and a total for each unit; ``parts`` are what adds up, ``name`` the column that says ``total``."""
-    whole = [*rows]
-    for kind in sorted({str(row["device_kind"]) for row in rows}):
-        mine = [row for row in rows if row["device_kind"] == kind]
-        seconds = {f"{part}_s": sum(row[f"{part}_s"] for row in mine) for part in parts}
-        whole.append({name: TOTAL, "device_kind": kind, **seconds})
-    filled = []
-    for row in whole:
-        of_unit = Unit.of(row["device_kind"])
-        hours = {part: row[f"{part}_s"] / HOUR_S for part in parts}
-        own = {f"{part}_h": value if of_unit == unit else None for part, value in hours.items()}
-        filled.append({**row, **own, "unit": of_unit, **{f"{part}_device_hours": v for part, v in hours.items()}})
-    table = pd.DataFrame(filled, columns=[*columns, "unit", *(f"{part}_device_hours" for part in parts)])
-    return table.astype({f"{part}_h": float for part in parts})
+def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], name: str, unit: str) -> pd.DataFrame:
+    """The frame, further rows and a total for each unit.
+
+    ``parts`` are what adds up, ``name`` is the column that says ``total``.
+    """
+    kinds = [*map(str, frame["device_kind"]), *(str(row["device_kind"]) for row in rows)]
+    of_kind = {kind: [mine == kind for mine in kinds] for kind in sorted(set(kinds))}
+    seconds = {f"{part}_s": [*frame[f"{part}_s"].tolist(), *(row[f"{part}_s"] for row in rows)] for part in parts}
+    totals = [
+        {name: TOTAL, "device_kind": kind, **{column: sum(compress(held, mine)) for column, held in seconds.items()}}
+        for kind, mine in of_kind.items()
+    ]
+    table = pd.DataFrame({str(column): _longer(values, [*rows, *totals]) for column, values in frame.items()})
+    units = [Unit.of(kind) for kind in table["device_kind"]]
+    is_own = np.array([of_row == unit for of_row in units], dtype=bool)
+    hours = {part: table[f"{part}_s"].astype(float) / HOUR_S for part in parts}
+    own = {f"{part}_h": held.where(is_own) for part, held in hours.items()}
+    return table.assign(**own, unit=units, **{f"{part}_device_hours": held for part, held in hours.items()})
 
 
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+def _longer(values: pd.Series, rows: Sequence[Row]) -> pd.Series | list[object]:
+    """A column with the cells of further rows; words, which are most of it, are not taken apart for that."""
+    more = [row.get(str(values.name), float("nan")) for row in rows]
+    if isinstance(values.dtype, pd.StringDtype):
+        return pd.concat([values, pd.Series(more, dtype=values.dtype)], ignore_index=True)
+    return [*values.tolist(), *more]
 
 
 def _unplaced(start: StartUp) -> Row:

@@ -16,7 +16,7 @@ from accounting.words.names import PRUNE
 from reports.answers.values import Answer, Comparison, Refused, status_of
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
-from reports.export.csv_cells import plain_cells
+from reports.export.csv_cells import write_csv
 from reports.export.ledger_tables import attempts_table, balances_table
 from reports.figures import cost_by_phase, sensitivity
 from reports.measure.deployment import deployment_rows, deployments
@@ -69,7 +69,7 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """``<name>.csv`` and ``<name>.parquet`` of each table; only the CSV, which spreadsheets open, has its words marked."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        plain_cells(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        write_csv(table, folder / f"{name}.csv")
         table.to_parquet(folder / f"{name}.parquet", index=False)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from accounting.cost.lineage import lineage, specs_of
+from accounting.cost.lineage import lineage
 from accounting.ledger.records import Phase
 from accounting.words.methods import ONE_SHOT, Method
 from accounting.words.names import ANALYSIS, COMPARED, METHOD_MARK, is_method, label_text, method_label, method_of
@@ -135,7 +135,7 @@ def schedule_of(label: str) -> str:
 
 def _before_finetuning(frames: Frames) -> dict[str, float]:
     """What the nearest prune job before each evaluation measured, by evaluation."""
-    specs = specs_of(frames.view.attempts)
+    specs = frames.view.links
     measured = {
         job.job: float(job.outcome["val_top1"])
         for job in frames.view.jobs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from accounting.cost.lineage import specs_of
 from accounting.ledger.records import Phase
 from reports.data.frames import Frames
 from reports.statistics import Estimate, mean_interval
@@ -21,7 +20,7 @@ def predictions(frames: Frames) -> pd.DataFrame:
     ``is_stopped``: it was trained only until the epoch at which the search stops its later candidates; the prediction
     is then of the accuracy at that epoch too.
     """
-    specs = specs_of(frames.view.attempts)
+    specs = frames.view.links
     rows: list[list[object]] = []
     for job in frames.view.jobs:
         predicted, outcome = specs.get(job.job, {}).get("predicted"), job.outcome or {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from accounting.cost.attempts import Job
-from accounting.cost.lineage import method_name, specs_of
+from accounting.cost.lineage import method_name
 from accounting.ledger.outcomes import LayerRecord
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import PruneSpec
@@ -27,7 +27,7 @@ def pruned_layers(frames: Frames) -> pd.DataFrame:
     ``position`` counts the layers from 0, in the order of the network. Methods that remove channels or blocks leave no
     zeros in a layer, and have no rows.
     """
-    specs = specs_of(frames.view.attempts)
+    specs = frames.view.links
     latest: dict[tuple[object, ...], list[LayerRecord]] = {}
     for job in frames.view.jobs:
         prune, layers = specs.get(job.job, {}).get("prune"), (job.outcome or {}).get("layers")

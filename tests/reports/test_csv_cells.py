@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from reports.export.csv_cells import plain_cells, write_csv
 from reports.export.tables import write_tables
 
 FORMULAS = ["=1+2", "+1+2", "-1+2", "@SUM(A1)", "\t=1", "\n=1", '=cmd|"/C calc"!A0', "＝1+2", "＠A1"]
@@ -40,6 +41,33 @@ def test_numbers_stay_numbers(tmp_path):
 @pytest.mark.parametrize("text", ["a=b", "prune", "", " =1", "'=1", "-", "+"])
 def test_other_words_stay_as_they_are(text, tmp_path):
     assert written(tmp_path, layer=["x", text])[2] == [text]
+
+
+def test_a_table_is_written_as_pandas_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("reports.export.csv_cells.ROWS_AT_A_TIME", 2)
+    table = pd.DataFrame(
+        {
+            "word": ["a,b", 'say "x"', None, "two\nlines", ""],
+            "share": [0.1, float("nan"), 1e-05, 1e22, float("inf")],
+            "whole": [1, 2, 3, -4, 10**17],
+            "count": pd.array([1, None, 3, 4, 5], dtype="Int64"),
+            "maybe": pd.array([True, None, False, True, True], dtype="boolean"),
+            "kept": [True, False, True, True, False],
+            "mixed": [1, "=1+2", 2.5, None, True],
+            "nothing": [None] * 5,
+        }
+    )
+    write_csv(table, tmp_path / "t.csv")
+    plain_cells(table).to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
+    assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
+
+
+@pytest.mark.parametrize("columns", [{}, {"a": []}, {"a": [None, "x"]}, {"a": ["", "x"]}])
+def test_a_table_of_little_is_written_as_pandas_writes_it(columns, tmp_path):
+    table = pd.DataFrame(columns)
+    write_csv(table, tmp_path / "t.csv")
+    plain_cells(table).to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
+    assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
 
 
 def test_a_categorical_column_is_of_words(tmp_path):
