@@ -162,7 +162,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 left = left_by_budget(scheduler, config, expect, paths)
             except signals.Interrupted as error:
                 raise StudyFailed(
-                    f"the study was interrupted ({error}); run the same command again to go on with {paths.root}"
+                    f"the study was interrupted ({error}); run the same command again to continue {paths.root}"
                 ) from None
             finally:
                 reason = "done" if scheduler.finished else "interrupted"
@@ -174,7 +174,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         if scheduler.ended is not None:
             raise StudyFailed(scheduler.ended)
         if not scheduler.finished:
-            raise StudyFailed(f"the study was interrupted; run the same command again to go on with {paths.root}")
+            raise StudyFailed(f"the study was interrupted; run the same command again to continue {paths.root}")
         if not scheduler.stopped:  # a larger budget would let candidates go on
             forget_states(paths)
         with suppress(OSError):  # what is not compacted is read line by line

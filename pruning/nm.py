@@ -38,7 +38,7 @@ def nm_masks(
 
     """
     if not 1 <= n < m:
-        raise ValueError(f"{n}:{m} is no pattern; allowed: 1 <= n < m")
+        raise ValueError(f"{n}:{m} is not a pattern; allowed: 1 <= n < m")
     rule, label = resolve(criterion)
     layers = find_layers(model, input_size)
     free = [

@@ -56,7 +56,7 @@ def load_sparse(path: Path) -> dict[str, Tensor]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if _SHAPES not in metadata:
-            raise ValueError(f"{path} is no sparse file: its metadata has no {_SHAPES!r}")
+            raise ValueError(f"{path} is not a sparse file: its metadata has no {_SHAPES!r}")
         shapes: dict[str, list[int]] = json.loads(metadata[_SHAPES])
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     state = {}

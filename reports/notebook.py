@@ -36,7 +36,7 @@ def draw(name: str, frames: Frames, ax: Axes | None = None) -> Canvas | SubFigur
     """
     figures = discover()
     if name not in figures:
-        raise ValueError(f"{name!r} is no figure; there are {', '.join(list_figures())}")
+        raise ValueError(f"{name!r} is not a figure; there are {', '.join(list_figures())}")
     data = figures[name].data(frames)
     if data.empty:
         raise ValueError(f"figure {name}: {frames.info.name} has measured nothing of it yet")
@@ -66,7 +66,7 @@ class _Place:
             return self._ax if squeeze else np.array([[self._ax]])
         spec = self._ax.get_subplotspec()
         if spec is None:
-            raise ValueError("ax is no subplot, and this figure has several panels; give an ax of plt.subplots()")
+            raise ValueError("ax is not a subplot, and this figure has several panels; give an ax of plt.subplots()")
         self._ax.set_axis_off()
         self.drawn_in = self._ax.figure.add_subfigure(spec)
         return self.drawn_in.subplots(nrows, ncols, squeeze=squeeze, **options)

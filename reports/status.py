@@ -218,7 +218,7 @@ def _session_text(session: LastSession | None, driver: Driver) -> str:
         return f"stopped ({session['reason']})"
     if driver["life"] == Life.UNKNOWN:
         return f"not closed; whether its driver{where} lives cannot be known on this host"
-    return "not running: its driver ended without closing the session; the same `run` goes on"
+    return "not running: its driver ended without closing the session; the same `run` continues"
 
 
 def _budget_text(row: Spend) -> str:

@@ -41,7 +41,7 @@ def _outcome(trace: Trace) -> Iterator[Finding]:
 
 def _accuracy(attempt: str, name: str, value: float) -> Finding:
     return Finding(
-        "error", "accuracy_impossible", f"attempt {attempt} has {name} {value:g}, which is no share of 0 to 1"
+        "error", "accuracy_impossible", f"attempt {attempt} has {name} {value:g}, which is not a share between 0 and 1"
     )
 
 

@@ -120,7 +120,7 @@ class _Reader:
     def _devices(self, raw: object) -> dict[str, Stated]:
         if not isinstance(raw, dict) or not raw:
             raise self._refusal(
-                ("devices",), "devices is no mapping of device names or kinds to prices; name at least one"
+                ("devices",), "devices is not a mapping of device names or kinds to prices; name at least one"
             )
         found: dict[str, Stated] = {}
         for name in raw:

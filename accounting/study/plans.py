@@ -143,11 +143,11 @@ def _read(path: Path) -> StoredPlan:
     except (OSError, ValueError) as error:
         raise NotAPlan(f"{path} cannot be read: {' '.join(str(error).split())}; restore it, or move it away") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise NotAPlan(f"{path} is no plan of format {FORMAT}; restore it, or move it away")
+        raise NotAPlan(f"{path} is not a plan of format {FORMAT}; restore it, or move it away")
     try:
         return _plan(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise NotAPlan(f"{path} is no whole plan ({error}); restore it, or move it away") from None
+        raise NotAPlan(f"{path} is not a complete plan ({error}); restore it, or move it away") from None
 
 
 def _refused(constant: str) -> float:

@@ -255,7 +255,7 @@ def parse_device_hours(value: str) -> tuple[float, Unit]:
     amount = float(found[1].replace(",", "")) if found else 0.0
     if found is None or not device or amount > MAX_HOURS:
         raise ValueError(
-            f"{value!r} is no cost in devices × time; write an amount with its unit, as {DEVICE_HOURS_EXAMPLE}"
+            f"{value!r} is not a cost in devices × time; write an amount with its unit, as {DEVICE_HOURS_EXAMPLE}"
         )
     return amount * _PER_DEVICE[time], _DEVICES[device]
 

@@ -32,7 +32,7 @@ def parse_macs(value: str | int | float) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][0-9]+)?)\s*([kKMG]?)(?:MACs)?\s*", str(value))
     macs = 0.0 if isinstance(value, bool) or match is None else float(match[1]) * _MACS_SUFFIX[match[2]]
     if not 1 <= macs < 1e18:
-        raise ValueError(f"{value!r} is no number of MACs; write a positive number, such as 400k, 0.5M or 1.2G")
+        raise ValueError(f"{value!r} is not a number of MACs; write a positive number, such as 400k, 0.5M or 1.2G")
     return round(macs)
 
 
@@ -76,7 +76,7 @@ def parse_hours(value: str | int | float) -> float:
     total = sum(float(number) * unit for (number, _), unit in zip(parts, units, strict=True))
     if not (is_whole and is_falling and all(units) and 0 < total <= MAX_HOURS):
         raise ValueError(
-            f"{value!r} is no duration; write a positive number with its unit, such as 30 min, 0.5 h, 1h30m or 2 d; units: "
+            f"{value!r} is not a duration; write a positive number with its unit, such as 30 min, 0.5 h or 2 d; units: "
             + "; ".join(", ".join(words) for words in _UNITS.values())
         )
     return total

@@ -134,7 +134,9 @@ def _mode(address: str, bootstrap: str) -> str:
         )
     where, token = found
     if not all(0x20 < byte < 0x7F for byte in token):  # gRPC would end this process
-        raise InputError(f"--address {address}: what is in {where} is no token, which is one line of ASCII {GET_TOKEN}")
+        raise InputError(
+            f"--address {address}: what is in {where} is not a token, which is one line of ASCII {GET_TOKEN}"
+        )
     if not _answers(address, bootstrap, "token"):
         raise InputError(f"--address {address}: the token in {where} is not that of this cluster {GET_TOKEN}")
     return "token"

@@ -37,7 +37,7 @@ class _Handler:
             self.received, self._first_s = signal.Signals(number).name, now_s
             raise Interrupted(self.received)
         if now_s - self._first_s > SAME_S:
-            os.write(2, b"error: ended at once; run the same command again to go on\n")
+            os.write(2, b"error: ended at once; run the same command again to continue\n")
             os._exit(1)
 
 

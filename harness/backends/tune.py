@@ -142,7 +142,7 @@ def _run_beside(
             gone.set()
         lost = f"Ray's {dead[0]} died" if dead else allocations.lost()
         if lost:
-            raise StudyFailed(f"{lost}; run the same command again to go on with {paths.root}")
+            raise StudyFailed(f"{lost}; run the same command again to continue {paths.root}")
 
     over = threading.Event()
     try:
@@ -189,7 +189,7 @@ def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
         found: list[DeviceRecord] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
     except ray.exceptions.GetTimeoutError:
         raise StudyFailed(
-            f"node {node_name(node)} has not told its devices within {NODE_ANSWERS_S:g} s; run the same command again"
+            f"node {node_name(node)} has not reported its devices within {NODE_ANSWERS_S:g} s; run the same command again"
         ) from None
     return found
 

@@ -28,7 +28,7 @@ def _checked(value: object) -> object:
     """A number, or numbers by phase, in the range; one error for what is not, instead of one for each kind it could be."""
     for phase, number in value.items() if isinstance(value, dict) else [(None, value)]:
         if phase is not None and phase not in tuple(map(str, HELD_PHASES)):
-            raise ValueError(f"{phase!r} is no phase; allowed here: {', '.join(HELD_PHASES)}")
+            raise ValueError(f"{phase!r} is not a phase; allowed here: {', '.join(HELD_PHASES)}")
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MOST:
             where = "" if phase is None else f" for {phase}"
             raise ValueError(

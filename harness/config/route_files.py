@@ -52,7 +52,7 @@ def words_in(route: str) -> RouteWords:
         except ValueError:
             raise ValueError(f"{route}: ROLE is {given!r}; allowed: {', '.join(Role)}") from None
     if not isinstance(said, RouteWords):
-        raise ValueError(f"{route}: WORDS is no RouteWords from accounting.words.names")
+        raise ValueError(f"{route}: WORDS is not a RouteWords from accounting.words.names")
     text = said.text or route.replace("_", " ")
     return replace(said, text=text, phrase=said.phrase or f"the {text.replace(' ', '-')} route")
 

@@ -23,7 +23,7 @@ from typing import NoReturn
 from accounting.words.plain_text import one_line, typed_line
 from harness.errors import NO_ROOM
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+INTERRUPTED = "interrupted; run the same command again to continue"
 _TO_END = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 _SYSTEM = {

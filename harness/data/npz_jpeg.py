@@ -131,7 +131,9 @@ class Dataset:
             raise
         except UNREADABLE as error:
             reason = "an array of Python objects" if "pickle" in str(error) else one_line(error)
-            raise InputError(f"dataset.path: {self._path} is no npz file ({reason}); see docs/datasets.md") from None
+            raise InputError(
+                f"dataset.path: {self._path} is not an npz file ({reason}); see docs/datasets.md"
+            ) from None
         return found
 
     def _part(self, name: str, content: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> _Part:

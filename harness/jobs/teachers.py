@@ -151,7 +151,7 @@ def _delivered(name: str, folder: Path, info: DataInfo) -> Teacher:
         model = teacher_network(teacher, None)
         classes = tuple(about["class_names"])
     except Exception as error:  # another program's file may hold anything
-        raise InputError(f"{folder} is no delivered network that can be read ({typed_line(error)})") from None
+        raise InputError(f"{folder} is not a delivered network that can be read ({typed_line(error)})") from None
     if classes and info.class_names and classes != tuple(info.class_names):
         raise InputError(f"{folder} knows other classes than the data's, or in another order: {_first(classes)}")
     return _checked(teacher, model, info)

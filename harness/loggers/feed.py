@@ -68,7 +68,7 @@ def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Ite
         thread.join(LAST_S)
         if thread.is_alive():
             log.warning(
-                "%s: the last news are not told after %.0f s; the study is not affected", ", ".join(names), LAST_S
+                "%s: the last news was not delivered after %.0f s; the study is not affected", ", ".join(names), LAST_S
             )
 
 
@@ -116,7 +116,7 @@ class _Feed:
 
     def _fail(self, error: Exception) -> None:
         self._has_failed = True
-        log.warning("%s gets no more of this session, the study goes on: %s", self._name, typed_line(error))
+        log.warning("%s gets nothing more of this session, the study continues: %s", self._name, typed_line(error))
 
     def _told(self) -> dict[str, int]:
         """The lines that earlier sessions have told; none if the logger begins again."""

@@ -54,7 +54,7 @@ def checkpoint_path(given: str) -> Path:
         try:
             return Path(given).expanduser().resolve()
         except (RuntimeError, OSError, ValueError) as error:  # no such user, a loop of links, a NUL byte
-            raise InputError(f"parent.checkpoint: {given[:120]!r} is no path ({one_line(error)})") from None
+            raise InputError(f"parent.checkpoint: {given[:120]!r} is not a path ({one_line(error)})") from None
     package, _, inside = given.removeprefix("package:").partition("/")
     try:
         path = Path(str(resources.files(package))) / inside
@@ -130,7 +130,9 @@ def _shards(path: Path) -> tuple[Path, ...]:
         names = sorted(set(json.loads(path.read_text("utf-8"))["weight_map"].values()))
         shards = tuple(path.parent / str(name) for name in names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"parent.checkpoint: {path} is no index of shards (no weight_map that names files)") from None
+        raise InputError(
+            f"parent.checkpoint: {path} is not an index of shards (no weight_map that names files)"
+        ) from None
     if any(Path(str(name)).name != name for name in names):
         raise InputError(f"parent.checkpoint: {path} names shards outside its folder")
     return shards
@@ -153,7 +155,9 @@ def _read(path: Path) -> object:
         raise
     except Exception as error:  # what a torn or hostile file raises in third-party readers has no common kind
         kind = "" if isinstance(error, SafetensorError | RuntimeError | OSError) else f"{type(error).__name__}: "
-        raise InputError(f"parent.checkpoint: {path} is no checkpoint of weights ({kind}{one_line(error)})") from None
+        raise InputError(
+            f"parent.checkpoint: {path} is not a checkpoint of weights ({kind}{one_line(error)})"
+        ) from None
 
 
 def _check_archive(path: Path) -> None:

@@ -35,7 +35,7 @@ def parse_wishes(given: dict[str, str | None]) -> Wishes:
         raise InputError(f"init: {' and '.join(missing)} missing; give it, or answer the questions on a terminal")
     images = Path(str(words["images"])).expanduser().resolve()
     if not images.is_dir():
-        raise InputError(f"--images: {images} is no folder; give the one that holds train/ and val/")
+        raise InputError(f"--images: {images} is not a folder; give the one that holds train/ and val/")
     return Wishes(images, parse_parent(str(words["parent"])), parse_targets(str(words["macs"])))
 
 

@@ -115,11 +115,11 @@ def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> Non
     was = facts.get("rehearsal") is not None
     if was and not is_rehearsal:
         raise InputError(
-            f"{paths.root} holds a rehearsal, which no study goes on from; give --rehearse, or another folder with --out"
+            f"{paths.root} holds a rehearsal, from which no study continues; give --rehearse, or another folder with --out"
         )
     if is_rehearsal and not was:
         raise InputError(
-            f"{paths.root} holds a study, which no rehearsal goes on from; leave --rehearse away, or name another folder "
+            f"{paths.root} holds a study, from which no rehearsal continues; leave --rehearse away, or name another folder "
             "with --out"
         )
 
@@ -226,7 +226,7 @@ def _document(paths: StudyFolder) -> StudyDocument:
     try:
         return StudyDocument.read(paths.config)
     except FileNotFoundError:
-        raise InputError(f"{paths.root} is no study: it has no study.yaml; name a folder that `run` made") from None
+        raise InputError(f"{paths.root} is not a study: it has no study.yaml; name a folder that `run` made") from None
     except NotAStudyFile as error:
         raise InputError(one_line(error)) from None
     except (OSError, UnicodeDecodeError, YamlProblem) as error:

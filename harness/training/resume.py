@@ -118,7 +118,7 @@ def _load(path: Path, identity: str, device: torch.device) -> TrainingState:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError("it is no state that this version wrote")
+        raise ValueError("it was not written by this version")
     if header.get("identity") != identity:
         raise ValueError("it is of another job, or of another network, recipe or seed")
     if header.get("sha256") != hashlib.sha256(rest).hexdigest():

@@ -83,7 +83,7 @@ def _work(place: PeerPlace, said: TextIO) -> None:
             case Score() as work:
                 score(work, bench)
             case _:
-                raise ValueError(f"{job.name} is no job that several workers share")
+                raise ValueError(f"{job.name} is not a job that several workers share")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
 def _measured(study: JudgedStudy, question: Question) -> Measured:
     headline = _compared(study, question, study.challenger)
     if headline is None:
-        raise ValueError(f"{question.target:,} MACs are no target at which both contenders are measured")
+        raise ValueError(f"{question.target:,} MACs are not a target at which both contenders are measured")
     return Measured(
         question=question,
         headline=headline,

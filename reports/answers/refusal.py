@@ -88,7 +88,7 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
     if sessions and sessions[-1].reason == ENDED:
         failed = sum(job.status is Status.FAILED for job in frames.view.jobs)
         return f"{counts}; the study has ended, with {failed} failed jobs", None
-    return f"{counts}; `prune-or-search run` with the same config goes on", None
+    return f"{counts}; `prune-or-search run` with the same config continues", None
 
 
 def _budget_text(hours: float) -> str:

@@ -59,7 +59,7 @@ def work_line(frames: Frames) -> str:
     )
     return (
         f"{done} of {len(view.jobs)} jobs done, in {len(view.attempts)} attempts. Work of the driver (fitting the "
-        f"predictor, evolution): {number(driver)} s; it holds no device and is no part of the costs.{other}"
+        f"predictor, evolution): {number(driver)} s; it holds no device and is not part of the costs.{other}"
     )
 
 

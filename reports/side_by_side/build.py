@@ -213,7 +213,7 @@ def _hours(aspects: Mapping[str, Aspect]) -> Finding:
         )
     if devices.agreement is Agreement.DIFFERENT:
         return Finding(
-            "hours", False, f"an hour of one device is no hour of another: {' against '.join(devices.values)}"
+            "hours", False, f"an hour of one device is not an hour of another: {' against '.join(devices.values)}"
         )
     if devices.agreement is Agreement.UNKNOWN:
         return Finding("hours", None, "some ledger does not say which devices it held")

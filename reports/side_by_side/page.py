@@ -37,9 +37,9 @@ def write_page(found: SideBySide, out: Path) -> None:
 def check_place(out: Path) -> None:
     """Whether a page may be written there; raises as :func:`write_page`."""
     if not out.parent.is_dir():
-        raise NotReplaceable(f"--out {out}: {out.parent} is no folder; make it, or name another file")
+        raise NotReplaceable(f"--out {out}: {out.parent} is not a folder; make it, or name another file")
     if out.exists() and not (out.is_file() and MARK in out.read_bytes()[:200].decode("utf-8", "replace")):
-        raise NotReplaceable(f"--out {out}: exists and is no earlier comparison; name another file or move it away")
+        raise NotReplaceable(f"--out {out}: exists and is not an earlier comparison; name another file or move it away")
 
 
 def page_html(found: SideBySide) -> str:

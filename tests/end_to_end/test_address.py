@@ -116,8 +116,8 @@ def test_with_the_right_token_a_study_runs(clusters, python, given, tiny, write_
         ("nowhere", "", "asks for a token; put it into ~/.ray/auth_token or RAY_AUTH_TOKEN"),
         ("RAY_AUTH_TOKEN_PATH", "", "asks for a token; put it into"),
         ("RAY_AUTH_TOKEN", "f" * 64, "the token in RAY_AUTH_TOKEN is not that of this cluster"),
-        ("RAY_AUTH_TOKEN", "ä" * 32, "what is in RAY_AUTH_TOKEN is no token"),
-        ("RAY_AUTH_TOKEN_PATH", f"{TOKEN}\n{TOKEN}", "(RAY_AUTH_TOKEN_PATH) is no token"),
+        ("RAY_AUTH_TOKEN", "ä" * 32, "what is in RAY_AUTH_TOKEN is not a token"),
+        ("RAY_AUTH_TOKEN_PATH", f"{TOKEN}\n{TOKEN}", "(RAY_AUTH_TOKEN_PATH) is not a token"),
         ("~", TOKEN[:-1] + "0", "the token in ~/.ray/auth_token is not that of this cluster"),
     ],
 )

@@ -31,7 +31,7 @@ def test_amounts_of_device_time(text, hours, unit):
     "text", ["", "1200", "GPU-hours", "1200 hours", "-1 GPU-hours", "1e9999 GPU-hours", "9" * 50, "1 TPU-hour"]
 )
 def test_what_is_no_amount_of_device_time(text):
-    with pytest.raises(ValueError, match="is no cost in devices × time"):
+    with pytest.raises(ValueError, match="is not a cost in devices × time"):
         parse_device_hours(text)
 
 
@@ -40,7 +40,7 @@ def test_what_is_no_amount_of_device_time(text):
     [
         ({"declared_cost": "1200 GPU-hours"}, "declared_cost and source go together"),
         ({"source": "a paper"}, "declared_cost and source go together"),
-        ({"declared_cost": "much", "source": "a paper"}, "declared_cost: 'much' is no cost in devices × time"),
+        ({"declared_cost": "much", "source": "a paper"}, "declared_cost: 'much' is not a cost in devices × time"),
     ],
 )
 def test_a_declaration_that_cannot_be(parent, said, tiny, write_config, command):

@@ -151,7 +151,7 @@ def test_a_tracker_that_fails_is_a_warning_and_gets_it_later(config, records, ow
     paths = StudyFolder(tmp_path / "study")
     with caplog.at_level(logging.WARNING):
         session(config, paths, "own", records[:10], records)
-    assert caplog.text.count("own gets no more of this session, the study goes on") == 1
+    assert caplog.text.count("own gets nothing more of this session, the study continues") == 1
     own(anew=True)
     session(config, paths, "own", records)
     assert len(told(paths)) == len(NewsOf(records, {}).tell(records))
@@ -163,7 +163,7 @@ def test_a_service_that_does_not_answer_holds_no_study(config, tiny_study, own, 
     monkeypatch.setattr("harness.loggers.feed.LAST_S", 0.05)
     with caplog.at_level(logging.WARNING), logged(config, ["own"], StudyFolder(tmp_path / "study")):
         pass
-    assert "own: the last news are not told after" in caplog.text
+    assert "own: the last news was not delivered after" in caplog.text
 
 
 def test_a_finished_study_is_told_whole_when_it_gets_a_logger(

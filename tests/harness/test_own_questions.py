@@ -17,14 +17,14 @@ def one_line(err):
     [
         (["--top1", "92"], "--top1 92: a validation accuracy above 0 and below 1 is expected, as 0.92 or 92%"),
         (["--top1", "none"], "--top1 none: a validation accuracy"),
-        (["--budget", "10"], "'10' is no cost in devices × time; write an amount with its unit, as 1200 GPU-hours"),
+        (["--budget", "10"], "'10' is not a cost in devices × time; write an amount with its unit, as 1200 GPU-hours"),
         (["--budget", "0"], "--budget 0: nothing can be had for nothing"),
         (
             ["--budget", "1 GPU-hour"],
             "--budget 1 GPU-hour: this study's costs are in CPU core-hours, and no rate converts",
         ),
         (["--parent-price", "1200 GPU-hours"], "this study's costs are in CPU core-hours"),
-        (["--parent-price", "-3 GPU-hours"], "is no cost in devices × time"),
+        (["--parent-price", "-3 GPU-hours"], "is not a cost in devices × time"),
         (["--targets-served", "0"], "--targets-served 0: a whole number of at least 1 is expected"),
         (["--budget", "1 core-hour", "--top1", "0.5"], "--budget goes with --macs alone"),
     ],

@@ -90,5 +90,5 @@ class TestRefusals:
 
     def test_no_images_there(self, command, tmp_path):
         gone = tmp_path / "gone"
-        assert_refused(command("init", "--images", gone, "--parent", "timm:resnet18"), f"{gone} is no folder")
+        assert_refused(command("init", "--images", gone, "--parent", "timm:resnet18"), f"{gone} is not a folder")
         assert not (tmp_path / "cwd" / "study.yaml").exists()

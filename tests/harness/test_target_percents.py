@@ -72,7 +72,7 @@ def test_shares_that_cannot_be(share):
 
 @pytest.mark.parametrize("word", ["-5%", "half%", "%", "5%%"])
 def test_what_is_no_share(word):
-    assert "is no number of MACs" in refusal(word)
+    assert "is not a number of MACs" in refusal(word)
 
 
 def test_duplicates():

@@ -218,7 +218,7 @@ def test_seeding_is_by_seed_and_epoch():
 def test_a_foreign_resume_file_is_dropped_and_that_is_said(splits, tmp_path, caplog):
     torch.save({"epoch": 1, "model": {}, "ema": None, "optimizer": {}}, tmp_path / "resume.pt")
     trained, _ = fit(splits, tmp_path, RECIPES["sgd"])
-    assert "is dropped (it is no state that this version wrote)" in caplog.text
+    assert "is dropped (it was not written by this version)" in caplog.text
     (tmp_path / "fresh").mkdir()
     fresh, _ = fit(splits, tmp_path / "fresh", RECIPES["sgd"])
     assert same(trained.state_dict(), fresh.state_dict())

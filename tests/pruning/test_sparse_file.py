@@ -44,5 +44,5 @@ def test_shared_tensors_and_bad_input(tmp_path):
     with pytest.raises(ValueError, match="is taken"):
         save_sparse({"a.nonzero": shared}, tmp_path / "file")
     save_file({"a": shared}, tmp_path / "dense")
-    with pytest.raises(ValueError, match="is no sparse file"):
+    with pytest.raises(ValueError, match="is not a sparse file"):
         load_sparse(tmp_path / "dense")

@@ -158,10 +158,10 @@ def test_one_page_that_asks_for_nothing(unlike, tmp_path):
 def test_no_other_file_is_written_over(unlike, tmp_path):
     other = tmp_path / "notes.html"
     other.write_text("mine")
-    with pytest.raises(NotReplaceable, match="exists and is no earlier comparison"):
+    with pytest.raises(NotReplaceable, match="exists and is not an earlier comparison"):
         write_page(unlike, other)
     assert other.read_text() == "mine"
-    with pytest.raises(NotReplaceable, match="is no folder"):
+    with pytest.raises(NotReplaceable, match="is not a folder"):
         write_page(unlike, tmp_path / "nowhere" / "page.html")
 
 

@@ -191,14 +191,14 @@ def test_a_small_validation_part_that_lacks_a_class_by_chance_is_taken_and_said(
 def test_a_file_that_is_no_npz_is_refused_by_check_and_by_plan(content, opened, tmp_path):
     (tmp_path / "data.npz").write_bytes(content)
     for ask in ("check", "info"):
-        with pytest.raises(InputError, match="is no npz file"):
+        with pytest.raises(InputError, match="is not an npz file"):
             getattr(opened(None), ask)()
 
 
 def test_a_single_array_and_a_folder_in_place_of_the_file_are_refused(opened, tmp_path):
     with (tmp_path / "data.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(InputError, match="is no npz file"):
+    with pytest.raises(InputError, match="is not an npz file"):
         opened(None).info()
     (tmp_path / "data.npz").unlink()
     (tmp_path / "data.npz").mkdir()
