@@ -58,7 +58,7 @@ def with_settings(document: Document, settings: Sequence[Setting]) -> Document:
                 kind = (
                     "a list; set it as a whole, as in --set 'targets=[0.5M]'"
                     if isinstance(section, list)
-                    else "no section"
+                    else "not a section"
                 )
                 raise InputError(f"{setting.text}: {where} is {kind}")
         section[setting.place[-1]] = copy.deepcopy(setting.value)

@@ -92,7 +92,7 @@ class TestRefusals:
             ("=3", "a key, = and a value"),
             ("routes..prune=3", "a key, = and a value"),
             ("targets.0=0.5M", "targets is a list; set it as a whole"),
-            ("seed.x=1", "seed is no section"),
+            ("seed.x=1", "seed is not a section"),
         ],
     )
     def test_each_is_named_by_its_own_words(self, setting, why):
