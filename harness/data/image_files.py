@@ -17,11 +17,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
 from harness.data.cache import read_cached, write_cached
+from harness.data.copies import Digests, as_digests
 from harness.data.pixels import NotAnImage, opened, read_rgb
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class ImageFile:
 class Part:
     """One part of a dataset: pictures in natural order, class folders (with and without pictures), what was not read.
 
-    ``fingerprint`` is a digest of paths and contents, wherever the folder is.
+    ``fingerprint`` is a digest of paths and contents, wherever the folder is; ``digests`` are of each file's content, or of
+    its size and first 64 KiB where ``is_whole`` is False.
     """
 
     root: Path
@@ -55,6 +57,8 @@ class Part:
     not_read: tuple[tuple[str, int, str], ...]
     """(reason, number of files, an example)."""
     fingerprint: str
+    digests: Digests = field(compare=False)
+    is_whole: bool
 
 
 def natural_key(text: str) -> tuple[list[int | str], str]:
@@ -87,7 +91,8 @@ def read_part(root: Path) -> Part:
             reasons[reason] += 1
             examples.setdefault(reason, path)
     not_read = tuple((reason, count, examples[reason]) for reason, count in sorted(reasons.items()))
-    return Part(root, tuple(files), listed.classes, not_read, fingerprint)
+    digests = as_digests([bytes.fromhex(verdict["digests"])])
+    return Part(root, tuple(files), listed.classes, not_read, fingerprint, digests, verdict["is_whole"])
 
 
 @dataclass(frozen=True)
@@ -157,17 +162,19 @@ def _entry(root: Path, entry: os.DirEntry[str], path: str, skip: str | None) -> 
 
 
 class _Verdict(TypedDict):
-    """Which files are no images (path → reason), and the fingerprint of all others."""
+    """Which files are no images (path → reason); of all others the fingerprint, and the digest of each (16 hex digits)."""
 
     damaged: dict[str, str]
     fingerprint: str
+    digests: str
+    is_whole: bool
 
 
 def _verified(root: Path, paths: list[str]) -> _Verdict:
-    """Which files are no images (path → reason), and the fingerprint of all others."""
+    """Read every file."""
     decode = len(paths) <= FULL_DECODE_FILES
     damaged: dict[str, str] = {}
-    digest = hashlib.sha256()
+    digest, digests = hashlib.sha256(), []
     say_next = time.monotonic() + SAY_EVERY_S
     with ThreadPoolExecutor() as pool:
         looked = (each for block in _blocks(paths) for each in pool.map(lambda p: _looked_at(root, p, decode), block))
@@ -176,10 +183,11 @@ def _verified(root: Path, paths: list[str]) -> _Verdict:
                 damaged[path] = problem
             else:
                 digest.update(f"{_nfc(path)}\0{content}\n".encode("utf-8", "surrogateescape"))
+                digests.append(hashlib.blake2b(content.encode(), digest_size=8).hexdigest())
             if time.monotonic() >= say_next:
                 log.warning("%s: %s of %s files checked", root.name, f"{number:,}", f"{len(paths):,}")
                 say_next = time.monotonic() + SAY_EVERY_S
-    return {"damaged": damaged, "fingerprint": digest.hexdigest()}
+    return {"damaged": damaged, "fingerprint": digest.hexdigest(), "digests": "".join(digests), "is_whole": decode}
 
 
 def _blocks(paths: list[str], size: int = 1000) -> Iterator[list[str]]:
@@ -210,12 +218,12 @@ def _cached_verdict(key: str) -> _Verdict | None:
         found: _Verdict | None = None if raw is None else json.loads(raw)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"damaged", "fingerprint"} <= found.keys() else None
+    return found if isinstance(found, dict) and found.keys() >= _Verdict.__required_keys__ else None
 
 
 def _listing_digest(root: Path, listed: _Listing) -> str:
     """Hash of the folder's path and of each file's last change: folders with like files are judged apart."""
-    digest = hashlib.sha256(f"2 {FULL_DECODE_FILES} {os.path.realpath(root)}\n".encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(f"3 {FULL_DECODE_FILES} {os.path.realpath(root)}\n".encode("utf-8", "surrogateescape"))
     for path, size, changed_ns, skip in listed.entries:
         digest.update(f"{path}\0{size}\0{changed_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]

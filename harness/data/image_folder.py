@@ -11,11 +11,13 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
+from harness.data.copies import PartImages, copies
 from harness.data.image_files import ImageFile, Part, not_read_notes, read_part
 from harness.data.pixels import NotAnImage, read_rgb
 from harness.data.transforms import check_counts, file_facts, file_splits, image_size, unseen_classes
@@ -40,6 +42,8 @@ class Dataset:
 
     def info(self) -> DataInfo:
         """Counted where the data is there, refused where it is wrong; else ``num_train`` of the config, or ImageNet's."""
+        if not self._is_there and not self._is_elsewhere:
+            raise self._no_part()
         if not self._is_there:
             return file_facts(self._config, num_train=ASSUMED_TRAIN, where=self._root)
         image_size(self._config)
@@ -50,19 +54,14 @@ class Dataset:
             num_train=len(train.files),
             num_test=len(test.files),
             class_names=train.classes,
-            notes=(*self._ignored_folders(), *not_read_notes(self._parts)),
+            notes=(*self._ignored_folders(), *not_read_notes(self._parts), *self._copies()),
         )
         return unseen_classes(facts, self._config, self._labels(train), self._root)
 
     def check(self) -> None:
         """Both parts must be there, with the same classes, each with pictures, and as many as the config says."""
-        for part in ("train", "val"):
-            if part == "train" or self._test_folder is None:
-                folder = self._root / part
-                if not folder.is_dir():
-                    raise InputError(
-                        f"dataset.path: no folder {folder}; image_folder needs train/ and val/ under its path"
-                    )
+        if not self._is_there:
+            raise self._no_part()
         self.info()
 
     def fingerprint(self) -> str:
@@ -79,6 +78,24 @@ class Dataset:
     @property
     def _is_there(self) -> bool:
         return (self._root / "train").is_dir() and self._test_folder is not None
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Nothing is at the path, or an empty folder, to which the data is yet to be mounted."""
+        return not self._root.exists() or (self._root.is_dir() and not any(self._root.iterdir()))
+
+    def _no_part(self) -> InputError:
+        """What is missing, and what is there instead."""
+        if self._root.is_file():
+            return InputError(
+                f"dataset.path: {self._root} is a file; image_folder needs the folder with train/ and val/"
+            )
+        lacking = self._root / ("val" if (self._root / "train").is_dir() else "train")
+        there = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir()) if self._root.is_dir() else []
+        shown = f"; it holds {', '.join(there[:4])}{' and others' if len(there) > 4 else ''}" if there else ""
+        return InputError(
+            f"dataset.path: no folder {lacking}; image_folder needs train/ and val/ under its path{shown}"
+        )
 
     @cached_property
     def _test_folder(self) -> Path | None:
@@ -106,6 +123,18 @@ class Dataset:
         """The class of each picture: the place of its folder among those of ``train``."""
         index = {name: place for place, name in enumerate(self._parts[0].classes)}
         return [index[file.label] for file in part.files]
+
+    def _copies(self) -> tuple[str, ...]:
+        """Sentences for pictures that are there more than once."""
+        train, test = self._parts
+        is_whole = train.is_whole and test.is_whole
+        return copies(self._images(train), self._images(test), is_whole=is_whole)
+
+    def _images(self, part: Part) -> PartImages:
+        def name(index: int) -> str:
+            return f"{part.root.name}/{part.files[index].path}"
+
+        return PartImages(part.digests, np.array(self._labels(part), np.int64), name)
 
     def _ignored_folders(self) -> tuple[str, ...]:
         """A sentence for parts beside ``val`` that could be taken for it."""

@@ -22,6 +22,7 @@ from PIL import Image
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit, held_out
 from harness.data.cache import read_cached, write_cached
+from harness.data.copies import PartImages, copies, digests_of
 from harness.data.pixels import NotAnImage, opened, read_rgb
 from harness.data.transforms import INTERPOLATION, check_counts, normalisation
 from harness.errors import InputError, one_line
@@ -85,7 +86,7 @@ class Dataset:
             num_test=len(test[: config.num_test]),
             interpolation=INTERPOLATION,
             resize="stretch",
-            notes=self._lacking(train[select.start : select.stop]),
+            notes=(*self._lacking(train[select.start : select.stop]), *self._copies),
         )
 
     def check(self) -> None:
@@ -227,6 +228,18 @@ class Dataset:
                 f"{len(found)} of {self._num_classes} classes; shuffle the file"
             )
 
+    @cached_property
+    def _copies(self) -> tuple[str, ...]:
+        """Sentences for images that are there more than once, of those that are used."""
+        config = self._config
+        return copies(self._images("train", config.num_train), self._images("test", config.num_test))
+
+    def _images(self, name: str, count: int | None) -> PartImages:
+        part = self._parts[name]
+        labels = part.labels[:count].astype(np.int64)
+        digests = digests_of(map(part.image, range(len(labels))))
+        return PartImages(digests, labels, lambda index: f"image {index} of {name}_bytes")
+
     def _lacking(self, labels: np.ndarray) -> tuple[str, ...]:
         lacking = self._num_classes - len(np.unique(labels))
         return (f"{lacking} of {self._num_classes} classes have no validation image",) if lacking > 0 else ()
@@ -237,7 +250,7 @@ class Dataset:
             try:
                 look(part.image(index)).close()
             except NotAnImage as error:
-                raise InputError(f"dataset.path: image {index} of {name}_bytes in {self._path} {error}") from None
+                raise InputError(f"dataset.path: image {index} of {name}_bytes in {self._path}: {error}") from None
 
     def _decoded(self, part: str, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         found, size = self._parts[part], self.info().image_shape[1]

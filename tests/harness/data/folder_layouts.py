@@ -331,8 +331,21 @@ WORKS = {
     "accents encoded in two ways": (accents_apart, 0, 0),
 }  # fmt: skip
 
+
+def parts_within_classes(root):
+    """``<class>/train`` and ``<class>/val``, the wrong way round."""
+    for part in ("train", "val"):
+        for name in CLASSES:
+            (root / name).mkdir(exist_ok=True)
+            (root / part / name).rename(root / name / part)
+        (root / part).rmdir()
+
+
 REFUSED = {
     "no val": remove("val"),
+    "parts within the classes": parts_within_classes,
+    "both parts one folder deeper": together(moved("train", "inner/train"), moved("val", "inner/val")),
+    "parts with capitals": together(moved("train", "Train"), moved("val", "Val")),
     "no train": remove("train"),
     "train is a file": together(remove("train"), added("train", b"", ".")),
     "val is empty": together(remove("val"), lambda root: (root / "val").mkdir()),

@@ -76,6 +76,34 @@ def test_other_layouts_are_refused_by_check_in_one_line_that_names_the_folder(la
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "layout", ["no val", "no train", "train is a file", "parts within the classes", "parts with capitals"]
+)
+def test_a_folder_without_its_parts_is_not_planned_on_assumed_counts(layout, folder):
+    REFUSED[layout](folder)
+    with pytest.raises(InputError, match=f"no folder {folder}/(train|val)"):
+        opened(folder, num_classes=3).info()
+
+
+def test_what_a_folder_without_train_holds_instead_is_named(folder):
+    REFUSED["parts with capitals"](folder)
+    with pytest.raises(InputError, match=r"it holds Train, Val$"):
+        opened(folder).check()
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(folder):
+    (folder.parent / "data.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"data\.zip is a file"):
+        opened(folder.parent / "data.zip", num_classes=3).info()
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_where_nothing_is_yet_the_counts_are_assumed(is_made, tmp_path):
+    if is_made:
+        (tmp_path / "mount").mkdir()
+    assert "are assumed" in opened(tmp_path / "mount", num_classes=3).info().notes[0]
+
+
 @pytest.mark.parametrize("beside", [("test",), ("valid", "test"), ("validation",)])
 def test_parts_beside_val_are_ignored_and_named_in_the_notes(beside, folder):
     for name in beside:

@@ -1,0 +1,80 @@
+"""Images that are there more than once: in the test part and in what is learned from, or in two classes.
+
+An image of the test part that is learned from, too, makes the test accuracy too high; where all are, it says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Digests = NDArray[np.uint64]
+"""The first eight bytes of a digest of each image's content."""
+
+
+@dataclass(frozen=True)
+class PartImages:
+    """Images of a part: ``digests`` and ``labels`` of each, and its ``name`` by its place."""
+
+    digests: Digests
+    labels: NDArray[np.int64]
+    name: Callable[[int], str]
+
+
+def digests_of(contents: Iterable[bytes]) -> Digests:
+    """A digest of each content."""
+    return as_digests(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
+
+
+def as_digests(short: Iterable[bytes]) -> Digests:
+    """Of eight bytes each."""
+    return np.frombuffer(b"".join(short), dtype="<u8")
+
+
+def copies(train: PartImages, test: PartImages, *, is_whole: bool = True) -> tuple[str, ...]:
+    """A sentence for test images that are in train, too, and one for images that two classes have.
+
+    ``is_whole`` False: only the beginnings of large files were looked at, which the sentences say.
+    """
+    same = "the same bytes as" if is_whole else "the same size and first 64 KiB as"
+    notes: list[str] = []
+    found = np.flatnonzero(np.isin(test.digests, train.digests))
+    if len(found):
+        twin = int(np.flatnonzero(train.digests == test.digests[found[0]])[0])
+        follows = "is too high" if len(found) < len(test.digests) else "says nothing about other images"
+        notes.append(
+            f"{len(found):,} of {len(test.digests):,} test images have {same} a training image (such as "
+            f"{test.name(int(found[0]))} and {train.name(twin)}): the test accuracy {follows}"
+        )
+    pair, count = _in_two_classes([train, test])
+    if pair is not None:
+        notes.append(f"{count:,} images have {same} an image of another class (such as {pair[0]} and {pair[1]})")
+    return tuple(notes)
+
+
+def _in_two_classes(parts: Sequence[PartImages]) -> tuple[tuple[str, str] | None, int]:
+    """Two names as an example, and how many images have a twin under another label."""
+    digests = np.concatenate([part.digests for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    _, groups = np.unique(digests, return_inverse=True)
+    low, high = (np.full(groups.max(initial=-1) + 1, fill) for fill in (np.iinfo(np.int64).max, -1))
+    np.minimum.at(low, groups, labels)
+    np.maximum.at(high, groups, labels)
+    torn = np.flatnonzero(low[groups] != high[groups])
+    if not len(torn):
+        return None, 0
+    first = int(torn[0])
+    other = next(int(i) for i in torn[1:] if groups[i] == groups[first] and labels[i] != labels[first])
+    return (_name(parts, first), _name(parts, other)), len(torn)
+
+
+def _name(parts: Sequence[PartImages], place: int) -> str:
+    for part in parts:
+        if place < len(part.digests):
+            return part.name(place)
+        place -= len(part.digests)
+    raise IndexError(place)
