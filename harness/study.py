@@ -27,6 +27,7 @@ from accounting.ledger.index import open_index
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
+from accounting.words.plain_text import plain
 from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
@@ -103,7 +104,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
-    for line in short_finetunings(config) if standing.is_new else ():
+    notes = [f"data: {plain(note)}" for note in getattr(view.info, "notes", ())]
+    for line in (*notes, *short_finetunings(config)) if standing.is_new else ():
         log.warning("%s", line)
     loggers = check_loggers(config)
     content = _checked_content(standing, paths)

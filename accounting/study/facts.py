@@ -38,6 +38,8 @@ class DataFacts(TypedDict, total=False):
     num_val: int
     num_test: int
     num_classes: int
+    notes: list[str]
+    """What was said of it before anything was paid for: files not used, images in two parts."""
 
 
 class SearchedTargets(TypedDict):

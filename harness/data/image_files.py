@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from accounting.words.plain_text import plain
 from harness.data.cache import read_cached, write_cached
 from harness.data.copies import Digests, as_digests
 from harness.data.pixels import NotAnImage, opened, read_rgb
@@ -246,7 +247,7 @@ def not_read_notes(parts: Iterable[Part]) -> tuple[str, ...]:
     """One sentence a part for what was not read."""
     return tuple(
         f"{part.root.name}/: {sum(count for _, count, _ in part.not_read):,} files are not used: "
-        + "; ".join(f"{count:,} {reason} (such as {example})" for reason, count, example in part.not_read)
+        + "; ".join(f"{count:,} {reason} (such as {plain(example)})" for reason, count, example in part.not_read)
         for part in parts
         if part.not_read
     )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from accounting.words.plain_text import plain
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.data.copies import PartImages, copies
@@ -92,7 +93,9 @@ class Dataset:
             )
         lacking = self._root / ("val" if (self._root / "train").is_dir() else "train")
         there = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir()) if self._root.is_dir() else []
-        shown = f"; it holds {', '.join(there[:4])}{' and others' if len(there) > 4 else ''}" if there else ""
+        shown = (
+            f"; it holds {', '.join(map(plain, there[:4]))}{' and others' if len(there) > 4 else ''}" if there else ""
+        )
         return InputError(
             f"dataset.path: no folder {lacking}; image_folder needs train/ and val/ under its path{shown}"
         )
@@ -132,7 +135,7 @@ class Dataset:
 
     def _images(self, part: Part) -> PartImages:
         def name(index: int) -> str:
-            return f"{part.root.name}/{part.files[index].path}"
+            return plain(f"{part.root.name}/{part.files[index].path}")
 
         return PartImages(part.digests, np.array(self._labels(part), np.int64), name)
 
@@ -157,12 +160,14 @@ class Dataset:
             if len(set(part.classes)) < len(part.classes):
                 twice = next(name for name in part.classes if part.classes.count(name) > 1)
                 raise InputError(
-                    f"dataset.path: two folders in {part.root} are spelt {twice} but for their accents' encoding; merge them"
+                    f"dataset.path: two folders in {part.root} are spelt {plain(twice)} but for their accents' encoding; "
+                    "merge them"
                 )
         odd = sorted(set(train.classes) ^ set(test.classes))
         if odd:
             raise InputError(
-                f"dataset.path: class {odd[0]} is in only one of {train.root.name}/ and {test.root.name}/ under {self._root}"
+                f"dataset.path: class {plain(odd[0])} is in only one of {train.root.name}/ and {test.root.name}/ under "
+                f"{self._root}"
             )
 
     def _check_pictures(self, train: Part, test: Part) -> None:
@@ -171,8 +176,8 @@ class Dataset:
             if empty:
                 why = f" ({not_read_notes([part])[0]})" if part.not_read else ""
                 raise InputError(
-                    f"dataset.path: class {empty[0]} has no readable image in {part.root}{why}; add some, or remove the "
-                    "class from both parts"
+                    f"dataset.path: class {plain(empty[0])} has no readable image in {part.root}{why}; add some, or "
+                    "remove the class from both parts"
                 )
 
 

@@ -15,6 +15,7 @@ from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
+from accounting.words.plain_text import plain
 from harness.config.recipe import DEFAULT_MAGNITUDE
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
@@ -115,7 +116,7 @@ def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int],
     taught = {labels[i] for i in learn}
     never = sorted(set(range(info.num_classes)) - taught)
     if never:
-        name = info.class_names[never[0]] if info.class_names else never[0]
+        name = plain(info.class_names[never[0]]) if info.class_names else never[0]
         raise InputError(
             f"dataset: class {name} of {where} has no image left to learn from, after {len(select)} of "
             f"{len(learn) + len(select)} are held out for validation; give more images (num_train) or a smaller val_fraction"

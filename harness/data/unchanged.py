@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from accounting.study.facts import DataFacts
+from accounting.words.plain_text import plain
 from harness.data.base import Dataset
 from harness.errors import InputError, one_line
 
@@ -21,7 +22,7 @@ class DataChanged(RuntimeError):
 
 
 def data_facts(dataset: Dataset) -> DataFacts:
-    """Fingerprint and counts of data that is there."""
+    """Fingerprint, counts and notes of data that is there."""
     fingerprint = dataset.fingerprint()  # first: it opens the data, after which its facts are counted
     info = dataset.info()
     return {
@@ -30,6 +31,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
         "num_val": info.num_val,
         "num_test": info.num_test,
         "num_classes": info.num_classes,
+        "notes": [plain(note) for note in getattr(info, "notes", ())],
     }
 
 

@@ -45,7 +45,9 @@ def _data(frames: Frames) -> str:
         counts = [f"{config['num_train']:,} asked for to train on"]
     classes = [f"{frames.num_classes} classes"] if frames.num_classes else []
     images = [f"images: {', '.join(counts)}"] if counts else []
-    return "; ".join([frames.info.dataset, *([f"path {path}"] if path else []), *images, *classes])
+    notes = facts.get("notes")
+    noted = [f"noted: {note}" for note in notes] if isinstance(notes, list) else []
+    return "; ".join([frames.info.dataset, *([f"path {path}"] if path else []), *images, *classes, *noted])
 
 
 def _parent(frames: Frames) -> str:

@@ -51,6 +51,24 @@ CHANGES = {
 }
 
 
+def test_what_the_data_has_to_note_is_said_once_before_it_is_paid_for_and_stands_on_the_page(config, tmp_path, caplog):
+    root = tmp_path / "photos"
+    (root / "train/cat/notes\n.txt").write_text("no picture")
+    shutil.copy(root / "train/dog/5.png", root / "val/dog/copy.png")
+    page = run(config, tmp_path / "study")
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("data: ")]
+    assert said == [
+        r"data: train/: 1 files are not used: 1 not in an image format that Pillow knows (such as cat/notes\x0a.txt)",
+        "data: 1 of 9 test images have the same bytes as a training image (such as val/dog/copy.png and train/dog/5.png): "
+        "the test accuracy is too high",
+    ]
+    shown = page.read_text()
+    assert all(note.removeprefix("data: ") in shown for note in said)
+    caplog.clear()
+    run(config, tmp_path / "study")
+    assert not [record for record in caplog.records if record.getMessage().startswith("data: ")]
+
+
 def before_job(monkeypatch, number, action):
     """Do something before the job of this number in the session begins."""
     begun = []
