@@ -31,7 +31,7 @@ from accounting.words.plain_text import plain
 from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.inline import inline_backend
-from harness.config.phases import short_finetunings
+from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console import terminal
@@ -105,7 +105,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
     notes = [f"data: {plain(note)}" for note in getattr(view.info, "notes", ())]
-    for line in (*notes, *short_finetunings(config)) if standing.is_new else ():
+    for line in (*notes, *warnings(config)) if standing.is_new else ():
         log.warning("%s", line)
     loggers = check_loggers(config)
     content = _checked_content(standing, paths)

@@ -37,6 +37,23 @@ def phases(study: StudyConfig) -> list[PhaseRecipe]:
     return found
 
 
+def warnings(study: StudyConfig) -> list[str]:
+    """A sentence for each choice that may mislead, and is taken: an untrained parent, short fine-tunings."""
+    return [*untrained_parent(study), *short_finetunings(study)]
+
+
+def untrained_parent(study: StudyConfig) -> list[str]:
+    """A sentence where what is pruned has learned nothing."""
+    parent = study.parent
+    is_loaded = parent.pretrained or parent.checkpoint is not None
+    if is_loaded or pretraining(study.recipe, parent.pretrain).epochs > 0 or not study.routes.of_the_parent:
+        return []
+    return [
+        "parent: its weights are random, since none are loaded and parent.pretrain has 0 epochs: what is pruned has learned "
+        "nothing"
+    ]
+
+
 def short_finetunings(study: StudyConfig) -> list[str]:
     """A sentence for each fine-tuning of less than half of the parent's epochs."""
     whole = pretraining(study.recipe, study.parent.pretrain).epochs

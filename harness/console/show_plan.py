@@ -21,7 +21,7 @@ from accounting.study.folder import StudyFolder
 from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
-from harness.config.phases import short_finetunings
+from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
@@ -140,7 +140,7 @@ def summarise(
         },
         "missing": missing,
         "executes": [file.text for file in files],
-        "warnings": short_finetunings(study),
+        "warnings": warnings(study),
         "rehearsal": None if changes is None else list(changes),
     }
 

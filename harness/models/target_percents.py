@@ -17,11 +17,11 @@ def resolve_percents(config: StudyConfig) -> StudyConfig:
     if not config.target_percents:
         return config
     parent_macs = built_parent(config.parent, open_dataset(config.dataset).info())[2]
-    found = {f"{percent:g}%": percent_of(percent, parent_macs) for percent in config.target_percents}
-    targets = [*config.targets, *found.values()]
+    found = [(f"{percent:.15g}%", percent_of(percent, parent_macs)) for percent in config.target_percents]
+    targets = [*config.targets, *(macs for _, macs in found)]
     if min(targets) < 1:
         raise InputError(f"targets: a share comes to less than one of the parent's {macs_text(parent_macs)} MACs")
-    for text, macs in found.items():
+    for text, macs in found:
         if targets.count(macs) > 1:
             raise InputError(
                 f"targets: {text} comes to {macs_text(macs)} MACs, which another target has too; name each once"

@@ -3,7 +3,7 @@
 import pytest
 from refusals import DROP, changed
 
-from harness.config.phases import short_finetunings
+from harness.config.phases import short_finetunings, warnings
 from harness.config.study import load_configs
 from harness.errors import InputError
 
@@ -151,3 +151,16 @@ def test_a_fine_tuning_of_less_than_half_of_the_parents_epochs_is_a_warning(tiny
     for pretrained, tuned in ((5, 3), (0, 2)):
         tiny["parent"]["pretrain"]["epochs"], tiny["routes"]["prune"]["finetune"]["epochs"] = pretrained, tuned
         assert short_finetunings(load_configs(write_config(tiny))[0]) == []
+
+
+def test_a_parent_of_random_weights_is_a_warning(tiny, write_config, command):
+    tiny["parent"]["pretrain"] = {"epochs": 0}
+    code, said, _ = command("plan", write_config(tiny))
+    assert code == 0
+    assert "warning: parent: its weights are random" in said
+    assert len(warnings(load_configs(write_config(tiny))[0])) == 1
+    for change in ({"pretrain": {"epochs": 1}}, {"checkpoint": "weights.pt"}):
+        found = load_configs(write_config(tiny | {"parent": tiny["parent"] | change}))[0]
+        assert not any(said.startswith("parent:") for said in warnings(found))
+    del tiny["routes"]["prune"], tiny["routes"]["scratch"]  # nothing is pruned
+    assert warnings(load_configs(write_config(tiny))[0]) == []

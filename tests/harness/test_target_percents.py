@@ -81,6 +81,7 @@ def test_duplicates():
 
 def test_duplicates_after_the_shares_are_known(parent):
     assert "50% comes to 0.5M MACs, which another target has too" in refusal("50%", "0.5M")
+    assert "50.00001% comes to 0.5M MACs, which another target has too" in refusal("50.00001%", "50%")
 
 
 def test_not_beside_a_latency():
