@@ -72,7 +72,11 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():
         _check_prunable(route, pruning, model, info.image_shape, config.targets)
-    _check_every_target_has_a_job(view, make_routes(view, 0))
+    routes = _bare_routes(view, 0)
+    _check_every_target_has_a_job(view, routes)
+    problems = {problem for route in routes if (problem := getattr(route, "strategy_problem", lambda: None)())}
+    if problems:
+        raise InputError(*sorted(problems))
     return view
 
 
@@ -196,6 +200,14 @@ def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
 
 def make_routes(view: View, replicate: int) -> list[Route]:
     """The routes of one replicate, in the order in which equals are asked; ``InputError`` for what they refuse."""
+    routes = _bare_routes(view, replicate)
+    if not any(getattr(view.config.export, kind) for kind in KINDS):
+        return routes
+    return [WithExports(route, view) for route in routes]
+
+
+def _bare_routes(view: View, replicate: int) -> list[Route]:
+    """Those routes without exports of what they deliver."""
     routes: list[Route] = []
     config = view.config.routes
     try:
@@ -206,6 +218,4 @@ def make_routes(view: View, replicate: int) -> list[Route]:
     except (ValueError, TypeError, FileNotFoundError) as error:
         said = str(plugins.fault(error) or error)
         raise InputError(said if said.startswith("routes.") else f"routes: {said}") from None
-    if not any(getattr(view.config.export, kind) for kind in KINDS):
-        return routes
-    return [WithExports(route, view) for route in routes]
+    return routes

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.study import plugins
+from accounting.study.limited import TookTooLong, limited
 from accounting.words.plain_text import typed_line
 from pruning.criteria import load_criterion
 from pruning.criterion import Criterion, ScoreContext
@@ -19,6 +20,8 @@ from pruning.scores import CriterionFails, named, scores_of
 SHAPES = {"a convolution": (6, 4, 3, 3), "a depthwise convolution": (6, 1, 3, 3), "a linear layer": (5, 8)}
 """Shapes of weights that are tried: outputs, inputs per group, kernel."""
 MACS_PER_WEIGHT = 16
+LIMIT_S = 60.0
+"""Seconds by the clock for the scores of one of them."""
 
 
 def criterion_problem(name: str) -> str | None:
@@ -35,7 +38,12 @@ def criterion_problem(name: str) -> str | None:
     if not isinstance(getattr(rule, "needs_gradients", None), bool):
         return f"{named(name)} does not say needs_gradients; set it to True or False in its class"
     for what, weight in _layers():
-        if (problem := _problem(rule, weight)) is not None:
+        try:
+            with limited(LIMIT_S):
+                problem = _problem(rule, weight)
+        except TookTooLong:
+            problem = f"has given no scores within {LIMIT_S:g} s; there are {weight.numel()} weights"
+        if problem is not None:
             return f"{named(name)} on the weights of {what} {problem}"
     return None
 

@@ -11,6 +11,8 @@ from outside_plugins import ALL
 
 from accounting.ledger.records import Kind
 from accounting.study import plugins
+from nas_baseline.proposing import tried as tried_strategies
+from pruning import tried as tried_criteria
 
 BASE = {
     "name": "mistakes",
@@ -233,20 +235,83 @@ def test_a_route_that_fails_is_known_before_anything_is_paid_for(case, words, st
     assert not (tmp_path / "out").exists()
 
 
+HOLDS_UP = "def next_batch"
 STRATEGIES = {
-    "ask": ("if self._pools:", "if self.nothing:"),
-    "finalists": ("def next_batch", "def finalists(self, *rest):\n        return self.nothing\n\n    def next_batch"),
-}
+    "ask fails": ("if self._pools:", "if self.nothing:", r"fails: AttributeError: .*'nothing', line \d+"),
+    "leaves the process": ("if self._pools:", "raise SystemExit(3)\n        if self._pools:", "fails: SystemExit: 3, line"),
+    "finalists fail": (
+        HOLDS_UP, "def finalists(self, *rest):\n        return self.nothing\n\n    def next_batch", "fails: AttributeError",
+    ),
+    "tell fails": (
+        HOLDS_UP, "def tell(self, trial, value):\n        raise KeyError('boom')\n\n    def next_batch", "fails: KeyError",
+    ),
+    "proposes nothing": (
+        HOLDS_UP, "def ask(self):\n        return None\n\n    def next_batch", "proposes a NoneType; ask gives a Proposal",
+    ),
+    "waits for nothing": (
+        HOLDS_UP,
+        "def ask(self):\n        from nas_baseline.proposing.proposals import Wait\n        return Wait()\n\n"
+        "    def next_batch",
+        "waits for a value, and every value has been told",
+    ),
+    "a network of another space": (
+        HOLDS_UP, "def finalists(self, *rest):\n        return [(9999,)]\n\n    def next_batch",
+        r"as a finalist proposes \(9999,\), which is no network of the space",
+    ),
+    "finalists above the target": (
+        HOLDS_UP,
+        "def finalists(self, *rest):\n        import numpy\n        rng = numpy.random.default_rng(0)\n"
+        "        return [max((self.space.sample(rng) for _ in range(300)), key=self.space.macs)]\n\n    def next_batch",
+        r"gives a finalist of [\d,]+ MACs for a target of 500,000",
+    ),
+    "finalists are no list": (
+        HOLDS_UP, "def finalists(self, *rest):\n        return None\n\n    def next_batch", "gives a NoneType as finalists",
+    ),
+    "never comes back": (
+        HOLDS_UP,
+        "def ask(self):\n        while True:\n            try:\n                sum(range(10))\n"
+        "            except Exception:\n                pass\n\n    def next_batch",
+        "has not come to an end within 0.5 s",
+    ),
+}  # fmt: skip
+
+
+def searched(study, text):
+    search = {"strategy": {"name": "handful", "num_trials": 1, "options": {"pool": 20}}, "candidate": {"epochs": 1}}
+    return study(
+        {"handful": text}, plugins=["stripes.py", "handful.py"],
+        routes={"search": search | {"retrain": {"epochs": 1}, "num_predicted": 0}},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("case", STRATEGIES)
-def test_a_strategy_that_fails_ends_the_session_in_one_line(case, study, command, tmp_path):
-    old, new = STRATEGIES[case]
-    search = {"strategy": {"name": "handful", "num_trials": 1, "options": {"pool": 20}}, "candidate": {"epochs": 1}}
-    path = study(
-        {"handful": ALL["handful"].replace(old, new)}, plugins=["stripes.py", "handful.py"],
-        routes={"search": search | {"retrain": {"epochs": 1}, "num_predicted": 0}},
-    )  # fmt: skip
+def test_a_strategy_is_tried_before_anything_is_paid_for(case, study, command, tmp_path, monkeypatch):
+    old, new, says = STRATEGIES[case]
+    if case == "never comes back":
+        monkeypatch.setattr(tried_strategies, "LIMIT_S", 0.5)
+    assert old in ALL["handful"]
+    path = searched(study, ALL["handful"].replace(old, new, 1))
+    assert_refused(
+        command("run", path, "--backend", "inline", "--out", tmp_path / "out"),
+        r"strategy 'handful' of .*handful\.py ",
+        says,
+    )
+    assert not (tmp_path / "out").exists()
+    assert_refused(command("plan", path), says)
+
+
+def test_a_criterion_that_never_ends_is_known_before_anything_is_paid_for(study, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(tried_criteria, "LIMIT_S", 0.5)
+    path = study({"energy": criterion("[0 for _ in iter(int, 1)]")})
+    assert_refused(
+        command("plan", path), "criterion 'energy' of", "has given no scores within 0.5 s; there are 216 weights"
+    )
+
+
+def test_a_strategy_that_fails_later_ends_the_session_in_one_line(study, command, tmp_path, monkeypatch):
+    """What no trial can find: here the trial is left out."""
+    monkeypatch.setattr("harness.routes.search.strategy_problem", lambda *given: None)
+    path = searched(study, ALL["handful"].replace(*STRATEGIES["finalists fail"][:2]))
     with quick():
         code, _, err = command("run", path, "--backend", "inline", "--out", tmp_path / "out", "-q")
     assert code == 1

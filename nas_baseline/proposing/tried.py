@@ -1,0 +1,126 @@
+"""Whether a strategy proposes as :class:`nas_baseline.strategies.SearchStrategy` asks for, tried on made-up values.
+
+A user's own file is otherwise asked for the first time when its search has begun, and for its finalists when it is paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from accounting.study import plugins
+from accounting.study.limited import TookTooLong, limited
+from accounting.words.plain_text import typed_line
+from nas_baseline.proposing.proposals import Done, Proposal, Wait
+from nas_baseline.spaces.base import Arch, Floats, SearchSpace
+
+MAX_ASKED = 200
+"""Proposals that are asked for; of a strategy that has more, the finalists are not."""
+LIMIT_S = 120.0
+"""Seconds by the clock that all of it may take."""
+
+
+class Tried(Protocol):
+    """The part of a strategy that is tried."""
+
+    proposed: list[Arch]
+
+    def ask(self) -> Proposal | Wait | Done:
+        """Return the next proposal, wait, or done."""
+        ...
+
+    def tell(self, trial: int, value: float | None) -> None:
+        """Record a value."""
+        ...
+
+    def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
+        """Return the networks to retrain."""
+        ...
+
+    def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
+        """Return mean and standard deviation, or None."""
+        ...
+
+
+def strategy_problem(
+    name: str, strategy: Tried, space: SearchSpace, limits: Sequence[int], num_predicted: int, num_seen: int
+) -> str | None:
+    """What is wrong with a user's own strategy, in one line that names it and its file; None where nothing is.
+
+    ``strategy`` is a new one, and is used up; ``limits`` are the MACs for which finalists are asked. Strategies of the
+    package, and of installed ones, are not tried.
+    """
+    file = plugins.file_of(plugins.Kind.STRATEGY, name)
+    if file is None:
+        return None
+    try:
+        with limited(LIMIT_S):
+            problem = _problem(strategy, space, limits, num_predicted, num_seen)
+    except TookTooLong:
+        problem = f"has not come to an end within {LIMIT_S:g} s, tried on made-up values"
+    except (Exception, SystemExit) as error:
+        problem = f"fails: {typed_line(error)}{plugins.line_text(error)}"
+    return None if problem is None else f"strategy {name!r} of {file.path} {problem}"
+
+
+def _problem(
+    strategy: Tried, space: SearchSpace, limits: Sequence[int], num_predicted: int, num_seen: int
+) -> str | None:
+    untold: list[int] = []
+    for asked in range(MAX_ASKED + 1):
+        found = strategy.ask()
+        if isinstance(found, Done):
+            _tell(strategy, untold)
+            return _finalists_problem(strategy, space, limits, num_predicted, num_seen)
+        if isinstance(found, Wait):
+            if not untold:
+                return "waits for a value, and every value has been told"
+            _tell(strategy, untold)
+        elif not isinstance(found, Proposal):
+            return f"proposes a {type(found).__name__}; ask gives a Proposal, WAIT or DONE"
+        elif (problem := _proposal_problem(strategy, space, found, asked)) is not None:
+            return problem
+        else:
+            untold.append(found.trial)
+    return None
+
+
+def _proposal_problem(strategy: Tried, space: SearchSpace, found: Proposal, asked: int) -> str | None:
+    if not isinstance(found.trial, int) or not 0 <= found.trial <= asked:
+        return f"calls a proposal trial {found.trial!r}; trials are counted from 0"
+    if found.trial >= len(strategy.proposed) or strategy.proposed[found.trial] != found.arch:
+        return f"proposes trial {found.trial}, which is not in its list `proposed`; add each network there when it is chosen"
+    return _network_problem(space, found.arch)
+
+
+def _tell(strategy: Tried, untold: list[int]) -> None:
+    """Values between 0 and 1 that are no function of the order."""
+    for trial in untold:
+        strategy.tell(trial, 0.5 + (trial * 7919 % 997) / 2000)
+    untold.clear()
+
+
+def _finalists_problem(
+    strategy: Tried, space: SearchSpace, limits: Sequence[int], num_predicted: int, num_seen: int
+) -> str | None:
+    for limit in limits:
+        found = strategy.finalists(limit, num_predicted, num_seen)
+        if not isinstance(found, list):
+            return f"gives a {type(found).__name__} as finalists; a list of networks is needed"
+        for arch in found:
+            if (problem := _network_problem(space, arch)) is not None:
+                return f"as a finalist {problem}"
+            if space.macs(arch) > limit:
+                return f"gives a finalist of {space.macs(arch):,} MACs for a target of {limit:,}"
+        if found and (predicted := strategy.predict(found)) is not None and len(predicted) != 2:
+            return "predicts no pair; predict gives means and standard deviations, or None"
+    return None
+
+
+def _network_problem(space: SearchSpace, arch: Arch) -> str | None:
+    try:
+        hash(arch)
+        space.macs(arch)
+    except Exception as error:  # whatever a space makes of what is none of its networks
+        return f"proposes {str(arch)[:60]}, which is no network of the space {space.name!r} ({typed_line(error)})"
+    return None
