@@ -4,8 +4,9 @@ usage: python benchmarks/kills.py [--list] [--record] OUT [SCENARIO ...]
 
 A scenario is ``<nodes>-<what>``; ``--list`` prints them, all run unless some are named. On one node (a Ray of the run's own)
 the worker, the driver, the raylet or the head is killed, a signal sent, or memory taken until Ray's memory monitor kills a
-worker. On two nodes of a cluster on this machine: the same, but the raylet is that of the other node, and ``own-raylet``
-that of the driver's; ``join`` adds the second node later; ``tenant`` is another program whose placement groups come and go.
+worker; ``start`` kills the driver while its first worker starts, which must be billed. On two nodes of a cluster on this
+machine: the same, but the raylet is that of the other node, and ``own-raylet`` that of the driver's; ``join`` adds the second
+node later; ``tenant`` is another program whose placement groups come and go.
 
 Checked: a driver that cannot go on ends within 30 s (10 s after a signal) with one line and exit 1; the same command then
 finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running; no group of a tenant is in the ledger.
@@ -31,6 +32,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.backends.reaper import alive, descendants, started
@@ -49,7 +51,7 @@ routes:
 """
 SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sighup": signal.SIGHUP}
 SCENARIOS = (
-    *(f"1-{what}" for what in ("worker", "driver", "raylet", "head", *SIGNALS, "memory")),
+    *(f"1-{what}" for what in ("worker", "driver", "start", "raylet", "head", *SIGNALS, "memory")),
     *(f"2-{what}" for what in ("worker", "driver", "raylet", "own-raylet", "head", "sigterm", "sigint", "join")),
     "2-tenant",
 )
@@ -155,13 +157,26 @@ def wait_for_work(driver: subprocess.Popen[bytes], out: Path, num_done: int) -> 
     raise NothingToKill(f"no work to kill in {out}: exit code {driver.poll()}")
 
 
+def wait_for_start(driver: subprocess.Popen[bytes], out: Path) -> None:
+    """Until a device has been held for two seconds, and no attempt has begun on it."""
+    end_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < end_s and driver.poll() is None:
+        seen = records(out)
+        if any(r["kind"] == Kind.ATTEMPT_STARTED for r in seen):
+            break
+        if any(r["kind"] == Kind.ALLOCATION_OPENED and float(str(r["t"])) < time.time() - 2 for r in seen):
+            return
+        time.sleep(0.05)
+    raise NothingToKill(f"no start-up to kill in {out}: exit code {driver.poll()}")
+
+
 def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> None:
     """Do to the study what the scenario says."""
     nodes = [] if cluster is None else [node.pid for node in cluster.nodes]
     roots = [driver.pid, *nodes]
     if what in SIGNALS:
         driver.send_signal(SIGNALS[what])
-    elif what == "driver":
+    elif what in ("driver", "start"):
         driver.kill()
     elif what == "join":
         assert cluster is not None
@@ -238,7 +253,10 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
             driver = subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=heed_signals
             )
-        wait_for_work(driver, out, 2)
+        if what == "start":
+            wait_for_start(driver, out)
+        else:
+            wait_for_work(driver, out, 2)
         seen = descendants([driver.pid], set())
         if cluster is not None:
             seen |= {(pid, str(started(pid))) for pid in find([node.pid for node in cluster.nodes], "worker")}
@@ -330,6 +348,7 @@ def check(out: Path) -> dict[str, object]:
     return {
         "num_jobs": len(jobs),
         "jobs_with_one_outcome": sum(n == 1 for n in ok.values()),
+        "start_ups_s": [round(start.allocated_s, 1) for start in derive(all_records).startups],
         "num_attempts": sum(r["kind"] == Kind.ATTEMPT_STARTED for r in all_records),
         "sessions_closed": closed,
         "failed": sorted({r["reason"] for r in all_records if r["kind"] == Kind.ATTEMPT_ENDED and r["status"] != "ok"}),
@@ -342,15 +361,17 @@ def is_good(row: dict[str, object]) -> bool:
     """Whether everything that must hold does."""
     what = str(row["scenario"])[2:]
     goes_on = what in ("worker", "memory", "join", "tenant") or row["scenario"] == "2-raylet"
+    is_killed = what in ("driver", "start")
     limit_s = LIMIT_S if goes_on else 10 if what in SIGNALS else 30
     return (
-        row["first_exit_code"] == (0 if goes_on else -signal.SIGKILL if what == "driver" else 1)
+        row["first_exit_code"] == (0 if goes_on else -signal.SIGKILL if is_killed else 1)
         and float(str(row["first_ended_after_s"])) <= limit_s
-        and len(row["first_said"]) == (0 if goes_on or what == "driver" else 1)  # type: ignore[arg-type]
+        and len(row["first_said"]) == (0 if goes_on or is_killed else 1)  # type: ignore[arg-type]
         and row["last_exit_code"] == row["audit_exit_code"] == 0
         and row["jobs_with_one_outcome"] == row["num_jobs"]
         and not row["left_running"]
         and (what != "tenant" or (int(str(row["tenant_groups"])) > 1 and row["tenant_groups_in_ledger"] == 0))
+        and (what != "start" or sum(row["start_ups_s"]) >= 1)  # type: ignore[call-overload]
         and (what not in ("worker", "memory") or len(row["lost"]) > 0)  # type: ignore[arg-type]
     )
 

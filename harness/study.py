@@ -30,6 +30,7 @@ from accounting.study.folder import StudyFolder
 from accounting.words.plain_text import plain
 from harness.backends import signals
 from harness.backends.base import Backend
+from harness.backends.held_note import close_left_open
 from harness.backends.inline import inline_backend
 from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
@@ -142,6 +143,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 owner=account(),
                 **said,
             )
+            close_left_open(paths, ledger)
             if not standing.is_new:  # only once the changes are on record, so that none is ever lost
                 if standing.changes:
                     changes = [change.as_dict() for change in standing.changes]

@@ -15,7 +15,9 @@
   ends now.
 
 **Start-ups.** An allocation in which no attempt ever began (its worker died, or the run was stopped, as it started) was
-held all the same, from its opening to its closing, or to the end of its session. It is billed as overhead, in the totals and
+held all the same, from its opening to its closing, or to the end of its session. One that a killed driver left open is
+closed by the next session at the time when that driver last saw it held (``cause`` ``driver_died``), as is an allocation
+whose attempts had all ended. A start-up is billed as overhead, in the totals and
 in every table that adds up; it is charged to no route, since no record says which job it was for (``CostView.startups``).
 
 **Devices.** Device-seconds are amount times seconds over the devices that the allocation held (or the attempt says it

@@ -32,6 +32,8 @@ def startups_of(
         end_t = ends[key[0]] if closed is None else float(closed["t"])
         if opened["devices"]:
             kind, amount = _held(opened["devices"], kind_of)
+        elif opened.get("amounts"):
+            kind, amount = max(opened["amounts"].items())  # CUDA before CPU cores
         else:
             if key[0] not in usual:
                 usual[key[0]] = _usual(attempts, sessions, key[0])

@@ -93,6 +93,8 @@ class Record(TypedDict, total=False):
     undelivered: list[UndeliveredRecord]
     allocation: str | None
     devices: dict[str, float]
+    amounts: dict[DeviceKind, float]
+    """How much of each kind of device an allocation holds, where its ``devices`` are not known yet."""
     cause: str
     attempt: str
     job: str
@@ -183,8 +185,10 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.SESSION_CLOSED: ("session", "reason"),
     # A node joined or left: all devices that there are from `t` on, as session_opened has them.
     Kind.CAPACITY_CHANGED: ("session", "capacity"),
-    # The life of one Ray placement group on a node. devices: {device: amount}. Optional in allocation_closed: cause,
-    # "node_died" where that is what ended it: then a worker there may have lived, and written, a little longer.
+    # The life of one Ray placement group on a node. devices: {device: amount}; empty for GPUs, which only an attempt can
+    # name: then the optional amounts says {kind: amount}. Optional in allocation_closed: cause, "node_died" where that is
+    # what ended it: then a worker there may have lived, and written, a little longer; "driver_died" where a later session
+    # closed what a killed one held with no attempt at work in it, at the last time that its driver saw it held.
     Kind.ALLOCATION_OPENED: ("session", "allocation", "devices"),
     Kind.ALLOCATION_CLOSED: ("session", "allocation"),
     # One try at a job. allocation: the placement group's id, or null where there is none. target: MACs or null

@@ -31,6 +31,11 @@ class StudyFolder:
         return self.root / ".lock"
 
     @property
+    def held_note(self) -> Path:
+        """What the running driver holds, and until when it was seen; a killed one leaves it to the next."""
+        return self.root / ".held"
+
+    @property
     def tune(self) -> Path:
         """Ray Tune's own files while a session runs; never read back."""
         return self.root / ".tune"

@@ -102,6 +102,8 @@ class Allocations:
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
         """Called with the nodes that live whenever they were looked at."""
+        self.on_held: Callable[[float, Sequence[str]], None] = lambda t, allocations: None
+        """Called with the time and what is held then, whenever that was looked at."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -200,11 +202,22 @@ class Allocations:
                     self._close(allocation, None if _is_alive(nodes, node) else NODE_DIED)
             for allocation, (node, entry) in placed.items():
                 if allocation not in self._held and node in nodes:
-                    devices = self._devices(entry, nodes)
-                    self._ledger.append(
-                        Kind.ALLOCATION_OPENED, session=self._session, allocation=allocation, devices=devices
-                    )
+                    self._open(allocation, self._devices(entry, nodes), entry)
                     self._held[allocation] = node  # only then: what a full disk did not take is written by a later look
+            self.on_held(time.time(), sorted(self._held))
+
+    def _open(self, allocation: str, devices: dict[str, float], entry: PlacedGroup) -> None:
+        opened = partial(
+            self._ledger.append,
+            Kind.ALLOCATION_OPENED,
+            session=self._session,
+            allocation=allocation,
+            devices=devices,
+        )
+        if self._device == "cuda":
+            opened(amounts={"cuda": sum(float(bundle.get("GPU", 0)) for bundle in entry["bundles"].values())})
+        else:
+            opened()
 
     def _close(self, allocation: str, cause: str | None) -> None:
         closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)

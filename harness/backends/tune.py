@@ -52,6 +52,7 @@ from harness.backends import own_ray, signals
 from harness.backends.allocations import Allocations, Nodes, allocation_name, node_name
 from harness.backends.background import run_beside
 from harness.backends.base import Backend
+from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
 from harness.backends.tune_control import changed_tune
 from harness.backends.tune_jobs import JobSearcher, fit, ray_resources
@@ -114,7 +115,11 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
                 searcher.nodes = nodes
 
             allocations.on_nodes = follow
-            with allocations.watched(), liveness.session_file(paths.root, session):
+            with (
+                noting(paths.held_note, session) as allocations.on_held,
+                allocations.watched(),
+                liveness.session_file(paths.root, session),
+            ):
                 _run_beside(
                     lambda: _fit(searcher, _trainable, paths, device), searcher, allocations, is_own, gone, paths
                 )

@@ -161,3 +161,21 @@ def test_what_a_dead_ray_held_was_closed_by_its_death(ledger, cluster, is_gone, 
         if is_gone:
             gone.set()
     assert causes(ledger) == [cause]
+
+
+def test_of_a_group_with_gpus_it_is_on_record_how_many_it_holds(ledger, cluster):
+    watched = Allocations(ledger, "s", "cuda", told(node(OLD)), told, threading.Event())
+    cluster.groups = {"p" + JOB: {**group_on(OLD), "bundles": {0: {"CPU": 4.0, "GPU": 2.0}}}}
+    watched._look()
+    [found] = [r for r in read_ledger(ledger.path.parent).records if r["kind"] == Kind.ALLOCATION_OPENED]
+    assert (found["devices"], found["amounts"]) == ({}, {"cuda": 2.0})
+
+
+def test_what_is_held_is_told_at_every_look(ledger, cluster):
+    watched, seen = watch(ledger), []
+    watched.on_held = lambda t, held: seen.append((t, held))
+    cluster.groups = {"p" + JOB: group_on(OLD)}
+    watched._look()
+    cluster.t, cluster.groups = 1001.0, {}
+    watched._look()
+    assert seen == [(1000.0, [f"p{JOB}@{OLD}"]), (1001.0, [])]

@@ -1,0 +1,96 @@
+"""What a run holds, noted in the study's folder as it goes on: of a driver that is killed nobody else says until when.
+
+The ledger has when an allocation opened. When it closed is the driver's to say, and an attempt in it says by its own records
+how long it lived; where no attempt works in it, a killed driver would leave the time that it was held unpaid. So the driver
+notes every second what it sees held, and the next session closes it in the ledger at the time of the last note.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from accounting.cost.evidence import Evidence, SpanKey, Trace, gather
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter, read_lean
+from accounting.study.folder import StudyFolder
+
+log = logging.getLogger(__name__)
+
+NOTE_S = 1.0
+"""How often it is noted: a killed driver's start-up is billed to that, and the moment that its Ray takes to end is not."""
+DRIVER_DIED = "driver_died"
+"""``cause`` of an ``allocation_closed`` that a later session wrote."""
+
+
+Note = Callable[[float, Sequence[str]], None]
+"""Called with a time and the allocations that are held then."""
+
+
+@contextmanager
+def noting(path: Path, session: str) -> Iterator[Note]:
+    """Note what is held whenever that is told, while the block runs; then the ledger says it all, and the note goes."""
+    last: tuple[float, list[str]] = float("-inf"), []
+
+    def note(t: float, allocations: Sequence[str]) -> None:
+        nonlocal last
+        if list(allocations) == last[1] and t < last[0] + NOTE_S:
+            return
+        last = t, list(allocations)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            part.write_text(json.dumps({"session": session, "t": t, "allocations": last[1]}), encoding="utf-8")
+            part.replace(path)
+        except OSError:  # a full disk: the next note makes up for it
+            log.debug("what is held could not be noted", exc_info=True)
+
+    try:
+        yield note
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def close_left_open(paths: StudyFolder, ledger: LedgerWriter) -> None:
+    """Close what a killed driver held with no attempt at work in it, at the time of its last note."""
+    note = _read(paths.held_note)
+    if note is None:
+        return
+    session, noted_t, allocations = note
+    for allocation, t in _left_open(paths, session, noted_t, allocations):
+        ledger.append(Kind.ALLOCATION_CLOSED, t=t, session=session, allocation=allocation, cause=DRIVER_DIED)
+    with suppress(OSError):
+        paths.held_note.unlink()
+
+
+def _left_open(
+    paths: StudyFolder, session: str, noted_t: float, allocations: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    found = read_lean(paths.ledger)
+    evidence = gather(found.records, found.points)
+    for allocation in allocations:
+        key = (session, allocation)
+        traces = [trace for trace in evidence.traces.values() if _span(trace) == key]
+        if _is_open(key, evidence) and all(trace.ended is not None for trace in traces):
+            yield allocation, max([noted_t, evidence.opened[key]["t"], *(trace.last_t for trace in traces)])
+
+
+def _is_open(key: SpanKey, evidence: Evidence) -> bool:
+    return key in evidence.opened and key not in evidence.closed and key[0] not in evidence.session_closed
+
+
+def _span(trace: Trace) -> SpanKey:
+    return trace.session, str(trace.started["allocation"])
+
+
+def _read(path: Path) -> tuple[str, float, list[str]] | None:
+    """Session, time and allocations; None where there is no note, or none that can be read."""
+    try:
+        note = json.loads(path.read_bytes())
+        return str(note["session"]), float(note["t"]), [str(name) for name in note["allocations"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
