@@ -5,8 +5,8 @@ usage: python benchmarks/kills.py [--list] [--record] OUT [SCENARIO ...]
 A scenario is ``<nodes>-<what>``; ``--list`` prints them, all run unless some are named. On one node (a Ray of the run's own)
 the worker, the driver, the raylet or the head is killed, a signal sent, or memory taken until Ray's memory monitor kills a
 worker; ``start`` kills the driver while its first worker starts, which must be billed. On two nodes of a cluster on this
-machine: the same, but the raylet is that of the other node, and ``own-raylet`` that of the driver's; ``join`` adds the second
-node later; ``tenant`` is another program whose placement groups come and go.
+machine: the same, but the raylet is that of the other node, and ``own-raylet`` that of the driver's; ``join`` adds the
+second node later; ``tenant`` is another program whose placement groups come and go.
 
 Checked: a driver that cannot go on ends within 30 s (10 s after a signal) with one line and exit 1; the same command then
 finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running; no group of a tenant is in the ledger.
@@ -20,17 +20,15 @@ import argparse
 import json
 import os
 import platform
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from ray_nodes import Cluster, NothingToKill, start
 
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind
@@ -78,52 +76,6 @@ for _ in range(int(sys.argv[1]) // 250):
     time.sleep(0.1)
 time.sleep(60)
 """
-
-
-class NothingToKill(Exception):
-    """The study did not come as far as the scenario needs."""
-
-
-@dataclass
-class Cluster:
-    """Ray nodes on this machine, started by ``ray start``, each a process tree of its own."""
-
-    folder: Path
-    port: int
-    environment: dict[str, str]
-    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    places: list[Path] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        """That of its head."""
-        return f"127.0.0.1:{self.port}"
-
-    def add(self) -> None:
-        """Start a head, then further nodes."""
-        place = Path(f"/tmp/k{secrets.token_hex(3)}")  # short: Ray's sockets lie in it
-        self.places.append(place)
-        words = ["--head", f"--port={self.port}", f"--temp-dir={place}"] if not self.nodes else []
-        words += [] if words else [f"--address={self.address}", f"--temp-dir={place}"]
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", *words]
-        log = (self.folder / f"node{len(self.nodes)}.log").open("wb")
-        self.nodes.append(
-            subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
-            )
-        )
-
-    def end(self) -> None:
-        """Kill all nodes and remove their folders."""
-        pids = {p for node in self.nodes for p in descendants([node.pid], set())}
-        for node in self.nodes:
-            node.kill()
-            node.wait()
-        for pid, _ in alive(pids):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for place in self.places:
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def title(pid: int) -> str:
@@ -197,13 +149,6 @@ def heed_signals() -> None:
     """Undo what a shell in the background or nohup has signals ignored by."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-
-
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def memory_mb() -> tuple[float, float]:
@@ -316,20 +261,6 @@ def tenants(folder: Path, out: Path) -> dict[str, object]:
     groups = set(file.read_text().split())
     opened = [str(r["allocation"]).partition("@")[0] for r in records(out) if r["kind"] == Kind.ALLOCATION_OPENED]
     return {"tenant_groups": len(groups), "tenant_groups_in_ledger": sum(group in groups for group in opened)}
-
-
-def start(folder: Path, environment: dict[str, str], num_nodes: int) -> Cluster:
-    """A cluster whose nodes have said that they run."""
-    cluster = Cluster(folder, free_port(), environment)
-    for number in range(num_nodes):
-        cluster.add()
-        end_s = time.monotonic() + 180
-        while "Ray runtime started" not in (folder / f"node{number}.log").read_text():
-            if time.monotonic() > end_s:
-                cluster.end()
-                raise NothingToKill("a node of the cluster did not start")
-            time.sleep(0.2)
-    return cluster
 
 
 def check(out: Path) -> dict[str, object]:

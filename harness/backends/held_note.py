@@ -2,7 +2,8 @@
 
 The ledger has when an allocation opened. When it closed is the driver's to say, and an attempt in it says by its own records
 how long it lived; where no attempt works in it, a killed driver would leave the time that it was held unpaid. So the driver
-notes every second what it sees held, and the next session closes it in the ledger at the time of the last note.
+notes at every look what it sees held, and the next session closes it in the ledger at the time of the last note. The moment
+that Ray takes to end after its driver is not billed.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from accounting.study.folder import StudyFolder
 
 log = logging.getLogger(__name__)
 
-NOTE_S = 1.0
-"""How often it is noted: a killed driver's start-up is billed to that, and the moment that its Ray takes to end is not."""
 DRIVER_DIED = "driver_died"
 """``cause`` of an ``allocation_closed`` that a later session wrote."""
 
@@ -34,16 +33,13 @@ Note = Callable[[float, Sequence[str]], None]
 @contextmanager
 def noting(path: Path, session: str) -> Iterator[Note]:
     """Note what is held whenever that is told, while the block runs; then the ledger says it all, and the note goes."""
-    last: tuple[float, list[str]] = float("-inf"), []
 
     def note(t: float, allocations: Sequence[str]) -> None:
-        nonlocal last
-        if list(allocations) == last[1] and t < last[0] + NOTE_S:
-            return
-        last = t, list(allocations)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            part.write_text(json.dumps({"session": session, "t": t, "allocations": last[1]}), encoding="utf-8")
+            part.write_text(
+                json.dumps({"session": session, "t": t, "allocations": list(allocations)}), encoding="utf-8"
+            )
             part.replace(path)
         except OSError:  # a full disk: the next note makes up for it
             log.debug("what is held could not be noted", exc_info=True)

@@ -1,0 +1,84 @@
+"""Ray nodes on this machine for a benchmark: a cluster of its own, each node a process tree of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.backends.reaper import alive, descendants
+
+
+class NothingToKill(Exception):
+    """The study did not come as far as the scenario needs."""
+
+
+@dataclass
+class Cluster:
+    """Ray nodes on this machine, started by ``ray start``, each a process tree of its own."""
+
+    folder: Path
+    port: int
+    environment: dict[str, str]
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    places: list[Path] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """That of its head."""
+        return f"127.0.0.1:{self.port}"
+
+    def add(self) -> None:
+        """Start a head, then further nodes."""
+        place = Path(f"/tmp/k{secrets.token_hex(3)}")  # short: Ray's sockets lie in it
+        self.places.append(place)
+        words = ["--head", f"--port={self.port}", f"--temp-dir={place}"] if not self.nodes else []
+        words += [] if words else [f"--address={self.address}", f"--temp-dir={place}"]
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", *words]
+        log = (self.folder / f"node{len(self.nodes)}.log").open("wb")
+        self.nodes.append(
+            subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
+            )
+        )
+
+    def end(self) -> None:
+        """Kill all nodes and remove their folders."""
+        pids = {p for node in self.nodes for p in descendants([node.pid], set())}
+        for node in self.nodes:
+            node.kill()
+            node.wait()
+        for pid, _ in alive(pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for place in self.places:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def start(folder: Path, environment: dict[str, str], num_nodes: int) -> Cluster:
+    """A cluster whose nodes have said that they run."""
+    cluster = Cluster(folder, free_port(), environment)
+    for number in range(num_nodes):
+        cluster.add()
+        end_s = time.monotonic() + 180
+        while "Ray runtime started" not in (folder / f"node{number}.log").read_text():
+            if time.monotonic() > end_s:
+                cluster.end()
+                raise NothingToKill("a node of the cluster did not start")
+            time.sleep(0.2)
+    return cluster
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
