@@ -14,6 +14,7 @@ from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from reports.compare.anytime import best_within
+from reports.data.repeated import repeated_sentences
 from reports.data.source import Source, load_source
 from reports.data.undelivered import undelivered_sentences
 from reports.words.wording import number, percent
@@ -82,6 +83,7 @@ class StudyStatus(TypedDict):
     allocated: dict[str, float]
     best: list[Best]
     undelivered: list[str]
+    repeated: list[str]
     warnings: list[str]
 
 
@@ -108,6 +110,7 @@ def status(folder: Path) -> StudyStatus:
         "allocated": {Unit.of(kind): hours for kind, hours in sorted(ledger_h(source.view).items())},
         "best": _best(source),
         "undelivered": undelivered_sentences(source.ledger.records, source.view.unit),
+        "repeated": repeated_sentences(source.view, source.ledger.records),
         "warnings": list(source.ledger.warnings),
     }
 
@@ -131,6 +134,7 @@ def format_status(state: StudyStatus) -> str:
         *_aligned(["target MACs", "route", "best val", "replicate"], best),
     ]
     lines += [line for text in state["undelivered"] for line in ("", text)]
+    lines += ["", *state["repeated"]] if state["repeated"] else []
     lines += [f"warning: {warning}" for warning in state["warnings"]]
     return "\n".join(line.rstrip() for line in lines)
 

@@ -109,6 +109,7 @@ class Record(TypedDict, total=False):
     num_workers: int
     """Processes that share the job; old records have none, and had one."""
     again: str
+    dropped: str
     final: bool
     """Whether a job that was given up would fail again, in which case no session tries it."""
     epoch: int
@@ -207,7 +208,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "network_macs",
         "spec",
     ),
-    # The first training step (or the first batch of an evaluation); epoch: how many were done before.
+    # The first training step (or the first batch of an evaluation); epoch: how many were done before. Optional: dropped,
+    # why the state of an earlier attempt could not be trusted, so that its epochs are trained again.
     Kind.WORK_BEGUN: ("attempt", "epoch"),
     # End of an epoch. checkpointed: whether a later attempt can go on from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),

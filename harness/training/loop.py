@@ -64,10 +64,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch."""
+    """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch.
+
+    ``dropped(why)`` comes before ``begun`` where a state to go on from could not be trusted.
+    """
 
     begun: Callable[[int], None]
     epoch: Callable[[Epoch], None]
+    dropped: Callable[[str], None] = lambda why: None
 
 
 Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
@@ -135,7 +139,7 @@ def train(
     scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
     state = _State(model, ema, optimizer, scaler)
     crew.agree(model.state_dict())
-    done, curve, masks = state.restore(resume, device, masks, identity)
+    done, curve, masks = state.restore(resume, device, masks, identity, hooks.dropped)
     if done == 0 and relay.before is not None:
         done, curve, masks = state.restore(relay.before, device, masks, relay.training)
         if done != relay.epochs:
@@ -361,10 +365,15 @@ class _State:
         save_state(state, path, identity)
 
     def restore(
-        self, path: Path, device: torch.device, masks: dict[str, Tensor], identity: str = ""
+        self,
+        path: Path,
+        device: torch.device,
+        masks: dict[str, Tensor],
+        identity: str = "",
+        dropped: Callable[[str], None] = lambda why: None,
     ) -> tuple[int, list[float], dict[str, Tensor]]:
         """Go on from ``path`` where it can be trusted: how many epochs were done, their val_top1, the masks of then."""
-        state = load_state(path, identity, device)
+        state = load_state(path, identity, device, dropped)
         if state is None:
             return 0, [], dict(masks)
         self.model.load_state_dict(state["model"])

@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -92,16 +94,22 @@ def save_state(state: TrainingState, path: Path, identity: str) -> None:
         file.write(content)
 
 
-def load_state(path: Path, identity: str, device: torch.device) -> TrainingState | None:
-    """The state, or None where there is none that can be trusted; why is logged, and the file is removed."""
-    if not path.exists():
+def load_state(
+    path: Path, identity: str, device: torch.device, dropped: Callable[[str], None] = lambda reason: None
+) -> TrainingState | None:
+    """The state, or None where there is none that can be trusted; then ``dropped`` is told why, and it is removed."""
+    if not os.path.lexists(path):
         return None
     try:
         return _load(path, identity, device)
     except ValueError as error:
         log.warning("%s is dropped (%s): the training begins at its start", path, error)
+        dropped(str(error))
     try:
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     except OSError:
         log.warning("%s cannot be removed", path)
     return None

@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -175,9 +176,14 @@ def execute(job: Job, place: Workplace) -> Outcome:
 
 def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers: Peers) -> JobOutcome:
     """Do what the job says, with its other workers where it has some; the outcome's metrics."""
+    begin = partial(ledger.append, Kind.WORK_BEGUN, attempt=attempt)
+
+    def drop(why: str) -> None:
+        nonlocal begin
+        begin = partial(begin, dropped=why)
 
     def begun(epochs_done: int) -> None:
-        ledger.append(Kind.WORK_BEGUN, attempt=attempt, epoch=epochs_done)
+        begin(epoch=epochs_done)
 
     def epoch(done: Epoch) -> None:
         ledger.append(Kind.PROGRESS, attempt=attempt, **asdict(done))
@@ -188,7 +194,7 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers:
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = dataset.splits()
     with peers.joined(device) as crew:
-        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew))
+        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew, drop))
 
 
 def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:

@@ -46,6 +46,8 @@ class Bench:
     begun: Callable[[int], None]
     epoch: Callable[[Epoch], None]
     crew: Crew = ALONE
+    dropped: Callable[[str], None] = lambda why: None
+    """Told why a state to go on from was not trusted, before work begins."""
 
     def network(self, **rates: float) -> nn.Module:
         """The job's network with the weights that it begins with, of the sizes that those have.

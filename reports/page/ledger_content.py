@@ -7,6 +7,7 @@ from accounting.ledger.records import Status
 from accounting.words.names import ANALYSIS, Unit, unit_text
 from accounting.words.quantities import HOUR_S
 from reports.data.frames import Frames
+from reports.data.repeated import repeated_sentences
 from reports.measure.phase_costs import TOTAL
 from reports.page.page_table import PageTable
 from reports.words.wording import number
@@ -85,10 +86,11 @@ def balance_table(frames: Frames) -> PageTable:
 
 
 def audit_lines(frames: Frames) -> list[str]:
-    """The audit's result, then its findings, one a line."""
+    """The audit's result, then its findings, one a line, then what work was done twice since files were damaged."""
     report = frames.audit
     result = "The ledger adds up." if report.ok else "The ledger does not add up; see the findings."
-    return [result, *(f"{f.severity}: {f.message}" for f in report.findings)]
+    repeated = repeated_sentences(frames.view, frames.ledger.records)
+    return [result, *(f"{f.severity}: {f.message}" for f in report.findings), *repeated]
 
 
 def _share(part: float, whole: float) -> str:

@@ -1,6 +1,8 @@
 """A study on Ray Tune dies whole, what its jobs have left is damaged, and the same command makes it again and says so."""
 
+import html
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -16,6 +18,7 @@ from accounting.audit.audit import audit
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
+from reports.status import status
 
 pytestmark = pytest.mark.timeout(400)
 PRETRAIN, PRUNE = "prune-r0-pretrain", "prune-r0-t600000-global_magnitude-prune"
@@ -98,6 +101,17 @@ def test_a_state_that_cannot_be_trusted_is_dropped_and_the_training_begins_at_it
     attempts = [r["attempt"] for r in records(folder, Kind.ATTEMPT_STARTED) if r["job"] == TUNE]
     begun = {record["attempt"]: record["epoch"] for record in records(folder, Kind.WORK_BEGUN)}
     assert [begun[attempt] for attempt in attempts] == [0, 0]
+
+
+def test_status_and_page_say_what_was_done_twice_and_why(resumed):
+    _, folder, _ = resumed
+    said = status(folder)["repeated"]
+    [tuned] = [line for line in said if TUNE in line]
+    assert re.match(r"\d epochs? (was|were) trained again in " + TUNE, tuned)
+    assert "could not be trusted (it is damaged: its checksum does not agree)" in tuned
+    assert [line.partition(" ")[0] for line in said if line != tuned] == [PRETRAIN, PRUNE]
+    page = html.unescape((folder / "report" / "index.html").read_text())
+    assert all(line in page for line in said)
 
 
 def test_the_network_is_that_of_an_undisturbed_run(resumed, tmp_path):

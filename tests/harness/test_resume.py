@@ -1,6 +1,7 @@
 """A state to go on from is trusted only where it is whole, ours and of the same job."""
 
 import json
+import os
 import pickle
 from dataclasses import replace
 
@@ -66,6 +67,9 @@ DAMAGE = {
     "a pickle that vouches for itself": _hostile,
     "text": lambda path: path.write_text("hello\nworld"),
     "a list": lambda path: path.write_text("[1]\n"),
+    "a folder": lambda path: (path.unlink(), path.mkdir(), (path / "x").write_text("x")),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "a link in a circle": lambda path: (path.unlink(), path.symlink_to(path)),
     "another state": lambda path: save_state({"epoch": 1}, path, identity_of(JOB)),
 }
 
@@ -73,9 +77,12 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_what_cannot_be_trusted_is_dropped_with_a_line_in_the_log(path, damage, caplog):
     DAMAGE[damage](path)
-    assert load_state(path, identity_of(JOB), CPU) is None
+    told = []
+    assert load_state(path, identity_of(JOB), CPU, told.append) is None
     assert "the training begins at its start" in caplog.text
-    assert not path.exists()
+    assert len(told) == 1
+    assert told[0] in caplog.text
+    assert not os.path.lexists(path)
 
 
 @pytest.mark.parametrize(

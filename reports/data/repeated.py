@@ -1,0 +1,43 @@
+"""What was done twice because files in the study's folder were damaged or gone: one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accounting.cost.values import CostView
+from accounting.ledger.records import Kind, Record, Status
+
+
+def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
+    """Jobs that were run again to make their files again, and epochs trained again for want of a state to go on from.
+
+    A state is there after each checkpointed epoch, and gone once the job has an outcome; an attempt that begins before the
+    epoch that the one before it reached trains the epochs between again.
+    """
+    started = {r["attempt"]: r for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
+    begun: dict[str, Record] = {}
+    for record in records:
+        if record["kind"] == Kind.WORK_BEGUN:
+            begun.setdefault(record["attempt"], record)
+    status = {attempt.attempt: attempt.status for attempt in view.attempts}
+    found = []
+    for job in view.jobs:
+        reached = 0.0
+        for attempt in job.attempts:
+            again = started[attempt].get("again")
+            if isinstance(again, str):
+                found.append(f"{job.job} was run again, which is in the bill as lost work: {again}.")
+            if attempt not in begun:
+                continue
+            epoch = float(begun[attempt]["epoch"])
+            if reached > epoch:
+                found.append(_trained_again(job.job, reached - epoch, begun[attempt].get("dropped")))
+            kept = [point.epoch for point in view.progress.of(attempt) if point.checkpointed]
+            reached = 0.0 if status[attempt] is Status.OK else max([epoch, *kept])
+    return found
+
+
+def _trained_again(job: str, num_epochs: float, dropped: object) -> str:
+    epochs = "1 epoch was" if num_epochs == 1 else f"{num_epochs:g} epochs were"
+    why = f"could not be trusted ({dropped})" if isinstance(dropped, str) else "was gone"
+    return f"{epochs} trained again in {job}, which is in the bill as lost work: the state of the attempt before {why}."

@@ -1,0 +1,58 @@
+"""What was done twice, in words, of ledgers written by hand."""
+
+import pytest
+from ledger_records import closed, ok, opened, progress, start, work
+
+from accounting.cost.attempts import derive
+from reports.data.repeated import repeated_sentences
+
+
+def said(*records):
+    records = [opened("s", 0), *records, closed("s", 99)]
+    return repeated_sentences(derive(records), records)
+
+
+def cut_short(number, t, *epochs, begun=0):
+    name = f"a{number}"
+    epochs = [progress(name, t + 2 + epoch, epoch, num_epochs=9) for epoch in epochs]
+    return [start("s", name, "job", t), work(name, t + 1, begun), *epochs]
+
+
+def last(number, t, begun, **fields):
+    name = f"a{number}"
+    return [start("s", name, "job", t), work(name, t + 1, begun) | fields, ok(name, t + 9)]
+
+
+def test_a_training_that_goes_on_repeats_nothing():
+    assert said(*cut_short(1, 1, 1, 2, 3), *last(2, 20, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"dropped": "it is damaged"}, "could not be trusted (it is damaged)"),
+        ({}, "was gone"),
+        ({"dropped": 7}, "was gone"),
+    ],
+)
+def test_epochs_that_are_trained_again_are_counted_and_say_why(fields, why):
+    [line] = said(*cut_short(1, 1, 1, 2, 3), *last(2, 20, 0, **fields))
+    assert line.startswith("3 epochs were trained again in job, which is in the bill as lost work: the state")
+    assert line.endswith(f"{why}.")
+
+
+def test_a_state_that_was_dropped_is_not_missed_twice():
+    records = [*cut_short(1, 1, 1, 2, 3, 4), *cut_short(2, 20, 1), *last(3, 40, 1)]
+    [line] = said(*records)
+    assert line.startswith("4 epochs were")
+
+
+def test_an_attempt_that_never_began_work_takes_nothing_away():
+    assert said(*cut_short(1, 1, 1, 2), start("s", "a2", "job", 20), *last(3, 40, 2)) == []
+
+
+def test_a_job_that_makes_its_files_again_is_one_line_and_its_epochs_are_no_second():
+    again = [start("s", "a2", "job", 30) | {"again": "changed weights"}, work("a2", 31), ok("a2", 40)]
+    assert said(*cut_short(1, 1, 1), ok("a1", 20), *again) == [
+        "job was run again, which is in the bill as lost work: changed weights."
+    ]
