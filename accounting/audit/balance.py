@@ -167,7 +167,8 @@ def _capacity_spans(session: Session, device: Device, last_hold_t: float) -> lis
     edges = [(session.begin_t, _initial_amount(session, device))]
     for t, devices in session.capacity_changes:
         amount = sum(entry.amount for entry in devices if entry.device == device.device)
-        t = max(t, last_hold_t) if amount == 0 else t
+        has_left = amount == 0 and edges[-1][1] > 0  # not one that is yet to come
+        t = max(t, last_hold_t) if has_left else t
         edges.append((min(max(t, edges[-1][0]), session.end_t), amount))
     ends = [t for t, _ in edges[1:]] + [session.end_t]
     return [(begin_t, end_t, amount) for (begin_t, amount), end_t in zip(edges, ends, strict=True) if end_t > begin_t]

@@ -150,7 +150,7 @@ def read_index(folder: Path) -> Index | None:
             problem, is_copy = checker.problem(line, entry.get("seq"), entry.get("chain"))
             if not is_copy:
                 _enter(entry, index)
-        except (ValueError, AttributeError, KeyError, TypeError):
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             checker.unreadable()
             problem = "cannot be read"
         if problem is not None:

@@ -47,7 +47,13 @@ class Reading:
 
     def segment(self, path: Path) -> Segment:
         """What is in a file."""
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise LedgerError(
+                f"{path} is no file that can be read ({error.strerror}); restore it from a copy, or move it away and lose "
+                "its costs"
+            ) from None
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
         num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
         if not content:
@@ -96,7 +102,7 @@ class Reading:
         """A line that may be anything; ``is_end``: the last of its file."""
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if is_end:
                 found.warning = f"{found.name}:{number}: torn last line skipped"
                 return

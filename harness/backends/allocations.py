@@ -99,6 +99,8 @@ class Allocations:
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._over = False
         self._answered_s = time.monotonic()
+        self._looked_t = time.time()
+        """When what is held was seen last."""
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
         """Called with the nodes that live whenever they were looked at."""
@@ -120,11 +122,20 @@ class Allocations:
             self._stop.set()
             if not self._gone.is_set():
                 self._look_again(threads)
-            with self._lock:
-                for allocation in sorted(self._held):
-                    # Of a Ray that is gone nobody says when its workers ended: their own records do.
-                    self._close(allocation, NODE_DIED if self._gone.is_set() else None)
-                self._over = True
+            self.close_all()
+
+    def close_all(self) -> None:
+        """Close what is open. Of a Ray that is gone nobody says when its workers ended: their own records do.
+
+        It is known that they lived when it answered last.
+        """
+        with self._lock:
+            for allocation in sorted(self._held):
+                if self._gone.is_set():
+                    self._close(allocation, NODE_DIED, self._looked_t)
+                else:
+                    self._close(allocation, None)
+            self._over = True
 
     def lost(self) -> str | None:
         """Why the cluster cannot be used any more, as half a sentence; None while it can. Sets ``gone`` of a silent one."""
@@ -204,7 +215,8 @@ class Allocations:
                 if allocation not in self._held and node in nodes:
                     self._open(allocation, self._devices(entry, nodes), entry)
                     self._held[allocation] = node  # only then: what a full disk did not take is written by a later look
-            self.on_held(time.time(), sorted(self._held))
+            self._looked_t = time.time()
+            self.on_held(self._looked_t, sorted(self._held))
 
     def _open(self, allocation: str, devices: dict[str, float], entry: PlacedGroup) -> None:
         opened = partial(
@@ -219,8 +231,8 @@ class Allocations:
         else:
             opened()
 
-    def _close(self, allocation: str, cause: str | None) -> None:
-        closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, session=self._session, allocation=allocation)
+    def _close(self, allocation: str, cause: str | None, t: float | None = None) -> None:
+        closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, t=t, session=self._session, allocation=allocation)
         if cause is None:
             closed()
         else:

@@ -32,18 +32,28 @@ Note = Callable[[float, Sequence[str]], None]
 
 @contextmanager
 def noting(path: Path, session: str) -> Iterator[Note]:
-    """Note what is held whenever that is told, while the block runs; then the ledger says it all, and the note goes."""
+    """Note what is held whenever that is told, while the block runs; then the ledger says it all, and the note goes.
+
+    It is written in place, at once and often: a kill of this process does not tear it, and what a lost power left of it is
+    not read.
+    """
+    length = 0
 
     def note(t: float, allocations: Sequence[str]) -> None:
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        nonlocal length
+        text = json.dumps({"session": session, "t": t, "allocations": list(allocations)}).encode()
+        length = max(length, len(text))
         try:
-            part.write_text(
-                json.dumps({"session": session, "t": t, "allocations": list(allocations)}), encoding="utf-8"
-            )
-            part.replace(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(descriptor, text.ljust(length), 0)
+            finally:
+                os.close(descriptor)
         except OSError:  # a full disk: the next note makes up for it
             log.debug("what is held could not be noted", exc_info=True)
 
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
     try:
         yield note
     finally:

@@ -36,11 +36,13 @@ _SYSTEM = {
     errno.EIO: "the disk or network drive failed to read or write",
     errno.ESTALE: "the network drive lost the file",
     errno.ENAMETOOLONG: "the path is too long for this file system",
+    errno.EISDIR: "a folder is where a file should be; move it away, or restore the file from a copy",
+    errno.ENOTDIR: "a file is where a folder should be; move it away, or restore the folder from a copy",
     errno.ELOOP: "the path has links that lead in a circle",
 }
 """Errors of the operating system that are not ours, in words."""
 
-_INPUT = (errno.ENAMETOOLONG, errno.ELOOP)
+_INPUT = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 """Those of them that only another input can mend."""
 
 

@@ -82,10 +82,18 @@ LINE_DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         lambda p: lines(p, lambda ls: [*ls[:2], b'{"kind":"heartbeat","t":1005,"attempt":"s2-r"}\n', *ls[2:]]),
         "chain_broken", "has no running number",
     ),
+    "a doubled block": (lambda p: lines(p, lambda ls: [*ls[:4], *ls[1:4], *ls[4:]]), "chain_broken", "a copy of line 2"),
+    "the lines in reverse": (lambda p: lines(p, lambda ls: [ls[0], *ls[:0:-1]]), "chain_broken", "this line"),
+    "line ends of another system": (
+        lambda p: p.write_bytes(p.read_bytes().replace(b"\n", b"\r\n")), "chain_broken", "was changed",
+    ),
     "a line cut off at the end": (lambda p: lines(p, lambda ls: ls[:-1]), "segment_cut", "bytes at its end"),
     "a torn last line": (lambda p: p.write_bytes(p.read_bytes()[:-9]), "segment_cut", "bytes at its end"),
     "an emptied file": (lambda p: p.write_bytes(b""), "segment_cut", "bytes at its end"),
     "a garbled line": (lambda p: lines(p, lambda ls: [*ls[:2], b"\x00\xff\n", *ls[3:]]), "garbled", "not valid JSON"),
+    "brackets without end": (
+        lambda p: lines(p, lambda ls: [*ls[:2], b"[" * 100_000 + b"\n", *ls[3:]]), "garbled", "not valid JSON",
+    ),
     "no opening": (lambda p: lines(p, lambda ls: ls[1:]), "garbled", "must begin with segment_opened"),
 }  # fmt: skip
 

@@ -90,3 +90,18 @@ def test_a_worker_that_outlives_its_ray_extends_its_allocation_and_its_session()
 
 def test_work_after_an_orderly_end_is_no_balance():
     assert codes(left_behind({})) == ["imbalance"]
+
+
+def test_a_device_that_joins_after_another_has_left_was_not_there_before():
+    records = [
+        opened("s", 0),
+        changed("s", 30, {"core0": 1.0}),
+        changed("s", 40, {"core0": 1.0, "core2": 1.0}),
+        alloc("s", "p", 45, "core2"),
+        start("s", "j#1", "j", 46, allocation="p", device="core2"),
+        ended("j#1", 90),
+        free("s", "p", 90),
+        closed("s", 100, "interrupted"),
+    ]
+    assert codes(records) == []
+    assert {b.device: b.capacity_s for b in audit(records).balances} == {"core0": 100, "core1": 30, "core2": 60}

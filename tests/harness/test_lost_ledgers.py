@@ -37,6 +37,40 @@ def replaced_by_a_file(ledger: Path) -> None:
     ledger.write_text("x")
 
 
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def a_link_in_a_circle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+UNREADABLE = [
+    *((damage, "worker") for damage in (a_folder, a_link_to_nothing, a_link_in_a_circle)),
+    (a_folder, "index"),
+    (a_link_in_a_circle, "index"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("damage", "what"), UNREADABLE, ids=[f"{what}: {f.__name__}" for f, what in UNREADABLE])
+def test_a_file_of_the_ledger_that_cannot_be_read_is_one_line_exit_2_and_nothing_is_written(
+    damage, what, verb, tiny, study, write_config, refuses
+):
+    config = write_config(tiny)
+    ledger = study / "ledger"
+    path = ledger / "segments.index" if what == "index" else next(p for p in segments_in(ledger) if "-worker" in p.name)
+    damage(path)
+    refuses(words(verb, study, config), path.name)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("damage", [shutil.rmtree, emptied, replaced_by_a_file], ids=lambda damage: damage.__name__)
 def test_a_ledger_that_is_gone_is_one_line_exit_2_and_nothing_is_written(

@@ -1,0 +1,61 @@
+"""Two hundred schedules of faults over a simulated clock: every attempt once, the truth within what the ledger says."""
+
+from collections import Counter
+from unittest import mock
+
+import pytest
+from chaos import ENDS_SESSION, FAULTS, POLL_S, Chaos
+
+from accounting.audit.audit import audit
+from accounting.cost.attempts import derive
+from accounting.ledger.records import Kind, Status
+from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
+
+NUM_SCHEDULES = 200
+BATCH = 20
+hit: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk():
+    with mock.patch("os.fsync"):
+        yield
+
+
+@pytest.mark.parametrize("first", range(0, NUM_SCHEDULES, BATCH))
+def test_whatever_dies_nothing_is_lost_or_doubled(first, tmp_path):
+    for seed in range(first, first + BATCH):
+        chaos = Chaos(StudyFolder(tmp_path / str(seed)), seed)
+        chaos.run()
+        hit.update(chaos.faults)
+        check(chaos)
+
+
+def check(chaos):
+    ledger = read_ledger(chaos.paths.ledger)
+    view, report = derive(ledger.records), audit(ledger.records, ledger.findings)
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    assert errors == [], (chaos.seed, errors)
+    assert sorted(attempt.attempt for attempt in view.attempts) == sorted(chaos.attempts), chaos.seed
+    assert len(view.jobs) == chaos.num_jobs, chaos.seed
+    ok = Counter(
+        record["attempt"].rpartition("#")[0]
+        for record in ledger.records
+        if record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK
+    )
+    assert set(ok.values()) == {1}, chaos.seed
+    assert len(ok) == chaos.num_jobs, chaos.seed
+    billed_s = sum(each.allocated_s for each in (*view.attempts, *view.startups))
+    stated_s = sum(attempt.uncertainty_s for attempt in view.attempts)
+    num_edges = 2 * sum(record["kind"] == Kind.ALLOCATION_OPENED for record in ledger.records)
+    allowed_s = 0.01 * chaos.held_s + stated_s + num_edges * POLL_S + chaos.blind_s
+    assert abs(billed_s - chaos.held_s) <= allowed_s, (chaos.seed, billed_s, chaos.held_s, allowed_s)
+    assert [s.reason for s in view.sessions][-1] == "done"
+
+
+def test_every_kind_of_fault_was_among_them():
+    assert {*ENDS_SESSION} < {*FAULTS}
+    if not hit:
+        pytest.skip("the schedules were not run")
+    assert all(hit[kind] >= 10 for kind in FAULTS), hit
