@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, segments_in
 from accounting.ledger.integrity import Segment
-from accounting.ledger.packed import PackedSpec, Place
+from accounting.ledger.packed import Lines, PackedSpec, Place
 from accounting.ledger.points import Points
-from accounting.ledger.reading import Reading
+from accounting.ledger.reading import Reading, share_words
 from accounting.ledger.records import Record
 
 if TYPE_CHECKING:
@@ -209,10 +209,12 @@ def _read_back(path: Path, sha256: str, table: pa.Table) -> tuple[Segment, Point
     segment = Segment(path, path.stat().st_size, sha256, opening=facts["opening"])
     texts = table["record"].slice(num_points + num_beats).to_pylist()
     records: list[Record] = json.loads(f"[{','.join(texts)}]")
+    lines = Lines(path)
     for record in records:
         record["segment"] = segment.name
+        share_words(record)
         if (at := record.pop("spec_at", None)) is not None:  # type: ignore[typeddict-item]
-            record["spec"] = PackedSpec(record["spec"], Place(path, *at))  # type: ignore[typeddict-item]
+            record["spec"] = PackedSpec(record["spec"], Place(lines, *at))  # type: ignore[typeddict-item]
     segment.records = records
     return segment, points, [Finding(**found) for found in facts["clock"]], facts["odd"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -15,18 +16,36 @@ BULKY = frozenset(
 """What of a spec is large, or on record beside it."""
 
 
-class Place(NamedTuple):
-    """Where a line of a closed segment is."""
+class Lines:
+    """The lines of a segment, which are never changed; the file is opened when one is first asked for, and kept open."""
 
-    path: Path
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._fd = path, -1
+
+    def read(self, begin: int, length: int) -> bytes:
+        """So many bytes from there on."""
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_RDONLY)
+        return os.pread(self._fd, length, begin)
+
+    def __del__(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class Place(NamedTuple):
+    """Where a line of a segment is."""
+
+    lines: Lines
     begin: int
     length: int
 
     def read(self) -> bytes:
         """The line, without its end."""
-        with self.path.open("rb") as file:
-            file.seek(self.begin)
-            return file.read(self.length)
+        return self.lines.read(self.begin, self.length)
 
 
 class PackedSpec:

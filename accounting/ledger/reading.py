@@ -11,19 +11,25 @@ import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from sys import intern
 
 from accounting.ledger.chain import Checker
 from accounting.ledger.findings import Finding
 from accounting.ledger.integrity import Segment
 from accounting.ledger.lines import blocks_of, take_points
-from accounting.ledger.packed import PackedSpec, links_of
+from accounting.ledger.packed import Lines, PackedSpec, Place, links_of
 from accounting.ledger.points import Points
 from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, Kind, Record
 from accounting.ledger.validation import problem_of
 
 BATCH = 512
 """How many lines are parsed at a time."""
+MIN_LEFT_BYTES = 4_000_000
+"""Of a segment: the specs of a larger one stay in the file until they are asked for."""
+SHARED = ("kind", "session", "allocation", "attempt", "job", "route", "phase", "meter")
+"""Words that many records of a ledger have in common."""
 POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
@@ -44,6 +50,10 @@ class Reading:
     """How many records were given to ``clean``."""
     _lines: array[int] = field(default_factory=lambda: array("q"))
     _times: array[float] = field(default_factory=lambda: array("d"))
+    _left_in: Lines | None = None
+    """The file in which specs stay, if they do."""
+    _begin: int = 0
+    """Where in the file the next line begins, if specs stay there."""
 
     def segment(self, path: Path) -> Segment:
         """What is in a file."""
@@ -61,6 +71,8 @@ class Reading:
             return found
         if has_torn_end:
             found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
+        if self.points is not None and len(content) >= MIN_LEFT_BYTES:
+            self._left_in, self._begin = Lines(path), 0
         self.read_on(found, content, Checker())
         return found
 
@@ -72,10 +84,13 @@ class Reading:
             while place < len(lines):
                 follow = checker.follow(lines, place) if number and found.is_chained else 0
                 if follow:
-                    self._enter_run(found, lines[place : place + follow], number + 1)
+                    run = lines[place : place + follow]
+                    self._enter_run(found, run, number + 1)
                     number, place = number + follow, place + follow
+                    self._begin += sum(map(len, run)) + follow
                     continue
                 number, line, place = number + 1, lines[place], place + 1
+                self._begin += len(line) + 1
                 is_end = number == num_lines and not has_torn_end
                 self._enter_odd(found, line, number, checker, is_end=is_end)
         return number
@@ -83,6 +98,7 @@ class Reading:
     def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
         """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
         numbers: Sequence[int] = range(first, first + len(lines))
+        begins = None if self._left_in is None else list(accumulate((len(line) + 1 for line in lines), initial=self._begin))
         if self.points is not None:
             numbers, lines = take_points(lines, first, self.points, self._tick_many)
         for begin in range(0, len(lines), BATCH):
@@ -96,7 +112,10 @@ class Reading:
                     self._refuse(found, number, problem)
                     continue
                 del record["seq"], record["chain"]
-                self._enter(found, number, line, record, is_plain=is_plain or _is_plain(line))
+                text: bytes | Place = line
+                if begins is not None and self._left_in is not None and record["kind"] == Kind.ATTEMPT_STARTED:
+                    text = Place(self._left_in, begins[number - first], len(line))
+                self._enter(found, number, text, record, is_plain=is_plain or _is_plain(line))
 
     def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
         """A line that may be anything; ``is_end``: the last of its file."""
@@ -139,7 +158,7 @@ class Reading:
             self.clock.append(Finding("error", "clock_backwards", message))
         self._lines, self._times = array("q"), array("d")
 
-    def _enter(self, found: Segment, number: int, line: bytes, record: Record, *, is_plain: bool) -> None:
+    def _enter(self, found: Segment, number: int, line: bytes | Place, record: Record, *, is_plain: bool) -> None:
         if self.points is not None:
             self._lines.append(number)
             self._times.append(record.get("written_t", record["t"]))
@@ -150,6 +169,7 @@ class Reading:
             if kind in POINT_KINDS:
                 self.points.take(record)
                 return
+            share_words(record)
             if kind in SLIMMED:
                 _slim(record, line if is_plain else None)
         record["segment"], record["line"] = found.name, number
@@ -168,7 +188,14 @@ def _is_plain(text: bytes) -> bool:
     return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
-def _slim(record: Record, line: bytes | None) -> None:
+def share_words(record: Record) -> None:
+    """Make equal words of records one object."""
+    for name in SHARED:
+        if type(word := record.get(name)) is str:
+            record[name] = intern(word)  # type: ignore[literal-required]
+
+
+def _slim(record: Record, line: bytes | Place | None) -> None:
     """Take out of a record what costs memory and is not needed as it is. ``line`` is its text, if that may be shown."""
     if record["kind"] == Kind.ATTEMPT_STARTED and line is not None:
         spec = record["spec"]
