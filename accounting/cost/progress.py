@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from accounting.ledger.points import Point, Points
 from accounting.ledger.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -47,25 +51,24 @@ class ProgressTable(Sequence[Progress]):
     @cached_property
     def _rows(self) -> array[int]:
         """Rows of the points in the order of time; of equal ones by attempt."""
+        import numpy as np
+
         place = {name: number for number, name in enumerate(self._started)}
-        rank = [place.get(name, -1) for name in self._names]
-        attempt, t = self._points.attempt, self._points.t
-        rows = [row for row in range(len(t)) if rank[attempt[row]] >= 0]
-        rows.sort(key=lambda row: (t[row], rank[attempt[row]]))
-        return array("l", rows)
+        rank = np.array([place.get(name, -1) for name in self._names], dtype=np.int64)
+        of_row = rank[np.array(self._points.attempt, dtype=np.int64)]
+        rows = np.lexsort((of_row, np.array(self._points.t)))
+        return array("l", rows[of_row[rows] >= 0].tolist())
 
     @cached_property
     def _of_attempt(self) -> dict[str, array[int]]:
         """Rows of each attempt, in the order of time."""
-        points = self._points
-        found = [array("l") for _ in self._names]
-        for row, code in enumerate(points.attempt):
-            found[code].append(row)
-        t = points.t
-        for rows in found:
-            if any(t[before] > t[after] for before, after in pairwise(rows)):
-                rows[:] = array("l", sorted(rows, key=t.__getitem__))
-        return {name: rows for name, rows in zip(self._names, found, strict=True) if name in self._started}
+        import numpy as np
+
+        codes = np.array(self._points.attempt, dtype=np.int64)
+        rows = array("l", np.lexsort((np.array(self._points.t), codes)).tolist())
+        ends = np.cumsum(np.bincount(codes, minlength=len(self._names))).tolist()
+        spans = zip(self._names, pairwise([0, *ends]), strict=True)
+        return {name: rows[begin:end] for name, (begin, end) in spans if name in self._started}
 
     def of(self, attempt: str) -> Sequence[Point]:
         """The ends of epochs of one attempt, in the order of time."""
@@ -73,30 +76,30 @@ class ProgressTable(Sequence[Progress]):
 
     def curve(self, attempt: str) -> Iterator[tuple[float, int, float]]:
         """Time, epoch and validation accuracy of those ends of epochs of an attempt that have one, in the order of time."""
+        return zip(*self.columns_of(attempt), strict=True)
+
+    def columns_of(self, attempt: str) -> tuple[list[float], list[int], list[float]]:
+        """:meth:`curve` as columns."""
         points = self._points
         t, epoch, val_top1 = points.t, points.epoch, points.val_top1
-        for row in self._of_attempt.get(attempt, ()):
-            top1 = val_top1[row]
-            if top1 == top1:  # not NaN
-                yield t[row], epoch[row], top1
+        rows = [row for row in self._of_attempt.get(attempt, ()) if val_top1[row] == val_top1[row]]
+        return [t[row] for row in rows], [epoch[row] for row in rows], [val_top1[row] for row in rows]
 
-    def columns(self) -> dict[str, list[object]]:
-        """All of it by the fields of :class:`Progress`, in the order of time."""
-        points, names, rows = self._points, self._names, self._rows
-        found: dict[str, list[object]] = {"attempt": [names[points.attempt[row]] for row in rows]}
-        records = [self._started[names[points.attempt[row]]] for row in rows]
-        found["job"] = [record["job"] for record in records]
-        found["route"] = [record["route"] for record in records]
-        found["phase"] = [record["phase"] for record in records]
-        found["target"] = [record["target"] for record in records]
-        found["replicate"] = [record["replicate"] for record in records]
-        found["t"] = [points.t[row] for row in rows]
-        found["epoch"] = [points.epoch[row] for row in rows]
-        found["num_epochs"] = [points.num_epochs[row] for row in rows]
-        found["val_top1"] = _known(points.val_top1, rows)
-        found["train_loss"] = _known(points.train_loss, rows)
-        found["network_macs"] = [record["network_macs"] for record in records]
-        return found
+    def in_order(self) -> tuple[list[Record], NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+        """The first record of each attempt that has any, and all of it in the order of time.
+
+        That is: which of the records each row belongs to, and the rows as columns; NaN is what was not measured.
+        """
+        import numpy as np
+
+        points, rows = self._points, np.array(self._rows, dtype=np.int64)
+        codes = np.array(points.attempt, dtype=np.int64)[rows]
+        used = np.unique(codes)
+        place = np.full(len(self._names), -1)
+        place[used] = np.arange(len(used))
+        columns = ("t", "epoch", "num_epochs", "val_top1", "train_loss")
+        found = {name: np.array(getattr(points, name))[rows] for name in columns}
+        return [self._started[self._names[code]] for code in used], place[codes], found
 
     def __len__(self) -> int:
         """How many there are."""
@@ -133,12 +136,6 @@ class ProgressTable(Sequence[Progress]):
             name, started["job"], started["route"], started["phase"], started["target"], started["replicate"], point.t,
             point.epoch, point.num_epochs, point.val_top1, point.train_loss, started["network_macs"],
         )  # fmt: skip
-
-
-def _known(column: Sequence[float], rows: Iterable[int]) -> list[object]:
-    """The values of rows, None for what was not measured."""
-    values = [column[row] for row in rows]
-    return [None if value != value else value for value in values]
 
 
 NO_PROGRESS = ProgressTable(Points(), {})

@@ -98,7 +98,9 @@ class Reading:
     def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
         """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
         numbers: Sequence[int] = range(first, first + len(lines))
-        begins = None if self._left_in is None else list(accumulate((len(line) + 1 for line in lines), initial=self._begin))
+        begins = (
+            None if self._left_in is None else list(accumulate((len(line) + 1 for line in lines), initial=self._begin))
+        )
         if self.points is not None:
             numbers, lines = take_points(lines, first, self.points, self._tick_many)
         for begin in range(0, len(lines), BATCH):

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,15 @@ class _Training:
     share: list[float] = field(default_factory=list)
     epoch: list[float] = field(default_factory=list)
     top1: list[float] = field(default_factory=list)
+
+    def add_all(self, place: int, shares: Sequence[float], epochs: Sequence[int], top1s: Sequence[float]) -> None:
+        """What an attempt measured, in the order of time."""
+        if self.epoch or any(before >= after for before, after in pairwise(epochs)):
+            for share, epoch, top1 in zip(shares, epochs, top1s, strict=True):
+                self.add(place, share, epoch, top1)
+        elif epochs:
+            self.begin = place
+            self.place, self.share, self.epoch, self.top1 = [place] * len(epochs), [*shares], [*epochs], [*top1s]
 
     def add(self, place: int, share: float, epoch: float, top1: float) -> None:
         """Add a point; points of this epoch and of later ones are replaced."""
@@ -96,9 +106,9 @@ def _trainings(attempts: Sequence[Attempt | None], progress: ProgressTable, targ
             training = trainings[attempt.job] = _Training(place)
         if _counts(attempt, target):
             begin, length = attempt.begin_t, attempt.end_t - attempt.begin_t
-            for t, epoch, top1 in progress.curve(attempt.attempt):
-                passed = min(max((t - begin) / length, 0.0), 1.0) if length > 0 else 1.0
-                training.add(place, passed, epoch, top1)
+            times, epochs, top1s = progress.columns_of(attempt.attempt)
+            passed = [min(max((t - begin) / length, 0.0), 1.0) if length > 0 else 1.0 for t in times]
+            training.add_all(place, passed, epochs, top1s)
         if attempt.status is Status.OK:
             done.add(attempt.job)
             if not training.epoch and (found := _outcome(attempt, target)) is not None:

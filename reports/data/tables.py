@@ -37,8 +37,15 @@ def jobs(view: CostView) -> pd.DataFrame:
 
 def progress(view: CostView) -> pd.DataFrame:
     """One row per finished epoch."""
-    frame = pd.DataFrame(view.progress.columns(), columns=[field.name for field in dataclasses.fields(Progress)])
-    return frame.astype(dict.fromkeys(sorted(OPTIONAL_COUNTS), "Int64"))
+    fields = [field.name for field in dataclasses.fields(Progress)]
+    if not len(view.progress):
+        return pd.DataFrame([], columns=fields).astype(dict.fromkeys(sorted(OPTIONAL_COUNTS), "Int64"))
+    started, place, columns = view.progress.in_order()
+    names = [name for name in fields if name not in columns]
+    of_attempt = pd.DataFrame({name: [record[name] for record in started] for name in names})  # type: ignore[literal-required]
+    of_attempt = of_attempt.astype(dict.fromkeys(sorted(OPTIONAL_COUNTS), "Int64"))
+    frame = of_attempt.take(place).reset_index(drop=True)
+    return frame.assign(**columns)[fields]
 
 
 def driver_work(view: CostView) -> pd.DataFrame:
