@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import isfinite, isinf
 
+from accounting.ledger import arrow_lines
 from accounting.ledger.points import Points
 
 BLOCK_BYTES = 1 << 20
@@ -57,8 +58,14 @@ def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) 
             beats.append(number)
         else:
             others.append(number)
-    for numbers, take in ((beats, _take_beats), (progress, _take_progress)):
-        if numbers and not take([lines[number - first] for number in numbers], numbers, points, tick):
+    for numbers, take, take_many in (
+        (beats, _take_beats, arrow_lines.take_beats), (progress, _take_progress, arrow_lines.take_progress),
+    ):  # fmt: skip
+        own = [lines[number - first] for number in numbers]
+        written = take_many(own, points) if len(own) >= arrow_lines.MIN_LINES else None
+        if written is not None:
+            tick(numbers, written)
+        elif own and not take(own, numbers, points, tick):
             others = sorted([*others, *numbers])
     return others, [lines[number - first] for number in others]
 

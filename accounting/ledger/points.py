@@ -10,9 +10,13 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from accounting.ledger.records import Kind, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAN = float("nan")
 
@@ -89,6 +93,29 @@ class Points:
         self.val_top1.extend(val_top1)
         self.train_loss.extend(train_loss)
         self.checkpointed.extend(checkpointed)
+
+    def add_arrays(
+        self,
+        names: Sequence[str],
+        places: NDArray[np.int64],
+        t: NDArray[np.float64],
+        epoch: NDArray[np.float64],
+        num_epochs: NDArray[np.float64],
+        val_top1: NDArray[np.float64],
+        train_loss: NDArray[np.float64],
+        checkpointed: NDArray[np.float64],
+    ) -> None:
+        """The same of arrays; ``places`` says which of the names each row is of."""
+        import numpy as np
+
+        codes = np.array([self.codes.setdefault(name, len(self.codes)) for name in names])
+        self.attempt.frombytes(codes[places].astype(self.attempt.typecode).tobytes())
+        self.t.frombytes(t.tobytes())
+        self.epoch.extend(epoch.tolist())
+        self.num_epochs.extend(num_epochs.tolist())
+        self.val_top1.frombytes(val_top1.tobytes())
+        self.train_loss.frombytes(train_loss.tobytes())
+        self.checkpointed.frombytes(checkpointed.astype(self.checkpointed.typecode).tobytes())
 
     def beat(self, attempt: str, t: float, first_t: float | None = None, count: float = 1) -> None:
         """One sign of life, or several of which ``t`` is the last and ``first_t`` the first."""

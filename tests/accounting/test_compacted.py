@@ -1,4 +1,4 @@
-"""What is read of compacted segments is what is read of their lines, whatever was done to either."""
+"""What is read of compacted segments, and by Arrow, is what is read of their lines, whatever was done to either."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_corrupted_ledgers import SAID, clean, put
 from test_damaged_ledgers import FILE_DAMAGE, LINE_DAMAGE, segment, write
 
-from accounting.ledger import compacted
+from accounting.ledger import arrow_lines, compacted, reading
+from accounting.ledger.chain import Chain
 from accounting.ledger.compacted import compact, load_compacted
 from accounting.ledger.index import segments_in
 from accounting.ledger.packed import PackedSpec
@@ -44,7 +45,12 @@ def read(folder: Path, kept: Path | None = None, **words: Any) -> object:
 
 def assert_alike(folder: Path, kept: Path) -> None:
     for words in ({"strict": True}, {"strict": False}, {"strict": False, "clean": plain_values}):
-        assert read(folder, kept, **words) == read(folder, **words)
+        found = read(folder, **words)
+        assert read(folder, kept, **words) == found
+        with pytest.MonkeyPatch.context() as patch:  # as if it were large: columns by Arrow, specs left in their file
+            patch.setattr(arrow_lines, "MIN_LINES", 1)
+            patch.setattr(reading, "MIN_LEFT_BYTES", 0)
+            assert read(folder, **words) == found
 
 
 def compacted_of(folder: Path, kept: Path) -> list[Path]:
@@ -226,3 +232,49 @@ def test_processes_of_their_own_compact_what_is_large(tmp_path: Path, monkeypatc
     compact(folder, kept, min_bytes=0)
     assert compacted_of(folder, kept) == segments_in(folder)
     assert_alike(folder, kept)
+
+
+NEARLY = {
+    "whole t": (b'"t":1760000000.0', b'"t":1760000000'),
+    "t of text": (b'"t":1760000000.0', b'"t":"1760000000.0"'),
+    "t beyond all floats": (b'"t":1760000000.0', b'"t":1e999'),
+    "t null": (b'"t":1760000000.0', b'"t":null'),
+    "t twice": (b'"t":1760000000.0', b'"t":1.5,"t":1760000000.0'),
+    "no name": (b'"attempt":"a#0"', b'"attempt":""'),
+    "name of two": (b'"attempt":"a#0"', b'"attempt":["a#0"]'),
+    "name escaped": (b'"attempt":"a#0"', b'"attempt":"a\\u00230"'),
+    "another field": (b'"attempt":"a#0"', b'"attempt":"a#0","more":{"t":1}'),
+    "another kind": (b'{"kind":"progress"', b'{"kind":"progress_"'),
+    "epoch with a point": (b'"epoch":1', b'"epoch":1.0'),
+    "epoch below 0": (b'"epoch":1', b'"epoch":-1'),
+    "epoch of many digits": (b'"epoch":1', b'"epoch":1%b' % (b"0" * 30)),
+    "epoch true": (b'"epoch":1', b'"epoch":true'),
+    "top1 whole": (b'"val_top1":0.5', b'"val_top1":1'),
+    "top1 NaN": (b'"val_top1":0.5', b'"val_top1":NaN'),
+    "top1 missing": (b'"val_top1":0.5,', b""),
+    "checkpointed 1": (b'"checkpointed":true', b'"checkpointed":1'),
+}
+"""What Arrow might take in another way than JSON has it: what of a line of our own is put in the place of what."""
+
+
+@pytest.mark.parametrize("case", NEARLY)
+@pytest.mark.parametrize("kind", ["progress", "heartbeat"])
+def test_a_line_that_is_nearly_ours_is_read_alike(tmp_path: Path, case: str, kind: str) -> None:
+    folder, (before, after) = tmp_path / "ledger", NEARLY[case]
+    with LedgerWriter(folder, "s", "driver", clock=lambda: T) as writer:
+        for name in ("a#0", "b#0", "a#0"):
+            writer.append(
+                Kind.PROGRESS, attempt=name, epoch=1, num_epochs=10, train_loss=None, val_top1=0.5, checkpointed=True
+            )
+            writer.append(Kind.HEARTBEAT, attempt=name)
+    (path,) = segments_in(folder)
+    chain, lines = Chain(), []
+    for line in path.read_bytes().splitlines():
+        body = line[: line.rindex(b',"seq":')] + b"}"
+        if body.startswith(b'{"kind":"%b"' % kind.encode()):
+            body = body.replace(before, after)
+        whole, digest = chain.link(body)
+        chain.move_on(digest)
+        lines.append(whole)
+    path.write_bytes(b"".join(lines))
+    assert_alike(folder, tmp_path / "kept")
