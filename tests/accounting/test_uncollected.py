@@ -1,0 +1,37 @@
+"""Reading without a search for garbage: a large ledger is not searched afterwards either."""
+
+import gc
+
+import pytest
+
+from accounting.ledger import uncollected as module
+from accounting.ledger.uncollected import uncollected
+
+
+@pytest.fixture(autouse=True)
+def thawed():
+    """Nothing is frozen before or after."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize(("num", "is_frozen"), [(50, False), (5000, True)])
+def test_many_objects_are_kept_out_of_later_searches(monkeypatch, num, is_frozen):
+    monkeypatch.setattr(module, "MANY", 1000)
+    gc.collect()
+    with uncollected():
+        made = [{"n": [n]} for n in range(num)]
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert (gc.get_freeze_count() >= len(made)) == is_frozen
+
+
+def test_whoever_had_switched_the_search_off_finds_it_off():
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
