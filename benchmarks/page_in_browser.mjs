@@ -4,7 +4,7 @@
 //   NODE_MODULES=DIR/node_modules node benchmarks/page_in_browser.mjs runs/quickstart/report/index.html [--pictures OUT]
 //
 // Counts, for each page: errors of its console, requests that left it, axe-core's violations (all rules; serious and critical
-// ones fail), pixels by which it is wider than a phone of 390 px, and whether a click on a table's header sorts it. One JSON line
+// ones fail), pixels by which it is wider than a phone of 390 px, whether a click on a table's header sorts it, and what stays closed on paper. One JSON line
 // for each page and scheme; exit code 1 where anything fails, 77 (skipped) where Chromium or a package is not found.
 import { createRequire } from "node:module";
 import { existsSync, mkdirSync } from "node:fs";
@@ -58,6 +58,17 @@ async function sorts(page) {
   });
 }
 
+async function onPaper(page) {
+  // Folds that stay closed, and headers that stay buttons, which Chromium prints on a table's first page alone; both for a while.
+  return page.evaluate(() => {
+    dispatchEvent(new Event("beforeprint"));
+    const count = (what) => document.querySelectorAll(what).length;
+    const found = { closed_on_paper: count("details:not([open])"), buttons_on_paper: count("th > button") };
+    dispatchEvent(new Event("afterprint"));
+    return found;
+  });
+}
+
 async function look(browser, file, scheme) {
   const page = await browser.newPage();
   const [errors, requests] = [[], []];
@@ -67,6 +78,7 @@ async function look(browser, file, scheme) {
   await page.setViewport(DESK);
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   await page.goto(pathToFileURL(resolve(file)).href, { waitUntil: "load" });
+  const paper = await onPaper(page);
   const isSorting = await sorts(page);
   await page.evaluate(axe.source); // the page lets no script but its own in, this way round works all the same
   const { violations } = await page.evaluate(() => globalThis.axe.run(document));
@@ -87,7 +99,8 @@ async function look(browser, file, scheme) {
     serious: serious.length,
     wider_than_phone_px: Math.max(0, wider),
     sorts: isSorting,
-    fails: errors.length + requests.length + serious.length > 0 || wider > 0 || isSorting === false,
+    ...paper,
+    fails: errors.length + requests.length + serious.length + paper.buttons_on_paper > 0 || wider > 0 || isSorting === false,
   };
 }
 

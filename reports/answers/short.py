@@ -15,7 +15,7 @@ from reports.answers.values import Answer, Measured
 from reports.answers.verdict_words import cheapest_claim
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import SHOWN, Verdict
-from reports.compare.values import CheapestOfAll, PooledCosts
+from reports.compare.values import PooledCosts
 from reports.statistics import Estimate
 from reports.words.wording import number, percent
 
@@ -30,9 +30,22 @@ def short_headline(pooled: Pooled, unit: str, answers: Sequence[Answer]) -> str:
         return "No answer yet: no target has networks of both routes (n = 0)."
     planned = answers[0].question.replicates
     n = costs.cost_ratio.n if costs.guarded is None else min(given.headline.n for given in measured)
-    start = f"Provisional ({n} of {planned} replicates): " if n < planned else ""
-    claim = _claim(costs, pooled.challenger, unit_text(unit), measured)
-    return within_words(f"{start}{claim}" if start else _capital(claim), [_cheapest(measured)])
+    unit_name, named = unit_text(unit), _cheapest(measured)
+    claims = [_claim(costs, pooled.challenger, unit_name, f"the {unit_name} of {{}}", measured)]
+    starts = [""]
+    if n < planned:
+        claims.append(_claim(costs, pooled.challenger, unit_name, f"{{}}'s {unit_name}", measured))
+        starts = [f"Provisional ({n} of {planned} replicates): ", f"Provisional ({n} of {planned}): "]
+    forms = [f"{start}{claim}" if start else _capital(claim) for start in starts for claim in claims]
+    return first_that_fits(forms, [] if costs.verdict is Verdict.NEITHER else named)
+
+
+def first_that_fits(claims: Sequence[str], parts: Sequence[str], most: int = MOST_WORDS) -> str:
+    """The first claim that has room for one of these parts, the first of them if it can be; the first claim, if none has."""
+    found = (
+        f"{claim}; {part}." for claim in claims for part in parts if len(f"{claim}; {part}".split()) <= most
+    )  # fmt: skip
+    return next(found, within_words(claims[0], [], most))
 
 
 def within_words(claim: str, optional: Sequence[str], most: int = MOST_WORDS) -> str:
@@ -49,7 +62,8 @@ def way_text(label: str) -> str:
     return "pruning" if label == PRUNE else label_text(label)
 
 
-def _claim(costs: PooledCosts, challenger: str, unit: str, measured: Sequence[Measured]) -> str:
+def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measured: Sequence[Measured]) -> str:
+    """``hours_of``: device-hours of a route, which takes the place of ``{}``."""
     if costs.verdict is Verdict.NEITHER:
         return _neither(costs, unit, measured)
     if costs.guarded is not None:
@@ -60,9 +74,8 @@ def _claim(costs: PooledCosts, challenger: str, unit: str, measured: Sequence[Me
     is_prune_cheaper = ratio.value >= 1
     cheap, dear = ("pruning", label_text(challenger)) if is_prune_cheaper else (label_text(challenger), "pruning")
     turned = ratio if is_prune_cheaper else inverse(ratio)
-    took = (
-        f"{dear} cost {number(turned.value)}× the {unit} of {cheap} at equal accuracy {_evidence(turned, costs.alpha)}"
-    )
+    times, hours = f"{number(turned.value)}×", hours_of.format(cheap)
+    took = f"{dear} cost {times} {hours} at equal accuracy {_evidence(turned, costs.alpha)}"
     if costs.verdict in SHOWN:
         return took
     return f"{'a tie' if costs.verdict is Verdict.TIE else 'not settled'}: {took}"
@@ -73,12 +86,15 @@ def _neither(costs: PooledCosts, unit: str, measured: Sequence[Measured]) -> str
     label = costs.instead[0]
     found = [one for given in measured for one in given.headline.headline.instead if one.label == label]
     sure = [one.base_ratio for one in found if one.base_ratio.value is not None]
+    bests = [given.cheapest.get(HEADLINE_POLICY) for given in measured]
+    is_best = all(best is not None and best.is_shown and best.label == label for best in bests)
     if not sure:
-        return f"neither: {label_text(label)} is as accurate and cheaper"
+        return f"neither: {way_text(label)} is as accurate and cheaper"
     least = min(sure, key=lambda ratio: ratio.value or 0.0)
     at_least = "at least " if len(sure) > 1 else ""
     return (
-        f"neither: {label_text(label)} is as accurate; pruning costs {at_least}{number(least.value)}× its {unit} "
+        f"neither: {way_text(label)} is as accurate{' and cheapest' if is_best else ''}; "
+        f"pruning costs {at_least}{number(least.value)}× its {unit} "
         f"{_evidence(least)}"
     )
 
@@ -95,7 +111,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
         on_test = f"{100 * (apart.value or 0.0):.1f} points {_points_evidence(apart)} on test"
         on_validation = f"{100 * abs(guarded.found):.1f} points (median) on validation"
         by = on_test if (apart.value or 0.0) > 0 else on_validation
-        return f"costs not comparable: {better} is more accurate by {by} at {_target(measured[0])} MACs"
+        return f"costs not comparable: {better} is ahead by {by} at {_target(measured[0])} MACs"
     reason = {
         Obstacle.CHANCE: f"{percent(guarded.found)} is near chance",
         Obstacle.SPREAD: f"{who}'s accuracies are {100 * guarded.found:.1f} points apart between replicates",
@@ -104,20 +120,17 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
     return f"costs not comparable: {reason}"
 
 
-def _cheapest(measured: Sequence[Measured]) -> str:
-    """The cheapest contender of all; where that is not shown everywhere, it is the one with the lowest costs seen."""
+def _cheapest(measured: Sequence[Measured]) -> list[str]:
+    """The cheapest contender of all, in ever fewer words; where that is not shown, who had the lowest costs."""
     found = [(given, best) for given in measured if (best := given.cheapest.get(HEADLINE_POLICY)) is not None]
     if not found or max(best.num_others for _, best in found) < 1:
-        return ""
+        return []
     sure = cheapest_claim([best for _, best in found])
-    labels = {best.label for _, best in found}
+    labels = list(dict.fromkeys(best.label for _, best in found))
     if len(labels) == 1:
-        return f"{sure}: {way_text(labels.pop())}"
-    return f"{sure}: {', '.join(_at_target(given, best) for given, best in found)}"
-
-
-def _at_target(given: Measured, best: CheapestOfAll) -> str:
-    return f"{way_text(best.label)} at {_target(given)}"
+        return [f"{words}: {way_text(labels[0])}" for words in (sure, sure.removesuffix(" seen"))]
+    each = ", ".join(f"{way_text(best.label)} at {_target(given)}" for given, best in found)
+    return [f"{sure}: {each}", f"{sure}: {' or '.join(map(way_text, labels))}"]
 
 
 def _target(given: Measured) -> str:

@@ -89,7 +89,8 @@ def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answe
     n = costs.cost_ratio.n
     few = _is_few(n, question.replicates) if costs.guarded is None else ""
     clause = _costs_clause(pooled.challenger, pooled.by_policy, unit, few)
-    return f"On {question.dataset}{over}, {clause}{_cheapest_overall(answers)}."
+    who = f"{label_text(pooled.challenger)} against pruning: " if costs.guarded is not None and not answers else ""
+    return f"On {question.dataset}{over}, {who}{clause}{_cheapest_overall(answers)}."
 
 
 def _at(given: Answer) -> str:

@@ -9,7 +9,7 @@ from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import ALPHA, SHOWN, TIE_FACTOR, Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
 from reports.statistics import Estimate
-from reports.words.wording import number, percent
+from reports.words.wording import SAYS_NOTHING, number, percent, ratio_says_nothing
 
 Costs = CostComparison | PooledCosts
 
@@ -103,4 +103,5 @@ def _differs(main: Costs, other: Costs) -> bool:
 def _times(ratio: Estimate) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{number(ratio.value)}×"
-    return f"{number(ratio.value)}× ({number(ratio.low)} to {number(ratio.high)})"
+    wide = f": {SAYS_NOTHING}" if ratio_says_nothing(ratio.low, ratio.high) else ""
+    return f"{number(ratio.value)}× ({number(ratio.low)} to {number(ratio.high)}{wide})"

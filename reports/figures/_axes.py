@@ -21,6 +21,10 @@ LETTERS_PER_IN, KEY_LETTERS, LINE_IN = 13.5, 6, 0.19
 """Sizes of a legend: letters per inch, room of a key beside its name in letters, and height of a line in inches."""
 PERCENT_MARGIN = 2.0
 """Room for marks at 0 and 100 %."""
+WIDE_IN = 6.0
+"""From this width on a figure is one for a desk; below, for a phone."""
+MOST_BEYOND = 30.0
+"""How many times beyond all ratios a bound of an interval may lie and still have room on their axis."""
 
 
 def tidy(axes: Axes) -> None:
@@ -49,20 +53,33 @@ def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if 0 <= value <= 100 else ""))
 
 
-def ratio_axis(axes: Axes, which: Literal["x", "y"], ratios: Iterable[float]) -> None:
-    """A logarithmic axis of ratios that holds 1, with as much room on both sides as the ratios need, and plain numbers."""
-    logs = [abs(math.log(ratio)) for ratio in ratios if ratio > 0]
-    signs = [math.log(ratio) for ratio in ratios if ratio > 0]
-    room = 1.25 * max([*logs, math.log(1.6)])
-    low = -room if min(signs, default=0.0) < 0 else -0.25 * room
-    high = room if max(signs, default=0.0) > 0 else 0.25 * room
+def ratio_limits(ratios: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float, float]:
+    """The ends of an axis of ratios: it holds 1, all ratios, and ``bounds`` of their intervals.
+
+    A bound that is more than ``MOST_BEYOND`` times beyond all ratios gets no room: the rest would be a flat line.
+    """
+    logs = [0.0, *(math.log(ratio) for ratio in ratios if ratio > 0)]
+    low, high, far = min(logs), max(logs), math.log(MOST_BEYOND)
+    held = [math.log(bound) for bound in bounds if 0 < bound < math.inf]
+    low, high = min([low, *(max(one, low - far) for one in held)]), max([high, *(min(one, high + far) for one in held)])
+    room = max(0.12 * (high - low), math.log(1.15))
+    return math.exp(low - room), math.exp(high + room)
+
+
+def ratio_axis(
+    axes: Axes, which: Literal["x", "y"], ratios: Iterable[float], bounds: Iterable[float] = ()
+) -> tuple[float, float]:
+    """A logarithmic axis of ratios with the ends of :func:`ratio_limits`, which it returns, and plain numbers."""
+    low, high = ratio_limits(ratios, bounds)
+    span = math.log(high / low)
     getattr(axes, f"set_{which}scale")("log")
-    getattr(axes, f"set_{which}lim")(math.exp(low), math.exp(high))
+    getattr(axes, f"set_{which}lim")(low, high)
     axis = axes.yaxis if which == "y" else axes.xaxis
-    subs = (1.0, 2.0, 5.0) if high - low > math.log(8) else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(subs=subs if high - low < math.log(300) else (1.0,)))
+    subs = (1.0, 2.0, 5.0) if span > math.log(8) else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs if span < math.log(300) else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
+    return low, high
 
 
 def counts_text(counts: pd.Series) -> str:

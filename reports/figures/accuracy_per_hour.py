@@ -57,7 +57,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target, a row per kind of network."""
     targets = sorted(data["target"].unique())
     labels = sorted(data["label"].unique(), key=label_rank, reverse=True)
-    figure.set_size_inches(2.2 + 2.7 * len(targets), 1.1 + 0.36 * len(labels))
+    figure.set_size_inches(2.0 + 2.1 * len(targets), 1.3 + 0.36 * len(labels))
     panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     values = [value for value in 100 * data["test_top1_per_h"] if value > 0]
     for panel, target in zip(panels, targets, strict=True):
@@ -65,7 +65,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         for (label, policy), rows in data[data["target"] == target].groupby(["label", "policy"]):
             _draw_mark(panel, labels.index(label), rows, str(label), is_main=policy == HEADLINE_POLICY)
         panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
-        panel.set_xlabel(f"test accuracy (%) per {unit_of(data)[:-1]}")
+        panel.set_xlabel(f"test accuracy (%)\nper {unit_of(data)[:-1]}")
         panel.set_xscale("log")
         panel.set_xlim(min(values) / 1.5, max(values) * 3.2)
         plain_log_ticks(panel, "x", 5 * max(values) / min(values))

@@ -85,7 +85,7 @@ def alternative(data: pd.DataFrame) -> str:
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target (column) and charge policy (row)."""
     targets, policies = list(data["target"].unique()), list(data["policy"].unique())
-    figure.set_size_inches(max(6.4, 3.3 * len(targets)), 2.8 * len(policies) + 0.6)
+    figure.set_size_inches(max(6.4, 2.7 * len(targets)), 2.8 * len(policies) + 0.6)
     panels = figure.subplots(len(policies), len(targets), sharey=True, squeeze=False)
     for row, policy in enumerate(policies):
         for column, target in enumerate(targets):

@@ -17,7 +17,7 @@ from accounting.ledger.records import Phase
 from accounting.words.names import ANALYSIS, label_text
 from accounting.words.quantities import HOUR_S, macs_short
 from reports.data.frames import Frames
-from reports.figures._axes import legend_below, replicates_text, tidy, unit_of
+from reports.figures._axes import WIDE_IN, legend_below, replicates_text, tidy, unit_of
 from reports.measure.money import money_of_attempts, prices_beside
 from reports.words.colours import route_colour, tint
 
@@ -26,8 +26,8 @@ SPLIT = ("productive", "overhead", "lost")
 HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
 COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
 PHASE_ORDER = [phase.value for phase in Phase]
-LABEL_SHARE = 0.0105
-"""A phase is named in its bar where it has at least this share of the axis per letter."""
+LETTER_IN, NAMES_IN = 0.075, 1.3
+"""A phase is named in its bar where that has so many inches per letter; so many, beside the axis, are the routes' names."""
 
 
 def data(frames: Frames) -> pd.DataFrame:
@@ -83,9 +83,10 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     panels = figure.subplots(len(targets), 1, sharex=True, squeeze=False)[:, 0]
     replicates = data.groupby(["target", "route"])["replicate"].nunique()
     longest = float((data.groupby(["target", "route"])["allocated_h"].sum() / replicates).max())
+    width_in = figure.get_size_inches()[0]
     for panel, target in zip(panels, targets, strict=True):
         tidy(panel)
-        panel.xaxis.set_major_locator(MaxNLocator(7))
+        panel.xaxis.set_major_locator(MaxNLocator(7 if width_in > WIDE_IN else 4))
         panel.grid(axis="y", visible=False)
         panel.set_xlim(0, (1.3 if "money" in data else 1.12) * longest if longest > 0 else 1)
         panel.set_title(f"target {macs_short(target)} MACs", fontsize=10, loc="left")
@@ -93,13 +94,14 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         for position, route in enumerate(routes):
             mine = data[(data["target"] == target) & (data["route"] == route)]
             if len(mine):
-                _draw_bar(panel, position, str(route), mine, longest)
+                _draw_bar(panel, position, str(route), mine, longest, LETTER_IN / (width_in - NAMES_IN))
     panels[-1].set_xlabel(f"mean cost per replicate ({unit_of(data)})")
     patches = [Patch(facecolor="#999999", edgecolor="white", hatch=HATCHES[part], label=part) for part in SPLIT]
     legend_below(figure, patches, 3)
 
 
-def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longest: float) -> None:
+def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longest: float, letter: float) -> None:
+    """``letter``: the share of the axis that a letter takes."""
     num_replicates = rows["replicate"].nunique()
     phases = [phase for phase in PHASE_ORDER if phase in set(rows["phase"])]
     left = 0.0
@@ -116,7 +118,7 @@ def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longes
             left += width
         if index:
             panel.vlines(begin, position - 0.33, position + 0.33, color="white", linewidth=1.2)
-        if left - begin > LABEL_SHARE * len(phase) * longest:
+        if left - begin > letter * len(phase) * panel.get_xlim()[1]:
             ink = "white" if share > 0.6 else "#222222"
             box = {"facecolor": tint(route_colour(route), share), "edgecolor": "none", "pad": 1.2}
             panel.text((begin + left) / 2, position, phase, ha="center", va="center", fontsize=8, color=ink, bbox=box)

@@ -43,7 +43,7 @@ def caption(data: pd.DataFrame) -> str:
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """One square panel, a mark per candidate."""
-    figure.set_size_inches(8.4, 5.2)
+    figure.set_size_inches(7.2, 4.6)
     panel = figure.subplots()
     tidy(panel)
     handles = []

@@ -51,7 +51,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target, a row per method, the best on top."""
     targets = sorted(data["target"].unique())
     labels = _worst_first(data)
-    figure.set_size_inches(3.0 + 2.3 * len(targets), 1.5 + 0.27 * len(labels))
+    figure.set_size_inches(2.6 + 1.9 * len(targets), 1.5 + 0.27 * len(labels))
     panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     for panel, target in zip(panels, targets, strict=True):
         tidy(panel)

@@ -94,7 +94,7 @@ def alternative(data: pd.DataFrame) -> str:
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target."""
     targets = list(data["target"].unique())
-    figure.set_size_inches(max(6.4, 3.3 * len(targets)), 3.4)
+    figure.set_size_inches(max(6.4, 2.7 * len(targets)), 3.5)
     panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
     for column, (panel, target) in enumerate(zip(panels, targets, strict=True)):
         tidy(panel)
@@ -104,7 +104,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         for (label, route), rows in mine.groupby(["label", "route"]):
             _draw_contender(panel, rows, str(label), str(route))
         panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
-        panel.set_xlabel("accuracy asked for (%, validation)")
+        panel.set_xlabel("validation accuracy\nasked for (%)")
         panel.set_ylabel(f"cost / cost of {label_text(PRUNE)}" if column == 0 else "")
         percent_axis(panel, "x")
     ratio_axis(panels[0], "y", data["ratio"])

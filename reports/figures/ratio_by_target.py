@@ -13,7 +13,7 @@ from accounting.words.quantities import macs_short
 from reports.answers.study import judged
 from reports.compare.crossover import crossovers
 from reports.data.frames import Frames
-from reports.figures._axes import counts_text, legend_below, macs_axis, ratio_axis, tidy
+from reports.figures._axes import counts_text, legend_below, macs_axis, ratio_axis, ratio_limits, tidy
 from reports.figures._contenders import columns_of, handles_of, line_style
 from reports.words.colours import INK
 from reports.words.wording import number
@@ -47,10 +47,12 @@ def caption(data: pd.DataFrame) -> str:
         for label, at in _crossed(data)
     ]
     found = f" On a straight line between targets, {'; '.join(crossed)}." if crossed else " No line crosses 1."
+    low, high = ratio_limits(data["ratio"], _bounds(data))
+    cut = " An arrow: the interval ends beyond the axis." if any(not low < x < high for x in _bounds(data)) else ""
     return (
         "Each contender’s cost over pruning’s at a*, all work charged; above 1 pruning is cheaper. Bars: intervals, "
-        f"corrected for the number of claims, as in the verdict ({counts_text(data['n'])}). Contenders are set a little "
-        f"apart sideways.{found} Nothing was trained between the targets."
+        f"corrected for the number of claims, as in the verdict ({counts_text(data['n'])}).{cut} Contenders are set a "
+        f"little apart sideways.{found} Nothing was trained between the targets."
     )
 
 
@@ -72,7 +74,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     names = list(dict.fromkeys(data["label"]))
     for (label, route), rows in data.groupby(["label", "route"], sort=False):
         style = line_style(str(label), str(route))
-        shift = math.exp(SPREAD * (names.index(label) - (len(names) - 1) / 2))
+        shift = _shift(names, str(label))
         width = 2.2 if rows["is_headline"].all() else 1.2
         known = rows[["ratio_low", "ratio_high"]].notna().all(axis=1)
         low, high = (rows["ratio"] - rows["ratio_low"]), (rows["ratio_high"] - rows["ratio"])
@@ -86,10 +88,25 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     macs_axis(panel, sorted(data["target"].unique()))
     panel.set_xlabel("target (MACs, log scale)")
     panel.margins(x=0.1)
-    ratio_axis(panel, "y", data["ratio"])
+    ends = ratio_axis(panel, "y", data["ratio"], _bounds(data))
+    for (label, route), rows in data.groupby(["label", "route"], sort=False):
+        colour = line_style(str(label), str(route))["color"]
+        x = rows["target"] * _shift(names, str(label))
+        are_out = (rows["ratio_low"] <= ends[0], rows["ratio_high"] >= ends[1])
+        for end, is_out, marker in zip(ends, are_out, "v^", strict=True):
+            panel.plot(x[is_out], [end] * int(is_out.sum()), marker, color=colour, markersize=6, clip_on=False)
     panel.set_ylabel(f"cost / cost of {label_text(PRUNE)}")
     handles = handles_of(zip(data["label"], data["route"], strict=True), linewidth=1.6)
     legend_below(figure, handles, columns_of(handles))
+
+
+def _shift(names: list[str], label: str) -> float:
+    return math.exp(SPREAD * (names.index(label) - (len(names) - 1) / 2))
+
+
+def _bounds(data: pd.DataFrame) -> list[float]:
+    """Of all intervals that are known."""
+    return [float(x) for name in ("ratio_low", "ratio_high") for x in data[name].dropna()]
 
 
 def _crossed(data: pd.DataFrame) -> list[tuple[str, float]]:

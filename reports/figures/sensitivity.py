@@ -42,7 +42,7 @@ def caption(data: pd.DataFrame) -> str:
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """Two panels, of which either may be missing."""
     scans = [scan for scan in (ROLE, WHOLE) if (data["scan"] == scan).any()]
-    figure.set_size_inches(1.2 + 4.2 * len(scans), 4.2)
+    figure.set_size_inches(1.2 + 3.5 * len(scans), 3.8)
     panels = figure.subplots(1, len(scans), sharey=True, squeeze=False)[0]
     handles = []
     for panel, scan in zip(panels, scans, strict=True):

@@ -43,7 +43,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target; a row per method, a column per layer."""
     targets = sorted(data["target"].unique())
     methods = sorted(data["method"].unique(), key=method_rank)
-    figure.set_size_inches(10.0, 1.0 + len(targets) * (0.55 + 0.22 * (len(methods) + 1)))
+    figure.set_size_inches(8.6, 1.0 + len(targets) * (0.55 + 0.22 * (len(methods) + 1)))
     panels = figure.subplots(len(targets), 1, squeeze=False)[:, 0]
     for panel, target in zip(panels, targets, strict=True):
         image = _draw_strip(panel, data[data["target"] == target], methods)

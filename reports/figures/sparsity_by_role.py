@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from accounting.words.methods import ONE_SHOT, parse_method
 from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
-from reports.figures._axes import legend_below, replicates_text, tidy
+from reports.figures._axes import WIDE_IN, legend_below, replicates_text, tidy
 from reports.measure.pruned_layers import by_role, method_rank, pruned_layers
 from reports.statistics import mean_interval
 from reports.words.colours import INK, criterion_colour, role_colour, role_rank
@@ -58,14 +58,16 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     targets = sorted(data["target"].unique())
     methods = sorted(data["method"].unique(), key=method_rank)
     roles = sorted(data["role"].unique(), key=role_rank)
-    figure.set_size_inches(10.0, 0.9 + len(targets) * max(1.9, 0.5 + 0.24 * (len(methods) + 1)))
+    figure.set_size_inches(8.6, 0.9 + len(targets) * max(1.9, 0.5 + 0.24 * (len(methods) + 1)))
     panels = figure.subplots(len(targets), 2, width_ratios=[1.7, 1], sharex="col", squeeze=False)
     for (left, right), target in zip(panels, targets, strict=True):
         of_target = data[data["target"] == target]
         _draw_sparsity(left, of_target, methods, roles)
         _draw_shares(right, of_target, methods, roles)
         left.set_title(f"≤ {macs_short(target)} MACs", fontsize=10, loc="left")
-    panels[-1][0].set_xticks(range(len(roles)), [role_text(role) for role in roles])
+        left.set_xticks(range(len(roles)), [role_text(role) for role in roles])
+        if figure.get_size_inches()[0] < WIDE_IN:
+            left.tick_params(axis="x", labelrotation=40)
     panels[-1][1].set_xlabel("share of the MACs (%)")
     handles = [
         Patch(facecolor=_colour(name), edgecolor="white", hatch=_hatch(name), label=parse_method(name).text)

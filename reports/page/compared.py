@@ -9,6 +9,7 @@ from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers.refusal import parent_macs
+from reports.answers.short import in_full, way_text
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Measured
 from reports.data.frames import Frames
@@ -29,7 +30,7 @@ def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTabl
         ("Compared at", _levels(frames, measured)),
         ("Pruned by", _criteria(study)),
         ("Searched by", _search(frames)),
-        ("Contenders", ", ".join(dict.fromkeys(label_text(label) for label in _contenders(study)))),
+        ("Contenders", "; ".join(dict.fromkeys(map(_named, _contenders(study))))),
         ("Epochs", "; ".join(_epochs(frames))),
         ("Replicates", _replicates(frames, measured)),
         ("Cost", f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}"),
@@ -112,6 +113,12 @@ def _contenders(study: JudgedStudy) -> Iterator[str]:
     for target in study.frames.info.targets:
         for one in study.contenders.at(target):
             yield one.label if one.method is None else method_label(one.route, one.method)
+
+
+def _named(label: str) -> str:
+    """A contender's name in the tables, and what it is."""
+    meant = in_full(label)
+    return label_text(label) if meant == way_text(label) else f"{label_text(label)}: {meant}"
 
 
 def _epochs(frames: Frames) -> Iterator[str]:

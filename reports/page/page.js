@@ -39,14 +39,23 @@ for (const table of document.querySelectorAll("table.sorts")) {
     });
   });
 }
-// On paper nothing is folded away.
+// On paper nothing is folded away, and a table's header stands on each of its pages: Chromium repeats none that holds buttons.
+const taken = [];
 addEventListener("beforeprint", () => {
+  for (const button of document.querySelectorAll("th > button")) {
+    taken.push([button.parentElement, button]);
+    button.replaceWith(...button.childNodes);
+  }
   for (const fold of document.querySelectorAll("details:not([open]):not(.long)")) {
     fold.open = true;
     fold.dataset.closed = "";
   }
 });
 addEventListener("afterprint", () => {
+  for (const [header, button] of taken.splice(0)) {
+    button.append(...header.childNodes);
+    header.append(button);
+  }
   for (const fold of document.querySelectorAll("details[data-closed]")) {
     fold.open = false;
     delete fold.dataset.closed;

@@ -35,3 +35,4 @@ def test_a_page_of_three_targets_and_five_contenders(tmp_path):
     for one in seen:
         assert (one["console_errors"], one["requests"], one["serious"], one["wider_than_phone_px"]) == ([], [], 0, 0)
         assert one["sorts"] is True
+    assert (seen[0]["closed_on_paper"], seen[0]["buttons_on_paper"]) == (0, 0)

@@ -36,6 +36,8 @@ from reports.figures import (
     sparsity_by_role,
     speed_up,
 )
+from reports.figures._axes import ratio_limits
+from reports.page.narrow import NarrowCanvas
 from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tint
 
 FIGURES = discover()
@@ -147,6 +149,40 @@ def test_the_crossing_is_drawn_and_said(frames):
     canvas = Figure()
     ratio_by_target.draw(data, canvas)
     assert [text.get_text() for text in canvas.axes[0].texts] == [" 0.632M"]
+
+
+def test_an_axis_of_ratios_holds_1_and_every_interval_that_says_something():
+    low, high = ratio_limits([0.25, 0.5], [0.1, 0.9])
+    assert low < 0.1 < 1 < high < 1.5
+    low, high = ratio_limits([0.25], [3.6e-17, 1.1e18])
+    # 30 times beyond the lowest ratio and beyond 1: a span of 3,600, of which 12 % more is room on both sides
+    assert (low, high) == pytest.approx((0.25 / 30 / 3600**0.12, 30 * 3600**0.12))
+
+
+def test_no_bar_along_the_targets_is_cut_without_an_arrow(frames):
+    data = ratio_by_target.data(frames)
+    data = data[data["is_headline"]].assign(ratio=[0.2, 0.2], ratio_low=[0.05, 0.1], ratio_high=[0.8, 1e6])
+    canvas = Figure()
+    ratio_by_target.draw(data, canvas)
+    low, high = canvas.axes[0].get_ylim()
+    assert low < 0.05
+    assert 0.8 < high < 1e6
+    arrows = [line for line in canvas.axes[0].lines if line.get_marker() in ("^", "v") and len(line.get_xdata())]
+    assert [(line.get_marker(), list(line.get_ydata())) for line in arrows] == [("^", [high])]
+    assert "An arrow: the interval ends beyond the axis" in ratio_by_target.caption(data)
+    assert "An arrow" not in ratio_by_target.caption(data.assign(ratio_high=0.8))
+
+
+def test_a_phase_is_named_in_its_bar_only_where_it_has_room(full_frames):
+    data, narrow = cost_by_phase.data(full_frames), NarrowCanvas()
+    cost_by_phase.draw(data, narrow)
+    narrow.draw_without_rendering()
+    for panel in narrow.axes:
+        names = [text for text in panel.texts if text.get_ha() == "center"]
+        assert names
+        for text in names:
+            box = text.get_window_extent()
+            assert panel.get_window_extent().x0 <= box.x0, text.get_text()
 
 
 def test_break_even_is_where_the_drawn_ratio_crosses_1(frames):

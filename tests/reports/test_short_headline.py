@@ -8,7 +8,7 @@ import pytest
 
 from accounting.cost.shares import HEADLINE_POLICY
 from reports.answers.pooled import Pooled
-from reports.answers.short import MOST_WORDS, short_headline, within_words
+from reports.answers.short import MOST_WORDS, first_that_fits, short_headline, within_words
 from reports.answers.whole import WholeAnswer
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import Verdict
@@ -51,6 +51,21 @@ def test_the_cheaper_one_and_the_cheapest_of_all(answers):
     )
 
 
+def test_the_cheapest_is_named_where_a_provisional_claim_leaves_few_words(answers):
+    best = CheapestOfAll("scratch_family", Estimate(4.0, None, None, None, 1), ("prune",), 3)
+    one = PooledCosts(Verdict.INSUFFICIENT_EVIDENCE, Estimate(2.0, None, None, None, 1), 2)
+    assert headline(answers, one, best) == (
+        "Provisional (1 of 3): not settled: search cost 2.00× pruning's GPU-hours at equal accuracy "
+        "(n = 1, no interval); lowest cost: small network trained directly."
+    )
+
+
+def test_the_cheapest_is_named_where_costs_are_not_comparable(answers):
+    costs = PooledCosts(Verdict.NOT_COMPARABLE, NO_RATIO, 0, Guarded(Obstacle.APART, None, 0.1, 0.05))
+    said = headline(answers, costs, CheapestOfAll("search", SEARCH_CHEAP, ("prune",), 3))
+    assert said.endswith("; lowest cost seen: search.")
+
+
 def test_the_ratio_is_said_the_way_round_that_is_above_1(answers):
     said = headline(answers, PooledCosts(Verdict.CHALLENGER, SEARCH_CHEAP, 2))
     assert said == "Pruning cost 2.00× the GPU-hours of search at equal accuracy (95 % interval 1.25–2.50)."
@@ -73,7 +88,7 @@ def test_neither_names_the_control_where_it_saves_least(answers):
     costs = PooledCosts(Verdict.NEITHER, SEARCH_DEAR, 2, instead=("scratch_family",))
     said = headline(answers, costs, CheapestOfAll("scratch_family", ratio(3.6, 2.2, 5.9), (), 3), instead)
     assert said.startswith(
-        "Neither: small network trained directly is as accurate; "
+        "Neither: small network trained directly is as accurate and cheapest; "
         "pruning costs at least 3.60× its GPU-hours (adjusted interval 2.20–5.90)"
     )
 
@@ -82,8 +97,8 @@ def test_neither_names_the_control_where_it_saves_least(answers):
     ("guarded", "said"),
     [
         (Guarded(Obstacle.NOT_REACHED, 1, 1, 2), "Not reached: search reached the common accuracy in 1 replicate, 2"),
-        (Guarded(Obstacle.APART, None, 0.1, 0.05), "Costs not comparable: pruning is more accurate by 2.0 points (-0.5"),
-        (Guarded(Obstacle.APART, None, -0.1, 0.05), "Costs not comparable: search is more accurate by 10.0 points (median)"),
+        (Guarded(Obstacle.APART, None, 0.1, 0.05), "Costs not comparable: pruning is ahead by 2.0 points (-0.5"),
+        (Guarded(Obstacle.APART, None, -0.1, 0.05), "Costs not comparable: search is ahead by 10.0 points (median)"),
         (Guarded(Obstacle.CHANCE, None, 0.1, 0.15), "Costs not comparable: 10.0 % is near chance"),
         (Guarded(Obstacle.SPREAD, 0, 0.2, 0.04), "Costs not comparable: pruning's accuracies are 20.0 points apart"),
         (Guarded(Obstacle.BELOW_CONTROL, None, 0.7, 0.8), "Costs not comparable: 70.0 % is over 3 points below"),
@@ -98,6 +113,12 @@ def test_without_an_interval_that_is_said(answers):
     said = headline(answers, PooledCosts(Verdict.INSUFFICIENT_EVIDENCE, Estimate(2.0, None, None, None, 1), 2))
     assert "(n = 1, no interval)" in said
     assert said.startswith("Provisional (1 of 3 replicates): not settled: search cost 2.00×")
+
+
+def test_the_first_form_that_has_room_is_taken():
+    assert first_that_fits(["a b c", "a"], ["d e", "f"], most=4) == "a b c; f."
+    assert first_that_fits(["a b c d", "a b c"], ["e"], most=4) == "a b c; e."
+    assert first_that_fits(["a b c d", "a b"], ["e f g"], most=4) == "a b c d."
 
 
 def test_optional_parts_are_left_out_before_words_are():
