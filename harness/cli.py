@@ -8,19 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from harness.console import guard, terminal
 from harness.console.terminal import say, say_json
 from harness.errors import InputError
-
-if TYPE_CHECKING:
-    from accounting.audit.audit import AuditReport
-    from accounting.words.names import DeviceKind
 
 _BEGIN_T = time.time()
 
@@ -103,7 +98,9 @@ def init(
     """Write a commented starter study, from flags or from answers on a terminal, or a copy of a packaged one."""
     given = {"images": images, "parent": parent, "macs": macs}
     if study is not None:
-        _copy_study(study, out, [f"--{key}" for key, text in given.items() if text is not None])
+        from harness.starter.copied import copy_study
+
+        copy_study(study, out, [f"--{key}" for key, text in given.items() if text is not None])
         return
     out = out or Path("study.yaml")
     with guard.quick_interrupt():
@@ -117,18 +114,6 @@ def init(
     wishes = parse_wishes(given)
     with guard.quick_interrupt():
         write_new(out, starter_text(wishes, out))
-    say(f"{out} is written; `prune-or-search plan {out}` says what it would cost")
-
-
-def _copy_study(name: str, out: Path | None, beside: list[str]) -> None:
-    from harness.config.shipped import shipped_text
-    from harness.starter.new_file import write_new
-
-    if beside:
-        raise InputError(f"init: --study {name} is copied as it is; leave out {' and '.join(beside)}")
-    text = shipped_text(name)
-    out = out or Path(f"{name}.yaml")
-    write_new(out, text)
     say(f"{out} is written; `prune-or-search plan {out}` says what it would cost")
 
 
@@ -194,6 +179,7 @@ def run(
     with guard.quick_interrupt():
         _check_address(address)
         from harness.console.progress import choose_progress
+        from harness.console.show_answer import show_page
         from harness.study import Launch, run_study
     begin_t = _BEGIN_T
     for study, folder in zip(studies, folders, strict=True):
@@ -201,7 +187,7 @@ def run(
         progress = choose_progress(as_json=as_json, quiet=quiet, verbose=verbose)
         with guard.work_in(folder):
             page = run_study(study, folder, launch, progress)
-            _say_answers(folder, page, as_json=as_json)
+            show_page(page, as_json=as_json)
         begin_t = time.time()
 
 
@@ -235,10 +221,10 @@ def report(folder: Folder) -> None:
 
     read_study(folder)
     with guard.quick_interrupt():
+        from harness.console.show_answer import show_page
         from reports.page.build import build_report
     with guard.work_in(folder):
-        page = build_report(folder)
-        _say_answers(folder, page)
+        show_page(build_report(folder))
 
 
 @app.command()
@@ -316,30 +302,11 @@ def cost(
 @app.command()
 def audit(folder: Folder, as_json: AsJson = False) -> None:
     """Check that the ledger adds up; exit 1 if it does not."""
-    from dataclasses import asdict
-
-    from accounting.audit.audit import audit as check
-    from accounting.audit.meanings import MEANINGS
-    from accounting.ledger.index import lost_ledger
-    from accounting.ledger.store import read_lean
-    from accounting.study.folder import StudyFolder
-    from reports.data.study import read_study
+    from harness.console.show_audit import show_audit
 
     with guard.work_in(folder):
-        read_study(folder)
-        if lost := lost_ledger(StudyFolder(folder).ledger):
-            raise InputError(lost)
-        ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=StudyFolder(folder).compacted)
-        found = check(ledger.records, ledger.findings, ledger.points)
-    if as_json:
-        meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].text}
-                 for each in found.findings]  # fmt: skip
-        balances = [asdict(each) for each in found.balances]
-        say_json({"findings": meant, "balances": balances, "ok": found.ok, "verdict": found.stands,
-                  "warnings": list(ledger.warnings)})  # fmt: skip
-    else:
-        say(_audit_text(found, ledger.warnings, found.hours))
-    if not found.ok:
+        adds_up = show_audit(folder, as_json=as_json)
+    if not adds_up:
         raise typer.Exit(1)
 
 
@@ -355,23 +322,9 @@ def list_plugins(
     schema: Annotated[bool, typer.Option("--json-schema", help="of config: a JSON Schema, for editors")] = False,
 ) -> None:
     """List what a config may name, or, with config, every key that it may have."""
-    if kind == "config":
-        _list_config(section, markdown=markdown, schema=schema or as_json)
-        return
-    if section is not None or markdown or schema:
-        given = repr(section) if section is not None else "--markdown" if markdown else "--json-schema"
-        raise InputError(f"list: {given} goes with config alone, as in: list config routes.prune")
-    from harness.plugins import list_all
+    from harness.console.show_list import Forms, show_list
 
-    plugins = list_all()
-    if kind is not None and kind not in plugins:
-        raise InputError(f"list: {kind!r} given; allowed: {', '.join(plugins)}, config")
-    shown = plugins if kind is None else {kind: plugins[kind]}
-    if as_json:
-        say_json(shown)
-        return
-    for name, entries in shown.items():
-        say(f"{name}: {', '.join(entries)}")
+    show_list(kind, section, Forms(as_json, markdown, schema))
 
 
 def main() -> NoReturn:
@@ -433,56 +386,8 @@ def _check_address(address: str | None) -> None:
     check_entry(str(address))
 
 
-def _list_config(place: str | None, *, markdown: bool, schema: bool) -> None:
-    from harness.config.reference import find_section, json_schema, sections
-    from harness.console.show_config import format_sections, to_markdown
-
-    if markdown and schema:
-        raise InputError("--markdown and --json-schema: give one of the two")
-    if schema:
-        if place is not None:
-            raise InputError(f"list config {place}: the JSON Schema is of the whole config; leave {place} out")
-        say_json(json_schema())
-        return
-    found = sections() if place is None else [find_section(place)]
-    say(to_markdown(found).rstrip("\n") if markdown else format_sections(found))
-
-
 def _can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _say_answers(folder: Path, page: Path, *, as_json: bool = False) -> None:
-    from reports.page.build import told_sentences
-
-    sentences = told_sentences(page)
-    if as_json:
-        from harness.console.events import json_line
-
-        say(json_line(time.time(), "answer", {"sentences": sentences, "report": str(page)}))
-        return
-    for sentence in sentences:
-        say(sentence)
-    say(f"report: {page}")
-
-
-def _audit_text(found: AuditReport, warnings: tuple[str, ...], hours: Mapping[DeviceKind, float]) -> str:
-    from accounting.audit.meanings import MEANINGS
-    from accounting.words.names import Unit
-
-    lines = [
-        f"session {b.session}, {b.device} ({b.capacity:g}), device-seconds: capacity {b.capacity_s:.1f}, allocated "
-        f"{b.allocated_s:.1f} (productive {b.productive_s:.1f}, overhead {b.overhead_s:.1f}, lost {b.lost_s:.1f}), "
-        f"idle {b.idle_s:.1f}; imbalance {b.imbalance:.2%}; driver work {b.driver_work_s:.1f} s beside it"
-        for b in found.balances
-    ]
-    lines += [
-        f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
-    ]
-    lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
-    lines += [f"{code}: {MEANINGS[code].text}" for code in dict.fromkeys(f.code for f in found.findings)]
-    lines += [f"the verdict {found.stands}"] if found.findings else []
-    return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])
 
 
 if __name__ == "__main__":

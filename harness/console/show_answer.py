@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,6 +73,21 @@ def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
     _find_answer(folder, wishes, told, as_json=as_json)
     if told.is_lasting:
         known.keep(told.said)
+
+
+def show_page(page: Path, *, as_json: bool = False) -> None:
+    """Print the sentences of a report that was made, and where its page is; as one event where JSON is asked for."""
+    from reports.page.build import told_sentences
+
+    sentences = told_sentences(page)
+    if as_json:
+        from harness.console.events import json_line
+
+        say(json_line(time.time(), "answer", {"sentences": sentences, "report": str(page)}))
+        return
+    for sentence in sentences:
+        say(sentence)
+    say(f"report: {page}")
 
 
 def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) -> None:

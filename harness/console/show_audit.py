@@ -1,0 +1,52 @@
+"""The command ``audit``: whether a ledger adds up, as text or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from accounting.audit.audit import AuditReport
+from accounting.audit.audit import audit as check
+from accounting.audit.meanings import MEANINGS
+from accounting.ledger.index import lost_ledger
+from accounting.ledger.store import read_lean
+from accounting.study.folder import StudyFolder
+from accounting.words.names import DeviceKind, Unit
+from harness.console.terminal import say, say_json
+from harness.errors import InputError
+from reports.data.study import read_study
+
+
+def show_audit(folder: Path, *, as_json: bool) -> bool:
+    """Print what the audit of a study's ledger found; whether it adds up. ``InputError`` where the ledger is lost."""
+    read_study(folder)
+    if lost := lost_ledger(StudyFolder(folder).ledger):
+        raise InputError(lost)
+    ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=StudyFolder(folder).compacted)
+    found = check(ledger.records, ledger.findings, ledger.points)
+    if as_json:
+        meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].text}
+                 for each in found.findings]  # fmt: skip
+        balances = [asdict(each) for each in found.balances]
+        say_json({"findings": meant, "balances": balances, "ok": found.ok, "verdict": found.stands,
+                  "warnings": list(ledger.warnings)})  # fmt: skip
+    else:
+        say(_text(found, ledger.warnings, found.hours))
+    return found.ok
+
+
+def _text(found: AuditReport, warnings: tuple[str, ...], hours: Mapping[DeviceKind, float]) -> str:
+    lines = [
+        f"session {b.session}, {b.device} ({b.capacity:g}), device-seconds: capacity {b.capacity_s:.1f}, allocated "
+        f"{b.allocated_s:.1f} (productive {b.productive_s:.1f}, overhead {b.overhead_s:.1f}, lost {b.lost_s:.1f}), "
+        f"idle {b.idle_s:.1f}; imbalance {b.imbalance:.2%}; driver work {b.driver_work_s:.1f} s beside it"
+        for b in found.balances
+    ]
+    lines += [
+        f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
+    ]
+    lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
+    lines += [f"{code}: {MEANINGS[code].text}" for code in dict.fromkeys(f.code for f in found.findings)]
+    lines += [f"the verdict {found.stands}"] if found.findings else []
+    return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])
