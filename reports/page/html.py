@@ -6,7 +6,7 @@ import base64
 import hashlib
 from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from reports.page.content import PageContent
 from reports.page.theme import DARK_PAPER, palette, variable
@@ -27,14 +27,7 @@ PAPER_COLOURS = {
 
 def page_html(content: PageContent) -> str:
     """The page of a study. Whatever comes from the study is escaped; the drawings are made safe when they are made."""
-    environment = Environment(
-        loader=PackageLoader("reports.page", "."),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _text("page.js")
+    script = text_of("page.js")
     figures = [figure for section in content.sections for figure in section.figures]
     marks = [mark for section in content.sections for table in section.tables for mark in table.table.marks]
     colours = {colour for figure in figures for colour in figure.colours} | {mark.colour for mark in marks}
@@ -44,14 +37,27 @@ def page_html(content: PageContent) -> str:
         )
         for place, name in enumerate(("light", "dark"))
     }
-    return environment.get_template("page.html").render(
+    return page_of("reports.page").render(
         vars(content)
         | schemes
-        | {"css": _text("page.css"), "script": script, "script_hash": _hash(script), "variable": variable}
+        | {"css": text_of("page.css"), "script": script, "script_hash": _hash(script), "variable": variable}
     )
 
 
-def _text(name: str) -> str:
+def page_of(package: str) -> Template:
+    """``page.html`` of a package, which may import ``head.html``. Whatever is put into it is escaped."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("reports.page", ".")]),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def text_of(name: str) -> str:
+    """A file beside this module, as the page's style."""
     return resources.files("reports.page").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from accounting.words.names import unit_text
 from reports.errors import NotReplaceable
-from reports.page.html import PAPER_COLOURS
+from reports.page.html import PAPER_COLOURS, page_of, text_of
 from reports.side_by_side.text import AGREEMENT_TEXT, ROW_HEADERS, ratio_line, row_cells
 from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
@@ -44,16 +41,9 @@ def check_place(out: Path) -> None:
 
 def page_html(found: SideBySide) -> str:
     """The page as text. Whatever comes from a study is escaped."""
-    environment = Environment(
-        loader=PackageLoader("reports.side_by_side", "."),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     light, dark = (" ".join(f"--{key}: {pair[place]};" for key, pair in PAPER_COLOURS.items()) for place in (0, 1))
     studies = found.studies
-    return environment.get_template("page.html").render(
+    return page_of("reports.side_by_side").render(
         found=found,
         mark=MARK,
         names=[study.name for study in studies],
@@ -65,5 +55,5 @@ def page_html(found: SideBySide) -> str:
         totals=[f"{number(study.total_h)} {unit_text(study.unit)}" for study in studies],
         light=light,
         dark=dark,
-        css=resources.files("reports.page").joinpath("page.css").read_text(encoding="utf-8"),
+        css=text_of("page.css"),
     )
