@@ -52,18 +52,23 @@ def _data(frames: Frames) -> str:
 
 
 def _parent(frames: Frames) -> str:
-    parent = _mapping(frames.document.config.get("parent"))
-    family = "-".join(str(parent[key]) for key in ("family", "variant") if parent.get(key))
-    name = str(parent.get("timm") or family or "as configured")
-    start = [str(said) for said in (_start(parent),) if said]
-    macs = parent_macs(frames)
     accuracies = [
         f"{split} top-1 {percent_interval(found)}"
         for split, found in (("validation", parent_val_top1(frames)), ("test", parent_test_top1(frames)))
         if found.value is not None
     ]
+    return "; ".join([parent_text(frames), *accuracies])
+
+
+def parent_text(frames: Frames) -> str:
+    """Which network the parent is, where it starts, and its MACs; its accuracy, a result, is left out."""
+    parent = _mapping(frames.document.config.get("parent"))
+    family = "-".join(str(parent[key]) for key in ("family", "variant") if parent.get(key))
+    name = str(parent.get("timm") or family or "as configured")
+    start = [str(said) for said in (_start(parent),) if said]
+    macs = parent_macs(frames)
     size = [f"{macs_short(macs)} MACs"] if macs is not None else []
-    return "; ".join([name, *start, *size, *accuracies])
+    return "; ".join([name, *start, *size])
 
 
 def _start(parent: Mapping[str, object]) -> str:

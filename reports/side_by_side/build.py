@@ -20,7 +20,7 @@ from reports.answers.verdict_words import verdict_text
 from reports.answers.whole import WholeAnswer
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames, load_frames
-from reports.page.compared import compared_table
+from reports.page.compared import compared_table, parent_text
 from reports.side_by_side.values import Agreement, Aspect, Compared, Finding, RatioApart, SideBySide, TargetRow
 from reports.statistics import CONFIDENCE, NOTHING, Estimate
 
@@ -155,8 +155,7 @@ def _parent(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspe
     """The same network with the same weights to begin with; its accuracy is a result."""
     values = [one.get("Parent", UNKNOWN) for one in said]
     sums = [frame.document.facts.get("checkpoint_sha256") for frame in frames]
-    built = ["; ".join(part for part in text.split("; ") if "top-1" not in part) for text in values]
-    is_same = len(set(built)) == 1 and len(set(sums)) == 1
+    is_same = len({parent_text(frame) for frame in frames}) == 1 and len(set(sums)) == 1
     return Aspect("parent", "Parent", tuple(values), Agreement.SAME if is_same else Agreement.DIFFERENT)
 
 

@@ -113,6 +113,14 @@ def test_data_without_a_fingerprint_is_not_known(folders, tmp_path):
     assert can(side_by_side([folders[0], changed(older, dataset={"name": "cifar10"})]))["accuracies"] is False
 
 
+def test_parents_from_two_checkpoints_are_two_whatever_their_paths_say(tmp_path):
+    """A folder may be named after the accuracy; the accuracy itself is a result, and no difference of what was asked."""
+    parents = [{"family": "fbnetv3_mini", "variant": "l", "checkpoint": f"top-1 of {n} %/best.pt"} for n in (80, 90)]
+    one, two = (changed(build_study(tmp_path / f"of {i}"), parent=parent) for i, parent in enumerate(parents))
+    parent = next(aspect for aspect in side_by_side([one, two]).aspects if aspect.key == "parent")
+    assert parent.agreement is Agreement.DIFFERENT
+
+
 def test_a_study_without_an_answer_stands_there_all_the_same(folders, tmp_path):
     found = side_by_side([folders[0], build_study(tmp_path / "young", until_h=0.2)])
     assert can(found)["cost ratios"] is False
