@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from inline_runs import quick
 
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
@@ -78,7 +79,8 @@ def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
 
     folder = old_study(name)
     before = {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts}
-    run_study(stored_config(StudyFolder(folder)), folder, Launch("inline"), Silent())
+    with quick():
+        run_study(stored_config(StudyFolder(folder)), folder, Launch("inline"), Silent())
     assert {attempt.attempt for attempt in derive(read_ledger(folder / "ledger").records).attempts} == before
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import yaml
-from inline_runs import models, records
+from inline_runs import models, quick, records
 from outside_plugins import ALL
 
 from accounting.audit.audit import audit
@@ -126,7 +126,8 @@ class TestAStudyOfOutsideFiles:
         root, _, _ = finished
         folder = shutil.copytree(root / "study", tmp_path / "study")
         before = len(records(folder, Kind.ATTEMPT_STARTED))
-        run(written(tmp_path / "elsewhere", STUDY), folder)
+        with quick():
+            run(written(tmp_path / "elsewhere", STUDY), folder)
         assert len(records(folder, Kind.ATTEMPT_STARTED)) == before
 
     def test_refuses_a_file_that_was_changed_or_is_not_named_any_more(self, finished, tmp_path):
@@ -180,7 +181,8 @@ def test_a_study_folder_runs_again_by_its_own_config_wherever_it_is_moved(finish
     root, _, _ = finished
     folder = shutil.copytree(root / "study", tmp_path / "moved")
     before = len(records(folder, Kind.ATTEMPT_STARTED))
-    run(folder / "study.yaml", folder)
+    with quick():
+        run(folder / "study.yaml", folder)
     assert len(records(folder, Kind.ATTEMPT_STARTED)) == before
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import yaml
+from inline_runs import quick
 
 from accounting.study import plugins
 from accounting.study.folder import StudyFolder
@@ -120,7 +121,8 @@ def study(tmp_path_factory):
     (root / "attributes.py").write_text(DATASET)
     (root / "study.yaml").write_text(yaml.safe_dump(STUDY))
     (config,) = load_configs(root / "study.yaml")
-    run_study(config, root / "study", Launch("inline", begin_t=time.time()), Silent())
+    with quick():
+        run_study(config, root / "study", Launch("inline", begin_t=time.time()), Silent())
     plugins.use([])
     return StudyFolder(root / "study")
 

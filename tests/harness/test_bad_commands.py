@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from inline_runs import quick
 from refusals import assert_refused, changed
 
 GARBAGE = [b'{"kind": "attempt_', b"\x00\xff\xfe", b"[]", b'{"kind": "unheard_of", "t": 1}']
@@ -108,7 +109,8 @@ class TestTornLine:
         with segment.open("ab") as file:
             file.write(b'{"kind":"heartb')
         before = snapshot(study / "ledger")
-        code, out, _ = command("run", write_config(tiny), "--out", study, "--backend", "inline")
+        with quick():
+            code, out, _ = command("run", write_config(tiny), "--out", study, "--backend", "inline")
         assert code == 0
         assert "report: " in out
         after = snapshot(study / "ledger")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from inline_runs import quick
 
 from accounting.words.names import Unit, parse_device_hours
 from harness.planning.speeds import Speeds
@@ -83,7 +84,8 @@ def test_a_study_that_was_run_may_declare_it_later(declared, tiny_study, write_c
     folder = tmp_path / "study"
     shutil.copytree(tiny_study, folder)
     del declared["resources"]
-    code, _, err = command("run", write_config(declared), "--out", folder, "--backend", "inline")
+    with quick():
+        code, _, err = command("run", write_config(declared), "--out", folder, "--backend", "inline")
     assert (code, err) == (0, "")
     told = json.loads(command("answer", folder, "--json")[1])
     assert told["declared_parent"] == {

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from inline_runs import quick, run
 
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
@@ -253,7 +254,7 @@ def study(tmp_path_factory):
         "analysis": {"sparsities": [0.5, 0.95]},
     }  # fmt: skip
     folder = tmp_path_factory.mktemp("methods") / "study"
-    run_study(config(routes), folder, Launch("inline"), Silent())
+    run(BASE | {"routes": routes}, folder)
     return folder
 
 
@@ -313,7 +314,8 @@ class TestStudy:
     def test_running_it_again_does_nothing_anew(self, study):
         before = len(read_ledger(study / "ledger").records)
         held = stored_config(StudyFolder(study))
-        run_study(held, study, Launch("inline"), Silent())
+        with quick():
+            run_study(held, study, Launch("inline"), Silent())
         kinds = [r["kind"] for r in read_ledger(study / "ledger").records[before:]]
         assert Kind.ATTEMPT_STARTED not in kinds
 

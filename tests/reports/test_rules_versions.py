@@ -34,7 +34,7 @@ def mixed(tmp_path, monkeypatch):
     return folder
 
 
-def test_audit_status_and_page_name_the_sessions_of_both_versions(mixed, command):
+def test_audit_status_and_page_name_the_sessions_of_both_versions(mixed, command, sketched):
     code, out, err = command("audit", mixed)
     assert (code, err) == (0, "")
     assert f"warning: {MIXED}" in out
@@ -46,7 +46,7 @@ def test_audit_status_and_page_name_the_sessions_of_both_versions(mixed, command
     assert "cannot be told" in text
 
 
-def test_the_page_and_the_answers_name_the_rules(mixed, command):
+def test_the_page_and_the_answers_name_the_rules(mixed, command, sketched):
     page = build_report(mixed)
     facts = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page.read_text(), re.DOTALL))
     assert facts["cost rules"] == "1 (s1), 2 (s2)"
