@@ -205,7 +205,7 @@ def plan_elsewhere(
         return fleet.hardware.seconds_per_image(network, batch)
 
     jobs = _one_of_each(view)
-    speeds = modelled_speeds(view.parent, view.parent_macs, jobs, view.info.image_shape, seconds_of)
+    speeds = modelled_speeds(view.parent, view.parent_macs, jobs, view.parent_info.image_shape, seconds_of)
     return replace(play(view, speeds, "cuda", known, spent_s, fleet.count), fleet=fleet)
 
 
@@ -303,4 +303,4 @@ def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Sp
 
 def timed_of(view: View) -> Timed:
     """What of a study is timed to know its speeds."""
-    return Timed(view.parent, view.parent_macs, _one_of_each(view), view.info, view.config.recipe.batch_size)
+    return Timed(view.parent, view.parent_macs, _one_of_each(view), view.parent_info, view.config.recipe.batch_size)

@@ -23,6 +23,7 @@ from harness.config.resources import ResourcesConfig
 from harness.config.study import DatasetConfig, ParentConfig, StudyConfig
 from harness.data.base import DataInfo
 from harness.data.registry import open_dataset
+from harness.data.sized import info_at
 from harness.errors import InputError
 from harness.jobs.teachers import given_teachers
 from harness.models.build import build_network, checkpoint_path, parent_spec, pretrained_spec
@@ -55,6 +56,8 @@ def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) ->
         caps = replace(caps, batch_size=max(caps.batch_size, 4 * max(1, torch.cuda.device_count())))
     dataset, info = _dataset(given.dataset, caps)
     parent, stand_ins = _parent(given.parent, info)
+    if parent.image_size is not None and parent.image_size > caps.image_size:
+        parent = parent.model_copy(update={"image_size": caps.image_size * 7 // 8})
     _check_teachers(given)
     config = given.model_copy(
         update={
@@ -200,14 +203,14 @@ def _targets(given: StudyConfig, config: StudyConfig, info: DataInfo) -> StudyCo
         return config.model_copy(update={"target": None, "target_percents": [50.0]})
     if not given.targets:
         return config
-    side = given.dataset.image_size or info.image_shape[1]
+    side = given.parent.image_size or given.dataset.image_size or info.image_shape[1]
     as_given = replace(
         info,
         image_shape=(info.image_shape[0], side, side),
         num_classes=given.dataset.num_classes or info.num_classes,
     )
     before = built_parent(config.parent, as_given)[2]
-    now = built_parent(config.parent, open_dataset(config.dataset).info())[2]
+    now = built_parent(config.parent, info_at(open_dataset(config.dataset).info(), config.parent.image_size))[2]
     targets = [max(1, round(target * now / before)) for target in given.targets]
     return config.model_copy(update={"targets": targets})
 

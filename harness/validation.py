@@ -17,6 +17,7 @@ from harness.config.blocks import PruneConfig
 from harness.config.phases import phases
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.data.sized import info_at
 from harness.data.tried import check_own
 from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
@@ -50,17 +51,24 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         dataset.check()
         check_own(config.dataset, dataset)
     info = dataset.info()
-    spec, model, macs = built_parent(config.parent, info)
+    side = config.parent.image_size
+    if side is not None and side > info.image_shape[1]:
+        raise InputError(
+            f"parent.image_size: {side} given, and the dataset gives {info.image_shape[1]} pixels a side; name at most "
+            "that, or let dataset.image_size be the largest"
+        )
+    shown = info_at(info, side)
+    spec, model, macs = built_parent(config.parent, shown)
     if config.export.onnx:
         require_onnx()
-    view = View(config, info, spec, macs, teachers=named_teachers(config, info, spec, macs))
+    view = View(config, info, spec, macs, teachers=named_teachers(config, shown, spec, macs))
     for target in config.targets:
         if target >= macs:
             raise InputError(
                 f"targets: {macs_text(target)} MACs given, the parent has {macs_text(macs)}; name targets below it"
             )
     _check_strength(config, getattr(dataset, "RANDAUGMENT", False))
-    check_trainable(config, info, spec, macs)
+    check_trainable(config, shown, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
         left = fit_checkpoint(model, load_checkpoint(path), path)
@@ -71,7 +79,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             )
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():
-        _check_prunable(route, pruning, model, info.image_shape, config.targets)
+        _check_prunable(route, pruning, model, shown.image_shape, config.targets)
     routes = _bare_routes(view, 0)
     _check_every_target_has_a_job(view, routes)
     problems = {problem for route in routes if (problem := getattr(route, "strategy_problem", lambda: None)())}

@@ -113,6 +113,8 @@ class JobOutcome(FileSums, NetworkCounts, total=False):
     sparsity: float
     model_dir: str
     from_job: str
+    image_size: int
+    """Pixels of a side of the network's images, where they are not those that the dataset gives."""
     size_bytes: dict[str, int | None]
     """Size of each kind of file in bytes."""
     left_out: dict[str, str]

@@ -122,6 +122,8 @@ class JobSpec(TypedDict, total=False):
     """Epochs already done, for a job that continues the training of ``init_from``."""
     tuned_by: list[str]
     """Jobs that chose settings of its recipe, which it needed as what it began from."""
+    image_size: int
+    """Pixels of a side, for a job that is shown its images at a size of its own."""
     range_test: bool
     """Whether it only tries learning rates, each for one batch."""
     leaves_state: bool

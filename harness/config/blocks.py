@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 
 
+OWN_SIZES: Literal["space"] = "space"
+ONE_SIZE = (
+    "shares weights, which are trained at one size of image; leave it out, or name a strategy that trains candidates"
+)
+
+
 class StrategyConfig(Strict):
     """The search strategy, its number of trained candidates, and options of its own."""
 
@@ -56,6 +62,9 @@ class SearchConfig(RouteSection):
     """Finalists per target that the predictor ranks highest, never trained before."""
     num_seen: int = Field(1, ge=0, le=1000)
     """Finalists per target that were the best of the trained candidates."""
+    image_size: Literal["space"] | list[Annotated[int, Field(ge=8, le=8192)]] | None = None
+    """Sizes of image to search among, in pixels of a side, or ``space`` for those of the space's file; each network is
+    trained, counted and delivered at its own. Without it all have the dataset's size."""
     early_stop: bool = True
     """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
     early_stop_tau: float = Field(0.9, gt=0, le=1)
@@ -75,6 +84,13 @@ class SearchConfig(RouteSection):
             raise ValueError("num_predicted and num_seen are both 0: nothing would be retrained")
         return self
 
+    @field_validator("image_size")
+    @classmethod
+    def _rising(cls, value: object) -> object:
+        if isinstance(value, list) and (not value or value != sorted(set(value))):
+            raise ValueError(f"sizes must rise, and there must be one at least, not {value}")
+        return value
+
     def planned(self) -> SearchConfig:
         """As many candidates and finalists whatever proposes them; a strategy that shares weights has other jobs."""
         if not self._is_known or shares_weights(self.strategy.name):
@@ -92,13 +108,18 @@ class SearchConfig(RouteSection):
             "num_seen": min(self.num_seen, 1),
             "halving": None if self.halving is None else self.halving.model_copy(update={"eta": 2, "rungs": 2}),
         }
-        per_job = {"scored_per_job": min(self.scored_per_job, caps.scored // 2)} if is_scored else {}
+        per_job: dict[str, object] = {"scored_per_job": min(self.scored_per_job, caps.scored // 2)} if is_scored else {}
+        sizes, most = self.image_size, caps.image_size
+        if sizes == OWN_SIZES or (isinstance(sizes, list) and sizes[-1] > most):
+            per_job["image_size"] = [most * 7 // 8, most]
         return super().rehearsed(caps, base).with_values({**values, **per_job})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
         """See :class:`RouteSection`."""
         if self._is_known and self.num_seen == 0 and not predicts(self.strategy.name):
             yield f"routes.{route}.num_seen is 0, and {self.strategy.name} predicts nothing to retrain"
+        if self._is_known and self.image_size is not None and shares_weights(self.strategy.name):
+            yield f"routes.{route}.image_size: {self.strategy.name} {ONE_SIZE}"
 
     def without_effect(self, study: StudyConfig, place: Place) -> Iterator[Found]:
         """See :class:`RouteSection`."""

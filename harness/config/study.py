@@ -70,6 +70,8 @@ class ParentConfig(Strict):
     """Whether to load the weights that timm has published."""
     checkpoint: str | None = None
     """A file with weights of your own; a relative path begins at the config's folder."""
+    image_size: int | None = Field(None, ge=8, le=8192)
+    """Pixels of a side at which it is trained, counted, pruned and delivered; the dataset's if left out, at most that."""
     pretrain: RecipeOverride = RecipeOverride()
     """Training of the parent before it is pruned; none where weights are loaded, unless this asks for it."""
     declared_cost: str | None = Field(None, max_length=40)

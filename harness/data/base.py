@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class DataInfo:
     resize: Literal["none", "stretch", "shorter_side"] = "none"
     other_task: Task | None = None
     """What the images are for, where that is not to classify them; it has ``num_classes`` outputs."""
+    decoded_px: tuple[int, int] | None = None
+    """Height and width that the dataset gives, where a job has a size of its own (:mod:`harness.data.sized`)."""
 
     @property
     def task(self) -> Task:
@@ -62,7 +64,8 @@ class DataInfo:
     @property
     def resize_px(self) -> int:
         """The side to which an image's shorter side is resized, rounded down as timm does; the centre is cut out of it."""
-        return math.floor(self.image_shape[1] / self.crop_pct)
+        height = self.image_shape[1] if self.decoded_px is None else self.decoded_px[0]
+        return math.floor(height / self.crop_pct)
 
 
 class Split(Protocol):
@@ -77,6 +80,15 @@ class Split(Protocol):
         the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms;
         ``timm-m5`` with RandAugment of magnitude 5, where the dataset's class has ``RANDAUGMENT``).
         """
+        ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A split that can read a part of each batch without the rest."""
+
+    def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
+        """As ``batches``, but of each batch only the images at ``pick(number of the batch, images in it)``."""
         ...
 
 

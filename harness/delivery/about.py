@@ -39,6 +39,7 @@ class About(TypedDict, total=False):
     std: tuple[float, ...]
     resize: str
     resize_px: int | None
+    decoded_px: tuple[int, int]
     crop_pct: float
     interpolation: str
     class_names: tuple[str, ...]
@@ -49,7 +50,11 @@ class About(TypedDict, total=False):
 
 
 def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
-    """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there."""
+    """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there.
+
+    ``decoded_px`` is there for a network whose images are of another size than the dataset's.
+    """
+    sized: About = {} if info.decoded_px is None else {"decoded_px": info.decoded_px}
     return {
         "network": spec,
         "image_shape": info.image_shape,
@@ -57,6 +62,7 @@ def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
         "std": info.std,
         "resize": info.resize,
         "resize_px": info.resize_px if info.resize == "shorter_side" else None,
+        **sized,
         "crop_pct": info.crop_pct,
         "interpolation": info.interpolation,
         "class_names": info.task.output_names,

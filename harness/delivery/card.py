@@ -159,7 +159,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
     """How the network's images are made, and which data it was trained on."""
-    height, width = info.image_shape[1:]
+    height, width = info.decoded_px or info.image_shape[1:]
     resized, cut = {
         "none": ("none: all images have this size", "none"),
         "stretch": (f"both sides, to {height} x {width}", "none"),
@@ -174,6 +174,7 @@ def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
         ("resize", resized),
         ("interpolation", "none" if info.resize == "none" else info.interpolation),
         ("crop", cut),
+        *_own_size(info),
         ("values", "float in 0-1, then (x - mean) / std"),
         ("mean", ", ".join(f"{value:g}" for value in info.mean)),
         ("std", ", ".join(f"{value:g}" for value in info.std)),
@@ -181,6 +182,14 @@ def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
         *path,
         ("fingerprint", origin.fingerprint),
     ]
+
+
+def _own_size(info: DataInfo) -> list[tuple[str, str]]:
+    if info.decoded_px is None:
+        return []
+    height, width = info.image_shape[1:]
+    mode = "bilinear" if info.interpolation == "bilinear" else "bicubic"
+    return [("then", f"both sides, to {height} x {width}, the network's own size ({mode}, antialiased)")]
 
 
 def _outputs(task: Task) -> str:

@@ -88,6 +88,8 @@ def deliver(
         "model_dir": str(folder.relative_to(paths.root)),
         "from_job": trained,
     }
+    if splits.info.decoded_px is not None:
+        metrics["image_size"] = splits.info.image_shape[1]
     if work.target_latency_ms is not None:
         metrics["latency"] = timing(on_device, splits, device, RUNTIME)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")

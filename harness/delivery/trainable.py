@@ -10,6 +10,7 @@ import inspect
 import re
 
 from harness.data.pixels import SIXTEEN_BITS_AS_I, UNDEFINED_RANGE, NotAnImage, to_rgb
+from harness.data.sized import resized
 from nas_baseline.spaces.networks import build_mobilenetv3
 from pruning import resize
 
@@ -45,6 +46,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torchvision import transforms
@@ -66,16 +68,23 @@ def build() -> nn.Module:
 
 def preprocess() -> Callable[[Image.Image], Tensor]:
     """From a PIL image to a float tensor (C, H, W), as images were made when the network was evaluated."""
-    channels, height, width = ABOUT["image_shape"]
+    channels, *own_size = ABOUT["image_shape"]
+    size = ABOUT.get("decoded_px", own_size)
     interpolation = transforms.InterpolationMode(ABOUT["interpolation"])
     is_cropped = ABOUT["resize"] == "shorter_side"
     return transforms.Compose([
         to_rgb if channels == 3 else _to_grey,
-        transforms.Resize(ABOUT["resize_px"] if is_cropped else (height, width), interpolation),
-        transforms.CenterCrop((height, width)),
+        transforms.Resize(ABOUT["resize_px"] if is_cropped else size, interpolation),
+        transforms.CenterCrop(size),
         transforms.ToTensor(),
         transforms.Normalize(ABOUT["mean"], ABOUT["std"]),
+        _at_own_size,
     ])
+
+
+def _at_own_size(image: Tensor) -> Tensor:
+    """Where the network's images are of another size than those of the data that it was trained on."""
+    return resized(image[None], tuple(ABOUT["image_shape"][1:]), ABOUT["interpolation"])[0]
 
 
 def _to_grey(image: Image.Image) -> Image.Image:
@@ -87,7 +96,7 @@ def module_text() -> str:
     """The text of ``model.py``."""
     marks = f"UNDEFINED_RANGE = {_tuple(UNDEFINED_RANGE)}\nSIXTEEN_BITS_AS_I = {_tuple(SIXTEEN_BITS_AS_I)}\n"
     narrowing = (resize.fit_to_state, resize._drop_missing, resize._set_sizes)
-    copied = (build_mobilenetv3, *narrowing, NotAnImage, to_rgb)
+    copied = (build_mobilenetv3, *narrowing, NotAnImage, to_rgb, resized)
     parts = (_HEAD + marks, _PUBLIC, *(inspect.getsource(part) for part in copied))
     return re.sub(r"  # type: ignore\[[\w, -]+\]", "", "\n\n".join(parts))
 

@@ -45,6 +45,8 @@ class Job:
     """Whose outputs it learns from beside the labels, where it trains."""
     tuned_by: tuple[str, ...] = ()
     """Jobs that chose settings of its recipe."""
+    image_size: int | None = None
+    """Pixels of a side at which it is shown its images; None: as the dataset gives them."""
 
     @property
     def name(self) -> str:

@@ -56,6 +56,7 @@ def to_json(job: Job) -> JobSpec:
         **_start_json(job.start),
         **_work_json(job.work),
         **({"tuned_by": list(job.tuned_by)} if job.tuned_by else {}),
+        **({} if job.image_size is None else {"image_size": job.image_size}),
     }
 
 
@@ -75,6 +76,7 @@ def from_json(spec: JobSpec) -> Job:
         predicted=None if predicted is None else Prediction(**predicted),
         tuned_by=tuple(spec.get("tuned_by", ())),
         teacher=None if teacher is None else teacher_from_json(teacher),
+        image_size=spec.get("image_size"),
     )
 
 

@@ -16,6 +16,7 @@ from accounting.ledger.records import Phase
 from accounting.words.quantities import macs_text
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.data.sized import info_at
 from harness.devices import choose_device
 from harness.errors import InputError
 from harness.latency.errors import WrongOutput
@@ -67,7 +68,7 @@ def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfi
 
 def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
     """The parent on fresh weights, narrowed until one image takes at most ``latency_ms``."""
-    info = open_dataset(config.dataset).info()
+    info = info_at(open_dataset(config.dataset).info(), config.parent.image_size)
     model = build_network(parent_spec(config.parent, info)).eval()
     device = "cuda" if choose_device(config.resources.device, torch.cuda.device_count()) == "cuda" else "cpu"
     threads = config.resources.shape(Phase.EXPORT, device).threads if device == "cpu" else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from accounting.words.quantities import macs_text, percent_of
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
+from harness.data.sized import info_at
 from harness.errors import InputError
 from harness.models.parent_check import built_parent
 
@@ -16,7 +17,7 @@ def resolve_percents(config: StudyConfig) -> StudyConfig:
     """
     if not config.target_percents:
         return config
-    parent_macs = built_parent(config.parent, open_dataset(config.dataset).info())[2]
+    parent_macs = built_parent(config.parent, info_at(open_dataset(config.dataset).info(), config.parent.image_size))[2]
     found = [(f"{percent:.15g}%", percent_of(percent, parent_macs)) for percent in config.target_percents]
     targets = [*config.targets, *(macs for _, macs in found)]
     if min(targets) < 1:

@@ -17,6 +17,7 @@ from torch import nn
 from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import MacsReport, count_macs
 from harness.data.base import DataInfo
+from harness.data.sized import resized
 from harness.jobs.job import Job
 from harness.jobs.work import Train
 from harness.models.build import build_network, without_pretrained
@@ -112,7 +113,7 @@ def _measured(
     for kind, examples in kinds.items():
         found = []
         for job in examples:
-            other = steps.of(job.network, is_masked=kind.is_masked)
+            other = steps.of(job.network, is_masked=kind.is_masked, side=job.image_size)
             seconds = _timed([whole, other], budget_s / 2 / max(1, sum(map(len, kinds.values()))))
             found.append(_speed(job.computed_macs, batch, seconds[1]) / _speed(parent_macs, batch, seconds[0]))
         shares[kind] = float(np.exp(np.mean(np.log(found))))
@@ -128,12 +129,16 @@ def modelled_speeds(
 ) -> Speeds:
     """Speeds by a model of a device: ``seconds_of`` a network's layers gives the seconds of one trained image."""
 
-    def speed(network: NetworkSpec, macs: int) -> float:
-        return PASSES_PER_TRAINED_IMAGE * macs / seconds_of(count_macs(_built(network), image_shape))
+    def speed(network: NetworkSpec, macs: int, side: int | None = None) -> float:
+        shape = image_shape if side is None else (image_shape[0], side, side)
+        return PASSES_PER_TRAINED_IMAGE * macs / seconds_of(count_macs(_built(network), shape))
+
+    def of(job: Job) -> float:
+        return speed(job.network, job.computed_macs, job.image_size)
 
     own = speed(parent, parent_macs)
     shares = {
-        kind: float(np.exp(np.mean([np.log(speed(job.network, job.computed_macs) / own) for job in examples])))
+        kind: float(np.exp(np.mean([np.log(of(job) / own) for job in examples])))
         for kind, examples in sampled(jobs, parent).items()
     }
     return Speeds(own, shares)
@@ -152,20 +157,21 @@ class _Steps:
     """Makes training steps as the trainer does them, on one batch of noise."""
 
     def __init__(self, info: DataInfo, batch: int, device: torch.device) -> None:
-        images = torch.randn(batch, *info.image_shape, device=device)
-        self._images = images.contiguous(memory_format=torch.channels_last)
+        self._images = torch.randn(batch, *info.image_shape, device=device)
         self._task, self._targets = info.task, info.task.some_targets(batch, device)
         self._device = device
 
-    def of(self, network: NetworkSpec, *, is_masked: bool = False) -> Callable[[], None]:
-        """A step of a network on fresh weights; with masks that drop nothing, which costs what others do."""
+    def of(self, network: NetworkSpec, *, is_masked: bool = False, side: int | None = None) -> Callable[[], None]:
+        """A step of a network on fresh weights at its own size; with masks that drop nothing, which costs what others do."""
+        height, width = self._images.shape[2:] if side is None else (side, side)
+        images = resized(self._images, (height, width), "bilinear").contiguous(memory_format=torch.channels_last)
         model = on_device(_built(network), self._device).train()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
         if is_masked:
             MaskKeeper(model, masks_from_model(model)).hold(optimizer)
 
         def step() -> None:
-            output = model(self._images)
+            output = model(images)
             self._task.loss_sum(output, self._targets).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -85,4 +85,5 @@ class Route:
             self._view.parent,
             self._view.parent_macs,
             start=WeightsOf(pretrain.name),
+            image_size=pretrain.image_size,
         )

@@ -72,6 +72,13 @@ class View:
         return recipe
 
     @property
+    def parent_info(self) -> DataInfo:
+        """The data's facts at the parent's own size."""
+        from harness.data.sized import info_at  # torch; a config is read without it
+
+        return info_at(self.info, self.config.parent.image_size)
+
+    @property
     def pretraining(self) -> Recipe:
         """The recipe that trains the parent."""
         return pretraining(self.config.recipe, self.config.parent.pretrain)
@@ -82,7 +89,7 @@ class View:
             return None
         if recipe.teaching.teacher != PARENT:
             return self.teachers[recipe.teaching.teacher]
-        info, start = self.info, WeightsOf(str(pretrain_id(replicate)))
+        info, start = self.parent_info, WeightsOf(str(pretrain_id(replicate)))
         shown = info.image_shape, info.mean, info.std, info.interpolation
         return Teacher(PARENT, self.parent, start, self.parent_macs, *shown)
 
@@ -121,16 +128,21 @@ class View:
         is_smaller: bool = False,
         start: Start = FRESH,
         predicted: Prediction | None = None,
+        image_size: int | None = None,
     ) -> Job:
         """A job with its seed and its teacher.
 
-        ``macs`` are those of the network that comes out, and of a pass where no others are given.
+        ``macs`` are those of the network that comes out, and of a pass where no others are given; ``image_size`` is the side
+        of its images, where that is not the dataset's.
         """
         computed = macs if computed_macs is None else computed_macs
         if isinstance(work, Train | TrainSupernet) and phase not in TUNED:
             work = replace(work, recipe=work.recipe.model_copy(update={"tune": OFF}))
         taught = self.teacher(work.recipe, id.replicate) if isinstance(work, Train | TrainSupernet) else None
-        return Job(id, phase, self.seed(id), network, work, macs, computed, start, is_smaller, predicted, taught)
+        seed = self.seed(id)
+        return Job(
+            id, phase, seed, network, work, macs, computed, start, is_smaller, predicted, taught, image_size=image_size
+        )
 
 
 @dataclass
@@ -193,4 +205,5 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
         computed_macs=trained.computed_macs,
         is_smaller=trained.is_smaller,
         start=WeightsOf(trained.name),
+        image_size=trained.image_size,
     )

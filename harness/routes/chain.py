@@ -163,4 +163,5 @@ class PruneChain:
             computed_macs=macs if step.method.is_structured else step.parent_macs,
             is_smaller=step.method.is_structured,
             start=WeightsOf(source.name),
+            image_size=step.parent.image_size,
         )

@@ -58,4 +58,5 @@ class Route:
             pretrained_spec(parent, self._view.parent),
             self._view.parent_macs,
             start=FRESH if parent.checkpoint is None else Checkpoint(parent.checkpoint),
+            image_size=parent.image_size,
         )

@@ -23,7 +23,7 @@ from harness.jobs.start import StructureOf
 from harness.jobs.work import Train
 from harness.routes.base import Queue, View, evaluation, pretrain_id
 from harness.routes.chain import structure_ids
-from nas_baseline.spaces.families import family_macs, network_spec, variants
+from nas_baseline.spaces.families import family_macs, image_size, network_spec, variants
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
@@ -173,19 +173,28 @@ class Route:
 
     def _put_family(self, target: int) -> None:
         family, info = str(self._view.config.parent.family), self._view.info
-        counted = info.image_shape[0], info.num_classes, info.image_shape[1]
         within = []
         for variant in variants(family):
             spec = network_spec(family, variant, info.image_shape[0], info.num_classes)
-            macs = family_macs(family, variant, *counted)
+            side = self._side_of(family, variant)
+            macs = family_macs(family, variant, info.image_shape[0], info.num_classes, side or info.image_shape[1])
             if macs <= target:
-                within.append((macs, variant, spec))
+                within.append((macs, variant, spec, side))
         if not within:
             return
-        macs, variant, spec = max(within, key=lambda entry: entry[0])
+        macs, variant, spec, side = max(within, key=lambda entry: entry[0])
         id = JobId(self.name, self.replicate, target, f"family_{variant}-retrain")
         self._texts[str(id)] = FAMILY_CONTROL, "family network within the target"
-        self._queue.put(self._view.job(id, Phase.RETRAIN, Train(self._view.recipe(self._config.train)), spec, macs))
+        work = Train(self._view.recipe(self._config.train))
+        self._queue.put(self._view.job(id, Phase.RETRAIN, work, spec, macs, image_size=side))
+
+    def _side_of(self, family: str, variant: str) -> int | None:
+        """A sibling's own size, as its published one is to the parent's; None: the dataset's, as the parent's is."""
+        parent = self._view.config.parent
+        if parent.image_size is None:
+            return None
+        side = parent.image_size * image_size(family, variant) / image_size(family, str(parent.variant))
+        return min(round(side), self._view.info.image_shape[1])
 
     def _put_structures(self, source: Job, outcome: Outcome) -> None:
         macs = int(outcome.metrics["macs"])
@@ -217,5 +226,6 @@ class Route:
                 computed_macs=computed_macs,
                 is_smaller=source.is_smaller,
                 start=StructureOf(source.name, shuffled=kind == "random_masks"),
+                image_size=source.image_size,
             )
         )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from accounting.ledger.records import Phase
 from accounting.words.names import Role, RouteWords
-from harness.config.blocks import SearchConfig
+from harness.config.blocks import ONE_SIZE, OWN_SIZES, SearchConfig
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
@@ -59,9 +59,8 @@ class Route:
         searched = view.search_targets(name)
         self._limits = {target: round(larger * target) for target in (*searched.first, *searched.added)}
         self._queue = Queue()
-        channels, side, _ = view.info.image_shape
-        space = load_space(config.space, channels, view.info.num_classes, side)
         self._shares_weights = shares_weights(config.strategy.name)
+        space = _space(config, view, name)
         self._space = without_recipe(space) if self._shares_weights else space
         _check_recipes(self._space)
         self._strategy = self._new_strategy()
@@ -245,7 +244,9 @@ class Route:
         self, id: JobId, phase: Phase, work: Train, arch: Arch, predicted: Prediction | None, start: Start = FRESH
     ) -> Job:
         network = self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes)
-        return self._view.job(id, phase, work, network, self._space.macs(arch), start=start, predicted=predicted)
+        side = None if self._config.image_size is None else self._space.image_size(arch)
+        macs = self._space.macs(arch)
+        return self._view.job(id, phase, work, network, macs, start=start, predicted=predicted, image_size=side)
 
     def _predicted(self, arch: Arch) -> Prediction | None:
         """What the strategy's predictor says of a network, where it has one that is fitted."""
@@ -278,6 +279,24 @@ class Route:
         archs = [proposal.arch for proposal in proposals]
         work, macs = Score(tuple(tuple(arch) for arch in archs)), int(self._space.macs_batch(archs).max())
         return self._view.job(id, Phase.SEARCH, work, supernet.network, macs, start=WeightsOf(supernet.name))
+
+
+def _space(config: SearchConfig, view: View, route: str) -> StageSpace:
+    """The space for the study's images: of their size, or of the sizes that are searched, none above theirs."""
+    channels, side, _ = view.info.image_shape
+    sizes = config.image_size
+    if sizes is None:
+        return load_space(config.space, channels, view.info.num_classes, side)
+    if shares_weights(config.strategy.name):
+        raise ValueError(f"routes.{route}.image_size: {config.strategy.name} {ONE_SIZE}")
+    space = load_space(config.space, channels, view.info.num_classes, None if sizes == OWN_SIZES else sizes)
+    largest = max(next(d for d in space.dimensions if d.name == "image_size").numbers)
+    if largest > side:
+        raise ValueError(
+            f"routes.{route}.image_size: up to {largest} pixels a side, and the dataset gives {side}; name sizes up to "
+            "that, or let dataset.image_size be the largest"
+        )
+    return space
 
 
 def _check_recipes(space: StageSpace) -> None:

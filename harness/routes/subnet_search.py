@@ -230,7 +230,7 @@ class Route:
 
         view, config = self._view, self._config
         try:
-            parts = parts_of(view.parent, view.info.image_shape)
+            parts = parts_of(view.parent, view.parent_info.image_shape)
         except ValueError as error:
             raise ValueError(f"routes.{self.name}: {error}") from None
         rule = WidthRule(config.width_steps, config.round_to, config.channel_floor)
@@ -282,6 +282,7 @@ class Route:
             max(macs),
             computed_macs=round(sum(macs) / len(macs)),
             start=WeightsOf(parent.name),
+            image_size=parent.image_size,
         )
 
     def _finetune(self, job: Job, outcome: Outcome, parent: Job) -> Job:
@@ -300,6 +301,7 @@ class Route:
             macs_of(self._space.parts, members[best]),
             is_smaller=True,
             start=InheritedFrom(parent.name, self._view.parent, members[best]),
+            image_size=parent.image_size,
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from harness.data.sized import resized
 from harness.jobs.teacher import Teacher
 
 
@@ -20,11 +20,10 @@ class AtOwnSize(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.pretrained_cfg = {"mean": teacher.mean, "std": teacher.std}
         self._size = teacher.image_shape[1:]
-        self._mode = "bilinear" if teacher.interpolation == "bilinear" else "bicubic"
+        self._interpolation = teacher.interpolation
 
     def forward(self, images: Tensor) -> Tensor:
         """Outputs for images (N, C, H, W) that are normalised as the teacher's are."""
-        if tuple(images.shape[2:]) != self._size:
-            images = F.interpolate(images, self._size, mode=self._mode, antialias=True, align_corners=False)
+        images = resized(images, self._size, self._interpolation)
         outputs: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return outputs

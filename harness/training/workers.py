@@ -20,13 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from harness.data.base import Batches, Pick, Split
+from harness.data.base import Batches, Pick, Shared, Split
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,6 @@ def joined(rank: int, size: int, store: Path, device: torch.device) -> Iterator[
 def group_device() -> torch.device:
     """The device of tensors that the process group passes on: NCCL's on this worker's GPU."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
-
-
-@runtime_checkable
-class Shared(Protocol):
-    """A split that can read a part of each batch without the rest."""
-
-    def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
-        """As ``batches``, but of each batch only the images at ``pick(number of the batch, images in it)``."""
-        ...
 
 
 def training_batches(split: Split, batch_size: int, device: torch.device, augment: str, crew: Crew) -> Batches:

@@ -23,6 +23,7 @@ from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, use
 from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
+from harness.data.sized import splits_at
 from harness.data.unchanged import DataChanged, check_unchanged
 from harness.delivery.costs import NetworkCost, cost_so_far
 from harness.delivery.deliver import deliver
@@ -192,7 +193,7 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers:
     seed_everything(job.seed, 0)
     dataset, device = open_dataset(place.dataset), torch.device(place.held.torch_device)
     check_unchanged(dataset, None if place.given is None else place.given.data)
-    splits = dataset.splits()
+    splits = splits_at(dataset.splits(), job.image_size)
     with peers.joined(device) as crew:
         return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew, drop))
 

@@ -22,6 +22,7 @@ from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, use
 from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
+from harness.data.sized import splits_at
 from harness.errors import typed_line
 from harness.jobs.spec import from_json
 from harness.jobs.work import Score, Train, TrainSupernet
@@ -67,7 +68,7 @@ def _work(place: PeerPlace, said: TextIO) -> None:
     job = from_json(place["job"])  # type: ignore[arg-type]  # a spec, as the first worker wrote it
     torch.set_num_threads(place["num_threads"])
     seed_everything(job.seed, 0)
-    splits = open_dataset(DatasetConfig.model_validate(place["dataset"])).splits()
+    splits = splits_at(open_dataset(DatasetConfig.model_validate(place["dataset"])).splits(), job.image_size)
     device = torch.device(place["torch_device"])
     if device.type == "cuda":
         device = torch.device("cuda", place["rank"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -16,9 +17,12 @@ def list_spaces() -> list[str]:
 
 
 def load_space(
-    name_or_path: str, in_chans: int | None = None, num_classes: int | None = None, image_size: int | None = None
+    name_or_path: str,
+    in_chans: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | Sequence[int] | None = None,
 ) -> StageSpace:
-    """Return a space by name or from a YAML file; the last three replace what the file says.
+    """Return a space by name or from a YAML file; the last three replace what the file says; several sizes are searched.
 
     Raises ValueError, one line: unknown name, unreadable file, or what is wrong in it.
     """

@@ -43,6 +43,8 @@ class Network:
     int8: Int8Record = field(default_factory=Int8Record)
     size_bytes: dict[str, int | None] = field(default_factory=dict)
     latency: TimingRecord = field(default_factory=TimingRecord)
+    image_size: int | None = None
+    """Pixels of a side of its images, where they are not those that the dataset gives."""
 
     def top1_per_hour(self, policy: str = HEADLINE_POLICY) -> float | None:
         """Test accuracy (fraction) per device-hour; None where nothing was charged or nothing tested."""
@@ -141,6 +143,7 @@ def _network(charges: _Charges, job: Job, target: int, outcome: JobOutcome) -> N
         int8=int8 if isinstance(int8 := outcome.get("int8"), dict) else Int8Record(),
         size_bytes=_by_file(outcome.get("size_bytes")),
         latency=latency if isinstance(latency := outcome.get("latency"), dict) else TimingRecord(),
+        image_size=_count(outcome.get("image_size")),
     )
 
 

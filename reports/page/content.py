@@ -19,6 +19,7 @@ from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences, with_level
+from reports.data.networks import Network
 from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page.marks import mark_of
@@ -225,6 +226,11 @@ def _network_table(frames: Frames) -> PageTable:
         for n in sorted(frames.delivered, key=lambda n: (n.target, label_rank(n.label), n.replicate))
         if _is_listed(n.label)
     ]
+    has_sizes = any(n.image_size is not None for n in shown)
+
+    def size_text(n: Network) -> str:
+        return "the dataset's" if n.image_size is None else f"{n.image_size} px"
+
     rows = [
         [
             macs_text(n.target),
@@ -232,7 +238,7 @@ def _network_table(frames: Frames) -> PageTable:
             str(n.replicate),
             *(with_level(percent(top1), top1, frames.num_classes) for top1 in (n.val_top1, n.test_top1)),
         ]
-        + [_count(n.macs), f"{_count(n.nonzero_params)} / {_count(n.params)}"]
+        + [_count(n.macs), *([size_text(n)] if has_sizes else []), f"{_count(n.nonzero_params)} / {_count(n.params)}"]
         + [number(n.cost_h[policy]) for policy in POLICIES]
         for n in shown
     ]
@@ -243,6 +249,7 @@ def _network_table(frames: Frames) -> PageTable:
         "val top-1",
         "test top-1",
         "MACs",
+        *(["image size"] if has_sizes else []),
         "non-zero / all params",
     ]
     headers += [f"{unit}, {POLICY_SHORT[policy]}" for policy in POLICIES]
