@@ -16,6 +16,7 @@ from harness.data.base import DataInfo
 from harness.errors import InputError
 from harness.models.checkpoint_file import STATE_KEYS, checkpoint_path, checkpoint_sha256, load_checkpoint
 from harness.models.checkpoint_fit import fit_checkpoint
+from harness.models.hub import hub_in_one_try
 from harness.paths import replacing
 from nas_baseline.spaces.declared import StageSpace
 from nas_baseline.spaces.families import TIMM_WEIGHTS, network_spec
@@ -90,10 +91,15 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     if spec["builder"] == "supernet":
         return Supernet(StageSpace(spec["space"]))
     weights = spec.get("pretrained")
-    if weights is None:
+    if weights is None and not spec.get("kwargs", {}).get("pretrained"):
         return build(spec)
+    with hub_in_one_try():
+        if weights is None:
+            return build(spec)
+        published = timm.create_model(
+            weights, pretrained=True, in_chans=spec["in_chans"], num_classes=spec["num_classes"]
+        )
     model = build(without_pretrained(spec))
-    published = timm.create_model(weights, pretrained=True, in_chans=spec["in_chans"], num_classes=spec["num_classes"])
     model.load_state_dict(published.state_dict())
     return model
 

@@ -1,0 +1,47 @@
+"""Published weights where the Hugging Face Hub cannot be reached: one try, then the cache alone.
+
+The Hub's own client tries a host that does not answer six times, with pauses that add up to most of a minute.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import huggingface_hub
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0
+
+
+def hub_answers() -> bool:
+    """Whether the Hub answers one request, be it with an error of its own."""
+    try:
+        with urlopen(Request(huggingface_hub.constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT_S):
+            return True
+    except HTTPError:
+        return True
+    except (OSError, ValueError, http.client.HTTPException):  # no name, no route, no answer in time; no address at all
+        return False
+
+
+@contextmanager
+def hub_in_one_try() -> Iterator[None]:
+    """Inside, a Hub that does not answer is not asked again: weights come from the cache, or are refused at once."""
+    constants = huggingface_hub.constants
+    if constants.HF_HUB_OFFLINE or hub_answers():
+        yield
+        return
+    log.info(
+        "%s does not answer; only weights in the cache can be had (HF_HUB_OFFLINE=1 asks no more)", constants.ENDPOINT
+    )
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
