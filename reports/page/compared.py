@@ -9,7 +9,7 @@ from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers.refusal import parent_macs
-from reports.answers.short import in_full, way_text
+from reports.answers.short import way_text
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Measured
 from reports.data.frames import Frames
@@ -118,12 +118,6 @@ def _contenders(study: JudgedStudy) -> Iterator[str]:
     for target in study.frames.info.targets:
         for one in study.contenders.at(target):
             yield one.label if one.method is None else method_label(one.route, one.method)
-
-
-def _named(label: str) -> str:
-    """A contender's name in the tables, and what it is."""
-    meant = in_full(label)
-    return label_text(label) if meant == way_text(label) else f"{label_text(label)}: {meant}"
 
 
 def _epochs(frames: Frames) -> Iterator[str]:

@@ -173,7 +173,9 @@ class Chaos:
                 self.at(rng.choice([rng.uniform(0, 8), rng.uniform(0, 90)]), self.fault, rng.choice(FAULTS))
         if rng.random() < 0.3:
             self.at(rng.uniform(0, 40), self.add_node)
+        end_t = self.t + 10_000
         while not self.is_over:
+            assert self.t < end_t, f"schedule {self.seed} does not end"
             self.t, _, action, args = heapq.heappop(self.events)
             action(*args)
         self.ledger.close()
@@ -338,14 +340,14 @@ class Chaos:
         if worker.node == self.own:  # the driver goes on: its raylet is another process
             self.own = next(iter(self.alive()), self.own)
             self.watch._own_node = self.own
-        self.at(self.rng.uniform(0.2, 1), self.outlive, worker, worker.trial)
+        self.at(self.rng.uniform(0.2, 1), self.outlive, worker)
         self.at(self.rng.uniform(1, 20), self.add_node)
 
-    def outlive(self, worker, trial):
+    def outlive(self, worker):
         if worker.is_alive and worker.attempt:
             self.finish(worker, Status.FAILED, "Ray's raylet on this node died, and its worker with it", None)
         self.remove(worker)
-        self.tell_lost(trial)
+        self.tell_lost(worker.trial)
 
     def end_by(self, kind, busy):
         """All that worked for the run is gone within a moment; an orderly end waits for that."""
