@@ -9,7 +9,6 @@ from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from reports.answers.refusal import parent_macs
-from reports.answers.short import way_text
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Measured
 from reports.data.frames import Frames
@@ -30,7 +29,7 @@ def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTabl
         ("Compared at", _levels(frames, measured)),
         ("Pruned by", _criteria(study)),
         ("Searched by", _search(frames)),
-        ("Contenders", "; ".join(dict.fromkeys(map(_named, _contenders(study))))),
+        ("Contenders", "; ".join(dict.fromkeys(map(label_text, _contenders(study))))),
         ("Epochs", "; ".join(_epochs(frames))),
         ("Replicates", _replicates(frames, measured)),
         ("Cost", f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}"),

@@ -35,7 +35,7 @@ def test_all_combinations_or_so_many_of_them():
 REFUSED = {
     "nothing to choose from": ({"lr": [0.1]}, "nothing to choose from"),
     "more trials than combinations": ({"lr": [0.1, 0.2], "trials": 3}, "trials is 3, of 2 combinations"),
-    "a value twice": ({"lr": [0.1, 0.1]}, "twice"),
+    "a value twice": ({"lr": [0.1, 0.1]}, "duplicate"),
     "a word that is none": ("range", "write off, lr_range, or a section"),
     "another key": ({"momentum": [0.8, 0.9]}, "momentum"),
     "a rate of 0": ({"lr": [0.0, 0.1]}, "routes.prune.finetune.tune.lr"),
