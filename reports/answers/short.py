@@ -35,9 +35,12 @@ def short_headline(pooled: Pooled, unit: str, answers: Sequence[Answer]) -> str:
     starts = [""]
     if n < planned:
         claims.append(_claim(costs, pooled.challenger, unit_name, f"{{}}'s {unit_name}", measured))
-        starts = [f"Provisional ({n} of {planned} replicates): ", f"Provisional ({n} of {planned}): "]
+        starts = [f"Provisional ({n} of {planned} replicates): ", f"Provisional ({n} of {planned}): ", "Provisional, "]
     forms = [f"{start}{claim}" if start else _capital(claim) for start in starts for claim in claims]
-    return first_that_fits(forms, [] if costs.verdict is Verdict.NEITHER else named)
+    is_said = costs.verdict is Verdict.NEITHER and all(
+        name.endswith(f": {way_text(costs.instead[0])}") for name in named
+    )
+    return first_that_fits(forms, [] if is_said else named)
 
 
 def first_that_fits(claims: Sequence[str], parts: Sequence[str], most: int = MOST_WORDS) -> str:
@@ -86,14 +89,14 @@ def _neither(costs: PooledCosts, unit: str, measured: Sequence[Measured]) -> str
     label = costs.instead[0]
     found = [one for given in measured for one in given.headline.headline.instead if one.label == label]
     sure = [one.base_ratio for one in found if one.base_ratio.value is not None]
-    bests = [given.cheapest.get(HEADLINE_POLICY) for given in measured]
+    name, bests = label_text(label), [given.cheapest.get(HEADLINE_POLICY) for given in measured]
     is_best = all(best is not None and best.is_shown and best.label == label for best in bests)
     if not sure:
-        return f"neither: {way_text(label)} is as accurate and cheaper"
+        return f"neither: {name} is as accurate and cheaper"
     least = min(sure, key=lambda ratio: ratio.value or 0.0)
     at_least = "at least " if len(sure) > 1 else ""
     return (
-        f"neither: {way_text(label)} is as accurate{' and cheapest' if is_best else ''}; "
+        f"neither: {name} is as accurate{' and cheapest' if is_best else ''}; "
         f"pruning costs {at_least}{number(least.value)}× its {unit} "
         f"{_evidence(least)}"
     )
@@ -128,7 +131,7 @@ def _cheapest(measured: Sequence[Measured]) -> list[str]:
     sure = cheapest_claim([best for _, best in found])
     labels = list(dict.fromkeys(best.label for _, best in found))
     if len(labels) == 1:
-        return [f"{words}: {way_text(labels[0])}" for words in (sure, sure.removesuffix(" seen"))]
+        return [f"{sure}: {way_text(labels[0])}"]
     each = ", ".join(f"{way_text(best.label)} at {_target(given)}" for given, best in found)
     return [f"{sure}: {each}", f"{sure}: {' or '.join(map(way_text, labels))}"]
 

@@ -29,7 +29,7 @@ def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTabl
         ("Compared at", _levels(frames, measured)),
         ("Pruned by", _criteria(study)),
         ("Searched by", _search(frames)),
-        ("Contenders", "; ".join(dict.fromkeys(map(label_text, _contenders(study))))),
+        ("Contenders", ", ".join(dict.fromkeys(map(label_text, _contenders(study))))),
         ("Epochs", "; ".join(_epochs(frames))),
         ("Replicates", _replicates(frames, measured)),
         ("Cost", f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}"),

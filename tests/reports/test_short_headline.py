@@ -55,8 +55,8 @@ def test_the_cheapest_is_named_where_a_provisional_claim_leaves_few_words(answer
     best = CheapestOfAll("scratch_family", Estimate(4.0, None, None, None, 1), ("prune",), 3)
     one = PooledCosts(Verdict.INSUFFICIENT_EVIDENCE, Estimate(2.0, None, None, None, 1), 2)
     assert headline(answers, one, best) == (
-        "Provisional (1 of 3): not settled: search cost 2.00× pruning's GPU-hours at equal accuracy "
-        "(n = 1, no interval); lowest cost: small network trained directly."
+        "Provisional, not settled: search cost 2.00× the GPU-hours of pruning at equal accuracy (n = 1, no interval); "
+        "lowest cost seen: small network trained directly."
     )
 
 
