@@ -13,6 +13,7 @@ from accounting.words.extras import install_extra
 from accounting.words.methods import BLOCK_SCOPES, Method
 from accounting.words.names import DeviceKind, Unit, learn, parse_device_hours
 from accounting.words.quantities import macs_text
+from accounting.words.task import learn_task
 from harness.config.blocks import PruneConfig
 from harness.config.phases import phases
 from harness.config.study import StudyConfig
@@ -51,6 +52,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         dataset.check()
         check_own(config.dataset, dataset)
     info = dataset.info()
+    learn_task(info.task.words)
     side = config.parent.image_size
     if side is not None and side > info.image_shape[1]:
         raise InputError(
@@ -74,8 +76,8 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         left = fit_checkpoint(model, load_checkpoint(path), path)
         if left and view.recipe(config.parent.pretrain).epochs == 0:
             raise InputError(
-                f"parent.checkpoint: {path} has no classifier for {info.num_classes} classes; add parent.pretrain with "
-                "some epochs, so that one is learned"
+                f"parent.checkpoint: {path} has no {info.task.words.head_layer} for {info.task.num_outputs} "
+                f"{info.task.words.outputs}; add parent.pretrain with some epochs, so that one is learned"
             )
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from accounting.ledger.driver_lock import Life
 from accounting.words.names import Unit
 from accounting.words.quantities import HOUR_S
+from accounting.words.task import task
 from reports.status import StudyStatus
 
 PREFIX = "prune_or_search"
@@ -62,7 +63,7 @@ def _families(state: StudyStatus) -> Iterator[Family]:
     ]
     yield Family("allocated_device_seconds", "counter", "All device-seconds on record", allocated)
     best = [({"target_macs": str(row["target"]), "route": row["route"]}, row["val_top1"]) for row in state["best"]]
-    yield Family("best_val_top1_ratio", "gauge", "Best validation accuracy so far within a target", best)
+    yield Family("best_val_top1_ratio", "gauge", f"Best validation {task().quality} so far within a target", best)
     lives = [({f"{PREFIX}_driver": str(life)}, float(state["driver"]["life"] == life)) for life in Life]
     yield Family("driver", "stateset", "Whether the process that runs the study lives", lives)
     yield Family(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from accounting.ledger.findings import Finding
+from accounting.words.task import task
 
 
 class Stands(StrEnum):
@@ -28,6 +29,12 @@ class Meaning:
 
     stands: Stands
     text: str
+    """With ``{a_quality}`` and the like for the words of a task."""
+
+    @property
+    def said(self) -> str:
+        """In the words of the study's task."""
+        return task().fill(self.text)
 
 
 def _yes(text: str) -> Meaning:
@@ -79,7 +86,7 @@ MEANINGS: dict[str, Meaning] = {
     "clock_backwards": _no("times of one process are out of order, so that lengths, which are costs, are wrong"),
     "over_allocated": _no(_DOUBLE),
     "imbalance": _no("what was held and what idled is not what there was: time is missing or counted twice"),
-    "accuracy_impossible": _no("an accuracy is not a share between 0 and 1: what was measured is wrong"),
+    "accuracy_impossible": _no("{a_quality} is not a share between 0 and 1: what was measured is wrong"),
     "epoch_impossible": _no("there is a record of an epoch that the training does not have: its curve is wrong"),
     "job_differs": _no("attempts at one job name another route, target or replicate: costs go to the wrong one"),
     "work_outside_attempt": _no("an attempt is said to have worked before it began or after it ended"),

@@ -16,6 +16,7 @@ from accounting.words.json_values import ChangedKey
 from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, RouteWords, Unit, parse_device_hours
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
+from accounting.words.task import CLASSIFICATION, TaskWords
 
 FACTS = "facts"
 """The key of a config that says nothing to ``run``."""
@@ -72,6 +73,8 @@ class KeptFacts(TypedDict, total=False):
     checkpoint_sha256: str | None
     teachers_sha256: dict[str, str]
     """Hashes of teachers that are files, by path."""
+    task: dict[str, str | float | None]
+    """What its quality is called (:class:`accounting.words.task.TaskWords`); older studies are of classification."""
     environment: dict[str, object]
     rehearsal: list[ChangedKey]
     """What a rehearsal changed of the config that it was given; only rehearsals have it."""
@@ -160,6 +163,8 @@ class StudyFacts:
     """What the parent is declared to have cost; it takes the place of its pretraining where costs are compared."""
     words: dict[str, RouteWords] = field(default_factory=dict)
     """What the routes are called, where the file says; of old files the table in :mod:`accounting.words.names` does."""
+    task: TaskWords = CLASSIFICATION
+    """What its networks do, and how their quality is told."""
     rehearsal: tuple[ChangedKey, ...] | None = None
     """What a rehearsal changed of the config that it was given; None: it is a study and no rehearsal."""
 
@@ -204,6 +209,7 @@ class StudyFacts:
             epochs=_epochs(config),
             declared_parent=_declared(_mapping(config.get("parent")), path),
             words=words,
+            task=TaskWords.read(document.facts.get("task")),
             rehearsal=_rehearsal(document.facts),
         )
 

@@ -17,6 +17,7 @@ from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import Unit, label_text, unit_text
 from accounting.words.plain_text import plain
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from harness.jobs.job import Job
 from reports.words.wording import number, percent
 
@@ -157,7 +158,7 @@ class Narrator:
         elif kind == Kind.PROGRESS and record["attempt"] in self._attempts:
             job = self._attempts[record["attempt"]]["job"]
             which = f"epoch {record['epoch']} of {record['num_epochs']} of {job}"
-            text = f"{which}: validation top-1 {percent(record['val_top1'])}"
+            text = f"{which}: validation {task().metric} {percent(record['val_top1'])}"
             seen = {
                 "job": job,
                 "epoch": record["epoch"],
@@ -188,7 +189,7 @@ def _ended(record: Record, started: Record) -> Iterator[Event]:
         return
     found = {"val_top1": outcome.get("val_top1"), "test_top1": outcome.get("test_top1")}
     scores = {key: value for key, value in found.items() if isinstance(value, int | float)}
-    said = ", ".join(f"{SPLIT_TEXT[key]} top-1 {percent(value)}" for key, value in scores.items())
+    said = ", ".join(f"{SPLIT_TEXT[key]} {task().metric} {percent(value)}" for key, value in scores.items())
     yield Event(record["t"], "finished", f"finished {job}{': ' * bool(said)}{said}", {**_job(started), **scores})
     spec = started["spec"] if isinstance(started["spec"], dict) else {}
     deliver = spec.get("deliver")

@@ -26,7 +26,7 @@ def show_audit(folder: Path, *, as_json: bool) -> bool:
     ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=StudyFolder(folder).compacted)
     found = check(ledger.records, ledger.findings, ledger.points)
     if as_json:
-        meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].text}
+        meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].said}
                  for each in found.findings]  # fmt: skip
         balances = [asdict(each) for each in found.balances]
         say_json({"findings": meant, "balances": balances, "ok": found.ok, "verdict": found.stands,
@@ -47,6 +47,6 @@ def _text(found: AuditReport, warnings: tuple[str, ...], hours: Mapping[DeviceKi
         f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
     ]
     lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
-    lines += [f"{code}: {MEANINGS[code].text}" for code in dict.fromkeys(f.code for f in found.findings)]
+    lines += [f"{code}: {MEANINGS[code].said}" for code in dict.fromkeys(f.code for f in found.findings)]
     lines += [f"the verdict {found.stands}"] if found.findings else []
     return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])

@@ -21,6 +21,7 @@ from accounting.study.folder import StudyFolder
 from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
@@ -228,7 +229,9 @@ def _head(summary: StudySummary) -> list[str]:
     data, parent = summary["data"], summary["parent"]
     parts = ((data["num_train"], "training"), (data["num_val"], "validation"), (data["num_test"], "test"))
     counts = ", ".join(f"{count:,} {name}" for count, name in parts if count)
-    found = f"{counts} images of {data['num_classes']:,} classes, {'x'.join(str(n) for n in data['image_shape'])}"
+    found = (
+        f"{counts} images of {data['num_classes']:,} {task().outputs}, {'x'.join(str(n) for n in data['image_shape'])}"
+    )
     first = f"{summary['study']}: {found}, from {data['where']}"
     if data["is_assumed"]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
@@ -271,13 +274,13 @@ def _data(view: View, *, is_assumed: bool) -> DataSummary:
     info, dataset = view.info, view.config.dataset
     return {
         "num_train": info.num_train,
-        "num_val": getattr(info, "num_val", 0),
-        "num_test": getattr(info, "num_test", 0),
+        "num_val": info.num_val,
+        "num_test": info.num_test,
         "num_classes": info.num_classes,
         "image_shape": list(info.image_shape),
         "where": dataset.path or dataset.name,
         "is_assumed": is_assumed,
-        "notes": list(getattr(info, "notes", ())),
+        "notes": list(info.notes),
     }
 
 

@@ -12,7 +12,7 @@ from accounting.words.plain_text import plain
 from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits
 from harness.delivery.costs import NetworkCost
-from harness.delivery.trainable import MODULE_FILE
+from harness.delivery.trainable import MODULE_FILE, in_words_of
 from harness.jobs.job import Job
 from harness.task.base import Task
 from harness.training.loop import EVAL_BATCH_SIZE
@@ -51,7 +51,7 @@ model = torch.export.load("{PROGRAM_FILE}").module()
 """
 
 _LOAD_MODULE = """\
-from model import CLASSES, build, preprocess
+from model import {NAMES}, build, preprocess
 model = build()
 """
 
@@ -76,13 +76,13 @@ model = torch.jit.load("{INT8_FILE}")
 _LOAD_ONNX = f"""\
 import onnxruntime
 session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])
-logits = session.run(None, {{"images": images.numpy()}})[0]
+{{head}} = session.run(None, {{"images": images.numpy()}})[0]
 """
 
 _SAME_SHAPES = "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
 _SMALLER = """\
 The network is physically smaller than the one that `architecture.json` names; its weights have its shapes.
-`model.py` builds it, to use or to train on, with the transform of its images and the names of its classes."""
+`model.py` builds it, to use or to train on, with the transform of its images and the names of its {outputs}."""
 
 _CARD = """\
 # {description}
@@ -128,23 +128,23 @@ class Origin:
 
 def model_card(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
     """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
-    size = metrics["size_bytes"]
+    size, task = metrics["size_bytes"], splits.info.task
     return _CARD.format(
         description=_markdown(str(metrics["description"])),
         rows=_table(_rows(job, metrics, splits, origin)),
-        files=_SMALLER if is_smaller else _SAME_SHAPES,
+        files=in_words_of(task, _SMALLER) if is_smaller else _SAME_SHAPES,
         needs="torch, timm and safetensors; this package is not needed",
-        load=_LOAD_MODULE if is_smaller else _load(job.network),
+        load=in_words_of(task, _LOAD_MODULE) if is_smaller else _load(job.network),
         batch=EVAL_BATCH_SIZE,
         device=origin.device,
         sections="".join(
-            f"\n## `{file}`\n\n{text}\n\n```python\n{code}```\n"
+            in_words_of(task, f"\n## `{file}`\n\n{text}\n\n```python\n{code}```\n")
             for key, file, text, code in _sections(metrics, is_smaller=is_smaller)
             if (not is_smaller if key == "module" else size[key] is not None)
         ),
         images=_table(_images(splits.info, origin)),
-        outputs=splits.info.task.words.outputs.capitalize(),
-        names=_outputs(splits.info.task),
+        outputs=task.words.outputs.capitalize(),
+        names=_outputs(task),
     )
 
 
@@ -282,7 +282,7 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
         (
             "module",
             MODULE_FILE,
-            "The same network, with the transform of its images and the names of its classes. When it is trained on, its\n"
+            "The same network, with the transform of its images and the names of its {outputs}. When it is trained on, its\n"
             "zeros stay zero only if they are set to zero again after each step. Needs torch, timm and safetensors:",
             _LOAD_MODULE,
         ),
@@ -297,7 +297,7 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
         (
             "onnx",
             ONNX_FILE,
-            "One input `images` and one output `logits`, any batch size (`images` is a float tensor, made as above):",
+            "One input `images` and one output `{head}`, any batch size (`images` is a float tensor, made as above):",
             _LOAD_ONNX,
         ),
         (

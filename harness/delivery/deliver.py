@@ -32,6 +32,7 @@ from harness.jobs.work import Deliver
 from harness.latency.target import RUNTIME
 from harness.models.build import build_network, load_tensors, save_tensors, without_pretrained
 from harness.paths import held, replacing
+from harness.task.base import Task
 from harness.training.loop import evaluate
 from pruning.masks import masks_from_model
 from pruning.resize import fit_to_state
@@ -100,7 +101,7 @@ def deliver(
         metrics["size_bytes"] = sizes(temporary)
         found = about(job.network, splits.info, dataset)
         origin = Origin(paths.root.name, dataset, device.type, found["data"]["fingerprint"], cost)
-        write_about(found, temporary)
+        write_about(found, splits.info.task, temporary)
         write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
         write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
         with held(folder):
@@ -205,10 +206,10 @@ def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str)
     }
 
 
-def write_about(found: About, folder: Path) -> None:
+def write_about(found: About, task: Task, folder: Path) -> None:
     """Write ``architecture.json``, and the ``model.py`` that reads it."""
     write_text(json.dumps(found, indent=1) + "\n", folder / ARCHITECTURE_FILE)
-    write_text(module_text(), folder / MODULE_FILE)
+    write_text(module_text(task), folder / MODULE_FILE)
 
 
 def write_text(text: str, path: Path) -> None:

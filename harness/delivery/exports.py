@@ -82,7 +82,7 @@ def export(
             metrics["size_bytes"] = _moved(kind, made, folder)
             merged = _merged(delivered, metrics)
             if not is_current:
-                write_about(found, folder)
+                write_about(found, splits.info.task, folder)
             origin = Origin(paths.root.name, dataset, device.type, found["data"]["fingerprint"], cost)
             write_text(json.dumps(merged, indent=1) + "\n", folder / "metrics.json")
             write_text(model_card(job, merged, splits, origin, is_smaller=is_smaller), folder / "README.md")
@@ -106,7 +106,8 @@ def _made(
         match kind:
             case "onnx":
                 images, _ = next(iter(splits.val.batches(NUM_CHECK_IMAGES, torch.device("cpu"), augment=None)))
-                found: JobOutcome = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about)}
+                head = splits.info.task.words.head
+                found: JobOutcome = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about, head)}
             case "int8":
                 found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
             case "latency":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.words.extras import install_extra
+from accounting.words.task import CLASSIFICATION
 from harness.errors import InputError, one_line
 from harness.paths import replacing
 
@@ -35,12 +36,18 @@ def require_onnx() -> None:
             raise InputError(f"export.onnx: the package {name} is not installed; {install_extra('onnx')}") from None
 
 
-def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str, str] | None = None) -> float:
+def export_onnx(
+    model: nn.Module,
+    images: Tensor,
+    path: Path,
+    facts: Mapping[str, str] | None = None,
+    head: str = CLASSIFICATION.head,
+) -> float:
     """Write ``model`` to ``path``, whole or not at all; the largest absolute difference of its outputs from torch's.
 
     ``model`` is on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
-    one input, ``images``, and one output, ``logits``; N is free in both, C, H and W are those given. ``facts`` become the
-    file's ``metadata_props``.
+    one input, ``images``, and one output, called ``head``; N is free in both, C, H and W are those given. ``facts`` become
+    the file's ``metadata_props``.
 
     Raises:
         InputError: the extra ``onnx`` is not installed.
@@ -48,7 +55,7 @@ def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str
 
     """
     require_onnx()
-    proto = _export(model, images.shape[1:])
+    proto = _export(model, images.shape[1:], head)
     for key, value in (facts or {}).items():
         proto.metadata_props.add(key=key, value=value)
     error = _max_abs_error(model, images, proto)
@@ -57,7 +64,7 @@ def export_onnx(model: nn.Module, images: Tensor, path: Path, facts: Mapping[str
     return error
 
 
-def _export(model: nn.Module, image_shape: torch.Size) -> onnx.ModelProto:
+def _export(model: nn.Module, image_shape: torch.Size, head: str) -> onnx.ModelProto:
     example = torch.zeros(2, *image_shape)  # a batch of one would be taken for a constant
     with _quiet():
         try:
@@ -67,7 +74,7 @@ def _export(model: nn.Module, image_shape: torch.Size) -> onnx.ModelProto:
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=["images"],
-                output_names=["logits"],
+                output_names=[head],
                 external_data=False,
                 verbose=False,
             )

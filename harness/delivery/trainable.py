@@ -11,6 +11,7 @@ import re
 
 from harness.data.pixels import SIXTEEN_BITS_AS_I, UNDEFINED_RANGE, NotAnImage, to_rgb
 from harness.data.sized import resized
+from harness.task.base import Task
 from nas_baseline.spaces.networks import build_mobilenetv3
 from pruning import resize
 
@@ -19,10 +20,10 @@ MODULE_FILE = "model.py"
 _HEAD = '''\
 """This network, to use or to train on. Needs torch, timm and safetensors, not the package that made it.
 
-    from model import CLASSES, build, preprocess
+    from model import {NAMES}, build, preprocess
     model = build()  # trained weights, in eval mode; model.train() to train it on
-    logits = model(preprocess()(Image.open("picture.png"))[None])
-    print(CLASSES[logits.argmax()])
+    {head} = model(preprocess()(Image.open("picture.png"))[None])
+    {reading}
 
 The architecture and what the images are is read from architecture.json, the weights from model.safetensors, beside it.
 """
@@ -53,8 +54,8 @@ from torchvision import transforms
 
 FOLDER = Path(__file__).parent
 ABOUT: dict[str, Any] = json.loads((FOLDER / "architecture.json").read_text(encoding="utf-8"))
-CLASSES: tuple[str, ...] = tuple(ABOUT["class_names"])
-"""Names of the classes in the order of the outputs; empty where the data has none."""
+{NAMES}: tuple[str, ...] = tuple(ABOUT["class_names"])
+"""Names of the {outputs} in the order of the outputs; empty where the data has none."""
 '''
 
 _PUBLIC = '''\
@@ -92,12 +93,26 @@ def _to_grey(image: Image.Image) -> Image.Image:
 '''
 
 
-def module_text() -> str:
+def in_words_of(task: Task, text: str) -> str:
+    """A text with the task's words for ``{outputs}``, ``{head}``, ``{NAMES}`` and ``{reading}``."""
+    words = task.words
+    named = {"NAMES": names_of(task), "reading": task.reading, "outputs": words.outputs, "head": words.head}
+    for key, word in named.items():
+        text = text.replace(f"{{{key}}}", word)
+    return text
+
+
+def names_of(task: Task) -> str:
+    """The constant of ``model.py`` that has the names of the outputs."""
+    return re.sub(r"\W+", "_", task.words.outputs).upper()
+
+
+def module_text(task: Task) -> str:
     """The text of ``model.py``."""
     marks = f"UNDEFINED_RANGE = {_tuple(UNDEFINED_RANGE)}\nSIXTEEN_BITS_AS_I = {_tuple(SIXTEEN_BITS_AS_I)}\n"
     narrowing = (resize.fit_to_state, resize._drop_missing, resize._set_sizes)
     copied = (build_mobilenetv3, *narrowing, NotAnImage, to_rgb, resized)
-    parts = (_HEAD + marks, _PUBLIC, *(inspect.getsource(part) for part in copied))
+    parts = (in_words_of(task, _HEAD) + marks, _PUBLIC, *(inspect.getsource(part) for part in copied))
     return re.sub(r"  # type: ignore\[[\w, -]+\]", "", "\n\n".join(parts))
 
 

@@ -96,14 +96,15 @@ def _of_timm(name: str, info: DataInfo) -> Teacher:
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise InputError(f"{name}: timm has no published weights of {given!r}{hint}")
     cfg = timm.get_pretrained_cfg(given)
-    num_classes = None if cfg is None else cfg.num_classes
-    if cfg is None or num_classes != info.num_classes:
+    known_outputs, task = None if cfg is None else cfg.num_classes, info.task
+    if cfg is None or known_outputs != task.num_outputs:
         raise InputError(
-            f"{name}: its published weights know {num_classes or 'no'} classes, the data has {info.num_classes}; name one "
-            "that was trained on these classes, such as a delivered network's folder"
+            f"{name}: its published weights know {known_outputs or 'no'} {task.words.outputs}, the data has "
+            f"{task.num_outputs}; name one that was trained on these {task.words.outputs}, such as a delivered "
+            "network's folder"
         )
     data = resolve_data_config(pretrained_cfg=cfg.to_dict())
-    kwargs = {"in_chans": data["input_size"][0], "num_classes": num_classes}
+    kwargs = {"in_chans": data["input_size"][0], "num_classes": task.num_outputs}
     spec: NetworkSpec = {"builder": "timm", "name": given, "kwargs": {**kwargs, "pretrained": True}}
     plain: NetworkSpec = {"builder": "timm", "name": given, "kwargs": kwargs}
     return _checked(
@@ -130,7 +131,10 @@ def _of_file(name: str, info: DataInfo, parent: NetworkSpec, parent_macs: int) -
     model = build_network(parent)
     left = fit_checkpoint(model, load_checkpoint(path), path)
     if left:
-        raise InputError(f"{path} has no classifier for the data's {info.num_classes} classes; a teacher needs one")
+        raise InputError(
+            f"{path} has no {info.task.words.head_layer} for the data's {info.task.num_outputs} "
+            f"{info.task.words.outputs}; a teacher needs one"
+        )
     start = Checkpoint(str(path))
     return Teacher(name, parent, start, parent_macs, info.image_shape, info.mean, info.std, info.interpolation)
 
@@ -149,11 +153,14 @@ def _delivered(name: str, folder: Path, info: DataInfo) -> Teacher:
             about["interpolation"],
         )
         model = teacher_network(teacher, None)
-        classes = tuple(about["class_names"])
+        outputs = tuple(about["class_names"])
     except Exception as error:  # another program's file may hold anything
         raise InputError(f"{folder} is not a delivered network that can be read ({typed_line(error)})") from None
-    if classes and info.class_names and classes != tuple(info.class_names):
-        raise InputError(f"{folder} knows other classes than the data's, or in another order: {_first(classes)}")
+    if outputs and info.task.output_names and outputs != tuple(info.task.output_names):
+        words = info.task.words
+        raise InputError(
+            f"{folder} knows other {words.outputs} than the data's, or in another order: {_first(outputs)}"
+        )
     return _checked(teacher, model, info)
 
 
@@ -166,11 +173,12 @@ def _checked(teacher: Teacher, model: nn.Module, info: DataInfo) -> Teacher:
         )
     try:
         macs = count_macs(model, teacher.image_shape).macs
-        classes = int(getattr(model, "num_classes", 0)) or teacher.network["num_classes"]
+        outputs = int(getattr(model, "num_classes", 0)) or teacher.network["num_classes"]
     except Exception as error:  # as in parent_check: a network's forward pass may refuse in any way
         raise InputError(f"{teacher.name} cannot take images of {teacher.image_shape}: {one_line(error)}") from None
-    if classes != info.num_classes:
-        raise InputError(f"{teacher.name}: it knows {classes} classes, the data has {info.num_classes}")
+    if outputs != info.task.num_outputs:
+        named = info.task.words.outputs
+        raise InputError(f"{teacher.name}: it knows {outputs} {named}, the data has {info.task.num_outputs}")
     return Teacher(
         teacher.name,
         teacher.network,

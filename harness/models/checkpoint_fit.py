@@ -14,6 +14,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from accounting.words.task import task
 from harness.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ def _in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path
     if all(a.shape == b.shape for a, b in zip(own.values(), given.values(), strict=True)):
         log.warning(
             "parent.checkpoint: no name in %s is the parent's; its %d tensors are taken in order, since every shape agrees "
-            "(%s is read as %s); if that order were wrong, the parent would do no better than chance",
-            path, len(own), next(iter(given)), next(iter(own)),
+            "(%s is read as %s); if that order were wrong, the parent would do no better than %s",
+            path, len(own), next(iter(given)), next(iter(own)), task().guessing,
         )  # fmt: skip
     return dict(zip(own, given.values(), strict=True))
 

@@ -173,11 +173,12 @@ class Route:
 
     def _put_family(self, target: int) -> None:
         family, info = str(self._view.config.parent.family), self._view.info
+        channels, num_outputs = info.image_shape[0], info.task.num_outputs
         within = []
         for variant in variants(family):
-            spec = network_spec(family, variant, info.image_shape[0], info.num_classes)
+            spec = network_spec(family, variant, channels, num_outputs)
             side = self._side_of(family, variant)
-            macs = family_macs(family, variant, info.image_shape[0], info.num_classes, side or info.image_shape[1])
+            macs = family_macs(family, variant, channels, num_outputs, side or info.image_shape[1])
             if macs <= target:
                 within.append((macs, variant, spec, side))
         if not within:

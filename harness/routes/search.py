@@ -243,7 +243,7 @@ class Route:
     def _job(
         self, id: JobId, phase: Phase, work: Train, arch: Arch, predicted: Prediction | None, start: Start = FRESH
     ) -> Job:
-        network = self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.num_classes)
+        network = self._space.network_spec(arch, self._view.info.image_shape[0], self._view.info.task.num_outputs)
         side = None if self._config.image_size is None else self._space.image_size(arch)
         macs = self._space.macs(arch)
         return self._view.job(id, phase, work, network, macs, start=start, predicted=predicted, image_size=side)
@@ -286,10 +286,10 @@ def _space(config: SearchConfig, view: View, route: str) -> StageSpace:
     channels, side, _ = view.info.image_shape
     sizes = config.image_size
     if sizes is None:
-        return load_space(config.space, channels, view.info.num_classes, side)
+        return load_space(config.space, channels, view.info.task.num_outputs, side)
     if shares_weights(config.strategy.name):
         raise ValueError(f"routes.{route}.image_size: {config.strategy.name} {ONE_SIZE}")
-    space = load_space(config.space, channels, view.info.num_classes, None if sizes == OWN_SIZES else sizes)
+    space = load_space(config.space, channels, view.info.task.num_outputs, None if sizes == OWN_SIZES else sizes)
     largest = max(next(d for d in space.dimensions if d.name == "image_size").numbers)
     if largest > side:
         raise ValueError(

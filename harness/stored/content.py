@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from accounting.study.facts import DataFacts, KeptFacts
+from accounting.words.task import CLASSIFICATION, TaskWords
 from harness.config.study import StudyConfig
 from harness.data.registry import open_dataset
 from harness.data.unchanged import data_changes, data_facts, then_and_now
@@ -27,6 +28,8 @@ class Content:
     data: DataFacts | None = None
     checkpoint_sha256: str | None = None
     teachers_sha256: Mapping[str, str] = field(default_factory=dict)
+    task: TaskWords = CLASSIFICATION
+    """What the images are for, as the dataset says."""
 
     @property
     def places(self) -> frozenset[str]:
@@ -36,17 +39,27 @@ class Content:
 
     def as_facts(self) -> KeptFacts:
         """As ``study.yaml`` holds it."""
-        plain: KeptFacts = {"data": self.data, "checkpoint_sha256": self.checkpoint_sha256}
+        plain: KeptFacts = {
+            "data": self.data,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "task": self.task.as_dict(),
+        }
         return {**plain, "teachers_sha256": dict(self.teachers_sha256)} if self.teachers_sha256 else plain
 
 
 def content_of(config: StudyConfig) -> Content:
     """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
-    data = data_facts(open_dataset(config.dataset))
+    dataset = open_dataset(config.dataset)
+    data = data_facts(dataset)
     checkpoint = config.parent.checkpoint
     given = {distill.teacher for _, distill in given_teachers(config) if distill.is_file}
     teachers = {name: checkpoint_sha256(weights_file(name)) for name in sorted(given)}
-    return Content(data, None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)), teachers)
+    return Content(
+        data,
+        None if checkpoint is None else checkpoint_sha256(checkpoint_path(checkpoint)),
+        teachers,
+        dataset.info().task.words,
+    )
 
 
 def content_changes(then: Content, now: Content) -> list[str]:

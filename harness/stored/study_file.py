@@ -21,6 +21,7 @@ from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.json_values import ChangedKey
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
+from accounting.words.task import TaskWords
 from harness.config.route_files import words_in
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
@@ -193,7 +194,12 @@ def _searched(
 
 
 def _content(document: KeptFacts) -> Content:
-    return Content(document.get("data"), document.get("checkpoint_sha256"), document.get("teachers_sha256") or {})
+    return Content(
+        document.get("data"),
+        document.get("checkpoint_sha256"),
+        document.get("teachers_sha256") or {},
+        TaskWords.read(document.get("task")),
+    )
 
 
 def _without_moved(changes: Sequence[Change], document: KeptFacts, config: StudyConfig) -> list[Change]:

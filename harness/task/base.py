@@ -112,6 +112,11 @@ class Task(Protocol):
         ...
 
     @property
+    def reading(self) -> str:
+        """A line of Python in a delivered ``model.py``: prints what a network says of one image, by the names of outputs."""
+        ...
+
+    @property
     def unnamed_text(self) -> str:
         """A sentence for the card of a delivered network: what the outputs are where they have no names."""
         ...

@@ -104,6 +104,11 @@ class Classification:
         return f"scores of {self.num_outputs} classes"
 
     @property
+    def reading(self) -> str:
+        """The class with the highest output."""
+        return "print(CLASSES[logits.argmax()])"
+
+    @property
     def unnamed_text(self) -> str:
         """Outputs are labels."""
         return f"The data names none; outputs are labels 0 to {self.num_outputs - 1}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
 from reports.answers.verdict_words import interval_text, verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
@@ -105,7 +106,7 @@ def _budget(given: BudgetAnswer) -> str:
         each = ", ".join(f"{label_text(way.label)} {percent_interval(way.val_top1)}{_ended(way)}" for way in others)
         shown = ", ".join(map(label_text, given.not_shown))
         said.append(f"; then {each}")
-        said.append(f"; not shown to be more accurate than {shown}" if shown else "; shown to be the most accurate")
+        said.append(f"; not shown to be {task().better} than {shown}" if shown else f"; shown to be the {task().best}")
     if none := [label_text(way.label) for way in given.ways if not way.val_top1.n]:
         said.append(f"; no network by then: {', '.join(none)}")
     return f"{''.join(said)}."

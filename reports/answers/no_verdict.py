@@ -6,6 +6,7 @@ from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.study.facts import StudyFacts
 from accounting.words.names import COMPARED, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.short import within_words
 from reports.data.frames import Frames
 from reports.measure.methods import parent_test_top1
@@ -35,9 +36,8 @@ def headline(frames: Frames) -> str:
     dense = parent_test_top1(frames)
     way = BY.get(main, label_text(main))
     parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
-    return (
-        f"On {frames.info.dataset}, test top-1 by {way} (95 % interval): {', '.join(accuracies)}{parent}; {no_ratio}."
-    )
+    told = f"{', '.join(accuracies)}{parent}"
+    return f"On {frames.info.dataset}, test {task().metric} by {way} (95 % interval): {told}; {no_ratio}."
 
 
 def short_headline(frames: Frames) -> str:
@@ -49,7 +49,9 @@ def short_headline(frames: Frames) -> str:
     target = frames.info.targets[-1]
     top1 = percent_interval(_test_top1(frames, main, target))
     way = BY.get(main, label_text(main))
-    return within_words(f"No verdict ({lacking}): {way} has test top-1 {top1} at {macs_text(target)} MACs", [])
+    return within_words(
+        f"No verdict ({lacking}): {way} has test {task().metric} {top1} at {macs_text(target)} MACs", []
+    )
 
 
 def lines(frames: Frames) -> list[dict[str, str]]:
@@ -77,9 +79,8 @@ def _line(frames: Frames, label: str, target: int) -> str:
         for policy in (HEADLINE_POLICY, *(policy for policy in POLICIES if policy != HEADLINE_POLICY))
     )
     accuracy = percent_interval(_test_top1(frames, label, target))
-    return (
-        f"At {macs_text(target)} MACs, {label_text(label)}: test top-1 {accuracy}; {unit_text(frames.unit)}: {costs}."
-    )
+    at = f"At {macs_text(target)} MACs, {label_text(label)}"
+    return f"{at}: test {task().metric} {accuracy}; {unit_text(frames.unit)}: {costs}."
 
 
 def _shown(frames: Frames) -> list[str]:

@@ -9,6 +9,7 @@ from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import hours_text, macs_text
+from accounting.words.task import task
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
 from reports.data.frames import Frames
 from reports.words.wording import number, percent
@@ -68,7 +69,7 @@ def refuse_budget(frames: Frames, budget_h: float, most: Mapping[str, float]) ->
     unit = unit_text(frames.unit)
     reason = (
         f"no contender spent {number(budget_h)} {unit} on this target; the most, by {label_text(label)}, were "
-        f"{number(most[label])}, and accuracies are not extrapolated"
+        f"{number(most[label])}, and {task().qualities} are not extrapolated"
     )
     caps = frames.info.budget_h
     used = {route for (route, _), hours in spent_h(frames.view).items() if hours >= caps.get(route, math.inf)}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Measured
 from reports.answers.verdict_words import cheapest_claim
@@ -77,8 +78,8 @@ def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measur
     is_prune_cheaper = ratio.value >= 1
     cheap, dear = ("pruning", label_text(challenger)) if is_prune_cheaper else (label_text(challenger), "pruning")
     turned = ratio if is_prune_cheaper else inverse(ratio)
-    times, hours = f"{number(turned.value)}×", hours_of.format(cheap)
-    took = f"{dear} cost {times} {hours} at equal accuracy {_evidence(turned, costs.alpha)}"
+    times, hours, evidence = f"{number(turned.value)}×", hours_of.format(cheap), _evidence(turned, costs.alpha)
+    took = f"{dear} cost {times} {hours} at equal {task().quality} {evidence}"
     if costs.verdict in SHOWN:
         return took
     return f"{'a tie' if costs.verdict is Verdict.TIE else 'not settled'}: {took}"
@@ -92,11 +93,11 @@ def _neither(costs: PooledCosts, unit: str, measured: Sequence[Measured]) -> str
     name, bests = label_text(label), [given.cheapest.get(HEADLINE_POLICY) for given in measured]
     is_best = all(best is not None and best.is_shown and best.label == label for best in bests)
     if not sure:
-        return f"neither: {name} is as accurate and cheaper"
+        return f"neither: {name} is {task().as_good} and cheaper"
     least = min(sure, key=lambda ratio: ratio.value or 0.0)
     at_least = "at least " if len(sure) > 1 else ""
     return (
-        f"neither: {name} is as accurate{' and cheapest' if is_best else ''}; "
+        f"neither: {name} is {task().as_good}{' and cheapest' if is_best else ''}; "
         f"pruning costs {at_least}{number(least.value)}× its {unit} "
         f"{_evidence(least)}"
     )
@@ -106,7 +107,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
     who = way_text(PRUNE if guarded.place == 0 else challenger)
     if guarded.obstacle is Obstacle.NOT_REACHED:
         times = f"{guarded.found:.0f} replicate{'' if guarded.found == 1 else 's'}"
-        return f"not reached: {who} reached the common accuracy in {times}, {guarded.limit:.0f} are needed"
+        return f"not reached: {who} reached the common {task().quality} in {times}, {guarded.limit:.0f} are needed"
     if guarded.obstacle is Obstacle.APART:
         difference = measured[0].headline.difference
         better = "pruning" if guarded.found > 0 else label_text(challenger)
@@ -116,8 +117,8 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
         by = on_test if (apart.value or 0.0) > 0 else on_validation
         return f"costs not comparable: {better} is ahead by {by} at {_target(measured[0])} MACs"
     reason = {
-        Obstacle.CHANCE: f"{percent(guarded.found)} is near chance",
-        Obstacle.SPREAD: f"{who}'s accuracies are {100 * guarded.found:.1f} points apart between replicates",
+        Obstacle.CHANCE: f"{percent(guarded.found)} is near {task().guessing}",
+        Obstacle.SPREAD: f"{who}'s {task().qualities} are {100 * guarded.found:.1f} points apart between replicates",
         Obstacle.BELOW_CONTROL: f"{percent(guarded.found)} is over 3 points below the cheapest control",
     }[guarded.obstacle]
     return f"costs not comparable: {reason}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from accounting.cost.shares import HEADLINE_POLICY
-from accounting.words.names import label_text, unit_text
+from accounting.words.names import SEARCH, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.pays_text import declared_sentence
 from reports.answers.pooled import Pooled
 from reports.answers.short import inverse
@@ -39,7 +40,9 @@ def comparison_sentence(compared: Comparison, given: Answer) -> str:
     planned = given.question.replicates
     clause = _costs_clause(compared.challenger, compared.by_policy, given.question.unit, _is_few(compared.n, planned))
     best = _cheapest_clause(given) if isinstance(given, Measured) and compared is given.headline else ""
-    return f"{_at(given)}, {clause}{best}; prune − {label_text(compared.challenger)} test accuracy: {difference}."
+    return (
+        f"{_at(given)}, {clause}{best}; prune − {label_text(compared.challenger)} test {task().quality}: {difference}."
+    )
 
 
 def notes(given: Answer) -> list[str]:
@@ -66,15 +69,18 @@ def _notes(given: Answer) -> list[str]:
 
 def accuracy_sentence(given: Measured) -> str:
     """How the accuracy side of the question, RQ1, reads for a target."""
+    name = label_text(given.headline.challenger)
+    other = f"the one found by {name}" if given.headline.challenger == SEARCH else f"that of {name}"
     reading = {
-        Verdict.BASE: "the pruned network is more accurate than the one found by search",
-        Verdict.CHALLENGER: "the network found by search is more accurate than the pruned one",
+        Verdict.BASE: f"the pruned network is {task().better} than {other}",
+        Verdict.CHALLENGER: f"{other.replace('the one', 'the network', 1)} is {task().better} than the pruned one",
     }.get(
         given.headline.more_accurate,
-        "neither the pruned network nor the one found by search is shown to be more accurate",
+        f"neither the pruned network nor {other} is shown to be {task().better}",
     )
     difference = points_estimate(given.headline.difference)
-    return f"At {macs_text(given.question.target)} MACs {reading}: prune − search = {difference} of test top-1."
+    at = f"At {macs_text(given.question.target)} MACs"
+    return f"{at} {reading}: prune − {name} = {difference} of test {task().metric}."
 
 
 def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answer] = ()) -> str:
@@ -114,7 +120,7 @@ def _costs_clause(challenger: str, costs: Mapping[str, Costs], unit: str, few: s
     if isinstance(main, CostComparison) and main.instead:
         said = f"{said}: {' and '.join(instead_text(one, challenger) for one in main.instead)}"
     elif isinstance(main, PooledCosts) and main.instead:
-        said = f"{said}: {' and '.join(map(label_text, main.instead))} is as accurate and cheaper at every target"
+        said = f"{said}: {' and '.join(map(label_text, main.instead))} is {task().as_good} and cheaper at every target"
     is_ratio_said = main.guarded is None
     ratio = f"{_ratio_clause(main, unit, challenger)}: " if is_ratio_said else ""
     return f"{POLICY_TEXT[HEADLINE_POLICY]}, {ratio}{said}{few}{_flips_clause(costs, challenger)}"
@@ -136,7 +142,7 @@ def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
         bounds = f"{interval_text(costs.alpha)} {number(turned.low)} to {number(turned.high)}{wide}"
         evidence = f"{bounds}, n = {ratio.n} replicates{_reached_clause(costs)}"
     level = costs.level if isinstance(costs, CostComparison) else None
-    goal = "the same accuracy" if level is None else f"{percent(level)} on validation"
+    goal = f"the same {task().quality}" if level is None else f"{percent(level)} on validation"
     return f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach {goal} ({evidence})"
 
 

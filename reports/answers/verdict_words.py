@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from accounting.words.names import PRUNE, label_text
+from accounting.words.task import task
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import ALPHA, SHOWN, TIE_FACTOR, Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
@@ -35,12 +36,13 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
     found, limit = guarded.found, guarded.limit
     if guarded.obstacle is Obstacle.NOT_REACHED:
         times = f"in {found:.0f} replicate{'' if found == 1 else 's'}"
-        return f"not reached: {who} reached that accuracy {times}, and {limit:.0f} are needed"
+        return f"not reached: {who} reached that {task().quality} {times}, and {limit:.0f} are needed"
     reason = {
-        Obstacle.APART: f"median final accuracies differ by {100 * abs(found):.1f} points, so that accuracy is the answer "
-        f"({'pruning' if found > 0 else label_text(challenger)} is the more accurate)",
-        Obstacle.CHANCE: f"{percent(found)} is near chance",
-        Obstacle.SPREAD: f"final accuracies of {who} are {100 * found:.1f} points apart between replicates "
+        Obstacle.APART: f"median final {task().qualities} differ by {100 * abs(found):.1f} points, so that "
+        f"{task().quality} is the answer "
+        f"({'pruning' if found > 0 else label_text(challenger)} is the {task().better})",
+        Obstacle.CHANCE: f"{percent(found)} is near {task().guessing}",
+        Obstacle.SPREAD: f"final {task().qualities} of {who} are {100 * found:.1f} points apart between replicates "
         f"(at most {100 * limit:.1f} are allowed)",
         Obstacle.BELOW_CONTROL: f"{percent(found)} is more than 3 points below the cheapest control",
     }[guarded.obstacle]
@@ -50,7 +52,7 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
 def instead_text(instead: Instead, challenger: str) -> str:
     """A control that makes both needless, with its figures."""
     return (
-        f"{label_text(instead.label)} is as accurate and cheaper: pruning costs {_times(instead.base_ratio)} and "
+        f"{label_text(instead.label)} is {task().as_good} and cheaper: pruning costs {_times(instead.base_ratio)} and "
         f"{label_text(challenger)} {_times(instead.challenger_ratio)} as much"
     )
 

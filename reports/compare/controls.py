@@ -5,6 +5,7 @@ from __future__ import annotations
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import COMPARED, FAMILY_CONTROL, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.statistics import mean_interval, paired_difference
 from reports.words.wording import number_estimate, percent_interval, points_estimate
@@ -30,7 +31,7 @@ def control_lines(frames: Frames) -> list[dict[str, str]]:
         lines.append(
             {
                 "sentence": f"Control at {macs_text(target)} MACs, the family's network of that size trained directly: "
-                f"test top-1 {accuracy}, {cost} {unit_text(frames.unit)}"
+                f"test {task().metric} {accuracy}, {cost} {unit_text(frames.unit)}"
                 + "".join(f"; {text}" for text in apart)
                 + ".",
                 "verdict": "control",

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from accounting.words.task import task
 from reports.compare.reach import Floats
 from reports.compare.rule import Verdict
 
@@ -87,7 +88,7 @@ def guard(
 
 def chance_limit(num_classes: int) -> float:
     """Below this an accuracy is near chance: 5 points above it, or three times it where that is less."""
-    chance = 1 / num_classes
+    chance = task().chance(num_classes)
     return chance + min(NEAR_CHANCE, 2 * chance)
 
 

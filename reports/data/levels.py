@@ -1,8 +1,8 @@
 """Accuracies that say little: at chance level, where a network knows nothing, and at the ceiling, where none can be better.
 
-Chance is one over the number of classes, as if all were equally frequent. A network is called at chance where its accuracy
-is within two points of it or below, or where the 95 % interval over at least three replicates holds it: that of two holds
-nearly everything.
+Chance is what the study's task says: of classes one over their number, as if all were equally frequent. A network is called
+at chance where its accuracy is within two points of it or below, or where the 95 % interval over at least three replicates
+holds it: that of two holds nearly everything.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from enum import StrEnum
 
 from accounting.cost.values import CostView
+from accounting.ledger.specs import JobSpec
 from accounting.words.names import is_method, label_rank, label_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.data.networks import Network
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import percent
@@ -20,8 +22,6 @@ NEAR = 0.02
 """How far from chance still counts as chance."""
 LEAST_REPLICATES = 3
 """From which on an interval says something about chance."""
-CEILING = 0.9995
-"""What prints as 100.0 %."""
 
 
 class Level(StrEnum):
@@ -44,11 +44,11 @@ def level_of(value: float | Estimate | None, classes: int | None) -> Level | Non
     estimate = value if isinstance(value, Estimate) else Estimate(value, None, None, None, int(value is not None))
     if estimate.value is None:
         return None
-    if estimate.value >= CEILING:
+    if estimate.value >= task().ceiling:
         return Level.CEILING
     if classes is None:
         return None
-    chance = 1 / classes
+    chance = task().chance(classes)
     low, high = estimate.low, estimate.high
     holds = estimate.n >= LEAST_REPLICATES and low is not None and high is not None and low <= chance <= high
     return Level.CHANCE if holds or estimate.value <= chance + NEAR + 1e-9 else None
@@ -78,20 +78,23 @@ def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list
     at_chance = named.get(Level.CHANCE)
     if at_chance and classes is not None:
         sentences.append(
-            f"At chance level ({percent(1 / classes)} with {classes} classes, within 2 points or the 95 % interval): "
-            f"test top-1 of {', '.join(at_chance)}. These networks are not shown to have learned anything, so their "
+            f"At {task().guessing} level ({percent(task().chance(classes))} with {classes} {task().outputs}, within 2 "
+            "points or the 95 % interval): "
+            f"test {task().metric} of {', '.join(at_chance)}. These networks are not shown to have learned "
+            "anything, so their "
             "costs and differences say nothing about the two routes."
         )
     if at_ceiling := named.get(Level.CEILING):
         sentences.append(
-            f"At the ceiling (100 %): test top-1 of {', '.join(at_ceiling)}. No network can be better there, so accuracies "
+            f"At the ceiling (100 {task().unit}): test {task().metric} of {', '.join(at_ceiling)}. No network can be better "
+            f"there, so {task().qualities} "
             "cannot tell them apart."
         )
     return sentences
 
 
-def _classes_of(spec: object) -> int | None:
-    network = spec.get("network") if isinstance(spec, dict) else None
+def _classes_of(spec: JobSpec) -> int | None:
+    network = spec.get("network")
     if not isinstance(network, dict):
         return None
     kwargs = network.get("kwargs")

@@ -9,6 +9,7 @@ from accounting.study.folder import StudyFolder
 from accounting.study.yaml12 import YamlProblem
 from accounting.words.names import learn
 from accounting.words.plain_text import one_line
+from accounting.words.task import learn_task
 from reports.errors import NotAStudy
 
 
@@ -32,4 +33,5 @@ def read_study(folder: Path) -> tuple[StudyFacts, StudyDocument]:
     except (YamlProblem, UnicodeDecodeError, OSError) as error:
         raise NotAStudy(f"{path} cannot be read as YAML: {one_line(error)}") from error
     learn(facts.words)
+    learn_task(facts.task)
     return facts, document

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from accounting.study import plugins
+from accounting.words.task import task
 
 if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
     import pandas as pd
@@ -21,7 +22,12 @@ if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
 
 
 class Figure(Protocol):
-    """What a module of this folder provides."""
+    """What a module of this folder, or a file of your own, provides.
+
+    It may also have ``OPTIONAL = True``, which leaves it off a report that has no data for it, and
+    ``alternative(data) -> str``: what it shows in words, for whoever does not see it (else the caption is read).
+    ``TITLE`` may say ``{quality}`` or ``{Quality}``, as the study's task calls it.
+    """
 
     TITLE: str
 
@@ -48,10 +54,15 @@ def is_optional(figure: Figure) -> bool:
     return bool(getattr(figure, "OPTIONAL", False))
 
 
+def title_of(figure: Figure) -> str:
+    """Its title, with the words of the study's task in the place of ``{quality}`` and the like."""
+    return task().fill(figure.TITLE)
+
+
 def alternative_text(figure: Figure, data: pd.DataFrame) -> str:
     """What the figure shows, for whoever does not see it."""
     said = getattr(figure, "alternative", None)
-    return f"{figure.TITLE}. {figure.caption(data) if said is None else said(data)}"
+    return f"{title_of(figure)}. {figure.caption(data) if said is None else said(data)}"
 
 
 def discover() -> dict[str, Figure]:

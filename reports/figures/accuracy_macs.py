@@ -8,13 +8,14 @@ from matplotlib.lines import Line2D
 
 from accounting.words.names import is_method, label_rank, label_text
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, macs_axis, percent_axis, replicates_text, tidy
 from reports.figures._contenders import columns_of, handles_of, line_style
 from reports.statistics import mean_interval
 from reports.words.wording import percent
 
-TITLE = "Accuracy against MACs"
+TITLE = "{Quality} against MACs"
 MOST_NAMED = 3
 """Single pruning methods in the legend; more of them are named in a figure of their own."""
 SINGLE = "#777777"
@@ -29,7 +30,8 @@ def data(frames: Frames) -> pd.DataFrame:
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        "Test accuracy of the delivered networks. Faint marks: single replicates; strong marks: their mean, with the 95 % "
+        f"Test {task().quality} of the delivered networks. Faint marks: single replicates; strong marks: their "
+        "mean, with the 95 % "
         f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Vertical lines: the targets, which no network "
         "exceeds. Networks found by search or taken from the family lie below the target where no architecture meets it "
         "exactly. Thin lines: single pruning methods."
@@ -44,7 +46,7 @@ def alternative(data: pd.DataFrame) -> str:
         of_target = means[target].sort_values(ascending=False)
         said = ", ".join(f"{label_text(str(label))} {percent(float(top1))}" for label, top1 in of_target.items())
         parts.append(f"at {macs_short(target)} MACs {said}")
-    return f"Mean test accuracies, the highest first: {'; '.join(parts)}."
+    return f"Mean test {task().qualities}, the highest first: {'; '.join(parts)}."
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
@@ -76,7 +78,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     macs_axis(panel, targets)
     panel.margins(x=0.12)
     percent_axis(panel, "y")
-    panel.set_ylabel("test accuracy (%)")
+    panel.set_ylabel(f"test {task().quality} ({task().unit})")
     named = dict.fromkeys(zip(data["label"], data["route"], strict=True))
     single = [pair for pair in named if is_method(pair[0])]
     shown = named if len(single) <= MOST_NAMED else [pair for pair in named if pair not in single]

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import is_method, label_rank, label_text
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import replicates_text, tidy, unit_of
 from reports.figures._contenders import line_style, plain_log_ticks
 from reports.statistics import Estimate, ratio_interval
 from reports.words.wording import number, percent
 
-TITLE = "Accuracy per device-hour"
+TITLE = "{Quality} per device-hour"
 COLUMNS = ["target", "label", "route", "replicate", "policy", "test_top1", "test_top1_per_h", "unit"]
 SHOWN_POLICIES = (HEADLINE_POLICY, "free")
 
@@ -35,8 +36,9 @@ def data(frames: Frames) -> pd.DataFrame:
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        f"Percentage points of test accuracy per {unit_of(data)[:-1]} (log scale); further right is cheaper. Behind each "
-        "mark is the accuracy that was bought: a low one is easily cheap. Filled: all work charged; small: the "
+        f"Percentage points of test {task().quality} per {unit_of(data)[:-1]} (log scale); further right is "
+        "cheaper. Behind each "
+        f"mark is the {task().quality} that was bought: a low one is easily cheap. Filled: all work charged; small: the "
         "parent’s pretraining free, where a network has a parent. Geometric mean with 95 % t-interval, "
         f"{replicates_text(data, ['target', 'label'])} per mark. A control is charged its own training only."
     )
@@ -50,7 +52,7 @@ def alternative(data: pd.DataFrame) -> str:
         f"{number(_per_hour(rows).value)} for {percent(float(rows['test_top1'].mean()))}"
         for (target, label), rows in main.groupby(["target", "label"])
     ]
-    return f"Percentage points of test accuracy per {unit_of(data)[:-1]}: {'; '.join(parts)}."
+    return f"Percentage points of test {task().quality} per {unit_of(data)[:-1]}: {'; '.join(parts)}."
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
@@ -65,7 +67,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         for (label, policy), rows in data[data["target"] == target].groupby(["label", "policy"]):
             _draw_mark(panel, labels.index(label), rows, str(label), is_main=policy == HEADLINE_POLICY)
         panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
-        panel.set_xlabel(f"test accuracy (%)\nper {unit_of(data)[:-1]}")
+        panel.set_xlabel(f"test {task().quality} ({task().unit})\nper {unit_of(data)[:-1]}")
         panel.set_xscale("log")
         panel.set_xlim(min(values) / 1.5, max(values) * 3.2)
         plain_log_ticks(panel, "x", 5 * max(values) / min(values))

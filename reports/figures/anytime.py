@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import label_text
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.answers.study import JudgedStudy, judged
 from reports.compare.contenders import Contender
 from reports.compare.reach import Floats
@@ -20,7 +21,7 @@ from reports.statistics import Estimate, mean_interval, ratio_interval
 from reports.words.colours import INK
 from reports.words.wording import POLICY_SHORT, number, percent
 
-TITLE = "Cost to reach each accuracy"
+TITLE = "Cost to reach each {quality}"
 POINTS_SHOWN = 0.12
 """The axis begins this far below the lowest final accuracy: what matters is the last few points."""
 NUM_LEVELS = 49
@@ -61,11 +62,13 @@ def data(frames: Frames) -> pd.DataFrame:
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        f"What each contender had been charged ({unit_of(data)}) when a network within the target’s MACs first had an "
-        f"accuracy on validation: geometric mean over replicates ({counts_text(data['n'])}); band: its 95 % interval, of "
+        f"What each contender had been charged ({unit_of(data)}) when a network within the target’s MACs first had "
+        f"{task().a_quality} on validation: geometric mean over replicates ({counts_text(data['n'])}); band: "
+        "its 95 % interval, of "
         "the headline’s two. Dashed: only some replicates had it, and their mean stands for all. The mark lies at a*, the "
-        "accuracy at which costs are compared (dotted), with the interval of the cost; the bar at the upper end is the "
-        "interval of the final accuracy, at what everything had cost. The accuracy axis begins "
+        f"{task().quality} at which costs are compared (dotted), with the interval of the cost; the bar at the "
+        "upper end is the "
+        f"interval of the final {task().quality}, at what everything had cost. The {task().quality} axis begins "
         f"{100 * POINTS_SHOWN:.0f} points below the lowest contender’s end. Single methods after a route’s first have a "
         "figure of their own."
     )
@@ -79,7 +82,7 @@ def alternative(data: pd.DataFrame) -> str:
         + ", ".join(_said(row) for _, row in of_target.iterrows())
         for target, of_target in common.groupby("target")
     ]
-    return f"Mean cost in {unit_of(data)}, all work charged, {'; '.join(parts) or 'no accuracy is compared'}."
+    return f"Mean cost in {unit_of(data)}, all work charged, {'; '.join(parts) or f'no {task().quality} is compared'}."
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
@@ -102,7 +105,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
                 )
             cost_axis(panel, data["cost_h"].dropna())
             panel.set_title(f"≤ {macs_short(target)} MACs, {POLICY_SHORT[str(policy)]}", fontsize=10)
-            panel.set_ylabel("validation accuracy (%)" if column == 0 else "")
+            panel.set_ylabel(f"validation {task().quality} ({task().unit})" if column == 0 else "")
             panel.set_xlabel(f"cost ({unit_of(data)})" if row == len(policies) - 1 else "")
     percent_axis(panels[0][0], "y")
     handles = handles_of(zip(data["label"], data["route"], strict=True), linewidth=1.8)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import METHOD_MARK, method_label, method_of
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import replicates_text, tidy, unit_of
 from reports.measure.methods import method_text
@@ -45,7 +46,8 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
         "Each method fine-tuned with a teacher against the same method without, paired by replicate "
-        f"({replicates_text(data, ['target', 'label'])}). Left: difference in test accuracy in points, mean with 95 % "
+        f"({replicates_text(data, ['target', 'label'])}). Left: difference in test {task().quality} in points, "
+        "mean with 95 % "
         f"t-interval; faint: the replicates. Right: ratio of their costs in {unit_of(data)}, each network's own chain "
         "charged in full, geometric mean with 95 % t-interval of the logarithm."
     )
@@ -70,7 +72,10 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         [f"{method_text(str(label))}, ≤ {macs_short(int(str(target)))}" for (target, label), _ in groups],
     )
     accuracy.set_ylim(-0.6, len(groups) - 0.4)
-    for panel, nothing, title in ((accuracy, 0.0, "test accuracy, points"), (cost, 1.0, "cost, times that without")):
+    for panel, nothing, title in (
+        (accuracy, 0.0, f"test {task().quality}, points"),
+        (cost, 1.0, "cost, times that without"),
+    ):
         tidy(panel)
         panel.axvline(nothing, color=INK, linewidth=0.8)
         panel.set_xlabel(title)

@@ -7,13 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from accounting.words.names import label_rank, label_text
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import PERCENT_MARGIN, legend_below, percent_axis, tidy
 from reports.measure.predictions import coverage, predictions, rank_correlation
 from reports.words.colours import label_marker, route_colour
 from reports.words.wording import number_estimate, percent_interval
 
-TITLE = "Predicted and measured accuracy"
+TITLE = "Predicted and measured {quality}"
 OPTIONAL = True
 
 
@@ -26,7 +27,8 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it, with the rank correlation and the coverage of the predicted intervals."""
     searches = data.groupby(["route", "replicate"]).ngroups
     text = (
-        f"Validation accuracy of {len(data)} search candidates after their short training, and what the predictor said of "
+        f"Validation {task().quality} of {len(data)} search candidates after their short training, and what the "
+        "predictor said of "
         f"each before it was trained, ± 1 predicted standard deviation ({searches} searches, one per route and replicate). "
         "Dashed: equality. Over the searches, with 95 % t-intervals: Kendall's tau "
         f"{number_estimate(rank_correlation(data))}; share of candidates whose measured value lies in the predicted 95 % "
@@ -64,6 +66,6 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     panel.set(xlim=limits, ylim=limits, aspect="equal")
     percent_axis(panel, "x")
     percent_axis(panel, "y")
-    panel.set_xlabel("measured val. accuracy (%)")
-    panel.set_ylabel("predicted val. accuracy (%)")
+    panel.set_xlabel(f"measured val. {task().quality} ({task().unit})")
+    panel.set_ylabel(f"predicted val. {task().quality} ({task().unit})")
     legend_below(figure, handles, len(handles))

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from accounting.words.methods import schedule_text
 from accounting.words.names import is_method, method_of
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.measure.methods import method_networks, method_text, parent_test_top1, parent_val_top1, schedule_of
@@ -39,7 +40,8 @@ def data(frames: Frames) -> pd.DataFrame:
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        "Test accuracy of each pruning method after fine-tuning, and of the controls trained from scratch: mean and 95 % "
+        f"Test {task().quality} of each pruning method after fine-tuning, and of the controls trained from "
+        "scratch: mean and 95 % "
         f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Methods are in the order of their mean over "
         "the targets, the same in all panels. Filled: zeros in a network of the parent's size; hollow: a physically "
         "smaller one. Dashed: the mean of the dense parents before pruning, on the "
@@ -56,7 +58,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     for panel, target in zip(panels, targets, strict=True):
         tidy(panel)
         panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
-        panel.set_xlabel("test accuracy (%)")
+        panel.set_xlabel(f"test {task().quality} ({task().unit})")
         panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         _draw_rows(panel, data[data["target"] == target], labels)
         percent_axis(panel, "x")

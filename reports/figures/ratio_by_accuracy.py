@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import PRUNE, label_text
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.answers.study import JudgedStudy, judged
 from reports.compare.contenders import Contender
 from reports.compare.log_ratio import log_ratio
@@ -23,7 +24,7 @@ from reports.figures._contenders import columns_of, handles_of, line_style, show
 from reports.words.colours import INK
 from reports.words.wording import number, percent
 
-TITLE = "Cost ratio against the accuracy asked for"
+TITLE = "Cost ratio against the {quality} asked for"
 OPTIONAL = True
 POINTS_BELOW = 0.08
 """How far below a* the axis begins."""
@@ -70,11 +71,13 @@ def data(frames: Frames) -> pd.DataFrame:
 def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     return (
-        "Each contender’s cost over pruning’s, all work charged, had another accuracy been asked for: geometric mean over "
-        f"replicates ({counts_text(data['n'])}); above 1 pruning is cheaper. Band: the headline’s 95 % interval at an "
-        "accuracy that is fixed, not corrected for the many of them. The vertical line is a*, and the bar on it the "
+        f"Each contender’s cost over pruning’s, all work charged, had another {task().quality} been asked for: "
+        "geometric mean over "
+        f"replicates ({counts_text(data['n'])}); above 1 pruning is cheaper. Band: the headline’s 95 % interval at "
+        f"{task().a_quality} that is fixed, not corrected for the many of them. The vertical line is a*, and "
+        "the bar on it the "
         "interval that the verdict is read from: a* comes from the replicates, which makes it wider. Dashed: one of the "
-        "two did not have that accuracy in every replicate, and what it had spent there is a lower bound."
+        f"two did not have that {task().quality} in every replicate, and what it had spent there is a lower bound."
     )
 
 
@@ -104,7 +107,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         for (label, route), rows in mine.groupby(["label", "route"]):
             _draw_contender(panel, rows, str(label), str(route))
         panel.set_title(f"≤ {macs_short(target)} MACs", fontsize=10)
-        panel.set_xlabel("validation accuracy\nasked for (%)")
+        panel.set_xlabel(f"validation {task().quality}\nasked for ({task().unit})")
         panel.set_ylabel(f"cost / cost of {label_text(PRUNE)}" if column == 0 else "")
         percent_axis(panel, "x")
     ratio_axis(panels[0], "y", data["ratio"])

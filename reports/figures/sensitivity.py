@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from accounting.words.methods import Method
 from accounting.words.names import ANALYSIS
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
 from reports.words.colours import INK, criterion_colour, role_colour, role_rank
@@ -32,7 +33,8 @@ def caption(data: pd.DataFrame) -> str:
     """How to read it."""
     num_val = ", ".join(f"{int(count):,}" for count in sorted(data["num_val"].dropna().unique()))
     return (
-        "Validation accuracy of the trained parent after weights of the smallest magnitude are set to zero, without "
+        f"Validation {task().quality} of the trained parent after weights of the smallest magnitude are set to "
+        "zero, without "
         "fine-tuning (batch norm recalibrated). Left: the layers of one role alone, each to the sparsity of the "
         "axis; right: the whole network. Lines are means over replicates, bands one standard deviation "
         f"({replicates_text(data, ['scan', 'part'])}{f'; {num_val} images' if num_val else ''}). Dashed: the dense parent."
@@ -55,7 +57,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
         panel.set_title("one role alone" if scan == ROLE else "whole network", fontsize=10)
         panel.set_xlabel("weights at zero (%)")
     percent_axis(panels[0], "y")
-    panels[0].set_ylabel("val. accuracy (%), no fine-tuning")
+    panels[0].set_ylabel(f"val. {task().quality} ({task().unit}), no fine-tuning")
     legend_below(figure, handles, 5)
 
 

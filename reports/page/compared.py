@@ -8,6 +8,7 @@ from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
 from accounting.words.quantities import macs_short, macs_text
+from accounting.words.task import task
 from reports.answers.refusal import parent_macs
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Measured
@@ -43,7 +44,7 @@ def _data(frames: Frames) -> str:
     counts = [f"{facts[key]:,} {text}" for key, text in COUNTS.items() if _is_count(facts.get(key))]
     if not counts and _is_count(config.get("num_train")):
         counts = [f"{config['num_train']:,} asked for to train on"]
-    classes = [f"{frames.num_classes} classes"] if frames.num_classes else []
+    classes = [f"{frames.num_classes} {task().outputs}"] if frames.num_classes else []
     images = [f"images: {', '.join(counts)}"] if counts else []
     notes = facts.get("notes")
     noted = [f"noted: {note}" for note in notes] if isinstance(notes, list) else []
@@ -52,7 +53,7 @@ def _data(frames: Frames) -> str:
 
 def _parent(frames: Frames) -> str:
     accuracies = [
-        f"{split} top-1 {percent_interval(found)}"
+        f"{split} {task().metric} {percent_interval(found)}"
         for split, found in (("validation", parent_val_top1(frames)), ("test", parent_test_top1(frames)))
         if found.value is not None
     ]
@@ -90,8 +91,8 @@ def _levels(frames: Frames, measured: Sequence[Measured]) -> str:
     levels = {given.question.target: given.headline.headline.level for given in measured}
     each = [f"{percent(level)} at {macs_text(target)}" for target, level in levels.items() if level is not None]
     margin = 100 * frames.info.margin
-    how = f"a*, the lower median final accuracy less {margin:g} point{'' if margin == 1 else 's'}"
-    return f"validation top-1 of {', '.join(each)} ({how})" if each else ""
+    how = f"a*, the lower median final {task().quality} less {margin:g} point{'' if margin == 1 else 's'}"
+    return f"validation {task().metric} of {', '.join(each)} ({how})" if each else ""
 
 
 def _criteria(study: JudgedStudy) -> str:

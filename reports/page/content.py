@@ -11,6 +11,7 @@ from accounting.study.facts import REHEARSAL
 from accounting.words.json_values import Fields, changed_text
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
+from accounting.words.task import task
 from reports.answers import no_verdict as one_route
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import at_target, break_even_sentences
@@ -35,8 +36,8 @@ if TYPE_CHECKING:  # it imports Matplotlib
     from reports.page.render import Rendered
 
 REACH, RATIO, SPENT, SIZE, PER_HOUR = (
-    "Cost to reach each accuracy", "What the ratio depends on", "Where the cost went", "Accuracy against MACs",
-    "Accuracy per device-hour",
+    "Cost to reach each {quality}", "What the ratio depends on", "Where the cost went", "{Quality} against MACs",
+    "{Quality} per device-hour",
 )  # fmt: skip
 PLACES = {
     REACH: ("anytime",),
@@ -76,7 +77,8 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageCon
         if text
     ]
     placed = {
-        title: Section(title, [figures[name] for name in names if name in figures]) for title, names in PLACES.items()
+        title: Section(task().fill(title), [figures[name] for name in names if name in figures])
+        for title, names in PLACES.items()
     }
     changes = [changed_text(change) for change in frames.info.rehearsal or ()]
     sections = [
@@ -154,7 +156,7 @@ def _size(section: Section, frames: Frames, measured: Sequence[Measured]) -> Sec
     table = Captioned(
         _accuracy_table(measured, frames.num_classes),
         "Mean ± one standard deviation over replicates; the difference is paired by replicate, with its 95 % interval.",
-        "Accuracies on validation and test",
+        f"{task().qualities.capitalize()} on validation and test",
     )
     lines = [accuracy_sentence(given) for given in measured]
     return Section(section.title, section.figures, [table] if table.table.rows else [], lines)
@@ -181,7 +183,7 @@ def _counted(frames: Frames) -> Section:
     return Section(
         COUNTED,
         tables=tables,
-        lines=[*METHOD, work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
+        lines=[*map(task().fill, METHOD), work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
         warnings=frames.warnings,
     )
 
@@ -215,7 +217,14 @@ def _accuracy_table(measured: Sequence[Measured], classes: int | None) -> PageTa
             cells += [with_level(percent_estimate(top1), top1, classes) for top1 in (both.test_top1, both.val_top1)]
             rows.append([*cells, difference if label == PRUNE else ""])
             marks.append(mark_of(label))
-    headers = ["target (MACs)", "networks", "test top-1", "val top-1", "prune − search, test top-1"]
+    challenger = label_text(measured[0].headline.challenger) if measured else ""
+    headers = [
+        "target (MACs)",
+        "networks",
+        f"test {task().metric}",
+        f"val {task().metric}",
+        f"prune − {challenger}, test {task().metric}",
+    ]
     return PageTable(headers, rows, text_columns=(1,), marks=marks, mark_column=1)
 
 
@@ -246,8 +255,8 @@ def _network_table(frames: Frames) -> PageTable:
         "target (MACs)",
         "network",
         "replicate",
-        "val top-1",
-        "test top-1",
+        f"val {task().metric}",
+        f"test {task().metric}",
         "MACs",
         *(["image size"] if has_sizes else []),
         "non-zero / all params",

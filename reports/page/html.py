@@ -8,6 +8,7 @@ from importlib import resources
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
+from accounting.words.task import task
 from reports.page.content import PageContent
 from reports.page.theme import DARK_PAPER, palette, variable
 
@@ -40,7 +41,13 @@ def page_html(content: PageContent) -> str:
     return page_of("reports.page").render(
         vars(content)
         | schemes
-        | {"css": text_of("page.css"), "script": script, "script_hash": _hash(script), "variable": variable}
+        | {
+            "css": text_of("page.css"),
+            "script": script,
+            "script_hash": _hash(script),
+            "variable": variable,
+            "task": task(),
+        }
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from accounting.words.methods import schedule_text
 from accounting.words.names import label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
+from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.data.levels import with_level
 from reports.measure.deployment import FORMATS, DeploymentRow, deployment_rows
@@ -25,7 +26,7 @@ from reports.words.wording import (
 )
 
 METHODS_CAPTION = (
-    "Means over replicates with 95 % t-intervals, the most accurate on test first. Before: on validation, after the last "
+    "Means over replicates with 95 % t-intervals, the {best} on test first. Before: on validation, after the last "
     "pruning and before the fine-tuning that followed it. Costs are those of the jobs that led to the network; with "
     "“parent free” the pretraining is not charged. Networks share jobs, so costs do not add up."
 )
@@ -58,13 +59,13 @@ def method_table(frames: Frames) -> tuple[PageTable, str]:
         "method",
         "schedule",
         "MACs reached",
-        "val top-1 before",
-        "val top-1",
-        "test top-1",
+        f"val {task().metric} before",
+        f"val {task().metric}",
+        f"test {task().metric}",
         "n",
     ]
     headers += [f"{unit}, {POLICY_SHORT[policy]}" for policy in ("full", "free")]
-    return PageTable(headers, rows, text_columns=(1, 2)), METHODS_CAPTION
+    return PageTable(headers, rows, text_columns=(1, 2)), task().fill(METHODS_CAPTION)
 
 
 def role_table(frames: Frames) -> tuple[PageTable, str]:
@@ -95,7 +96,13 @@ def deployment_table(frames: Frames) -> tuple[PageTable, str]:
         + [_latency(row), str(row.n)]
         for row in found
     ]
-    headers = ["target (MACs)", "network", "test top-1, float", "test top-1, int8", "int8 − float"]
+    headers = [
+        "target (MACs)",
+        "network",
+        f"test {task().metric}, float",
+        f"test {task().metric}, int8",
+        "int8 − float",
+    ]
     headers += [f"{kind.replace('onnx', 'ONNX')} (kB)" for kind in formats]
     table = PageTable([*headers, "latency (ms)", "n"], rows, text_columns=(1,))
     return _without_empty_columns(table), DEPLOYMENT_CAPTION + _circumstances(found)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Canvas
 from reports.data.frames import Frames
 from reports.export.csv_cells import plain_cells
 from reports.export.tables import with_unit
-from reports.figures import Figure, alternative_text, discover, is_optional
+from reports.figures import Figure, alternative_text, discover, is_optional, title_of
 from reports.page.narrow import NARROW_IN, NarrowCanvas
 from reports.page.theme import inline_svg
 from reports.words.colours import INK
@@ -71,7 +71,7 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
         if data.empty and is_optional(figure):
             continue
         if data.empty:
-            rendered[name] = Rendered(name, figure.TITLE, NOTHING_YET)
+            rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
             continue
         _write_csv(data, frames.unit, folder / f"{name}.csv")
         with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
@@ -98,7 +98,7 @@ def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rende
         colours |= more
     return Rendered(
         name,
-        figure.TITLE,
+        title_of(figure),
         figure.caption(data),
         alternative_text(figure, data),
         wide,

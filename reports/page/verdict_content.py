@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Comparison, Measured
 from reports.answers.verdict_words import interval_text, verdict_text
@@ -32,7 +33,14 @@ def contender_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTab
         for _, label, cells in sorted(of_target, key=lambda row: row[0]):
             rows.append([macs_text(given.question.target), label_text(label), *cells])
             marks.append(mark_of(label, _route(study, label, given.question.target)))
-    headers = ["target (MACs)", "contender", f"{unit} to reach a*", "× pruning’s cost", "test top-1", "reached a*"]
+    headers = [
+        "target (MACs)",
+        "contender",
+        f"{unit} to reach a*",
+        "× pruning’s cost",
+        f"test {task().metric}",
+        "reached a*",
+    ]
     return PageTable([*headers, "verdict"], rows, text_columns=(1, 6), marks=marks, mark_column=1)
 
 
@@ -70,7 +78,8 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
     """The parts of the table, a sentence or two each."""
     levels = sorted({one.by_policy[HEADLINE_POLICY].alpha for g in measured for one in (g.headline, *g.further)})
     lines = [
-        "a* is one accuracy for all contenders of a target: what the networks of both routes of the headline reach. Cost to "
+        f"a* is one {task().quality} for all contenders of a target: what the networks of both routes of the "
+        "headline reach. Cost to "
         "reach a* is the mean of what was charged until a network within the target’s MACs first had it, over the "
         "replicates that did; what was spent where it was not reached is in the ratio, as a lower bound.",
         "× pruning’s cost is the geometric mean, paired by replicate, of the contender’s cost over pruning’s: 2 means twice "
@@ -89,7 +98,7 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
         f"“by more than {TIE_FACTOR}×” where the interval excludes that, too. Each row compares with pruning alone. The "
         "headline and the sentences below say which contender is the cheapest of all: it is called so only where it is "
         "shown to be cheaper than each other one, at the levels of these rows.",
-        "Test top-1 was read once for each delivered network: mean over replicates with its 95 % interval.",
+        f"Test {task().metric} was read once for each delivered network: mean over replicates with its 95 % interval.",
     ]
     return lines
 
@@ -116,7 +125,7 @@ def _verdict(costs: CostComparison, label: str) -> str:
         return f"not reached{who} ({costs.guarded.limit:.0f} replicates are needed)"
     said = verdict_text(costs, label).removeprefix(f"{label_text(label)} is ").replace(" for which is cheaper", "")
     if costs.instead:
-        said += f": {' and '.join(label_text(one.label) for one in costs.instead)} is as accurate and cheaper"
+        said += f": {' and '.join(label_text(one.label) for one in costs.instead)} is {task().as_good} and cheaper"
     return said
 
 

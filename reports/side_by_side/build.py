@@ -14,12 +14,14 @@ from accounting.cost.shares import HEADLINE_POLICY, ledger_h
 from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_text
+from accounting.words.task import task
 from reports.answers.refusal import parent_macs
 from reports.answers.values import Measured, Refused
 from reports.answers.verdict_words import verdict_text
 from reports.answers.whole import WholeAnswer
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames, load_frames
+from reports.errors import NotAStudy
 from reports.page.compared import compared_table, parent_text
 from reports.side_by_side.values import Agreement, Aspect, Compared, Finding, RatioApart, SideBySide, TargetRow
 from reports.statistics import CONFIDENCE, NOTHING, Estimate
@@ -44,14 +46,23 @@ def side_by_side(folders: Sequence[Path]) -> SideBySide:
     """The studies in these folders, in this order.
 
     Raises:
-        NotAStudy, LedgerError: as :func:`reports.data.source.load_source`.
+        NotAStudy, LedgerError: as :func:`reports.data.source.load_source`; ``NotAStudy`` also where their tasks differ.
 
     """
     wholes = [WholeAnswer(load_frames(folder)) for folder in folders]
+    _check_tasks(wholes, folders)
     names = _names([whole.frames.info.name for whole in wholes], folders)
     studies = tuple(_compared(w, name, folder) for w, name, folder in zip(wholes, names, folders, strict=True))
     aspects = _aspects(wholes)
     return SideBySide(studies, aspects, _findings(studies, aspects, wholes), _ratios_apart(studies, wholes))
+
+
+def _check_tasks(wholes: Sequence[WholeAnswer], folders: Sequence[Path]) -> None:
+    """``NotAStudy`` for studies of several tasks, which have no quality in common."""
+    tasks = [whole.frames.info.task.name for whole in wholes]
+    if len(set(tasks)) > 1:
+        each = ", ".join(f"{folder} is of {task}" for folder, task in zip(folders, tasks, strict=True))
+        raise NotAStudy(f"{each}: their qualities are no measures of one thing; compare studies of one task")
 
 
 def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
@@ -112,7 +123,7 @@ def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
     found = [
         _data(frames, said),
         _parent(frames, said),
-        _aspect("classes", "Classes", [_text(f.num_classes) for f in frames]),
+        _aspect("classes", task().outputs.capitalize(), [_text(f.num_classes) for f in frames]),
     ]
     titles = dict.fromkeys(title for one in said for title in one)
     for title in titles:
@@ -228,10 +239,14 @@ def _hours(aspects: Mapping[str, Aspect]) -> Finding:
 def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
     data, classes = aspects["data"], aspects["classes"]
     if data.agreement is Agreement.DIFFERENT or classes.agreement is Agreement.DIFFERENT:
-        return Finding("accuracies", False, "they are of other images, which the fingerprints of the data tell apart")
+        return Finding(
+            task().qualities, False, "they are of other images, which the fingerprints of the data tell apart"
+        )
     if data.agreement is Agreement.UNKNOWN:
-        return Finding("accuracies", None, "some study does not say which images it read (no fingerprint of its data)")
-    return Finding("accuracies", True, "all are of the same images, by the fingerprint of the data")
+        return Finding(
+            task().qualities, None, "some study does not say which images it read (no fingerprint of its data)"
+        )
+    return Finding(task().qualities, True, "all are of the same images, by the fingerprint of the data")
 
 
 def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:

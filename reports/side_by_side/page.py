@@ -7,7 +7,7 @@ from pathlib import Path
 from accounting.words.names import unit_text
 from reports.errors import NotReplaceable
 from reports.page.html import PAPER_COLOURS, page_of, text_of
-from reports.side_by_side.text import AGREEMENT_TEXT, ROW_HEADERS, ratio_line, row_cells
+from reports.side_by_side.text import AGREEMENT_TEXT, ratio_line, row_cells, row_headers
 from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
 
@@ -50,7 +50,7 @@ def page_html(found: SideBySide) -> str:
         warnings=[f"{study.name}: {warning}" for study in studies for warning in study.warnings],
         ratios=[ratio_line(apart) for apart in found.ratios],
         aspects=[(a.title, AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],
-        headers=ROW_HEADERS,
+        headers=row_headers(),
         rows=[row_cells(row, study.challenger) for study in studies for row in study.rows],
         totals=[f"{number(study.total_h)} {unit_text(study.unit)}" for study in studies],
         light=light,

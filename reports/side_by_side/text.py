@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_short
+from accounting.words.task import task
 from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, SideBySide, TargetRow
 from reports.statistics import Estimate
 from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
@@ -19,10 +20,15 @@ ROW_HEADERS = (
     "cost ratio",
     "prune",
     "challenger",
-    "test top-1",
+    "test {metric}",
     "cheapest",
     "verdict",
 )
+
+
+def row_headers() -> tuple[str, ...]:
+    """What stands above the cells of :func:`row_cells`."""
+    return tuple(task().fill(header) for header in ROW_HEADERS)
 
 
 def as_text(found: SideBySide) -> str:
@@ -73,7 +79,7 @@ def target_text(row: TargetRow) -> str:
 
 
 def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
-    """A target of a study in cells, as :data:`ROW_HEADERS` names them."""
+    """A target of a study in cells, as :func:`row_headers` names them."""
     costs = [
         number_estimate(row.costs[label]) if label in row.costs else NOT_MEASURED for label in ("prune", challenger)
     ]

@@ -4,19 +4,28 @@ The task and its dataset are one file outside the package. Its labels are not cl
 over classes, and its quality is the share of attributes that are right.
 """
 
+import html
 import json
+import re
 import time
 
 import pytest
 import yaml
 from inline_runs import quick
+from typer.testing import CliRunner
 
 from accounting.study import plugins
 from accounting.study.folder import StudyFolder
+from accounting.words.task import CLASSIFICATION, learn_task
+from benchmarks.follow_target import golden
 from harness.config.study import load_configs
+from harness.console.events import Narrator
 from harness.console.progress import Silent
 from harness.study import Launch, run_study
 from reports.data.frames import load_frames
+from reports.errors import NotAStudy
+from reports.page.build import build_report
+from reports.side_by_side.build import side_by_side
 
 DATASET = '''
 import hashlib
@@ -41,6 +50,7 @@ class Attributes:
     words = TaskWords("attributes", "hits", "hit rate", "hit rates", "better", "attribute", "attributes")
     outputs_text = "scores of 2 attributes"
     unnamed_text = ""
+    reading = "print(dict(zip(ATTRIBUTES, outputs[0].tolist())))"
 
     def objective(self, recipe):
         return Objective(torch.nn.BCEWithLogitsLoss(), lambda images, targets: (images, targets))
@@ -127,6 +137,12 @@ def study(tmp_path_factory):
     return StudyFolder(root / "study")
 
 
+@pytest.fixture(autouse=True)
+def _other_tests_are_of_classification():
+    yield
+    learn_task(CLASSIFICATION)
+
+
 def test_it_learns_what_it_was_taught(study):
     """Guesses are right on half of the attributes."""
     (network,) = load_frames(study.root).delivered
@@ -140,6 +156,49 @@ def test_what_is_delivered_names_its_outputs(study):
         "bright above",
         "bright below",
     ]
+
+
+FOREIGN = re.compile(r"\btop-?1\b|accura|\bclass(?:es)?\b|classification|\blogits?\b", re.IGNORECASE)
+"""The words of classification, in text that people read."""
+
+
+def foreign(text):
+    return [text[max(0, m.start() - 60) : m.end() + 20] for m in FOREIGN.finditer(text)]
+
+
+def test_its_page_tells_it_in_its_own_words(study):
+    page = build_report(study.root).read_text()
+    said = html.unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL))
+    assert not foreign(said)
+    assert "test hits" in said and "Hit rate against MACs" in said and "2 attributes" in said
+    assert any("test hit rate (%)" in figure.read_text() for figure in study.report.glob("figures/*.svg"))
+
+
+def test_the_terminal_tells_it_in_its_own_words(study, capsys):
+    from harness.cli import app
+
+    for command in ("answer", "status", "audit"):
+        CliRunner().invoke(app, [command, str(study.root)])
+    said = CliRunner().invoke(app, ["answer", str(study.root)]).output
+    assert "test hits by pruning" in said
+    frames = load_frames(study.root)
+    lines = [event.text for event in Narrator([]).tell(frames.ledger.records)]
+    assert any("hits" in line for line in lines) and not foreign(" ".join(lines) + said)
+
+
+def test_what_is_delivered_is_told_in_its_own_words(study):
+    (card,) = study.root.glob("models/*/prune/*/README.md")
+    module = (card.parent / "model.py").read_text()
+    assert "from model import ATTRIBUTES, build, preprocess" in module
+    assert "print(dict(zip(ATTRIBUTES, outputs[0].tolist())))" in module
+    assert not foreign(module.replace("class_names", "").replace("class NotAnImage", "")) and not foreign(
+        card.read_text()
+    )
+
+
+def test_studies_of_two_tasks_are_not_compared(study, tmp_path):
+    with pytest.raises(NotAStudy, match=r"is of attributes, .* is of classification: .*compare studies of one task"):
+        side_by_side([study.root, golden(tmp_path)])
 
 
 def test_targets_of_another_form_are_refused_before_anything_is_paid_for(tmp_path):

@@ -17,6 +17,7 @@ from harness.data.registry import open_dataset
 from harness.delivery.about import about
 from harness.delivery.trainable import module_text
 from harness.models.build import build_network
+from harness.task.classification import Classification
 
 NAMES = ("ape", "bee | *wasp*")
 
@@ -83,7 +84,7 @@ def loaded(config, folder):
     dataset = open_dataset(config)
     folder.mkdir()
     (folder / "architecture.json").write_text(json.dumps(about(SPEC, dataset.splits().info, config)))
-    (folder / "model.py").write_text(module_text())
+    (folder / "model.py").write_text(module_text(Classification(2)))
     spec = importlib.util.spec_from_file_location("delivered_model", folder / "model.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

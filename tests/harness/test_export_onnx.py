@@ -90,7 +90,7 @@ def test_no_source_file_is_named(exported):
 
 
 def test_other_outputs_are_an_error_and_no_file(exported, model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_export", lambda model, image_shape: onnx.load(exported[0]))
+    monkeypatch.setattr(module, "_export", lambda model, image_shape, head: onnx.load(exported[0]))
     with torch.no_grad():
         model.classifier.bias += 1
     with pytest.raises(ValueError, match=r"outputs differ from torch's by [0-9.]+; allowed: 0.00"):

@@ -160,11 +160,11 @@ def test_a_parent_that_costs_nothing_makes_the_policies_equal(make_study):
     assert "but" not in sentence(given)
 
 
-def measured(ratio=NOTHING, difference=NOTHING):
+def measured(ratio=NOTHING, difference=NOTHING, challenger="search"):
     """An answer with one comparison, at 5,000 MACs."""
-    costs = CostComparison("search", 5_000, "full", decide_interval(ratio), ratio, None, {}, {}, {}, {}, NOTHING)
+    costs = CostComparison(challenger, 5_000, "full", decide_interval(ratio), ratio, None, {}, {}, {}, {}, NOTHING)
     question = Question(5_000, "study", "data", "gpu_hours", (5_000,), 3)
-    return Measured(question, Comparison("search", 3, difference, {"full": costs}), (), {})
+    return Measured(question, Comparison(challenger, 3, difference, {"full": costs}), (), {})
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,15 @@ def measured(ratio=NOTHING, difference=NOTHING):
 )
 def test_accuracy_in_words(difference, said):
     assert said in accuracy_sentence(measured(difference=difference))
+
+
+@pytest.mark.parametrize("low", [-0.03, -0.01])
+def test_another_challenger_is_not_called_search(low):
+    """A study may declare another pair for its headline."""
+    said = accuracy_sentence(measured(difference=Estimate(low - 0.01, low - 0.02, low, 0.01, 3), challenger="supernet"))
+    assert said.startswith("At 5k MACs that of supernet is more accurate than the pruned one: prune − supernet = ")
+    said = accuracy_sentence(measured(difference=Estimate(0.0, low, -low, 0.01, 3), challenger="search_then_prune"))
+    assert "neither the pruned network nor that of search then prune is shown to be more accurate" in said
 
 
 def test_no_ratio_is_said():
