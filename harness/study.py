@@ -105,7 +105,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
     view = replace(check_study(config, need_data=True), searched=standing.searched)
-    notes = [f"data: {plain(note)}" for note in getattr(view.info, "notes", ())]
+    notes = [f"data: {plain(note)}" for note in view.info.notes]
     for line in (*notes, *warnings(config)) if standing.is_new else ():
         log.warning("%s", line)
     loggers = check_loggers(config)

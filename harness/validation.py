@@ -22,7 +22,7 @@ from harness.data.sized import info_at
 from harness.data.tried import check_own
 from harness.delivery.onnx_file import require_onnx
 from harness.errors import InputError
-from harness.jobs.job import Job, Route
+from harness.jobs.job import Job, Route, SearchingRoute
 from harness.jobs.teachers import named_teachers
 from harness.jobs.work import PruneRule
 from harness.models.build import checkpoint_path, fit_checkpoint, load_checkpoint
@@ -84,7 +84,8 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         _check_prunable(route, pruning, model, shown.image_shape, config.targets)
     routes = _bare_routes(view, 0)
     _check_every_target_has_a_job(view, routes)
-    problems = {problem for route in routes if (problem := getattr(route, "strategy_problem", lambda: None)())}
+    searching = [route for route in routes if isinstance(route, SearchingRoute)]
+    problems = {problem for route in searching if (problem := route.strategy_problem())}
     if problems:
         raise InputError(*sorted(problems))
     return view

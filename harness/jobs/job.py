@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Phase
@@ -127,4 +127,13 @@ class Route(Protocol):
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """An outcome, once per job."""
+        ...
+
+
+@runtime_checkable
+class SearchingRoute(Protocol):
+    """What a route that searches may have beside :class:`Route`: its strategy is then tried before it is paid for."""
+
+    def strategy_problem(self) -> str | None:
+        """What is wrong with its strategy, where that is a user's own; None: nothing was found."""
         ...
