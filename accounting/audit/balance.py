@@ -84,7 +84,7 @@ def _balance(
     session: Session, device: Device, parts: dict[str, float], mine: list[Hold], empty: list[Hold], driver_work_s: float
 ) -> Balance:
     wall_s = session.end_t - session.begin_t
-    spans = _capacity_spans(session, device, max((hold.end_t for hold in mine), default=session.begin_t))
+    spans = _capacity_spans(session, device, mine)
     idle_s, over_s = _sweep(mine, spans)
     unattributed_s = sum(
         hold.amount * (hold.end_t - hold.begin_t)
@@ -158,17 +158,17 @@ Span = tuple[float, float, float]
 """Begin, end, and how much of a device there was."""
 
 
-def _capacity_spans(session: Session, device: Device, last_hold_t: float) -> list[Span]:
+def _capacity_spans(session: Session, device: Device, holds: list[Hold]) -> list[Span]:
     """How much of the device there was when, from the session's begin to its end.
 
     A node is known to have left a moment after it did, or before its last worker ended: its devices stay until they are
-    held no more.
+    held no more. What holds them after they came back is not part of that, nor is a node that is yet to come one that left.
     """
     edges = [(session.begin_t, _initial_amount(session, device))]
     for t, devices in session.capacity_changes:
         amount = sum(entry.amount for entry in devices if entry.device == device.device)
-        has_left = amount == 0 and edges[-1][1] > 0  # not one that is yet to come
-        t = max(t, last_hold_t) if has_left else t
+        if amount == 0 and edges[-1][1] > 0:
+            t = max([t, *(hold.end_t for hold in holds if hold.begin_t < t)])
         edges.append((min(max(t, edges[-1][0]), session.end_t), amount))
     ends = [t for t, _ in edges[1:]] + [session.end_t]
     return [(begin_t, end_t, amount) for (begin_t, amount), end_t in zip(edges, ends, strict=True) if end_t > begin_t]

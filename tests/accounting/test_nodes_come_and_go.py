@@ -105,3 +105,37 @@ def test_a_device_that_joins_after_another_has_left_was_not_there_before():
     ]
     assert codes(records) == []
     assert {b.device: b.capacity_s for b in audit(records).balances} == {"core0": 100, "core1": 30, "core2": 60}
+
+
+def test_two_nodes_that_join_one_after_the_other_are_both_there_from_then_on():
+    """That the second is not in the first change does not mean that it has left: it was not there yet."""
+    records = [
+        opened("s", 0, {"core0": 1.0}),
+        changed("s", 10, {"core0": 1.0, "core1": 1.0}),
+        changed("s", 20, {"core0": 1.0, "core1": 1.0, "core2": 1.0}),
+        alloc("s", "p", 30, "core2"),
+        start("s", "j#1", "j", 31, allocation="p", device="core2"),
+        ended("j#1", 79),
+        free("s", "p", 80),
+        closed("s", 100, "interrupted"),
+    ]
+    assert codes(records) == []
+    assert {b.device: (b.capacity_s, b.idle_s) for b in audit(records).balances} == {
+        "core0": (100, 100), "core1": (90, 90), "core2": (80, 30)}  # fmt: skip
+
+
+def test_a_device_that_left_and_came_back_was_not_there_in_between():
+    """A GPU keeps its name when its node is started again: what holds it then does not fill the gap."""
+    records = [
+        opened("s", 0),
+        changed("s", 30, {"core0": 1.0}),
+        changed("s", 60, {"core0": 1.0, "core1": 1.0}),
+        alloc("s", "p", 65, "core1"),
+        start("s", "j#1", "j", 66, allocation="p", device="core1"),
+        ended("j#1", 89),
+        free("s", "p", 90),
+        closed("s", 100, "interrupted"),
+    ]
+    assert codes(records) == []
+    assert {b.device: (b.capacity_s, b.idle_s) for b in audit(records).balances} == {
+        "core0": (100, 100), "core1": (70, 45)}  # fmt: skip

@@ -130,6 +130,37 @@ def test_groups_of_others_are_not_ours(ledger, cluster):
     assert not [record for record in records if record["kind"] == Kind.ALLOCATION_OPENED]
 
 
+def test_of_three_nodes_with_other_tenants_on_each_only_ours_are_on_record(ledger, cluster):
+    """Theirs open before ours, while ours are open, and on a node that joins and dies; and hold all that ours leave."""
+    watched = watch(ledger)
+    theirs = {"t1" + "0200": group_on(OLD)}
+    cluster.groups = dict(theirs)
+    watched._look()
+    cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEW), node(NEWER)]
+    watched._look_at_nodes()
+    cluster.groups = theirs | {"p1" + JOB: group_on(NEW), "t2" + "0300": group_on(NEWER)}
+    watched._look()
+    cluster.t = 1020.0
+    cluster.groups = theirs | {"p2" + JOB: group_on(NEWER), "t3" + "0200": group_on(NEW)}
+    watched._look()
+    cluster.t, cluster.nodes = 1050.0, [node(OLD), node(NEW), node(NEWER, alive=False)]
+    cluster.groups = theirs
+    watched._look()
+    watched._look_at_nodes()
+    cluster.t = 1100.0
+    records, errors = findings(ledger, cluster)
+    assert errors == []
+    held = {r["allocation"]: r["t"] for r in records if r["kind"] == Kind.ALLOCATION_OPENED}
+    assert held == {
+        allocations.allocation_name("p1" + JOB, NEW): 1010.0,
+        allocations.allocation_name("p2" + JOB, NEWER): 1020.0,
+    }
+    ends = {r["allocation"]: (r["t"], r.get("cause")) for r in records if r["kind"] == Kind.ALLOCATION_CLOSED}
+    assert list(ends.values()) == [(1020.0, None), (1050.0, "node_died")]
+    assert {b.device: b.capacity_s for b in audit(records).balances} == {
+        "vm-aaaaaa/cpu": 100.0, "vm-bbbbbb/cpu": 90.0, "vm-cccccc/cpu": 40.0}  # fmt: skip
+
+
 def causes(ledger):
     ledger.close()
     records = read_ledger(ledger.path.parent).records
