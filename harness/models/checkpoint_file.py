@@ -33,6 +33,13 @@ STATE_KEYS = (
 )  # fmt: skip
 """Where checkpoints keep a network's weights beside other things, the preferred first: averages before the rest."""
 
+_OTHER_FILES = {
+    b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch it with git lfs pull",
+    b"\x1f\x8b": "compressed by gzip; unpack it and name the file of weights",
+}
+"""What files are that begin so."""
+_UNREADABLE = "a pickle that cannot be read as tensors"
+"""In the place of PyTorch's text, which advises to read it without restrictions."""
 _MAX_NESTING = 4
 _MAX_CLASSES = 200
 _RUNS_PROGRAMS = {
@@ -142,6 +149,9 @@ def _read(path: Path) -> object:
     try:
         with path.open("rb") as file:
             head = file.read(512)
+        for start, kind in _OTHER_FILES.items():
+            if head.startswith(start):
+                raise InputError(f"parent.checkpoint: {path} is {kind}")
         if path.suffix == ".safetensors" or head[8:9] == b"{":
             return load_file(path)
         if not zipfile.is_zipfile(path) and tarfile.is_tarfile(path):
@@ -155,9 +165,8 @@ def _read(path: Path) -> object:
         raise
     except Exception as error:  # what a torn or hostile file raises in third-party readers has no common kind
         kind = "" if isinstance(error, SafetensorError | RuntimeError | OSError) else f"{type(error).__name__}: "
-        raise InputError(
-            f"parent.checkpoint: {path} is not a checkpoint of weights ({kind}{one_line(error)})"
-        ) from None
+        reason = _UNREADABLE if isinstance(error, pickle.UnpicklingError) else f"{kind}{one_line(error)}"
+        raise InputError(f"parent.checkpoint: {path} is not a checkpoint of weights ({reason})") from None
 
 
 def _check_archive(path: Path) -> None:

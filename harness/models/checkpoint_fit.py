@@ -49,7 +49,7 @@ def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) ->
     """
     own = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
     head = _head(model, own)
-    given = _by_name(model, own, head, _without_counters(state)) or _in_order(own, _without_counters(state), path)
+    given = _by_name(model, own, head, _without_counters(state), path) or _in_order(own, _without_counters(state), path)
     given = {name: _adapted(model, own, name, value) for name, value in given.items()}
     fits = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     wrong = [name for name in own if name not in fits and name not in head and not _has_twin(own, name, fits)]
@@ -77,7 +77,7 @@ def _head(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
 
 
 def _by_name(
-    model: nn.Module, own: Mapping[str, Tensor], head: set[str], given: Mapping[str, Tensor]
+    model: nn.Module, own: Mapping[str, Tensor], head: set[str], given: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor] | None:
     """The tensors under the network's own names; None where no name is known."""
     view, prefix = _under_best_prefix(own, given)
@@ -87,6 +87,7 @@ def _by_name(
             view, prefix = translated, other
     if sum(name in own and name not in head for name in view) <= _CHANCE * len(own):
         return None
+    _check_is_one(own, given, view, prefix, path)
     if prefix and len(view) < len(given):
         log.info("parent.checkpoint: of %d tensors those under %r are taken", len(given), prefix.removesuffix("."))
     return view
@@ -106,6 +107,27 @@ def _under_best_prefix(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -
 
     best = max(found, key=rank)
     return {name.removeprefix(best): value for name, value in given.items() if name.startswith(best)}, best
+
+
+def _check_is_one(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], view: Mapping[str, Tensor], prefix: str, path: Path
+) -> None:
+    """``InputError`` where another prefix has the same names with other values, and neither says averaged weights."""
+    names = sorted(name for name in view if name in own)
+    if not prefix or not names or any(part in prefix.lower() for part in _AVERAGED):
+        return
+    others = [full.removesuffix(names[0]) for full in given if full.endswith(f".{names[0]}")]
+    for other in others:
+        same = {name: given.get(f"{other}{name}") for name in names}
+        if other != prefix and all(
+            tensor is not None and tensor.shape == view[name].shape for name, tensor in same.items()
+        ):
+            if all(tensor is not None and torch.equal(tensor, view[name]) for name, tensor in same.items()):
+                continue
+            raise InputError(
+                f"parent.checkpoint: {path} holds two networks that fit, under {prefix.removesuffix('.')!r} and "
+                f"{other.removesuffix('.')!r}; save the one that is meant alone"
+            )
 
 
 def _translated(model: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

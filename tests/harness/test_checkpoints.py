@@ -3,6 +3,7 @@
 import argparse
 import collections
 import datetime
+import gzip
 import hashlib
 import io
 import json
@@ -120,6 +121,34 @@ WRAPPED = {
 @pytest.mark.parametrize("trainer", WRAPPED)
 def test_the_wrappings_of_trainers(trainer, tmp_path):
     assert loads(WRAPPED[trainer](state(net())), tmp_path / "c.pt")
+
+
+def test_two_networks_that_fit_are_refused_with_both_names(tmp_path):
+    def under(prefix, state):
+        return {f"{prefix}.{name}": value for name, value in state.items()}
+
+    mine, other = net().state_dict(), net(5).state_dict()
+    torch.save(under("encoder_q", mine) | under("encoder_k", other), tmp_path / "c.pt")
+    with pytest.raises(InputError, match=r"holds two networks that fit, under 'encoder_[qk]' and 'encoder_[qk]'"):
+        fit_checkpoint(net(1), load_checkpoint(tmp_path / "c.pt"), tmp_path / "c.pt")
+    assert loads(under("encoder_q", mine) | under("encoder_k", mine), tmp_path / "same.pt")
+
+
+OTHER_FILES = {
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git lfs pull"),
+    "compressed": (gzip.compress(b"weights"), "compressed by gzip"),
+    "a pickle of something else": (pickle.dumps({"a": object()}, protocol=4), "no checkpoint of weights"),
+    "a text": (b"hello", "no checkpoint of weights"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_other_files_are_named_and_nobody_is_advised_to_read_them_without_care(kind, tmp_path):
+    content, says = OTHER_FILES[kind]
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(InputError, match=says) as refusal:
+        load_checkpoint(tmp_path / "c.pt")
+    assert "weights_only" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
