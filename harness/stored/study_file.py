@@ -87,7 +87,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
         log.warning("%s", finding.message)
     records = ledger.records
     paid = Paid.of(records)
-    changes = changes_between(held, config)
+    changes = _without_same_files(changes_between(held, config), facts)
     places = _content(facts).places
     lines = refusals(_without_moved(changes, facts, config), held, paid, places) + _changed_spaces(facts, config, paid)
     lines += plugin_changes(facts.get("plugins"), in_use()) if paid.anything else []
@@ -210,6 +210,13 @@ def _without_moved(changes: Sequence[Change], document: KeptFacts, config: Study
         for c in changes
         if not (c.key.endswith(".space") and c.old in held and _same_space(held[c.old], now.get(c.new)))
     ]
+
+
+def _without_same_files(changes: Sequence[Change], document: KeptFacts) -> list[Change]:
+    """The changes without that of ``plugins``, where the files are the same elsewhere: the study keeps copies of its own."""
+    held = {each["name"]: each["sha256"] for each in document.get("plugins") or []}
+    is_same = held == {file.name: file.sha256 for file in in_use()}
+    return [change for change in changes if not (change.key == "plugins" and is_same)]
 
 
 def _changed_spaces(document: KeptFacts, config: StudyConfig, paid: Paid) -> list[str]:

@@ -129,6 +129,15 @@ class TestAStudyOfOutsideFiles:
         with quick():
             run(written(tmp_path / "elsewhere", STUDY), folder)
         assert len(records(folder, Kind.ATTEMPT_STARTED)) == before
+        assert records(folder, Kind.STUDY_EXTENDED) == []
+
+    def test_one_more_file_is_an_extension_on_record(self, finished, tmp_path):
+        root, _, _ = finished
+        folder = shutil.copytree(root / "study", tmp_path / "study")
+        more = ALL | {"further": ALL["energy"]}
+        run(written(tmp_path / "more", STUDY | {"plugins": [*STUDY["plugins"], "further.py"]}, more), folder)
+        (extended,) = records(folder, Kind.STUDY_EXTENDED)
+        assert [change["key"] for change in extended["changes"]] == ["plugins"]
 
     def test_refuses_a_file_that_was_changed_or_is_not_named_any_more(self, finished, tmp_path):
         root, _, _ = finished
