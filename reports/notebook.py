@@ -60,6 +60,11 @@ class _Place:
     def set_size_inches(self, *_: float) -> None:
         """The size is that of the axes."""
 
+    def get_size_inches(self) -> tuple[float, float]:
+        """Width and height of the axes, which is all the room there is."""
+        box, dpi = self._ax.bbox, self._ax.figure.dpi
+        return box.width / dpi, box.height / dpi
+
     def subplots(self, nrows: int = 1, ncols: int = 1, *, squeeze: bool = True, **options: Any) -> Any:
         """The axes themselves where one panel is enough; else panels in their place."""
         if (nrows, ncols) == (1, 1):

@@ -15,7 +15,7 @@ from harness.data.base import Batches, DataInfo, Pick, Shared, Split, Splits
 
 
 def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """Images (N, C, H, W) at another height and width, with antialiasing; bicubic unless ``interpolation`` is bilinear."""
+    """Images (N, C, H, W) at another height and width, with antialiasing; bicubic unless told bilinear."""
     if tuple(images.shape[2:]) == size:
         return images
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"

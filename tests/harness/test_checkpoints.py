@@ -137,8 +137,8 @@ def test_two_networks_that_fit_are_refused_with_both_names(tmp_path):
 OTHER_FILES = {
     "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git lfs pull"),
     "compressed": (gzip.compress(b"weights"), "compressed by gzip"),
-    "a pickle of something else": (pickle.dumps({"a": object()}, protocol=4), "no checkpoint of weights"),
-    "a text": (b"hello", "no checkpoint of weights"),
+    "a pickle of something else": (pickle.dumps({"a": object()}, protocol=4), "not a checkpoint of weights"),
+    "a text": (b"hello", "not a checkpoint of weights"),
 }
 
 
@@ -264,10 +264,10 @@ FILES = {
     "a whole module": (lambda p: torch.save(nn.Linear(2, 2), p), "torch.nn.modules.linear.Linear"),
     "a module among others": (lambda p: torch.save({"model": nn.Linear(2, 2), "epoch": 1}, p), "a whole module"),
     "a TorchScript program": (write_script, "TorchScript"),
-    "a torn zip": (write_torn, "no checkpoint of weights"),
+    "a torn zip": (write_torn, "not a checkpoint of weights"),
     "a zip bomb": (write_bomb, "compressed"),
     "nothing": (lambda p: p.write_bytes(b""), "empty"),
-    "words": (lambda p: p.write_text("these are words"), "no checkpoint of weights"),
+    "words": (lambda p: p.write_text("these are words"), "not a checkpoint of weights"),
     "a numpy archive": (lambda p: np.savez(p.open("wb"), a=np.ones(2)), "NumPy"),
     "a folder": (lambda p: p.mkdir(), "folder"),
     "an empty dict": (lambda p: torch.save({}, p), "empty dict"),
