@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.errors import InputError, one_line
+
 
 def _sync(path: Path) -> None:
     """Bring a file, or a folder's entries, to the disk: what the ledger calls done must outlive a power cut."""
@@ -39,3 +41,15 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_there(path: Path, key: str) -> bool:
+    """Whether anything is at the path that a config's ``key`` gives; ``InputError`` where this user may not look."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise InputError(f"{key}: {one_line(str(path))} cannot be read: {reason}") from None
+    return True

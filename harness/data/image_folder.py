@@ -23,6 +23,7 @@ from harness.data.image_files import ImageFile, Part, not_read_notes, read_part
 from harness.data.pixels import NotAnImage, read_rgb
 from harness.data.transforms import check_counts, file_facts, file_splits, image_size, unseen_classes
 from harness.errors import InputError
+from harness.paths import is_there
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 ASSUMED_TRAIN = 1_281_167
@@ -78,7 +79,8 @@ class Dataset:
 
     @property
     def _is_there(self) -> bool:
-        return (self._root / "train").is_dir() and self._test_folder is not None
+        train = self._root / "train"
+        return is_there(train, "dataset.path") and train.is_dir() and self._test_folder is not None
 
     @property
     def _is_elsewhere(self) -> bool:

@@ -26,6 +26,7 @@ from harness.data.copies import PartImages, copies, digests_of
 from harness.data.pixels import NotAnImage, opened, read_rgb
 from harness.data.transforms import INTERPOLATION, check_counts, normalisation
 from harness.errors import InputError, one_line
+from harness.paths import is_there
 
 PARTS = ("train", "test")
 KEYS = tuple(f"{part}_{what}" for part in PARTS for what in ("bytes", "offsets", "labels"))
@@ -66,7 +67,7 @@ class Dataset:
         config = self._config
         size = config.image_size or 32
         mean, std = normalisation(config, CIFAR10_MEAN, CIFAR10_STD)
-        if not self._path.exists():
+        if not is_there(self._path, "dataset.path"):
             learn, select = held_out(config.num_train or 50_000, config.val_fraction)
             note = f"no data at {self._path}: 50,000 training images are assumed; give dataset.num_train"
             notes = () if config.num_train else (note,)
@@ -117,7 +118,7 @@ class Dataset:
 
     @cached_property
     def _parts(self) -> dict[str, _Part]:
-        if not self._path.is_file():
+        if not (is_there(self._path, "dataset.path") and self._path.is_file()):
             raise InputError(f"dataset.path: no file at {self._path}; give the npz file's path, or another dataset")
         try:
             with np.load(self._path, allow_pickle=False) as data:

@@ -21,6 +21,7 @@ from harness.data.image_files import read_part
 from harness.data.pixels import NotAnImage, read_rgb
 from harness.data.transforms import check_counts, file_facts, file_splits, image_size, unseen_classes
 from harness.errors import InputError, one_line
+from harness.paths import is_there
 
 ASSUMED_TRAIN = 50_000
 """CIFAR's, where a study is planned without its data."""
@@ -59,7 +60,11 @@ class Dataset:
     def check(self) -> None:
         """Open both splits (and download, where the config allows it), compare their classes, read a sample of each."""
         config = self._config
-        if config.path is not None and not config.download and not Path(config.path).expanduser().exists():
+        if (
+            config.path is not None
+            and not config.download
+            and not is_there(Path(config.path).expanduser(), "dataset.path")
+        ):
             raise InputError(f"dataset.path: no folder {config.path}; give the data's folder or set download: true")
         _ = self._checked
 
@@ -105,7 +110,7 @@ class Dataset:
         if "_parts" in self.__dict__:
             return True
         path = self._config.path
-        if path is None or not Path(path).expanduser().exists():
+        if path is None or not is_there(Path(path).expanduser(), "dataset.path"):
             return False
         if not self._config.download:
             return True
