@@ -30,14 +30,17 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
             if attempt not in begun:
                 continue
             epoch = float(begun[attempt]["epoch"])
-            if reached > epoch:
-                found.append(_trained_again(job.job, reached - epoch, begun[attempt].get("dropped")))
+            dropped = begun[attempt].get("dropped")
+            if reached > epoch or isinstance(dropped, str):
+                found.append(_trained_again(job.job, reached - epoch, dropped))
             kept = [point.epoch for point in view.progress.of(attempt) if point.checkpointed]
             reached = 0.0 if status[attempt] is Status.OK else max([epoch, *kept])
     return found
 
 
 def _trained_again(job: str, num_epochs: float, dropped: object) -> str:
-    epochs = "1 epoch was" if num_epochs == 1 else f"{num_epochs:g} epochs were"
+    """``num_epochs`` is not above 0 where a kill came between the state and the record of its epoch."""
+    several = f"{num_epochs:g} epochs were" if num_epochs > 0 else "An epoch that is not on record was"
+    epochs = "1 epoch was" if num_epochs == 1 else several
     why = f"could not be trusted ({dropped})" if isinstance(dropped, str) else "was gone"
     return f"{epochs} trained again in {job}, which is in the bill as lost work: the state of the attempt before {why}."

@@ -41,6 +41,15 @@ def test_epochs_that_are_trained_again_are_counted_and_say_why(fields, why):
     assert line.endswith(f"{why}.")
 
 
+def test_a_state_whose_epoch_a_kill_kept_from_the_record_is_said_to_be_dropped():
+    assert said(*cut_short(1, 1), *last(2, 20, 0)) == []
+    [line] = said(*cut_short(1, 1), *last(2, 20, 0, dropped="it is damaged"))
+    assert line == (
+        "An epoch that is not on record was trained again in job, which is in the bill as lost work: the state of the "
+        "attempt before could not be trusted (it is damaged)."
+    )
+
+
 def test_a_state_that_was_dropped_is_not_missed_twice():
     records = [*cut_short(1, 1, 1, 2, 3, 4), *cut_short(2, 20, 1), *last(3, 40, 1)]
     [line] = said(*records)
