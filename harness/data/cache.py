@@ -35,10 +35,9 @@ def _own_folder(prefix: str) -> Path:
 
 
 def read_cached(key: str) -> bytes | None:
-    """What :func:`write_cached` kept under a key; None where there is nothing, or it is damaged."""
-    path = cache_folder() / key
+    """What :func:`write_cached` kept under a key; None if there is nothing, it is damaged, or no folder can be made."""
     try:
-        content = path.read_bytes()
+        content = (cache_folder() / key).read_bytes()
     except OSError:
         return None
     digest, content = content[:64], content[64:]

@@ -30,6 +30,17 @@ def test_what_was_written_is_read_and_the_folder_is_private(temporary):
     assert usual(temporary).stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("gone", ["a file in its place", "nothing there"])
+def test_without_a_folder_to_write_to_nothing_is_kept_and_nothing_fails(gone, tmp_path, monkeypatch):
+    """A temporary folder that takes nothing: read-only, full, or not there."""
+    place = tmp_path / "tmp"
+    if gone == "a file in its place":
+        place.write_text("")
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(place))
+    cache.write_cached("key", b"content")
+    assert cache.read_cached("key") is None
+
+
 DAMAGES = [lambda b: b[:-1], lambda b: b"", lambda b: b[:70], lambda b: b[:-1] + b"?", lambda b: b + b"!"]
 
 
