@@ -4,7 +4,6 @@ import argparse
 import collections
 import datetime
 import gzip
-import hashlib
 import io
 import json
 import logging
@@ -23,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.errors import InputError
-from harness.models.build import checkpoint_path, checkpoint_sha256, fit_checkpoint, load_checkpoint
+from harness.models.build import fit_checkpoint, load_checkpoint
 
 
 def net(seed=0, name="test_resnet", **kwargs):
@@ -387,24 +386,3 @@ def test_tied_weights_need_to_be_there_once(tmp_path):
     model = Tied()
     assert fit_checkpoint(model, {"a.weight": torch.eye(3)}, tmp_path) == []
     assert torch.equal(model.b.weight, torch.eye(3))
-
-
-@pytest.mark.parametrize("given", ["~no_such_user_here/x.pt", "a\0b.pt", "package:harness"])
-def test_paths_that_are_none(given):
-    with pytest.raises(InputError, match=r"parent\.checkpoint"):
-        checkpoint_path(given)
-
-
-def test_a_loop_of_links_and_a_missing_file_in_a_package(tmp_path):
-    (tmp_path / "a").symlink_to(tmp_path / "b")
-    (tmp_path / "b").symlink_to(tmp_path / "a")
-    for given in (str(tmp_path / "a"), "package:harness/no_such_file.pt"):
-        with pytest.raises(InputError, match=r"parent\.checkpoint"):
-            load_checkpoint(checkpoint_path(given))
-
-
-def test_the_checksum_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "c.pt").write_bytes(b"weights" * 10**6)
-    assert checkpoint_sha256(tmp_path / "c.pt") == hashlib.sha256(b"weights" * 10**6).hexdigest()
-    with pytest.raises(InputError, match="cannot be read"):
-        checkpoint_sha256(tmp_path / "gone.pt")
