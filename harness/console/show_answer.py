@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,8 @@ def show_page(page: Path, *, as_json: bool = False) -> None:
 
 
 def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) -> None:
-    wanted = None if wishes.macs is None else _target(wishes.macs)
+    with _as_input_error("--macs"):
+        wanted = None if wishes.macs is None else parse_percent(wishes.macs) or parse_macs(wishes.macs)
     if wishes.is_own_question:
         _show_own(folder, wishes, wanted, told, as_json=as_json)
         return
@@ -195,12 +197,13 @@ def _with_plan(sentence: str, plan: str | None) -> str:
     return sentence if plan is None else f"{sentence}; {plan}"
 
 
-def _target(macs: str) -> int | float:
-    """MACs as a whole number, or percent of the parent's; ``InputError`` for anything else."""
+@contextmanager
+def _as_input_error(option: str) -> Iterator[None]:
+    """What cannot be read is bad input, with the option's name before it."""
     try:
-        return parse_percent(macs) or parse_macs(macs)
+        yield
     except ValueError as error:
-        raise InputError(f"--macs: {error}") from None
+        raise InputError(f"{option}: {error}") from None
 
 
 def _top1(given: str) -> float:
@@ -219,10 +222,8 @@ def _amount(option: str, given: str) -> tuple[float, Unit | None]:
     """Device-hours and their unit, which 0 needs none of; ``InputError`` for anything else."""
     if given.strip() == "0":
         return 0.0, None
-    try:
+    with _as_input_error(option):
         return parse_device_hours(given)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from None
 
 
 def _hours(option: str, given: str | None, amount: tuple[float, Unit | None], frames: Frames) -> float:

@@ -7,10 +7,14 @@ import pytest
 from benchmarks.follow_target import follow, golden, modules
 
 
-@pytest.mark.parametrize("macs", ["0.6M", "0.5M", "9M"], ids=["measured", "between two", "out of reach"])
-def test_the_target_passes_few_functions_on_its_way_to_the_sentence(macs, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("macs", "said"),
+    [("0.6M", "0.6M"), ("0.5M", "0.5M"), ("9M", "9M"), ("55%", "0.519763M")],
+    ids=["measured", "between two", "out of reach", "percent between two"],
+)
+def test_the_target_passes_few_functions_on_its_way_to_the_sentence(macs, said, tmp_path, capsys):
     way = follow(golden(tmp_path), macs)
-    assert f"At {macs} MACs" in capsys.readouterr().out
+    assert f"At {said} MACs" in capsys.readouterr().out
     assert way.stays[0] == "harness/cli:answer"
     assert "reports/answers/text:sentence" in way.stays
     assert len(way.stays) <= 15, way.stays
