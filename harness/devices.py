@@ -44,6 +44,11 @@ def cuda_device(index: int) -> str:
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"
 
 
+def cuda_model(index: int) -> str:
+    """The model of a visible CUDA device, as its driver names it."""
+    return str(torch.cuda.get_device_name(index))
+
+
 def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
     """Devices of this machine, as the ledger's ``session_opened`` has them."""
     node = socket.gethostname()
@@ -55,7 +60,7 @@ def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
             "device": cuda_device(i),
             "device_kind": "cuda",
             "amount": 1.0,
-            "name": torch.cuda.get_device_name(i),
+            "name": cuda_model(i),
             "node": node,
         }
         for i in range(torch.cuda.device_count())

@@ -18,6 +18,7 @@ from accounting.audit.meanings import Stands, verdict_stands
 from accounting.audit.rules import older_rules
 from accounting.cost.attempts import view_of
 from accounting.cost.evidence import Evidence, gather
+from accounting.cost.models import mixture
 from accounting.cost.shares import ledger_h
 from accounting.cost.values import CostView
 from accounting.ledger.findings import Finding
@@ -70,10 +71,16 @@ def audit_of(
     with uncollected():
         balances = balances_of(evidence, view)
         found = [
-            *findings, *older_rules(records, view), *contradictions_in(records, evidence, view),
+            *findings, *older_rules(records, view), *_models(view), *contradictions_in(records, evidence, view),
             *impossible_in(evidence), *_imbalances(balances),
         ]  # fmt: skip
     return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(view))
+
+
+def _models(view: CostView) -> Iterator[Finding]:
+    mixed = mixture(view)
+    if mixed is not None:
+        yield Finding("error", "models_mixed", f"{mixed}: hours of one are not those of another")
 
 
 def _imbalances(balances: Sequence[Balance]) -> Iterator[Finding]:

@@ -123,7 +123,12 @@ def _jobs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
             late = [trace.attempt for trace in own if trace.started_t > done.ended["t"]]
             for attempt in late:
                 yield Finding("warning", "after_outcome", f"attempt {attempt} of job {job.job} began after its outcome")
-        if job.status in (Status.LOST, Status.RUNNING) and any(s.end_t >= own[-1].started_t for s in done_sessions):
+        is_stopped = evidence.stopped_t.get(job.job, float("-inf")) >= own[-1].started_t
+        if (
+            not is_stopped
+            and job.status in (Status.LOST, Status.RUNNING)
+            and any(s.end_t >= own[-1].started_t for s in done_sessions)
+        ):
             yield Finding(
                 "error", "job_without_end", f"job {job.job} has neither outcome nor abandonment, yet its study was done"
             )

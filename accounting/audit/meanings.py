@@ -86,6 +86,7 @@ MEANINGS: dict[str, Meaning] = {
     "clock_backwards": _no("times of one process are out of order, so that lengths, which are costs, are wrong"),
     "over_allocated": _no(_DOUBLE),
     "imbalance": _no("what was held and what idled is not what there was: time is missing or counted twice"),
+    "models_mixed": _no("hours of GPUs of several models were added up, as if an hour of each were the same cost"),
     "accuracy_impossible": _no("{a_quality} is not a share between 0 and 1: what was measured is wrong"),
     "epoch_impossible": _no("there is a record of an epoch that the training does not have: its curve is wrong"),
     "job_differs": _no("attempts at one job name another route, target or replicate: costs go to the wrong one"),

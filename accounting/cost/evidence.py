@@ -71,6 +71,8 @@ class Evidence:
     """Times of the first and the last record of the session, its workers' included."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
     """Job: when it was given up last."""
+    stopped_t: dict[str, float] = field(default_factory=dict)
+    """Job: when its route's budget last stopped it, before or after it had begun."""
     losses: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
     """Session and job: what its driver was told of workers that are gone, in the order of time."""
     orphans: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -191,6 +193,8 @@ def file_record(record: Record, evidence: Evidence) -> None:
         evidence.losses.setdefault((session, record["job"]), []).append(record)
     elif kind == Kind.JOB_ABANDONED:
         evidence.abandoned_t[record["job"]] = record["t"]
+    elif kind == Kind.JOB_STOPPED:
+        evidence.stopped_t[record["job"]] = record["t"]
     elif kind == Kind.DRIVER_WORK:
         evidence.driver_work.append(record)
 

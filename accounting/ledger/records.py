@@ -25,7 +25,7 @@ phase ``export``, so that exports ran inside ``evaluate`` and were charged to th
 CLOCK_TOLERANCE_S = 1.0
 """Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
 
-VERDICT_RULES = 3
+VERDICT_RULES = 4
 """How costs and accuracies become a verdict. Written in answers and reports, never in a ledger, whose costs it keeps."""
 
 
@@ -121,6 +121,8 @@ class Record(TypedDict, total=False):
     reason: str | None
     outcome: JobOutcome | None
     work_end_t: float | None
+    stopped: bool
+    """Whether the attempt was stopped at a checkpoint, since its route's budget did not pay for more; absent where not."""
     measurement: dict[str, object] | None
     duration_s: float
     budget_h: float
@@ -214,7 +216,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # End of an epoch. checkpointed: whether a later attempt can go on from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
     Kind.HEARTBEAT: ("attempt",),
-    # status: ok|failed. reason: null or one line. outcome: null unless ok; work_end_t: when the last work ended.
+    # status: ok|failed. reason: null or one line. outcome: null unless ok; work_end_t: when the last work ended. Optional:
+    # stopped, true where it ended at a checkpoint as it was asked to: a job_stopped follows.
     Kind.ATTEMPT_ENDED: ("attempt", "status", "reason", "outcome", "work_end_t", "measurement"),
     # Work in the driver (fitting the predictor, evolution): `t` is its end; holds no device.
     Kind.DRIVER_WORK: ("session", "route", "phase", "target", "replicate", "duration_s"),
@@ -222,8 +225,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.ATTEMPT_LOST: ("session", "job", "reason"),
     # No attempt is left: the job will have no ok outcome. reason: one line.
     Kind.JOB_ABANDONED: ("session", "job", "reason"),
-    # The job was not begun, since its route's budget (in device-hours) is spent or cannot pay for it. It stays so for as
-    # long as the budget is that one.
+    # The job was not begun, or was stopped at a checkpoint, since its route's budget (in device-hours) is spent or cannot
+    # pay for it. It stays so for as long as the budget is that one; with another it goes on from there.
     Kind.JOB_STOPPED: ("session", "job", "route", "replicate", "reason", "budget_h"),
     # The session's config differs from the one before. changes: [{key, old, new}], keys as in the config, with dots.
     Kind.STUDY_EXTENDED: ("session", "changes"),

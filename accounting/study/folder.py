@@ -36,6 +36,11 @@ class StudyFolder:
         return self.root / ".held"
 
     @property
+    def stops(self) -> Path:
+        """A note for each running job that is to end at its next checkpoint."""
+        return self.root / ".stops"
+
+    @property
     def tune(self) -> Path:
         """Ray Tune's own files while a session runs; never read back."""
         return self.root / ".tune"

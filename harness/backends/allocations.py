@@ -89,6 +89,8 @@ class Allocations:
         self._capacity, self._ask, self._gone = capacity, ask, gone
         self._known = {entry["node"] for entry in capacity}
         """Names of the nodes whose devices are in the capacity."""
+        self.ignored: set[str] = set()
+        """Names of the nodes that the study does not use, since they have no device for it."""
         self._seen_t: dict[str, float] = {}
         """When a node was first seen, by its name; a node tells its devices later than it takes work."""
         context = ray.get_runtime_context()
@@ -103,7 +105,7 @@ class Allocations:
         """When what is held was seen last."""
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
-        """Called with the nodes that live whenever they were looked at."""
+        """Called with the nodes that live and are used whenever they were looked at."""
         self.on_held: Callable[[float, Sequence[str]], None] = lambda t, allocations: None
         """Called with the time and what is held then, whenever that was looked at."""
 
@@ -256,15 +258,19 @@ class Allocations:
             self._own_dead_s = None
         elif self._own_dead_s is None:
             self._own_dead_s = time.monotonic()
-        self.on_nodes(alive)
+        self.on_nodes({name: node for name, node in alive.items() if name not in self.ignored})
         resource = "CPU" if self._device == "cpu" else "GPU"
-        usable = {name for name, node in alive.items() if node["Resources"].get(resource)}
+        usable = {name for name, node in alive.items() if node["Resources"].get(resource)} - self.ignored
         if usable == self._known:
             return
         if self._known - usable:
             self._change([entry for entry in self._capacity if entry["node"] in usable], time.time())
         for name in sorted(usable - self._known, key=lambda name: self._seen_t[name]):
-            self._change([*self._capacity, *self._ask(alive[name])], max(self._seen_t[name], self._changed_t))
+            devices = self._ask(alive[name])
+            if devices:
+                self._change([*self._capacity, *devices], max(self._seen_t[name], self._changed_t))
+            else:
+                self.ignored.add(name)
 
     def _change(self, capacity: Capacity, since_t: float) -> None:
         """Note the devices that there are since then."""

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -19,6 +20,7 @@ from harness.config.resources import JobShape
 from harness.config.study import StudyConfig
 from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, disk_problem, typed_line
+from harness.gpu_models import of_one_model
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -35,6 +37,7 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
     shapes = checked_shapes(config, device)
     most = max(shape.devices for shape in shapes.values())
     capacity = local_capacity(device, most)[: max(1, int(most)) if device == "cuda" else 1]
+    of_one_model(resources.device_kind, capacity)
     if device == "cpu":
         capacity[0]["device"] = cpu_device(socket.gethostname())
     elif len(capacity) < most:
@@ -50,10 +53,14 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
                 return
             held = _held(device, shapes[job.phase])
             place = Workplace(paths, session, config.dataset, held, plugins=plugins)
-            mine = replace(place, given=scheduler.given(job))
+            mine = replace(place, given=scheduler.given(job), stop=partial(_why_to_stop, scheduler, job.name))
             scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 
     yield Backend(capacity, run)
+
+
+def _why_to_stop(scheduler: Scheduler, job: str) -> str | None:
+    return scheduler.to_stop().get(job)
 
 
 def _held(device: str, shape: JobShape) -> Held:

@@ -55,17 +55,19 @@ from harness.backends.base import Backend
 from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
 from harness.backends.tune_control import changed_tune
-from harness.backends.tune_jobs import JobSearcher, fit, ray_resources
+from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources
 from harness.config.phases import checked_shapes
 from harness.config.study import DatasetConfig, StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
+from harness.devices import Held, choose_device, cpu_device, cuda_device, cuda_model, local_capacity
 from harness.errors import InputError, StudyFailed
+from harness.gpu_models import models_in, of_one_model
 from harness.jobs.files import Given
 from harness.jobs.spec import from_json
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
 from harness.work import liveness
 from harness.work.attempt import Workplace, execute
+from harness.work.stop_notes import StopNotes
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +85,13 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     """
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
-        device, capacity = _capacity(config.resources.device)
+        device, everything = _capacity(config.resources.device)
+        capacity = of_one_model(config.resources.device_kind, everything)
+        model = next(iter(models_in(capacity)), None)
+        others = {entry["node"] for entry in everything} - {entry["node"] for entry in capacity}
         shapes = checked_shapes(config, device)
-        nodes = {node_name(node): node for node in ray.nodes() if node["Alive"]}
+        alive = {node_name(node): node for node in ray.nodes() if node["Alive"]}
+        nodes = {name: node for name, node in alive.items() if name not in others}
         for shape in shapes.values():
             wanted = ray_resources(shape, device)
             if not fit([wanted], nodes):
@@ -100,6 +106,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
                 "session": session,
                 "dataset": config.dataset.model_dump(exclude_unset=True),
                 "device": device,
+                "model": model,
                 "plugins": [file.as_dict() for file in kept(in_use(), paths)],
             }
 
@@ -109,7 +116,24 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
             searcher = JobSearcher(
                 scheduler, place, config.resources.max_attempts, lambda job: shapes[job.phase], device, nodes, lost
             )
-            allocations = Allocations(ledger, session, device, capacity, lambda node: _devices_of(device, node), gone)
+            notes = StopNotes(paths)
+            notes.clear()
+            searcher.notes = notes
+            searcher.shunned |= {alive[name]["NodeID"] for name in others}
+
+            def ask(node: Node) -> list[DeviceRecord]:
+                devices = _devices_of(device, node)
+                if model is None or models_in(devices) == [model]:
+                    return devices
+                searcher.shunned.add(node["NodeID"])
+                log.warning(
+                    "node %s is not used: it has GPUs of another model (%s) than the study's (%s)",
+                    node_name(node), ", ".join(models_in(devices)), model,
+                )  # fmt: skip
+                return []
+
+            allocations = Allocations(ledger, session, device, capacity, ask, gone)
+            allocations.ignored |= others
 
             def follow(nodes: Nodes) -> None:
                 searcher.nodes = nodes
@@ -231,7 +255,11 @@ def _fit(
 
 def _placement(config: dict[Any, Any]) -> tune.PlacementGroupFactory:
     """One bundle, since all of a job's workers are on one node: its placement group is what the attempt is charged for."""
-    return tune.PlacementGroupFactory([json.loads(config["held"])])
+    held = json.loads(config["held"])
+    shunned = json.loads(config["shunned"])
+    if not shunned:
+        return tune.PlacementGroupFactory([held])
+    return tune.PlacementGroupFactory([held], bundle_label_selector=[{"ray.io/node-id": f"!in({','.join(shunned)})"}])
 
 
 class _Stop(Stopper):
@@ -262,18 +290,22 @@ def _trainable(config: TrialConfig) -> None:
         StudyFolder(Path(place["root"])),
         place["session"],
         DatasetConfig(**place["dataset"]),
-        _held(place["device"], place["num_workers"]),
+        _held(place["device"], place["num_workers"], place["model"]),
         given=Given(**place["given"]),
         life=life,
         since_t=place["since_t"],
         plugins=tuple(PluginFile.from_dict(file) for file in place["plugins"]),
+        stop=lambda: StopNotes(StudyFolder(Path(place["root"]))).why(job.name),
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})
 
 
-def _held(device: str, num_workers: int) -> Held:
-    """What Ray gave to this process: its assigned resources and GPU ids, never CUDA_VISIBLE_DEVICES alone."""
+def _held(device: str, num_workers: int, model: str | None) -> Held:
+    """What Ray gave to this process: its assigned resources and GPU ids, never CUDA_VISIBLE_DEVICES alone.
+
+    Raises ``OtherModel`` on a node that joined a moment ago with GPUs of another model than the study's.
+    """
     context = ray.get_runtime_context()
     assigned = context.get_assigned_resources()
     cpus = _assigned(assigned, "CPU")
@@ -284,6 +316,9 @@ def _held(device: str, num_workers: int) -> Held:
         threads = max(1, int(cpus) // num_workers)
         return Held("cpu", {cpu_device(_node_name(node)): cpus}, threads, allocation, num_workers)
     ids = ray.get_gpu_ids()
+    found = sorted({cuda_model(i) for i in range(len(ids))})
+    if model is not None and found != [model]:
+        raise OtherModel(node, f"GPUs of another model ({', '.join(found)}) than the study's ({model})")
     share = _assigned(assigned, "GPU") / max(1, len(ids))
     devices = {cuda_device(i): share for i in range(len(ids))}
     return Held("cuda:0", devices, max(1, int(cpus) // num_workers), allocation, num_workers)

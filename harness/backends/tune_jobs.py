@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +22,12 @@ from harness.errors import disk_problem, one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.spec import to_json
 from harness.scheduling.scheduler import Scheduler
+from harness.work.stop_notes import StopNotes
 
 log = logging.getLogger(__name__)
+
+STOP_LOOK_S = 1.0
+"""How often it is looked whether running jobs must be stopped."""
 
 
 class PlaceOfStudy(TypedDict):
@@ -33,6 +38,8 @@ class PlaceOfStudy(TypedDict):
     dataset: dict[str, Any]
     """The section of the config, as given."""
     device: str
+    model: str | None
+    """The model of GPU that the study runs on; None on CPUs."""
     plugins: list[PluginRecord]
 
 
@@ -43,6 +50,19 @@ class TrialConfig(TypedDict):
     place: str
     held: str
     """What it holds, by Ray's names of resources, as JSON."""
+    shunned: str
+    """Ids of the nodes on which it must not be placed, as JSON."""
+
+
+class OtherModel(RuntimeError):
+    """A worker found itself on a node with GPUs of another model than the study's; nothing was begun there."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(node, message)
+        self.node = node
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class JobSearcher(Searcher):
@@ -67,11 +87,18 @@ class JobSearcher(Searcher):
         self._shape_of, self._device = shape_of, device
         self.nodes = nodes
         """Where jobs run; may change at any time."""
+        self.shunned: set[str] = set()
+        """Ids of the nodes on which no job is placed, since their GPUs are of another model."""
         self._running: dict[str, Job] = {}
         self._again: list[Job] = []
         self._failures: dict[str, int] = {}
         """How often each job has failed since the scheduler proposed it."""
         self._since_t: dict[str, float] = {}
+        self.notes: StopNotes | None = None
+        """How running jobs are asked to end at a checkpoint, where their route's budget pays for no more."""
+        self._asked: set[str] = set()
+        """Those that were asked."""
+        self._looked_s = float("-inf")
         self.stopped = threading.Event()
         """Set when the run is interrupted: nothing new begins, and what ends says nothing about its job."""
 
@@ -81,6 +108,7 @@ class JobSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a text
         """See Ray Tune. A failed job comes first: others may wait for it."""
+        self._stop_unpaid()
         # One more than fits, so that a freed device finds its next job waiting; and then none, until that one has begun: a
         # job that wants many devices would else wait for as long as there are smaller ones.
         if self.stopped.is_set() or not fit([self._held(job) for job in self._running.values()], self.nodes):
@@ -93,6 +121,9 @@ class JobSearcher(Searcher):
             return None
         if isinstance(answer, Done):
             return Searcher.FINISHED
+        if answer.name in self._asked and self.notes is not None:
+            self._asked.remove(answer.name)
+            self.notes.forget(answer.name)
         if answer.name not in self._failures:
             self._since_t[answer.name] = time.time()
         self._running[trial_id] = answer
@@ -107,7 +138,18 @@ class JobSearcher(Searcher):
                 }
             ),
             "held": json.dumps(self._held(answer)),
+            "shunned": json.dumps(sorted(self.shunned)),
         }
+
+    def _stop_unpaid(self) -> None:
+        """Ask jobs whose budget is used up to end at their next checkpoint; looked at once a second."""
+        if self.notes is None or time.monotonic() - self._looked_s < STOP_LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        for job, reason in self._scheduler.to_stop().items():
+            if job not in self._asked:
+                self._asked.add(job)
+                self.notes.ask(job, reason)
 
     def _held(self, job: Job) -> dict[str, float]:
         return ray_resources(self._shape_of(job), self._device)
@@ -129,11 +171,14 @@ class JobSearcher(Searcher):
         if job is None or self.stopped.is_set():
             return
         reason = reason_of(error)
-        number = self._failures.get(job.name, 0) + (not getattr(error, "preempted", False))
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, OtherModel):
+            self.shunned.add(cause.node)
+        is_nobodys = isinstance(cause, OtherModel) or getattr(error, "preempted", False)
+        number = self._failures.get(job.name, 0) + (not is_nobodys)
         self._failures[job.name] = number
         if not isinstance(error, ray.exceptions.RayTaskError):
             self._on_lost(job.name, reason)
-        cause = getattr(error, "cause", None)
         if (full := disk_problem(cause if isinstance(cause, BaseException) else error)) is not None:
             self._scheduler.tell(job, Outcome(ok=False, reason=full, final=False, ends_session=True))
             return
@@ -158,17 +203,32 @@ def ray_resources(shape: JobShape, device: str) -> dict[str, float]:
 
 
 def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
-    """Whether jobs that hold so much fit on the nodes at the same time, each on one node, the largest placed first."""
+    """Whether jobs that hold so much fit on the nodes at the same time, each on one node, the largest placed first.
+
+    Jobs that hold the same are placed together, as many on each node as there is room for, so that a thousand of them on a
+    hundred nodes take no longer than a hundred.
+    """
     free = [{**node["Resources"]} for node in nodes.values()]
-    for job in sorted(jobs, key=lambda job: sorted(job.values()), reverse=True):
+    alike = Counter(tuple(sorted(job.items())) for job in jobs)
+    for held in sorted(alike, key=lambda held: sorted(amount for _, amount in held), reverse=True):
+        left = alike[held]
         for node in free:
-            if all(node.get(name, 0) >= amount - 1e-9 for name, amount in job.items()):
-                for name, amount in job.items():
-                    node[name] -= amount
+            if left == 0:
                 break
-        else:
+            room = min((_times(node.get(name, 0.0), amount) for name, amount in held if amount > 0), default=left)
+            placed = min(left, room)
+            for name, amount in held:
+                if amount > 0:
+                    node[name] -= placed * amount
+            left -= placed
+        if left:
             return False
     return True
+
+
+def _times(there: float, amount: float) -> int:
+    """How often an amount goes into what is there, but for rounding."""
+    return max(0, int((there + 1e-9) / amount))
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -32,6 +32,8 @@ def without_effect(study: StudyConfig) -> list[Found]:
     found = [*_parent(study), *_taught(study), *_budgets(study), *_phases(study), *_lists(study, ())]
     if study.resources.device == "cpu" and "cpus_per_job" in study.resources.model_fields_set:
         found.append(useless(("resources", "cpus_per_job"), "device is cpu, where devices_per_job counts the cores"))
+    if study.resources.device == "cpu" and study.resources.device_kind is not None:
+        found.append(useless(("resources", "device_kind"), "device is cpu, and it names a model of GPU"))
     for route, section in study.routes.powers.items():
         found += section.without_effect(study, ("routes", route))
     return found

@@ -72,6 +72,9 @@ class ResourcesConfig(Strict):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What jobs run on; ``auto`` is CUDA where there is a GPU, else the CPU."""
+    device_kind: str | None = Field(None, min_length=1, max_length=200)
+    """The only model of GPU that is used, as its driver names it (NVIDIA A100-SXM4-80GB); unset, the one there is. Hours of
+    two models are never added up: where there are several, one is named here."""
     devices_per_job: Annotated[Devices | dict[PhaseName, Devices], BeforeValidator(_checked)] = 1.0
     """GPUs that share a job, or the share of one that it holds (0.25); on the CPU its cores. Also by phase, as
     ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""

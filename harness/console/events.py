@@ -182,6 +182,11 @@ def _totals(records: Sequence[Record]) -> Totals:
 
 def _ended(record: Record, started: Record) -> Iterator[Event]:
     job, outcome = started["job"], record["outcome"] or {}
+    if record.get("stopped"):
+        yield Event(
+            record["t"], "stopped", f"{job} was {record['reason']}", {**_job(started), "reason": record["reason"]}
+        )
+        return
     if record["status"] != Status.OK:
         yield Event(
             record["t"], "failed", f"failed {job}: {record['reason']}", {**_job(started), "reason": record["reason"]}

@@ -98,6 +98,8 @@ class Outcome:
     """If files that it starts from are damaged or gone: the job that made them, which is run again first."""
     not_paid_for: bool = False
     """If it failed: whether it was never begun, because its route's budget does not pay for it."""
+    stopped: bool = False
+    """If it failed: whether it was stopped at a checkpoint, because its route's budget does not pay for more of it."""
     ends_session: bool = False
     """If it failed: whether every other job would fail for the same reason (other data), so that none is begun."""
 

@@ -1,17 +1,22 @@
 """Whether a job is another attempt's by now: it has an outcome on record, or a later attempt at it has begun.
 
 Asked when an attempt begins and before it writes its outcome, so that a job has one outcome even where a node was believed
-dead and was not. The ledger's lines are searched as text: few of them are this job's.
+dead and was not. The ledger's lines are searched as text: few of them are this job's. A segment to which nothing was written
+since the time that is asked about is not opened, so that an attempt reads what is being written and not the whole ledger.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
+
+SLACK_S = 600.0
+"""How far the clock of a file server may be behind: a segment is opened that was written to since so long before."""
 
 
 class TakenOver(RuntimeError):
@@ -23,23 +28,35 @@ def outcome_on_record(ledger: Path, job: str, since_t: float) -> JobOutcome | No
 
     An older one does not count: whether its files still hold was decided when the job was proposed.
     """
-    ended = [r for r in _records_of(ledger, job) if r["kind"] == Kind.ATTEMPT_ENDED and r["status"] == Status.OK]
+    if since_t == float("inf"):
+        return None
+    ended = [
+        r for r in _records_of(ledger, job, since_t) if r["kind"] == Kind.ATTEMPT_ENDED and r["status"] == Status.OK
+    ]
     ended = [record for record in ended if record["t"] >= since_t]
     return min(ended, key=lambda record: float(record["t"]))["outcome"] if ended else None
 
 
-def has_later_attempt(ledger: Path, job: str, attempt: str) -> bool:
-    """Whether an attempt at the job began after this one."""
-    began = {r["attempt"]: float(r["t"]) for r in _records_of(ledger, job) if r["kind"] == Kind.ATTEMPT_STARTED}
+def has_later_attempt(ledger: Path, job: str, attempt: str, since_t: float) -> bool:
+    """Whether an attempt at the job began after this one, which began at ``since_t``."""
+    began = {
+        r["attempt"]: float(r["t"]) for r in _records_of(ledger, job, since_t) if r["kind"] == Kind.ATTEMPT_STARTED
+    }
     own_t = began.get(attempt, float("-inf"))
     return any(t > own_t for other, t in began.items() if other != attempt)
 
 
-def _records_of(ledger: Path, job: str) -> Iterator[Record]:
+def _records_of(ledger: Path, job: str, since_t: float) -> Iterator[Record]:
     mark = f'"attempt":{json.dumps(job)[:-1]}#'.encode()
-    for path in sorted(ledger.glob("*.jsonl")):
+    with os.scandir(ledger) as entries:
+        written = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.endswith(".jsonl") and entry.stat().st_mtime >= since_t - SLACK_S
+        )
+    for name in written:
         try:
-            content = path.read_bytes()
+            content = (ledger / name).read_bytes()
         except FileNotFoundError:
             continue
         if mark not in content:

@@ -30,6 +30,8 @@ from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spe
 log = logging.getLogger(__name__)
 
 DRIVER_WORK_WORTH_NOTING_S = 0.02
+NEVER_STOPPED = (Phase.EVALUATE, Phase.EXPORT)
+"""Phases that a budget does not stop: they deliver what was paid for."""
 
 
 class Scheduler:
@@ -40,6 +42,8 @@ class Scheduler:
     replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. With a
     ``forecast`` it gets none, either, that what is left cannot pay for beside what is under way and what its networks still
     need (:mod:`harness.scheduling.forecast`). Exports count in no route's spending, and a failed one fails no delivery.
+    A job that is under way is stopped at a checkpoint (:meth:`to_stop`) once its route's budget pays for no more of it; the
+    stop is on record, and is repeated by a replay for as long as the budget is that one.
     """
 
     def __init__(
@@ -148,9 +152,8 @@ class Scheduler:
         if teacher is not None and teacher not in self._told:
             self._held.setdefault(teacher, []).append(job)
             return None
-        stopped = {str(id) for id in self.stopped}
         reason = self._not_paid_for(job)
-        if reason is None and teacher in stopped:
+        if reason is None and teacher is not None and teacher in {str(id) for id in self.stopped}:
             reason = f"its teacher {teacher} was not trained: its route's budget is spent"
         if reason is not None:
             self.stopped.add(job.id)
@@ -188,6 +191,11 @@ class Scheduler:
                 )
             return
         self._out.pop(job.name, None)
+        if outcome.stopped:
+            self._journal.stopped(job, reason, self._budget_h.get(job.route) or 0.0)
+            self.stopped.add(job.id)
+            self._broadcast(job, replace(outcome, not_paid_for=True))
+            return
         if not outcome.ok:
             what = "; the network is delivered without it" if job.phase == Phase.EXPORT else ""
             log.warning("job %s failed: %s%s", job.name, outcome.reason, what)
@@ -233,10 +241,59 @@ class Scheduler:
         route = self._routes[index]
         return self._spending.of(route.name, route.replicate), route.replicate, index
 
+    def to_stop(self) -> dict[str, str]:
+        """Jobs under way that are to end at their next checkpoint, with the reason: their route's budget pays for no more.
+
+        What a route's networks still need is kept from its candidates and trials, and one checkpoint interval for each of
+        these that is under way. A job that is itself needed for a network ends when the budget is spent.
+        """
+        by_route: dict[tuple[str, int], list[Job]] = {}
+        for job in self._out.values():
+            if self._budget_h.get(job.route) is not None and job.phase not in NEVER_STOPPED:
+                by_route.setdefault((job.route, job.replicate), []).append(job)
+        found: dict[str, str] = {}
+        for (route, replicate), jobs in by_route.items():
+            limit_s = (self._budget_h[route] or 0.0) * HOUR_S
+            left_s = limit_s - self._spending.now(route, replicate)
+            if left_s <= 0:
+                found |= {job.name: "the route's budget is spent" for job in jobs}
+                continue
+            others = [job for job in jobs if job.phase in (Phase.SEARCH, Phase.TUNE)]
+            if self._forecast is None or not others:
+                continue
+            keep_s = self._forecast.reserve_s(route, replicate, limit_s, self._claims(route, replicate, jobs))
+            next_s = sum(self._interval_s(job, self._forecast) for job in others)
+            if left_s < keep_s + next_s:
+                reason = (
+                    f"the route's budget cannot pay for more of it: {left_s:.3g} device-seconds are left, and {keep_s:.3g} "
+                    "are kept for the networks to deliver"
+                )
+                found |= {job.name: reason for job in others}
+        return found
+
+    def _interval_s(self, job: Job, forecast: Forecast) -> float:
+        """Device-seconds from one checkpoint of a job to the next; more than was planned where it has held more in all."""
+        cost_s = max(forecast.cost_s(job) or 0.0, self._spending.held_s(job.name))
+        return cost_s / max(1, getattr(getattr(job.work, "recipe", None), "epochs", 1))
+
+    def _claims(self, route: str, replicate: int, under_way: Sequence[Job]) -> Counter[tuple[int | None, Phase]]:
+        """Jobs of a route that are done or under way, by target and phase."""
+        told = Counter(
+            {
+                (target, phase): count
+                for (own, of, target, phase), count in self._num_ok.items()
+                if (own, of) == (route, replicate)
+            }
+        )
+        # A replay may not have told yet what is done: the ledger knows.
+        claims = told if self._forecast is None else told | self._forecast.done(route, replicate)
+        claims.update((other.target, other.phase) for other in under_way)
+        return claims
+
     def _not_paid_for(self, job: Job) -> str | None:
         """Why the job is not run, which is put on record; None where its route's budget pays for it, or has no limit."""
         limit_h = self._budget_h.get(job.route)
-        if limit_h is None or job.phase in (Phase.EVALUATE, Phase.EXPORT):
+        if limit_h is None or job.phase in NEVER_STOPPED:
             return None
         if self._stopped_before.get(job.name) == limit_h:
             return "the route's budget did not pay for it in an earlier session"
@@ -257,16 +314,7 @@ class Scheduler:
         ]
         for other in under_way:
             left_s -= max(0.0, (self._forecast.cost_s(other) or 0.0) - self._spending.held_s(other.name))
-        told = Counter(
-            {
-                (target, phase): count
-                for (route, replicate, target, phase), count in self._num_ok.items()
-                if (route, replicate) == (job.route, job.replicate)
-            }
-        )
-        # A replay may not have told yet what is done: the ledger knows.
-        claims = told | self._forecast.done(job.route, job.replicate)
-        claims.update((other.target, other.phase) for other in (*under_way, job))
+        claims = self._claims(job.route, job.replicate, [*under_way, job])
         reserve_s = self._forecast.reserve_s(job.route, job.replicate, limit_s, claims)
         if cost_s + reserve_s <= left_s:
             return None

@@ -25,6 +25,7 @@ from accounting.words.task import TaskWords
 from harness.config.route_files import words_in
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
+from harness.gpu_models import KEY, models_in, models_text
 from harness.models.build import checkpoint_path
 from harness.paths import replacing
 from harness.routes.base import Searched
@@ -58,6 +59,8 @@ class Standing:
     """Whether an attempt was begun."""
     device_kinds: frozenset[str] = frozenset()
     """What kinds of device attempts have held."""
+    gpu_models: frozenset[str] = frozenset()
+    """What models of GPU they have held, where the ledger says."""
     rehearsal: tuple[ChangedKey, ...] | None = None
     """What a rehearsal has changed of the config; None: it is a study and no rehearsal."""
 
@@ -107,6 +110,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
         _content(facts) if paid.anything else Content(),
         paid.anything,
         _device_kinds(records, paid),
+        _gpu_models(records, paid),
         rehearsal,
     )
 
@@ -126,7 +130,7 @@ def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> Non
 
 
 def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
-    """``InputError`` where a run would hold another kind of device: hours of the two are never added up."""
+    """``InputError`` where a run would hold another kind of device, or model of GPU: hours of the two are never added up."""
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
         then, now = (
@@ -137,6 +141,27 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
             f"resources.device: the study has held {then}, this run would hold {now}, and hours of the two are never added "
             f"up; set it to {name} on a machine that has them, or start another study with --out"
         )
+
+    models = set(models_in(capacity))
+    if standing.gpu_models and not models <= standing.gpu_models:
+        raise InputError(
+            f"{KEY}: the study has held {models_text(sorted(standing.gpu_models))}, this run would hold "
+            f"{models_text(sorted(models))}, and hours of two models are never added up; run it where there are those of "
+            "before, or start another study with --out"
+        )
+
+
+def _gpu_models(records: Sequence[Record], paid: Paid) -> frozenset[str]:
+    """Models of the GPUs that attempts name, as the capacity of a session has them; old ledgers have none."""
+    names = {
+        str(device["device"]): str(device.get("name", ""))
+        for record in records
+        if record["kind"] in (Kind.SESSION_OPENED, Kind.CAPACITY_CHANGED)
+        for device in record["capacity"]
+        if device["device_kind"] == "cuda"
+    }
+    held = {device for attempt in paid.attempts for device in attempt["devices"]}
+    return frozenset(names[device] for device in held if names.get(device))
 
 
 def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:

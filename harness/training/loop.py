@@ -51,6 +51,10 @@ class Diverged(RuntimeError):
     """The loss is not a finite number; trying again with the same seed would not help."""
 
 
+class Stopped(RuntimeError):
+    """The training was stopped after an epoch, as it was asked to; its state is kept for a later attempt to go on from."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What one finished epoch gave; ``epoch`` counts from 1."""
@@ -66,12 +70,14 @@ class Epoch:
 class Hooks:
     """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch.
 
-    ``dropped(why)`` comes before ``begun`` where a state to go on from could not be trusted.
+    ``dropped(why)`` comes before ``begun`` where a state to go on from could not be trusted. ``stop`` is asked after each
+    epoch from which a later attempt could go on, and gives why the training is to end there, or None.
     """
 
     begun: Callable[[int], None]
     epoch: Callable[[Epoch], None]
     dropped: Callable[[str], None] = lambda why: None
+    stop: Callable[[], str | None] = lambda: None
 
 
 Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
@@ -129,7 +135,7 @@ def train(
     images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
     it is there and of the same ``identity`` (:mod:`harness.training.resume`). A training in parts (``relay``) gives the
     network of one that was never parted. Raises :class:`Diverged`, and :class:`StateLost` where the state of the part before
-    cannot be trusted.
+    cannot be trusted, and :class:`Stopped`.
     """
     model = on_device(model, device)
     optimizer = create_optimizer_v2(
@@ -198,6 +204,8 @@ def train(
         if epoch < last and crew.is_first:
             state.save(resume, epoch, curve, masks if course.masks is not None else {}, identity)
         hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
+        if epoch < last and (why := hooks.stop()) is not None:
+            raise Stopped(f"stopped after epoch {epoch} of {last}: {why}")
     if relay.after is not None and crew.is_first:
         state.save(relay.after, last, curve, masks if course.masks is not None else {}, relay.training)
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, task, device, crew)

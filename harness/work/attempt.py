@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -36,7 +37,7 @@ from harness.jobs.spec import to_json
 from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
-from harness.training.loop import Diverged, Epoch, seed_everything
+from harness.training.loop import Diverged, Epoch, Stopped, seed_everything
 from harness.work.bench import Bench
 from harness.work.liveness import Life, watched
 from harness.work.peers import PeerPlace, Peers, is_shared, peers_of
@@ -70,6 +71,9 @@ class Workplace:
     since_t: float = float("inf")
     """When the job was proposed: an outcome that is on record since then is another attempt's at the same proposal."""
 
+    stop: Callable[[], str | None] = lambda: None
+    """Why the job is to end at its next checkpoint, since its route's budget does not pay for more; None: it goes on."""
+
     def num_workers(self, job: Job) -> int:
         """How many workers share the job here."""
         return self.held.num_workers if is_shared(job) else 1
@@ -96,12 +100,12 @@ def execute(job: Job, place: Workplace) -> Outcome:
 
     Such as divergence, a target out of reach, or a mistake in a user's own file. Anything else is raised again after it has
     been written to the ledger, for the scheduler to retry. A job whose outcome is on record, by an attempt whose node was
-    believed dead, is not begun again.
+    believed dead, is not begun again. One that is to stop (``place.stop``) ends at its next checkpoint.
     """
     use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
         return Outcome(ok=True, metrics=known)
-    attempt = f"{job.name}#{uuid.uuid4().hex[:8]}"
+    attempt, begin_t = f"{job.name}#{uuid.uuid4().hex[:8]}", time.time()
     with shared_writer(place.paths.ledger, place.session, "worker") as ledger:
         reader = open_reader()
         meter = Meter(reader, time.time)
@@ -126,7 +130,9 @@ def execute(job: Job, place: Workplace) -> Outcome:
             **again,
         )
 
-        def end(status: Status, work_end_t: float | None, reason: str | None, outcome: JobOutcome | None) -> None:
+        def end(
+            status: Status, work_end_t: float | None, reason: str | None, outcome: JobOutcome | None, **more: bool
+        ) -> None:
             ledger.append(
                 Kind.ATTEMPT_ENDED,
                 attempt=attempt,
@@ -135,6 +141,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
                 outcome=outcome,
                 work_end_t=work_end_t,
                 measurement=asdict(meter.end(attempt)),
+                **more,
             )
 
         def end_lost(reason: str) -> None:
@@ -158,13 +165,16 @@ def execute(job: Job, place: Workplace) -> Outcome:
         except DataChanged as error:
             end(Status.FAILED, None, str(error), None)
             return Outcome(ok=False, reason=str(error), final=False, ends_session=True)
+        except Stopped as error:
+            end(Status.FAILED, time.time(), str(error), None, stopped=True)
+            return Outcome(ok=False, reason=str(error), final=False, stopped=True)
         except BaseException as error:
             fault = plugins.fault(error)
             end(Status.FAILED, time.time(), fault or typed_line(error), None)
             if fault is None:
                 raise
             return Outcome(ok=False, reason=fault)
-        if has_later_attempt(place.paths.ledger, job.name, attempt):
+        if has_later_attempt(place.paths.ledger, job.name, attempt, begin_t):
             end(Status.FAILED, time.time(), "a later attempt at this job has begun", None)
             raise TakenOver("a later attempt at this job has begun")
         if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
@@ -195,7 +205,7 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers:
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = splits_at(dataset.splits(), job.image_size)
     with peers.joined(device) as crew:
-        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew, drop))
+        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew, drop, place.stop))
 
 
 def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:

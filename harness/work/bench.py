@@ -48,6 +48,8 @@ class Bench:
     crew: Crew = ALONE
     dropped: Callable[[str], None] = lambda why: None
     """Told why a state to go on from was not trusted, before work begins."""
+    stop: Callable[[], str | None] = lambda: None
+    """Asked after each epoch whose state is kept: why the job is to end there; None: it goes on."""
 
     def network(self, **rates: float) -> nn.Module:
         """The job's network with the weights that it begins with, of the sizes that those have.

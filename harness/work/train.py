@@ -85,7 +85,7 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
             device=bench.device,
             masks=masks,
             resume=bench.paths.resume(bench.job.name),
-            hooks=Hooks(bench.begun, bench.epoch, bench.dropped),
+            hooks=Hooks(bench.begun, bench.epoch, bench.dropped, bench.stop),
             course=course,
             identity=identity_of(bench.job),
             crew=bench.crew,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accounting.study.facts import REHEARSAL
 from reports.answers.asked_between import answer_between
 from reports.answers.asked_values import AskedAnswer, AskedRefused, Reply, WayCost
 from reports.answers.find import question_of
@@ -22,10 +21,10 @@ from reports.statistics import mean_interval
 def asked_answers(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[Reply]:
     """One for each of these targets; between two of the study's own it is interpolated, and beyond them refused.
 
-    Of a rehearsal all are refused.
+    Of a study of which nothing is judged all are refused.
     """
-    if study.is_rehearsal:
-        return [AskedRefused(question_of(study, target), REHEARSAL, None) for target in targets]
+    if study.unjudged is not None:
+        return [AskedRefused(question_of(study, target), study.unjudged, None) for target in targets]
     known = study.frames.info.targets
     if set(targets) <= set(known):
         return _at_known(study, asked, targets)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from accounting.cost.shares import HEADLINE_POLICY
-from accounting.study.facts import REHEARSAL
 from reports.answers.between import MOST_LEFT_OUT_ERROR, interpolated, left_out_error
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_interpolation, refuse_outside
 from reports.answers.study import JudgedStudy
@@ -50,8 +49,8 @@ def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
     frames = study.frames
     question = question_of(study, int(target_macs))
     target, known = question.target, question.measured_targets
-    if study.is_rehearsal:
-        return Refused(question, REHEARSAL, None, ())
+    if study.unjudged is not None:
+        return Refused(question, study.unjudged, None, ())
     if target in known:
         return _measured(study, question)
     below = [value for value in known if value < target]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from accounting.cost.models import mixture
+from accounting.study.facts import REHEARSAL
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
 from reports.compare.values import PooledPays, StudyVerdicts, WhoPays
@@ -29,13 +31,16 @@ class JudgedStudy:
     @cached_property
     def verdicts(self) -> StudyVerdicts:
         """Every comparison, corrected for the looks at which the study was extended."""
-        targets = () if self.is_rehearsal else self.frames.info.targets
+        targets = () if self.unjudged else self.frames.info.targets
         return judge_study(self.contenders, targets, self.alpha)
 
-    @property
-    def is_rehearsal(self) -> bool:
-        """Whether it is a rehearsal, of which nothing is judged."""
-        return self.frames.info.rehearsal is not None
+    @cached_property
+    def unjudged(self) -> str | None:
+        """Why nothing of it is judged: a rehearsal, or GPUs of several models, whose hours are not added up; else None."""
+        if self.frames.info.rehearsal is not None:
+            return REHEARSAL
+        mixed = mixture(self.frames.view)
+        return None if mixed is None else f"not comparable: {mixed}, and hours of one are not those of another"
 
     @property
     def alpha(self) -> float:
@@ -74,7 +79,7 @@ class JudgedStudy:
         """Replicates in which both the contender and the headline's pruning delivered a network."""
         sides = [self.contender(name, target) for name in (label, self.contenders.pair[0])]
         delivered = [set(self.contenders.with_network(one, target)) for one in sides if one is not None]
-        return sorted(set.intersection(*delivered)) if len(delivered) == 2 and not self.is_rehearsal else []
+        return sorted(set.intersection(*delivered)) if len(delivered) == 2 and not self.unjudged else []
 
     def measured_targets(self) -> tuple[int, ...]:
         """Targets at which both of the headline's pair delivered in some replicate."""

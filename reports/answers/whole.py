@@ -28,7 +28,7 @@ from reports.data.levels import level_sentences
 from reports.statistics import Estimate
 
 NOT_COMPARABLE = Verdict.NOT_COMPARABLE.value
-"""The verdict of a rehearsal."""
+"""The verdict of a rehearsal, and of a study whose hours are of several kinds."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class WholeAnswer:
 
     @cached_property
     def is_refused(self) -> bool:
-        """Whether the study compares routes and nothing of that is measured at any target; so it is of a rehearsal."""
-        return self._study.is_rehearsal or (
+        """Whether the study compares routes and nothing of that is measured at any target; so it is of one not judged."""
+        return self._study.unjudged is not None or (
             not missing_routes(self.frames.info) and not any(isinstance(a, Measured) for a in self.answers)
         )
 
     @cached_property
     def headline(self) -> str:
         """The first sentence."""
-        if self._study.is_rehearsal:
-            return self._rehearsal
+        if self._study.unjudged is not None:
+            return self._unjudged(self._study.unjudged)
         if missing_routes(self.frames.info):
             return one_route.headline(self.frames)
         return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
@@ -70,17 +70,18 @@ class WholeAnswer:
     @cached_property
     def short(self) -> str:
         """The headline in at most 25 words."""
-        if self._study.is_rehearsal:
-            return self._rehearsal
+        if self._study.unjudged is not None:
+            return self._unjudged(self._study.unjudged)
         if missing_routes(self.frames.info):
             return one_route.short_headline(self.frames)
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
 
-    @property
-    def _rehearsal(self) -> str:
-        """All that a rehearsal says, in one line."""
-        count, keys = len(self.frames.delivered), len(self.frames.info.rehearsal or ())
-        return f"{REHEARSAL.capitalize()}; {count} networks were delivered, and {keys} keys of the config were cut."
+    def _unjudged(self, reason: str) -> str:
+        """All that a rehearsal, or a study whose costs cannot be compared, says, in one line."""
+        count = f"{len(self.frames.delivered)} networks were delivered"
+        if self.frames.info.rehearsal is None:
+            return f"{reason[0].upper()}{reason[1:]}; {count}."
+        return f"{REHEARSAL.capitalize()}; {count}, and {len(self.frames.info.rehearsal)} keys of the config were cut."
 
     @property
     def study(self) -> JudgedStudy:
@@ -90,7 +91,7 @@ class WholeAnswer:
     @cached_property
     def pooled_pays(self) -> PooledPays | None:
         """The headline's break-evens over all targets; None where there is no headline, or no target can be compared."""
-        if self._study.is_rehearsal or missing_routes(self.frames.info):
+        if self._study.unjudged is not None or missing_routes(self.frames.info):
             return None
         return self._study.pooled_pays()
 
@@ -116,7 +117,7 @@ class WholeAnswer:
     def lines(self) -> list[Line]:
         """For each target: who pays, each further contender, each control, and accuracies near chance or the ceiling."""
         frames, question = self.frames, self.answers[0].question
-        if self._study.is_rehearsal:
+        if self._study.unjudged is not None:
             return []
         by_target = (
             [Line(**line) for line in one_route.lines(frames)]
@@ -146,7 +147,7 @@ class WholeAnswer:
         )
         changes = self.frames.info.rehearsal
         if changes is None:
-            return found
+            return found if self._study.unjudged is None else {**found, "verdict": NOT_COMPARABLE}
         listed = [{"key": each["key"], "old": each["old"], "new": each["new"]} for each in changes]
         return {**found, "verdict": NOT_COMPARABLE, "rehearsal": listed}
 

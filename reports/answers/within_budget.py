@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accounting.study.facts import REHEARSAL
 from reports.answers.asked_values import AskedRefused
 from reports.answers.find import question_of
 from reports.answers.refuse_asked import refuse_budget, refuse_other_target, refuse_small_budget
@@ -57,8 +56,8 @@ def budget_answers(study: JudgedStudy, budget_h: float, targets: Sequence[int]) 
 
 def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:
     question = question_of(study, target)
-    if study.is_rehearsal:
-        return AskedRefused(question, REHEARSAL, None)
+    if study.unjudged is not None:
+        return AskedRefused(question, study.unjudged, None)
     if target not in study.frames.info.targets:
         return AskedRefused(question, *refuse_other_target(study.frames, target))
     here = study.contenders.at(target)

@@ -1,4 +1,4 @@
-"""What was done twice because files in the study's folder were damaged or gone: one sentence each."""
+"""What was done twice because files were damaged or gone, and what a budget stopped half way: one sentence each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
     """Jobs that were run again to make their files again, and epochs trained again for want of a state to go on from.
 
     A state is there after each checkpointed epoch, and gone once the job has an outcome; an attempt that begins before the
-    epoch that the one before it reached trains the epochs between again.
+    epoch that the one before it reached trains the epochs between again. Then jobs that their budget stopped at a
+    checkpoint, and that have not gone on since.
     """
     started = {r["attempt"]: r for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     begun: dict[str, Record] = {}
@@ -35,7 +36,16 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
                 found.append(_trained_again(job.job, reached - epoch, dropped))
             kept = [point.epoch for point in view.progress.of(attempt) if point.checkpointed]
             reached = 0.0 if status[attempt] is Status.OK else max([epoch, *kept])
-    return found
+    return [*found, *_stopped(view, records)]
+
+
+def _stopped(view: CostView, records: Sequence[Record]) -> list[str]:
+    reasons = {r["attempt"]: str(r["reason"]) for r in records if r["kind"] == Kind.ATTEMPT_ENDED and r.get("stopped")}
+    return [
+        f"{job.job} was {reasons[job.attempts[-1]]}; what it has trained is kept, and a larger budget goes on from there."
+        for job in view.jobs
+        if job.outcome is None and job.attempts[-1] in reasons
+    ]
 
 
 def _trained_again(job: str, num_epochs: float, dropped: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from accounting.audit.rules import rules_sentence
 from accounting.cost.attempts import CostView, view_of
 from accounting.cost.evidence import Evidence, gather
+from accounting.cost.models import mixture
 from accounting.ledger.store import Ledger, read_lean
 from accounting.ledger.uncollected import uncollected
 from accounting.study.facts import REHEARSAL, StudyDocument, StudyFacts
@@ -67,11 +68,13 @@ def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:
 
 
 def _warnings(info: StudyFacts, ledger: Ledger, view: CostView) -> tuple[str, ...]:
-    """What every reader of this study should know: a rehearsal, torn lines, damage, sessions under older cost rules."""
+    """What every reader of this study should know: a rehearsal, GPUs of several models, damage, older cost rules."""
     damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
     rules = rules_sentence(ledger.records, view)
     rehearsal = () if info.rehearsal is None else (REHEARSAL,)
-    return (*rehearsal, *ledger.warnings, *damage, *([rules] if rules else []))
+    mixed = mixture(view)
+    models = () if mixed is None else (f"{mixed}: their hours are added up here as they were held",)
+    return (*rehearsal, *models, *ledger.warnings, *damage, *([rules] if rules else []))
 
 
 def _plain(ledger: Ledger) -> Ledger:

@@ -114,6 +114,8 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
         reason = (
             f"This is a {REHEARSAL}, so there is no verdict."
             if frames.info.rehearsal is not None
+            else f"There is no verdict: {whole.study.unjudged}."
+            if whole.study.unjudged is not None
             else f"The study has no {' and no '.join(missing)} route, so there is no verdict."
             if missing
             else "No target has networks from both routes yet, so there is no verdict."

@@ -1,8 +1,11 @@
 """One outcome for a job whose worker was believed dead: who began later has the job; a recorded outcome is told again."""
 
+import os
+from pathlib import Path
+
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
-from harness.jobs.taken import has_later_attempt, outcome_on_record
+from harness.jobs.taken import SLACK_S, has_later_attempt, outcome_on_record
 
 
 def begin(ledger, attempt, t):
@@ -41,5 +44,22 @@ def test_the_attempt_that_began_last_has_the_job(tmp_path):
     with LedgerWriter(tmp_path, "s", "worker") as ledger:
         begin(ledger, "job#1", 1.0)
         begin(ledger, "job#2", 2.0)
-    assert has_later_attempt(tmp_path, "job", "job#1")
-    assert not has_later_attempt(tmp_path, "job", "job#2")
+    assert has_later_attempt(tmp_path, "job", "job#1", 1.0)
+    assert not has_later_attempt(tmp_path, "job", "job#2", 2.0)
+
+
+def test_a_segment_that_was_not_written_to_since_is_not_opened(tmp_path, monkeypatch):
+    opened, read_bytes = [], Path.read_bytes
+    for n, t in enumerate((0.0, 10_000.0)):
+        with LedgerWriter(tmp_path, "s", f"w{n}") as ledger:
+            begin(ledger, f"job#{n}", t)
+            finish(ledger, f"job#{n}", t, {"val_top1": 0.5 + 0.1 * n})
+        os.utime(ledger.path, (t, t))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    assert outcome_on_record(tmp_path, "job", 5000.0) == {"val_top1": 0.6}
+    assert outcome_on_record(tmp_path, "job", float("inf")) is None
+    assert not has_later_attempt(tmp_path, "job", "job#1", 10_000.0)
+    assert len(opened) == 2
+    assert all("-w1-" in name for name in opened)
+    assert outcome_on_record(tmp_path, "job", SLACK_S - 1) == {"val_top1": 0.6}, "a server's clock that is behind"
+    assert len(opened) == 4

@@ -1,0 +1,34 @@
+"""Which models of GPU a study held: an hour of one is not an hour of another, so that hours of two are not added up.
+
+A model is the name that the driver gives a device, as in a session's capacity. Devices whose name no session has (of old
+ledgers, or seen by their attempt alone) are of no known model, and count for none. CPU cores are not told apart.
+"""
+
+from __future__ import annotations
+
+from accounting.cost.values import Attempt, CostView, StartUp
+from accounting.words.quantities import HOUR_S
+
+
+def gpu_hours_by_model(view: CostView) -> dict[str, float]:
+    """Device-hours of each model that attempts and start-ups held, the most held first."""
+    names = {(session.session, d.device): d.name for session in view.sessions for d in session.capacity}
+    anywhere = {d.device: d.name for session in view.sessions for d in session.capacity}
+    found: dict[str, float] = {}
+    everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
+    for held in everything:
+        if held.device_kind == "cuda":
+            for device, amount in held.devices.items():
+                model = names.get((held.session, device)) or anywhere.get(device, "")
+                if model:
+                    found[model] = found.get(model, 0.0) + amount * (held.end_t - held.begin_t) / HOUR_S
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def mixture(view: CostView) -> str | None:
+    """That GPUs of several models were held, and for how long, as half a sentence; None where it was one, or none."""
+    hours = gpu_hours_by_model(view)
+    if len(hours) < 2:
+        return None
+    told = [f"{name} ({held:.3g} h)" for name, held in hours.items()]
+    return f"GPUs of {len(hours)} models were held: {', '.join(told[:-1])} and {told[-1]}"

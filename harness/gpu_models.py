@@ -1,0 +1,56 @@
+"""Which model of GPU a study runs on: hours of two are never added up, so that it is one, pinned or the only one there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from accounting.ledger.records import DeviceRecord
+from harness.errors import InputError
+
+KEY = "resources.device_kind"
+
+
+def models_in(capacity: Iterable[DeviceRecord]) -> list[str]:
+    """The models of the GPUs among these devices, in the order of their names."""
+    return sorted({str(entry.get("name", "")) for entry in capacity if entry["device_kind"] == "cuda"})
+
+
+def models_text(models: Sequence[str]) -> str:
+    """In quotes, as a config has them."""
+    return " and ".join(f"{name!r}" for name in models)
+
+
+def of_one_model(wanted: str | None, capacity: Sequence[DeviceRecord]) -> list[DeviceRecord]:
+    """The devices that a study may hold: those of nodes whose GPUs are all of the model ``wanted``, or of the only one.
+
+    Devices that are no GPUs are given back as they are. Jobs are placed on nodes and not on devices: a node with GPUs of two
+    models is not used.
+
+    Raises:
+        InputError: there are several models and none is pinned, or no node has the pinned one alone.
+
+    """
+    models = models_in(capacity)
+    if not models:
+        return list(capacity)
+    if wanted is None:
+        if len(models) > 1:
+            raise InputError(
+                f"resources: there are GPUs of {len(models)} models here, {models_text(models)}, and hours of two are never "
+                f"added up; write {KEY}: {models[0]!r}, or the name of another, to use that one alone"
+            )
+        return list(capacity)
+    nodes = dict.fromkeys(str(entry.get("node", "")) for entry in capacity)
+    found: list[DeviceRecord] = []
+    for node in nodes:
+        own = [entry for entry in capacity if str(entry.get("node", "")) == node]
+        if models_in(own) == [wanted]:
+            found += own
+    if found:
+        return found
+    if wanted in models:
+        raise InputError(
+            f"{KEY}: {wanted!r} given; each node that has it has GPUs of other models too ({models_text(models)}); set "
+            "CUDA_VISIBLE_DEVICES to those of one model"
+        )
+    raise InputError(f"{KEY}: {wanted!r} given; the GPUs here are {models_text(models)}")

@@ -1,0 +1,184 @@
+"""A study runs on one model of GPU: pinned, or the only one there; nodes with others are not used. Scripted GPUs."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ledger_records import opened
+
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter, read_ledger
+from accounting.study.folder import StudyFolder
+from harness.backends import allocations, tune
+from harness.backends.allocations import Allocations, node_name
+from harness.backends.inline import inline_backend
+from harness.backends.tune_jobs import JobSearcher, OtherModel
+from harness.config.resources import JobShape
+from harness.config.study import parse_config
+from harness.errors import InputError
+from harness.gpu_models import of_one_model
+from harness.stored import study_file
+from harness.stored.extension import Paid
+from harness.stored.study_file import Standing, check_devices
+
+A100, A40, H100 = "NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-40GB", "NVIDIA H100 80GB HBM3"
+
+
+def gpus(node, *names):
+    return [
+        {"device": f"GPU-{node}{i}", "device_kind": "cuda", "amount": 1.0, "name": name, "node": node}
+        for i, name in enumerate(names)
+    ]
+
+
+def nodes_of(entries):
+    return [entry["node"] for entry in entries]
+
+
+def test_the_only_model_there_needs_no_name():
+    both = [*gpus("a", H100, H100), *gpus("b", H100)]
+    assert of_one_model(None, both) == both
+
+
+def test_cpu_cores_are_all_used():
+    cores = [{"device": "a/cpu", "device_kind": "cpu_core", "amount": 2.0, "name": "a core", "node": "a"}]
+    assert of_one_model(None, cores) == cores
+
+
+def test_two_models_without_a_name_are_bad_input():
+    with pytest.raises(InputError) as told:
+        of_one_model(None, [*gpus("a", H100), *gpus("b", A100)])
+    said = str(told.value)
+    assert f"there are GPUs of 2 models here, {A100!r} and {H100!r}" in said
+    assert f"write resources.device_kind: {A100!r}" in said
+    assert "\n" not in said
+
+
+def test_a_name_leaves_other_nodes_out_and_tells_memory_sizes_apart():
+    found = of_one_model(A100, [*gpus("a", H100), *gpus("b", A100, A100), *gpus("c", A40)])
+    assert nodes_of(found) == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (gpus("a", H100), f"{A100!r} given; the GPUs here are {H100!r}"),
+        (gpus("a", H100, A100), "set CUDA_VISIBLE_DEVICES to those of one model"),
+    ],
+    ids=["none of it", "only beside another"],
+)
+def test_a_name_that_leaves_nothing_is_bad_input(there, said):
+    with pytest.raises(InputError, match=r"resources\.device_kind") as told:
+        of_one_model(A100, there)
+    assert said in str(told.value)
+
+
+def test_a_study_goes_on_with_the_model_that_it_has_held():
+    standing = Standing(None, False, (), {}, {}, None, device_kinds=frozenset({"cuda"}), gpu_models=frozenset({H100}))
+    check_devices(standing, gpus("a", H100))
+    with pytest.raises(InputError, match="hours of two models are never added up") as told:
+        check_devices(standing, gpus("a", A100))
+    assert f"the study has held {H100!r}, this run would hold {A100!r}" in str(told.value)
+
+
+def test_what_it_has_held_is_what_attempts_name():
+    records = [
+        {"kind": Kind.SESSION_OPENED, "t": 0.0, "session": "s", "capacity": gpus("a", H100, A100)},
+        {"kind": Kind.ATTEMPT_STARTED, "t": 1.0, "session": "s", "attempt": "x#1", "devices": {"GPU-a0": 1.0}},
+    ]
+    assert study_file._gpu_models(records, Paid.of(records)) == {H100}
+    old = [{**records[0], "capacity": [{"device": "GPU-a0", "device_kind": "cuda", "amount": 1.0}]}, records[1]]
+    assert study_file._gpu_models(old, Paid.of(old)) == set()
+
+
+@pytest.mark.parametrize("pinned", [None, H100], ids=["not pinned", "pinned"])
+def test_inline_two_models_are_bad_input_before_anything_is_written(pinned, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.backends.inline.torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("harness.backends.inline.local_capacity", lambda device, most: gpus("a", H100, A100))
+    tiny["resources"] = {"device": "cuda", "devices_per_job": {"pretrain": 2}, "device_kind": pinned}
+    with pytest.raises(InputError), inline_backend(parse_config(tiny, "test"), StudyFolder(tmp_path)):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def node(name, alive=True):
+    return {"NodeID": name, "NodeManagerHostname": "vm", "Alive": alive, "Resources": {"CPU": 1.0, "GPU": 1.0}}
+
+
+OLD, NEW, LATER = "a" * 8, "b" * 8, "c" * 8
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    state = SimpleNamespace(t=1000.0, nodes=[node(OLD)], groups={})
+    context = SimpleNamespace(get_job_id=lambda: "0100", get_node_id=lambda: OLD)
+    monkeypatch.setattr(allocations.ray, "nodes", lambda: state.nodes)
+    monkeypatch.setattr(allocations.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(allocations, "placement_group_table", lambda: state.groups)
+    monkeypatch.setattr(allocations.time, "time", lambda: state.t)
+    return state
+
+
+def test_a_node_that_joins_with_another_model_is_no_device_and_gets_no_job(cluster, tmp_path):
+    asked, told = [], []
+
+    def ask(joined):
+        asked.append(joined["NodeID"])
+        return gpus(node_name(joined), H100) if joined["NodeID"] != NEW else []
+
+    with LedgerWriter(tmp_path / "ledger", "s", "driver", clock=lambda: cluster.t) as ledger:
+        record = opened("s", cluster.t)
+        ledger.append(Kind.SESSION_OPENED, **{k: v for k, v in record.items() if k not in ("kind", "t")})
+        watched = Allocations(ledger, "s", "cuda", gpus(node_name(node(OLD)), H100), ask, threading.Event())
+        watched.on_nodes = lambda nodes: told.append({each["NodeID"] for each in nodes.values()})
+        cluster.nodes = [node(OLD), node(NEW), node(LATER)]
+        for _ in range(3):
+            watched._look_at_nodes()
+    changes = [r for r in read_ledger(tmp_path / "ledger").records if r["kind"] == Kind.CAPACITY_CHANGED]
+    assert [nodes_of(change["capacity"]) for change in changes] == [["vm-aaaaaa", "vm-cccccc"]]
+    assert sorted(asked) == [NEW, LATER]
+    assert told[-1] == {OLD, LATER}
+
+
+def searcher(job_names=("a",)):
+    from test_tune_jobs import Jobs
+
+    nodes = {"n": {"Resources": {"CPU": 4.0, "GPU": 1.0}}}
+    scheduler = Jobs(job_names)
+    return scheduler, JobSearcher(scheduler, {}, 1, lambda job: JobShape(1, 1, 1), "cuda", nodes)
+
+
+def test_a_worker_that_finds_another_model_costs_its_job_no_attempt_and_shuns_the_node():
+    scheduler, mine = searcher()
+    first = mine.suggest("t1")
+    assert first["shunned"] == "[]"
+    error = ray.exceptions.RayTaskError("f", "traceback", OtherModel(NEW, f"GPUs of another model ({A100})"))
+    mine.failed("t1", error)
+    assert scheduler.told == {}
+    again = mine.suggest("t2")
+    assert (again["job"], again["shunned"]) == (first["job"], f'["{NEW}"]')
+
+
+def test_jobs_are_placed_on_other_nodes_than_the_shunned():
+    held = '{"CPU": 1.0, "GPU": 1.0}'
+    plain = tune._placement({"held": held, "shunned": "[]"})
+    shunning = tune._placement({"held": held, "shunned": f'["{NEW}", "{LATER}"]'})
+    assert "bundle_label_selector" not in plain._bound.arguments
+    assert shunning._bound.arguments["bundle_label_selector"] == [{"ray.io/node-id": f"!in({NEW},{LATER})"}]
+    assert plain.bundles == shunning.bundles
+
+
+def test_a_worker_says_on_what_model_it_is(monkeypatch):
+    context = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 1.0, "GPU": 1.0}, get_node_id=lambda: NEW)
+    monkeypatch.setattr(tune.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(tune.ray, "get_gpu_ids", lambda: [3])
+    monkeypatch.setattr(tune.ray.util, "get_current_placement_group", lambda: None)
+    monkeypatch.setattr(tune, "cuda_model", lambda index: A100)
+    monkeypatch.setattr(tune, "cuda_device", lambda index: f"GPU-{index}")
+    assert tune._held("cuda", 1, A100).devices == {"GPU-0": 1.0}
+    with pytest.raises(OtherModel, match="GPUs of another model") as told:
+        tune._held("cuda", 1, H100)
+    assert told.value.node == NEW

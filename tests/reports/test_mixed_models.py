@@ -1,0 +1,59 @@
+"""Of a study that held two models of GPU nothing is compared, and each reader is told which and how long."""
+
+import json
+
+import pytest
+
+from accounting.ledger.store import LedgerWriter, read_ledger
+from reports.answers.whole import WholeAnswer
+from reports.data.frames import load_frames
+from reports.page.build import build_report
+
+SAYS = "GPUs of 2 models were held: "
+
+
+@pytest.fixture
+def mixed(make_study, monkeypatch):
+    """The fake study on a GPU, whose search was on another model."""
+    append = LedgerWriter.append
+
+    def with_two(self, kind, /, t=None, **fields):
+        if kind == "session_opened":
+            (entry,) = fields["capacity"]
+            fields["capacity"] = [
+                {**entry, "name": "NVIDIA A100-SXM4-80GB"},
+                {**entry, "device": "GPU-2", "name": "NVIDIA H100 80GB HBM3"},
+            ]
+        if kind == "attempt_started" and fields["route"] == "search":
+            fields["devices"] = {"GPU-2": 1.0}
+        append(self, kind, t=t, **fields)
+
+    monkeypatch.setattr(LedgerWriter, "append", with_two)
+    return make_study(cuda=True)
+
+
+def test_no_verdict_is_drawn(mixed):
+    frames = load_frames(mixed)
+    found = WholeAnswer(frames).as_json()
+    assert found["verdict"] == "not_comparable"
+    assert found["sentence"].startswith(f"Not comparable: {SAYS}NVIDIA A100-SXM4-80GB (")
+    assert {each["status"] for each in found["answers"]} == {"refused"}
+    assert all("hours of one are not those of another" in each["reason"] for each in found["answers"])
+    assert found["further_routes"] == {}
+    assert found["break_even"] is None
+
+
+def test_every_reader_is_told(mixed):
+    assert any(SAYS in warning for warning in load_frames(mixed).warnings)
+    assert len(read_ledger(mixed / "ledger").findings) == 0
+
+
+def test_the_page_says_it_where_the_verdict_would_be(mixed):
+    page = build_report(mixed).read_text(encoding="utf-8")
+    assert page.count(SAYS) >= 2
+    assert "There is no verdict: not comparable" in page
+    assert json.loads((mixed / "report" / "answer.json").read_text())["verdict"] == "not_comparable"
+
+
+def test_one_model_is_compared(make_study):
+    assert WholeAnswer(load_frames(make_study(cuda=True))).as_json()["verdict"] != "not_comparable"
