@@ -1,6 +1,6 @@
 """Seconds and memory of the commands that read a study, at any size of its ledger (made by ``ledgers.py``).
 
-    python benchmarks/ledger_scale.py --attempts 1000 10000 100000 --replicates 3 --heartbeats 0 [--row]
+    python -m benchmarks.ledger_scale --attempts 1000 10000 100000 --replicates 3 --heartbeats 0 [--row]
 
 For each size a study is written to a temporary folder (some 4 kB of disk for an attempt with ten progress lines, 0.13 kB for
 each heartbeat), then each command runs in a process of its own: ``answer`` twice, cold and from what it kept, ``audit``,
@@ -23,10 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ledgers import Size, write_study
-
 from accounting.ledger.compacted import compact
 from accounting.study.folder import StudyFolder
+from benchmarks.ledgers import Size, write_study
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "ledger_scale.jsonl"

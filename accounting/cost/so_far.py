@@ -59,11 +59,24 @@ class DoneJob(NamedTuple):
 
 @dataclass(frozen=True)
 class SpentView:
-    """All attempts of a study with what they cost, and the jobs that are done."""
+    """All attempts of a study with what they cost, and the jobs that are done, for the moment until the next is read.
 
-    attempts: Sequence[SpentAttempt]
+    Who keeps sums takes of ``settled`` and ``jobs``, which only grow, what is new, for as long as ``era`` is the same.
+    """
+
+    settled: Sequence[SpentAttempt]
+    """Attempts whose cost stays what it is, in the order in which that was so."""
+    live: Sequence[SpentAttempt]
+    """The others."""
     jobs: Sequence[DoneJob]
+    """Those that are done, in the order in which they were."""
     device_kind: DeviceKind
+    era: int = 0
+
+    @property
+    def attempts(self) -> Sequence[SpentAttempt]:
+        """All of them in the order of time in which they began."""
+        return sorted([*self.settled, *self.live], key=lambda each: each[:2])
 
 
 class SpentSoFar:
@@ -75,9 +88,12 @@ class SpentSoFar:
         """Whether the whole is read each time."""
         self._by_job: dict[str, list[Trace]] = defaultdict(list)
         self._live: dict[str, Trace] = {}
-        self._settled: dict[str, SpentAttempt] = {}
+        self._settled: list[SpentAttempt] = []
+        self._era = 0
+        self._is_cuda = self._settled_cuda = False
         self._closed_spans: set[SpanKey] = set()
-        self._done: set[str] = set()
+        self._done: dict[str, DoneJob] = {}
+        self._done_jobs: list[DoneJob] = []
         self._kinds: dict[str, DeviceKind] = {}
 
     def read(self, now: float) -> CostView | SpentView:
@@ -118,7 +134,7 @@ class SpentSoFar:
             if record["kind"] == Kind.JOB_ABANDONED:
                 evidence.abandoned_t[record["job"]] = max(before, record["t"])
             elif record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK:
-                self._done.add(evidence.traces[record["attempt"]].job if record["attempt"] in evidence.traces else "")
+                self._note_done(evidence.traces[record["attempt"]].job if record["attempt"] in evidence.traces else "")
             elif record["kind"] in (Kind.SESSION_OPENED, Kind.CAPACITY_CHANGED):
                 self._unsettle()
         return True
@@ -141,7 +157,8 @@ class SpentSoFar:
     def _unsettle(self) -> None:
         """Derive everything again, because the set of devices or their kinds have changed."""
         self._live = dict(self._evidence.traces)
-        self._settled.clear()
+        self._settled, self._settled_cuda = [], False
+        self._era += 1
         self._closed_spans.clear()
         self._kinds = {
             device.device: device.device_kind
@@ -168,16 +185,22 @@ class SpentSoFar:
                 started["spec"],
             )  # fmt: skip
             spans[_span(trace)].append(trace)
-        attempts = sorted([*self._settled.values(), *found.values()], key=lambda each: each[:2])
         for key, mine in spans.items():
             if self._is_settled(key, mine):
                 self._closed_spans.add(key)
+                self._tail.rest({str(trace.started["segment"]) for trace in mine if "segment" in trace.started})
                 for trace in mine:
-                    self._settled[trace.attempt] = found[trace.attempt]
+                    self._settled.append(found.pop(trace.attempt))
+                    self._settled_cuda |= self._settled[-1].device_kind == "cuda"
                     del self._live[trace.attempt]
-        is_cuda = "cuda" in self._kinds.values() or any(each.device_kind == "cuda" for each in attempts)
-        done = [self._done_job(job) for job in sorted(self._done)]
-        return SpentView(attempts, done, "cuda" if is_cuda else "cpu_core")
+        is_cuda = "cuda" in self._kinds.values() or self._settled_cuda
+        is_cuda = is_cuda or any(each.device_kind == "cuda" for each in found.values())
+        if is_cuda is not self._is_cuda:
+            self._is_cuda = is_cuda
+            self._era += 1
+        return SpentView(
+            self._settled, list(found.values()), self._done_jobs, "cuda" if is_cuda else "cpu_core", self._era
+        )
 
     def _is_settled(self, key: SpanKey, traces: Sequence[Trace]) -> bool:
         closed = self._evidence.closed.get(key)
@@ -187,6 +210,11 @@ class SpentSoFar:
             and closed.get("cause") != NODE_DIED
             and all(trace.ended is not None for trace in traces)
         )
+
+    def _note_done(self, job: str) -> None:
+        if job in self._by_job and job not in self._done:
+            self._done[job] = self._done_job(job)
+            self._done_jobs.append(self._done[job])
 
     def _done_job(self, job: str) -> DoneJob:
         first = min(self._by_job[job], key=lambda trace: trace.started_t).started

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def write_line(fd: int, line: bytes) -> None:
     """Append a line and wait until it is on disk; of a line that the disk refuses nothing is left (``OSError``)."""
-    length = os.fstat(fd).st_size
+    written = 0
     try:
         written = os.write(fd, line)
         while written < len(line):
@@ -17,7 +17,7 @@ def write_line(fd: int, line: bytes) -> None:
         os.fsync(fd)
     except OSError:
         with contextlib.suppress(OSError):
-            os.ftruncate(fd, length)
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
         raise
 
 

@@ -26,6 +26,8 @@ from accounting.ledger.records import Record
 
 NAME = "segments.index"
 """Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
+BLOCK = 1 << 14
+"""Bytes of the index that are read at a time where only its begin or end is needed."""
 
 
 class Opener(TypedDict):
@@ -178,7 +180,7 @@ def _enter(entry: IndexLine, index: Index) -> None:
 
 
 def _ensure(folder: Path, file: int, chain: Chain, without: str = "") -> str:
-    content = os.pread(file, os.fstat(file).st_size, 0)
+    content = _head(file)
     if content:
         try:
             return str(json.loads(content.split(b"\n", 1)[0])["ledger"])
@@ -223,16 +225,38 @@ def _locked(folder: Path) -> Iterator[tuple[int, Chain]]:
     file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-        content = os.pread(file, os.fstat(file).st_size, 0)
+        size = os.fstat(file).st_size
+        content = _tail(file, size)
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
-            os.ftruncate(file, whole)
-        yield file, _chain_of(content[:whole])
+            os.ftruncate(file, size - len(content) + whole)
+        yield file, _chain_of(content[:whole], file)
     finally:
         os.close(file)
 
 
-def _chain_of(content: bytes) -> Chain:
+def _head(file: int) -> bytes:
+    """The first line, which may be long: it names what was there before; more than that where it is short."""
+    size = os.fstat(file).st_size
+    content = os.pread(file, BLOCK, 0)
+    while b"\n" not in content and len(content) < size:
+        content = os.pread(file, 2 * len(content), 0)
+    return content
+
+
+def _tail(file: int, size: int) -> bytes:
+    """The end of the file, from before its last whole line: an index of a thousand segments is not read for each of them."""
+    length = BLOCK
+    while length < size:
+        content = os.pread(file, length, size - length)
+        if content.count(b"\n") >= 2:  # a whole line between them
+            return content
+        length *= 2
+    return os.pread(file, size, 0)
+
+
+def _chain_of(content: bytes, file: int) -> Chain:
+    """Where the chain has come to; ``content`` is the file's end, up to its last whole line."""
     last = content.rstrip(b"\n").rpartition(b"\n")[2]
     if not last:
         return Chain()
@@ -240,4 +264,4 @@ def _chain_of(content: bytes) -> Chain:
         entry = json.loads(last)
         return Chain(int(entry["seq"]) + 1, str(entry["chain"]))
     except (ValueError, KeyError, TypeError):
-        return Chain(content.count(b"\n"), "")
+        return Chain(os.pread(file, os.fstat(file).st_size, 0).count(b"\n"), "")

@@ -48,6 +48,7 @@ __all__ = ["FORMAT", "Ledger", "LedgerError", "LedgerWriter", "read_lean", "read
 
 log = logging.getLogger(__name__)
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 FORMAT = 2
 """Format of a segment: one per process, lines chained, entered in the index."""
 
@@ -103,7 +104,7 @@ class LedgerWriter:
             if problem is not None:
                 raise LedgerError(f"not written to the ledger: {problem}")
             try:
-                body = json.dumps(record, allow_nan=False, separators=(",", ":"))
+                body = _ENCODER.encode(record)
             except (TypeError, ValueError) as error:
                 raise LedgerError(f"not written to the ledger: {kind}: {error}") from error
             line, digest = self._chain.link(body.encode())

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from accounting.ledger.chain import Checker
-from accounting.ledger.index import read_index, segments_in
+from accounting.ledger.index import NAME, read_index
 from accounting.ledger.integrity import Segment
 from accounting.ledger.points import Points
 from accounting.ledger.reading import Reading
 from accounting.ledger.records import Record
+
+ALL_S = 60.0
+"""How often every segment is looked at."""
+REST_S = 60.0
+"""How long ago a worker's devices must have been given back before its segment is looked at no more often than that."""
 
 
 @dataclass
@@ -25,11 +34,22 @@ class _Followed:
 
 
 class Tail:
-    """Follows the segments of a ledger. Lines that were read are not looked at again: damage to them is not noticed."""
+    """Follows the segments of a ledger. Lines that were read are not looked at again: damage to them is not noticed.
+
+    A worker whose devices were given back writes nothing more, and there may be thousands: their segments are looked at once
+    a minute. New segments are those that the index names since.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._followed: dict[str, _Followed] = {}
+        self._active: set[str] = set()
+        """Names of the segments that are looked at each time."""
+        self._resting_s: dict[str, float] = {}
+        """Since when a segment's worker has given back its devices."""
+        self._looked_s, self._index_size = float("-inf"), 0
+        self._ledger: str | None = None
+        """The ledger's id, by its index; None while that is not known."""
 
     def read(self) -> tuple[list[Record], Points] | None:
         """The new records, in no order of time, and the new ends of epochs and heartbeats.
@@ -40,21 +60,69 @@ class Tail:
             LedgerError: as :func:`accounting.ledger.store.read_ledger`.
 
         """
-        paths = segments_in(self._folder)
-        if {path.name for path in paths} < self._followed.keys():
+        sizes = self._sizes()
+        if sizes is None:
             return None
         points, records = Points(), list[Record]()
         reading = Reading(strict=True, points=points)
-        for path in paths:
-            followed = self._followed.setdefault(path.name, _Followed(Segment(path, 0, "")))
-            size = path.stat().st_size
-            if size < followed.position:
-                return None
-            if size > followed.position and not self._go_on(followed, reading):
+        for name in sorted(sizes):
+            followed = self._followed.setdefault(name, _Followed(Segment(self._folder / name, 0, "")))
+            if sizes[name] == followed.position:
+                continue
+            if sizes[name] < followed.position or not self._go_on(followed, reading):
                 return None
             records += followed.segment.records
             followed.segment.records = []
+            self._active.add(name)
+            self._resting_s.pop(name, None)
         return records, points
+
+    def rest(self, segments: Iterable[str]) -> None:
+        """The workers of these have given back their devices."""
+        now_s = time.monotonic()
+        for name in segments:
+            self._resting_s.setdefault(name, now_s)
+
+    def _sizes(self) -> dict[str, int] | None:
+        """The segments that may have grown, with their bytes; None where one is gone."""
+        now_s = time.monotonic()
+        new = self._new_in_index()
+        if new is None or now_s - self._looked_s >= ALL_S:
+            self._looked_s = now_s
+            sizes = _sizes_in(self._folder)
+            if sizes.keys() < self._followed.keys():
+                return None
+            self._active = {name for name in sizes if now_s - self._resting_s.get(name, now_s) < REST_S}
+            return sizes
+        self._active |= new
+        try:
+            return {name: os.stat(self._folder / name).st_size for name in self._active}  # noqa: PTH116
+        except FileNotFoundError:
+            return None
+
+    def _new_in_index(self) -> set[str] | None:
+        """Segments that were entered since; None where all must be looked for."""
+        try:
+            with (self._folder / NAME).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < self._index_size or self._index_size == 0:
+                    self._index_size = size
+                    return None
+                file.seek(self._index_size)
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        whole = content[: content.rfind(b"\n") + 1]
+        found: set[str] = set()
+        for line in whole.splitlines():
+            try:
+                entry = json.loads(line)
+                if entry["kind"] == "segment":
+                    found.add(str(entry["segment"]))
+            except (ValueError, KeyError, TypeError):
+                return None
+        self._index_size += len(whole)
+        return {name for name in found if (self._folder / name).exists()}
 
     def _go_on(self, followed: _Followed, reading: Reading) -> bool:
         segment = followed.segment
@@ -71,7 +139,17 @@ class Tail:
         return True
 
     def _is_ours(self, segment: Segment) -> bool:
-        index = read_index(self._folder)
-        if index is None or not segment.is_chained:
+        if self._ledger is None and (index := read_index(self._folder)) is not None:
+            self._ledger = index.ledger
+        if self._ledger is None or not segment.is_chained:
             return False
-        return segment.own_name == segment.name and segment.opening.get("ledger") in (None, "", index.ledger)
+        return segment.own_name == segment.name and segment.opening.get("ledger") in (None, "", self._ledger)
+
+
+def _sizes_in(folder: Path) -> dict[str, int]:
+    """The segments by name, with their bytes; without a path for each, of which there may be thousands."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
+    except FileNotFoundError:
+        return {}

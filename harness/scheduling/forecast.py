@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from accounting.cost.so_far import SpentView
-from accounting.cost.values import CostView
+from accounting.cost.so_far import SpentAttempt, SpentView
+from accounting.cost.values import Attempt, CostView
 from accounting.ledger.records import Phase, Status
+from accounting.words.names import DeviceKind
 from harness.jobs.job import Job
 from harness.jobs.spec import from_json
 from harness.jobs.work import Deliver
@@ -24,6 +25,8 @@ Kind = tuple[str, str]
 """Route and phase."""
 Claims = Mapping[tuple[int | None, Phase], int]
 """How many jobs of one route and replicate are done or under way, by target and phase."""
+Planned = Callable[[Attempt | SpentAttempt], float | None]
+"""Planned device-seconds of an attempt's job."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class Forecast:
         """Jobs that a ledger has the outcome of, by route, replicate, target and phase."""
         self._priced: dict[str, float | None] = {}
         """Planned seconds of attempts that were done, each priced once."""
+        self._prices: dict[str, float] = {}
+        """Planned seconds of the jobs that were asked about, each priced once."""
+        self._learned, self._num_done = _Learned(), 0
         steps = list(planned)
         by_name = {job.name: (job, seconds) for job, seconds in steps}
         for job, seconds in steps:
@@ -67,34 +73,37 @@ class Forecast:
                 self._chains[key].setdefault(job.target, list(_chain(job, by_name)))
 
     def learn(self, view: CostView | SpentView) -> None:
-        """Take the paces from the jobs of a ledger that are done; every attempt at them counts."""
-        measured_s: dict[str, float] = defaultdict(float)
-        attempts = [attempt for attempt in view.attempts if attempt.device_kind == view.device_kind]
-        for attempt in attempts:
-            measured_s[attempt.job] += attempt.allocated_s
-        sums: dict[Kind, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        seen: set[str] = set()
-        for attempt in attempts:
-            if attempt.status is not Status.OK or attempt.job in seen:
-                continue
-            seen.add(attempt.job)
-            if attempt.attempt not in self._priced:
-                try:
-                    self._priced[attempt.attempt] = self._price_s(from_json(attempt.spec))
-                except (KeyError, ValueError, TypeError):  # of an older version's job
-                    self._priced[attempt.attempt] = None
-            planned_s = self._priced[attempt.attempt]
-            if planned_s is None:
-                continue
-            pair = sums[attempt.route, attempt.phase]
-            pair[0] += measured_s[attempt.job]
-            pair[1] += planned_s
-        self._done = Counter(
-            (job.route, job.replicate, job.target, Phase(job.phase)) for job in view.jobs if job.status is Status.OK
-        )
-        whole = [sum(pair[0] for pair in sums.values()), sum(pair[1] for pair in sums.values())]
+        """Take the paces from the jobs of a ledger that are done; every attempt at them counts.
+
+        Of a view that grows only what is new is looked at.
+        """
+        if not isinstance(view, SpentView) or view.era != self._learned.era:
+            self._learned, self._num_done = _Learned(), 0
+            self._done.clear()
+        live: Sequence[Attempt | SpentAttempt] = ()
+        if isinstance(view, SpentView):
+            live = view.live
+            self._learned.take(view.settled[self._learned.num_settled :], view.device_kind, self._planned_s)
+            self._learned.era, self._learned.num_settled = view.era, len(view.settled)
+        else:
+            self._learned.take(view.attempts, view.device_kind, self._planned_s)
+        now = self._learned.with_live(live, view.device_kind, self._planned_s)
+        for job in view.jobs[self._num_done :]:
+            if job.status is Status.OK:
+                self._done[job.route, job.replicate, job.target, Phase(job.phase)] += 1
+        self._num_done = len(view.jobs)
+        whole = [sum(pair[0] for pair in now.values()), sum(pair[1] for pair in now.values())]
         self._pace = whole[0] / whole[1] if whole[1] > 0 else self._pace
-        self._paces = {kind: pair[0] / pair[1] for kind, pair in sums.items() if pair[1] > 0}
+        self._paces = {kind: pair[0] / pair[1] for kind, pair in now.items() if pair[1] > 0}
+
+    def _planned_s(self, attempt: Attempt | SpentAttempt) -> float | None:
+        """The planned device-seconds of an attempt's job; None for one of an older version's job."""
+        if attempt.attempt not in self._priced:
+            try:
+                self._priced[attempt.attempt] = self._price_s(from_json(attempt.spec))
+            except (KeyError, ValueError, TypeError):
+                self._priced[attempt.attempt] = None
+        return self._priced[attempt.attempt]
 
     def done(self, route: str, replicate: int) -> Counter[tuple[int | None, Phase]]:
         """How many jobs of a route and replicate a ledger has the outcome of, by target and phase."""
@@ -106,7 +115,9 @@ class Forecast:
 
     def cost_s(self, job: Job) -> float | None:
         """Device-seconds that a job will take; None where no pace is known."""
-        return self._at_pace(Step(job.route, job.phase, self._price_s(job)))
+        if job.name not in self._prices:
+            self._prices[job.name] = self._price_s(job)
+        return self._at_pace(Step(job.route, job.phase, self._prices[job.name]))
 
     def reserve_s(self, route: str, replicate: int, limit_s: float, claims: Claims) -> float:
         """Device-seconds to keep for what must still be done for those of the route's networks that the budget can pay for.
@@ -145,6 +156,47 @@ class Forecast:
     def _at_pace(self, step: Step) -> float | None:
         pace = self._paces.get((step.route, step.phase), self._pace)
         return None if pace is None else pace * step.planned_s
+
+
+@dataclass
+class _Learned:
+    """Measured and planned seconds of the jobs that are done, by route and phase."""
+
+    era: int = -1
+    num_settled: int = 0
+    """How many of a view's attempts are in it, and of which of its eras."""
+    measured_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By job."""
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    """Of the jobs that are in the sums."""
+    sums: dict[Kind, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
+
+    def take(self, attempts: Iterable[Attempt | SpentAttempt], counted: DeviceKind, planned: Planned) -> None:
+        """Add attempts of the kind of device that is counted."""
+        for attempt in attempts:
+            if attempt.device_kind != counted:
+                continue
+            self.measured_s[attempt.job] += attempt.allocated_s
+            if attempt.job in self.kinds:
+                self.sums[self.kinds[attempt.job]][0] += attempt.allocated_s
+            elif attempt.status is Status.OK and (planned_s := planned(attempt)) is not None:
+                kind = self.kinds[attempt.job] = attempt.route, attempt.phase
+                self.sums[kind][0] += self.measured_s[attempt.job]
+                self.sums[kind][1] += planned_s
+
+    def with_live(
+        self, attempts: Sequence[Attempt | SpentAttempt], counted: DeviceKind, planned: Planned
+    ) -> Mapping[Kind, list[float]]:
+        """The sums with those of attempts whose cost is not settled yet."""
+        jobs = {attempt.job for attempt in attempts}
+        known = {job: self.kinds[job] for job in jobs if job in self.kinds}
+        measured_s = defaultdict(float, {job: self.measured_s[job] for job in jobs if job in self.measured_s})
+        sums: dict[Kind, list[float]] = defaultdict(
+            lambda: [0.0, 0.0], {k: list(pair) for k, pair in self.sums.items()}
+        )
+        found = _Learned(measured_s=measured_s, kinds=known, sums=sums)
+        found.take(attempts, counted, planned)
+        return found.sums
 
 
 def _chain(last: Job, by_name: Mapping[str, tuple[Job, float]]) -> Iterable[Step]:

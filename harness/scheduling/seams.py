@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from accounting.cost.shares import counted, spent_s
 from accounting.cost.so_far import SpentSoFar
-from accounting.ledger.records import Kind, Phase, Status
+from accounting.cost.sums import SpentSums, live_s
+from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
@@ -54,6 +54,7 @@ class LedgerSpending:
         self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic, forecast: Forecast | None = None
     ) -> None:
         self._so_far, self._clock, self._forecast = SpentSoFar(paths.ledger), clock, forecast
+        self._sums = SpentSums()
         self._held_s: dict[str, float] = {}
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
@@ -76,8 +77,8 @@ class LedgerSpending:
     def _read(self) -> None:
         begin = self._clock()
         view = self._so_far.read(time.time())
-        self._spent_s = spent_s(view)
-        self._held_s = {a.job: a.allocated_s for a in counted(view) if a.status is Status.RUNNING}
+        self._spent_s = self._sums.of(view)
+        self._held_s = live_s(view)
         if self._forecast is not None:
             self._forecast.learn(view)
         self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))

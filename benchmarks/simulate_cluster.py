@@ -1,0 +1,509 @@
+"""A study on a cluster that is not there: the real scheduler, searcher, watcher, ledger and readers, on a simulated clock.
+
+    python -m benchmarks.simulate_cluster --jobs 10000 --gpus 1000 --nodes 128 [--row]
+
+Jobs take what a cost model says (lognormal around the planned seconds); nodes die and come back, workers fail. What is
+real: the scheduler with a budget and its forecast, the searcher that Ray Tune asks, the watcher of placement groups, the
+ledger that all of them write, and ``audit`` and ``answer`` on it afterwards, each in a process of its own. What is not: Ray,
+and training; there are no heartbeats. Nothing waits for the disk (no fsync), and an hour of the cluster costs nothing.
+
+A row has: *orchestration*, processor time a job (scheduler, searcher, watcher and the driver's records; apart from it what
+the workers' records took); peak memory of the process; how long the cluster took against a lower bound (all work on all
+devices without a gap, or the longest chain of jobs); its share of idle device time against that of the bound. ``--row``
+appends it to benchmarks/results/simulate_cluster.jsonl; ``simulate_figure.py`` draws those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import json
+import os
+import platform
+import random
+import resource
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import ray
+
+from accounting.ledger.records import DeviceRecord, Kind, Phase, Status
+from accounting.ledger.store import LedgerWriter
+from accounting.study.folder import StudyFolder
+from benchmarks.ledgers import PARENT_MACS, STUDY_YAML, TARGETS
+from harness.backends import allocations as watching
+from harness.backends.allocations import Allocations, node_name
+from harness.backends.tune_jobs import JobSearcher
+from harness.config.recipe import Recipe
+from harness.config.resources import JobShape
+from harness.config.routes import BudgetConfig, with_keys
+from harness.jobs.identity import JobId
+from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.spec import from_json
+from harness.jobs.start import FRESH, Start, WeightsOf
+from harness.jobs.work import Deliver, Train, Work
+from harness.scheduling.forecast import Forecast
+from harness.scheduling.scheduler import Scheduler, open_scheduler
+
+RESULTS = Path(__file__).with_name("results") / "simulate_cluster.jsonl"
+RAY_JOB = "01000000"
+SESSION = "20260101T000000Z-sim001"
+BEGIN_T = 1_767_225_600.0
+MODEL = "Simulated GPU"
+PLANNED_S = {Phase.PRETRAIN: 3600.0, Phase.SEARCH: 1800.0, Phase.RETRAIN: 2700.0, Phase.FINETUNE: 1800.0,
+             Phase.EVALUATE: 60.0}  # fmt: skip
+SPREAD = 0.4
+"""Standard deviation of the logarithm of how long a job takes over what was planned."""
+START_S = 8.0
+"""From a placement group to the attempt's first record."""
+EPOCHS = 5
+TRAINED = Train(Recipe(epochs=EPOCHS))
+POLL_S = 0.25
+"""How often the watcher looks; here once after each change that it could see."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How large, and how often something fails: a node once in so many hours of it, one worker in so many jobs."""
+
+    jobs: int = 10_000
+    gpus: int = 1000
+    nodes: int = 128
+    replicates: int = 3
+    node_hours: float = 250.0
+    jobs_per_failure: int = 200
+    seed: int = 0
+
+
+class Plan:
+    """A route: jobs with those that each waits for."""
+
+    def __init__(self, name: str, replicate: int, jobs: list[tuple[Job, tuple[str, ...]]]) -> None:
+        self.name, self.replicate = name, replicate
+        self._needs = {job.name: set(needs) for job, needs in jobs}
+        self._jobs = {job.name: job for job, _ in jobs}
+        self._ready = [job for job, needs in reversed(jobs) if not needs]
+        self._waiting: dict[str, list[str]] = {}
+        self._left = {job.name for job, _ in jobs}
+        for job, needs in jobs:
+            for need in needs:
+                self._waiting.setdefault(need, []).append(job.name)
+
+    def ask(self) -> Job | Wait | Done:
+        """The next job whose needs are there."""
+        if self._ready:
+            return self._ready.pop()
+        return Wait() if self._left else Done()
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """What waits for it is ready; of a candidate it does not matter what came of it."""
+        if job.name not in self._left:
+            return
+        self._left.discard(job.name)
+        for name in self._waiting.pop(job.name, ()):
+            self._needs[name].discard(job.name)
+            if not self._needs[name]:
+                self._ready.insert(0, self._jobs[name])
+
+
+def _job(route: str, replicate: int, step: str, phase: Phase, macs: int, **given: Any) -> Job:
+    target: int | None = given.pop("target", None)
+    work: Work = given.pop("work", TRAINED)
+    start: Start = given.pop("start", FRESH)
+    network = {"builder": "timm", "name": "simulated", "kwargs": {}}
+    return Job(JobId(route, replicate, target, step), phase, 0, network, work, macs, macs, start)  # type: ignore[arg-type]
+
+
+def routes_of(cluster: Cluster) -> list[Plan]:
+    """Pruning, search and a control in each replicate; all jobs beyond theirs are candidates of the search."""
+    fixed: list[list[tuple[str, list[tuple[Job, tuple[str, ...]]]]]] = []
+    for r in range(cluster.replicates):
+        parent = _job("prune", r, "pretrain", Phase.PRETRAIN, PARENT_MACS)
+        prune: list[tuple[Job, tuple[str, ...]]] = [(parent, ())]
+        search: list[tuple[Job, tuple[str, ...]]] = []
+        scratch: list[tuple[Job, tuple[str, ...]]] = []
+        for target in TARGETS:
+            for jobs, route, phase, label, needs in (
+                (prune, "prune", Phase.FINETUNE, "prune", (parent.name,)),
+                (search, "search", Phase.RETRAIN, "search", ()),
+                (scratch, "scratch", Phase.RETRAIN, "scratch_family", ()),
+            ):
+                start = WeightsOf(parent.name) if route == "prune" else FRESH
+                trained = _job(route, r, str(phase), phase, target, target=target, start=start)
+                work = Deliver(label, f"a network by {label}")
+                last = _job(route, r, f"{phase}-evaluate", Phase.EVALUATE, target, target=target, work=work,
+                            start=WeightsOf(trained.name))  # fmt: skip
+                jobs += [(trained, needs), (last, (trained.name,))]
+        fixed.append([("prune", prune), ("search", search), ("scratch", scratch)])
+    count = sum(len(jobs) for of_one in fixed for _, jobs in of_one)
+    per_replicate = max(1, (cluster.jobs - count) // cluster.replicates)
+    made, rng = [], random.Random(cluster.seed)
+    for r, of_one in enumerate(fixed):
+        for route, jobs in of_one:
+            if route == "search":
+                first = [
+                    _job("search", r, f"candidate-{n:05d}", Phase.SEARCH, rng.randrange(200_000, 900_000))
+                    for n in range(per_replicate)
+                ]
+                names = tuple(job.name for job in first)
+                later = [(job, names if job.phase == Phase.RETRAIN else needs) for job, needs in jobs]
+                jobs = [*((job, ()) for job in first), *later]
+            made.append(Plan(route, r, jobs))
+    return made
+
+
+def planned(routes: list[Plan]) -> Iterator[tuple[Job, float]]:
+    """Every job with the seconds that were planned for it."""
+    for route in routes:
+        for job in route._jobs.values():
+            yield job, price_s(job)
+
+
+def price_s(job: Job) -> float:
+    """Planned device-seconds: longer for a larger candidate."""
+    return PLANNED_S[job.phase] * (job.counted_macs / 550_000 if job.phase == Phase.SEARCH else 1.0)
+
+
+@dataclass
+class Worker:
+    """A process in a placement group, with one attempt."""
+
+    group: str
+    node: str
+    gpu: str
+    trial: str
+    born_t: float
+    job: Job
+    attempt: str = ""
+    ledger: LedgerWriter | None = None
+    is_alive: bool = True
+
+
+@dataclass
+class Simulation:
+    """One session of one study."""
+
+    paths: StudyFolder
+    cluster: Cluster
+    t: float = BEGIN_T
+    cpu_s: Counter[str] = field(default_factory=Counter)
+    held_s: float = 0.0
+    kept_s: float = 0.0
+    """Device-seconds of the attempts that gave an outcome."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> None:
+        """From the first job to the report's numbers."""
+        context = SimpleNamespace(get_job_id=lambda: RAY_JOB, get_node_id=lambda: "")
+        with ExitStack() as stack:
+            for owner, name, value in (
+                (watching.ray, "nodes", lambda: list(self.nodes.values())),
+                (watching.ray, "get_runtime_context", lambda: context),
+                (watching, "placement_group_table", lambda: self.groups),
+                (watching.time, "time", lambda: self.t),
+                (watching.time, "monotonic", lambda: self.t),
+                (os, "fsync", lambda fd: None),
+            ):
+                stack.enter_context(mock.patch.object(owner, name, value))
+            self._session()
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        begin = time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu_s[what] += time.process_time() - begin
+
+    def _session(self) -> None:
+        cluster = self.cluster
+        self.rng, self.ids = random.Random(cluster.seed), itertools.count()
+        self.nodes: dict[str, Any] = {}
+        self.free: dict[str, list[str]] = {}
+        self.groups: dict[str, Any] = {}
+        self.events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.workers: dict[str, Worker] = {}
+        self.is_look_due = False
+        for n in range(cluster.nodes):
+            self._add_node(cluster.gpus // cluster.nodes + (n < cluster.gpus % cluster.nodes))
+        with LedgerWriter(self.paths.ledger, SESSION, "driver", clock=lambda: self.t) as self.ledger:
+            self.capacity = [entry for node in self.nodes.values() for entry in self._told(node)]
+            self.ledger.append(
+                Kind.SESSION_OPENED, session=SESSION, study="simulated", capacity=self.capacity, environment={}
+            )
+            with self._timed("orchestration"):
+                self._open()
+            for node in list(self.nodes):
+                self._live(node)
+            self._fill()
+            while self.events and not (self.scheduler.finished and not self.workers):
+                self.t, _, action, args = heapq.heappop(self.events)
+                action(*args)
+            self.end_t = self.t
+            self.watch._look()
+            self.watch.close_all()
+            self.ledger.append(Kind.SESSION_CLOSED, session=SESSION, reason="done")
+
+    def _open(self) -> None:
+        routes = routes_of(self.cluster)
+        self.plans = {job.name: seconds for job, seconds in planned(routes)}
+        self.chain_s = max(
+            sum(PLANNED_S[phase] for phase in chain)
+            for chain in ((Phase.PRETRAIN, Phase.FINETUNE), (Phase.SEARCH, Phase.RETRAIN))
+        )
+        budget_h = 1.2 * sum(self.plans.values()) / self.cluster.replicates / 3600
+        self.scheduler: Scheduler = open_scheduler(
+            routes, with_keys(BudgetConfig)(search=f"{budget_h:.3f} h"), self.paths, self.ledger, SESSION,
+            forecast=Forecast(planned(routes_of(self.cluster)), price_s),
+        )  # fmt: skip
+        begin_s = time.process_time()
+        # As long as reading takes, so that it is not done more often than on a real clock.
+        self.scheduler._spending._clock = lambda: self.t + time.process_time() - begin_s  # type: ignore[attr-defined]
+
+        def lost(job: str, reason: str) -> None:
+            self.ledger.append(Kind.ATTEMPT_LOST, session=SESSION, job=job, reason=reason)
+
+        nodes = {node_name(node): node for node in self.nodes.values()}
+        self.searcher = JobSearcher(self.scheduler, {}, 10, lambda job: JobShape(1, 0, 1), "cuda", nodes, lost)  # type: ignore[typeddict-item]
+        self.watch = Allocations(self.ledger, SESSION, "cuda", self.capacity, self._told, threading.Event())
+        self.watch.on_nodes = lambda alive: setattr(self.searcher, "nodes", alive)
+
+    # The cluster
+
+    def _at(self, delay_s: float, action: Callable[..., None], *args: Any) -> None:
+        heapq.heappush(self.events, (self.t + delay_s, next(self.ids), action, args))
+
+    def _add_node(self, num_gpus: int) -> str:
+        name = f"{next(self.ids):06x}" + "0" * 50
+        self.nodes[name] = {
+            "NodeID": name, "NodeManagerHostname": "vm", "Alive": True, "Resources": {"CPU": 1e6, "GPU": float(num_gpus)}
+        }  # fmt: skip
+        self.free[name] = [f"GPU-{name[:6]}-{n}" for n in range(num_gpus)]
+        return name
+
+    def _told(self, node: Any) -> list[DeviceRecord]:
+        num = int(node["Resources"]["GPU"])
+        return [
+            {"device": f"GPU-{node['NodeID'][:6]}-{n}", "device_kind": "cuda", "amount": 1.0, "name": MODEL,
+             "node": node_name(node)}
+            for n in range(num)
+        ]  # fmt: skip
+
+    def _live(self, node: str) -> None:
+        self._at(self.rng.expovariate(1 / (3600 * self.cluster.node_hours)), self._die, node)
+
+    def _look_soon(self) -> None:
+        if not self.is_look_due:
+            self.is_look_due = True
+            self._at(POLL_S - (self.t % POLL_S), self._look)
+
+    def _look(self) -> None:
+        self.is_look_due = False
+        with self._timed("orchestration"):
+            self.watch._look()
+
+    def _fill(self) -> None:
+        """Give free devices work, as Ray Tune does."""
+        for node in [name for name, gpus in self.free.items() if gpus and self.nodes[name]["Alive"]]:
+            while self.free[node]:
+                with self._timed("orchestration"):
+                    found = self.searcher.suggest(trial := f"t{next(self.ids)}")
+                if not isinstance(found, dict):
+                    return
+                worker = Worker(
+                    f"{next(self.ids):08x}" + RAY_JOB, node, self.free[node].pop(), trial, self.t,
+                    from_json(json.loads(found["job"])),
+                )  # fmt: skip
+                self.workers[worker.group] = worker
+                self.groups[worker.group] = {
+                    "state": "CREATED", "bundles": {0: {"CPU": 0.0, "GPU": 1.0}}, "bundles_to_node_id": {0: node}
+                }  # fmt: skip
+                self._look_soon()
+                self._at(START_S, self._begin, worker)
+
+    def _begin(self, worker: Worker) -> None:
+        if not worker.is_alive:
+            return
+        job = worker.job
+        self.counts["attempts"] += 1
+        worker.attempt = f"{job.name}#{next(self.ids)}"
+        with self._timed("workers"):
+            worker.ledger = LedgerWriter(self.paths.ledger, SESSION, "worker", clock=lambda: self.t)
+            worker.ledger.append(
+                Kind.ATTEMPT_STARTED, session=SESSION, attempt=worker.attempt, job=job.name, route=job.route,
+                phase=job.phase, target=job.target, replicate=job.replicate,
+                allocation=watching.allocation_name(worker.group, worker.node), devices={worker.gpu: 1.0}, meter="none",
+                network_macs=job.counted_macs, spec=self._spec(worker), heartbeat_s=2.0, num_workers=1,
+            )  # fmt: skip
+            worker.ledger.append(Kind.WORK_BEGUN, attempt=worker.attempt, epoch=0)
+        length_s = self.plans[job.name] * self.rng.lognormvariate(0, SPREAD)
+        if self.rng.random() * self.cluster.jobs_per_failure < 1:
+            self._at(length_s * self.rng.random(), self._fail, worker)
+        elif job.phase == Phase.EVALUATE:
+            self._at(length_s, self._end, worker)
+        else:
+            self._at(length_s / EPOCHS, self._epoch, worker, 1, length_s / EPOCHS)
+
+    def _spec(self, worker: Worker) -> Any:
+        from harness.jobs.spec import to_json
+
+        return to_json(worker.job)
+
+    def _epoch(self, worker: Worker, number: int, length_s: float) -> None:
+        if not worker.is_alive or worker.ledger is None:
+            return
+        with self._timed("workers"):
+            worker.ledger.append(
+                Kind.PROGRESS, attempt=worker.attempt, epoch=number, num_epochs=EPOCHS, train_loss=1.0 / number,
+                val_top1=_accuracy(worker.job) * (1 - 0.5 / (1 + number)), checkpointed=number < EPOCHS,
+            )  # fmt: skip
+        if number == EPOCHS:
+            self._end(worker)
+        else:
+            self._at(length_s, self._epoch, worker, number + 1, length_s)
+
+    def _end(self, worker: Worker) -> None:
+        if not worker.is_alive:
+            return
+        outcome = _outcome(worker.job)
+        self._write_end(worker, Status.OK, None, outcome)
+        self.kept_s += self.t - worker.born_t
+        self._remove(worker)
+        with self._timed("orchestration"):
+            told = json.dumps(asdict(Outcome(ok=True, metrics=outcome)))  # type: ignore[arg-type]
+            self.searcher.on_trial_complete(worker.trial, {"outcome": told})
+        self._fill()
+
+    def _write_end(self, worker: Worker, status: Status, reason: str | None, outcome: Any) -> None:
+        if worker.ledger is not None:
+            with self._timed("workers"):
+                worker.ledger.append(
+                    Kind.ATTEMPT_ENDED, attempt=worker.attempt, status=status, reason=reason, outcome=outcome,
+                    work_end_t=self.t, measurement=None,
+                )  # fmt: skip
+
+    def _remove(self, worker: Worker) -> None:
+        worker.is_alive = False
+        self.held_s += self.t - worker.born_t
+        self.groups.pop(worker.group, None)
+        del self.workers[worker.group]
+        if self.nodes[worker.node]["Alive"]:
+            self.free[worker.node].append(worker.gpu)
+        if worker.ledger is not None:
+            worker.ledger.close()
+        self._look_soon()
+
+    def _fail(self, worker: Worker) -> None:
+        """Its process is killed; what it trained since its last checkpoint is lost (here: all)."""
+        if worker.is_alive:
+            self.counts["failed workers"] += 1
+            self._remove(worker)
+            self._tell_lost(worker)
+
+    def _tell_lost(self, worker: Worker) -> None:
+        with self._timed("orchestration"):
+            self.searcher.failed(worker.trial, ray.exceptions.RayActorError())
+        self._fill()
+
+    def _die(self, node: str) -> None:
+        """A node dies with all on it, and another joins ten minutes later."""
+        self.counts["dead nodes"] += 1
+        self.nodes[node]["Alive"] = False
+        gone = [worker for worker in self.workers.values() if worker.node == node]
+        with self._timed("orchestration"):
+            self.watch._look()
+            self.watch._look_at_nodes()
+        for worker in gone:
+            self._remove(worker)
+            self._tell_lost(worker)
+        self._at(600.0, self._join, int(self.nodes[node]["Resources"]["GPU"]))
+
+    def _join(self, num_gpus: int) -> None:
+        self._live(self._add_node(num_gpus))
+        with self._timed("orchestration"):
+            self.watch._look_at_nodes()
+        self._fill()
+
+
+def _accuracy(job: Job) -> float:
+    noise = random.Random(job.name).gauss(0, 0.004)
+    base = {"prune": 0.86, "search": 0.855, "scratch": 0.84}[job.route]
+    return round(base + noise if job.phase != Phase.SEARCH else 0.6 + 40 * noise / 10, 4)
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    macs, top1 = job.counted_macs, _accuracy(job)
+    found: dict[str, Any] = {
+        "macs": macs, "dense_macs": PARENT_MACS, "params": macs // 8, "nonzero_params": macs // 8, "val_top1": top1
+    }  # fmt: skip
+    if isinstance(job.work, Deliver):
+        found |= {"label": job.work.label, "test_top1": top1, "from_job": job.source}
+    else:
+        found |= {"epochs": EPOCHS, "val_curve": [round(top1 * (1 - 0.5 / (1 + n)), 4) for n in range(1, EPOCHS + 1)]}
+    return found
+
+
+def simulate(folder: Path, cluster: Cluster) -> dict[str, Any]:
+    """Play the study through in ``folder``, which is then one that the commands read; what a row says of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = STUDY_YAML.format(targets=", ".join(map(str, TARGETS)), replicates=cluster.replicates)
+    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    found = Simulation(StudyFolder(folder), cluster)
+    found.run()
+    took_s, num_jobs = found.end_t - BEGIN_T, len(found.plans)
+    bound_s = max(found.kept_s / cluster.gpus, found.chain_s)
+    return {
+        **vars(cluster), "num_jobs": num_jobs, **dict(found.counts), "stopped_by_budget": len(found.scheduler.stopped),
+        "orchestration_cpu_s": round(found.cpu_s["orchestration"], 2),
+        "orchestration_ms_per_job": round(1000 * found.cpu_s["orchestration"] / num_jobs, 2),
+        "workers_cpu_s": round(found.cpu_s["workers"], 2),
+        "driver_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000), "driver_before_mb": round(before_mb),
+        "cluster_h": round(took_s / 3600, 2), "bound_h": round(bound_s / 3600, 2),
+        "idle_share": round(1 - found.held_s / (cluster.gpus * took_s), 4),
+        "bound_idle_share": round(1 - found.kept_s / (cluster.gpus * bound_s), 4),
+        "ledger_mb": round(sum(path.stat().st_size for path in (folder / "ledger").iterdir()) / 1e6, 1),
+        "segments": sum(1 for _ in (folder / "ledger").glob("*.jsonl")),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Play it, read it by the commands, say it, keep it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("jobs", 1000), ("gpus", 100), ("nodes", 13), ("replicates", 3), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--load", default="", help="what else the machine did, for the row")
+    parser.add_argument("--row", action="store_true", help=f"append the row to {RESULTS.name}")
+    options = parser.parse_args()
+    cluster = Cluster(options.jobs, options.gpus, options.nodes, options.replicates, seed=options.seed)
+    from benchmarks.ledger_scale import measured
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "study"
+        row: dict[str, Any] = {
+            "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+            "python": platform.python_version(), "load": options.load, **simulate(study, cluster),
+        }  # fmt: skip
+        for command in ("audit", "answer"):
+            said, _, cpu_s, peak_mb = measured(command, study)
+            row |= {f"{command}_cpu_s": round(cpu_s, 2), f"{command}_mb": round(peak_mb)}
+            if command == "audit" and not said.endswith("the ledger adds up\n"):
+                raise SystemExit(f"the ledger should be clean:\n{said[-3000:]}")
+    print(json.dumps(row), flush=True)
+    if options.row:
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
