@@ -67,6 +67,7 @@ def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) ->
             "replicates": min(given.replicates, caps.replicates),
             "recipe": caps.recipe(given.recipe),
             "routes": given.routes.rehearsed(caps, given.recipe),
+            "store": None,
             "resources": _resources(given.resources) if is_here else given.resources,
         }
     )

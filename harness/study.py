@@ -55,6 +55,8 @@ from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
 from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
+from harness.stored.keeping import kept_in_store
+from harness.stored.object_store import ObjectStore
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
 from harness.validation import check_declared, check_loggers, check_study, make_routes
 from reports.page.build import build_report, check_replaceable
@@ -109,6 +111,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     for line in (*notes, *warnings(config)) if standing.is_new else ():
         log.warning("%s", line)
     loggers = check_loggers(config)
+    if config.store is not None:
+        ObjectStore(config.store.url).check()
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
@@ -128,6 +132,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         with (
             progress.shown(paths.root, expect),
             logged(config, loggers, paths),
+            kept_in_store(config.store, paths, session),
             LedgerWriter(paths.ledger, session, "driver") as ledger,
         ):
             said = {} if standing.rehearsal is None else {"rehearsal": list(standing.rehearsal)}

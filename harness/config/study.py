@@ -23,6 +23,7 @@ from harness.config.resources import ResourcesConfig
 from harness.config.routes import BudgetConfig, RoutesConfig, routes_alone, with_keys
 from harness.config.section import Strict, Target
 from harness.config.settings import parse_setting, with_settings
+from harness.config.store import StoreConfig
 from harness.errors import InputError
 
 
@@ -196,6 +197,8 @@ class StudyConfig(Strict):
     """Python files of your own, each with a criterion, strategy, dataset, route, figure or logger named after the file."""
     loggers: list[str] | None = Field(None, max_length=10)
     """Where a run can be followed, of ``prune-or-search list loggers``; ``[]`` nowhere, unset TensorBoard, if installed."""
+    store: StoreConfig | None = None
+    """Where copies of what is final are kept: a bucket."""
     labels: dict[LabelName, LabelText] = Field({}, max_length=20)
     """Whose study it is, as ``team: vision``; ``prune-or-search cost`` divides the spend by them."""
 

@@ -19,7 +19,7 @@ from harness.config.study import StudyConfig
 from harness.jobs.identity import JobId
 from harness.stored.written import as_written
 
-FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels", "loggers")
+FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels", "loggers", "store")
 """Sections that change no job that was done."""
 READING_KEYS = ("dataset.download", "dataset.num_workers")
 """How data is read."""

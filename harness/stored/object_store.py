@@ -1,0 +1,122 @@
+"""A bucket, as far as a study needs one: files that are put there once and never changed.
+
+An object is there whole or not at all. What is there already under a name is left; another content under it is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from pyarrow import fs
+
+from harness.config.store import S3_OPTIONS
+from harness.errors import InputError, one_line
+
+KEY = "store.url"
+CONNECT_S, REQUEST_S = 10.0, 60.0
+CHUNK = 1 << 20
+
+
+class StoreConflict(OSError):
+    """Another content is there under the name."""
+
+
+class ObjectStore:
+    """The folder in a bucket that a URL names. Every error of it is an ``OSError``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files, self._root = _opened(url)
+
+    def check(self) -> None:
+        """``InputError`` where the bucket cannot be reached, does not exist, or may not be listed."""
+        bucket = self._root.partition("/")[0] if urlsplit(self.url).scheme != "file" else ""
+        try:
+            if bucket and self._files.get_file_info(bucket).type == fs.FileType.NotFound:
+                raise InputError(f"{KEY}: {self.url} given; there is no bucket {bucket}")
+            self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        except OSError as error:
+            raise InputError(f"{KEY}: {self.url} cannot be used: {one_line(error)}") from None
+
+    def put(self, source: Path, key: str, length: int | None = None) -> str:
+        """Copy the file (its first ``length`` bytes) to ``key``, unless it is there; the SHA-256 of what was copied.
+
+        Raises:
+            StoreConflict: the key has another content.
+
+        """
+        digest = sha256_of(source, length)
+        place = f"{self._root}/{key}"
+        there = self._files.get_file_info(place)
+        if there.type != fs.FileType.NotFound:
+            if self._sha256(place) != digest:
+                raise StoreConflict(f"{self.url}/{key} has another content; it is left as it is")
+            return digest
+        if urlsplit(self.url).scheme == "file":
+            self._files.create_dir(place.rpartition("/")[0], recursive=True)
+            self._write(source, f"{place}.part", length)
+            self._files.move(f"{place}.part", place)
+        else:
+            self._write(source, place, length)
+        return digest
+
+    def get(self, key: str) -> bytes:
+        """The content under a key."""
+        with self._files.open_input_stream(f"{self._root}/{key}") as stream:
+            return bytes(stream.read())
+
+    def names(self) -> list[str]:
+        """Every key, in order."""
+        selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
+        found = self._files.get_file_info(selector)
+        return sorted(info.path.removeprefix(f"{self._root}/") for info in found if info.type == fs.FileType.File)
+
+    def _write(self, source: Path, place: str, length: int | None) -> None:
+        left = source.stat().st_size if length is None else length
+        with source.open("rb") as file, self._files.open_output_stream(place) as stream:
+            while left > 0 and (chunk := file.read(min(CHUNK, left))):
+                stream.write(chunk)
+                left -= len(chunk)
+
+    def _sha256(self, place: str) -> str:
+        found = hashlib.sha256()
+        with self._files.open_input_stream(place) as stream:
+            while chunk := stream.read(CHUNK):
+                found.update(chunk)
+        return found.hexdigest()
+
+
+def sha256_of(source: Path, length: int | None = None) -> str:
+    """The hash of a file, or of its first bytes."""
+    found, left = hashlib.sha256(), source.stat().st_size if length is None else length
+    with source.open("rb") as file:
+        while left > 0 and (chunk := file.read(min(CHUNK, left))):
+            found.update(chunk)
+            left -= len(chunk)
+    return found.hexdigest()
+
+
+def _opened(url: str) -> tuple[fs.FileSystem, str]:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    root = (parts.netloc + parts.path).rstrip("/")
+    try:
+        if parts.scheme == "s3":
+            return _s3(options), root
+        if parts.scheme == "gs":
+            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=REQUEST_S)), root
+        return fs.LocalFileSystem(), parts.path.rstrip("/")
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        raise InputError(f"{KEY}: {url} cannot be used: {one_line(error)}") from None
+
+
+def _s3(options: Mapping[str, str]) -> fs.S3FileSystem:
+    return fs.S3FileSystem(
+        **{name: options[name] for name in S3_OPTIONS if name in options},
+        connect_timeout=CONNECT_S,
+        request_timeout=REQUEST_S,
+    )
