@@ -6,7 +6,8 @@ A scenario is ``<nodes>-<what>``; ``--list`` prints them, all run unless some ar
 the worker, the driver, the raylet or the head is killed, a signal sent, or memory taken until Ray's memory monitor kills a
 worker; ``start`` kills the driver while its first worker starts, which must be billed. On two nodes of a cluster on this
 machine: the same, but the raylet is that of the other node, and ``own-raylet`` that of the driver's; ``join`` adds the
-second node later; ``tenant`` is another program whose placement groups come and go.
+second node later; ``tenant`` is another program whose placement groups come and go; ``crew-node`` kills all of the second
+node at once while a job that two workers share is on it.
 
 Checked: a driver that cannot go on ends within 30 s (10 s after a signal) with one line and exit 1; the same command then
 finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running; no group of a tenant is in the ledger.
@@ -47,11 +48,14 @@ routes:
   search: {strategy: {num_trials: 4}, candidate: {epochs: 3}, retrain: {epochs: 3}}
   prune: {finetune: {epochs: 4, lr: 0.05}}
 """
+CREW = "resources: {devices_per_job: 2, workers_per_job: 2}\n"
+"""What the study of ``crew-node`` has beside: each job is shared by two workers of one node, where it can be."""
 SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sighup": signal.SIGHUP}
 SCENARIOS = (
     *(f"1-{what}" for what in ("worker", "driver", "start", "raylet", "head", *SIGNALS, "memory")),
     *(f"2-{what}" for what in ("worker", "driver", "raylet", "own-raylet", "head", "sigterm", "sigint", "join")),
     "2-tenant",
+    "2-crew-node",
 )
 LIMIT_S = 600.0
 LEFT_S = 15.0
@@ -87,9 +91,31 @@ def title(pid: int) -> str:
 
 
 def find(roots: list[int], what: str) -> list[int]:
-    """Processes below the roots that are a ``worker`` at work, a ``raylet`` or the ``head``."""
-    names = {"worker": "ray::ImplicitFunc", "raylet": "/raylet/raylet", "head": "/gcs/gcs_server"}
+    """Processes below the roots that are a ``worker`` at work, a ``peer`` of one, a ``raylet`` or the ``head``."""
+    names = {
+        "worker": "ray::ImplicitFunc",
+        "raylet": "/raylet/raylet",
+        "head": "/gcs/gcs_server",
+        "peer": "harness.work.peer",
+    }
     return sorted(pid for pid, _ in descendants(roots, set()) if names[what] in title(pid).split("--")[0])
+
+
+def wait_for_peer(driver: subprocess.Popen[bytes], cluster: Cluster, out: Path) -> None:
+    """Until a job that two workers share is under way on the second node, and has ended an epoch there."""
+    end_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < end_s and driver.poll() is None:
+        seen = records(out)
+        over = {r["attempt"] for r in seen if r["kind"] == Kind.ATTEMPT_ENDED}
+        ended = {r["attempt"] for r in seen if r["kind"] == Kind.PROGRESS} - over
+        there = find([cluster.nodes[1].pid], "worker")
+        mine = {r["pid"]: r["segment"] for r in seen if r["kind"] == Kind.SEGMENT_OPENED}
+        segments = {mine[pid] for pid in there if pid in mine}
+        begun = {r["attempt"] for r in seen if r["kind"] == Kind.ATTEMPT_STARTED and r["segment"] in segments}
+        if find([cluster.nodes[1].pid], "peer") and begun & ended:
+            return
+        time.sleep(0.1)
+    raise NothingToKill(f"no shared job to kill in {out}: exit code {driver.poll()}")
 
 
 def records(out: Path) -> list[dict[str, object]]:
@@ -130,6 +156,9 @@ def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> 
         driver.send_signal(SIGNALS[what])
     elif what in ("driver", "start"):
         driver.kill()
+    elif what == "crew-node":
+        assert cluster is not None
+        cluster.kill(1)
     elif what == "join":
         assert cluster is not None
         cluster.add()
@@ -174,7 +203,7 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
     num_nodes, _, what = scenario.partition("-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "study.yaml").write_text(STUDY)
+    (folder / "study.yaml").write_text(STUDY + (CREW if what == "crew-node" else ""))
     out, load = folder / "out", os.getloadavg()[0]
     environment = {**os.environ, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
     if what == "memory":
@@ -185,7 +214,7 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
     cluster, tenant, driver = None, None, None
     try:
         if num_nodes == "2":
-            cluster = start(folder, environment, 1 if what == "join" else 2)
+            cluster = start(folder, environment, 1 if what == "join" else 2, 2 if what == "crew-node" else 1)
             command += ["--address", cluster.address]
         if what == "tenant" and cluster is not None:
             cluster.add()
@@ -200,6 +229,8 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
             )
         if what == "start":
             wait_for_start(driver, out)
+        elif what == "crew-node" and cluster is not None:
+            wait_for_peer(driver, cluster, out)
         else:
             wait_for_work(driver, out, 2)
         seen = descendants([driver.pid], set())
@@ -280,6 +311,9 @@ def check(out: Path) -> dict[str, object]:
         "num_jobs": len(jobs),
         "jobs_with_one_outcome": sum(n == 1 for n in ok.values()),
         "start_ups_s": [round(start.allocated_s, 1) for start in derive(all_records).startups],
+        "most_workers": max(
+            (r.get("num_workers", 1) for r in all_records if r["kind"] == Kind.ATTEMPT_STARTED), default=0
+        ),
         "num_attempts": sum(r["kind"] == Kind.ATTEMPT_STARTED for r in all_records),
         "sessions_closed": closed,
         "failed": sorted({r["reason"] for r in all_records if r["kind"] == Kind.ATTEMPT_ENDED and r["status"] != "ok"}),
@@ -291,7 +325,7 @@ def check(out: Path) -> dict[str, object]:
 def is_good(row: dict[str, object]) -> bool:
     """Whether everything that must hold does."""
     what = str(row["scenario"])[2:]
-    goes_on = what in ("worker", "memory", "join", "tenant") or row["scenario"] == "2-raylet"
+    goes_on = what in ("worker", "memory", "join", "tenant") or row["scenario"] in ("2-raylet", "2-crew-node")
     is_killed = what in ("driver", "start")
     limit_s = LIMIT_S if goes_on else 10 if what in SIGNALS else 30
     return (
@@ -303,7 +337,8 @@ def is_good(row: dict[str, object]) -> bool:
         and not row["left_running"]
         and (what != "tenant" or (int(str(row["tenant_groups"])) > 1 and row["tenant_groups_in_ledger"] == 0))
         and (what != "start" or sum(row["start_ups_s"]) >= 1)  # type: ignore[call-overload]
-        and (what not in ("worker", "memory") or len(row["lost"]) > 0)  # type: ignore[arg-type]
+        and (what != "crew-node" or row["most_workers"] == 2)
+        and (what not in ("worker", "memory", "crew-node") or len(row["lost"]) > 0)  # type: ignore[arg-type]
     )
 
 

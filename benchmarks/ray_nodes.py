@@ -28,6 +28,8 @@ class Cluster:
     folder: Path
     port: int
     environment: dict[str, str]
+    num_cpus: int = 1
+    """Of each node."""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     places: list[Path] = field(default_factory=list)
 
@@ -42,13 +44,27 @@ class Cluster:
         self.places.append(place)
         words = ["--head", f"--port={self.port}", f"--temp-dir={place}"] if not self.nodes else []
         words += [] if words else [f"--address={self.address}", f"--temp-dir={place}"]
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", *words]
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--block",
+            f"--num-cpus={self.num_cpus}",
+            *words,
+        ]
         log = (self.folder / f"node{len(self.nodes)}.log").open("wb")
         self.nodes.append(
             subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
             )
         )
+
+    def kill(self, number: int) -> None:
+        """Kill everything of one node at once, as when its machine is gone."""
+        for pid, _ in alive(descendants([self.nodes[number].pid], set())):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.nodes[number].kill()
+        self.nodes[number].wait()
 
     def end(self) -> None:
         """Kill all nodes and remove their folders."""
@@ -63,9 +79,9 @@ class Cluster:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def start(folder: Path, environment: dict[str, str], num_nodes: int) -> Cluster:
+def start(folder: Path, environment: dict[str, str], num_nodes: int, num_cpus: int = 1) -> Cluster:
     """A cluster whose nodes have said that they run."""
-    cluster = Cluster(folder, free_port(), environment)
+    cluster = Cluster(folder, free_port(), environment, num_cpus)
     for number in range(num_nodes):
         cluster.add()
         end_s = time.monotonic() + 180
