@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,8 @@ ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
 WALK_STEPS = 400
 GROW_STEPS = 100
+KEPT = 32
+"""How many pools are remembered: those of a study's targets, in a few replicates."""
 
 
 def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) -> list[Arch]:
@@ -20,14 +23,21 @@ def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) ->
 
     A small space is enumerated; otherwise quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2), and where the
     limit leaves less than a quarter of that, members walked down to the limit by mutations, and then what mutations
-    within the limit lead to from these and from the smallest member.
+    within the limit lead to from these and from the smallest member. The same question again (``plan`` plays a study
+    several times) is answered from memory where the space is a :class:`DiscreteSpace`, which is a value.
     """
+    if isinstance(space, DiscreteSpace):
+        return list(_remembered(space, limit, size, seed))
+    return list(_drawn(space, limit, size, seed))
+
+
+def _drawn(space: BatchedSpace, limit: float, size: int, seed: int) -> tuple[Arch, ...]:
     rng = np.random.default_rng([seed, 1])
     everything = enumerate_space(space)
     if everything is not None:
         inside = _within(space, everything, limit)
         keep = rng.permutation(len(inside))[:size]
-        return [inside[i] for i in keep]
+        return tuple(inside[i] for i in keep)
     found: dict[Arch, None] = {}
     draw = _Sampler(space, seed)
     batch = 1 << max(8, int(np.ceil(np.log2(size))))
@@ -41,7 +51,10 @@ def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) ->
         archs = list(dict.fromkeys(archs))
     if len(archs) < size // 4:
         archs = _grow(space, archs, limit, size // 4, rng)
-    return archs[:size]
+    return tuple(archs[:size])
+
+
+_remembered = lru_cache(maxsize=KEPT)(_drawn)
 
 
 def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[Arch] | None:

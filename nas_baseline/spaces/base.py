@@ -115,7 +115,10 @@ ONE_HOT = float(np.sqrt(0.5))
 
 
 class DiscreteSpace:
-    """A product of dimensions; subclasses count (``macs_batch``, ``params_batch``) and may merge equal networks."""
+    """A product of dimensions; subclasses count (``macs_batch``, ``params_batch``) and may merge equal networks.
+
+    It is a value: nothing changes it once it is made, so that what was drawn of it may be remembered.
+    """
 
     def __init__(self, name: str, dimensions: Sequence[Dimension]) -> None:
         self._name = name

@@ -67,6 +67,13 @@ class StageSpace(DiscreteSpace):
             for name in widths
             if len(np.unique(rounded := self._rounded(self._values[name]))) < len(self._values[name])
         }  # of widths that are rounded to the same
+        self._declared = repr(data)  # the order of keys is that of the dimensions
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, StageSpace) and other._declared == self._declared
+
+    def __hash__(self) -> int:
+        return hash(self._declared)
 
     # What a member is.
 

@@ -92,6 +92,13 @@ class SubnetSpace(DiscreteSpace):
             [[a.name != b.name and b.name.startswith(f"{a.name}.") for b in parts.blocks] for a in parts.blocks],
             dtype=bool,
         ).reshape(len(parts.blocks), len(parts.blocks))
+        self._made_of = name, repr(parts), rule, frozenset(kinds)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, SubnetSpace) and other._made_of == self._made_of
+
+    def __hash__(self) -> int:
+        return hash(self._made_of)
 
     def member(self, arch: Arch) -> Member:
         """Return the widths of the groups, then 0 or 1 for each block."""
