@@ -23,14 +23,14 @@ from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, InheritedFrom, Start, WeightsOf
 from harness.jobs.work import Score, Train, TrainSupernet
 from harness.routes.base import Queue, View, evaluation
+from harness.routes.chooser import Chooser
 from harness.routes.first_batch import FirstBatch
 from harness.routes.halved import HalvedCandidates
 from nas_baseline.proposing.proposals import Proposal
-from nas_baseline.proposing.tried import strategy_problem
 from nas_baseline.spaces import load_space
 from nas_baseline.spaces.base import Arch
 from nas_baseline.spaces.declared import StageSpace
-from nas_baseline.strategies import SearchStrategy, make_strategy, shares_weights
+from nas_baseline.strategies import shares_weights
 
 WORDS = RouteWords(
     Role.COMPARED, "search", "#0072B2", "s", rank=1,
@@ -63,7 +63,9 @@ class Route:
         space = _space(config, view, name)
         self._space = without_recipe(space) if self._shares_weights else space
         _check_recipes(self._space)
-        self._strategy = self._new_strategy()
+        first = [self._limits[target] for target in searched.first]
+        self._chooser = Chooser(view, name, replicate, config, self._space, first, list(self._limits.values()))
+        self._strategy = self._chooser.new()
         self._first = FirstBatch(view.recipe(config.candidate).epochs, config.early_stop_tau)
         if self._shares_weights or not config.early_stop or config.halving is not None:
             self._first.skip()
@@ -82,20 +84,8 @@ class Route:
         self._supernet = self._train_supernet() if self._shares_weights else None
 
     def strategy_problem(self) -> str | None:
-        """What is wrong with the strategy, where it is a user's own: tried on made-up values, apart from the study."""
-        config, limits = self._config, list(self._limits.values())
-        new = self._new_strategy()
-        return strategy_problem(config.strategy.name, new, self._space, limits, config.num_predicted, config.num_seen)
-
-    def _new_strategy(self) -> SearchStrategy:
-        return make_strategy(
-            self._config.strategy.name,
-            self._space,
-            seed=self._view.seed(f"{self.name}-r{self.replicate}-strategy"),
-            num_trials=self._config.strategy.num_trials,
-            max_macs=[self._limits[target] for target in self._view.search_targets(self.name).first],
-            **self._config.strategy.options,
-        )
+        """See :class:`harness.jobs.job.SearchingRoute`."""
+        return self._chooser.problem()
 
     def ask(self) -> Job | Wait | Done:
         """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""

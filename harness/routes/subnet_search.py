@@ -35,10 +35,10 @@ from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.jobs.start import InheritedFrom, WeightsOf
 from harness.jobs.work import Score, Train
 from harness.routes.base import Queue, View, evaluation, pretrain_id
+from harness.routes.chooser import Chooser
 from nas_baseline.proposing.proposals import Proposal
-from nas_baseline.proposing.tried import strategy_problem
 from nas_baseline.spaces.subnets import SubnetSpace, WidthRule
-from nas_baseline.strategies import SearchStrategy, list_strategies, make_strategy, predicts
+from nas_baseline.strategies import list_strategies, predicts
 
 if TYPE_CHECKING:
     from harness.config.study import StudyConfig
@@ -160,7 +160,8 @@ class Route:
             )
         self._space = self._space_of_parent()
         self._even = {target: self._evenly(target) for target in view.config.targets}
-        self._strategy = self._new_strategy()
+        self._chooser = Chooser(view, self.name, replicate, config, self._space, searched.first, view.config.targets)
+        self._strategy = self._chooser.new()
         self._trials: dict[str, list[Proposal]] = {}
         self._finalists: dict[str, list[Member]] = {}
         self._texts: dict[str, str] = {}
@@ -174,20 +175,8 @@ class Route:
         self._is_searching = True
 
     def strategy_problem(self) -> str | None:
-        """What is wrong with the strategy, where it is a user's own: tried on made-up values, apart from the study."""
-        config, targets = self._config, list(self._view.config.targets)
-        new = self._new_strategy()
-        return strategy_problem(config.strategy.name, new, self._space, targets, config.num_predicted, config.num_seen)
-
-    def _new_strategy(self) -> SearchStrategy:
-        return make_strategy(
-            self._config.strategy.name,
-            self._space,
-            seed=self._view.seed(f"{self.name}-r{self.replicate}-strategy"),
-            num_trials=self._config.strategy.num_trials,
-            max_macs=list(self._view.search_targets(self.name).first),
-            **self._config.strategy.options,
-        )
+        """See :class:`harness.jobs.job.SearchingRoute`."""
+        return self._chooser.problem()
 
     def ask(self) -> Job | Wait | Done:
         """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""

@@ -310,7 +310,7 @@ def test_a_criterion_that_never_ends_is_known_before_anything_is_paid_for(study,
 
 def test_a_strategy_that_fails_later_ends_the_session_in_one_line(study, command, tmp_path, monkeypatch):
     """What no trial can find: here the trial is left out."""
-    monkeypatch.setattr("harness.routes.search.strategy_problem", lambda *given: None)
+    monkeypatch.setattr("harness.routes.chooser.strategy_problem", lambda *given: None)
     path = searched(study, ALL["handful"].replace(*STRATEGIES["finalists fail"][:2]))
     with quick():
         code, _, err = command("run", path, "--backend", "inline", "--out", tmp_path / "out", "-q")
