@@ -13,7 +13,7 @@ from accounting.ledger.records import Kind, Phase, Status
 from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
-from reports.compare.anytime import best_within
+from reports.compare.measured import best_within
 from reports.data.repeated import repeated_sentences
 from reports.data.source import Source, load_source
 from reports.data.undelivered import undelivered_sentences

@@ -1,1 +1,1 @@
-"""Pruning against each challenger: statistics, anytime curves, verdicts, controls."""
+"""Pruning against each challenger: statistics, what was measured and charged by when, verdicts, controls."""

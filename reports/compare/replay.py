@@ -25,6 +25,7 @@ from accounting.cost.progress import ProgressTable
 from accounting.ledger.records import Phase, Status
 from accounting.ledger.specs import JobSpec
 from accounting.words.quantities import HOUR_S
+from reports.compare.measured import counts_by_epoch, outcome_within
 from reports.compare.reach import Floats, Steps, isotonic
 
 
@@ -104,14 +105,14 @@ def _trainings(attempts: Sequence[Attempt | None], progress: ProgressTable, targ
         training = trainings.get(attempt.job)
         if training is None:
             training = trainings[attempt.job] = _Training(place)
-        if _counts(attempt, target):
+        if counts_by_epoch(attempt, target):
             begin, length = attempt.begin_t, attempt.end_t - attempt.begin_t
             times, epochs, top1s = progress.columns_of(attempt.attempt)
             passed = [min(max((t - begin) / length, 0.0), 1.0) if length > 0 else 1.0 for t in times]
             training.add_all(place, passed, epochs, top1s)
         if attempt.status is Status.OK:
             done.add(attempt.job)
-            if not training.epoch and (found := _outcome(attempt, target)) is not None:
+            if not training.epoch and (found := outcome_within(attempt, target)) is not None:
                 training.add(place, 1.0, 0, found)
     evaluated = {a.job for a in attempts if a is not None and a.phase == Phase.EVALUATE}
     measured = {job: found for job, found in trainings.items() if found.epoch}
@@ -185,16 +186,3 @@ def _smoothed(raw: Mapping[str, Sequence[float]]) -> dict[str, Floats]:
             rows = isotonic(np.array([raw[job] for job in some], dtype=np.float64))
             found.update(zip(some, rows, strict=True))
     return found
-
-
-def _counts(attempt: Attempt, target: int) -> bool:
-    macs = attempt.network_macs
-    return attempt.phase != Phase.SUPERNET and macs is not None and 0 < macs <= target
-
-
-def _outcome(attempt: Attempt, target: int) -> float | None:
-    outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
-    macs, top1 = outcome.get("macs"), outcome.get("val_top1")
-    if isinstance(macs, (int, float)) and 0 < macs <= target and isinstance(top1, (int, float)):
-        return float(top1)
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import reports
@@ -14,7 +15,7 @@ from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.study import JudgedStudy
 from reports.answers.text import overall_sentence, sentence
 from reports.compare.accuracy import paired_replicates
-from reports.compare.anytime import anytime_curve, best_within
+from reports.compare.measured import best_within
 from reports.compare.rule import Verdict
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import load_frames
@@ -118,15 +119,19 @@ def test_the_challenger_is_named():
     assert [cheaper_route(v, "supernet") for v in (Verdict.BASE, Verdict.TIE)] == ["prune", "tie"]
 
 
-def curve_of(frames, route):
-    return anytime_curve(frames.view, route=route, replicate=0, target=500_000, policy="full", num_targets=2)
+def first_network(frames, route):
+    """Of replicate 0: the final accuracy, and what had been charged when any network was first measured."""
+    contenders = JudgedStudy(frames).contenders
+    one = next(one for one in contenders.at(500_000) if one.label == route)
+    costs, _ = contenders.costs_at(one, 500_000, "full", np.array([0.01]))
+    return contenders.final(one, 500_000)[0], costs[0, 0]
 
 
 def test_a_supernet_is_no_deliverable_network(full_frames):
     # its 0.97 on 300k MACs, and its jobs that only score, are no point of the curve
-    curve = curve_of(full_frames, "supernet")
-    assert curve.best < 0.9
-    assert curve.cost_h[0] == pytest.approx(0.6 + 0.1)
+    best, cost_h = first_network(full_frames, "supernet")
+    assert best < 0.9
+    assert cost_h == pytest.approx(0.6 + 0.1)
     assert max(val for route, _, val in best_within(full_frames.view, 500_000) if route == "supernet") < 0.9
 
 
@@ -134,9 +139,8 @@ def test_gradual_pruning_counts_with_its_end(make_full_study):
     folder = make_full_study(
         without=("search", "scratch", "analysis"), replicates=1, methods=("global_magnitude+gradual",)
     )
-    curve = curve_of(load_frames(folder), "prune")
     # at its epochs it is in the ledger with the parent's MACs; what counts is its outcome, after 3.4 + 0.2 h
-    assert curve.cost_h[0] == pytest.approx(3.6)
+    assert first_network(load_frames(folder), "prune")[1] == pytest.approx(3.6)
 
 
 def test_every_answer_of_a_full_study_fits_the_schema(full_frames):
