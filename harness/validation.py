@@ -17,6 +17,7 @@ from accounting.words.task import learn_task
 from harness.config.blocks import PruneConfig
 from harness.config.phases import phases
 from harness.config.study import StudyConfig
+from harness.data.base import TakesStrength
 from harness.data.registry import open_dataset
 from harness.data.sized import info_at
 from harness.data.tried import check_own
@@ -69,7 +70,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             raise InputError(
                 f"targets: {macs_text(target)} MACs given, the parent has {macs_text(macs)}; name targets below it"
             )
-    _check_strength(config, getattr(dataset, "RANDAUGMENT", False))
+    _check_strength(config, isinstance(dataset, TakesStrength) and dataset.RANDAUGMENT)
     check_trainable(config, shown, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)

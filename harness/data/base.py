@@ -106,14 +106,12 @@ class Dataset(Protocol):
     """A plug-in: ``class Dataset`` in ``harness/data/<name>.py``, or in a file of your own; made from a ``DatasetConfig``.
 
     A file may also define a dataclass ``Options``, whose fields have defaults: its own settings. A config gives them under
-    ``dataset.options``; they are checked by name and type, and are in ``config.options`` as a dict.
+    ``dataset.options``; they are checked by name and type, and are in ``config.options`` as a dict. Its class may also have
+    what :class:`TakesStrength` has.
     """
 
     KEYS: tuple[str, ...]
-    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused.
-
-    A class with ``RANDAUGMENT = True`` takes the strength of RandAugment, too.
-    """
+    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused."""
 
     def info(self) -> DataInfo:
         """The facts: counted where the data is there, else from the config, with a note of what is assumed."""
@@ -130,6 +128,13 @@ class Dataset(Protocol):
     def splits(self) -> Splits:
         """The data; called in the process that trains."""
         ...
+
+
+@runtime_checkable
+class TakesStrength(Protocol):
+    """A dataset that may take the strength of RandAugment: with ``RANDAUGMENT = True`` it does."""
+
+    RANDAUGMENT: bool
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ whose name begins with an underscore are shared parts, not figures.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from accounting.study import plugins
 from accounting.words.task import task
@@ -24,9 +24,8 @@ if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
 class Figure(Protocol):
     """What a module of this folder, or a file of your own, provides.
 
-    It may also have ``OPTIONAL = True``, which leaves it off a report that has no data for it, and
-    ``alternative(data) -> str``: what it shows in words, for whoever does not see it (else the caption is read).
-    ``TITLE`` may say ``{quality}`` or ``{Quality}``, as the study's task calls it.
+    It may also have what :class:`MayBeLeftOff` and :class:`SaysInWords` have. ``TITLE`` may say ``{quality}`` or
+    ``{Quality}``, as the study's task calls it.
     """
 
     TITLE: str
@@ -44,6 +43,22 @@ class Figure(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeLeftOff(Protocol):
+    """A figure that may be left off: with ``OPTIONAL = True`` it is, where a report has no data for it."""
+
+    OPTIONAL: bool
+
+
+@runtime_checkable
+class SaysInWords(Protocol):
+    """A figure with words of its own for whoever does not see it; of any other its caption is read."""
+
+    def alternative(self, data: pd.DataFrame) -> str:
+        """What it shows."""
+        ...
+
+
 def list_figures() -> list[str]:
     """The names of all figures, in alphabetical order."""
     return plugins.names(plugins.Kind.FIGURE)
@@ -51,7 +66,7 @@ def list_figures() -> list[str]:
 
 def is_optional(figure: Figure) -> bool:
     """Whether the figure is left off a report that has no data for it."""
-    return bool(getattr(figure, "OPTIONAL", False))
+    return isinstance(figure, MayBeLeftOff) and figure.OPTIONAL
 
 
 def title_of(figure: Figure) -> str:
@@ -61,8 +76,8 @@ def title_of(figure: Figure) -> str:
 
 def alternative_text(figure: Figure, data: pd.DataFrame) -> str:
     """What the figure shows, for whoever does not see it."""
-    said = getattr(figure, "alternative", None)
-    return f"{title_of(figure)}. {figure.caption(data) if said is None else said(data)}"
+    said = figure.alternative(data) if isinstance(figure, SaysInWords) else figure.caption(data)
+    return f"{title_of(figure)}. {said}"
 
 
 def discover() -> dict[str, Figure]:
