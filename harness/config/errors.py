@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -33,9 +34,10 @@ def explain(
     Rules for the study as a whole are left out where something was told, since that may be why they are broken.
     """
     found = {
-        at_line(source, lines, each["loc"], _what(each, model)): line_of(lines, each["loc"])
+        at_line(source, lines, place, _what(each, model)): line_of(lines, place)
         for each in (_without_option(each) for each in error.errors())
         if each is not None and (not told or (each["loc"] and each["loc"] not in told))
+        for place in [each["loc"] or _named(each, model)]
     }
     ordered = sorted(found, key=lambda text: line if isinstance(line := found[text], int) else 0)
     more = len(ordered) - MAX_PROBLEMS
@@ -82,10 +84,20 @@ def _what(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{where!r} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
     given = error["input"]
+    if not where and _named(error, model):
+        return message
     shown = "" if isinstance(given, dict | list | BaseModel) or repr(given) in message else f", given {_short(given)}"
     return f"{where or 'study'}: {message}{shown}{_HINTS.get((error['type'], type(given)), '')}"
 
 
+def _named(error: ErrorDetails, model: type[BaseModel]) -> Place:
+    """The place with which the message of a rule for the whole study begins, such as ``routes.search``; else nowhere."""
+    begun = _PLACE.match(error["msg"].removeprefix("Value error, "))
+    place = tuple(begun[0].split(".")) if begun else ()
+    return place if place and place[0] in keys_of(model) else ()
+
+
+_PLACE = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)*(?=[: ])")
 _HINTS = {
     ("int_type", str): "; write a whole number without quotes",
     ("float_type", str): "; write a number without quotes",

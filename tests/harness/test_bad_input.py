@@ -138,6 +138,14 @@ def test_several_mistakes_are_a_line_each_with_the_line_of_the_file(tiny, write_
     assert err.count("\n") == 3
 
 
+def test_a_rule_for_the_whole_study_names_the_line_of_what_it_is_about(tiny, write_config, command):
+    tiny["routes"] = {"search": tiny["routes"]["search"], "search_then_prune": {}}
+    config = write_config(tiny)
+    line = next(n for n, text in enumerate(config.read_text().splitlines(), 1) if "search_then_prune" in text)
+    says = "routes.search_then_prune needs a search and a prune section, its own or the study's"
+    assert command("run", config) == (2, "", f"error: {config}:{line}: {says}\n")
+
+
 def test_target_equal_to_the_parent(tiny, write_config, refuses):
     info = DataInfo((1, 28, 28), 10, (0.0,), (1.0,), 1)
     from accounting.macs.count import count_macs
