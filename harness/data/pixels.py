@@ -1,9 +1,9 @@
 """From any image file to 8-bit RGB: one place, so that every dataset shows a network the same picture of the same file.
 
-16-bit grey is scaled by 1/257, as its 8-bit twin would look; Pillow's own conversion clips it to white. Transparency is
-dropped, a palette and CMYK are converted, of an animation the first frame is taken, and the EXIF orientation is not applied
-(as in timm and torchvision). 32-bit integers and floats have no defined white, and are refused; so are drawings
-(EPS, WMF), which are programs.
+16-bit grey is scaled by 1/257, as its 8-bit twin would look; Pillow's own conversion clips it to white. A TIFF file may have
+12 bits, or white as 0: it looks as it was meant. Transparency is dropped, a palette and CMYK are converted, of an animation
+the first frame is taken, and the EXIF orientation is not applied (as in timm and torchvision). 32-bit integers and floats
+have no defined white, and are refused; so are drawings (EPS, WMF), which are programs.
 """
 
 from __future__ import annotations
@@ -37,17 +37,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "I" and getattr(image, "format", None) in SIXTEEN_BITS_AS_I:
-        wide = np.asarray(image).clip(0, 65_535).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I;16") or (image.mode == "I" and getattr(image, "format", None) in SIXTEEN_BITS_AS_I):
+        white, is_inverted = white_of(image)
+        wide = np.asarray(image).clip(0, white).astype(np.uint32)
+        grey = ((wide * 255 + white // 2) // white).astype(np.uint8)
+        return Image.fromarray(255 - grey if is_inverted else grey).convert("RGB")
     if image.mode in UNDEFINED_RANGE:
         raise NotAnImage(f"mode {image.mode} (32 bits) has no defined white; save it with 8 or 16 bits")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a palette with transparency: it is dropped, as the module's text says
         return image.convert("RGB")
+
+
+def white_of(image: Image.Image) -> tuple[int, bool]:
+    """The value of white in a picture of wide grey, and whether it is written the other way round, with white as 0.
+
+    A TIFF file says both, in its tags 258 and 262, and Pillow heeds neither beyond 8 bits.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, 16)
+    return (1 << int(bits[0] if isinstance(bits, tuple) else bits)) - 1, tags.get(262, 1) == 0
 
 
 def read_rgb(source: Path | bytes, name: str | None = None) -> Image.Image:

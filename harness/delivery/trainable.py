@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from harness.data.pixels import SIXTEEN_BITS_AS_I, UNDEFINED_RANGE, NotAnImage, to_rgb
+from harness.data.pixels import SIXTEEN_BITS_AS_I, UNDEFINED_RANGE, NotAnImage, to_rgb, white_of
 from harness.data.sized import resized
 from harness.task.base import Task
 from nas_baseline.spaces.networks import build_mobilenetv3
@@ -111,7 +111,7 @@ def module_text(task: Task) -> str:
     """The text of ``model.py``."""
     marks = f"UNDEFINED_RANGE = {_tuple(UNDEFINED_RANGE)}\nSIXTEEN_BITS_AS_I = {_tuple(SIXTEEN_BITS_AS_I)}\n"
     narrowing = (resize.fit_to_state, resize._drop_missing, resize._set_sizes)
-    copied = (build_mobilenetv3, *narrowing, NotAnImage, to_rgb, resized)
+    copied = (build_mobilenetv3, *narrowing, NotAnImage, white_of, to_rgb, resized)
     parts = (in_words_of(task, _HEAD) + marks, _PUBLIC, *(inspect.getsource(part) for part in copied))
     return re.sub(r"  # type: ignore\[[\w, -]+\]", "", "\n\n".join(parts))
 

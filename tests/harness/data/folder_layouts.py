@@ -199,6 +199,29 @@ def big_endian_tiff(root):
         image.save(path.with_suffix(".tif"))
 
 
+def tiff_as_the_file_says(bits, white_is_zero):
+    """Grey TIFF files of 12 or 16 bits, which Pillow does not write: the tags by hand."""
+
+    def change(root):
+        for path, k in list(each(root)):
+            path.unlink()
+            white = (1 << bits) - 1
+            grey = np.asarray(picture(LEVELS[k], int(path.stem), "L")).astype(np.uint32) * white // 255
+            values = (white - grey if white_is_zero else grey).ravel()
+            if bits == 12:  # two values in three bytes
+                a, b = values[::2], values[1::2]
+                data = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], 1).astype(np.uint8).tobytes()
+            else:
+                data = values.astype("<u2").tobytes()
+            tags = ((256, SIZE), (257, SIZE), (258, bits), (259, 1), (262, int(not white_is_zero)), (273, 8),
+                    (277, 1), (278, SIZE), (279, len(data)))  # fmt: skip
+            listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+            ending = struct.pack("<H", len(tags)) + listed + bytes(4)
+            path.with_suffix(".tif").write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + ending)
+
+    return change
+
+
 def transparent_palette(root):
     for path, k in list(each(root)):
         image = picture(LEVELS[k], int(path.stem)).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
@@ -312,6 +335,8 @@ WORKS = {
     "16-bit grey png": (made_by(lambda a: a.astype(np.uint16) * 257, "png"), 0, 0),
     "16-bit grey tiff": (made_by(lambda a: a.astype(np.uint16) * 257, "tif"), 0, 0),
     "16-bit big-endian tiff": (big_endian_tiff, 0, 0),
+    "16-bit tiff with white as 0": (tiff_as_the_file_says(16, white_is_zero=True), 0, 0),
+    "12-bit tiff": (tiff_as_the_file_says(12, white_is_zero=False), 0, 0),
     "16-bit grey pgm": (wide_pgm, 0, 0),
     "16-bit grey jpeg 2000": (made_by(lambda a: a.astype(np.uint16) * 257, "jp2"), 0, 0),
     "16-bit colour png": (wide_png, 0, 0),
