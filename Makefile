@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help study test explore coverage check format docs install clean
+.PHONY: help study test explore coverage check format reference docs install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -32,6 +32,12 @@ check: $(VENV)/.installed-test  ## lint, format, types and import contracts
 format: $(VENV)/.installed-test  ## apply the formatter and the safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(VENV)/.installed  ## write docs/config.md and docs/study.schema.json again, after a change of the config
+	$(BIN)/prune-or-search list config --markdown > docs/config.md.new
+	$(BIN)/prune-or-search list config --json-schema > docs/study.schema.json.new
+	mv docs/config.md.new docs/config.md
+	mv docs/study.schema.json.new docs/study.schema.json
 
 docs: $(VENV)/.installed-docs  ## build the API reference from the docstrings into build/api
 	$(BIN)/pdoc --output-directory build/api accounting nas_baseline pruning reports harness

@@ -314,7 +314,9 @@ def audit(folder: Folder, as_json: AsJson = False) -> None:
 def list_plugins(
     kind: Annotated[
         str | None,
-        typer.Argument(help="criteria, strategies, spaces, datasets, models, figures, loggers, studies, config"),
+        typer.Argument(
+            help="criteria, schedules, strategies, spaces, datasets, routes, models, figures, loggers, studies, config"
+        ),
     ] = None,
     section: Annotated[str | None, typer.Argument(help="of config: one section, as routes.prune")] = None,
     as_json: AsJson = False,

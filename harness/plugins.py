@@ -1,9 +1,10 @@
-"""What a config may name, kind by kind; each is found by its folder."""
+"""Everything that a config may name, by kind."""
 
 from __future__ import annotations
 
 from accounting.study import plugins
 from accounting.words.methods import SCHEDULES
+from harness.config.route_files import route_names
 from harness.config.shipped import shipped_studies
 from harness.data.registry import list_datasets
 from nas_baseline.spaces import list_spaces
@@ -21,6 +22,7 @@ def list_all() -> dict[str, list[str]]:
         "strategies": list_strategies(),
         "spaces": list_spaces(),
         "datasets": list_datasets(),
+        "routes": route_names(),
         "models": [f"{family} {variant}" for family in list_families() for variant in variants(family)]
         + ["timm <any name of timm.list_models()>"],
         "figures": list_figures(),

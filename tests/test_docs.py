@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, commands parse, configs are read, and no machine's paths stand anywhere."""
+"""The documents: links and files exist, commands parse, configs are valid, and no file has a path of a machine."""
 
 import re
 import shlex
@@ -160,6 +160,19 @@ def test_configs_in_documents_are_configs(path):
             parse_config(config, name(path))
         elif isinstance(config, dict) and set(config) & set(StudyConfig.model_fields):
             assert set(config) <= set(StudyConfig.model_fields), f"{name(path)}: {sorted(config)}"
+
+
+DELIVERED = ("model.py",)
+"""Files that a study writes, and documents name."""
+
+
+@pytest.mark.parametrize("path", [p for p in DOCS if p.name != "CHANGELOG.md"], ids=name)
+def test_modules_that_are_named_exist(path):
+    """``chain.py`` alone is enough of a name if there is one such file; else it needs its folder."""
+    files = [name(file) for file in tracked()]
+    for module in re.findall(r"`((?:\w+/)*\w+\.py)`", path.read_text(encoding="utf-8")):
+        found = [file for file in files if f"/{file}".endswith(f"/{module}")]
+        assert found or module in DELIVERED, f"{name(path)} names {module}, which does not exist"
 
 
 def test_make_targets_that_documents_name_exist():

@@ -80,16 +80,17 @@ class Recipe(Strict):
         return self.distill if isinstance(self.distill, Distill) and self.epochs > 0 else None
 
     def as_spec(self) -> dict[str, object]:
-        """As a job's ``recipe`` in ledgers: fields that came later only where they are not as by default."""
+        """As a job's ``recipe`` in ledgers: keys that the first ledgers lack only if they differ from their default."""
         said = self.model_dump()
-        defaults = Recipe().model_dump()
-        return {key: value for key, value in said.items() if key not in ADDED_LATER or value != defaults[key]}
+        defaults = type(self)().model_dump()
+        return {key: value for key, value in said.items() if key in IN_FIRST_LEDGERS or value != defaults[key]}
 
 
-ADDED_LATER = frozenset({
-    "accumulate", "cutmix_alpha", "distill", "erase_prob", "randaugment_magnitude", "schedule", "sync_batch_norm", "tune",
+IN_FIRST_LEDGERS = frozenset({
+    "epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "warmup_epochs", "min_lr", "label_smoothing",
+    "mixup_alpha", "ema_decay", "drop_rate", "drop_path_rate", "augment",
 })  # fmt: skip
-"""Fields that the first ledgers do not have."""
+"""Keys that every ledger has. A new key is not added here: jobs that do not use it stay the same in old studies."""
 
 
 class RecipeOverride(Strict):

@@ -73,11 +73,12 @@ def find_section(place: str) -> Section:
     section = found.get(holder or STUDY)
     if section is not None and (keys := tuple(key for key in section.keys if key.name == name)):
         return Section((place,), "", keys)
-    within = [f"{holder}.{key.name}" for key in section.keys] if section is not None and holder else []
-    known = within or list(found)
-    raise InputError(
-        f"list config: no section {place!r}{nearest(place, known)}; `prune-or-search list config` shows all"
-    )
+    if section is not None and holder:  # by the last word: any two keys of a section begin alike
+        near = nearest(name, [key.name for key in section.keys]).replace("'", f"'{holder}.", 1)
+        shows = f"`prune-or-search list config {holder}`"
+    else:
+        near, shows = nearest(place, list(found)), "`prune-or-search list config`"
+    raise InputError(f"list config: no section or key {place!r}{near}; {shows} shows all")
 
 
 def section_name(model: type[BaseModel]) -> str:

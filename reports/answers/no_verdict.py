@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
 from accounting.study.facts import StudyFacts
-from accounting.words.names import COMPARED, label_text, unit_text
+from accounting.words.names import COMPARED, label_text, route_of, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.short import within_words
@@ -18,8 +18,8 @@ BY = {"prune": "pruning"}
 
 
 def missing_routes(info: StudyFacts) -> list[str]:
-    """The compared routes that the study does not have; with any of them there is no verdict."""
-    return [route for route in COMPARED if route not in info.routes]
+    """Routes of the headline's pair that the study does not have; without one of them there is no verdict."""
+    return [route for route in dict.fromkeys(map(route_of, info.pair)) if route not in info.routes]
 
 
 def headline(frames: Frames) -> str:

@@ -6,6 +6,7 @@ from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase, Status
 from accounting.words.names import COMPARED, unit_text
 from accounting.words.quantities import HOUR_S, macs_text
+from reports.answers.no_verdict import missing_routes
 from reports.compare.accuracy import paired_replicates
 from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
@@ -66,11 +67,12 @@ def refuse_interpolation(frames: Frames, target: int, error: float, most: float)
 
 def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
     """(reason, config change) for a target that the study reaches but has not measured (yet)."""
-    missing = [route for route in COMPARED if route not in frames.info.routes]
-    if missing:
+    if missing := missing_routes(frames.info):
         return (
             f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
-            "\n".join(f"{ROUTE_LINES[route]}  # with its settings" for route in missing),
+            "\n".join(
+                f"{ROUTE_LINES.get(route, f'routes: {{{route}: {{}}}}')}  # with its settings" for route in missing
+            ),
         )
     wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
     lacking = [value for value in wanted if not paired_replicates(frames.delivered, value)]

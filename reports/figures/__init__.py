@@ -1,10 +1,14 @@
 """Figures of a report: a module each in this folder, in an installed package, or named by a study.
 
 A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
-(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). It may have ``alternative(data)``,
-what a reader who does not see it should know (else its caption says it). ``OPTIONAL = True`` says that it shows what
-not every study measures: without data it is left off the page, where any other says that nothing is measured yet. Modules
-whose name begins with an underscore are shared parts, not figures.
+(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). It may have ``alternative(data)``, which says
+in words what the figure shows, for readers who cannot see it; without it they get the caption.
+
+``OPTIONAL = True`` means that not every study measures this: without data the figure is left off the page. A figure that is
+not optional then says that nothing is measured yet. Modules whose name begins with an underscore are shared parts.
+
+The contract of the package's own figures (``tests/reports/test_reports_figures.py``) also asks that an axis names its unit
+(CPU core-hours, MACs, %, hours, …), and that ``data`` is empty as long as no attempt has ended.
 """
 
 from __future__ import annotations
@@ -24,14 +28,14 @@ if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
 class Figure(Protocol):
     """What a module of this folder, or a file of your own, provides.
 
-    It may also have what :class:`MayBeLeftOff` and :class:`SaysInWords` have. ``TITLE`` may say ``{quality}`` or
-    ``{Quality}``, as the study's task calls it.
+    It may also have what :class:`MayBeLeftOff` and :class:`SaysInWords` have. ``TITLE`` may contain ``{quality}`` or
+    ``{Quality}``, which become what the study's task calls it.
     """
 
     TITLE: str
 
     def data(self, frames: Frames) -> pd.DataFrame:
-        """The numbers of the figure; no rows where nothing of it was measured yet."""
+        """The numbers of the figure; no rows if none of them has been measured yet."""
         ...
 
     def caption(self, data: pd.DataFrame) -> str:
@@ -70,12 +74,12 @@ def is_optional(figure: Figure) -> bool:
 
 
 def title_of(figure: Figure) -> str:
-    """Its title, with the words of the study's task in the place of ``{quality}`` and the like."""
+    """Its title, with the words of the study's task for ``{quality}`` and the like."""
     return task().fill(figure.TITLE)
 
 
 def alternative_text(figure: Figure, data: pd.DataFrame) -> str:
-    """What the figure shows, for whoever does not see it."""
+    """What the figure shows, for readers who cannot see it."""
     said = figure.alternative(data) if isinstance(figure, SaysInWords) else figure.caption(data)
     return f"{title_of(figure)}. {said}"
 

@@ -53,19 +53,23 @@ def npz(tmp_path_factory):
     return path
 
 
+FILES = {"image_size": SIZE, "num_classes": NUM_CLASSES, "num_train": 30, "val_fraction": 0.2}
+SMALL_CONFIGS = {
+    "fashion_mnist_mini": {"num_train": 300},
+    "image_folder": FILES | {"num_workers": 0, "path": "FOLDER"},
+    "npz_jpeg": FILES | {"path": "NPZ"},
+    "timm": FILES | {"num_workers": 0, "path": "FOLDER", "timm_name": "folder"},
+}
+"""Keys of each dataset, beside ``name``, with which it is small. ``FOLDER`` and ``NPZ`` are the images made above."""
+
+
 @pytest.fixture(params=list_datasets())
 def config(request, folder, npz, tmp_path, monkeypatch):
-    """A config for each dataset there is; a new one needs a line here."""
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
-    files = {"image_size": SIZE, "num_classes": NUM_CLASSES, "num_train": 30, "val_fraction": 0.2, "num_workers": 0}
-    known = {
-        "fashion_mnist_mini": {"num_train": 300},
-        "image_folder": files | {"path": str(folder)},
-        "npz_jpeg": {key: value for key, value in files.items() if key != "num_workers"} | {"path": str(npz)},
-        "timm": files | {"path": str(folder), "timm_name": "folder"},
-    }
-    assert request.param in known, "give this dataset a small config here"
-    return DatasetConfig(name=request.param, **known[request.param])
+    assert request.param in SMALL_CONFIGS, f"add a small config of {request.param} to SMALL_CONFIGS in {__file__}"
+    places = {"FOLDER": str(folder), "NPZ": str(npz)}
+    keys = {key: places.get(value, value) for key, value in SMALL_CONFIGS[request.param].items()}
+    return DatasetConfig(name=request.param, **keys)
 
 
 @pytest.fixture

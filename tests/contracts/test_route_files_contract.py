@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import importlib
 import re
-import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,11 +140,7 @@ class TestMachine:
         assert list(power.problems(view.config, route)) == []
 
 
-SEVENTH = runpy.run_path(str(ROOT / "tests" / "end_to_end" / "outside_plugins.py"))["ROUTE"].replace(
-    'ROLE = "challenger"',
-    "from accounting.words.names import Role, RouteWords\n"
-    'WORDS = RouteWords(Role.CHALLENGER, "the smallest", "#123456", "v", rank=7, summary="Trains the smallest twice.")',
-)
+SEVENTH = ROOT / "examples" / "plugins" / "smallest.py"
 
 
 @pytest.fixture
@@ -157,7 +153,7 @@ def one_file_more(tmp_path):
 
     places = harness.routes.__spec__.submodule_search_locations
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "smallest.py").write_text(SEVENTH)
+    shutil.copy(SEVENTH, tmp_path / "more")
     places.append(str(tmp_path / "more"))
     known = dict(names._known.words)
     forget()
@@ -166,6 +162,20 @@ def one_file_more(tmp_path):
     sys.modules.pop("harness.routes.smallest", None)
     names._known.words = known
     forget()
+
+
+def test_a_file_may_say_its_role_alone(tmp_path):
+    file = tmp_path / "quiet.py"
+    file.write_text("ROLE = 'measures'\n\n\nclass Route:\n    pass\n")
+    try:
+        plugins.use([plugins.read_plugin(file)])
+        assert (route_files.words_in("quiet").role, route_files.words_in("quiet").text) == (Role.MEASURES, "quiet")
+        file.write_text("ROLE = 'king'\n\n\nclass Route:\n    pass\n")
+        plugins.use([plugins.read_plugin(file)])
+        with pytest.raises(ValueError, match="quiet: ROLE is 'king'; allowed: compared, challenger, control, measures"):
+            route_files.words_in("quiet")
+    finally:
+        plugins.use([])
 
 
 SEVEN = {"routes": {"smallest": {"epochs": 2}, "prune": {"finetune": {"epochs": 1}}}, "budget": {"smallest": "2 h"}}

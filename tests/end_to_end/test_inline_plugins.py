@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 from inline_runs import models, quick, records
-from outside_plugins import ALL
+from outside_plugins import ALL, STUDY
 
 from accounting.audit.audit import audit
 from accounting.ledger.records import Kind
@@ -18,25 +18,6 @@ from harness.console.progress import Silent
 from harness.console.show_plan import format_plan, summarise
 from harness.errors import InputError
 from harness.study import Launch, run_study
-
-STUDY = {
-    "name": "outside",
-    "plugins": [f"{name}.py" for name in ALL],
-    "budget": {"smallest": "5 h"},
-    "dataset": {"name": "stripes", "options": {"num_images": 120}},
-    "parent": {"family": "fbnetv3_mini", "variant": "m", "pretrain": {"epochs": 1}},
-    "targets": ["0.5M"],
-    "replicates": 2,
-    "recipe": {"batch_size": 40, "lr": 0.05, "epochs": 1},
-    "routes": {
-        "smallest": {"epochs": 1},
-        "prune": {"criterion": ["global_energy"], "finetune": {"epochs": 1}},
-        "search": {
-            "strategy": {"name": "handful", "num_trials": 2, "options": {"pool": 20}},
-            "candidate": {"epochs": 1}, "retrain": {"epochs": 1}, "num_predicted": 0,
-        },
-    },
-}  # fmt: skip
 
 
 class Told(Silent):

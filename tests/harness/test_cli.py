@@ -44,9 +44,13 @@ class TestList:
         assert "fbnetv3_mini" in shown["spaces"]
         assert {"fbnetv3_mini s", "fbnetv3_mini m", "fbnetv3_mini l"} <= set(shown["models"])
 
-    @pytest.mark.parametrize(
-        "kind", ["criteria", "strategies", "spaces", "datasets", "models", "figures", "loggers", "studies"]
-    )
+        assert {"prune", "search", "scratch"} <= set(shown["routes"])
+
+    def test_help_names_every_kind(self, command):
+        out = " ".join(said(command("list", "--help")).replace("│", " ").split())
+        assert ", ".join([*list_all(), "config"]) in out
+
+    @pytest.mark.parametrize("kind", list_all())
     def test_one_kind(self, kind, command):
         assert json.loads(said(command("list", kind, "--json"))) == {kind: list_all()[kind]}
 

@@ -84,6 +84,12 @@ class TestSections:
             find_section(place)
         assert "\n" not in str(refused.value)
 
+    def test_a_key_that_is_like_no_other_has_no_nearest(self) -> None:
+        with pytest.raises(
+            InputError, match=r"no section or key 'recipe\.zzz'; `prune-or-search list config recipe` shows"
+        ):
+            find_section("recipe.zzz")
+
 
 class TestCommand:
     def test_one_section_is_printed(self) -> None:

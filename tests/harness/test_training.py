@@ -278,6 +278,16 @@ def test_fields_that_came_later_are_written_only_where_they_say_something():
     assert Recipe.model_validate(given.as_spec()) == given
 
 
+def test_a_new_field_is_one_that_came_later():
+    """Whoever adds a field need not say so: jobs that do not use it have the spec that they had."""
+
+    class WithMore(Recipe):
+        clip_norm: float = 0.0
+
+    assert WithMore().as_spec() == Recipe().as_spec()
+    assert WithMore(clip_norm=1.0).as_spec() == Recipe().as_spec() | {"clip_norm": 1.0}
+
+
 def test_the_strength_of_randaugment_reaches_every_operation():
     from harness.data.augment import _operations
     from harness.data.transforms import _transform

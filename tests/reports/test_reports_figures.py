@@ -56,21 +56,22 @@ def test_contract(frames, full_frames, name, is_full):
         assert data.empty
         return
     assert figure.TITLE
-    assert len(data) > 0
-    assert re.search(r"n = [1-9]", figure.caption(data))
+    assert len(data) > 0, f"{name} has no data; say OPTIONAL = True if not every study measures it"
+    assert re.search(r"n = [1-9]", figure.caption(data)), f"the caption of {name} does not say n"
     assert len(alternative_text(figure, data)) > 40
     figure.draw(data, canvas)
     assert canvas.axes
     labels = [text for axes in canvas.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
-    assert any(
-        any(unit in label for unit in ("CPU core-hour", "MACs", "%", "hours", "minutes", "cost / cost"))
-        for label in labels
+    units = ("CPU core-hour", "MACs", "%", "hours", "minutes", "cost / cost")
+    assert any(unit in label for unit in units for label in labels), (
+        f"no axis of {name} names a unit of {units}: {labels}"
     )
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_data_is_an_empty_frame(make_study, name):
-    assert FIGURES[name].data(load_frames(make_study(until_h=0))).empty
+    data = FIGURES[name].data(load_frames(make_study(until_h=0)))
+    assert data.empty, f"{name}.data has rows for a study whose first attempts have just begun"
 
 
 def test_discovery_skips_shared_parts():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from full_study import DENSE
 
 from accounting.words.names import label_text
@@ -38,6 +39,21 @@ def test_pruning_alone(make_full_study):
     # five methods cost 1.14 an hour for a target, the parent 3.4 (tests/reports/full_study.py)
     assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small["sentence"]
     assert told_sentences(build_report(folder)) == [sentence, small["sentence"], large["sentence"]]
+
+
+def test_a_declared_pair_needs_its_own_routes_and_no_search(make_full_study):
+    """``verdict: {pair: [prune, supernet]}`` in a study without search."""
+    folder = make_full_study(without=("search", "search_then_prune"), replicates=2)
+    path = folder / "study.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["study"]["verdict"] = {"pair": ["prune", "supernet"]}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    frames = load_frames(folder)
+    assert missing_routes(frames.info) == []
+    page = build_report(folder).read_text()
+    assert "has no search route" not in page
+    answers = json.loads((folder / "report" / "answer.json").read_text())["answers"]
+    assert {(given["status"], given["challenger"]) for given in answers} == {("measured", "supernet")}
 
 
 def test_its_page(make_full_study):
