@@ -64,7 +64,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="a key as if it stood in each study of the config, such as routes.prune.finetune.lr=0.05; repeatable",
+        help="a key, as if written in each study of the config, such as routes.prune.finetune.lr=0.05; repeatable",
     ),
 ]
 Rehearse = Annotated[
@@ -157,7 +157,7 @@ def run(
     backend: Annotated[str, typer.Option(help="tune, or inline: one job after another in this process")] = "tune",
     rehearse: Rehearse = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per event and nothing else")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print the answer and errors alone")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print only the answer and errors")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also every epoch, and tracebacks")] = False,
 ) -> None:
     """Launch a study, or resume it: the same command."""
@@ -239,14 +239,14 @@ def answer(
         typer.Option(help="what an accuracy on validation costs, as 0.92, and by which route it costs least"),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="what accuracy can be had for so much, as '10 GPU-hours', and by which route")
+        str | None, typer.Option(help="the accuracy that this budget buys, as '10 GPU-hours', and by which route")
     ] = None,
     targets_served: Annotated[
         int | None, typer.Option(help="divide pretraining and shared work among so many targets like these")
     ] = None,
     parent_price: Annotated[
         str | None,
-        typer.Option(help="charge so much for the parent, as '1200 GPU-hours', or 0, in place of pretraining"),
+        typer.Option(help="charge this for the parent instead of its pretraining, as '1200 GPU-hours', or 0"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -283,8 +283,8 @@ def cost(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            help="one section alone: total, route, phase, target, replicate, owner, labels, plan, forecast, use, networks "
-            "or energy; repeatable"
+            help="print only this section: total, route, phase, target, replicate, owner, labels, plan, forecast, use, "
+            "networks or energy; repeatable"
         ),
     ] = None,
     as_csv: Annotated[

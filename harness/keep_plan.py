@@ -54,9 +54,7 @@ def keep_plan(
         if standing.changes or (not standing.is_begun and not _has_plan(paths, device)):
             store_plan(paths, _made(view, device, capacity, session, paths))
     except Exception as error:
-        log.warning(
-            "no plan is kept with the study, so that planned and actual cannot be compared: %s", typed_line(error)
-        )
+        log.warning("no plan is kept with the study, so planned and actual cannot be compared: %s", typed_line(error))
 
 
 def _has_plan(paths: StudyFolder, device: str) -> bool:

@@ -147,7 +147,7 @@ def _weights_problem(spec: NetworkSpec) -> str | None:
         with _unheard("huggingface_hub"):
             build_network(spec)
     except Exception as error:  # a download may fail in any way
-        return f"the published ones cannot be had ({type(error).__name__})"
+        return f"the published ones are not available ({type(error).__name__})"
     return None
 
 

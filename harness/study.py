@@ -220,7 +220,7 @@ def _checked_content(standing: Standing, paths: StudyFolder) -> Content:
             "%s did not say what its data was; its content was noted now, for later runs to compare", paths.root
         )
     if lines := content_changes(standing.content, content):
-        raise InputError(f"{paths.root} holds a study of another content:\n" + listed(lines))
+        raise InputError(f"{paths.root} has a study with other content:\n" + listed(lines))
     return content
 
 

@@ -78,7 +78,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         if left and view.recipe(config.parent.pretrain).epochs == 0:
             raise InputError(
                 f"parent.checkpoint: {path} has no {info.task.words.head_layer} for {info.task.num_outputs} "
-                f"{info.task.words.outputs}; add parent.pretrain with some epochs, so that one is learned"
+                f"{info.task.words.outputs}; add parent.pretrain with some epochs to train one"
             )
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():

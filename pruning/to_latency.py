@@ -170,7 +170,7 @@ def prune_channels_to_latency(
             outcome = Outcome.HIT if again_ms >= (1 - tolerance) * latency_ms else Outcome.BELOW
             if outcome is Outcome.BELOW:
                 _log.warning(
-                    "no network measured lies within %g %% below %g ms; the one given back takes %.4g ms",
+                    "no measured network is within %g %% below %g ms; the one returned takes %.4g ms",
                     100 * tolerance, latency_ms, again_ms,
                 )  # fmt: skip
             return LatencyResult(best, again_ms, latency_ms, dense_ms, outcome, tuple(probes.done))

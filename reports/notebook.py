@@ -39,7 +39,7 @@ def draw(name: str, frames: Frames, ax: Axes | None = None) -> Canvas | SubFigur
         raise ValueError(f"{name!r} is not a figure; there are {', '.join(list_figures())}")
     data = figures[name].data(frames)
     if data.empty:
-        raise ValueError(f"figure {name}: {frames.info.name} has measured nothing of it yet")
+        raise ValueError(f"figure {name}: {frames.info.name} has not measured it yet")
     if ax is None:
         canvas = Canvas(layout="constrained")
         figures[name].draw(data, canvas)

@@ -49,14 +49,12 @@ def _no(text: str) -> Meaning:
     return Meaning(Stands.NO, text)
 
 
-_COSTS_GONE = "costs and outcomes that it held are missing, so that some route looks cheaper than it was"
-_DOUBLE = "device time was counted for more than there was, so that some route looks dearer than it was"
+_COSTS_GONE = "its costs and outcomes are missing, so some route looks cheaper than it was"
+_DOUBLE = "more device time was counted than there was, so some route looks dearer than it was"
 
 MEANINGS: dict[str, Meaning] = {
     # The files.
-    "chain_broken": _no(
-        "what this line said is not what was written, or lines around it are gone: costs may be changed"
-    ),
+    "chain_broken": _no("this line was changed, or lines around it are gone: costs may be wrong"),
     "garbled": _no("the line cannot be read and is not counted: its cost or outcome is missing"),
     "segment_missing": _no(_COSTS_GONE),
     "segment_cut": _no(_COSTS_GONE),
@@ -65,42 +63,42 @@ MEANINGS: dict[str, Meaning] = {
     "segment_changed": _no("costs or outcomes were changed after they were measured"),
     "segment_unregistered": _no("attempts are counted that may not be this study's"),
     "studies_mixed": _no("the costs of several studies are counted as those of one"),
-    "segment_duplicated": _yes("the copy is left out, so that all is counted once"),
-    "segment_foreign": _yes("it is left out, so that only this study is counted"),
+    "segment_duplicated": _yes("the copy is left out, so everything is counted once"),
+    "segment_foreign": _yes("it is left out, so only this study is counted"),
     "segment_renamed": _yes("its content is whole and counted once"),
-    "index_missing": _shifts("what there is, is counted; whether a segment is gone cannot be told"),
-    "index_damaged": _shifts("what there is, is counted; whether a segment is gone cannot be told"),
-    "index_rebuilt": _shifts("what there is, is counted; whether a segment was gone before cannot be told"),
-    "index_cut": _shifts("what there is, is counted; whether a segment is gone cannot be told"),
+    "index_missing": _shifts("what is there is counted; a missing segment would not be noticed"),
+    "index_damaged": _shifts("what is there is counted; a missing segment would not be noticed"),
+    "index_rebuilt": _shifts("what is there is counted; a segment lost before would not be noticed"),
+    "index_cut": _shifts("what is there is counted; a missing segment would not be noticed"),
     # What they say.
     "attempt_recorded_twice": _no("two records tell of one attempt; the first counts, and which is right is not known"),
     "never_started": _no("something ran whose beginning is not on record: its cost is missing"),
     "split_does_not_add_up": _no("the parts of a cost do not add up to it"),
-    "overlaps": _no("two attempts are said to have held one allocation at once: costs go to the wrong one"),
+    "overlaps": _no("two attempts held one allocation at once, by the record: costs go to the wrong one"),
     "outside_allocation": _no("an attempt worked when its allocation was not held: its cost is too low"),
     "unknown_device": _no("a device was held that the session did not have: capacity and costs contradict each other"),
-    "outside_session": _no("devices were held when the session was not there: its times are wrong"),
+    "outside_session": _no("devices were held outside the session: its times are wrong"),
     "job_without_end": _no("a study that was done has a job that was not: its outcome is missing"),
     "input_without_attempt": _no("a network was built on one that nothing paid for"),
     "input_without_outcome": _no("a network was built on one that was never finished: records of it are missing"),
-    "clock_backwards": _no("times of one process are out of order, so that lengths, which are costs, are wrong"),
+    "clock_backwards": _no("times of one process are out of order, so durations, which are costs, are wrong"),
     "over_allocated": _no(_DOUBLE),
     "imbalance": _no("what was held and what idled is not what there was: time is missing or counted twice"),
     "models_mixed": _no("hours of GPUs of several models were added up, as if an hour of each were the same cost"),
     "accuracy_impossible": _no("{a_quality} is not a share between 0 and 1: what was measured is wrong"),
     "epoch_impossible": _no("there is a record of an epoch that the training does not have: its curve is wrong"),
-    "job_differs": _no("attempts at one job name another route, target or replicate: costs go to the wrong one"),
-    "work_outside_attempt": _no("an attempt is said to have worked before it began or after it ended"),
-    "allocation_never_opened": _shifts("since when it was held is not known: that cost is missing"),
+    "job_differs": _no("attempts at one job name different routes, targets or replicates: costs go to the wrong one"),
+    "work_outside_attempt": _no("an attempt worked before it began or after it ended, by the record"),
+    "allocation_never_opened": _shifts("it is not known since when it was held: that cost is missing"),
     "no_allocation_record": _shifts("what was held before the attempt began is not in its cost"),
-    "devices_differ": _shifts("what the allocation held counts, and the attempt says otherwise"),
-    "uncertain": _shifts("more may have been held, unseen, by as much as is said here"),
-    "session_not_opened": _shifts("what the session had is not known, so that its balance cannot be checked"),
+    "devices_differ": _shifts("the attempt says otherwise; what the allocation held counts"),
+    "uncertain": _shifts("up to this much more may have been held unseen"),
+    "session_not_opened": _shifts("what the session had is not known, so its balance cannot be checked"),
     "unattributed": _yes("it is in the totals, and charged to no route"),
     "two_outcomes": _yes("the first outcome counts, and every attempt costs"),
     "after_outcome": _yes("the first outcome counts, and every attempt costs"),
     "session_not_closed": _yes("what is on record is counted; what runs is provisional"),
-    "older_rules": _yes("costs are counted by the rules of then, as said here"),
+    "older_rules": _yes("costs are counted by the rules of that time, as said here"),
 }
 
 

@@ -61,7 +61,7 @@ class Reading:
             content = path.read_bytes()
         except (FileNotFoundError, IsADirectoryError) as error:
             raise LedgerError(
-                f"{path} is no file that can be read ({error.strerror}); restore it from a copy, or move it away and lose "
+                f"{path} is not a readable file ({error.strerror}); restore it from a copy, or move it away and lose "
                 "its costs"
             ) from None
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())

@@ -95,7 +95,7 @@ class LedgerWriter:
             fields.setdefault("segments", 0 if index is None else index.num_registered)
         with self._lock:
             if self._fd is None:
-                raise LedgerError(f"{self.path.name} is closed; open a new LedgerWriter to go on")
+                raise LedgerError(f"{self.path.name} is closed; open a new LedgerWriter to continue")
             now = self._clock()
             record = {"kind": str(kind), "t": now if t is None else t, **fields}
             if t is not None:

@@ -151,7 +151,7 @@ def _read(path: Path) -> StoredPlan:
 
 
 def _refused(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _plan(document: PlanFields) -> StoredPlan:

@@ -61,7 +61,7 @@ class RouteWords:
     labels: tuple[ControlName, ...] = ()
     phrase: str = ""
     """How a sentence calls it, as ``the controls``; ``the … route`` where left out."""
-    summary: str = "A route of a file of its own."
+    summary: str = "A route from its own file."
     """What it does, in a sentence, where a config is looked up."""
 
     @property

@@ -144,7 +144,7 @@ class Allocations:
         now_s = time.monotonic()
         if now_s - self._answered_s > SILENT_S:
             self._gone.set()
-            return "the Ray cluster does not answer any more"
+            return "the Ray cluster no longer answers"
         if self._own_dead_s is not None and now_s - self._own_dead_s > NODE_DEAD_S:
             return "Ray's raylet on this machine died"
         return None

@@ -49,8 +49,8 @@ def untrained_parent(study: StudyConfig) -> list[str]:
     if is_loaded or pretraining(study.recipe, parent.pretrain).epochs > 0 or not study.routes.of_the_parent:
         return []
     return [
-        "parent: its weights are random, since none are loaded and parent.pretrain has 0 epochs: what is pruned has learned "
-        "nothing"
+        "parent: its weights are random, since none are loaded and parent.pretrain has 0 epochs: an untrained network "
+        "is pruned"
     ]
 
 

@@ -138,7 +138,7 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
     price = None if wishes.parent_price is None else _amount("--parent-price", wishes.parent_price)
     budget = None if wishes.budget is None else _amount("--budget", wishes.budget)
     if budget is not None and budget[0] == 0:
-        raise InputError(f"--budget {wishes.budget}: nothing can be had for nothing; give an amount above 0")
+        raise InputError(f"--budget {wishes.budget}: give an amount above 0")
     from reports.answers.as_json import asked_json
     from reports.answers.asked import asked_answers, terms_of
     from reports.answers.asked_text import reply_sentence

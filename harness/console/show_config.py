@@ -13,8 +13,8 @@ INTRODUCTION = """\
 Every key of a study's YAML file. This page is written by `prune-or-search list config --markdown`, and `prune-or-search list
 config routes.prune` prints one section of it.
 
-`plan` and `run` take any key as `--set routes.prune.finetune.lr=0.05`, also more than once: the value is read as if it stood
-in the file, in each of its studies, and a list is given whole (`--set 'targets=[0.5M]'`).
+`plan` and `run` take any key as `--set routes.prune.finetune.lr=0.05`, also more than once: the value is read as if it were
+in the file, in each of its studies; a list is given as a whole (`--set 'targets=[0.5M]'`).
 
 An editor that has the YAML language server (VS Code's YAML extension, Neovim, Emacs) completes and checks a config whose
 first line names the JSON Schema, [study.schema.json](study.schema.json):

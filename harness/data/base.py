@@ -252,7 +252,7 @@ class LoaderSplit:
             for index in set(unread) - self.unread:
                 self.unread.add(index)
                 name = data.path(index) if hasattr(data, "path") else f"image {index}"
-                log.warning("%s cannot be read any more; it is left out, and no other takes its place", name)
+                log.warning("%s can no longer be read; it is left out and not replaced", name)
             if batch is None and not skips:
                 raise RuntimeError("no image of a batch's share can be read")
             if batch is not None:

@@ -1,7 +1,7 @@
 """Which files of a folder are pictures of which class: listed by class folder, verified by content, counted, never guessed.
 
 A class is a folder directly under the part's folder; everything below it belongs to that class. Its images are known by
-their content, whatever their names end with. What is not read (hidden files, files beside the class folders, other
+their content, whatever their names end with. What is not read (hidden files, files next to the class folders, other
 formats, damaged images) is counted and said, and no other file takes its place.
 """
 
@@ -115,7 +115,7 @@ def _listed(root: Path) -> _Listing:
                 classes.append(_nfc(entry.name))
                 entries += _below(root, entry.name, _folders_above(root))
             else:
-                entries.append(_entry(root, entry, entry.name, "beside the class folders"))
+                entries.append(_entry(root, entry, entry.name, "next to the class folders"))
     entries.sort(key=lambda entry: natural_key(entry[0]))
     return _Listing(tuple(entries), tuple(sorted(classes, key=natural_key)))
 

@@ -147,7 +147,7 @@ class Dataset:
         if not found:
             return ()
         named = " and ".join(f"{name}/" for name in found)
-        return (f"{named} beside val/ is ignored: val/ is the test split, and validation is held out of train/",)
+        return (f"{named} next to val/ is ignored: val/ is the test split, and validation is held out of train/",)
 
     def _check_parts(self) -> None:
         train, test = self._parts

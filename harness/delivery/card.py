@@ -272,10 +272,10 @@ def _dead(metrics: JobOutcome) -> str:
 def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, str, str]]:
     """Key of ``size_bytes`` (or ``module``), file, what it is, and the code that loads it."""
     program = (
-        "The same network, whole, for inference at any batch size. Needs torch alone:"
+        "The same network, whole, for inference at any batch size. Needs only torch:"
         if is_smaller
         else "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
-        "outputs agree to rounding. Needs torch alone:"
+        "outputs agree to rounding. Needs only torch:"
     )
     int8 = metrics.get("int8") or {}
     return [
@@ -304,7 +304,7 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
             "int8",
             INT8_FILE,
             f"TorchScript with int8 kernels of the CPU ({int8.get('method')}).\n"
-            "It takes the same float images. Needs torch alone:",
+            "It takes the same float images. Needs only torch:",
             _LOAD_INT8 % int8.get("engine"),
         ),
     ]

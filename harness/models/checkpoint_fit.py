@@ -126,7 +126,7 @@ def _check_is_one(
                 continue
             raise InputError(
                 f"parent.checkpoint: {path} holds two networks that fit, under {prefix.removesuffix('.')!r} and "
-                f"{other.removesuffix('.')!r}; save the one that is meant alone"
+                f"{other.removesuffix('.')!r}; save only the one that is meant"
             )
 
 

@@ -38,7 +38,8 @@ def hub_in_one_try() -> Iterator[None]:
         yield
         return
     log.info(
-        "%s does not answer; only weights in the cache can be had (HF_HUB_OFFLINE=1 asks no more)", constants.ENDPOINT
+        "%s does not answer; only weights in the cache are available (HF_HUB_OFFLINE=1 stops asking)",
+        constants.ENDPOINT,
     )
     constants.HF_HUB_OFFLINE = True
     try:

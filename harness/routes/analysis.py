@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 WORDS = RouteWords(
     Role.MEASURES, "analysis", rank=6, phrase="the analysis",
-    summary="Scan how much sparsity each kind of layer bears.",
+    summary="Scan how much sparsity each type of layer tolerates.",
 )  # fmt: skip
 
 

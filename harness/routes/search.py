@@ -166,7 +166,7 @@ class Route:
         if not hasattr(self._strategy, "revise"):
             raise ValueError(
                 f"routes.{self.name}.halving: strategy '{config.strategy.name}' has no method revise, by which it learns of "
-                "candidates that went on; subclass BatchStrategy of nas_baseline.proposing.batch_strategy"
+                "candidates that continued; subclass BatchStrategy of nas_baseline.proposing.batch_strategy"
             )
         return HalvedCandidates(config.halving, self._view.recipe(config.candidate).epochs)
 

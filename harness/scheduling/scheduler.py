@@ -99,8 +99,8 @@ class Scheduler:
         """End, since no job is under way and no route has one to propose; gives the reason."""
         names = sorted({self._routes[i].name for i in self._waiting})
         self.ended = (
-            f"routes.{', routes.'.join(names)}: it waits for an outcome, and no job is under way; a route must answer Done "
-            "when it has been told all that it asked for"
+            f"routes.{', routes.'.join(names)}: it waits for an outcome, but no job is running; a route must answer Done "
+            "once it has been told the outcome of every job"
         )
         return self.ended
 

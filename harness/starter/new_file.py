@@ -20,4 +20,4 @@ def write_new(file: Path, text: str) -> None:
 
 def exists(file: Path) -> InputError:
     """What is said of a file that is there already."""
-    return InputError(f"{file} is there already and stays as it is; name another file with --out")
+    return InputError(f"{file} exists already and was left as it is; name another file with --out")

@@ -79,7 +79,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
     if not paths.root.exists() or not any(p for p in paths.root.iterdir() if not _is_before_study(p, paths)):
         return Standing(config, True, (), planned_of(config), {}, Content(), rehearsal=rehearsal)
     if not paths.config.exists():
-        raise InputError(f"{paths.root} holds other files and no study; name another folder with --out")
+        raise InputError(f"{paths.root} has other files but no study; name another folder with --out")
     document = _document(paths)
     held, facts = config_in(document, paths), document.facts
     _check_kind(facts, rehearsal is not None, paths)
@@ -120,11 +120,11 @@ def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> Non
     was = facts.get("rehearsal") is not None
     if was and not is_rehearsal:
         raise InputError(
-            f"{paths.root} holds a rehearsal, from which no study continues; give --rehearse, or another folder with --out"
+            f"{paths.root} has a rehearsal, which a study cannot continue; give --rehearse, or another folder with --out"
         )
     if is_rehearsal and not was:
         raise InputError(
-            f"{paths.root} holds a study, from which no rehearsal continues; leave --rehearse away, or name another folder "
+            f"{paths.root} has a study, which a rehearsal cannot continue; leave out --rehearse, or name another folder "
             "with --out"
         )
 

@@ -150,7 +150,7 @@ def train(
         done, curve, masks = state.restore(relay.before, device, masks, relay.training)
         if done != relay.epochs:
             raise StateLost(f"{relay.before} is not the state after epoch {relay.epochs}")
-    crew.check_alike(done, "epoch to go on from")
+    crew.check_alike(done, "epoch to continue from")
     keeper = MaskKeeper(model, {name: mask.to(device) for name, mask in masks.items()})
     keeper.hold(optimizer)
     if ema is not None:

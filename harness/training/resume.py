@@ -128,7 +128,7 @@ def _load(path: Path, identity: str, device: torch.device) -> TrainingState:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("it was not written by this version")
     if header.get("identity") != identity:
-        raise ValueError("it is of another job, or of another network, recipe or seed")
+        raise ValueError("it belongs to another job, network, recipe or seed")
     if header.get("sha256") != hashlib.sha256(rest).hexdigest():
         raise ValueError("it is damaged: its checksum does not agree")
     try:

@@ -71,7 +71,7 @@ class BatchStrategy(ABC):
         Raises ValueError while something proposed is not told, InfeasibleTarget below the smallest member.
         """
         if len(self.values) < len(self.proposed):
-            raise ValueError(f"{len(self.proposed) - len(self.values)} trials are not told yet; tell them first")
+            raise ValueError(f"{len(self.proposed) - len(self.values)} trials have not been told yet; tell them first")
         self.targets = feasible_targets(self.space, max_macs)
         self.num_trials = len(self.proposed) + num_trials
         self._exhausted = False

@@ -20,7 +20,7 @@ def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 
             f"need curves [candidates, epochs] and final [candidates], not {curves.shape} and {goal.shape}"
         )
     if not -1 <= min_tau <= 1:
-        raise ValueError(f"min_tau must lie in -1 to 1, it is {min_tau}")
+        raise ValueError(f"min_tau must be from -1 to 1, not {min_tau}")
     whole = np.isfinite(curves).all(1) & np.isfinite(goal)
     if whole.sum() < 3:
         raise ValueError(f"a rank correlation needs at least 3 complete candidates, not {int(whole.sum())}")

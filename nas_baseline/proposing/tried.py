@@ -74,7 +74,7 @@ def _problem(
             return _finalists_problem(strategy, space, limits, num_predicted, num_seen)
         if isinstance(found, Wait):
             if not untold:
-                return "waits for a value, and every value has been told"
+                return "waits for a value, but every value has been told"
             _tell(strategy, untold)
         elif not isinstance(found, Proposal):
             return f"proposes a {type(found).__name__}; ask gives a Proposal, WAIT or DONE"
@@ -122,5 +122,5 @@ def _network_problem(space: SearchSpace, arch: Arch) -> str | None:
         hash(arch)
         space.macs(arch)
     except Exception as error:  # whatever a space makes of what is none of its networks
-        return f"proposes {str(arch)[:60]}, which is no network of the space {space.name!r} ({typed_line(error)})"
+        return f"proposes {str(arch)[:60]}, which is not a network of the space {space.name!r} ({typed_line(error)})"
     return None

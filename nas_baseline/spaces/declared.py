@@ -258,7 +258,7 @@ def _check_choices(dimension: Dimension) -> None:
     kind, shown = dimension.name.rpartition(".")[2], list(dimension.numbers)
     if kind == "se":
         if min(shown) < 0 or max(shown) > 1:
-            raise ValueError(f"{dimension.name}: ratios must lie in 0 to 1, not {shown}")
+            raise ValueError(f"{dimension.name}: ratios must be from 0 to 1, not {shown}")
     elif min(shown) < 1:
         raise ValueError(f"{dimension.name} must be at least 1, not {shown}")
     elif not kind.startswith("expansion") and any(type(choice) is not int for choice in shown):

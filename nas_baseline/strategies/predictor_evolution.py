@@ -48,9 +48,9 @@ class Options:
         if self.first_batch < 1 or self.batch < 1:
             raise ValueError(f"first_batch and batch must be at least 1, not {self.first_batch} and {self.batch}")
         if not 0 <= self.confidence <= 1000:
-            raise ValueError(f"confidence must lie in 0 to 1000, it is {self.confidence}")
+            raise ValueError(f"confidence must be from 0 to 1000, not {self.confidence}")
         if not 0 <= self.own_share <= 1:
-            raise ValueError(f"own_share must lie in 0 to 1, it is {self.own_share}")
+            raise ValueError(f"own_share must be from 0 to 1, not {self.own_share}")
         if self.predictor not in PREDICTORS:
             raise ValueError(f"predictor '{self.predictor}' is not known; allowed: {', '.join(PREDICTORS)}")
 

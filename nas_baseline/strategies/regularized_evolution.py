@@ -27,7 +27,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 1 <= self.tournament <= self.population:
-            raise ValueError(f"tournament must lie in 1 to population ({self.population}), not {self.tournament}")
+            raise ValueError(f"tournament must be from 1 to population ({self.population}), not {self.tournament}")
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, not {self.batch}")
 

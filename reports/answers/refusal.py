@@ -37,7 +37,7 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
     limit = parent_macs(frames)
     if limit is not None and target >= limit:
         return (
-            f"the parent has {macs_text(limit)} MACs, so that it cannot be pruned to {macs_text(target)}; "
+            f"the parent has {macs_text(limit)} MACs, so it cannot be pruned to {macs_text(target)}; "
             "a larger parent can, in another study (run with --out)",
             f"parent: {{...}}  # a network of more than {macs_text(target)} MACs, in another study (--out)\n"
             f"targets: [{targets}]",

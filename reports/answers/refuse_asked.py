@@ -57,7 +57,7 @@ def refuse_accuracy(
     if parent is not None and parent >= level and larger is not None:
         wanted = ", ".join(map(macs_text, sorted({*frames.info.targets, larger})))
         return (
-            f"{reason}; the parent, with {percent(parent)}, has it, so that a larger target may",
+            f"{reason}; the parent, with {percent(parent)}, reaches it, so a larger target may",
             f"targets: [{wanted}]",
         )
     return reason, longer_training(frames)

@@ -38,7 +38,7 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
         times = f"in {found:.0f} replicate{'' if found == 1 else 's'}"
         return f"not reached: {who} reached that {task().quality} {times}, and {limit:.0f} are needed"
     reason = {
-        Obstacle.APART: f"median final {task().qualities} differ by {100 * abs(found):.1f} points, so that "
+        Obstacle.APART: f"median final {task().qualities} differ by {100 * abs(found):.1f} points, so "
         f"{task().quality} is the answer "
         f"({'pruning' if found > 0 else label_text(challenger)} is the {task().better})",
         Obstacle.CHANCE: f"{percent(found)} is near {task().guessing}",

@@ -185,7 +185,7 @@ def _outlook(report: CostReport) -> list[str]:
     found = report.forecast
     if found.left_h is None:
         return wrapped(
-            "what is left cannot be said: no plan with hours is on record; `prune-or-search plan` estimates it"
+            "what is left is not known: no plan with hours is on record; `prune-or-search plan` estimates it"
         )
     end_h = report.total.allocated_h + found.left_h
     money = (

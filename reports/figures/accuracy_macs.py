@@ -33,7 +33,7 @@ def caption(data: pd.DataFrame) -> str:
         f"Test {task().quality} of the delivered networks. Faint marks: single replicates; strong marks: their "
         "mean, with the 95 % "
         f"t-interval ({replicates_text(data, ['target', 'label'])} per mark). Vertical lines: the targets, which no network "
-        "exceeds. Networks found by search or taken from the family lie below the target where no architecture meets it "
+        "exceeds. Networks found by search or taken from the family are below the target if no architecture meets it "
         "exactly. Thin lines: single pruning methods."
     )
 

@@ -65,7 +65,7 @@ def caption(data: pd.DataFrame) -> str:
         f"What each contender had been charged ({unit_of(data)}) when a network within the target’s MACs first had "
         f"{task().a_quality} on validation: geometric mean over replicates ({counts_text(data['n'])}); band: "
         "its 95 % interval, of "
-        "the headline’s two. Dashed: only some replicates had it, and their mean stands for all. The mark lies at a*, the "
+        "the headline’s two. Dashed: only some replicates had it, and their mean stands for all. The mark is at a*, the "
         f"{task().quality} at which costs are compared (dotted), with the interval of the cost; the bar at the "
         "upper end is the "
         f"interval of the final {task().quality}, at what everything had cost. The {task().quality} axis begins "

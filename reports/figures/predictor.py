@@ -31,7 +31,7 @@ def caption(data: pd.DataFrame) -> str:
         "predictor said of "
         f"each before it was trained, ± 1 predicted standard deviation ({searches} searches, one per route and replicate). "
         "Dashed: equality. Over the searches, with 95 % t-intervals: Kendall's tau "
-        f"{number_estimate(rank_correlation(data))}; share of candidates whose measured value lies in the predicted 95 % "
+        f"{number_estimate(rank_correlation(data))}; share of candidates whose measured value is in the predicted 95 % "
         f"interval {percent_interval(coverage(data))}."
     )
     tau = rank_correlation(data)

@@ -43,7 +43,7 @@ def rank_correlation(table: pd.DataFrame) -> Estimate:
 
 
 def coverage(table: pd.DataFrame) -> Estimate:
-    """Share (0-1) of candidates whose measured value lies in the predicted 95 % interval: mean over replicates."""
+    """Share (0-1) of candidates whose measured value is in the predicted 95 % interval: mean over replicates."""
     with_sd = table[table["sd"] > 0]
     inside = (with_sd["measured"] - with_sd["predicted"]).abs() <= SDS_OF_95 * with_sd["sd"]
     shares = inside.groupby([with_sd["route"], with_sd["replicate"]]).mean()

@@ -83,7 +83,7 @@ def _targets(frames: Frames) -> str:
         f"{macs_text(target)}{'' if limit is None else f' ({100 * target / limit:.0f} % of the parent)'}"
         for target in frames.info.targets
     ]
-    latency = ", which stand for the latencies that were asked for" if frames.info.is_by_latency else ""
+    latency = ", which stand in for the latencies that were asked for" if frames.info.is_by_latency else ""
     return f"at most {', '.join(each)} MACs{latency}"
 
 

@@ -170,7 +170,7 @@ def _networks(frames: Frames) -> Section:
         return Section(NETWORKS, warnings=["No network has been delivered yet."])
     caption = (
         "MACs count each layer's multiply-accumulates times its share of non-zero weights. Work that serves several "
-        "networks is in the cost of each, so that costs do not add up. Each network is in "
+        "networks is in the cost of each, so costs do not add up. Each network is in "
         "models/<target>/<network>/<replicate> of the study."
     )
     return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])

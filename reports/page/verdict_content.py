@@ -83,14 +83,14 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
         "reach a* is the mean of what was charged until a network within the target’s MACs first had it, over the "
         "replicates that did; what was spent where it was not reached is in the ratio, as a lower bound.",
         "× pruning’s cost is the geometric mean, paired by replicate, of the contender’s cost over pruning’s: 2 means twice "
-        "as expensive as pruning, 0.5 half as expensive. Below it stands its interval.",
+        "as expensive as pruning, 0.5 half as expensive. Its interval is below it.",
     ]
     if levels and levels[0] < ALPHA:
         said = ", ".join(
             dict.fromkeys(interval_text(level).partition(" ")[0] + " %" for level in (levels[0], levels[-1]))
         )
         lines.append(
-            "Several contenders, targets or looks share one error of 5 %, so that intervals are wider than 95 % "
+            "Several contenders, targets or looks share one error of 5 %, so intervals are wider than 95 % "
             f"({said}): verdict and interval agree."
         )
     lines += [

@@ -62,7 +62,7 @@ def _check_tasks(wholes: Sequence[WholeAnswer], folders: Sequence[Path]) -> None
     tasks = [whole.frames.info.task.name for whole in wholes]
     if len(set(tasks)) > 1:
         each = ", ".join(f"{folder} is of {task}" for folder, task in zip(folders, tasks, strict=True))
-        raise NotAStudy(f"{each}: their qualities are no measures of one thing; compare studies of one task")
+        raise NotAStudy(f"{each}: their qualities do not measure one thing; compare studies of one task")
 
 
 def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
@@ -209,7 +209,7 @@ def _findings(
             "verdicts",
             True,
             f"each is of one study, on its own data and devices, and all are drawn by verdict rules {VERDICT_RULES} here, "
-            "whatever stands in older reports; what they say holds for the study's own parent, data and recipe",
+            "whatever older reports say; what they say holds for the study's own parent, data and recipe",
         ),
         _targets(studies),
     )
@@ -269,9 +269,7 @@ def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, share
             "that they are no further evidence; give a repeat a seed of its own",
         )
     if not differing:
-        return Finding(
-            "cost ratios", True, "the studies agree in all that is on record, so that they repeat each other"
-        )
+        return Finding("cost ratios", True, "the studies agree in all that is on record, so they repeat each other")
     one = (
         "it may be the cause of a difference"
         if len(differing) == 1
@@ -290,7 +288,7 @@ def _targets(studies: Sequence[Compared]) -> Finding:
     if common:
         return Finding("targets", True, f"all have {', '.join(macs_text(target) for target in common)} MACs")
     return Finding(
-        "targets", False, "no target is in all of them; as shares of the parent's MACs they stand beside each other"
+        "targets", False, "no target is in all of them; as shares of the parent's MACs they are shown side by side"
     )
 
 

@@ -127,11 +127,11 @@ def test_it_is_continued_as_a_rehearsal_alone(folder, config, tiny_study, tmp_pa
     assert (code, out) == (2, "")
     assert (
         err
-        == f"error: {mine} holds a rehearsal, from which no study continues; give --rehearse, or another folder with --out\n"
+        == f"error: {mine} has a rehearsal, which a study cannot continue; give --rehearse, or another folder with --out\n"
     )
     code, out, err = command("run", config, "--out", tiny_study, "--backend", "inline", "--rehearse")
     assert code == 2
-    assert f"{tiny_study} holds a study, from which no rehearsal continues" in err
+    assert f"{tiny_study} has a study, which a rehearsal cannot continue" in err
     assert snapshot(mine) == before
     with quick():
         code, out, err = command("run", config, "--out", mine, "--backend", "inline", "--rehearse")

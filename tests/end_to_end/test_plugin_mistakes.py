@@ -217,7 +217,7 @@ ROUTES = {
         "return next(iter(self._jobs.values()))",
         "proposed a second time",
     ),
-    "waits for nothing": ("next(more=False)", "next(more=True)", "waits for an outcome, and no job is under way"),
+    "waits for nothing": ("next(more=False)", "next(more=True)", "waits for an outcome, but no job is running"),
 }
 
 
@@ -252,11 +252,11 @@ STRATEGIES = {
         HOLDS_UP,
         "def ask(self):\n        from nas_baseline.proposing.proposals import Wait\n        return Wait()\n\n"
         "    def next_batch",
-        "waits for a value, and every value has been told",
+        "waits for a value, but every value has been told",
     ),
     "a network of another space": (
         HOLDS_UP, "def finalists(self, *rest):\n        return [(9999,)]\n\n    def next_batch",
-        r"as a finalist proposes \(9999,\), which is no network of the space",
+        r"as a finalist proposes \(9999,\), which is not a network of the space",
     ),
     "finalists above the target": (
         HOLDS_UP,

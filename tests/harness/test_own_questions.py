@@ -18,7 +18,7 @@ def one_line(err):
         (["--top1", "92"], "--top1 92: a validation accuracy above 0 and below 1 is expected, as 0.92 or 92%"),
         (["--top1", "none"], "--top1 none: a validation accuracy"),
         (["--budget", "10"], "'10' is not a cost in devices × time; write an amount with its unit, as 1200 GPU-hours"),
-        (["--budget", "0"], "--budget 0: nothing can be had for nothing"),
+        (["--budget", "0"], "--budget 0: give an amount above 0"),
         (
             ["--budget", "1 GPU-hour"],
             "--budget 1 GPU-hour: this study's costs are in CPU core-hours, and no rate converts",

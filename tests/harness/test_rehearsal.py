@@ -111,7 +111,9 @@ def test_published_weights_that_cannot_be_had_have_a_stand_in(images, monkeypatc
     monkeypatch.setattr("harness.rehearsal.build_network", unreachable)
     found = rehearsed(of_folder(images, parent={"timm": "resnet18", "pretrained": True}))
     assert found.config.parent.pretrained is False
-    assert changed(found)["parent.pretrained"].startswith("stand-in weights, random: the published ones cannot be had")
+    assert changed(found)["parent.pretrained"].startswith(
+        "stand-in weights, random: the published ones are not available"
+    )
     taught = {"distill": {"teacher": "timm:resnet18"}, "epochs": 10}
     with pytest.raises(
         InputError, match=r"recipe\.distill\.teacher: timm:resnet18: .*--set recipe\.distill\.teacher=parent"

@@ -110,5 +110,5 @@ class TestInit:
     def test_a_file_that_is_there_stays(self, command, tmp_path):
         (tmp_path / "mine.yaml").write_text("name: mine\n")
         given = ("--study", "quickstart", "--out", tmp_path / "mine.yaml")
-        assert_refused(command("init", *given), "is there already and stays as it is")
+        assert_refused(command("init", *given), "exists already and was left as it is")
         assert (tmp_path / "mine.yaml").read_text() == "name: mine\n"

@@ -274,8 +274,8 @@ def test_batch_norm_is_taken_anew_and_evaluated_on_two_workers_as_on_one(tmp_pat
 
 
 def test_workers_that_go_on_from_different_epochs_are_refused(tmp_path):
-    with pytest.raises(RuntimeError, match=r"do not have the same epoch to go on from: \[0, 1\]"):
-        in_crew(2, tmp_path, lambda crew: crew.check_alike(crew.rank, "epoch to go on from"))
+    with pytest.raises(RuntimeError, match=r"do not have the same epoch to continue from: \[0, 1\]"):
+        in_crew(2, tmp_path, lambda crew: crew.check_alike(crew.rank, "epoch to continue from"))
 
 
 def test_a_batch_smaller_than_the_crew_is_refused():

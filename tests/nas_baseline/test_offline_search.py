@@ -101,9 +101,9 @@ def test_same_seed_same_result():
         ("random", {"batch": 3}, "strategy 'random' has no option 'batch'; allowed: none"),
         ("predictor_evolution", {"predictor": "svm"}, "allowed: gp, mlp"),
         ("predictor_evolution", {"batch": 0}, "must be at least 1"),
-        ("predictor_evolution", {"confidence": -1}, "confidence must lie in 0 to 1000, it is -1"),
+        ("predictor_evolution", {"confidence": -1}, "confidence must be from 0 to 1000, not -1"),
         ("predictor_evolution", {"own_share": 2}, "0 to 1"),
-        ("regularized_evolution", {"tournament": 30}, "tournament must lie"),
+        ("regularized_evolution", {"tournament": 30}, "tournament must be from"),
         ("regularized_evolution", {"batch": 0}, "batch must be at least 1"),
     ],
 )

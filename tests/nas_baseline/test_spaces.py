@@ -167,7 +167,7 @@ def test_a_user_writes_a_space(tmp_path):
         (declared(stages=["ir"]), "stage 0 is 'ir'; a mapping"),
         (stage(depth=2.5), "depth: choices must be whole numbers"),
         (stage(width=[8.5, 16]), "width: choices must be whole numbers"),
-        (stage(se=-0.25), "ratios must lie in 0 to 1"),
+        (stage(se=-0.25), "ratios must be from 0 to 1"),
         (stage(width={"min": "a", "max": 4, "step": 1}), "a range is"),
         (stage(type="ds", expansion=1, expansion_rest=[1, 2]), "ds blocks have no expansion"),
         (declared(recipe={"optimizer": {"sgd": 0}, "lr": 0.1}), "a factor above 0"),

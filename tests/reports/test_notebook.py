@@ -58,7 +58,7 @@ def test_without_an_ax_a_figure_has_a_canvas_of_its_own(full_frames):
 def test_what_cannot_be_drawn_is_said(full_frames, make_study):
     with pytest.raises(ValueError, match=r"'anytim' is not a figure; there are accuracy_macs, "):
         draw("anytim", full_frames)
-    with pytest.raises(ValueError, match="has measured nothing of it yet"):
+    with pytest.raises(ValueError, match="has not measured it yet"):
         draw("predictor", load(make_study(routes=("prune",))))
     canvas = plt.figure()
     with pytest.raises(ValueError, match="ax is not a subplot"):
