@@ -45,7 +45,7 @@ Step = tuple[str, str, int | None, int]
 def keep_plan(
     view: View, standing: Standing, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder
 ) -> None:
-    """Store the plan of a study that begins or grows; one that only goes on has its own already.
+    """Store the plan of a study that begins or is extended; one that only continues has its own already.
 
     A plan that cannot be made is a warning: it must not keep a study from running.
     """

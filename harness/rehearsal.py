@@ -1,7 +1,7 @@
 """A study cut down to minutes: the same code paths on the same data, to find what would fail before it is paid for.
 
 What takes time is capped (:mod:`harness.config.caps`); classes and counts are those of the data that is there; targets keep
-their share of the parent's MACs; weights that cannot be had are random ones. Every change is listed and kept, and nothing
+their share of the parent's MACs; weights that are not available are random. Every change is listed and kept, and nothing
 of a rehearsal is a measurement: see :data:`accounting.study.facts.REHEARSAL`.
 """
 
@@ -86,7 +86,7 @@ def _changes(given: StudyConfig, config: StudyConfig, stand_ins: dict[str, str])
 
 
 def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]:
-    """Fewer and smaller images, of every class that is there; and what there is, uncut."""
+    """Fewer and smaller images, of every class; and the full data, uncut."""
     whole = _with(given, {"num_train": None, "num_test": None, "num_classes": None})
     try:
         data = open_dataset(whole)
@@ -131,7 +131,7 @@ def _with(given: DatasetConfig, values: dict[str, object]) -> DatasetConfig:
 
 
 def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str, str]]:
-    """The parent, on random weights where its own cannot be had; and what is said of those, by key."""
+    """The parent, on random weights if its own are not available; and what to say about them, by key."""
     if given.checkpoint is not None and not checkpoint_path(given.checkpoint).exists():
         return given.model_copy(update={"checkpoint": None}), {
             "parent.checkpoint": f"{STAND_IN}: there is no such file"
@@ -142,7 +142,7 @@ def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str
 
 
 def _weights_problem(spec: NetworkSpec) -> str | None:
-    """Why a network's published weights cannot be had; None where they can, and then lie in the cache."""
+    """Why a network's published weights are not available; None if they are, and then they are in the cache."""
     try:
         with _unheard("huggingface_hub"):
             build_network(spec)
@@ -166,7 +166,7 @@ def _unheard(name: str) -> Iterator[None]:
 
 
 def _check_teachers(config: StudyConfig) -> None:
-    """``InputError`` for a published teacher that cannot be had; files are looked for as in a run."""
+    """``InputError`` for a published teacher that is not available; files are looked for as in a run."""
     for place, distill in given_teachers(config):
         if not distill.teacher.startswith(TIMM):
             continue
@@ -199,7 +199,7 @@ def _resources(given: ResourcesConfig) -> ResourcesConfig:
 
 
 def _targets(given: StudyConfig, config: StudyConfig, info: DataInfo) -> StudyConfig:
-    """Targets with the share of the parent's MACs that they had; half of them in the place of a latency."""
+    """Targets with the share of the parent's MACs that they had; half of its MACs instead of a latency."""
     if given.target is not None and not given.targets:
         return config.model_copy(update={"target": None, "target_percents": [50.0]})
     if not given.targets:

@@ -82,7 +82,7 @@ def prune_blocks_to_macs(
 ) -> StructuredResult:
     """Remove the weakest blocks while the target is not yet reached, then channels for what is left.
 
-    A block goes only if the network stays at or above the target without it, so that the result ends within 1 % below.
+    A block goes only if the network stays at or above the target without it, so the result ends within 1 % below.
     Blocks are ordered by the mean absolute scale of their last normalisation (or last weight, if none): how much a
     branch adds to what passes it by. A block with a layer that ``keep`` names stays. The model is not changed; a target
     that it meets already gives a copy of it.

@@ -1,4 +1,4 @@
-"""Gradual pruning as a training goes on: new masks at fixed moments of its progress (Zhu & Gupta 2017)."""
+"""Gradual pruning during a training: new masks at fixed moments of its progress (Zhu & Gupta 2017)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GradualPruner:
     """Masks for a moment of a training, from cubic MACs targets (:func:`pruning.schedules.gradual`).
 
     Stateless: the masks of a step follow from the weights of that moment, in which what was pruned before is zero. So
-    a training that goes on from a checkpoint prunes as it would have.
+    a training that continues from a checkpoint prunes as it would have.
     """
 
     input_size: tuple[int, int, int]

@@ -61,7 +61,7 @@ class MaskKeeper:
 
     Momentum, weight decay and adaptive optimizers move a weight whose gradient is zero; so the weights are zeroed
     again after every step, whatever the optimizer, which is exact. Moving averages are zeroed likewise. Gradients of
-    masked weights are zeroed as they are computed, so that clipping by norm sees the sparse network's gradient only.
+    masked weights are zeroed as they are computed, so clipping by norm sees the sparse network's gradient only.
     """
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:

@@ -24,7 +24,7 @@ def list_methods() -> list[str]:
 
 
 def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
-    """Read ``<scope>_<criterion>`` with ``+<schedule>`` and ``+distilled`` behind, of methods that there are.
+    """Read ``<scope>_<criterion>``, followed by ``+<schedule>`` and ``+distilled``, of known methods.
 
     Raises:
         ValueError: unknown parts, with the allowed ones and the nearest; or a schedule that the scope cannot follow.

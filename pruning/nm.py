@@ -31,7 +31,7 @@ def nm_masks(
 ) -> PruneResult:
     """Masks with at most ``n`` kept of every ``m``; ``target_macs`` of the result is what was reached.
 
-    Layers whose input channels (per group) are no multiple of ``m`` keep all their weights, as ``layers`` shows.
+    Layers whose input channels (per group) are not a multiple of ``m`` keep all their weights, as ``layers`` shows.
 
     Raises:
         ValueError: not ``1 <= n < m``, or as :func:`pruning.solve.prune_to_macs`.

@@ -17,7 +17,7 @@ from pruning.select import keys_of
 
 
 class CriterionFails(ValueError):
-    """A criterion raised, or gave what are no scores, on weights on which it would do so again."""
+    """A criterion raised, or gave something other than scores, on weights on which it would do so again."""
 
 
 def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
@@ -34,7 +34,7 @@ def score_layers(
 
     Raises:
         ValueError: the criterion needs batches, and there are none.
-        CriterionFails: it raised or gave what are no scores; the message names criterion, file and layer.
+        CriterionFails: it raised or gave something other than scores; the message names criterion, file and layer.
 
     """
     gradients: dict[str, Tensor] = {}

@@ -1,10 +1,10 @@
 """The sub-networks of a trained network: fewer channels in some groups, some blocks left out, the weights inherited.
 
 What EagleEye (arXiv 2007.02491, section 3), Puzzle (arXiv 2411.19146; Puzzletron in NVIDIA's Model Optimizer) and FastNAS
-(there, too) search: parts of the parent that keep its weights, so that a candidate needs no training before it is measured.
+(there, too) search: parts of the parent that keep its weights, so a candidate needs no training before it is measured.
 Channels go in the groups of Torch-Pruning's dependency graph (arXiv 2301.12900), as in :mod:`pruning.structured`; of a group
 the channels with the largest group norm stay: the mean square of all weights that belong to a channel, as made and as read
-(L2 magnitude). That order is one for all widths, so that a narrower member's channels are a part of a wider one's. Blocks
+(L2 magnitude). That order is one for all widths, so a narrower member's channels are a part of a wider one's. Blocks
 are those of :mod:`pruning.blocks`.
 """
 
@@ -94,7 +94,7 @@ class Subnets:
         """Compare what is cut here with what Torch-Pruning cuts, and with a count of the result, at half of all widths.
 
         Raises:
-            NotFollowed: they differ, so that the network's members cannot be trusted.
+            NotFollowed: they differ, so the network's members cannot be trusted.
 
         """
         halves = [max(1, group.width // 2) for group in self._groups]

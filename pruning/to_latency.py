@@ -43,7 +43,7 @@ class Outcome(StrEnum):
     HIT = "hit"
     """Within the tolerance below the target."""
     BELOW = "below"
-    """Further below: no network that was measured lies within the tolerance."""
+    """Further below: no network that was measured is within the tolerance."""
     ALREADY_MET = "already_met"
     """The dense network meets the target; nothing was removed."""
 
@@ -90,7 +90,7 @@ def prune_channels_to_latency(
 
     Measured first is the dense network, then the smallest that the floor allows, then what interpolation and bisection
     propose in turns. The largest network that met the target is measured again; if it does not meet it this time, the
-    search goes on below it.
+    search continues below it.
 
     Args:
         model: as for :func:`pruning.structured.prune_channels_to_macs`; it is not changed.
@@ -101,7 +101,7 @@ def prune_channels_to_latency(
         scope: ``uniform`` or ``global``, as there.
         round_to: kept widths are multiples of this.
         floor: least share (0-1) of its channels that each group keeps.
-        tolerance: how far below the target (as a share of it) the search still goes on for a larger network.
+        tolerance: how far below the target (as a share of it) the search still looks for a larger network.
         max_measurements: at least 6.
         keep: layers whose output channels stay.
         seed: for criteria that draw.
@@ -110,7 +110,7 @@ def prune_channels_to_latency(
     Raises:
         UnreachableTarget: the smallest network is too slow, or no network met the target twice; the message has the
             latency and MACs of the smallest.
-        ValueError: an argument out of range, or a measurement that is no positive number.
+        ValueError: an argument out of range, or a measurement that is not a positive number.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """

@@ -8,4 +8,4 @@ class NotAStudy(ValueError):
 
 
 class NotReplaceable(ValueError):
-    """Something that is not an earlier report is in the place of the report."""
+    """Something that is not an earlier report is where the report should be."""

@@ -69,7 +69,7 @@ class LastSession(TypedDict):
 
 
 class StudyStatus(TypedDict):
-    """Where a study stands, as ``status --json`` prints it."""
+    """The state of a study, as ``status --json`` prints it."""
 
     study: str
     rehearsal: bool
@@ -88,10 +88,10 @@ class StudyStatus(TypedDict):
 
 
 def status(folder: Path) -> StudyStatus:
-    """Where the study in ``folder`` stands, as JSON-able values; costs in the ledger's unit.
+    """The state of the study in ``folder``, as JSON-able values; costs in the ledger's unit.
 
     Raises:
-        NotAStudy: the folder is no study.
+        NotAStudy: the folder is not a study.
 
     """
     source = load_source(folder)

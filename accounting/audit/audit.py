@@ -30,7 +30,7 @@ from accounting.words.names import DeviceKind
 __all__ = ["AuditReport", "Balance", "Finding", "audit", "audit_of"]
 
 MAX_IMBALANCE = 0.01
-"""The largest imbalance that is no finding, as a share of capacity × wall time."""
+"""The largest imbalance that is not a finding, as a share of capacity × wall time."""
 
 
 @dataclass(frozen=True)

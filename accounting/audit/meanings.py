@@ -1,4 +1,4 @@
-"""What each finding means for who reads the results: what became of costs and accuracies, and whether the verdict stands.
+"""What each finding means for a reader of the results: its effect on costs and accuracies, and whether the verdict holds.
 
 The verdict *stands* where all that was spent and measured is counted once. It *may shift* where costs are known to a stated
 bound, or where something may be missing that nothing points to. It *does not stand* where costs or accuracies are known to

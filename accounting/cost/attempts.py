@@ -32,7 +32,7 @@ added. The unit of a study is GPU-hours as soon as any attempt or session had a 
 - *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpointed progress that a
   later attempt built on, that is, whose epoch is at most the epoch that the kept chain of later attempts began from
   (``work_begun.epoch``); then lost. While the job is pending its last checkpoint counts as kept, for a resumed
-  study goes on from there.
+  study continues from there.
 - *Of an abandoned job*: overhead until ``work_begun``, then lost.
 - *Failed or lost before any work*: lost, all of it: its start-up was thrown away.
 - *Running*: overhead until ``work_begun``, productive since; provisional.

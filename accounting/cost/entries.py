@@ -1,7 +1,7 @@
 """Everything that a study held, as entries that add up to its ledger: each attempt and start-up once, with who and how much.
 
 An entry's pieces are the devices that its cost counts (:mod:`accounting.cost.attempts`: CUDA devices where it held any, else
-CPU cores), each with its hours and its price. Money is hours × the device's price, so that it adds up as hours do.
+CPU cores), each with its hours and its price. Money is hours × the device's price, so it adds up as hours do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from accounting.words.quantities import HOUR_S
 START_UP = "start_up"
 """The phase of what was held before any attempt began."""
 OWNER = "owner"
-"""The label that names the owner in place of the user's account."""
+"""The label that names the owner instead of the user's account."""
 
 
 @dataclass(frozen=True)

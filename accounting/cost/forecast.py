@@ -3,7 +3,7 @@
 Left is what the plan has and the ledger does not, by route, phase, target and replicate: each job at its planned hours ×
 pace. *Pace* is measured hours over planned ones of the jobs done since the plan was made: those of the same route and phase
 where there are any, else of all, else 1. What unfinished attempts at such jobs have held already is taken off. A route with
-a budget starts no training beyond it, so that its forecast ends there; evaluations and exports go on. A study whose last
+a budget starts no training beyond it, so its forecast ends there; evaluations and exports continue. A study whose last
 session ended as done has nothing left.
 """
 

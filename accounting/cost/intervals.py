@@ -13,7 +13,7 @@ DEFAULT_HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True)
 class Interval:
-    """When an attempt held its devices, how it ended, and for how long it may have gone on unseen (seconds)."""
+    """When an attempt held its devices, how it ended, and for how long it may have continued unseen (seconds)."""
 
     begin_t: float
     end_t: float

@@ -1,6 +1,6 @@
 """Which jobs led to a network: a job, what it started from (``init_from``), what that started from, and so on.
 
-What a job learned from (``teacher``) is no ancestor of its network, but was needed for it too, and is paid for like one.
+What a job learned from (``teacher``) is not an ancestor of its network, but was needed for it too, and is paid for like one.
 """
 
 from __future__ import annotations

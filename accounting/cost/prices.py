@@ -40,7 +40,7 @@ class Stated:
     date: str
     source: str
     currency: str | None = None
-    """ISO 4217; None of what is no money."""
+    """ISO 4217; None if it is not money."""
 
 
 @dataclass(frozen=True)

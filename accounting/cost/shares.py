@@ -84,9 +84,9 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, n
 
 
 def with_declared(view: CostView, declared: DeclaredParent | None) -> CostView:
-    """The view in which each pretraining of the parent has what is declared in the place of what it held, in proportion.
+    """The view in which each pretraining of the parent has the declared cost instead of what it held, in proportion.
 
-    For charges alone: it is no cost of the ledger. A parent that is loaded has a job in that phase, too.
+    Only for charges: it is not a cost of the ledger. A parent that is loaded also has a job in that phase.
     """
     if declared is None:
         return view

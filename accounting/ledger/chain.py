@@ -82,7 +82,7 @@ class Checker:
         return None, False
 
     def unreadable(self) -> None:
-        """A line that is no JSON: it counts as one, and what follows cannot be checked against it."""
+        """A line that is not JSON: it counts as one, and the lines after it cannot be checked against it."""
         self.gaps.append((self.expected, self.expected + 1))
         self.last, self.expected = None, self.expected + 1
 

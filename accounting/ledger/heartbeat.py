@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def heartbeat(writer: LedgerWriter, attempt: str, interval_s: float) -> Iterator[None]:
     """Append a HEARTBEAT of the attempt every ``interval_s`` seconds until the block is left.
 
-    A beat that cannot be written (full disk, closed writer) is logged and ends the beating; the attempt goes on.
+    A heartbeat that cannot be written (full disk, closed writer) is logged and is the last one; the attempt continues.
 
     Raises:
         ValueError: ``interval_s`` is not positive.

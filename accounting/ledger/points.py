@@ -37,7 +37,7 @@ class Points:
     """Rows of progress in the order in which they were added, and heartbeats by attempt."""
 
     codes: dict[str, int] = field(default_factory=dict)
-    """The number that stands for an attempt in :attr:`attempt`, by its name."""
+    """The number that represents an attempt in :attr:`attempt`, by its name."""
     attempt: array[int] = field(default_factory=lambda: array("l"))
     t: array[float] = field(default_factory=lambda: array("d"))
     epoch: list[int] = field(default_factory=list)

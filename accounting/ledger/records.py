@@ -20,7 +20,7 @@ from accounting.words.names import DeviceKind
 
 COST_RULES = 2
 """What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
-phase ``export``, so that exports ran inside ``evaluate`` and were charged to the route."""
+phase ``export``, so exports ran inside ``evaluate`` and were charged to the route."""
 
 CLOCK_TOLERANCE_S = 1.0
 """Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
@@ -211,7 +211,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "spec",
     ),
     # The first training step (or the first batch of an evaluation); epoch: how many were done before. Optional: dropped,
-    # why the state of an earlier attempt could not be trusted, so that its epochs are trained again.
+    # why the state of an earlier attempt could not be trusted, so its epochs are trained again.
     Kind.WORK_BEGUN: ("attempt", "epoch"),
     # End of an epoch. checkpointed: whether a later attempt can go on from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),

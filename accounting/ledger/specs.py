@@ -127,7 +127,7 @@ class JobSpec(TypedDict, total=False):
     range_test: bool
     """Whether it only tries learning rates, each for one batch."""
     leaves_state: bool
-    """Whether a later job can go on with its training."""
+    """Whether a later job can continue its training."""
     structure_from: str | None
     shuffle_masks: bool
     inherit: InheritSpec | None

@@ -8,7 +8,7 @@ Anything else that cannot be read means that the costs cannot be trusted, and is
 
 - *One segment per process that writes*: a worker that runs a thousand attempts appends to one file (:func:`shared_writer`),
   so that the number of files grows with processes, not with attempts.
-- *Lines are chained* (:mod:`accounting.ledger.chain`), so that a changed, removed, doubled or moved line is found, also in a
+- *Lines are chained* (:mod:`accounting.ledger.chain`), so a changed, removed, doubled or moved line is found, also in a
   segment whose writer was killed. A chain cannot show that its end was cut off, nor that all of it is gone.
 - *The index* (:mod:`accounting.ledger.index`) shows that: a segment is entered before its first record, and sealed with its
   length and hash when its session is over. ``segment_opened`` carries the ledger's id and the segment's own ``name``, so
@@ -143,7 +143,7 @@ def shared_writer(folder: Path, session: str, writer: str) -> Iterator[LedgerWri
     """Give this process a segment: the one that the attempt before it left open, if of the same session, else a new one.
 
     Attempts that run at the same time in one process get a segment each. A writer in whose block something failed is not
-    used again, so that whatever happened to its file stays there.
+    used again, so whatever happened to its file stays there.
     """
     key = (folder, session, writer, os.getpid())
     idle_key, idle = _IDLE.pop() if _IDLE else (None, None)

@@ -144,7 +144,7 @@ _CHECKED = {
 
 
 def _is_there(value: object) -> bool:
-    """Any value: that there is one is all that is asked."""
+    """Any value; it only has to be there."""
     return True
 
 

@@ -31,7 +31,7 @@ class Use:
     parameters: tuple[str, ...]
     """Names of the parameters it is, or is made from."""
     is_computed: bool
-    """Whether it was made in the forward pass, so that a zero in a parameter need not be a zero in it."""
+    """Whether it was made in the forward pass, so a zero in a parameter need not be a zero in it."""
     macs: int = 0
 
 
@@ -103,7 +103,7 @@ class CallCounter(TorchDispatchMode):
     def _count(
         self, kind: Literal["conv", "linear"], weight: Tensor, macs: int, *, is_layer: bool, groups: int = 1
     ) -> bool:
-        """Add the MACs to the weight's use; False if the tensor is no weight (a product of activations)."""
+        """Add the MACs to the weight's use; False if the tensor is not a weight (a product of activations)."""
         parameter = self._parameter(weight)
         if parameter is None and not is_layer:
             return False
@@ -114,7 +114,7 @@ class CallCounter(TorchDispatchMode):
         return True
 
     def _parameter(self, weight: Tensor) -> str | None:
-        """The parameter that a tensor is, or is a view of; parameters may lie in one memory one after another."""
+        """The parameter that a tensor is, or is a view of; several parameters may share one block of memory."""
         behind = [place for place in self._names.get(_storage(weight), ()) if place[0] <= weight.storage_offset()]
         return max(behind)[1] if behind else None
 

@@ -61,7 +61,7 @@ class KeptFacts(TypedDict, total=False):
     """What a ``study.yaml`` keeps beside the config; old ones lack some, and may say null."""
 
     spaces: dict[str, object]
-    """What stood in the files of search spaces, by path."""
+    """The content of the files of search spaces, by path."""
     searched: dict[str, SearchedTargets]
     """What was searched, by route."""
     plugins: list[KeptPlugin]
@@ -136,7 +136,7 @@ class DeclaredParent:
 class StudyFacts:
     """What readers of a study need to know of it.
 
-    ``targets`` are MACs, ascending; ``is_by_latency``: they stand for latencies that were asked for. ``routes`` are those
+    ``targets`` are MACs, ascending; ``is_by_latency``: they were derived from latencies. ``routes`` are those
     configured, ``budget_h`` device-hours of each replicate by route, where capped. ``num_classes`` is None where the
     file does not say.
     """

@@ -95,11 +95,11 @@ class StudyFolder:
         return self.checkpoints / job
 
     def resume(self, job: str) -> Path:
-        """State to go on from, at the last epoch boundary; gone once the job is done."""
+        """State to continue from, at the last epoch boundary; removed once the job is done."""
         return self.checkpoint(job) / "resume.pt"
 
     def state(self, job: str) -> Path:
-        """What a job left for the one that goes on with its training; gone once that one is done, or the study."""
+        """State of a job for the one that continues its training; removed once that one is done, or the study."""
         return self.checkpoint(job) / "state.pt"
 
     def weights(self, job: str) -> Path:

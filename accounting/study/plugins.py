@@ -112,7 +112,7 @@ def read_plugin(path: Path) -> PluginFile:
     """What a file brings, from its source alone; nothing of it is executed.
 
     Raises:
-        PluginError: it cannot be read, is no Python, brings no plug-in, or has a name that cannot be a key.
+        PluginError: it cannot be read, is not Python, defines no plug-in, or has a name that cannot be a key.
 
     """
     source = _source(path)

@@ -64,7 +64,7 @@ def read_yaml(text: str) -> list[Document]:
     """All documents of a text.
 
     Raises:
-        YamlProblem: it is no YAML, or holds duplicate keys, unknown tags, circles, or more than is sensible.
+        YamlProblem: it is not YAML, or has duplicate keys, unknown tags, circles, or more than is sensible.
 
     """
     return _documents(text, MAX_LETTERS, MAX_VALUES, _plain)

@@ -28,7 +28,7 @@ class Role(StrEnum):
     COMPARED = "compared"
     """One of the two whose costs the headline compares."""
     CHALLENGER = "challenger"
-    """Compared with pruning, too, in the place of search."""
+    """Compared with pruning, as search is."""
     CONTROL = "control"
     """Shows what the compared routes add."""
     MEASURES = "measures"

@@ -37,7 +37,7 @@ def parse_macs(value: str | int | float) -> int:
 
 
 def parse_percent(value: object) -> float | None:
-    """``50%`` → 50.0; None of what is no percentage. ``ValueError`` unless it is above 0 and below 100."""
+    """``50%`` → 50.0; None if it is not a percentage. ``ValueError`` unless it is above 0 and below 100."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", value) if isinstance(value, str) else None
     if match is None:
         return None

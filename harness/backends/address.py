@@ -18,7 +18,7 @@ GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 """How a client of HTTP/2 begins: the preface and empty settings. Every gRPC server answers with its own settings."""
 SETTINGS = 4
 TLS_ALERT = b"\x15\x03"
-"""How a TLS server refuses what is no TLS."""
+"""How a TLS server refuses a client that does not speak TLS."""
 NOT_RAY = "what answers there is not a Ray cluster; give its head's host:port"
 
 

@@ -273,7 +273,7 @@ class Allocations:
                 self.ignored.add(name)
 
     def _change(self, capacity: Capacity, since_t: float) -> None:
-        """Note the devices that there are since then."""
+        """Note the devices from then on."""
         if self._stop.is_set():
             return
         self._capacity, self._known = capacity, {entry["node"] for entry in capacity}

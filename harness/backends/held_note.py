@@ -1,4 +1,4 @@
-"""What a run holds, noted in the study's folder as it goes on: of a driver that is killed nobody else says until when.
+"""What a run holds, noted in the study's folder while it runs: nothing else says how long a killed driver held it.
 
 The ledger has when an allocation opened. When it closed is the driver's to say, and an attempt in it says by its own records
 how long it lived; where no attempt works in it, a killed driver would leave the time that it was held unpaid. So the driver

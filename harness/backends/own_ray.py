@@ -111,7 +111,7 @@ def dead_processes() -> list[str]:
 def kill_workers() -> None:
     """Kill the processes that run jobs and wait until they are gone, so that nothing writes to the ledger any more.
 
-    A worker whose raylet has died is no descendant of ours any more: it is known by the token in its environment.
+    A worker whose raylet has died is no longer our descendant: it is recognised by the token in its environment.
     """
     killed = set()
     for pid, begin in reaper.descendants([os.getpid()], set()) | _with_our_token():
@@ -143,7 +143,7 @@ def _with_our_token() -> set[reaper.Process]:
 def mute() -> None:
     """Keep what Ray's threads of this process still have to say, about what we end, from the terminal.
 
-    Python's own standard error goes on to the terminal, by another descriptor.
+    Python's own standard error still goes to the terminal, by another descriptor.
     """
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

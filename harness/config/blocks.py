@@ -31,17 +31,17 @@ ONE_SIZE = (
 
 
 class StrategyConfig(Strict):
-    """The search strategy, its number of trained candidates, and options of its own."""
+    """The search strategy, its number of trained candidates, and its own options."""
 
     name: str = "predictor_evolution"
     """The strategy, one of ``prune-or-search list strategies``, or the path of a file of your own."""
     num_trials: int = Field(24, ge=1, le=1_000_000)
-    """Candidates that are trained; with a supernet, scored. Each target added later gets a share of its own."""
+    """Candidates that are trained, or scored with a supernet. Each target that is added later gets its own share."""
     options: dict[str, bool | int | float | str] = Field({})
-    """Options of the strategy's own; its file lists them."""
+    """The strategy's own options; its file lists them."""
 
     def with_trials(self, most: int) -> Self:
-        """The same with at most so many candidates."""
+        """The same with at most this many candidates."""
         return self.model_copy(update={"num_trials": min(self.num_trials, most)})
 
 
@@ -59,20 +59,20 @@ class SearchConfig(RouteSection):
     retrain: RecipeOverride = RecipeOverride()
     """Training of the finalists, from fresh weights unless ``inherit`` is true."""
     num_predicted: int = Field(1, ge=0, le=1000)
-    """Finalists per target that the predictor ranks highest, never trained before."""
+    """Finalists per target that the predictor ranks highest and that were never trained."""
     num_seen: int = Field(1, ge=0, le=1000)
-    """Finalists per target that were the best of the trained candidates."""
+    """Finalists per target that are the best of the trained candidates."""
     image_size: Literal["space"] | list[Annotated[int, Field(ge=8, le=8192)]] | None = None
-    """Sizes of image to search among, in pixels of a side, or ``space`` for those of the space's file; each network is
-    trained, counted and delivered at its own. Without it all have the dataset's size."""
+    """Image sizes to search among, in pixels of a side, or ``space`` for those of the space's file. Each network is
+    trained, counted and delivered at its own size. Without this key all have the dataset's size."""
     early_stop: bool = True
-    """Whether candidates after the first batch stop at the epoch whose ranking already correlates with the last one's."""
+    """Whether candidates after the first batch stop at the epoch whose ranking already agrees with the last epoch's."""
     early_stop_tau: float = Field(0.9, gt=0, le=1)
     """The rank correlation (Kendall's tau-b) that is enough for ``early_stop``."""
     halving: Halving | None = None
-    """Successive halving of the candidates, in the place of ``early_stop``; without it none."""
+    """Successive halving of the candidates, instead of ``early_stop``; off without this section."""
     supernet: RecipeOverride = RecipeOverride()
-    """Training of the supernet, where the strategy shares weights."""
+    """Training of the supernet, if the strategy shares weights."""
     scored_per_job: int = Field(16, ge=1, le=1_000_000)
     """Candidates that one job scores with the supernet's weights."""
     inherit: bool = False
@@ -178,7 +178,7 @@ class SearchConfig(RouteSection):
 
 
 class PruneConfig(RouteSection):
-    """The prune route; several criteria are all fine-tuned, and the best on validation is delivered."""
+    """The prune route. With several criteria all are fine-tuned, and the best on validation is delivered."""
 
     PRUNING: ClassVar[Part | None] = Part()
 
@@ -186,28 +186,28 @@ class PruneConfig(RouteSection):
         list[str],
         BeforeValidator(lambda v: [v] if isinstance(v, str) else v, json_schema_input_type=str | list[str]),
     ] = Field(["global_magnitude"], min_length=1)
-    """One or more methods of ``prune-or-search list criteria``; ``+iterative`` or ``+gradual`` behind one overrules
-    ``schedule``, and ``+distilled`` fine-tunes it with a teacher, as a contender beside the same method without."""
+    """One or more methods of ``prune-or-search list criteria``. ``+iterative`` or ``+gradual`` after one overrides
+    ``schedule``; ``+distilled`` fine-tunes it with a teacher, as a separate contender from the same method without."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
-    """When weights are removed, for methods that do not say: at once, in rounds, or while fine-tuning."""
+    """When weights are removed, for methods that do not say so themselves: at once, in rounds, or while fine-tuning."""
     rounds: int = Field(3, ge=2, le=1000)
     """Rounds of the iterative schedule; they share the epochs of ``finetune``."""
     gradual_end: float = Field(0.75, gt=0, le=1)
-    """Share of the fine-tuning after which the gradual schedule has reached its target."""
+    """Share of the fine-tuning after which the gradual schedule reaches its target."""
     floor: float = Field(0.002, ge=0, lt=1)
-    """Least share of its weights that every layer keeps, so that no layer is cut through."""
+    """Least share of its weights that every layer keeps, so no layer is cut through."""
     channel_floor: float = Field(0.1, ge=0, lt=1)
-    """Least share of its channels that every group of layers keeps, where channels are removed."""
+    """Least share of its channels that every group of layers keeps, if channels are removed."""
     round_to: int = Field(1, ge=1, le=1024)
-    """Widths are multiples of this, where channels are removed."""
+    """Widths are multiples of this, if channels are removed."""
     keep: list[str] = Field([])
     """Layers to leave alone: ``role:ROLE``, ``type:CLASS`` or ``name:PATTERN``."""
     deliver: Literal["best", "each"] = "best"
-    """Whether only the network that is best on validation is delivered and tested, or every method's."""
+    """Whether only the network that is best on validation is delivered and tested, or that of every method."""
     finetune: RecipeOverride = RecipeOverride()
     """Training after pruning."""
     distilled: Distill = Distill()
-    """The teacher of methods with ``+distilled``; the others have that of their recipe, or none."""
+    """The teacher of methods with ``+distilled``; other methods have their recipe's teacher, or none."""
 
     @property
     def methods(self) -> list[Method]:

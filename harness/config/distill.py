@@ -16,13 +16,13 @@ OFF: Literal["off"] = "off"
 
 
 class Distill(Strict):
-    """Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531): learn from a teacher's outputs beside the labels."""
+    """Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531): learn from a teacher's outputs and the labels."""
 
     teacher: str = Field(PARENT, min_length=1)
     """Who teaches: ``parent`` (as trained for that replicate), ``timm:NAME`` with timm's published weights, a file of
     weights of the parent's network, or a delivered network's folder."""
     weight: float = Field(0.5, gt=0, le=1)
-    """Share of the loss that is the teacher's; the rest is the labels'."""
+    """The teacher's share of the loss; the rest is that of the labels."""
     temperature: float = Field(2.0, gt=0, le=1000)
     """Divides the outputs of both networks before they are compared; the loss is multiplied by its square."""
 

@@ -99,7 +99,7 @@ def _strategies(raw: object) -> Iterator[tuple[Place, str]]:
 
 
 def _default_strategy(place: Place) -> str | None:
-    """The name of a strategy where none is written; None where the place is no strategy's."""
+    """The name of a strategy if none is written; None if the place is not a strategy's."""
     _, route, *keys = map(str, place)
     try:
         model: type[BaseModel] = section_class(route)
@@ -134,7 +134,7 @@ def _is_path(place: Place, given: str) -> bool:
 
 
 def _values(raw: object, place: Place) -> Iterator[tuple[Place, object]]:
-    """Every value that is no mapping or list, with its place."""
+    """Every value that is neither a mapping nor a list, with its place."""
     if isinstance(raw, dict):
         for key, value in raw.items():
             yield from _values(value, (*place, key if isinstance(key, int) else str(key)))

@@ -8,12 +8,12 @@ from harness.config.section import Strict
 
 
 class Halving(Strict):
-    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): only the best go on from rung to rung."""
+    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): only the best continue from rung to rung."""
 
     eta: int = Field(3, ge=2, le=100)
-    """One in so many of a rung's candidates goes on, and is then trained for so many times the epochs."""
+    """One in this many candidates of a rung continues, and is trained for this many times as many epochs."""
     rungs: int = Field(3, ge=2, le=10)
-    """Rungs; the last one ends with the epochs of ``candidate``, each earlier one with ``eta`` times fewer."""
+    """Number of rungs. The last one ends with the epochs of ``candidate``, each earlier one with ``eta`` times fewer."""
 
     @property
     def least_epochs(self) -> int:

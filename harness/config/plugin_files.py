@@ -1,4 +1,4 @@
-"""Files of a user's own that a config names: under ``plugins``, or in place of a plug-in's name."""
+"""A user's own files that a config names: under ``plugins``, or instead of a plug-in's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED: tuple[Place, ...] = (
     ("routes", ANY, "strategy", "name"),
     ("routes", ANY, ANY, "strategy", "name"),
 )
-"""Where a file may be given in place of a name."""
+"""Where a file may be given instead of a name."""
 
 
 def use_plugins(raw: object, config: Path) -> Iterator[tuple[Place, str]]:

@@ -23,9 +23,9 @@ class Recipe(Strict):
     batch_size: int = Field(64, ge=2, le=1_000_000)
     """Images in one training step."""
     accumulate: int = Field(1, ge=1, le=10_000)
-    """Passes in which a worker takes its share of a batch, where it does not fit the device's memory at once."""
+    """Passes in which a worker computes its share of a batch, for batches that do not fit the device's memory at once."""
     sync_batch_norm: bool = True
-    """Whether batch norm is over the images of all workers of a job that has several, else over each worker's own."""
+    """Whether batch norm is over the images of all workers of a job, or over each worker's own."""
     optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
     """The optimizer, by timm's name."""
     lr: float = Field(0.1, gt=0, le=1000)
@@ -39,7 +39,7 @@ class Recipe(Strict):
     schedule: Literal["cosine", "linear"] = "cosine"
     """How the learning rate falls from ``lr`` to ``min_lr``."""
     min_lr: float = Field(0.0, ge=0, le=1000)
-    """The learning rate to which the schedule falls by the last step."""
+    """The learning rate at the end of the schedule."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Share of the label that is spread evenly over all classes."""
     mixup_alpha: float = Field(0.0, ge=0, le=1000)
@@ -51,19 +51,19 @@ class Recipe(Strict):
     randaugment_magnitude: int = Field(DEFAULT_MAGNITUDE, ge=0, le=10)
     """Strength of RandAugment, with ``augment: timm``."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay of an exponential moving average of the weights, which is then what is kept; 0 is off."""
+    """Decay of an exponential moving average of the weights, which is then kept instead of them; 0 is off."""
     drop_rate: float = Field(0.0, ge=0, lt=1)
     """Dropout before the classifier."""
     drop_path_rate: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth: how often a block is skipped while training."""
     augment: Literal["none", "light", "timm"] = "light"
-    """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment where a dataset reads files."""
+    """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment if the dataset reads files."""
     distill: Distill | Literal["off"] = OFF
-    """Learning from a teacher's outputs beside the labels; the parent's own training has a teacher only where it says so."""
+    """Learning from a teacher's outputs and the labels; the parent's own training has a teacher only if it says so."""
 
     tune: Tune | Literal["off", "lr_range"] = TUNE_OFF
-    """Choosing learning rate and weight decay before a network is fine-tuned, or trained to be delivered: by trials, or the
-    learning rate alone by a range test of one epoch (``lr_range``). Candidates, supernets and the parent are not tuned."""
+    """Choosing learning rate and weight decay before a network is fine-tuned, or trained to be delivered: by trials, or only
+    the learning rate by a range test of one epoch (``lr_range``). Candidates, supernets and the parent are not tuned."""
 
     _word = field_validator("distill", mode="before")(section_or_off)
     _tuning = field_validator("tune", mode="before")(section_or_word)

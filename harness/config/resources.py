@@ -71,17 +71,17 @@ class ResourcesConfig(Strict):
     """What one job holds, and how often a job is tried."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What jobs run on; ``auto`` is CUDA where there is a GPU, else the CPU."""
+    """What jobs run on; ``auto`` is CUDA if there is a GPU, else the CPU."""
     device_kind: str | None = Field(None, min_length=1, max_length=200)
-    """The only model of GPU that is used, as its driver names it (NVIDIA A100-SXM4-80GB); unset, the one there is. Hours of
-    two models are never added up: where there are several, one is named here."""
+    """The only model of GPU to use, as its driver names it (NVIDIA A100-SXM4-80GB); by default the one there is. Hours of
+    two models are never added up: where there are several, name one here."""
     devices_per_job: Annotated[Devices | dict[PhaseName, Devices], BeforeValidator(_checked)] = 1.0
     """GPUs that share a job, or the share of one that it holds (0.25); on the CPU its cores. Also by phase, as
     ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""
     workers_per_job: Annotated[Workers | dict[PhaseName, Workers] | None, BeforeValidator(_whole)] = None
     """Processes that share the batches of a job that trains, by phase too; one for each of its GPUs, and one on the CPU."""
     cpus_per_job: float = Field(4, gt=0, le=1024)
-    """CPU cores beside each of a job's GPUs."""
+    """CPU cores for each of a job's GPUs."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job is tried before it counts as failed; every attempt costs."""
 

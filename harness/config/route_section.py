@@ -129,7 +129,7 @@ class RouteSection(Strict):
         yield from ()
 
     def compared(self) -> dict[str, object]:
-        """The section as it is compared with that of a study that goes on: what says the same is the same."""
+        """The section as it is compared with that of a study that continues: equal meanings compare equal."""
         found: dict[str, object] = self.model_dump(mode="json")
         return found | {key: part.compared() for key, part in self._parts()}
 

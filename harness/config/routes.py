@@ -1,4 +1,4 @@
-"""The sections of a config under ``routes``, one for each route, and their budgets: what there is, the routes' files say."""
+"""The sections of a config under ``routes``, one for each route, and their budgets: the routes' files define them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.config.route_section import Part, RouteSection
 from harness.config.section import Hours, Strict
 
 NOTHING_MORE = RouteSection()
-"""What a section can that is no :class:`RouteSection`."""
+"""The abilities of a section that is not a :class:`RouteSection`."""
 
 
 class _ByRoute(Strict):
@@ -164,13 +164,13 @@ class RoutesConfig(_ByRoute):
 
 
 class BudgetConfig(_ByRoute):
-    """Device-hours per route and replicate; none where left out. A route is given no job that what is left cannot pay for.
+    """Device-hours per route and replicate; no limit if left out. A route gets no job that its rest cannot pay for.
 
-    What its networks still need is kept for them: search ends so that its finalists can be retrained.
+    What its networks still need is kept for them: search ends early enough to retrain its finalists.
     """
 
     equal: Hours | None = None
-    """Device-hours of every route that has none of its own here: the same to each."""
+    """Device-hours of each route that has no budget of its own here."""
 
     def with_equal(self, routes: Sequence[str]) -> Self:
         """With the hours that are the same to each written for each of the routes."""

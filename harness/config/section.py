@@ -26,7 +26,7 @@ Hours = Annotated[float, BeforeValidator(parse_hours, json_schema_input_type=_Ho
 
 
 class Strict(BaseModel):
-    """A section of a config. Values are not converted: ``"3"`` is no number and ``yes`` no switch; 3.0 is the integer 3.
+    """A section of a config. Values are not converted: ``"3"`` is not a number, ``yes`` not a switch; 3.0 is the integer 3.
 
     The string below a field is its description wherever a config is looked up (:mod:`harness.config.reference`).
     """

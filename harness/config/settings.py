@@ -1,4 +1,4 @@
-"""``--set routes.prune.finetune.lr=0.05``: one key of a config, as if it stood in the file.
+"""``--set routes.prune.finetune.lr=0.05``: one key of a config, as if written in the file.
 
 The value is read as YAML, and everything that is checked of a file is checked of it.
 """

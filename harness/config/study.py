@@ -28,7 +28,7 @@ from harness.errors import InputError
 
 
 class DatasetConfig(Strict):
-    """Which data: the name of a file in ``harness/data``, and what that file needs to know."""
+    """Which data: the name of a dataset, and the keys that it uses."""
 
     name: str
     """The dataset, one of ``prune-or-search list datasets``, or the path of a file of your own."""
@@ -41,13 +41,13 @@ class DatasetConfig(Strict):
     image_size: int | None = Field(None, ge=8, le=8192)
     """Pixels of a side, to which images are resized."""
     num_classes: int | None = Field(None, ge=2, le=1_000_000)
-    """Number of classes; counted where the data is there."""
+    """Number of classes; counted if the data is there."""
     num_train: int | None = Field(None, ge=10, le=10**10)
-    """Training images; counted where the data is there, and some datasets take the first so many."""
+    """Training images; counted if the data is there. Some datasets use only the first so many."""
     num_test: int | None = Field(None, ge=10, le=10**10)
-    """Test images; counted where the data is there, and some datasets take the first so many."""
+    """Test images; counted if the data is there. Some datasets use only the first so many."""
     mean: list[Annotated[float, Field(ge=-1000, le=1000)]] | None = Field(None, min_length=1, max_length=16)
-    """Mean of each channel, of pixels from 0 to 1; ImageNet's or the dataset's own where left out."""
+    """Mean of each channel, of pixels from 0 to 1; ImageNet's or the dataset's own if left out."""
     std: list[Annotated[float, Field(gt=0, le=1000)]] | None = Field(None, min_length=1, max_length=16)
     """Standard deviation of each channel, of pixels from 0 to 1."""
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
@@ -74,9 +74,9 @@ class ParentConfig(Strict):
     image_size: int | None = Field(None, ge=8, le=8192)
     """Pixels of a side at which it is trained, counted, pruned and delivered; the dataset's if left out, at most that."""
     pretrain: RecipeOverride = RecipeOverride()
-    """Training of the parent before it is pruned; none where weights are loaded, unless this asks for it."""
+    """Training of the parent before it is pruned; none if weights are loaded, unless this asks for it."""
     declared_cost: str | None = Field(None, max_length=40)
-    """What a published parent is said to have cost, as ``1200 GPU-hours``: charged in place of its pretraining."""
+    """What a published parent is said to have cost, as ``1200 GPU-hours``: charged instead of its pretraining."""
     source: str | None = Field(None, min_length=1, max_length=200)
     """Who says so; with ``declared_cost``, which is shown with it wherever it enters a figure."""
 
@@ -109,14 +109,14 @@ class ParentConfig(Strict):
 
 
 class ExportConfig(Strict):
-    """What a delivered network's folder holds beside its weights, and what is measured on it."""
+    """What a delivered network's folder has besides its weights, and what is measured on it."""
 
     onnx: bool = False
     """``model.onnx``, checked against torch's outputs (extra ``onnx``)."""
     compact: bool = False
-    """Also deliver a network with zeros without the channels that they have made dead (extra ``structured``)."""
+    """Also deliver a network with zeros without its dead channels (extra ``structured``)."""
     int8: bool = False
-    """Post-training int8 quantisation: accuracy and size beside the float network's."""
+    """Post-training int8 quantisation: accuracy and size, compared with the float network's."""
     latency: bool = False
     """Milliseconds of one image on the device that the job holds."""
 
@@ -176,13 +176,13 @@ class StudyConfig(Strict):
     )
     """Those of ``targets`` that were given as shares, in percent, until the parent's MACs are known; not for a config."""
     target: LatencyTarget | None = None
-    """Instead of ``targets``, which are then the MACs at which removed channels were measured to have that latency."""
+    """Instead of ``targets``, which then are the MACs at which removed channels were measured to have that latency."""
     replicates: int = Field(3, ge=1, le=1000)
     """Independent repetitions, each with its own seed; 3 or more for an interval worth reading."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed from which every replicate's own is derived."""
     recipe: Recipe = Recipe()
-    """How networks are trained, where a phase does not say otherwise."""
+    """How networks are trained, unless a phase says otherwise."""
     budget: SerializeAsAny[BudgetConfig] = Field(default_factory=lambda: with_keys(BudgetConfig)())
     """Device-hours at which a route stops asking for training jobs."""
     routes: SerializeAsAny[RoutesConfig]
@@ -196,11 +196,11 @@ class StudyConfig(Strict):
     plugins: list[str] = Field([], max_length=100)
     """Python files of your own, each with a criterion, strategy, dataset, route, figure or logger named after the file."""
     loggers: list[str] | None = Field(None, max_length=10)
-    """Where a run can be followed, of ``prune-or-search list loggers``; ``[]`` nowhere, unset TensorBoard, if installed."""
+    """Loggers that follow a run, of ``prune-or-search list loggers``; ``[]``: none; by default TensorBoard, if installed."""
     store: StoreConfig | None = None
-    """Where copies of what is final are kept: a bucket."""
+    """A bucket that takes copies of what is final."""
     labels: dict[LabelName, LabelText] = Field({}, max_length=20)
-    """Whose study it is, as ``team: vision``; ``prune-or-search cost`` divides the spend by them."""
+    """Whose study it is, as ``team: vision``; ``prune-or-search cost`` splits the spend by them."""
 
     @field_validator("target", mode="before")
     @classmethod
@@ -286,7 +286,7 @@ def _is_share(target: object) -> bool:
 def load_configs(path: Path, settings: Sequence[str] = ()) -> list[StudyConfig]:
     """The studies that a YAML file describes, one per document; relative paths in it are relative to it.
 
-    ``settings`` are ``key.key=value``, each as if it stood in every document.
+    ``settings`` are ``key.key=value``, each as if written in every document.
 
     Raises:
         InputError: what is wrong with it, a line for each problem that can be known at once.

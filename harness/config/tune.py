@@ -19,14 +19,14 @@ MOST_TRIALS = 1000
 
 
 class Tune(Strict):
-    """Settings of a recipe that are tried before a network is trained; the best on validation is taken."""
+    """Settings of a recipe that are tried before a network is trained; the best on validation is used."""
 
     lr: list[Annotated[float, Field(gt=0, le=1000)]] = Field([], max_length=100)
-    """Learning rates to try; the recipe's own where left out."""
+    """Learning rates to try; the recipe's own if left out."""
     weight_decay: list[Annotated[float, Field(ge=0, le=1000)]] = Field([], max_length=100)
-    """Weight decays to try; the recipe's own where left out."""
+    """Weight decays to try; the recipe's own if left out."""
     trials: int | None = Field(None, ge=1, le=MOST_TRIALS)
-    """So many of all combinations, drawn at random; each of them where left out."""
+    """How many combinations to try, drawn at random; all of them if left out."""
 
     @field_validator("lr", "weight_decay")
     @classmethod

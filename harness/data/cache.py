@@ -45,7 +45,7 @@ def read_cached(key: str) -> bytes | None:
 
 
 def write_cached(key: str, content: bytes) -> None:
-    """Keep ``content`` under a key, whole or not at all. A full or read-only disk is no error: it is made again."""
+    """Keep ``content`` under a key, whole or not at all. A full or read-only disk is not an error: it is made again."""
     with contextlib.suppress(OSError), replacing(cache_folder() / key) as temporary:
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
 

@@ -163,7 +163,7 @@ def _entry(root: Path, entry: os.DirEntry[str], path: str, skip: str | None) -> 
 
 
 class _Verdict(TypedDict):
-    """Which files are no images (path → reason); of all others the fingerprint, and the digest of each (16 hex digits)."""
+    """Which files are not images (path → reason); the fingerprint of all others, and the digest of each (16 hex digits)."""
 
     damaged: dict[str, str]
     fingerprint: str
@@ -196,7 +196,7 @@ def _blocks(paths: list[str], size: int = 1000) -> Iterator[list[str]]:
 
 
 def _looked_at(root: Path, path: str, decode: bool) -> tuple[str, str | None, str]:
-    """(path, why it is no image or None, digest of its content; of its size and first 64 KiB where not decoded)."""
+    """(path, why it is not an image or None, digest of its content; of its size and first 64 KiB if not decoded)."""
     try:
         if decode:
             content = (root / path).read_bytes()

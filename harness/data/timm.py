@@ -222,7 +222,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     @property
     def folder(self) -> Path | None:
-        """The folder of classes that it reads; None where it is no such folder."""
+        """The folder of classes that it reads; None if there is no such folder."""
         root = getattr(self._listing, "root", None)
         return Path(str(root)) if root is not None and self._has_files and Path(str(root)).is_dir() else None
 
@@ -246,7 +246,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
         return sorted({int(i) for i in np.linspace(0, len(self) - 1, min(NUM_SAMPLED, len(self)))})
 
     def _read(self, index: int) -> tuple[Image.Image, int]:
-        """As timm does, without its way of showing the next image in place of a damaged one."""
+        """As timm does, except that it does not replace a damaged image by the next one."""
         if self._has_files:
             path, label = self._listing.samples[index]
             return read_rgb(Path(str(path))), int(label)

@@ -1,6 +1,6 @@
 """Whether data is still what a study or a session began with: its fingerprint and counts, then and now.
 
-A picture more or less shifts which of all are held out, so that networks before and after it would be selected on others.
+A picture more or less shifts which of all are held out, so networks before and after it would be selected on others.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def files_problem(source: str, facts: FileFacts, paths: StudyFolder) -> str | No
 
 
 def forget_states(paths: StudyFolder) -> None:
-    """Remove every state that a job left for another to go on with: no training will be gone on with."""
+    """Remove every state that a job left for another to continue: no training will be continued."""
     for state in paths.checkpoints.glob("*/state.pt"):
         state.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other files of the job are kept
@@ -154,7 +154,7 @@ def _misfit(job: Job, source: str, paths: StudyFolder) -> str | None:
             shapes = {name: value.shape for name, value in model.state_dict().items()}
             masks = from_tensors(load_tensors(paths.masks(source)))
             if any(shapes.get(name) != mask.shape for name, mask in masks.items()):
-                return "masks of another network in place of those"
+                return "masks of another network instead of those"
     except (RuntimeError, KeyError, ValueError, IndexError, AttributeError):
-        return "weights of another network in place of those"
+        return "weights of another network instead of those"
     return None

@@ -101,7 +101,7 @@ class Outcome:
     stopped: bool = False
     """If it failed: whether it was stopped at a checkpoint, because its route's budget does not pay for more of it."""
     ends_session: bool = False
-    """If it failed: whether every other job would fail for the same reason (other data), so that none is begun."""
+    """If it failed: whether every other job would fail for the same reason (other data), so none is begun."""
 
 
 @dataclass(frozen=True)

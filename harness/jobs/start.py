@@ -49,7 +49,7 @@ class StructureOf:
 
 @dataclass(frozen=True)
 class StateOf:
-    """The whole state of a training that another job has left after ``epochs`` epochs: the job goes on with it."""
+    """The whole state of a training that another job has left after ``epochs`` epochs: the job continues it."""
 
     job: str
     epochs: int

@@ -34,7 +34,7 @@ class Gradually:
 class Train:
     """Train by a recipe, to the end of its schedule or until ``stop_epoch``; zeros that it starts from stay zeros.
 
-    ``leaves_state``: whether another job can go on with it from there (:class:`harness.jobs.start.StateOf`).
+    ``leaves_state``: whether another job can continue it from there (:class:`harness.jobs.start.StateOf`).
     """
 
     recipe: Recipe

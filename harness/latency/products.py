@@ -3,7 +3,7 @@
 A 1x1 convolution is (out, in) @ (in, positions), a linear layer the same; a layer that is called several times in a
 forward pass counts as one product over all its positions. Two layers are the same product where their shapes and their
 numbers of non-zero weights agree: then dense kernels take the same time, and sparse ones nearly. Convolutions with a
-larger kernel or with groups (depthwise) are no such product, and are not here.
+larger kernel or with groups (depthwise) are not such products, and are not here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What a logger was told is kept in the study's folder (``loggers/<name>.json``): the last line of each segment of the ledger.
 Before a batch is told, its end is noted as *pending*; afterwards as told. A driver that dies in between leaves a pending
 end, and nobody knows how much of the batch arrived: a logger whose files are in its folder then begins again, since the
-ledger has everything; any other one goes on behind the batch, which may lack there, so that nothing is there twice.
+ledger has everything; any other one continues after the batch, which it may then lack, so nothing is there twice.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def parent_spec(parent: ParentConfig, info: DataInfo) -> NetworkSpec:
-    """The network spec of a study's parent; ``InputError`` lists what there is where the name is unknown."""
+    """The network spec of a study's parent; for an unknown name ``InputError`` lists the known ones."""
     in_chans, num_classes = info.image_shape[0], info.task.num_outputs
     if parent.timm is not None:
         if parent.timm.split(".")[0] not in timm.list_models():

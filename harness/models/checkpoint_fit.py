@@ -164,7 +164,7 @@ def _in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path
             if number < reached.get(before, -1):
                 raise InputError(
                     f"parent.checkpoint: {path} does not fit the parent: its names are others, and {name} comes "
-                    "late, so that its order is not that of the layers; rename its tensors to the parent's"
+                    "late, so its order is not that of the layers; rename its tensors to the parent's"
                 )
             reached[before] = number
     if all(a.shape == b.shape for a, b in zip(own.values(), given.values(), strict=True)):

@@ -13,7 +13,7 @@ from harness.models.parent_check import built_parent
 def resolve_percents(config: StudyConfig) -> StudyConfig:
     """The config with every target in MACs; ``InputError`` where two of them come to the same.
 
-    The parent and its images decide alone, so that a study that is resumed has the targets that it had.
+    The parent and its images decide alone, so a study that is resumed has the targets that it had.
     """
     if not config.target_percents:
         return config

@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # a config is read without torch
 class Searched:
     """The targets of a search: those that its first stage was begun with, then those added later, in that order.
 
-    What the first stage proposes depends on its targets, so that they stay what they were when a study is extended.
+    What the first stage proposes depends on its targets, so they stay what they were when a study is extended.
     """
 
     first: tuple[int, ...]
@@ -94,7 +94,7 @@ class View:
         return Teacher(PARENT, self.parent, start, self.parent_macs, *shown)
 
     def latency_ms(self, target: int | None) -> float | None:
-        """The latency that a target in MACs stands for, where the study's targets are latencies."""
+        """The latency that a target in MACs was derived from, if the study's targets are latencies."""
         if self.config.target is None:
             return None
         latencies_ms = sorted(self.config.target.latency_ms, reverse=True)
@@ -194,7 +194,7 @@ class Queue:
 def evaluation(view: View, trained: Job, label: str, description: str, macs: int, parent: str | None = None) -> Job:
     """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it is from.
 
-    Its name holds the network's, so that another network that becomes the best after a resume is delivered too.
+    Its name holds the network's, so another network that becomes the best after a resume is delivered too.
     """
     return view.job(
         trained.id.then("evaluate", label.replace(":", "-")),

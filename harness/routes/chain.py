@@ -1,7 +1,7 @@
 """From one trained network to a delivered one at a target: prune and fine-tune by every method, keep the best.
 
 Shared by the routes ``prune`` and ``search_then_prune``. One-shot: ``prune`` → ``finetune``. Iterative: that in rounds,
-which share the epochs. Gradual: one ``finetune`` that prunes as it goes on.
+which share the epochs. Gradual: one ``finetune`` that prunes while it trains.
 """
 
 from __future__ import annotations

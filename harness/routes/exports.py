@@ -17,7 +17,7 @@ FILE_OF = {"onnx": "onnx", "compact": "program"}
 
 
 class WithExports:
-    """A route that also exports what it delivers. What comes of an export is no matter of any route."""
+    """A route that also exports what it delivers. The outcome of an export concerns no route."""
 
     def __init__(self, route: Route, view: View) -> None:
         self.name, self.replicate = route.name, route.replicate

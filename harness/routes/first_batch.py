@@ -18,7 +18,7 @@ class FirstBatch:
     def __init__(self, num_epochs: int, min_tau: float) -> None:
         self.is_open = True
         self.stop_epoch: int | None = None
-        """The epoch after which later candidates stop; None: they go on to the end."""
+        """The epoch after which later candidates stop; None: they are trained to the end."""
         self._num_epochs, self._min_tau = num_epochs, min_tau
         self._outcomes: dict[int, Outcome] = {}
 

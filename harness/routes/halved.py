@@ -1,7 +1,7 @@
 """A search's candidates by successive halving: the jobs that take one from rung to rung, and the values to tell of it.
 
-Each rung is a job that goes on with the training of the one before (:class:`harness.jobs.start.StateOf`), under the learning
-rate schedule of the whole training and with its seed, so that one that reaches the last rung is as if never interrupted.
+Each rung is a job that continues the training of the one before (:class:`harness.jobs.start.StateOf`), under the learning
+rate schedule of the whole training and with its seed, so one that reaches the last rung is as if never interrupted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class HalvedCandidates:
             self._rungs.record(trial, rung, None)
 
     def promoted(self) -> list[Job]:
-        """The next parts of those that go on; to be asked where nothing is under way."""
+        """The next parts of those that continue; to be asked when nothing is running."""
         return [self._part(trial, rung) for trial, rung in self._rungs.promote()]
 
     def news(self) -> tuple[dict[int, float | None], dict[int, float | None]]:

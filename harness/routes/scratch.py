@@ -45,15 +45,15 @@ class Config(RouteSection):
     """The control: networks of the target size trained directly."""
 
     family: bool = True
-    """Train the family's own network of the target size, where the parent has a family."""
+    """Train the family's own network of the target size, if the parent has a family."""
     pruned_structure: bool = True
     """Train the pruned structure on fresh weights, for as long as pre-training and fine-tuning together (Scratch-B)."""
     equal_epochs: bool = False
     """Train the pruned structure on fresh weights, for as many epochs as the parent (Scratch-E)."""
     random_masks: bool = False
-    """Train fresh weights under masks that keep the same share of every layer, at random places."""
+    """Train fresh weights under masks that keep the same share of every layer, at random positions."""
     train: RecipeOverride = RecipeOverride()
-    """Training of the family's network; of the others, all but ``epochs``."""
+    """Training of the family's network; the other controls use all of it except ``epochs``."""
 
     @property
     def needs_prune(self) -> bool:
@@ -201,7 +201,7 @@ class Route:
         macs = int(outcome.metrics["macs"])
         computed_macs = macs if source.is_smaller else source.computed_macs
         pretrained = self._view.pretraining.epochs
-        # Zeros are multiplied too, so that a masked network's epoch costs what the parent's does; a smaller one's costs
+        # Zeros are multiplied too, so a masked network's epoch costs what the parent's does; a smaller one's costs
         # less, and equal compute buys more epochs of it.
         equal_cost = max(1, round(pretrained / (computed_macs / self._view.parent_macs) + self._tuned))
         if self._config.pruned_structure:

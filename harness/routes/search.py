@@ -2,7 +2,7 @@
 
 One search (stage 1) serves all targets of the study; the predictor's best and the best seen are then retrained fully per
 target, and validation decides. A target that was added after the first stage had begun gets candidates of its own, as many
-as would have been its share: the strategy goes on within that target alone. A simplified FBNetV3 procedure (arXiv
+as would have been its share: the strategy continues within that target alone. A simplified FBNetV3 procedure (arXiv
 2006.02049); the strategies are in nas_baseline. A strategy that shares weights has one supernet trained first, and
 candidates scored with what they inherit from it.
 """
@@ -171,7 +171,7 @@ class Route:
         return HalvedCandidates(config.halving, self._view.recipe(config.candidate).epochs)
 
     def _climb(self, halved: HalvedCandidates) -> bool:
-        """All of a rung have ended: let the best go on, else tell what all are worth; whether there was anything to do."""
+        """When all of a rung have ended: let the best continue, or tell all values; whether there was anything to do."""
         jobs = halved.promoted()
         for job in jobs:
             self._queue.put(job)
@@ -194,7 +194,7 @@ class Route:
         return None, next((limit for limit in limits if macs <= limit), limits[-1])
 
     def _search_further(self, target: int) -> None:
-        """Everything before is told, and the networks of earlier targets are chosen: go on within an added target."""
+        """When everything before is told and the networks of earlier targets are chosen: continue within an added target."""
         self._current = target, len(self._strategy.proposed)
         self._strategy.extend(self._limits[target], self._share)
         self._unsearched.append(target)

@@ -25,14 +25,14 @@ WORDS = RouteWords(
 
 
 class Config(RouteSection):
-    """Search for a network larger than the target, then prune it; what is left out is as in the routes of that name."""
+    """Search for a network larger than the target, then prune it; sections left out are those of the routes of that name."""
 
     larger: float = Field(2.0, gt=1, le=100)
-    """MACs of the searched network over the target's."""
+    """MACs of the network that is searched for, over the target's."""
     search: SearchConfig | None = None
-    """Its search; the study's ``routes.search`` where left out."""
+    """Its search; the study's ``routes.search`` if left out."""
     prune: PruneConfig | None = None
-    """Its pruning; the study's ``routes.prune`` where left out."""
+    """Its pruning; the study's ``routes.prune`` if left out."""
 
     SEARCH: ClassVar[Part | None] = Part("search", else_of=SEARCH)
     PRUNING: ClassVar[Part | None] = Part("prune", else_of=PRUNE)

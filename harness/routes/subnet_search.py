@@ -58,9 +58,9 @@ class Config(RouteSection):
     strategy: StrategyConfig = DEFAULT
     """How candidates are chosen; ``num_trials`` counts scored ones."""
     width_steps: int = Field(8, ge=2, le=64)
-    """How many widths a group of channels may have, in equal steps up to the parent's."""
+    """Number of widths that a group of channels may have, in equal steps up to the parent's."""
     round_to: int = Field(1, ge=1, le=1024)
-    """Widths are multiples of this, where they are not the parent's own."""
+    """Widths are multiples of this, unless they are the parent's own."""
     channel_floor: float = Field(0.1, ge=0, lt=1)
     """Least share of its channels that every group keeps."""
     residual_blocks: bool = True
@@ -68,9 +68,9 @@ class Config(RouteSection):
     se_blocks: bool = True
     """Whether squeeze-excite blocks may be left out."""
     num_predicted: int = Field(4, ge=0, le=1000)
-    """Per target, networks that the predictor ranks highest and that are scored on the second half of validation."""
+    """Networks per target that the predictor ranks highest and that are scored on the second half of validation."""
     num_seen: int = Field(4, ge=0, le=1000)
-    """The same of the best of the scored candidates."""
+    """The same for the best of the scored candidates."""
     scored_per_job: int = Field(16, ge=1, le=1_000_000)
     """Candidates that one job scores."""
     finetune: RecipeOverride = RecipeOverride()
@@ -242,7 +242,7 @@ class Route:
         return found
 
     def _search_further(self, target: int) -> None:
-        """Everything before is told, and the networks of earlier targets are chosen: go on within an added target."""
+        """When everything before is told and the networks of earlier targets are chosen: continue within an added target."""
         self._current = target, len(self._strategy.proposed)
         self._strategy.extend(target, self._share)
         self._unsearched.append(target)

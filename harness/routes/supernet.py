@@ -1,4 +1,4 @@
-"""A second search, with weight sharing, compared with pruning in the place of the first."""
+"""A second search, with weight sharing, compared with pruning as the first is."""
 
 from __future__ import annotations
 

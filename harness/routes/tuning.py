@@ -1,7 +1,7 @@
 """Tuning before training: the jobs that try settings of a recipe, and the training by what they found.
 
 Every training whose network may be delivered (``retrain``, ``finetune``) is tuned by itself: of each network, target and
-replicate apart, so that replicates stay independent. Trials train the same network as the job, for as many epochs, with one
+replicate apart, so replicates stay independent. Trials train the same network as the job, for as many epochs, with one
 seed that is not the job's: the settings are chosen, not a lucky draw. They are judged on the whole validation split.
 """
 

@@ -334,7 +334,7 @@ def open_scheduler(
     data: DataFacts | None = None,
     forecast: Forecast | None = None,
 ) -> Scheduler:
-    """The scheduler of a session of a study, which goes on from what its ledger holds; ``data`` is for :class:`Given`."""
+    """The scheduler of a session of a study, which continues from its ledger; ``data`` is for :class:`Given`."""
     records = read_ledger(paths.ledger).records
     return Scheduler(
         routes,

@@ -1,4 +1,4 @@
-"""What the scheduler asks and tells of the world: what was spent, and what goes on record. Of a ledger, or of none."""
+"""What the scheduler reads and writes: what was spent, and what goes on record. In a ledger, or in none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plug-in files of a study: copied into its folder for every node to run, and the same as long as the study goes on."""
+"""The plug-in files of a study: copied into its folder for every node to run, and the same for the study's whole life."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ class Standing:
 
 
 def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[ChangedKey, ...] | None = None) -> Standing:
-    """Whether ``paths`` is free for a new study or holds one that ``config`` goes on with or extends.
+    """Whether ``paths`` is free for a new study or has one that ``config`` continues or extends.
 
-    A ``rehearsal`` (what it has changed) goes on with a rehearsal alone, and a study with a study. ``InputError`` otherwise,
+    A ``rehearsal`` (what it has changed) continues only a rehearsal, and a study only a study. ``InputError`` otherwise,
     with one line for each difference that cannot be.
     """
     for parent in (paths.root, *paths.root.parents):
@@ -116,7 +116,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
 
 
 def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> None:
-    """``InputError`` where a rehearsal would go on with a study, or a study with a rehearsal."""
+    """``InputError`` if a rehearsal would continue a study, or a study a rehearsal."""
     was = facts.get("rehearsal") is not None
     if was and not is_rehearsal:
         raise InputError(

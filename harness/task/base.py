@@ -61,7 +61,7 @@ class Task(Protocol):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What they stand for, in their order; empty where the data has no names."""
+        """What they mean, in their order; empty if the data has no names."""
         ...
 
     def objective(self, recipe: Recipe) -> Objective:

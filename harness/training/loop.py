@@ -70,8 +70,8 @@ class Epoch:
 class Hooks:
     """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch.
 
-    ``dropped(why)`` comes before ``begun`` where a state to go on from could not be trusted. ``stop`` is asked after each
-    epoch from which a later attempt could go on, and gives why the training is to end there, or None.
+    ``dropped(why)`` comes before ``begun`` if a state to continue from could not be trusted. ``stop`` is asked after each
+    epoch from which a later attempt could continue, and says why the training is to end there, or gives None.
     """
 
     begun: Callable[[int], None]
@@ -91,7 +91,7 @@ class Course:
 
     ``losses``: another objective than the loss of the network's output. ``masks(model, updates done, updates in all)``:
     new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule, its
-    accuracy taken as after any epoch in between. ``lr(updates done)``: the learning rate, in the place of the schedule's.
+    accuracy taken as after any epoch in between. ``lr(updates done)``: the learning rate, instead of the schedule's.
     """
 
     losses: Losses | None = None
@@ -347,7 +347,7 @@ class _Objective:
 
 @dataclass(frozen=True)
 class _State:
-    """What a training goes on from after a kill; the masks, where they change, are beside it."""
+    """What a training continues from after a kill; masks that change are stored with it."""
 
     model: nn.Module
     ema: ModelEmaV3 | None

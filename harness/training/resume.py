@@ -1,4 +1,4 @@
-"""The state that a training goes on from after a kill: written whole, trusted only where it is what it says.
+"""The state that a training continues from after a kill: written whole, trusted only if it is what it says.
 
 A file is one line of JSON (``format``, ``identity``, ``sha256`` of the rest) and then ``torch.save``'s bytes. ``identity``
 is a hash of the job, so that another network's, recipe's or seed's state is not taken; nothing is unpickled but tensors and
@@ -32,7 +32,7 @@ FORMAT = "prune-or-search resume 1"
 
 
 class TrainingState(TypedDict, total=False):
-    """What a training goes on from: state dicts as torch gives them, and the masks where they change (null in old ones)."""
+    """What a training continues from: state dicts as torch gives them, and masks that change (null in old states)."""
 
     epoch: int
     curve: list[float]
@@ -77,7 +77,7 @@ def identity_of(job: Job) -> str:
 
 
 def training_of(job: Job) -> str:
-    """A hash of the training that a job is a part of: the same for all jobs that go on with each other."""
+    """A hash of the training that a job is a part of: the same for all jobs that continue one another."""
     parts = {"job", "predicted", "init_from", "epochs_before", "leaves_state", "stop_epoch", *COST_FIELDS}
     said = {key: value for key, value in to_json(job).items() if key not in parts}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

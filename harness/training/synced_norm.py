@@ -2,10 +2,10 @@
 
 torch's ``SyncBatchNorm`` refuses tensors on the CPU (2.15: "expected input tensor to be on GPU"), and takes the place of
 modules. Here the functional ``batch_norm``, which every batch-norm layer calls (torch's, timm's with an activation behind
-it, a supernet's on views of shared tensors), is replaced while a block runs, so that the network stays as it is.
+it, a supernet's on views of shared tensors), is replaced while a block runs, so the network stays as it is.
 
 Statistics are combined as Chan, Golub and LeVeque (1983) do, from each worker's count, mean and variance. These are gathered
-and combined by every worker in the same order, so that all have the same bits, running statistics included.
+and combined by every worker in the same order, so all have the same bits, running statistics included.
 """
 
 from __future__ import annotations

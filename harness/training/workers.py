@@ -1,13 +1,13 @@
 """One training over several processes: what each of them reads, and where they agree.
 
 Every worker runs the same training on its share of each batch. As in torch's DistributedDataParallel, gradients are averaged
-over all images of the batch before each update, so that all workers keep the same weights; here by one sum of one flat
+over all images of the batch before each update, so all workers keep the same weights; here by one sum of one flat
 tensor after the backward passes, instead of by its hooks. That holds for any objective (the supernet's several backward
-passes a batch too) and sums in the same order in every update, so that a training taken up again gives the same bits for any
+passes a batch too) and sums in the same order in every update, so a training taken up again gives the same bits for any
 number of workers: DistributedDataParallel rebuilds its buckets after its first update.
 
 Random numbers are of two kinds. Those of the data and of the objective (order, shifts, mixup, a sandwich's members) are
-drawn alike by all workers, for the whole batch, so that a batch is the same for any number of them. Those inside a forward
+drawn alike by all workers, for the whole batch, so a batch is the same for any number of them. Those inside a forward
 pass (dropout, stochastic depth) are each worker's own.
 """
 

@@ -47,9 +47,9 @@ class Bench:
     epoch: Callable[[Epoch], None]
     crew: Crew = ALONE
     dropped: Callable[[str], None] = lambda why: None
-    """Told why a state to go on from was not trusted, before work begins."""
+    """Told why a state to continue from was not trusted, before work begins."""
     stop: Callable[[], str | None] = lambda: None
-    """Asked after each epoch whose state is kept: why the job is to end there; None: it goes on."""
+    """Asked after each epoch whose state is kept: why the job is to end there; None: it continues."""
 
     def network(self, **rates: float) -> nn.Module:
         """The job's network with the weights that it begins with, of the sizes that those have.
@@ -107,7 +107,7 @@ class Bench:
         return checksums(name, self.paths)
 
     def relay(self) -> Relay:
-        """Where the job's training was begun, and where it is left for another to go on with."""
+        """Where the job's training was begun, and where it is left for another to continue."""
         start, work, name = self.job.start, self.job.work, self.job.name
         after = self.paths.state(name) if isinstance(work, Train) and work.leaves_state else None
         if not isinstance(start, StateOf):

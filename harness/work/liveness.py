@@ -1,6 +1,6 @@
 """Ends a worker whose place is gone: its raylet is dead, or its study has another session by now.
 
-Ray's workers outlive their raylet. Such a worker would go on, and finish, a job that Tune has long given to another one. So
+Ray's workers outlive their raylet. Such a worker would continue, and finish, a job that Tune has long given to another. So
 a thread of each attempt looks every second, and ends the process; the reason is put on record where the session still is.
 Another thread does so between attempts. A session's end is told by the study's ``.session`` file: see :func:`session_file`.
 """

@@ -25,7 +25,7 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
     """Train the job's network; what its outcome says. A candidate of a search leaves no files, or a state to go on from.
 
     Raises:
-        DamagedFiles: the state with which it goes on is lost.
+        DamagedFiles: the state that it continues from is lost.
         MacsDiffer: a pruned network has more MACs after its fine-tuning.
 
     """

@@ -58,13 +58,13 @@ class Predictor(Protocol):
 
 
 SPAN = (0.5, 1.0)
-"""Ranges of a feature in the pool that are left as they are; those of ``DiscreteSpace`` lie within."""
+"""Ranges of a feature in the pool that are left as they are; those of ``DiscreteSpace`` are within."""
 
 
 class Encoder:
     """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool.
 
-    A feature whose range in the pool lies outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
+    A feature whose range in the pool is outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
     """
 
     def __init__(self, space: BatchedSpace, pool: Sequence[Arch]) -> None:

@@ -89,7 +89,7 @@ class BatchStrategy(ABC):
             raise ValueError(f"trial {trial} was told {self.values[trial]} before, now {known}")
 
     def revise(self, values: Mapping[int, float | None]) -> None:
-        """Put better known values in the place of those told before; None: it failed after all.
+        """Replace values told before by better ones; None: it failed after all.
 
         Raises ValueError for a trial that was not told.
         """
@@ -125,7 +125,7 @@ class BatchStrategy(ABC):
 def feasible_targets(space: BatchedSpace, max_macs: Targets) -> list[float]:
     """Return the targets in rising order (infinity: no limit).
 
-    Raises ValueError for what is no number, and InfeasibleTarget below the smallest member.
+    Raises ValueError for something that is not a number, and InfeasibleTarget below the smallest member.
     """
     if max_macs is None:
         return [math.inf]

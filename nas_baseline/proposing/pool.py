@@ -89,7 +89,7 @@ class _Sampler:
 
 
 def _num_choices(space: BatchedSpace) -> Sequence[int] | None:
-    """How many choices each dimension has; None of a space that is no product of dimensions."""
+    """How many choices each dimension has; None if the space is not a product of dimensions."""
     found: Sequence[int] | None = getattr(space, "num_choices", None)
     return found
 

@@ -1,7 +1,7 @@
 """Successive halving: which candidates are trained further, and what one that was not is taken to be worth.
 
 Jamieson and Talwalkar 2016 (arXiv 1502.07943), in the form of ASHA's rungs (Li et al. 2018, arXiv 1810.05934): a rung's best
-``1 / eta`` go on to the next, counted over all candidates so far, so that a search may propose in batches. Unlike ASHA's,
+``1 / eta`` continue to the next, counted over all candidates so far, so a search may propose in batches. Unlike ASHA's,
 promotions are made only where nothing is under way: they depend on the set of results, never on their order.
 """
 
@@ -40,7 +40,7 @@ class Rungs:
         self._results[rung][trial] = value
 
     def promote(self) -> list[tuple[int, int]]:
-        """Send the best of the lowest rung from which some go on to the next: (trial, rung), in order of trial.
+        """Promote the best of the lowest rung from which some continue: (trial, rung), in order of trial.
 
         Of a group with n results at a rung, n / eta are sent on, rounded up. To be asked where nothing is under way.
         """
@@ -59,8 +59,8 @@ class Rungs:
     def values(self) -> dict[int, float | None]:
         """What each candidate is taken to be worth at the last rung; None where it failed at any.
 
-        One that was stopped is carried up by the straight lines through those that went on: from each rung to the next a
-        least-squares fit, whose slope is kept within 0 to 1, since those that went on were chosen for being high. Of fewer
+        The value of a stopped one is extrapolated by straight lines through those that continued: between two rungs a
+        least-squares fit, whose slope is kept within 0 to 1, since those that continued were chosen for being high. Of fewer
         than three, the median rise.
         """
         lines = [_line(low, high) for low, high in zip(self._results[:-1], self._results[1:], strict=True)]

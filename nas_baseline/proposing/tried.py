@@ -94,7 +94,7 @@ def _proposal_problem(strategy: Tried, space: SearchSpace, found: Proposal, aske
 
 
 def _tell(strategy: Tried, untold: list[int]) -> None:
-    """Values between 0 and 1 that are no function of the order."""
+    """Values between 0 and 1 that do not depend on the order."""
     for trial in untold:
         strategy.tell(trial, 0.5 + (trial * 7919 % 997) / 2000)
     untold.clear()

@@ -3,7 +3,7 @@
 A space is a mapping (see ``spaces/*.yaml``): stem, stages of ``ds`` or ``ir`` blocks, head, recipe. Every entry of a
 stage is a dimension: one value, a list, or ``{min, max, step}``; ``kernel_rest`` and ``expansion_rest`` hold for the
 blocks after a stage's first. Members that are one network have one canonical member: dimensions without effect
-(``_rest`` at depth 1) are 0 in it, and of widths that round to the same the first stands.
+(``_rest`` at depth 1) are 0 in it, and of widths that round to the same value the first is used.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class WidthRule:
 class SubnetSpace(DiscreteSpace):
     """The sub-networks of one network. Dimensions: the width of each group, then each block (0: left out, 1: stays).
 
-    A group whose layers all lie in a block that is left out has no effect; its canonical choice is the whole width, and that
+    A group whose layers are all in a block that is left out has no effect; its canonical choice is the whole width, and that
     of a squeeze-excite block in one that is left out is to stay.
     """
 

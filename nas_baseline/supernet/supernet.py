@@ -73,7 +73,7 @@ class Supernet(nn.Module):
 
         The first member must be the largest: its loss is ``loss_fn(outputs, targets)``. That of the others is
         ``imitation(outputs, the largest's outputs)``, which are detached; so ``targets`` may be of any form. A forward pass
-        runs when its loss is asked for, so that is what belongs inside an autocast. Afterwards the largest is active.
+        runs when its loss is asked for, so is what belongs inside an autocast. Afterwards the largest is active.
         Raises ValueError if the first member is not the largest.
         """
         if not archs or self._measure(archs[0]) != self._measure(self.largest()):

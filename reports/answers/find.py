@@ -18,7 +18,7 @@ def answer(folder: Path, target_macs: int) -> Answer:
     """What the study in ``folder`` says about networks of at most ``target_macs`` MACs.
 
     Raises:
-        NotAStudy: the folder is no study.
+        NotAStudy: the folder is not a study.
         ValueError: ``target_macs`` is not a positive whole number.
 
     """
@@ -126,7 +126,7 @@ def _compared(study: JudgedStudy, question: Question, label: str) -> Comparison 
 
 
 def _is_inside(frames: Frames, target: int) -> bool:
-    """Whether the study's own targets reach this one, so that finishing it would answer."""
+    """Whether the study's own targets reach this one, so finishing it would answer."""
     targets = frames.info.targets
     limit = parent_macs(frames)
     return targets[0] <= target <= targets[-1] and (limit is None or target < limit)

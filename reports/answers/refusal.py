@@ -56,7 +56,7 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
 
 
 def refuse_interpolation(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
-    """(reason, config change) for a target between measured ones that do not lie on a line."""
+    """(reason, config change) for a target between measured ones that are not on a line."""
     targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
     return (
         f"not measured, and interpolating between the study's targets misses measured cost ratios by up to {error:.2f}× "

@@ -33,7 +33,7 @@ def refuse_other_target(frames: Frames, target: int) -> tuple[str, str | None]:
 
 
 def refuse_between(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
-    """(reason, config change) for a target between the study's own that do not lie on a line."""
+    """(reason, config change) for a target between the study's own that are not on a line."""
     wanted = ", ".join(map(macs_text, sorted({*frames.info.targets, target})))
     return (
         f"not measured, and interpolating between the study's targets misses measured costs by up to {error:.2f}× "

@@ -1,4 +1,4 @@
-"""What accuracy can be had for so many device-hours on one target, and by which route."""
+"""Which accuracy a number of device-hours buys on one target, and by which route."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WayWithin:
     """What a contender has for a budget: its best smoothed validation accuracy (a fraction), over the replicates with any.
 
     ``num_entered`` are replicates in which it is done. ``ended_h`` is what it spent in all, where that is less than the
-    budget in every replicate, so that more was not tried; None elsewhere.
+    budget in every replicate, so more was not tried; None elsewhere.
     """
 
     label: str

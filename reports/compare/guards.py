@@ -20,7 +20,7 @@ MOST_APART = 0.05
 MOST_SPREAD = 0.04
 """Largest distance between the best and the worst of three replicates' final accuracies."""
 MOST_BELOW_CONTROL = 0.03
-"""How far the accuracy at which costs are compared may lie below the mean of the cheapest control."""
+"""How far the accuracy at which costs are compared may be below the mean of the cheapest control."""
 NEAR_CHANCE = 0.05
 
 
@@ -94,7 +94,7 @@ def chance_limit(num_classes: int) -> float:
 
 @lru_cache(maxsize=256)
 def most_spread(n: int) -> float:
-    """How far apart the best and the worst of ``n`` final accuracies may lie: 4 points of three, more of more.
+    """How far apart the best and the worst of ``n`` final accuracies may be: 4 points for three, more for more.
 
     The range of n normal values grows with n; what is allowed grows as its expectation does.
     """

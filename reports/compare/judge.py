@@ -22,7 +22,7 @@ class Effort:
     """What a contender showed and spent at one target, by replicate.
 
     ``final`` is its final accuracy (NaN: no network), ``cost`` that to reach the common accuracy (infinite: not reached),
-    ``spent`` all that it was charged (NaN: it is not done there, so that the replicate does not enter). ``slope`` is how
+    ``spent`` all that it was charged (NaN: it is not done there, so the replicate does not enter). ``slope`` is how
     steeply the logarithm of ``cost`` rises with the accuracy (NaN: not known), ``sway`` how far the replicate pulls the
     common accuracy (:class:`reports.compare.reach.Common`); both are empty where that accuracy is fixed.
     """

@@ -1,7 +1,7 @@
 """What it cost to reach an accuracy: smoothed learning curves and where they cross a level. Pure; arrays in, arrays out.
 
 A network's validation accuracy rises while it is trained; what is measured after each epoch is that and noise. The best of
-many noisy values is too good, and a route that goes on measuring gets more tries; so each training's values are replaced
+many noisy values is too good, and a route that keeps measuring gets more tries; so each training's values are replaced
 by the best rising curve through them (isotonic least squares), which a longer plateau makes surer, not higher.
 """
 
@@ -99,7 +99,7 @@ class Steps:
     def cost_near(self, level: float | Floats, margin: float) -> Floats:
         """:meth:`cost_of`, where a contender that ended short of ``level`` by at most ``margin`` is read at its own end.
 
-        A final accuracy is measured with noise, so that it may miss the level by chance; calling that "never" would
+        A final accuracy is measured with noise, so it may miss the level by chance; calling that "never" would
         throw away most of what such a replicate tells.
         """
         final = self.final()

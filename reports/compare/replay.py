@@ -6,8 +6,8 @@ accrues evenly from its begin to its end.
 
 Of each job the validation accuracies at the ends of its epochs count, in the attempts that its outcome was built on: what a
 later attempt measured again takes the place of what was lost. A job without such epochs counts with its outcome. A supernet
-in training is no network that could be delivered, and a fine-tuning that prunes as it goes on is in the ledger with the MACs
-that it began with, so that it counts with its outcome only.
+in training cannot be delivered, and a fine-tuning that prunes while it trains is in the ledger with the MACs
+that it began with, so it counts with its outcome only.
 """
 
 from __future__ import annotations

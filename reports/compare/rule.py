@@ -119,7 +119,7 @@ def power_of_difference(mean: float, sd: float, n: int, alpha: float = ALPHA) ->
 
 
 def power_of_tie(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:
-    """Chance that the 1 - 2α interval of n replicates lies inside [1/1.25, 1.25], over what the sd may turn out to be."""
+    """Chance that the 1 - 2α interval of n replicates is inside [1/1.25, 1.25], over what the sd may turn out to be."""
     limit = math.log(TIE_FACTOR)
     if abs(mean) >= limit:
         return 0.0

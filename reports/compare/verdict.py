@@ -49,7 +49,7 @@ def judge_study(contenders: Contenders, targets: Sequence[int], alpha: float = A
 
 @dataclass(frozen=True)
 class Asked:
-    """Other terms than a charge policy's, and an accuracy (a fraction) in the place of a*; None: the study's own.
+    """Other terms than a charge policy's, and an accuracy (a fraction) instead of a*; None: the study's own.
 
     An accuracy that is asked for counts as reached where it was; the study's own a* takes what missed it by chance, too.
     """

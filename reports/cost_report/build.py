@@ -125,7 +125,7 @@ def _networks(
 
 
 def _money_of(view: CostView, info: StudyFacts, entries: Sequence[Entry]) -> dict[str, float]:
-    """Money by the job that delivered a network: the charge rules are given money in place of device-seconds."""
+    """Money by the job that delivered a network: the charge rules are given money instead of device-seconds."""
     money = {entry.attempt.attempt: entry.amount.money or 0.0 for entry in entries if entry.attempt is not None}
     priced = replace(
         view, attempts=tuple(replace(a, allocated_s=money[a.attempt] * HOUR_S) for a in view.attempts)

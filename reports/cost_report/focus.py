@@ -1,9 +1,9 @@
 """What a study held as rows in the column names of FOCUS 1.2, for the tools that finance has for cloud bills.
 
 FOCUS (FinOps Open Cost and Usage Specification, version 1.2 of May 2025, focus.finops.org) defines columns of bills. A
-study is no bill: nothing was billed, so BilledCost, EffectiveCost, ListCost, ContractedCost and the columns of invoices,
-billing accounts and billing periods are left out, and this is no conforming FOCUS dataset. Estimates at stated prices are in
-columns of our own, which FOCUS has begin with ``x_``. Rows are usage: one per attempt or start-up and device, so that
+study is not a bill: nothing was billed, so BilledCost, EffectiveCost, ListCost, ContractedCost and the columns of invoices,
+billing accounts and billing periods are left out, and this is not a conforming FOCUS dataset. Estimates at stated prices are
+in columns of our own, which begin with ``x_`` as FOCUS asks. Rows are usage: one per attempt or start-up and device, so
 ConsumedQuantity adds up, in each ConsumedUnit, to the ledger's total. There is no row for totals or idle time.
 """
 

@@ -62,7 +62,7 @@ def history_of(records: Sequence[Record]) -> History:
 
 
 def num_looks(history: History) -> int:
-    """How often replicates were added when networks had been delivered, so that results could be seen."""
+    """How often replicates were added when networks had been delivered, so results could be seen."""
     return len({e.t for e in history.extensions if e.key == "replicates" and e.networks_before})
 
 

@@ -55,7 +55,7 @@ class Network:
 def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     """The outcomes of the finished evaluations, ordered by target, label and replicate.
 
-    Where a resumed study has delivered a better network in the place of another, the later one is what is delivered.
+    If a resumed study has delivered a better network instead of another, the later one counts.
     """
     charges, exported = _Charges(view, info.num_targets), _exported(view)
     latest: dict[tuple[int, str, int], Network] = {}

@@ -9,7 +9,7 @@ from accounting.ledger.records import Kind, Record, Status
 
 
 def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
-    """Jobs that were run again to make their files again, and epochs trained again for want of a state to go on from.
+    """Jobs that were run again to make their files again, and epochs trained again for want of a state to continue from.
 
     A state is there after each checkpointed epoch, and gone once the job has an outcome; an attempt that begins before the
     epoch that the one before it reached trains the epochs between again. Then jobs that their budget stopped at a

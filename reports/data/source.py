@@ -36,7 +36,7 @@ def load_source(folder: Path) -> Source:
     """Read ``study.yaml`` and the ledger of a study folder.
 
     Raises:
-        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the former is no resolved study.
+        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the file is not a resolved study.
         LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
 
     """

@@ -1,4 +1,4 @@
-"""The ``study.yaml`` of a folder that is to be reported on; what is no study is refused in one line."""
+"""The ``study.yaml`` of a folder that is to be reported on; a folder that is not a study is refused in one line."""
 
 from __future__ import annotations
 

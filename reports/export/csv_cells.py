@@ -61,7 +61,7 @@ def _written(column: pd.Series) -> list[object]:
 
 
 def plain_cell(value: object) -> object:
-    """A cell as it is written: a word that begins like a formula, and is no number, after an apostrophe."""
+    """A cell as it is written: a word that begins like a formula, and is not a number, gets an apostrophe."""
     if not isinstance(value, str):
         return value
     value = value.replace("\r", "\\r")

@@ -36,7 +36,7 @@ def attempts_table(frames: Frames) -> pd.DataFrame:
 def balances_table(frames: Frames) -> pd.DataFrame:
     """One row per session and device, then a ``total`` of each unit.
 
-    The total of the study's unit is the ledger's. CPU cores that were held beside a GPU are no cost, yet they are here.
+    The total of the study's unit is the ledger's. CPU cores that were held beside a GPU are not a cost, but they are here.
     A start-up whose devices are not on record has a row without a device.
     """
     unplaced = [_unplaced(start) for start in frames.view.startups if not start.devices]

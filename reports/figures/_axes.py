@@ -24,7 +24,7 @@ PERCENT_MARGIN = 2.0
 WIDE_IN = 6.0
 """From this width on a figure is one for a desk; below, for a phone."""
 MOST_BEYOND = 30.0
-"""How many times beyond all ratios a bound of an interval may lie and still have room on their axis."""
+"""How many times beyond all ratios a bound of an interval may be and still have room on their axis."""
 
 
 def tidy(axes: Axes) -> None:

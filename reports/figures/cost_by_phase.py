@@ -35,7 +35,7 @@ def data(frames: Frames) -> pd.DataFrame:
 
     If the study has prices beside it, in money too.
 
-    What serves several targets counts at each, so that rows of different targets do not add up
+    What serves several targets counts at each, so rows of different targets do not add up
     (:mod:`reports.measure.phase_costs` does); so does the training of a teacher, at each route that it taught. The analysis
     of the parent and exports are charged to no target, and are not among them.
     """

@@ -115,7 +115,7 @@ def _draw_rows(panel: Axes, rows: pd.DataFrame, labels: Mapping[str, int]) -> No
 
 
 def _worst_first(data: pd.DataFrame) -> dict[str, int]:
-    """Labels with their positions, by the mean over targets of how far each lies from its target's mean."""
+    """Labels with their positions, by the mean over targets of how far each is from its target's mean."""
     means = data.groupby(["target", "label"])["test_top1"].mean()
     apart = (means - means.groupby("target").transform("mean")).groupby("label").mean()
     ordered = sorted(apart.items(), key=lambda item: (item[1], str(item[0])))

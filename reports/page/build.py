@@ -26,7 +26,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     a report. The same ledger gives the same bytes.
 
     Raises:
-        NotAStudy: ``folder`` is no study.
+        NotAStudy: ``folder`` is not a study.
         NotReplaceable: ``out`` exists and is not an earlier report.
 
     """

@@ -39,7 +39,7 @@ for (const table of document.querySelectorAll("table.sorts")) {
     });
   });
 }
-// On paper nothing is folded away, and a table's header stands on each of its pages: Chromium repeats none that holds buttons.
+// On paper nothing is folded away, and a table's header is on each of its pages: Chromium repeats none that contains buttons.
 const taken = [];
 addEventListener("beforeprint", () => {
   for (const button of document.querySelectorAll("th > button")) {

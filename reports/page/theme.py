@@ -1,7 +1,7 @@
 """Light and dark: a drawing's colours become CSS variables, and each light colour has a dark one of the same hue.
 
 Drawings are made on white. On dark paper greys and tints are turned over (light becomes dark), while saturated colours, by
-which contenders are told apart, keep their hue and are lifted until they stand out. Lightness, chroma and hue are OKLab's
+which contenders are told apart, keep their hue and are lightened until they stand out. Lightness, chroma and hue are OKLab's
 (Ottosson, *A perceptual color space for image processing*, 2020), in which equal steps look equal.
 """
 
@@ -51,7 +51,7 @@ def palette(colours: Iterable[str], *, is_dark: bool) -> str:
 
 
 def inline_svg(drawn: str, prefix: str) -> tuple[str, set[str]]:
-    """A drawing to stand in a page, and the colours that it uses.
+    """A drawing for a page, and the colours that it uses.
 
     Its names (``id``) begin with ``prefix``, so that drawings share none; its colours are variables, its numbers have two
     decimals, it is as wide as its place; a program that reads the page aloud skips it, since its text alternative stands

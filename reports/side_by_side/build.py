@@ -28,7 +28,7 @@ from reports.statistics import CONFIDENCE, NOTHING, Estimate
 
 UNKNOWN = "not on record"
 PER_STUDY = ("Compared at", "Replicates", "Contenders")
-"""What follows from a study's results or its size, and is no difference of what was asked."""
+"""What follows from a study's results or its size, and is not a difference in what was asked."""
 BY_OWN_RULE = ("Data", "Parent", "Cost")
 """Rows whose agreement is decided by more than their words."""
 KEYS = {
@@ -149,7 +149,7 @@ def _said(whole: WholeAnswer) -> dict[str, str]:
 
 
 def _data(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
-    """The same files are the same data, wherever they lie; without their fingerprints nobody knows."""
+    """The same files are the same data, wherever they are; without their fingerprints this is not known."""
     prints = [(frame.document.facts.get("data") or {}).get("fingerprint") for frame in frames]
     values = tuple(
         f"{one.get('Data', UNKNOWN)}; fingerprint {str(mark)[:12] if mark else UNKNOWN}"
@@ -250,7 +250,7 @@ def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
 
 
 def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:
-    """Device time cancels out of a ratio, so that studies of other machines may be compared by it."""
+    """Device time cancels out of a ratio, so studies of other machines may be compared by it."""
     if any(study.ratio.value is None for study in studies):
         lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
         return Finding("cost ratios", False, f"there is none of {lacking}")
@@ -266,7 +266,7 @@ def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, share
             "cost ratios",
             False,
             "the studies agree in all that is on record, and some in their seed: those trained the same networks again, so "
-            "that they are no further evidence; give a repeat a seed of its own",
+            "that they add no evidence; give each repeat its own seed",
         )
     if not differing:
         return Finding("cost ratios", True, "the studies agree in all that is on record, so they repeat each other")

@@ -12,7 +12,7 @@ from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
 
 MARK = "prune-or-search compare"
-"""Marks the first lines of such a page: only a file that has it is overwritten."""
+"""Marks the first lines of a comparison page: only a file that has it is overwritten."""
 
 
 def write_page(found: SideBySide, out: Path) -> None:

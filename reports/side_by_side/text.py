@@ -27,7 +27,7 @@ ROW_HEADERS = (
 
 
 def row_headers() -> tuple[str, ...]:
-    """What stands above the cells of :func:`row_cells`."""
+    """The headings of the cells of :func:`row_cells`."""
     return tuple(task().fill(header) for header in ROW_HEADERS)
 
 
@@ -52,7 +52,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def ratio_line(apart: RatioApart) -> str:
-    """How the ratio of a study lies to the first one's."""
+    """How the ratio of a study compares with the first one's."""
     factor = apart.factor
     if factor.low is None or factor.high is None:
         evidence, said = "no interval", "a difference is not shown"

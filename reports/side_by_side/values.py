@@ -81,7 +81,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class RatioApart:
-    """How one study's cost ratio lies to the first one's: the factor, with a 95 % interval (Welch, on logarithms).
+    """How one study's cost ratio compares with the first one's: the factor, with a 95 % interval (Welch, on logarithms).
 
     ``differs_in`` are the aspects in which the two differ: where there are several, none of them is shown to be the cause.
     """

@@ -1,6 +1,6 @@
 """One colour per route and one marker per kind of network, in every figure. Okabe and Ito's colour-blind-safe set.
 
-What is no route has colours of Paul Tol's sets (roles of layers: muted; pruning criteria: light), so that one is never
+What is not a route has colours of Paul Tol's sets (roles of layers: muted; pruning criteria: light), so that one is never
 taken for the other.
 """
 
@@ -24,7 +24,7 @@ ROLE_COLOURS = {
     "classifier": "#AA4499",
     "other": "#999999",
 }
-"""Roles of layers, in the order in which they stand in a network."""
+"""Roles of layers, in the order in which they occur in a network."""
 CRITERION_COLOURS = {
     "magnitude": "#EE8866",
     "lamp": "#77AADD",
@@ -89,7 +89,7 @@ def role_colour(role: str) -> str:
 
 
 def role_rank(role: str) -> int:
-    """Sorts roles as they stand in a network, unknown ones last."""
+    """Sorts roles as they occur in a network, unknown ones last."""
     known = list(ROLE_COLOURS)
     return known.index(role) if role in known else len(known)
 

@@ -37,7 +37,7 @@ def number(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """``0.8123`` → ``81.2 %``; what is no share at all is said to be none."""
+    """``0.8123`` → ``81.2 %``; a missing share is said to be missing."""
     if fraction is None:
         return NOT_MEASURED
     return f"{100 * fraction:.1f} %" if 0.0 <= fraction <= 1.0 else f"no share ({fraction:.3g})"
