@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accounting.ledger.records import DeviceRecord
 from harness.backends.allocations import Node
@@ -55,7 +55,7 @@ from harness.backends.base import Backend
 from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
 from harness.backends.tune_control import changed_tune
-from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources
+from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources, reason_of
 from harness.config.phases import checked_shapes
 from harness.config.study import DatasetConfig, StudyConfig
 from harness.devices import Held, choose_device, cpu_device, cuda_device, cuda_model, local_capacity
@@ -71,8 +71,12 @@ from harness.work.stop_notes import StopNotes
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RELEASE_S = 4.0
 """How long workers may take to end when a run is interrupted."""
+NODE_ASKED = 3
+"""How often a node is asked whose process dies before it answers."""
 NODE_ANSWERS_S = 600.0
 """How long a node may take to tell its devices: a worker starts on it, and imports torch, be it on a busy machine."""
 
@@ -85,7 +89,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     """
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
-        device, everything = _capacity(config.resources.device)
+        device, everything = _ask_beside(lambda: _capacity(config.resources.device), is_own, gone)
         capacity = of_one_model(config.resources.device_kind, everything)
         model = next(iter(models_in(capacity)), None)
         others = {entry["node"] for entry in everything} - {entry["node"] for entry in capacity}
@@ -151,6 +155,34 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
         yield Backend(capacity, run)
 
 
+def _ask_beside(ask: Callable[[], T], is_own: bool, gone: threading.Event) -> T:
+    """What the nodes answer. A signal, or the death of our Ray, ends the waiting, and all that was started."""
+
+    def check() -> None:
+        signals.check()
+        if dead := _dead(is_own, gone):
+            raise StudyFailed(f"{dead} died while it started; run the same command again")
+
+    try:
+        return run_beside(ask, "questions to the nodes", check)
+    except InputError:
+        raise
+    except BaseException:
+        _leave_without_ray()
+        if is_own:
+            own_ray.kill_workers()
+        raise
+
+
+def _dead(is_own: bool, gone: threading.Event) -> str | None:
+    """Which main process of our own Ray is dead; that Ray is ``gone`` then."""
+    dead = own_ray.dead_processes() if is_own else []
+    if not dead:
+        return None
+    gone.set()
+    return f"Ray's {dead[0]}"
+
+
 def _run_beside(
     fit: Callable[[], None],
     searcher: JobSearcher,
@@ -166,10 +198,8 @@ def _run_beside(
 
     def check() -> None:
         signals.check()
-        dead = own_ray.dead_processes() if is_own else []
-        if dead:
-            gone.set()
-        lost = f"Ray's {dead[0]} died" if dead else allocations.lost()
+        dead = _dead(is_own, gone)
+        lost = f"{dead} died" if dead else allocations.lost()
         if lost:
             raise StudyFailed(f"{lost}; run the same command again to continue {paths.root}")
 
@@ -210,17 +240,30 @@ def _capacity(wanted: str) -> tuple[str, list[DeviceRecord]]:
 
 
 def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
-    """The devices of one node, as it tells them itself."""
+    """The devices of one node, as it tells them itself.
+
+    Ray would start the process that tells them again and again, without end and without a word, where its memory monitor
+    kills each one.
+    """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(_node_capacity).options(num_cpus=0, num_gpus=0, scheduling_strategy=strategy)
+    task = ray.remote(_node_capacity).options(num_cpus=0, num_gpus=0, max_retries=0, scheduling_strategy=strategy)
     amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
-    try:
-        found: list[DeviceRecord] = ray.get(task.remote(device, amount, node_name(node)), timeout=NODE_ANSWERS_S)
-    except ray.exceptions.GetTimeoutError:
-        raise StudyFailed(
-            f"node {node_name(node)} has not reported its devices within {NODE_ANSWERS_S:g} s; run the same command again"
-        ) from None
-    return found
+    name, reason = node_name(node), ""
+    for _ in range(NODE_ASKED):
+        try:
+            found: list[DeviceRecord] = ray.get(task.remote(device, amount, name), timeout=NODE_ANSWERS_S)
+        except ray.exceptions.GetTimeoutError:
+            raise StudyFailed(
+                f"node {name} has not reported its devices within {NODE_ANSWERS_S:g} s; run the same command again"
+            ) from None
+        except ray.exceptions.RayError as error:
+            reason = reason_of(error)
+        else:
+            return found
+    raise StudyFailed(
+        f"node {name} cannot report its devices, asked {NODE_ASKED} times: {reason}; mend that, and run the same command "
+        "again"
+    )
 
 
 def _fit(
