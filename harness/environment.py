@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from harness.commit import commit
+from harness.cores import num_cores
 from harness.devices import cpu_name
 
 PACKAGES = ("prune-or-search", "torch", "torchvision", "timm", "ray", "pandas", "matplotlib", "nvidia-ml-py", "numpy")
@@ -29,7 +29,7 @@ def environment(command: list[str]) -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": cpu_name(),
-        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cpus": num_cores(),
         "command": " ".join(command),
     }
     for package in PACKAGES:

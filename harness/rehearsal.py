@@ -8,7 +8,6 @@ of a rehearsal is a measurement: see :data:`accounting.study.facts.REHEARSAL`.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from harness.config.caps import CAPS, SUFFIX, Caps
 from harness.config.distill import PARENT, TIMM
 from harness.config.resources import ResourcesConfig
 from harness.config.study import DatasetConfig, ParentConfig, StudyConfig
+from harness.cores import num_cores
 from harness.data.base import DataInfo
 from harness.data.registry import open_dataset
 from harness.data.sized import info_at
@@ -101,7 +101,7 @@ def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]
     if "image_size" in data.KEYS and given.image_size is not None:
         values["image_size"] = min(given.image_size, caps.image_size)
     if "num_workers" in data.KEYS and "num_workers" in given.model_fields_set:
-        values["num_workers"] = min(given.num_workers, _num_cores())
+        values["num_workers"] = min(given.num_workers, num_cores())
     if "num_test" in data.KEYS and (given.num_test is not None or info.num_test > caps.test_images):
         values["num_test"] = min(given.num_test or info.num_test, caps.test_images, info.num_test)
     if "val_fraction" in data.KEYS:
@@ -182,7 +182,7 @@ def _check_teachers(config: StudyConfig) -> None:
 
 def _resources(given: ResourcesConfig) -> ResourcesConfig:
     """No more than this machine has."""
-    gpus, cores = torch.cuda.device_count(), _num_cores()
+    gpus, cores = torch.cuda.device_count(), num_cores()
     has_gpu = given.device != "cpu" and gpus > 0
     most = float(gpus if has_gpu else cores)
     devices = given.devices_per_job
@@ -214,7 +214,3 @@ def _targets(given: StudyConfig, config: StudyConfig, info: DataInfo) -> StudyCo
     now = built_parent(config.parent, info_at(open_dataset(config.dataset).info(), config.parent.image_size))[2]
     targets = [max(1, round(target * now / before)) for target in given.targets]
     return config.model_copy(update={"targets": targets})
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -26,12 +26,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+from ray._private import node as ray_node
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup as ray_auth
 
 from harness.backends import reaper, signals
 from harness.backends.background import TimeUp, run_beside
+from harness.backends.replaced import replaced
+from harness.cores import num_cores
 from harness.errors import InputError, StudyFailed, one_line
 
 log = logging.getLogger(__name__)
@@ -58,12 +61,11 @@ def own_ray() -> Iterator[threading.Event]:
         StudyFailed: Ray did not start.
 
     """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     before = set(reaper.children(os.getpid()))
     with _private_folder() as folder, _reaped(folder, before), _environment(), loopback(), quiet():
         over, gone = threading.Event(), threading.Event()
         try:
-            run_beside(lambda: _start(folder, cpus), "start of Ray", signals.check, START_S, over)
+            run_beside(lambda: _start(folder, num_cores()), "start of Ray", signals.check, START_S, over)
         except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, ray.exceptions.RayError) as error:
             raise StudyFailed(f"Ray did not start on this machine: {one_line(error)}") from None
         try:
@@ -154,15 +156,34 @@ def mute() -> None:
             sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
 
 
-def _start(folder: Path, cpus: int | None) -> None:
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-        num_cpus=cpus,
-        _temp_dir=str(folder),
-    )
+def _start(folder: Path, cpus: int) -> None:
+    with _less_ray():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            num_cpus=cpus,
+            _temp_dir=str(folder),
+        )
+
+
+@contextlib.contextmanager
+def _less_ray() -> Iterator[None]:
+    """Ray starts without its autoscaler, log monitor and dashboard server, which nothing here asks anything.
+
+    ``ray.init`` would wait for the last one, which starts even where no dashboard is wanted.
+    """
+
+    def no_server(node: ray_node.Node, **_: object) -> None:
+        node._webui_url = ""  # what Ray puts there where no dashboard is wanted
+
+    with (
+        replaced(ray_node.Node, "start_monitor", lambda plain: lambda node: None),
+        replaced(ray_node.Node, "start_log_monitor", lambda plain: lambda node: None),
+        replaced(ray_node.Node, "start_api_server", lambda plain: no_server),
+    ):
+        yield
 
 
 def _check_closed() -> None:

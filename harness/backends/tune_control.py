@@ -29,6 +29,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.utils.object_cache import _ObjectCache
 
+from harness.backends.replaced import replaced
 from harness.errors import typed_line
 
 KEEP_IDLE_S = 5.0
@@ -74,22 +75,12 @@ class PatientCache(_ObjectCache):
 def changed_tune(failed: Failed) -> Iterator[None]:
     """Change Tune while the block runs."""
     with ExitStack() as stack:
-        stack.enter_context(_replaced(RayActorManager, "_actor_task_failed", _as_death))
-        stack.enter_context(_replaced(Trial, "handle_error", lambda plain: _telling(failed)))
-        stack.enter_context(_replaced(Trial, "_get_default_result_or_future", _none_of_the_dead))
-        stack.enter_context(_replaced(tune_controller, "_ObjectCache", lambda plain: PatientCache))
-        stack.enter_context(_replaced(TuneController, "_maybe_reuse_cached_actor", _unless_starting))
+        stack.enter_context(replaced(RayActorManager, "_actor_task_failed", _as_death))
+        stack.enter_context(replaced(Trial, "handle_error", lambda plain: _telling(failed)))
+        stack.enter_context(replaced(Trial, "_get_default_result_or_future", _none_of_the_dead))
+        stack.enter_context(replaced(tune_controller, "_ObjectCache", lambda plain: PatientCache))
+        stack.enter_context(replaced(TuneController, "_maybe_reuse_cached_actor", _unless_starting))
         yield
-
-
-@contextmanager
-def _replaced(owner: object, name: str, make: Callable[[Any], object]) -> Iterator[None]:
-    plain = getattr(owner, name)
-    setattr(owner, name, make(plain))
-    try:
-        yield
-    finally:
-        setattr(owner, name, plain)
 
 
 def _as_death(plain: Callable[..., object]) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned
+from harness.cores import num_cores
 from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
@@ -122,7 +122,7 @@ def summarise(
     check_loggers(study)
     check_declared(study, "cuda" if device == "cuda" else "cpu_core")
     view = replace(check_study(study, need_data=False), searched=searched)
-    num_devices = torch.cuda.device_count() if device == "cuda" else _num_cpus()
+    num_devices = torch.cuda.device_count() if device == "cuda" else num_cores()
     missing = _missing(study)
     if fleet is not None:
         plan = plan_elsewhere(view, fleet, known, spent)
@@ -293,10 +293,6 @@ def _missing(study: StudyConfig) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def duration_text(hours: float) -> str:

@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from inline_runs import SMALL
 from processes import command_of, environment_of, listening, tree
 
 from accounting.ledger.records import Kind
@@ -22,21 +24,26 @@ pytestmark = [
 LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
 
 
+@contextmanager
 def running_study(tiny, root, cwd):
-    """The driver of a study whose first job takes long, with that job under way."""
+    """The driver of a study whose first job takes long, with that job under way; it is killed in the end."""
     tiny["parent"]["pretrain"]["epochs"] = 2000
-    (root / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    (root / "tiny.yaml").write_text(yaml.safe_dump(tiny | SMALL))
     with (root / "log").open("w") as log:
         driver = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", "run", str(root / "tiny.yaml"), "--out", str(root / "tiny")],
             stdout=log, stderr=subprocess.STDOUT, cwd=cwd,
         )  # fmt: skip
-    deadline = time.time() + 120
-    while not any(r["kind"] == Kind.WORK_BEGUN for r in read_ledger(root / "tiny" / "ledger").records):
-        assert driver.poll() is None, (root / "log").read_text()
-        assert time.time() < deadline, (root / "log").read_text()
-        time.sleep(0.3)
-    return driver
+    try:
+        deadline = time.time() + 240
+        while not any(r["kind"] == Kind.WORK_BEGUN for r in read_ledger(root / "tiny" / "ledger").records):
+            assert driver.poll() is None, (root / "log").read_text()
+            assert time.time() < deadline, (root / "log").read_text()
+            time.sleep(0.3)
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
 
 
 def attack(ports, head, token, home):
@@ -61,10 +68,9 @@ def told(process):
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory, request, tiny_text):
-    """(ports, what each stranger was told by name, where the token was seen on a command line)."""
+    """(ports, what each stranger was told by name, the run's command lines, those with the token in them)."""
     root = tmp_path_factory.mktemp("attacked")
-    driver = running_study(yaml.safe_load(tiny_text), root, request.config.rootpath)
-    try:
+    with running_study(yaml.safe_load(tiny_text), root, request.config.rootpath) as driver:
         pids = tree(driver.pid)
         ports = listening(pids)
         head = next(pid for pid in pids if "gcs_server" in command_of(pid).split()[0])
@@ -73,17 +79,15 @@ def attacked(tmp_path_factory, request, tiny_text):
         tokens = {"without": None, "wrong": "0" * len(token), "right": token}
         strangers = {name: attack(ports, gcs, given, root) for name, given in tokens.items()}
         results = {name: told(stranger) for name, stranger in strangers.items()}
-        seen = [command_of(pid) for pid in pids if Path(f"/proc/{pid}").exists() and token in command_of(pid)]
+        commands = [command_of(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
+        seen = [command for command in commands if token in command]
         assert driver.poll() is None, (root / "log").read_text()
-    finally:
-        driver.kill()
-        driver.wait()
-    return ports, results, seen
+    return ports, results, commands, seen
 
 
 @pytest.mark.parametrize("stranger", ["without", "wrong"])
 def test_a_stranger_is_refused_on_every_port(attacked, stranger):
-    ports, results, _ = attacked
+    ports, results, *_ = attacked
     said = results[stranger]
     assert not isinstance(said["code"], int), "code of the stranger ran"
     for port in map(str, ports):
@@ -93,7 +97,7 @@ def test_a_stranger_is_refused_on_every_port(attacked, stranger):
 
 
 def test_who_has_the_token_is_let_in(attacked):
-    ports, results, _ = attacked
+    ports, results, *_ = attacked
     said = results["right"]
     assert isinstance(said["code"], int), said["code"]
     for port in map(str, ports):
@@ -103,7 +107,7 @@ def test_who_has_the_token_is_let_in(attacked):
 
 
 def test_every_port_is_on_the_loopback_interface(attacked):
-    ports, _, _ = attacked
+    ports = attacked[0]
     assert len(ports) >= 5
     assert {address for _, address in ports.values()} <= set(LOOPBACK)
     for address in {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}:
@@ -114,4 +118,12 @@ def test_every_port_is_on_the_loopback_interface(attacked):
 
 
 def test_the_token_is_on_no_command_line(attacked):
-    assert attacked[2] == []
+    assert attacked[3] == []
+
+
+def test_of_rays_processes_only_those_run_that_someone_asks(attacked):
+    commands = attacked[2]
+    assert sum("/gcs_server " in command for command in commands) == 1
+    assert sum("/raylet " in command for command in commands) == 1
+    unasked = ("autoscaler/_private/monitor.py", "log_monitor.py", "dashboard/dashboard.py")
+    assert [command for command in commands if any(name in command for name in unasked)] == []

@@ -129,7 +129,7 @@ def test_weights_that_can_be_had_are_kept(images, monkeypatch):
 
 
 def test_jobs_hold_no_more_than_this_machine_has(images, monkeypatch):
-    monkeypatch.setattr("harness.rehearsal._num_cores", lambda: 2)
+    monkeypatch.setattr("harness.rehearsal.num_cores", lambda: 2)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     here = rehearsed(of_folder(images)).config.resources
     assert (here.devices_per_job, here.workers_per_job) == ({"pretrain": 2}, None)
