@@ -44,7 +44,7 @@ def resumed(tmp_path_factory, request, tiny_text):
     (root / "study.yaml").write_text(yaml.safe_dump(config))
     left = folder / "checkpoints"
     first = launch(root / "study.yaml", folder, request.config.rootpath, root / "first.txt")
-    deadline = time.time() + 150
+    deadline = time.time() + 240
     while not (left / TUNE / "resume.pt").exists():
         assert first.poll() is None, (root / "first.txt").read_text()
         assert time.time() < deadline, (root / "first.txt").read_text()

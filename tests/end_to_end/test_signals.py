@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from inline_runs import SMALL
 from processes import command_of, heeding_ctrl_c, is_alive, tree
 
 from accounting.audit.audit import audit
@@ -16,13 +18,14 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed in /proc"),
 ]
 
 
+@contextmanager
 def working_study(config, root, cwd):
-    """A driver with its first job under way, and the processes it has started."""
+    """A driver with its first job under way, and the processes it has started; it is killed in the end."""
     config["parent"]["pretrain"]["epochs"] = 2000
     (root / "tiny.yaml").write_text(yaml.safe_dump(config))
     with (root / "log").open("w") as log:
@@ -30,22 +33,22 @@ def working_study(config, root, cwd):
             [sys.executable, "-m", "harness.cli", "run", str(root / "tiny.yaml"), "--out", str(root / "tiny")],
             stdout=log, stderr=subprocess.STDOUT, cwd=cwd, preexec_fn=heeding_ctrl_c,
         )  # fmt: skip
-    deadline = time.time() + 150
-    while not any(r["kind"] == Kind.PROGRESS for r in read_ledger(root / "tiny" / "ledger").records):
-        assert driver.poll() is None, (root / "log").read_text()
-        assert time.time() < deadline, (root / "log").read_text()
-        time.sleep(0.2)
-    return driver, tree(driver.pid)
-
-
-def end_with(action, tiny, tmp_path, request):
-    driver, pids = working_study(tiny, tmp_path, request.config.rootpath)
     try:
-        action(driver, pids)
-        code = driver.wait(timeout=60)
+        deadline = time.time() + 240
+        while not any(r["kind"] == Kind.PROGRESS for r in read_ledger(root / "tiny" / "ledger").records):
+            assert driver.poll() is None, (root / "log").read_text()
+            assert time.time() < deadline, (root / "log").read_text()
+            time.sleep(0.2)
+        yield driver, tree(driver.pid)
     finally:
         if driver.poll() is None:
             driver.kill()
+
+
+def end_with(action, tiny, tmp_path, request):
+    with working_study(tiny, tmp_path, request.config.rootpath) as (driver, pids):
+        action(driver, pids)
+        code = driver.wait(timeout=60)
     deadline = time.time() + 20
     while any(is_alive(pid) for pid in pids) and time.time() < deadline:
         time.sleep(0.1)
@@ -60,8 +63,10 @@ def end_with(action, tiny, tmp_path, request):
     return [line for line in log.splitlines() if line.startswith("error:")]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_ends_a_run_in_order(name, tiny, tmp_path, request):
+@pytest.mark.parametrize(("name", "routes"), [("SIGTERM", {}), ("SIGINT", SMALL)])
+def test_a_signal_ends_a_run_in_order(name, routes, tiny, tmp_path, request):
+    """With two jobs under way, and with one."""
+    tiny |= routes
     (line,) = end_with(lambda driver, pids: driver.send_signal(getattr(signal, name)), tiny, tmp_path, request)
     assert f"interrupted ({name}); run the same command again" in line
 
@@ -70,7 +75,7 @@ def test_a_run_whose_raylet_dies_ends(tiny, tmp_path, request):
     def kill(driver, pids):
         os.kill(next(pid for pid in pids if command_of(pid).split("--")[0].strip().endswith("/raylet")), signal.SIGKILL)
 
-    (line,) = end_with(kill, tiny, tmp_path, request)
+    (line,) = end_with(kill, tiny | SMALL, tmp_path, request)
     assert "raylet died; run the same command again" in line
 
 

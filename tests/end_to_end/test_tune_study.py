@@ -41,7 +41,7 @@ def killed_and_resumed(tmp_path_factory, request, tiny_text):
     folder, log = root / "tiny", root / "log.txt"
     (root / "tiny.yaml").write_text(tiny_text)
     first = launch(root / "tiny.yaml", folder, request.config.rootpath, log)
-    deadline = time.time() + 150
+    deadline = time.time() + 240
     while (seen := kinds(folder))[Kind.ATTEMPT_ENDED] < 3 or not seen[Kind.PROGRESS]:
         assert first.poll() is None, log.read_text()
         assert time.time() < deadline, (seen, log.read_text())
