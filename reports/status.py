@@ -11,6 +11,7 @@ from accounting.cost.shares import exports_h, ledger_h, spent_h, startups_h
 from accounting.ledger.driver_lock import Life, find_driver
 from accounting.ledger.records import Kind, Phase, Status
 from accounting.study.folder import StudyFolder
+from accounting.words.columns import in_columns
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from reports.compare.measured import best_within
@@ -235,6 +236,4 @@ def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
     """An empty line, then columns padded to their widest cell; nothing at all without rows."""
     if not rows:
         return []
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    return ["", *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)]
+    return ["", *in_columns([header, *rows], len(header))]

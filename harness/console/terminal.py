@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from accounting.words.columns import in_columns
 from accounting.words.plain_text import plain
 
 SPELLED = {"×": "x", "÷": "/", "±": "+/-", "–": "-", "—": "-", "…": "...", "·": "*", "→": "->", "“": '"', "”": '"',
@@ -83,15 +84,7 @@ def can_redraw() -> bool:
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> str:
     """A table without lines: text to the left, numbers to the right, columns two spaces apart."""
-    table = [[plain(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < num_text_columns else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    )
+    return "\n".join(in_columns([[plain(cell) for cell in row] for row in (header, *rows)], num_text_columns))
 
 
 def _write(stream: TextIO | None, text: str) -> None:

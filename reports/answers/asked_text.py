@@ -6,6 +6,7 @@ from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
+from reports.answers.text import refusal_sentence
 from reports.answers.verdict_words import interval_text, verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
@@ -17,8 +18,7 @@ from reports.words.wording import number, number_estimate, percent, percent_inte
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
     """Any of them."""
     if isinstance(given, AskedRefused):
-        how = "" if given.change is None else f"; to measure it: {' and '.join(given.change.splitlines())}"
-        return f"At {macs_text(given.question.target)} MACs: no answer: {given.reason}{how}"
+        return refusal_sentence(given.question, given.reason, given.change)
     return _budget(given) if isinstance(given, BudgetAnswer) else _asked(given)
 
 

@@ -29,9 +29,14 @@ from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, po
 def sentence(given: Answer) -> str:
     """The answer as one sentence."""
     if isinstance(given, Refused):
-        how = "" if given.change is None else f"; to measure it: {' and '.join(given.change.splitlines())}"
-        return f"At {macs_text(given.question.target)} MACs: no answer: {given.reason}{how}"
+        return refusal_sentence(given.question, given.reason, given.change)
     return comparison_sentence(given.headline, given)
+
+
+def refusal_sentence(question: Question, reason: str, change: str | None) -> str:
+    """Why a question has no answer, and which lines of the config would give one."""
+    how = "" if change is None else f"; to measure it: {' and '.join(change.splitlines())}"
+    return f"At {macs_text(question.target)} MACs: no answer: {reason}{how}"
 
 
 def comparison_sentence(compared: Comparison, given: Answer) -> str:

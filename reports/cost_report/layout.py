@@ -7,6 +7,8 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 
+from accounting.words.columns import in_columns, widths_of
+
 WIDTH = 80
 UNKNOWN = "–"
 FIGURES = 4
@@ -48,14 +50,8 @@ def wrapped(text: str, indent: str = "  ") -> list[str]:
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> list[str]:
     """Text to the left, numbers to the right, two spaces between columns; names are cut where a row would be too wide."""
     table = [list(row) for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    widths[0] = max(len(header[0]), min(widths[0], WIDTH - sum(width + 2 for width in widths[1:])))
+    longest, *others = widths_of(table)
+    room = max(len(header[0]), min(longest, WIDTH - sum(width + 2 for width in others)))
     for row in table:
-        row[0] = row[0] if len(row[0]) <= widths[0] else row[0][: widths[0] - 1] + "…"
-    return [
-        "  ".join(
-            cell.ljust(width) if column < num_text_columns else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
+        row[0] = row[0] if len(row[0]) <= room else row[0][: room - 1] + "…"
+    return in_columns(table, num_text_columns)
