@@ -218,8 +218,7 @@ def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
             room = min((_times(node.get(name, 0.0), amount) for name, amount in held if amount > 0), default=left)
             placed = min(left, room)
             for name, amount in held:
-                if amount > 0:
-                    node[name] -= placed * amount
+                node[name] = node.get(name, 0.0) - placed * amount
             left -= placed
         if left:
             return False

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import random
 from collections import Counter
 from types import SimpleNamespace
 
@@ -204,6 +205,29 @@ def test_jobs_fit_where_each_has_room_on_one_node(jobs, cpus, fits):
 def test_a_gpu_job_holds_cores_beside_its_gpus():
     assert ray_resources(JobShape(2, 8, 2), "cuda") == {"CPU": 8, "GPU": 2}
     assert not fit([{"CPU": 8, "GPU": 2}], {"n": {"Resources": {"CPU": 8.0}}})
+
+
+def one_by_one(jobs, nodes):
+    """Each job on the first node with room, the largest first."""
+    free = [{**node["Resources"]} for node in nodes.values()]
+    for cores in sorted((held["CPU"] for held in jobs), reverse=True):
+        node = next((node for node in free if node["CPU"] >= cores - 1e-9), None)
+        if node is None:
+            return False
+        node["CPU"] -= cores
+    return True
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_jobs_that_are_alike_are_placed_together_as_they_would_be_one_by_one(seed):
+    rng = random.Random(seed)
+    seen = set()
+    for _ in range(50):
+        nodes = nodes_of(*(rng.choice([1, 2, 4, 7]) for _ in range(rng.randint(1, 6))))
+        jobs = [{"CPU": rng.choice([0.25, 0.5, 1, 2, 3])} for _ in range(rng.randint(0, 14))]
+        seen.add(fit(jobs, nodes))
+        assert fit(jobs, nodes) == one_by_one(jobs, nodes), (jobs, nodes)
+    assert seen == {True, False}
 
 
 @pytest.mark.timeout(240)
