@@ -23,6 +23,8 @@ import os
 import platform
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -477,6 +479,18 @@ def simulate(folder: Path, cluster: Cluster) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measured(command: str, study: Path) -> tuple[str, float, float, float]:
+    """As :func:`benchmarks.ledger_scale.measured`, from a small process: a large one counts in the memory of its child."""
+    code = (
+        "import json, sys; from pathlib import Path; from benchmarks.ledger_scale import measured; "
+        "print(json.dumps(measured(sys.argv[1], Path(sys.argv[2]))))"
+    )
+    words = [sys.executable, "-c", code, command, str(study)]
+    said = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True).stdout
+    text, wall_s, cpu_s, peak_mb = json.loads(said)
+    return str(text), float(wall_s), float(cpu_s), float(peak_mb)
+
+
 def main() -> None:
     """Play it, read it by the commands, say it, keep it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -486,8 +500,6 @@ def main() -> None:
     parser.add_argument("--row", action="store_true", help=f"append the row to {RESULTS.name}")
     options = parser.parse_args()
     cluster = Cluster(options.jobs, options.gpus, options.nodes, options.replicates, seed=options.seed)
-    from benchmarks.ledger_scale import measured
-
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study"
         row: dict[str, Any] = {
