@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -19,6 +20,7 @@ from accounting.macs.count import MacsReport
 from accounting.words.plain_text import one_line
 from pruning.deadline import Deadline, NotFollowed
 from pruning.dependency_graph import Coupled, Graph, Item, build_graph, torch_pruning
+from pruning.heads import find_attentions, layers_of, places_of, remove_heads
 from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
 
@@ -74,8 +76,8 @@ class Loose:
     indices: Tensor
 
 
-GroupKind = tuple[tuple[tuple[str, bool], ...], int]
-"""In order, each layer's type and whether the channels are its outputs; then the number of parameters outside of layers."""
+GroupKind = tuple[tuple[tuple[str, bool], ...], int, bool]
+"""In order, each layer's type and whether the channels are its outputs; parameters outside of layers; are they heads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ class ChannelGroup:
         members: the layers.
         remove: takes channel indices out of the network, in place. Other groups stay valid.
         loose: parameters outside of layers that go with the channels.
+        head_dim: of a group of attention heads, of which each is a channel here, how many channels a head has; else 1.
 
     """
 
@@ -96,16 +99,22 @@ class ChannelGroup:
     members: tuple[Member, ...]
     remove: Callable[[Sequence[int]], None]
     loose: tuple[Loose, ...] = ()
+    head_dim: int = 1
 
     @property
     def kind(self) -> GroupKind:
         """What it shares with groups that are alike: the types of its layers, with what each has of the channels."""
         layers = [(type(member.module).__name__, member.is_output) for member in self.members]
-        return tuple(sorted(layers)), len(self.loose)
+        return tuple(sorted(layers)), len(self.loose), self.head_dim > 1
+
+    def step(self, round_to: int) -> int:
+        """What the group's widths are multiples of, where those of layers are to be multiples of ``round_to``."""
+        return round_to // math.gcd(round_to, self.head_dim)
 
     def least_width(self, round_to: int, floor: float) -> int:
         """How many channels stay at least: a share of ``floor``, in multiples of ``round_to``."""
-        return max(round_to, math.ceil(math.ceil(floor * self.width) / round_to) * round_to)
+        step = self.step(round_to)
+        return max(step, math.ceil(math.ceil(floor * self.width) / step) * step)
 
     def weights(self, *, is_output: bool, instead: Mapping[str, Tensor] | None = None) -> list[tuple[Member, Tensor]]:
         """The convolution and linear members that make the channels, or read them, with their weights.
@@ -164,14 +173,23 @@ def find_groups(
     places = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     shared = {name for m, name in names.items() if any(places[id(p)] > 1 for p in m.parameters(recurse=False))}
     groups, left_out = [], {}
+    heads = [_heads(name, attention) for name, attention in find_attentions(model)]
+    whole = {member.name for group in heads for member in group.members}
     for found in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
         deadline.check()
         reason = _obstacle(graph, found, names, set(ignored), shared)
         group = _group(graph, found, names)
+        if group.name in whole and not any(m.name not in whole and m.is_output for m in group.members):
+            continue  # channels within heads, of which each goes whole or stays
         if not reason:
             groups.append(group)
         elif group.name not in ignored:
             left_out[group.name] = reason
+    for group in heads:
+        if tied := next((member.name for member in group.members if member.name in shared), None):
+            left_out[group.name] = f"goes with the shared weight of {tied}"
+        elif group.name not in ignored:
+            groups.append(group)
     return groups, left_out
 
 
@@ -250,6 +268,20 @@ def _group(graph: Graph, found: Coupled, names: Mapping[nn.Module, str]) -> Chan
         if isinstance(item.dep.target.module, nn.Parameter)
     )  # fmt: skip
     return ChannelGroup(first, width, members, remove, loose)
+
+
+def _heads(name: str, attention: Attention) -> ChannelGroup:
+    """The heads of one attention as a group, named by the layer that makes them."""
+    members = tuple(
+        Member(f"{name}.{own}", layer, is_output, *places_of(attention, times))
+        for own, layer, is_output, times in layers_of(attention)
+    )
+
+    def remove(heads: Sequence[int]) -> None:
+        if heads:
+            remove_heads(attention, heads)
+
+    return ChannelGroup(members[0].name, attention.num_heads, members, remove, head_dim=attention.head_dim)
 
 
 def _num_channels(module: nn.Module, is_output: bool) -> int:

@@ -40,6 +40,8 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
                 setattr(module, key, nn.Parameter(resized) if key in module._parameters else resized)
         if changed:
             _set_sizes(module)
+    for module in model.modules():
+        _set_heads(module)
     model.load_state_dict(dict(state))
     return model
 
@@ -82,6 +84,19 @@ def _set_sizes(module: nn.Module) -> None:
         module.normalized_shape = tuple(weight.shape)
     elif isinstance(module, nn.GroupNorm):
         module.num_channels = weight.shape[0]
+
+
+def _set_heads(module: nn.Module) -> None:
+    """Bring the number of heads of timm's attention in line with its weights; a head keeps its width."""
+    qkv, head_dim, width = (getattr(module, name, None) for name in ("qkv", "head_dim", "attn_dim"))
+    if (
+        isinstance(qkv, nn.Linear)
+        and isinstance(head_dim, int)
+        and isinstance(width, int)
+        and qkv.out_features < 3 * width
+    ):
+        for name, value in (("attn_dim", qkv.out_features // 3), ("num_heads", qkv.out_features // 3 // head_dim)):
+            setattr(module, name, value)
 
 
 def _drop_missing(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -78,7 +78,7 @@ def prune_channels_to_macs(
 
     Channels that depend on each other (residual sums, depthwise, squeeze-excite) go together; a group's channels are
     scored by the mean square of the scores of all weights that belong to them: with ``magnitude`` the group norm of
-    DepGraph (arXiv 2301.12900). The model is not changed.
+    DepGraph (arXiv 2301.12900). Heads of timm's attention are such a group, too: each goes whole. The model is not changed.
 
     Args:
         model: any network that PyTorch's autograd can trace, with parameters on the CPU.
@@ -132,7 +132,8 @@ def prune_channels_to_macs(
     with following():
         scores = [_group_scores(group, weight_scores, label) for group in groups]
         least = [group.least_width(round_to, floor) for group in groups]
-        units = _removal_order(scores, scope, round_to, least)
+        steps = [group.step(round_to) for group in groups]
+        units = _removal_order(scores, scope, steps, least)
         if scope == "isomorphic":
             units = _alike(units, groups)
         num_removed = _solve(units, groups, macs_of, target_macs, round_to)
@@ -167,15 +168,15 @@ class _Unit:
     num_channels: int
 
 
-def _removal_order(scores: Sequence[Tensor], scope: str, round_to: int, least: Sequence[int]) -> list[_Unit]:
-    """All units that may go, in the order in which they go."""
+def _removal_order(scores: Sequence[Tensor], scope: str, steps: Sequence[int], least: Sequence[int]) -> list[_Unit]:
+    """All units that may go, in the order in which they go; kept widths of a group are multiples of its step."""
     units = []
     for i, score in enumerate(scores):
         ranked, width = torch.sort(score, stable=True).values, len(score)
         gone = 0
         while True:
             # The first unit brings the width to a multiple; the others keep it one.
-            size = (width - gone) % round_to or round_to
+            size = (width - gone) % steps[i] or steps[i]
             if width - gone - size < least[i]:
                 break
             share = (gone + size) / width

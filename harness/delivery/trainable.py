@@ -110,7 +110,7 @@ def names_of(task: Task) -> str:
 def module_text(task: Task) -> str:
     """The text of ``model.py``."""
     marks = f"UNDEFINED_RANGE = {_tuple(UNDEFINED_RANGE)}\nSIXTEEN_BITS_AS_I = {_tuple(SIXTEEN_BITS_AS_I)}\n"
-    narrowing = (resize.fit_to_state, resize._drop_missing, resize._set_sizes)
+    narrowing = (resize.fit_to_state, resize._drop_missing, resize._set_sizes, resize._set_heads)
     copied = (build_mobilenetv3, *narrowing, NotAnImage, white_of, to_rgb, resized)
     parts = (in_words_of(task, _HEAD) + marks, _PUBLIC, *(inspect.getsource(part) for part in copied))
     return re.sub(r"  # type: ignore\[[\w, -]+\]", "", "\n\n".join(parts))

@@ -43,6 +43,8 @@ print(sum(value.numel() for value in model.parameters()))
 """
 
 TIMM = {"builder": "timm", "name": "resnet10t", "kwargs": {"in_chans": 1, "num_classes": 10}}
+VIT = {"builder": "timm", "name": "vit_tiny_patch16_224",
+       "kwargs": {"in_chans": 1, "num_classes": 10, "img_size": 28, "patch_size": 7, "depth": 2}}  # fmt: skip
 ODD = {**SPEC, "dw_padding": {"2.0": 1}, "width_divisor": 4, "act": "relu6", "drop_rate": 0.1, "drop_path_rate": 0.1}
 
 
@@ -60,6 +62,7 @@ def fewer_blocks(spec, blocks):
 NETWORKS = {
     "channels of a timm network": (TIMM, lambda: fewer_channels(TIMM, 8_000_000)),
     "channels of a family's network": (SPEC, lambda: fewer_channels(SPEC, 600_000)),
+    "channels and heads of a transformer": (VIT, lambda: fewer_channels(VIT, 6_000_000)),
     "channels of a network with every key of a spec": (ODD, lambda: fewer_channels(ODD, 500_000)),
     "residual blocks": (SPEC, lambda: fewer_blocks(SPEC, "residual")),
     "squeeze-excite blocks": (SPEC, lambda: fewer_blocks(SPEC, "se")),
