@@ -17,7 +17,7 @@ from accounting.words.task import learn_task
 from harness.config.blocks import PruneConfig
 from harness.config.phases import phases
 from harness.config.study import StudyConfig
-from harness.data.base import TakesStrength
+from harness.data.base import Repeats, TakesStrength, how_often
 from harness.data.registry import open_dataset
 from harness.data.sized import info_at
 from harness.data.tried import check_own
@@ -70,7 +70,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
             raise InputError(
                 f"targets: {macs_text(target)} MACs given, the parent has {macs_text(macs)}; name targets below it"
             )
-    _check_strength(config, isinstance(dataset, TakesStrength) and dataset.RANDAUGMENT)
+    _check_augmentations(config, dataset)
     check_trainable(config, shown, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
@@ -143,14 +143,24 @@ def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
         )
 
 
-def _check_strength(config: StudyConfig, is_taken: bool) -> None:
-    """``InputError`` for a strength of RandAugment that the dataset does not take, since it has images in memory."""
+def _check_augmentations(config: StudyConfig, dataset: object) -> None:
+    """``InputError`` for what the dataset does not take: a strength of RandAugment, images several times in a batch."""
+    takes_strength = isinstance(dataset, TakesStrength) and dataset.RANDAUGMENT
+    repeats = isinstance(dataset, Repeats) and dataset.REPEATED
     places = [("recipe",), *(phase.place for phase in phases(config))]
     recipes = [config.recipe, *(phase.recipe for phase in phases(config))]
     for place, recipe in zip(places, recipes, strict=True):
-        if recipe.augmentation != recipe.augment and not is_taken:
-            key = ".".join(map(str, (*place, "randaugment_magnitude")))
-            raise InputError(f"{key}: has no effect: the dataset {config.dataset.name} has no RandAugment; remove it")
+        key = ".".join(map(str, place))
+        if how_often(recipe.augmentation)[0] != recipe.augment and not takes_strength:
+            raise InputError(
+                f"{key}.randaugment_magnitude: has no effect: the dataset {config.dataset.name} has no RandAugment; remove "
+                "it"
+            )
+        if recipe.repeated_augmentation > 1 and not repeats:
+            raise InputError(
+                f"{key}.repeated_augmentation: the dataset {config.dataset.name} does not show an image several times in a "
+                "batch (its class has no REPEATED); remove it"
+            )
 
 
 def _check_prunable(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from accounting.study.yaml12 import Place
 from harness.config.distill import OFF
 from harness.config.phases import phases
+from harness.config.recipe import Recipe
 from harness.config.route_section import Found, useless
 from harness.config.section import Strict
 from harness.config.tune import OFF as TUNE_OFF
@@ -71,13 +72,26 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
                 yield useless((*phase.place, key), f"{phase.place[-1]} is not tuned; only {', '.join(TUNED_KEYS)} are")
             elif key == "momentum" and phase.recipe.optimizer in WITHOUT_MOMENTUM:
                 yield useless((*phase.place, key), f"{phase.recipe.optimizer} has betas of its own")
+            elif key == "repeated_augmentation" and _shows_one(phase.recipe) and phase.recipe.repeated_augmentation > 1:
+                yield useless((*phase.place, key), "augment is none, so an image would be the same each time")
             elif key == "randaugment_magnitude" and phase.recipe.augment != "timm":
                 yield useless((*phase.place, key), f"augment is {phase.recipe.augment}, which has no RandAugment")
+    if "repeated_augmentation" in study.recipe.model_fields_set and all(
+        _shows_one(p.recipe) for p in found if p.epochs
+    ):
+        yield useless(
+            ("recipe", "repeated_augmentation"), "no phase varies its images, so they would be the same each time"
+        )
     if "randaugment_magnitude" in study.recipe.model_fields_set and all(p.recipe.augment != "timm" for p in found):
         yield useless(("recipe", "randaugment_magnitude"), "no phase has augment: timm, which is RandAugment")
     optimizers = {study.recipe.optimizer, *(phase.recipe.optimizer for phase in found)}
     if "momentum" in study.recipe.model_fields_set and optimizers <= set(WITHOUT_MOMENTUM):
         yield useless(("recipe", "momentum"), f"{study.recipe.optimizer} has betas of its own")
+
+
+def _shows_one(recipe: Recipe) -> bool:
+    """Whether an image is shown the same each time."""
+    return recipe.augment == "none" and not (recipe.erase_prob or recipe.mixup_alpha or recipe.cutmix_alpha)
 
 
 def _lists(section: Strict, place: Place) -> Iterator[Found]:

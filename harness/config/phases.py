@@ -69,7 +69,7 @@ def short_finetunings(study: StudyConfig) -> list[str]:
 
 
 def cut_in_silence(study: StudyConfig) -> list[Found]:
-    """(place, what is wrong and what to do): a warm-up of more than half of the epochs, a ``min_lr`` above ``lr``."""
+    """(place, what is wrong and what to do): a long warm-up, a ``min_lr`` above ``lr``, a batch that repeats do not fill."""
     found: list[Found] = []
     for phase in phases(study):
         if phase.epochs == 0:
@@ -92,7 +92,7 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
                     f"min_lr: set {phase.name}.min_lr to at most {recipe.lr:g}",
                 )
             )
-    return found + list(_beyond_the_pixels(study))
+    return found + list(_unfilled(study)) + list(_beyond_the_pixels(study))
 
 
 def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
@@ -114,6 +114,24 @@ def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
                 f"{recipe.accumulate}; set {phase.name}.batch_size to at least {least}, two a pass, or lower accumulate"
             )
     return shapes
+
+
+def _unfilled(study: StudyConfig) -> Iterator[Found]:
+    """Batches in which not every image can be as often as is asked: named at the phase, or once at the study's recipe."""
+    places = set()
+    for phase in phases(study):
+        times, size = phase.recipe.repeated_augmentation, phase.recipe.batch_size
+        is_own = not {"batch_size", "repeated_augmentation"}.isdisjoint(phase.given.model_fields_set)
+        place = phase.place if is_own else ("recipe",)
+        if phase.epochs == 0 or size % times == 0 or place in places:
+            continue
+        places.add(place)
+        where = ".".join(map(str, place))
+        yield (
+            (*place, "repeated_augmentation"),
+            f"{where}: repeated_augmentation is {times}, and a batch of {size} cannot have each image {times} times; set "
+            f"{where}.batch_size to {max(1, size // times) * times} or {(size // times + 1) * times}",
+        )
 
 
 def _beyond_the_pixels(study: StudyConfig) -> Iterator[Found]:

@@ -58,6 +58,8 @@ class Recipe(Strict):
     """Stochastic depth: how often a block is skipped while training."""
     augment: Literal["none", "light", "timm"] = "light"
     """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment if the dataset reads files."""
+    repeated_augmentation: int = Field(1, ge=1, le=100)
+    """How many times an image is in its batch, varied each time; an epoch has as many steps, with fewer images. 1 is off."""
     distill: Distill | Literal["off"] = OFF
     """Learning from a teacher's outputs and the labels; the parent's own training has a teacher only if it says so."""
 
@@ -70,9 +72,10 @@ class Recipe(Strict):
 
     @property
     def augmentation(self) -> str:
-        """As a split is asked for it: ``augment``, and ``timm-m5`` for a RandAugment of another strength than usual."""
+        """As a split is asked for it: ``augment``; ``timm-m5``, RandAugment of another strength than usual; ``light*3``."""
         is_usual = self.augment != "timm" or self.randaugment_magnitude == DEFAULT_MAGNITUDE
-        return self.augment if is_usual else f"timm-m{self.randaugment_magnitude}"
+        how = self.augment if is_usual else f"timm-m{self.randaugment_magnitude}"
+        return how if self.repeated_augmentation == 1 else f"{how}*{self.repeated_augmentation}"
 
     @property
     def teaching(self) -> Distill | None:
@@ -116,6 +119,7 @@ class RecipeOverride(Strict):
     drop_rate: float | None = Field(None, ge=0, lt=1)
     drop_path_rate: float | None = Field(None, ge=0, lt=1)
     augment: Literal["none", "light", "timm"] | None = None
+    repeated_augmentation: int | None = Field(None, ge=1, le=100)
     distill: Distill | Literal["off"] | None = None
     tune: Tune | Literal["off", "lr_range"] | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -78,7 +78,8 @@ class Split(Protocol):
 
         ``augment`` None: in order, nothing dropped, as for evaluation. Otherwise shuffled by torch's global generator,
         the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms;
-        ``timm-m5`` with RandAugment of magnitude 5, where the dataset's class has ``RANDAUGMENT``).
+        ``timm-m5`` with RandAugment of magnitude 5, where the dataset's class has ``RANDAUGMENT``; ``light*3`` with each
+        image three times in its batch, as :func:`repeated` says, where it has ``REPEATED``).
         """
         ...
 
@@ -107,7 +108,7 @@ class Dataset(Protocol):
 
     A file may also define a dataclass ``Options``, whose fields have defaults: its own settings. A config gives them under
     ``dataset.options``; they are checked by name and type, and are in ``config.options`` as a dict. Its class may also have
-    what :class:`TakesStrength` has.
+    what :class:`TakesStrength` and :class:`Repeats` have.
     """
 
     KEYS: tuple[str, ...]
@@ -137,6 +138,38 @@ class TakesStrength(Protocol):
     RANDAUGMENT: bool
 
 
+@runtime_checkable
+class Repeats(Protocol):
+    """A dataset that may show an image several times in a batch: with ``REPEATED = True`` it does.
+
+    Then ``augment`` of its train split may be as ``light*3`` (:func:`how_often`). :class:`TensorSplit` and
+    :class:`LoaderSplit` know that.
+    """
+
+    REPEATED: bool
+
+
+def how_often(augment: str | None) -> tuple[str | None, int]:
+    """The augmentation itself, and how many times an image is in its batch: ``light*3`` is (``light``, 3)."""
+    how, _, times = (augment or "").partition("*")
+    return how or None, int(times or 1)
+
+
+def repeated(order: Iterable[int], batch_size: int, times: int, *, drop_last: bool) -> Iterator[list[int]]:
+    """Batches in which each image is ``times`` times (repeated augmentation: Hoffer et al. 2019, arXiv 1901.09335).
+
+    There are as many batches as of ``order`` without repeats, so the images at its end are left out, as timm's
+    RepeatAugSampler does. A batch has all of its images, then all again, so that workers and passes that share it get
+    different ones. One that is no multiple of ``times`` is cut.
+    """
+    order = list(order)
+    stop = len(order) - len(order) % batch_size if drop_last else len(order)
+    for number, start in enumerate(range(0, stop, batch_size)):
+        size = min(batch_size, stop - start)
+        first = number * -(-batch_size // times)
+        yield (order[first : first + -(-size // times)] * times)[:size]
+
+
 @dataclass(frozen=True)
 class TensorSplit:
     """Images held in memory as uint8 (N, C, H, W), augmented a whole batch at a time."""
@@ -150,13 +183,13 @@ class TensorSplit:
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
         """See :class:`Split`; ``timm`` augmentation here is the same as ``light``."""
-        train = augment is not None
+        train, (augment, times) = augment is not None, how_often(augment)
         order = torch.randperm(len(self)) if train else torch.arange(len(self))
-        stop = len(self) - len(self) % batch_size if train and len(self) >= batch_size else len(self)
+        drop_last = train and len(self) >= batch_size
         mean = torch.tensor(self.info.mean, device=device).view(1, -1, 1, 1)
         std = torch.tensor(self.info.std, device=device).view(1, -1, 1, 1)
-        for start in range(0, stop, batch_size):
-            index = order[start : start + batch_size]
+        for batch in repeated(order.tolist(), batch_size, times, drop_last=drop_last):
+            index = torch.tensor(batch)
             images = self.images[index].to(device, non_blocking=True).float().div_(255)
             if augment in ("light", "timm"):
                 images = shift_and_flip(images)
@@ -204,11 +237,15 @@ class LoaderSplit:
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
         """See :class:`Split`."""
-        train = augment is not None
-        data = self.open_dataset(augment)
-        loader = self._loader(
-            data, device, batch_size=batch_size, shuffle=train, drop_last=train and len(self) >= batch_size
-        )
+        train, (augment, times) = augment is not None, how_often(augment)
+        data, drop_last = self.open_dataset(augment), train and len(self) >= batch_size
+        if times == 1:
+            loader = self._loader(data, device, batch_size=batch_size, shuffle=train, drop_last=drop_last)
+        else:
+            # Drawn where the loader begins to read, as without repeats, so that workers have the order of one.
+            order = torch.utils.data.RandomSampler(self.indices)
+            batches = repeated(order, batch_size, times, drop_last=drop_last)
+            loader = self._loader(data, device, batch_sampler=batches)
         yield from self._read(loader, data, device)
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
@@ -217,10 +254,11 @@ class LoaderSplit:
         The order is drawn as for ``batches``, alike by every reader; augmentations are each reader's own. Raises
         RuntimeError where none of the images to learn from in a batch can be read: the readers go batch by batch.
         """
-        train, data = augment is not None, self.open_dataset(augment)
+        train, (augment, times) = augment is not None, how_often(augment)
+        data = self.open_dataset(augment)
         seed = int(torch.empty((), dtype=torch.int64).random_()) // 2 + reader
         order = torch.utils.data.RandomSampler(self.indices) if train else range(len(self.indices))
-        whole = torch.utils.data.BatchSampler(order, batch_size, train and len(self.indices) >= batch_size)
+        whole = repeated(order, batch_size, times, drop_last=train and len(self.indices) >= batch_size)
         mine = [[batch[place] for place in pick(number, len(batch))] for number, batch in enumerate(whole)]
         loader = self._loader(
             data, device, batch_sampler=[b for b in mine if b], generator=torch.Generator().manual_seed(seed)

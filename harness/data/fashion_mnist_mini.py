@@ -24,6 +24,7 @@ class Dataset:
     """See the module's text; ``num_train`` in the config takes the first so many training images."""
 
     KEYS = ("num_train",)
+    REPEATED = True
 
     def __init__(self, config: DatasetConfig) -> None:
         self._num_train = config.num_train or 5000

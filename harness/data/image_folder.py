@@ -34,7 +34,7 @@ class Dataset:
     """See the module's text; needs ``path`` and ``image_size``. ``num_classes`` is counted where the folder is there."""
 
     KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction", "num_workers")
-    RANDAUGMENT = True
+    RANDAUGMENT = REPEATED = True
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.path is None:

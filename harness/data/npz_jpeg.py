@@ -55,6 +55,7 @@ class Dataset:
     """See the module's text. Validation is the last ``val_fraction`` of the training images."""
 
     KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction")
+    REPEATED = True
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.path is None:

@@ -41,7 +41,7 @@ class Dataset:
         "timm_name", "path", "download", "image_size", "num_classes", "num_train", "num_test", "mean", "std",
         "val_fraction", "num_workers",
     )  # fmt: skip
-    RANDAUGMENT = True
+    RANDAUGMENT = REPEATED = True
 
     def __init__(self, config: DatasetConfig) -> None:
         if config.timm_name is None:

@@ -18,6 +18,15 @@ CONFIGS = {
         "recipe", {"augment": "timm", "randaugment_magnitude": 5}, ["recipe.randaugment_magnitude", "fashion_mnist_mini"],
     ),
     "a magnitude beyond timm's scale": ("recipe", {"augment": "timm", "randaugment_magnitude": 11}, ["magnitude", "11"]),
+    "repeats that do not fill a batch": (
+        "recipe", {"augment": "light", "batch_size": 50, "repeated_augmentation": 3},
+        ["recipe: repeated_augmentation is 3", "a batch of 50", "set recipe.batch_size to 48 or 51"],
+    ),
+    "repeats that do not fill a phase's batch": (
+        "routes.prune.finetune", {"epochs": 2, "batch_size": 8, "repeated_augmentation": 3},
+        ["routes.prune.finetune: repeated_augmentation is 3", "set routes.prune.finetune.batch_size to 6 or 9"],
+    ),
+    "repeats of nothing": ("recipe.repeated_augmentation", 0, ["recipe.repeated_augmentation", "0"]),
     "erasing more than always": ("recipe.erase_prob", 1.5, ["recipe.erase_prob", "1.5"]),
     "a schedule that there is not": ("recipe.schedule", "step", ["recipe.schedule", "cosine", "linear", "step"]),
     "unknown key": ("replicate", 2, ["replicate", "replicates", "allowed"]),

@@ -37,6 +37,11 @@ USELESS = {
     "a control of nothing": ("routes.scratch", {"family": False, "pruned_structure": False}, "routes.scratch"),
     "a budget for no route": ("budget", {"supernet": "1 h"}, "budget.supernet"),
     "momentum of adamw": ("recipe", {"batch_size": 50, "optimizer": "adamw", "momentum": 0.8}, "recipe.momentum"),
+    "repeats that no phase varies": (
+        "recipe", {"augment": "none", "repeated_augmentation": 2}, "recipe.repeated_augmentation"),
+    "repeats of a phase that does not vary": (
+        "routes.prune.finetune", {"epochs": 2, "augment": "none", "repeated_augmentation": 2},
+        "routes.prune.finetune.repeated_augmentation"),
     "RandAugment that no phase has": ("recipe.randaugment_magnitude", 5, "recipe.randaugment_magnitude"),
     "RandAugment of a phase without": (
         "routes.prune.finetune", {"epochs": 2, "randaugment_magnitude": 5}, "routes.prune.finetune.randaugment_magnitude"),

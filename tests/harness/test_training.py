@@ -64,6 +64,7 @@ RECIPES = {
     "sgd": Recipe(epochs=3, batch_size=20, lr=0.1),
     "ema": Recipe(epochs=3, batch_size=20, lr=0.1, ema_decay=0.9),
     "cutmix and mixup": Recipe(epochs=3, batch_size=20, lr=0.1, cutmix_alpha=1.0, mixup_alpha=0.3),
+    "repeated": Recipe(epochs=3, batch_size=20, lr=0.1, repeated_augmentation=4),
     "erasing, linear": Recipe(epochs=3, batch_size=20, lr=0.1, erase_prob=0.7, schedule="linear"),
     "mixup": Recipe(epochs=3, batch_size=20, lr=0.1, mixup_alpha=0.3),
     "rmsprop": Recipe(epochs=3, batch_size=20, optimizer="rmsprop", lr=0.002),
@@ -249,7 +250,9 @@ def test_the_scale_of_losses_is_kept_over_a_kill(tmp_path):
     assert after.scaler.get_scale() == 64.0
 
 
-@pytest.mark.parametrize("changed", [{"cutmix_alpha": 1.0}, {"erase_prob": 1.0}, {"schedule": "linear"}], ids=str)
+@pytest.mark.parametrize("changed", [
+    {"cutmix_alpha": 1.0}, {"erase_prob": 1.0}, {"schedule": "linear"}, {"repeated_augmentation": 2},
+], ids=str)  # fmt: skip
 def test_each_changes_what_is_learned(changed, splits, tmp_path):
     plain, _ = fit(splits, tmp_path / "a", RECIPES["sgd"])
     other, _ = fit(splits, tmp_path / "b", RECIPES["sgd"].model_copy(update=changed))
@@ -271,9 +274,9 @@ def test_a_linear_schedule_falls_by_the_same_step_at_each_update(splits, tmp_pat
 
 
 def test_fields_that_came_later_are_written_only_where_they_say_something():
-    later = {"cutmix_alpha", "erase_prob", "randaugment_magnitude", "schedule"}
+    later = {"cutmix_alpha", "erase_prob", "randaugment_magnitude", "repeated_augmentation", "schedule"}
     assert not later & set(Recipe().as_spec())
-    given = Recipe(cutmix_alpha=1, erase_prob=0.1, randaugment_magnitude=5, schedule="linear")
+    given = Recipe(cutmix_alpha=1, erase_prob=0.1, randaugment_magnitude=5, schedule="linear", repeated_augmentation=2)
     assert later <= set(given.as_spec())
     assert Recipe.model_validate(given.as_spec()) == given
 
