@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
 from collections.abc import Sequence
 
 from torch import nn
@@ -37,6 +38,8 @@ from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
 from pruning.tried import criterion_problem
+
+log = logging.getLogger(__name__)
 
 USUAL_LOGGER = "tensorboard"
 """The logger of a study that names none, where the package of its name is installed: with what shows its files."""
@@ -75,11 +78,12 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
         left = fit_checkpoint(model, load_checkpoint(path), path)
+        lacks = f"parent.checkpoint: {path} has no {info.task.words.head_layer} for {info.task.num_outputs} "
+        lacks += info.task.words.outputs
         if left and view.recipe(config.parent.pretrain).epochs == 0:
-            raise InputError(
-                f"parent.checkpoint: {path} has no {info.task.words.head_layer} for {info.task.num_outputs} "
-                f"{info.task.words.outputs}; add parent.pretrain with some epochs to train one"
-            )
+            raise InputError(f"{lacks}; add parent.pretrain with some epochs to train one")
+        if left:
+            log.warning("%s (%s); parent.pretrain learns one from the start", lacks, " and ".join(left[:2]))
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():
         _check_prunable(route, pruning, model, shown.image_shape, config.targets)

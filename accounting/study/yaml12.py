@@ -37,6 +37,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WRITTEN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]+\.[0-9]*([eE][-+][0-9]+)?)|\.[0-9]+([eE][-+][0-9]+)?")
 """A number in YAML 1.1 as in 1.2."""
+_A_TAB = "a tab, where only spaces may be; write spaces"
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
@@ -107,6 +108,7 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(str(error.problem or error.context).split())
+        reason = _A_TAB if r"character '\t'" in reason else reason
         raise YamlProblem((mark.line + 1 if mark else None, f"not valid YAML: {reason}")) from None
     except YAMLError as error:
         raise YamlProblem((None, f"not valid YAML: {' '.join(str(error).split())}")) from None

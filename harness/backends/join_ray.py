@@ -25,6 +25,8 @@ from harness.backends.own_ray import changed_environment, loopback, quiet, stop_
 from harness.errors import InputError, one_line
 
 GCS_S, INIT_S = 6.0, 60.0
+MAX_TOKEN = 4096
+"""Bytes of the longest token that is tried; Ray's have 64."""
 GET_TOKEN = "(`ray get-auth-token` prints it on the head node)"
 
 
@@ -126,14 +128,8 @@ def _mode(address: str, bootstrap: str) -> str:
         return "disabled"
     if wanted == "disabled":
         raise InputError(f"--address {address}: this cluster asks for a token, RAY_AUTH_MODE is disabled; unset it")
-    found = _token()
-    if found is None:
-        raise InputError(
-            f"--address {address}: this cluster asks for a token; put it into ~/.ray/auth_token or RAY_AUTH_TOKEN "
-            f"{GET_TOKEN}"
-        )
-    where, token = found
-    if not all(0x20 < byte < 0x7F for byte in token):  # gRPC would end this process
+    where, token = _token(address)
+    if not _is_token(token):  # gRPC would end this process
         raise InputError(
             f"--address {address}: what is in {where} is not a token, which is one line of ASCII {GET_TOKEN}"
         )
@@ -142,18 +138,31 @@ def _mode(address: str, bootstrap: str) -> str:
     return "token"
 
 
-def _token() -> tuple[str, bytes] | None:
-    """Where Ray takes its token from, in its own order, and the token; None where there is none."""
+def _token(address: str) -> tuple[str, bytes]:
+    """Where Ray takes its token from, in its own order, and it; ``InputError`` with the reason where there is none."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN", os.environb[b"RAY_AUTH_TOKEN"].strip()
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     path = Path(named) if named else Path.home() / ".ray" / "auth_token"
     where = f"{path} (RAY_AUTH_TOKEN_PATH)" if named else "~/.ray/auth_token"
+    why = "it is no file"
     try:
-        token = path.read_bytes().strip()
-    except OSError:
-        return None
-    return (where, token) if token else None
+        if path.is_file():
+            with path.open("rb") as file:
+                token = file.read(MAX_TOKEN + 1).strip()
+            if token:
+                return where, token
+            why = "it is empty"
+        elif not path.exists():
+            why = "it is not there"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+    here = f"{where}: {why}" if named else f"~/.ray/auth_token or RAY_AUTH_TOKEN; the first: {why}"
+    raise InputError(f"--address {address}: this cluster asks for a token; put it into {here} {GET_TOKEN}")
+
+
+def _is_token(token: bytes) -> bool:
+    return 0 < len(token) <= MAX_TOKEN and all(0x20 < byte < 0x7F for byte in token)
 
 
 def _answers(address: str, bootstrap: str, mode: str) -> bool:

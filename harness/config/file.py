@@ -63,7 +63,8 @@ def prepared(document: Document, path: Path) -> tuple[object, dict[Place, str]]:
     for place, value in _values(raw, ()):
         where = ".".join(map(str, place))
         if value is None and place:
-            route = f"write {place[-1]}: {{}} for its defaults" if place[:1] == ("routes",) else "give a value"
+            is_section = place[0] == "routes" and isinstance(place[-1], str)
+            route = f"write {place[-1]}: {{}} for its defaults" if is_section else "give a value"
             problems[place] = at_line(path, document.lines, place, f"{where}: empty; {route}, or remove it")
         elif isinstance(value, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
             problems[place] = at_line(

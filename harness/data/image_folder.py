@@ -6,6 +6,7 @@ delivered network; validation is held out of ``train``. The classes are the fold
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
@@ -167,9 +168,12 @@ class Dataset:
                 )
         odd = sorted(set(train.classes) ^ set(test.classes))
         if odd:
+            has, lacks = (train, test) if odd[0] in train.classes else (test, train)
+            near = difflib.get_close_matches(odd[0], [name for name in odd if name in lacks.classes], 1, 0.5)
+            alike = f" ({has.root.name}/ has {odd[0]!a}, {lacks.root.name}/ has {near[0]!a})" if near else ""
             raise InputError(
                 f"dataset.path: class {plain(odd[0])} is in only one of {train.root.name}/ and {test.root.name}/ under "
-                f"{self._root}"
+                f"{self._root}{alike}"
             )
 
     def _check_pictures(self, train: Part, test: Part) -> None:

@@ -8,12 +8,13 @@ exports) or changes none (the name, budgets, resources) is always taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record
 from accounting.words.json_values import Fields
+from harness.config.recipe import RecipeOverride
 from harness.config.route_section import RouteSection
 from harness.config.study import StudyConfig
 from harness.jobs.identity import JobId
@@ -102,7 +103,10 @@ class BegunBy:
 
 
 def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
-    """Every key whose value differs; a route that only one of them has is one change. Criteria are compared as a set."""
+    """Every key whose value differs; a route or section that only one of them has is one change.
+
+    Criteria are compared as a set, and what a phase says of its training by what it comes to with the study's recipe.
+    """
     old, new = _comparable(held), _comparable(given)
     found = []
     for route in dict.fromkeys([*old["routes"], *new["routes"]]):
@@ -110,11 +114,8 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
         if (before is None) != (after is None):
             found.append(Change(f"routes.{route}", before, after))
             old["routes"][route] = new["routes"][route] = None
-    flat_old, flat_new = _flat("", old), _flat("", new)
-    keys = dict.fromkeys([*flat_old, *flat_new])
-    return found + [
-        Change(k, flat_old.get(k), flat_new.get(k)) for k in keys if flat_old.get(k) != flat_new.get(k)
-    ]  # fmt: skip
+    found += _differences("", old, new)
+    return [change for change in found if not _is_said_only(change.key, held, given)]
 
 
 def refusals(
@@ -162,14 +163,32 @@ def _comparable(config: StudyConfig) -> dict[str, Any]:
     return raw | {"routes": raw["routes"] | {n: s.compared() for n, s in config.routes.resolved.powers.items()}}
 
 
-def _flat(prefix: str, value: Any) -> dict[str, Any]:
-    """Leaves by dotted key."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flat(f"{prefix}.{key}" if prefix else str(key), inner)
-    return flat
+def _differences(key: str, old: Any, new: Any) -> Iterator[Change]:
+    """By dotted key; what is a section on one side alone is one difference."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for inner in dict.fromkeys([*old, *new]):
+            yield from _differences(f"{key}.{inner}" if key else str(inner), old.get(inner), new.get(inner))
+    elif old != new:
+        yield Change(key, old, new)
+
+
+def _is_said_only(key: str, held: StudyConfig, given: StudyConfig) -> bool:
+    """Whether a key of a phase's recipe is written or left out, and its value is the same."""
+    *place, field = key.split(".")
+    old, new = (_at(config, place) for config in (held, given))
+    if field not in RecipeOverride.model_fields or not all(isinstance(each, RecipeOverride) for each in (old, new)):
+        return False
+    return bool(getattr(old.over(held.recipe), field) == getattr(new.over(given.recipe), field))
+
+
+def _at(config: StudyConfig, place: Sequence[str]) -> Any:
+    """The section at a place; None where there is none."""
+    found: object = config
+    if place[:1] == ["routes"]:
+        found, place = config.routes.resolved.powers.get("".join(place[1:2])), place[2:]
+    for name in place:
+        found = getattr(found, name, None)
+    return found
 
 
 def _refusal(change: Change, sections: Mapping[str, RouteSection], paid: Paid) -> str | None:

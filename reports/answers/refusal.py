@@ -83,9 +83,8 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
         caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
         hours = spent_h(frames.view)
         most = {route: max((h for (name, _), h in hours.items() if name == route), default=0.0) for route in spent}
-        change = ", ".join(f"{route}: null" for route in spent)
-        more = " and ".join(_budget_text(2 * max(budget[route], most[route])) for route in spent)
-        return f"{counts}; the budget is spent of {caps}", f"budget: {{{change}}}  # no cap; or one of, say, {more}"
+        more = ", ".join(f"{route}: {_budget_text(2 * max(budget[route], most[route]))}" for route in spent)
+        return f"{counts}; the budget is spent of {caps}", f"budget: {{{more}}}  # or no cap: leave the key out"
     sessions = frames.view.sessions
     if sessions and sessions[-1].reason == ENDED:
         failed = sum(job.status is Status.FAILED for job in frames.view.jobs)

@@ -15,6 +15,8 @@ VALUES = {
     "1_000": "1_000", "'3'": "3", '"true"': "true", "!!str 3": "3", "0.5M": "0.5M", "[1, a]": [1, "a"],
 }  # fmt: skip
 REFUSED = {
+    "a:\n\tb: 1\n": (2, "a tab, where only spaces may be; write spaces"),
+    "a: 1\nb:\t1\n": (2, "a tab, where only spaces may be; write spaces"),
     "a: 1\nb: {c: 1,\n  c: 2}\n": (3, "duplicate key 'b.c', first on line 2"),
     "a: 1\nb:\n  - {x: 1, x: 2}\n": (3, "duplicate key 'b.0.x'"),
     "a: [1, 2\n": (None, "not valid YAML"),

@@ -7,6 +7,7 @@ import yaml
 from inline_runs import records, run
 
 from accounting.ledger.records import Kind
+from harness.config.study import load_configs
 from harness.errors import InputError
 from reports.answers.as_json import to_json
 from reports.answers.find import answer
@@ -44,6 +45,12 @@ def advised(folder, macs):
     return found["config_change"]
 
 
+def assert_a_file_may_say_it(config, write_config):
+    """A config file is checked for more than a mapping is: for keys without a value, say."""
+    (study,) = load_configs(write_config(config))
+    assert study.budget.model_dump(exclude_none=True)
+
+
 @pytest.mark.parametrize("macs", [500_000, 650_001])
 def test_a_target_outside_is_added(small, tmp_path, macs):
     run(small, tmp_path)
@@ -65,11 +72,14 @@ def test_a_route_that_is_missing_is_added(small, tmp_path):
     assert to_json(answer(tmp_path, 600_000))["status"] == "measured"
 
 
-def test_a_budget_that_is_spent_is_raised(small, tmp_path):
+def test_a_budget_that_is_spent_is_raised(small, tmp_path, write_config):
     small["budget"] = {"prune": "0.001 s"}
-    _run_and_ignore_its_ending(small, tmp_path)
-    run(edited(small, advised(tmp_path, 600_000)), tmp_path)
-    assert to_json(answer(tmp_path, 600_000))["status"] == "measured"
+    folder = tmp_path / "study"
+    _run_and_ignore_its_ending(small, folder)
+    larger = edited(small, advised(folder, 600_000))
+    assert_a_file_may_say_it(larger, write_config)
+    run(larger | {"budget": {}}, folder)
+    assert to_json(answer(folder, 600_000))["status"] == "measured"
 
 
 def test_a_larger_parent_is_said_to_be_another_study(small, tmp_path):

@@ -66,6 +66,7 @@ CONVERTED = {
     "one as a switch": ("export", {"int8": 1}, ["export.int8", "1", "true or false"]),
     "a switch as a number": ("replicates", True, ["replicates", "true"]),
     "a switch in a list": ("routes.analysis", {"sparsities": [False]}, ["sparsities.0", "false"]),
+    "nothing in a list": ("routes.prune.criterion", ["global_lamp", None], ["criterion.1: empty; give a value, or remove"]),
     "a number as a name": ("name", 3, ["name", "3", "in quotes"]),
     "part of an epoch": ("recipe.epochs", 2.5, ["recipe.epochs", "2.5"]),
     "a huge rate": ("recipe.lr", 1e308, ["recipe.lr", "1e+308", "1000"]),

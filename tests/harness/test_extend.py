@@ -134,6 +134,12 @@ class TestRefused:
         assert says in refusal
         assert "or start another study with --out" in refusal
 
+    def test_a_section_in_the_place_of_a_word_is_one_line(self, study):
+        study.begin(PRETRAIN, PRUNE, FINETUNE)
+        (line,) = study.refusal(recipe={"distill": {"teacher": "parent"}}).splitlines()[1:]
+        assert line.startswith('recipe.distill: "off" in the study, {"teacher": "parent"')
+        assert 'given; keep "off", or start another study with --out' in line
+
     def test_a_place_whose_content_is_not_on_record(self, study):
         study.write(Content())
         study.begin(PRETRAIN)
@@ -151,6 +157,21 @@ class TestTaken:
         assert methods == ["global_lamp", "uniform_lamp+iterative"], "the controls keep the structure of the first one"
         assert asdict(found.searched["search"]) == {"first": (600_000, 400_000), "added": (700_000,)}
         assert found.planned["replicates"] == 3
+
+    @pytest.mark.parametrize(
+        "finetune", [{"lr": 0.1}, {"momentum": 0.9, "weight_decay": 1e-5}, {"distill": "off", "tune": "off"}]
+    )
+    def test_what_holds_anyway_may_be_written_or_left_out(self, study, finetune):
+        study.config["recipe"] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-5}
+        study.write(Content(DATA, "ab" * 32))
+        study.begin(PRETRAIN, PRUNE, FINETUNE)
+        said = routes(prune={"criterion": ["global_lamp"], "finetune": {"epochs": 2, **finetune}})
+        assert study.check(routes=said).changes == ()
+        study.config["routes"] = said
+        study.write(Content(DATA, "ab" * 32))
+        assert study.check(routes=routes()).changes == ()
+        other = routes(prune={"criterion": ["global_lamp"], "finetune": {"epochs": 2, "lr": 0.2}})
+        assert "routes.prune.finetune.lr: " in study.refusal(routes=other)
 
     def test_another_place_of_data_and_weights(self, study):
         study.begin(PRETRAIN)

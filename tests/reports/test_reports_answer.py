@@ -5,11 +5,13 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_study import START
 
 import reports
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.words.quantities import parse_hours
 from reports.answers import find
 from reports.answers.as_json import to_json
 from reports.answers.between import linear, logarithmic, weight_between
@@ -109,7 +111,11 @@ def test_refused_since_the_budget_is_spent(make_study):
     given = answer(make_study(until_h=3, budget={"prune": 2.0, "search": 50.0}), 500_000)
     check_schema(given)
     assert "the budget is spent of prune (2.00 CPU core-hours)" in given["reason"]
-    assert given["config_change"].startswith("budget: {prune: null}  # no cap; or one of, say, ")
+    line = given["config_change"]
+    assert line.endswith("  # or no cap: leave the key out")
+    assert parse_hours(yaml.safe_load(line)["budget"]["prune"]) >= 4, (
+        "twice what was spent; a key without a value is refused"
+    )
 
 
 def test_refused_since_jobs_failed(make_study):

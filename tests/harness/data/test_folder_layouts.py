@@ -91,6 +91,15 @@ def test_what_a_folder_without_train_holds_instead_is_named(folder):
         opened(folder).check()
 
 
+@pytest.mark.parametrize("name", ["ape ", "ape\u200b", "\u0430pe", "Ape"])
+def test_classes_that_look_alike_are_told_apart(name, folder):
+    (folder / "val/ape").rename(folder / "val" / name)
+    with pytest.raises(InputError) as refusal:
+        opened(folder).check()
+    assert f"val/ has {name!a}" in str(refusal.value)
+    assert "train/ has 'ape'" in str(refusal.value)
+
+
 def test_a_file_in_the_place_of_the_folder_is_named(folder):
     (folder.parent / "data.zip").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"data\.zip is a file"):
