@@ -1,4 +1,4 @@
-"""What a pruning criterion is: a rule that gives every weight of a layer a score; the lowest go first."""
+"""What a pruning criterion is: a rule that gives every weight of a layer a score; the lowest are pruned first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ScoreContext:
-    """What a criterion may know about a layer besides its weights.
+    """What a criterion may use besides a layer's weights.
 
     Attributes:
         macs_per_weight: MACs that one weight of the layer costs for one image (its output positions).
@@ -29,7 +29,7 @@ class Criterion(Protocol):
     """One file in ``pruning/criteria``, the class named ``Criterion``; the file's name is the criterion's."""
 
     needs_gradients: bool
-    """Whether :attr:`ScoreContext.gradient` must be there (the caller then has to give batches)."""
+    """Whether it needs :attr:`ScoreContext.gradient` (the caller must then give batches)."""
 
     def scores(self, weight: Tensor, context: ScoreContext) -> Tensor:
         """Give one score per weight: same shape, float32, finite, at least 0; higher means keep.

@@ -1,7 +1,7 @@
-"""The section that a route's file brings, ``class Config(RouteSection)``, and what a route can beside proposing jobs.
+"""The section that a route's file defines, ``class Config(RouteSection)``, and what a route can do besides proposing jobs.
 
-Everything here has a default, so that a route says only what it has: which search or pruning it does, whom it listens to,
-what its section may not be in a study, how it trains. Config, plan, checks and resuming ask these, and know no names.
+Everything here has a default, so a route declares only what it has: which search or pruning it does, which routes it listens
+to, what is not allowed in its section, how it trains. Config, plan, checks and resuming ask these and know no route by name.
 """
 
 from __future__ import annotations
@@ -60,22 +60,22 @@ class PhaseRecipe:
 
 
 class RouteSection(Strict):
-    """The keys of a route, as pydantic fields, each with a sentence below it; and what the route can, as below."""
+    """The keys of a route, as pydantic fields with a sentence below each, and what the route can do (see below)."""
 
     SEARCH: ClassVar[Part | None] = None
     """Where its search is, a :class:`harness.config.blocks.SearchConfig`; None if it does not search."""
     PRUNING: ClassVar[Part | None] = None
     """Where its pruning is, a :class:`harness.config.blocks.PruneConfig`; None if it does not prune."""
     LISTENS_TO: ClassVar[tuple[str, ...]] = ()
-    """Routes whose outcomes it waits for; they are asked for jobs before it, where routes have spent as much."""
+    """Routes whose outcomes it waits for; they are asked for jobs before it if they have spent as much."""
     KEEPS_TARGETS: ClassVar[bool] = False
-    """Whether what it proposes first depends on the targets, as a search's does; a study keeps those that it began with."""
+    """Whether its first proposals depend on the targets, as a search's do; a study keeps the targets that it began with."""
     ALONE: ClassVar[bool] = True
     """Whether a study may have it and no other route."""
 
     @property
     def prunes_the_parent(self) -> bool:
-        """Whether it prunes the study's parent, and not a network that it found."""
+        """Whether it prunes the study's parent, rather than a network that it found."""
         return self.PRUNING is not None and self.SEARCH is None
 
     def part(self, part: Part | None) -> RouteSection | None:
@@ -92,7 +92,7 @@ class RouteSection(Strict):
         return self.model_copy(update={part.key: value})
 
     def planned(self) -> RouteSection:
-        """The section by which the route is played through in a plan: as many jobs of the same sizes, found quickly."""
+        """The section with which a plan simulates the route: as many jobs of the same sizes, found quickly."""
         return self.model_copy(update={key: part.planned() for key, part in self._parts()})
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
@@ -108,9 +108,9 @@ class RouteSection(Strict):
         return self.model_copy(update={key: value for key, value in values.items() if value != getattr(self, key)})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
-        """What cannot be in this study, a line each with key and way out: refused in every config, stored ones too.
+        """What is not allowed in this study, a line each with key and remedy: refused in every config, stored ones too.
 
-        Said of a route's section, and of the search and pruning that it has; ``route`` is the route's name.
+        Asked of a route's section and of the search and pruning in it; ``route`` is the route's name.
         """
         yield from ()
 

@@ -1,4 +1,4 @@
-"""What a dataset gives: three splits of normalised batches, and the facts needed before any of it is read."""
+"""What a dataset gives: three splits of normalised batches, and the facts that are needed before any data is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DataInfo:
     ``class_names`` are in the order of the labels, empty where the data has none. ``resize`` is how an image is evaluated:
     ``shorter_side`` is resized to ``resize_px`` with ``interpolation`` and the centre cut out; ``stretch``: both sides are
     resized to those of ``image_shape``; ``none``: all images have that size. ``num_val`` and ``num_test`` are 0 where they
-    are not known. ``notes`` are sentences to be told once: what was not read, what had to be assumed.
+    are not known. ``notes`` are sentences to show once: what was not read, what had to be assumed.
     """
 
     image_shape: tuple[int, int, int]
@@ -47,7 +47,7 @@ class DataInfo:
     notes: tuple[str, ...] = ()
     resize: Literal["none", "stretch", "shorter_side"] = "none"
     other_task: Task | None = None
-    """What the images are for, where that is not to classify them; it has ``num_classes`` outputs."""
+    """What the images are for, if not to classify them; it has ``num_classes`` outputs."""
     decoded_px: tuple[int, int] | None = None
     """Height and width that the dataset gives, where a job has a size of its own (:mod:`harness.data.sized`)."""
 
@@ -112,14 +112,14 @@ class Dataset(Protocol):
     """
 
     KEYS: tuple[str, ...]
-    """The keys of ``dataset:`` that it uses, beside ``name``; any other is refused."""
+    """The keys of ``dataset:`` that it uses, besides ``name``; any other is refused."""
 
     def info(self) -> DataInfo:
-        """The facts: counted where the data is there, else from the config, with a note of what is assumed."""
+        """The facts: counted if the data is there, otherwise from the config, with a note of what is assumed."""
         ...
 
     def check(self) -> None:
-        """``InputError`` in one line where the data is not there, not what the config says, or would mislead later."""
+        """``InputError`` in one line if the data is missing, is not what the config says, or would mislead later."""
         ...
 
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""What a route proposes and what it is told: jobs and their outcomes, plain values that a ledger can hold."""
+"""Jobs, which a route proposes, and their outcomes, which it is told: plain values that a ledger can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.jobs.work import Work
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a predictor said of a candidate's val_top1 before it was trained."""
+    """A predictor's estimate of a candidate's val_top1, made before it was trained."""
 
     mean: float
     sd: float
@@ -24,7 +24,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Job:
-    """The unit that is scheduled and metered: which one it is, what it starts from, and what is done."""
+    """The unit that is scheduled and metered: which job it is, what it starts from, and what it does."""
 
     id: JobId
     phase: Phase
@@ -34,19 +34,19 @@ class Job:
     """A network spec (docs/architecture.md), as wide as before anything was removed."""
     work: Work
     counted_macs: int
-    """MACs of the network that comes out, as far as known beforehand, without those of zeros."""
+    """MACs of the resulting network, as far as known beforehand, without those of zeros."""
     computed_macs: int
-    """MACs that a pass on one image computes, zeros multiplied too: what the job's cost depends on."""
+    """MACs that a pass on one image computes, including those of zeros: the job's cost depends on them."""
     start: Start = FRESH
     is_smaller: bool = False
-    """Whether channels or blocks of ``network`` are gone, or are removed by this job."""
+    """Whether channels or blocks of ``network`` have been removed, or are removed by this job."""
     predicted: Prediction | None = None
     teacher: Teacher | None = None
-    """Whose outputs it learns from beside the labels, where it trains."""
+    """Whose outputs it learns from in addition to the labels, if it trains."""
     tuned_by: tuple[str, ...] = ()
     """Jobs that chose settings of its recipe."""
     image_size: int | None = None
-    """Pixels of a side at which it is shown its images; None: as the dataset gives them."""
+    """Pixels of a side of the images that it is shown; None: as the dataset gives them."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class Job:
 
     @property
     def counts_for_budget(self) -> bool:
-        """Whether what it takes is its route's spending; exports are nobody's."""
+        """Whether its cost counts as its route's spending; exports count for no route."""
         return self.phase != Phase.EXPORT
 
     @property
@@ -87,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: ``metrics`` of an ok one (``val_top1``, ``macs``, …), or ``reason`` of a failed one."""
+    """The outcome of a job: ``metrics`` if it is ok (``val_top1``, ``macs``, …), or the ``reason`` if it failed."""
 
     ok: bool
     metrics: JobOutcome = field(default_factory=JobOutcome)
@@ -95,18 +95,18 @@ class Outcome:
     final: bool = True
     """If it failed: whether it would fail again (divergence, an unreachable target), in which case no session tries it."""
     damaged: str | None = None
-    """If files that it starts from are damaged or gone: the job that made them, which is run again first."""
+    """If files that it starts from are damaged or missing: the job that made them, which is run again first."""
     not_paid_for: bool = False
-    """If it failed: whether it was never begun, because its route's budget does not pay for it."""
+    """If it failed: whether it was never begun because its route's budget does not pay for it."""
     stopped: bool = False
-    """If it failed: whether it was stopped at a checkpoint, because its route's budget does not pay for more of it."""
+    """If it failed: whether it was stopped at a checkpoint because its route's budget does not pay for more of it."""
     ends_session: bool = False
     """If it failed: whether every other job would fail for the same reason (other data), so none is begun."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to propose until an outcome is told."""
+    """Nothing to propose until another outcome is told."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class Route(Protocol):
 
 @runtime_checkable
 class SearchingRoute(Protocol):
-    """What a route that searches may have beside :class:`Route`: its strategy is then tried before it is paid for."""
+    """What a route that searches may have besides :class:`Route`: its strategy is then tried before it is paid for."""
 
     def strategy_problem(self) -> str | None:
-        """What is wrong with its strategy, where that is a user's own; None: nothing was found."""
+        """What is wrong with its strategy, if that is a user's own; None: nothing was found."""
         ...

@@ -1,4 +1,4 @@
-"""What a logger is given, and what it must have. A plug-in is a file with ``class Logger``, here or of a user's own."""
+"""What a logger is given, and what it must define. A plug-in is a file with ``class Logger``, here or of a user's own."""
 
 from __future__ import annotations
 

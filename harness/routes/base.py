@@ -1,4 +1,4 @@
-"""What the routes share: the study as they see it, naming and seeding of jobs, a queue with barriers."""
+"""What the routes share: their view of the study, naming and seeding of jobs, a queue with barriers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class View:
         return self.searched.get(route, Searched(tuple(self.config.targets)))
 
     def recipe(self, *overrides: RecipeOverride | Mapping[str, object]) -> Recipe:
-        """The study's recipe with ``overrides`` on top, the last one first in rank."""
+        """The study's recipe with ``overrides`` applied in order; later ones win."""
         recipe = self.config.recipe
         for override in overrides:
             given = override if isinstance(override, RecipeOverride) else RecipeOverride.model_validate(override)
@@ -84,7 +84,7 @@ class View:
         return pretraining(self.config.recipe, self.config.parent.pretrain)
 
     def teacher(self, recipe: Recipe, replicate: int) -> Teacher | None:
-        """Whom a training by this recipe learns from; the parent is that of the replicate."""
+        """The teacher of a training by this recipe; the parent is that of the replicate."""
         if recipe.teaching is None:
             return None
         if recipe.teaching.teacher != PARENT:
@@ -147,7 +147,7 @@ class View:
 
 @dataclass
 class Queue:
-    """Jobs ready to be proposed, and outcomes that are awaited; the memory of a route."""
+    """Jobs ready to be proposed, and jobs whose outcomes are awaited; the memory of a route."""
 
     ready: deque[Job] = field(default_factory=deque)
     awaited: set[str] = field(default_factory=set)
@@ -162,7 +162,7 @@ class Queue:
         self.ready.extend(trials or [job])
 
     def next(self, *, more: bool) -> Job | Wait | Done:
-        """The next job; Wait while something is out or ``more`` is to come; else Done."""
+        """The next job; Wait while an outcome is awaited or ``more`` is to come; otherwise Done."""
         if self.ready:
             job = self.ready.popleft()
             self.awaited.add(job.name)
@@ -170,7 +170,7 @@ class Queue:
         return Wait() if self.awaited or more else Done()
 
     def record(self, job: Job, outcome: Outcome) -> bool:
-        """Note an outcome; whether it is of a job of this queue."""
+        """Note an outcome; returns whether its job is of this queue."""
         if job.name not in self.awaited:
             return False
         self.awaited.discard(job.name)
@@ -192,7 +192,7 @@ class Queue:
 
 
 def evaluation(view: View, trained: Job, label: str, description: str, macs: int, parent: str | None = None) -> Job:
-    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it is from.
+    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it came from.
 
     Its name holds the network's, so another network that becomes the best after a resume is delivered too.
     """

@@ -66,7 +66,7 @@ class PruneChain:
     def start(self, parent: Job, parent_macs: int, target: int) -> None:
         """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``.
 
-        Where it was found for this target, the jobs' names begin with its name: another winner's are others.
+        If it was found for this target, job names begin with its name, so a different winner gives different jobs.
         """
         self._parents[target] = parent
         for method in self._config.methods:
