@@ -1,10 +1,11 @@
 """Closed segments in Parquet, so that a large ledger is read in a fraction of the time. The JSON lines stay the truth.
 
 A sealed segment never changes. What reading it lean gives is kept in a file of its own: ends of epochs as columns, of an
-attempt's heartbeats their number, the first and the last, all other records as JSON (of a spec its small parts, and where in
-the segment the whole is). The file's name has a hash over the segment's content and this program's reader, and one over the
-file itself, and both are computed again whenever it is read: at any doubt the JSON lines are read. Only segments that are
-whole and as they were written are compacted, so a damaged one is read line by line each time, and its damage is said.
+attempt's heartbeats their number, the first and the last, all other records as :mod:`accounting.ledger.record_columns` has
+them (of a spec its small parts, and where in the segment the whole is). The file's name has a hash over the segment and this
+program's reader, and one over the file itself, and both are computed again whenever it is read: at any doubt the JSON lines
+are read. Only segments that are whole and as they were written are compacted, so a damaged one is read line by line each
+time, and its damage is said.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING
 
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, segments_in
 from accounting.ledger.integrity import Segment
-from accounting.ledger.packed import Lines, PackedSpec, Place
+from accounting.ledger.packed import Lines
 from accounting.ledger.points import Points
-from accounting.ledger.reading import Reading, share_words
-from accounting.ledger.records import Record
+from accounting.ledger.reading import Reading
+from accounting.ledger.record_columns import Alike, coded, columns_of, records_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +44,8 @@ MIN_SHARED_BYTES = 40_000_000
 FACTS = b"prune_or_search"
 PROGRESS = {"t": "d", "val_top1": "d", "train_loss": "d", "checkpointed": "b"}
 """The columns of :class:`Points` that are arrays, with their type."""
+MARKS = ("progress", "beats", "records")
+"""The three parts of a file, below each other; each has columns of its own, which are empty in the rows of the others."""
 
 
 class _Odd(dict[str, object]):
@@ -159,63 +163,72 @@ def _table(path: Path, segment: Segment, points: Points, clock: Sequence[Finding
     import numpy as np
     import pyarrow as pa
 
-    names, beats = points.names, points.beats
     content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    ends = [-1, *np.flatnonzero(content == ord("\n")).tolist()]
-    records = segment.records
-    texts = [_text(record, ends[record["line"] - 1] + 1, ends[record["line"]]) for record in records]
-    num = (len(points), len(beats), len(records))
-    none = {n: [None] * n for n in num}
-    after = [*none[num[1]], *none[num[2]]]
-    attempt = [*(names[code] for code in points.attempt), *beats, *none[num[2]]]
-    facts = {
-        "num": num, "names": names, "opening": segment.opening, "clock": [asdict(finding) for finding in clock],
-        "odd": [place for place, record in enumerate(records) if isinstance(record, _Odd)],
-    }  # fmt: skip
-    columns = {
-        "attempt": pa.array(attempt, pa.string()).dictionary_encode(),
-        "epoch": pa.array([*points.epoch, *after], pa.int64()),
-        "num_epochs": pa.array([*points.num_epochs, *after], pa.int64()),
-        **{name: pa.array([*getattr(points, name), *after], pa.int8() if code == "b" else pa.float64())
+    begins = [0, *(np.flatnonzero(content == ord("\n")) + 1).tolist()]
+    odd = [place for place, record in enumerate(segment.records) if isinstance(record, _Odd)]
+    others, alike = columns_of(segment.records, begins, set(odd))
+    names, beats = points.names, points.beats
+    progress = {
+        "attempt": _words(list(map(names.__getitem__, points.attempt))),
+        "epoch": pa.array(points.epoch, pa.int64()),
+        "num_epochs": pa.array(points.num_epochs, pa.int64()),
+        **{name: pa.array(getattr(points, name), pa.int8() if code == "b" else pa.float64())
            for name, code in PROGRESS.items()},
-        "num_beats": pa.array([*none[num[0]], *(int(beat[0]) for beat in beats.values()), *none[num[2]]], pa.int64()),
-        "first_beat_t": pa.array([*none[num[0]], *(beat[1] for beat in beats.values()), *none[num[2]]], pa.float64()),
-        "last_beat_t": pa.array([*none[num[0]], *(beat[2] for beat in beats.values()), *none[num[2]]], pa.float64()),
-        "record": pa.array([*none[num[0]], *none[num[1]], *texts], pa.string()),
     }  # fmt: skip
-    return pa.table(columns).replace_schema_metadata({FACTS: json.dumps(facts).encode()})
+    beaten = {
+        "attempt": _words(list(beats)),
+        "num_beats": pa.array([int(beat[0]) for beat in beats.values()], pa.int64()),
+        "first_beat_t": pa.array([beat[1] for beat in beats.values()], pa.float64()),
+        "last_beat_t": pa.array([beat[2] for beat in beats.values()], pa.float64()),
+    }
+    facts = {
+        "num": (len(points), len(beats)), "names": names, "opening": segment.opening, "alike": alike,
+        "clock": [asdict(finding) for finding in clock], "odd": odd,
+    }  # fmt: skip
+    parts = [pa.table(progress), pa.table(beaten), others]
+    whole = pa.concat_tables(
+        [_prefixed(part, mark) for part, mark in zip(parts, MARKS, strict=True)], promote_options="default"
+    )
+    return whole.replace_schema_metadata({FACTS: json.dumps(facts).encode()})
 
 
-def _text(record: Record, begin: int, end: int) -> str:
-    """A record as JSON, without its segment; of a packed spec the small parts, and where the line is."""
-    kept: dict[str, object] = {key: value for key, value in record.items() if key != "segment"}
-    if isinstance(spec := kept.get("spec"), PackedSpec):
-        kept |= {"spec": spec.links, "spec_at": [begin, end - begin]}
-    return json.dumps(kept, separators=(",", ":"))
+def _words(words: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(words, pa.string()).dictionary_encode()
+
+
+def _prefixed(table: pa.Table, mark: str) -> pa.Table:
+    return table.rename_columns([f"{mark}.{name}" for name in table.column_names])
+
+
+def _part(table: pa.Table, mark: str, begin: int, num: int | None = None) -> pa.Table:
+    """The rows and columns of one of the three parts, named as they were."""
+    own = [name for name in table.column_names if name.startswith(f"{mark}.")]
+    return table.select(own).rename_columns([name.partition(".")[2] for name in own]).slice(begin, num)
 
 
 def _read_back(path: Path, sha256: str, table: pa.Table) -> tuple[Segment, Points, list[Finding], list[int]]:
+    import numpy as np
+
     facts = json.loads(table.schema.metadata[FACTS])
-    num_points, num_beats, _ = facts["num"]
-    points = Points(codes={name: code for code, name in enumerate(facts["names"])})
-    progress = table.slice(0, num_points).combine_chunks()
-    points.attempt.extend(map(points.codes.__getitem__, progress["attempt"].to_pylist()))
-    points.epoch, points.num_epochs = progress["epoch"].to_pylist(), progress["num_epochs"].to_pylist()
+    num_points, num_beats = facts["num"]
+    progress, beats = _part(table, MARKS[0], 0, num_points), _part(table, MARKS[1], num_points, num_beats)
+    points = Points(codes={name: code for code, name in enumerate(map(intern, facts["names"]))})
+    if num_points:
+        names, places = coded(progress["attempt"])
+        codes = np.array(list(map(points.codes.__getitem__, names)), dtype=np.dtype(points.attempt.typecode))
+        points.attempt.frombytes(codes[places].tobytes())
+    points.epoch, points.num_epochs = progress["epoch"].to_numpy().tolist(), progress["num_epochs"].to_numpy().tolist()
     for name, code in PROGRESS.items():
         setattr(points, name, array(code, progress[name].to_numpy().tobytes()))
-    beats = table.slice(num_points, num_beats)
     told = [beats[name].to_pylist() for name in ("attempt", "num_beats", "first_beat_t", "last_beat_t")]
-    points.beats = {name: [count, first_t, last_t] for name, count, first_t, last_t in zip(*told, strict=True)}
+    points.beats = {intern(name): [count, first_t, last_t] for name, count, first_t, last_t in zip(*told, strict=True)}
     segment = Segment(path, path.stat().st_size, sha256, opening=facts["opening"])
-    texts = table["record"].slice(num_points + num_beats).to_pylist()
-    records: list[Record] = json.loads(f"[{','.join(texts)}]")
-    lines = Lines(path)
-    for record in records:
+    alike = [Alike(*each) for each in facts["alike"]]
+    segment.records = records_of(_part(table, MARKS[2], num_points + num_beats), alike, Lines(path))
+    for record in segment.records:
         record["segment"] = segment.name
-        share_words(record)
-        if (at := record.pop("spec_at", None)) is not None:  # type: ignore[typeddict-item]
-            record["spec"] = PackedSpec(record["spec"], Place(lines, *at))  # type: ignore[typeddict-item]
-    segment.records = records
     return segment, points, [Finding(**found) for found in facts["clock"]], facts["odd"]
 
 

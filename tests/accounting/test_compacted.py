@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from test_corrupted_ledgers import SAID, clean, put
 from test_damaged_ledgers import FILE_DAMAGE, LINE_DAMAGE, segment, write
 
-from accounting.ledger import arrow_lines, compacted, reading
+from accounting.ledger import arrow_lines, compacted, reading, record_columns
 from accounting.ledger.chain import Chain
-from accounting.ledger.compacted import compact, load_compacted
+from accounting.ledger.compacted import load_compacted
 from accounting.ledger.index import segments_in
 from accounting.ledger.packed import PackedSpec
 from accounting.ledger.records import Kind
@@ -21,6 +21,13 @@ from accounting.ledger.store import Ledger, LedgerError, LedgerWriter, read_lean
 from accounting.words.plain_text import plain_values
 
 T = 1_760_000_000.0
+
+
+def compact(folder: Path, kept: Path, min_bytes: int = compacted.MIN_BYTES) -> None:
+    """Compact a small ledger as if it were large: records of which there are two alike become columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_columns, "MIN_ALIKE", 2)
+        compacted.compact(folder, kept, min_bytes=min_bytes)
 
 
 def told(ledger: Ledger) -> tuple[object, ...]:
