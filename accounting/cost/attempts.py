@@ -116,7 +116,7 @@ def held_by(
     trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind]
 ) -> tuple[dict[str, float], DeviceKind, float]:
     """The devices that an attempt held, the kind that counts, and how much of that."""
-    opened = evidence.opened.get((trace.session, str(trace.started["allocation"])))
+    opened = evidence.opened.get(trace.span)
     devices: dict[str, float] = (opened and opened["devices"]) or trace.started["devices"]
     of_kind: dict[DeviceKind, float] = defaultdict(float)
     for device, amount in devices.items():
@@ -144,7 +144,7 @@ def _attempt(
         replicate=started["replicate"],
         session=trace.session,
         allocation=started["allocation"],
-        devices=dict(devices),
+        devices=devices,
         device_kind=kind,
         meter=started["meter"],
         network_macs=started["network_macs"],

@@ -18,7 +18,7 @@ NODE_DIED = "node_died"
 """``cause`` of an ``allocation_closed`` that a node's death brought about."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Trace:
     """Everything on record about one attempt. Of a record that was written twice the first counts."""
 
@@ -29,26 +29,22 @@ class Trace:
     """If it did not end well: time and epoch of each checkpoint from which a later attempt can continue."""
     last_t: float = 0.0
     """Time of its last record of any kind."""
+    attempt: str = field(init=False)
+    """Its id."""
+    job: str = field(init=False)
+    """The id of its job."""
+    session: str = field(init=False)
+    """The id of its session."""
+    span: SpanKey = field(init=False)
+    """Its session and its allocation, or the word for none."""
+    started_t: float = field(init=False)
+    """When its process wrote ``attempt_started``."""
 
-    @property
-    def attempt(self) -> str:
-        """Its id."""
-        return str(self.started["attempt"])
-
-    @property
-    def job(self) -> str:
-        """The id of its job."""
-        return str(self.started["job"])
-
-    @property
-    def session(self) -> str:
-        """The id of its session."""
-        return str(self.started["session"])
-
-    @property
-    def started_t(self) -> float:
-        """When its process wrote ``attempt_started``."""
-        return float(self.started["t"])
+    def __post_init__(self) -> None:
+        """What is often asked for."""
+        started = self.started
+        self.attempt, self.job, self.session = str(started["attempt"]), str(started["job"]), str(started["session"])
+        self.span, self.started_t = (self.session, str(started["allocation"])), float(started["t"])
 
     @property
     def is_ok(self) -> bool:
@@ -87,7 +83,7 @@ class Evidence:
         """The time of the last record of any attempt in an allocation."""
         found: dict[SpanKey, float] = {}
         for trace in self.traces.values():
-            key = (trace.session, str(trace.started["allocation"]))
+            key = trace.span
             found[key] = max(found.get(key, trace.last_t), trace.last_t)
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from accounting.cost.evidence import Evidence, SpanKey, Trace
 from accounting.ledger.records import CLOCK_TOLERANCE_S, Status
@@ -11,8 +11,7 @@ from accounting.ledger.records import CLOCK_TOLERANCE_S, Status
 DEFAULT_HEARTBEAT_S = 10.0
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """When an attempt held its devices, how it ended, and for how long it may have continued unseen (seconds)."""
 
     begin_t: float
@@ -28,9 +27,8 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
     intervals: dict[str, Interval] = {}
     statuses = statuses_of(evidence)
     for trace in evidence.traces.values():
-        key = (trace.session, str(trace.started["allocation"]))
-        if key in evidence.opened:
-            by_span[key].append(trace)
+        if trace.span in evidence.opened:
+            by_span[trace.span].append(trace)
         else:
             intervals[trace.attempt] = _alone(trace, statuses[trace.attempt], now)
     for key, traces in by_span.items():
@@ -41,27 +39,26 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
 
 def statuses_of(evidence: Evidence) -> dict[str, Status]:
     """How each attempt ended; one that never said so is lost when nothing can be left of it, else running."""
+    traces = evidence.traces.values()
+    statuses = {trace.attempt: Status(trace.ended["status"]) for trace in traces if trace.ended is not None}
+    if len(statuses) == len(traces):
+        return statuses
     last_of_job: dict[str, float] = defaultdict(lambda: float("-inf"))
     last_of_span: dict[SpanKey, float] = defaultdict(lambda: float("-inf"))
-    for trace in evidence.traces.values():
-        key = (trace.session, str(trace.started["allocation"]))
+    for trace in traces:
         last_of_job[trace.job] = max(last_of_job[trace.job], trace.started_t)
-        last_of_span[key] = max(last_of_span[key], trace.started_t)
-    statuses = {}
-    for trace in evidence.traces.values():
-        key = (trace.session, str(trace.started["allocation"]))
+        last_of_span[trace.span] = max(last_of_span[trace.span], trace.started_t)
+    for trace in traces:
         if trace.ended is not None:
-            statuses[trace.attempt] = Status(trace.ended["status"])
-        elif (
+            continue
+        is_lost = (
             evidence.is_over(trace.session)
-            or key in evidence.closed
+            or trace.span in evidence.closed
             or last_of_job[trace.job] > trace.started_t
-            or (key in evidence.opened and last_of_span[key] > trace.started_t)
+            or (trace.span in evidence.opened and last_of_span[trace.span] > trace.started_t)
             or evidence.abandoned_t.get(trace.job, float("-inf")) >= trace.started_t
-        ):
-            statuses[trace.attempt] = Status.LOST
-        else:
-            statuses[trace.attempt] = Status.RUNNING
+        )
+        statuses[trace.attempt] = Status.LOST if is_lost else Status.RUNNING
     return statuses
 
 

@@ -122,7 +122,7 @@ class SpentSoFar:
                 if record["attempt"] in evidence.traces:
                     return False
                 trace = Trace(record, last_t=record["t"])
-                if _span(trace) in self._closed_spans:
+                if trace.span in self._closed_spans:
                     return False
                 evidence.traces[trace.attempt] = self._live[trace.attempt] = trace
                 self._by_job[trace.job].append(trace)
@@ -184,7 +184,7 @@ class SpentSoFar:
                 started["replicate"], kind, interval.status, amount * (interval.end_t - interval.begin_t),
                 started["spec"],
             )  # fmt: skip
-            spans[_span(trace)].append(trace)
+            spans[trace.span].append(trace)
         for key, mine in spans.items():
             if self._is_settled(key, mine):
                 self._closed_spans.add(key)
@@ -219,10 +219,6 @@ class SpentSoFar:
     def _done_job(self, job: str) -> DoneJob:
         first = min(self._by_job[job], key=lambda trace: trace.started_t).started
         return DoneJob(job, first["route"], first["phase"], first["target"], first["replicate"])
-
-
-def _span(trace: Trace) -> SpanKey:
-    return trace.session, str(trace.started["allocation"])
 
 
 def _time_of(record: Record) -> float:

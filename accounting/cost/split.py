@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from accounting.cost.evidence import Trace
 from accounting.cost.intervals import Interval
 from accounting.ledger.records import Status
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Seconds of an attempt's interval (before the amount of device); the three add up to its length."""
 
     productive_s: float

@@ -92,7 +92,9 @@ def _read(folder: Path, read_one: Callable[[Path], _Read]) -> Ledger:
         warnings = tuple(segment.warning for segment, _, _ in read if segment.warning)
         records: list[Record] = []
         points = None
-        for segment, of_segment, clock in read:
+        read.reverse()
+        while read:  # each is let go when it is taken up
+            segment, of_segment, clock = read.pop()
             if segment.name not in left_out:
                 records += segment.records
                 findings += clock

@@ -21,15 +21,16 @@ from accounting.ledger.integrity import Segment
 from accounting.ledger.lines import blocks_of, take_points
 from accounting.ledger.packed import Lines, PackedSpec, Place, links_of
 from accounting.ledger.points import Points
-from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, Kind, Record
+from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, FIELDS, Kind, Record
 from accounting.ledger.validation import problem_of
 
 BATCH = 512
 """How many lines are parsed at a time."""
 MIN_LEFT_BYTES = 4_000_000
 """Of a segment: the specs of a larger one stay in the file until they are asked for."""
-SHARED = ("kind", "session", "allocation", "attempt", "job", "route", "phase", "meter")
-"""Words that many records of a ledger have in common."""
+WORDS = ("session", "allocation", "attempt", "job", "route", "phase", "meter")
+SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind])) for kind in Kind}
+"""By kind of record: fields whose words many records of a ledger have in common."""
 POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
@@ -192,8 +193,8 @@ def _is_plain(text: bytes) -> bool:
 
 def share_words(record: Record) -> None:
     """Make equal words of records one object."""
-    for name in SHARED:
-        if type(word := record.get(name)) is str:
+    for name in SHARED[record["kind"]]:
+        if type(word := record[name]) is str:  # type: ignore[literal-required]
             record[name] = intern(word)  # type: ignore[literal-required]
 
 
