@@ -14,7 +14,7 @@ from accounting.study.facts import StudyDocument
 from accounting.study.folder import StudyFolder
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.names import unit_text
-from accounting.words.plain_text import typed_line
+from accounting.words.plain_text import one_line, typed_line
 from harness.errors import InputError
 from reports.words.wording import number
 
@@ -26,7 +26,10 @@ BY_HAND = "`prune-or-search plan` with that change says what it costs"
 
 
 def change_cost(folder: Path, change: str) -> str:
-    """``by `plan`, that takes 3.2 GPU-hours more (estimate, this machine)``; where it cannot be told here, how to ask."""
+    """``by `plan`, that takes 3.2 GPU-hours more (estimate, this machine)``; where it cannot be told here, how to ask.
+
+    Where ``plan`` refuses the change, in this study and in a new one, it says why.
+    """
     try:
         document = StudyDocument.read(StudyFolder(folder).config)
         lines = [read_one(line) for line in change.splitlines()]
@@ -45,19 +48,25 @@ def change_cost(folder: Path, change: str) -> str:
 
     try:
         study = config_in(StudyDocument(config, document.facts), StudyFolder(folder))
-    except InputError:
-        return BY_HAND
+    except InputError as error:
+        return _refused(error)
+    refusal: InputError | None = None
     for place, what in ((folder, "more"), (None, "in another study")):
         try:
             summary = summarise(study, place, timed_for_s=TIMED_FOR_S)
-        except InputError:
+        except InputError as error:
+            refusal = error
             continue
         except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
             log.warning("what the change costs cannot be planned here: %s", typed_line(error))
             return BY_HAND
         hours = f"{number(summary['hours'])} {unit_text(summary['unit'])}"
         return f"by `plan`, that takes {hours} {what} ({summary['num_jobs']} jobs; an estimate on this machine)"
-    return BY_HAND
+    return BY_HAND if refusal is None else _refused(refusal)
+
+
+def _refused(error: InputError) -> str:
+    return f"`plan` refuses that change: {one_line(error)}"
 
 
 def _merged(config: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:

@@ -64,6 +64,13 @@ def test_a_target_that_was_not_measured_says_what_it_would_cost(command, tiny_st
     assert "CPU core-hours more (" in err
 
 
+def test_a_target_that_no_network_can_have_says_why_it_has_no_price(command, tiny_study):
+    code, _, err = command("answer", tiny_study, "--macs", "0.05M")
+    assert code == 2
+    said = "to measure it: targets: [0.05M, 0.4M, 0.6M]; `plan` refuses that change: targets: target of 50,000 MACs: "
+    assert said in one_line(err)
+
+
 def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(command, tiny_study, tmp_path):
     folder = tmp_path / "with_plugin"
     shutil.copytree(tiny_study, folder)
