@@ -24,7 +24,7 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
     found = []
     for job in view.jobs:
         reached = 0.0
-        for attempt in job.attempts:
+        for place, attempt in enumerate(job.attempts, start=1):
             again = started[attempt].get("again")
             if isinstance(again, str):
                 found.append(f"{job.job} was run again, which is in the bill as lost work: {again}.")
@@ -34,6 +34,8 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
             dropped = begun[attempt].get("dropped")
             if reached > epoch or isinstance(dropped, str):
                 found.append(_trained_again(job.job, reached - epoch, dropped))
+            if place == len(job.attempts):
+                break
             kept = [point.epoch for point in view.progress.of(attempt) if point.checkpointed]
             reached = 0.0 if status[attempt] is Status.OK else max([epoch, *kept])
     return [*found, *_stopped(view, records)]

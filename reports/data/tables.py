@@ -22,6 +22,9 @@ NESTED = ("cost_h", "int8", "size_bytes", "latency")
 LONG = {"spec"}
 """Fields of an attempt that are long as JSON."""
 AT_A_TIME = 5000
+PLAIN = {type(None), bool, int, float, str}
+"""Types of values that are cells as they are."""
+AS_JSON = json.JSONEncoder(default=str, sort_keys=True).encode
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
@@ -98,9 +101,13 @@ def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
     if name in LONG and rows:
         parts = (rows[begin : begin + AT_A_TIME] for begin in range(0, len(rows), AT_A_TIME))
         return pd.concat(
-            [pd.Series(list(map(_cell, map(value_of, part))), dtype="str") for part in parts], ignore_index=True
+            [pd.Series(_cells(list(map(value_of, part))), dtype="str") for part in parts], ignore_index=True
         )
-    return list(map(_cell, map(value_of, rows)))
+    return _cells(list(map(value_of, rows)))
+
+
+def _cells(values: list[object]) -> list[object]:
+    return values if PLAIN.issuperset(map(type, values)) else list(map(_cell, values))
 
 
 def _cell(value: object) -> object:
@@ -108,7 +115,7 @@ def _cell(value: object) -> object:
         return value
     if isinstance(value, str):
         return str(value)
-    return json.dumps(value, default=str, sort_keys=True)
+    return AS_JSON(value)
 
 
 def _in_hours(frame: pd.DataFrame) -> pd.DataFrame:

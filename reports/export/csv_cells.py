@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:  # whoever wants one cell needs no pandas
     import pandas as pd
 
 COMPUTED = "=+-@\t\n＝＋－＠"
 """How a cell begins that spreadsheets take for a formula, the full-width forms included."""
-ROWS_AT_A_TIME = 20_000
+ROWS_AT_A_TIME = 10_000
 """Of a table that is written: so that memory grows by that, not by the table."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -38,26 +39,50 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table with its cells as :func:`plain_cells` has them: what pandas writes of that, in less time."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([plain_cell(column) for column in table.columns])
+        _write_rows(file, [_quoted([column]) for column in table.columns])
         for begin in range(0, len(table), ROWS_AT_A_TIME):
             rows = table.iloc[begin : begin + ROWS_AT_A_TIME]
-            writer.writerows(zip(*(_written(rows.iloc[:, place]) for place in range(rows.shape[1])), strict=True))
+            _write_rows(file, [_written(rows.iloc[:, place]) for place in range(rows.shape[1])])
 
 
-def _written(column: pd.Series) -> list[object]:
-    """The cells of a column as a writer of CSV takes them; what is missing is empty."""
+def _write_rows(file: TextIO, columns: list[list[str]]) -> None:
+    """Rows of cells that are given as columns; a row of one empty cell is no empty line."""
+    if len(columns) == 1:
+        columns = [[cell or '""' for cell in columns[0]]]
+    rows = map(",".join, zip(*columns, strict=True)) if columns else [""]
+    file.writelines(f"{row}\n" for row in rows)
+
+
+def _written(column: pd.Series) -> list[str]:
+    """The cells of a column as CSV has them, but for how a row of one is written; what is missing is empty."""
     import pandas as pd
 
-    values = column.astype(object).tolist() if isinstance(column.dtype, pd.CategoricalDtype) else column.tolist()
-    if pd.api.types.is_numeric_dtype(column):
-        return ["" if is_missing else value for value, is_missing in zip(values, column.isna(), strict=True)]
-    known = {value: plain_cell(value) for value in values if isinstance(value, str)}  # most stand in many rows
+    if isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        places, words = pd.factorize(column)  # most are in many rows
+        cells = [*_quoted(words.tolist()), ""]  # the last is at -1, the place of what is missing
+        return list(map(cells.__getitem__, places.tolist()))
     missing = column.isna().tolist()
-    return [
-        "" if is_missing else known[value] if isinstance(value, str) else value
-        for value, is_missing in zip(values, missing, strict=True)
-    ]
+    if not pd.api.types.is_numeric_dtype(column):
+        return _quoted(None if is_missing else value for value, is_missing in zip(column, missing, strict=True))
+    texts = list(map(str, column.tolist()))
+    if any(missing):
+        texts = ["" if is_missing else text for text, is_missing in zip(texts, missing, strict=True)]
+    return texts
+
+
+class _Cells(list[str]):
+    """Takes what a writer of CSV writes, a row at a time."""
+
+    def write(self, text: str) -> None:
+        """One row."""
+        self.append(text)
+
+
+def _quoted(values: Iterable[object]) -> list[str]:
+    """Cells as :func:`plain_cell` has them, in quotes where CSV needs some."""
+    rows = _Cells()
+    csv.writer(rows, lineterminator="\n").writerows([plain_cell(value), None] for value in values)
+    return [row[: -len(",\n")] for row in rows]
 
 
 def plain_cell(value: object) -> object:

@@ -13,6 +13,7 @@ import pandas as pd
 from accounting.cost.values import StartUp
 from accounting.words.names import Unit
 from accounting.words.quantities import HOUR_S
+from reports.data import tables
 from reports.data.frames import Frames
 from reports.measure.phase_costs import PARTS, START_UP, TOTAL
 
@@ -29,7 +30,9 @@ def attempts_table(frames: Frames) -> pd.DataFrame:
 
     Columns in the study's unit are empty for devices of another kind; ``*_device_hours`` are in the unit of the row.
     """
-    table = _added_up(frames.attempts, list(map(_startup, frames.view.startups)), HELD, "attempt", frames.unit)
+    table = _added_up(
+        tables.attempts(frames.view), list(map(_startup, frames.view.startups)), HELD, "attempt", frames.unit
+    )
     return table.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -57,7 +60,8 @@ def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], na
         for kind, mine in of_kind.items()
     ]
     table = pd.DataFrame({str(column): _longer(values, [*rows, *totals]) for column, values in frame.items()})
-    units = [Unit.of(kind) for kind in table["device_kind"]]
+    unit_of = {kind: Unit.of(kind) for kind in table["device_kind"].unique()}
+    units = [unit_of[kind] for kind in table["device_kind"]]
     is_own = np.array([of_row == unit for of_row in units], dtype=bool)
     hours = {part: table[f"{part}_s"].astype(float) / HOUR_S for part in parts}
     own = {f"{part}_h": held.where(is_own) for part, held in hours.items()}

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import pandas as pd
 from accounting.words.names import PRUNE
 from reports.answers.values import Answer, Comparison, Refused, status_of
 from reports.compare.verdict import cheaper_route
+from reports.data import tables as ledger_frames
 from reports.data.frames import Frames
 from reports.export.csv_cells import write_csv
 from reports.export.ledger_tables import attempts_table, balances_table
@@ -26,21 +28,29 @@ from reports.measure.predictions import predictions
 from reports.measure.pruned_layers import pruned_layers, role_rows
 from reports.statistics import Cell
 
+Tables = dict[str, Callable[[], pd.DataFrame]]
+
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
     """All tables by name, less those of what the study does not measure; ``_h`` in a header is already the unit."""
+    return {name: make() for name, make in makers_of(frames, answers).items()}
+
+
+def makers_of(frames: Frames, answers: Iterable[Answer]) -> Tables:
+    """The same, each made when it is asked for: those of a large study take much memory."""
     answers = list(answers)
-    tables = {
-        "networks": frames.networks,
-        "verdicts": verdict_table(answers),
-        "cost_by_phase": phase_costs(frames.view),
-        "charged_by_phase": cost_by_phase.data(frames).drop(columns="unit"),
-        "attempts": attempts_table(frames),
-        "jobs": frames.jobs,
-        "progress": frames.progress,
-        "sessions": frames.sessions,
-        "driver_work": frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
-        "device_balances": balances_table(frames),
+    view = frames.view
+    makers: Tables = {
+        "networks": lambda: frames.networks,
+        "verdicts": lambda: verdict_table(answers),
+        "cost_by_phase": lambda: phase_costs(view),
+        "charged_by_phase": lambda: cost_by_phase.data(frames).drop(columns="unit"),
+        "attempts": lambda: attempts_table(frames),
+        "jobs": lambda: ledger_frames.jobs(view),
+        "progress": lambda: ledger_frames.progress(view),
+        "sessions": lambda: frames.sessions,
+        "driver_work": lambda: frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
+        "device_balances": lambda: balances_table(frames),
     }
     layers = pruned_layers(frames)
     optional = {
@@ -53,8 +63,12 @@ def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.Data
         "deployment": _table(deployment_rows(frames)),
         "deployments": deployments(frames),
     }
-    tables |= {name: table for name, table in optional.items() if not table.empty}
-    return {name: with_unit(table, frames.unit) for name, table in tables.items()}
+    makers |= {name: partial(pd.DataFrame, table) for name, table in optional.items() if not table.empty}
+    return {name: partial(_made, make, frames.unit) for name, make in makers.items()}
+
+
+def _made(make: Callable[[], pd.DataFrame], unit: str) -> pd.DataFrame:
+    return with_unit(make(), unit)
 
 
 class _Row(Protocol):
@@ -65,10 +79,16 @@ def _table(rows: Sequence[_Row]) -> pd.DataFrame:
     return pd.DataFrame([row.columns() for row in rows])
 
 
-def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """``<name>.csv`` and ``<name>.parquet`` of each table; only the CSV, which spreadsheets open, has its words marked."""
+    write_made({name: partial(pd.DataFrame, table) for name, table in tables.items()}, folder)
+
+
+def write_made(makers: Tables, folder: Path) -> None:
+    """The same of tables that are made now, one after another."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
+    for name, make in makers.items():
+        table = make()
         write_csv(table, folder / f"{name}.csv")
         table.to_parquet(folder / f"{name}.parquet", index=False)
 

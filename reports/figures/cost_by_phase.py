@@ -25,6 +25,8 @@ TITLE = "Cost per route, by phase"
 SPLIT = ("productive", "overhead", "lost")
 HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
 COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
+NUM_PARTS = len(SPLIT) + 2
+"""What is added up: the split, the whole of it, and its money."""
 PHASE_ORDER = [phase.value for phase in Phase]
 LETTER_IN, NAMES_IN = 0.075, 1.3
 """A phase is named in its bar where that has so many inches per letter; so many, beside the axis, are the routes' names."""
@@ -49,9 +51,13 @@ def data(frames: Frames) -> pd.DataFrame:
             rate = share / HOUR_S
             key = (target, route, attempt.phase, replicate)
             priced = money.get(attempt.attempt, 0.0) * HOUR_S
-            parts = (attempt.productive_s, attempt.overhead_s, attempt.lost_s, attempt.allocated_s, priced)
-            so_far = rows.setdefault(key, [0.0] * len(parts))
-            rows[key] = [total + rate * part for total, part in zip(so_far, parts, strict=True)]
+            if (so_far := rows.get(key)) is None:
+                so_far = rows[key] = [0.0] * NUM_PARTS
+            so_far[0] += rate * attempt.productive_s
+            so_far[1] += rate * attempt.overhead_s
+            so_far[2] += rate * attempt.lost_s
+            so_far[3] += rate * attempt.allocated_s
+            so_far[4] += rate * priced
     spent = [(key, parts) for key, parts in rows.items() if parts[3] > 0]
     ordered = sorted(spent, key=lambda item: (item[0][0], item[0][1], PHASE_ORDER.index(item[0][2]), item[0][3]))
     table = pd.DataFrame(

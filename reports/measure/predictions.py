@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy import stats
 
 from accounting.ledger.records import Phase
 from reports.data.frames import Frames
@@ -34,6 +33,8 @@ def predictions(frames: Frames) -> pd.DataFrame:
 
 def rank_correlation(table: pd.DataFrame) -> Estimate:
     """Kendall's tau-b of predicted and measured: mean over replicates with at least two different values of either."""
+    from scipy import stats  # not at the top: it takes a second to import, and few studies have predictions
+
     taus = [
         float(stats.kendalltau(group["predicted"], group["measured"]).statistic)
         for _, group in table.groupby(["route", "replicate"])

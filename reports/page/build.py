@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from accounting.study.folder import ANSWERS, StudyFolder
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
-from reports.export.tables import build_tables, write_tables
+from reports.export.beside import beside
+from reports.export.tables import makers_of, write_made
 from reports.page.content import page_content
 from reports.page.html import page_html
 from reports.page.plain_report import markdown_report, write_latex
 
 PAGE, MARKDOWN = "index.html", "report.md"
+MANY_ATTEMPTS = 5000
+"""From so many on the tables, which are most of a report, are written while the figures are drawn."""
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
@@ -40,9 +44,9 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     try:
         fresh.chmod(0o755)
         whole = WholeAnswer(frames)
-        tables = build_tables(frames, whole.answers)
-        write_tables(tables, fresh / "tables")
-        content = page_content(whole, render_figures(frames, fresh / "figures"))
+        tables = partial(write_made, makers_of(frames, whole.answers), fresh / "tables")
+        with beside(tables, is_long=len(frames.view.attempts) >= MANY_ATTEMPTS):
+            content = page_content(whole, render_figures(frames, fresh / "figures"))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
         (fresh / MARKDOWN).write_text(markdown_report(content), encoding="utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
@@ -122,17 +124,32 @@ def _contenders(study: JudgedStudy) -> Iterator[str]:
 
 def _epochs(frames: Frames) -> Iterator[str]:
     """What each phase of a route was trained for, as the ledger has it."""
-    if frames.progress.empty:
-        return
-    found = frames.progress.groupby(["route", "phase"], sort=False)["num_epochs"].agg(["min", "max"])
+    found = _epochs_by_phase(frames)
     outside = set(routes_of(Role.MEASURES))
-    for route in sorted({str(route) for route, _ in found.index} - outside, key=route_rank):
+    for route in sorted({str(route) for route, _ in found} - outside, key=route_rank):
         phases = [
             f"{phase} {low}" + (f" to {high}" if high != low else "")
-            for (of, phase), (low, high) in zip(found.index, found.itertuples(index=False), strict=True)
+            for (of, phase), (low, high) in found.items()
             if of == route
         ]
         yield f"{label_text(route)}: {', '.join(phases)}"
+
+
+def _epochs_by_phase(frames: Frames) -> dict[tuple[str, str], tuple[float, float]]:
+    """The fewest and the most epochs of a training by route and phase, in the order in which these first ended one."""
+    if not len(frames.view.progress):
+        return {}
+    started, place, columns = frames.view.progress.in_order()
+    rows, first_row = np.unique(place, return_index=True)
+    found: dict[tuple[str, str], tuple[float, float]] = {}
+    by_attempt = np.argsort(place, kind="stable")
+    ends = np.searchsorted(place[by_attempt], rows)
+    few, most = (find.reduceat(columns["num_epochs"][by_attempt], ends) for find in (np.minimum, np.maximum))
+    for row in rows[np.argsort(first_row)].tolist():
+        key = started[row]["route"], started[row]["phase"]
+        low, high = found.get(key, (few[row].item(), most[row].item()))
+        found[key] = min(low, few[row].item()), max(high, most[row].item())
+    return found
 
 
 def _replicates(frames: Frames, measured: Sequence[Measured]) -> str:

@@ -1,5 +1,7 @@
 """The table that may be added up: its rows, its total and the ledger say the same."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -70,17 +72,9 @@ def test_the_table_of_a_report_is_this_one(frames):
 
 
 def test_hours_of_another_kind_of_device_are_not_under_the_unit_of_the_study(frames):
-    attempts = frames.attempts.copy()
-    attempts.loc[attempts.index[0], "device_kind"] = "cuda"
-    table = build_tables(pd_replace(frames, attempts), [])["attempts"]
+    first, *others = frames.view.attempts
+    view = replace(frames.view, attempts=(replace(first, device_kind="cuda"), *others))
+    table = build_tables(replace(frames, view=view), [])["attempts"]
     assert pd.isna(table["allocated_cpu_core_hours"][0])
     assert table["allocated_device_hours"][0] > 0
     assert table["unit"][0] == "gpu_hours"
-
-
-def pd_replace(frames, attempts):
-    import copy
-
-    changed = copy.copy(frames)
-    vars(changed)["attempts"] = attempts
-    return changed
