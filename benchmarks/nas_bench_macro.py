@@ -106,10 +106,12 @@ class Table:
         return max(m for m, cost in zip(self.mean.values(), macs, strict=True) if cost <= limit)
 
 
-def regret(table: Table, strategy: str, repeats: range, options: dict[str, Any]) -> dict[str, Any]:
+def regret(
+    table: Table, strategy: str, repeats: range, options: dict[str, Any], budgets: dict[str, int | None] | None = None
+) -> dict[str, Any]:
     """Mean regret, its standard error and spread, by budget and number of queries."""
     cells: dict[str, Any] = {}
-    for label, budget in BUDGETS.items():
+    for label, budget in (budgets or BUDGETS).items():
         best = table.best(budget)
         for n in QUERIES:
             found = []

@@ -93,10 +93,10 @@ def _fresh(table: Table, budget: int | None, measured: dict[Arch, float], rng: n
             return arch
 
 
-def peer(table: Table, name: str, repeats: range) -> dict[str, Any]:
+def peer(table: Table, name: str, repeats: range, budgets: dict[str, int | None]) -> dict[str, Any]:
     """Regret in accuracy points, by budget and number of queries, as :func:`nas_bench_macro.regret` gives it."""
     cells: dict[str, Any] = {}
-    for label, budget in BUDGETS.items():
+    for label, budget in budgets.items():
         best = table.best(budget)
         rows = np.array([searched(table, name, budget, repeat) for repeat in repeats])
         for n, column in zip(QUERIES, rows.T, strict=True):
@@ -111,7 +111,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, help="nas-bench-macro_cifar10.json")
     parser.add_argument("--repeats", default="100:200", help="first:last+1; 0:100 is for tuning")
     parser.add_argument("--peers", nargs="+", default=["tpe", "tpe_multivariate", "gp", "predictor_evolution"])
+    parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
     args = parser.parse_args()
+    budgets = {label: BUDGETS[label] for label in args.budgets}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     torch.set_num_threads(1)
@@ -119,7 +121,8 @@ def main() -> None:
     results, cpu_s = {}, {}
     for name in args.peers:
         began = time.process_time()
-        results[name] = peer(table, name, repeats) if name in OPTUNAS else regret(table, name, repeats, {})
+        is_optunas = name in OPTUNAS
+        results[name] = peer(table, name, repeats, budgets) if is_optunas else regret(table, name, repeats, {}, budgets)
         cpu_s[name] = round(time.process_time() - began, 1)
     record = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
