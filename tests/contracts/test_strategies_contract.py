@@ -76,6 +76,7 @@ TARGETS = {
     "widths": [2_000, 5_000], "cells": [150, 300], "tiny": [10, 20],
     "subnets": [1_200_000, 2_200_000], "fbnetv3_mini": [378_000, 567_000],
     "fbnetv3": [400_000_000, 700_000_000], "mobilenetv3_lite": [120_000_000, 250_000_000],
+    "mobilenetv3_lite_small": [20_000_000, 40_000_000],
 }  # fmt: skip
 SPACES = sorted({"widths", "cells", "tiny", "subnets", *list_spaces()})
 ALL = pytest.mark.parametrize("strategy", list_strategies())

@@ -22,7 +22,7 @@ from nas_baseline.supernet.supernet import Supernet
 
 IMITATION = Classification(4).imitation
 SPACES = {name: load_space(name) for name in list_spaces()}
-SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40}
+SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40, "mobilenetv3_lite_small": 40}
 
 
 @cache
