@@ -42,18 +42,15 @@ import ray
 from accounting.ledger.records import DeviceRecord, Kind, Phase, Status
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
-from benchmarks.ledgers import PARENT_MACS, STUDY_YAML, TARGETS
+from benchmarks.ledgers import STUDY_YAML, TARGETS
+from benchmarks.simulated_jobs import EPOCHS, PLANNED_S, Cluster, accuracy_of, outcome_of, planned, price_s, routes_of
 from harness.backends import allocations as watching
 from harness.backends.allocations import Allocations, node_name
 from harness.backends.tune_jobs import JobSearcher
-from harness.config.recipe import Recipe
 from harness.config.resources import JobShape
 from harness.config.routes import BudgetConfig, with_keys
-from harness.jobs.identity import JobId
-from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import from_json
-from harness.jobs.start import FRESH, Start, WeightsOf
-from harness.jobs.work import Deliver, Train, Work
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import Scheduler, open_scheduler
 
@@ -62,118 +59,12 @@ RAY_JOB = "01000000"
 SESSION = "20260101T000000Z-sim001"
 BEGIN_T = 1_767_225_600.0
 MODEL = "Simulated GPU"
-PLANNED_S = {Phase.PRETRAIN: 3600.0, Phase.SEARCH: 1800.0, Phase.RETRAIN: 2700.0, Phase.FINETUNE: 1800.0,
-             Phase.EVALUATE: 60.0}  # fmt: skip
 SPREAD = 0.4
 """Standard deviation of the logarithm of how long a job takes over what was planned."""
 START_S = 8.0
 """From a placement group to the attempt's first record."""
-EPOCHS = 5
-TRAINED = Train(Recipe(epochs=EPOCHS))
 POLL_S = 0.25
 """How often the watcher looks; here once after each change that it could see."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """How large, and how often something fails: a node once in so many hours of it, one worker in so many jobs."""
-
-    jobs: int = 10_000
-    gpus: int = 1000
-    nodes: int = 128
-    replicates: int = 3
-    node_hours: float = 250.0
-    jobs_per_failure: int = 200
-    seed: int = 0
-
-
-class Plan:
-    """A route: jobs with those that each waits for."""
-
-    def __init__(self, name: str, replicate: int, jobs: list[tuple[Job, tuple[str, ...]]]) -> None:
-        self.name, self.replicate = name, replicate
-        self._needs = {job.name: set(needs) for job, needs in jobs}
-        self._jobs = {job.name: job for job, _ in jobs}
-        self._ready = [job for job, needs in reversed(jobs) if not needs]
-        self._waiting: dict[str, list[str]] = {}
-        self._left = {job.name for job, _ in jobs}
-        for job, needs in jobs:
-            for need in needs:
-                self._waiting.setdefault(need, []).append(job.name)
-
-    def ask(self) -> Job | Wait | Done:
-        """The next job whose needs are there."""
-        if self._ready:
-            return self._ready.pop()
-        return Wait() if self._left else Done()
-
-    def tell(self, job: Job, outcome: Outcome) -> None:
-        """What waits for it is ready; of a candidate it does not matter what came of it."""
-        if job.name not in self._left:
-            return
-        self._left.discard(job.name)
-        for name in self._waiting.pop(job.name, ()):
-            self._needs[name].discard(job.name)
-            if not self._needs[name]:
-                self._ready.insert(0, self._jobs[name])
-
-
-def _job(route: str, replicate: int, step: str, phase: Phase, macs: int, **given: Any) -> Job:
-    target: int | None = given.pop("target", None)
-    work: Work = given.pop("work", TRAINED)
-    start: Start = given.pop("start", FRESH)
-    network = {"builder": "timm", "name": "simulated", "kwargs": {}}
-    return Job(JobId(route, replicate, target, step), phase, 0, network, work, macs, macs, start)  # type: ignore[arg-type]
-
-
-def routes_of(cluster: Cluster) -> list[Plan]:
-    """Pruning, search and a control in each replicate; all jobs beyond theirs are candidates of the search."""
-    fixed: list[list[tuple[str, list[tuple[Job, tuple[str, ...]]]]]] = []
-    for r in range(cluster.replicates):
-        parent = _job("prune", r, "pretrain", Phase.PRETRAIN, PARENT_MACS)
-        prune: list[tuple[Job, tuple[str, ...]]] = [(parent, ())]
-        search: list[tuple[Job, tuple[str, ...]]] = []
-        scratch: list[tuple[Job, tuple[str, ...]]] = []
-        for target in TARGETS:
-            for jobs, route, phase, label, needs in (
-                (prune, "prune", Phase.FINETUNE, "prune", (parent.name,)),
-                (search, "search", Phase.RETRAIN, "search", ()),
-                (scratch, "scratch", Phase.RETRAIN, "scratch_family", ()),
-            ):
-                start = WeightsOf(parent.name) if route == "prune" else FRESH
-                trained = _job(route, r, str(phase), phase, target, target=target, start=start)
-                work = Deliver(label, f"a network by {label}")
-                last = _job(route, r, f"{phase}-evaluate", Phase.EVALUATE, target, target=target, work=work,
-                            start=WeightsOf(trained.name))  # fmt: skip
-                jobs += [(trained, needs), (last, (trained.name,))]
-        fixed.append([("prune", prune), ("search", search), ("scratch", scratch)])
-    count = sum(len(jobs) for of_one in fixed for _, jobs in of_one)
-    per_replicate = max(1, (cluster.jobs - count) // cluster.replicates)
-    made, rng = [], random.Random(cluster.seed)
-    for r, of_one in enumerate(fixed):
-        for route, jobs in of_one:
-            if route == "search":
-                first = [
-                    _job("search", r, f"candidate-{n:05d}", Phase.SEARCH, rng.randrange(200_000, 900_000))
-                    for n in range(per_replicate)
-                ]
-                names = tuple(job.name for job in first)
-                later = [(job, names if job.phase == Phase.RETRAIN else needs) for job, needs in jobs]
-                jobs = [*((job, ()) for job in first), *later]
-            made.append(Plan(route, r, jobs))
-    return made
-
-
-def planned(routes: list[Plan]) -> Iterator[tuple[Job, float]]:
-    """Every job with the seconds that were planned for it."""
-    for route in routes:
-        for job in route._jobs.values():
-            yield job, price_s(job)
-
-
-def price_s(job: Job) -> float:
-    """Planned device-seconds: longer for a larger candidate."""
-    return PLANNED_S[job.phase] * (job.counted_macs / 550_000 if job.phase == Phase.SEARCH else 1.0)
 
 
 @dataclass
@@ -367,7 +258,7 @@ class Simulation:
         with self._timed("workers"):
             worker.ledger.append(
                 Kind.PROGRESS, attempt=worker.attempt, epoch=number, num_epochs=EPOCHS, train_loss=1.0 / number,
-                val_top1=_accuracy(worker.job) * (1 - 0.5 / (1 + number)), checkpointed=number < EPOCHS,
+                val_top1=accuracy_of(worker.job) * (1 - 0.5 / (1 + number)), checkpointed=number < EPOCHS,
             )  # fmt: skip
         if number == EPOCHS:
             self._end(worker)
@@ -377,7 +268,7 @@ class Simulation:
     def _end(self, worker: Worker) -> None:
         if not worker.is_alive:
             return
-        outcome = _outcome(worker.job)
+        outcome = outcome_of(worker.job)
         self._write_end(worker, Status.OK, None, outcome)
         self.kept_s += self.t - worker.born_t
         self._remove(worker)
@@ -435,24 +326,6 @@ class Simulation:
         with self._timed("orchestration"):
             self.watch._look_at_nodes()
         self._fill()
-
-
-def _accuracy(job: Job) -> float:
-    noise = random.Random(job.name).gauss(0, 0.004)
-    base = {"prune": 0.86, "search": 0.855, "scratch": 0.84}[job.route]
-    return round(base + noise if job.phase != Phase.SEARCH else 0.6 + 40 * noise / 10, 4)
-
-
-def _outcome(job: Job) -> dict[str, Any]:
-    macs, top1 = job.counted_macs, _accuracy(job)
-    found: dict[str, Any] = {
-        "macs": macs, "dense_macs": PARENT_MACS, "params": macs // 8, "nonzero_params": macs // 8, "val_top1": top1
-    }  # fmt: skip
-    if isinstance(job.work, Deliver):
-        found |= {"label": job.work.label, "test_top1": top1, "from_job": job.source}
-    else:
-        found |= {"epochs": EPOCHS, "val_curve": [round(top1 * (1 - 0.5 / (1 + n)), 4) for n in range(1, EPOCHS + 1)]}
-    return found
 
 
 def simulate(folder: Path, cluster: Cluster) -> dict[str, Any]:

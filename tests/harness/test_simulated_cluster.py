@@ -8,7 +8,8 @@ from accounting.cost.shares import ledger_h
 from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
-from benchmarks.simulate_cluster import POLL_S, Cluster, Simulation, simulate
+from benchmarks.simulate_cluster import POLL_S, Simulation, simulate
+from benchmarks.simulated_jobs import Cluster
 from reports.answers.find import all_answers
 from reports.answers.values import Measured
 from reports.data.frames import load_frames
