@@ -98,6 +98,13 @@ def beat(attempt: str, t: float) -> Record:
     return {"kind": Kind.HEARTBEAT, "t": t, "attempt": attempt}
 
 
+def node_beat(t: float, *attempts: str, session: str = "s", node: str = "n") -> Record:
+    return {
+        "kind": Kind.NODE_BEAT, "t": t, "node": node, "session": session, "attempts": list(attempts),
+        "readings": {"GPU-1": [12.5, 0.5, None, 900.0, 70.25]},
+    }  # fmt: skip
+
+
 def ok(attempt: str, t: float, work_end_t: float | None = None) -> Record:
     return {
         "kind": Kind.ATTEMPT_ENDED,

@@ -20,6 +20,7 @@ def impossible_in(evidence: Evidence) -> Iterator[Finding]:
     for trace in evidence.traces.values():
         yield from _outcome(trace)
         yield from _order(trace)
+        yield from _alive(trace, evidence)
 
 
 def _progress(evidence: Evidence) -> Iterator[Finding]:
@@ -70,6 +71,17 @@ def _order(trace: Trace) -> Iterator[Finding]:
         yield _outside(trace, f"began to work {begun_t - end_t:.1f} s after it ended")
     if work_end_t is not None and work_end_t > end_t + CLOCK_TOLERANCE_S:
         yield _outside(trace, f"worked until {work_end_t - end_t:.1f} s after it ended")
+
+
+def _alive(trace: Trace, evidence: Evidence) -> Iterator[Finding]:
+    """Signs of life are the attempt's own, or of its node's sampler, by the same clock as its begin and its end."""
+    if trace.attempt not in evidence.points.beats:
+        return
+    _, first_t, last_t = evidence.points.beats[trace.attempt]
+    if first_t < trace.started_t - CLOCK_TOLERANCE_S:
+        yield _outside(trace, f"was seen alive {trace.started_t - first_t:.1f} s before it started")
+    if trace.ended is not None and last_t > trace.ended["t"] + CLOCK_TOLERANCE_S:
+        yield _outside(trace, f"was seen alive {last_t - trace.ended['t']:.1f} s after it ended")
 
 
 def _outside(trace: Trace, what: str) -> Finding:

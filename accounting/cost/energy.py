@@ -2,6 +2,9 @@
 
 A meter reads the counters of whole devices. An attempt that held a share of a device is given that share of what the device
 used while it ran, which is an estimate where others used the rest. What no meter has read is not measured, never 0.
+
+An attempt's own looks at its begin and its end come first. Where it has none (it was killed, or held processor cores) what
+its node's sampler saw of it counts, which is up to two beats less.
 """
 
 from __future__ import annotations
@@ -14,7 +17,11 @@ from accounting.ledger.records import Kind, Record
 
 KWH_J = 3.6e6
 """Joules in a kilowatt-hour."""
-COUNTER = {"nvml": "the device's own energy counter, through NVML", "scripted": "a prepared script, for tests"}
+COUNTER = {
+    "nvml": "the device's own energy counter, through NVML",
+    "rapl": "the processors' own energy counters, through RAPL",
+    "scripted": "a prepared script, for tests",
+}
 
 
 @dataclass(frozen=True)
@@ -39,21 +46,29 @@ def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
     """Energy of each attempt whose meter has read one. If an attempt ended twice, its first record counts."""
     attempts = {attempt.attempt: attempt for attempt in view.attempts}
     found: dict[str, Energy] = {}
+    sampled: dict[str, Energy] = {}
     seen: set[str] = set()
     for record in records:
-        if record["kind"] != Kind.ATTEMPT_ENDED or record["attempt"] in seen:
+        if record["kind"] == Kind.ATTEMPT_MEASURED:
+            into, share = sampled, _number(record["measurement"], "held_share")
+        elif record["kind"] == Kind.ATTEMPT_ENDED and record["attempt"] not in seen:
+            seen.add(record["attempt"])
+            into, share = found, None
+        else:
             continue
-        seen.add(record["attempt"])
-        attempt = attempts.get(record["attempt"])
-        measurement = record["measurement"]
-        if attempt is None or not isinstance(measurement, dict):
+        attempt, measurement = attempts.get(record["attempt"]), record["measurement"]
+        joules = _number(measurement, "energy_j")
+        if attempt is None or measurement is None or joules is None:
             continue
-        joules = measurement.get("energy_j")
-        if isinstance(joules, int | float) and not isinstance(joules, bool) and joules >= 0:
-            share = _share(attempt)
-            meter = str(measurement.get("meter", attempt.meter))
-            found[attempt.attempt] = Energy(joules / KWH_J * share, meter, share < 1)
-    return found
+        share = _share(attempt) if share is None else min(1.0, share)
+        into[attempt.attempt] = Energy(joules / KWH_J * share, str(measurement.get("meter", attempt.meter)), share < 1)
+    return sampled | found
+
+
+def _number(measurement: object, name: str) -> float | None:
+    """A number of at least 0; None where there is none."""
+    value = measurement.get(name) if isinstance(measurement, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _share(attempt: Attempt) -> float:

@@ -1,4 +1,4 @@
-"""Ends of epochs and heartbeats by Arrow, where there are so many that it is worth its import: a third of the time.
+"""Ends of epochs and signs of life by Arrow, where there are so many that it is worth its import: a third of the time.
 
 Only lines that are as :mod:`accounting.ledger.lines` has its patterns: whatever Arrow declines, or takes in another way than
 JSON has it, is left to those.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from accounting.ledger import node_beats
 from accounting.ledger.points import Points
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MIN_LINES = 1000
 """Of one kind in a block; with fewer the patterns are as quick."""
+MIN_NODE_BEATS = 300
+"""The same of samplers' records, which are longer."""
 BEATS = b'{"kind":"heartbeat",'
 PROGRESS = b'{"kind":"progress",'
 NULLABLE = (b',"val_top1":', b',"train_loss":')
@@ -41,6 +44,19 @@ def take_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
     for name, first_t, last_t, count in zip(names, first.tolist(), last.tolist(), counts.tolist(), strict=True):
         points.beat(name, last_t, first_t, count)
     return _written(table, times)
+
+
+def take_node_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
+    """Take records of samplers; gives when each was written. None, and nothing is taken, where one is not as it should be.
+
+    Arrow says that they are; their parts are then where they must be.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pc.all(pc.match_substring_regex(pa.array(lines, pa.binary()), node_beats.MATCHES)).as_py():
+        return None
+    return node_beats.take([node_beats.parts_of(line) for line in lines], points)
 
 
 def take_progress(lines: Sequence[bytes], points: Points) -> list[float] | None:

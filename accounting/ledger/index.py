@@ -28,6 +28,8 @@ NAME = "segments.index"
 """Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
 BLOCK = 1 << 14
 """Bytes of the index that are read at a time where only its begin or end is needed."""
+WORKERS = "-worker-"
+"""In the names of segments that begin attempts."""
 
 
 class Opener(TypedDict):
@@ -79,6 +81,16 @@ class Index:
 def segments_in(folder: Path) -> list[Path]:
     """The files of segments, by name."""
     return sorted(folder.glob("*.jsonl"))
+
+
+def segments_in_turn(folder: Path) -> Iterator[Path]:
+    """The same in the order in which to read them while they are written: those of workers last, and listed again then.
+
+    A sampler names an attempt only once its start is on disk. So whoever is named in what was read has a start in what is
+    read after it.
+    """
+    yield from (path for path in segments_in(folder) if WORKERS not in path.name)
+    yield from (path for path in segments_in(folder) if WORKERS in path.name)
 
 
 def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:

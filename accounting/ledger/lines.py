@@ -1,6 +1,6 @@
 """Many lines at a time, of a segment whose lines are known to be this program's own.
 
-Ends of epochs and heartbeats, which most lines are, are read by a pattern, as columns; all others are for JSON. A pattern
+Ends of epochs and signs of life, which most lines are, are read by a pattern, as columns; all others are for JSON. A pattern
 takes what :class:`accounting.ledger.store.LedgerWriter` writes of plain names and nothing else.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import isfinite, isinf
 
-from accounting.ledger import arrow_lines
+from accounting.ledger import arrow_lines, node_beats
 from accounting.ledger.points import Points
 
 BLOCK_BYTES = 1 << 20
@@ -29,6 +29,7 @@ _PROGRESS = re.compile(
     + _WRITTEN + _END,
     re.MULTILINE,
 ).findall  # fmt: skip
+_NODE_BEATS = re.compile(node_beats.FINDS.encode(), re.MULTILINE).findall
 
 Tick = Callable[[Sequence[int], Sequence[float]], None]
 """Told the numbers of lines and when each was written."""
@@ -45,24 +46,28 @@ def blocks_of(content: bytes) -> Iterator[list[bytes]]:
 
 
 def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) -> tuple[list[int], list[bytes]]:
-    """Read the ends of epochs and heartbeats among lines, of which ``first`` is the number of the first; gives the others.
+    """Read ends of epochs and signs of life among lines, of which ``first`` is the number of the first; gives the others.
 
-    Where one of either kind is not as the pattern has it, all of that kind are among the others.
+    Where one of a kind is not as the pattern has it, all of that kind are among the others.
     """
-    beats, progress, others = [], [], []
+    beats, nodes, progress, others = [], [], [], []
     for number, line in enumerate(lines, start=first):
         head = line[9:14]
         if head == b"progr":
             progress.append(number)
         elif head == b"heart":
             beats.append(number)
+        elif head == b"node_":
+            nodes.append(number)
         else:
             others.append(number)
-    for numbers, take, take_many in (
-        (beats, _take_beats, arrow_lines.take_beats), (progress, _take_progress, arrow_lines.take_progress),
+    for numbers, take, take_many, least in (
+        (beats, _take_beats, arrow_lines.take_beats, arrow_lines.MIN_LINES),
+        (nodes, _take_node_beats, arrow_lines.take_node_beats, arrow_lines.MIN_NODE_BEATS),
+        (progress, _take_progress, arrow_lines.take_progress, arrow_lines.MIN_LINES),
     ):  # fmt: skip
         own = [lines[number - first] for number in numbers]
-        written = take_many(own, points) if len(own) >= arrow_lines.MIN_LINES else None
+        written = take_many(own, points) if len(own) >= least else None
         if written is not None:
             tick(numbers, written)
         elif own and not take(own, numbers, points, tick):
@@ -92,6 +97,14 @@ def _take_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Ti
     else:
         for name, t in zip(names, times, strict=True):
             points.beat(name, t)
+    return True
+
+
+def _take_node_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Tick) -> bool:
+    found = _NODE_BEATS(b"\n".join(lines))
+    if len(found) != len(lines):
+        return False
+    tick(numbers, node_beats.take(found, points))
     return True
 
 

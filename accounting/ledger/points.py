@@ -1,7 +1,7 @@
-"""Ends of epochs and signs of life in columns: most lines of a ledger are of these two kinds, and all are alike.
+"""Ends of epochs and signs of life in columns: most lines of a ledger are of these kinds, and all are alike.
 
 A record costs a kilobyte of memory as a dict, and some 60 bytes as a row of columns. What no reader needs is not kept:
-of an attempt's heartbeats their number, the first and the last.
+of an attempt's signs of life, by itself or by its node's sampler, their number, the first and the last.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Points:
     train_loss: array[float] = field(default_factory=lambda: array("d"))
     checkpointed: array[int] = field(default_factory=lambda: array("b"))
     beats: dict[str, list[float]] = field(default_factory=dict)
-    """By attempt: number of heartbeats, and the times of the first and the last."""
+    """By attempt: number of signs of life, and the times of the first and the last."""
 
     def __len__(self) -> int:
         """How many ends of epochs there are."""
@@ -131,7 +131,7 @@ class Points:
             known[1] = first_t
 
     def take(self, record: Record) -> bool:
-        """Add a record of one of the two kinds; whether it is of one."""
+        """Add a record of one of the three kinds; whether it is of one."""
         kind = record["kind"]
         if kind == Kind.PROGRESS:
             self.add(
@@ -140,6 +140,9 @@ class Points:
             )  # fmt: skip
         elif kind == Kind.HEARTBEAT:
             self.beat(record["attempt"], record["t"])
+        elif kind == Kind.NODE_BEAT:
+            for name in record["attempts"]:
+                self.beat(name, record["t"])
         else:
             return False
         return True
@@ -183,7 +186,7 @@ class Points:
 
 
 def split_off(records: Iterable[Record]) -> tuple[list[Record], Points]:
-    """The records of other kinds, and the points of these two."""
+    """The records of other kinds, and the points of these."""
     points = Points()
     return [record for record in records if not points.take(record)], points
 

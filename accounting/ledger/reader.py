@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accounting.ledger.compacted import load_compacted
 from accounting.ledger.findings import Finding
-from accounting.ledger.index import read_index, segments_in
+from accounting.ledger.index import read_index, segments_in_turn
 from accounting.ledger.integrity import Segment, check
 from accounting.ledger.points import Points
 from accounting.ledger.reading import LedgerError, Reading
@@ -86,7 +86,8 @@ def _read_lines(path: Path, reading: Reading) -> _Read:
 def _read(folder: Path, read_one: Callable[[Path], _Read]) -> Ledger:
     with uncollected():
         before = read_index(folder)
-        read = [read_one(path) for path in segments_in(folder)]
+        by_path = {path: read_one(path) for path in segments_in_turn(folder)}
+        read = [by_path[path] for path in sorted(by_path)]
         after = read_index(folder)
         findings, left_out = check(folder, [segment for segment, _, _ in read], before, after)
         warnings = tuple(segment.warning for segment, _, _ in read if segment.warning)

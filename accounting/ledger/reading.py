@@ -31,7 +31,7 @@ MIN_LEFT_BYTES = 4_000_000
 WORDS = ("session", "allocation", "attempt", "job", "route", "phase", "meter")
 SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind])) for kind in Kind}
 """By kind of record: fields whose words many records of a ledger have in common."""
-POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT)})
+POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT), str(Kind.NODE_BEAT)})
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
 

@@ -29,6 +29,11 @@ VERDICT_RULES = 4
 """How costs and accuracies become a verdict. Written in answers and reports, never in a ledger, whose costs it keeps."""
 
 
+READINGS = ("energy_j", "utilisation", "sm_activity", "memory_mb", "power_w")
+"""The values of a reading in a ``node_beat``, each null where the device does not say. energy_j counts from some fixed
+moment, so that only differences mean anything; utilisation and sm_activity are fractions 0-1. See ``accounting/meters``."""
+
+
 class DeviceRecord(TypedDict, total=False):
     """A device of a session's ``capacity``; old ones have no name or node."""
 
@@ -97,6 +102,11 @@ class Record(TypedDict, total=False):
     """How much of each kind of device an allocation holds, where its ``devices`` are not known yet."""
     cause: str
     attempt: str
+    node: str
+    attempts: list[str]
+    readings: dict[str, list[float | None]]
+    """By device, in the order of :data:`READINGS`."""
+    workers_gone: dict[str, int]
     job: str
     route: str
     phase: str
@@ -106,6 +116,7 @@ class Record(TypedDict, total=False):
     network_macs: int | None
     spec: JobSpec
     heartbeat_s: float
+    """The longest time between two signs of life of the attempt, by itself or by its node's sampler."""
     num_workers: int
     """Processes that share the job; old records have none, and had one."""
     again: str
@@ -168,6 +179,8 @@ class Kind(StrEnum):
     WORK_BEGUN = "work_begun"
     PROGRESS = "progress"
     HEARTBEAT = "heartbeat"
+    NODE_BEAT = "node_beat"
+    ATTEMPT_MEASURED = "attempt_measured"
     ATTEMPT_ENDED = "attempt_ended"
     DRIVER_WORK = "driver_work"
     ATTEMPT_LOST = "attempt_lost"
@@ -215,7 +228,14 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.WORK_BEGUN: ("attempt", "epoch"),
     # End of an epoch. checkpointed: whether a later attempt can go on from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
+    # A sign of life by the attempt itself: where no sampler names it, and in older ledgers always.
     Kind.HEARTBEAT: ("attempt",),
+    # The sampler of a node names the attempts of which it saw a process alive there, by id and start. readings: {device:
+    # values as READINGS says}, of the devices that they hold and that can be read. Optional: workers_gone, {attempt: how
+    # many of its processes there are dead}.
+    Kind.NODE_BEAT: ("node", "session", "attempts", "readings"),
+    # What the node's sampler saw of an attempt that is over, `t` being when it saw it last. measurement: see Sampled.
+    Kind.ATTEMPT_MEASURED: ("attempt", "node", "measurement"),
     # status: ok|failed. reason: null or one line. outcome: null unless ok; work_end_t: when the last work ended. Optional:
     # stopped, true where it ended at a checkpoint as it was asked to: a job_stopped follows.
     Kind.ATTEMPT_ENDED: ("attempt", "status", "reason", "outcome", "work_end_t", "measurement"),

@@ -77,8 +77,8 @@ class LedgerWriter:
             self.close()
             raise
 
-    def append(self, kind: Kind, /, t: float | None = None, **fields: object) -> None:
-        """Write one record and wait until it is on disk; ``t`` defaults to the writer's clock.
+    def append(self, kind: Kind, /, t: float | None = None, **fields: object) -> float:
+        """Write one record and wait until it is on disk; gives its ``t``, which defaults to the writer's clock.
 
         A record with a ``t`` of its own (something that happened earlier) also gets the clock, as ``written_t``.
 
@@ -97,7 +97,8 @@ class LedgerWriter:
             if self._fd is None:
                 raise LedgerError(f"{self.path.name} is closed; open a new LedgerWriter to continue")
             now = self._clock()
-            record = {"kind": str(kind), "t": now if t is None else t, **fields}
+            own_t = now if t is None else t
+            record = {"kind": str(kind), "t": own_t, **fields}
             if t is not None:
                 record["written_t"] = now
             problem = problem_of(record)
@@ -110,6 +111,7 @@ class LedgerWriter:
             line, digest = self._chain.link(body.encode())
             write_line(self._fd, line)
             self._chain.move_on(digest)
+            return own_t
 
     def close(self) -> None:
         """Close the segment; closing twice is fine."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import TypeGuard
 
-from accounting.ledger.records import FIELDS, Kind, Phase, Status
+from accounting.ledger.records import FIELDS, READINGS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 _LARGEST = 2**63 - 1
@@ -98,6 +98,20 @@ def _is_changes(value: object) -> bool:
     )
 
 
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_readings(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        _is_text(device)
+        and isinstance(values, list)
+        and len(values) == len(READINGS)
+        and all(each is None or _is_number(each) for each in values)
+        for device, values in value.items()
+    )
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -128,6 +142,9 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
     "budget_h": (_is_duration, "a number of at least 0"),
     "duration_s": (_is_duration, "seconds, at least 0"),
+    "node": _TEXT,
+    "attempts": (_is_names, "a list of non-empty strings"),
+    "readings": (_is_readings, f"an object of device: [{', '.join(READINGS)}], each a number or null"),
     "changes": (_is_changes, "a list of {key, old, new}"),
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-MeterName = Literal["nvml", "wall_clock", "scripted"]
+MeterName = Literal["nvml", "rapl", "wall_clock", "scripted"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class Reading:
     """Fraction 0-1 of the time, just before, in which at least one kernel ran."""
     memory_mb: float | None = None
     """Used, by everyone on the device; MB are 1e6 bytes."""
+    sm_activity: float | None = None
+    """Fraction 0-1 of the streaming multiprocessors that were busy, on average since it was sampled last."""
+    power_w: float | None = None
+    """Drawn just now."""
     flags: tuple[str, ...] = ()
 
 
@@ -57,6 +61,10 @@ class DeviceReader(Protocol):
         """Look at one device now; for one it does not know, an empty flagged reading."""
         ...
 
+    def sample(self, device: str) -> Reading:
+        """The same with what takes longer to ask, or compares with the look before: for who looks again and again."""
+        ...
+
 
 class NullReader:
     """Where there is no device to read: the wall clock is the meter."""
@@ -68,6 +76,10 @@ class NullReader:
         return ()
 
     def read(self, device: str) -> Reading:
+        """Nothing."""
+        return Reading()
+
+    def sample(self, device: str) -> Reading:
         """Nothing."""
         return Reading()
 
@@ -95,6 +107,10 @@ class ScriptedReader:
             raise LookupError(f"the script has no reading left for device {device!r}")
         return self._script[device].pop(0)
 
+    def sample(self, device: str) -> Reading:
+        """The next reading of the device, as :meth:`read`."""
+        return self.read(device)
+
 
 class Meter:
     """Measures attempts from ``begin`` to ``end``; several may be under way at once."""
@@ -113,7 +129,7 @@ class Meter:
         if attempt in self._begun:
             raise ValueError(f"attempt {attempt!r} is being measured already; end it first")
         known = set(self._reader.devices())
-        looks = {device: self._reader.read(device) for device in devices if device in known or _is_gpu(device)}
+        looks = {device: self._reader.read(device) for device in devices if device in known or is_gpu(device)}
         self._begun[attempt] = (self._clock(), looks)
 
     def end(self, attempt: str) -> Measurement:
@@ -145,7 +161,7 @@ class Meter:
         )
 
 
-def _is_gpu(device: str) -> bool:
+def is_gpu(device: str) -> bool:
     """Whether it is one that a reader should know: if it does not, its reading is flagged. CPU cores have a clock only."""
     return device.startswith(("GPU-", "MIG-"))
 

@@ -3,7 +3,8 @@
 NVML ignores ``CUDA_VISIBLE_DEVICES`` and orders devices by PCI bus, and a process sees the numbers of its own world;
 so tokens are resolved to full UUIDs once, and UUIDs are the only keys. Energy is the device's own counter (Volta and
 later, millijoules since the driver was loaded, renewed every 20-100 ms); only differences mean anything, and a
-negative one means that the driver was reset. MIG slices have no counter.
+negative one means that the driver was reset. MIG slices have no counter. What samples show besides: see
+:mod:`accounting.meters.gpm`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from accounting.meters.gpm import SmActivity
 from accounting.meters.meter import DeviceReader, MeterName, NullReader, Reading
 
 logger = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ class NvmlReader:
             raise OSError(f"NVML does not answer: {error}") from error
         self._places = tuple(self._uuid_and_handle(i) for i in places)
         self._handles = {uuid: handle for uuid, handle in self._places if uuid is not None}
+        self._sm_activity = SmActivity(self._nvml)
 
     def devices(self) -> tuple[str, ...]:
         """Full UUIDs, in NVML's order (by PCI bus), of the devices that answer; see :attr:`num_lost`."""
@@ -68,6 +72,18 @@ class NvmlReader:
             utilisation=None if utilisation is None else utilisation.gpu / 100,
             memory_mb=None if memory is None else memory.used / 1e6,
             flags=("device_unreadable",) if is_silent else (),
+        )
+
+    def sample(self, device: str) -> Reading:
+        """The same with power, and with SM activity since the device was sampled last (Hopper and later)."""
+        found, handle = self.read(device), self._handles.get(device)
+        if handle is None:
+            return found
+        power_mw = self._ask("nvmlDeviceGetPowerUsage", handle)
+        return replace(
+            found,
+            power_w=None if power_mw is None else power_mw / 1e3,
+            sm_activity=self._sm_activity.since_last(device, handle),
         )
 
     def resolve_visible(self, tokens: Sequence[str | int]) -> tuple[str, ...]:

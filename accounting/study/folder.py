@@ -41,6 +41,11 @@ class StudyFolder:
         return self.root / ".stops"
 
     @property
+    def beats(self) -> Path:
+        """Who is at work on which node while a session runs, for the samplers there; removed at its end."""
+        return self.root / ".beats"
+
+    @property
     def tune(self) -> Path:
         """Ray Tune's own files while a session runs; never read back."""
         return self.root / ".tune"

@@ -56,6 +56,7 @@ def assert_alike(folder: Path, kept: Path) -> None:
         assert read(folder, kept, **words) == found
         with pytest.MonkeyPatch.context() as patch:  # as if it were large: columns by Arrow, specs left in their file
             patch.setattr(arrow_lines, "MIN_LINES", 1)
+            patch.setattr(arrow_lines, "MIN_NODE_BEATS", 1)
             patch.setattr(reading, "MIN_LEFT_BYTES", 0)
             assert read(folder, **words) == found
 
@@ -100,7 +101,7 @@ def test_damaged_files_are_read_alike_whether_they_were_compacted_before(
 NAMES = st.sampled_from(["a#0", "b#0", "ü#0", "back\\slash", 'quo"te', "del\x7f", "bell\x07", "𝛼"])
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["start", "progress", "beat", "work", "end", "lost"]), NAMES,
+        st.sampled_from(["start", "progress", "beat", "node", "work", "end", "lost"]), NAMES,
         st.floats(-400, 4000, allow_nan=False), st.sampled_from([None, 0.0, 0.5, 1, 71.25, 1e-300]), st.booleans(),
     ),
     max_size=25,
@@ -129,6 +130,12 @@ def write_events(folder: Path, events: list[tuple[str, str, float, float | None,
                 )  # fmt: skip
             elif what == "beat":
                 writer.append(Kind.HEARTBEAT, t=t, attempt=name)
+            elif what == "node":
+                told = {"workers_gone": {name: 1}} if value == 0.5 else {}
+                writer.append(
+                    Kind.NODE_BEAT, t=t, node="n", session="s", attempts=[name, "a#0"][: int(value or 2)],
+                    readings={"GPU-1": [value, None, 0.25, 1e-300, passed_s], "n/cpu": [None] * 5}, **told,
+                )  # fmt: skip
             elif what == "work":
                 writer.append(Kind.WORK_BEGUN, t=t, attempt=name, epoch=0)
             elif what == "end":
@@ -260,12 +267,27 @@ NEARLY = {
     "top1 NaN": (b'"val_top1":0.5', b'"val_top1":NaN'),
     "top1 missing": (b'"val_top1":0.5,', b""),
     "checkpointed 1": (b'"checkpointed":true', b'"checkpointed":1'),
+    "nobody named": (b'"attempts":["a#0","b#0"]', b'"attempts":[]'),
+    "an empty name among names": (b'"attempts":["a#0","b#0"]', b'"attempts":["a#0",""]'),
+    "one name twice": (b'"attempts":["a#0","b#0"]', b'"attempts":["a#0","a#0"]'),
+    "a name that is a number": (b'"attempts":["a#0","b#0"]', b'"attempts":["a#0",1]'),
+    "names that are one": (b'"attempts":["a#0","b#0"]', b'"attempts":"a#0"'),
+    "names with commas": (b'"attempts":["a#0","b#0"]', b'"attempts":["a#0,b],[#0","b#0"]'),
+    "no readings": (b'"readings":{"GPU-1":[1.5,null,0.5,900.0,70]}', b'"readings":{}'),
+    "readings of two": (b'"readings":{', b'"readings":{"GPU-2":[null,null,null,null,null],'),
+    "four values": (b"[1.5,null,0.5,900.0,70]", b"[1.5,null,0.5,900.0]"),
+    "a value beyond all floats": (b"[1.5,null,", b"[1e999,null,"),
+    "a value in exponents": (b"[1.5,null,", b"[1.5e+16,null,"),
+    "a value of many digits": (b"[1.5,null,", b"[%b,null," % (b"9" * 30)),
+    "a value true": (b"[1.5,null,", b"[true,null,"),
+    "readings that are a list": (b'"readings":{"GPU-1":[1.5,null,0.5,900.0,70]}', b'"readings":[]'),
+    "no node": (b'"node":"n",', b""),
 }
 """What Arrow might take in another way than JSON has it: what of a line of our own is put in the place of what."""
 
 
 @pytest.mark.parametrize("case", NEARLY)
-@pytest.mark.parametrize("kind", ["progress", "heartbeat"])
+@pytest.mark.parametrize("kind", ["progress", "heartbeat", "node_beat"])
 def test_a_line_that_is_nearly_ours_is_read_alike(tmp_path: Path, case: str, kind: str) -> None:
     folder, (before, after) = tmp_path / "ledger", NEARLY[case]
     with LedgerWriter(folder, "s", "driver", clock=lambda: T) as writer:
@@ -274,6 +296,10 @@ def test_a_line_that_is_nearly_ours_is_read_alike(tmp_path: Path, case: str, kin
                 Kind.PROGRESS, attempt=name, epoch=1, num_epochs=10, train_loss=None, val_top1=0.5, checkpointed=True
             )
             writer.append(Kind.HEARTBEAT, attempt=name)
+            writer.append(
+                Kind.NODE_BEAT, node="n", session="s", attempts=["a#0", "b#0"],
+                readings={"GPU-1": [1.5, None, 0.5, 900.0, 70]},
+            )  # fmt: skip
     (path,) = segments_in(folder)
     chain, lines = Chain(), []
     for line in path.read_bytes().splitlines():

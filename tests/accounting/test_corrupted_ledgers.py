@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_records import abandoned, alloc, beat, closed, failed, free, ok, opened, progress, start, work
+from ledger_records import abandoned, alloc, beat, closed, failed, free, node_beat, ok, opened, progress, start, work
 from test_damaged_ledgers import FILE_DAMAGE, LINE_DAMAGE, segment, write
 
 from accounting.audit.audit import audit
 from accounting.audit.meanings import MEANINGS, Stands
-from accounting.ledger.records import Record
+from accounting.ledger.records import Kind, Record
 from accounting.ledger.store import LedgerWriter, read_lean, read_ledger
 
 Records = list[Record]
@@ -113,6 +113,19 @@ SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
     ),
     "an epoch of an attempt that never started": (add("worker-1", progress("x#0", 50, 1)), "never_started", Stands.NO),
     "a heartbeat of an attempt that never started": (add("worker-1", beat("x#0", 50)), "never_started", Stands.NO),
+    "a sampler's record of an attempt that never started": (
+        add("worker-1", node_beat(50, "q#0", "x#0")), "never_started", Stands.NO,
+    ),
+    "what was measured of an attempt that never started": (
+        add("worker-1", {"kind": Kind.ATTEMPT_MEASURED, "t": 50, "attempt": "x#0", "node": "n", "measurement": {}}),
+        "never_started", Stands.NO,
+    ),
+    "an attempt that a sampler saw after its end": (
+        add("driver", node_beat(72, "q#0")), "work_outside_attempt", Stands.NO,
+    ),
+    "an attempt that a sampler saw before its start": (
+        add("driver", node_beat(1.5, "p#1")), "work_outside_attempt", Stands.NO,
+    ),
     "work of an attempt that never started": (add("worker-1", work("x#0", 50)), "never_started", Stands.NO),
     "an end of an attempt that never started": (add("worker-1", ok("x#0", 50)), "never_started", Stands.NO),
     "the start of an attempt left out": (drop("attempt_started", "q#0"), "never_started", Stands.NO),

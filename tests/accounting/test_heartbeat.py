@@ -53,3 +53,28 @@ def test_interval_must_be_positive(tmp_path: Path) -> None:
         heartbeat(writer, "a", 0),
     ):
         pass
+
+
+def test_who_is_named_does_not_beat_and_beats_when_that_ends(tmp_path: Path) -> None:
+    named = [True]
+
+    def named_s() -> float | None:
+        return time.monotonic() if named[0] else None
+
+    with LedgerWriter(tmp_path, "s", "w") as writer, heartbeat(writer, "a", 0.5, named_s, 0.01):
+        time.sleep(1.5)
+        named[0] = False
+        assert len(read_ledger(tmp_path).records) == 1, "it was named all the time"
+        end_s = time.monotonic() + 60
+        while len(read_ledger(tmp_path).records) == 1 and time.monotonic() < end_s:
+            time.sleep(0.02)
+    assert read_ledger(tmp_path).records[1]["kind"] == "heartbeat"
+
+
+def test_a_clock_that_is_ahead_does_not_silence_an_attempt(tmp_path: Path) -> None:
+    """What a sampler of another boot or container said."""
+    with LedgerWriter(tmp_path, "s", "w") as writer, heartbeat(writer, "a", 0.05, lambda: time.monotonic() + 1e6, 0.01):
+        end_s = time.monotonic() + 60
+        while len(read_ledger(tmp_path).records) == 1 and time.monotonic() < end_s:
+            time.sleep(0.02)
+    assert read_ledger(tmp_path).records[1]["kind"] == "heartbeat"

@@ -1,0 +1,152 @@
+"""The sampler of a node: one record a beat that names the attempts alive there, with what their devices show.
+
+An attempt is alive while one of its processes there is: the one with its id and start (:mod:`accounting.meters.processes`).
+Devices are read before that is looked at, and the record is written at once after it, so that the record's time is when they
+lived. Where nobody is at work nothing is written. Of an attempt that is over, ``attempt_measured`` says what was seen of it:
+its energy between the first look and the last, and means and peaks over all looks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from accounting.ledger.heartbeat import BEAT_S
+from accounting.ledger.presence import Entry, Presence
+from accounting.ledger.records import READINGS, Kind
+from accounting.ledger.store import LedgerWriter
+from accounting.meters.meter import Reading
+from accounting.meters.node import NodeReader
+from accounting.meters.processes import PROC, lives
+from accounting.meters.sampled import DIGITS, Watch
+
+log = logging.getLogger(__name__)
+
+
+class Sampler:
+    """Looks at one node. ``ledger`` gives the writer when there is something to write for the first time."""
+
+    def __init__(
+        self,
+        presence: Presence,
+        ledger: Callable[[], LedgerWriter],
+        session: str,
+        node: str,
+        reader: NodeReader,
+        num_cores: float | None = None,
+        proc: Path = PROC,
+    ) -> None:
+        self._presence, self._ledger, self._session, self._node = presence, ledger, session, node
+        self._reader, self._proc = reader, proc
+        self._num_cores = float(num_cores or os.cpu_count() or 1)
+        self._watched: dict[Path, tuple[str, Watch]] = {}
+
+    def beat(self) -> None:
+        """Look once, and write down who is alive and who is over.
+
+        Raises:
+            OSError, LedgerError: it could not be written; the next beat makes up for it.
+
+        """
+        entries = self._presence.entries()
+        readings = self._readings({device for e in entries if self._num_alive(e) for device in e.devices})
+        alive = {entry.path: self._num_alive(entry) for entry in entries}
+        named = [entry for entry in entries if alive[entry.path]]
+        if named:
+            self._name(named, {e.attempt: len(e.workers) - alive[e.path] for e in named}, readings)
+        self._finish({entry.path for entry in named})
+        for entry in entries:
+            if not alive[entry.path]:
+                entry.path.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Look for the last time: whoever is watched is over."""
+        self.beat()
+        self._finish(set())
+
+    def _num_alive(self, entry: Entry) -> int:
+        return sum(lives(worker, self._proc) for worker in entry.workers)
+
+    def _readings(self, devices: set[str]) -> dict[str, Reading]:
+        looked = {device: self._reader.sample(device) for device in sorted(devices)}
+        return {device: _rounded(reading) for device, reading in looked.items() if reading is not None}
+
+    def _name(self, named: list[Entry], gone: dict[str, int], readings: dict[str, Reading]) -> None:
+        held = Counter(device for entry in named for device in entry.devices)
+        some_gone = {attempt: number for attempt, number in gone.items() if number}
+        beat = partial(
+            self._ledger().append,
+            Kind.NODE_BEAT,
+            node=self._node,
+            session=self._session,
+            attempts=[entry.attempt for entry in named],
+            readings={
+                device: [getattr(readings[device], name) for name in READINGS] for device in held if device in readings
+            },
+        )
+        t = beat(workers_gone=some_gone) if some_gone else beat()
+        for entry in named:
+            watch = self._watched.setdefault(entry.path, (entry.attempt, Watch(entry.devices)))[1]
+            watch.is_shared |= any(held[device] > 1 for device in entry.devices)
+            watch.look(t, readings)
+        self._presence.name([entry.attempt for entry in named])
+
+    def _finish(self, alive: set[Path]) -> None:
+        for path in [path for path in self._watched if path not in alive]:
+            attempt, watch = self._watched[path]
+            sampled = watch.sampled(self._reader.meter_of, self._num_cores)
+            if sampled is not None:
+                self._ledger().append(
+                    Kind.ATTEMPT_MEASURED,
+                    t=watch.last_t,
+                    attempt=attempt,
+                    node=self._node,
+                    measurement=asdict(sampled),
+                )
+            del self._watched[path]
+
+
+def keep_beating(sampler: Sampler, stopped: threading.Event, interval_s: float = BEAT_S) -> None:
+    """Beat until that is set, then for the last time. What cannot be written (full disk) is tried again at the next beat."""
+    failed = False
+    while not stopped.wait(interval_s):
+        failed = _tried(sampler.beat, failed)
+    _tried(sampler.end, failed)
+
+
+@contextmanager
+def beating(sampler: Sampler) -> Iterator[None]:
+    """Beat in a thread of this process while the block runs."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=keep_beating, args=(sampler, stopped), name="sampler", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _tried(look: Callable[[], None], failed: bool) -> bool:
+    """Whether a look failed; that is said once, until one does not."""
+    try:
+        look()
+    except (OSError, ValueError) as error:
+        (log.debug if failed else log.warning)("the sampler of this node could not write who is alive: %s", error)
+        return True
+    return False
+
+
+def _rounded(reading: Reading) -> Reading:
+    """Without digits that no meter has."""
+    return replace(
+        reading,
+        **{name: round(value, DIGITS) for name in READINGS if (value := getattr(reading, name)) is not None},
+    )
