@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -116,6 +117,50 @@ def test_nvml_reads_in_our_units(driver: mock.Mock) -> None:
     assert reader.name(UUIDS[0]) == "NVIDIA H100 80GB HBM3"
     assert reader.read(UUIDS[1]) == Reading(energy_j=1.501, utilisation=0.73, memory_mb=2500.0)
     driver.nvmlDeviceGetTotalEnergyConsumption.assert_called_once_with(1)
+
+
+def gpm(driver: mock.Mock, *percents: float, supported: int = 1) -> None:
+    """Counters of multiprocessors as NVML has them, with these answers to one question after another."""
+    answers = iter(percents)
+    for name in ("NVML_GPM_METRICS_GET_VERSION", "NVML_GPM_METRIC_SM_UTIL", "NVML_SUCCESS", "c_nvmlGpmMetricsGet_t"):
+        setattr(driver, name, getattr(pynvml, name))
+    driver.nvmlDeviceGetPowerUsage.return_value = 70_500
+    driver.nvmlGpmQueryDeviceSupport.return_value = mock.Mock(isSupportedDevice=supported)
+    driver.nvmlGpmSampleAlloc.side_effect = lambda: pynvml.c_nvmlGpmSample_t()
+
+    def answer(asked: object) -> object:
+        (metric,) = asked.metrics[: asked.numMetrics]  # type: ignore[attr-defined]
+        assert metric.metricId == pynvml.NVML_GPM_METRIC_SM_UTIL
+        metric.value = next(answers)
+        return asked
+
+    driver.nvmlGpmMetricsGet.side_effect = answer
+
+
+def test_samples_have_power_and_the_activity_since_the_last(driver: mock.Mock) -> None:
+    gpm(driver, 41.25, float("nan"))
+    reader = NvmlReader()
+    plain = reader.read(UUIDS[1])
+    assert reader.sample(UUIDS[1]) == replace(plain, power_w=70.5, sm_activity=None)
+    assert reader.sample(UUIDS[1]) == replace(plain, power_w=70.5, sm_activity=0.4125)
+    assert reader.sample(UUIDS[1]).sm_activity is None, "NVML gives no number where nothing was counted"
+    assert driver.nvmlGpmSampleFree.call_count == 2
+
+
+@pytest.mark.parametrize("why", ["not supported", "no permission", "an older pynvml"])
+def test_devices_without_such_counters_are_asked_once(driver: mock.Mock, why: str) -> None:
+    gpm(driver, supported=0 if why == "not supported" else 1)
+    if why == "no permission":
+        driver.nvmlGpmSampleGet.side_effect = pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+    elif why == "an older pynvml":
+        driver.nvmlGpmSampleAlloc.side_effect = AttributeError("no such function")
+    reader = NvmlReader()
+    assert [reader.sample(UUIDS[0]).sm_activity for _ in range(3)] == [None] * 3
+    assert driver.nvmlGpmQueryDeviceSupport.call_count == 1
+
+
+def test_a_device_that_is_gone_is_sampled_as_it_is_read(driver: mock.Mock) -> None:
+    assert NvmlReader().sample("GPU-unknown") == Reading(flags=("device_unreadable",))
 
 
 def test_nvml_uuids_may_be_bytes(driver: mock.Mock) -> None:
