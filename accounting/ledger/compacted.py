@@ -1,11 +1,11 @@
 """Closed segments in Parquet, so that a large ledger is read in a fraction of the time. The JSON lines stay the truth.
 
 A sealed segment never changes. What reading it lean gives is kept in a file of its own: ends of epochs as columns, of an
-attempt's signs of life their number, the first and the last, all other records as :mod:`accounting.ledger.record_columns` has
-them (of a spec its small parts, and where in the segment the whole is). The file's name has a hash over the segment and this
-program's reader, and one over the file itself, and both are computed again whenever it is read: at any doubt the JSON lines
-are read. Only segments that are whole and as they were written are compacted, so a damaged one is read line by line each
-time, and its damage is said.
+attempt's signs of life their number, the first and the last, all other records as :mod:`accounting.ledger.record_columns`
+has them (of a spec its small parts, and where in the segment the whole is). The file's name has a hash over the segment and
+this program's reader, and one over the file itself, and both are computed again whenever it is read: at any doubt the JSON
+lines are read. Only segments that are whole and as they were written are compacted, so a damaged one is read line by line
+each time, and its damage is said.
 """
 
 from __future__ import annotations
