@@ -51,7 +51,9 @@ def check_ending(
     """``StudyFailed`` unless every planned network was delivered."""
     if scheduler.failed:
         job, reason = next(iter(scheduler.failed.items()))
-        raise StudyFailed(f"{len(scheduler.failed)} jobs failed, the first {job}: {reason}; the report is {page}")
+        num = len(scheduler.failed)
+        which = f"job {job} failed" if num == 1 else f"{num} jobs failed, the first {job}"
+        raise StudyFailed(f"{which}: {reason}; the report is {page}")
     if left:
         first = undelivered_sentence(left[0].as_record(), unit)
         more = f" Nor were {len(left) - 1} more, which the report names." if len(left) > 1 else ""
