@@ -77,12 +77,14 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     check_trainable(config, shown, spec, macs)
     if config.parent.checkpoint is not None:
         path = checkpoint_path(config.parent.checkpoint)
-        left = fit_checkpoint(model, load_checkpoint(path), path)
+        state = load_checkpoint(path)
+        left = fit_checkpoint(model, state, path)
         lacks = f"parent.checkpoint: {path} has no {info.task.words.head_layer} for {info.task.num_outputs} "
         lacks += info.task.words.outputs
         if left and view.recipe(config.parent.pretrain).epochs == 0:
             raise InputError(f"{lacks}; add parent.pretrain with some epochs to train one")
-        if left:
+        own = model.state_dict()
+        if left and any(value.shape == own[left[0]].shape for value in state.values()):  # under another name, perhaps
             log.warning("%s (%s); parent.pretrain learns one from the start", lacks, " and ".join(left[:2]))
     _check_criteria(config)
     for route, pruning in config.routes.of_the_parent.items():
@@ -163,7 +165,7 @@ def _check_augmentations(config: StudyConfig, dataset: object) -> None:
         if recipe.repeated_augmentation > 1 and not repeats:
             raise InputError(
                 f"{key}.repeated_augmentation: the dataset {config.dataset.name} does not show an image several times in a "
-                "batch (its class has no REPEATED); remove it"
+                "batch (its plug-in has no REPEATED); remove it"
             )
 
 

@@ -19,7 +19,9 @@ BY = {"prune": "pruning"}
 
 def missing_routes(info: StudyFacts) -> list[str]:
     """Routes of the headline's pair that the study does not have; without one of them there is no verdict."""
-    return [route for route in dict.fromkeys(map(route_of, info.pair)) if route not in info.routes]
+    pair = {route_of(label): None for label in info.pair}
+    in_order = sorted(pair, key=lambda route: COMPARED.index(route) if route in COMPARED else len(COMPARED))
+    return [route for route in in_order if route not in info.routes]
 
 
 def headline(frames: Frames) -> str:

@@ -31,7 +31,10 @@ def undelivered_sentence(left: UndeliveredRecord, unit: str) -> str:
     waits = f"it waits for a network of {payer}, and " if left.get("waits_for") else ""
     why = f"{waits}the budget of {payer} ({number(budget)} {hours}) is spent ({number(spent)})"
     if needs is None or needed is None:
-        return f"{which}, was not delivered: {why}; how much more it needs is not known, since no job was done."
+        return (
+            f"{which}, was not delivered: {why}; how much more it needs is not known, since no job was done: "
+            f"set a larger budget.{payer} and run the same command again."
+        )
     return (
         f"{which}, was not delivered: {why}; it needs about {number(needs)} {hours} more, by what the jobs so far took: "
         f"set budget.{payer} to {number(_rounded_up(needed))} h and run the same command again."

@@ -39,7 +39,7 @@ MOST_LINKED_BYTES = 400_000
 """What is larger than this is a file beside the page alone, and not in its links."""
 FIGURES = "%.7g"
 """Format of numbers in a figure's CSV file: more digits than any drawing shows."""
-NOTHING_YET = "None of this is measured yet."
+NOTHING_YET = "Nothing of this is measured yet."
 
 
 @dataclass(frozen=True)

@@ -37,16 +37,15 @@ class TestBudget:
 
     def test_more_budget_goes_on(self, tiny, tmp_path):
         tiny |= SMALL | {"budget": {"prune": "0.001 s"}}
-        with pytest.raises(StudyFailed, match=r"budget\.prune to \S+ h") as failed:
+        with pytest.raises(StudyFailed, match=r"no job was done: set a larger budget\.prune and run"):
             run(tiny, tmp_path / "study")
         assert (
             "prune at 0.6M MACs, replicate 0, was not delivered"
             in (tmp_path / "study" / "report" / "index.html").read_text()
         )
-        enough = re.search(r"budget\.prune to (\S+) h", str(failed.value)).group(1)
         assert not models(tmp_path / "study")
         first = len(records(tmp_path / "study", Kind.ATTEMPT_STARTED))
-        run(tiny | {"budget": {"prune": f"{10 * float(enough)} h"}}, tmp_path / "study")
+        run(tiny | {"budget": {"prune": "1 h"}}, tmp_path / "study")
         assert first < len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 4
         assert len(models(tmp_path / "study")) == 1
         assert "was not delivered" not in (tmp_path / "study" / "report" / "index.html").read_text()

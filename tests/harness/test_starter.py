@@ -85,7 +85,7 @@ class TestRefusals:
         file = tmp_path / "mine.yaml"
         file.write_text("mine")
         words = ["init", "--images", images, "--parent", "timm:resnet18", "--out", file]
-        assert_refused(command(*words), "is there already")
+        assert_refused(command(*words), "exists already and was left as it is")
         assert file.read_text() == "mine"
 
     def test_no_images_there(self, command, tmp_path):

@@ -208,7 +208,7 @@ def test_a_full_study_shows_all_it_has(full_report):
     assert page.headline.startswith("Pruning cost")
     assert len(page.headline.split()) <= 25
     assert "of the allocated: analysis of the parent (charged to no network)" in text
-    assert "None of this is measured yet" not in text
+    assert "Nothing of this is measured yet" not in text
     names = {path.stem for path in (report / "tables").iterdir()}
     assert names >= OPTIONAL_TABLES
     methods = pd.read_csv(report / "tables" / "pruning_methods.csv")

@@ -200,7 +200,7 @@ class TestAccuracy:
         assert found.change == "targets: [0.5M, 0.8M, 0.89M]"
         said = reply_sentence(found)
         assert "the best, search, ends at 88.0 %" in said
-        assert "the parent, with 90.0 %, has it" in said
+        assert "the parent, with 90.0 %, reaches it" in said
 
     def test_beyond_the_parent_longer_training_may(self, make_study):
         folder = make_study(replicates=2)
