@@ -52,7 +52,7 @@ def check_ending(
     if scheduler.failed:
         job, reason = next(iter(scheduler.failed.items()))
         num = len(scheduler.failed)
-        which = f"job {job} failed" if num == 1 else f"{num} jobs failed, the first {job}"
+        which = f"1 job failed, {job}" if num == 1 else f"{num} jobs failed, the first {job}"
         raise StudyFailed(f"{which}: {reason}; the report is {page}")
     if left:
         first = undelivered_sentence(left[0].as_record(), unit)

@@ -20,6 +20,7 @@ HOMES = ("accounting/words/task.py", "harness/task/")
 DATASETS = "harness/data/"
 """Datasets of classification, which say what is wrong with a folder of classes; another task's are files of their own."""
 MAY = {
+    "accounting/meters/rapl.py": "the folder of Linux in which energy counters are",
     "accounting/study/plugins.py": "a class of Python",
     "harness/config/route_files.py": "a class of Python",
     "nas_baseline/strategies/__init__.py": "a class of Python",

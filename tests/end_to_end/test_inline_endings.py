@@ -46,7 +46,9 @@ class TestBudget:
         assert not models(tmp_path / "study")
         first = len(records(tmp_path / "study", Kind.ATTEMPT_STARTED))
         run(tiny | {"budget": {"prune": "1 h"}}, tmp_path / "study")
-        assert first < len(records(tmp_path / "study", Kind.ATTEMPT_STARTED)) == 4
+        begun = [record["job"] for record in records(tmp_path / "study", Kind.ATTEMPT_STARTED)]
+        assert first == 1 and begun[:2] == ["prune-r0-pretrain"] * 2, "stopped at a checkpoint, and continued from it"
+        assert len(begun) == len(set(begun)) + 1 == 5
         assert len(models(tmp_path / "study")) == 1
         assert "was not delivered" not in (tmp_path / "study" / "report" / "index.html").read_text()
 

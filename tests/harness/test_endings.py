@@ -12,7 +12,7 @@ from harness.errors import StudyFailed
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
-        ({"a": "it diverged"}, "job a failed: it diverged; the report is page.html"),
+        ({"a": "it diverged"}, "1 job failed, a: it diverged; the report is page.html"),
         ({"a": "it diverged", "b": "lost"}, "2 jobs failed, the first a: it diverged; the report is page.html"),
     ],
 )
