@@ -30,10 +30,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -44,6 +43,7 @@ from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from benchmarks.ledgers import STUDY_YAML, TARGETS
 from benchmarks.simulated_jobs import EPOCHS, PLANNED_S, Cluster, accuracy_of, outcome_of, planned, price_s, routes_of
+from benchmarks.simulated_ray import RAY_JOB, simulated_ray
 from harness.backends import allocations as watching
 from harness.backends.allocations import Allocations, node_name
 from harness.backends.tune_jobs import JobSearcher
@@ -55,7 +55,6 @@ from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import Scheduler, open_scheduler
 
 RESULTS = Path(__file__).with_name("results") / "simulate_cluster.jsonl"
-RAY_JOB = "01000000"
 SESSION = "20260101T000000Z-sim001"
 BEGIN_T = 1_767_225_600.0
 MODEL = "Simulated GPU"
@@ -97,17 +96,8 @@ class Simulation:
 
     def run(self) -> None:
         """From the first job to the report's numbers."""
-        context = SimpleNamespace(get_job_id=lambda: RAY_JOB, get_node_id=lambda: "")
-        with ExitStack() as stack:
-            for owner, name, value in (
-                (watching.ray, "nodes", lambda: list(self.nodes.values())),
-                (watching.ray, "get_runtime_context", lambda: context),
-                (watching, "placement_group_table", lambda: self.groups),
-                (watching.time, "time", lambda: self.t),
-                (watching.time, "monotonic", lambda: self.t),
-                (os, "fsync", lambda fd: None),
-            ):
-                stack.enter_context(mock.patch.object(owner, name, value))
+        with simulated_ray(lambda: self.nodes, lambda: self.groups, lambda: self.t) as stack:
+            stack.enter_context(mock.patch.object(os, "fsync", lambda fd: None))
             self._session()
 
     @contextmanager

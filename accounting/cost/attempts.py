@@ -102,6 +102,7 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
         unit=Unit.GPU_HOURS if is_cuda else Unit.CPU_CORE_HOURS,
         progress=ProgressTable(evidence.points, {name: trace.started for name, trace in evidence.traces.items()}),
         startups=startups,
+        never_begun=tuple(job for job in evidence.abandoned_t if job not in by_job),
     )
 
 

@@ -165,6 +165,13 @@ class CostView:
     unit: Unit
     progress: ProgressTable
     startups: tuple[StartUp, ...] = ()
+    never_begun: tuple[str, ...] = ()
+    """Jobs given up before an attempt at them began; they are not in ``jobs``."""
+
+    @property
+    def num_failed(self) -> int:
+        """How many jobs were given up."""
+        return sum(job.status is Status.FAILED for job in self.jobs) + len(self.never_begun)
 
     @cached_property
     def by_route(self) -> Mapping[tuple[str, int], Sequence[Attempt]]:

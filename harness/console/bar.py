@@ -24,7 +24,6 @@ WIDTH = 24
 def bar_text(view: CostView, planned: Sequence[PlannedJob] | None, begin_t: float, width: int, folder: Path) -> str:
     """Two lines, each cut to the terminal's width; ``begin_t``: when this session began, for the time left."""
     ok = [job for job in view.jobs if job.status is Status.OK]
-    failed = sum(job.status is Status.FAILED for job in view.jobs)
     running = sum(job.status is Status.RUNNING for job in view.jobs)
     if planned is None:
         parts = [f"{len(ok)} jobs done"]
@@ -34,7 +33,7 @@ def bar_text(view: CostView, planned: Sequence[PlannedJob] | None, begin_t: floa
         parts = [f"{'█' * filled}{'░' * (WIDTH - filled)} {now.num_done} of {now.num_planned} jobs"]
         parts += _time_left(planned, view, begin_t)
     parts += [f"{running} running"] if running else []
-    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{view.num_failed} failed"] if view.num_failed else []
     return "\n".join(line[:width] for line in (", ".join(parts), _spend(view, folder)) if line)
 
 

@@ -174,7 +174,7 @@ def _totals(records: Sequence[Record]) -> Totals:
     view = derive(records)
     return {
         "done": sum(job.status is Status.OK for job in view.jobs),
-        "failed": sum(job.status is Status.FAILED for job in view.jobs),
+        "failed": view.num_failed,
         "hours": ledger_h(view).get(view.device_kind, 0.0),
         "unit": view.unit,
     }

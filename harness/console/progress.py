@@ -17,6 +17,7 @@ from rich.text import Text
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Record
 from accounting.ledger.store import LedgerError, read_ledger
+from accounting.study.beside import in_thread
 from accounting.words.plain_text import plain
 from harness.console import terminal
 from harness.console.bar import bar_text
@@ -142,7 +143,6 @@ class _Planned:
 @contextmanager
 def _watching(folder: Path, show: Show) -> Iterator[None]:
     """Call ``show(records, events)`` now and then while the block runs, and once after it."""
-    stop = threading.Event()
     narrator = Narrator(_records(folder))
 
     def look() -> float:
@@ -154,18 +154,15 @@ def _watching(folder: Path, show: Show) -> Iterator[None]:
             log.warning("progress cannot be shown: %s", error)
         return time.perf_counter() - begin
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         took_s = 0.0
-        while not stop.wait(max(LOOK_S, 20 * took_s)):
+        while not over.wait(max(LOOK_S, 20 * took_s)):
             took_s = look()
 
-    thread = threading.Thread(target=watch, name="progress", daemon=True)
-    thread.start()
     try:
-        yield
+        with in_thread("progress", watch):
+            yield
     finally:
-        stop.set()
-        thread.join()
         look()
 
 

@@ -22,6 +22,7 @@ from typing import cast
 from accounting.ledger.records import Record
 from accounting.ledger.store import LedgerError, read_ledger
 from accounting.study import plugins
+from accounting.study.beside import in_thread
 from accounting.study.folder import StudyFolder
 from accounting.words.plain_text import typed_line
 from harness.config.study import StudyConfig
@@ -44,13 +45,12 @@ def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Ite
     if not names:
         yield
         return
-    stop = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         feeds = [_Feed(name, config, paths) for name in names]
         took_s, is_last = 0.0, False
         while not is_last:
-            is_last = stop.wait(max(LOOK_S, 20 * took_s))
+            is_last = over.wait(max(LOOK_S, 20 * took_s))
             begin = time.perf_counter()
             records = _records(paths)
             for feed in feeds:
@@ -59,17 +59,13 @@ def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Ite
         for feed in feeds:
             feed.close()
 
-    thread = threading.Thread(target=watch, name="loggers", daemon=True)
-    thread.start()
-    try:
+    def late() -> None:
+        log.warning(
+            "%s: the last news was not delivered after %.0f s; the study is not affected", ", ".join(names), LAST_S
+        )
+
+    with in_thread("loggers", watch, LAST_S, late):
         yield
-    finally:
-        stop.set()
-        thread.join(LAST_S)
-        if thread.is_alive():
-            log.warning(
-                "%s: the last news was not delivered after %.0f s; the study is not affected", ", ".join(names), LAST_S
-            )
 
 
 class _Feed:

@@ -25,6 +25,7 @@ from pathlib import Path
 from accounting.ledger.index import NAME, read_index
 from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerError, read_lean
+from accounting.study.beside import in_thread
 from accounting.study.folder import StudyFolder
 from harness.config.store import StoreConfig
 from harness.errors import one_line
@@ -44,19 +45,16 @@ def kept_in_store(config: StoreConfig | None, paths: StudyFolder, session: str) 
     if config is None:
         yield
         return
-    keeper, stop = Keeper(ObjectStore(config.url), paths, with_checkpoints=config.checkpoints), threading.Event()
+    keeper = Keeper(ObjectStore(config.url), paths, with_checkpoints=config.checkpoints)
 
-    def watch() -> None:
-        while not stop.wait(LOOK_S):
+    def watch(over: threading.Event) -> None:
+        while not over.wait(LOOK_S):
             keeper.look()
 
-    thread = threading.Thread(target=watch, name="store", daemon=True)
-    thread.start()
     try:
-        yield
+        with in_thread("store", watch):
+            yield
     finally:
-        stop.set()
-        thread.join()
         keeper.look()
         keeper.end(session)
 

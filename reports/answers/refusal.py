@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounting.cost.shares import spent_h
-from accounting.ledger.records import Phase, Status
+from accounting.ledger.records import Phase
 from accounting.words.names import COMPARED, unit_text
 from accounting.words.quantities import HOUR_S, macs_text
 from reports.answers.no_verdict import missing_routes
@@ -87,9 +87,12 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
         return f"{counts}; the budget is spent of {caps}", f"budget: {{{more}}}  # or no cap: leave the key out"
     sessions = frames.view.sessions
     if sessions and sessions[-1].reason == ENDED:
-        failed = sum(job.status is Status.FAILED for job in frames.view.jobs)
-        return f"{counts}; the study has ended, with {failed} failed jobs", None
+        return f"{counts}; the study has ended, with {_failed_text(frames.view.num_failed)}", None
     return f"{counts}; `prune-or-search run` with the same config continues", None
+
+
+def _failed_text(num: int) -> str:
+    return "1 failed job" if num == 1 else f"{num} failed jobs"
 
 
 def _budget_text(hours: float) -> str:

@@ -12,10 +12,7 @@ import json
 import random
 import threading
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from types import SimpleNamespace
-from unittest import mock
 
 import ray
 from some_jobs import job
@@ -23,6 +20,7 @@ from some_jobs import job
 from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
+from benchmarks.simulated_ray import RAY_JOB, simulated_ray
 from harness.backends import allocations as watching
 from harness.backends.allocations import POLL_S, Allocations, node_name
 from harness.backends.held_note import close_left_open, noting
@@ -34,7 +32,6 @@ from harness.jobs.job import Done, Outcome, Wait
 from harness.jobs.spec import from_json
 from harness.scheduling.scheduler import open_scheduler
 
-RAY_JOB = "01000000"
 HEARTBEAT_S = 2.0
 FAULTS = ("worker", "torn worker", "node", "driver", "torn driver", "signal", "head")
 ENDS_SESSION = ("driver", "torn driver", "signal", "head")
@@ -103,16 +100,7 @@ class Chaos:
 
     def run(self):
         """Sessions until one is done."""
-        context = SimpleNamespace(get_job_id=lambda: RAY_JOB, get_node_id=lambda: self.own)
-        with ExitStack() as stack:
-            for owner, name, value in (
-                (watching.ray, "nodes", lambda: list(self.nodes.values())),
-                (watching.ray, "get_runtime_context", lambda: context),
-                (watching, "placement_group_table", lambda: self.groups),
-                (watching.time, "time", lambda: self.t),
-                (watching.time, "monotonic", lambda: self.t),
-            ):
-                stack.enter_context(mock.patch.object(owner, name, value))
+        with simulated_ray(lambda: self.nodes, lambda: self.groups, lambda: self.t, lambda: self.own) as stack:
             self.stack = stack
             while not self.session():
                 self.t += self.rng.choice([0.5, 30.0, 5000.0])

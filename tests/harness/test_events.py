@@ -7,7 +7,8 @@ import shutil
 import pytest
 from rich.console import Console
 
-from accounting.ledger.store import read_ledger
+from accounting.ledger.records import Kind
+from accounting.ledger.store import LedgerWriter, read_ledger
 from harness.console.events import Narrator
 from harness.console.progress import Lines, OnConsole, Silent, choose_progress
 
@@ -124,3 +125,15 @@ def test_what_suits_the_output_is_chosen(monkeypatch):
     assert kinds == [Lines, Silent, Lines]
     monkeypatch.setattr("harness.console.terminal.can_redraw", lambda: True)
     assert isinstance(choose_progress(as_json=False, quiet=False, verbose=False), OnConsole)
+
+
+def test_a_job_given_up_before_it_began_has_failed(tmp_path):
+    with LedgerWriter(tmp_path / "ledger", "s", "driver") as ledger:
+        ledger.append(Kind.SESSION_OPENED, session="s", study="x", capacity=[], environment={})
+        for _ in range(3):
+            ledger.append(Kind.ATTEMPT_LOST, session="s", job="j", reason="its worker died while it started")
+        ledger.append(Kind.JOB_ABANDONED, session="s", job="j", reason="its worker died while it started", final=False)
+        ledger.append(Kind.SESSION_CLOSED, session="s", reason="finished")
+    last = narrated(tmp_path)[-1]
+    assert last.facts["failed"] == 1
+    assert "0 jobs done, 1 failed" in last.text

@@ -26,7 +26,9 @@ BUCKET = "studies"
 def s3():
     """The address of an S3 server on this machine, with one empty bucket."""
     if importlib.util.find_spec("moto") is None:
-        pytest.skip("no S3 server here: moto[server] is not installed")
+        pytest.skip(
+            "no S3 server: moto[server] is not installed (it needs python-dateutil below 3, constraints.txt has 4)"
+        )
     from moto.server import ThreadedMotoServer
     from pyarrow import fs
 

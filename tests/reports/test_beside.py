@@ -58,3 +58,17 @@ def test_work_ends_with_a_body_that_failed():
     with pytest.raises(ValueError, match="body"), beside(lambda: time.sleep(600), is_long=True):
         raise ValueError("body")
     assert multiprocessing.active_children() == []
+
+
+def test_work_that_another_process_never_ends_is_done_here():
+    done, own = [], os.getpid()
+
+    def work():
+        if os.getpid() != own:
+            time.sleep(600)
+        done.append(own)
+
+    with beside(work, is_long=True, patience_s=0.2):
+        pass
+    assert done == [own]
+    assert multiprocessing.active_children() == []

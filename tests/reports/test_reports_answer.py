@@ -125,7 +125,7 @@ def test_refused_since_jobs_failed(make_study):
         writer.append(Kind.SESSION_CLOSED, session="s1", reason="done")
     given = answer(folder, 500_000)
     check_schema(given)
-    assert given["reason"].endswith("the study has ended, with 1 failed jobs")
+    assert given["reason"].endswith("the study has ended, with 1 failed job")
 
 
 def test_refused_without_a_route(make_study):

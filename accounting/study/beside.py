@@ -1,0 +1,31 @@
+"""Work that goes on in a thread while a block runs, and is told when the block is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def in_thread(
+    name: str,
+    work: Callable[[threading.Event], None],
+    patience_s: float | None = None,
+    late: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Do ``work(over)`` in a daemon thread; ``over`` is set when the block is left.
+
+    The end of the block waits for the thread. With ``patience_s`` it waits that many seconds at most: then ``late`` is
+    called, and the thread is left behind.
+    """
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(patience_s)
+        if thread.is_alive():
+            late()
