@@ -1,12 +1,10 @@
-"""Which devices there are, and what one attempt holds of them."""
+"""Which devices there are, and what one attempt holds of them. Torch is imported only where GPUs are asked for."""
 
 from __future__ import annotations
 
 import platform
 import socket
 from dataclasses import dataclass
-
-import torch
 
 from accounting.ledger.records import DeviceRecord
 from harness.errors import InputError
@@ -41,11 +39,15 @@ def cpu_device(node: str) -> str:
 
 def cuda_device(index: int) -> str:
     """The full UUID of a visible CUDA device, as NVML writes it."""
+    import torch
+
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"
 
 
 def cuda_model(index: int) -> str:
     """The model of a visible CUDA device, as its driver names it."""
+    import torch
+
     return str(torch.cuda.get_device_name(index))
 
 
@@ -55,6 +57,8 @@ def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
     if device == "cpu":
         name = cpu_name()
         return [{"device": cpu_device(node), "device_kind": "cpu_core", "amount": num_cpus, "name": name, "node": node}]
+    import torch
+
     return [
         {
             "device": cuda_device(i),

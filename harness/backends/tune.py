@@ -54,11 +54,12 @@ from harness.backends.background import run_beside
 from harness.backends.base import Backend
 from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
+from harness.backends.node_capacity import node_capacity
 from harness.backends.tune_control import changed_tune
 from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources, reason_of
 from harness.config.phases import checked_shapes
 from harness.config.study import DatasetConfig, StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device, cuda_model, local_capacity
+from harness.devices import Held, choose_device, cpu_device, cuda_device, cuda_model
 from harness.errors import InputError, StudyFailed
 from harness.gpu_models import models_in, of_one_model
 from harness.jobs.files import Given
@@ -78,7 +79,7 @@ RELEASE_S = 4.0
 NODE_ASKED = 3
 """How often a node is asked whose process dies before it answers."""
 NODE_ANSWERS_S = 600.0
-"""How long a node may take to tell its devices: a worker starts on it, and imports torch, be it on a busy machine."""
+"""How long a node may take to tell its devices: a process starts on it, be it on a busy machine."""
 
 
 @contextmanager
@@ -246,7 +247,7 @@ def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
     kills each one.
     """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(_node_capacity).options(num_cpus=0, num_gpus=0, max_retries=0, scheduling_strategy=strategy)
+    task = ray.remote(node_capacity).options(num_cpus=0, num_gpus=0, max_retries=0, scheduling_strategy=strategy)
     amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
     name, reason = node_name(node), ""
     for _ in range(NODE_ASKED):
@@ -373,14 +374,6 @@ def _assigned(assigned: dict[str, float], resource: str) -> float:
         return float(assigned[resource])
     grouped = [float(v) for k, v in assigned.items() if k.startswith(f"{resource}_group_")]
     return max(grouped, default=0.0)
-
-
-def _node_capacity(device: str, amount: float, node: str) -> list[DeviceRecord]:
-    """Runs on the node itself."""
-    devices = local_capacity(device, amount)
-    if device == "cpu":
-        devices[0]["device"] = cpu_device(node)
-    return [{**entry, "node": node} for entry in devices]
 
 
 def _node_name(node_id: str) -> str:

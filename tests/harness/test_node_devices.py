@@ -1,5 +1,7 @@
 """What nodes are asked when a run begins: processes that die, signals and a dead Ray meanwhile each end it in one line."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -62,7 +64,7 @@ def test_where_each_one_is_killed_the_run_ends_and_says_why(node):
 def test_what_the_node_s_own_code_raises_is_one_line_too(node):
     ends, _ = node
     ends += [
-        ray.exceptions.RayTaskError("_node_capacity", "Traceback\n…", ModuleNotFoundError("No module named 'x'"))
+        ray.exceptions.RayTaskError("node_capacity", "Traceback\n…", ModuleNotFoundError("No module named 'x'"))
     ] * 3
     with pytest.raises(StudyFailed, match=r"asked 3 times: ModuleNotFoundError: No module named 'x'"):
         tune._devices_of("cpu", NODE)
@@ -104,3 +106,9 @@ class TestMeanwhile:
     def test_an_answer_is_given_as_it_is(self, left):
         assert tune._ask_beside(lambda: ("cpu", FOUND), True, threading.Event()) == ("cpu", FOUND)
         assert left == []
+
+
+@pytest.mark.parametrize("module", ["node_capacity"])
+def test_what_runs_on_a_node_beside_its_jobs_imports_no_torch(module):
+    program = f"import sys, harness.backends.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
