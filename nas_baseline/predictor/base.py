@@ -65,6 +65,7 @@ class Encoder:
     """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool.
 
     A feature whose range in the pool is outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
+    What is kept (:meth:`keep`) is encoded once, however often it is asked for.
     """
 
     def __init__(self, space: BatchedSpace, pool: Sequence[Arch]) -> None:
@@ -77,12 +78,34 @@ class Encoder:
         self._recipe = np.zeros(encoding.shape[1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
         span = np.ptp(encoding, axis=0)
         self._scale = np.where(((span >= SPAN[0]) & (span <= SPAN[1])) | (span <= 1e-9), 1.0, span)
+        self._row_of: dict[Arch, int] = {}
+        self._kept: Floats = np.empty((0, encoding.shape[1] + 2))
 
     def __call__(self, archs: Sequence[Arch]) -> Inputs:
         """Return the inputs of networks."""
+        rows = np.array([self._row_of.get(arch, -1) for arch in archs], dtype=np.int64)
+        is_new = rows < 0
+        if is_new.all():
+            found = self._encoded(archs)
+        else:
+            found = self._kept[rows]
+            if is_new.any():
+                found[is_new] = self._encoded([arch for arch, new in zip(archs, is_new, strict=True) if new])
+        encoding, statistics = found[:, :-2], found[:, -2:]
+        return Inputs(encoding[:, ~self._recipe], encoding[:, self._recipe], statistics)
+
+    def keep(self, archs: Sequence[Arch]) -> None:
+        """Remember the encodings of networks that will be asked for again."""
+        new = [arch for arch in dict.fromkeys(archs) if arch not in self._row_of]
+        if new:
+            self._row_of.update(zip(new, range(len(self._kept), len(self._kept) + len(new)), strict=True))
+            self._kept = np.concatenate([self._kept, self._encoded(new)])
+
+    def _encoded(self, archs: Sequence[Arch]) -> Floats:
+        """Architecture, recipe and statistics side by side, shape [n, a + r + 2]."""
         encoding = self._space.encode_batch(archs) / self._scale
         statistics = (self._statistics(archs) - self._mean) / self._sd
-        return Inputs(encoding[:, ~self._recipe], encoding[:, self._recipe], statistics)
+        return np.concatenate([encoding, statistics], axis=1)
 
     def _statistics(self, archs: Sequence[Arch]) -> Floats:
         counts = np.stack([self._space.macs_batch(archs), self._space.params_batch(archs)], axis=1)

@@ -7,6 +7,7 @@ layers (no biases, no batch norm). Both are analytic: no network is built.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -273,7 +274,10 @@ def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
 
 def as_indices(archs: Sequence[Arch]) -> Ints:
     """Return archs as an array, shape [n, dimensions]."""
-    return np.asarray(archs, dtype=np.int64)
+    if len(archs) == 0:
+        return np.asarray(archs, dtype=np.int64)
+    shape = len(archs), len(archs[0])
+    return np.fromiter(itertools.chain.from_iterable(archs), np.int64, shape[0] * shape[1]).reshape(shape)
 
 
 def as_archs(indices: Ints) -> list[Arch]:

@@ -166,6 +166,7 @@ class Strategy(BatchStrategy):
         """Return networks within target ``i`` not yet taken: the pool, and what evolving the bound finds."""
         pool, limit = self._pools[i], self.targets[i]
         found: list[Arch] = []
+        self._encoder().keep(pool)
         if not self._whole:
             bounds = model.bound(self._encoder()(pool), self.options.confidence)
             best = [pool[j] for j in np.argsort(-bounds, kind="stable")[:NUM_STARTS]]
