@@ -1,20 +1,23 @@
-# `make study` measures and answers, `make test` checks everything. Both make .venv first.
+# `make study` measures and answers, `make test` checks it, `make test-all` with every test. Each makes .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help study test explore coverage check format reference docs install clean
+.PHONY: help study test test-all explore coverage check format reference docs install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
 
 study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (6 to 8 minutes on 2 CPU cores)
 	$(BIN)/prune-or-search run studies/quickstart.yaml
 
-test: check  ## lint, types, import contracts, all tests (about 16 minutes on 2 CPU cores)
+test: check  ## lint, types, import contracts, and all tests but the slow ones (about 12 minutes on 2 CPU cores)
+	$(PYTEST) -m "not slow"
+
+test-all: check  ## the same with the slow tests: every one on a Ray cluster, and long exports (about 25 minutes)
 	$(PYTEST)
 
 explore: $(VENV)/.installed-test  ## property tests on examples that no one has tried yet

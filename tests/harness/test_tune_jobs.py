@@ -230,6 +230,7 @@ def test_jobs_that_are_alike_are_placed_together_as_they_would_be_one_by_one(see
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog):
     folder = tmp_path / "seen"
