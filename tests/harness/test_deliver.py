@@ -95,6 +95,7 @@ class TestFolder:
         assert names(paths.root / metrics["model_dir"]) == PLAIN
         assert metrics["sparsity"] > 0
 
+    @pytest.mark.slow
     def test_again_replaces_it_by_the_same(self, paths, splits, snapshot):
         model = prune_channels_to_macs(network(), SHAPE, 600_000).model
         export = ExportConfig(onnx=True, int8=True)

@@ -237,7 +237,15 @@ def test_calibration_batches_are_always_the_same_and_leave_the_generator(splits)
 
 
 class TestFamilies:
-    @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_efficientnet_lite0", "efficientnet_b0", "resnet10t"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "mobilenetv3_small_050",
+            "tf_efficientnet_lite0",
+            pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+            "resnet10t",
+        ],
+    )
     def test_of_timm(self, name, tmp_path):
         model = warm(timm.create_model(name, num_classes=5), 45)
         weight = model.get_submodule(
