@@ -28,8 +28,8 @@ NAME = "segments.index"
 """Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
 BLOCK = 1 << 14
 """Bytes of the index that are read at a time where only its begin or end is needed."""
-WORKERS = "-worker-"
-"""In the names of segments that begin attempts."""
+WORKER = "worker"
+"""In the place of the writer in the names of segments that begin attempts."""
 
 
 class Opener(TypedDict):
@@ -89,8 +89,13 @@ def segments_in_turn(folder: Path) -> Iterator[Path]:
     A sampler names an attempt only once its start is on disk. So whoever is named in what was read has a start in what is
     read after it.
     """
-    yield from (path for path in segments_in(folder) if WORKERS not in path.name)
-    yield from (path for path in segments_in(folder) if WORKERS in path.name)
+    yield from (path for path in segments_in(folder) if not begins_attempts(path.name))
+    yield from (path for path in segments_in(folder) if begins_attempts(path.name))
+
+
+def begins_attempts(segment: str) -> bool:
+    """Whether a worker writes it, by its name: the time, the writer, the host, which may be called anything."""
+    return segment.split("-", 2)[1:2] == [WORKER]
 
 
 def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:

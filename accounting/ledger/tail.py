@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accounting.ledger.chain import Checker
-from accounting.ledger.index import NAME, WORKERS, read_index
+from accounting.ledger.index import NAME, begins_attempts, read_index
 from accounting.ledger.integrity import Segment
 from accounting.ledger.points import Points
 from accounting.ledger.reading import Reading
@@ -65,8 +65,8 @@ class Tail:
             return None
         # A sampler names an attempt once its start is on disk: segments of workers are looked at after all others, so
         # that whoever is named in what is read here has a start in what is read.
-        sizes = {name: size for name, size in first.items() if WORKERS not in name}
-        sizes |= {name: size for name, size in {**first, **then}.items() if WORKERS in name}
+        sizes = {name: size for name, size in first.items() if not begins_attempts(name)}
+        sizes |= {name: size for name, size in {**first, **then}.items() if begins_attempts(name)}
         points, records = Points(), list[Record]()
         reading = Reading(strict=True, points=points)
         for name in sorted(sizes):

@@ -123,6 +123,14 @@ def test_a_ledger_that_is_written_while_it_is_read_never_names_who_did_not_begin
     assert [path.name.split("-")[1] for path in segments_in_turn(tmp_path)] == ["driver", "sampler", "worker"]
 
 
+def test_a_host_may_be_called_a_worker(tmp_path: Path) -> None:
+    """As the pods of a Kubernetes cluster are."""
+    names = [f"2026T1Z-{writer}-ray-worker-a1-7-abcdef.jsonl" for writer in ("worker", "sampler", "driver")]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in segments_in_turn(tmp_path)] == [names[2], names[1], names[0]]
+
+
 def test_what_was_spent_is_read_on_with_samplers(tmp_path: Path) -> None:
     now = [0.0]
     spent = SpentSoFar(tmp_path)
