@@ -41,6 +41,10 @@ class Presence:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def was_entered(self) -> bool:
+        """Whether any attempt has entered itself so far."""
+        return self._folder.is_dir()
+
     def entries(self) -> list[Entry]:
         """All attempts that have entered themselves, by name of their files; none where there is no folder.
 

@@ -1,9 +1,10 @@
 """The sampler of a node: one record a beat that names the attempts alive there, with what their devices show.
 
-An attempt is alive while one of its processes there is: the one with its id and start (:mod:`accounting.meters.processes`).
-Devices are read before that is looked at, and the record is written at once after it, so that the record's time is when they
-lived. Where nobody is at work nothing is written. Of an attempt that is over, ``attempt_measured`` says what was seen of it:
-its energy between the first look and the last, and means and peaks over all looks.
+An attempt is alive while its entry is there and one of its processes is: the one with its id and start
+(:mod:`accounting.meters.processes`). A record's time is after its entries were read and before that was looked at: however
+long the node stalls, whoever is named lived then. Where nobody is at work nothing is written. Of an attempt that is over,
+``attempt_measured`` says what was seen of it: its energy between the first look and the last, and means and peaks over all
+looks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,9 +44,10 @@ class Sampler:
         reader: NodeReader,
         num_cores: float | None = None,
         proc: Path = PROC,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._presence, self._ledger, self._session, self._node = presence, ledger, session, node
-        self._reader, self._proc = reader, proc
+        self._reader, self._proc, self._clock = reader, proc, clock
         self._num_cores = float(num_cores or os.cpu_count() or 1)
         self._watched: dict[Path, tuple[str, Watch]] = {}
 
@@ -57,10 +60,11 @@ class Sampler:
         """
         entries = self._presence.entries()
         readings = self._readings({device for e in entries if self._num_alive(e) for device in e.devices})
+        t = self._clock()
         alive = {entry.path: self._num_alive(entry) for entry in entries}
         named = [entry for entry in entries if alive[entry.path]]
         if named:
-            self._name(named, {e.attempt: len(e.workers) - alive[e.path] for e in named}, readings)
+            self._name(t, named, {e.attempt: len(e.workers) - alive[e.path] for e in named}, readings)
         self._finish({entry.path for entry in named})
         for entry in entries:
             if not alive[entry.path]:
@@ -72,18 +76,20 @@ class Sampler:
         self._finish(set())
 
     def _num_alive(self, entry: Entry) -> int:
-        return sum(lives(worker, self._proc) for worker in entry.workers)
+        """Of its processes; none of an attempt that has left, whose process may be at the next one."""
+        return sum(lives(worker, self._proc) for worker in entry.workers) if entry.path.exists() else 0
 
     def _readings(self, devices: set[str]) -> dict[str, Reading]:
         looked = {device: self._reader.sample(device) for device in sorted(devices)}
         return {device: _rounded(reading) for device, reading in looked.items() if reading is not None}
 
-    def _name(self, named: list[Entry], gone: dict[str, int], readings: dict[str, Reading]) -> None:
+    def _name(self, t: float, named: list[Entry], gone: dict[str, int], readings: dict[str, Reading]) -> None:
         held = Counter(device for entry in named for device in entry.devices)
         some_gone = {attempt: number for attempt, number in gone.items() if number}
         beat = partial(
             self._ledger().append,
             Kind.NODE_BEAT,
+            t=t,
             node=self._node,
             session=self._session,
             attempts=[entry.attempt for entry in named],
@@ -91,7 +97,7 @@ class Sampler:
                 device: [getattr(readings[device], name) for name in READINGS] for device in held if device in readings
             },
         )
-        t = beat(workers_gone=some_gone) if some_gone else beat()
+        beat(workers_gone=some_gone) if some_gone else beat()
         for entry in named:
             watch = self._watched.setdefault(entry.path, (entry.attempt, Watch(entry.devices)))[1]
             watch.is_shared |= any(held[device] > 1 for device in entry.devices)
@@ -115,7 +121,7 @@ class Sampler:
 
 def keep_beating(sampler: Sampler, stopped: threading.Event, interval_s: float = BEAT_S) -> None:
     """Beat until that is set, then for the last time. What cannot be written (full disk) is tried again at the next beat."""
-    failed = False
+    failed = _tried(sampler.beat, False)
     while not stopped.wait(interval_s):
         failed = _tried(sampler.beat, failed)
     _tried(sampler.end, failed)
