@@ -15,7 +15,8 @@ class Held:
     """What an attempt holds: the torch device, its share of each metered device, CPU threads of each worker.
 
     ``allocation`` is the Ray placement group's id, or None where there is no Ray. Of ``num_workers`` that share a job on
-    GPUs, each has one of its own, the first that of ``torch_device``.
+    GPUs, each has one of its own, the first that of ``torch_device``. ``node`` is the machine's name in the ledger, by which
+    its sampler looks for attempts.
     """
 
     torch_device: str
@@ -23,6 +24,7 @@ class Held:
     num_threads: int
     allocation: str | None = None
     num_workers: int = 1
+    node: str = ""
 
 
 def choose_device(wanted: str, num_gpus: float) -> str:

@@ -24,6 +24,7 @@ import torch
 
 from accounting.ledger.compacted import compact
 from accounting.ledger.index import open_index
+from accounting.ledger.presence import presences
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
@@ -133,6 +134,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             progress.shown(paths.root, expect),
             logged(config, loggers, paths),
             kept_in_store(config.store, paths, session),
+            presences(paths.beats),
             LedgerWriter(paths.ledger, session, "driver") as ledger,
         ):
             said = {} if standing.rehearsal is None else {"rehearsal": list(standing.rehearsal)}

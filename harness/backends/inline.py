@@ -11,7 +11,10 @@ from functools import partial
 
 import torch
 
+from accounting.ledger.presence import presence_of
+from accounting.ledger.sampler import Sampler, beating
 from accounting.ledger.store import LedgerWriter
+from accounting.meters.node import node_reader
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from harness.backends.base import Backend
@@ -47,16 +50,24 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
 
     def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
         plugins = kept(in_use(), paths)
-        while not isinstance(job := scheduler.next(), Done):
-            if isinstance(job, Wait):
-                scheduler.stuck()
-                return
-            held = _held(device, shapes[job.phase])
-            place = Workplace(paths, session, config.dataset, held, plugins=plugins)
-            mine = replace(place, given=scheduler.given(job), stop=partial(_why_to_stop, scheduler, job.name))
-            scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
+        with beating(_sampler(paths, session, ledger)):
+            while not isinstance(job := scheduler.next(), Done):
+                if isinstance(job, Wait):
+                    scheduler.stuck()
+                    return
+                held = _held(device, shapes[job.phase])
+                place = Workplace(paths, session, config.dataset, held, plugins=plugins)
+                mine = replace(place, given=scheduler.given(job), stop=partial(_why_to_stop, scheduler, job.name))
+                scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 
     yield Backend(capacity, run)
+
+
+def _sampler(paths: StudyFolder, session: str, ledger: LedgerWriter) -> Sampler:
+    """That of this machine, which writes to this process's segment."""
+    node = socket.gethostname()
+    presence = presence_of(paths.beats, session, node)
+    return Sampler(presence, lambda: ledger, session, node, node_reader(cpu_device(node)))
 
 
 def _why_to_stop(scheduler: Scheduler, job: str) -> str | None:
@@ -64,11 +75,12 @@ def _why_to_stop(scheduler: Scheduler, job: str) -> str | None:
 
 
 def _held(device: str, shape: JobShape) -> Held:
+    node = socket.gethostname()
     if device == "cpu":
-        devices = {cpu_device(socket.gethostname()): shape.devices}
-        return Held("cpu", devices, shape.threads, num_workers=shape.workers)
+        return Held("cpu", {cpu_device(node): shape.devices}, shape.threads, num_workers=shape.workers, node=node)
     devices = {cuda_device(i): min(1.0, shape.devices) for i in range(shape.workers)}
-    return Held("cuda:0", devices, max(1, int(shape.cpus) // shape.workers), num_workers=shape.workers)
+    threads = max(1, int(shape.cpus) // shape.workers)
+    return Held("cuda:0", devices, threads, num_workers=shape.workers, node=node)
 
 
 def _attempt(job: Job, place: Workplace, max_attempts: int) -> Outcome:

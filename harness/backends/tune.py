@@ -55,6 +55,7 @@ from harness.backends.base import Backend
 from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
 from harness.backends.node_capacity import node_capacity
+from harness.backends.samplers import Samplers
 from harness.backends.tune_control import changed_tune
 from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources, reason_of
 from harness.config.phases import checked_shapes
@@ -139,9 +140,11 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
 
             allocations = Allocations(ledger, session, device, capacity, ask, gone)
             allocations.ignored |= others
+            samplers = Samplers(paths, session, gone)
 
             def follow(nodes: Nodes) -> None:
                 searcher.nodes = nodes
+                samplers.follow(nodes)
 
             allocations.on_nodes = follow
             with (
@@ -150,7 +153,13 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
                 liveness.session_file(paths.root, session),
             ):
                 _run_beside(
-                    lambda: _fit(searcher, _trainable, paths, device), searcher, allocations, is_own, gone, paths
+                    lambda: _fit(searcher, _trainable, paths, device),
+                    searcher,
+                    allocations,
+                    samplers,
+                    is_own,
+                    gone,
+                    paths,
                 )
 
         yield Backend(capacity, run)
@@ -188,12 +197,14 @@ def _run_beside(
     fit: Callable[[], None],
     searcher: JobSearcher,
     allocations: Allocations,
+    samplers: Samplers,
     is_own: bool,
     gone: threading.Event,
     paths: StudyFolder,
 ) -> None:
     """Run ``fit`` until it is done, a signal comes, or Ray dies; in both of the latter stop all work first.
 
+    Samplers say what they have seen before the work that they look at is stopped.
     A Ray that is ``gone`` is asked for nothing any more: each question would wait for its time limit.
     """
 
@@ -207,9 +218,11 @@ def _run_beside(
     over = threading.Event()
     try:
         run_beside(fit, "Ray Tune", check=check, until=over)
+        samplers.end()
     except BaseException:
         searcher.stopped.set()
         _leave_without_ray()
+        samplers.end()
         if is_own:
             own_ray.kill_workers()
         if not gone.is_set():
@@ -355,17 +368,18 @@ def _held(device: str, num_workers: int, model: str | None) -> Held:
     cpus = _assigned(assigned, "CPU")
     group = ray.util.get_current_placement_group()
     node = context.get_node_id()
+    name = _node_name(node)
     allocation = allocation_name(group.id.hex(), node) if group is not None else None
+    threads = max(1, int(cpus) // num_workers)
     if device == "cpu":
-        threads = max(1, int(cpus) // num_workers)
-        return Held("cpu", {cpu_device(_node_name(node)): cpus}, threads, allocation, num_workers)
+        return Held("cpu", {cpu_device(name): cpus}, threads, allocation, num_workers, name)
     ids = ray.get_gpu_ids()
     found = sorted({cuda_model(i) for i in range(len(ids))})
     if model is not None and found != [model]:
         raise OtherModel(node, f"GPUs of another model ({', '.join(found)}) than the study's ({model})")
     share = _assigned(assigned, "GPU") / max(1, len(ids))
     devices = {cuda_device(i): share for i in range(len(ids))}
-    return Held("cuda:0", devices, max(1, int(cpus) // num_workers), allocation, num_workers)
+    return Held("cuda:0", devices, threads, allocation, num_workers, name)
 
 
 def _assigned(assigned: dict[str, float], resource: str) -> float:

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from accounting.ledger.heartbeat import heartbeat
+from accounting.ledger.heartbeat import UNSEEN_S, signs_of_life
 from accounting.ledger.outcomes import JobOutcome
+from accounting.ledger.presence import Presence, presence_of
 from accounting.ledger.records import Kind, Status
 from accounting.ledger.store import LedgerWriter, shared_writer
 from accounting.meters.meter import Meter
@@ -52,8 +53,6 @@ from pruning.solve import UnreachableTarget
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 2.0
-
 
 @dataclass(frozen=True)
 class Workplace:
@@ -73,6 +72,11 @@ class Workplace:
 
     stop: Callable[[], str | None] = lambda: None
     """Why the job is to end at its next checkpoint, since its route's budget does not pay for more; None: it goes on."""
+
+    @property
+    def presence(self) -> Presence:
+        """Where attempts on this machine enter themselves for its sampler."""
+        return presence_of(self.paths.beats, self.session, self.held.node)
 
     def num_workers(self, job: Job) -> int:
         """How many workers share the job here."""
@@ -125,7 +129,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
             meter=reader.meter,
             network_macs=job.counted_macs,
             spec=to_json(job),
-            heartbeat_s=HEARTBEAT_S,
+            heartbeat_s=UNSEEN_S,
             num_workers=place.num_workers(job),
             **again,
         )
@@ -149,10 +153,11 @@ def execute(job: Job, place: Workplace) -> Outcome:
 
         try:
             with (
-                heartbeat(ledger, attempt, HEARTBEAT_S),
+                signs_of_life(ledger, attempt, place.held.devices, place.presence) as signs,
                 peers_of(place.of_peers(job), place.num_workers(job)) as peers,
                 watched(peers.life(place.life), end_lost),
             ):
+                signs.work(peers.pids)
                 if place.given is not None:
                     check_sources(job, place.paths, place.given)
                 metrics = _work(job, place, ledger, attempt, peers)

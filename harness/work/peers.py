@@ -91,6 +91,11 @@ class Peers:
         self._peers, self._store = peers, store
         self._dead_since_s: float | None = None
 
+    @property
+    def pids(self) -> list[int]:
+        """Ids of their processes."""
+        return [peer.process.pid for peer in self._peers]
+
     def life(self, plain: Life) -> Life:
         """The life of an attempt that also ends when another worker is dead and the first does not notice."""
         return _CrewLife(plain, self) if self._peers else plain

@@ -257,7 +257,7 @@ class TestRunAgain:
         """An attempt without an end was killed: it costs, and the job is done again, as is what came later."""
         (segment,) = [
             path
-            for path in (copied / "ledger").glob("*.jsonl")
+            for path in (copied / "ledger").glob("*-worker-*.jsonl")
             if "prune-r0-t400000-global_magnitude-finetune#" in path.read_text()
         ]  # fmt: skip
         lines = segment.read_text().splitlines(keepends=True)

@@ -108,6 +108,13 @@ def test_placement_groups_say_what_was_held(view):
     assert not [a for a in view.attempts if "outside_allocation" in a.flags]
 
 
+def test_the_samplers_name_who_was_at_work(folder, view):
+    beats = [r for r in read_ledger(folder / "ledger").records if r["kind"] == Kind.NODE_BEAT]
+    assert {beat["session"] for beat in beats} == {session.session for session in view.sessions}
+    assert {name for beat in beats for name in beat["attempts"]} <= {attempt.attempt for attempt in view.attempts}
+    assert not (folder / ".beats").exists()
+
+
 def test_the_ledger_adds_up(folder):
     found = audit(read_ledger(folder / "ledger").records)
     assert found.ok, found.findings

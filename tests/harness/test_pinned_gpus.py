@@ -175,10 +175,12 @@ def test_a_worker_says_on_what_model_it_is(monkeypatch):
     context = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 1.0, "GPU": 1.0}, get_node_id=lambda: NEW)
     monkeypatch.setattr(tune.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(tune.ray, "get_gpu_ids", lambda: [3])
+    monkeypatch.setattr(tune.ray, "nodes", lambda: [node(NEW)])
     monkeypatch.setattr(tune.ray.util, "get_current_placement_group", lambda: None)
     monkeypatch.setattr(tune, "cuda_model", lambda index: A100)
     monkeypatch.setattr(tune, "cuda_device", lambda index: f"GPU-{index}")
-    assert tune._held("cuda", 1, A100).devices == {"GPU-0": 1.0}
+    held = tune._held("cuda", 1, A100)
+    assert (held.devices, held.node) == ({"GPU-0": 1.0}, node_name(node(NEW)))
     with pytest.raises(OtherModel, match="GPUs of another model") as told:
         tune._held("cuda", 1, H100)
     assert told.value.node == NEW
