@@ -21,7 +21,6 @@ from accounting.ledger.records import DeviceRecord, Status
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, read_plans, store_plan
-from accounting.words.names import Unit
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
@@ -73,7 +72,6 @@ def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: st
         number=next_number(paths),
         session=session,
         t=time.time(),
-        unit=Unit.of("cuda" if device == "cuda" else "cpu_core"),
         device=device,
         speed_macs_per_s=None if speeds is None else speeds.parent,
         num_devices=num_devices,

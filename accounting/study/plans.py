@@ -1,7 +1,7 @@
-"""What was planned of a study, as its folder keeps it: one file when it is begun, another each time it is extended.
+"""What was planned for a study, kept in its folder: one file when it begins, and another each time it is extended.
 
-A plan is never rewritten. It has the jobs that were left when it was made, and beside them what was done and spent by then,
-so that planned and actual can be compared for a study that grew.
+A plan is never rewritten. It lists the jobs that were left when it was made, and what had been done and spent by then, so
+that plan and outcome can be compared even for a study that grew.
 """
 
 from __future__ import annotations
@@ -10,41 +10,15 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from accounting.study.folder import StudyFolder
+from accounting.words.json_values import Fields
+from accounting.words.names import Unit
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)
+"""Formats that are read. Format 1 also had the number, which is the file's name, and the unit, which is the device's."""
 _NAME = "plan-{number:04d}.json"
-
-
-class StepFields(TypedDict):
-    """A step of a plan in its file; see :class:`PlannedStep`."""
-
-    route: str
-    phase: str
-    target: int | None
-    replicate: int
-    jobs: int
-    hours: float | None
-    jobs_done: int
-    spent_hours: float
-
-
-class PlanFields(TypedDict):
-    """A plan in its file; see :class:`StoredPlan`."""
-
-    format: int
-    number: int
-    session: str
-    t: float
-    unit: str
-    device: str
-    speed_macs_per_s: float | None
-    num_devices: float
-    budget_caps_it: bool
-    steps: list[StepFields]
-    note: str | None
 
 
 class NotAPlan(ValueError):
@@ -76,22 +50,27 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """A plan as it was made at ``t`` (Unix seconds) by ``session``; ``number`` counts from 1.
+    """A plan as it was made at ``t`` (Unix seconds) by ``session``; ``number`` counts from 1, and is its file's.
 
-    ``unit`` as in :class:`accounting.words.names.Unit`. ``speed_macs_per_s`` is what hours were estimated with, measured on
-    one ``device``; None where it could not be measured, and ``note`` says why. ``wall_hours`` are on ``num_devices``.
+    ``device`` is what the jobs run on, ``cpu`` or ``cuda``, and ``num_devices`` how many of these there were.
+    ``speed_macs_per_s`` is what hours were estimated with, measured on one device; None where it could not be measured, and
+    ``note`` says why.
     """
 
     number: int
     session: str
     t: float
-    unit: str
     device: str
     speed_macs_per_s: float | None
     num_devices: float
     budget_caps_it: bool
     steps: tuple[PlannedStep, ...]
     note: str | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """What its hours are."""
+        return Unit.of("cuda" if self.device == "cuda" else "cpu_core")
 
     @property
     def hours(self) -> float | None:
@@ -125,7 +104,8 @@ def store_plan(folder: StudyFolder, plan: StoredPlan) -> Path:
     folder.plans.mkdir(exist_ok=True)
     path = folder.plans / _NAME.format(number=plan.number)
     with path.open("x", encoding="utf-8") as file:
-        json.dump({"format": FORMAT, **asdict(plan)}, file, indent=1)
+        fields = {key: value for key, value in asdict(plan).items() if key != "number"}
+        json.dump({"format": FORMAT, **fields}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     return path
@@ -139,13 +119,13 @@ def next_number(folder: StudyFolder) -> int:
 
 def _read(path: Path) -> StoredPlan:
     try:
-        document: PlanFields = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        document: Fields = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except (OSError, ValueError) as error:
         raise NotAPlan(f"{path} cannot be read: {' '.join(str(error).split())}; restore it, or move it away") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise NotAPlan(f"{path} is not a plan of format {FORMAT}; restore it, or move it away")
+    if not isinstance(document, dict) or document.get("format") not in READ:
+        raise NotAPlan(f"{path} is not a plan of format {' or '.join(map(str, READ))}; restore it, or move it away")
     try:
-        return _plan(document)
+        return _plan(document, int(path.stem.removeprefix("plan-")))
     except (KeyError, TypeError, ValueError) as error:
         raise NotAPlan(f"{path} is not a complete plan ({error}); restore it, or move it away") from None
 
@@ -154,30 +134,45 @@ def _refused(constant: str) -> float:
     raise ValueError(f"{constant} is not a number")
 
 
-def _plan(document: PlanFields) -> StoredPlan:
-    speed, note = document["speed_macs_per_s"], document["note"]
+def _plan(document: Fields, number: int) -> StoredPlan:
+    steps = document["steps"]
+    if not isinstance(steps, list):
+        raise TypeError("steps is not a list")
     return StoredPlan(
-        number=int(document["number"]),
-        session=str(document["session"]),
-        t=float(document["t"]),
-        unit=str(document["unit"]),
-        device=str(document["device"]),
-        speed_macs_per_s=None if speed is None else float(speed),
-        num_devices=float(document["num_devices"]),
+        number=number,
+        session=_text(document, "session"),
+        t=_number(document, "t"),
+        device=_text(document, "device"),
+        speed_macs_per_s=None if document["speed_macs_per_s"] is None else _number(document, "speed_macs_per_s"),
+        num_devices=_number(document, "num_devices"),
         budget_caps_it=bool(document["budget_caps_it"]),
-        steps=tuple(_step(step) for step in document["steps"]),
-        note=None if note is None else str(note),
+        steps=tuple(_step(step) for step in steps),
+        note=None if document["note"] is None else _text(document, "note"),
     )
 
 
-def _step(raw: StepFields) -> PlannedStep:
+def _step(raw: Fields) -> PlannedStep:
     return PlannedStep(
-        route=str(raw["route"]),
-        phase=str(raw["phase"]),
-        jobs=int(raw["jobs"]),
-        jobs_done=int(raw["jobs_done"]),
-        target=None if raw["target"] is None else int(raw["target"]),
-        replicate=int(raw["replicate"]),
-        hours=None if raw["hours"] is None else float(raw["hours"]),
-        spent_hours=float(raw["spent_hours"]),
+        route=_text(raw, "route"),
+        phase=_text(raw, "phase"),
+        target=None if raw["target"] is None else int(_number(raw, "target")),
+        replicate=int(_number(raw, "replicate")),
+        jobs=int(_number(raw, "jobs")),
+        hours=None if raw["hours"] is None else _number(raw, "hours"),
+        jobs_done=int(_number(raw, "jobs_done")),
+        spent_hours=_number(raw, "spent_hours"),
     )
+
+
+def _text(raw: Fields, key: str) -> str:
+    value = raw[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {value!r}")
+    return value
+
+
+def _number(raw: Fields, key: str) -> float:
+    value = raw[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{key} is {value!r}")
+    return float(value)

@@ -11,7 +11,7 @@ HOUR = 3600
 
 
 def plan(*steps, t=0.0):
-    return StoredPlan(1, "s1", t, "cpu_core_hours", "cpu", 1e9, 1.0, False, steps)
+    return StoredPlan(1, "s1", t, "cpu", 1e9, 1.0, False, steps)
 
 
 PLAN = plan(

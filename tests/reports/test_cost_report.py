@@ -202,7 +202,7 @@ def test_energy_is_shown_with_how_it_was_measured(reports):
 def planned(folder):
     """What is left of the three pretrainings as planned: an hour each."""
     steps = tuple(PlannedStep("prune", "pretrain", None, r, jobs=1, hours=1.0) for r in range(3))
-    store_plan(StudyFolder(folder), StoredPlan(1, "s1", 0.0, "cpu_core_hours", "cpu", 1e9, 3.0, False, steps))
+    store_plan(StudyFolder(folder), StoredPlan(1, "s1", 0.0, "cpu", 1e9, 3.0, False, steps))
     return folder
 
 

@@ -227,7 +227,7 @@ def test_planned_and_actual_by_hand(make_study):
     folder = make_study(routes=("prune",), targets=(500_000,), replicates=1)
     steps = (PlannedStep("prune", "pretrain", None, 0, jobs=1, hours=3.0),
              PlannedStep("prune", "finetune", 500_000, 0, jobs=1, hours=0.4))  # fmt: skip
-    plan = StoredPlan(1, "s1", 0.0, "cpu_core_hours", "cpu", 1e9, 1.0, False, steps)
+    plan = StoredPlan(1, "s1", 0.0, "cpu", 1e9, 1.0, False, steps)
     store_plan(StudyFolder(folder), plan)
     data = planned_actual.data(load_frames(folder))
     rows = data.set_index("phase")[["planned_h", "actual_h"]]
