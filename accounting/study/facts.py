@@ -13,7 +13,17 @@ from typing import TypedDict, cast
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
 from accounting.words.json_values import ChangedKey
-from accounting.words.names import CHALLENGERS, PRUNE, SEARCH, Role, RouteWords, Unit, parse_device_hours
+from accounting.words.names import (
+    CHALLENGERS,
+    PRUNE,
+    SEARCH,
+    Role,
+    RouteWords,
+    Unit,
+    parse_device_hours,
+    route_of,
+    route_rank,
+)
 from accounting.words.plain_text import plain_values
 from accounting.words.quantities import parse_hours
 from accounting.words.task import CLASSIFICATION, TaskWords
@@ -167,6 +177,11 @@ class StudyFacts:
     """What its networks do, and how their quality is told."""
     rehearsal: tuple[ChangedKey, ...] | None = None
     """What a rehearsal changed of the config that it was given; None: it is a study and no rehearsal."""
+
+    @property
+    def listed_pair(self) -> tuple[str, ...]:
+        """The pair in the order in which contenders are listed: search before pruning, another challenger after it."""
+        return tuple(sorted(self.pair, key=lambda label: route_rank(route_of(label))))
 
     @property
     def num_targets(self) -> int:

@@ -44,7 +44,7 @@ def _at_known(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[
         level = asked.level if asked.level is not None else _level(study, target)
         ways = () if level is None else _ways(study, target, level, asked, None if cheapest is None else cheapest.label)
         if level is None or not any(way.is_reached for way in ways):
-            refused = refuse_accuracy(study.frames, target, level, _best(study, target))
+            refused = refuse_accuracy(study, target, level, _best(study, target))
             found.append(AskedRefused(question, *refused))
             continue
         found.append(

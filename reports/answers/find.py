@@ -61,8 +61,8 @@ def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
         if error is not None and error > MOST_LEFT_OUT_ERROR:
             return Refused(question, *refuse_interpolation(frames, target, error, MOST_LEFT_OUT_ERROR), ())
         return interpolated(question, ends[0], ends[1], error)
-    refusal = refuse_incomplete if _is_inside(frames, target) else refuse_outside
-    reason, change = refusal(frames, target)
+    inside = _is_inside(frames, target)
+    reason, change = refuse_incomplete(study, target) if inside else refuse_outside(frames, target)
     return Refused(question, reason, change, _further(study, question))
 
 

@@ -19,9 +19,7 @@ BY = {"prune": "pruning"}
 
 def missing_routes(info: StudyFacts) -> list[str]:
     """Routes of the headline's pair that the study does not have; without one of them there is no verdict."""
-    pair = {route_of(label): None for label in info.pair}
-    in_order = sorted(pair, key=lambda route: COMPARED.index(route) if route in COMPARED else len(COMPARED))
-    return [route for route in in_order if route not in info.routes]
+    return [route for route in _pair_routes(info) if route not in info.routes]
 
 
 def headline(frames: Frames) -> str:
@@ -86,10 +84,14 @@ def _line(frames: Frames, label: str, target: int) -> str:
 
 
 def _shown(frames: Frames) -> list[str]:
-    """The routes whose networks are shown, the main one first; the controls where there is nothing else."""
+    """The routes whose networks are shown, those of the pair first; the controls where there is nothing else."""
     delivered = {network.label for network in frames.delivered}
-    routes = [label for label in (*COMPARED, *frames.info.challengers) if label in delivered]
-    return routes or sorted(delivered)
+    routes = dict.fromkeys((*_pair_routes(frames.info), *COMPARED, *frames.info.challengers))
+    return [label for label in routes if label in delivered] or sorted(delivered)
+
+
+def _pair_routes(info: StudyFacts) -> list[str]:
+    return list(dict.fromkeys(route_of(label) for label in info.listed_pair))
 
 
 def _test_top1(frames: Frames, label: str, target: int) -> Estimate:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase
-from accounting.words.names import COMPARED, unit_text
+from accounting.words.names import route_of, unit_text
 from accounting.words.quantities import HOUR_S, macs_text
 from reports.answers.no_verdict import missing_routes
-from reports.compare.accuracy import paired_replicates
+from reports.answers.study import JudgedStudy
 from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
 from reports.words.wording import number
 
-"""The reason of a session that left nothing to do."""
 ROUTE_LINES = {
     "search": "routes: {search: {}}",
     "prune": "routes: {prune: {}}",
@@ -65,8 +64,9 @@ def refuse_interpolation(frames: Frames, target: int, error: float, most: float)
     )
 
 
-def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
+def refuse_incomplete(study: JudgedStudy, target: int) -> tuple[str, str | None]:
     """(reason, config change) for a target that the study reaches but has not measured (yet)."""
+    frames = study.frames
     if missing := missing_routes(frames.info):
         return (
             f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
@@ -75,9 +75,9 @@ def refuse_incomplete(frames: Frames, target: int) -> tuple[str, str | None]:
             ),
         )
     wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
-    lacking = [value for value in wanted if not paired_replicates(frames.delivered, value)]
-    counts = f"the study is incomplete: {'; '.join(_delivered_text(frames, value) for value in lacking)}"
-    spent = _routes_over_budget(frames, lacking)
+    lacking = [value for value in wanted if not study.paired(study.challenger, value)]
+    counts = f"the study is incomplete: {'; '.join(_delivered_text(study, value) for value in lacking)}"
+    spent = _routes_over_budget(study, lacking)
     if spent:
         budget = frames.info.budget_h
         caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
@@ -103,16 +103,20 @@ def _budget_text(hours: float) -> str:
     return f"{hours * HOUR_S:.3f} s"
 
 
-def _routes_over_budget(frames: Frames, lacking: list[int]) -> list[str]:
-    """The compared routes whose budget was spent or too small for a job before a replicate delivered all of these."""
-    delivered = {(network.label, network.replicate, network.target) for network in frames.delivered}
-    over = {
+def _routes_over_budget(study: JudgedStudy, lacking: list[int]) -> list[str]:
+    """The pair's routes whose budget was spent or too small for a job before a replicate delivered all of these."""
+    frames = study.frames
+    budget_h, hours = frames.info.budget_h, dict.fromkeys(frames.stopped, 0.0) | spent_h(frames.view)
+    over = {key for key, spent in hours.items() if spent >= budget_h.get(key[0], float("inf")) or key in frames.stopped}
+    return [
         route
-        for (route, replicate), hours in (dict.fromkeys(frames.stopped, 0.0) | spent_h(frames.view)).items()
-        if (hours >= frames.info.budget_h.get(route, float("inf")) or (route, replicate) in frames.stopped)
-        and any((route, replicate, target) not in delivered for target in lacking)
-    }
-    return [route for route in COMPARED if route in over]
+        for label in frames.info.listed_pair
+        for route in [route_of(label)]
+        if any(
+            name == route and any(replicate not in _delivered(study, label, target) for target in lacking)
+            for name, replicate in over
+        )
+    ]
 
 
 def _neighbours(frames: Frames, target: int) -> list[int]:
@@ -121,9 +125,14 @@ def _neighbours(frames: Frames, target: int) -> list[int]:
     return [max(t for t in targets if t < target), min(t for t in targets if t > target)]
 
 
-def _delivered_text(frames: Frames, target: int) -> str:
-    counts = []
-    for route in COMPARED:
-        done = {n.replicate for n in frames.delivered if n.target == target and n.label == route}
-        counts.append(f"{route} {len(done)} of {frames.info.replicates}")
+def _delivered_text(study: JudgedStudy, target: int) -> str:
+    info = study.frames.info
+    counts = [f"{label} {len(_delivered(study, label, target))} of {info.replicates}" for label in info.listed_pair]
     return f"at {macs_text(target)} MACs, networks delivered by {' and '.join(counts)} replicates"
+
+
+def _delivered(study: JudgedStudy, declared: str, target: int) -> list[int]:
+    """Replicates in which one of the declared pair has a network."""
+    label = study.contenders.pair[study.frames.info.pair.index(declared)]
+    found = study.contender(label, target)
+    return [] if found is None else study.contenders.with_network(found, target)

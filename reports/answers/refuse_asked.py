@@ -11,6 +11,7 @@ from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import hours_text, macs_text
 from accounting.words.task import task
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
+from reports.answers.study import JudgedStudy
 from reports.data.frames import Frames
 from reports.words.wording import number, percent
 
@@ -43,11 +44,12 @@ def refuse_between(frames: Frames, target: int, error: float, most: float) -> tu
 
 
 def refuse_accuracy(
-    frames: Frames, target: int, level: float | None, best: tuple[str, float] | None
+    study: JudgedStudy, target: int, level: float | None, best: tuple[str, float] | None
 ) -> tuple[str, str | None]:
     """(reason, config change) for an accuracy that no contender reached; ``best`` is who came nearest, and how near."""
     if level is None or best is None:
-        return refuse_incomplete(frames, target)
+        return refuse_incomplete(study, target)
+    frames = study.frames
     label, top1 = best
     reason = (
         f"no contender reached {percent(level)} on validation often enough; the best, {label_text(label)}, ends at "

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from accounting.study.facts import REHEARSAL
 from accounting.words.json_values import Fields
-from accounting.words.names import METHOD_MARK
+from accounting.words.names import COMPARED, METHOD_MARK, PRUNE
 from reports.answers import no_verdict as one_route
 from reports.answers.as_json import report_json
 from reports.answers.find import answers_of
@@ -127,7 +127,7 @@ class WholeAnswer:
         further = [
             Line(overall_sentence(other, question), other.challenger)
             for other in pooled_further(self._study)
-            if other.challenger.partition(METHOD_MARK)[0] in frames.info.challengers
+            if other.challenger.partition(METHOD_MARK)[0] in {*COMPARED, *frames.info.challengers} - {PRUNE}
         ]
         controls = [Line(**line) for line in control_lines(frames)]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]

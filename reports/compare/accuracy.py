@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from accounting.words.names import PRUNE, SEARCH
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import Verdict
 from reports.data.networks import Network
@@ -18,15 +17,6 @@ def decide_accuracy(difference: Estimate) -> Verdict:
     if difference.low > 0:
         return Verdict.BASE
     return Verdict.CHALLENGER if difference.high < 0 else Verdict.INSUFFICIENT_EVIDENCE
-
-
-def paired_replicates(networks: Iterable[Network], target: int, challenger: str = SEARCH) -> list[int]:
-    """Replicates in which both compared routes delivered a network for the target."""
-    delivered: dict[str, set[int]] = {challenger: set(), PRUNE: set()}
-    for network in networks:
-        if network.target == target and network.label in delivered:
-            delivered[network.label].add(network.replicate)
-    return sorted(set.intersection(*delivered.values()))
 
 
 def accuracies(networks: Iterable[Network], target: int) -> dict[str, tuple[Estimate, Estimate]]:

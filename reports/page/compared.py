@@ -8,7 +8,17 @@ import numpy as np
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.methods import criterion_text, parse_method
-from accounting.words.names import PRUNE, Role, label_text, method_label, route_rank, routes_of, unit_text
+from accounting.words.names import (
+    METHOD_MARK,
+    PRUNE,
+    SEARCH,
+    Role,
+    label_text,
+    method_label,
+    route_rank,
+    routes_of,
+    unit_text,
+)
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
 from reports.answers.refusal import parent_macs
@@ -108,7 +118,10 @@ def _criteria(study: JudgedStudy) -> str:
 
 
 def _search(frames: Frames) -> str:
-    section = _mapping(_mapping(frames.document.config.get("routes")).get("search"))
+    """The search of the pair's challenger; that of the search route where the challenger has none of its own."""
+    routes = _mapping(frames.document.config.get("routes"))
+    own = _mapping(routes.get(frames.info.pair[1].partition(METHOD_MARK)[0]))
+    section = own if "strategy" in own else _mapping(own.get("search") or routes.get(SEARCH))
     strategy = _mapping(section.get("strategy"))
     trials = f"{strategy['num_trials']} candidates" if strategy.get("num_trials") else ""
     parts = [str(strategy.get("name") or "").replace("_", " "), trials]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from reports.answers.as_json import to_json
 from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.study import JudgedStudy
 from reports.answers.text import overall_sentence, sentence
-from reports.compare.accuracy import paired_replicates
 from reports.compare.measured import best_within
 from reports.compare.rule import Verdict
 from reports.compare.verdict import cheaper_route
@@ -108,8 +108,9 @@ def test_pooled_over_the_targets(full_frames):
 
 def test_only_replicates_with_both_networks_enter(full_frames):
     some = [n for n in full_frames.delivered if not (n.label == "supernet" and n.replicate == 1)]
-    assert paired_replicates(some, 500_000, "supernet") == [0, 2]
-    assert paired_replicates(some, 500_000) == [0, 1, 2]
+    study = JudgedStudy(replace(full_frames, delivered=tuple(some)))
+    assert study.paired("supernet", 500_000) == [0, 2]
+    assert study.paired(study.challenger, 500_000) == [0, 1, 2]
     assert find.answer_from_frames(full_frames, 123).further == ()
 
 
