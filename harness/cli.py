@@ -322,11 +322,15 @@ def list_plugins(
     as_json: AsJson = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="of config: as docs/config.md")] = False,
     schema: Annotated[bool, typer.Option("--json-schema", help="of config: a JSON Schema, for editors")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="a plug-in's file, listed with the installed ones; repeatable"),
+    ] = None,
 ) -> None:
     """List what a config may name, or, with config, every key that it may have."""
     from harness.console.show_list import Forms, show_list
 
-    show_list(kind, section, Forms(as_json, markdown, schema))
+    show_list(kind, section, Forms(as_json, markdown, schema), plugin or ())
 
 
 def main() -> NoReturn:

@@ -6,23 +6,28 @@ and never null, which a config refuses as empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.json_schema import CoreModeRef, CoreRef, DefsRef, GenerateJsonSchema
 
 from accounting.study.plugins import Kind
+from accounting.words.plain_text import one_line
 from harness.config.errors import nearest
+from harness.config.route_files import section_class, words_in
+from harness.config.routes import BudgetConfig, RoutesConfig, more_routes, with_keys
 from harness.config.study import StudyConfig
 from harness.errors import InputError
 
 STUDY = "study"
 """What the outermost section is called."""
 _KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
-_MANY = {"whole number": "whole numbers", "number": "numbers", "text": "texts"}
+_ANY = "any value"
+_MANY = {"whole number": "whole numbers", "number": "numbers", "text": "texts", "section": "sections", _ANY: "values"}
 _FORMATS = {"target": "MACs or a share of the parent's", "hours": "time"}
 
 
@@ -47,26 +52,52 @@ class Section:
     keys: tuple[Key, ...]
 
 
+@dataclass(frozen=True)
+class Further:
+    """Routes of installed packages and of a user's own files: those whose keys can be shown, and why others cannot."""
+
+    shown: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    """(route, why)."""
+
+
 @cache
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a study."""
-    schema = _cleaned(StudyConfig.model_json_schema(schema_generator=_Untitled))
-    for name, section in schema["$defs"].items():
-        section["title"] = name
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A study of prune-or-search", **schema}
+    """The JSON Schema of a study with the routes of the package."""
+    return _json_schema(StudyConfig)
 
 
-def sections() -> list[Section]:
-    """Every section, in the order of a config; a section that may be given at several places is listed once."""
+def further_routes() -> Further:
+    """The routes beyond the package's that a config may name now. Their files are executed."""
+    shown, faults = [], []
+    for name in more_routes(RoutesConfig):
+        try:
+            words_in(name)
+            section_class(name).model_json_schema(schema_generator=_Untitled)
+            shown.append(name)
+        except (ValueError, PydanticUserError) as error:
+            faults.append((name, one_line(error)))
+    return Further(tuple(shown), tuple(faults))
+
+
+def sections(further: Further = Further()) -> list[Section]:
+    """Every section, in the order of a config; a section that may be given at several places is listed once.
+
+    Those of the package's routes, and of ``further`` ones. A route that cannot be shown has a section without keys.
+    """
+    document = _document(further.shown)
     places: dict[str, list[str]] = {}
-    for place, name in _walk("", STUDY):
+    for place, name in _walk(document, "", STUDY):
         places.setdefault(name, []).append(place or STUDY)
-    return [_section(name, tuple(found)) for name, found in places.items()]
+    found = [_section(document, name, tuple(at)) for name, at in places.items()]
+    return found + [Section((f"routes.{name}",), f"Cannot be shown: {why}", ()) for name, why in further.faults]
 
 
-def find_section(place: str) -> Section:
+def find_section(place: str, further: Further = Further()) -> Section:
     """The section at a place, or a section of one key; ``InputError`` names the nearest place."""
-    found = {each: section for section in sections() for each in section.places}
+    if (why := {f"routes.{name}": why for name, why in further.faults}.get(place)) is not None:
+        raise InputError(f"list config {place}: {why}")
+    found = {each: section for section in sections(further) for each in section.places}
     if place in found:
         return found[place]
     holder, _, name = place.rpartition(".")
@@ -106,6 +137,36 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
+def _json_schema(study: type[BaseModel]) -> dict[str, Any]:
+    schema = _cleaned(study.model_json_schema(schema_generator=_Untitled))
+    for name, section in schema["$defs"].items():
+        section["title"] = name
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A study of prune-or-search", **schema}
+
+
+def _document(more: Sequence[str]) -> dict[str, Any]:
+    """The schema with ``more`` routes; what is no section of them is written where it is used."""
+    if not more:
+        return json_schema()
+    described = {key: field.description for key, field in StudyConfig.model_fields.items()}
+    routes: Any = with_keys(RoutesConfig, more), Field(description=described["routes"])
+    budget: Any = with_keys(BudgetConfig, more) | None, Field(None, description=described["budget"])
+    study = create_model("StudyConfig", __base__=StudyConfig, __doc__=StudyConfig.__doc__, routes=routes, budget=budget)
+    document = _json_schema(study)
+    values = {f"#/$defs/{name}": value for name, value in document["$defs"].items() if "properties" not in value}
+    return _inlined(document, values) if values else document
+
+
+def _inlined(node: Any, values: dict[str, Any]) -> Any:
+    """With the definition itself for each reference to one of ``values``."""
+    if isinstance(node, list):
+        return [_inlined(item, values) for item in node]
+    if not isinstance(node, dict):
+        return node
+    rest = {key: _inlined(value, values) for key, value in node.items() if key != "$ref" or value not in values}
+    return {**values[node["$ref"]], **rest} if node.get("$ref") in values else rest
+
+
 def _cleaned(node: Any) -> Any:
     """Without null, and without defaults that say nothing."""
     if isinstance(node, list):
@@ -129,30 +190,31 @@ def _target(prop: dict[str, Any]) -> str | None:
     return str(reference).rsplit("/", 1)[-1] if reference else None
 
 
-def _object(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json_schema() if name == STUDY else json_schema()["$defs"][name]
+def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = document if name == STUDY else document["$defs"][name]
     return found
 
 
-def _walk(place: str, name: str) -> Iterator[tuple[str, str]]:
+def _walk(document: dict[str, Any], place: str, name: str, within: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Each (place, section), but none within itself."""
     yield place, name
-    for key, prop in _object(name)["properties"].items():
-        if (target := _target(prop)) is not None:
-            yield from _walk(f"{place}.{key}" if place else key, target)
+    for key, prop in _object(document, name)["properties"].items():
+        if (target := _target(prop)) is not None and target not in (*within, name):
+            yield from _walk(document, f"{place}.{key}" if place else key, target, (*within, name))
 
 
-def _section(name: str, places: tuple[str, ...]) -> Section:
-    found = _object(name)
+def _section(document: dict[str, Any], name: str, places: tuple[str, ...]) -> Section:
+    found = _object(document, name)
     required = found.get("required", [])
-    keys = tuple(_key(key, prop, key in required) for key, prop in found["properties"].items())
+    keys = tuple(_key(document, key, prop, key in required) for key, prop in found["properties"].items())
     return Section(places, " ".join(found.get("description", "").split()), keys)
 
 
-def _key(name: str, prop: dict[str, Any], is_required: bool) -> Key:
+def _key(document: dict[str, Any], name: str, prop: dict[str, Any], is_required: bool) -> Key:
     default = prop.get("default")
     if (target := _target(prop)) is not None and isinstance(default, dict):  # what the section's own table does not say
-        own = {each: field.get("default") for each, field in _object(target)["properties"].items()}
-        default = {each: value for each, value in default.items() if value not in (own[each], {}, [])} or None
+        own = {each: field.get("default") for each, field in _object(document, target)["properties"].items()}
+        default = {each: value for each, value in default.items() if value not in (own.get(each), {}, [])} or None
     default = "" if default is None else _words(default)
     return Key(name, _kind(prop), default, _span(prop), " ".join(prop.get("description", "").split()), is_required)
 
@@ -169,11 +231,11 @@ def _kind(prop: dict[str, Any]) -> str:
     if prop.get("format") in _FORMATS:
         return f"{_FORMATS[prop['format']]}, as {' or '.join(prop['examples'])}"
     if prop.get("type") == "array":
-        kind = _kind(prop["items"])
+        kind = _kind(prop.get("items", {}))
         return f"list of {_MANY.get(kind, kind)}"
     if prop.get("type") == "object":
         return "names, with a value each"
-    return _KINDS[prop["type"]]
+    return _KINDS.get(prop.get("type", ""), _ANY)
 
 
 def _span(prop: dict[str, Any]) -> str:

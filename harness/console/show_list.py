@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from harness.console.terminal import say, say_json
@@ -16,10 +18,16 @@ class Forms(NamedTuple):
     schema: bool
 
 
-def show_list(kind: str | None, section: str | None, forms: Forms) -> None:
-    """Print one kind of plug-in, or all, or the config's keys; ``InputError`` for what does not go together."""
+def show_list(kind: str | None, section: str | None, forms: Forms, files: Sequence[Path] = ()) -> None:
+    """Print one kind of plug-in, or all, or the config's keys; ``InputError`` for what does not go together.
+
+    ``files`` are plug-ins of a user's own, which are listed with the installed ones.
+    """
+    from harness.config.plugin_files import use_listed
+
+    use_listed([str(path) for path in files])
     if kind == "config":
-        _list_config(section, markdown=forms.markdown, schema=forms.schema or forms.json)
+        _list_config(section, forms, with_files=bool(files))
         return
     if section is not None or forms.markdown or forms.schema:
         given = repr(section) if section is not None else "--markdown" if forms.markdown else "--json-schema"
@@ -37,16 +45,23 @@ def show_list(kind: str | None, section: str | None, forms: Forms) -> None:
         say(f"{name}: {', '.join(entries)}")
 
 
-def _list_config(place: str | None, *, markdown: bool, schema: bool) -> None:
-    from harness.config.reference import find_section, json_schema, sections
+def _list_config(place: str | None, forms: Forms, *, with_files: bool) -> None:
+    """The whole as Markdown or JSON Schema is what ``docs/`` has, and so of the package alone, whatever is installed."""
+    from harness.config.reference import Further, find_section, further_routes, json_schema, sections
     from harness.console.show_config import format_sections, to_markdown
 
-    if markdown and schema:
+    schema = forms.schema or forms.json
+    if forms.markdown and schema:
         raise InputError("--markdown and --json-schema: give one of the two")
+    if schema and place is not None:
+        raise InputError(f"list config {place}: the JSON Schema is of the whole config; leave {place} out")
+    is_stored = schema or (forms.markdown and place is None)
+    if is_stored and with_files:
+        option = "--markdown" if forms.markdown else "--json-schema" if forms.schema else "--json"
+        raise InputError(f"--plugin: list config {option} prints the package's own keys; leave one of the two out")
     if schema:
-        if place is not None:
-            raise InputError(f"list config {place}: the JSON Schema is of the whole config; leave {place} out")
         say_json(json_schema())
         return
-    found = sections() if place is None else [find_section(place)]
-    say(to_markdown(found).rstrip("\n") if markdown else format_sections(found))
+    further = Further() if is_stored else further_routes()
+    found = sections(further) if place is None else [find_section(place, further)]
+    say(to_markdown(found).rstrip("\n") if forms.markdown else format_sections(found))
