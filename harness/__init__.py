@@ -1,1 +1,1 @@
-"""The harness: the only package that spends device time, does I/O on studies and knows Ray."""
+"""The harness: the only package that spends device time, writes to a study's folder, or imports Ray."""

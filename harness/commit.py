@@ -1,4 +1,4 @@
-"""Which code this is: the commit of the harness's own checkout, where it runs from one."""
+"""Which code this is: the commit of the checkout that the harness runs from, if it runs from one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHANGED = ", changed since"
 
 
 def commit(root: Path = ROOT) -> str | None:
-    """The checkout's commit (40 digits), with :data:`CHANGED` behind it where tracked files are not as committed.
+    """The checkout's commit (40 hex digits), followed by :data:`CHANGED` if tracked files differ from it.
 
-    None where ``root`` is no checkout of its own, as an installed package is none (its version says which code it is; a
-    repository that the environment happens to be in is the user's), and where git is absent or cannot read it.
+    None if ``root`` is not the root of a checkout, or if git is missing or cannot read it. An installed package is not a
+    checkout, even inside a repository, which is then the user's; its version says which code it is.
     """
     if not (root / ".git").exists():
         return None

@@ -6,5 +6,5 @@ import os
 
 
 def num_cores() -> int:
-    """The cores that it is bound to, where the system says so; else those of the machine."""
+    """The cores that this process is bound to, if the system says so; otherwise all cores of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Which devices there are, and what one attempt holds of them. Torch is imported only where GPUs are asked for."""
+"""The devices of a machine, and those that one attempt holds. Torch is imported only where GPUs are asked for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.errors import InputError
 
 @dataclass(frozen=True)
 class Held:
-    """What an attempt holds: the torch device, its share of each metered device, CPU threads of each worker.
+    """What an attempt holds: the torch device, a share of each metered device, and CPU threads per worker.
 
-    ``allocation`` is the Ray placement group's id, or None where there is no Ray. Of ``num_workers`` that share a job on
-    GPUs, each has one of its own, the first that of ``torch_device``. ``node`` is the machine's name in the ledger, by which
-    its sampler looks for attempts.
+    ``allocation`` is the id of the Ray placement group, or None without Ray. If ``num_workers`` share a job on GPUs, each
+    has its own GPU; the first worker's is ``torch_device``. ``node`` is the machine's name in the ledger, where its sampler
+    looks for attempts.
     """
 
     torch_device: str
@@ -28,14 +28,14 @@ class Held:
 
 
 def choose_device(wanted: str, num_gpus: float) -> str:
-    """``cpu`` or ``cuda``; ``InputError`` where CUDA is asked for and there is none."""
+    """``cpu`` or ``cuda``; ``InputError`` if CUDA is requested and there is none."""
     if wanted == "cuda" and not num_gpus:
         raise InputError("resources.device: cuda given, but there is no CUDA device here; write cpu or auto")
     return ("cuda" if num_gpus else "cpu") if wanted == "auto" else wanted
 
 
 def cpu_device(node: str) -> str:
-    """The name of a node's CPU cores, metered as one device with as many cores as Ray was given."""
+    """The name of a node's CPU cores, which are metered as one device with the number of cores given to Ray."""
     return f"{node}/cpu"
 
 
@@ -47,14 +47,14 @@ def cuda_device(index: int) -> str:
 
 
 def cuda_model(index: int) -> str:
-    """The model of a visible CUDA device, as its driver names it."""
+    """The model of a visible CUDA device, as the driver names it."""
     import torch
 
     return str(torch.cuda.get_device_name(index))
 
 
 def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
-    """Devices of this machine, as the ledger's ``session_opened`` has them."""
+    """The devices of this machine, in the form of the ledger's ``session_opened``."""
     node = socket.gethostname()
     if device == "cpu":
         name = cpu_name()
@@ -74,7 +74,7 @@ def local_capacity(device: str, num_cpus: float) -> list[DeviceRecord]:
 
 
 def cpu_name() -> str:
-    """The processor's model name, as the system tells it."""
+    """The processor's model name, as the operating system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
             for line in file:

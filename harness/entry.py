@@ -1,4 +1,4 @@
-"""Where the command ``prune-or-search`` begins: before anything is imported, so that Ctrl-C is quiet at once."""
+"""Entry point of the command ``prune-or-search``: imports nothing at first, so Ctrl-C is quiet from the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine and the versions a session ran with, for the record."""
+"""The machine and the software versions of a session, for the record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("prune-or-search", "torch", "torchvision", "timm", "ray", "pandas", 
 
 
 def account() -> str | None:
-    """The user's account; None where the system knows none, as in some containers."""
+    """The user's account name; None if the system has none, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -24,7 +24,7 @@ def account() -> str | None:
 
 
 def environment(command: list[str]) -> dict[str, object]:
-    """Flat facts as a report shows them."""
+    """Facts about machine and versions, as a flat mapping that reports show."""
     facts: dict[str, object] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -1,4 +1,4 @@
-"""The two ways a command can end badly, each with one clear line for the user; and disks that take nothing more."""
+"""The two ways in which a command can fail, each with a clear line for the user; and how to recognise a full disk."""
 
 import errno
 
@@ -12,13 +12,13 @@ NO_ROOM = {
     errno.EFBIG: "a file would become larger than allowed here (see ulimit -f)",
     errno.EROFS: "the file system is read-only",
 }
-"""Errors of the operating system after which no file of a study can be written, in words."""
+"""Operating system errors after which no file of a study can be written, in words."""
 
 
 def disk_problem(error: BaseException | None) -> str | None:
-    """Why no file can be written any more, where that is what an exception, or what it came from, says; else None.
+    """Why no more files can be written, if an exception or one of its causes says so; otherwise None.
 
-    Libraries tell it as text: safetensors as ``I/O error: No space left on device (os error 28)``.
+    Some libraries report it only as text, such as safetensors: ``I/O error: No space left on device (os error 28)``.
     """
     at = error
     seen: list[BaseException] = []
@@ -32,7 +32,7 @@ def disk_problem(error: BaseException | None) -> str | None:
 
 
 class InputError(ValueError):
-    """The input is wrong (exit code 2): says what was given, what is allowed and what to do, a line for each problem."""
+    """Invalid input (exit code 2). One line per problem: what was given, what is allowed, what to do."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__(*lines)
@@ -45,4 +45,4 @@ class StudyFailed(RuntimeError):
     """The study could not finish (exit code 1)."""
 
     is_told = False
-    """Whether its line is on the terminal already."""
+    """Whether its message has already been printed."""

@@ -1,4 +1,4 @@
-"""Which model of GPU a study runs on: hours of two are never added up, so that it is one, pinned or the only one there."""
+"""Which GPU model a study runs on. Hours on different models are never added up, so each study uses only one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ KEY = "resources.device_kind"
 
 
 def models_in(capacity: Iterable[DeviceRecord]) -> list[str]:
-    """The models of the GPUs among these devices, in the order of their names."""
+    """The models of the GPUs among these devices, sorted by name."""
     return sorted({str(entry.get("name", "")) for entry in capacity if entry["device_kind"] == "cuda"})
 
 
 def models_text(models: Sequence[str]) -> str:
-    """In quotes, as a config has them."""
+    """Model names in quotes, as in a config."""
     return " and ".join(f"{name!r}" for name in models)
 
 
 def of_one_model(wanted: str | None, capacity: Sequence[DeviceRecord]) -> list[DeviceRecord]:
-    """The devices that a study may hold: those of nodes whose GPUs are all of the model ``wanted``, or of the only one.
+    """The devices that a study may hold: those on nodes whose GPUs are all of the ``wanted`` model, or of the only one.
 
-    Devices that are no GPUs are given back as they are. Jobs are placed on nodes and not on devices: a node with GPUs of two
+    Devices other than GPUs are returned unchanged. Jobs are placed on nodes, not on devices, so a node with GPUs of two
     models is not used.
 
     Raises:
-        InputError: there are several models and none is pinned, or no node has the pinned one alone.
+        InputError: there are several models and none is pinned, or no node has only the pinned one.
 
     """
     models = models_in(capacity)

@@ -1,4 +1,4 @@
-"""Keeps with a study what was planned of it, when it is begun and each time it is extended."""
+"""Stores a study's plan in its folder when it begins, and again each time it is extended."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from harness.stored.study_file import Standing
 log = logging.getLogger(__name__)
 
 MEASURED_FOR_S = 0.3
-"""How long training steps are timed; at least three of each network, however long they take."""
+"""How long training steps are timed; at least three steps of each network, however long they take."""
 GPU_ANSWERS_S = 60.0
-"""How long a process of its own may take to measure on a GPU, so that the driver itself never holds one."""
+"""How long the separate process that measures on a GPU may take; the driver itself never holds a GPU."""
 
 Step = tuple[str, str, int | None, int]
 
@@ -44,9 +44,9 @@ Step = tuple[str, str, int | None, int]
 def keep_plan(
     view: View, standing: Standing, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder
 ) -> None:
-    """Store the plan of a study that begins or is extended; one that only continues has its own already.
+    """Store a plan if the study begins or is extended; one that only continues has its plan already.
 
-    A plan that cannot be made is a warning: it must not keep a study from running.
+    If no plan can be made, a warning is logged and the study runs without one.
     """
     device = "cuda" if any(entry["device_kind"] == "cuda" for entry in capacity) else "cpu"
     try:
@@ -57,7 +57,7 @@ def keep_plan(
 
 
 def _has_plan(paths: StudyFolder, device: str) -> bool:
-    """Whether the last plan is for this kind of device; one for another is of no use where nothing was begun with it."""
+    """Whether the latest plan is for this kind of device. One for another kind is useless if nothing was begun with it."""
     plans = read_plans(paths)
     return bool(plans) and plans[-1].device == device
 
@@ -82,7 +82,7 @@ def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: st
 
 
 def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, str | None]:
-    """MACs per second on one device; or None and why, where the jobs' devices are not those of this machine."""
+    """MACs per second on one device; or None, with the reason, if the jobs run on other devices than this machine's."""
     if device == "cpu":
         if names != {cpu_name()}:
             return None, "the jobs run on other processors than the driver's, whose speed was not measured"
@@ -97,7 +97,7 @@ def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, st
 
 
 def _asked_gpu(view: View) -> tuple[str, Speeds]:
-    """The name of this machine's first GPU and its speeds, by a process that ends, and leaves the GPU, right after."""
+    """The name and speeds of this machine's first GPU, measured in a process that then ends and frees the GPU."""
     words = [sys.executable, "-c", "from harness.keep_plan import tell_gpu; tell_gpu()"]
     done = subprocess.run(
         words, input=pickle.dumps(timed_of(view)), capture_output=True, timeout=GPU_ANSWERS_S, check=False
@@ -109,7 +109,7 @@ def _asked_gpu(view: View) -> tuple[str, Speeds]:
 
 
 def tell_gpu() -> None:
-    """Read what to time from standard input, print the GPU's name and its speeds as JSON. Run in a process of its own."""
+    """Read what to time from standard input, and print the GPU's name and speeds as JSON. Runs in a process of its own."""
     timed: Timed = pickle.load(sys.stdin.buffer)
     speeds = timed.measured(torch.device("cuda:0"), MEASURED_FOR_S)
     shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]
@@ -117,7 +117,7 @@ def tell_gpu() -> None:
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:
-    """What is left by the plan and what is done by the ledger, by route, phase, target and replicate."""
+    """What is left according to the plan and what the ledger says is done, by route, phase, target and replicate."""
     left: dict[Step, list[float]] = defaultdict(list)
     for planned in plan.jobs:
         job = planned.job

@@ -1,4 +1,4 @@
-"""Files that are replaced whole and reach the disk, and folders that only one may change at a time."""
+"""Atomic, durable file replacement, and locks on folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import InputError, one_line
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or a folder's entries, to the disk: what the ledger calls done must outlive a power cut."""
+    """Flush a file, or a folder's entries, to disk: what the ledger calls done must survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -22,7 +22,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep others from changing a delivered folder meanwhile: a lock on a file beside it."""
+    """Hold a lock file next to a delivered folder, so no one else changes the folder meanwhile."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -31,7 +31,7 @@ def held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed onto it when the block ends well and removed when it does not."""
+    """A temporary path in the same folder as ``path``: renamed to it if the block succeeds, removed if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_there(path: Path, key: str) -> bool:
-    """Whether anything is at the path that a config's ``key`` gives; ``InputError`` where this user may not look."""
+    """Whether the path under a config's ``key`` exists; ``InputError`` if this user may not look."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
-"""What a study would cost, before it costs anything: its own routes and scheduler, played through in a simulation.
+"""What a study would cost, before it costs anything: its own routes and scheduler, run in a simulation.
 
-The jobs are those the routes really propose. Their cost is epochs × images × MACs over a speed: measured here on a few
-training steps of the parent and of the other kinds of networks, or said by a model for a device elsewhere (``planning/``).
+The jobs are those that the routes really propose. A job costs epochs × images × MACs ÷ speed. The speed is measured here, on
+a few training steps of the parent and of each other kind of network, or predicted for a device elsewhere (``planning/``).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from harness.work.peers import is_shared
 from harness.work.price import price_s, teaching_s
 
 NOMINAL = Speeds(1e9)
-"""Speeds for :func:`expected_jobs`, which only compares jobs with each other."""
+"""Speeds for :func:`expected_jobs`, where only the ratios between jobs matter."""
 TIMED_FOR_S = 4.0
 """How long training steps are timed."""
 MEASURED = Phase.PRETRAIN
-"""The phase whose workers' speed is measured; one with more threads computes as much faster."""
+"""The phase whose workers' speed is measured; the speed of others is scaled by their threads."""
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
 
@@ -63,7 +63,7 @@ class ChargedTarget(TypedDict):
 
 
 class PlannedTeacher(TypedDict):
-    """A network that trainings learn from: what its forward passes take of the whole; not its own training."""
+    """A teacher: what its forward passes add to the trainings that use it. Its own training is not included."""
 
     teacher: str
     macs: int
@@ -74,7 +74,7 @@ class PlannedTeacher(TypedDict):
 class PlanSummary(TypedDict):
     """A plan in numbers; hours are device-hours of ``unit``.
 
-    ``on``: the devices elsewhere that it is for, and ``range``, the real hours over the planned ones; null for this machine.
+    For devices elsewhere, ``on`` names them, and ``range`` bounds the ratio of real to planned hours; null for this machine.
     """
 
     study: str
@@ -96,9 +96,9 @@ class PlanSummary(TypedDict):
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a study, the speeds they were estimated with, and the device that they are of.
+    """All jobs of a study, and the speeds and device for which they were estimated.
 
-    ``wall_s`` seconds pass on ``num_devices``, where the routes wait for each other as in a run.
+    ``wall_s`` is the elapsed time in seconds on ``num_devices``, with routes waiting for each other as in a run.
     """
 
     jobs: tuple[PlannedJob, ...]
@@ -108,9 +108,9 @@ class Plan:
     wall_s: float
     num_devices: float
     num_done: int = 0
-    """Jobs that a study's folder has the outcome of; they are not among ``jobs``."""
+    """Jobs whose outcome is already in the study's folder; they are not among ``jobs``."""
     fleet: Fleet | None = None
-    """The devices elsewhere that it is for; None: those of this machine."""
+    """The devices elsewhere for which it was made; None: those of this machine."""
 
     def summary(self, config: StudyConfig) -> PlanSummary:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
@@ -164,7 +164,7 @@ class Plan:
         return list(found.values())
 
     def _charged(self, route: str, target: int, policy: ChargePolicy, config: StudyConfig) -> float:
-        """Device-hours of one replicate, with the training of the route's teachers and of what its jobs begin from."""
+        """Device-hours of one replicate, including training of the route's teachers and of the weights it starts from."""
         own = [planned.job for planned in self.jobs if planned.job.route == route]
         taught = {job.teacher.job for job in own if job.target in (None, target) and job.teacher is not None}
         begun = {job.source for job in own if job.target in (None, target)}
@@ -191,14 +191,14 @@ def plan_study(
     spent_s: Spent = NOTHING_SPENT,
     timed_for_s: float = TIMED_FOR_S,
 ) -> Plan:
-    """Estimate every job of a study that is not ``known`` already, by name; ``spent_s`` is what was paid for those."""
+    """Estimate every job of a study but those ``known`` (outcomes by name), on which ``spent_s`` was spent."""
     return play(view, measure_speeds(view, device, timed_for_s), device, known, spent_s, num_devices)
 
 
 def plan_elsewhere(
     view: View, fleet: Fleet, known: Mapping[str, Outcome] = NOTHING_KNOWN, spent_s: Spent = NOTHING_SPENT
 ) -> Plan:
-    """The same for devices that are not here, at the speeds that a model says of them."""
+    """The same for devices that are not here, at speeds predicted by a model."""
     batch = view.config.recipe.batch_size
 
     def seconds_of(network: MacsReport) -> float:
@@ -210,7 +210,7 @@ def plan_elsewhere(
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
-    """All jobs of a study as if no budget ended any route; seconds at a speed that nobody measured, to compare jobs by."""
+    """All jobs of a study if no budget ended any route. Seconds are at a nominal speed, only for comparing jobs."""
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     return _unlimited(view, NOMINAL, "cuda" if is_cuda else "cpu")
 
@@ -222,12 +222,12 @@ def _one_of_each(view: View) -> tuple[Job, ...]:
 
 
 def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], float], Callable[[Job], float]]:
-    """Device-seconds of a study's jobs at given speeds of a worker; and those of each that are its teacher's."""
+    """Two functions of a job: its device-seconds at given speeds of one worker, and its teacher's part of these."""
     shapes = checked_shapes(view.config, device)
 
     def at_once(job: Job) -> tuple[int, float]:
-        """Devices that a job holds, and how many times as fast as one of those that were measured it computes with them."""
-        # A job holds as many cores, or GPUs, as it computes with. A share of a GPU takes as many device-seconds as a whole.
+        """The devices that a job holds, and its speed relative to the measured worker."""
+        # A job holds the cores or GPUs that it computes on. A share of a GPU takes as many device-seconds as a whole.
         shape = shapes[job.phase]
         workers = shape.workers if is_shared(job) else 1
         threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
@@ -245,13 +245,13 @@ def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], fl
 
 
 def forecast_of(view: View, speeds: Speeds, device: str, pace: float | None = None) -> Forecast:
-    """What a study's jobs will cost, by its plan without budgets; at the plan's own ``pace``, or one to be learnt."""
+    """A forecast of job costs, from the study's plan without budgets; ``pace`` is fixed if given, and learned otherwise."""
     planned = [(each.job, each.seconds) for each in _unlimited(view, speeds, device)]
     return Forecast(planned, pricing(view, speeds, device)[0], pace)
 
 
 def _unlimited(view: View, speeds: Speeds, device: str) -> tuple[PlannedJob, ...]:
-    """All jobs of a study as if no budget ended any route."""
+    """All jobs of a study if no budget ended any route."""
     unlimited = with_keys(BudgetConfig)()
     view = replace(view, config=view.config.model_copy(update={"budget": unlimited}))
     return play(view, speeds, device).jobs
@@ -265,9 +265,11 @@ def play(
     spent_s: Spent = NOTHING_SPENT,
     num_devices: float = 1,
 ) -> Plan:
-    """Play the study through at given speeds, with the scheduler of a real one; nothing is measured.
+    """Simulate the study at given speeds, with the scheduler that a real run uses; nothing is measured.
 
-    ``InputError`` where a route of a user's own fails.
+    Raises:
+        InputError: a user's own route fails.
+
     """
     view = replace(view, config=view.config.model_copy(update={"routes": view.config.routes.planned}))
     config = view.config
@@ -292,7 +294,7 @@ def play(
 
 
 def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:
-    """MACs per second of training by one worker, on one GPU or its threads, from a few steps on noise."""
+    """MACs per second at which one worker trains, on one GPU or on its CPU threads, from a few steps on noise."""
     threads = torch.get_num_threads()
     torch.set_num_threads(view.config.resources.shape(MEASURED, device).threads if device == "cpu" else threads)
     try:
@@ -302,5 +304,5 @@ def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Sp
 
 
 def timed_of(view: View) -> Timed:
-    """What of a study is timed to know its speeds."""
+    """The networks and recipe of a study with which its speeds are measured."""
     return Timed(view.parent, view.parent_macs, _one_of_each(view), view.parent_info, view.config.recipe.batch_size)

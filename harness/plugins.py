@@ -15,7 +15,7 @@ from reports.figures import list_figures
 
 
 def list_all() -> dict[str, list[str]]:
-    """Names by kind."""
+    """The names that a config may use, by kind."""
     return {
         "criteria": list_methods(),
         "schedules": list(SCHEDULES),

@@ -1,8 +1,8 @@
-"""A study cut down to minutes: the same code paths on the same data, to find what would fail before it is paid for.
+"""A study cut down to minutes: the same code paths on the same data, to find failures before they are paid for.
 
-What takes time is capped (:mod:`harness.config.caps`); classes and counts are those of the data that is there; targets keep
-their share of the parent's MACs; weights that are not available are random. Every change is listed and kept, and nothing
-of a rehearsal is a measurement: see :data:`accounting.study.facts.REHEARSAL`.
+Whatever takes time is capped (:mod:`harness.config.caps`). Classes and image counts are those of the real data, targets keep
+their share of the parent's MACs, and weights that are not available are replaced by random ones. Every change is listed and
+recorded. A rehearsal measures nothing: see :data:`accounting.study.facts.REHEARSAL`.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ STAND_IN = "stand-in weights, random"
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The config that is run, and every key of the given one that it changes, with old and new value."""
+    """The config to run, and every key of the given config that it changes, with old and new values."""
 
     config: StudyConfig
     changes: tuple[ChangedKey, ...]
 
 
 def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) -> Rehearsal:
-    """The rehearsal of a study; ``is_here``: on this machine, to whose devices its jobs are cut.
+    """The rehearsal of a study. With ``is_here``, jobs are cut down to the devices of this machine.
 
-    The data must be there, since a rehearsal reads it. Raises:
+    Raises:
+        InputError: the data, which a rehearsal reads, or a teacher's weights are not available.
 
-        InputError: it is not, or a teacher's weights are not.
 
     """
     if is_here:  # a batch of every worker that a job may have here
@@ -86,7 +86,7 @@ def _changes(given: StudyConfig, config: StudyConfig, stand_ins: dict[str, str])
 
 
 def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]:
-    """Fewer and smaller images, of every class; and the full data, uncut."""
+    """The dataset with fewer and smaller images of every class; and the full data."""
     whole = _with(given, {"num_train": None, "num_test": None, "num_classes": None})
     try:
         data = open_dataset(whole)
@@ -112,26 +112,26 @@ def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]
 
 
 def _num_train(given: DatasetConfig, info: DataInfo, caps: Caps) -> int | None:
-    """Few images, and so many that each class is among them; None: all."""
+    """A small number of training images in which every class occurs; None: all images."""
     there = info.num_train + info.num_val
     wanted = max(caps.images, caps.images_per_class * info.num_classes)
     while wanted < min(there, given.num_train or there):
         try:
             open_dataset(_with(given, {"num_train": wanted})).info()
             return wanted
-        except InputError:  # some class has none to learn from
+        except InputError:  # some class would have no training image
             wanted *= 2
     return None if given.num_train is None or given.num_train >= there else given.num_train
 
 
 def _with(given: DatasetConfig, values: dict[str, object]) -> DatasetConfig:
-    """With other values; None: the key is left out, since a key that a dataset does not use is refused."""
+    """With some values changed; a value of None leaves its key out, since a dataset refuses keys that it does not use."""
     said = given.model_dump(exclude_unset=True) | {k: v for k, v in values.items() if v != getattr(given, k)}
     return DatasetConfig.model_validate({key: value for key, value in said.items() if value is not None})
 
 
 def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str, str]]:
-    """The parent, on random weights if its own are not available; and what to say about them, by key."""
+    """The parent, with random weights if its own are not available; and what to say about that, by key."""
     if given.checkpoint is not None and not checkpoint_path(given.checkpoint).exists():
         return given.model_copy(update={"checkpoint": None}), {
             "parent.checkpoint": f"{STAND_IN}: there is no such file"
@@ -142,7 +142,7 @@ def _parent(given: ParentConfig, info: DataInfo) -> tuple[ParentConfig, dict[str
 
 
 def _weights_problem(spec: NetworkSpec) -> str | None:
-    """Why a network's published weights are not available; None if they are, and then they are in the cache."""
+    """Why a network's published weights are not available; None if they are, in which case they are now in the cache."""
     try:
         with _unheard("huggingface_hub"):
             build_network(spec)
@@ -153,7 +153,7 @@ def _weights_problem(spec: NetworkSpec) -> str | None:
 
 @contextmanager
 def _unheard(name: str) -> Iterator[None]:
-    """What a library logs of every try again says nothing to the user."""
+    """Silence what a library logs about each retry; it tells the user nothing."""
     found = [logging.getLogger(key) for key in logging.root.manager.loggerDict if key.partition(".")[0] == name]
     levels = [logger.level for logger in found]
     for logger in found:
@@ -166,7 +166,7 @@ def _unheard(name: str) -> Iterator[None]:
 
 
 def _check_teachers(config: StudyConfig) -> None:
-    """``InputError`` for a published teacher that is not available; files are looked for as in a run."""
+    """``InputError`` for a published teacher that is not available; teachers from files are checked as in a run."""
     for place, distill in given_teachers(config):
         if not distill.teacher.startswith(TIMM):
             continue
@@ -181,7 +181,7 @@ def _check_teachers(config: StudyConfig) -> None:
 
 
 def _resources(given: ResourcesConfig) -> ResourcesConfig:
-    """No more than this machine has."""
+    """The resources, limited to what this machine has."""
     gpus, cores = torch.cuda.device_count(), num_cores()
     has_gpu = given.device != "cpu" and gpus > 0
     most = float(gpus if has_gpu else cores)
@@ -199,7 +199,7 @@ def _resources(given: ResourcesConfig) -> ResourcesConfig:
 
 
 def _targets(given: StudyConfig, config: StudyConfig, info: DataInfo) -> StudyConfig:
-    """Targets with the share of the parent's MACs that they had; half of its MACs instead of a latency."""
+    """Targets at the same shares of the parent's MACs as before; half of its MACs in place of a latency."""
     if given.target is not None and not given.targets:
         return config.model_copy(update={"target": None, "target_percents": [50.0]})
     if not given.targets:

@@ -1,11 +1,14 @@
 """One study, from config to report. Read this first.
 
-A study is a folder. ``run_study`` checks everything that can be checked, opens a session in the ledger, lets the routes
-propose jobs until they are done, and builds the report. Running it again on the same folder resumes: the routes are
-made again and replayed against the ledger, so whatever has an outcome is told instead of run (``scheduling/scheduler.py``).
-With another config it extends the study, as far as what was paid for can stay (``stored/extension.py``). What was planned is
-kept with it (``keep_plan.py``). Where the jobs run is the backend's matter: Ray Tune (``backends/tune.py``) or this process
-(``backends/inline.py``). What a job does is ``work/attempt.py``; what it learns with is ``training/loop.py``.
+A study is a folder. ``run_study`` checks everything that can be checked beforehand, opens a session in the ledger, lets the
+routes propose jobs until they are done, and builds the report.
+
+Running it again on the same folder resumes the study: the routes start over and are replayed against the ledger, so a job
+with a recorded outcome is not run again (``scheduling/scheduler.py``). With a changed config it extends the study, as long
+as the work already paid for stays valid (``stored/extension.py``). The plan is stored in the folder (``keep_plan.py``).
+
+A backend runs the jobs: Ray Tune (``backends/tune.py``) or this process (``backends/inline.py``). ``work/attempt.py`` is one
+attempt at a job, and ``training/loop.py`` trains.
 """
 
 from __future__ import annotations
@@ -69,20 +72,26 @@ BackendName = Literal["tune", "inline"]
 
 @dataclass(frozen=True)
 class Launch:
-    """How a study is launched: where its jobs run, when the command began, and how it was called."""
+    """How a study is launched.
+
+    ``backend`` and ``address`` say where its jobs run. The command ``command`` began at ``begin_t`` (Unix seconds).
+    """
 
     backend: BackendName = "tune"
     address: str | None = None
     begin_t: float | None = None
     command: tuple[str, ...] = ()
     rehearse: bool = False
-    """Whether it is cut down to a rehearsal first (:mod:`harness.rehearsal`)."""
+    """Whether to run a rehearsal, a study cut down to minutes (:mod:`harness.rehearsal`)."""
 
 
 def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> Path:
-    """Run or resume the study in ``folder`` and give the path of its page.
+    """Run, resume or extend the study in ``folder``, and return the path of its report page.
 
-    Raises ``InputError`` before anything is written, ``StudyFailed`` where the study was cut short.
+    Raises:
+        InputError: the config, the data or the folder cannot be used; nothing has been written.
+        StudyFailed: the study ended early; running it again continues.
+
     """
     with signals.handled():
         return _run(config, folder, launch, progress)
@@ -118,14 +127,16 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
     if config.routes.outside:
-        expect()  # a route of the user's own that fails is known before anything is paid for
+        expect()  # a user's own route that fails does so before anything is paid for
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
         check_declared(config, "cuda" if any(d["device_kind"] == "cuda" for d in backend.capacity) else "cpu_core")
         if standing.is_new:
-            open_index(paths.ledger)  # before study.yaml, so that a study without a ledger has lost it
+            open_index(
+                paths.ledger
+            )  # before study.yaml, so a study.yaml without a ledger means that the ledger was lost
             write_study(standing, content, facts, paths)
         keep_plan(view, standing, backend.capacity, session, paths)
         for file in files:
@@ -151,7 +162,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 **said,
             )
             close_left_open(paths, ledger)
-            if not standing.is_new:  # only once the changes are on record, so that none is ever lost
+            if not standing.is_new:  # only after the changes are on record, so none can be lost
                 if standing.changes:
                     changes = [change.as_dict() for change in standing.changes]
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
@@ -186,7 +197,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             raise StudyFailed(scheduler.ended)
         if not scheduler.finished:
             raise StudyFailed(f"the study was interrupted; run the same command again to continue {paths.root}")
-        if not scheduler.stopped:  # a larger budget would let candidates go on
+        if not scheduler.stopped:  # with a larger budget, candidates would continue from there
             forget_states(paths)
         with suppress(OSError):  # what is not compacted is read line by line
             compact(paths.ledger, paths.compacted)
@@ -196,7 +207,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
 
 
 def _forecast(view: View, capacity: Sequence[DeviceRecord]) -> Forecast | None:
-    """What jobs will cost, where a route has a budget: by a plan at a nominal speed, and the pace of jobs that are done."""
+    """A forecast of job costs from a nominal plan and the pace of finished jobs; None if no route has a budget."""
     if all(limit_h is None for limit_h in view.config.budget.model_dump().values()):
         return None
     is_cuda = any(entry["device_kind"] == "cuda" for entry in capacity)
@@ -205,7 +216,7 @@ def _forecast(view: View, capacity: Sequence[DeviceRecord]) -> Forecast | None:
 
 @contextmanager
 def _told_at_once() -> Iterator[None]:
-    """Say why a study ends before its backend does: a Ray whose processes are gone may end this one without a word."""
+    """Print why a study ends before its backend shuts down: Ray, once its processes are gone, may end this one silently."""
     try:
         yield
     except StudyFailed as error:
@@ -215,7 +226,7 @@ def _told_at_once() -> Iterator[None]:
 
 
 def _checked_content(standing: Standing, paths: StudyFolder) -> Content:
-    """What data and weights are now; ``InputError`` where attempts were paid for with others."""
+    """The current data and weights; ``InputError`` if attempts were already paid for with different ones."""
     content = content_of(standing.config)
     if standing.is_begun and content.data is not None and standing.content.data is None:
         log.warning(
@@ -227,7 +238,7 @@ def _checked_content(standing: Standing, paths: StudyFolder) -> Content:
 
 
 def _backend(config: StudyConfig, paths: StudyFolder, launch: Launch) -> AbstractContextManager[Backend]:
-    """Opened before anything is written, so that what is wrong with it leaves no study behind."""
+    """The backend, to be opened before anything is written: if it cannot be, no study is left behind."""
     if launch.backend == "inline":
         return inline_backend(config, paths)
     from harness.backends.tune import tune_backend  # Ray is imported only where it runs

@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong with a study before any device time is spent."""
+"""Checks that find what is wrong with a study before any device time is spent."""
 
 from __future__ import annotations
 
@@ -42,13 +42,17 @@ from pruning.tried import criterion_problem
 log = logging.getLogger(__name__)
 
 USUAL_LOGGER = "tensorboard"
-"""The logger of a study that names none, where the package of its name is installed: with what shows its files."""
+"""The default logger, used if its package is installed, which can then also show its files."""
 
 
 def check_study(config: StudyConfig, *, need_data: bool) -> View:
-    """The study as the routes see it; ``InputError`` in one line for what cannot work.
+    """Check a study, and return it as the routes see it.
 
-    ``need_data`` False leaves out whether the dataset is there, so that a study can be planned elsewhere.
+    With ``need_data`` False the dataset need not be on this machine, so a study can be planned without it.
+
+    Raises:
+        InputError: in one line, what cannot work.
+
     """
     learn(config.routes.words)
     dataset = open_dataset(config.dataset)
@@ -99,7 +103,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
 
 
 def _check_criteria(config: StudyConfig) -> None:
-    """Each criterion must give scores, be it one that comes with the package; users' own files also where a route asks."""
+    """Every criterion must give scores, those of the package included; users' own are also tried if a route names them."""
     named = {
         method.criterion: f"routes.{route}.criterion"
         for route, pruning in config.routes.prunings.items()
@@ -117,7 +121,7 @@ def _check_criteria(config: StudyConfig) -> None:
 
 
 def check_loggers(config: StudyConfig) -> list[str]:
-    """The loggers of a study, by name; ``InputError`` for one that is not there, or whose package is not."""
+    """The names of a study's loggers; ``InputError`` for one that does not exist or whose package is not installed."""
     if config.loggers is None:
         return [USUAL_LOGGER] if importlib.util.find_spec(USUAL_LOGGER) is not None else []
     for name in config.loggers:
@@ -137,7 +141,7 @@ def check_loggers(config: StudyConfig) -> list[str]:
 
 
 def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
-    """``InputError`` where the parent is declared to have cost hours of other devices than the study's."""
+    """``InputError`` if the parent's declared cost is in hours of another kind of device than the study's."""
     declared = config.parent.declared_cost
     if declared is None:
         return
@@ -150,7 +154,7 @@ def check_declared(config: StudyConfig, device_kind: DeviceKind) -> None:
 
 
 def _check_augmentations(config: StudyConfig, dataset: object) -> None:
-    """``InputError`` for what the dataset does not take: a strength of RandAugment, images several times in a batch."""
+    """``InputError`` for augmentations that the dataset does not support: RandAugment, repeated images in a batch."""
     takes_strength = isinstance(dataset, TakesStrength) and dataset.RANDAUGMENT
     repeats = isinstance(dataset, Repeats) and dataset.REPEATED
     places = [("recipe",), *(phase.place for phase in phases(config))]
@@ -172,7 +176,7 @@ def _check_augmentations(config: StudyConfig, dataset: object) -> None:
 def _check_prunable(
     route: str, config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]
 ) -> None:
-    """Every method must reach every target, as far as fresh weights tell: the widths or layers that bound it."""
+    """Every method must reach every target, as far as that can be checked on fresh weights, from layer shapes and floors."""
     keep = _kept(route, config.keep, model, shape)
     try:
         for scope in sorted({method.scope for method in config.methods}):
@@ -198,7 +202,7 @@ def _check_prunable(
 
 
 def _kept(route: str, terms: Sequence[str], model: nn.Module, shape: tuple[int, int, int]) -> LayerFilter | None:
-    """The filter of ``keep``; ``InputError`` for a term that no layer of the parent matches."""
+    """The filter for ``keep``; ``InputError`` for a term that matches no layer of the parent."""
     if not terms:
         return None
     layers = find_layers(model, shape)
@@ -213,7 +217,7 @@ def _kept(route: str, terms: Sequence[str], model: nn.Module, shape: tuple[int, 
 
 
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
-    """A study of the control alone can turn out empty: no family network within a target."""
+    """Refuse a study of the control alone whose family has no network within a target: it would be empty."""
     routes_config = view.config.routes
     if not routes_config.in_comparison and not routes_config.outside:
         proposed = set()
@@ -227,7 +231,7 @@ def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
 
 
 def make_routes(view: View, replicate: int) -> list[Route]:
-    """The routes of one replicate, in the order in which equals are asked; ``InputError`` for what they refuse."""
+    """The routes of one replicate, in the order that breaks ties between them; ``InputError`` for what they refuse."""
     routes = _bare_routes(view, replicate)
     if not any(getattr(view.config.export, kind) for kind in KINDS):
         return routes
@@ -235,7 +239,7 @@ def make_routes(view: View, replicate: int) -> list[Route]:
 
 
 def _bare_routes(view: View, replicate: int) -> list[Route]:
-    """Those routes without exports of what they deliver."""
+    """The same routes without the exports of delivered networks."""
     routes: list[Route] = []
     config = view.config.routes
     try:

@@ -1,6 +1,6 @@
 """What a study's YAML may say, checked in one place, with one line for each error.
 
-Names are imported when they are used: a section needs no other.
+Submodules are imported on first use, since a section does not need the others.
 """
 
 from __future__ import annotations

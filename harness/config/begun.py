@@ -1,4 +1,4 @@
-"""What a study has begun, as a route's section asks when it says which of its keys are bound."""
+"""What a study has begun; a route's section uses this to decide which of its keys are bound."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from accounting.ledger.records import Phase
 
 
 class Begun(Protocol):
-    """Attempts of one route that were begun."""
+    """The attempts of one route that have begun."""
 
     def phase(self, *phases: Phase) -> bool:
-        """Whether one was begun in one of ``phases``."""
+        """Whether an attempt has begun in one of ``phases``."""
         ...
 
     def steps(self, phase: Phase) -> frozenset[str]:
-        """Steps (of :class:`harness.jobs.identity.JobId`) of those that were begun in a phase."""
+        """Steps (of :class:`harness.jobs.identity.JobId`) of the attempts that have begun in a phase."""
         ...
 
     def methods(self) -> frozenset[str]:
-        """Pruning methods that were begun."""
+        """Pruning methods with which an attempt has begun."""
         ...

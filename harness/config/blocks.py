@@ -41,7 +41,7 @@ class StrategyConfig(Strict):
     """The strategy's own options; its file lists them."""
 
     def with_trials(self, most: int) -> Self:
-        """The same with at most this many candidates."""
+        """The same section with at most this many candidates."""
         return self.model_copy(update={"num_trials": min(self.num_trials, most)})
 
 
@@ -92,7 +92,7 @@ class SearchConfig(RouteSection):
         return value
 
     def planned(self) -> SearchConfig:
-        """As many candidates and finalists whatever proposes them; a strategy that shares weights has other jobs."""
+        """See :class:`RouteSection`; a simpler strategy with as many candidates and finalists, unless it shares weights."""
         if not self._is_known or shares_weights(self.strategy.name):
             return self
         strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
@@ -100,7 +100,7 @@ class SearchConfig(RouteSection):
         return self.model_copy(update={"strategy": strategy, **finalists})
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
-        """See :class:`RouteSection`; two rungs fit in two epochs."""
+        """See :class:`RouteSection`; keeps two rungs, which fit into two epochs."""
         is_scored = self._is_known and shares_weights(self.strategy.name)
         values = {
             "strategy": self.strategy.with_trials(caps.scored if is_scored else caps.candidates),
@@ -125,7 +125,7 @@ class SearchConfig(RouteSection):
         """See :class:`RouteSection`."""
         given, strategy = self.model_fields_set, self.strategy.name
         if not self._is_known:
-            return  # refused where the strategy is made
+            return  # refused where the strategy is created
         if shares_weights(strategy):
             for key in ("candidate", "early_stop", "early_stop_tau", "halving"):
                 if key in given:
@@ -142,17 +142,17 @@ class SearchConfig(RouteSection):
 
     def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
         """See :class:`RouteSection`."""
-        if self._is_known:  # else refused elsewhere
+        if self._is_known:  # otherwise refused elsewhere
             first = ("supernet", self.supernet) if shares_weights(self.strategy.name) else ("candidate", self.candidate)
             for key, given in (first, ("retrain", self.retrain)):
                 yield PhaseRecipe.of(study, (*place, key), given)
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
-        """See :class:`RouteSection`; how finalists are trained is free until one was."""
+        """See :class:`RouteSection`; the training of finalists may change until the first has begun."""
         return key.partition(".")[0] != "retrain" or begun.phase(Phase.RETRAIN, Phase.TUNE)
 
     def _halved(self, study: StudyConfig, place: Place) -> Iterator[Found]:
-        """What cannot be beside ``halving``: the one epoch at which candidates stop; fewer epochs than rungs need."""
+        """What contradicts ``halving``: ``early_stop``, or fewer epochs than the rungs need."""
         if self.halving is None:
             return
         name = ".".join(map(str, place))
@@ -211,7 +211,7 @@ class PruneConfig(RouteSection):
 
     @property
     def methods(self) -> list[Method]:
-        """The criteria with their schedules."""
+        """The pruning methods: each criterion with its schedule."""
         return [checked_method(text, self.schedule) for text in self.criterion]
 
     @model_validator(mode="after")
@@ -230,7 +230,7 @@ class PruneConfig(RouteSection):
         return value
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
-        """See :class:`RouteSection`: rounds, too, which share the epochs of fine-tuning."""
+        """See :class:`RouteSection`; also cuts the rounds, which share the epochs of fine-tuning."""
         is_in_rounds = any(method.schedule == "iterative" for method in self.methods)
         rounds = {"rounds": min(self.rounds, caps.epochs)} if is_in_rounds else {}
         return super().rehearsed(caps, base).with_values(rounds)
@@ -287,13 +287,13 @@ class PruneConfig(RouteSection):
         yield "finetune", self.finetune
 
     def compared(self) -> dict[str, object]:
-        """See :class:`RouteSection`: methods in any order, with their schedules given apart or not."""
+        """See :class:`RouteSection`; the order of methods, and where a schedule is given, make no difference."""
         raw: dict[str, object] = self.model_dump(mode="json")
         raw.pop("schedule")
         return raw | {"criterion": sorted(str(method) for method in self.methods)}
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
-        """See :class:`RouteSection`: only what a method that was begun uses is bound."""
+        """See :class:`RouteSection`; only keys used by a method that has begun are bound."""
         methods = [checked_method(name) for name in begun.methods()]
         is_used = {
             "deliver": False,
@@ -308,7 +308,7 @@ class PruneConfig(RouteSection):
         return is_used.get(key.partition(".")[0], bool(methods))
 
     def lost(self, key: str, old: object, new: object, begun: Begun) -> list[str] | None:
-        """See :class:`RouteSection`: methods that were begun."""
+        """See :class:`RouteSection`; names methods that have begun."""
         if key != "criterion" or not isinstance(old, list) or not isinstance(new, list):
             return None
         methods = [str(checked_method(name)) for name in begun.methods()]

@@ -1,4 +1,4 @@
-"""How far a rehearsal cuts a study down: the most of everything that takes time, and what follows from it for a recipe."""
+"""How far a rehearsal cuts a study down: limits for everything that takes time, and what follows for a recipe."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.tune import Tune, Word
 
 SUFFIX = "_rehearsal"
-"""Behind the name of a study that is rehearsed, so that its own folder stays free."""
+"""Appended to the name of a rehearsed study, so the study's own folder stays free."""
 
 
 @dataclass(frozen=True)
 class Caps:
-    """The most of each; what a study has less of stays.
+    """Upper limits; smaller values of a study stay as they are.
 
-    Two epochs, since a training is taken up again between them; two replicates, since one gives no interval.
-    ``images`` are those to learn and select on; more where a class would have none. ``image_size`` is the least at which
-    images are cropped as large ones are (:data:`harness.data.transforms.SMALL`).
+    Two epochs, because training is resumed between them; two replicates, because one gives no interval. ``images`` is the
+    number to train and select on, or more if a class would have none. ``image_size`` is the smallest size at which images
+    are cropped like large ones (:data:`harness.data.transforms.SMALL`).
     """
 
     epochs: int = 2
     replicates: int = 2
     candidates: int = 4
-    """That are trained."""
+    """Candidates that are trained."""
     scored: int = 8
     """Candidates that are scored without training."""
     batch_size: int = 16
     images: int = 96
     images_per_class: int = 8
     val_fraction: float = 0.2
-    """The least: of few images a small share is too few to choose by."""
+    """A lower limit: of few images, a small share would be too few to select by."""
     test_images: int = 64
     image_size: int = 128
     trials: int = 2
-    """Settings that are tried where a recipe is tuned."""
+    """Settings that are tried if a recipe is tuned."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """A study's recipe: the learning rate falls as the batch does, and the warm-up fits a training of one epoch."""
+        """A study's recipe within the limits: the learning rate shrinks with the batch, and the warm-up fits one epoch."""
         batch = min(recipe.batch_size, self.batch_size)
         scale = batch / recipe.batch_size
         changes = {
@@ -58,7 +58,7 @@ class Caps:
         return tune.model_copy(update={"lr": [lr * scale for lr in tune.lr], "trials": trials})
 
     def override(self, given: RecipeOverride, base: Recipe) -> RecipeOverride:
-        """What a phase changes of the recipe, where it does; ``base`` is the study's own recipe, before it is cut."""
+        """The overrides of a phase within the limits; ``base`` is the study's recipe before it is cut."""
         before = given.over(base)
         cut = self.recipe(before)
         changes = {

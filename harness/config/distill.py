@@ -1,4 +1,4 @@
-"""Learning from a teacher: the fields of ``distill`` in a recipe, and every place of a config that names a teacher."""
+"""Learning from a teacher: the fields of ``distill`` in a recipe, and the places in a config that name a teacher."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def section_or_off(value: object) -> object:
 
 
 def is_teacher_file(teacher: str) -> bool:
-    """Whether a teacher is named by a path."""
+    """Whether a teacher's name is a path."""
     return teacher != PARENT and not teacher.startswith(TIMM)
 
 

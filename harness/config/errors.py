@@ -1,4 +1,4 @@
-"""What is wrong with a config, a line for each problem: the file and line, the key, what was given, what is allowed."""
+"""Config errors, one line per problem: file and line, the key, what was given, what is allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.config.routes import as_found, more_routes
 from harness.config.section import parts_of
 
 SECTION_OR_WORD = ("Distill", "function-after[_some_choice(), Tune]")
-"""Classes of sections for which a word may be given instead."""
+"""Classes of sections in whose place a word may be given."""
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
 """Characters of a given value that are shown."""
@@ -29,9 +29,9 @@ def explain(
     lines: Mapping[Place, int | str],
     told: Collection[Place] = (),
 ) -> list[str]:
-    """A line for each of a model's errors, in the order of the file; not for the places whose problem is ``told`` already.
+    """One line per error of a model, in the order of the file, except at places whose problem has been ``told`` already.
 
-    Rules for the study as a whole are left out where something was told, since that may be why they are broken.
+    If anything has been told, rules about the study as a whole are left out, as that may be why they are broken.
     """
     found = {
         at_line(source, lines, place, _what(each, model)): line_of(lines, place)
@@ -45,7 +45,7 @@ def explain(
 
 
 def at_line(source: str | Path, lines: Mapping[Place, int | str], place: Place, text: str) -> str:
-    """A problem with the file and, where it is known, the line of its place or of what it is in; or with a ``--set``."""
+    """A problem, preceded by the file and line of its place or of the nearest section around it, or by its ``--set``."""
     line = line_of(lines, place)
     if isinstance(line, str):
         return one_line(f"{line}: {text}", 600)
@@ -53,7 +53,7 @@ def at_line(source: str | Path, lines: Mapping[Place, int | str], place: Place, 
 
 
 def line_of(lines: Mapping[Place, int | str], place: Place) -> int | str | None:
-    """The line of a place, else of the nearest thing around it; None where no lines are known."""
+    """The line of a place, or of the nearest section around it; None if no lines are known."""
     for length in range(len(place), 0, -1):
         if place[:length] in lines:
             return lines[place[:length]]
@@ -61,13 +61,13 @@ def line_of(lines: Mapping[Place, int | str], place: Place) -> int | str | None:
 
 
 def nearest(given: str, allowed: list[str]) -> str:
-    """`` (did you mean 'x'?)`` where an allowed word is near the given one."""
+    """`` (did you mean 'x'?)`` if an allowed word is close to the given one, otherwise nothing."""
     match = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
 def _without_option(error: ErrorDetails) -> ErrorDetails | None:
-    """The error at its key, where that takes a section or a word: of what is a mapping, only what the section says."""
+    """An error at its key; None for one that only says that a mapping is not the word that its key might also take."""
     place = tuple(part for part in error["loc"] if not str(part).startswith("literal["))
     if len(place) < len(error["loc"]):
         return None
@@ -91,7 +91,7 @@ def _what(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _named(error: ErrorDetails, model: type[BaseModel]) -> Place:
-    """The place with which the message of a rule for the whole study begins, such as ``routes.search``; else nowhere."""
+    """The place, such as ``routes.search``, with which the message of a rule about the whole study begins; empty if none."""
     begun = _PLACE.match(error["msg"].removeprefix("Value error, "))
     place = tuple(begun[0].split(".")) if begun else ()
     return place if place and place[0] in keys_of(model) else ()
@@ -125,6 +125,6 @@ def _allowed_keys(place: Place, model: type[BaseModel]) -> list[str]:
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a config may have in a section; those of routes of other files last."""
+    """The keys that a section may have; those of routes outside the package come last."""
     own = [key for key, field in as_found(model).model_fields.items() if not field.exclude]
     return own + more_routes(model)

@@ -1,4 +1,4 @@
-"""A study's YAML file before its fields are checked: read, with relative paths made absolute and empty values refused."""
+"""A study's YAML file before its fields are checked: relative paths are made absolute, and empty values refused."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PATHS: tuple[Place, ...] = (
     ("routes", ANY, "space"),
     ("routes", ANY, ANY, "space"),
 )
-"""Keys whose value may be a path; a search is a route's section or a part of it."""
+"""Keys whose value may be a path; a search may be a route's section or part of one."""
 STRATEGIES: tuple[Place, ...] = (("routes", ANY, "strategy"), ("routes", ANY, ANY, "strategy"))
-"""Places at which a strategy may be given."""
+"""Places where a strategy may be given."""
 
 
 def read_documents(path: Path) -> list[Document]:
-    """The documents of a config file; ``InputError`` with a line for each problem."""
+    """The YAML documents of a config file; ``InputError`` with one line per problem."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -57,7 +57,7 @@ def read_documents(path: Path) -> list[Document]:
 
 
 def prepared(document: Document, path: Path) -> tuple[object, dict[Place, str]]:
-    """A document's value with its paths absolute, and what is wrong, by place, whatever its fields are."""
+    """A document's value with absolute paths, and the problems that can be found without its fields, by place."""
     raw = copy.deepcopy(document.value)
     problems: dict[Place, str] = {}
     for place, value in _values(raw, ()):
@@ -84,7 +84,7 @@ def prepared(document: Document, path: Path) -> tuple[object, dict[Place, str]]:
 
 
 def _strategies(raw: object) -> Iterator[tuple[Place, str]]:
-    """(place, what is wrong) of the names and options of strategies; what has another type is seen with the fields."""
+    """(place, what is wrong) for names and options of strategies; wrong types are found later, with the fields."""
     for place in matching(raw, STRATEGIES):
         section = at(raw, place)
         if not isinstance(section, dict):
@@ -100,11 +100,11 @@ def _strategies(raw: object) -> Iterator[tuple[Place, str]]:
 
 
 def _default_strategy(place: Place) -> str | None:
-    """The name of a strategy if none is written; None if the place is not a strategy's."""
+    """The default name of a strategy at a place; None if the place does not take a strategy."""
     _, route, *keys = map(str, place)
     try:
         model: type[BaseModel] = section_class(route)
-    except ValueError:  # refused with the routes
+    except ValueError:  # refused later, with the routes
         return None
     for key in keys:
         field = model.model_fields.get(key)
@@ -118,7 +118,7 @@ def _default_strategy(place: Place) -> str | None:
 
 
 def _teachers(raw: object, place: Place) -> Iterator[Place]:
-    """Every place of a teacher's name."""
+    """Every place where a teacher is named."""
     for key, value in raw.items() if isinstance(raw, dict) else ():
         if key in ("distill", "distilled") and isinstance(value, dict):
             yield (*place, key, "teacher")

@@ -17,11 +17,11 @@ class Halving(Strict):
 
     @property
     def least_epochs(self) -> int:
-        """The fewest epochs in which all rungs differ: the second one then ends after 2."""
+        """The fewest epochs with which all rungs differ: the second then ends after 2."""
         return int(2 * self.eta ** (self.rungs - 2))
 
     def ends(self, epochs: int) -> tuple[int, ...]:
-        """The epoch after which each rung ends: whole ones, at least 1; rungs that would be equal are one.
+        """The whole epoch, at least 1, after which each rung ends; rungs that would end together are merged.
 
         >>> Halving(eta=3, rungs=3).ends(10)
         (1, 3, 10)

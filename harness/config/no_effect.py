@@ -1,6 +1,6 @@
-"""Options that a config gives and that would change nothing: each is an error that names the key.
+"""Options in a config that would change nothing: each is an error that names the key.
 
-Only what is written counts, never a default. Studies that were stored were checked when they were new.
+Only keys that are written count, never defaults. Stored studies were checked when they were new.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 WITHOUT_MOMENTUM = ("adamw", "lamb")
 TUNED_KEYS = ("finetune", "retrain", "train")
-"""Trainings whose recipe can be tuned."""
+"""Sections whose recipe can be tuned."""
 MAY_BE_EMPTY = ("loggers",)
-"""Lists that say something by holding nothing."""
+"""Lists that mean something when they are empty."""
 REPEATABLE = ("mean", "std")
-"""Lists of one value a channel."""
+"""Lists with one value per channel, which may repeat."""
 
 
 def without_effect(study: StudyConfig) -> list[Found]:
-    """(place, what is wrong and what to do) of every given option without effect."""
+    """(place, what is wrong and what to do) for every given option without effect."""
     found = [*_parent(study), *_taught(study), *_budgets(study), *_phases(study), *_lists(study, ())]
     if study.resources.device == "cpu" and "cpus_per_job" in study.resources.model_fields_set:
         found.append(useless(("resources", "cpus_per_job"), "device is cpu, where devices_per_job counts the cores"))
@@ -49,8 +49,8 @@ def _parent(study: StudyConfig) -> Iterator[Found]:
 
 
 def _taught(study: StudyConfig) -> Iterator[Found]:
-    """A teacher of the study's recipe that no phase has."""
-    is_known = not study.routes.outside  # how a user's own routes train is not known
+    """A teacher in the study's recipe that no phase uses."""
+    is_known = not study.routes.outside  # how a user's own routes train is unknown
     if study.recipe.distill != OFF and is_known and all(phase.recipe.teaching is None for phase in phases(study)):
         yield useless(("recipe", "distill"), "no phase is trained with it; the parent's own training has no teacher")
 
@@ -62,7 +62,7 @@ def _budgets(study: StudyConfig) -> Iterator[Found]:
 
 
 def _phases(study: StudyConfig) -> Iterator[Found]:
-    """What a phase of no epochs changes of the recipe; momentum, where the optimizer of every phase has none."""
+    """Overrides of a phase with no epochs; and momentum, if no phase has an optimizer that uses it."""
     found = phases(study)
     for phase in found:
         for key in sorted(phase.given.model_fields_set - {"epochs"}):
@@ -90,16 +90,16 @@ def _phases(study: StudyConfig) -> Iterator[Found]:
 
 
 def _shows_one(recipe: Recipe) -> bool:
-    """Whether an image is shown the same each time."""
+    """Whether an image looks the same every time it is shown."""
     return recipe.augment == "none" and not (recipe.erase_prob or recipe.mixup_alpha or recipe.cutmix_alpha)
 
 
 def _lists(section: Strict, place: Place) -> Iterator[Found]:
-    """Empty lists, and duplicate items that mean nothing."""
+    """Empty lists and duplicate items, where they mean nothing."""
     for key in sorted(section.model_fields_set):
         value, where = getattr(section, key), (*place, key)
         if type(section).model_fields[key].exclude:
-            continue  # no key of a config
+            continue  # not a key of a config
         if isinstance(value, Strict):
             yield from _lists(value, where)
         elif value == [] and key not in MAY_BE_EMPTY:

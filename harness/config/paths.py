@@ -1,4 +1,4 @@
-"""A path as a config gives it."""
+"""Paths as a config gives them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from harness.errors import InputError, one_line
 
 
 def beside(config: Path, given: str) -> Path:
-    """A path as a config gives it: ``~`` is the home folder, a relative one begins at the config's folder."""
+    """The absolute path: ``~`` is the home folder, and a relative path begins at the config's folder."""
     try:
         path = (config.parent / Path(given).expanduser()).resolve()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            path.lstat()  # a name that is too long, or a circle of links
+            path.lstat()  # a name that is too long, or links in a circle
         return path
     except RuntimeError as error:
         reason = "no such user" if given.startswith("~") else one_line(error)

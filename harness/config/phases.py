@@ -1,6 +1,6 @@
-"""How each phase of a study trains: its recipe and epochs; and what of it would be cut in silence, each an error by name.
+"""How each phase of a study trains: its recipe and epochs; and errors for settings that would be cut without notice.
 
-Only for studies that are new: what was stored has been trained as it was.
+The checks are for new studies only: stored ones have been trained as they are.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ PHASE_OF = {
     "supernet": Phase.SUPERNET,
     "retrain": Phase.RETRAIN,
 }
-"""The phase of the jobs that a section's recipe is for, by the section's last key."""
+"""The phase of the jobs that use a section's recipe, by the section's last key."""
 
 
 def phases(study: StudyConfig) -> list[PhaseRecipe]:
-    """Every phase that the study has, those of 0 epochs too."""
+    """Every phase of the study, including those of 0 epochs."""
     recipe = pretraining(study.recipe, study.parent.pretrain)
     found = [PhaseRecipe(("parent", "pretrain"), study.parent.pretrain, recipe, recipe.epochs)]
     for route, section in study.routes.powers.items():
@@ -38,12 +38,12 @@ def phases(study: StudyConfig) -> list[PhaseRecipe]:
 
 
 def warnings(study: StudyConfig) -> list[str]:
-    """A sentence for each choice that may mislead, and is taken: an untrained parent, short fine-tunings."""
+    """A sentence for each choice that is allowed but may mislead: an untrained parent, short fine-tuning."""
     return [*untrained_parent(study), *short_finetunings(study)]
 
 
 def untrained_parent(study: StudyConfig) -> list[str]:
-    """A sentence where what is pruned has learned nothing."""
+    """A sentence if the network that is pruned has learned nothing."""
     parent = study.parent
     is_loaded = parent.pretrained or parent.checkpoint is not None
     if is_loaded or pretraining(study.recipe, parent.pretrain).epochs > 0 or not study.routes.of_the_parent:
@@ -55,7 +55,7 @@ def untrained_parent(study: StudyConfig) -> list[str]:
 
 
 def short_finetunings(study: StudyConfig) -> list[str]:
-    """A sentence for each fine-tuning of less than half of the parent's epochs."""
+    """A sentence for each fine-tuning with less than half of the parent's epochs."""
     whole = pretraining(study.recipe, study.parent.pretrain).epochs
     found = []
     for phase in phases(study):
@@ -69,7 +69,7 @@ def short_finetunings(study: StudyConfig) -> list[str]:
 
 
 def cut_in_silence(study: StudyConfig) -> list[Found]:
-    """(place, what is wrong and what to do): a long warm-up, a ``min_lr`` above ``lr``, a batch that repeats do not fill."""
+    """(place, what is wrong and what to do): a long warm-up, a ``min_lr`` above ``lr``, batches that repeats do not fill."""
     found: list[Found] = []
     for phase in phases(study):
         if phase.epochs == 0:
@@ -96,7 +96,7 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
 
 
 def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
-    """What the jobs of every phase hold on ``cpu`` or ``cuda``.
+    """What the jobs of each phase hold on ``cpu`` or ``cuda``.
 
     Raises:
         InputError: workers and devices do not fit each other, or a batch has too few images for its workers and passes.
@@ -104,7 +104,7 @@ def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
     """
     shapes = study.resources.shapes(device)
     for phase in phases(study):
-        if (kind := PHASE_OF.get(str(phase.place[-1]))) is None:  # of a user's own route
+        if (kind := PHASE_OF.get(str(phase.place[-1]))) is None:  # a phase of a user's own route
             continue
         workers, recipe = shapes[kind].workers, phase.recipe
         least = 2 * workers * recipe.accumulate
@@ -117,7 +117,7 @@ def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
 
 
 def _unfilled(study: StudyConfig) -> Iterator[Found]:
-    """Batches in which not every image can be as often as is asked: named at the phase, or once at the study's recipe."""
+    """Batches that cannot hold every image as often as asked: named at the phase, or once at the study's recipe."""
     places = set()
     for phase in phases(study):
         times, size = phase.recipe.repeated_augmentation, phase.recipe.batch_size

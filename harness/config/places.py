@@ -1,4 +1,4 @@
-"""Places in a document that is nested mappings and lists."""
+"""Places in a document of nested mappings and lists."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ANY = "*"
 
 
 def at(raw: object, place: Place) -> Any:
-    """The value at a place; None if there is none."""
+    """The value at a place; None if there is nothing."""
     for part in place:
         raw = raw.get(part) if isinstance(raw, dict) else None
     return raw
 
 
 def matching(raw: object, patterns: Iterable[Place]) -> Iterator[Place]:
-    """The places of a document that fit one of the patterns, which are places with :data:`ANY` for a key."""
+    """The places in a document that match one of the patterns, in which :data:`ANY` stands for any key."""
     for pattern in patterns:
         found: list[Place] = [()]
         for part in pattern:

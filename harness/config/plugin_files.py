@@ -1,4 +1,4 @@
-"""A user's own files that a config names: under ``plugins``, or instead of a plug-in's name."""
+"""The user's own files that a config names: under ``plugins``, or in place of a plug-in's name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAMED: tuple[Place, ...] = (
     ("routes", ANY, "strategy", "name"),
     ("routes", ANY, ANY, "strategy", "name"),
 )
-"""Where a file may be given instead of a name."""
+"""Places where a file may be given instead of a name."""
 
 
 def use_plugins(raw: object, config: Path) -> Iterator[tuple[Place, str]]:
-    """Take the files that a config names, and write names and absolute paths into ``raw`` for them.
+    """Register the files that a config names, and replace them in ``raw`` by names and absolute paths.
 
-    Yields (place, what is wrong) of each that cannot be taken. Nothing of a file is executed here.
+    Yields (place, what is wrong) for each file that cannot be used. No file is executed here.
     """
     if not isinstance(raw, dict):
         return
@@ -35,7 +35,7 @@ def use_plugins(raw: object, config: Path) -> Iterator[tuple[Place, str]]:
     files: dict[str, plugins.PluginFile] = {}
     for place, given in places:
         if not isinstance(given, str):
-            continue  # another type: seen with the fields
+            continue  # a wrong type is reported later, with the fields
         try:
             file = plugins.read_plugin(beside(config, given))
         except (plugins.PluginError, InputError) as error:
@@ -56,7 +56,7 @@ def use_plugins(raw: object, config: Path) -> Iterator[tuple[Place, str]]:
 
 
 def use_listed(paths: Sequence[str]) -> tuple[plugins.PluginFile, ...]:
-    """Take the files of one study (``StudyConfig.plugins``) from now on, and no others; ``InputError`` for a bad one."""
+    """Register the files of one study (``StudyConfig.plugins``) in place of all others; ``InputError`` for a bad file."""
     try:
         files = tuple(plugins.read_plugin(Path(path)) for path in paths)
         plugins.use(files)

@@ -1,7 +1,7 @@
 """Every key that a config may have, with its type, default, range and description: as sections, and as a JSON Schema.
 
-Both are read off the config's classes. The schema is for editors, so it allows what is written in a YAML file (``0.5M``),
-and never null, which a config refuses as empty.
+Both are derived from the config's classes. The schema is for editors, so it allows what people write in YAML (``0.5M``), and
+never null, which a config refuses as empty.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.config.study import StudyConfig
 from harness.errors import InputError
 
 STUDY = "study"
-"""What the outermost section is called."""
+"""The name of the outermost section."""
 _KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 _ANY = "any value"
 _MANY = {"whole number": "whole numbers", "number": "numbers", "text": "texts", "section": "sections", _ANY: "values"}
@@ -33,7 +33,7 @@ _FORMATS = {"target": "MACs or a share of the parent's", "hours": "time"}
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section: what may be written there, in words. ``default`` is empty where there is none."""
+    """One key of a section: what may be written there, in words. ``default`` is empty if there is none."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Section:
-    """Keys of a section, and every place at which it may be given, such as ``routes.prune``; the study is ``study``."""
+    """A section: its keys, and every place where it may be given, such as ``routes.prune``; the outermost is ``study``."""
 
     places: tuple[str, ...]
     description: str
@@ -83,7 +83,7 @@ def further_routes() -> Further:
 def sections(further: Further = Further()) -> list[Section]:
     """Every section, in the order of a config; a section that may be given at several places is listed once.
 
-    Those of the package's routes, and of ``further`` ones. A route that cannot be shown has a section without keys.
+    ``further`` routes are included; one that cannot be shown has a section without keys.
     """
     document = _document(further.shown)
     places: dict[str, list[str]] = {}
@@ -113,7 +113,7 @@ def find_section(place: str, further: Further = Further()) -> Section:
 
 
 def section_name(model: type[BaseModel]) -> str:
-    """What a section's class is called in the schema: ``Config`` of the route ``analysis`` is ``AnalysisConfig``."""
+    """The name of a section's class in the schema: ``Config`` of the route ``analysis`` is ``AnalysisConfig``."""
     title, home = model.model_config.get("title") or model.__name__, model.__module__
     return _named(home, title)
 
@@ -124,7 +124,7 @@ def _named(home: str, name: str) -> str:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without a title for each field, which would repeat its name."""
+    """Writes no title for a field, as that would repeat its name."""
 
     def get_defs_ref(self, core_mode_ref: CoreModeRef) -> DefsRef:
         """Name a class ``Config`` after its route."""
@@ -168,7 +168,7 @@ def _inlined(node: Any, values: dict[str, Any]) -> Any:
 
 
 def _cleaned(node: Any) -> Any:
-    """Without null, and without defaults that say nothing."""
+    """A schema without null, and without defaults that say nothing."""
     if isinstance(node, list):
         return [_cleaned(item) for item in node]
     if not isinstance(node, dict):
@@ -184,7 +184,7 @@ def _cleaned(node: Any) -> Any:
 
 
 def _target(prop: dict[str, Any]) -> str | None:
-    """The name of the section that a property is; None of a value."""
+    """The name of the section under a property; None if the property is a value."""
     options = [prop, *prop.get("anyOf", ())]
     reference = next((option["$ref"] for option in options if "$ref" in option), None)
     return str(reference).rsplit("/", 1)[-1] if reference else None
@@ -239,7 +239,7 @@ def _kind(prop: dict[str, Any]) -> str:
 
 
 def _span(prop: dict[str, Any]) -> str:
-    """The range of a number, of a list's items, or how many items there may be."""
+    """The range of a number or of a list's items, and how many items there may be."""
     parts = []
     for option in prop.get("anyOf", [prop]):
         number = option.get("items", option)

@@ -1,15 +1,15 @@
-"""The files of routes: those of the folder ``harness/routes``, of installed packages, and of a user's own, in the same way.
+"""The files of routes: in the folder ``harness/routes``, in installed packages, and the user's own, all treated alike.
 
-A file is named as its route, and brings three things at its top level:
+A file has its route's name, and defines three things at the top level:
 
 ``WORDS``
-    What the route is called and what it is for (:class:`accounting.words.names.RouteWords`). A file may have ``ROLE``
-    alone, as text, in its place.
+    What the route is called and what it is for (:class:`accounting.words.names.RouteWords`). A file may instead define just
+    ``ROLE``, as text.
 ``Config``
     The route's section of a config, a :class:`harness.config.route_section.RouteSection`: its keys with their rules, and
-    what else the route can. Importing the file imports nothing that takes long, since a config is refused quickly.
+    what else the route can do. Importing the file must be fast, so that a wrong config is refused quickly.
 ``Route``
-    The state machine that proposes jobs (:class:`harness.jobs.job.Route`), made as ``Route(view, replicate, section)``.
+    The state machine that proposes jobs (:class:`harness.jobs.job.Route`), created as ``Route(view, replicate, section)``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def route_names() -> list[str]:
 
 @cache
 def packaged_routes() -> tuple[str, ...]:
-    """Routes of the folder, in the order of a config."""
+    """The package's own routes, in the order of a config."""
     return tuple(sorted(plugins.packaged(plugins.Kind.ROUTE), key=lambda name: (words_in(name).rank, name)))
 
 
 def words_in(route: str) -> RouteWords:
-    """What a route's file says that it is called.
+    """What a route is called, according to its file.
 
     Raises:
-        ValueError: ``WORDS`` or ``ROLE`` is not what it may be; an unknown route.
+        ValueError: ``WORDS`` or ``ROLE`` is invalid, or there is no such route.
 
     """
     module = _module(route)
@@ -58,12 +58,12 @@ def words_in(route: str) -> RouteWords:
 
 
 def delivers_its_own(route: str) -> bool:
-    """Whether a route delivers a network of its own name for every target; controls and measurements do not."""
+    """Whether a route delivers a network under its own name for every target; controls and measurements do not."""
     return route not in route_names() or words_in(route).delivers_its_own
 
 
 def section_class(route: str) -> type[Strict]:
-    """The class of a route's section; ``ValueError`` where its file has none."""
+    """The class of a route's section; ``ValueError`` if its file has none."""
     found = vars(_module(route)).get("Config")
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise ValueError(f"{route}: its file has no class Config(RouteSection) from harness.config.route_section")

@@ -1,4 +1,4 @@
-"""The sections of a config under ``routes``, one for each route, and their budgets: the routes' files define them."""
+"""The sections under ``routes`` in a config, one per route, and the budgets; the routes' files define both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTHING_MORE = RouteSection()
 
 
 class _ByRoute(Strict):
-    """A key for each route. The keys are those of a class made of the routes' files, by :func:`with_keys`."""
+    """A section with one key per route. :func:`with_keys` makes the class that has the keys, from the routes' files."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -35,7 +35,7 @@ class _ByRoute(Strict):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """That of the keys of the package's routes."""
+        """The schema with the keys of the package's routes."""
         if not _is_base(cls):
             return handler(core_schema)
         return handler.resolve_ref_schema(handler(with_keys(cls).__pydantic_core_schema__))
@@ -55,7 +55,7 @@ class RoutesConfig(_ByRoute):
 
     @property
     def powers(self) -> dict[str, RouteSection]:
-        """What each route that runs can beside proposing jobs."""
+        """What each route that runs can do besides proposing jobs."""
         return {n: s if isinstance(s, RouteSection) else NOTHING_MORE for n, s in self.sections.items()}
 
     @property
@@ -65,7 +65,7 @@ class RoutesConfig(_ByRoute):
 
     @property
     def outside(self) -> list[str]:
-        """The routes that run and are of files outside the package."""
+        """The routes that run and come from outside the package."""
         return [name for name in self.sections if name not in packaged_routes()]
 
     @property
@@ -76,9 +76,9 @@ class RoutesConfig(_ByRoute):
 
     @property
     def in_turn(self) -> list[str]:
-        """The routes that run, in the order in which equals are asked: who is listened to, then others, then who listens.
+        """The routes that run, in the order that breaks ties between them: those listened to, others, those that listen.
 
-        Routes of files outside the package come last.
+        Routes from outside the package come last.
         """
         powers = self.powers
         outside, heard = self.outside, {name for section in powers.values() for name in section.LISTENS_TO}
@@ -98,7 +98,7 @@ class RoutesConfig(_ByRoute):
 
     @property
     def keeping_targets(self) -> list[str]:
-        """The routes whose first jobs depend on the targets; a target added later is added behind those."""
+        """The routes whose first jobs depend on the targets; targets added later are kept apart from the first ones."""
         searches = self.searches
         return [name for name, section in self.powers.items() if name in searches or section.KEEPS_TARGETS]
 
@@ -114,22 +114,22 @@ class RoutesConfig(_ByRoute):
         return {name: part for name, part in self.prunings.items() if self.powers[name].prunes_the_parent}
 
     def is_written(self, route: str, part: Part | None) -> bool:
-        """Whether a search or pruning is in the route's own section, and is not another's."""
+        """Whether a search or pruning is written in the route's own section rather than taken from another's."""
         return self.powers[route].part(part) is not None
 
     def with_searches(self, searches: Mapping[str, SearchConfig]) -> Self:
-        """With other searches, by route, written in their sections."""
+        """A copy with other searches, by route, written into their sections."""
         powers = self.powers
         return self.model_copy(update={n: powers[n].with_part(powers[n].SEARCH, part) for n, part in searches.items()})
 
     def with_prunings(self, prunings: Mapping[str, PruneConfig]) -> Self:
-        """With other prunings, by route, written in their sections."""
+        """A copy with other prunings, by route, written into their sections."""
         powers = self.powers
         return self.model_copy(update={n: powers[n].with_part(powers[n].PRUNING, part) for n, part in prunings.items()})
 
     @property
     def resolved(self) -> Self:
-        """With the searches and prunings written in each section that it takes from another's."""
+        """A copy in which each section also holds the searches and prunings that it takes from another."""
         powers = self.powers
         searches = {n: part for n, part in self.searches.items() if not self.is_written(n, powers[n].SEARCH)}
         whole = self.with_searches(searches)
@@ -139,12 +139,12 @@ class RoutesConfig(_ByRoute):
 
     @property
     def planned(self) -> Self:
-        """With the sections by which a plan plays the routes through."""
+        """A copy with the sections with which a plan simulates the routes."""
         own = {name: section for name, section in self.sections.items() if isinstance(section, RouteSection)}
         return self.model_copy(update={name: section.planned() for name, section in own.items()})
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
-        """With every section as a rehearsal runs it; ``base`` is the study's recipe."""
+        """A copy with every section as a rehearsal runs it; ``base`` is the study's recipe."""
         own = {name: section for name, section in self.sections.items() if isinstance(section, RouteSection)}
         return self.model_copy(update={name: section.rehearsed(caps, base) for name, section in own.items()})
 
@@ -173,7 +173,7 @@ class BudgetConfig(_ByRoute):
     """Device-hours of each route that has no budget of its own here."""
 
     def with_equal(self, routes: Sequence[str]) -> Self:
-        """With the hours that are the same to each written for each of the routes."""
+        """A copy with the equal hours written out for each of the routes."""
         if self.equal is None:
             return self
         own = {route: self.equal for route in routes if getattr(self, route) is None}
@@ -181,17 +181,17 @@ class BudgetConfig(_ByRoute):
 
 
 def with_keys(base: type[Base], more: Sequence[str] = ()) -> type[Base]:
-    """A class with a key for each route of the package, and for ``more``: names of routes of other files."""
+    """A class with a key for each route of the package, and for ``more`` routes from outside it."""
     return _with_keys(base, tuple(more), plugins.in_use())
 
 
 def more_routes(model: type[BaseModel]) -> list[str]:
-    """Routes of other files than the package's that may be keys of ``routes`` and ``budget``, by name; of others none."""
+    """Names of routes from outside the package that a section may have as keys; only ``routes`` and ``budget`` have any."""
     return [name for name in route_names() if name not in packaged_routes()] if _is_base(model) else []
 
 
 def as_found(model: type[BaseModel]) -> type[BaseModel]:
-    """The class that has the keys: of ``routes`` and ``budget`` that of the package's routes; others have their own."""
+    """The class that has the keys: for ``routes`` and ``budget``, the one with the package's routes."""
     return with_keys(model) if issubclass(model, _ByRoute) and _is_base(model) else model
 
 
@@ -215,7 +215,7 @@ def _with_keys(base: type[Base], more: tuple[str, ...], files: tuple[plugins.Plu
 
 
 def routes_alone() -> list[str]:
-    """The package's routes that a study may have and no other, in the order in which they are shown."""
+    """The package's routes that may be a study's only route, in the order in which they are shown."""
     sections = {name: section_class(name) for name in packaged_routes()}
     found = [name for name, section in sections.items() if issubclass(section, RouteSection) and section.ALONE]
     return sorted(found, key=lambda name: (list(Role).index(words_in(name).role), words_in(name).rank))

@@ -1,4 +1,4 @@
-"""What every section of a config has: unknown keys are errors, values are frozen, MACs and hours are read with units."""
+"""The base of every config section: unknown keys are errors, values are frozen, MACs and hours are read with units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Hours = Annotated[str, WithJsonSchema({"type": "string", "format": "hours", "ex
 
 
 def _target(value: str | int | float) -> int:
-    """MACs; a share of the parent's that is none says so."""
+    """The MACs of a target; an invalid share of the parent's raises an error that says so."""
     parse_percent(value)
     return parse_macs(value)
 
@@ -38,7 +38,7 @@ class Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _whole_number(cls, value: object, info: ValidationInfo) -> object:
-        """``1e5`` is a whole number, too."""
+        """Accept ``1e5`` as a whole number."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         return int(value) if isinstance(value, float) and value.is_integer() and kinds == {int} else value
 

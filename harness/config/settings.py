@@ -1,6 +1,6 @@
 """``--set routes.prune.finetune.lr=0.05``: one key of a config, as if written in the file.
 
-The value is read as YAML, and everything that is checked of a file is checked of it.
+The value is read as YAML, and passes through the same checks as a file.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def parse_setting(given: str) -> Setting:
 def with_settings(document: Document, settings: Sequence[Setting]) -> Document:
     """The document with every setting in it, later ones over earlier ones.
 
-    Sections on the way are added where they are missing. ``InputError`` where something else than a section is in the way.
+    Missing sections on the way are added; ``InputError`` if something other than a section is in the way.
     """
     value, lines = copy.deepcopy(document.value), dict(document.lines)
     for setting in settings:
         if not isinstance(value, dict):
-            break  # refused as no study
+            break  # refused later, as it is not a study
         section = value
         for depth, key in enumerate(setting.place[:-1], start=1):
             if section.get(key) is None:

@@ -1,4 +1,4 @@
-"""The studies that come with the package: in a checkout its ``studies/``, else the copies that a wheel brings along."""
+"""The studies that come with the package: ``studies/`` in a checkout, or the copies in a wheel."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harness.errors import InputError
 CHECKOUT = Path(__file__).parents[2] / "studies"
 DISTRIBUTION = "prune-or-search"
 IN_WHEEL = ("prune-or-search", "studies")
-"""The last folders of a packaged study's path, as in pyproject.toml."""
+"""The last folders in the path of a study inside a wheel, as in pyproject.toml."""
 
 
 def shipped_studies() -> dict[str, Path]:
-    """The file of each packaged study by its name, in order; empty where neither a checkout nor a wheel has any."""
+    """The file of each packaged study, by name and in order; empty if there are none."""
     found = CHECKOUT.glob("*.yaml") if (CHECKOUT.parent / "pyproject.toml").is_file() else _in_wheel()
     return {path.stem: path for path in sorted(found)}
 
 
 def shipped_text(name: str) -> str:
-    """The text of the packaged study ``name``; ``InputError`` with the nearest name where there is none of it."""
+    """The text of the packaged study ``name``; ``InputError`` with the nearest name if there is none."""
     studies = shipped_studies()
     if name not in studies:
         raise InputError(f"--study: {unknown('packaged study', name, list(studies))}")

@@ -11,7 +11,7 @@ from harness.config.section import Strict
 SCHEMES = ("s3", "gs", "file")
 EXAMPLES = "s3://bucket/studies, gs://bucket/studies or file:///mnt/archive"
 S3_OPTIONS = ("region", "endpoint_override", "scheme")
-"""What may stand behind the question mark of an ``s3://`` URL."""
+"""Options allowed after the question mark of an ``s3://`` URL."""
 
 
 class StoreConfig(Strict):
@@ -32,7 +32,7 @@ class StoreConfig(Strict):
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with a URL; None where it may name a place in a bucket."""
+    """What is wrong with a URL; None if it can name a place in a bucket."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         return f"{url!r} given; allowed is {EXAMPLES}"

@@ -1,4 +1,4 @@
-"""A study's config: what may be written in the YAML, checked in one place, with one-line errors."""
+"""A study's config: everything that the YAML may say, checked in one place, with one-line errors."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class StudyConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _percents_apart(cls, raw: object) -> object:
-        """Shares go to a place of their own; what cannot be one stays, and is refused there."""
+        """Move targets that are shares to ``target_percents``; invalid ones stay in ``targets`` and are refused there."""
         if isinstance(raw, dict) and "target_percents" in raw:
             raise ValueError("unknown key 'target_percents'; write shares as targets: [50%]")
         if not isinstance(raw, dict) or not isinstance(raw.get("targets"), list):
@@ -253,7 +253,7 @@ class StudyConfig(Strict):
 
     @model_validator(mode="after")
     def _equal_budgets(self) -> StudyConfig:
-        """A budget that is the same to each route is written for each."""
+        """Write out an equal budget for each route."""
         object.__setattr__(self, "budget", self.budget.with_equal(self.routes.names))
         return self
 
@@ -276,7 +276,7 @@ class StudyConfig(Strict):
 
 
 def _is_share(target: object) -> bool:
-    """Whether a target is a share of the parent's MACs that can be."""
+    """Whether a target is a valid share of the parent's MACs."""
     try:
         return parse_percent(target) is not None
     except ValueError:
@@ -284,12 +284,12 @@ def _is_share(target: object) -> bool:
 
 
 def load_configs(path: Path, settings: Sequence[str] = ()) -> list[StudyConfig]:
-    """The studies that a YAML file describes, one per document; relative paths in it are relative to it.
+    """The studies that a YAML file describes, one per document; relative paths are relative to the file.
 
-    ``settings`` are ``key.key=value``, each as if written in every document.
+    Each of ``settings`` is ``key.key=value``, and acts as if it were written in every document.
 
     Raises:
-        InputError: what is wrong with it, a line for each problem that can be known at once.
+        InputError: the file is invalid; one line for each problem that can be found at once.
 
     """
     changes = [parse_setting(given) for given in settings]
@@ -302,7 +302,7 @@ def load_configs(path: Path, settings: Sequence[str] = ()) -> list[StudyConfig]:
 
 
 def _new_study(document: Document, path: Path) -> StudyConfig:
-    """A study as someone wrote it: what has no effect is refused, too."""
+    """A study from a config that someone wrote, in which keys without effect are refused, too."""
     raw, problems = prepared(_without_facts(document), path)
     if not isinstance(raw, dict):
         return parse_config(raw, str(path))
@@ -320,7 +320,7 @@ def _new_study(document: Document, path: Path) -> StudyConfig:
 
 
 def _without_facts(document: Document) -> Document:
-    """A ``study.yaml`` is a config, too: what its run found is nothing to another."""
+    """The config in a document: a ``study.yaml`` also has facts from its run, which do not concern another."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get(FACTS), dict):
         return document
@@ -328,7 +328,7 @@ def _without_facts(document: Document) -> Document:
 
 
 def parse_config(raw: object, source: str) -> StudyConfig:
-    """The study in ``raw`` (nested dicts); ``source`` is named in front of each error."""
+    """The study in ``raw`` (nested dicts); each error begins with ``source``."""
     if not isinstance(raw, dict):
         raise InputError(f"{source}: a study is a mapping with the keys {', '.join(keys_of(StudyConfig))}")
     try:

@@ -1,4 +1,4 @@
-"""Tuning a phase's recipe: the fields of ``tune``, and the settings that are tried."""
+"""Tuning a phase's recipe: the fields of ``tune``, and the settings to try."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tune(Strict):
         return [dict(pairs) for pairs in itertools.product(*choices)]
 
     def settings(self, seed: int) -> list[dict[str, float]]:
-        """What each trial changes of the recipe; the same for equal seeds."""
+        """The overrides of each trial; the same for equal seeds."""
         grid = self._grid
         if self.trials is None or self.trials == len(grid):
             return grid
@@ -70,7 +70,7 @@ def section_or_word(value: object) -> object:
 
 
 def tunings(section: Strict) -> Iterator[Tune | str]:
-    """Every ``tune`` that a section holds and that is not off."""
+    """Every ``tune`` in a section, except those that are off."""
     for key in type(section).model_fields:
         value = getattr(section, key)
         if key == "tune" and value not in (None, OFF):

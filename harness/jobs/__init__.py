@@ -1,1 +1,1 @@
-"""The unit that is scheduled and metered, its outcome, and its files."""
+"""The unit that is scheduled and metered: a job, its outcome, and its files."""

@@ -1,8 +1,8 @@
-"""The files that jobs leave for later jobs: their checksums, and whether they are still what was recorded.
+"""The files that jobs leave for later jobs: their checksums, and whether they are still as recorded.
 
-Every outcome of an attempt that writes weights has ``weights_sha256`` and ``masks_sha256`` (None: no masks); of one that
-leaves the state of its training for another job, ``state_sha256``. Outcomes of older versions have none: their files are
-checked as far as possible (they load, are finite, fit the network).
+The outcome of an attempt that writes weights has ``weights_sha256`` and ``masks_sha256`` (None: no masks). If the attempt
+leaves the state of its training for another job, the outcome has ``state_sha256``. Outcomes of older versions have no
+checksums; their files are checked as far as possible (they load, are finite, and fit the network).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from pruning.masks import from_tensors
 from pruning.resize import fit_to_state
 
 WRITERS = frozenset({Phase.PRETRAIN, Phase.SUPERNET, Phase.RETRAIN, Phase.PRUNE, Phase.FINETUNE})
-"""Phases whose jobs leave weights."""
+"""Phases whose jobs write weights."""
 
 
 def leaves_files(job: Job) -> bool:
-    """Whether another job may need a file that the job leaves."""
+    """Whether the job leaves files that another job may need."""
     return job.phase in WRITERS or (isinstance(job.work, Train) and job.work.leaves_state)
 
 
 class DamagedFiles(RuntimeError):
-    """What a job starts from is not there as it was recorded; the job ``source`` must be run again."""
+    """The files that a job starts from are not as recorded; the job ``source`` must be run again."""
 
     def __init__(self, source: str, problem: str) -> None:
         super().__init__(f"{problem} of job {source}: it is run again")
@@ -44,17 +44,17 @@ class DamagedFiles(RuntimeError):
 
 
 class FileFacts(FileSums, total=False):
-    """What is on record of a job's files; of an old outcome, without checksums, whether it must have had masks."""
+    """What is recorded about a job's files; for an old outcome without checksums, whether there must be masks."""
 
     masked: bool
 
 
 @dataclass(frozen=True)
 class Given:
-    """What an attempt is told beside its job; plain values.
+    """What an attempt is told in addition to its job, as plain values.
 
-    ``recorded``: by source (a job whose files it uses) what is on record of them (:func:`file_facts`). ``again``: why a
-    job that has an outcome is run once more. ``data``: what the data was when the session began
+    ``recorded`` has what is recorded about the files that it uses (:func:`file_facts`), by the job that wrote them.
+    ``again`` says why a job that has an outcome is run once more. ``data`` describes the data when the session began
     (``harness/data/unchanged.py``); None: it is not compared.
     """
 
@@ -64,13 +64,13 @@ class Given:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """The SHA-256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksums(job: str, paths: StudyFolder) -> FileSums:
-    """What an outcome says of the files of its job."""
+    """The checksums of a job's files, as they go into its outcome."""
     masks = paths.masks(job)
     return {
         "weights_sha256": sha256_of(paths.weights(job)),
@@ -79,7 +79,7 @@ def checksums(job: str, paths: StudyFolder) -> FileSums:
 
 
 def file_facts(outcome: JobOutcome) -> FileFacts:
-    """What an outcome says of its files; for an old outcome, whether the network must have had masks."""
+    """What an outcome says about its job's files; for an old outcome, whether the network must have had masks."""
     if "weights_sha256" in outcome:
         return {"weights_sha256": outcome["weights_sha256"], "masks_sha256": outcome.get("masks_sha256")}
     if "state_sha256" in outcome:
@@ -89,7 +89,7 @@ def file_facts(outcome: JobOutcome) -> FileFacts:
 
 
 def files_problem(source: str, facts: FileFacts, paths: StudyFolder) -> str | None:
-    """What is wrong with the files of a job, as a noun phrase that ends with its files; None where they verify."""
+    """What is wrong with a job's files, such as ``deleted masks``; None if they verify."""
     weights, masks = paths.weights(source), paths.masks(source)
     if "weights_sha256" in facts:
         return _differs(weights, facts["weights_sha256"], "weights") or _differs(masks, facts["masks_sha256"], "masks")
@@ -101,15 +101,20 @@ def files_problem(source: str, facts: FileFacts, paths: StudyFolder) -> str | No
 
 
 def forget_states(paths: StudyFolder) -> None:
-    """Remove every state that a job left for another to continue: no training will be continued."""
+    """Remove the states that jobs left for others to continue, once nothing will be continued."""
     for state in paths.checkpoints.glob("*/state.pt"):
         state.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # other files of the job are kept
+        with contextlib.suppress(OSError):  # the folder stays if it holds other files of the job
             state.parent.rmdir()
 
 
 def check_sources(job: Job, paths: StudyFolder, given: Given) -> None:
-    """Raises :class:`DamagedFiles` where what the job starts from does not verify."""
+    """Check the files that the job starts from.
+
+    Raises:
+        DamagedFiles: one of them does not verify.
+
+    """
     for source, facts in given.recorded.items():
         problem = files_problem(source, facts, paths)
         if problem is None and not {"weights_sha256", "state_sha256"} & facts.keys():
@@ -140,7 +145,7 @@ def _unreadable(path: Path, what: str) -> str | None:
 
 
 def _misfit(job: Job, source: str, paths: StudyFolder) -> str | None:
-    """Whether old weights, which have no checksum, are of another network than the job says."""
+    """Whether old weights, which have no checksum, belong to another network than the job says."""
     if isinstance(job.start, StructureOf) or source != job.source:
         return None
     try:

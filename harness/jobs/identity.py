@@ -1,4 +1,4 @@
-"""Which job it is: a value; its text is the name in ledgers, folders and messages."""
+"""A job's identity, as a value. Its text is the job's name in ledgers, folders and messages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class JobId:
-    """One step of a route in one replicate, for one target in MACs (None: for all of them).
+    """One step of a route in one replicate, for one target in MACs (None: for all targets).
 
-    ``str`` gives the name, unique in the study and the same every time the study is replayed. Nobody reads the name back.
+    ``str`` gives the name, which is unique in the study and the same in every replay. Names are never parsed.
     """
 
     route: str
@@ -22,15 +22,15 @@ class JobId:
         return f"{_place(self.route, self.replicate, self.target)}{self.step}"
 
     def then(self, *steps: str) -> JobId:
-        """The job that does something with what this one leaves; its name begins with this one's."""
+        """The id of a job that continues from what this one leaves; its name begins with this one's."""
         return replace(self, step="-".join((self.step, *steps)))
 
     @staticmethod
     def named(name: str, route: str, replicate: int, target: int | None) -> JobId:
-        """The id of a record, which has everything but the step beside the name.
+        """The id for a record, which has the name and every part of it except the step.
 
         Raises:
-            ValueError: the name is of another route, replicate or target.
+            ValueError: the name belongs to another route, replicate or target.
 
         """
         place = _place(route, replicate, target)

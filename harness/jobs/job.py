@@ -1,4 +1,4 @@
-"""Jobs, which a route proposes, and their outcomes, which it is told: plain values that a ledger can hold."""
+"""Jobs, which routes propose, and their outcomes, which routes are told: plain values that a ledger can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.jobs.work import Work
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predictor's estimate of a candidate's val_top1, made before it was trained."""
+    """A predictor's estimate of a candidate's ``val_top1``, made before the candidate was trained."""
 
     mean: float
     sd: float
@@ -24,33 +24,33 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Job:
-    """The unit that is scheduled and metered: which job it is, what it starts from, and what it does."""
+    """The unit that is scheduled and metered: its identity, what it starts from, and what it does."""
 
     id: JobId
     phase: Phase
-    """What its cost is called in the bill."""
+    """The phase under which its cost is recorded."""
     seed: int
     network: NetworkSpec
-    """A network spec (docs/architecture.md), as wide as before anything was removed."""
+    """The network's spec (docs/architecture.md), before any channels or blocks are removed."""
     work: Work
     counted_macs: int
-    """MACs of the resulting network, as far as known beforehand, without those of zeros."""
+    """MACs of the resulting network, not counting zero weights, as far as known beforehand."""
     computed_macs: int
-    """MACs that a pass on one image computes, including those of zeros: the job's cost depends on them."""
+    """MACs that a forward pass on one image computes, including zero weights; they determine the job's cost."""
     start: Start = FRESH
     is_smaller: bool = False
     """Whether channels or blocks of ``network`` have been removed, or are removed by this job."""
     predicted: Prediction | None = None
     teacher: Teacher | None = None
-    """Whose outputs it learns from in addition to the labels, if it trains."""
+    """The network whose outputs it learns from in addition to the labels, if it trains."""
     tuned_by: tuple[str, ...] = ()
-    """Jobs that chose settings of its recipe."""
+    """The jobs that chose settings of its recipe."""
     image_size: int | None = None
-    """Pixels of a side of the images that it is shown; None: as the dataset gives them."""
+    """Side of its input images in pixels; None: as the dataset gives them."""
 
     @property
     def name(self) -> str:
-        """Its text in ledgers, folders and messages."""
+        """The name in ledgers, folders and messages."""
         return str(self.id)
 
     @property
@@ -60,53 +60,53 @@ class Job:
 
     @property
     def replicate(self) -> int:
-        """Which repetition it belongs to."""
+        """The replicate to which it belongs."""
         return self.id.replicate
 
     @property
     def target(self) -> int | None:
-        """The target in MACs that it is for; None for work that all targets share."""
+        """The target in MACs; None for work that all targets share."""
         return self.id.target
 
     @property
     def counts_for_budget(self) -> bool:
-        """Whether its cost counts as its route's spending; exports count for no route."""
+        """Whether its cost counts towards its route's budget; exports do not."""
         return self.phase != Phase.EXPORT
 
     @property
     def source(self) -> str | None:
-        """The job whose files it starts from."""
+        """The job whose files it starts from, if any."""
         return source_of(self.start)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every job whose files it uses: what it starts from, and the one that trained its teacher."""
+        """All jobs whose files it uses: the one it starts from, and the one that trained its teacher."""
         taught = None if self.teacher is None else self.teacher.job
         return tuple(dict.fromkeys(job for job in (self.source, taught) if job is not None))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a job: ``metrics`` if it is ok (``val_top1``, ``macs``, …), or the ``reason`` if it failed."""
+    """A job's outcome: ``metrics`` (``val_top1``, ``macs``, …) if it succeeded, or the ``reason`` if it failed."""
 
     ok: bool
     metrics: JobOutcome = field(default_factory=JobOutcome)
     reason: str | None = None
     final: bool = True
-    """If it failed: whether it would fail again (divergence, an unreachable target), in which case no session tries it."""
+    """If it failed: whether it would fail again (divergence, an unreachable target); then no later session retries it."""
     damaged: str | None = None
-    """If files that it starts from are damaged or missing: the job that made them, which is run again first."""
+    """If files that it starts from are damaged or missing: the job that wrote them, which is run again first."""
     not_paid_for: bool = False
-    """If it failed: whether it was never begun because its route's budget does not pay for it."""
+    """If it failed: whether it never started because its route's budget does not pay for it."""
     stopped: bool = False
     """If it failed: whether it was stopped at a checkpoint because its route's budget does not pay for more of it."""
     ends_session: bool = False
-    """If it failed: whether every other job would fail for the same reason (other data), so none is begun."""
+    """If it failed: whether every other job would fail for the same reason (changed data), so no more are started."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to propose until another outcome is told."""
+    """Nothing to propose until another outcome has been told."""
 
 
 @dataclass(frozen=True)
@@ -115,27 +115,28 @@ class Done:
 
 
 class Route(Protocol):
-    """A state machine of one replicate: proposes jobs, is told every outcome of its replicate (other routes' too).
+    """The state machine of a route in one replicate: it proposes jobs and is told all outcomes of its replicate.
 
-    What it proposes depends on the set of outcomes told, never on their order; so a study resumes by replaying.
+    It is told the outcomes of other routes, too. Its proposals must depend on the set of outcomes told, never on their
+    order; so a study is resumed by replaying.
     """
 
     name: str
     replicate: int
 
     def ask(self) -> Job | Wait | Done:
-        """The next job."""
+        """The next job; or whether to wait for an outcome, or that there is nothing more."""
         ...
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """An outcome, once per job."""
+        """Take the outcome of a job; called once per job."""
         ...
 
 
 @runtime_checkable
 class SearchingRoute(Protocol):
-    """What a route that searches may have besides :class:`Route`: its strategy is then tried before it is paid for."""
+    """What a route that searches may add to :class:`Route`, so that its strategy is tried before anything is paid for."""
 
     def strategy_problem(self) -> str | None:
-        """What is wrong with its strategy, if that is a user's own; None: nothing was found."""
+        """What is wrong with its strategy, if that is a user's own; None if nothing was found."""
         ...

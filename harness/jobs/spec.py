@@ -1,6 +1,7 @@
-"""A job as JSON, and back: the ``spec`` of a ledger's ``attempt_started``, and what a worker is sent.
+"""A job as JSON, and back: the ``spec`` in a ledger's ``attempt_started``, and what a worker receives.
 
-The fields are those of the first ledgers; new ones are added, none is renamed. What does not concern a job has its default.
+The fields are those of the first ledgers: new ones are added, none is renamed. Fields that do not apply to a job have their
+defaults.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ DEFAULTS: JobSpec = {
     "init_from": None, "structure_from": None, "shuffle_masks": False, "inherit": None, "checkpoint": None, "prune": None,
     "stop_epoch": None, "score": None, "predicted": None, "analysis": None, "deliver": None, "teacher": None,
 }  # fmt: skip
-"""Keys of the instructions; ``recipe`` is empty if nothing is trained."""
+"""Keys that say what the job does, with defaults; ``recipe`` is empty if nothing is trained."""
 COST_FIELDS = ("computed_macs", "is_smaller")
-"""Fields that say what a job costs, not what it does."""
+"""Keys that say what the job costs rather than what it does."""
 
 
 def to_json(job: Job) -> JobSpec:
-    """The job as a dict that JSON can hold."""
+    """The job as a JSON-able dict."""
     return {
         "job": job.name,
         "route": job.route,
@@ -61,7 +62,12 @@ def to_json(job: Job) -> JobSpec:
 
 
 def from_json(spec: JobSpec) -> Job:
-    """The job of a dict; ``ValueError`` or ``KeyError`` where it is none."""
+    """The job from its dict.
+
+    Raises:
+        ValueError, KeyError: the dict is not a job.
+
+    """
     predicted, teacher = spec.get("predicted"), spec.get("teacher")
     return Job(
         id=JobId.named(spec["job"], spec["route"], spec["replicate"], spec["target"]),
@@ -183,7 +189,7 @@ def _gradually_json(gradually: Gradually) -> PruneSpec:
 
 
 def _rule(prune: PruneSpec) -> PruneRule:
-    """Older ones have no ``method``, only its scope and criterion."""
+    """The rule of a job that prunes. Older specs have scope and criterion instead of ``method``."""
     method = parse_method(prune["method"]) if "method" in prune else Method(prune["scope"], prune["criterion"])
     plain = PruneRule(method, prune["target_macs"])
     return PruneRule(

@@ -1,4 +1,4 @@
-"""Where the weights come from that a job begins with."""
+"""Where a job's initial weights come from."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from accounting.ledger.specs import NetworkSpec
 
 @dataclass(frozen=True)
 class Fresh:
-    """Random ones, drawn with the job's seed, or timm's published ones where the network's spec says so."""
+    """Random weights drawn with the job's seed, or timm's published ones if the network's spec asks for them."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that the user gave."""
+    """The weights in a user's file."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class WeightsOf:
-    """Those that another job (by name) has left, of the sizes that they have there."""
+    """The weights that another job (by name) has left, in their sizes."""
 
     job: str
 
 
 @dataclass(frozen=True)
 class InheritedFrom:
-    """Those of a member of the supernet (its spec) that another job has trained, or of a part of any other network.
+    """The weights of a member of a supernet that another job has trained, or of a part of another job's network.
 
-    ``arch`` is a member as in :class:`harness.jobs.work.Score`.
+    ``supernet`` is the spec of the whole, ``arch`` the member or part as in :class:`harness.jobs.work.Score`.
     """
 
     job: str
@@ -40,16 +40,16 @@ class InheritedFrom:
 
 @dataclass(frozen=True)
 class StructureOf:
-    """Random ones in the structure that another job has left: in its masks, or in its sizes where it has none."""
+    """Random weights in the structure that another job has left: its masks, or its sizes if there are no masks."""
 
     job: str
     shuffled: bool = False
-    """Whether every layer's mask is put at random places."""
+    """Whether each layer's mask is shuffled to random positions."""
 
 
 @dataclass(frozen=True)
 class StateOf:
-    """The whole state of a training that another job has left after ``epochs`` epochs: the job continues it."""
+    """The complete training state that another job has left after ``epochs`` epochs; the job continues that training."""
 
     job: str
     epochs: int
@@ -60,7 +60,7 @@ FRESH = Fresh()
 
 
 def source_of(start: Start) -> str | None:
-    """The job whose files are needed; None where there is none."""
+    """The job whose files are needed; None if there is none."""
     match start:
         case WeightsOf(job) | InheritedFrom(job) | StructureOf(job) | StateOf(job):
             return job

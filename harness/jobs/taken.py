@@ -1,8 +1,8 @@
-"""Whether a job is another attempt's by now: it has an outcome on record, or a later attempt at it has begun.
+"""Whether another attempt has taken a job over: the job has an outcome on record, or a later attempt at it has begun.
 
-Asked when an attempt begins and before it writes its outcome, so that a job has one outcome even where a node was believed
-dead and was not. The ledger's lines are searched as text: few of them are this job's. A segment to which nothing was written
-since the time that is asked about is not opened, so that an attempt reads what is being written and not the whole ledger.
+This is checked when an attempt begins and before it writes its outcome, so a job has one outcome even if a node was wrongly
+believed dead. The ledger's lines are searched as text, since few of them belong to the job. Segments not written to since
+the time in question are not opened, so an attempt does not read the whole ledger.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
 
 SLACK_S = 600.0
-"""How far the clock of a file server may be behind: a segment is opened that was written to since so long before."""
+"""How far a file server's clock may lag: segments written to within this time before are opened as well."""
 
 
 class TakenOver(RuntimeError):
-    """A later attempt at the job has begun."""
+    """A later attempt at the same job has begun."""
 
 
 def outcome_on_record(ledger: Path, job: str, since_t: float) -> JobOutcome | None:
-    """The outcome of the job's attempt that was ok first since then (Unix seconds), if there is one.
+    """The outcome of the first attempt at the job that succeeded since ``since_t`` (Unix seconds), if there is one.
 
-    An older one does not count: whether its files still hold was decided when the job was proposed.
+    Older outcomes do not count: whether their files are still valid was decided when the job was proposed.
     """
     if since_t == float("inf"):
         return None
@@ -38,7 +38,7 @@ def outcome_on_record(ledger: Path, job: str, since_t: float) -> JobOutcome | No
 
 
 def has_later_attempt(ledger: Path, job: str, attempt: str, since_t: float) -> bool:
-    """Whether an attempt at the job began after this one, which began at ``since_t``."""
+    """Whether an attempt at the job has begun after this one, which began at ``since_t``."""
     began = {
         r["attempt"]: float(r["t"]) for r in _records_of(ledger, job, since_t) if r["kind"] == Kind.ATTEMPT_STARTED
     }

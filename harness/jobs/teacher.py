@@ -1,4 +1,4 @@
-"""What a training learns from beside the labels: a trained network, and how images are shown to it."""
+"""What a training learns from in addition to the labels: a trained network, and how images are prepared for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from harness.jobs.start import FRESH, Checkpoint, Fresh, WeightsOf
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network with weights, at the size and normalisation that it was trained with.
+    """A network with weights, and the image size and normalisation with which it was trained.
 
-    ``start`` says where its weights are: another job's, a user's file (or delivered folder), or those that timm has
-    published, which its ``network`` then asks for.
+    ``start`` says where its weights come from: another job, a user's file or delivered folder, or timm's published weights,
+    which ``network`` then asks for.
     """
 
     name: str
@@ -21,23 +21,23 @@ class Teacher:
     network: NetworkSpec
     start: WeightsOf | Checkpoint | Fresh
     macs: int
-    """MACs of one image at the teacher's own size."""
+    """MACs of one image at the teacher's own image size."""
     image_shape: tuple[int, int, int]
     """Channels, height and width."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Per channel, of pixels from 0 to 1."""
+    """Standard deviation per channel (as ``mean``), for pixels from 0 to 1."""
     interpolation: str = "bilinear"
     """How images of another size are resized."""
 
     @property
     def job(self) -> str | None:
-        """The job that trains it; None where it comes from elsewhere."""
+        """The job that trains it; None if it comes from elsewhere."""
         return self.start.job if isinstance(self.start, WeightsOf) else None
 
 
 def teacher_json(teacher: Teacher) -> TeacherSpec:
-    """As a job's spec has it."""
+    """The teacher as a job's spec holds it."""
     return {
         "name": teacher.name,
         "network": teacher.network,
@@ -52,7 +52,7 @@ def teacher_json(teacher: Teacher) -> TeacherSpec:
 
 
 def teacher_from_json(spec: TeacherSpec) -> Teacher:
-    """The teacher of a spec."""
+    """The teacher that a spec holds."""
     job, path = spec["job"], spec["checkpoint"]
     channels, height, width = spec["image_shape"]
     return Teacher(

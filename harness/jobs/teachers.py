@@ -1,4 +1,4 @@
-"""Who a study's teachers are: from their names in its config to networks, checked before any device time is spent."""
+"""A study's teachers: from their names in the config to networks, checked before any device time is spent."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from harness.models.build import build_network, checkpoint_path, fit_checkpoint,
 from pruning.resize import fit_to_state
 
 WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
-"""What a delivered network's folder has (docs/delivered_networks.md)."""
+"""Files in a delivered network's folder (docs/delivered_networks.md)."""
 
 
 def named_teachers(config: StudyConfig, info: DataInfo, parent: NetworkSpec, parent_macs: int) -> dict[str, Teacher]:
-    """Every teacher of a study but the parent, by its name in the config; ``InputError`` for one that cannot teach it."""
+    """Every teacher of a study except the parent, by its name in the config; ``InputError`` for an unsuitable one."""
     found: dict[str, Teacher] = {}
     for place, distill in given_teachers(config):
         name, key = distill.teacher, ".".join((*map(str, place), "teacher"))
@@ -53,7 +53,7 @@ def named_teachers(config: StudyConfig, info: DataInfo, parent: NetworkSpec, par
 
 
 def given_teachers(config: StudyConfig) -> list[tuple[Place, Distill]]:
-    """(place, ``Distill``) of every one that the study uses, in the order of the config."""
+    """(place, ``Distill``) of every teacher that the study uses, in the order of the config."""
     used = {route for route, prune in config.routes.prunings.items() if any(m.is_distilled for m in prune.methods)}
     return [
         (place, distill)
@@ -63,13 +63,13 @@ def given_teachers(config: StudyConfig) -> list[tuple[Place, Distill]]:
 
 
 def weights_file(name: str) -> Path:
-    """The file of weights of a teacher that is given as a file or a delivered network's folder."""
+    """The weights file of a teacher that is given as a file or as a delivered network's folder."""
     path = checkpoint_path(name)
     return path / WEIGHTS if path.is_dir() else path
 
 
 def teacher_network(teacher: Teacher, weights: Path | None) -> nn.Module:
-    """The teacher with its weights; ``weights`` is the file of the job that trained it, where one did.
+    """The teacher with its weights; if a job trained it, ``weights`` is that job's file.
 
     Raises:
         InputError: its file is gone, or no longer fits.
@@ -87,7 +87,7 @@ def teacher_network(teacher: Teacher, weights: Path | None) -> nn.Module:
 
 
 def _of_timm(name: str, info: DataInfo) -> Teacher:
-    """A network with timm's published weights, which must know the study's classes."""
+    """A network with timm's published weights, trained on the study's classes."""
     given = name.removeprefix(TIMM)
     published = timm.list_models(pretrained=True)
     known = {each.split(".")[0] for each in published}
@@ -124,7 +124,7 @@ def _of_timm(name: str, info: DataInfo) -> Teacher:
 
 
 def _of_file(name: str, info: DataInfo, parent: NetworkSpec, parent_macs: int) -> Teacher:
-    """A delivered network's folder, which says all of itself; or a file of weights for the parent's network and images."""
+    """A delivered network's folder, which describes itself, or a weights file for the parent's architecture and images."""
     path = checkpoint_path(name)
     if path.is_dir() and (path / ARCHITECTURE).is_file():
         return _delivered(name, path, info)
@@ -154,7 +154,7 @@ def _delivered(name: str, folder: Path, info: DataInfo) -> Teacher:
         )
         model = teacher_network(teacher, None)
         outputs = tuple(about["class_names"])
-    except Exception as error:  # another program's file may hold anything
+    except Exception as error:  # a file of another program may hold anything
         raise InputError(f"{folder} is not a delivered network that can be read ({typed_line(error)})") from None
     if outputs and info.task.output_names and outputs != tuple(info.task.output_names):
         words = info.task.words
@@ -165,7 +165,7 @@ def _delivered(name: str, folder: Path, info: DataInfo) -> Teacher:
 
 
 def _checked(teacher: Teacher, model: nn.Module, info: DataInfo) -> Teacher:
-    """The teacher with its MACs; ``InputError`` where it does not give scores of the data's classes for such images."""
+    """The teacher with its MACs; ``InputError`` if it does not give one score per class of the data for such images."""
     channels = teacher.image_shape[0]
     if channels not in (info.image_shape[0], 3) or (channels == 3 and info.image_shape[0] not in (1, 3)):
         raise InputError(
@@ -174,7 +174,7 @@ def _checked(teacher: Teacher, model: nn.Module, info: DataInfo) -> Teacher:
     try:
         macs = count_macs(model, teacher.image_shape).macs
         outputs = int(getattr(model, "num_classes", 0)) or teacher.network["num_classes"]
-    except Exception as error:  # as in parent_check: a network's forward pass may refuse in any way
+    except Exception as error:  # as in parent_check: a forward pass may fail in any way
         raise InputError(f"{teacher.name} cannot take images of {teacher.image_shape}: {one_line(error)}") from None
     if outputs != info.task.num_outputs:
         named = info.task.words.outputs
@@ -196,5 +196,5 @@ def _first(classes: Sequence[str]) -> str:
 
 
 def _at(key: str, line: str) -> str:
-    """What is said of a file of weights names the parent's key, whose files are read alike."""
+    """The line with the teacher's key: files are read by the parent's code, whose errors name the parent's key."""
     return f"{key}: {line.removeprefix('parent.checkpoint: ')}"

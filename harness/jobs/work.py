@@ -1,4 +1,4 @@
-"""What a job does, as one of a few types; :mod:`harness.work.attempt` has a function for each."""
+"""What a job does: one of a few types, each with a function in :mod:`harness.work.attempt`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.config.recipe import Recipe
 
 @dataclass(frozen=True)
 class PruneRule:
-    """How a network is pruned; the fields are those of :class:`harness.config.routes.PruneConfig`."""
+    """How a network is pruned; the fields are as in :class:`harness.config.blocks.PruneConfig`."""
 
     method: Method
     target_macs: int
@@ -23,7 +23,7 @@ class PruneRule:
 
 @dataclass(frozen=True)
 class Gradually:
-    """Pruning from ``start_macs`` on, at its rule's target once the share ``end`` of the training is over."""
+    """Gradual pruning: from ``start_macs`` down to the rule's target, reached after the share ``end`` of the training."""
 
     rule: PruneRule
     start_macs: int
@@ -32,9 +32,9 @@ class Gradually:
 
 @dataclass(frozen=True)
 class Train:
-    """Train by a recipe, to the end of its schedule or until ``stop_epoch``; zeros that it starts from stay zeros.
+    """Train with a recipe, to the end of its schedule or until ``stop_epoch``; masked weights stay zero.
 
-    ``leaves_state``: whether another job can continue it from there (:class:`harness.jobs.start.StateOf`).
+    ``leaves_state``: whether another job can continue from there (:class:`harness.jobs.start.StateOf`).
     """
 
     recipe: Recipe
@@ -45,31 +45,31 @@ class Train:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Try learning rates around the recipe's, each for one batch, for one epoch; the network is thrown away."""
+    """Try learning rates around the recipe's for one epoch, a new rate for each batch; the network is discarded."""
 
     recipe: Recipe
 
 
 @dataclass(frozen=True)
 class TrainSupernet:
-    """Train shared weights: at every update the largest member, the smallest and two at random."""
+    """Train shared weights: each update uses the largest member, the smallest and two random ones."""
 
     recipe: Recipe
 
 
 @dataclass(frozen=True)
 class Prune:
-    """Take weights, channels or blocks away; no training."""
+    """Remove weights, channels or blocks, without training."""
 
     rule: PruneRule
 
 
 @dataclass(frozen=True)
 class Score:
-    """Validation accuracy of members, with the weights that they inherit.
+    """Measure the validation accuracy of members, with the weights that they inherit.
 
-    Of a supernet a member is its choices; of any other network its widths and blocks (:mod:`accounting.ledger.parts`).
-    ``half``: on which images of the validation split; all of them where there is none.
+    A member of a supernet is given by its choices; a part of any other network by its widths and blocks
+    (:mod:`accounting.ledger.parts`). ``half`` says which half of the validation split is used; None: all of it.
     """
 
     archs: tuple[tuple[int, ...], ...]
@@ -78,7 +78,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scan:
-    """Accuracy after pruning to each sparsity (share 0-1 of the weights), role by role and by each criterion."""
+    """Measure accuracy after pruning to each sparsity (share of the weights, 0-1), by layer role and criterion."""
 
     sparsities: tuple[float, ...]
     criteria: tuple[str, ...]
@@ -86,7 +86,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Read the test split once and write the network's folder; ``parent`` says where the network is from."""
+    """Evaluate once on the test split and write the network's folder; ``parent`` says where the network came from."""
 
     label: str
     description: str

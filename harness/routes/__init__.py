@@ -1,1 +1,1 @@
-"""The routes: state machines that propose jobs and are told outcomes."""
+"""The routes: state machines that propose jobs and are told their outcomes."""

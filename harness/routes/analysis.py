@@ -1,6 +1,6 @@
-"""Scans of the trained parent: which roles bear sparsity, and how far the whole network goes without fine-tuning.
+"""Scans of the trained parent: which layer roles tolerate sparsity, and how much the whole network does without fine-tuning.
 
-Delivers nothing; what it costs is its own route's, charged to no network.
+The route delivers nothing. Its cost is its own and is charged to no network.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Config(RouteSection):
     ALONE: ClassVar[bool] = False
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
-        """See :class:`RouteSection`: the first of the shares and the last."""
+        """See :class:`RouteSection`; keeps only the first and the last of the sparsities."""
         return self.with_values({"sparsities": [*dict.fromkeys((self.sparsities[0], self.sparsities[-1]))]})
 
     def problems(self, study: StudyConfig, route: str) -> Iterator[str]:
@@ -53,7 +53,7 @@ class Config(RouteSection):
 
 
 class Route:
-    """One replicate: one job, after the prune route has trained the parent."""
+    """One replicate: a single job, proposed once the prune route has trained the parent."""
 
     name = "analysis"
 

@@ -1,4 +1,4 @@
-"""What the routes share: their view of the study, naming and seeding of jobs, a queue with barriers."""
+"""What the routes share: their view of the study, the naming and seeding of jobs, and a queue with barriers."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from harness.routes.tuning import TUNED, trials_of, tuned
 
 
 def pretrain_id(replicate: int) -> JobId:
-    """The job of the route ``prune`` that trains the parent."""
+    """The id of the prune route's job that trains the parent."""
     return JobId("prune", replicate, None, "pretrain")
 
 
-if TYPE_CHECKING:  # a config is read without torch
+if TYPE_CHECKING:  # reading a config must not import torch
     from harness.data.base import DataInfo
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The targets of a search: those that its first stage was begun with, then those added later, in that order.
+    """The targets of a search: those with which its first stage began, then those added later, in that order.
 
-    What the first stage proposes depends on its targets, so they stay what they were when a study is extended.
+    The proposals of the first stage depend on its targets, so these stay the same when a study is extended.
     """
 
     first: tuple[int, ...]
@@ -46,9 +46,9 @@ class Searched:
 
 @dataclass(frozen=True)
 class View:
-    """A study as a route sees it: the config, the data's facts, the parent's spec and its dense MACs.
+    """A study as a route sees it: the config, facts about the data, the parent's spec and its dense MACs.
 
-    ``searched`` has the targets of each search that was begun; the others search for all of the config's.
+    ``searched`` has the targets of each search that has begun; any other searches for all targets of the config.
     """
 
     config: StudyConfig
@@ -57,7 +57,7 @@ class View:
     parent_macs: int
     searched: Mapping[str, Searched] = field(default_factory=dict)
     teachers: Mapping[str, Teacher] = field(default_factory=dict)
-    """Those that the config names, by name, less the parent."""
+    """The teachers that the config names, by name, without the parent."""
 
     def search_targets(self, route: str) -> Searched:
         """The targets of a search route."""
@@ -73,8 +73,8 @@ class View:
 
     @property
     def parent_info(self) -> DataInfo:
-        """The data's facts at the parent's own size."""
-        from harness.data.sized import info_at  # torch; a config is read without it
+        """Facts about the data at the parent's own image size."""
+        from harness.data.sized import info_at  # imports torch, which reading a config must not
 
         return info_at(self.info, self.config.parent.image_size)
 
@@ -84,7 +84,7 @@ class View:
         return pretraining(self.config.recipe, self.config.parent.pretrain)
 
     def teacher(self, recipe: Recipe, replicate: int) -> Teacher | None:
-        """The teacher of a training by this recipe; the parent is that of the replicate."""
+        """The teacher that this recipe asks for, if any; the parent as a teacher is the replicate's own."""
         if recipe.teaching is None:
             return None
         if recipe.teaching.teacher != PARENT:
@@ -94,7 +94,7 @@ class View:
         return Teacher(PARENT, self.parent, start, self.parent_macs, *shown)
 
     def latency_ms(self, target: int | None) -> float | None:
-        """The latency that a target in MACs was derived from, if the study's targets are latencies."""
+        """The latency from which a target in MACs was derived; None unless the study's targets are latencies."""
         if self.config.target is None:
             return None
         latencies_ms = sorted(self.config.target.latency_ms, reverse=True)
@@ -102,7 +102,7 @@ class View:
 
     @property
     def parent_text(self) -> str:
-        """The parent in words: which network, whose weights, how long it was trained here."""
+        """The parent in words: which network, which weights, how long it was trained in this study."""
         parent = self.config.parent
         name = parent.timm or f"{parent.family} {parent.variant}"
         if parent.checkpoint is not None:
@@ -112,7 +112,7 @@ class View:
         return f"{name}, trained here for {self.pretraining.epochs} epochs"
 
     def seed(self, job: JobId | str) -> int:
-        """A job's own seed, from the study's seed and the job's name (which has the replicate in it)."""
+        """A job's own seed, derived from the study's seed and the job's name, which contains the replicate."""
         name = str(job).encode()
         return int(np.random.SeedSequence([self.config.seed, zlib.crc32(name)]).generate_state(1)[0] >> 1)
 
@@ -132,8 +132,8 @@ class View:
     ) -> Job:
         """A job with its seed and its teacher.
 
-        ``macs`` are those of the network that comes out, and of a pass where no others are given; ``image_size`` is the side
-        of its images, where that is not the dataset's.
+        ``macs`` are those of the resulting network, and also of a forward pass unless ``computed_macs`` differ.
+        ``image_size`` is the side of its images in pixels, if not the dataset's.
         """
         computed = macs if computed_macs is None else computed_macs
         if isinstance(work, Train | TrainSupernet) and phase not in TUNED:
@@ -147,22 +147,22 @@ class View:
 
 @dataclass
 class Queue:
-    """Jobs ready to be proposed, and jobs whose outcomes are awaited; the memory of a route."""
+    """A route's memory: the jobs ready to be proposed, and those whose outcomes are awaited."""
 
     ready: deque[Job] = field(default_factory=deque)
     awaited: set[str] = field(default_factory=set)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     tunings: dict[str, tuple[Job, list[Job]]] = field(default_factory=dict)
-    """By trial: the training that waits for its tuning, and all trials of that tuning."""
+    """By trial: the training that waits for the tuning, and all trials of it."""
 
     def put(self, job: Job) -> None:
-        """Add a job to be proposed, after the trials of its recipe where it has any."""
+        """Add a job to propose; if its recipe is tuned, the trials come first."""
         trials = trials_of(job)
         self.tunings |= {trial.name: (job, trials) for trial in trials}
         self.ready.extend(trials or [job])
 
     def next(self, *, more: bool) -> Job | Wait | Done:
-        """The next job; Wait while an outcome is awaited or ``more`` is to come; otherwise Done."""
+        """The next job; Wait while an outcome is awaited or if ``more`` jobs will follow; otherwise Done."""
         if self.ready:
             job = self.ready.popleft()
             self.awaited.add(job.name)
@@ -170,7 +170,7 @@ class Queue:
         return Wait() if self.awaited or more else Done()
 
     def record(self, job: Job, outcome: Outcome) -> bool:
-        """Note an outcome; returns whether its job is of this queue."""
+        """Record an outcome, and return whether its job came from this queue."""
         if job.name not in self.awaited:
             return False
         self.awaited.discard(job.name)
@@ -182,19 +182,19 @@ class Queue:
         return True
 
     def all_told(self, jobs: list[str]) -> bool:
-        """Whether every one of ``jobs`` has an outcome."""
+        """Whether all of ``jobs`` have an outcome."""
         return all(job in self.outcomes for job in jobs)
 
     def best(self, jobs: list[str]) -> str | None:
-        """The ok job with the highest val_top1 (the first of equals), or None where all failed."""
+        """The successful job with the highest ``val_top1`` (the first of equals); None if all failed."""
         ok = [job for job in jobs if self.outcomes[job].ok]
         return max(ok, key=lambda job: self.outcomes[job].metrics["val_top1"]) if ok else None
 
 
 def evaluation(view: View, trained: Job, label: str, description: str, macs: int, parent: str | None = None) -> Job:
-    """The job that reads the test split once with a trained network and delivers it; ``parent`` says where it came from.
+    """The job that evaluates a trained network once on the test split and delivers it; ``parent`` says where it came from.
 
-    Its name holds the network's, so another network that becomes the best after a resume is delivered too.
+    The job's name contains that of the trained network, so if a resumed study finds a better one, that is delivered too.
     """
     return view.job(
         trained.id.then("evaluate", label.replace(":", "-")),

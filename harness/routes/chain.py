@@ -1,7 +1,7 @@
-"""From one trained network to a delivered one at a target: prune and fine-tune by every method, keep the best.
+"""From a trained network to a delivered one at a target: prune and fine-tune by every method, and keep the best.
 
-Shared by the routes ``prune`` and ``search_then_prune``. One-shot: ``prune`` → ``finetune``. Iterative: that in rounds,
-which share the epochs. Gradual: one ``finetune`` that prunes while it trains.
+Shared by the routes ``prune`` and ``search_then_prune``. One-shot: ``prune`` → ``finetune``. Iterative: several such rounds,
+which share the epochs. Gradual: one ``finetune`` that prunes as it trains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pruning.schedules import iterative_targets
 
 
 def structure_ids(route: str, replicate: int, target: int, config: PruneConfig) -> list[JobId]:
-    """The jobs of the first method up to the one whose masks or widths are those that it delivers, which is the last."""
+    """The jobs of the first method, up to and including the one whose masks or widths it delivers."""
     method = config.methods[0]
     if method.schedule == "gradual":
         return [_first(route, replicate, target, method, Phase.FINETUNE, 1)]
@@ -35,7 +35,7 @@ def structure_ids(route: str, replicate: int, target: int, config: PruneConfig) 
 
 
 def _first(route: str, replicate: int, target: int, method: Method, phase: Phase, turn: int) -> JobId:
-    """A job of a chain that begins with the parent."""
+    """The id of a job in a chain that begins with the parent."""
     return JobId(route, replicate, target, "-".join(_steps(method, phase, turn)))
 
 
@@ -45,7 +45,7 @@ def _steps(method: Method, phase: Phase, turn: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Step:
-    """Position of a job in a chain: its method, its round (from 1), and the network that the chain began with."""
+    """A job's position in a chain: its method, its round (from 1), and the network with which the chain began."""
 
     method: Method
     turn: int
@@ -54,19 +54,19 @@ class _Step:
 
 
 class PruneChain:
-    """One replicate of one route; its jobs go through the route's queue."""
+    """The pruning of one replicate of one route; its jobs go through the route's queue."""
 
     def __init__(self, view: View, config: PruneConfig, route: str, replicate: int, queue: Queue) -> None:
         self._view, self._config, self._route, self._replicate, self._queue = view, config, route, replicate, queue
         self._steps: dict[str, _Step] = {}
         self._jobs: dict[str, Job] = {}
         self._parents: dict[int, Job] = {}
-        """The network that is pruned, by target."""
+        """The network to prune, by target."""
 
     def start(self, parent: Job, parent_macs: int, target: int) -> None:
-        """Propose the first job of every method; ``parent`` is trained and has ``parent_macs``.
+        """Queue the first job of every method for a trained ``parent`` with ``parent_macs``.
 
-        If it was found for this target, job names begin with its name, so a different winner gives different jobs.
+        If a search found the parent for this target, job names begin with its name: another winner gives other jobs.
         """
         self._parents[target] = parent
         for method in self._config.methods:
@@ -75,7 +75,7 @@ class PruneChain:
             self._put(self._prune_gradually(step, target) if is_gradual else self._prune(step, parent, target), step)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """An outcome that the queue has recorded; others' jobs are left alone."""
+        """Continue a chain after an outcome that the queue has recorded; other jobs are ignored."""
         step, target = self._steps.get(job.name), job.target
         if step is None or target is None:
             return
@@ -108,7 +108,7 @@ class PruneChain:
         return parent.then(*_steps(method, phase, turn))
 
     def _deliver(self, target: int) -> None:
-        """Deliver the best on validation once every method has ended."""
+        """Once every method has ended, deliver the network with the best validation accuracy."""
         jobs = [self._last(target, method) for method in self._config.methods]
         if self._queue.all_told(jobs) and (best := self._queue.best(jobs)) is not None:
             self._queue.put(self._evaluation(best, self._route))
@@ -137,7 +137,7 @@ class PruneChain:
     def _finetune(self, step: _Step, pruned: Job, target: int, macs: int) -> Job:
         recipe = self._recipe(step.method)
         if step.method.schedule == "iterative":
-            # The rounds share the epochs as evenly as they go; the last ones have one more.
+            # Rounds share the epochs as evenly as possible; the last ones get one more.
             rounds = self._config.rounds
             epochs = recipe.epochs * step.turn // rounds - recipe.epochs * (step.turn - 1) // rounds
             recipe = recipe.model_copy(update={"epochs": epochs})
@@ -150,7 +150,7 @@ class PruneChain:
     def _prune_gradually(self, step: _Step, target: int) -> Job:
         rule, start_macs = self._rule(step, target), max(step.parent_macs, target)
         work = Train(self._recipe(step.method), gradually=Gradually(rule, start_macs, self._config.gradual_end))
-        # Counted as its parent: until the schedule has ended, no epoch's network is within the target.
+        # Has the parent's MACs: until the schedule ends, no epoch's network is within the target.
         return self._job(step, step.parent, target, Phase.FINETUNE, step.parent_macs, work)
 
     def _job(self, step: _Step, source: Job, target: int, phase: Phase, macs: int, work: Work) -> Job:

@@ -1,4 +1,4 @@
-"""The strategy of a route that searches: made for its search, and tried before anything is paid for."""
+"""The strategy of a route that searches: how it is created, and how a user's own is tried before anything is paid for."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nas_baseline.strategies import SearchStrategy, make_strategy
 
 
 class Section(Protocol):
-    """What the section of such a route has."""
+    """The keys that the section of a searching route has."""
 
     @property
     def strategy(self) -> StrategyConfig:
-        """Which strategy, with how many candidates and which options."""
+        """The strategy, its number of candidates and its options."""
         ...
 
     @property
     def num_predicted(self) -> int:
-        """Finalists for a target that it predicts."""
+        """Finalists per target that the predictor ranks highest."""
         ...
 
     @property
     def num_seen(self) -> int:
-        """Finalists for a target that it has seen."""
+        """Finalists per target among the candidates already measured."""
         ...
 
 
@@ -36,7 +36,7 @@ class Section(Protocol):
 class Chooser:
     """How a route chooses networks in one replicate.
 
-    ``max_macs`` are what the search is begun with, ``limits`` the MACs within which finalists will be asked for.
+    ``max_macs`` are the limits with which the search begins; ``limits`` are those for which finalists are requested later.
     """
 
     view: View
@@ -48,7 +48,7 @@ class Chooser:
     limits: Sequence[int]
 
     def new(self) -> SearchStrategy:
-        """The strategy, at its begin."""
+        """A fresh strategy, before its first proposal."""
         given = self.section.strategy
         return make_strategy(
             given.name,
@@ -60,6 +60,6 @@ class Chooser:
         )
 
     def problem(self) -> str | None:
-        """What is wrong with the strategy, where it is a user's own: tried on made-up values, apart from the study."""
+        """What is wrong with a user's own strategy, found by running it on made-up values; None for a packaged one."""
         name, num_predicted, num_seen = self.section.strategy.name, self.section.num_predicted, self.section.num_seen
         return strategy_problem(name, self.new(), self.space, self.limits, num_predicted, num_seen)

@@ -1,4 +1,4 @@
-"""Exports of delivered networks, as jobs of their own: proposed beside a route's jobs, once a network is delivered."""
+"""Exports of delivered networks: jobs of their own, proposed together with a route's jobs once a network is delivered."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.jobs.work import Deliver, Export
 from harness.routes.base import Queue, View
 
 KINDS = ("onnx", "int8", "latency", "compact")
-"""Kinds of export in the order in which they are proposed; keys of ``export`` in a config."""
+"""Kinds of export, which are keys of ``export`` in a config, in the order in which they are proposed."""
 EVIDENCE = {"onnx": "onnx_max_abs_error", "int8": "int8", "latency": "latency", "compact": "dead_channels"}
-"""What an evaluation's outcome has where it made the export itself, as older versions did."""
+"""By kind: the key in an evaluation's outcome if it made the export itself, as older versions did."""
 FILE_OF = {"onnx": "onnx", "compact": "program"}
 
 
 class WithExports:
-    """A route that also exports what it delivers. The outcome of an export concerns no route."""
+    """A route that also exports the networks it delivers. The outcome of an export is told to no route."""
 
     def __init__(self, route: Route, view: View) -> None:
         self.name, self.replicate = route.name, route.replicate
@@ -25,7 +25,7 @@ class WithExports:
         self._kinds = [kind for kind in KINDS if getattr(view.config.export, kind)]
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.job.Route`; the route's own jobs come first."""
+        """See :class:`harness.jobs.job.Route`; the route's own jobs come before exports."""
         answer = self._route.ask()
         if isinstance(answer, Job):
             return answer
@@ -54,12 +54,12 @@ class WithExports:
 
 
 def _is_to_make(kind: str, delivery: Deliver, outcome: Outcome) -> bool:
-    """Whether the evaluation has not made the export itself, and there is anything to export."""
+    """Whether there is something to export, and the evaluation has not already done so."""
     found = outcome.metrics
     if EVIDENCE[kind] in found or FILE_OF.get(kind) in (found.get("left_out") or {}):
         return False
-    if kind == "latency":  # a target in milliseconds is held against a measurement in the evaluation
+    if kind == "latency":  # for a target in milliseconds, the evaluation itself measures the latency
         return delivery.target_latency_ms is None
-    if kind == "compact":  # a network that is smaller already is delivered whole as it is
+    if kind == "compact":  # a network that is already smaller is delivered as it is
         return (found.get("size_bytes") or {}).get("program") is None
     return True

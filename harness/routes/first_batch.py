@@ -1,4 +1,4 @@
-"""The first candidates of a search, held back until all have ended: they say at which epoch later ones may stop."""
+"""The first candidates of a search: held back until all have ended, they determine the epoch at which later ones stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEAST_CANDIDATES = 4
 
 
 class FirstBatch:
-    """FBNetV3's early stopping (arXiv 2006.02049, section 3.2), for a search of ``num_epochs`` a candidate.
+    """FBNetV3's early stopping (arXiv 2006.02049, section 3.2), for candidates of ``num_epochs`` each.
 
     Its decisions depend on the set of outcomes, never on their order.
     """
@@ -18,12 +18,12 @@ class FirstBatch:
     def __init__(self, num_epochs: int, min_tau: float) -> None:
         self.is_open = True
         self.stop_epoch: int | None = None
-        """The epoch after which later candidates stop; None: they are trained to the end."""
+        """The epoch after which later candidates stop; None if they are trained to the end."""
         self._num_epochs, self._min_tau = num_epochs, min_tau
         self._outcomes: dict[int, Outcome] = {}
 
     def skip(self) -> None:
-        """Decide nothing: every candidate is trained to the end, and its value told at once."""
+        """Switch early stopping off: every candidate is trained to the end, and its value is told at once."""
         self.is_open = False
 
     def record(self, trial: int, outcome: Outcome) -> None:
@@ -31,7 +31,7 @@ class FirstBatch:
         self._outcomes[trial] = outcome
 
     def close(self, num_trials: int) -> dict[int, float | None]:
-        """Choose the epoch, and give the value of each trial at it; None where it failed."""
+        """Choose the epoch, and return each trial's value at that epoch; None for a trial that failed."""
         self.is_open = False
         ok = {trial: o.metrics for trial, o in sorted(self._outcomes.items()) if o.ok}
         curves = {trial: metrics.get("val_curve") or [] for trial, metrics in ok.items()}

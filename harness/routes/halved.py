@@ -1,7 +1,7 @@
-"""A search's candidates by successive halving: the jobs that take one from rung to rung, and the values to tell of it.
+"""Successive halving of a search's candidates: the jobs that take a candidate from rung to rung, and the values to tell.
 
-Each rung is a job that continues the training of the one before (:class:`harness.jobs.start.StateOf`), under the learning
-rate schedule of the whole training and with its seed, so one that reaches the last rung is as if never interrupted.
+Each rung is a job that continues the training of the previous one (:class:`harness.jobs.start.StateOf`), with the learning
+rate schedule and the seed of the whole training. A candidate that reaches the last rung is trained as if never interrupted.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from nas_baseline.proposing.rungs import Rungs
 
 
 class HalvedCandidates:
-    """Candidates of ``num_epochs``; decisions depend on the set of outcomes, never on their order."""
+    """Candidates of ``num_epochs`` each. Decisions depend on the set of outcomes, never on their order."""
 
     def __init__(self, halving: Halving, num_epochs: int) -> None:
         self._ends = halving.ends(num_epochs)
         self._rungs = Rungs(len(self._ends), halving.eta)
         self._whole: dict[int, tuple[Job, Train]] = {}
-        """By trial: the job that would train the candidate in one go, and its work."""
+        """By trial: the job that would train the candidate in one piece, and its work."""
         self._under_way: dict[str, tuple[int, int]] = {}
-        """Trial and rung of each job that was made."""
+        """Trial and rung of each job created so far."""
         self._told: dict[int, float | None] = {}
 
     def begin(self, whole: Job, work: Train, trial: int, group: Hashable) -> Job:
-        """The first part of a candidate's training, whose ``work`` it is in one go; ``group``: with whom it competes."""
+        """The job for the first part of a candidate's training ``work``; candidates of the same ``group`` compete."""
         self._whole[trial] = whole, work
         self._rungs.enter(trial, group)
         return self._part(trial, 0)
 
     def record(self, job: Job, outcome: Outcome) -> None:
-        """Note what came of a part. One that the budget did not pay for leaves the candidate where it was."""
+        """Record the outcome of a part. A part that the budget did not pay for leaves the candidate on its rung."""
         trial, rung = self._under_way[job.name]
         if outcome.ok:
             self._rungs.record(trial, rung, outcome.metrics["val_top1"])
@@ -43,11 +43,11 @@ class HalvedCandidates:
             self._rungs.record(trial, rung, None)
 
     def promoted(self) -> list[Job]:
-        """The next parts of those that continue; to be asked when nothing is running."""
+        """The next parts of the candidates that continue; call it when none is running."""
         return [self._part(trial, rung) for trial, rung in self._rungs.promote()]
 
     def news(self) -> tuple[dict[int, float | None], dict[int, float | None]]:
-        """Values by trial: those told for the first time, and those that differ from what was told."""
+        """Values to tell, by trial: new ones, and those that have changed since they were told."""
         values = self._rungs.values()
         new = {trial: value for trial, value in values.items() if trial not in self._told}
         other = {trial: value for trial, value in values.items() if trial in self._told and value != self._told[trial]}

@@ -1,4 +1,4 @@
-"""The prune route: train the parent once, prune it to every target, fine-tune, deliver the best on validation."""
+"""The prune route: train the parent once, prune it to every target, fine-tune, and deliver the best on validation."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Route:
         if not self._queue.record(job, outcome):
             return
         if job.phase == Phase.PRETRAIN and outcome.ok:
-            trained = replace(job, network=self._view.parent)  # what follows brings its own weights
+            trained = replace(job, network=self._view.parent)  # later jobs load weights of their own
             for target in self._view.config.targets:
                 self._chain.start(trained, self._view.parent_macs, target)
         else:
             self._chain.tell(job, outcome)
 
     def _pretrain(self) -> Job:
-        from harness.models.build import pretrained_spec  # torch; a config is read without it
+        from harness.models.build import pretrained_spec  # imports torch, which reading a config must not
 
         parent = self._view.config.parent
         return self._view.job(

@@ -1,9 +1,12 @@
 """The control: networks of the target's size trained directly, without a parent and without a search.
 
-Per target: the largest network of the parent's family within the target, and, from the prune route's first method, the
-pruned structure (its masks or widths) on fresh weights. That at equal cost (as much training compute as pre-training and
-fine-tuning had together) and at equal epochs (those of the pre-training): Scratch-B and Scratch-E of Liu et al. 2019
-(arXiv 1810.05270, section 3). And masks with the same share kept in every layer, at random places.
+For each target there are up to four controls:
+
+- the largest network of the parent's family within the target;
+- the structure (masks or widths) found by the prune route's first method, on fresh weights, trained with as much compute as
+  pre-training and fine-tuning together: Scratch-B of Liu et al. 2019 (arXiv 1810.05270, section 3);
+- the same structure, trained for as many epochs as the parent: Scratch-E;
+- masks that keep the same share of every layer, at random positions.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ STRUCTURES = {
     "equal_epochs": "pruned_structure_equal_epochs",
     "random_masks": "random_masks",
 }
-"""Switches of the config, and what the controls with a pruned structure are called."""
+"""By switch of the config: the kind of control with a pruned structure, as in its job's name and its label."""
 
 
 class Config(RouteSection):
@@ -57,7 +60,7 @@ class Config(RouteSection):
 
     @property
     def needs_prune(self) -> bool:
-        """Whether it takes structures from the prune route."""
+        """Whether any control takes its structure from the prune route."""
         return self.pruned_structure or self.equal_epochs or self.random_masks
 
     LISTENS_TO: ClassVar[tuple[str, ...]] = (PRUNE,)
@@ -92,7 +95,7 @@ class Config(RouteSection):
             yield place, f"{where} trains nothing: no control is switched on; switch one on or remove it"
 
     def phases(self, study: StudyConfig, place: Place) -> Iterator[PhaseRecipe]:
-        """See :class:`RouteSection`: of each control that is switched on; of smaller structures at least these epochs."""
+        """See :class:`RouteSection`; one phase per control in use. Smaller structures may train for more epochs."""
         pretrained = study.parent.pretrain.over(study.recipe).epochs
         counts = []
         if self.family and study.parent.family is not None:
@@ -111,17 +114,17 @@ class Config(RouteSection):
             yield "train", self.train
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
-        """See :class:`RouteSection`: a control may be switched on, and off until it was begun."""
+        """See :class:`RouteSection`; a control may be switched on at any time, and off until it has begun."""
         return bool(old) and _is_begun(key, begun) if key in ("family", *STRUCTURES) else True
 
     def binds_elsewhere(self, route: str, key: str, begun: Begun) -> bool:
-        """See :class:`RouteSection`: a pruned structure is trained for the epochs of fine-tuning, too."""
+        """See :class:`RouteSection`; the compute given to a pruned structure depends on the epochs of fine-tuning."""
         is_its = route == PRUNE and key.partition(".")[0] == "finetune"
         return is_its and any(_is_begun(switch, begun) for switch in STRUCTURES)
 
 
 def _is_begun(switch: str, begun: Begun) -> bool:
-    """Whether the controls of a switch were begun."""
+    """Whether the control of a switch has begun."""
     steps = begun.steps(Phase.RETRAIN)
     if switch == "family":
         return bool(steps - {_step(kind) for kind in STRUCTURES.values()})
@@ -129,7 +132,7 @@ def _is_begun(switch: str, begun: Begun) -> bool:
 
 
 def _step(kind: str) -> str:
-    """Step of the job that trains a pruned structure."""
+    """The step, in the job's id, of the training of a pruned structure."""
     return f"{kind}-retrain"
 
 
@@ -145,7 +148,7 @@ class Route:
         self._queue = Queue()
         self._texts: dict[str, tuple[str, str]] = {}
         self._expected: dict[JobId, set[JobId]] = {}
-        """Jobs of the prune route whose structures are to come, and those without which each does not."""
+        """Jobs of the prune route whose structures are awaited, each with the jobs on which it depends."""
         prune = view.config.routes.prunings.get(PRUNE)
         self._tuned = 0 if prune is None else view.recipe(prune.finetune).epochs
         if config.needs_prune and prune is not None:
@@ -161,7 +164,7 @@ class Route:
         return self._queue.next(more=bool(self._expected))
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.job.Route`; also listens to the prune route, whose masks it needs."""
+        """See :class:`harness.jobs.job.Route`; also listens to the prune route, whose structures it needs."""
         if self._expected.pop(job.id, None) is not None:
             if outcome.ok:
                 self._put_structures(job, outcome)
@@ -190,7 +193,7 @@ class Route:
         self._queue.put(self._view.job(id, Phase.RETRAIN, work, spec, macs, image_size=side))
 
     def _side_of(self, family: str, variant: str) -> int | None:
-        """A sibling's own size, as its published one is to the parent's; None: the dataset's, as the parent's is."""
+        """A sibling's image size, in proportion to its published one; None: the dataset's, as for the parent."""
         parent = self._view.config.parent
         if parent.image_size is None:
             return None

@@ -1,10 +1,12 @@
-"""The search route: train candidates, fit the predictor between batches, retrain the best, deliver the winner.
+"""The search route: train candidates, fit the predictor between batches, retrain the best, and deliver the winner.
 
-One search (stage 1) serves all targets of the study; the predictor's best and the best seen are then retrained fully per
-target, and validation decides. A target that was added after the first stage had begun gets candidates of its own, as many
-as would have been its share: the strategy continues within that target alone. A simplified FBNetV3 procedure (arXiv
-2006.02049); the strategies are in nas_baseline. A strategy that shares weights has one supernet trained first, and
-candidates scored with what they inherit from it.
+This is a simplified FBNetV3 procedure (arXiv 2006.02049) with the strategies of nas_baseline. Stage 1, one search, serves
+all targets of the study. In stage 2, for each target, the networks that the predictor ranks highest and the best ones
+already measured are retrained in full, and validation accuracy decides.
+
+A target added after stage 1 has begun gets candidates of its own, as many as its share would have been; for these, the
+strategy continues within that target alone. If the strategy shares weights, one supernet is trained first, and candidates
+are scored with the weights that they inherit from it.
 """
 
 from __future__ import annotations
@@ -44,13 +46,13 @@ RECIPE_FIELD = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 class Route:
     """One replicate. ``search`` × num_trials → per target ``retrain`` of the finalists → ``evaluate`` of the best.
 
-    ``larger`` is how many times a target's MACs the network that is searched for it may have.
+    A network found for a target may have up to ``larger`` times its MACs.
     """
 
     name = "search"
 
     def __init__(self, view: View, replicate: int, config: SearchConfig, larger: float = 1.0) -> None:
-        from nas_baseline.supernet.supernet import without_recipe  # torch; a config is read without it
+        from nas_baseline.supernet.supernet import without_recipe  # imports torch, which reading a config must not
 
         name = self.name
         self.replicate = replicate
@@ -74,12 +76,12 @@ class Route:
         self._predictions: list[Prediction | None] = []
         self._retrains: dict[int, dict[str, Job]] = {}
         self._unsearched = [target for target in searched.first if target in view.config.targets]
-        """Targets whose stage 2 is to come, one at a time, so that the driver's work for each is known."""
+        """Targets whose stage 2 is still to come. They are taken one at a time, so the driver's work for each is known."""
         self._added = [target for target in searched.added if target in view.config.targets]
         self._share = math.ceil(config.strategy.num_trials / (len(searched.first) + 1))
-        """How many candidates a target gets that was added later."""
+        """How many candidates a target gets if it is added later."""
         self._current: tuple[int, int] | None = None
-        """Such a target and the first trial of its own; None in the first stage."""
+        """The added target that is being searched for, and its first trial; None in stage 1."""
         self._stage_1 = True
         self._supernet = self._train_supernet() if self._shares_weights else None
 
@@ -88,7 +90,7 @@ class Route:
         return self._chooser.problem()
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""
+        """See :class:`harness.jobs.job.Route`; may take seconds when the predictor is fitted or evolution runs."""
         while self._stage_1 and not self._queue.ready:
             if self._supernet is not None and self._supernet.name not in self._queue.outcomes:
                 break
@@ -117,7 +119,7 @@ class Route:
         if not self._queue.record(job, outcome):
             return
         if job.phase == Phase.SUPERNET:
-            self._stage_1 = outcome.ok  # without it there is nothing to score with
+            self._stage_1 = outcome.ok  # without the supernet there is nothing to score with
         elif job.phase == Phase.SEARCH:
             if self._halved is not None:
                 self._halved.record(job, outcome)
@@ -140,12 +142,12 @@ class Route:
                 self._won(jobs[best], self._queue.outcomes[best], job.target)
 
     def _won(self, job: Job, outcome: Outcome, target: int) -> None:
-        """The best network of a target is trained: deliver it."""
+        """Deliver the best network for a target, which has just been trained."""
         text = f"found by {self._config.strategy.name} in {self._config.space}"
         self._queue.put(evaluation(self._view, job, self.name, text, int(outcome.metrics["macs"])))
 
     def _proposals(self) -> list[Proposal]:
-        """What the strategy proposes now: one network, or as many as one job scores; none while it waits or is done."""
+        """The strategy's next proposals: one network, or as many as one job scores; none if it waits or is done."""
         most = self._config.scored_per_job if self._shares_weights else 1
         found: list[Proposal] = []
         while len(found) < most and isinstance(proposal := self._strategy.ask(), Proposal):
@@ -156,7 +158,7 @@ class Route:
         return found
 
     def _tell_first_batch(self) -> None:
-        """Everything proposed so far has ended: choose the epoch at which later candidates stop, and tell the values."""
+        """Once all proposed so far have ended, choose the epoch at which later candidates stop, and tell the values."""
         for trial, value in self._first.close(self._config.strategy.num_trials).items():
             self._strategy.tell(trial, value)
 
@@ -171,7 +173,7 @@ class Route:
         return HalvedCandidates(config.halving, self._view.recipe(config.candidate).epochs)
 
     def _climb(self, halved: HalvedCandidates) -> bool:
-        """When all of a rung have ended: let the best continue, or tell all values; whether there was anything to do."""
+        """Once a rung has ended, let the best continue, or tell all values. Returns whether there was anything to do."""
         jobs = halved.promoted()
         for job in jobs:
             self._queue.put(job)
@@ -185,7 +187,7 @@ class Route:
         return bool(new)
 
     def _rivals(self, arch: Arch) -> tuple[int | None, int]:
-        """With whom a candidate competes for the next rung: those of its stage within the same targets."""
+        """The group within which a candidate competes for the next rung: its stage, and the targets it is within."""
         if self._current is not None:
             target = self._current[0]
             return target, self._limits[target]
@@ -194,13 +196,13 @@ class Route:
         return None, next((limit for limit in limits if macs <= limit), limits[-1])
 
     def _search_further(self, target: int) -> None:
-        """When everything before is told and the networks of earlier targets are chosen: continue within an added target."""
+        """Continue within an added target, once all outcomes are told and the networks of earlier targets are chosen."""
         self._current = target, len(self._strategy.proposed)
         self._strategy.extend(self._limits[target], self._share)
         self._unsearched.append(target)
 
     def _trial_id(self, kind: str, trial: int) -> JobId:
-        """A job of a search; those for an added target are counted from 0."""
+        """The id of a search job; jobs for an added target are numbered from 0."""
         if self._current is None:
             return JobId(self.name, self.replicate, None, f"{kind}-{trial:03d}")
         target, first = self._current
@@ -239,7 +241,7 @@ class Route:
         return self._view.job(id, phase, work, network, macs, start=start, predicted=predicted, image_size=side)
 
     def _predicted(self, arch: Arch) -> Prediction | None:
-        """What the strategy's predictor says of a network, where it has one that is fitted."""
+        """The prediction for a network, if the strategy has a fitted predictor."""
         found = self._strategy.predict([arch])
         return None if found is None else Prediction(float(found[0][0]), float(found[1][0]))
 
@@ -257,7 +259,7 @@ class Route:
             TrainSupernet(self._view.recipe(self._config.supernet)),
             {"builder": "supernet", "space": self._space.data},
             self._space.max_macs(),
-            # A sandwich: the largest, the smallest, and two that are between them on average.
+            # A sandwich: the largest member, the smallest, and two that lie between them on average.
             computed_macs=2 * (self._space.max_macs() + self._space.min_macs()),
         )
         self._queue.put(job)
@@ -272,7 +274,7 @@ class Route:
 
 
 def _space(config: SearchConfig, view: View, route: str) -> StageSpace:
-    """The space for the study's images: of their size, or of the sizes that are searched, none above theirs."""
+    """The space at the study's image size, or at the sizes to search, none of which exceeds it."""
     channels, side, _ = view.info.image_shape
     sizes = config.image_size
     if sizes is None:
@@ -290,7 +292,7 @@ def _space(config: SearchConfig, view: View, route: str) -> StageSpace:
 
 
 def _check_recipes(space: StageSpace) -> None:
-    """``ValueError`` for a choice of a space's recipe that the trainer does not take."""
+    """``ValueError`` for a choice in a space's recipe that the trainer does not accept."""
     for dimension in space.dimensions:
         section, _, key = dimension.name.partition(".")
         for choice in dimension.choices if section == "recipe" else ():

@@ -1,4 +1,4 @@
-"""Search for a network larger than the target, then prune it to the target: both costs are this route's."""
+"""Search for a network larger than the target, then prune it to the target; this route pays for both."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Config(RouteSection):
 
 
 class Route(search.Route):
-    """One replicate: a search of its own, whose winner for each target is pruned instead of delivered."""
+    """One replicate: a search of its own, whose winner for each target is pruned before it is delivered."""
 
     name = "search_then_prune"
 

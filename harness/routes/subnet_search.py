@@ -1,13 +1,14 @@
-"""Search on inherited weights: sub-networks of the trained parent are scored without training, the best is fine-tuned.
+"""Search on inherited weights: sub-networks of the trained parent are scored without training, and the best is fine-tuned.
 
-A candidate is a width for each group of the parent's channels, and which of its residual and squeeze-excite blocks stay. It
-is scored by validation accuracy with the parent's weights, batch norm recalibrated (EagleEye, arXiv 2007.02491; FastNAS and
-Puzzletron of NVIDIA's Model Optimizer, the latter arXiv 2411.19146). Strategy, predictor and evolution are those of a search
-(:mod:`nas_baseline.strategies`). One scoring serves all targets; one that was added later gets candidates of its own.
+A candidate consists of a width for each group of the parent's channels and a choice of the residual and squeeze-excite
+blocks that stay. Its score is the validation accuracy with the parent's weights after batch norm is recalibrated (EagleEye,
+arXiv 2007.02491; FastNAS and Puzzletron in NVIDIA's Model Optimizer, the latter arXiv 2411.19146). Strategy, predictor and
+evolution are those of any search (:mod:`nas_baseline.strategies`). The scores serve all targets; a target added later gets
+candidates of its own.
 
-Per target: the strategy's finalists, and the network with the same share of every group, are widened to within 1 % below the
-target and scored again, on the other half of the validation split; the best of them is fine-tuned and delivered. So what
-chooses the winner has not steered the search. The parent is the prune route's.
+For each target, the strategy's finalists and the network that keeps the same share of every group are widened to within 1 %
+below the target and scored again on the other half of the validation split, so the images that decide have not steered the
+search. The best of them is fine-tuned and delivered. The parent is the one that the prune route trains.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ WORDS = RouteWords(
     summary="Search among sub-networks of the trained parent, scored with its weights.",
 )  # fmt: skip
 DEFAULT = StrategyConfig(name="predictor_evolution", num_trials=128, options={"first_batch": 32, "batch": 16})
-"""The default ``strategy``. Batches are larger than where candidates are trained, since a trial is one score."""
+"""The default ``strategy``. Its batches are larger than for candidates that are trained, since a trial is only a score."""
 KINDS = {"residual_blocks": "residual", "se_blocks": "se"}
 
 
@@ -101,7 +102,7 @@ class Config(RouteSection):
         return self
 
     def planned(self) -> Config:
-        """See :class:`RouteSection`; random draws have as many candidates and finalists."""
+        """See :class:`RouteSection`; the random strategy proposes the same number of candidates and finalists."""
         strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
         finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
         return self.model_copy(update={"strategy": strategy, **finalists})
@@ -136,7 +137,7 @@ class Config(RouteSection):
         yield PhaseRecipe.of(study, (*place, "finetune"), self.finetune)
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
-        """See :class:`RouteSection`; how winners are trained is free until one was."""
+        """See :class:`RouteSection`; the training of winners may change until the first has begun."""
         return key.partition(".")[0] != "finetune" or begun.phase(Phase.FINETUNE, Phase.TUNE)
 
     @property
@@ -168,9 +169,9 @@ class Route:
         self._unsearched = [target for target in searched.first if target in view.config.targets]
         self._added = [target for target in searched.added if target in view.config.targets]
         self._share = math.ceil(config.strategy.num_trials / (len(searched.first) + 1))
-        """How many candidates a target gets that was added later."""
+        """How many candidates a target gets if it is added later."""
         self._current: tuple[int, int] | None = None
-        """Such a target and the first trial of its own; None in the first stage."""
+        """The added target that is being searched for, and its first trial; None in stage 1."""
         self._parent: Job | None = None
         self._is_searching = True
 
@@ -179,7 +180,7 @@ class Route:
         return self._chooser.problem()
 
     def ask(self) -> Job | Wait | Done:
-        """See :class:`harness.jobs.job.Route`; may take seconds, where the predictor is fitted or evolution runs."""
+        """See :class:`harness.jobs.job.Route`; may take seconds when the predictor is fitted or evolution runs."""
         parent = self._parent
         while parent is not None and self._is_searching and not self._queue.ready:
             if proposals := self._proposals():
@@ -195,7 +196,7 @@ class Route:
         return self._queue.next(more=self._is_searching)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """See :class:`harness.jobs.job.Route`; listens to the prune route, whose parent it takes."""
+        """See :class:`harness.jobs.job.Route`; listens to the prune route, whose parent it uses."""
         if job.id == pretrain_id(self.replicate) and self._parent is None:
             self._is_searching = outcome.ok
             self._parent = job if outcome.ok else None
@@ -215,7 +216,7 @@ class Route:
             )
 
     def _space_of_parent(self) -> SubnetSpace:
-        from harness.models.parts import parts_of  # torch; a config is read without it
+        from harness.models.parts import parts_of  # imports torch, which reading a config must not
 
         view, config = self._view, self._config
         try:
@@ -228,21 +229,21 @@ class Route:
         return SubnetSpace(f"sub-networks of {name}", parts, rule, kinds)
 
     def _evenly(self, target: int) -> Member:
-        """The network with the same share of every group, a finalist of each target; so there is at least one."""
+        """The network that keeps the same share of every group: a finalist for each target, so there is always one."""
         try:
             return self._space.even(target)
         except ValueError as error:
             raise ValueError(f"routes.{self.name}: {error}") from None
 
     def _proposals(self) -> list[Proposal]:
-        """As many as one job scores; none while the strategy waits or is done."""
+        """As many proposals as one job scores; none while the strategy waits or once it is done."""
         found: list[Proposal] = []
         while len(found) < self._config.scored_per_job and isinstance(proposal := self._strategy.ask(), Proposal):
             found.append(proposal)
         return found
 
     def _search_further(self, target: int) -> None:
-        """When everything before is told and the networks of earlier targets are chosen: continue within an added target."""
+        """Continue within an added target, once all outcomes are told and the networks of earlier targets are chosen."""
         self._current = target, len(self._strategy.proposed)
         self._strategy.extend(target, self._share)
         self._unsearched.append(target)
@@ -295,7 +296,7 @@ class Route:
 
 
 def _scores_in(outcome: Outcome, job: Job) -> Sequence[float | None]:
-    """A score for each member of a job; None each where it failed."""
+    """The score of each member of a job; None for each if the job failed."""
     num = len(job.work.archs) if isinstance(job.work, Score) else 0
     if not outcome.ok:
         return [None] * num

@@ -1,4 +1,4 @@
-"""A second search, with weight sharing, compared with pruning as the first is."""
+"""A second search, with weight sharing, which is compared with pruning like the first."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Config(SearchConfig):
     def _shares_weights(cls, value: StrategyConfig) -> StrategyConfig:
         if value.name in list_strategies() and not shares_weights(
             value.name
-        ):  # an unknown one is refused with its hint
+        ):  # an unknown strategy is refused with a hint elsewhere
             raise ValueError(f"name is {value.name!r}, which shares no weights; it goes to routes.search")
         return value
 
 
 class Route(search.Route):
-    """One replicate: the search route's machine with this section."""
+    """One replicate: the search route's state machine with this section."""
 
     name = "supernet"

@@ -1,8 +1,9 @@
-"""Tuning before training: the jobs that try settings of a recipe, and the training by what they found.
+"""Tuning before training: the jobs that try settings of a recipe, and the training with the best of them.
 
-Every training whose network may be delivered (``retrain``, ``finetune``) is tuned by itself: of each network, target and
-replicate apart, so replicates stay independent. Trials train the same network as the job, for as many epochs, with one
-seed that is not the job's: the settings are chosen, not a lucky draw. They are judged on the whole validation split.
+Every training whose network may be delivered (``retrain``, ``finetune``) is tuned separately for each network, target and
+replicate, so replicates stay independent. Trials train the same network as the job for the same number of epochs. They share
+one seed, which differs from the job's, so what is chosen is the setting and not a lucky draw. They are judged on the whole
+validation split.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from harness.jobs.job import Job, Outcome
 from harness.jobs.work import RangeTest, Train
 
 TUNED = (Phase.RETRAIN, Phase.FINETUNE)
-"""Phases whose trainings can be tuned."""
+"""Phases whose training can be tuned."""
 
 
 def trials_of(job: Job) -> list[Job]:
-    """The jobs that choose settings for a training; none where its recipe is given."""
+    """The jobs that choose settings for a training; none if its recipe is fixed."""
     if job.phase not in TUNED or not isinstance(job.work, Train) or not is_tuned(job.work.recipe):
         return []
     recipe = job.work.recipe
@@ -40,7 +41,7 @@ def trials_of(job: Job) -> list[Job]:
 
 
 def tuned(job: Job, trials: Sequence[Job], outcomes: Mapping[str, Outcome]) -> Job:
-    """The training by the settings that were best, the first of equals; by the given ones where every trial failed."""
+    """The training with the best settings (the first of equals); with the given ones if every trial failed."""
     if not isinstance(job.work, Train):
         return job
     recipe = job.work.recipe.model_copy(update={"tune": OFF} | _found(trials, outcomes))

@@ -1,1 +1,1 @@
-"""Which job is next, and which must be run again."""
+"""Which job runs next, and which must be run again."""

@@ -1,9 +1,9 @@
-"""What jobs will cost, and what a route's networks still need, so that a budget is not spent before they are there.
+"""What jobs will cost, and what a route's networks still need, so that a budget is not spent before they are delivered.
 
-A job's cost is its planned device-seconds times the pace of the jobs that were done: measured over planned, of its own
-route and phase where some of them were, else of all. What must be done for a target's network is the chain of jobs that
-leads to it in the plan, from the first that is for that target alone: a retraining and an evaluation, or pruning,
-fine-tuning and an evaluation; and the trials of each recipe that is tuned.
+A job's expected cost is its planned device-seconds times the *pace*: measured over planned seconds of finished jobs, those
+of its own route and phase if there are any, otherwise of all. What a target's network still needs is the chain of jobs that
+leads to it in the plan, from the first that serves this target alone: retraining and evaluation, or pruning, fine-tuning
+and evaluation, and the trials of each tuned recipe.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Kind = tuple[str, str]
 Claims = Mapping[tuple[int | None, Phase], int]
 """How many jobs of one route and replicate are done or under way, by target and phase."""
 Planned = Callable[[Attempt | SpentAttempt], float | None]
-"""Planned device-seconds of an attempt's job."""
+"""Gives the planned device-seconds of an attempt's job."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A job of the plan: what it does, and its device-seconds by the plan."""
+    """A job of the plan, with its planned device-seconds."""
 
     route: str
     phase: Phase
     planned_s: float
     trials: tuple[Step, ...] = ()
-    """Those that choose the settings of its recipe."""
+    """The trials that choose the settings of its recipe."""
 
 
 class Forecast:
-    """Costs by plan and pace. Without a job that was done the pace is not known, and no cost is, unless it is given."""
+    """Costs by plan and pace. Until a job has finished, no cost is known, unless a pace is given."""
 
     def __init__(
         self, planned: Iterable[tuple[Job, float]], price_s: Callable[[Job], float], pace: float | None = None
@@ -55,11 +55,11 @@ class Forecast:
         self._first: dict[tuple[str, int], Step] = {}
         """The first job of a search."""
         self._done: Counter[tuple[str, int, int | None, Phase]] = Counter()
-        """Jobs that a ledger has the outcome of, by route, replicate, target and phase."""
+        """How many jobs have finished according to the ledger, by route, replicate, target and phase."""
         self._priced: dict[str, float | None] = {}
-        """Planned seconds of attempts that were done, each priced once."""
+        """Planned seconds by finished attempt; each is priced once."""
         self._prices: dict[str, float] = {}
-        """Planned seconds of the jobs that were asked about, each priced once."""
+        """Planned seconds by job asked about; each is priced once."""
         self._learned, self._num_done = _Learned(), 0
         steps = list(planned)
         by_name = {job.name: (job, seconds) for job, seconds in steps}
@@ -73,9 +73,9 @@ class Forecast:
                 self._chains[key].setdefault(job.target, list(_chain(job, by_name)))
 
     def learn(self, view: CostView | SpentView) -> None:
-        """Take the paces from the jobs of a ledger that are done; every attempt at them counts.
+        """Take the paces from the finished jobs of a ledger; every attempt at them counts.
 
-        Of a view that grows only what is new is looked at.
+        Of a view that grows, only the new part is read.
         """
         if not isinstance(view, SpentView) or view.era != self._learned.era:
             self._learned, self._num_done = _Learned(), 0
@@ -97,7 +97,7 @@ class Forecast:
         self._paces = {kind: pair[0] / pair[1] for kind, pair in now.items() if pair[1] > 0}
 
     def _planned_s(self, attempt: Attempt | SpentAttempt) -> float | None:
-        """The planned device-seconds of an attempt's job; None for one of an older version's job."""
+        """The planned device-seconds of an attempt's job; None if an older version wrote the job and it cannot be priced."""
         if attempt.attempt not in self._priced:
             try:
                 self._priced[attempt.attempt] = self._price_s(from_json(attempt.spec))
@@ -106,7 +106,7 @@ class Forecast:
         return self._priced[attempt.attempt]
 
     def done(self, route: str, replicate: int) -> Counter[tuple[int | None, Phase]]:
-        """How many jobs of a route and replicate a ledger has the outcome of, by target and phase."""
+        """How many jobs of a route and replicate have finished, by target and phase."""
         found: Counter[tuple[int | None, Phase]] = Counter()
         for (own, of, target, phase), count in self._done.items():
             if (own, of) == (route, replicate):
@@ -114,15 +114,16 @@ class Forecast:
         return found
 
     def cost_s(self, job: Job) -> float | None:
-        """Device-seconds that a job will take; None where no pace is known."""
+        """Device-seconds that a job is expected to take; None if no pace is known."""
         if job.name not in self._prices:
             self._prices[job.name] = self._price_s(job)
         return self._at_pace(Step(job.route, job.phase, self._prices[job.name]))
 
     def reserve_s(self, route: str, replicate: int, limit_s: float, claims: Claims) -> float:
-        """Device-seconds to keep for what must still be done for those of the route's networks that the budget can pay for.
+        """Device-seconds to hold back for the remaining jobs of those networks of the route that the budget can pay for.
 
-        These are the cheapest chains that fit in the whole budget beside what all share and a first candidate; one at least.
+        These are the cheapest chains that fit into the whole budget, after the work that all share and one candidate; at
+        least one chain.
         """
         key = route, replicate
         chains = self._chains.get(key, {})
@@ -160,19 +161,19 @@ class Forecast:
 
 @dataclass
 class _Learned:
-    """Measured and planned seconds of the jobs that are done, by route and phase."""
+    """Measured and planned seconds of finished jobs, by route and phase."""
 
     era: int = -1
     num_settled: int = 0
-    """How many of a view's attempts are in it, and of which of its eras."""
+    """How many attempts of a view, in its era ``era``, have been added."""
     measured_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By job."""
+    """Allocated seconds by job."""
     kinds: dict[str, Kind] = field(default_factory=dict)
-    """Of the jobs that are in the sums."""
+    """Route and phase of each job that is in ``sums``."""
     sums: dict[Kind, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
 
     def take(self, attempts: Iterable[Attempt | SpentAttempt], counted: DeviceKind, planned: Planned) -> None:
-        """Add attempts of the kind of device that is counted."""
+        """Add the attempts on the kind of device that is counted."""
         for attempt in attempts:
             if attempt.device_kind != counted:
                 continue
@@ -187,7 +188,7 @@ class _Learned:
     def with_live(
         self, attempts: Sequence[Attempt | SpentAttempt], counted: DeviceKind, planned: Planned
     ) -> Mapping[Kind, list[float]]:
-        """The sums with those of attempts whose cost is not settled yet."""
+        """The sums, including attempts whose cost is not settled yet."""
         jobs = {attempt.job for attempt in attempts}
         known = {job: self.kinds[job] for job in jobs if job in self.kinds}
         measured_s = defaultdict(float, {job: self.measured_s[job] for job in jobs if job in self.measured_s})
@@ -200,7 +201,7 @@ class _Learned:
 
 
 def _chain(last: Job, by_name: Mapping[str, tuple[Job, float]]) -> Iterable[Step]:
-    """A job and those before it that are for the same target by the same route, the last one first."""
+    """A job and its predecessors of the same route and target, the last first."""
     found = by_name.get(last.name)
     while found is not None and (found[0].target, found[0].route) == (last.target, last.route):
         job, seconds = found

@@ -1,4 +1,4 @@
-"""Which jobs must be run again since their files are damaged or gone, and which jobs wait for them."""
+"""Which jobs must be run again because their files are damaged or missing, and which jobs wait for them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.jobs.job import Job, Outcome
 log = logging.getLogger(__name__)
 
 MAX_REMAKES = 2
-"""How often a job is run again in one session; what is damaged after that is not due to chance."""
+"""How often a job is run again in one session; damage after that is not due to chance."""
 
 
 class Remakes:
-    """Keeps what is on record of every job's files, and lines up the jobs that must make theirs again.
+    """Knows what is recorded about every job's files, and queues the jobs that must produce theirs again.
 
-    Only what a job is about to use is looked at: a finished study needs no files. A job that is run again costs like any
-    repeated work, and its first outcome is the one that counts for the routes; its files are the newest.
+    Only files that a job is about to use are checked: a finished study needs none. Running a job again is charged as
+    repeated work. Routes keep its first outcome; later jobs use its newest files.
     """
 
     def __init__(self, paths: StudyFolder, records: Sequence[Record]) -> None:
@@ -36,20 +36,20 @@ class Remakes:
         self._counts: Counter[str] = Counter()
 
     def proposed(self, job: Job) -> None:
-        """A route has named this job; it may have to be run again."""
+        """Note a job that a route has proposed; it may have to be run again later."""
         self._jobs[job.name] = job
 
     def next(self) -> Job | None:
-        """A job to run before any new one: one that makes its files again, or one that waited for that."""
+        """A job to run before any new one: one that must produce its files again, or one that waited for such a job."""
         while self._queue:
             if (job := self.admit(self._queue.popleft())) is not None:
                 return job
         return None
 
     def admit(self, job: Job) -> Job | None:
-        """The job, if what it starts from verifies; else None, and what must be run again is lined up.
+        """The job, if the files it starts from verify; otherwise None, and what must be run again is queued.
 
-        Files of this session's jobs are left to the attempt itself to check.
+        Files written in this session are checked by the attempt itself.
         """
         for source in self._sources(job):
             if source in self._waiting:
@@ -65,20 +65,20 @@ class Remakes:
         return job
 
     def given(self, job: Job) -> Given:
-        """What an attempt at the job is told."""
+        """What to tell an attempt at the job."""
         return Given({source: self._facts[source] for source in self._sources(job)}, self._reasons.get(job.name))
 
     def found_damaged(self, job: Job, source: str, reason: str) -> bool:
-        """An attempt could not start, for the files of ``source``; whether they are made again, and the job after."""
+        """Note that the files of ``source`` were damaged. Returns whether ``source`` and then the job will run again."""
         if source in self._waiting:
             self._waiting[source].append(job)
             return True
         return self._line_up(source, job, reason)
 
     def told(self, job: Job, outcome: Outcome) -> list[Job] | None:
-        """Take note of an outcome. None for a job that ran for the first time.
+        """Record an outcome. None for a job that ran for the first time.
 
-        Of one that was run again: the jobs that must be given up, since it failed; those that waited are lined up else.
+        For one that was run again, the jobs to give up: those that waited for it, if it failed. Otherwise they are queued.
         """
         if outcome.ok:
             new = file_facts(outcome.metrics)
@@ -115,7 +115,7 @@ class Remakes:
 
 
 def _facts_on_record(records: Sequence[Record]) -> dict[str, FileFacts]:
-    """File facts by job, from its latest ok attempt: a job that was run again has the files of that run."""
+    """File facts by job, from its latest successful attempt: a job that was run again has the files of that run."""
     jobs = {record["attempt"]: record["job"] for record in records if record["kind"] == Kind.ATTEMPT_STARTED}
     return {
         jobs[record["attempt"]]: file_facts(record["outcome"] or JobOutcome())

@@ -1,4 +1,4 @@
-"""Whose job comes next: multiplexes all routes of all replicates, replays what is known, keeps to the budgets."""
+"""Which job runs next: asks all routes of all replicates, replays known outcomes, and enforces budgets."""
 
 from __future__ import annotations
 
@@ -31,19 +31,23 @@ log = logging.getLogger(__name__)
 
 DRIVER_WORK_WORTH_NOTING_S = 0.02
 NEVER_STOPPED = (Phase.EVALUATE, Phase.EXPORT)
-"""Phases that a budget does not stop: they deliver what was paid for."""
+"""Phases that no budget stops, as they deliver what has been paid for."""
 
 
 class Scheduler:
-    """Asks the routes in the order of what they have spent, least first, so that cores are shared fairly between them.
+    """Asks the route that has spent least, so the devices are shared fairly.
 
-    A job whose outcome the ledger already has is told, not run: a study is resumed by running it again. One whose teacher is
-    not trained yet waits for it, whatever its route; without a teacher it is given up. A route whose
-    replicate has spent its budget gets no new training job; only evaluations and exports of what it has trained. With a
-    ``forecast`` it gets none, either, that what is left cannot pay for beside what is under way and what its networks still
-    need (:mod:`harness.scheduling.forecast`). Exports count in no route's spending, and a failed one fails no delivery.
-    A job that is under way is stopped at a checkpoint (:meth:`to_stop`) once its route's budget pays for no more of it; the
-    stop is on record, and is repeated by a replay for as long as the budget is that one.
+    *Replay.* A job whose outcome is already in the ledger is not run; the route is told that outcome. So running a study
+    again resumes it.
+
+    *Teachers.* A job whose teacher is not trained yet waits for it, whichever route trains it. If the teacher is not
+    trained, the job is given up.
+
+    *Budgets.* Once a route has spent its budget in a replicate, it gets no new training job, only evaluations and exports
+    of what it has trained. With a ``forecast`` it also gets no job that the rest of the budget cannot pay for, after the
+    running jobs and what the route's networks still need (:mod:`harness.scheduling.forecast`). A running job is stopped at
+    a checkpoint (:meth:`to_stop`) once the budget pays for no more of it. Such a stop is recorded, and a replay repeats it
+    while the budget stays the same. Exports count in no route's spending, and a failed export fails no delivery.
     """
 
     def __init__(
@@ -61,11 +65,11 @@ class Scheduler:
         self._data = data
         self._forecast = forecast
         self._stopped_before = stopped_before
-        """Jobs that an earlier session did not run, and the budget of then, in device-hours."""
+        """Jobs that an earlier session did not run, with the budget of that time in device-hours."""
         self._out: dict[str, Job] = {}
-        """What was given out and is not told yet, by name."""
+        """Jobs given out and not told yet, by name."""
         self._num_ok: Counter[tuple[str, int, int | None, Phase]] = Counter()
-        """Jobs whose outcome is ok, by route, replicate, target and phase."""
+        """Number of successful jobs, by route, replicate, target and phase."""
         self._routes = list(routes)
         self._budget_h = budget_h
         self._known = known
@@ -75,20 +79,20 @@ class Scheduler:
         self._waiting: set[int] = set()
         self._done: set[int] = set()
         self.num_replayed = 0
-        """Jobs that were told and not run."""
+        """Number of jobs whose known outcome was told instead of running them."""
         self.stopped: set[JobId] = set()
-        """Jobs that were not run because their route's budget is spent: an end as planned, not a failure."""
+        """Jobs that did not run because their route's budget is spent; this is planned, not a failure."""
         self.failed: dict[JobId, str] = {}
-        """Failure reason of every job without which a network cannot be delivered; failed candidates are not listed."""
+        """Failure reason of every job that some network needs. Failed candidates are not listed; a search tolerates them."""
         self.ended: str | None = None
-        """Why no other job is begun, though not all are done; None while there is no such reason."""
+        """Why no further job is started although some are left; None if there is no such reason."""
         self._delivered: set[tuple[str, int, int | None]] = set()
         self._told: dict[str, Outcome] = {}
-        """What came of the jobs so far, by name."""
+        """Outcomes told so far, by name."""
         self._held: dict[str, list[Job]] = {}
-        """Jobs that wait for the training of their teacher, by its job."""
+        """Jobs that wait for their teacher, by the job that trains it."""
         self._taught: deque[Job] = deque()
-        """Those for which it has ended."""
+        """Jobs whose wait for a teacher is over."""
 
     @property
     def finished(self) -> bool:
@@ -96,7 +100,7 @@ class Scheduler:
         return len(self._done) == len(self._routes)
 
     def stuck(self) -> str:
-        """End, since no job is under way and no route has one to propose; gives the reason."""
+        """End the study because no job is running and no route proposes one; returns the reason."""
         names = sorted({self._routes[i].name for i in self._waiting})
         self.ended = (
             f"routes.{', routes.'.join(names)}: it waits for an outcome, but no job is running; a route must answer Done "
@@ -105,9 +109,9 @@ class Scheduler:
         return self.ended
 
     def undelivered(self, targets: Sequence[int]) -> list[str]:
-        """Which routes ended without a network of theirs for a target, though none of their jobs was stopped or failed.
+        """Which routes ended without a network for a target although none of their needed jobs was stopped or failed.
 
-        That is where every candidate of a search failed, or every one within the target.
+        This happens if every candidate of a search failed, or every one within the target.
         """
         excused = {id.route for id in (*self.stopped, *self.failed)}
         return [
@@ -147,7 +151,7 @@ class Scheduler:
         return Done()
 
     def _admitted(self, job: Job) -> Job | None:
-        """The job, if it can be run now; else it is stopped, given up, or held until what it needs is there."""
+        """The job if it can run now; otherwise None, and it is stopped, given up, or waits for its teacher or files."""
         teacher = None if job.teacher is None else job.teacher.job
         if teacher is not None and teacher not in self._told:
             self._held.setdefault(teacher, []).append(job)
@@ -168,14 +172,14 @@ class Scheduler:
         return self._remakes.admit(job)
 
     def given(self, job: Job) -> Given:
-        """What an attempt at the job must be told beside it."""
+        """What an attempt must be told in addition to the job."""
         return replace(self._remakes.given(job), data=self._data)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """An outcome of a job that was run; a failed one is final, since its attempts are used up.
+        """Take the outcome of a job that ran. A failure is final, since all attempts have been used.
 
-        A job whose files were damaged and that was run again is told to no route: they have had its outcome. Nor is one that
-        ends the session: the next run tries it again.
+        Two outcomes are told to no route: that of a job run again for its files, since the routes already have its first
+        outcome, and one that ends the session, since the next run tries the job again.
         """
         reason = outcome.reason or "failed"
         if outcome.ends_session:
@@ -229,7 +233,7 @@ class Scheduler:
 
     @contextmanager
     def _ends_with_its_fault(self) -> Iterator[None]:
-        """Begin no other job once a route or strategy of a user's own has failed as it would again; any other is raised."""
+        """Start no further job after a repeatable failure of a user's own route or strategy; other exceptions are raised."""
         try:
             yield
         except (Exception, SystemExit) as error:
@@ -242,10 +246,10 @@ class Scheduler:
         return self._spending.of(route.name, route.replicate), route.replicate, index
 
     def to_stop(self) -> dict[str, str]:
-        """Jobs under way that are to end at their next checkpoint, with the reason: their route's budget pays for no more.
+        """Running jobs that must end at their next checkpoint, with the reason: their route's budget pays for no more.
 
-        What a route's networks still need is kept from its candidates and trials, and one checkpoint interval for each of
-        these that is under way. A job that is itself needed for a network ends when the budget is spent.
+        Candidates and trials must leave enough for what the route's networks still need, and for one checkpoint interval of
+        each running candidate or trial. A job that a network needs runs until the budget is spent.
         """
         by_route: dict[tuple[str, int], list[Job]] = {}
         for job in self._out.values():
@@ -272,12 +276,12 @@ class Scheduler:
         return found
 
     def _interval_s(self, job: Job, forecast: Forecast) -> float:
-        """Device-seconds from one checkpoint of a job to the next; more than was planned where it has held more in all."""
+        """Device-seconds between checkpoints of a job: as planned, or in proportion to what it has held if that is more."""
         cost_s = max(forecast.cost_s(job) or 0.0, self._spending.held_s(job.name))
         return cost_s / max(1, getattr(getattr(job.work, "recipe", None), "epochs", 1))
 
     def _claims(self, route: str, replicate: int, under_way: Sequence[Job]) -> Counter[tuple[int | None, Phase]]:
-        """Jobs of a route that are done or under way, by target and phase."""
+        """Number of jobs of a route that are finished or running, by target and phase."""
         told = Counter(
             {
                 (target, phase): count
@@ -285,13 +289,13 @@ class Scheduler:
                 if (own, of) == (route, replicate)
             }
         )
-        # A replay may not have told yet what is done: the ledger knows.
+        # During a replay, finished jobs may not have been told yet; the ledger has them.
         claims = told if self._forecast is None else told | self._forecast.done(route, replicate)
         claims.update((other.target, other.phase) for other in under_way)
         return claims
 
     def _not_paid_for(self, job: Job) -> str | None:
-        """Why the job is not run, which is put on record; None where its route's budget pays for it, or has no limit."""
+        """Why the job is not run, which is recorded; None if its route's budget pays for it or there is no budget."""
         limit_h = self._budget_h.get(job.route)
         if limit_h is None or job.phase in NEVER_STOPPED:
             return None
@@ -334,7 +338,7 @@ def open_scheduler(
     data: DataFacts | None = None,
     forecast: Forecast | None = None,
 ) -> Scheduler:
-    """The scheduler of a session of a study, which continues from its ledger; ``data`` is for :class:`Given`."""
+    """A scheduler for one session of a study, which continues from the ledger; ``data`` is for :class:`Given`."""
     records = read_ledger(paths.ledger).records
     return Scheduler(
         routes,
@@ -350,15 +354,15 @@ def open_scheduler(
 
 
 def stopped_before(records: Sequence[Record]) -> dict[str, float]:
-    """Jobs that were not run since their route's budget did not pay for them, and that budget in device-hours."""
+    """Jobs that did not run because the budget did not pay for them, with that budget in device-hours."""
     return {record["job"]: float(record["budget_h"]) for record in records if record["kind"] == Kind.JOB_STOPPED}
 
 
 def known_outcomes(paths: StudyFolder) -> dict[str, Outcome]:
-    """What need not be run again: ok outcomes, and failures that would come again; others get a new chance.
+    """Outcomes that a resumed study reuses: successes and permanent failures. Other failures are tried again.
 
-    A candidate of a search gets none: what came after it was proposed without it, and would be other networks with it. Nor
-    does a trial of a recipe.
+    Failed candidates of a search and trials of a recipe are not tried again, because later proposals already depended on
+    their failure.
     """
     records = read_ledger(paths.ledger).records
     candidates = {

@@ -1,4 +1,4 @@
-"""What the scheduler reads and writes: what was spent, and what goes on record. In a ledger, or in none."""
+"""What the scheduler reads and writes: spending and records, in a ledger or in a simulation."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from harness.scheduling.forecast import Forecast
 
 
 class Spending(Protocol):
-    """What each route has spent in each replicate, in device-seconds as :func:`accounting.cost.shares.spent_s` has them."""
+    """What each route has spent per replicate, in device-seconds as defined by :func:`accounting.cost.shares.spent_s`."""
 
     def of(self, route: str, replicate: int) -> float:
-        """As far as is known without much work."""
+        """What was spent, as far as is known without much work."""
         ...
 
     def now(self, route: str, replicate: int) -> float:
-        """As of now, for a decision."""
+        """What was spent up to now, exactly enough for a decision."""
         ...
 
     def held_s(self, job: str) -> float:
-        """What of that an attempt at the job, which is under way, holds by now; nothing where none has begun."""
+        """The part of it that a running attempt at the job has held so far; 0 if none has begun."""
         ...
 
 
 class Journal(Protocol):
-    """Where the scheduler writes what happens in the driver."""
+    """Where the scheduler records events of the driver."""
 
     def given_up(self, job: Job, outcome: Outcome) -> None:
-        """The job has failed for good."""
+        """Record that the job has failed for good."""
         ...
 
     def stopped(self, job: Job, reason: str, budget_h: float) -> None:
-        """The job is not run, since its route's budget is spent, or cannot pay for it."""
+        """Record that the job is not run because its route's budget is spent or cannot pay for it."""
         ...
 
     def thought(self, route: Route, answer: Job | Wait | Done, duration_s: float) -> None:
-        """The route took so long for its answer."""
+        """Record how long a route took for its answer."""
         ...
 
 
 class LedgerSpending:
-    """Read from the ledger, not more often than is cheap, and of it what was not read before."""
+    """Spending read from the ledger: only the new part, and only as often as is cheap."""
 
     def __init__(
         self, paths: StudyFolder, clock: Callable[[], float] = time.monotonic, forecast: Forecast | None = None
@@ -60,7 +60,7 @@ class LedgerSpending:
         self._fresh_until = float("-inf")
 
     def of(self, route: str, replicate: int) -> float:
-        """See :class:`Spending`; at least a second old, and older where reading takes long."""
+        """See :class:`Spending`; may be a second old, and older if reading takes long."""
         if self._clock() >= self._fresh_until:
             self._read()
         return self._spent_s.get((route, replicate), 0.0)
@@ -85,7 +85,7 @@ class LedgerSpending:
 
 
 class LedgerJournal:
-    """Writes to the ledger; ``on_stopped`` hears of stopped jobs, too. More budget runs them."""
+    """Writes to the ledger. ``on_stopped`` is also told of stopped jobs, which a larger budget would run."""
 
     def __init__(
         self, ledger: LedgerWriter, session: str, on_stopped: Callable[[Job], None] = lambda job: None
@@ -122,7 +122,7 @@ class LedgerJournal:
             session=self._session,
             route=route.name,
             phase=Phase.FIT_PREDICTOR,
-            # What comes first after a search's stage 2 is a retraining for the target that it was for.
+            # The first proposal after a search's stage 2 is a retraining, whose target is the one that stage 2 was for.
             target=answer.target if isinstance(answer, Job) and answer.phase == Phase.RETRAIN else None,
             replicate=route.replicate,
             duration_s=duration_s,

@@ -1,4 +1,4 @@
-"""A study that is only played through: every job goes well and takes the time that its price says, on a clock of its own."""
+"""A simulated study: every job succeeds and takes as long as its price says, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ NOTHING_SPENT: Mapping[tuple[str, int], float] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job with its estimate in device-seconds."""
+    """A job with its estimated cost in device-seconds."""
 
     job: Job
     seconds: float
     teaching_s: float = 0.0
-    """The part of those seconds that the teacher's forward passes take."""
+    """The part of it that the teacher's forward passes take."""
 
 
 class Simulation:
-    """A backend of ``num_devices`` devices for jobs that hold ``held_by`` of them, with what a scheduler's seams ask.
+    """A simulated backend of ``num_devices``; also the scheduler's spending, and a journal that records nothing.
 
-    That is what was spent by then, and a journal of nothing.
-    ``price_s`` gives a job's device-seconds; it lasts that over what it holds. ``spent_s`` was spent before by route and
-    replicate. What a job costs counts as spent from its begin. A job for which there is no room is not passed by another.
+    A job costs ``price_s`` device-seconds, holds ``held_by`` devices, and lasts the one divided by the other. ``spent_s``
+    was spent before, by route and replicate. A job's whole cost counts as spent from its start. If there is no room for a
+    job, no later job overtakes it.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class Simulation:
         self._running: list[tuple[float, int, Job]] = []
         self.jobs: list[PlannedJob] = []
         self.wall_s = 0.0
-        """Seconds from the first job's begin to the last one's end."""
+        """Seconds from the start of the first job to the end of the last."""
 
     def run(self, scheduler: Scheduler) -> None:
-        """Play the scheduler's jobs through, as many side by side as there is room for.
+        """Simulate the scheduler's jobs, as many at once as there is room for.
 
-        ``InputError`` where that would never end.
+        Raises:
+            InputError: it would never end.
+
         """
         names: set[str] = set()
         next_one: Job | Wait | Done = Wait()
@@ -80,7 +82,7 @@ class Simulation:
                 raise InputError(scheduler.stuck())
 
     def _has_room(self, job: Job) -> bool:
-        """One that holds more than there is runs alone."""
+        """Whether there is room for the job; one that needs more devices than there are runs alone."""
         return not self._running or self._held_by(job) <= self._num_free + ROUNDING
 
     def _begin(self, job: Job) -> None:
@@ -109,7 +111,7 @@ class Simulation:
         """See :class:`harness.scheduling.seams.Journal`."""
 
     def held_s(self, job: str) -> float:
-        """See :class:`harness.scheduling.seams.Spending`: all of it."""
+        """See :class:`harness.scheduling.seams.Spending`; a simulated job holds all of its cost."""
         return float("inf")
 
     def stopped(self, job: Job, reason: str, budget_h: float) -> None:
@@ -120,7 +122,7 @@ class Simulation:
 
 
 def guessed(job: Job) -> Outcome:
-    """An outcome with all that routes look at: the MACs that come out, and a made-up accuracy, which grows with them."""
+    """An outcome with everything that routes look at: the resulting MACs, and a made-up accuracy that grows with them."""
     val_top1 = 0.5 + 0.4 * (1 - 1 / (1 + job.counted_macs / 10**6)) + (job.seed % 1000) / 10**5
     metrics: JobOutcome = {"val_top1": val_top1, "macs": job.counted_macs}
     match job.work:
