@@ -1,1 +1,1 @@
-"""What everything cost: attempts, their intervals and split, charge policies, lineage. Derived from the ledger when read."""
+"""What everything cost, derived from the ledger when read: attempts, their intervals and split, charge policies, lineage."""

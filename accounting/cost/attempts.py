@@ -1,43 +1,43 @@
-"""What every attempt cost: the definition, and its derivation from the records of a ledger. Pure.
+"""What each attempt cost: the definition, and its derivation from the records of a ledger. Pure.
 
 **Interval.** An attempt holds its devices from ``begin_t`` to ``end_t``.
 
-- In an allocation (the life of one Ray placement group): attempts that use one allocation one after another (actor
-  reuse) divide its life without gaps. The first begins when the allocation opened, each other where the one before it
-  ended; so waiting in a held allocation is paid by the attempt that comes next. The last ends when the allocation
-  closed, if that is on record, else at its own end. Held is cost, whether used or not. An allocation that its node's
-  death closed did not close before the last record of an attempt in it, nor did its session.
+- In an allocation (the life of one Ray placement group): several attempts may use the same allocation one after another
+  (actor reuse). They divide its life without gaps: the first begins when the allocation opened, each later one where the
+  previous one ended. So waiting in a held allocation is charged to the next attempt; what is held is cost, used or not. The
+  last attempt ends when the allocation closed, if that is on record, otherwise at its own end. If the death of its node
+  closed an allocation, then neither the allocation nor its session closed before the last record of an attempt in it.
 - Without an allocation record: from ``attempt_started`` to its own end.
-- Its own end is ``attempt_ended``. Without that it is **lost** if its session closed, a later session opened, its
-  allocation closed, its job was abandoned, or a later attempt of its job or in its allocation started: then its own end
-  is its last record (heartbeats exist for this), and ``uncertainty_s`` says that up to one heartbeat interval
-  (``heartbeat_s`` of ``attempt_started``, 10 s if not given) more may have been held. Otherwise it is **running** and
-  ends now.
+- An attempt's own end is ``attempt_ended``. Without that record, the attempt is **lost** if its session closed, a later
+  session opened, its allocation closed, its job was abandoned, or a later attempt at its job or in its allocation started.
+  Its own end is then its last record (this is what heartbeats are for), and ``uncertainty_s`` says that up to one heartbeat
+  interval more may have been held (``heartbeat_s`` of ``attempt_started``, 10 s if not given). Otherwise the attempt is
+  **running** and ends now.
 
-**Start-ups.** An allocation in which no attempt ever began (its worker died, or the run was stopped, as it started) was
-held all the same, from its opening to its closing, or to the end of its session. One that a killed driver left open is
-closed by the next session at the time when that driver last saw it held (``cause`` ``driver_died``), as is an allocation
-whose attempts had all ended. A start-up is billed as overhead, in the totals and
-in every table that adds up; it is charged to no route, since no record says which job it was for (``CostView.startups``).
+**Start-ups.** An allocation in which no attempt ever began (its worker died or the run was stopped during start-up) was held
+nevertheless, from its opening to its closing or to the end of its session. If a killed driver left it open, the next session
+closes it at the time when that driver last saw it held (``cause`` ``driver_died``); the same applies to an allocation whose
+attempts had all ended. A start-up is counted as overhead in the totals and in every table that adds up. It is charged to no
+route, since no record says which job it was for (``CostView.startups``).
 
-**Devices.** Device-seconds are amount times seconds over the devices that the allocation held (or the attempt says it
-held), of one kind: an attempt that holds any CUDA device is counted in CUDA device-seconds and its CPU cores are not
-added. The unit of a study is GPU-hours as soon as any attempt or session had a CUDA device, else CPU-core-hours.
+**Devices.** Device-seconds are amount × seconds, summed over the devices that the allocation held (or that the attempt says
+it held), of one kind only: an attempt that holds any CUDA device is counted in CUDA device-seconds, without its CPU cores.
+A study's unit is GPU-hours as soon as any attempt or session had a CUDA device, and CPU-core-hours otherwise.
 
 **Split.** ``allocated = productive + overhead + lost``:
 
 - *The attempt that gave the job's outcome* (the first that ended ok): productive from ``work_begun`` to
   ``work_end_t``; the rest is overhead.
-- *Attempts that ended ok later, or started after that one*: lost, all of it (repeated work).
-- *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpointed progress that a
-  later attempt built on, that is, whose epoch is at most the epoch that the kept chain of later attempts began from
-  (``work_begun.epoch``); then lost. While the job is pending its last checkpoint counts as kept, for a resumed
-  study continues from there.
-- *Of an abandoned job*: overhead until ``work_begun``, then lost.
-- *Failed or lost before any work*: lost, all of it: its start-up was thrown away.
+- *Attempts that ended ok later, or started after that one*: entirely lost, as repeated work.
+- *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpoint that a later attempt
+  built on, that is, whose epoch is at most the one from which the kept chain of later attempts began
+  (``work_begun.epoch``); then lost. While the job is pending, its last checkpoint counts as kept, because a resumed study
+  continues from there.
+- *Attempts at an abandoned job*: overhead until ``work_begun``, then lost.
+- *Failed or lost before any work*: entirely lost, since the start-up was wasted.
 - *Running*: overhead until ``work_begun``, productive since; provisional.
 
-**Job.** One outcome: that of the first attempt that ended ok. Every attempt costs.
+**Job.** A job has one outcome, that of the first attempt that ended ok. Every attempt costs.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Se
 
 
 def derive(records: Sequence[Record], now: float | None = None, points: Points | None = None) -> CostView:
-    """The cost view of a ledger's records; ``now`` (default: the last record) ends what runs.
+    """The cost view of a ledger's records. Whatever is still running ends at ``now`` (by default, the last record).
 
-    ``points`` are the ends of epochs and heartbeats, where they are not among the records.
+    ``points`` are the ends of epochs and the heartbeats, if they are not among the records.
     """
     with uncollected():
         return view_of(gather(records, points), now)
 
 
 def view_of(evidence: Evidence, now: float | None = None) -> CostView:
-    """The same of records that are sorted out."""
+    """The same for records that have already been sorted (:mod:`accounting.cost.evidence`)."""
     last_t = evidence.last_t
     intervals = intervals_of(evidence, last_t if now is None else now)
     by_job: dict[str, list[Trace]] = defaultdict(list)
@@ -107,7 +107,7 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
 
 
 def device_kind_of(device: str, kinds: dict[str, DeviceKind]) -> DeviceKind:
-    """The kind of a device: as a session's capacity says, else by its id (NVML's begin with GPU- or MIG-)."""
+    """A device's kind, from a session's capacity, or else from its id (NVML's ids begin with GPU- or MIG-)."""
     if device in kinds:
         return kinds[device]
     return "cuda" if device.startswith(("GPU-", "MIG-")) or "cuda" in device.lower() else "cpu_core"
@@ -116,7 +116,7 @@ def device_kind_of(device: str, kinds: dict[str, DeviceKind]) -> DeviceKind:
 def held_by(
     trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind]
 ) -> tuple[dict[str, float], DeviceKind, float]:
-    """The devices that an attempt held, the kind that counts, and how much of that."""
+    """The devices that an attempt held, the kind that counts, and the amount of that kind."""
     opened = evidence.opened.get(trace.span)
     devices: dict[str, float] = (opened and opened["devices"]) or trace.started["devices"]
     of_kind: dict[DeviceKind, float] = defaultdict(float)
@@ -127,7 +127,7 @@ def held_by(
 
 
 def _is_abandoned(job: str, traces: list[Trace], evidence: Evidence) -> bool:
-    """Whether the job was given up and not taken up again."""
+    """Whether the job was given up and never resumed."""
     return evidence.abandoned_t.get(job, float("-inf")) >= traces[-1].started_t
 
 
@@ -214,7 +214,7 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
 
 
 def devices_of(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:
-    """Every device that the session ever had; of one whose amount changed, the largest."""
+    """Every device that the session ever had; if the amount of one changed, its largest."""
     found: dict[str, Device] = {}
     for record in [*([] if opened is None else [opened]), *changes]:
         for device in map(_device, record["capacity"]):

@@ -1,23 +1,24 @@
-"""Who pays for what comes before the target: charge policies.
+"""Charge policies: who pays for the work that serves all targets.
 
 An attempt made for one target is charged to that target alone. An attempt shared by all targets (``target`` null: the
 parent's pretraining, the first stage of a search) is charged by policy:
 
 - ``full``: each target pays all of it, as if it were the only one;
 - ``amortised``: each of the N targets pays one N-th;
-- ``free``: pretraining is free (a published checkpoint was at hand); other shared work (a search) is paid in full,
+- ``free``: pretraining is free, as if a published checkpoint had been used; other shared work (a search) is paid in full,
   since nobody publishes the search for *this* question.
 
-What a network learned from, and what another route trained that it started from, is charged as if its own route had trained
-it: a route that uses the parent, trained by the prune route, pays for that training by the same policy (:func:`work_for`).
+If a network learned from a teacher, or started from weights that another route had trained, that training is charged as if
+its own route had done it: a route that uses the parent, trained by the prune route, pays for that training by the same
+policy (:func:`accounting.cost.lineage.work_for`).
 
-Every attempt counts, failed and lost ones too: the policies differ in who pays, never in what was spent.
+Every attempt counts, including failed and lost ones: policies differ in who pays, never in what was spent.
 
-So that other ways to pay are arithmetic, what a target's network took is also divided into three parts (:class:`Part`) that
-add up to ``full``.
+The cost of a target's network is also divided into three parts (:class:`Part`) that add up to ``full``, so the cost under
+other terms is arithmetic.
 
-Exports (phase ``export``: other file formats, int8, latency) are charged to nobody: they are made of a network that is
-already delivered, and a route does not become dearer because one asks for more files of what it found.
+Exports (phase ``export``: other file formats, int8, latency) are charged to nobody. They are made from a network that is
+already delivered, and a route must not get more expensive because someone asks for more files.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class Part(StrEnum):
     SHARED = "shared"
     """Other work that serves all targets: the first stage of a search, a supernet."""
     OWN = "own"
-    """Done for this target alone."""
+    """Work for this target alone."""
 
 
 def part_of(phase: str, attempt_target: int | None, target: int) -> Part | None:
-    """The part of ``target``'s charge that an attempt belongs to; None where it is not charged to it at all."""
+    """The part of ``target``'s charge to which an attempt belongs; None if the target is not charged for it."""
     if phase == Phase.EXPORT or attempt_target not in (None, target):
         return None
     if attempt_target is not None:
@@ -82,10 +83,10 @@ def charge_factor(
 def charged_s(
     view: CostView, *, route: str, target: int, replicate: int, policy: ChargePolicy, num_targets: int
 ) -> dict[str, float]:
-    """Allocated device-seconds that the route's network for ``target`` is charged, by phase; its teachers' among them.
+    """Allocated device-seconds charged to the route's network for ``target``, by phase, including its teachers'.
 
-    Only attempts on devices of the view's unit are summed: CPU-core-seconds never enter a sum of GPU-seconds. A phase
-    that was worked on for this target (or for all) but is free is in the result with 0.
+    Only attempts on devices of the view's unit are summed, so CPU-core-seconds never enter a sum of GPU-seconds. A phase
+    with work for this target (or for all) that is free is in the result with 0.
     """
     charged: dict[str, float] = {}
     kind = view.device_kind

@@ -1,10 +1,10 @@
-"""The energy that the meters have recorded, attempt by attempt, and how it was measured.
+"""The energy that the meters recorded for each attempt, and how it was measured.
 
-A meter reads the counters of whole devices. An attempt that held a share of a device is given that share of what the device
-used while it ran, which is an estimate where others used the rest. What no meter has read is not measured, never 0.
+A meter reads the counters of whole devices. An attempt that held a share of a device is assigned that share of what the
+device used meanwhile; this is an estimate if others used the rest. Energy that no meter read is not measured, never 0.
 
-An attempt's own looks at its begin and its end come first. Where it has none (it was killed, or held processor cores) what
-its node's sampler saw of it counts, which is up to two beats less.
+An attempt's own readings at its beginning and end take precedence. If it has none (it was killed, or held CPU cores), the
+readings of its node's sampler count, which may miss up to two heartbeats.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COUNTER = {
 
 @dataclass(frozen=True)
 class Energy:
-    """Kilowatt-hours of one attempt's devices between its begin and its end, as ``meter`` read them.
+    """Kilowatt-hours of one attempt's devices from its beginning to its end, as read by ``meter``.
 
     ``is_shared``: it held only shares of its devices, and this is the same share of what they used.
     """
@@ -43,7 +43,7 @@ class Energy:
 
 
 def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
-    """Energy of each attempt whose meter has read one. If an attempt ended twice, its first record counts."""
+    """Energy of each attempt for which a meter read any. If an attempt ended twice, its first record counts."""
     attempts = {attempt.attempt: attempt for attempt in view.attempts}
     found: dict[str, Energy] = {}
     sampled: dict[str, Energy] = {}
@@ -66,12 +66,12 @@ def energy_of(view: CostView, records: Sequence[Record]) -> dict[str, Energy]:
 
 
 def _number(measurement: object, name: str) -> float | None:
-    """A number of at least 0; None where there is none."""
+    """The number if it is one of at least 0; otherwise None."""
     value = measurement.get(name) if isinstance(measurement, dict) else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _share(attempt: Attempt) -> float:
-    """The share of the metered devices that the attempt held: 1 for whole devices."""
+    """The share of the metered devices that the attempt held; 1 for whole devices."""
     held = [amount for device, amount in attempt.devices.items() if device.startswith(("GPU-", "MIG-"))]
     return min(1.0, sum(held) / len(held)) if held else 1.0

@@ -1,7 +1,7 @@
-"""Everything that a study held, as entries that add up to its ledger: each attempt and start-up once, with who and how much.
+"""Everything that a study held, as entries that add up to its ledger: each attempt and start-up once, with its owner.
 
-An entry's pieces are the devices that its cost counts (:mod:`accounting.cost.attempts`: CUDA devices where it held any, else
-CPU cores), each with its hours and its price. Money is hours × the device's price, so it adds up as hours do.
+An entry's pieces are the devices that count for its cost (:mod:`accounting.cost.attempts`: CUDA devices if it held any,
+otherwise CPU cores), each with its hours and its price. Money is hours × price, so it adds up as hours do.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from accounting.words.names import DeviceKind, Unit
 from accounting.words.quantities import HOUR_S
 
 START_UP = "start_up"
-"""The phase of what was held before any attempt began."""
+"""The phase of start-ups in which no attempt began."""
 OWNER = "owner"
-"""The label that names the owner instead of the user's account."""
+"""The label that names an owner other than the user's account."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """Device-hours and what they cost; they add up. ``money`` is None where no prices are known."""
+    """Device-hours and their cost, which can be summed. ``money`` is None if no price is known."""
 
     attempts: int = 0
     allocated_h: float = 0.0
@@ -36,7 +36,7 @@ class Amount:
     money: float | None = None
 
     def __add__(self, other: Amount) -> Amount:
-        """The sum; its money is known where that of a part is."""
+        """The sum; its money is known if that of either part is."""
         known = [money for money in (self.money, other.money) if money is not None]
         return Amount(
             self.attempts + other.attempts,
@@ -49,7 +49,7 @@ class Amount:
 
     @staticmethod
     def sum(parts: Iterable[Amount], *, priced: bool = False) -> Amount:
-        """The sum of many amounts; with ``priced``, no parts cost 0 (otherwise the money is unknown)."""
+        """The sum of many amounts. With ``priced``, an empty sum costs 0; otherwise its money is unknown."""
         total = Amount(money=0.0 if priced else None)
         for part in parts:
             total += part
@@ -58,7 +58,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Piece:
-    """One device of an entry: how much of it, its device-hours, and the price of one of them."""
+    """One device of an entry: the amount, its device-hours, and the price per device-hour."""
 
     device: Device
     amount: float
@@ -73,7 +73,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Whose:
-    """Who ran a session, by its labels or the account; both as on record."""
+    """Who ran a session, by label or account, both as recorded."""
 
     owner: str | None
     labels: Mapping[str, str]
@@ -99,7 +99,7 @@ class Entry:
 
     @property
     def attempt(self) -> Attempt | None:
-        """None of a start-up."""
+        """The attempt's id; None for a start-up."""
         return self.held if isinstance(self.held, Attempt) else None
 
 
@@ -149,7 +149,7 @@ def _startup(start: StartUp, whose: Whose, pieces: tuple[Piece, ...], prices: Pr
 
 
 def whose_sessions(records: Sequence[Record]) -> dict[str, Whose]:
-    """The owner of each session, from its ``session_opened``; older ledgers do not say."""
+    """The owner of each session, from its ``session_opened``; older ledgers do not have one."""
     found = {}
     for record in records:
         if record["kind"] == Kind.SESSION_OPENED:
@@ -173,7 +173,7 @@ class _Devices:
         self._kinds: dict[str, DeviceKind] = {name: found.device_kind for name, found in self._anywhere.items()}
 
     def pieces(self, held: Attempt | StartUp, prices: Prices | None) -> tuple[Piece, ...]:
-        """The devices that the entry's cost counts; of a start-up that names none, those that its session has."""
+        """The devices that count for the entry's cost; for a start-up that names none, those of its session."""
         length_h = (held.end_t - held.begin_t) / HOUR_S
         amounts: dict[str, float] = defaultdict(float)
         for device, amount in held.devices.items():
@@ -188,7 +188,7 @@ class _Devices:
         )
 
     def _usual(self, held: Attempt | StartUp, amount: float) -> dict[str, float]:
-        """An amount of unknown devices, divided between those of its kind that the session has."""
+        """An amount of unknown devices, divided among the session's devices of that kind."""
         known = [d for d in self._of_session.get(held.session, {}).values() if d.device_kind == held.device_kind]
         whole = sum(device.amount for device in known)
         if whole <= 0:

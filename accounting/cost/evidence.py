@@ -1,4 +1,4 @@
-"""The records of a ledger sorted by what they are about, before any interval is derived from them."""
+"""The records of a ledger, sorted by session, allocation, attempt and job, before intervals are derived from them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SpanKey = tuple[str, str]
 
 
 NODE_DIED = "node_died"
-"""``cause`` of an ``allocation_closed`` that a node's death brought about."""
+"""``cause`` of an ``allocation_closed`` if the node died."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """Everything on record about one attempt. Of a record that was written twice the first counts."""
+    """Everything on record about one attempt. If a record was written twice, the first counts."""
 
     started: Record
     work_begun: Record | None = None
     ended: Record | None = None
     checkpoints: list[tuple[float, float]] = field(default_factory=list)
-    """If it did not end well: time and epoch of each checkpoint from which a later attempt can continue."""
+    """If it did not end ok: time and epoch of each checkpoint from which a later attempt can continue."""
     last_t: float = 0.0
     """Time of its last record of any kind."""
     attempt: str = field(init=False)
@@ -36,19 +36,19 @@ class Trace:
     session: str = field(init=False)
     """The id of its session."""
     span: SpanKey = field(init=False)
-    """Its session and its allocation, or the word for none."""
+    """Its session and its allocation, or the word that stands for none."""
     started_t: float = field(init=False)
     """When its process wrote ``attempt_started``."""
 
     def __post_init__(self) -> None:
-        """What is often asked for."""
+        """Copy out the fields that are often needed."""
         started = self.started
         self.attempt, self.job, self.session = str(started["attempt"]), str(started["job"]), str(started["session"])
         self.span, self.started_t = (self.session, str(started["allocation"])), float(started["t"])
 
     @property
     def is_ok(self) -> bool:
-        """Whether it ended well."""
+        """Whether it ended ok."""
         return self.ended is not None and self.ended["status"] == Status.OK
 
 
@@ -62,21 +62,21 @@ class Evidence:
     session_opened: dict[str, Record] = field(default_factory=dict)
     session_closed: dict[str, Record] = field(default_factory=dict)
     capacity_changed: dict[str, list[Record]] = field(default_factory=dict)
-    """The records of each session, in order of time."""
+    """The records of each session, ordered by time."""
     session_span: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Times of the first and the last record of the session, its workers' included."""
+    """Times of a session's first and last record, including its workers'."""
     abandoned_t: dict[str, float] = field(default_factory=dict)
-    """Job: when it was given up last."""
+    """By job: when it was last given up."""
     stopped_t: dict[str, float] = field(default_factory=dict)
-    """Job: when its route's budget last stopped it, before or after it had begun."""
+    """By job: when its route's budget last stopped it, before or after it had begun."""
     losses: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
-    """Session and job: what its driver was told of workers that are gone, in the order of time."""
+    """By session and job: what the driver was told about dead workers, ordered by time."""
     orphans: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many records, by attempt and kind, there are of attempts that never started."""
+    """Number of records of attempts that never started, by attempt and kind."""
     driver_work: list[Record] = field(default_factory=list)
     points: Points = field(default_factory=Points)
     last_t: float = 0.0
-    """Time of the last record of all."""
+    """Time of the ledger's last record."""
 
     @cached_property
     def _last_in_span(self) -> dict[SpanKey, float]:
@@ -89,7 +89,7 @@ class Evidence:
 
     @cached_property
     def _last_opening(self) -> tuple[float, str, float]:
-        """When the session that was opened last was, which it is, and when the last of the others was."""
+        """When the latest session opened, which it is, and when the latest of the others opened."""
         times = sorted(((record["t"], name) for name, record in self.session_opened.items()), reverse=True)
         last = times[0] if times else (float("-inf"), "")
         return *last, times[1][0] if len(times) > 1 else float("-inf")
@@ -97,7 +97,7 @@ class Evidence:
     def closed_t(self, key: SpanKey) -> float | None:
         """When an allocation closed, if that is on record.
 
-        Where its node died: not before the last record of an attempt in it, for a worker can outlive what ran it.
+        If its node died, not before the last record of an attempt in it, since a worker can outlive the process that ran it.
         """
         closed = self.closed.get(key)
         if closed is None:
@@ -107,7 +107,7 @@ class Evidence:
         return max(float(closed["t"]), self._last_in_span.get(key, float("-inf")))
 
     def session_end_t(self, session: str) -> float | None:
-        """When a session closed, if that is on record: not before the last record in an allocation whose node died."""
+        """When a session closed, if that is on record; not before the last record in an allocation whose node died."""
         closed = self.session_closed.get(session)
         if closed is None:
             return None
@@ -115,7 +115,7 @@ class Evidence:
 
     @cached_property
     def _outlived(self) -> dict[str, list[float]]:
-        """By session, the times of the last records in allocations whose node died."""
+        """The times of the last records in allocations whose node died, by session."""
         found: dict[str, list[float]] = {}
         for key, closed in self.closed.items():
             if closed.get("cause") == NODE_DIED and key in self._last_in_span:
@@ -123,14 +123,14 @@ class Evidence:
         return found
 
     def reason(self, trace: Trace) -> str | None:
-        """Why an attempt did not end well: in its own words, else in its driver's."""
+        """Why an attempt did not end ok: in its own words if there are any, otherwise in its driver's."""
         if trace.ended is not None:
             return None if trace.ended["reason"] is None else str(trace.ended["reason"])
         losses = self.losses.get((trace.session, trace.job), [])
         return next((str(record["reason"]) for record in losses if record["t"] >= trace.started_t), None)
 
     def is_over(self, session: str) -> bool:
-        """Whether the session has closed, or a later one has opened (then its driver is dead)."""
+        """Whether the session has closed, or a later one has opened, which means that its driver is dead."""
         if session in self.session_closed:
             return True
         last_t, last, before_t = self._last_opening
@@ -138,7 +138,7 @@ class Evidence:
 
 
 def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
-    """Sort out the records of a ledger; its ends of epochs and heartbeats are among them unless they are given apart."""
+    """Sort the records of a ledger. They include ends of epochs and heartbeats unless ``points`` has these."""
     if points is None:
         records, points = split_off(sorted(records, key=_time_of))
     else:
@@ -161,7 +161,7 @@ def _time_of(record: Record) -> float:
 
 
 def file_record(record: Record, evidence: Evidence) -> None:
-    """Put a record, in the order of time, where it belongs."""
+    """Put a record where it belongs; records must come in order of time."""
     kind = record["kind"]
     trace = evidence.traces.get(record.get("attempt", ""))
     if trace is None and "attempt" in record:
@@ -196,7 +196,7 @@ def file_record(record: Record, evidence: Evidence) -> None:
 
 
 def file_spans(points: Points, evidence: Evidence) -> None:
-    """What ends of epochs and heartbeats say of how long the attempts that they are of were alive."""
+    """Take from ends of epochs and heartbeats how long their attempts were alive."""
     spans = [(Kind.PROGRESS, *span) for span in points.spans()]
     spans += [(Kind.HEARTBEAT, name, int(count), first, last) for name, (count, first, last) in points.beats.items()]
     for kind, name, count, first_t, last_t in spans:
@@ -217,7 +217,7 @@ def _widen(evidence: Evidence, session: str, first_t: float, last_t: float) -> N
 
 
 def _file_points(evidence: Evidence) -> None:
-    """What ends of epochs and heartbeats say of the attempts that they are of."""
+    """Take from ends of epochs and heartbeats all that they say about their attempts."""
     points = evidence.points
     file_spans(points, evidence)
     cut_short = {

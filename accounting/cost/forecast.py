@@ -1,10 +1,10 @@
-"""What a study will have spent when it is finished: its stored plan beside what its ledger says was done since.
+"""What a study will have spent when it is finished, from its stored plan and from what the ledger says was done since.
 
-Left is what the plan has and the ledger does not, by route, phase, target and replicate: each job at its planned hours ×
-pace. *Pace* is measured hours over planned ones of the jobs done since the plan was made: those of the same route and phase
-where there are any, else of all, else 1. What unfinished attempts at such jobs have held already is taken off. A route with
-a budget starts no training beyond it, so its forecast ends there; evaluations and exports continue. A study whose last
-session ended as done has nothing left.
+What is left are the jobs that the plan has and the ledger does not, by route, phase, target and replicate. Each is expected
+to take its planned hours × pace. *Pace* is measured ÷ planned hours of the jobs done since the plan was made: those of the
+same route and phase if there are any, otherwise of all, otherwise 1. Hours already held by unfinished attempts are
+subtracted. A route with a budget starts no training beyond it, so its forecast ends there; evaluations and exports
+continue. If the last session ended as done, nothing is left.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from accounting.words.names import route_rank
 from accounting.words.quantities import HOUR_S
 
 DONE = "done"
-"""Why a session closed in which every route ended."""
+"""The reason with which a session closes once every route has ended."""
 _UNBOUND = (Phase.EVALUATE, Phase.EXPORT)
 Step = tuple[str, str, int | None, int]
 
 
 @dataclass(frozen=True)
 class RouteForecast:
-    """One route over all replicates, in device-hours; ``budget_h`` is None where nothing caps it."""
+    """One route over all replicates, in device-hours; ``budget_h`` is None if it has no budget."""
 
     route: str
     budget_h: float | None
     spent_h: float
     left_h: float | None
-    """None where it cannot be said, without a plan in hours."""
+    """None if it is unknown, for lack of a plan in hours."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Every route, and what of exports is left. ``pace`` is that of all jobs done since the plan; None where none was.
+    """Every route, and what is left of exports. ``pace`` is that of all jobs done since the plan; None if there are none.
 
-    ``left_h`` are device-hours to finish, exports included; it and ``jobs_left`` are None without a plan in hours.
+    ``left_h`` is the number of device-hours left, including exports. It and ``jobs_left`` are None without a plan in hours.
     """
 
     routes: tuple[RouteForecast, ...]
@@ -52,7 +52,7 @@ class Forecast:
 
 
 def forecast(plan: StoredPlan | None, view: CostView, budget_h: Mapping[str, float], replicates: int) -> Forecast:
-    """What is left by the latest plan, beside what is spent and the budgets."""
+    """What is left according to the latest plan, compared with spending and budgets."""
     spent = spent_h(view)
     planned = () if plan is None else plan.steps
     names = sorted({*(step.route for step in planned), *(route for route, _ in spent)}, key=route_rank)
@@ -80,7 +80,7 @@ def forecast(plan: StoredPlan | None, view: CostView, budget_h: Mapping[str, flo
 
 @dataclass(frozen=True)
 class _Left:
-    """Hours left by route and replicate, hours left of exports, and how many jobs are left."""
+    """Hours left by route and replicate, hours left of exports, and the number of jobs left."""
 
     by_replicate: Mapping[tuple[str, int], float]
     exports_h: float
@@ -88,12 +88,12 @@ class _Left:
 
 
 def is_done(view: CostView) -> bool:
-    """Whether the last session ended with every route at its end."""
+    """Whether the last session closed because every route had ended."""
     return bool(view.sessions) and view.sessions[-1].closed and view.sessions[-1].reason == DONE
 
 
 class _Pace:
-    """Measured over planned hours, of the jobs that were done since the plan was made."""
+    """Measured ÷ planned hours of the jobs done since the plan was made."""
 
     def __init__(self, plan: StoredPlan, view: CostView) -> None:
         each_h = {step.key: (step.hours or 0.0) / step.jobs for step in plan.steps if step.jobs}
@@ -115,7 +115,7 @@ class _Pace:
         self._by_phase = {key: measured[key] / hours for key, hours in planned.items()}
 
     def of(self, step: PlannedStep) -> float:
-        """Factor by which a job of the step is expected to differ from its plan."""
+        """The factor by which a job of the step is expected to differ from its plan."""
         found = self._by_phase.get((step.route, step.phase), self.of_all)
         return 1.0 if found is None else found
 
@@ -157,7 +157,7 @@ def _done_by_step(view: CostView) -> dict[Step, int]:
 
 
 def _held_by_unfinished(view: CostView) -> dict[Step, float]:
-    """Hours that attempts which are under way have held."""
+    """Hours held so far by running attempts, by step."""
     held: dict[Step, float] = defaultdict(float)
     for attempt in counted(view):
         if attempt.status is Status.RUNNING:

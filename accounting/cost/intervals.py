@@ -1,4 +1,4 @@
-"""From when to when each attempt held its devices. The rules are stated in :mod:`accounting.cost.attempts`."""
+"""When each attempt held its devices. The rules are stated in :mod:`accounting.cost.attempts`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_HEARTBEAT_S = 10.0
 
 
 class Interval(NamedTuple):
-    """When an attempt held its devices, how it ended, and for how long it may have continued unseen (seconds)."""
+    """When an attempt held its devices, how it ended, and how long (in seconds) it may have continued unseen."""
 
     begin_t: float
     end_t: float
@@ -38,7 +38,7 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
 
 
 def statuses_of(evidence: Evidence) -> dict[str, Status]:
-    """How each attempt ended; one that never said so is lost when nothing can be left of it, else running."""
+    """How each attempt ended. One without an end on record is lost if it cannot be alive any more, otherwise running."""
     traces = evidence.traces.values()
     statuses = {trace.attempt: Status(trace.ended["status"]) for trace in traces if trace.ended is not None}
     if len(statuses) == len(traces):
@@ -93,7 +93,7 @@ def _in_one_allocation(
         end = max(begin, own_end)
         if place == len(traces) - 1 and closed_t is not None:
             if closed_t >= end:
-                unseen_s = 0.0  # the allocation's end is known, so nothing was held unseen
+                unseen_s = 0.0  # the end of the allocation is known, so nothing was held unseen
             end = max(end, closed_t)
         if trace.started_t < opened_t - CLOCK_TOLERANCE_S or (
             closed_t is not None and own_end > closed_t + CLOCK_TOLERANCE_S

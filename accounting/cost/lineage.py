@@ -1,6 +1,6 @@
-"""Which jobs led to a network: a job, what it started from (``init_from``), what that started from, and so on.
+"""Which jobs led to a network: a job, the job whose weights it started from (``init_from``), and so on.
 
-What a job learned from (``teacher``) is not an ancestor of its network, but was needed for it too, and is paid for like one.
+A job's teacher is not an ancestor of its network, but was needed for it as well, and is charged like one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from accounting.words.names import Role, words_of
 
 
 def specs_of(attempts: Iterable[Attempt]) -> dict[str, JobSpec]:
-    """What every job began from and what was done to it, as its latest attempt has it (:attr:`Attempt.links`)."""
+    """What every job started from and what was done to it, according to its latest attempt (:attr:`Attempt.links`)."""
     return {attempt.job: attempt.links for attempt in sorted(attempts, key=lambda attempt: attempt.begin_t)}
 
 
@@ -29,7 +29,7 @@ def lineage(specs: Mapping[str, JobSpec], job: str) -> list[str]:
 
 
 def teacher_of(spec: JobSpec) -> str | None:
-    """The job that trained the job's teacher; None where it has none, or one from elsewhere."""
+    """The job that trained the job's teacher; None if it has no teacher, or one from elsewhere."""
     teacher = spec.get("teacher")
     job = teacher.get("job") if isinstance(teacher, dict) else None
     return job if isinstance(job, str) else None
@@ -42,7 +42,7 @@ def tuned_by(spec: JobSpec) -> list[str]:
 
 
 def needed(specs: Mapping[str, JobSpec], job: str) -> list[str]:
-    """The job, its ancestors, and then all that tuned or trained the teachers of any of these; each once."""
+    """The job, its ancestors, and then all jobs that tuned any of these or trained their teachers; each once."""
     found: dict[str, None] = {}
     ahead = [job]
     while ahead:
@@ -54,11 +54,11 @@ def needed(specs: Mapping[str, JobSpec], job: str) -> list[str]:
 
 
 def work_for(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
-    """The attempts that a route's network for a target is charged with, in the order of time.
+    """The attempts charged to a route's network for a target, ordered by time.
 
-    Its own for that target and for all, and those that trained a teacher of these, or that other routes did and these
-    began from. A route that only measures has no network, and is charged with nothing but its own. The list is shared:
-    it is found once.
+    These are the route's own for that target and for all targets, those that trained their teachers, and those of other
+    routes whose weights they started from. A route that only measures has no network, and is charged only for its own
+    attempts. The list is computed once and shared, so do not change it.
     """
     key = (route, replicate, target)
     if key not in view.works:
@@ -73,7 +73,7 @@ def _work_for(view: CostView, route: str, replicate: int, target: int) -> list[A
 
 
 def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The attempts, beside these (of one route), that trained their teachers, or what they began from in other routes."""
+    """Further attempts on which these (of one route) build: training of their teachers, and of weights from other routes."""
     teachers, sources = set(), set()
     for attempt in attempts:
         links = attempt.links
@@ -94,7 +94,7 @@ def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:
-    """How the network of a job was pruned: the ``prune`` of its nearest ancestor that has one; empty where none has."""
+    """How a job's network was pruned: the ``prune`` spec of the nearest job in its lineage, empty if none has one."""
     for name in lineage(specs, job):
         prune = specs.get(name, {}).get("prune")
         if isinstance(prune, dict):
@@ -103,7 +103,7 @@ def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:
 
 
 def method_name(prune: PruneSpec) -> str:
-    """The method of a ``prune`` spec; older ones have only a scope and a criterion. Empty where it names none."""
+    """The method in a ``prune`` spec (older ones have only scope and criterion); empty if it names none."""
     if prune.get("method"):
         return str(prune["method"])
     parts = [str(prune[key]) for key in ("scope", "criterion") if prune.get(key)]

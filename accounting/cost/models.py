@@ -1,7 +1,7 @@
-"""Which models of GPU a study held: an hour of one is not an hour of another, so that hours of two are not added up.
+"""Which GPU models a study held. Hours on different models are not comparable, so they are never added up.
 
-A model is the name that the driver gives a device, as in a session's capacity. Devices whose name no session has (of old
-ledgers, or seen by their attempt alone) are of no known model, and count for none. CPU cores are not told apart.
+The model is the name that the driver gives a device, as in a session's capacity. Devices whose name is in no session (in old
+ledgers, or known only from an attempt) are of unknown model and count for none. CPU cores are not distinguished.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from accounting.words.quantities import HOUR_S
 
 
 def gpu_hours_by_model(view: CostView) -> dict[str, float]:
-    """Device-hours of each model that attempts and start-ups held, the most held first."""
+    """Device-hours held by attempts and start-ups on each model, in descending order."""
     names = {(session.session, d.device): d.name for session in view.sessions for d in session.capacity}
     anywhere = {d.device: d.name for session in view.sessions for d in session.capacity}
     found: dict[str, float] = {}
@@ -26,7 +26,7 @@ def gpu_hours_by_model(view: CostView) -> dict[str, float]:
 
 
 def mixture(view: CostView) -> str | None:
-    """That GPUs of several models were held, and for how long, as half a sentence; None where it was one, or none."""
+    """Half a sentence that names the GPU models held and their hours; None if there was at most one."""
     hours = gpu_hours_by_model(view)
     if len(hours) < 2:
         return None

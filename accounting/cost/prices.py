@@ -1,9 +1,9 @@
-"""What devices and electricity cost: read from a user's ``prices.yaml``, each number with its date and source.
+"""Prices of devices and electricity, read from a user's ``prices.yaml``, each number with its date and source.
 
-Money, energy and carbon are derived from a ledger when it is read, with the prices of that moment, and never stored.
+Money, energy and carbon are derived when a ledger is read, with current prices, and never stored.
 
-A file has ``devices``, each by its name as the ledger has it or by its kind (``cpu_core``, ``cuda``): ``price_per_hour`` of
-one CPU core or GPU, ``currency``, ``date``, ``source``. Where wanted it also has ``electricity`` (``price_per_kwh``),
+A file has ``devices``, each under its name in the ledger or under its kind (``cpu_core``, ``cuda``): ``price_per_hour`` of
+one CPU core or GPU, ``currency``, ``date``, ``source``. Optionally it has ``electricity`` (``price_per_kwh``),
 ``pue`` (``ratio``: energy of the whole site over that of its computers) and ``grid`` (``g_co2e_per_kwh``).
 """
 
@@ -34,7 +34,7 @@ class BadPrices(ValueError):
 
 @dataclass(frozen=True)
 class Stated:
-    """A number that someone has stated: when (ISO date) and who."""
+    """A stated number, with date (ISO) and source."""
 
     value: float
     date: str
@@ -45,7 +45,7 @@ class Stated:
 
 @dataclass(frozen=True)
 class Prices:
-    """A whole file. ``devices`` are prices per device and hour, by name or kind in lower case.
+    """The content of a prices file. ``devices`` has prices per device-hour, by name or kind in lower case.
 
     ``electricity`` is per kWh, ``pue`` a ratio of at least 1, ``grid`` grams of CO2 equivalents per kWh.
     """
@@ -58,7 +58,7 @@ class Prices:
     grid: Stated | None = None
 
     def of(self, device: Device) -> Stated:
-        """The price of a device and hour: that of its name, else of its kind.
+        """The price of a device-hour: by the device's name, otherwise by its kind.
 
         Raises:
             BadPrices: there is none.
@@ -75,7 +75,7 @@ class Prices:
 
 
 def read_prices(path: Path) -> Prices:
-    """The prices in a file.
+    """Read a prices file.
 
     Raises:
         BadPrices: it cannot be read, or something in it is wrong.
@@ -93,7 +93,7 @@ def read_prices(path: Path) -> Prices:
 
 
 class _Reader:
-    """Reads the sections of one document; every refusal names the file and the line."""
+    """Reads the sections of a document; every error names the file and the line."""
 
     def __init__(self, path: Path, document: Document) -> None:
         self._path, self._document = path, document

@@ -1,4 +1,4 @@
-"""The ends of epochs of a study: values to whoever reads one after another, columns to whoever needs many."""
+"""The ends of a study's epochs, as values to iterate over or as columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """The end of one epoch of one attempt, with what is needed to draw it."""
+    """The end of one epoch of one attempt, with everything that a plot needs."""
 
     attempt: str
     job: str
@@ -36,7 +36,7 @@ class Progress:
 
 
 class ProgressTable(Sequence[Progress]):
-    """Every end of an epoch, in the order of time; of attempts that never started there is none.
+    """All ends of epochs, ordered by time, except those of attempts that never started.
 
     ``started`` has the first record of each attempt, in the order in which they began.
     """
@@ -50,7 +50,7 @@ class ProgressTable(Sequence[Progress]):
 
     @cached_property
     def _rows(self) -> array[int]:
-        """Rows of the points in the order of time; of equal ones by attempt."""
+        """Row numbers ordered by time, and for equal times by attempt."""
         import numpy as np
 
         place = {name: number for number, name in enumerate(self._started)}
@@ -61,7 +61,7 @@ class ProgressTable(Sequence[Progress]):
 
     @cached_property
     def _of_attempt(self) -> dict[str, array[int]]:
-        """Rows of each attempt, in the order of time."""
+        """Row numbers of each attempt, ordered by time."""
         import numpy as np
 
         codes = np.array(self._points.attempt, dtype=np.int64)
@@ -71,11 +71,11 @@ class ProgressTable(Sequence[Progress]):
         return {name: rows[begin:end] for name, (begin, end) in spans if name in self._started}
 
     def of(self, attempt: str) -> Sequence[Point]:
-        """The ends of epochs of one attempt, in the order of time."""
+        """The ends of one attempt's epochs, ordered by time."""
         return [self._points.point(row) for row in self._of_attempt.get(attempt, ())]
 
     def curve(self, attempt: str) -> Iterator[tuple[float, int, float]]:
-        """Time, epoch and validation accuracy of those ends of epochs of an attempt that have one, in the order of time."""
+        """Time, epoch and validation accuracy of an attempt's epochs that have an accuracy, ordered by time."""
         return zip(*self.columns_of(attempt), strict=True)
 
     def columns_of(self, attempt: str) -> tuple[list[float], list[int], list[float]]:
@@ -86,9 +86,9 @@ class ProgressTable(Sequence[Progress]):
         return [t[row] for row in rows], [epoch[row] for row in rows], [val_top1[row] for row in rows]
 
     def in_order(self) -> tuple[list[Record], NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-        """The first record of each attempt that has any, and all of it in the order of time.
+        """All rows, ordered by time: the first records of their attempts, the attempt of each row, and the columns.
 
-        That is: which of the records each row belongs to, and the rows as columns; NaN is what was not measured.
+        The second value has, for each row, an index into the first. NaN means not measured.
         """
         import numpy as np
 
@@ -110,7 +110,7 @@ class ProgressTable(Sequence[Progress]):
     @overload
     def __getitem__(self, place: slice) -> Sequence[Progress]: ...
     def __getitem__(self, place: int | slice) -> Progress | Sequence[Progress]:
-        """The record at a place in order of time."""
+        """The row at an index, ordered by time."""
         if isinstance(place, slice):
             return [self._value(row) for row in self._rows[place]]
         return self._value(self._rows[place])

@@ -1,4 +1,4 @@
-"""What a route spent for one replicate and target, under each charge policy, in device-hours."""
+"""What a route spent on one replicate and target, under each charge policy, in device-hours."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HEADLINE_POLICY: str = ChargePolicy.FULL.value
 
 
 def route_attempts(view: CostView, route: str, replicate: int, target: int) -> list[Attempt]:
-    """Attempts that served a route for this target: its own, those shared by all targets, and what it builds on."""
+    """The attempts that served a route for this target: its own, those shared by all targets, and those it builds on."""
     return work_for(view, route, replicate, target)
 
 
 def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num_targets: int) -> float:
-    """Share (0-1) of the attempt's allocated device-seconds that this target is charged with.
+    """The share (0-1) of an attempt's allocated device-seconds that is charged to this target.
 
-    Zero for an attempt on devices of another kind than the study's unit counts.
+    It is 0 for an attempt on another kind of device than the study's unit.
     """
     if attempt.device_kind != view.device_kind:
         return 0.0
@@ -44,7 +44,7 @@ def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num
 
 
 def rates_of(attempts: Sequence[Attempt], rate: Callable[[Attempt], float]) -> list[float]:
-    """``rate`` of each attempt, asked once for each kind of device, phase and target, from which alone it must follow."""
+    """``rate`` of each attempt; called once per kind of device, phase and target, on which alone it must depend."""
     known: dict[tuple[DeviceKind, str, int | None], float] = {}
     found = []
     for attempt in attempts:
@@ -56,14 +56,14 @@ def rates_of(attempts: Sequence[Attempt], rate: Callable[[Attempt], float]) -> l
 
 
 def part_rate(view: CostView, attempt: Attempt, part: Part, target: int) -> float:
-    """Share (0 or 1) of the attempt's allocated device-seconds that is this part of the target's full charge."""
+    """The share (0 or 1) of an attempt's allocated device-seconds that belongs to this part of the target's full charge."""
     if attempt.device_kind != view.device_kind:
         return 0.0
     return float(part_of(attempt.phase, attempt.target, target) is part)
 
 
 def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target: int, num_targets: int) -> float:
-    """Everything the route spent for a replicate and target, failed and lost attempts included, under the policy."""
+    """Everything that the route spent on a replicate and target under the policy, including failed and lost attempts."""
     by_phase = charged_s(
         view,
         route=route,
@@ -76,7 +76,7 @@ def route_cost_h(view: CostView, policy: str, route: str, replicate: int, target
 
 
 def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, num_targets: int) -> float:
-    """What the target is charged of all attempts at these jobs under the policy, in device-hours."""
+    """What the target is charged for all attempts at these jobs under the policy, in device-hours."""
     of_jobs = [attempt for job in dict.fromkeys(jobs) for attempt in view.by_job.get(job, ())]
     return sum(
         charged_rate(view, attempt, policy, target, num_targets) * attempt.allocated_s / HOUR_S for attempt in of_jobs
@@ -84,9 +84,9 @@ def jobs_cost_h(view: CostView, jobs: Iterable[str], policy: str, target: int, n
 
 
 def with_declared(view: CostView, declared: DeclaredParent | None) -> CostView:
-    """The view in which each pretraining of the parent has the declared cost instead of what it held, in proportion.
+    """A view in which each pretraining of the parent has the declared cost in place of its own, divided in proportion.
 
-    Only for charges: it is not a cost of the ledger. A parent that is loaded also has a job in that phase.
+    Use it only for charges, since the declared cost is not in the ledger. A loaded parent also has a job in that phase.
     """
     if declared is None:
         return view
@@ -111,12 +111,12 @@ def counted(view: CostView) -> Iterator[Attempt]: ...
 @overload
 def counted(view: SpentView) -> Iterator[SpentAttempt]: ...
 def counted(view: CostView | SpentView) -> Iterator[Attempt | SpentAttempt]:
-    """The attempts that a sum in the study's unit takes: those on devices of its kind."""
+    """The attempts that count in the study's unit: those on devices of its kind."""
     return (attempt for attempt in view.attempts if attempt.device_kind == view.device_kind)
 
 
 def spent_s(view: CostView | SpentView) -> dict[tuple[str, int], float]:
-    """Allocated device-seconds by (route, replicate), every attempt but exports once: what budgets are about."""
+    """Allocated device-seconds by (route, replicate), which budgets limit: every attempt once, without exports."""
     spent: dict[tuple[str, int], float] = {}
     for attempt in counted(view):
         if attempt.phase != Phase.EXPORT:
@@ -131,7 +131,7 @@ def spent_h(view: CostView) -> dict[tuple[str, int], float]:
 
 
 def network_h(view: CostView, job: str) -> tuple[float, float]:
-    """Device-hours of a job and those that it needed: without their pre-training, and of that. Every attempt counts."""
+    """Device-hours of all attempts at a job and at those it needed: without pre-training, and of pre-training."""
     jobs = set(needed(view.links, job))
     seconds = {True: 0.0, False: 0.0}
     for attempt in counted(view):
@@ -141,17 +141,17 @@ def network_h(view: CostView, job: str) -> tuple[float, float]:
 
 
 def exports_h(view: CostView) -> float:
-    """Allocated device-hours of exports, which no route is charged with."""
+    """Allocated device-hours of exports, which are charged to no route."""
     return sum(attempt.allocated_s for attempt in counted(view) if attempt.phase == Phase.EXPORT) / HOUR_S
 
 
 def startups_h(view: CostView) -> float:
-    """Device-hours of start-ups in which no attempt began: overhead that no route is charged with."""
+    """Device-hours of start-ups in which no attempt began: overhead, charged to no route."""
     return sum(start.allocated_s for start in view.startups if start.device_kind == view.device_kind) / HOUR_S
 
 
 def ledger_h(view: CostView) -> dict[DeviceKind, float]:
-    """All device-hours on record by kind of device, every attempt and start-up once."""
+    """All device-hours on record, by kind of device; every attempt and start-up counts once."""
     total: dict[DeviceKind, float] = {}
     everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
     for held in everything:

@@ -1,4 +1,4 @@
-"""Which part of an attempt's time was kept work. The rules are stated in :mod:`accounting.cost.attempts`."""
+"""Which part of an attempt's time was productive. The rules are stated in :mod:`accounting.cost.attempts`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accounting.ledger.records import Status
 
 
 class Split(NamedTuple):
-    """Seconds of an attempt's interval (before the amount of device); the three add up to its length."""
+    """The split of an attempt's interval in seconds (not yet times the amount of device); the three add up to its length."""
 
     productive_s: float
     overhead_s: float
@@ -20,10 +20,10 @@ class Split(NamedTuple):
 
 
 def split_job(traces: Sequence[Trace], intervals: dict[str, Interval], *, is_abandoned: bool) -> dict[str, Split]:
-    """Split the attempts of one job (in the order in which they started).
+    """Split the attempts of one job, given in the order in which they started.
 
-    Walks back from the attempt that gave the outcome, or, while the job is pending, from its last attempt: what that
-    one began from is the epoch up to which the attempt before it was kept, and so on.
+    Walks back from the attempt that gave the outcome or, while the job is pending, from its last attempt: the epoch from
+    which that one began is the epoch up to which the previous attempt was kept, and so on.
     """
     done = first_ok(traces)
     splits: dict[str, Split] = {}
@@ -50,7 +50,7 @@ def split_job(traces: Sequence[Trace], intervals: dict[str, Interval], *, is_aba
 
 
 def first_ok(traces: Sequence[Trace]) -> Trace | None:
-    """The attempt that gave the job its outcome: the first in time that ended ok."""
+    """The attempt that gave the job's outcome: the first that ended ok."""
     return min((t for t in traces if t.ended is not None and t.is_ok), key=_ended_t, default=None)
 
 
@@ -59,7 +59,7 @@ def _ended_t(trace: Trace) -> float:
 
 
 def _begun_epoch(trace: Trace) -> float:
-    """The epoch the attempt began from: nothing before it was made here. Infinite while unknown."""
+    """The epoch from which the attempt began; earlier epochs are not its work. Infinite while unknown."""
     return float("inf") if trace.work_begun is None else float(trace.work_begun["epoch"])
 
 
@@ -84,7 +84,7 @@ def _split_cut_short(trace: Trace, interval: Interval, kept_epoch: float) -> tup
 
 
 def _split_at(interval: Interval, work_t: float, kept_t: float, *, rest_is_lost: bool) -> Split:
-    """Overhead until ``work_t``, productive until ``kept_t``, the rest lost or overhead; clipped to the interval."""
+    """Overhead until ``work_t``, productive until ``kept_t``, then lost or overhead; clipped to the interval."""
     begin, end = interval.begin_t, interval.end_t
     work_t = min(max(float(work_t), begin), end)
     kept_t = min(max(float(kept_t), work_t), end)

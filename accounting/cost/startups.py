@@ -1,4 +1,4 @@
-"""What was held in allocations in which no attempt ever began: a worker that died, or was stopped, as it started."""
+"""Allocations in which no attempt ever began, because the worker died or was stopped during start-up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def startups_of(
     kind_of: Mapping[str, DeviceKind],
     now: float,
 ) -> tuple[StartUp, ...]:
-    """One for each such allocation, in order of time; one that never closed ends with its session."""
+    """One start-up per such allocation, ordered by time; one that never closed ends with its session."""
     used = {(attempt.session, str(attempt.allocation)) for attempt in attempts}
     ends = {
         session.session: session.end_t if evidence.is_over(session.session) else max(session.end_t, now)
@@ -45,7 +45,7 @@ def startups_of(
 
 
 def _held(devices: Mapping[str, float], kind_of: Mapping[str, DeviceKind]) -> tuple[DeviceKind, float]:
-    """The kind that counts (CUDA before CPU cores) and how much of it."""
+    """The kind of device that counts (CUDA before CPU cores) and its amount."""
     of_kind: dict[DeviceKind, float] = defaultdict(float)
     for device, amount in devices.items():
         of_kind[kind_of[device]] += amount
@@ -54,7 +54,7 @@ def _held(devices: Mapping[str, float], kind_of: Mapping[str, DeviceKind]) -> tu
 
 
 def _usual(attempts: Sequence[Attempt], sessions: Sequence[Session], session: str) -> tuple[DeviceKind, float]:
-    """What an attempt of the session held, since all its jobs ask for the same; 0 where none ran."""
+    """What an attempt of the session held, since all its jobs request the same; 0 if there was none."""
     for attempt in attempts:
         if attempt.session == session and attempt.allocated_s > 0:
             length_s = attempt.end_t - attempt.begin_t

@@ -1,4 +1,4 @@
-"""What each route has spent so far, kept as a sum: asking it again takes as long as what is new in the ledger is."""
+"""What each route has spent so far, kept as a running sum: an update costs only as much as what is new in the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Spent = dict[tuple[str, int], float]
 
 
 class SpentSums:
-    """Sums of a view that grows: :func:`accounting.cost.shares.spent_s` but for the rounding of sums in another order."""
+    """Sums over a growing view: equal to :func:`accounting.cost.shares.spent_s` except for the order of rounding."""
 
     def __init__(self) -> None:
         self._era = -1
@@ -20,7 +20,7 @@ class SpentSums:
         self._settled: Spent = {}
 
     def of(self, view: CostView | SpentView) -> Spent:
-        """What each route has spent by the time of this view."""
+        """What each route had spent at the time of this view."""
         if not isinstance(view, SpentView):
             return spent_s(view)
         if view.era != self._era:
@@ -35,7 +35,7 @@ class SpentSums:
 
 
 def live_s(view: CostView | SpentView) -> dict[str, float]:
-    """Device-seconds of the attempts that are under way, by job."""
+    """Device-seconds of running attempts, by job."""
     attempts = counted(view) if not isinstance(view, SpentView) else (a for a in view.live if _counts(a, view))
     return {attempt.job: attempt.allocated_s for attempt in attempts if attempt.status == "running"}
 

@@ -1,7 +1,7 @@
-"""What a ledger says when it is read: attempts with their device-seconds, jobs, sessions. Plain values, no logic.
+"""What a ledger says: attempts with their device-seconds, jobs and sessions. Plain values, no logic.
 
-How they are derived is defined in :mod:`accounting.cost.attempts`. All ``t`` are Unix seconds, all ``*_s`` of an attempt
-device-seconds: amount of device times seconds, summed over the devices of the attempt's kind.
+:mod:`accounting.cost.attempts` defines how they are derived. Every ``t`` is in Unix seconds. Every ``*_s`` of an attempt is
+in device-seconds: amount × seconds, summed over the devices of the attempt's kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Se
 
 
 class _Spec:
-    """The field ``spec``, which may be given packed: then it is parsed each time it is asked for."""
+    """The field ``spec``. It may be given packed, and is then parsed at each access."""
 
     def __get__(self, attempt: Attempt | None, owner: type[Attempt]) -> JobSpec:
         if attempt is None:
@@ -47,7 +47,7 @@ class Attempt:
     session: str
     allocation: str | None
     devices: dict[str, float]
-    """What was held: of the allocation where that is on record, else what the attempt says."""
+    """Devices held: those of the allocation if it is on record, otherwise those that the attempt names."""
     device_kind: DeviceKind
     meter: str
     network_macs: int | None
@@ -65,37 +65,37 @@ class Attempt:
     overhead_s: float
     lost_s: float
     uncertainty_s: float
-    """How much more may have been held, unseen, after the last sign of life; 0 where the end is on record."""
+    """How much more may have been held after the last sign of life; 0 if the end is on record."""
     flags: tuple[str, ...]
-    """``repeated`` (the job was done already), ``overlaps`` (began before the one before it in the allocation had
+    """``repeated`` (the job was already done), ``overlaps`` (began before the previous attempt in the allocation had
     ended), ``outside_allocation``, ``no_allocation_record``, ``no_work``."""
 
     @property
     def links(self) -> JobSpec:
-        """The small parts of its spec: what the job began from and what was done to it, without network and recipe."""
+        """The small parts of its spec: what the job started from and what was done to it, without network and recipe."""
         return links_of(vars(self)["spec"])
 
 
 @dataclass(frozen=True)
 class StartUp:
-    """An allocation in which no attempt ever began: its job is not known, so no route is charged; all of it is overhead."""
+    """An allocation in which no attempt ever began: pure overhead. Its job is unknown, so no route is charged."""
 
     session: str
     allocation: str
     devices: dict[str, float]
-    """What was held; empty where the allocation did not know its devices."""
+    """Devices held; empty if the allocation's record does not name them."""
     device_kind: DeviceKind
     begin_t: float
     end_t: float
     allocated_s: float
-    """Device-seconds; where the devices are not known, with the amount that the session's attempts held."""
+    """Device-seconds; if the devices are unknown, with the amount that the session's attempts held."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What became of a job.
+    """A job and how it ended.
 
-    ``status``: ok; failed (abandoned); running; lost (nothing under way and not given up: a resumed study tries again).
+    ``status``: ok; failed (abandoned); running; lost (not running and not given up, so a resumed study tries it again).
     """
 
     job: str
@@ -104,16 +104,16 @@ class Job:
     target: int | None
     replicate: int
     attempts: tuple[str, ...]
-    """Names of its attempts in the order in which they began; every attempt costs."""
+    """Names of its attempts, in the order in which they began; every attempt costs."""
     outcome: JobOutcome | None
-    """Outcome of the first attempt that was ok."""
+    """The outcome of the first attempt that ended ok."""
     status: Status
     network_macs: int | None
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a session's cluster; ``amount`` is how much of it the session may use."""
+    """One device of a session's cluster, of which the session may use ``amount``."""
 
     device: str
     device_kind: DeviceKind
@@ -124,7 +124,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Session:
-    """One ``run`` command, from the driver's start to its end, or to the last record if it never closed."""
+    """One ``run`` command, from the driver's start to its end, or to its last record if it was never closed."""
 
     session: str
     begin_t: float
@@ -132,17 +132,17 @@ class Session:
     closed: bool
     reason: str | None
     capacity: tuple[Device, ...]
-    """Every device that it ever had."""
+    """All devices that it ever had."""
     environment: object
     initial_capacity: tuple[Device, ...] = ()
-    """Those that it began with."""
+    """The devices with which it began."""
     capacity_changes: tuple[tuple[float, tuple[Device, ...]], ...] = ()
-    """When nodes joined or left: the time, and all devices from then on."""
+    """Each time at which nodes joined or left, with all devices from then on."""
 
 
 @dataclass(frozen=True)
 class DriverWork:
-    """Work in the driver process: it holds no device, and is reported beside the devices' cost."""
+    """Work in the driver process. It holds no device, and is reported separately from the devices' cost."""
 
     session: str
     route: str
@@ -156,7 +156,7 @@ class DriverWork:
 
 @dataclass(frozen=True)
 class CostView:
-    """A whole study. Attempts, jobs and progress are in the order of time in which they began."""
+    """A whole study. Attempts, jobs and progress are ordered by when they began."""
 
     attempts: tuple[Attempt, ...]
     jobs: tuple[Job, ...]
@@ -191,15 +191,15 @@ class CostView:
 
     @cached_property
     def links(self) -> Mapping[str, JobSpec]:
-        """What each job began from and learned from, as its latest attempt has it."""
+        """What each job started from and learned from, according to its latest attempt."""
         return {job: attempts[-1].links for job, attempts in self.by_job.items()}
 
     @cached_property
     def works(self) -> dict[tuple[str, int, int], list[Attempt]]:
-        """Filled by :func:`accounting.cost.lineage.work_for`, which many ask for the same."""
+        """A cache for :func:`accounting.cost.lineage.work_for`, which is often called with the same arguments."""
         return {}
 
     @cached_property
     def device_kind(self) -> DeviceKind:
-        """The kind of device whose hours the unit counts."""
+        """The kind of device that the unit counts."""
         return Unit(self.unit).device_kind
