@@ -1,4 +1,4 @@
-"""From a study folder to frames, statistics, a verdict, figures and one page. Never imports torch or ray.
+"""From a study's folder to data frames, statistics, a verdict, figures and a page. Never imports torch or ray.
 
 ``from reports import load, draw`` is for notebooks (:mod:`reports.notebook`).
 """
@@ -14,7 +14,7 @@ __all__ = ["draw", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """:func:`load` and :func:`draw`, imported when they are asked for: a command that needs neither pays for neither."""
+    """:func:`load` and :func:`draw`, imported on first use, so commands that need neither do not pay for them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from reports import notebook

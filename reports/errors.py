@@ -1,4 +1,4 @@
-"""What goes wrong at the border of the reports: the folder given is not a study, or the report's place is taken."""
+"""Errors of the reports: the given folder is not a study, or something else is where the report should go."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class NotAStudy(ValueError):
 
 
 class NotReplaceable(ValueError):
-    """Something that is not an earlier report is where the report should be."""
+    """Something other than an earlier report is where the report should go."""

@@ -1,6 +1,6 @@
-"""A study in a notebook: :func:`load` its frames, and :func:`draw` any of the report's figures where you like.
+"""A study in a notebook: :func:`load` its frames, and :func:`draw` any figure of the report wherever you like.
 
-``docs/frames.md`` says what each frame and column holds.
+``docs/frames.md`` describes each frame and column.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from reports.data.frames import Frames, load_frames
 from reports.figures import discover, list_figures
 
 LEGEND_PLACE = (0.5, -0.2)
-"""Below the axes, in shares of them."""
+"""Below the axes, in fractions of their size."""
 
 
 def load(study: Path | str) -> Frames:
-    """The frames of the study in a folder; errors as :func:`reports.data.source.load_source`."""
+    """The frames of the study in a folder; raises the errors of :func:`reports.data.source.load_source`."""
     return load_frames(Path(study))
 
 
 def draw(name: str, frames: Frames, ax: Axes | None = None) -> Canvas | SubFigure:
-    """Draw the figure of that name, on ``ax`` or on a canvas of its own, and give what it was drawn in.
+    """Draw the figure of that name on ``ax`` or on a new canvas, and return the matplotlib figure that holds it.
 
-    A figure of one panel is drawn on ``ax`` itself; one of several divides the place that ``ax`` has, which it empties.
+    A figure with one panel is drawn on ``ax`` itself. One with several empties ``ax`` and divides its place.
 
     Raises:
-        ValueError: there is no such figure, the study has no data for it, or ``ax`` is no subplot and must be divided.
+        ValueError: there is no such figure, the study has no data for it, or ``ax`` must be divided but is not a subplot.
 
     """
     figures = discover()
@@ -51,22 +51,22 @@ def draw(name: str, frames: Frames, ax: Axes | None = None) -> Canvas | SubFigur
 
 
 class _Place:
-    """What a figure takes for its canvas, where it is given the place of one axes instead."""
+    """Acts as a figure's canvas, but takes only the place of one axes."""
 
     def __init__(self, ax: Axes) -> None:
         self._ax = ax
         self.drawn_in: Canvas | SubFigure = ax.figure
 
     def set_size_inches(self, *_: float) -> None:
-        """The size is that of the axes."""
+        """Do nothing: the size is that of the axes."""
 
     def get_size_inches(self) -> tuple[float, float]:
-        """Width and height of the axes, which is all the room there is."""
+        """Width and height of the axes, which is all the room available."""
         box, dpi = self._ax.bbox, self._ax.figure.dpi
         return box.width / dpi, box.height / dpi
 
     def subplots(self, nrows: int = 1, ncols: int = 1, *, squeeze: bool = True, **options: Any) -> Any:
-        """The axes themselves where one panel is enough; else panels in their place."""
+        """The axes themselves if one panel is enough; otherwise panels in their place."""
         if (nrows, ncols) == (1, 1):
             return self._ax if squeeze else np.array([[self._ax]])
         spec = self._ax.get_subplotspec()
@@ -77,12 +77,12 @@ class _Place:
         return self.drawn_in.subplots(nrows, ncols, squeeze=squeeze, **options)
 
     def legend(self, *, handles: Any, **options: Any) -> Any:
-        """Below the panels."""
+        """Put the legend below the panels."""
         if self.drawn_in is not self._ax.figure:
             return self.drawn_in.legend(handles=handles, **options)
         options["loc"] = "upper center"
         return self._ax.legend(handles=handles, bbox_to_anchor=LEGEND_PLACE, **options)
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a canvas can do, such as ``colorbar`` or ``text``."""
+        """Anything else that a canvas can do, such as ``colorbar`` or ``text``."""
         return getattr(self.drawn_in, name)

@@ -1,7 +1,7 @@
-"""Means, paired differences and cost ratios with their 95 % t-intervals. Pure; answers can be checked by hand.
+"""Means, paired differences and cost ratios with 95 % t-intervals. Pure functions; results can be checked by hand.
 
-All intervals are two-sided Student t-intervals over replicates, which assumes that replicates are independent and
-their mean roughly normal. With n = 1 there is no interval (``low`` and ``high`` are ``None``), never a guessed one.
+All intervals are two-sided Student t-intervals over replicates. They assume independent replicates and a roughly normal
+mean. With n = 1 there is no interval (``low`` and ``high`` are ``None``); it is never guessed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ CONFIDENCE = 0.95
 
 
 Cell: TypeAlias = str | float | int | None
-"""A value of a table."""
+"""A value in a table."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value over ``n`` replicates. ``low``/``high`` bound the 95 % interval, ``sd`` the spread; None where n < 2."""
+    """A value over ``n`` replicates. ``low`` and ``high`` bound the 95 % interval, ``sd`` is the spread; None if n < 2."""
 
     value: float | None
     low: float | None
@@ -45,13 +45,13 @@ class Estimate:
 
 
 NOTHING = Estimate(None, None, None, None, 0)
-"""What is known without a single replicate."""
+"""The estimate without any replicate."""
 
 
 def mean_interval(values: Sequence[float], at_least: float = -math.inf, at_most: float = math.inf) -> Estimate:
     """Arithmetic mean of ``values`` with ``mean ± t(0.975, n-1) * sd / sqrt(n)``; ``sd`` divides by n - 1.
 
-    The bounds are cut at ``at_least`` and ``at_most``, what such values can be (a cost is not negative, a share at most 1).
+    The bounds are clipped to ``at_least`` and ``at_most``, the possible values (a cost is not negative, a share at most 1).
     """
     n = len(values)
     if n == 0:
@@ -65,7 +65,7 @@ def mean_interval(values: Sequence[float], at_least: float = -math.inf, at_most:
 
 
 def mean_p_value(values: Sequence[float]) -> float | None:
-    """Two-sided, of Student's t, that the mean of ``values`` is 0; None where n < 2."""
+    """Two-sided p-value (Student's t) of a mean of 0; None if n < 2."""
     found = mean_interval(values)
     if found.value is None or found.sd is None:
         return None
@@ -75,15 +75,15 @@ def mean_p_value(values: Sequence[float]) -> float | None:
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:
-    """Mean of ``first[r] - second[r]`` over the replicates ``r`` that both have."""
+    """Mean of ``first[r] - second[r]`` over the replicates ``r`` in both."""
     return mean_interval([first[key] - second[key] for key in sorted(first.keys() & second.keys())])
 
 
 def ratio_interval(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Estimate:
-    """Geometric mean of ``numerator[r] / denominator[r]``, paired by replicate; the interval is made on logarithms.
+    """Geometric mean of ``numerator[r] / denominator[r]``, paired by replicate; the interval is computed on logarithms.
 
-    ``sd`` is the standard deviation of the natural logarithm of the ratio. A pair of which one side is not above
-    zero has no ratio; with any such pair the whole estimate is :data:`NOTHING`, since leaving it out would bias it.
+    ``sd`` is the standard deviation of the natural logarithm of the ratio. All values must be positive: if any is not, the
+    whole estimate is :data:`NOTHING`, since leaving out that replicate would bias it.
     """
     pairs = [(numerator[key], denominator[key]) for key in sorted(numerator.keys() & denominator.keys())]
     if any(top <= 0 or bottom <= 0 for top, bottom in pairs):

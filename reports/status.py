@@ -1,4 +1,4 @@
-"""How far a study is: jobs by state, spend against budgets, best networks so far. Reads the ledger only."""
+"""The progress of a study: jobs by state, spending against budgets, best networks so far. Reads the ledger only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PHASE_ORDER = [phase.value for phase in Phase]
 
 
 class JobsRow(TypedDict):
-    """How many jobs of a route and phase are in each state."""
+    """The number of jobs of a route and phase in each state."""
 
     route: str
     phase: str
@@ -37,7 +37,7 @@ class JobsRow(TypedDict):
 
 
 class Spend(TypedDict):
-    """What a route spent in a replicate, and its budget (None: no cap), in the study's unit."""
+    """What a route spent in a replicate, and its budget (None: no limit), in the study's unit."""
 
     route: str
     replicate: int
@@ -46,7 +46,7 @@ class Spend(TypedDict):
 
 
 class Best(TypedDict):
-    """The best validation accuracy so far at a target, and the first replicate that has it."""
+    """The best validation accuracy so far at a target, and the first replicate that reached it."""
 
     target: int
     route: str
@@ -55,7 +55,7 @@ class Best(TypedDict):
 
 
 class Driver(TypedDict):
-    """Whether a driver lives, and where."""
+    """Whether a driver is alive, and on which host."""
 
     life: str
     host: str | None
@@ -63,7 +63,7 @@ class Driver(TypedDict):
 
 
 class LastSession(TypedDict):
-    """How the last session ended, if it did."""
+    """How the last session ended, if it has."""
 
     closed: bool
     reason: str | None
@@ -89,7 +89,7 @@ class StudyStatus(TypedDict):
 
 
 def status(folder: Path) -> StudyStatus:
-    """The state of the study in ``folder``, as JSON-able values; costs in the ledger's unit.
+    """The state of the study in ``folder`` as JSON-able values, with costs in the ledger's unit.
 
     Raises:
         NotAStudy: the folder is not a study.
@@ -117,7 +117,7 @@ def status(folder: Path) -> StudyStatus:
 
 
 def format_status(state: StudyStatus) -> str:
-    """The status as plain text, a few lines."""
+    """The status as a few lines of plain text."""
     unit = unit_text(state["unit"])
     totals = ", ".join(f"{count} {name}" for name, count in state["totals"].items() if count or name == "done")
     jobs = [
@@ -141,7 +141,7 @@ def format_status(state: StudyStatus) -> str:
 
 
 def _spend_rows(state: StudyStatus) -> list[list[str]]:
-    """What each route spent, what none is charged with, and the total, which is the ledger's; another unit has its own."""
+    """What each route spent, what is charged to none, and the ledger's total; each further unit has rows of its own."""
     rows = [[row["route"], str(row["replicate"]), number(row["spent"]), _budget_text(row)] for row in state["spend"]]
     rows += [[UNCHARGED[name], "", number(hours), ""] for name, hours in state["uncharged"].items() if hours > 0]
     allocated = state["allocated"]
@@ -175,7 +175,7 @@ def _by_state(row: JobsRow) -> dict[str, int]:
 
 
 def _spend(source: Source) -> list[Spend]:
-    """What each route spent in each replicate, against its budget."""
+    """What each route spent in each replicate, compared with its budget."""
     spent = spent_h(source.view)
     return [
         {
@@ -189,7 +189,7 @@ def _spend(source: Source) -> list[Spend]:
 
 
 def _best(source: Source) -> list[Best]:
-    """Best validation accuracy so far by target and route, and the (first) replicate that has it."""
+    """Best validation accuracy so far by target and route, and the first replicate that reached it."""
     best: dict[tuple[int, str], tuple[float, int]] = {}
     for target in source.info.targets:
         for route, replicate, val_top1 in best_within(source.view, target):
@@ -201,7 +201,7 @@ def _best(source: Source) -> list[Best]:
 
 
 def _driver(folder: Path, source: Source) -> Driver:
-    """Whether a driver is at work: by its lock, and by the host that the ledger names where the lock file says none."""
+    """Whether a driver is running, according to its lock, and on which host (the ledger's if the lock file names none)."""
     found = find_driver(StudyFolder(folder).lock)
     host, pid = found.host, found.pid
     drivers = [r for r in source.ledger.records if r["kind"] == Kind.SEGMENT_OPENED and r.get("writer") == "driver"]
@@ -233,7 +233,7 @@ def _budget_text(row: Spend) -> str:
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
-    """An empty line, then columns padded to their widest cell; nothing at all without rows."""
+    """An empty line, then rows with columns padded to their widest cell; nothing if there are no rows."""
     if not rows:
         return []
     return ["", *in_columns([header, *rows], len(header))]

@@ -1,1 +1,1 @@
-"""The answer to the research question: found in a study, put into words, written as JSON."""
+"""The answer to the research question: derived from a study, put into words, and written as JSON."""

@@ -1,4 +1,4 @@
-"""Answers as JSON: the one module that knows ``answer.schema.json`` and docs/answer_schema.md."""
+"""Answers as JSON: the only module that knows ``answer.schema.json`` and docs/answer_schema.md."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def report_json(
     lines: Sequence[str],
     pays: PooledPays | None = None,
 ) -> Fields:
-    """What ``report/answer.json`` holds: the whole study, then each of its targets."""
+    """The content of ``report/answer.json``: the whole study, then each of its targets."""
     question = answers[0].question
     return {
         "study": question.study,
@@ -109,9 +109,9 @@ def report_json(
 def asked_json(
     replies: Sequence[AskedReply], unit: str, study: str, sentences: Sequence[str], planned: Sequence[str | None]
 ) -> Fields:
-    """What ``answer`` prints for a question of one's own: an accuracy, a budget, other terms; one reply for each target.
+    """What ``answer`` prints for a question about an accuracy, a budget or other terms: one reply per target.
 
-    ``planned`` says, for each reply, what the change that would measure it costs; None where nothing is known of that.
+    ``planned`` has, for each reply, the planned cost of the change that would measure it; None if that is unknown.
     """
     return {
         "study": study,

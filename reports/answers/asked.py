@@ -1,4 +1,4 @@
-"""What a study says under other terms, or at an accuracy of one's own: who pays, and what that costs."""
+"""Answers under other terms or at a given accuracy: what each contender costs then."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reports.statistics import mean_interval
 
 
 def asked_answers(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[Reply]:
-    """One for each of these targets; between two of the study's own it is interpolated, and beyond them refused.
+    """One reply per target. A target between two of the study's own is interpolated; one outside them is refused.
 
-    Of a study of which nothing is judged all are refused.
+    If the study is not judged at all, every reply is a refusal.
     """
     if study.unjudged is not None:
         return [AskedRefused(question_of(study, target), study.unjudged, None) for target in targets]
@@ -61,7 +61,7 @@ def _at_known(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[
 
 
 def terms_of(targets_served: int | None, parent_h: float | None) -> Terms:
-    """The study's own where nothing is given."""
+    """The terms asked for; the study's own if nothing is given."""
     return AS_MEASURED if targets_served is None and parent_h is None else Terms(float(targets_served or 1), parent_h)
 
 
@@ -81,7 +81,7 @@ def _ways(study: JudgedStudy, target: int, level: float, asked: Asked, best: str
 
 
 def _order(way: WayCost, best: str | None) -> tuple[bool, bool, float]:
-    """The cheapest of all first, which geometric means decide, then by cost; who did not get there is last."""
+    """Sorts the cheapest of all (by geometric means) first, then by cost; those that did not reach the accuracy are last."""
     return not way.is_reached, way.label != best, way.cost.value if way.cost.value is not None else math.inf
 
 
@@ -93,7 +93,7 @@ def _way(charges: Charges, terms: Terms) -> WayCost:
 
 
 def _best(study: JudgedStudy, target: int) -> tuple[str, float] | None:
-    """Who has the highest median final accuracy at a target, and which; None where no network was measured."""
+    """The contender with the highest median final accuracy at a target, and that accuracy; None if nothing was measured."""
     finals = {one.label: study.contenders.entered(one, target) for one in study.contenders.at(target)}
     medians = {
         label: float(np.median(values[~np.isnan(values)]))

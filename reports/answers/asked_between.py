@@ -1,7 +1,7 @@
-"""A question of one's own between two targets of the study: costs and their ratio, linear in the logarithm of the MACs.
+"""A question about an accuracy or other terms, between two targets: costs and ratio, linear in the logarithm of the MACs.
 
-As between measured targets (:mod:`reports.answers.between`): intervals are the envelope of the neighbours', and it is
-refused where leaving out an inner target shows that interpolation misses what was measured by more than that allows.
+As in :mod:`reports.answers.between`, intervals are the envelope of the neighbours' intervals. Interpolation is refused if,
+with an inner target left out, it misses the measured value there by more than that module allows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Ends:
 
 
 def answer_between(frames: Frames, question: Question, known: Sequence[Reply]) -> AskedBetween | AskedRefused:
-    """``known`` are the replies at the study's own targets, ascending."""
+    """The reply between two targets; ``known`` are the replies at the study's own targets, ascending."""
     below = [reply for reply in known if reply.question.target < question.target]
     above = [reply for reply in known if reply.question.target > question.target]
     if not below or not above:
@@ -45,7 +45,7 @@ def answer_between(frames: Frames, question: Question, known: Sequence[Reply]) -
 
 
 def left_out_error(known: Sequence[AskedAnswer]) -> float | None:
-    """The largest factor by which a contender's cost, or the headline's ratio, differs from what its neighbours say."""
+    """The largest factor by which a contender's cost, or the headline's ratio, differs from its interpolation."""
     series: dict[str, list[tuple[int, float]]] = {}
     for reply in known:
         target = reply.question.target
@@ -60,7 +60,7 @@ def left_out_error(known: Sequence[AskedAnswer]) -> float | None:
 
 
 def _ways(ends: _Ends, target: int) -> tuple[WayCost, ...]:
-    """Contenders that are at both, the cheapest first; who did not get there at one of them is last."""
+    """Contenders present at both targets, the cheapest first; those that missed the accuracy at one of them are last."""
     weight = weight_between(ends.low.question.target, ends.high.question.target, target)
     above: Mapping[str, WayCost] = {way.label: way for way in ends.high.ways}
     ways = [

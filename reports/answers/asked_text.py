@@ -1,4 +1,4 @@
-"""Answers to questions of one's own as sentences: an accuracy, a budget, other terms."""
+"""Answers about an accuracy, a budget or other terms, as sentences."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reports.words.wording import number, number_estimate, percent, percent_inte
 
 
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
-    """Any of them."""
+    """Any such reply as a sentence."""
     if isinstance(given, AskedRefused):
         return refusal_sentence(given.question, given.reason, given.change)
     return _budget(given) if isinstance(given, BudgetAnswer) else _asked(given)
 
 
 def terms_text(terms: Terms, unit: str) -> str:
-    """``if the parent is free and 5 such targets share what is common``; what a cost is under the headline policy, else."""
+    """``if the parent is free and 5 such targets share what is common``; otherwise the words for the headline policy."""
     parts = []
     if terms.parent_h is not None:
         parts.append(
@@ -64,7 +64,7 @@ def _asked(given: AskedAnswer | AskedBetween) -> str:
 
 
 def _cheapest(best: CheapestOfAll) -> str:
-    """How sure it is that the first is the cheapest."""
+    """The clause about the cheapest contender, worded by how certain that is."""
     if best.is_shown:
         return "shown to be the cheapest"
     if best.num_others > 1 and len(best.not_beaten) == best.num_others:

@@ -1,4 +1,4 @@
-"""Replies to questions of one's own: what each contender takes to an accuracy, or why that is not known."""
+"""Replies about an accuracy or other terms: what each contender costs then, or why that is unknown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from reports.statistics import Estimate
 
 @dataclass(frozen=True)
 class WayCost:
-    """What a contender took to reach an accuracy: device-hours, mean over the replicates that reached it.
+    """A contender's cost to reach an accuracy, in device-hours: the mean over the replicates that reached it.
 
-    ``is_reached``: in as many replicates as a statement needs (two, or all where there is one).
+    ``is_reached``: whether as many replicates reached it as a statement needs (two, or the only one).
     """
 
     label: str
@@ -31,9 +31,10 @@ class WayCost:
 
 @dataclass(frozen=True)
 class AskedAnswer:
-    """The answer at one target. ``ways`` are all contenders, the cheapest first, then those that did not reach the accuracy.
+    """The answer at one target. ``ways`` has all contenders, the cheapest first, and last those that missed the accuracy.
 
-    ``headline`` compares the study's pair; None where it has none here. ``level`` is the accuracy (a fraction) of all costs.
+    ``headline`` compares the study's pair; None if it is incomplete here. All costs are at the accuracy ``level`` (a
+    fraction).
     """
 
     question: Question
@@ -46,7 +47,7 @@ class AskedAnswer:
 
 @dataclass(frozen=True)
 class AskedRefused:
-    """No answer: why, and the lines of the config that would give one (None: nothing in the config does)."""
+    """No answer: the reason, and the config lines that would give one (None: no config change would)."""
 
     question: Question
     reason: str
@@ -57,7 +58,7 @@ class AskedRefused:
 class AskedBetween:
     """The answer between two of the study's targets; nothing was trained at it.
 
-    ``left_out_error`` is the factor by which interpolation misses measured targets; None with fewer than three of them.
+    ``left_out_error`` is the factor by which interpolation misses measured targets; None with fewer than three targets.
     """
 
     question: Question
@@ -70,12 +71,12 @@ class AskedBetween:
 
     @property
     def asked(self) -> Asked:
-        """What was asked, as at the neighbours."""
+        """The question, which is that of the neighbours."""
         return self.low.asked
 
     @property
     def cheapest(self) -> CheapestOfAll | None:
-        """Nobody: a claim about several contenders needs what was measured."""
+        """None: a claim about several contenders needs measurements."""
         return None
 
 

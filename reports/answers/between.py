@@ -1,9 +1,9 @@
-"""Between two measured targets: linear in the logarithm of the MACs, intervals never narrower than the neighbours'.
+"""Interpolation between two measured targets: linear in the logarithm of the MACs, never with narrower intervals.
 
-Cost ratios and costs are interpolated as logarithms, accuracies as they are. The interval of an interpolated value is
-the envelope of its neighbours' intervals: interpolating adds no evidence. The verdict follows from that interval.
+Costs and cost ratios are interpolated as logarithms, accuracies as they are. The interval of an interpolated value is the
+envelope of its neighbours' intervals, since interpolation adds no evidence. The verdict follows from that interval.
 
-How far off that may be is measured where three targets or more were: each inner one is left out, and interpolated.
+With three or more measured targets, the error of interpolation is measured: each inner target is left out and interpolated.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from reports.compare.verdict import decide_interval
 from reports.statistics import Estimate
 
 MOST_LEFT_OUT_ERROR = 1.25
-"""The largest factor by which interpolation may miss a measured cost ratio; beyond it, interpolation is refused."""
+"""The largest factor by which interpolation may miss a measured cost ratio; beyond that, it is refused."""
 
 
 def interpolated(question: Question, low: Measured, high: Measured, error: float | None = None) -> Interpolated:
-    """The answer to ``question``, whose target is between those of two measured answers."""
+    """The answer to ``question``, whose target lies between those of two measured answers."""
     weight = weight_between(low.question.target, high.question.target, question.target)
     above = {comparison.challenger: comparison for comparison in high.further}
     return Interpolated(
@@ -47,16 +47,16 @@ def interpolated(question: Question, low: Measured, high: Measured, error: float
 
 
 def left_out_error(measured: Sequence[Measured]) -> float | None:
-    """The largest factor by which a measured cost ratio differs from what its neighbours would have it be.
+    """The largest factor by which a measured cost ratio differs from its interpolation.
 
-    ``measured`` are ascending. None with fewer than three targets that have a ratio.
+    ``measured`` is sorted by target. None with fewer than three targets that have a ratio.
     """
     known = [(m.question.target, m.headline.headline.cost_ratio.value) for m in measured]
     return missed_by([(target, value) for target, value in known if value is not None and value > 0])
 
 
 def missed_by(points: Sequence[tuple[int, float]]) -> float | None:
-    """The largest factor by which a value at an inner target differs from what its neighbours say; None without any."""
+    """The largest factor by which a value at an inner target differs from its interpolation; None if there is none."""
     errors = [
         abs(math.log(value) - _between(math.log(below[1]), math.log(above[1]), weight_between(below[0], above[0], at)))
         for below, (at, value), above in zip(points, points[1:], points[2:], strict=False)
@@ -70,13 +70,13 @@ def weight_between(low: int, high: int, target: int) -> float:
 
 
 def linear(low: Estimate, high: Estimate, weight: float) -> Estimate:
-    """A value between two, on its own scale."""
+    """A value between two, interpolated on its own scale."""
     known = low.value is not None and high.value is not None
     return _enveloped(_between(low.value, high.value, weight) if known else None, low, high)
 
 
 def logarithmic(low: Estimate, high: Estimate, weight: float) -> Estimate:
-    """A positive value between two, as logarithms; without a value where one of the two is missing or 0."""
+    """A positive value between two, interpolated as logarithms; it has no value if one of the two is missing or 0."""
     if low.value is None or high.value is None or min(low.value, high.value) <= 0:
         return _enveloped(None, low, high)
     return _enveloped(math.exp(_between(math.log(low.value), math.log(high.value), weight)), low, high)
@@ -95,7 +95,7 @@ def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -
 
 
 def costs_between(low: CostComparison, high: CostComparison, weight: float, target: int) -> CostComparison:
-    """A comparison of costs between two; what guards one of them guards it."""
+    """A comparison of costs between two others; a guard that applies to either applies to it."""
     ratio = logarithmic(low.cost_ratio, high.cost_ratio, weight)
     guarded = low.guarded or high.guarded
     known = low.level is not None and high.level is not None

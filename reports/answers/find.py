@@ -15,7 +15,7 @@ from reports.data.frames import Frames, load_frames
 
 
 def answer(folder: Path, target_macs: int) -> Answer:
-    """What the study in ``folder`` says about networks of at most ``target_macs`` MACs.
+    """The study's answer about networks of at most ``target_macs`` MACs.
 
     Raises:
         NotAStudy: the folder is not a study.
@@ -31,7 +31,7 @@ def answer_from_frames(frames: Frames, target_macs: int) -> Answer:
 
 
 def all_answers(frames: Frames) -> list[Answer]:
-    """One answer for each target of the study, ascending; those not measured yet are refused."""
+    """One answer per target of the study, ascending; targets not measured yet are refused."""
     return answers_of(JudgedStudy(frames))
 
 
@@ -67,7 +67,7 @@ def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
 
 
 def question_of(study: JudgedStudy, target: int) -> Question:
-    """What is asked about one target."""
+    """The question about one target."""
     frames = study.frames
     info = frames.info
     return Question(
@@ -101,7 +101,7 @@ def _measured(study: JudgedStudy, question: Question) -> Measured:
 
 
 def _further(study: JudgedStudy, question: Question) -> tuple[Comparison, ...]:
-    """Comparisons of the other contenders, where a replicate has a network of theirs and a pruned one."""
+    """Comparisons of the other contenders that have, in some replicate, a network to compare with a pruned one."""
     labels = study.verdicts.costs.get(question.target, {})
     found = [
         _compared(study, question, label)
@@ -126,7 +126,7 @@ def _compared(study: JudgedStudy, question: Question, label: str) -> Comparison 
 
 
 def _is_inside(frames: Frames, target: int) -> bool:
-    """Whether the study's own targets reach this one, so finishing it would answer."""
+    """Whether a target is within the study's own, so that finishing the study would answer the question."""
     targets = frames.info.targets
     limit = parent_macs(frames)
     return targets[0] <= target <= targets[-1] and (limit is None or target < limit)

@@ -1,4 +1,4 @@
-"""What a study without one of the two compared routes says: accuracies and costs of what it has, and no verdict."""
+"""What a study that lacks a route of the pair says: the accuracies and costs that it has, and no verdict."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reports.statistics import Estimate, mean_interval
 from reports.words.wording import POLICY_TEXT, number_estimate, percent_interval
 
 BY = {"prune": "pruning"}
-"""What a route does, where that is not its name."""
+"""What a route does, if that is not its name."""
 
 
 def missing_routes(info: StudyFacts) -> list[str]:
-    """Routes of the headline's pair that the study does not have; without one of them there is no verdict."""
+    """Routes of the headline's pair that the study lacks; if there are any, it has no verdict."""
     return [route for route in _pair_routes(info) if route not in info.routes]
 
 
@@ -55,7 +55,7 @@ def short_headline(frames: Frames) -> str:
 
 
 def lines(frames: Frames) -> list[dict[str, str]]:
-    """A sentence for each target and main route: accuracy and cost; ``verdict`` is the route, for its colour."""
+    """A sentence per target and main route, with accuracy and cost; ``verdict`` is the route, which gives the colour."""
     return [
         {"sentence": _line(frames, label, target), "verdict": label}
         for target in frames.info.targets
@@ -64,7 +64,7 @@ def lines(frames: Frames) -> list[dict[str, str]]:
 
 
 def unfinished(frames: Frames) -> list[int]:
-    """Targets at which a main route has delivered fewer networks than replicates are planned."""
+    """Targets at which a main route has delivered fewer networks than there are planned replicates."""
     routes = [route for route in (*COMPARED, *frames.info.challengers) if route in frames.info.routes]
     return [
         target
@@ -84,7 +84,7 @@ def _line(frames: Frames, label: str, target: int) -> str:
 
 
 def _shown(frames: Frames) -> list[str]:
-    """The routes whose networks are shown, those of the pair first; the controls where there is nothing else."""
+    """The routes whose networks are shown, those of the pair first; controls only if there is nothing else."""
     delivered = {network.label for network in frames.delivered}
     routes = dict.fromkeys((*_pair_routes(frames.info), *COMPARED, *frames.info.challengers))
     return [label for label in routes if label in delivered] or sorted(delivered)

@@ -1,4 +1,4 @@
-"""Who pays, in words: the parts of costs, break-evens, and what the parent is declared to have cost."""
+"""Who pays, in words: the parts of costs, break-evens, and the declared cost of the parent."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reports.words.wording import number
 
 
 def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: Estimate | None, at: str) -> list[str]:
-    """The parent's price and the number of targets at which a challenger and pruning cost the same; none if unknown.
+    """Sentences on the parent's price and the number of targets at which a challenger and pruning cost the same, if known.
 
-    ``at`` begins each: which target.
+    Each begins with ``at``, which names the target.
     """
     name = label_text(found.challenger)
     price = _price_text(found.price, name, unit, parent_h)
@@ -23,18 +23,18 @@ def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: E
 
 
 def at_target(target: int) -> str:
-    """How a sentence about one target begins."""
+    """The beginning of a sentence about one target."""
     return f"At {macs_text(target)} MACs"
 
 
 def pooled_at(found: PooledPays, dataset: str) -> str:
-    """How a sentence about all targets begins."""
+    """The beginning of a sentence about all targets."""
     over = "1 target" if found.num_targets == 1 else f"{found.num_targets} targets pooled"
     return f"On {dataset}, {over}"
 
 
 def declared_sentence(declared: DeclaredParent) -> str:
-    """That a parent's cost is declared, and by whom."""
+    """The sentence that says what a parent is declared to have cost, and by whom."""
     return (
         f"The parent's cost is declared, not measured: {declared.text} ({declared.source}); it takes the place of its "
         "pretraining where costs are compared, and is in no total of the ledger."
@@ -78,7 +78,7 @@ def _sides(found: BreakEven, below: str, above: str, shown_below: str, shown_abo
 
 
 def _never(found: BreakEven) -> str:
-    """How sure it is that one is cheaper at every value."""
+    """The words for a contender that is cheaper at every value, by how certain that is."""
     if found.is_shown_everywhere:
         return f" (shown, n = {found.n})"
     known = [

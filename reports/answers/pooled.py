@@ -1,4 +1,4 @@
-"""One challenger against pruning over all targets of a study at which their costs can be compared."""
+"""A challenger compared with pruning over all targets at which their costs can be compared."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from reports.statistics import Estimate
 
 @dataclass(frozen=True)
 class Pooled:
-    """Pooled costs by charge policy; empty where no target was measured."""
+    """Pooled costs by charge policy; empty if no target was measured."""
 
     challenger: str
     by_policy: dict[str, PooledCosts]
 
     @property
     def ratios(self) -> dict[str, Estimate]:
-        """Cost ratios (challenger / prune)."""
+        """Cost ratios (challenger / prune) by charge policy."""
         return {policy: costs.cost_ratio for policy, costs in self.by_policy.items()}
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """The verdict of each policy."""
+        """The verdict under each policy."""
         return {policy: costs.verdict for policy, costs in self.by_policy.items()}
 
     @property
     def headline(self) -> PooledCosts | None:
-        """Under the headline policy."""
+        """The costs under the headline policy."""
         return self.by_policy.get(HEADLINE_POLICY)
 
 
 def pooled_headline(study: JudgedStudy) -> Pooled:
-    """The headline's challenger against pruning."""
+    """The headline's challenger compared with pruning."""
     return Pooled(study.challenger, study.verdicts.pooled.get(study.challenger, {}))
 
 

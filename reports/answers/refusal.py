@@ -1,4 +1,4 @@
-"""Why a target has no answer, and the lines of the config that would measure it."""
+"""Why a target has no answer, and the config lines that would measure it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUTE_LINES = {
 
 
 def parent_macs(frames: Frames) -> int | None:
-    """MACs of the dense network that is pruned; None where nothing of it was measured yet."""
+    """MACs of the dense network that is pruned; None if it has not been measured yet."""
     trained = [
         job.network_macs
         for job in frames.view.jobs
@@ -30,7 +30,7 @@ def parent_macs(frames: Frames) -> int | None:
 
 
 def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
-    """(reason, config change) for a target that the study's own targets do not enclose."""
+    """(reason, config change) for a target outside the range of the study's own."""
     known = ", ".join(macs_text(value) for value in frames.info.targets)
     targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
     limit = parent_macs(frames)
@@ -55,7 +55,7 @@ def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
 
 
 def refuse_interpolation(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
-    """(reason, config change) for a target between measured ones that are not on a line."""
+    """(reason, config change) for a target between measured ones that do not lie on a line."""
     targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
     return (
         f"not measured, and interpolating between the study's targets misses measured cost ratios by up to {error:.2f}× "
@@ -65,7 +65,7 @@ def refuse_interpolation(frames: Frames, target: int, error: float, most: float)
 
 
 def refuse_incomplete(study: JudgedStudy, target: int) -> tuple[str, str | None]:
-    """(reason, config change) for a target that the study reaches but has not measured (yet)."""
+    """(reason, config change) for a target within the study's range that has not been measured yet."""
     frames = study.frames
     if missing := missing_routes(frames.info):
         return (
@@ -96,7 +96,7 @@ def _failed_text(num: int) -> str:
 
 
 def _budget_text(hours: float) -> str:
-    """Device-hours as a config reads them."""
+    """Device-hours as a config has them."""
     for unit, in_hours in (("h", 1.0), ("min", 1 / 60)):
         if hours >= in_hours:
             return f"{hours / in_hours:.1f} {unit}"
@@ -104,7 +104,7 @@ def _budget_text(hours: float) -> str:
 
 
 def _routes_over_budget(study: JudgedStudy, lacking: list[int]) -> list[str]:
-    """The pair's routes whose budget was spent or too small for a job before a replicate delivered all of these."""
+    """The pair's routes that delivered too few of these because the budget was spent or too small for a job."""
     frames = study.frames
     budget_h, hours = frames.info.budget_h, dict.fromkeys(frames.stopped, 0.0) | spent_h(frames.view)
     over = {key for key, spent in hours.items() if spent >= budget_h.get(key[0], float("inf")) or key in frames.stopped}
@@ -120,7 +120,7 @@ def _routes_over_budget(study: JudgedStudy, lacking: list[int]) -> list[str]:
 
 
 def _neighbours(frames: Frames, target: int) -> list[int]:
-    """The study's targets just below and just above."""
+    """The study's nearest targets below and above."""
     targets = frames.info.targets
     return [max(t for t in targets if t < target), min(t for t in targets if t > target)]
 
@@ -132,7 +132,7 @@ def _delivered_text(study: JudgedStudy, target: int) -> str:
 
 
 def _delivered(study: JudgedStudy, declared: str, target: int) -> list[int]:
-    """Replicates in which one of the declared pair has a network."""
+    """Replicates in which a contender of the declared pair has a network."""
     label = study.contenders.pair[study.frames.info.pair.index(declared)]
     found = study.contender(label, target)
     return [] if found is None else study.contenders.with_network(found, target)

@@ -1,4 +1,4 @@
-"""Why a question about an accuracy, a budget or other terms has no answer, and what of the config would give one."""
+"""Why a question about an accuracy, a budget or other terms has no answer, and the config change that would give one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from reports.data.frames import Frames
 from reports.words.wording import number, percent
 
 OTHER_STUDY = "in another study (--out)"
-"""Behind a change that the study's folder cannot take, since attempts were paid for without it."""
+"""Appended to a change that the study's folder cannot take, because attempts were paid for without it."""
 FIGURES = 2
-"""Significant figures of a target that is proposed."""
+"""Significant figures of a proposed target."""
 
 
 def refuse_other_target(frames: Frames, target: int) -> tuple[str, str | None]:
-    """(reason, config change) for a target that is not the study's, where nothing can be interpolated."""
+    """(reason, config change) for a target that is not the study's, if nothing can be interpolated."""
     targets = frames.info.targets
     if not targets[0] < target < targets[-1]:
         return refuse_outside(frames, target)
@@ -34,7 +34,7 @@ def refuse_other_target(frames: Frames, target: int) -> tuple[str, str | None]:
 
 
 def refuse_between(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
-    """(reason, config change) for a target between the study's own that are not on a line."""
+    """(reason, config change) for a target between two of the study's own that do not lie on a line."""
     wanted = ", ".join(map(macs_text, sorted({*frames.info.targets, target})))
     return (
         f"not measured, and interpolating between the study's targets misses measured costs by up to {error:.2f}× "
@@ -46,7 +46,7 @@ def refuse_between(frames: Frames, target: int, error: float, most: float) -> tu
 def refuse_accuracy(
     study: JudgedStudy, target: int, level: float | None, best: tuple[str, float] | None
 ) -> tuple[str, str | None]:
-    """(reason, config change) for an accuracy that no contender reached; ``best`` is who came nearest, and how near."""
+    """(reason, config change) for an accuracy that no contender reached; ``best`` is the closest one and its accuracy."""
     if level is None or best is None:
         return refuse_incomplete(study, target)
     frames = study.frames
@@ -66,7 +66,7 @@ def refuse_accuracy(
 
 
 def refuse_budget(frames: Frames, budget_h: float, most: Mapping[str, float]) -> tuple[str, str | None]:
-    """(reason, config change) for more device-hours than any contender spent on a target; ``most`` is what each did."""
+    """(reason, config change) for more device-hours than any contender spent on a target; ``most`` is what each spent."""
     label = max(most, key=lambda name: most[name])
     unit = unit_text(frames.unit)
     reason = (
@@ -82,14 +82,14 @@ def refuse_budget(frames: Frames, budget_h: float, most: Mapping[str, float]) ->
 
 
 def refuse_small_budget(frames: Frames, budget_h: float, first: tuple[str, float] | None) -> tuple[str, str | None]:
-    """(reason, None) for fewer device-hours than the first network of any contender took."""
+    """(reason, None) for fewer device-hours than any contender needed for its first network."""
     unit = unit_text(frames.unit)
     took = "" if first is None else f"; the first one was measured after {number(first[1])}, by {label_text(first[0])}"
     return f"no contender has a network within this target for {number(budget_h)} {unit}{took}", None
 
 
 def longer_training(frames: Frames) -> str | None:
-    """Twice the epochs of all that is trained in full; None where the config does not say how many those are."""
+    """Config lines that double the epochs of every full training; None if the config gives none."""
     lines = [_nested(key, 2 * count) for key, count in frames.info.epochs.items()]
     return "\n".join([f"{lines[0]}  # longer training, {OTHER_STUDY}", *lines[1:]]) if lines else None
 
@@ -101,7 +101,7 @@ def _nested(key: str, value: int) -> str:
 
 
 def _larger_target(frames: Frames) -> int | None:
-    """Between the largest target and the parent, halfway on a logarithmic axis; None where there is no room."""
+    """A target halfway between the largest target and the parent on a logarithmic axis; None if there is no room."""
     limit, largest = parent_macs(frames), frames.info.targets[-1]
     if limit is None:
         return None
@@ -110,7 +110,7 @@ def _larger_target(frames: Frames) -> int | None:
 
 
 def _parent_top1(frames: Frames) -> float | None:
-    """The lowest validation accuracy of a trained parent, over replicates."""
+    """The lowest validation accuracy of a trained parent over replicates."""
     found = [
         job.outcome.get("val_top1")
         for job in frames.view.jobs

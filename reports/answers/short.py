@@ -1,6 +1,6 @@
-"""The answer in at most 25 words: what a page begins with, and what people quote.
+"""The answer in at most 25 words: the first line of the page, and what people quote.
 
-It has a number with its interval and unit, says whether the evidence is all there, and names the cheapest contender of all.
+It has a number with interval and unit, says whether the evidence is complete, and names the cheapest contender of all.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def short_headline(pooled: Pooled, unit: str, answers: Sequence[Answer]) -> str:
 
 
 def first_that_fits(claims: Sequence[str], parts: Sequence[str], most: int = MOST_WORDS) -> str:
-    """The first claim that has room for one of these parts, the first of them if it can be; the first claim, if none has."""
+    """The first claim with room for one of the parts, taking the earliest part that fits; otherwise the first claim."""
     found = (
         f"{claim}; {part}." for claim in claims for part in parts if len(f"{claim}; {part}".split()) <= most
     )  # fmt: skip
@@ -53,7 +53,7 @@ def first_that_fits(claims: Sequence[str], parts: Sequence[str], most: int = MOS
 
 
 def within_words(claim: str, optional: Sequence[str], most: int = MOST_WORDS) -> str:
-    """The claim with as many of the optional parts as there is room for, and a full stop."""
+    """The claim with as many of the optional parts as fit, and a full stop."""
     for part in optional:
         if part and len(f"{claim}; {part}".split()) <= most:
             claim = f"{claim}; {part}"
@@ -62,12 +62,12 @@ def within_words(claim: str, optional: Sequence[str], most: int = MOST_WORDS) ->
 
 
 def way_text(label: str) -> str:
-    """A contender as a way of doing it."""
+    """The name of a contender as a way of getting a network."""
     return "pruning" if label == PRUNE else label_text(label)
 
 
 def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measured: Sequence[Measured]) -> str:
-    """``hours_of``: device-hours of a route, which takes the place of ``{}``."""
+    """The claim about costs. ``hours_of`` is the phrase for a route's device-hours, in which it replaces ``{}``."""
     if costs.verdict is Verdict.NEITHER:
         return _neither(costs, unit, measured)
     if costs.guarded is not None:
@@ -86,7 +86,7 @@ def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measur
 
 
 def _neither(costs: PooledCosts, unit: str, measured: Sequence[Measured]) -> str:
-    """The control that makes both needless, with what it saves where it saves least."""
+    """The claim that a control makes both unnecessary, with its smallest saving."""
     label = costs.instead[0]
     found = [one for given in measured for one in given.headline.headline.instead if one.label == label]
     sure = [one.base_ratio for one in found if one.base_ratio.value is not None]
@@ -125,7 +125,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
 
 
 def _cheapest(measured: Sequence[Measured]) -> list[str]:
-    """The cheapest contender of all, in ever fewer words; where that is not shown, who had the lowest costs."""
+    """Phrases that name the cheapest contender, ever shorter; if none is shown to be, the one with the lowest cost."""
     found = [(given, best) for given in measured if (best := given.cheapest.get(HEADLINE_POLICY)) is not None]
     if not found or max(best.num_others for _, best in found) < 1:
         return []
@@ -142,7 +142,7 @@ def _target(given: Measured) -> str:
 
 
 def _evidence(ratio: Estimate, alpha: float | None = None) -> str:
-    """The interval, at its level where that is one for all that is said, else as adjusted for many claims."""
+    """The interval in words: with its level if that is the same for all statements, otherwise as corrected."""
     if ratio.low is None or ratio.high is None:
         return f"(n = {ratio.n}, no interval)"
     level = "adjusted" if alpha is None else f"{100 * (1 - alpha):.4g} %"
@@ -161,7 +161,7 @@ def _negated(value: Estimate) -> Estimate:
 
 
 def inverse(ratio: Estimate) -> Estimate:
-    """The ratio the other way round."""
+    """The inverse ratio."""
     value, low, high = (None if x is None else 1 / x for x in (ratio.value, ratio.high, ratio.low))
     return Estimate(value, low, high, ratio.sd, ratio.n)
 

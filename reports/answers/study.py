@@ -1,4 +1,4 @@
-"""All that the answers of one study share: its contenders, and their judgement at every target, made once."""
+"""What all answers of a study share: its contenders, and their judgement at every target, computed once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from reports.data.frames import Frames
 
 @dataclass(frozen=True)
 class JudgedStudy:
-    """A study that is read, with what its ledger comes to."""
+    """A study that has been read, with its judgement."""
 
     frames: Frames
 
     @cached_property
     def contenders(self) -> Contenders:
-        """Who competes."""
+        """The contenders of the study."""
         frames = self.frames
         return Contenders(frames.view, frames.info, frames.delivered, frames.num_classes)
 
@@ -36,7 +36,7 @@ class JudgedStudy:
 
     @cached_property
     def unjudged(self) -> str | None:
-        """Why nothing of it is judged: a rehearsal, or GPUs of several models, whose hours are not added up; else None."""
+        """Why the study is not judged: it is a rehearsal, or its hours are on several GPU models; None if it is judged."""
         if self.frames.info.rehearsal is not None:
             return REHEARSAL
         mixed = mixture(self.frames.view)
@@ -44,12 +44,12 @@ class JudgedStudy:
 
     @property
     def alpha(self) -> float:
-        """The level of the study's claims, after a correction for looks."""
+        """The level of the study's claims after the correction for looks."""
         return look_alpha(num_looks(self.frames.history))
 
     @cached_property
     def _pays(self) -> dict[int, WhoPays | None]:
-        """What :meth:`who_pays` has found so far."""
+        """Results of :meth:`who_pays` so far, by target."""
         return {}
 
     def who_pays(self, target: int) -> WhoPays | None:
@@ -63,16 +63,16 @@ class JudgedStudy:
         return pooled_pays(self.contenders, self.verdicts.costs, self.challenger, self.alpha)
 
     def asked(self, asked: Asked) -> StudyVerdicts:
-        """Every comparison under other terms, or at another accuracy."""
+        """All comparisons under other terms, or at another accuracy."""
         return judge_asked(self.contenders, self.frames.info.targets, asked, self.alpha)
 
     @property
     def challenger(self) -> str:
-        """Label of what the headline compares with pruning."""
+        """The label of the headline's challenger."""
         return self.contenders.pair[1]
 
     def contender(self, label: str, target: int) -> Contender | None:
-        """The contender of that label; None if it does not compete at the target."""
+        """The contender with that label; None if it does not compete at the target."""
         return next((one for one in self.contenders.at(target) if one.label == label), None)
 
     def paired(self, label: str, target: int) -> list[int]:
@@ -82,11 +82,11 @@ class JudgedStudy:
         return sorted(set.intersection(*delivered)) if len(delivered) == 2 and not self.unjudged else []
 
     def measured_targets(self) -> tuple[int, ...]:
-        """Targets at which both of the headline's pair delivered in some replicate."""
+        """Targets at which both contenders of the headline delivered a network in some replicate."""
         return tuple(target for target in self.frames.info.targets if self.paired(self.challenger, target))
 
 
 @lru_cache(maxsize=1)
 def judged(frames: Frames) -> JudgedStudy:
-    """The study of these frames with its judgement; the same one for all who ask while no other study is read."""
+    """The judged study of these frames; the same object for all callers until another study is read."""
     return JudgedStudy(frames)

@@ -1,4 +1,4 @@
-"""Answers as sentences: each has its number, its interval or n, and its unit."""
+"""Answers as sentences, each with a number, its interval or n, and its unit."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def sentence(given: Answer) -> str:
 
 
 def refusal_sentence(question: Question, reason: str, change: str | None) -> str:
-    """Why a question has no answer, and which lines of the config would give one."""
+    """The sentence that says why a question has no answer, and which config lines would give one."""
     how = "" if change is None else f"; to measure it: {' and '.join(change.splitlines())}"
     return f"At {macs_text(question.target)} MACs: no answer: {reason}{how}"
 
 
 def comparison_sentence(compared: Comparison, given: Answer) -> str:
-    """How one challenger compares with pruning at the target of an answer."""
+    """The sentence that compares one challenger with pruning at the target of an answer."""
     difference = points_estimate(compared.difference)
     planned = given.question.replicates
     clause = _costs_clause(compared.challenger, compared.by_policy, given.question.unit, _is_few(compared.n, planned))
@@ -73,7 +73,7 @@ def _notes(given: Answer) -> list[str]:
 
 
 def accuracy_sentence(given: Measured) -> str:
-    """How the accuracy side of the question, RQ1, reads for a target."""
+    """The sentence on accuracy (RQ1) at a target."""
     name = label_text(given.headline.challenger)
     other = f"the one found by {name}" if given.headline.challenger == SEARCH else f"that of {name}"
     reading = {
@@ -89,7 +89,7 @@ def accuracy_sentence(given: Measured) -> str:
 
 
 def overall_sentence(pooled: Pooled, question: Question, answers: Sequence[Answer] = ()) -> str:
-    """One challenger against pruning over all measured targets; with ``answers`` also the cheapest contender of all."""
+    """The sentence on one challenger over all measured targets; with ``answers``, also on the cheapest contender of all."""
     unit, costs = question.unit, pooled.headline
     if costs is None:
         return (
@@ -114,12 +114,12 @@ def _at(given: Answer) -> str:
 
 
 def _is_few(n: int, planned: int) -> str:
-    """Behind the verdict of a study that is not complete."""
+    """The note after a verdict from fewer replicates than planned; otherwise empty."""
     return f" (provisional: {n} of {planned} replicates)" if n < planned else ""
 
 
 def _costs_clause(challenger: str, costs: Mapping[str, Costs], unit: str, few: str) -> str:
-    """The ratio and verdict of the headline policy, and the policies under which the answer is another one."""
+    """The ratio and verdict under the headline policy, and the policies under which the answer differs."""
     main = costs[HEADLINE_POLICY]
     said = verdict_text(main, challenger)
     if isinstance(main, CostComparison) and main.instead:
@@ -132,7 +132,7 @@ def _costs_clause(challenger: str, costs: Mapping[str, Costs], unit: str, few: s
 
 
 def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
-    """What a cost ratio (challenger / prune) says, with its interval or n and the unit."""
+    """A cost ratio (challenger / prune) in words, with its interval or n and the unit."""
     ratio = costs.cost_ratio
     if ratio.value is None:
         return f"there is no cost ratio in {unit_text(unit)} (a route was charged nothing, or measured nothing)"
@@ -152,7 +152,7 @@ def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
 
 
 def _reached_clause(costs: Costs) -> str:
-    """Who reached the accuracy in how many replicates, where that is not all."""
+    """In how many replicates the accuracy was reached, for contenders that did not reach it in all."""
     if not isinstance(costs, CostComparison):
         return ""
     short = [
@@ -164,7 +164,7 @@ def _reached_clause(costs: Costs) -> str:
 
 
 def _flips_clause(costs: Mapping[str, Costs], challenger: str) -> str:
-    """The policies under which the answer is another one, with their ratios; empty where there are none."""
+    """The policies under which the answer differs, with their ratios; empty if there are none."""
     if costs[HEADLINE_POLICY].guarded is not None:
         return ""
     name = label_text(challenger)
@@ -182,7 +182,7 @@ def _cheapest_clause(given: Measured) -> str:
 
 
 def _cheapest_overall(answers: Sequence[Answer]) -> str:
-    """The cheapest of all at each target, in one clause where it is the same everywhere."""
+    """The cheapest contender at each target; a single name if it is the same everywhere."""
     found = {
         given.question.target: best
         for given in answers

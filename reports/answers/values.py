@@ -1,4 +1,4 @@
-"""What an answer is: one typed value from the ledger to the page; JSON and sentences are made of it at the end."""
+"""An answer: one typed value from the ledger to the page. JSON and sentences are made from it at the end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reports.statistics import Estimate
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked of which study.
+    """The question, and the study to which it is put.
 
-    ``target`` is in MACs of one image, ``unit`` that of all costs, ``replicates`` the number planned.
-    ``measured_targets`` are those that both compared routes reached in at least one common replicate. ``extensions`` are
-    how the study grew, ``extended`` says it in a sentence (None: it is as planned); ``num_looks`` are the times at which
-    results had been seen and replicates were added. ``declared`` is what the parent is said to have cost.
+    ``target`` is in MACs of one image, ``unit`` is that of all costs, and ``replicates`` is the planned number.
+    ``measured_targets`` are those at which both contenders of the headline have a network in some common replicate.
+    ``extensions`` says how the study grew, ``extended`` the same in a sentence (None: it did not). ``num_looks`` counts how
+    often replicates were added after results had been seen. ``declared`` is the declared cost of the parent.
     """
 
     target: int
@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracies of the delivered networks of one kind, fractions 0-1."""
+    """Accuracies of the delivered networks of one kind, as fractions 0-1."""
 
     test_top1: Estimate
     val_top1: Estimate
@@ -45,7 +45,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One challenger against pruning at one target, over the ``n`` replicates in which both are done.
+    """A challenger compared with pruning at one target, over the ``n`` replicates in which both are done.
 
     ``difference`` is the pruned network's test accuracy minus the challenger's, paired by replicate.
     """
@@ -57,12 +57,12 @@ class Comparison:
 
     @property
     def headline(self) -> CostComparison:
-        """The comparison of costs under the headline policy."""
+        """The cost comparison under the headline policy."""
         return self.by_policy[HEADLINE_POLICY]
 
     @property
     def more_accurate(self) -> Verdict:
-        """The more accurate of the two, where the whole interval of the difference is on one side of 0."""
+        """Which of the two is more accurate: shown if the whole interval of the difference is on one side of 0."""
         return decide_accuracy(self.difference)
 
     @property
@@ -73,11 +73,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measured:
-    """The answer at a target for which both compared routes delivered networks.
+    """The answer at a target for which both contenders of the headline delivered networks.
 
-    ``further`` are the comparisons of other contenders, ``accuracy`` has every kind of delivered network by label,
-    ``cheapest`` the cheapest contender of all by charge policy, ``pays`` the parts of every contender's cost, with
-    break-evens; None where no cost was reached.
+    ``further`` has the comparisons of other contenders, ``accuracy`` every kind of delivered network by label, ``cheapest``
+    the cheapest contender of all by charge policy, and ``pays`` the parts of every contender's cost with break-evens (None
+    if there is no common accuracy).
     """
 
     question: Question
@@ -89,7 +89,7 @@ class Measured:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all planned replicates entered."""
+        """Whether all planned replicates are included."""
         return self.headline.n >= self.question.replicates
 
     @property
@@ -111,14 +111,14 @@ class Interpolated:
     further: tuple[Comparison, ...]
     accuracy: dict[str, Accuracy]
     left_out_error: float | None = None
-    """Factor by which interpolation misses measured targets; None if fewer than three were measured."""
+    """The factor by which interpolation misses measured targets; None if fewer than three were measured."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """No answer: why, and the lines of the config that would give one (None: running the same study on is enough).
+    """No answer: the reason, and the config lines that would give one (None: continuing the study is enough).
 
-    Challengers other than search may have been measured all the same.
+    Other contenders than the headline's may have been measured nevertheless (``further``).
     """
 
     question: Question

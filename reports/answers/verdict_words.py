@@ -1,4 +1,4 @@
-"""Verdicts in words: who is cheaper, what kept costs from being compared, and who is the cheapest of all."""
+"""Verdicts in words: which contender is cheaper, why costs were not compared, and which is the cheapest of all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
 
 
 def instead_text(instead: Instead, challenger: str) -> str:
-    """A control that makes both needless, with its figures."""
+    """A control that makes both contenders unnecessary, with its figures."""
     return (
         f"{label_text(instead.label)} is {task().as_good} and cheaper: pruning costs {_times(instead.base_ratio)} and "
         f"{label_text(challenger)} {_times(instead.challenger_ratio)} as much"
@@ -58,7 +58,7 @@ def instead_text(instead: Instead, challenger: str) -> str:
 
 
 def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | None:
-    """The cheapest contender of all; None where there are only two of them."""
+    """The cheapest contender of all in words; None if there are only two contenders."""
     if found is None or num_contenders < 3:
         return None
     if found.num_others < 2:
@@ -75,18 +75,18 @@ def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | Non
 
 
 def cheapest_claim(found: Sequence[CheapestOfAll]) -> str:
-    """What the contenders with the lowest costs may be called: the cheapest only where that is shown at every target."""
+    """What to call the contenders with the lowest costs: the cheapest only if that is shown at every target."""
     return "cheapest of all" if all(one.is_shown for one in found) else "lowest cost seen"
 
 
 def interval_text(alpha: float) -> str:
-    """``95 % interval``; of a level that was corrected, that level."""
+    """``95 % interval``, or the corrected level."""
     level = f"{100 * (1 - alpha):.4g}"
     return f"{level} % interval" + ("" if alpha == ALPHA else ", corrected")
 
 
 def flips(costs: Mapping[str, Costs], headline: str) -> list[str]:
-    """Policies under which the answer is another: the other side is shown, or the interval excludes the headline's ratio."""
+    """Policies under which the answer differs: the other side is shown, or the interval excludes the headline's ratio."""
     main = costs[headline]
     return [policy for policy, other in costs.items() if policy != headline and _differs(main, other)]
 

@@ -1,4 +1,4 @@
-"""The answer of a whole study: its headline, a sentence for each target and contender, and all of it as JSON."""
+"""The answer of a whole study: its headline, a sentence per target and contender, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from reports.data.levels import level_sentences
 from reports.statistics import Estimate
 
 NOT_COMPARABLE = Verdict.NOT_COMPARABLE.value
-"""The verdict of a rehearsal, and of a study whose hours are of several kinds."""
+"""The verdict of a rehearsal, and of a study with hours on several GPU models."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence, and the word by which a page colours it."""
+    """A sentence, and the word from which a page derives its colour."""
 
     sentence: str
     verdict: str
 
 
 class WholeAnswer:
-    """What a study says of all its targets together; made once for page, terminal and JSON."""
+    """What a study says about all its targets, computed once for page, terminal and JSON."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
@@ -48,12 +48,12 @@ class WholeAnswer:
 
     @cached_property
     def answers(self) -> Sequence[Answer]:
-        """One for each target, ascending; those not measured yet are refused."""
+        """One answer per target, ascending; targets not measured yet are refused."""
         return answers_of(self._study)
 
     @cached_property
     def is_refused(self) -> bool:
-        """Whether the study compares routes and nothing of that is measured at any target; so it is of one not judged."""
+        """Whether no target has an answer: the study is not judged, or has both routes of its pair but no result yet."""
         return self._study.unjudged is not None or (
             not missing_routes(self.frames.info) and not any(isinstance(a, Measured) for a in self.answers)
         )
@@ -77,7 +77,7 @@ class WholeAnswer:
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
 
     def _unjudged(self, reason: str) -> str:
-        """All that a rehearsal, or a study whose costs cannot be compared, says, in one line."""
+        """The only line of a rehearsal, or of a study whose costs cannot be compared."""
         count = f"{len(self.frames.delivered)} networks were delivered"
         if self.frames.info.rehearsal is None:
             return f"{reason[0].upper()}{reason[1:]}; {count}."
@@ -85,19 +85,19 @@ class WholeAnswer:
 
     @property
     def study(self) -> JudgedStudy:
-        """The study as it is judged, for whoever shows more of it."""
+        """The judged study, for modules that show more of it."""
         return self._study
 
     @cached_property
     def pooled_pays(self) -> PooledPays | None:
-        """The headline's break-evens over all targets; None where there is no headline, or no target can be compared."""
+        """The headline's break-evens over all targets; None without a headline or a target that can be compared."""
         if self._study.unjudged is not None or missing_routes(self.frames.info):
             return None
         return self._study.pooled_pays()
 
     @cached_property
     def pays_lines(self) -> list[Line]:
-        """Who pays: what the parent is declared to have cost, and the headline's break-evens."""
+        """Who pays: the declared cost of the parent, and the headline's break-evens."""
         declared, found = self.frames.info.declared_parent, self.pooled_pays
         said = [] if declared is None else [declared_sentence(declared)]
         if found is not None:
@@ -107,7 +107,7 @@ class WholeAnswer:
 
     @property
     def _parent_h(self) -> Estimate | None:
-        """What the parent is charged with, at the first target that says so."""
+        """The parent's cost, from the first target that has it."""
         found = (
             given.pays.parent_h for given in self.answers if isinstance(given, Measured) and given.pays is not None
         )
@@ -115,7 +115,7 @@ class WholeAnswer:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """For each target: who pays, each further contender, each control, and accuracies near chance or the ceiling."""
+        """Sentences on each target, who pays, further contenders, controls, and accuracies near chance or the ceiling."""
         frames, question = self.frames, self.answers[0].question
         if self._study.unjudged is not None:
             return []
@@ -135,11 +135,11 @@ class WholeAnswer:
 
     @property
     def sentences(self) -> list[str]:
-        """The headline, then the lines: what a terminal shows."""
+        """The headline, then the lines, as a terminal shows them."""
         return [self.headline, *(line.sentence for line in self.lines)]
 
     def as_json(self) -> Fields:
-        """What ``report/answer.json`` holds, and ``answer --json`` prints."""
+        """The content of ``report/answer.json``, which ``answer --json`` prints."""
         headline, *lines = self.sentences
         study = self._study
         found = report_json(

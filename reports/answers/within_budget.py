@@ -1,4 +1,4 @@
-"""Which accuracy a number of device-hours buys on one target, and by which route."""
+"""The accuracy that a number of device-hours buys at a target, and by which route."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from reports.statistics import Estimate, mean_interval, mean_p_value
 
 @dataclass(frozen=True)
 class WayWithin:
-    """What a contender has for a budget: its best smoothed validation accuracy (a fraction), over the replicates with any.
+    """What a contender gets for a budget: its best smoothed validation accuracy (a fraction), over replicates that have one.
 
-    ``num_entered`` are replicates in which it is done. ``ended_h`` is what it spent in all, where that is less than the
-    budget in every replicate, so more was not tried; None elsewhere.
+    ``num_entered`` counts the replicates in which it is done. ``ended_h`` is its total spending if that is below the budget
+    in every replicate, so that spending more was never tried; otherwise None.
     """
 
     label: str
@@ -34,10 +34,10 @@ class WayWithin:
 
 @dataclass(frozen=True)
 class BudgetAnswer:
-    """The answer at one target. ``ways`` are all contenders, the most accurate first, then those without a network by then.
+    """The answer at one target. ``ways`` has all contenders, the most accurate first, those without a network last.
 
-    ``not_shown`` are the others than which the first is not shown to be more accurate (paired by replicate, at a level
-    corrected for their number).
+    ``not_shown`` are those contenders than which the first is not shown to be more accurate (paired by replicate, at a
+    level corrected for their number).
     """
 
     question: Question
@@ -50,7 +50,7 @@ Reply = BudgetAnswer | AskedRefused
 
 
 def budget_answers(study: JudgedStudy, budget_h: float, targets: Sequence[int]) -> list[Reply]:
-    """One for each of these targets. All work is charged to the one target, as in the headline."""
+    """One answer per target. All work is charged to that target, as in the headline."""
     return [_answer(study, budget_h, target) for target in targets]
 
 
@@ -74,7 +74,7 @@ def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:
 
 
 def _spent(study: JudgedStudy, contender: Contender, target: int) -> Floats:
-    """All that it was charged, by replicate; NaN where it is not done."""
+    """The total charged, by replicate; NaN if it is not done."""
     return study.contenders.charges(contender, target, Common(None), 0.0).spent.total
 
 
@@ -95,7 +95,7 @@ def _way(label: str, top1: Floats, spent: Floats, budget_h: float) -> WayWithin:
 
 
 def _first(study: JudgedStudy, contenders: Sequence[Contender], target: int) -> tuple[str, float] | None:
-    """Who had a network first, and after how many device-hours; the earliest of any replicate."""
+    """Which contender had the first network in any replicate, and after how many device-hours."""
     found = {one.label: study.contenders.charges(one, target, Common(0.0), 0.0).reached.total for one in contenders}
     earliest = {label: float(hours.min()) for label, hours in found.items() if np.isfinite(hours).any()}
     return min(earliest.items(), key=lambda item: item[1], default=None)

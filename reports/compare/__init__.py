@@ -1,1 +1,1 @@
-"""Pruning against each challenger: statistics, what was measured and charged by when, verdicts, controls."""
+"""Pruning compared with each challenger: learning curves and charges over time, statistics, verdicts, controls."""

@@ -1,4 +1,4 @@
-"""Which networks are more accurate (RQ1), by label and against each other."""
+"""Which networks are more accurate (RQ1): accuracies by label, and differences between contenders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.statistics import Estimate, mean_interval, paired_difference
 
 
 def decide_accuracy(difference: Estimate) -> Verdict:
-    """The more accurate contender that a difference (prune - challenger) with its interval supports."""
+    """Which contender is shown to be more accurate by a difference (prune - challenger) and its interval."""
     if difference.low is None or difference.high is None:
         return Verdict.INSUFFICIENT_EVIDENCE
     if difference.low > 0:

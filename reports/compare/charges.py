@@ -1,11 +1,13 @@
-"""Who pays: what contenders were charged in three parts, under other terms than the study's, and where two break even.
+"""Who pays: what contenders were charged, in three parts; the cost under other terms; and where two contenders break even.
 
-What a contender took to reach an accuracy is divided into the parent's pretraining, other work that serves all targets, and
-what was done for this target (:class:`accounting.cost.charges.Part`), at the moment at which it got there when all is
-charged. So another price of the parent, or another number of targets that share what is common, is arithmetic.
+The cost at which a contender reached an accuracy is divided into the parent's pretraining, other work that serves all
+targets, and work for this target (:class:`accounting.cost.charges.Part`), up to the moment at which it got there with all
+work charged. So the cost with another price of the parent, or with another number of targets that share the common work, is
+arithmetic.
 
-A *break-even* is the price, or the number of targets, at which the mean logarithm of the cost ratio is 0. Its interval holds
-all values at which the ratio's own interval holds 1: outside of it one of the two is shown to be cheaper. Pure; arrays in.
+A *break-even* is the price, or the number of targets, at which the mean logarithm of the cost ratio is 0. Its interval
+contains all values at which the ratio's own interval contains 1; outside it, one of the two is shown to be cheaper. Pure
+functions of arrays.
 """
 
 from __future__ import annotations
@@ -23,19 +25,19 @@ from reports.compare.reach import NO_SWAY, Floats, slope_of
 from reports.compare.rule import ALPHA
 
 MOST_TARGETS = 10_000.0
-"""Up to which a break-even number of targets is looked for."""
+"""The largest number of targets at which a break-even is looked for."""
 PRICE_SPAN = 1_000.0
-"""A break-even price is looked for up to this many times the dearest contender's cost."""
+"""A break-even price is looked for up to this many times the cost of the most expensive contender."""
 NUM_STEPS = 49
-"""Values that are looked at between the ends, evenly on a logarithmic axis, before one is narrowed down."""
+"""Values tried between the limits, evenly spaced on a logarithmic axis, before one is narrowed down."""
 NUM_HALVINGS = 40
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Who pays: shared work is divided among ``targets_served``; the parent costs ``parent_h`` device-hours.
+    """Who pays: shared work is divided among ``targets_served``, and the parent costs ``parent_h`` device-hours.
 
-    ``parent_h`` is None where the parent costs what the study says: what its pretraining took, or what is declared.
+    With ``parent_h`` None, the parent costs what the study says: the declared cost, or what its pretraining took.
     """
 
     targets_served: float = 1.0
@@ -47,7 +49,7 @@ AS_MEASURED = Terms()
 
 @dataclass(frozen=True)
 class Parts:
-    """Device-hours by replicate; they add up to what is charged when this target pays for all."""
+    """Device-hours by replicate, in parts that add up to the charge if this target pays for all work."""
 
     pretraining: Floats
     shared: Floats
@@ -70,10 +72,10 @@ class Parts:
 class Charges:
     """What a contender showed and was charged at one target, by replicate.
 
-    ``final`` is its final accuracy (NaN: no network), ``reached`` what it took to reach the common accuracy (``own`` is
-    infinite where it did not), ``spent`` all that it was charged (NaN: it is not done there), ``builds_on_parent`` whether
-    that includes a pretraining of the parent. ``around`` is what it took to reach half a point less and half a point more,
-    ``sway`` how far each replicate pulls the common accuracy; None and empty where that accuracy is fixed.
+    ``final`` is its final accuracy (NaN: no network), ``reached`` its cost to reach the common accuracy (``own`` is
+    infinite if it did not), ``spent`` all that it was charged (NaN: it is not done), and ``builds_on_parent`` says whether
+    that includes pretraining the parent. ``around`` is its cost to reach half a point less and half a point more, ``sway``
+    how far each replicate pulls the common accuracy; they are None and empty if that accuracy is fixed.
     """
 
     label: str
@@ -85,7 +87,7 @@ class Charges:
     sway: Floats = field(default_factory=lambda: NO_SWAY)
 
     def effort(self, terms: Terms = AS_MEASURED) -> Effort:
-        """As judgements take it."""
+        """The same under these terms, as a judgement takes it."""
         cost, spent = (parts.under(terms, self.builds_on_parent) for parts in (self.reached, self.spent))
         if self.around is None:
             return Effort(self.final, cost, spent)
@@ -95,11 +97,12 @@ class Charges:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where base and challenger cost the same, with the interval outside of which one is shown to be cheaper.
+    """Where base and challenger cost the same, with the interval outside which one is shown to be cheaper.
 
-    ``value`` is None where they never do within the limits: then ``below`` and ``above`` are the same label. Elsewhere they
-    say who is cheaper, as far as it is known, below and above ``value``. Below ``low`` and above ``high`` one is shown to be
-    cheaper; None: nowhere on that side, or, with ``is_shown_everywhere``, at every value. ``n`` are replicates.
+    ``below`` and ``above`` are the labels of the cheaper contender, as far as known, below and above ``value``. If the
+    costs never meet within the limits, ``value`` is None and both labels are the same. Below ``low`` and above ``high`` one
+    is shown to be cheaper; None means nowhere on that side or, with ``is_shown_everywhere``, at every value. ``n`` counts
+    replicates.
     """
 
     value: float | None
@@ -113,28 +116,28 @@ class BreakEven:
 
     @property
     def is_never(self) -> bool:
-        """Whether costs are known, and one contender is the cheaper one at every value."""
+        """Whether costs are known and the same contender is cheaper at every value."""
         return self.value is None and self.below is not None
 
 
 Pairs = Sequence[tuple[Charges, Charges]]
-"""(base, challenger) at each target; several are pooled."""
+"""(base, challenger) at each target; several targets are pooled."""
 
 
 def ratio_under(pairs: Pairs, terms: Terms) -> LogRatio:
-    """Costs of the challenger over those of the base under these terms; of several targets pooled within replicates."""
+    """Cost ratio challenger / base under these terms; several targets are pooled within replicates."""
     ratios = [ratio_of(challenger.effort(terms), base.effort(terms)) for base, challenger in pairs]
     return ratios[0] if len(ratios) == 1 else pooled(ratios)
 
 
 def break_even_targets(pairs: Pairs, *, parent_h: float | None = None, alpha: float = ALPHA) -> BreakEven:
-    """The number of targets, all like these, from which on the other contender is cheaper; looked for up to 10,000."""
+    """The number of targets, all like these, beyond which the other contender is cheaper; looked for up to 10,000."""
     values = [float(value) for value in np.geomspace(1.0, MOST_TARGETS, NUM_STEPS)]
     return _break_even(pairs, values, lambda value: Terms(value, parent_h), alpha)
 
 
 def break_even_price(pairs: Pairs, *, targets_served: float = 1.0, alpha: float = ALPHA) -> BreakEven:
-    """The parent's price in device-hours from which on the other contender is the cheaper one; 0 is a price, too."""
+    """The parent's price in device-hours above which the other contender is cheaper; 0 counts as a price."""
     finite = [float(np.nanmax(parts)) for pair in pairs for one in pair if len(parts := _finite(one.spent.total))]
     most = max(finite, default=0.0) * PRICE_SPAN
     if most <= 0:
@@ -147,7 +150,7 @@ def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], 
     known: dict[float, tuple[float, float, float, int] | None] = {}
 
     def at(value: float) -> tuple[float, float, float, int] | None:
-        """(mean, low, high) of the ratio's logarithm, and n."""
+        """(mean, low, high) of the logarithm of the ratio, and n."""
         if value not in known:
             known[value] = _bounds(ratio_under(pairs, terms(value)), alpha)
         return known[value]
@@ -179,7 +182,7 @@ def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], 
 
 
 def _edge(outwards: Sequence[float], start: float, is_shown: Callable[[float], bool]) -> float | None:
-    """The first value on the way out at which a contender is shown to be cheaper; None where none is."""
+    """The first value, going outwards, at which a contender is shown to be cheaper; None if there is none."""
     inside = start
     for value in outwards:
         if is_shown(value):
@@ -189,7 +192,7 @@ def _edge(outwards: Sequence[float], start: float, is_shown: Callable[[float], b
 
 
 def _narrowed(first: float, last: float, holds: Callable[[float], bool]) -> float:
-    """Where between the two ``holds`` changes; halved on a logarithmic axis, but for an end at 0."""
+    """Where ``holds`` changes between the two values, by bisection on a logarithmic axis (linear if one is 0)."""
     at_first = holds(first)
     for _ in range(NUM_HALVINGS):
         middle = math.sqrt(first * last) if min(first, last) > 0 else (first + last) / 2

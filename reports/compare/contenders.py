@@ -1,9 +1,9 @@
-"""Who competes: every route with one method, and every control that delivers, each with what it showed and was charged.
+"""Who competes: each route (with one method) and each control that delivers, with what it achieved and was charged.
 
-A route pays for all that it did for a replicate and target. Where it prunes by several methods, each method is a contender
-of its own, which pays for the route's common work and for its own jobs. A control pays for the jobs that led to its network,
-and for those that led to the structure that it takes from another. Who learned from a teacher that was trained here
-pays for its training, too.
+A route pays for everything that it did for a replicate and target. If it prunes by several methods, each method is a
+contender of its own and pays for the route's common work and its own jobs. A control pays for the jobs that led to its
+network and, if it takes its structure from another network, for the jobs that led to that. A contender with a teacher
+trained in this study also pays for that training.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from reports.compare.replay import Replayed, replay
 from reports.data.networks import Network
 
 ENDED = "done"
-"""The reason with which a session closes when the study is over."""
+"""The reason with which a session closes once the study has ended."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to a network: a route (with one of its methods, where it has several) or a control, by its label."""
+    """A way to get a network: a route (with one of its methods if there are several) or a control."""
 
     label: str
     route: str
@@ -45,7 +45,7 @@ class Contender:
 class Contenders:
     """The contenders of a study, read from its ledger once.
 
-    Where a parent's cost is declared, it takes the place of its pretraining in all that is charged, and in no budget.
+    If the parent's cost is declared, it replaces the cost of pretraining in all charges, but not in budgets.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Contenders:
         self._labels = {(n.label, n.target, n.replicate) for n in self.networks}
 
     def at(self, target: int) -> list[Contender]:
-        """Who competes at a target: the headline's pair first, then other routes, then controls."""
+        """The contenders at a target: the headline's pair, then other routes, then controls."""
         main = (*COMPARED, *self.info.challengers)
         started = {route for route, _ in self._attempts}
         routes = [route for route in main if route in started and route in self.info.routes]
@@ -74,11 +74,11 @@ class Contenders:
 
     @cached_property
     def pair(self) -> tuple[str, str]:
-        """Labels of the headline's two: as declared, with the route's first method where it has several."""
+        """Labels of the headline's pair, as declared; of a route's several methods, the first one unless one is named."""
         return self._declared(self.info.pair[0]), self._declared(self.info.pair[1])
 
     def delivered(self, contender: Contender, target: int) -> dict[int, Network]:
-        """The contender's networks by replicate."""
+        """The contender's delivered networks, by replicate."""
         key = contender.label, target
         if key not in self._delivered:
             self._delivered[key] = {
@@ -89,18 +89,18 @@ class Contenders:
         return self._delivered[key]
 
     def with_network(self, contender: Contender, target: int) -> list[int]:
-        """Replicates in which it has a network; of several methods one may have been delivered for all."""
+        """Replicates in which it has a network. Of several methods, the one delivered may stand for all."""
         return [r for r in self.replicates if self._has_network(contender, target, r)]
 
     def final(self, contender: Contender, target: int) -> Floats:
-        """Final accuracies by replicate; NaN where no network was delivered or none measured."""
+        """Final accuracies by replicate; NaN if no network was delivered or measured."""
         replayed = {r: self._replay(contender, target, r)[POLICIES[0]] for r in self.with_network(contender, target)}
         return np.array([float(replayed[r].steps.final()) if r in replayed else np.nan for r in self.replicates])
 
     def common(self, target: int) -> Common:
-        """The accuracy at which contenders are compared here, and how far each replicate pulls it.
+        """The accuracy at which contenders are compared at a target, and how far each replicate pulls it.
 
-        It is that of the headline's pair; where one of these does not compete, that of the routes that do.
+        It comes from the headline's pair or, if one of the two does not compete, from all routes that do.
         """
         here = {one.label: one for one in self.at(target)}
         chosen = [here[label] for label in self.pair if label in here]
@@ -112,7 +112,7 @@ class Contenders:
         return Common(level, sway)
 
     def effort(self, contender: Contender, target: int, policy: str, common: Common, margin: float) -> Effort:
-        """What it showed and spent, by replicate, under a charge policy; where there is no accuracy, it reached none."""
+        """Its accuracies and costs by replicate, under a charge policy; nothing is reached without a common accuracy."""
         replayed = [self._replay(contender, target, r)[policy] for r in self.replicates]
         entered = [self._is_done(contender, target, r) for r in self.replicates]
         level = np.inf if common.level is None else common.level
@@ -127,7 +127,7 @@ class Contenders:
         )
 
     def charges(self, contender: Contender, target: int, common: Common, margin: float) -> Charges:
-        """What it was charged in parts, by replicate, up to the common accuracy and in all."""
+        """What it was charged, in parts and by replicate: up to the common accuracy, and in total."""
         level = np.inf if common.level is None else common.level
         levels = [level, level - SLOPE_STEP, level + SLOPE_STEP] if common.sway.size else [level]
         at = [self._parts_at(contender, target, one, margin) for one in levels]
@@ -146,7 +146,7 @@ class Contenders:
         )
 
     def _parts_at(self, contender: Contender, target: int, level: float, margin: float) -> Parts:
-        """What it was charged, by replicate, up to an accuracy."""
+        """What it was charged up to an accuracy, in parts and by replicate."""
         reached: list[list[float]] = []
         for r in self.replicates:
             replayed = self._replay(contender, target, r)
@@ -156,17 +156,17 @@ class Contenders:
         return Parts(*np.array(reached, dtype=np.float64).T)
 
     def top1_within(self, contender: Contender, target: int, cost_h: float) -> Floats:
-        """The best smoothed accuracy for at most ``cost_h`` device-hours, all charged, by replicate; NaN: none by then."""
+        """The best smoothed accuracy for at most ``cost_h`` device-hours, all work charged, by replicate; NaN: none yet."""
         steps = [self._replay(contender, target, r)[HEADLINE_POLICY].steps for r in self.replicates]
         return np.array([one.top1_within(cost_h) for one in steps], dtype=np.float64)
 
     def costs_at(
         self, contender: Contender, target: int, policy: str, levels: Floats, margin: float = 0.0
     ) -> tuple[Floats, Floats]:
-        """Device-hours to reach each accuracy (replicates × levels; infinite where not reached), and all that was spent.
+        """Device-hours to reach each accuracy (replicates × levels; infinite if not reached), and the total spent.
 
-        What was spent is by replicate, NaN where the contender is not done. A replicate that ended short of an accuracy by
-        at most ``margin`` is read at its own end, as in :meth:`reports.compare.reach.Steps.cost_near`.
+        The total is by replicate, NaN if the contender is not done. A replicate that ended short of an accuracy by at most
+        ``margin`` counts with the cost at its end, as in :meth:`reports.compare.reach.Steps.cost_near`.
         """
         replayed = [self._replay(contender, target, r)[policy] for r in self.replicates]
         done = [self._is_done(contender, target, r) for r in self.replicates]
@@ -196,12 +196,12 @@ class Contenders:
 
     @cached_property
     def _method_of(self) -> dict[str, str]:
-        """The pruning method of each job; empty for work that all methods share."""
+        """The pruning method of each job; empty for work shared by all methods."""
         return {job: method_name(pruning_of(self.specs, job)) for job in self.specs}
 
     @cached_property
     def _over(self) -> set[tuple[str, int]]:
-        """Routes and replicates in which no more will be done: the study is over, or the budget is spent."""
+        """(route, replicate) pairs in which nothing more will be done: the study has ended, or the budget is spent."""
         sessions, running = self.view.sessions, {a.route for a in self.view.attempts if a.status is Status.RUNNING}
         if sessions and sessions[-1].reason == ENDED:
             return set(self._attempts)
@@ -211,7 +211,7 @@ class Contenders:
         }
 
     def methods(self, route: str) -> list[str]:
-        """Pruning methods of a route, the config's first one first, the others as they were begun."""
+        """A route's pruning methods: the config's first one, then the others in the order in which they began."""
         if route not in self._methods:
             jobs = (a.job for (name, _), attempts in self._attempts.items() if name == route for a in attempts)
             found = [method for method in dict.fromkeys(self._method_of[job] for job in jobs) if method]
@@ -246,7 +246,7 @@ class Contenders:
         return not contender.is_control and (contender.route, replicate) in self._over
 
     def _has_network(self, contender: Contender, target: int, replicate: int) -> bool:
-        """Whether it delivered; of several methods one may be delivered for all, when all were trained."""
+        """Whether it has a network. Of several methods, all of them trained, one may be delivered for all."""
         if replicate in self.delivered(contender, target):
             return True
         return contender.method is not None and (contender.route, target, replicate) in self._labels
@@ -285,7 +285,7 @@ class Contenders:
         return sorted([*own, *built_on(self.view, own)], key=lambda attempt: attempt.begin_t)
 
     def _chain(self, jobs: Sequence[str]) -> list[str]:
-        """The jobs with all that led to them, and to the structures that they take from others."""
+        """The jobs and all jobs that led to them or to the structures that they take from others."""
         chain = dict.fromkeys(step for job in jobs if job for step in needed(self.specs, job))
         taken = [self.specs.get(job, {}).get("structure_from") for job in chain]
         given = [step for source in taken if isinstance(source, str) for step in needed(self.specs, source)]

@@ -14,7 +14,7 @@ CONTROL = FAMILY_CONTROL
 
 
 def control_lines(frames: Frames) -> list[dict[str, str]]:
-    """A sentence for each target at which the control was delivered: its accuracy and cost, and the pair's minus it."""
+    """A sentence per target at which the control was delivered: its accuracy and cost, and how the pair differs."""
     lines = []
     pair = [route for label in frames.info.listed_pair if (route := label.partition(METHOD_MARK)[0]) != CONTROL]
     for target in frames.info.targets:

@@ -1,4 +1,4 @@
-"""Where a cost ratio crosses 1 between targets: which size costs the same by both ways. Pure."""
+"""Where a cost ratio crosses 1 between targets: the size at which both contenders cost the same. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def crossovers(points: Sequence[tuple[int, float]]) -> list[float]:
-    """MACs at which the ratio is 1, on straight lines between (target, ratio), both as logarithms; ascending targets."""
+    """MACs at which the ratio is 1, by log-log interpolation between (target, ratio) points with ascending targets."""
     found = []
     for (low, before), (high, after) in itertools.pairwise(points):
         if before > 0 and after > 0 and (math.log(before) < 0) != (math.log(after) < 0):

@@ -1,12 +1,12 @@
-"""All contenders of a study as one family of claims, so that table, headline and picture cannot contradict each other.
+"""All contenders of a study as one family of claims, so that table, headline and figures cannot contradict each other.
 
-The family is contenders × targets: each contender but the headline's challenger against the base, at the level that Holm's
-procedure gives it. Whatever else is said of two contenders at a target is said at those levels: a claim of the family is not
-tested a second time, and any other has the stricter level of its two contenders. That one contender is the cheapest, or
-that a control makes both of the pair needless, needs every one of its claims shown (an intersection-union test), which takes
-no further correction within the target.
+The family is contenders × targets: each contender except the headline's challenger is compared with the base, at the level
+that Holm's procedure gives it. Every other statement about two contenders at a target uses these levels, too: a claim of
+the family is not tested again, and any other claim has the stricter level of its two contenders. To say that one contender
+is the cheapest, or that a control makes both of the pair unnecessary, every single claim must be shown (an
+intersection-union test); this needs no further correction within the target.
 
-The headline's pair has levels of its own, over targets alone (:func:`reports.compare.judge.judge`).
+The headline's pair has levels of its own, corrected over targets only (:func:`reports.compare.judge.judge`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from reports.compare.rule import ALPHA, Decision, Verdict, decide, holm
 
 @dataclass(frozen=True)
 class Cheapest:
-    """The contender that reached the common accuracy at the lowest cost, and every other one's cost over its.
+    """The contender that reached the common accuracy at the lowest cost, and the ratio of every other cost to its cost.
 
-    It ``is_shown`` where each of the others costs more. ``ratios`` and ``decisions`` are by the other's label; a decision's
-    verdict is that of the guard where the two cannot be compared.
+    It ``is_shown`` if each of the others is shown to cost more. ``ratios`` and ``decisions`` are by the other's label; if
+    the two cannot be compared, the decision's verdict is the guard's.
     """
 
     label: str
@@ -37,16 +37,16 @@ class Cheapest:
 
     @property
     def is_shown(self) -> bool:
-        """Whether it is cheaper than each other contender."""
+        """Whether it is shown to be cheaper than each other contender."""
         return bool(self.decisions) and all(found.verdict is Verdict.BASE for found in self.decisions.values())
 
 
 @dataclass(frozen=True)
 class AtTarget:
-    """What is given of one target.
+    """The input for one target.
 
-    ``efforts`` by label; ``level`` is the common accuracy; ``headline`` the judgement of the pair (None: one of them is not
-    there); ``controls`` are those that may make the pair needless.
+    ``efforts`` are by label, ``level`` is the common accuracy, ``headline`` the judgement of the pair (None: one of them is
+    missing), and ``controls`` those that may make the pair unnecessary.
     """
 
     efforts: Mapping[str, Effort]
@@ -57,10 +57,11 @@ class AtTarget:
 
 @dataclass(frozen=True)
 class Found:
-    """What is found at one target.
+    """The result for one target.
 
-    ``rows`` are judgements against the base by label, without the pair. ``instead`` are controls that make both of the pair
-    needless: as accurate, and shown to be cheaper than each; the decisions are (base / control, challenger / control).
+    ``rows`` are judgements against the base by label, without the pair. ``instead`` has the controls that make the pair
+    unnecessary, being as accurate as the pair and shown to be cheaper than each of the two, with the decisions about
+    (base / control, challenger / control).
     """
 
     rows: dict[str, Judged]
@@ -76,11 +77,11 @@ def judge_field(
     alpha: float = ALPHA,
     num_classes: int | None = None,
 ) -> list[Found]:
-    """For each target: every contender against the base, the cheapest of all, and controls that make the pair needless.
+    """For each target: every contender against the base, the cheapest of all, and controls that make the pair unnecessary.
 
-    As accurate is a control whose median final accuracy is at most ``margin`` below the better of the pair, and not near
-    chance. The guard against comparing very different accuracies does not hold for one that makes both needless; every other
-    guard does.
+    A control is as accurate if its median final accuracy is at most ``margin`` below the better of the pair, and not near
+    chance. For controls that make the pair unnecessary, the guard against very different accuracies does not apply; every
+    other guard does.
     """
     fields = [_Field(given, pair, margin, num_classes) for given in targets]
     claims = [(field, label) for field in fields for label in field.others]
@@ -91,7 +92,7 @@ def judge_field(
 
 
 class _Field:
-    """One target: its claims, and their levels once Holm's procedure has given them."""
+    """One target: its claims, and their levels once Holm's procedure has been applied."""
 
     def __init__(self, given: AtTarget, pair: tuple[str, str], margin: float, num_classes: int | None) -> None:
         self.given, self.pair, self.num_classes = given, pair, num_classes
@@ -113,7 +114,7 @@ class _Field:
         return self._ratio(label, self.pair[0]).p_value()
 
     def found(self, alpha: float) -> Found:
-        """All of it; ``alpha`` is that of the whole family."""
+        """The result for the target; ``alpha`` is the level of the whole family."""
         instead = {}
         for label in self.candidates:
             if any(self._held_even_apart(label, one) is not None for one in self.pair):
@@ -175,7 +176,7 @@ class _Field:
         return guard_of(self.efforts[second], self.efforts[first], self.given.level, self.num_classes)
 
     def _held_even_apart(self, first: str, second: str) -> Guarded | None:
-        """The guard between a control and one of the pair, which may be far less accurate."""
+        """The guard for a control and one of the pair, which may be much less accurate."""
         return guard_of(
             self.efforts[second], self.efforts[first], self.given.level, self.num_classes, may_be_apart=True
         )

@@ -1,4 +1,4 @@
-"""What speaks against comparing costs at one accuracy: contenders that did not get there, or that are not comparable."""
+"""Reasons not to compare costs at one accuracy: a contender did not reach it, or the two are not comparable."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reports.compare.rule import Verdict
 
 LEAST_REACHED = 2
 MOST_APART = 0.05
-"""Largest difference of two contenders' median final accuracies at which their costs are compared."""
+"""Largest difference between two median final accuracies at which costs are still compared."""
 MOST_SPREAD = 0.04
-"""Largest distance between the best and the worst of three replicates' final accuracies."""
+"""Largest range of the final accuracies of three replicates."""
 MOST_BELOW_CONTROL = 0.03
-"""How far the accuracy at which costs are compared may be below the mean of the cheapest control."""
+"""How far the common accuracy may be below the mean of the cheapest control."""
 NEAR_CHANCE = 0.05
 
 
@@ -36,7 +36,7 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True)
 class Guarded:
-    """A guard that held: for which of the contenders (0: base, 1: challenger, None: both), what was found, the limit."""
+    """A guard that applies: to which contender (0: base, 1: challenger, None: both), the value found, and the limit."""
 
     obstacle: Obstacle
     place: int | None
@@ -45,7 +45,7 @@ class Guarded:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that it gives."""
+        """The resulting verdict."""
         is_short = self.obstacle is Obstacle.NOT_REACHED
         return Verdict.NOT_REACHED if is_short else Verdict.NOT_COMPARABLE
 
@@ -59,11 +59,11 @@ def guard(
     control: float | None = None,
     may_be_apart: bool = False,
 ) -> Guarded | None:
-    """The first guard that holds for base and challenger at an accuracy; None where their costs can be compared.
+    """The first guard that applies to base and challenger at an accuracy; None if their costs can be compared.
 
-    ``finals`` are final accuracies by replicate, NaN where there is no network; ``num_reached`` how many replicates reached
-    ``level``, which is None where a contender has no median final accuracy; ``control`` is the mean final accuracy of the
-    cheapest control; ``may_be_apart`` leaves out the guard against very different accuracies.
+    ``finals`` are final accuracies by replicate (NaN: no network). ``num_reached`` counts the replicates that reached
+    ``level``, which is None if a contender has no median final accuracy. ``control`` is the mean final accuracy of the
+    cheapest control. ``may_be_apart`` switches off the guard against very different accuracies.
     """
     if level is None:
         shares = [np.isnan(of_one).mean() if len(of_one) else 1.0 for of_one in finals]
@@ -87,16 +87,16 @@ def guard(
 
 
 def chance_limit(num_classes: int) -> float:
-    """Below this an accuracy is near chance: 5 points above it, or three times it where that is less."""
+    """Accuracies below this are near chance: 5 points above chance, or three times chance if that is less."""
     chance = task().chance(num_classes)
     return chance + min(NEAR_CHANCE, 2 * chance)
 
 
 @lru_cache(maxsize=256)
 def most_spread(n: int) -> float:
-    """How far apart the best and the worst of ``n`` final accuracies may be: 4 points for three, more for more.
+    """The largest allowed range of ``n`` final accuracies: 4 points for three, more for more.
 
-    The range of n normal values grows with n; what is allowed grows as its expectation does.
+    The limit grows with n like the expected range of n normal values.
     """
     return MOST_SPREAD * max(1.0, _expected_range(max(n, 2)) / _expected_range(3))
 

@@ -1,4 +1,4 @@
-"""Judgements from arrays: two contenders at each target, and all targets as one.
+"""Judgements from arrays: of two contenders at each target, and of all targets pooled.
 
 The same functions judge a study and the simulated ones of ``benchmarks/verdict_calibration.py``.
 """
@@ -19,12 +19,12 @@ from reports.compare.rule import ALPHA, Decision, Verdict, decide, holm
 
 @dataclass(frozen=True)
 class Effort:
-    """What a contender showed and spent at one target, by replicate.
+    """What a contender achieved and spent at one target, by replicate.
 
-    ``final`` is its final accuracy (NaN: no network), ``cost`` that to reach the common accuracy (infinite: not reached),
-    ``spent`` all that it was charged (NaN: it is not done there, so the replicate does not enter). ``slope`` is how
-    steeply the logarithm of ``cost`` rises with the accuracy (NaN: not known), ``sway`` how far the replicate pulls the
-    common accuracy (:class:`reports.compare.reach.Common`); both are empty where that accuracy is fixed.
+    ``final`` is its final accuracy (NaN: no network), ``cost`` the device-hours to reach the common accuracy (infinite: not
+    reached), ``spent`` the total charged (NaN: it is not done, so the replicate does not enter). ``slope`` is how steeply
+    the logarithm of ``cost`` rises with the accuracy (NaN: unknown), ``sway`` how far the replicate pulls the common
+    accuracy (:class:`reports.compare.reach.Common`); both are empty if that accuracy is fixed.
     """
 
     final: Floats
@@ -40,12 +40,12 @@ class Effort:
 
     @property
     def num_reached(self) -> int:
-        """Replicates in which it is done and reached the accuracy."""
+        """Number of replicates in which it is done and reached the accuracy."""
         return int((np.isfinite(self.cost) & ~np.isnan(self.spent)).sum())
 
     @property
     def median(self) -> float:
-        """Median final accuracy; a replicate without a network counts as the lowest, and NaN is none at all."""
+        """Median final accuracy; a replicate without a network counts as the lowest. NaN if there is none."""
         if not len(self.entered):
             return math.nan
         found = float(np.median(np.where(np.isnan(self.entered), -np.inf, self.entered)))
@@ -54,9 +54,9 @@ class Effort:
 
 @dataclass(frozen=True)
 class Judged:
-    """A comparison of challenger and base: the ratio challenger / base, what guarded it, and the decision.
+    """A comparison of challenger and base: the cost ratio challenger / base, the guard that applies, and the decision.
 
-    ``verdict`` is the guard's where one held, else the decision's.
+    ``verdict`` is the guard's if one applies, otherwise the decision's.
     """
 
     ratio: LogRatio
@@ -70,7 +70,7 @@ class Judged:
 
 
 def ratio_of(challenger: Effort, base: Effort) -> LogRatio:
-    """Costs of ``challenger`` over those of ``base``."""
+    """The cost ratio ``challenger`` / ``base``."""
     ratio = log_ratio(challenger.cost, challenger.spent, base.cost, base.spent)
     if not (challenger.slope.size and base.slope.size and base.sway.size):
         return ratio
@@ -79,7 +79,7 @@ def ratio_of(challenger: Effort, base: Effort) -> LogRatio:
 
 
 def steepness(slopes: Floats) -> float:
-    """How steeply a ratio's logarithm changes with the accuracy: √(mean² + error²) of its slopes; NaN is not known."""
+    """How steeply a ratio's logarithm changes with the accuracy: √(mean² + error²) of its slopes; NaN slopes are unknown."""
     known = slopes[~np.isnan(slopes)]
     if not known.size:
         return 0.0
@@ -95,7 +95,7 @@ def judge(
     num_classes: int | None = None,
     controls: Sequence[float | None] | None = None,
 ) -> list[Judged]:
-    """(base, challenger) at each target, corrected for the number of targets by Holm's procedure."""
+    """Judge (base, challenger) at each target, corrected for the number of targets by Holm's procedure."""
     floors = [None] * len(pairs) if controls is None else controls
     guards = [
         guard_of(base, challenger, level, num_classes, floor)
@@ -119,7 +119,7 @@ def guard_of(
     *,
     may_be_apart: bool = False,
 ) -> Guarded | None:
-    """What speaks against comparing the costs of two contenders at an accuracy (:func:`reports.compare.guards.guard`)."""
+    """The reason not to compare two contenders' costs at an accuracy, if any (:func:`reports.compare.guards.guard`)."""
     return guard(
         [base.entered, challenger.entered],
         [base.num_reached, challenger.num_reached],
@@ -131,10 +131,10 @@ def guard_of(
 
 
 def judge_pooled(judged: Sequence[Judged], alpha: float = ALPHA) -> Judged | None:
-    """All targets whose costs can be compared as one ratio, which is the study's one primary claim; None without targets.
+    """All comparable targets pooled into one ratio, the study's primary claim; None without targets.
 
-    Where no target can be compared, the first one's guard is that of the whole. Where a single one can, the whole is that
-    one: the same claim is not judged twice.
+    If no target is comparable, the first target's guard applies to the whole. If exactly one is, its judgement is the
+    result, so the same claim is not judged twice.
     """
     if not judged:
         return None

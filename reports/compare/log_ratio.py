@@ -1,14 +1,14 @@
-"""The ratio of two contenders' costs, over replicates in which one of them may never have got there. Pure.
+"""The ratio of two contenders' costs over replicates, in some of which one never reached the accuracy. Pure functions.
 
-Ratios are treated as logarithms, which are taken to be normal. Where one contender spent all it had and did not reach the
-accuracy, its cost is only known to be more than that (censored): the ratio's logarithm is replaced by its expectation, given
-the bound, under the normal distribution that all replicates together suggest (expectation and maximisation until both agree;
-Schmee and Hahn, *Technometrics* 21, 1979). Such a replicate tells less than a whole one; how much less is the share of the
-Fisher information about the mean that is left to it, and the interval is widened by √(n / information).
+The logarithms of the ratios are assumed to be normal. If one contender did not reach the accuracy with all it spent, its
+cost is only known to exceed that (it is censored). The ratio's logarithm is then replaced by its expectation, given the
+bound, under the normal distribution fitted to all replicates (by expectation-maximisation; Schmee and Hahn, *Technometrics*
+21, 1979). A censored replicate carries less information: its share of the Fisher information about the mean of a whole one.
+The interval is widened by √(n / information).
 
-The accuracy at which costs are read is itself found from the replicates, and is another one in another study. How far each
+The accuracy at which costs are read is itself estimated from the replicates, and would differ in another study. How far each
 replicate pulls it, times how steeply the ratio changes with it, is added to that replicate's logarithm before the spread is
-taken (linearisation, or delta method: the mean stays, the interval has both uncertainties and what they have in common).
+computed (linearisation, or delta method: the mean stays, and the interval covers both uncertainties and their covariance).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from scipy import special
 from reports.compare.reach import NO_SWAY, Floats
 
 LEAST_SD = 0.02
-"""Least standard deviation of a ratio's logarithm: replicates that agree within 2 % do so by chance."""
+"""Smallest standard deviation assumed for a ratio's logarithm: closer agreement than 2 % between replicates is chance."""
 MOST_ROUNDS = 200
 TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
 class LogRatio:
-    """The natural logarithm of a cost ratio over ``n`` replicates, of which ``num_whole`` are known and not only bounded.
+    """The natural logarithm of a cost ratio over ``n`` replicates, of which ``num_whole`` are exact and not censored.
 
-    ``values`` are by replicate (expectations where bounded), ``unseen`` the variances of what was not seen, ``known`` the
-    share (0-1) of a whole replicate's information that each has; NaN, 0 and 0 where neither contender got there. ``sway`` is
-    what each adds through the accuracy that it helps to choose; empty where that accuracy is fixed.
+    By replicate: ``values`` (expectations if censored), ``unseen``, the variances given the bounds, and ``known``, the share
+    (0-1) of a whole replicate's information; these are NaN, 0 and 0 if neither contender reached the accuracy. ``sway`` is
+    what each adds through the accuracy that it helps to determine; it is empty if that accuracy is fixed.
     """
 
     values: Floats
@@ -47,22 +47,22 @@ class LogRatio:
 
     @property
     def n(self) -> int:
-        """Replicates that say anything."""
+        """Number of replicates that carry any information."""
         return int((self.known > 0).sum())
 
     @property
     def has_interval(self) -> bool:
-        """Whether at least two replicates are whole."""
+        """Whether at least two replicates are exact."""
         return self.num_whole >= 2
 
     @property
     def mean(self) -> float | None:
-        """Mean of the logarithms; None without any."""
+        """Mean of the logarithms; None if there are none."""
         return float(self.values[self.known > 0].mean()) if self.n else None
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation between replicates, not below :data:`LEAST_SD`; None where n < 2."""
+        """Standard deviation between replicates, at least :data:`LEAST_SD`; None if n < 2."""
         return self._spread(self.values)
 
     @property
@@ -72,12 +72,12 @@ class LogRatio:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean: sd / √information, where information is n less what censoring took."""
+        """Standard error of the mean: sd / √information, where information is n less what censoring costs."""
         sd = self.sd_in_all
         return None if sd is None else sd / math.sqrt(float(self.known.sum()))
 
     def swayed(self, sway: Floats) -> LogRatio:
-        """The same, at an accuracy that the replicates have chosen."""
+        """The same, at an accuracy that is estimated from the replicates."""
         return replace(self, sway=sway) if self.values.size else self
 
     def _spread(self, values: Floats) -> float | None:
@@ -89,14 +89,14 @@ class LogRatio:
         return max(math.sqrt(float(variance)), LEAST_SD)
 
     def p_value(self) -> float | None:
-        """Two-sided, that the contenders cost the same; None without an interval."""
+        """Two-sided p-value of equal costs; None without an interval."""
         mean, error = self.mean, self.error
         if mean is None or error is None or not self.has_interval:
             return None
         return float(2 * special.stdtr(self.n - 1, -abs(mean) / error))
 
     def interval(self, alpha: float) -> tuple[float, float] | None:
-        """Bounds of the ratio itself, at confidence 1 - ``alpha``; None with fewer than two whole replicates."""
+        """Bounds of the ratio itself at confidence 1 - ``alpha``; None with fewer than two exact replicates."""
         mean, error = self.mean, self.error
         if mean is None or error is None or not self.has_interval:
             return None
@@ -105,10 +105,10 @@ class LogRatio:
 
 
 def log_ratio(above: Floats, above_spent: Floats, below: Floats, below_spent: Floats) -> LogRatio:
-    """The ratio ``above`` / ``below`` of costs by replicate, infinite if the accuracy was not reached within what was spent.
+    """The ratio ``above`` / ``below`` of costs, given by replicate; a cost is infinite if the accuracy was not reached.
 
-    A replicate in which ``*_spent`` of one is NaN does not enter: that contender is not done there. A cost that is not
-    above zero has no logarithm; with any such pair the whole ratio is empty, since leaving it out would bias it.
+    A replicate in which either ``*_spent`` is NaN does not enter, since that contender is not done. Costs must be positive:
+    if any is not, the whole ratio is empty, since leaving out that replicate would bias it.
     """
     spent = np.stack([np.where(np.isinf(c), s, c) for c, s in ((above, above_spent), (below, below_spent))])
     absent = np.isnan(above_spent) | np.isnan(below_spent)
@@ -123,7 +123,7 @@ def log_ratio(above: Floats, above_spent: Floats, below: Floats, below_spent: Fl
 
 
 def pooled(ratios: Sequence[LogRatio]) -> LogRatio:
-    """One ratio over several targets: the mean of the logarithms within each replicate that has one at every target."""
+    """One ratio over several targets: the mean logarithm within each replicate that has one at every target."""
     given = [ratio for ratio in ratios if ratio.n]
     if not given:
         return NO_RATIO
@@ -144,12 +144,12 @@ def pooled(ratios: Sequence[LogRatio]) -> LogRatio:
 
 @lru_cache(maxsize=4096)
 def t_quantile(probability: float, degrees: int) -> float:
-    """Student's t."""
+    """The quantile of Student's t distribution."""
     return float(special.stdtrit(degrees, probability))
 
 
 def _censored(bounds: Floats, sides: NDArray[np.int64], silent: NDArray[np.bool_]) -> LogRatio:
-    """``sides``: 1 where the logarithm is above its bound, -1 where below, 0 where it is known."""
+    """Fill in censored logarithms. ``sides`` is 1 where the value is above its bound, -1 where below, 0 where exact."""
     here = ~silent
     sign, bound = sides[here].astype(float), bounds[here]
     values, known, unseen = bound.copy(), np.where(sign == 0, 1.0, 0.0), np.zeros(len(bound))
@@ -185,4 +185,4 @@ def _exp(value: float) -> float:
 
 _EMPTY = np.zeros(0)
 NO_RATIO = LogRatio(_EMPTY, _EMPTY, _EMPTY, 0)
-"""What is known where there is no ratio."""
+"""The empty ratio."""

@@ -1,7 +1,7 @@
-"""What was measured of networks within a target: at ends of epochs, and as outcomes of jobs.
+"""Which measurements are of networks within a target: at the ends of epochs, and as outcomes of jobs.
 
-A supernet in training is not counted: it is no network that could be delivered. A fine-tuning that prunes as it goes on
-is in the ledger with the MACs that it began with, so that it counts with its outcome only.
+A supernet in training does not count, as it could not be delivered. Fine-tuning that prunes gradually is in the ledger with
+its initial MACs, so only its outcome counts.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from accounting.ledger.records import Phase
 
 
 def counts_by_epoch(attempt: Attempt, target: int) -> bool:
-    """Whether the ends of an attempt's epochs are of a network within the target."""
+    """Whether an attempt's epochs end with a network within the target."""
     macs = attempt.network_macs
     return attempt.phase != Phase.SUPERNET and macs is not None and 0 < macs <= target
 
 
 def outcome_within(attempt: Attempt, target: int) -> float | None:
-    """The validation accuracy of the network that came of an attempt; None where there is none within the target."""
+    """The validation accuracy of an attempt's resulting network; None if there is none within the target."""
     outcome = attempt.outcome if isinstance(attempt.outcome, dict) else {}
     macs, top1 = outcome.get("macs"), outcome.get("val_top1")
     if isinstance(macs, (int, float)) and 0 < macs <= target and isinstance(top1, (int, float)):
@@ -28,7 +28,7 @@ def outcome_within(attempt: Attempt, target: int) -> float | None:
 
 
 def best_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]:
-    """(route, replicate, best validation accuracy) of each attempt that has one, of this target's and of those for all."""
+    """(route, replicate, best validation accuracy) for each attempt with one, among those for this target or for all."""
     for attempt in view.attempts:
         if attempt.target in (target, None):
             by_epoch = view.progress.curve(attempt.attempt) if counts_by_epoch(attempt, target) else ()

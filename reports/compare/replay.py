@@ -1,13 +1,13 @@
-"""What a contender had spent when its networks had which accuracy: a ledger replayed as if jobs ran one after another.
+"""How much a contender had spent by the time its networks had an accuracy: the ledger, replayed as if jobs ran one by one.
 
-Attempts are replayed in the order in which they began, each for as long as it held its devices; so the cost of a moment does
-not depend on how many devices there were. Failed and lost attempts have their place like the others. An attempt's cost
-accrues evenly from its begin to its end.
+Attempts are replayed in the order in which they began, each for as long as it held its devices, so the cost at a moment does
+not depend on the number of devices. Failed and lost attempts are included. The cost of an attempt accrues evenly from its
+beginning to its end.
 
-Of each job the validation accuracies at the ends of its epochs count, in the attempts that its outcome was built on: what a
-later attempt measured again takes the place of what was lost. A job without such epochs counts with its outcome. A supernet
-in training cannot be delivered, and a fine-tuning that prunes while it trains is in the ledger with the MACs
-that it began with, so it counts with its outcome only.
+For each job, the validation accuracies at the ends of epochs count, in the attempts on which its outcome was built: values
+that a later attempt measured again replace those that were lost. A job without such epochs counts with its outcome. A
+supernet in training does not count, as it cannot be delivered. Gradual pruning counts only with its outcome, since the
+ledger has it with its initial MACs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reports.compare.reach import Floats, Steps, isotonic
 
 @dataclass(frozen=True)
 class Replayed:
-    """One contender in one replicate under one charge policy: steps of its trainings, and all that it was charged."""
+    """One contender in one replicate under one charge policy: the steps of its trainings, and the total charged."""
 
     steps: Steps
     spent_h: float
@@ -39,7 +39,7 @@ class Replayed:
 
 @dataclass
 class _Training:
-    """What was measured of a job, in the order of epochs: place of the attempt, share of it that had passed, and so on."""
+    """What was measured of a job, ordered by epoch: which attempt, which share of it had passed, and the accuracy."""
 
     begin: int
     place: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class _Training:
     top1: list[float] = field(default_factory=list)
 
     def add_all(self, place: int, shares: Sequence[float], epochs: Sequence[int], top1s: Sequence[float]) -> None:
-        """What an attempt measured, in the order of time."""
+        """Add what an attempt measured, ordered by time."""
         if self.epoch or any(before >= after for before, after in pairwise(epochs)):
             for share, epoch, top1 in zip(shares, epochs, top1s, strict=True):
                 self.add(place, share, epoch, top1)
@@ -57,7 +57,7 @@ class _Training:
             self.place, self.share, self.epoch, self.top1 = [place] * len(epochs), [*shares], [*epochs], [*top1s]
 
     def add(self, place: int, share: float, epoch: float, top1: float) -> None:
-        """Add a point; points of this epoch and of later ones are replaced."""
+        """Add a point; it replaces points of the same and of later epochs."""
         if self.epoch and self.epoch[-1] >= epoch:
             kept = [row for row, known in enumerate(self.epoch) if known < epoch]
             self.place = [self.place[row] for row in kept]
@@ -80,10 +80,10 @@ def replay(
     route: str,
     target: int,
 ) -> dict[str, Replayed]:
-    """The replay by charge policy; ``attempts`` are those that the contender pays for, in the order in which they began.
+    """The replay for each charge policy. ``attempts`` are those that the contender pays for, ordered by their beginning.
 
-    ``shares`` has, for each policy, the part (0-1) of each attempt's cost that is charged. Networks of other routes, whose
-    work the contender builds on and pays for, are not its own and do not count.
+    ``shares`` has, for each policy, the share (0-1) of each attempt's cost that is charged. Networks of other routes do not
+    count as the contender's own, even if it builds on their work and pays for it.
     """
     trainings = _trainings([a if a.route == route else None for a in attempts], progress, target)
     rises = _rises(trainings, specs)
@@ -117,15 +117,15 @@ def _trainings(attempts: Sequence[Attempt | None], progress: ProgressTable, targ
     evaluated = {a.job for a in attempts if a is not None and a.phase == Phase.EVALUATE}
     measured = {job: found for job, found in trainings.items() if found.epoch}
     trained = {job: found for job, found in measured.items() if job not in evaluated}
-    return trained or measured  # an evaluation measures again, unless nothing else did
+    return trained or measured  # an evaluation only repeats a measurement, unless there was none
 
 
 @dataclass(frozen=True)
 class _Rises:
-    """The steps of all trainings, before they have a price: a row each, a training's rows one after another.
+    """The steps of all trainings, not yet priced: one row per step, with the rows of a training in sequence.
 
-    ``is_first`` marks a training's first row, which begins with the attempt ``begin``; the others begin where the one
-    before ends.
+    ``is_first`` marks the first row of a training, which begins with the attempt ``begin``; every other row begins where the
+    previous one ends.
     """
 
     place: NDArray[np.int64]
@@ -136,7 +136,7 @@ class _Rises:
     top1_to: Floats
 
     def steps(self, before: Floats) -> Steps:
-        """With the device-hours that had been charged ``before`` each attempt."""
+        """The priced steps, given the device-hours charged ``before`` each attempt."""
         if not self.place.size:
             return Steps(self.share, self.share, self.top1_from, self.top1_to)
         start = before[self.place]
@@ -170,11 +170,11 @@ def _rises(trainings: Mapping[str, _Training], specs: Mapping[str, JobSpec]) -> 
 
 
 MOST_VALUES = 2_000_000
-"""Most values held at a time: epochs squared, summed over the trainings that are smoothed together."""
+"""Most values in memory at a time: epochs squared, summed over the trainings that are smoothed together."""
 
 
 def _smoothed(raw: Mapping[str, Sequence[float]]) -> dict[str, Floats]:
-    """Isotonic, by job; jobs of one length together, as many as fit the memory."""
+    """Isotonic curves by job; jobs of equal length are smoothed together, as many as fit in memory."""
     by_length: dict[int, list[str]] = defaultdict(list)
     for job, values in raw.items():
         by_length[len(values)].append(job)

@@ -1,4 +1,4 @@
-"""From a cost ratio to a verdict: the rule, the corrections for looks and for many claims, the n that would settle it.
+"""From a cost ratio to a verdict: the rule, the corrections for looks and several claims, and the n that would settle it.
 
 The ratio is always challenger / base; above 1, the base (pruning, in the headline) is cheaper.
 """
@@ -18,17 +18,17 @@ from reports.compare.log_ratio import LogRatio, t_quantile
 
 ALPHA = 0.05
 SAME_FACTOR = 1.05
-"""Costs within [1/1.05, 1.05] are not called different, however sure that is."""
+"""Costs within [1/1.05, 1.05] are not called different, however certain the ratio is."""
 TIE_FACTOR = 1.25
-"""Costs within [1/1.25, 1.25] count as the same cost; beyond that one is cheaper *by more than* 1.25."""
+"""Costs within [1/1.25, 1.25] count as a tie; beyond that, one is cheaper *by more than* 1.25."""
 FIRST_LOOK_BACK = 0.01
-"""Level of the first analysis after a study was extended upon a look at its results; each further one has half of it."""
+"""Level of the first analysis after a study was extended with its results seen; each later one has half the level before."""
 POWER = 0.8
 MOST_REPLICATES = 200
 
 
 class Verdict(StrEnum):
-    """What a comparison of costs at one accuracy says; the two contenders are named elsewhere."""
+    """The result of comparing costs at one accuracy; the contenders are named elsewhere."""
 
     BASE = "base"
     CHALLENGER = "challenger"
@@ -44,9 +44,9 @@ SHOWN = (Verdict.BASE, Verdict.CHALLENGER)
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict with the interval (of the ratio) that it was read from.
+    """A verdict with the interval of the ratio from which it follows.
 
-    ``alpha`` is the level of the interval, after all corrections. ``by_more`` says that the interval excludes 1.25, too.
+    ``alpha`` is the level of the interval after all corrections. ``by_more`` says that the interval even excludes 1.25.
     """
 
     verdict: Verdict
@@ -72,18 +72,18 @@ def decide(ratio: LogRatio, alpha: float = ALPHA) -> Decision:
 
 
 def look_alpha(num_looks: int) -> float:
-    """The level of an analysis that was preceded by ``num_looks`` at which the study could have ended, but was extended.
+    """The level of an analysis after ``num_looks`` earlier ones at which the study could have ended but was extended.
 
-    The planned one has 5 %; then 1 %, 0.5 %, 0.25 % …: all later ones together have less than 2 %.
+    The planned analysis has 5 %; later ones have 1 %, 0.5 %, 0.25 % …, together less than 2 %.
     """
     return ALPHA if num_looks == 0 else FIRST_LOOK_BACK / 2 ** (num_looks - 1)
 
 
 def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[float]:
-    """The level at which each of several claims is tested, by Holm's procedure; intervals at these levels agree with it.
+    """The level at which each of several claims is tested by Holm's procedure; intervals at these levels agree with it.
 
-    The smallest p-value has α / m, the next α / (m - 1) and so on; from the first that fails on, all have its level. A claim
-    without a p-value counts, and fails (Holm, *Scandinavian Journal of Statistics* 6, 1979).
+    The smallest p-value is tested at α / m, the next at α / (m - 1) and so on. From the first failure on, all have the level
+    of that one. A claim without a p-value counts and fails (Holm, *Scandinavian Journal of Statistics* 6, 1979).
     """
     levels = [alpha] * len(p_values)
     ordered = sorted(range(len(p_values)), key=lambda place: _or_one(p_values[place]))
@@ -98,9 +98,9 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[float]:
 
 @lru_cache(maxsize=4096)
 def settling_n(mean: float, sd: float, alpha: float = ALPHA) -> int | None:
-    """Replicates with which a verdict is 80 % likely, if ``mean`` and ``sd`` of the log ratio are the true ones.
+    """The number of replicates for which a verdict is 80 % likely, if the log ratio's ``mean`` and ``sd`` are the true ones.
 
-    None where more than 200 would be needed.
+    None if more than 200 would be needed.
     """
     if sd <= 0:
         return None
@@ -111,7 +111,7 @@ def settling_n(mean: float, sd: float, alpha: float = ALPHA) -> int | None:
 
 
 def power_of_difference(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:
-    """Chance that the interval of n replicates excludes 1 on the right side (non-central t)."""
+    """Probability that the interval of n replicates excludes 1 on the correct side (non-central t)."""
     if abs(mean) <= math.log(SAME_FACTOR):
         return 0.0
     limit = t_quantile(1 - alpha / 2, n - 1)
@@ -119,7 +119,7 @@ def power_of_difference(mean: float, sd: float, n: int, alpha: float = ALPHA) ->
 
 
 def power_of_tie(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:
-    """Chance that the 1 - 2α interval of n replicates is inside [1/1.25, 1.25], over what the sd may turn out to be."""
+    """Probability that the 1 - 2α interval of n replicates is within [1/1.25, 1.25], over the distribution of the sd."""
     limit = math.log(TIE_FACTOR)
     if abs(mean) >= limit:
         return 0.0

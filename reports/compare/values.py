@@ -1,4 +1,4 @@
-"""What comparisons of a study's contenders come to: typed values, made in :mod:`reports.compare.verdict`."""
+"""The results of comparing a study's contenders, as typed values; :mod:`reports.compare.verdict` makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.statistics import Estimate
 
 @dataclass(frozen=True)
 class Instead:
-    """A control that makes both contenders needless: their costs over its own, each with its adjusted interval."""
+    """A control that makes both contenders unnecessary: the ratios of their costs to its cost, with adjusted intervals."""
 
     label: str
     base_ratio: Estimate
@@ -23,10 +23,10 @@ class Instead:
 class CostComparison:
     """A challenger against pruning for one target and policy.
 
-    ``level`` is a*. ``num_reached`` and ``num_entered`` are, by label, the replicates that reached it and those that are
-    done. ``to_quality`` (where reached) and ``total`` are device-hours by label, pruning's under ``prune``. ``alpha`` is the
-    level of the interval of ``cost_ratio``, after all corrections; ``settling_n`` the replicates with which there would
-    probably be a verdict, where there is none for lack of evidence.
+    ``level`` is a*. ``num_reached`` and ``num_entered`` count, by label, the replicates that reached it and those that are
+    done. ``to_quality`` (where reached) and ``total`` are device-hours by label, with pruning's under ``prune``. ``alpha``
+    is the level of the interval of ``cost_ratio`` after all corrections. If evidence is insufficient, ``settling_n`` is the
+    number of replicates with which there would probably be a verdict.
     """
 
     challenger: str
@@ -49,7 +49,7 @@ class CostComparison:
 
 @dataclass(frozen=True)
 class CheapestOfAll:
-    """The contender with the lowest cost to a* at a target: pruning's cost over its, and whom it is not shown to beat."""
+    """The contender with the lowest cost to a* at a target: pruning's cost / its cost, and whom it is not shown to beat."""
 
     label: str
     saving: Estimate
@@ -64,10 +64,10 @@ class CheapestOfAll:
 
 @dataclass(frozen=True)
 class CostParts:
-    """What a contender was charged to reach a*, in device-hours, means over the replicates that reached it.
+    """What a contender was charged to reach a*, in device-hours: means over the replicates that reached it.
 
-    ``pretraining`` is the parent's (as declared, where that is so), ``shared`` other work that serves all targets, ``own``
-    what one more target takes. ``builds_on_parent``: it pays for a parent at all.
+    ``pretraining`` is the parent's (the declared cost if there is one), ``shared`` other work that serves all targets, and
+    ``own`` the cost of one more target. ``builds_on_parent``: whether it pays for a parent at all.
     """
 
     label: str
@@ -80,7 +80,7 @@ class CostParts:
 
 @dataclass(frozen=True)
 class RatioBelow:
-    """The cost ratio (challenger / prune) at an accuracy ``below`` (a fraction) a*; ``num_reached`` by label, as there."""
+    """The cost ratio (challenger / prune) at an accuracy ``below`` (a fraction) a*; ``num_reached`` is by label."""
 
     below: float
     level: float
@@ -92,8 +92,8 @@ class RatioBelow:
 class PaysAgainst:
     """A challenger against pruning under other terms, at one target.
 
-    ``targets`` is the number of targets at which the two break even, ``price`` the parent's price in device-hours.
-    ``levels`` are the ratios at a* and below it. All intervals are at the level of the headline policy's comparison.
+    The two break even at ``targets`` targets, or at a parent's price of ``price`` device-hours. ``levels`` are the ratios at
+    a* and below it. All intervals have the level of the headline policy's comparison.
     """
 
     challenger: str
@@ -106,7 +106,7 @@ class PaysAgainst:
 class WhoPays:
     """Who pays for what at one target: the parts of every contender's cost to a*, and where contenders break even.
 
-    ``parent_h`` is what the parent cost in device-hours, mean over replicates (as declared, where it is: without interval).
+    ``parent_h`` is what the parent cost in device-hours: the mean over replicates, or the declared cost without an interval.
     """
 
     level: float
@@ -141,7 +141,7 @@ class PooledCosts:
 
 @dataclass(frozen=True)
 class StudyVerdicts:
-    """All comparisons of a study: by target, challenger and policy; pooled by challenger and policy; the cheapest of all."""
+    """All comparisons of a study: by target, challenger and policy; pooled, by challenger and policy; and the cheapest."""
 
     costs: dict[int, dict[str, dict[str, CostComparison]]]
     pooled: dict[str, dict[str, PooledCosts]]

@@ -1,10 +1,11 @@
 """Which contender is cheaper at one accuracy, per target and charge policy (RQ2).
 
-One accuracy a* for a target: the lower of the headline pair's median final accuracies, less the study's margin. What the
-challenger had been charged when it first had a*, over what pruning had been charged when *it* first had it, is a cost ratio
-of a replicate; above 1, pruning is cheaper. :mod:`reports.compare.judge` says how ratios become verdicts.
+For each target there is one accuracy a*: the lower of the median final accuracies of the headline's pair, less the study's
+margin. A replicate's cost ratio is what the challenger had been charged when it first reached a*, divided by what pruning
+had been charged when *it* first did; above 1, pruning is cheaper. :mod:`reports.compare.judge` turns ratios into verdicts.
 
-The *base* is pruning, the *challenger* what it is compared with: search in the headline, every other contender beside it.
+The *base* is pruning. The *challenger* is what it is compared with: in the headline the declared one, by default search;
+every other contender is compared in the same way.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from reports.statistics import Estimate, mean_interval, ratio_interval
 
 
 def judge_study(contenders: Contenders, targets: Sequence[int], alpha: float = ALPHA) -> StudyVerdicts:
-    """Judge every contender at these targets; ``alpha`` is the level after a correction for looks."""
+    """Judge every contender at these targets; ``alpha`` is the level after the correction for looks."""
     costs: dict[int, dict[str, dict[str, CostComparison]]] = {target: {} for target in targets}
     pooled: dict[str, dict[str, PooledCosts]] = {}
     best: dict[int, dict[str, CheapestOfAll | None]] = {target: {} for target in targets}
@@ -49,9 +50,9 @@ def judge_study(contenders: Contenders, targets: Sequence[int], alpha: float = A
 
 @dataclass(frozen=True)
 class Asked:
-    """Other terms than a charge policy's, and an accuracy (a fraction) instead of a*; None: the study's own.
+    """Terms other than a charge policy's, and an accuracy ``level`` (a fraction) in place of a*; None: the study's own.
 
-    An accuracy that is asked for counts as reached where it was; the study's own a* takes what missed it by chance, too.
+    An accuracy that is asked for must really be reached; a* also counts as reached by replicates that miss it by chance.
     """
 
     terms: Terms = AS_MEASURED
@@ -59,9 +60,9 @@ class Asked:
 
 
 EXACTLY = 1e-9
-"""How far a final accuracy may miss the accuracy that is asked for: rounding of sums."""
+"""How far a final accuracy may miss an accuracy that is asked for: rounding errors only."""
 ASKED = "asked"
-"""Stands in for the name of a charge policy."""
+"""Takes the place of a charge policy's name."""
 
 
 def judge_asked(contenders: Contenders, targets: Sequence[int], asked: Asked, alpha: float = ALPHA) -> StudyVerdicts:
@@ -79,7 +80,7 @@ def judge_asked(contenders: Contenders, targets: Sequence[int], asked: Asked, al
 
 
 class _Judgement:
-    """One charge policy, or what was asked for in its place."""
+    """The judgement under one charge policy, or under the terms asked for in its place."""
 
     def __init__(
         self, contenders: Contenders, targets: Sequence[int], policy: str, alpha: float, asked: Asked | None = None
@@ -108,7 +109,7 @@ class _Judgement:
         }
 
     def pooled(self) -> dict[str, PooledCosts]:
-        """Pooled comparisons by challenger; a control named there makes both routes needless at every target."""
+        """Pooled comparisons by challenger; a control named in one makes both contenders unnecessary at every target."""
         whole = {label: judge_pooled(list(by_target.values()), self.alpha) for label, by_target in self.judged.items()}
         levels = self._pooled_levels({label: one for label, one in whole.items() if one is not None})
         instead = self._instead()
@@ -132,7 +133,7 @@ class _Judgement:
         return found
 
     def _pooled_levels(self, whole: Mapping[str, Judged]) -> dict[str, float]:
-        """The headline's own; of the others by Holm over contenders. What is pooled of one target keeps that one's level."""
+        """The headline has its own level; others are corrected by Holm over contenders. A single target keeps its level."""
         others = [label for label in whole if label != self.challenger]
         tested = [None if whole[label].guarded else whole[label].ratio.p_value() for label in others]
         levels = dict(zip(others, holm(tested, self.alpha), strict=True))
@@ -186,7 +187,7 @@ class _Judgement:
                 self.judged.setdefault(label, {})[target] = judged
 
     def _meet(self, target: int, label: str) -> bool:
-        """Whether the base and another are both done in some replicate."""
+        """Whether the base and another contender are both done in some replicate."""
         found = [self.efforts[target].get(name) for name in (self.base, label)]
         done = [~np.isnan(effort.spent) for effort in found if effort is not None]
         return len(done) == 2 and bool((done[0] & done[1]).any())
@@ -198,7 +199,7 @@ class _Judgement:
         return judge(pairs, levels, alpha=self.alpha, num_classes=self.classes, controls=floors)
 
     def _control_floor(self, target: int) -> float | None:
-        """Mean final accuracy of the control that spent least."""
+        """Mean final accuracy of the control that spent the least."""
         spent = {
             label: float(np.nanmean(self.efforts[target][label].spent))
             for label, one in self.at[target].items()
@@ -227,7 +228,7 @@ class _Judgement:
         return ratio_estimate(ratio_of(efforts[label], efforts[control]), decision)
 
     def _less_accurate(self, target: int) -> set[str]:
-        """Controls that are shown on test to be less accurate than one of the pair."""
+        """Controls that are shown, on the test split, to be less accurate than one of the pair."""
         pair = [self.at[target][name] for name in (self.base, self.challenger) if name in self.at[target]]
         return {
             label
@@ -265,12 +266,12 @@ class _Judgement:
 
 
 def cheaper_route(verdict: Verdict, challenger: str) -> str:
-    """The verdict by name: the contender that it is for, or what else it says."""
+    """The name of the contender that the verdict favours; otherwise the verdict's own."""
     return {Verdict.BASE: PRUNE, Verdict.CHALLENGER: challenger}.get(verdict, verdict.value)
 
 
 def decide_interval(ratio: Estimate) -> Verdict:
-    """The verdict of a ratio between two measured targets, whose interval is an envelope and no t-interval."""
+    """The verdict of a ratio interpolated between targets, whose interval is an envelope rather than a t-interval."""
     if ratio.value is None or ratio.low is None or ratio.high is None:
         return Verdict.INSUFFICIENT_EVIDENCE
     if (ratio.low > 1 or ratio.high < 1) and not 1 / SAME_FACTOR <= ratio.value <= SAME_FACTOR:
@@ -280,7 +281,7 @@ def decide_interval(ratio: Estimate) -> Verdict:
 
 
 def ratio_estimate(ratio: LogRatio, decision: Decision) -> Estimate:
-    """A ratio with the interval that its verdict was read from."""
+    """A ratio with the interval from which its verdict follows."""
     value = None if ratio.mean is None else math.exp(min(ratio.mean, 700.0))
     sd = ratio.sd if ratio.has_interval else None
     return Estimate(value, decision.low, decision.high, sd, ratio.n)

@@ -1,4 +1,4 @@
-"""Who pays for what in a study: the parts of each contender's cost to a*, break-evens, and the ratio at lower accuracies."""
+"""Who pays for what: the parts of each contender's cost to a*, break-evens, and the ratio at lower accuracies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from reports.compare.verdict import ratio_estimate
 from reports.statistics import NOTHING, Estimate, mean_interval
 
 BELOW = (0.0, 0.01, 0.02, 0.04)
-"""How far below a* the cost ratio is looked at, as fractions: 1, 2 and 4 points."""
+"""How far below a* cost ratios are also computed, as fractions: 1, 2 and 4 points."""
 
 Compared = Mapping[str, Mapping[str, CostComparison]]
-"""The comparisons of a target by challenger and charge policy."""
+"""The comparisons at a target, by challenger and charge policy."""
 
 
 def who_pays(contenders: Contenders, target: int, compared: Compared) -> WhoPays | None:
@@ -48,7 +48,7 @@ def who_pays(contenders: Contenders, target: int, compared: Compared) -> WhoPays
 def pooled_pays(
     contenders: Contenders, costs: Mapping[int, Compared], challenger: str, alpha: float
 ) -> PooledPays | None:
-    """The break-evens of a challenger over the targets at which its costs can be compared; None where there are none."""
+    """A challenger's break-evens over the targets at which its costs can be compared; None if there are no such targets."""
     base, pairs = contenders.pair[0], []
     for target, compared in costs.items():
         if (by_policy := compared.get(challenger)) is None or by_policy[HEADLINE_POLICY].guarded:
@@ -69,7 +69,7 @@ def pooled_pays(
 def ratio_at(
     contenders: Contenders, base: Contender, challenger: Contender, target: int, common: Common, *, alpha: float = ALPHA
 ) -> tuple[LogRatio, Estimate, dict[str, int]]:
-    """Costs of a challenger over the base's to reach an accuracy, all charged: the ratio, and who reached it how often."""
+    """The cost ratio challenger / base to reach an accuracy, all work charged, and how many replicates reached it."""
     margin = contenders.info.margin
     efforts = {one.label: contenders.effort(one, target, HEADLINE_POLICY, common, margin) for one in (base, challenger)}
     ratio = ratio_of(efforts[challenger.label], efforts[base.label])
