@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nas_baseline.offline import search as search
 
 _HOME = {"SearchResult": "offline", "search": "offline"}
-"""The module of each public name; imported when the name is, so that reading a config stays quick."""
+"""The module of each public name. It is imported on first use, so that reading a config stays fast."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Runs any strategy on any space in plain Python: for tables of published results, tests and notebooks."""
+"""Run any strategy on any space in plain Python: for published tables of results, tests and notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas_baseline.strategies import make_strategy
 
 @dataclass(frozen=True)
 class SearchResult:
-    """``best`` is the network to trust (within ``max_macs``), ``value`` what the strategy believes of it.
+    """The result of :func:`search`: ``best`` is the network to trust (within ``max_macs``), ``value`` its believed value.
 
     ``history`` lists (network, told value or None) in the order of the queries.
     """
@@ -34,9 +34,15 @@ def search(
     seed: int = 0,
     **options: object,
 ) -> SearchResult:
-    """Ask, evaluate and tell ``num_trials`` times; ``evaluate`` returns a value (higher is better) or None: failed.
+    """Search ``space`` with ``num_trials`` evaluations, and return the best network.
 
-    ``max_macs`` is one limit, or None. Raises what ``make_strategy`` raises, and whatever ``evaluate`` does.
+    ``evaluate`` returns a network's value (higher is better), or None if it failed; its exceptions pass through.
+    ``max_macs`` is one limit in MACs per image, or None.
+
+    Raises:
+        ValueError: an unknown strategy or option, or an option of the wrong type.
+        InfeasibleTarget: no network of the space is within ``max_macs``.
+
     """
     if max_macs is not None and np.ndim(max_macs) > 0:
         raise ValueError(f"max_macs is {max_macs!r}; search() takes one limit, make_strategy() several")

@@ -26,7 +26,7 @@ def load(study: Path | str) -> Frames:
 
 
 def draw(name: str, frames: Frames, ax: Axes | None = None) -> Canvas | SubFigure:
-    """Draw the figure of that name on ``ax`` or on a new canvas, and return the matplotlib figure that holds it.
+    """Draw the figure of that name on ``ax`` or on a new canvas, and return the figure or sub-figure drawn on.
 
     A figure with one panel is drawn on ``ax`` itself. One with several empties ``ax`` and divides its place.
 

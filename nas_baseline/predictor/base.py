@@ -1,4 +1,4 @@
-"""What a predictor sees of networks, the scale it fits values on, and its interface."""
+"""The interface of predictors, what they see of networks, and the scale on which they fit values."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Inputs:
 
 
 class Predictor(Protocol):
-    """Learns values of networks; higher is better."""
+    """Predicts the values of networks; higher is better."""
 
     def pretrain(self, pool: Inputs) -> None:
-        """Learn from networks without values; may do nothing."""
+        """Learn from networks without values. May do nothing."""
         ...
 
     def fit(self, inputs: Inputs, values: Floats) -> None:
@@ -41,30 +41,30 @@ class Predictor(Protocol):
         ...
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation, each of shape [n]."""
+        """Mean and standard deviation, each of shape [n]."""
         ...
 
     def bound(self, inputs: Inputs, confidence: float) -> Floats:
-        """Return a score that orders networks by mean plus ``confidence`` standard deviations, shape [n]."""
+        """A score that orders networks by mean plus ``confidence`` standard deviations, shape [n]."""
         ...
 
     def believed(self, values: Floats, own_share: float) -> Floats:
-        """Return the values believed of the fitted networks, ``own_share`` of the way from predicted to measured."""
+        """The values believed of the fitted networks, ``own_share`` of the way from predicted to measured."""
         ...
 
     def choose(self, inputs: Inputs, count: int, confidence: float) -> list[int]:
-        """Return the rows to measure next, distinct, at most ``count``."""
+        """The rows to measure next, distinct, at most ``count``."""
         ...
 
 
 SPAN = (0.5, 1.0)
-"""Ranges of a feature in the pool that are left as they are; those of ``DiscreteSpace`` are within."""
+"""A feature whose range in the pool is within these bounds is not rescaled, as in every ``DiscreteSpace``."""
 
 
 class Encoder:
     """Turns members of a space into inputs; statistics are logarithms of MACs and weights, standardised on a pool.
 
-    A feature whose range in the pool is outside ``SPAN`` is scaled to range 1: a space may encode widths as they are.
+    A feature whose range in the pool is outside ``SPAN`` is scaled to range 1, so a space may encode raw widths.
     What is kept (:meth:`keep`) is encoded once, however often it is asked for.
     """
 
@@ -82,7 +82,7 @@ class Encoder:
         self._kept: Floats = np.empty((0, encoding.shape[1] + 2))
 
     def __call__(self, archs: Sequence[Arch]) -> Inputs:
-        """Return the inputs of networks."""
+        """The inputs of networks."""
         rows = np.array([self._row_of.get(arch, -1) for arch in archs], dtype=np.int64)
         is_new = rows < 0
         if is_new.all():
@@ -114,7 +114,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Warp:
-    """A rising scale on which differences among the best count most: -log(1 + (best - value) / spread).
+    """An increasing scale on which differences among the best count most: -log(1 + (best - value) / spread).
 
     ``best`` and ``spread`` (the interquartile range, at least a thousandth of the whole range) are those of the measured
     values. Accuracies of random networks have a long lower tail, which would otherwise dominate a fit.
@@ -125,22 +125,22 @@ class Warp:
 
     @staticmethod
     def of(values: Floats) -> Warp:
-        """Return the warp of a set of values, shape [n]."""
+        """The warp of a set of values, shape [n]."""
         low, high = np.quantile(values, [0.25, 0.75])
-        # Where most values are equal, their range says more than an interquartile range of nearly nothing.
+        # If most values are equal, the interquartile range is almost 0, and the whole range says more.
         spread = max(float(high - low), 1e-3 * float(values.max() - values.min())) or 1.0
         return Warp(float(values.max()), spread)
 
     def __call__(self, values: Floats) -> Floats:
-        """Map values at most ``best``."""
+        """Map values, which must be at most ``best``, to the scale."""
         warped: Floats = -np.log1p((self.best - values) / self.spread)
         return warped
 
     def inverse(self, warped: Floats) -> Floats:
-        """Map back; above 0 means better than ``best``."""
+        """Map back to values; above 0 means better than ``best``."""
         values: Floats = self.best - self.spread * np.expm1(np.minimum(-warped, 50.0))
         return values
 
     def slope(self, values: Floats) -> Floats:
-        """Return d(value) / d(warped) at values: turns a standard deviation back into units of value."""
+        """D(value) / d(warped) at values: turns a standard deviation back into units of value."""
         return self.spread + np.maximum(self.best - values, 0.0)

@@ -1,10 +1,10 @@
-"""Gaussian process over network encodings: mean and uncertainty of a network's value from few measured ones.
+"""Gaussian process over network encodings: mean and uncertainty of a network's value from a few measurements.
 
-Kernel: RBF on the squared distance of encodings (Hamming distance where they are one-hot) + linear on encodings +
-linear on statistics (MACs, weights) + noise. Amplitudes, length and noise maximise the marginal likelihood with weak
-log-normal priors (Rasmussen & Williams, *Gaussian Processes for Machine Learning*, chapter 5). Values are fitted on a
-scale where the best count most (``Warp``). A fit is many small products, which one thread does fastest: more would wait for
-each other, and on a machine whose cores train networks a fit would take many times as long.
+Kernel: RBF on the squared distance of encodings (Hamming distance where they are one-hot) + linear on encodings + linear on
+statistics (MACs, weights) + noise. Amplitudes, length and noise maximise the marginal likelihood with weak log-normal
+priors (Rasmussen & Williams, *Gaussian Processes for Machine Learning*, chapter 5). Values are fitted on a scale where the
+best count most (``Warp``). A fit consists of many small matrix products and is fastest on one thread: several threads would
+wait for each other, which takes many times as long if the other cores are busy training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JITTER = 1e-8
 
 @dataclass(frozen=True)
 class _Parts:
-    """What the kernel is made of for two sets of networks; each of shape [len(a), len(b)]."""
+    """The terms of the kernel for two sets of networks, each of shape [len(a), len(b)]."""
 
     distance: Floats
     linear: Floats
@@ -55,7 +55,7 @@ class GaussianProcess:
         self._target = (warped - self._shift) / self._scale
         self._center, self._stat_center = inputs.encoding.mean(0), inputs.statistics.mean(0)
         parts = self._parts(inputs, inputs)
-        from scipy.linalg import cho_solve, cholesky  # not at the top: a config is refused without scipy
+        from scipy.linalg import cho_solve, cholesky  # imported here, since reading a config must not import scipy
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
@@ -78,31 +78,31 @@ class GaussianProcess:
         self._weights = cho_solve((self._factor, True), self._target)
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the noise-free value, each of shape [len(inputs)]."""
+        """Mean and standard deviation of the noise-free value, each of shape [len(inputs)]."""
         mean, sd, _ = self._latent(inputs)
         values = self._warp.inverse(self._shift + self._scale * mean)
         return values, self._scale * sd * self._warp.slope(values)
 
     def believed(self, values: Floats, own_share: float) -> Floats:
-        """Return the values believed of the fitted networks, shape [n].
+        """The values believed of the fitted networks, shape [n].
 
-        What the kernel leaves unexplained of a measured value is partly noise, partly the network's own;
-        ``own_share`` (0-1) of it is taken as its own.
+        The part of a measured value that the kernel does not explain is partly noise and partly the network's own; the
+        share ``own_share`` (0-1) of it is taken as its own.
         """
         mean, _, _ = self._latent(self._inputs)
         latent = mean + own_share * ((self._warp(values) - self._shift) / self._scale - mean)
         return self._warp.inverse(self._shift + self._scale * latent)
 
     def bound(self, inputs: Inputs, confidence: float) -> Floats:
-        """Return the upper confidence bound on the fitted scale (only its order means something), shape [n]."""
+        """The upper confidence bound on the fitted scale (only its order means something), shape [n]."""
         mean, sd, _ = self._latent(inputs)
         return mean + confidence * sd
 
     def choose(self, inputs: Inputs, count: int, confidence: float) -> list[int]:
-        """Return the rows to measure next by upper confidence bound.
+        """The rows to measure next by upper confidence bound.
 
-        Each choice shrinks the uncertainty of what is like it before the next is made (batch GP-UCB, Desautels et
-        al., JMLR 2014), so that a batch does not measure one idea several times.
+        Each choice reduces the uncertainty of similar networks before the next is made (batch GP-UCB, Desautels et al.,
+        JMLR 2014), so a batch does not measure one idea several times.
         """
         mean, sd, half = self._latent(inputs)
         variance, noise = sd**2, float(np.exp(self._log[4]))
@@ -123,7 +123,7 @@ class GaussianProcess:
         return chosen
 
     def _latent(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
-        """Return standardised mean [m], standard deviation [m] and the whitened covariance with the data [n, m]."""
+        """Standardised mean [m], standard deviation [m] and the whitened covariance with the data [n, m]."""
         from scipy.linalg import solve_triangular
 
         cross = self._parts(inputs, self._inputs).gram(self._log)
@@ -140,7 +140,7 @@ class GaussianProcess:
         return _Parts(distance, linear, (a.statistics - self._stat_center) @ (b.statistics - self._stat_center).T)
 
     def _loss(self, log: Floats, parts: _Parts) -> tuple[float, Floats]:
-        """Return the negative log posterior of the hyper-parameters and its gradient."""
+        """The negative log posterior of the hyper-parameters and its gradient."""
         from scipy.linalg import cho_solve, cholesky
 
         p, identity = np.exp(log), np.eye(len(self._target))

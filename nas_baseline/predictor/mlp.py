@@ -1,9 +1,9 @@
 """FBNetV3's accuracy predictor (arXiv 2006.02049, section 3.2): an encoder pretrained on MACs and weight counts.
 
-Encoder 256-128-24 on the architecture's encoding; a proxy head to the free statistics, trained first on networks nobody
-had to train; then an accuracy head 256-128-1 on the embedding and the recipe, fitted with smooth L1 on measured
-values. An ensemble gives the uncertainty: all members are trained at once, as batched matrices, each from its own
-initialisation.
+The encoder (256-128-24) reads the architecture's encoding. It is first trained with a proxy head that predicts the free
+statistics, for which no network needs training. Then an accuracy head (256-128-1) on the embedding and the recipe is fitted
+with smooth L1 to measured values. An ensemble gives the uncertainty: its members are trained together as batched matrices,
+each from its own initialisation.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class MLPPredictor:
         return self._encoder
 
     def pretrain(self, pool: Inputs) -> None:
-        """Train the encoder to tell the statistics of the pool's networks."""
+        """Train the encoder to predict the statistics of the pool's networks."""
         o = self._options
         self._encoder = _Layers(o.members, pool.architecture.shape[1], ENCODER, self._random)
         if o.pretrained:
@@ -80,7 +80,7 @@ class MLPPredictor:
             for parameter, start in zip(self._pretrained.parameters(), self._start, strict=True):
                 parameter.copy_(start)
         self._inputs, self._warp = inputs, Warp.of(values)
-        # Drawn afresh for each set of values: a fit does not depend on how many came before it.
+        # Drawn afresh for each set of values, so a fit does not depend on earlier ones.
         random = torch.Generator().manual_seed(1000 * self._seed + len(values))
         warped = self._warp(values)
         self._shift, scale = float(warped.mean()), float(warped.std())
@@ -96,25 +96,25 @@ class MLPPredictor:
             schedule.step()
 
     def predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation over the ensemble, each of shape [len(inputs)]."""
+        """Mean and standard deviation over the ensemble, each of shape [len(inputs)]."""
         members = self._latent(inputs)
         values = self._warp.inverse(self._shift + self._scale * members.mean(0))
         return values, self._scale * members.std(0) * self._warp.slope(values)
 
     def bound(self, inputs: Inputs, confidence: float) -> Floats:
-        """Return the upper confidence bound on the fitted scale (only its order means something), shape [n]."""
+        """The upper confidence bound on the fitted scale (only its order means something), shape [n]."""
         members = self._latent(inputs)
         bound: Floats = members.mean(0) + confidence * members.std(0)
         return bound
 
     def believed(self, values: Floats, own_share: float) -> Floats:
-        """Return predictions of the fitted networks moved ``own_share`` of the way to their measured values."""
+        """Predictions of the fitted networks moved ``own_share`` of the way to their measured values."""
         mean = self._latent(self._inputs).mean(0)
         latent = mean + own_share * ((self._warp(values) - self._shift) / self._scale - mean)
         return self._warp.inverse(self._shift + self._scale * latent)
 
     def choose(self, inputs: Inputs, count: int, confidence: float) -> list[int]:
-        """Return rows by upper confidence bound, each with the spread about the mean of another member in turn."""
+        """Rows by upper confidence bound, each with the spread about the mean of another member in turn."""
         members = self._latent(inputs)
         mean, chosen = members.mean(0), list[int]()
         for i in range(min(count, len(inputs))):
@@ -124,13 +124,13 @@ class MLPPredictor:
         return chosen
 
     def _latent(self, inputs: Inputs) -> Floats:
-        """Return standardised predictions, shape [members, n]."""
+        """Standardised predictions, shape [members, n]."""
         with torch.no_grad():
             found: Floats = self._forward(inputs)[..., 0].double().numpy()
         return found
 
     def _forward(self, inputs: Inputs) -> Tensor:
-        """Return predictions, shape [members, n, 1]."""
+        """Predictions, shape [members, n, 1]."""
         members = self._options.members
         embedding = self._pretrained(_tensor(inputs.architecture).expand(members, -1, -1)).relu()
         recipe = _tensor(inputs.recipe).expand(members, -1, -1)
@@ -150,7 +150,7 @@ class _Layers(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in sizes[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the last layer's values."""
+        """The last layer's values."""
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x.relu() if i else x, weight)
         return x

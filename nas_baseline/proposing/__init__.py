@@ -1,1 +1,1 @@
-"""The parts that strategies are made of: proposals, batches with barriers, pools, genetic operators, early stop."""
+"""The building blocks of strategies: proposals, batches with barriers, pools, genetic operators, early stop."""

@@ -1,7 +1,7 @@
-"""Ask and tell in batches: what is proposed depends on the seed and the set of told values, never on their order.
+"""Ask and tell in batches: proposals depend on the seed and the set of told values, never on their order.
 
-A batch is made when everything before it is told; until then ``ask`` answers ``WAIT``. Whoever repeats the same asks
-and tells the same values gets the same proposals, which is how a study resumes.
+The next batch is made once all values of the previous ones are told; until then ``ask`` answers ``WAIT``. The same calls
+with the same values give the same proposals, which is how a study resumes.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class BatchStrategy(ABC):
         self.proposed: list[Arch] = []
         self.values: dict[int, float | None] = {}
         self._pools: list[list[Arch]] = []
-        """What a subclass drew for each of its targets; empty until it did, and again once the targets are others."""
+        """Networks that a subclass drew for each target; empty at first, and again when the targets change."""
         self._asked = 0
         self._num_batches = 0
         self._exhausted = False
 
     @abstractmethod
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
-        """Return at most ``room`` networks never proposed before; an empty list ends the search."""
+        """At most ``room`` networks never proposed before; an empty list ends the search."""
 
     def ask(self) -> Proposal | Wait | Done:
-        """Return the next proposal, ``WAIT`` while the batch is incomplete, ``DONE`` when all is told."""
+        """The next proposal, ``WAIT`` while the batch is incomplete, ``DONE`` when all is told."""
         if self._asked < len(self.proposed):
             self._asked += 1
             return Proposal(self._asked - 1, self.proposed[self._asked - 1])
@@ -62,13 +62,16 @@ class BatchStrategy(ABC):
         return self.ask()
 
     def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
-        """Return what a predictor makes of networks (mean, standard deviation); here, where there is none, None."""
+        """What a predictor makes of networks (mean, standard deviation); here, where there is none, None."""
         return None
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
         """Go on with ``num_trials`` more networks, within ``max_macs`` alone, from all that was told.
 
-        Raises ValueError while something proposed is not told, InfeasibleTarget below the smallest member.
+        Raises:
+            ValueError: a proposal has not been told yet.
+            InfeasibleTarget: a limit is below the smallest member.
+
         """
         if len(self.values) < len(self.proposed):
             raise ValueError(f"{len(self.proposed) - len(self.values)} trials have not been told yet; tell them first")
@@ -80,7 +83,9 @@ class BatchStrategy(ABC):
     def tell(self, trial: int, value: float | None) -> None:
         """Record the value of a trial, higher is better; None or NaN: it failed. Telling the same twice is harmless.
 
-        Raises ValueError for a trial that was not asked, or is told differently the second time.
+        Raises:
+            ValueError: the trial was never proposed, or was told another value before.
+
         """
         if not 0 <= trial < self._asked:
             raise ValueError(f"trial {trial} was not proposed; proposed so far: 0 to {self._asked - 1}")
@@ -91,7 +96,9 @@ class BatchStrategy(ABC):
     def revise(self, values: Mapping[int, float | None]) -> None:
         """Replace values told before by better ones; None: it failed after all.
 
-        Raises ValueError for a trial that was not told.
+        Raises:
+            ValueError: a trial has not been told yet.
+
         """
         for trial, value in values.items():
             if trial not in self.values:
@@ -99,7 +106,7 @@ class BatchStrategy(ABC):
             self.values[trial] = None if value is None or not math.isfinite(value) else float(value)
 
     def seen(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """Return (network, value) of what succeeded within the limit, in order of trial."""
+        """(network, value) of what succeeded within the limit, in order of trial."""
         done = [(self.proposed[t], v) for t, v in sorted(self.values.items()) if v is not None]
         if max_macs is None or not done:
             return done
@@ -107,25 +114,28 @@ class BatchStrategy(ABC):
         return [pair for pair, m in zip(done, macs, strict=True) if m <= max_macs]
 
     def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """Return what was seen within the limit, best first, with the value believed of it; here the one told."""
+        """What was seen within the limit, best first, with the value believed of it; here the one told."""
         return sorted(self.seen(max_macs), key=lambda pair: -pair[1])
 
     def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
-        """Return the best network seen within the limit and its believed value, or None if nothing succeeded."""
+        """The best network seen within the limit and its believed value, or None if nothing succeeded."""
         ranked = self.ranked(max_macs)
         return ranked[0] if ranked else None
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the networks to retrain for one target: distinct, within it, the ``k_seen`` best seen here."""
+        """The networks to retrain for one target: distinct, within it, the ``k_seen`` best seen here."""
         feasible_targets(self.space, max_macs)
         del k_predicted  # Without a predictor there is nothing to predict.
         return [arch for arch, _ in self.ranked(max_macs)[:k_seen]]
 
 
 def feasible_targets(space: BatchedSpace, max_macs: Targets) -> list[float]:
-    """Return the targets in rising order (infinity: no limit).
+    """The targets in rising order (infinity: no limit).
 
-    Raises ValueError for something that is not a number, and InfeasibleTarget below the smallest member.
+    Raises:
+        ValueError: a target is not a number.
+        InfeasibleTarget: a target is below the smallest member.
+
     """
     if max_macs is None:
         return [math.inf]

@@ -1,4 +1,4 @@
-"""The epoch at which the ranking of half-trained candidates is already that of the fully trained ones."""
+"""The epoch at which the ranking of half-trained candidates already agrees with that of fully trained ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from numpy.typing import ArrayLike
 
 
 def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 0.9) -> int:
-    """Return the first epoch (from 1) from which on the rank correlation with ``final`` stays at least ``min_tau``.
+    """The first epoch (from 1) from which on the rank correlation with ``final`` stays at least ``min_tau``.
 
-    ``val_curves``: validation accuracy, shape [candidates, epochs]; ``final``: accuracy to rank by, shape
-    [candidates]. Correlation is Kendall's tau-b; candidates with a missing value are left out. The last epoch where
-    none qualifies (FBNetV3, arXiv 2006.02049, section 3.2). Raises ValueError for other shapes or fewer than three
-    candidates.
+    ``val_curves``: validation accuracy, shape [candidates, epochs]; ``final``: accuracy to rank by, shape [candidates].
+    Correlation is Kendall's tau-b; candidates with a missing value are left out. If no epoch qualifies, the last one
+    (FBNetV3, arXiv 2006.02049, section 3.2).
+
+    Raises:
+        ValueError: the shapes do not match, or there are fewer than three candidates.
+
     """
     curves, goal = np.asarray(val_curves, dtype=np.float64), np.asarray(final, dtype=np.float64)
     if curves.ndim != 2 or goal.shape != curves.shape[:1] or curves.shape[1] == 0:
@@ -24,7 +27,7 @@ def choose_early_stop(val_curves: ArrayLike, final: ArrayLike, min_tau: float = 
     whole = np.isfinite(curves).all(1) & np.isfinite(goal)
     if whole.sum() < 3:
         raise ValueError(f"a rank correlation needs at least 3 complete candidates, not {int(whole.sum())}")
-    from scipy.stats import kendalltau  # not at the top: a config is refused without scipy
+    from scipy.stats import kendalltau  # imported here, since reading a config must not import scipy
 
     epoch = curves.shape[1]
     for column in reversed(curves[whole].T):

@@ -1,7 +1,7 @@
 """Adaptive genetic search over a predictor: FBNetV3's stage 2 (arXiv 2006.02049, section 3.3), minutes on a CPU.
 
-Starts from the best and some random networks within the limit; each generation keeps the fittest, makes children by
-mutation and crossover, and drops those above the limit. It stops when the best score no longer rises.
+It starts from the best and some random networks within the limit. Each generation keeps the fittest, makes children by
+mutation and crossover, and drops those above the limit. The search stops when the best score no longer rises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def evolve(
     rng: np.random.Generator,
     options: GeneticOptions = GeneticOptions(),
 ) -> list[tuple[Arch, float]]:
-    """Return every network scored, with its score, best first; ``start`` must hold one network within the limit.
+    """Every network scored, with its score, best first; ``start`` must hold one network within the limit.
 
     ``score`` maps networks to values, shape [n], higher is better.
     """

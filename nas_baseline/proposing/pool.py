@@ -19,7 +19,7 @@ KEPT = 32
 
 
 def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) -> list[Arch]:
-    """Return up to ``size`` distinct canonical networks of at most ``limit`` MACs.
+    """Up to ``size`` distinct canonical networks of at most ``limit`` MACs.
 
     A small space is enumerated; otherwise quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2), and where the
     limit leaves less than a quarter of that, members walked down to the limit by mutations, and then what mutations
@@ -58,7 +58,7 @@ _remembered = lru_cache(maxsize=KEPT)(_drawn)
 
 
 def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[Arch] | None:
-    """Return every canonical member of a small product space, or None if it is larger or not a product."""
+    """Every canonical member of a small product space, or None if it is larger or not a product."""
     counts = _num_choices(space)
     if counts is None or float(np.prod([float(c) for c in counts])) > up_to:
         return None
@@ -102,7 +102,7 @@ def _within(space: BatchedSpace, archs: Sequence[Arch], limit: float) -> list[Ar
 
 
 def _walk_down(space: BatchedSpace, archs: Sequence[Arch], limit: float, rng: np.random.Generator) -> list[Arch]:
-    """Return the members reached within the limit by mutations that never raise MACs."""
+    """The members reached within the limit by mutations that never raise MACs."""
     current, macs = list(archs), space.macs_batch(archs)
     for _ in range(WALK_STEPS):
         outside = np.flatnonzero(macs > limit)
@@ -116,7 +116,7 @@ def _walk_down(space: BatchedSpace, archs: Sequence[Arch], limit: float, rng: np
 
 
 def _grow(space: BatchedSpace, archs: list[Arch], limit: float, size: int, rng: np.random.Generator) -> list[Arch]:
-    """Return the members and, up to ``size``, those that mutations within the limit reach from them."""
+    """The members and, up to ``size``, those that mutations within the limit reach from them."""
     found = dict.fromkeys([*archs, *_within(space, [space.smallest()], limit)])
     for _ in range(GROW_STEPS):
         if len(found) >= size or not found:
@@ -128,7 +128,7 @@ def _grow(space: BatchedSpace, archs: list[Arch], limit: float, size: int, rng: 
 
 
 def spread(pools: Sequence[Sequence[Arch]], count: int, taken: set[Arch]) -> list[Arch]:
-    """Return up to ``count`` distinct networks not in ``taken``, one from each pool in turn."""
+    """Up to ``count`` distinct networks not in ``taken``, one from each pool in turn."""
     queues = [iter(p) for p in pools]
     chosen: dict[Arch, None] = {}
     while queues and len(chosen) < count:

@@ -1,4 +1,4 @@
-"""What a strategy answers when it is asked for work, and the error of a target that nothing reaches."""
+"""The answers of a strategy that is asked for work, and the error for a target below the smallest network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nas_baseline.spaces.base import Arch
 
 @dataclass(frozen=True)
 class Proposal:
-    """Evaluate this network. ``trial`` counts proposals from 0 and names the proposal when it is told."""
+    """Evaluate this network. ``trial`` numbers proposals from 0, and identifies the proposal when its value is told."""
 
     trial: int
     arch: Arch
@@ -17,12 +17,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do until an outstanding proposal is told."""
+    """Nothing to propose until the value of an outstanding proposal is told."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing left to propose."""
+    """Nothing more to propose."""
 
 
 WAIT = Wait()
@@ -30,7 +30,7 @@ DONE = Done()
 
 
 class InfeasibleTarget(ValueError):
-    """No network of the space is within the target; the message names both numbers."""
+    """No network of the space is within the target; the message gives both numbers."""
 
     def __init__(self, target: int, smallest: int, space: str) -> None:
         self.target, self.smallest = target, smallest

@@ -1,8 +1,8 @@
-"""Successive halving: which candidates are trained further, and what one that was not is taken to be worth.
+"""Successive halving: which candidates continue training, and the values assumed for those that do not.
 
 Jamieson and Talwalkar 2016 (arXiv 1502.07943), in the form of ASHA's rungs (Li et al. 2018, arXiv 1810.05934): a rung's best
-``1 / eta`` continue to the next, counted over all candidates so far, so a search may propose in batches. Unlike ASHA's,
-promotions are made only where nothing is under way: they depend on the set of results, never on their order.
+``1 / eta`` continue to the next, counted over all candidates so far, so a search may propose in batches. Unlike in ASHA,
+promotions happen only while nothing is running, so they depend on the set of results, never on their order.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Hashable
 import numpy as np
 
 LEAST_FOR_A_LINE = 3
-"""Candidates; through two any line goes."""
+"""Fewest candidates for fitting a line; through two, any line fits."""
 
 
 class Rungs:
-    """Results by rung, from 0; candidates of one ``group`` compete with each other and with no other's."""
+    """Results by rung (from 0); candidates compete only within their ``group``."""
 
     def __init__(self, num_rungs: int, eta: int) -> None:
         if num_rungs < 1 or eta < 2:
@@ -26,23 +26,23 @@ class Rungs:
         self.eta = eta
         self._groups: dict[int, Hashable] = {}
         self._results: list[dict[int, float | None]] = [{} for _ in range(num_rungs)]
-        """Value of each trial by rung; None if it failed there."""
+        """Value of each trial, by rung; None if it failed there."""
         self._gone_on: list[set[int]] = [set() for _ in range(num_rungs)]
-        """Trials promoted to each rung, with or without a result."""
+        """Trials promoted to each rung, whether or not they have a result."""
 
     def enter(self, trial: int, group: Hashable) -> None:
-        """Note a candidate that begins at the first rung."""
+        """Record a candidate that begins on the first rung."""
         self._groups[trial] = group
         self._gone_on[0].add(trial)
 
     def record(self, trial: int, rung: int, value: float | None) -> None:
-        """Note a candidate's value at the end of a rung; None: it failed."""
+        """Record a candidate's value at the end of a rung; None if it failed."""
         self._results[rung][trial] = value
 
     def promote(self) -> list[tuple[int, int]]:
         """Promote the best of the lowest rung from which some continue: (trial, rung), in order of trial.
 
-        Of a group with n results at a rung, n / eta are sent on, rounded up. To be asked where nothing is under way.
+        Of a group with n results on a rung, n / eta (rounded up) continue. Call it only while nothing is running.
         """
         for rung, results in enumerate(self._results[:-1]):
             above = self._gone_on[rung + 1]
@@ -57,11 +57,11 @@ class Rungs:
         return []
 
     def values(self) -> dict[int, float | None]:
-        """What each candidate is taken to be worth at the last rung; None where it failed at any.
+        """The value assumed for each candidate on the last rung; None if it failed on any.
 
-        The value of a stopped one is extrapolated by straight lines through those that continued: between two rungs a
-        least-squares fit, whose slope is kept within 0 to 1, since those that continued were chosen for being high. Of fewer
-        than three, the median rise.
+        The value of a stopped candidate is extrapolated from rung to rung by a least-squares line through the candidates
+        that continued. The slope is limited to 0-1, since those were selected for high values. With fewer than three of
+        them, their median rise is used.
         """
         lines = [_line(low, high) for low, high in zip(self._results[:-1], self._results[1:], strict=True)]
         found: dict[int, float | None] = {}
@@ -82,7 +82,7 @@ class Rungs:
 
 
 def _line(low: dict[int, float | None], high: dict[int, float | None]) -> tuple[float, float]:
-    """Slope and constant that lead from values at a rung to those at the next."""
+    """Slope and intercept of the line from values on one rung to those on the next."""
     pairs = [(low[trial], value) for trial, value in high.items()]
     known = np.array([(x, y) for x, y in pairs if x is not None and y is not None]).reshape(-1, 2)
     if len(known) < LEAST_FOR_A_LINE:

@@ -1,6 +1,6 @@
-"""Whether a strategy proposes as :class:`nas_baseline.strategies.SearchStrategy` asks for, tried on made-up values.
+"""Checks that a strategy works as :class:`nas_baseline.strategies.SearchStrategy` demands, by running it on made-up values.
 
-A user's own file is otherwise asked for the first time when its search has begun, and for its finalists when it is paid for.
+Otherwise a user's own file would first run when its search begins, and first be asked for finalists after that is paid for.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from nas_baseline.proposing.proposals import Done, Proposal, Wait
 from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 
 MAX_ASKED = 200
-"""Proposals that are asked for; of a strategy that has more, the finalists are not."""
+"""The number of proposals to ask for. A strategy that has more is not asked for its finalists."""
 LIMIT_S = 120.0
-"""Seconds by the clock that all of it may take."""
+"""Wall-clock seconds that everything may take."""
 
 
 class Tried(Protocol):
-    """The part of a strategy that is tried."""
+    """The methods of a strategy that are tried."""
 
     proposed: list[Arch]
 
     def ask(self) -> Proposal | Wait | Done:
-        """Return the next proposal, wait, or done."""
+        """The next proposal, wait, or done."""
         ...
 
     def tell(self, trial: int, value: float | None) -> None:
@@ -34,21 +34,21 @@ class Tried(Protocol):
         ...
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the networks to retrain."""
+        """The networks to retrain."""
         ...
 
     def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
-        """Return mean and standard deviation, or None."""
+        """Mean and standard deviation, or None."""
         ...
 
 
 def strategy_problem(
     name: str, strategy: Tried, space: SearchSpace, limits: Sequence[int], num_predicted: int, num_seen: int
 ) -> str | None:
-    """What is wrong with a user's own strategy, in one line that names it and its file; None where nothing is.
+    """What is wrong with a user's own strategy, in one line that names it and its file; None if nothing is.
 
-    ``strategy`` is a new one, and is used up; ``limits`` are the MACs for which finalists are asked. Strategies of the
-    package, and of installed ones, are not tried.
+    ``strategy`` must be new, and cannot be used afterwards. Finalists are requested for each of ``limits`` (MACs).
+    Strategies of this package and of installed ones are not tried.
     """
     file = plugins.file_of(plugins.Kind.STRATEGY, name)
     if file is None:
@@ -94,7 +94,7 @@ def _proposal_problem(strategy: Tried, space: SearchSpace, found: Proposal, aske
 
 
 def _tell(strategy: Tried, untold: list[int]) -> None:
-    """Values between 0 and 1 that do not depend on the order."""
+    """Tell values between 0 and 1 that do not depend on the order."""
     for trial in untold:
         strategy.tell(trial, 0.5 + (trial * 7919 % 997) / 2000)
     untold.clear()
@@ -121,6 +121,6 @@ def _network_problem(space: SearchSpace, arch: Arch) -> str | None:
     try:
         hash(arch)
         space.macs(arch)
-    except Exception as error:  # whatever a space makes of what is none of its networks
+    except Exception as error:  # anything that a space raises for something that is not one of its networks
         return f"proposes {str(arch)[:60]}, which is not a network of the space {space.name!r} ({typed_line(error)})"
     return None

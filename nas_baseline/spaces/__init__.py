@@ -1,4 +1,4 @@
-"""Search spaces as data: one YAML file each, found by name here or by path anywhere."""
+"""Search spaces as data: one YAML file each, found here by name or anywhere by path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas_baseline.spaces.declared import StageSpace
 
 
 def list_spaces() -> list[str]:
-    """Return the names of the spaces that come with the package."""
+    """The names of the spaces that come with the package."""
     folder = resources.files("nas_baseline.spaces")
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
@@ -22,9 +22,13 @@ def load_space(
     num_classes: int | None = None,
     image_size: int | Sequence[int] | None = None,
 ) -> StageSpace:
-    """Return a space by name or from a YAML file; the last three replace what the file says; several sizes are searched.
+    """The space of that name, or in that YAML file.
 
-    Raises ValueError, one line: unknown name, unreadable file, or what is wrong in it.
+    ``in_chans``, ``num_classes`` and ``image_size`` replace what the file says; several image sizes become a dimension.
+
+    Raises:
+        ValueError: in one line, an unknown name, an unreadable file, or what is wrong in it.
+
     """
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)

@@ -1,4 +1,4 @@
-"""What a search space must offer, and the base of spaces whose members are one choice per dimension.
+"""The interface of a search space, and the base class of spaces whose members are one choice per dimension.
 
 An *Arch* is a tuple of ints, the index of the choice in each dimension: hashable, comparable, JSON-serialisable.
 MACs are multiply-accumulates of one image through convolution and linear layers; params are the weights of those
@@ -22,7 +22,7 @@ Choice = int | float | str
 
 
 class SearchSpace(Protocol):
-    """Members, how to move between them, what they cost. The first five methods suffice: see ``batched``."""
+    """Members of a space, moves between them, and their cost. These methods suffice; see ``batched``."""
 
     @property
     def name(self) -> str:
@@ -34,19 +34,19 @@ class SearchSpace(Protocol):
         ...
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Return a neighbour of ``arch``."""
+        """A neighbour of ``arch``."""
         ...
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
-        """Return a child that has each dimension from one of its parents."""
+        """A child that has each dimension from one of its parents."""
         ...
 
     def encode(self, arch: Arch) -> Floats:
-        """Return features, shape [num_features]."""
+        """Features, shape [num_features]."""
         ...
 
     def macs(self, arch: Arch) -> int:
-        """Return multiply-accumulates of one image."""
+        """Multiply-accumulates of one image."""
         ...
 
 
@@ -54,11 +54,11 @@ class BatchedSpace(SearchSpace, Protocol):
     """A search space with the vectorised forms that the strategies work on."""
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the one representative of all members that are the same network."""
+        """The one representative of all members that are the same network."""
         ...
 
     def params(self, arch: Arch) -> int:
-        """Return the number of convolution and linear weights; 0 where unknown."""
+        """The number of convolution and linear weights; 0 where unknown."""
         ...
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
@@ -66,27 +66,27 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
-        """Return features, shape [len(archs), num_features]."""
+        """Features, shape [len(archs), num_features]."""
         ...
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return MACs, shape [len(archs)]."""
+        """MACs, shape [len(archs)]."""
         ...
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return weights, shape [len(archs)]; zeros where unknown."""
+        """Weights, shape [len(archs)]; zeros where unknown."""
         ...
 
     def min_macs(self) -> int:
-        """Return the MACs of the smallest member."""
+        """The MACs of the smallest member."""
         ...
 
     def max_macs(self) -> int:
-        """Return the MACs of the largest member."""
+        """The MACs of the largest member."""
         ...
 
     def smallest(self) -> Arch:
-        """Return a member of the fewest MACs."""
+        """A member of the fewest MACs."""
         ...
 
 
@@ -112,13 +112,13 @@ class Dimension:
 
 
 ONE_HOT = float(np.sqrt(0.5))
-"""Height of a one-hot entry: two different categories are then at squared distance 1, as are the ends of a scale."""
+"""Value of a one-hot entry: two categories are then at squared distance 1, like the two ends of a scale."""
 
 
 class DiscreteSpace:
-    """A product of dimensions; subclasses count (``macs_batch``, ``params_batch``) and may merge equal networks.
+    """A product of dimensions. Subclasses count (``macs_batch``, ``params_batch``) and may merge equal networks.
 
-    It is a value: nothing changes it once it is made, so that what was drawn of it may be remembered.
+    It is immutable, so samples drawn from it may be cached.
     """
 
     def __init__(self, name: str, dimensions: Sequence[Dimension]) -> None:
@@ -143,18 +143,18 @@ class DiscreteSpace:
 
     @property
     def recipe_mask(self) -> NDArray[np.bool_]:
-        """Which features are of the training recipe, not of the network: dimensions named ``recipe.*``."""
+        """Which features belong to the training recipe rather than the network: dimensions named ``recipe.*``."""
         return np.repeat(
             [self.dimensions[d].name.startswith("recipe.") for d in self._free],
             [self._tables[d].shape[1] for d in self._free],
         )
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the representative of the networks equal to ``arch``: a row of ``canonical_indices``."""
+        """The representative of the networks equal to ``arch``: a row of ``canonical_indices``."""
         return as_archs(self.canonical_indices(as_indices([arch])))[0]
 
     def canonical_indices(self, indices: Ints) -> Ints:
-        """Return canonical rows, shape [n, dimensions]; here every member is its own."""
+        """Canonical rows, shape [n, dimensions]; here every member is its own."""
         return indices
 
     def sample(self, rng: np.random.Generator) -> Arch:
@@ -184,50 +184,50 @@ class DiscreteSpace:
         return moved
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
-        """Take each dimension from either parent with equal chance."""
+        """Take each dimension from either parent with equal probability."""
         return self.canonical(tuple(x if m else y for x, y, m in zip(a, b, rng.random(len(a)) < 0.5, strict=True)))
 
     def encode(self, arch: Arch) -> Floats:
-        """Return features: one per ordered dimension in 0-1, one-hot for the rest; constant dimensions have none."""
+        """Features: one per ordered dimension in 0-1, one-hot for the rest; constant dimensions have none."""
         features: Floats = self.encode_batch([arch])[0]
         return features
 
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
-        """Return features, shape [len(archs), num_features]."""
+        """Features, shape [len(archs), num_features]."""
         indices = as_indices(archs)
         found: Floats = np.concatenate([self._tables[d][indices[:, d]] for d in self._free], axis=1)
         return found
 
     def macs(self, arch: Arch) -> int:
-        """Return multiply-accumulates of one image."""
+        """Multiply-accumulates of one image."""
         return int(self.macs_batch([arch])[0])
 
     def params(self, arch: Arch) -> int:
-        """Return the number of convolution and linear weights."""
+        """The number of convolution and linear weights."""
         return int(self.params_batch([arch])[0])
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return MACs, shape [len(archs)]."""
+        """MACs, shape [len(archs)]."""
         raise NotImplementedError
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return weights, shape [len(archs)]; zeros where unknown."""
+        """Weights, shape [len(archs)]; zeros where unknown."""
         return np.zeros(len(archs), dtype=np.int64)
 
     def min_macs(self) -> int:
-        """Return the MACs of the smallest member found by going down one dimension at a time."""
+        """The MACs of the smallest member found by going down one dimension at a time."""
         return self._extreme(-1)[0]
 
     def max_macs(self) -> int:
-        """Return the MACs of the largest member found by going up one dimension at a time."""
+        """The MACs of the largest member found by going up one dimension at a time."""
         return self._extreme(1)[0]
 
     def smallest(self) -> Arch:
-        """Return the member that ``min_macs`` counts."""
+        """The member that ``min_macs`` counts."""
         return self._extreme(-1)[1]
 
     def neighbours(self, arch: Arch) -> list[Arch]:
-        """Return all members that differ in one dimension."""
+        """All members that differ in one dimension."""
         near = [
             self.canonical((*arch[:d], v, *arch[d + 1 :]))
             for d in self._free
@@ -251,9 +251,10 @@ class DiscreteSpace:
 
 
 def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
-    """Return the smallest (sign -1) or largest (+1) MACs and a member that has them.
+    """The smallest (sign -1) or largest (+1) MACs and a member that has them.
 
-    By coordinate search, exact where MACs rise with each choice, from both ends of the index range and a few random members.
+    Found by coordinate search from both ends of the index range and a few random members; exact if MACs rise with each
+    choice.
     """
     rng = np.random.default_rng(0)
     starts = [tuple(0 for _ in space.num_choices), tuple(int(c) - 1 for c in space.num_choices)]
@@ -273,7 +274,7 @@ def extreme_member(space: DiscreteSpace, sign: int) -> tuple[int, Arch]:
 
 
 def as_indices(archs: Sequence[Arch]) -> Ints:
-    """Return archs as an array, shape [n, dimensions]."""
+    """Archs as an array, shape [n, dimensions]."""
     if len(archs) == 0:
         return np.asarray(archs, dtype=np.int64)
     shape = len(archs), len(archs[0])
@@ -281,7 +282,7 @@ def as_indices(archs: Sequence[Arch]) -> Ints:
 
 
 def as_archs(indices: Ints) -> list[Arch]:
-    """Return rows as archs."""
+    """Rows as archs."""
     return [tuple(row) for row in indices.tolist()]
 
 

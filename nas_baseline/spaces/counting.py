@@ -1,4 +1,4 @@
-"""Analytic MACs and weights of mobilenetv3 network specs, equal to a count of the built network.
+"""Analytic MACs and weights of mobilenetv3 network specs; they equal a count of the built network.
 
 MACs: multiply-accumulates of one image, convolution and linear layers only. Weights: of those layers, no biases, no
 batch norm. Channel rounding follows timm's ``make_divisible`` (round to the divisor, up if more than a share is lost).
@@ -16,7 +16,7 @@ from accounting.ledger.specs import NetworkSpec
 
 Ints = NDArray[np.int64]
 Numbers = int | float | NDArray[np.int64] | NDArray[np.floating]
-"""One number, or one of each member."""
+"""One number, or one per member."""
 WIDTH_ROUND_LIMIT = 0.95
 SE_DIVISOR = 8
 
@@ -35,7 +35,12 @@ class Block:
 
 
 def parse_block(text: str) -> Block:
-    """Read a timm block string; raises ValueError for types and options that the counts do not cover."""
+    """Read a timm block string.
+
+    Raises:
+        ValueError: a type or an option that the counts do not cover.
+
+    """
     kind, *parts = text.split("_")
     options: dict[str, str] = {}
     for part in parts:
@@ -63,17 +68,17 @@ def round_width(width: Numbers, divisor: int, limit: float) -> Ints:
 
 
 def expanded_width(width: Numbers, expansion: Numbers) -> Ints:
-    """Channels inside an inverted residual."""
+    """Number of channels inside an inverted residual."""
     return round_width(np.asarray(width) * expansion, 8, 0.9)
 
 
 def se_width(inner: Numbers, ratio: Numbers, expansion: Numbers) -> Ints:
-    """Channels of a squeeze-excite bottleneck; ``ratio`` is of the block's input."""
+    """Number of channels of a squeeze-excite bottleneck; ``ratio`` is relative to the block's input."""
     return round_width(inner * (np.asarray(ratio) / expansion), SE_DIVISOR, WIDTH_ROUND_LIMIT)
 
 
 def spec_counts(spec: NetworkSpec, image_size: int) -> tuple[int, int]:
-    """Return (MACs, weights) of a mobilenetv3 spec on square images."""
+    """(MACs, weights) of a mobilenetv3 spec on square images."""
     divisor = int(spec.get("width_divisor", 8))
     padding = spec.get("dw_padding", {})
     size = -(-image_size // 2)
@@ -96,17 +101,17 @@ def spec_counts(spec: NetworkSpec, image_size: int) -> tuple[int, int]:
 
 
 def spec_macs(spec: NetworkSpec, image_size: int) -> int:
-    """Return the MACs of a mobilenetv3 spec on square images."""
+    """The MACs of a mobilenetv3 spec on square images."""
     return spec_counts(spec, image_size)[0]
 
 
 def spec_params(spec: NetworkSpec) -> int:
-    """Return the convolution and linear weights of a mobilenetv3 spec."""
+    """The convolution and linear weights of a mobilenetv3 spec."""
     return spec_counts(spec, 32)[1]
 
 
 def _block_counts(b: Block, width: int, out: int, size: int, stride: int, pad: int) -> tuple[int, int, int]:
-    """Return (MACs, weights, output size) of one block."""
+    """(MACs, weights, output size) of one block."""
     after = (size + 2 * pad - b.kernel) // stride + 1
     if b.kind == "cn":
         weights = b.kernel**2 * width * out

@@ -1,9 +1,9 @@
 """Spaces of staged convolutional networks with their training recipe, declared as data and counted analytically.
 
-A space is a mapping (see ``spaces/*.yaml``): stem, stages of ``ds`` or ``ir`` blocks, head, recipe. Every entry of a
-stage is a dimension: one value, a list, or ``{min, max, step}``; ``kernel_rest`` and ``expansion_rest`` hold for the
-blocks after a stage's first. Members that are one network have one canonical member: dimensions without effect
-(``_rest`` at depth 1) are 0 in it, and of widths that round to the same value the first is used.
+A space is a mapping (see ``spaces/*.yaml``) with stem, stages of ``ds`` or ``ir`` blocks, head and recipe. Every entry of a
+stage is a dimension: one value, a list, or ``{min, max, step}``; ``kernel_rest`` and ``expansion_rest`` apply to the blocks
+after a stage's first. Members that are the same network share one canonical member: dimensions without effect (``_rest`` at
+depth 1) are 0 in it, and of several widths that round to the same value it has the first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG_RECIPE = ("lr", "weight_decay")
 
 
 class StageSpace(DiscreteSpace):
-    """A declared space; ``network_spec``, ``image_size`` and ``recipe`` say what a member is."""
+    """A declared space; ``network_spec``, ``image_size`` and ``recipe`` describe a member."""
 
     def __init__(self, data: Mapping[str, object]) -> None:
         self.data = fields = checked_space(data)
@@ -49,7 +49,7 @@ class StageSpace(DiscreteSpace):
         self._values = {
             d.name: np.array(d.choices) for d in self.dimensions if not d.name.startswith("recipe.")
         }  # index to number
-        # Of stages that can have depth 1: place of the depth, its index for 1, places of what then has no effect.
+        # For stages that can have depth 1: position of the depth, its index for 1, positions that then have no effect.
         self._idle = [
             (self._place[f"{i}.depth"], self.dimensions[self._place[f"{i}.depth"]].choices.index(1), places)
             for i in range(len(fields["stages"]))
@@ -66,8 +66,8 @@ class StageSpace(DiscreteSpace):
             self._place[name]: np.unique(rounded, return_index=True)[1][np.unique(rounded, return_inverse=True)[1]]
             for name in widths
             if len(np.unique(rounded := self._rounded(self._values[name]))) < len(self._values[name])
-        }  # of widths that are rounded to the same
-        self._declared = repr(data)  # the order of keys is that of the dimensions
+        }  # for widths that round to the same value
+        self._declared = repr(data)  # dimensions have the order of the keys
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, StageSpace) and other._declared == self._declared
@@ -78,11 +78,11 @@ class StageSpace(DiscreteSpace):
     # What a member is.
 
     def image_size(self, arch: Arch) -> int:
-        """Return the side of the square training images."""
+        """The side of the square training images."""
         return int(self._number(arch, "image_size"))
 
     def network_spec(self, arch: Arch, in_chans: int | None = None, num_classes: int | None = None) -> NetworkSpec:
-        """Return the network spec (JSON); drop rates are those of the recipe."""
+        """The network spec (JSON); drop rates are those of the recipe."""
         recipe = self.recipe(arch)
         spec: NetworkSpec = {
             "builder": "mobilenetv3",
@@ -109,7 +109,7 @@ class StageSpace(DiscreteSpace):
         return spec
 
     def recipe(self, arch: Arch) -> dict[str, Choice]:
-        """Return the recipe overrides: what the space searches, and nothing else; empty if it has no recipe."""
+        """The recipe overrides: what the space searches, and nothing else; empty if it has no recipe."""
         names = [d.name for d in self.dimensions if d.name.startswith("recipe.")]
         if not names:
             return {}
@@ -120,11 +120,11 @@ class StageSpace(DiscreteSpace):
         return recipe
 
     def describe(self, arch: Arch) -> dict[str, Choice]:
-        """Return the choice of every dimension by name."""
+        """The choice of every dimension by name."""
         return {d.name: d.choices[i] for d, i in zip(self.dimensions, arch, strict=True)}
 
     def find(self, choices: Mapping[str, Choice]) -> Arch:
-        """Return the member with these choices, the first one where none is given: the inverse of ``describe``."""
+        """The member with these choices, the first one where none is given: the inverse of ``describe``."""
         check_keys("the choices", choices, tuple(self._place))
         try:
             arch = tuple(d.choices.index(choices[d.name]) if d.name in choices else 0 for d in self.dimensions)
@@ -135,7 +135,7 @@ class StageSpace(DiscreteSpace):
     # Counting.
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the representative of the members that are this network; fast for one member."""
+        """The representative of the members that are this network; fast for one member."""
         if self._first_of_equals:
             return super().canonical(arch)
         idle = [
@@ -149,7 +149,7 @@ class StageSpace(DiscreteSpace):
         return tuple(out)
 
     def canonical_indices(self, indices: Ints) -> Ints:
-        """Return the rows of the representatives."""
+        """The rows of the representatives."""
         out = indices.copy()
         for place, first in self._first_of_equals.items():
             out[:, place] = first[out[:, place]]
@@ -160,15 +160,15 @@ class StageSpace(DiscreteSpace):
         return out
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return MACs, shape [len(archs)]."""
+        """MACs, shape [len(archs)]."""
         return self.counts(as_indices(archs))[0]
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return weights, shape [len(archs)]."""
+        """Weights, shape [len(archs)]."""
         return self.counts(as_indices(archs))[1]
 
     def counts(self, indices: Ints) -> tuple[Ints, Ints]:
-        """Return (MACs, weights), each of shape [n], for index rows of shape [n, dimensions]."""
+        """(MACs, weights), each of shape [n], for index rows of shape [n, dimensions]."""
         size = -(-self._column(indices, "image_size") // 2)
         width = self._rounded(self._column(indices, "stem.width"))
         weights = 9 * self.in_chans * width
@@ -189,7 +189,7 @@ class StageSpace(DiscreteSpace):
     def _block(
         self, indices: Ints, i: int, kind: str, which: str, width: Ints, out: Ints, size: Ints, after: Ints
     ) -> tuple[Ints, Ints]:
-        """Return (MACs, weights) of one block from ``size`` to ``after``."""
+        """(MACs, weights) of one block from ``size`` to ``after``."""
         kernel = self._of_block(indices, i, "kernel", which)
         expansion = self._of_block(indices, i, "expansion", which) if kind == "ir" else np.ones_like(width)
         inner = expanded_width(width, expansion) if kind == "ir" else width
@@ -309,5 +309,5 @@ def _choices(name: str, value: object) -> tuple[Number, ...]:
 
 
 def _plain(value: float) -> float:
-    """Return an int as it is, a float without the dust of repeated addition."""
+    """An int as it is, a float without the dust of repeated addition."""
     return value if isinstance(value, int) else float(f"{value:.9g}")

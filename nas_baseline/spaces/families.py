@@ -11,7 +11,7 @@ from accounting.ledger.specs import NetworkSpec
 from nas_baseline.spaces.counting import spec_macs, spec_params
 
 TIMM_WEIGHTS = {("fbnetv3", variant): f"fbnetv3_{variant}" for variant in "bdg"}
-"""Family members whose tensors have the shapes of a timm network that has published weights. timm's networks lack the
+"""Family members that can load timm's published weights, since all tensors have the same shapes. timm's networks lack the
 reduced depthwise padding, so some training helps after loading."""
 
 
@@ -28,7 +28,7 @@ class Variant(TypedDict):
 
 
 class Family(TypedDict):
-    """A file of ``nas_baseline/data``: what its networks share, and their own numbers by variant."""
+    """A file in ``nas_baseline/data``: what its networks share, and the numbers of each variant."""
 
     family: str
     in_chans: int
@@ -38,19 +38,21 @@ class Family(TypedDict):
 
 
 def list_families() -> list[str]:
-    """Return the names of the families."""
+    """The names of the families."""
     return sorted(_data())
 
 
 def variants(family: str) -> list[str]:
-    """Return the variants of a family, smallest first."""
+    """The variants of a family, smallest first."""
     return list(_family(family)["variants"])
 
 
 def network_spec(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> NetworkSpec:
-    """Return the network spec (JSON) of a family member; the family's own channels and classes unless given.
+    """The network spec (JSON) of a family member; the family's own channels and classes unless given.
 
-    Raises ValueError naming the allowed families or variants.
+    Raises:
+        ValueError: an unknown family or variant; the message has the allowed ones.
+
     """
     data = _family(family)
     numbers = _variant(family, variant)
@@ -73,25 +75,25 @@ def network_spec(family: str, variant: str, in_chans: int | None = None, num_cla
 
 
 def image_size(family: str, variant: str) -> int:
-    """Return the side of the square images a variant was made for."""
+    """The side of the square images a variant was made for."""
     return int(_variant(family, variant)["image_size"])
 
 
 def family_macs(
     family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None, size: int | None = None
 ) -> int:
-    """Return the MACs of a family member on images of ``size`` (its own unless given)."""
+    """The MACs of a family member on images of ``size`` (its own unless given)."""
     spec = network_spec(family, variant, in_chans, num_classes)
     return spec_macs(spec, image_size(family, variant) if size is None else size)
 
 
 def family_params(family: str, variant: str, in_chans: int | None = None, num_classes: int | None = None) -> int:
-    """Return the convolution and linear weights of a family member."""
+    """The convolution and linear weights of a family member."""
     return spec_params(network_spec(family, variant, in_chans, num_classes))
 
 
 def published(family: str, variant: str) -> dict[str, object]:
-    """Return what the authors published about a variant (top-1 as a fraction...); empty where nothing."""
+    """What the authors published about a variant (top-1 as a fraction...); empty where nothing."""
     return dict(_variant(family, variant).get("published") or {})
 
 

@@ -1,4 +1,4 @@
-"""What the file of a space says, as types, and what is wrong with one that says something else."""
+"""The contents of a space's file as types, and checks of a file against them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StageFields(TypedDict, total=False):
 
 
 class RecipeFields(TypedDict, total=False):
-    """How members are trained; ``optimizer`` is a name, names, or names with a factor of the learning rate."""
+    """How members are trained; ``optimizer`` is a name, a list of names, or names with a factor for the learning rate."""
 
     optimizer: str | list[str] | dict[str, Number]
     lr: Spread
@@ -79,7 +79,7 @@ class SpaceFields(TypedDict, total=False):
 
 
 def checked_space(data: Mapping[str, object]) -> SpaceFields:
-    """A space's sections, whose dimensions are still to be read; ``ValueError`` for what they cannot be."""
+    """A space's sections, with dimensions not yet parsed; ``ValueError`` if they are invalid."""
     check_keys("the space", data, SPACE_KEYS)
     for key in ("name", "image_size", "in_chans", "num_classes", "stem", "stages", "head"):
         if key not in data:
@@ -104,7 +104,7 @@ def is_number(value: object) -> TypeGuard[Number]:
 
 
 def check_section(where: str, section: object, needed: Sequence[str], allowed: Sequence[str]) -> Mapping[str, object]:
-    """The section, if it has what is needed and nothing that is not allowed; else ``ValueError``."""
+    """The section, if it has all required keys and no others than allowed; otherwise ``ValueError``."""
     if not isinstance(section, dict):
         raise ValueError(f"{where} is {section!r}; a mapping with {', '.join(needed)} is allowed")
     check_keys(where, section, allowed)

@@ -1,4 +1,4 @@
-"""Gives any search space the vectorised forms: a space of five methods becomes a ``BatchedSpace`` by looping."""
+"""Adds the vectorised methods to any search space by looping: a space of five methods becomes a ``BatchedSpace``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE, PATIENCE_PER_DIMENSION = 60, 20
 
 
 def batched(space: SearchSpace) -> BatchedSpace:
-    """Return ``space`` itself if it has every vectorised form, else a view of it that has."""
+    """``space`` itself if it has every vectorised form, else a view of it that has."""
     if all(hasattr(space, method) for method in METHODS):
         return space  # type: ignore[return-value]
     return LoopedSpace(space)
@@ -43,7 +43,7 @@ class LoopedSpace:
         return str(getattr(self._space, "name", type(self._space).__name__))
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the space's own canonical form, or the member itself."""
+        """The space's own canonical form, or the member itself."""
         own: Callable[[Arch], Arch] | None = getattr(self._space, "canonical", None)
         return arch if own is None else own(arch)
 
@@ -52,25 +52,25 @@ class LoopedSpace:
         return self.canonical(self._space.sample(rng))
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Return a neighbour."""
+        """A neighbour."""
         return self.canonical(self._space.mutate(arch, rng))
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
-        """Return a child of two."""
+        """A child of two."""
         return self.canonical(self._space.crossover(a, b, rng))
 
     def encode(self, arch: Arch) -> Floats:
-        """Return features, kept for the next call."""
+        """Features, kept for the next call."""
         if arch not in self._features:
             self._features[arch] = np.asarray(self._space.encode(arch), dtype=np.float64).ravel()
         return self._features[arch]
 
     def macs(self, arch: Arch) -> int:
-        """Return MACs."""
+        """MACs."""
         return int(self._space.macs(arch))
 
     def params(self, arch: Arch) -> int:
-        """Return weights, 0 where the space does not know."""
+        """Weights, 0 where the space does not know."""
         own: Callable[[Arch], int] | None = getattr(self._space, "params", None)
         return 0 if own is None else int(own(arch))
 
@@ -79,27 +79,27 @@ class LoopedSpace:
         return [self.sample(rng) for _ in range(n)]
 
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
-        """Return features, shape [len(archs), num_features]."""
+        """Features, shape [len(archs), num_features]."""
         return np.stack([self.encode(a) for a in archs])
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return MACs, shape [len(archs)]."""
+        """MACs, shape [len(archs)]."""
         return np.array([self.macs(a) for a in archs], dtype=np.int64)
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return weights, shape [len(archs)]."""
+        """Weights, shape [len(archs)]."""
         return np.array([self.params(a) for a in archs], dtype=np.int64)
 
     def min_macs(self) -> int:
-        """Return the smallest MACs that sampling and descent find."""
+        """The smallest MACs that sampling and descent find."""
         return self._extreme(-1)[0]
 
     def max_macs(self) -> int:
-        """Return the largest MACs that sampling and ascent find."""
+        """The largest MACs that sampling and ascent find."""
         return self._extreme(1)[0]
 
     def smallest(self) -> Arch:
-        """Return the member that ``min_macs`` counts."""
+        """The member that ``min_macs`` counts."""
         return self._extreme(-1)[1]
 
     def _extreme(self, sign: int) -> tuple[int, Arch]:

@@ -1,4 +1,4 @@
-"""Builds a torch network from its JSON spec: the one place where specs become modules.
+"""Build a torch network from its JSON spec: the only place where specs become modules.
 
 Builders: ``timm`` (``name``, ``kwargs``) and ``mobilenetv3`` (numbers, as timm's FBNetV3). Beyond
 ``docs/architecture.md`` a mobilenetv3 spec may have ``dw_padding`` ({"stage.block": padding of that depthwise
@@ -32,9 +32,11 @@ KEYS: dict[str, frozenset[str]] = {
 
 
 def build(spec: NetworkSpec) -> torch.nn.Module:
-    """Return a freshly initialised network (torch's global generator draws the weights).
+    """A freshly initialised network (torch's global generator draws the weights).
 
-    Raises ValueError for an unknown builder or key.
+    Raises:
+        ValueError: an unknown builder or key.
+
     """
     builder = spec.get("builder")
     if builder not in KEYS:
@@ -50,7 +52,7 @@ def build(spec: NetworkSpec) -> torch.nn.Module:
 
 
 def build_mobilenetv3(spec: Mapping[str, Any]) -> torch.nn.Module:
-    """Return timm's MobileNetV3 with the numbers of a spec. Delivered networks have a copy of it."""
+    """Timm's MobileNetV3 with the numbers of a spec. Delivered networks have a copy of it."""
     divisor = int(spec.get("width_divisor", 8))
     network: torch.nn.Module = MobileNetV3(
         decode_arch_def(spec["arch_def"]),

@@ -1,8 +1,8 @@
-"""A search space out of one network's own parts: how many channels each group keeps, and which blocks stay.
+"""A search space made of one network's parts: how many channels each group keeps, and which blocks stay.
 
-Members are sub-networks of a trained parent that are scored with its weights: EagleEye (arXiv 2007.02491), Puzzle (arXiv
-2411.19146; Puzzletron in NVIDIA's Model Optimizer), FastNAS (there, too). The space is all in
-:class:`accounting.ledger.parts.Parts`, which whoever can cut the network has found; nothing is built here.
+Members are sub-networks of a trained parent, and are scored with its weights, as in EagleEye (arXiv 2007.02491), Puzzle
+(arXiv 2411.19146; Puzzletron in NVIDIA's Model Optimizer) and FastNAS (also there). The space is defined by
+:class:`accounting.ledger.parts.Parts`, found by the code that can cut the network; nothing is built here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Floats, Int
 TOLERANCE = 0.01
 """How far below a limit a filled member may end, as a share of it."""
 SPREAD = 0.5
-"""Range (0-1) over which a draw spreads the shares of a member's groups about the member's own."""
+"""Range (0-1) over which a sample spreads the shares of its groups around the member's own share."""
 LEAST_KEPT = 0.8
-"""Probability that a draw keeps a block in the narrowest members; it is 1 in the widest."""
+"""Probability that a sample keeps a block in the narrowest members; it is 1 in the widest."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class WidthRule:
 class SubnetSpace(DiscreteSpace):
     """The sub-networks of one network. Dimensions: the width of each group, then each block (0: left out, 1: stays).
 
-    A group whose layers are all in a block that is left out has no effect; its canonical choice is the whole width, and that
-    of a squeeze-excite block in one that is left out is to stay.
+    A group whose layers are all in a block that is left out has no effect; its canonical choice is the whole width.
+    Likewise, a squeeze-excite block inside a block that is left out canonically stays.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class SubnetSpace(DiscreteSpace):
         return hash(self._made_of)
 
     def member(self, arch: Arch) -> Member:
-        """Return the widths of the groups, then 0 or 1 for each block."""
+        """The widths of the groups, then 0 or 1 for each block."""
         return tuple(int(d.choices[i]) for d, i in zip(self.dimensions, arch, strict=True))
 
     def canonical_indices(self, indices: Ints) -> Ints:
-        """Return the rows of the representatives."""
+        """The rows of the representatives."""
         out = indices.copy()
         blocks, groups = out[:, self._num_groups :], out[:, : self._num_groups]
         stays = self.num_choices[self._num_groups :] - 1
@@ -122,8 +122,8 @@ class SubnetSpace(DiscreteSpace):
     def from_unit(self, points: Floats) -> list[Arch]:
         """Map points of the unit cube, shape [n, dimensions], to members of all sizes.
 
-        The first coordinate is the member's own share, about which those of its groups are spread: independent shares
-        would give members of nearly the same MACs, most of them out of balance.
+        The first coordinate is the member's own share, around which the shares of its groups are spread. Independent shares
+        would give members of nearly the same MACs, most of them unbalanced.
         """
         level = points[:, :1]
         shares = np.clip(level + SPREAD * (points[:, : self._num_groups] - 0.5), 0.0, 1.0)
@@ -134,17 +134,19 @@ class SubnetSpace(DiscreteSpace):
         return as_archs(self.canonical_indices(np.concatenate([groups, blocks], axis=1)))
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return MACs, shape [len(archs)]."""
+        """MACs, shape [len(archs)]."""
         return self._counts(archs, 0)
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Return weights, shape [len(archs)]."""
+        """Weights, shape [len(archs)]."""
         return self._counts(archs, 1)
 
     def even(self, limit: int) -> Member:
-        """Return the member with all blocks and the same share of every group, as wide as the limit lets it be.
+        """The member with all blocks and the same share of every group, as wide as the limit lets it be.
 
-        Raises ValueError where the narrowest one is above the limit, or none is within 1 % below.
+        Raises:
+            ValueError: the narrowest one is above the limit, or none is within 1 % below it.
+
         """
         arch = (*[0] * self._num_groups, *(int(n) - 1 for n in self.num_choices[self._num_groups :]))
         least = self.macs(arch)
@@ -161,10 +163,14 @@ class SubnetSpace(DiscreteSpace):
         return member
 
     def filled(self, arch: Arch, limit: int) -> Member:
-        """Return the member with its widths raised in proportion, in steps of ``round_to``, as far as the limit lets them.
+        """The member with its widths raised in proportion, in steps of ``round_to``, as far as the limit lets them.
 
-        Then one step at a time, the group that has grown least first. It is within 1 % below the limit but where the
-        blocks that it lacks, or the steps, do not allow it. Raises ValueError above the limit.
+        Then single steps follow, always in the group that has grown least. The result is within 1 % below the limit unless
+        the steps, or blocks that are left out, do not allow it.
+
+        Raises:
+            ValueError: the member is already above the limit.
+
         """
         member = self.member(arch)
         if macs_of(self.parts, member) > limit:
@@ -204,7 +210,7 @@ class SubnetSpace(DiscreteSpace):
                 return tuple(found)
 
     def _extreme(self, sign: int) -> tuple[int, Arch]:
-        """Every choice has fewer MACs than the one above it."""
+        """The smallest or largest member: every choice has fewer MACs than the next."""
         row = np.zeros_like(self.num_choices) if sign < 0 else self.num_choices - 1
         arch = self.canonical(as_archs(row[None])[0])
         return self.macs(arch), arch

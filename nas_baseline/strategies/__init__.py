@@ -18,19 +18,19 @@ from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 class SearchStrategy(Protocol):
     """Proposes networks and is told their values (higher is better).
 
-    A strategy has all of this. One that subclasses :class:`nas_baseline.proposing.batch_strategy.BatchStrategy` writes
-    ``next_batch`` alone; one that subclasses this protocol inherits the defaults below.
+    A strategy has all of these members. One that subclasses :class:`nas_baseline.proposing.batch_strategy.BatchStrategy`
+    only writes ``next_batch``; one that subclasses this protocol inherits the defaults below.
     """
 
     shares_weights: ClassVar[bool] = False
     """Whether its values are scores with the weights of one supernet, which the caller trains."""
     predicts: ClassVar[bool] = False
-    """Whether ``finalists`` can name networks that were not seen, by what ``predict`` makes of them."""
+    """Whether ``finalists`` can name networks without a value, based on ``predict``."""
     proposed: list[Arch]
-    """What was decided to be tried, by trial; a whole batch at a time."""
+    """The networks to try, by trial; a whole batch is added at a time."""
 
     def ask(self) -> Proposal | Wait | Done:
-        """Return the next proposal, wait, or done (everything proposed and told)."""
+        """The next proposal, wait, or done (everything proposed and told)."""
         ...
 
     def tell(self, trial: int, value: float | None) -> None:
@@ -38,25 +38,25 @@ class SearchStrategy(Protocol):
         ...
 
     def revise(self, values: Mapping[int, float | None]) -> None:
-        """Take better known values of trials that were told; the default keeps those told first."""
+        """Replace values by better estimates; the default keeps those told first."""
         return
 
     def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
-        """Return the network to trust among those seen within the limit, with its believed value."""
+        """The network to trust among those seen within the limit, with its believed value."""
         ...
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the networks to retrain for one target."""
+        """The networks to retrain for one target."""
         ...
 
     def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
-        """Return mean and standard deviation of the values of networks; None where nothing is predicted (yet)."""
+        """Mean and standard deviation of the values of networks; None where nothing is predicted (yet)."""
         return None
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
         """Go on with further targets and so many more trials.
 
-        The default keeps what was seen: of it, the best within a further target is found without another trial.
+        The default adds no trials: the best network within a further target is taken from those already seen.
         """
         return
 
@@ -68,19 +68,19 @@ MEMBERS = (
 
 
 def list_strategies() -> list[str]:
-    """Return the names of the strategies."""
+    """The names of the strategies."""
     return plugins.names(plugins.Kind.STRATEGY)
 
 
 def name_problem(name: object) -> str | None:
-    """What is wrong with the name of a strategy, with the nearest and all that are allowed; None where it is one."""
+    """What is wrong with a strategy's name, with the nearest and all allowed names; None if it exists."""
     if name in list_strategies():
         return None
     return plugins.unknown("strategy", str(name), list_strategies())
 
 
 def option_problems(name: str, options: Mapping[str, object]) -> list[tuple[str | None, str]]:
-    """(option, what is wrong and what is allowed) of each option of a strategy; None: of how they go together."""
+    """(option, what is wrong and what is allowed) for a strategy's options; option None: for their combination."""
     return plugins.option_problems(f"strategy '{name}'", _module(name).Options, options)
 
 
@@ -90,7 +90,7 @@ def shares_weights(name: str) -> bool:
 
 
 def predicts(name: str) -> bool:
-    """Whether a strategy can name networks to retrain that it has not seen."""
+    """Whether a strategy can name networks to retrain that have not been tried."""
     return bool(_class(name).predicts)
 
 
@@ -103,10 +103,12 @@ def make_strategy(
     max_macs: Targets,
     **options: object,
 ) -> SearchStrategy:
-    """Return a strategy by name.
+    """A strategy by name.
 
-    Raises ValueError for an unknown name or option (naming the allowed ones) or a value of another type, and
-    InfeasibleTarget for a target below the smallest network of the space.
+    Raises:
+        ValueError: an unknown name or option (the message has the allowed ones), or a value of the wrong type.
+        InfeasibleTarget: a target is below the smallest network of the space.
+
     """
     module = _module(name)
     for _, problem in option_problems(name, options):
@@ -126,7 +128,7 @@ class _StrategyClass(Protocol):
 
 
 def _class(name: str) -> _StrategyClass:
-    """A strategy's class; ``ValueError`` where it is none, naming what it lacks."""
+    """A strategy's class; ``ValueError`` with what is missing if it is not one."""
     found: _StrategyClass = _module(name).Strategy
     lacks = sorted(member for member in MEMBERS if not hasattr(found, member))
     if lacks:

@@ -1,9 +1,9 @@
 """FBNetV3's search: a pool within the constraint, a predictor refitted between batches, genetic search at the end.
 
-Stage 1, constrained iterative optimisation (arXiv 2006.02049, section 3.2): a quasi-Monte-Carlo first batch, then
-batches with the highest upper confidence bound among the pool and what a short evolution of the bound finds beyond
-it. One stage 1 serves every target: a batch is divided between them. Stage 2 (``finalists``): adaptive genetic search
-over the predictor for one target.
+Stage 1, constrained iterative optimisation (arXiv 2006.02049, section 3.2): the first batch is quasi-Monte-Carlo; later
+batches have the highest upper confidence bound among the pool and the networks that a short evolution of the bound finds.
+Stage 1 serves all targets, which share each batch. Stage 2 (``finalists``): adaptive genetic search over the predictor, for
+one target.
 """
 
 from __future__ import annotations
@@ -71,19 +71,19 @@ class Strategy(BatchStrategy):
         self._whole = everything is not None and len(everything) <= POOL_SIZE
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
-        """See :meth:`BatchStrategy.extend`; the encoder stays what the first pools made it."""
+        """See :meth:`BatchStrategy.extend`; the encoder stays as it was fitted to the first pools."""
         if self._pools:
             self._encoder()
         super().extend(max_macs, num_trials)
 
     def revise(self, values: Mapping[int, float | None]) -> None:
-        """See :meth:`BatchStrategy.revise`; the predictor is fitted again."""
+        """See :meth:`BatchStrategy.revise`; the predictor will be refitted."""
         super().revise(values)
         if self._model is not None:
             self._model = 0, self._model[1]
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
-        """Return the first batch, or the most promising networks by upper confidence bound."""
+        """The first batch, or the most promising networks by upper confidence bound."""
         taken = set(self.proposed)
         if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]
@@ -94,7 +94,7 @@ class Strategy(BatchStrategy):
         count = min(self.options.batch, room)
         chosen: list[list[Arch]] = []
         for i in range(len(self.targets)):
-            # The target whose turn it is comes first, so that over the batches all get the same share.
+            # Targets take turns at being first, so over the batches all get the same share.
             archs = self._candidates(model, (self._num_batches + i) % len(self.targets), rng, taken)
             share = math.ceil(count / len(self.targets))
             picks = model.choose(self._encoder()(archs), share, self.options.confidence) if archs else []
@@ -103,7 +103,7 @@ class Strategy(BatchStrategy):
         return spread(chosen, count, set(self.proposed))
 
     def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """Return what was seen within the limit, best first, with the value the predictor makes of the one told."""
+        """What was seen within the limit, best first, with the value the predictor makes of the one told."""
         seen, model = self.seen(), self._fitted()
         if model is None:
             return super().ranked(max_macs)
@@ -112,12 +112,12 @@ class Strategy(BatchStrategy):
         return sorted(((a, by_arch[a]) for a, _ in self.seen(max_macs)), key=lambda pair: -pair[1])
 
     def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
-        """Return the predictor's mean and standard deviation for networks, or None before it can be fitted."""
+        """The predictor's mean and standard deviation for networks, or None before it can be fitted."""
         model = self._fitted()
         return None if model is None else model.predict(self._encoder()(archs))
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """Return the ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond all seen.
+        """The ``k_seen`` best seen, then the ``k_predicted`` best that stage 2 predicts beyond all seen.
 
         Where that is none (nothing to predict from, or nothing beyond), the best seen.
         """
@@ -133,15 +133,15 @@ class Strategy(BatchStrategy):
         start = [a for a, _ in self.ranked(limit)[:NUM_STARTS]]
         start += constrained_pool(self.space, limit, NUM_RANDOM_STARTS, self.seed)
         scored = evolve(self.space, lambda archs: model.bound(self._encoder()(archs), 0.0), start, limit, rng)
-        known = set(self.proposed)  # What failed is not tried again.
+        known = set(self.proposed)  # Networks that failed are not tried again.
         return chosen + [arch for arch, _ in scored if arch not in known][:k_predicted]
 
     def _fitted(self) -> Predictor | None:
-        """Return the predictor fitted on everything told, fitting it if something is new."""
+        """The predictor fitted on everything told, fitting it if something is new."""
         seen = self.seen()
         if len(seen) < 2:
             return None
-        if self._model is None or self._model[0] != len(seen):  # 0 of them: what was told has changed
+        if self._model is None or self._model[0] != len(seen):  # 0: told values have changed
             model = self._model[1] if self._model else self._new_predictor()
             model.fit(self._encoder()([a for a, _ in seen]), np.array([v for _, v in seen]))
             self._model = (len(seen), model)
@@ -150,7 +150,7 @@ class Strategy(BatchStrategy):
     def _new_predictor(self) -> Predictor:
         if self.options.predictor == "gp":
             return GaussianProcess()
-        # torch is loaded only by those who ask for the network.
+        # torch is only imported if the network is requested
         from nas_baseline.predictor.mlp import MLPPredictor
 
         model = MLPPredictor(self.seed)
@@ -163,7 +163,7 @@ class Strategy(BatchStrategy):
         return self._encode
 
     def _candidates(self, model: Predictor, i: int, rng: np.random.Generator, taken: set[Arch]) -> list[Arch]:
-        """Return networks within target ``i`` not yet taken: the pool, and what evolving the bound finds."""
+        """Networks within target ``i`` not yet taken: the pool, and what evolving the bound finds."""
         pool, limit = self._pools[i], self.targets[i]
         found: list[Arch] = []
         self._encoder().keep(pool)

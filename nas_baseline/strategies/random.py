@@ -15,7 +15,7 @@ POOL_SIZE = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """Random search has nothing to set."""
+    """Random search has no settings."""
 
 
 class Strategy(BatchStrategy):
@@ -28,7 +28,7 @@ class Strategy(BatchStrategy):
         del options
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
-        """Return every trial at once."""
+        """Every trial at once."""
         if self._pools:
             return []
         self._pools = [constrained_pool(self.space, t, max(POOL_SIZE, 4 * room), self.seed) for t in self.targets]

@@ -42,7 +42,7 @@ class Strategy(BatchStrategy):
         self.options = options or Options()
 
     def next_batch(self, rng: np.random.Generator, room: int) -> list[Arch]:
-        """Return random networks first, then mutated winners; random ones again where mutation finds nothing new."""
+        """Random networks first, then mutated winners; random ones again where mutation finds nothing new."""
         taken = set(self.proposed)
         if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]

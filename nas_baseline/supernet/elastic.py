@@ -52,7 +52,7 @@ class Member:
 
 
 def measure(spec: NetworkSpec) -> Member:
-    """Return the sizes that ``networks.build`` gives the network of a ``StageSpace``'s spec."""
+    """The sizes that ``networks.build`` gives the network of a ``StageSpace``'s spec."""
     divisor = int(spec.get("width_divisor", 8))
     stem = width = _rounded(spec["stem_size"], divisor)
     *stages, last = spec["arch_def"]
@@ -71,7 +71,7 @@ def measure(spec: NetworkSpec) -> Member:
 
 
 def extents(member: Member) -> dict[str, Extent]:
-    """Return for each layer of a member, by its name in the built network, what it uses of the largest network's."""
+    """For each layer of a member, by its name in the built network, what it uses of the largest network's."""
     last = f"blocks.{len(member.stages)}.0"
     found = {
         "conv_stem": Extent(member.stem),
@@ -88,7 +88,7 @@ def extents(member: Member) -> dict[str, Extent]:
 
 
 def share(tensors: Iterable[tuple[str, Tensor]], used: Mapping[str, Extent]) -> dict[str, Tensor]:
-    """Return a member's parts (views) of the named parameters or buffers of the largest network."""
+    """A member's parts (views) of the named parameters or buffers of the largest network."""
     return {
         name: _part(tensor, used[layer])
         for name, tensor in tensors
@@ -139,7 +139,7 @@ class ElasticStage(nn.Sequential):
         self.depth = len(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output of the last block that is run, shape [n, channels, height, width]."""
+        """The output of the last block that is run, shape [n, channels, height, width]."""
         for block in islice(self, self.depth):
             x = block(x)
         return x
@@ -159,7 +159,7 @@ class ElasticSqueezeExcite(SqueezeExcite):
             efficientnet_init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with its channels weighted, or as it is where switched off."""
+        """``x`` with its channels weighted, or as it is where switched off."""
         if not self.active:
             return x
         weighted: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
@@ -182,7 +182,7 @@ def _block_extents(b: BlockSize) -> dict[str, Extent]:
 
 
 def _part(full: Tensor, extent: Extent) -> Tensor:
-    """Return the first channels and the centre of the kernel; ``full`` itself where that is all of it."""
+    """The first channels and the centre of the kernel; ``full`` itself where that is all of it."""
     kernel = slice(None)
     if extent.kernel is not None and full.dim() == 4:
         margin = (full.shape[2] - extent.kernel) // 2
@@ -193,7 +193,7 @@ def _part(full: Tensor, extent: Extent) -> Tensor:
 
 
 def _widest_squeeze(space: StageSpace, i: int, first: bool) -> int:
-    """Return the largest squeeze-excite width that a block of stage ``i`` has in any member."""
+    """The largest squeeze-excite width that a block of stage ``i`` has in any member."""
     choices = {d.name: d.numbers for d in space.dimensions}
     before = ("stem.width" if i == 0 else f"{i - 1}.width") if first else f"{i}.width"
     expansions = choices[f"{i}.expansion"]

@@ -44,12 +44,12 @@ class Supernet(nn.Module):
         self.activate(self.largest())
 
     def largest(self) -> Arch:
-        """Return the member with the last choice of every dimension, the first of those of the recipe."""
+        """The member with the last choice of every dimension, the first of those of the recipe."""
         sizes = zip(self.space.dimensions, self.space.num_choices.tolist(), strict=True)
         return self.space.canonical(tuple(0 if d.name.startswith("recipe.") else n - 1 for d, n in sizes))
 
     def smallest(self) -> Arch:
-        """Return the member with the first choice of every dimension."""
+        """The member with the first choice of every dimension."""
         return self.space.canonical((0,) * len(self.space.dimensions))
 
     def activate(self, arch: Arch) -> None:
@@ -59,11 +59,11 @@ class Supernet(nn.Module):
         configure(self.network, self._member)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the active member's outputs, shape [n, num_classes], for images [n, in_chans, height, width]."""
+        """The active member's outputs, shape [n, num_classes], for images [n, in_chans, height, width]."""
         return self._run(images, keep_statistics=True)
 
     def sandwich(self, rng: np.random.Generator, num_random: int = 2) -> list[Arch]:
-        """Return the members of one training step: the largest, the smallest, ``num_random`` random ones."""
+        """The members of one training step: the largest, the smallest, ``num_random`` random ones."""
         return [self.largest(), self.smallest(), *self.space.sample_batch(rng, num_random)]
 
     def losses(
@@ -81,7 +81,7 @@ class Supernet(nn.Module):
         return self._losses(images, targets, loss_fn, imitation, archs)
 
     def extract(self, arch: Arch) -> dict[str, Tensor]:
-        """Return the state dict of a member's built network (``build(space.network_spec(arch))``), weights inherited.
+        """The state dict of a member's built network (``build(space.network_spec(arch))``), weights inherited.
 
         The tensors are copies on the supernet's device.
         """
@@ -127,5 +127,5 @@ class Supernet(nn.Module):
 
 
 def without_recipe(space: StageSpace) -> StageSpace:
-    """Return the same space without its recipe: a score with inherited weights says nothing of how to train."""
+    """The same space without its recipe: a score with inherited weights says nothing of how to train."""
     return StageSpace({key: value for key, value in space.data.items() if key != "recipe"})
