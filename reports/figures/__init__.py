@@ -1,11 +1,11 @@
-"""Figures of a report: a module each in this folder, in an installed package, or named by a study.
+"""Figures of a report: one module each, in this folder, in an installed package, or named by a study.
 
 A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
 (how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). It may have ``alternative(data)``, which says
 in words what the figure shows, for readers who cannot see it; without it they get the caption.
 
-``OPTIONAL = True`` means that not every study measures this: without data the figure is left off the page. A figure that is
-not optional then says that nothing is measured yet. Modules whose name begins with an underscore are shared parts.
+``OPTIONAL = True`` means that not every study measures this: without data, the figure is left off the page. Any other figure
+then says that nothing has been measured yet. Modules whose name begins with an underscore hold shared parts.
 
 The contract of the package's own figures (``tests/reports/test_reports_figures.py``) also asks that an axis names its unit
 (CPU core-hours, MACs, %, hours, …), and that ``data`` is empty as long as no attempt has ended.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 from accounting.study import plugins
 from accounting.words.task import task
 
-if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
+if TYPE_CHECKING:  # listing figures needs neither pandas nor Matplotlib
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # the names of figures need neither pandas nor Matplotlib
 class Figure(Protocol):
     """What a module of this folder, or a file of your own, provides.
 
-    It may also have what :class:`MayBeLeftOff` and :class:`SaysInWords` have. ``TITLE`` may contain ``{quality}`` or
-    ``{Quality}``, which become what the study's task calls it.
+    It may also provide what :class:`MayBeLeftOff` and :class:`SaysInWords` have. In ``TITLE``, ``{quality}`` and
+    ``{Quality}`` are replaced by the task's word for it.
     """
 
     TITLE: str
@@ -49,14 +49,14 @@ class Figure(Protocol):
 
 @runtime_checkable
 class MayBeLeftOff(Protocol):
-    """A figure that may be left off: with ``OPTIONAL = True`` it is, where a report has no data for it."""
+    """A figure that is left off a report without data for it, if ``OPTIONAL`` is true."""
 
     OPTIONAL: bool
 
 
 @runtime_checkable
 class SaysInWords(Protocol):
-    """A figure with words of its own for whoever does not see it; of any other its caption is read."""
+    """A figure with a text alternative of its own, for readers who cannot see it; others use their caption."""
 
     def alternative(self, data: pd.DataFrame) -> str:
         """What it shows."""
@@ -64,7 +64,7 @@ class SaysInWords(Protocol):
 
 
 def list_figures() -> list[str]:
-    """The names of all figures, in alphabetical order."""
+    """The names of all figures, sorted."""
     return plugins.names(plugins.Kind.FIGURE)
 
 
@@ -85,5 +85,5 @@ def alternative_text(figure: Figure, data: pd.DataFrame) -> str:
 
 
 def discover() -> dict[str, Figure]:
-    """All figures by name, in alphabetical order."""
+    """All figures by name, sorted."""
     return {name: cast("Figure", plugins.load(plugins.Kind.FIGURE, name)) for name in list_figures()}

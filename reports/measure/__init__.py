@@ -1,1 +1,1 @@
-"""What was measured beside the verdict: pruning methods, predictors, layers, deliveries, phases."""
+"""What was measured in addition to the verdict: pruning methods, predictors, layers, deliveries, phases."""

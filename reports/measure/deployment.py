@@ -1,4 +1,4 @@
-"""What a delivered network is like to use: int8 accuracy, sizes of its files, latency. Only where that was measured."""
+"""Properties of delivered networks in use: int8 accuracy, file sizes, latency. Only what was measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONDITIONS = ("batch_size", "threads", "device", "runtime")
 
 
 def deployments(frames: Frames) -> pd.DataFrame:
-    """One row per delivered network of which any of it was measured.
+    """One row per delivered network for which any of this was measured.
 
     Sizes are in kB (1000 bytes). Latencies are the median and the 10th and 90th percentile of ``latency_runs`` passes of
     one batch, in ms.
@@ -28,10 +28,10 @@ def deployments(frames: Frames) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class DeploymentRow:
-    """What the networks of a kind at a target are like to use, over replicates; a field without a number was not measured.
+    """Properties of the networks of a kind at a target, over replicates; a field without a number was not measured.
 
-    Accuracies are 0-1, sizes kB of 1000 bytes by format, latencies ms of one batch: the median, and means of its 10th and
-    90th percentile. ``conditions`` are those of the latency, each with its different values as text.
+    Accuracies are 0-1, sizes are in kB (1000 bytes) by format, latencies in ms per batch: the median, and means of the 10th
+    and 90th percentile. ``conditions`` are those of the latency measurement, each with its distinct values as text.
     """
 
     target: int
@@ -39,7 +39,7 @@ class DeploymentRow:
     test_top1: Estimate
     int8_test_top1: Estimate
     int8_minus_float: Estimate
-    """Paired by replicate."""
+    """Int8 minus float accuracy, paired by replicate."""
     latency_ms: Estimate
     latency_p10_ms: float | None
     latency_p90_ms: float | None
@@ -51,11 +51,11 @@ class DeploymentRow:
 
     @property
     def n(self) -> int:
-        """The most replicates that any of it was measured of."""
+        """The largest number of replicates for which any of this was measured."""
         return max(self.test_top1.n, self.int8_test_top1.n, self.latency_ms.n)
 
     def columns(self) -> dict[str, Cell]:
-        """The row of a table of numbers."""
+        """The fields as a row of numbers."""
         return {
             "target": self.target,
             "label": self.label,
@@ -128,7 +128,7 @@ def _by_replicate(group: pd.DataFrame, name: str) -> dict[int, float]:
 
 
 def _distinct(values: pd.Series) -> str | None:
-    """The different values that are known, as text; None where there is none."""
+    """The distinct known values as text; None if there are none."""
     return (
         ", ".join(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in values.dropna()))
         or None

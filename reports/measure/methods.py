@@ -1,4 +1,4 @@
-"""Pruning methods side by side, each delivered on its own, with the controls that say what pruning adds."""
+"""Pruning methods side by side, each with its own delivered network, and the controls that show what pruning adds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounting.words.names import ANALYSIS, COMPARED, METHOD_MARK, is_method, l
 from reports.data.frames import Frames
 from reports.statistics import Cell, Estimate, mean_interval
 
-if TYPE_CHECKING:  # an answer needs no pandas
+if TYPE_CHECKING:  # answers do not need pandas
     import pandas as pd
 
 COLUMNS = [
@@ -23,9 +23,9 @@ COLUMNS = [
 
 
 def method_networks(frames: Frames) -> pd.DataFrame:
-    """One row per delivered network of a single method or of a control; none where no method was delivered alone.
+    """One row per delivered network of a single method or of a control; none if no single method was delivered.
 
-    ``val_before`` is the validation accuracy after the (last) pruning, before the fine-tuning that followed it.
+    ``val_before`` is the validation accuracy after the (last) pruning and before the fine-tuning that follows.
     """
     own = (*COMPARED, *frames.info.challengers)
     rows: list[list[object]] = []
@@ -46,9 +46,9 @@ def method_networks(frames: Frames) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A pruning method, or a control, at a target, over replicates: accuracies 0-1, costs in hours of the study's unit.
+    """A pruning method or control at a target, over replicates: accuracies 0-1, costs in hours of the study's unit.
 
-    ``method`` is None of a control. ``val_before`` is the validation accuracy after the (last) pruning.
+    ``method`` is None for a control. ``val_before`` is the validation accuracy after the (last) pruning.
     """
 
     target: int
@@ -64,11 +64,11 @@ class MethodRow:
 
     @property
     def schedule(self) -> str | None:
-        """When its weights were removed; None of a control."""
+        """The schedule of the pruning; None for a control."""
         return None if self.method is None else self.method.schedule
 
     def columns(self) -> dict[str, Cell]:
-        """The row of a table of numbers."""
+        """The fields as a row of numbers."""
         method = self.method
         row: dict[str, Cell] = {"target": self.target, "label": self.label, "method": self.text}
         row |= {"scope": method.scope if method else None, "criterion": method.criterion if method else None}
@@ -98,7 +98,7 @@ def method_rows(frames: Frames) -> list[MethodRow]:
 
 
 def parent_val_top1(frames: Frames) -> Estimate:
-    """Validation accuracy of the dense parent, mean over replicates."""
+    """Validation accuracy of the dense parent: mean over replicates."""
     values = [
         float(job.outcome["val_top1"])
         for job in frames.view.jobs
@@ -108,14 +108,14 @@ def parent_val_top1(frames: Frames) -> Estimate:
 
 
 def parent_test_top1(frames: Frames) -> Estimate:
-    """Test accuracy of the dense parent, mean over replicates; the route ``analysis`` measures it."""
+    """Test accuracy of the dense parent: mean over replicates; the route ``analysis`` measures it."""
     outcomes = [job.outcome for job in frames.view.jobs if job.route == ANALYSIS and isinstance(job.outcome, dict)]
     found = [outcome.get("dense_test_top1") for outcome in outcomes]
     return mean_interval([float(value) for value in found if value is not None], at_least=0.0, at_most=1.0)
 
 
 def method_text(label: str) -> str:
-    """A method or control for people, without the route where that is the prune route."""
+    """The name of a method or control; the route is left out if it is the prune route."""
     return label_text(label).removeprefix("prune: ") if is_method(label) else label_text(label)
 
 
@@ -128,13 +128,13 @@ def _unscheduled(label: str) -> str:
 
 
 def schedule_of(label: str) -> str:
-    """The schedule of a label's method; one-shot where it is none."""
+    """The schedule of a label's method; one-shot if the label is not a method."""
     method = method_of(label)
     return ONE_SHOT if method is None else method.schedule
 
 
 def _before_finetuning(frames: Frames) -> dict[str, float]:
-    """What the nearest prune job before each evaluation measured, by evaluation."""
+    """The accuracy measured by the nearest prune job before each evaluation, by evaluation."""
     specs = frames.view.links
     measured = {
         job.job: float(job.outcome["val_top1"])

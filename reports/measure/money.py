@@ -1,4 +1,4 @@
-"""What attempts cost in money, if the study has prices beside it: derived when it is read, never stored."""
+"""The cost of attempts in money, if the study's folder has prices: derived when read, never stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reports.data.frames import Frames
 
 
 def prices_beside(frames: Frames) -> Prices | None:
-    """The ``prices.yaml`` of the study's folder; None where there is none.
+    """The prices in the study's folder (``prices.yaml``); None if there are none.
 
     Raises:
         BadPrices: it cannot be used.
@@ -20,7 +20,7 @@ def prices_beside(frames: Frames) -> Prices | None:
 
 
 def money_of_attempts(frames: Frames, prices: Prices) -> dict[str, float]:
-    """Money by attempt, in the currency of the prices.
+    """The money spent on each attempt, in the currency of the prices.
 
     Raises:
         BadPrices: a device that was held has no price.

@@ -1,7 +1,7 @@
-"""Every device-hour of the ledger once: by route, phase, target and replicate, with a total that is the ledger's.
+"""Every device-hour of the ledger once, by route, phase, target and replicate; the total is the ledger's.
 
-Work that serves several targets has no target. Start-ups in which no attempt began have no route. The charged view, in which
-shared work counts at every target, is :mod:`reports.figures.cost_by_phase`.
+Work that serves several targets has no target; start-ups in which no attempt began have no route. The charged view, in which
+shared work counts for every target, is :mod:`reports.figures.cost_by_phase`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Key = tuple[str, str, str, int | None, int | None]
 
 
 def phase_costs(view: CostView) -> pd.DataFrame:
-    """One row per unit, route, phase, target (missing: all targets) and replicate, then a row ``total`` of each unit."""
+    """One row per unit, route, phase, target (missing: all targets) and replicate, then a ``total`` row per unit."""
     sums: dict[Key, list[float]] = defaultdict(lambda: [0.0] * 5)
     for attempt in view.attempts:
         key: Key = (Unit.of(attempt.device_kind), attempt.route, attempt.phase, attempt.target, attempt.replicate)

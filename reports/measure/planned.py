@@ -1,4 +1,4 @@
-"""Planned against actual by route and phase: what the plan of a study had each cost, and what it did."""
+"""Planned and actual cost by route and phase."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PHASES = [*(phase.value for phase in Phase), START_UP]
 
 @dataclass(frozen=True)
 class Step:
-    """A route's phase, as planned and as it was; ``planned_h`` is None where the plan has no hours.
+    """A route's phase as planned and in fact; ``planned_h`` is None if the plan has no hours.
 
-    ``jobs_planned`` and ``planned_h`` are of the whole study; ``jobs_done`` have an outcome; ``actual_h`` is what all
-    attempts held, unfinished ones too.
+    ``jobs_planned`` and ``planned_h`` are for the whole study. ``jobs_done`` counts jobs with an outcome. ``actual_h`` is
+    what all attempts have held, including unfinished ones.
     """
 
     route: str
@@ -32,14 +32,14 @@ class Step:
 
     @property
     def planned_done_h(self) -> float | None:
-        """What was planned for as many jobs as are done."""
+        """The planned hours of as many jobs as are done."""
         if self.planned_h is None or self.jobs_planned == 0:
             return self.planned_h
         return self.planned_h * min(1.0, self.jobs_done / self.jobs_planned)
 
 
 def planned_steps(plan: StoredPlan | None, view: CostView) -> tuple[Step, ...]:
-    """Steps by route and phase, in device-hours of the study's unit; start-ups without an attempt have no route or plan."""
+    """Steps by route and phase, in device-hours of the study's unit; start-ups have neither route nor plan."""
     actual_h: dict[tuple[str, str], float] = defaultdict(float)
     planned_h: dict[tuple[str, str], float | None] = {}
     planned: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""How good a search's predictor was: what it said of a candidate before its training, and what was then measured."""
+"""How good a search's predictor was: what it predicted for a candidate, and what was then measured."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from reports.statistics import Estimate, mean_interval
 
 COLUMNS = ["route", "replicate", "job", "predicted", "sd", "measured", "is_stopped"]
 SDS_OF_95 = 1.96
-"""Half width of a normal distribution's central 95 %, in standard deviations."""
+"""Half-width of the central 95 % of a normal distribution, in standard deviations."""
 
 
 def predictions(frames: Frames) -> pd.DataFrame:
     """One row per trained search candidate with a prediction; accuracies are fractions of the validation split.
 
-    ``is_stopped``: it was trained only until the epoch at which the search stops its later candidates; the prediction
-    is then of the accuracy at that epoch too.
+    ``is_stopped``: it was trained only to the epoch at which the search stops later candidates; its prediction is then for
+    that epoch, too.
     """
     specs = frames.view.links
     rows: list[list[object]] = []
@@ -32,8 +32,8 @@ def predictions(frames: Frames) -> pd.DataFrame:
 
 
 def rank_correlation(table: pd.DataFrame) -> Estimate:
-    """Kendall's tau-b of predicted and measured: mean over replicates with at least two different values of either."""
-    from scipy import stats  # not at the top: it takes a second to import, and few studies have predictions
+    """Kendall's tau-b of predicted and measured values: mean over replicates with at least two distinct values of each."""
+    from scipy import stats  # imported here, as it takes a second and few studies have predictions
 
     taus = [
         float(stats.kendalltau(group["predicted"], group["measured"]).statistic)
@@ -44,7 +44,7 @@ def rank_correlation(table: pd.DataFrame) -> Estimate:
 
 
 def coverage(table: pd.DataFrame) -> Estimate:
-    """Share (0-1) of candidates whose measured value is in the predicted 95 % interval: mean over replicates."""
+    """Share (0-1) of candidates whose measured value is within the predicted 95 % interval: mean over replicates."""
     with_sd = table[table["sd"] > 0]
     inside = (with_sd["measured"] - with_sd["predicted"]).abs() <= SDS_OF_95 * with_sd["sd"]
     shares = inside.groupby([with_sd["route"], with_sd["replicate"]]).mean()

@@ -1,4 +1,4 @@
-"""Where the sparsity went: what pruning kept of each layer, and of each role, before any fine-tuning."""
+"""Where the sparsity is: what pruning kept of each layer and of each role, before fine-tuning."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ COLUMNS = [*KEYS, "position", "layer", "role", *COUNTS]
 
 
 def pruned_layers(frames: Frames) -> pd.DataFrame:
-    """One row per layer of every network pruned to its target (of an iterative one: in its last round).
+    """One row per layer of every network pruned to its target (iterative pruning: in the last round).
 
-    ``position`` counts the layers from 0, in the order of the network. Methods that remove channels or blocks leave no
-    zeros in a layer, and have no rows.
+    ``position`` numbers the layers from 0 in the order of the network. Methods that remove channels or blocks leave no zeros
+    in a layer, and so have no rows.
     """
     specs = frames.view.links
     latest: dict[tuple[object, ...], list[LayerRecord]] = {}
@@ -47,7 +47,7 @@ def _counts(layer: LayerRecord) -> list[int]:
 
 
 def by_role(layers: pd.DataFrame) -> pd.DataFrame:
-    """Layers summed up by role and replicate: ``sparsity`` and the role's share of all MACs before and after (0-1)."""
+    """Layers summed by role and replicate: ``sparsity``, and the role's share of all MACs before and after (0-1)."""
     table = layers.groupby([*KEYS, "role"], as_index=False)[COUNTS].sum()
     table["sparsity"] = 1 - table["num_kept"] / table["num_weights"]
     totals = table.groupby(KEYS)[["macs", "kept_macs"]].transform("sum")
@@ -58,7 +58,7 @@ def by_role(layers: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class RoleRow:
-    """A role of layers in the networks that a method pruned to a target, over replicates; shares are 0-1."""
+    """A layer role in the networks that a method pruned to a target, over replicates; shares are 0-1."""
 
     target: int
     route: str
@@ -70,7 +70,7 @@ class RoleRow:
     share_after: Estimate
 
     def columns(self) -> dict[str, Cell]:
-        """The row of a table of numbers."""
+        """The fields as a row of numbers."""
         return {
             "target": self.target,
             "route": self.route,
@@ -105,7 +105,7 @@ def _share(values: pd.Series) -> Estimate:
 
 
 def method_rank(name: str) -> tuple[bool, bool, str]:
-    """Sorts methods: the global scope first, magnitude first within a scope."""
+    """Sort key for methods: the global scope first, magnitude first within a scope."""
     method = parse_method(name)
     return method.scope != "global", method.criterion != "magnitude", name
 

@@ -1,1 +1,1 @@
-"""The page: content, sections, one HTML file."""
+"""The report's page: its content, its sections, and one HTML file."""

@@ -1,4 +1,4 @@
-"""Builds a study's report: one self-contained page, its figures, its tables, and the answers as JSON."""
+"""Build a study's report: one self-contained page, its figures and tables, and the answers as JSON."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from reports.page.plain_report import markdown_report, write_latex
 
 PAGE, MARKDOWN = "index.html", "report.md"
 MANY_ATTEMPTS = 5000
-"""From so many on the tables, which are most of a report, are written while the figures are drawn."""
+"""From this many attempts on, tables, which take most of the time, are written while the figures are drawn."""
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a study folder to ``out`` (default ``<folder>/report``); the path of its page.
+    """Write the report of a study's folder to ``out`` (by default ``<folder>/report``), and return the path of its page.
 
-    Everything is written to a new folder beside ``out`` that then takes its place, so that a reader never finds half
-    a report. The same ledger gives the same bytes.
+    Everything is written to a new folder next to ``out``, which then takes its place, so readers never find half a report.
+    The same ledger gives the same bytes.
 
     Raises:
         NotAStudy: ``folder`` is not a study.
@@ -37,7 +37,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     out = StudyFolder(Path(folder)).report if out is None else Path(out)
     check_replaceable(out)
     frames = load_frames(Path(folder))
-    from reports.page.render import render_figures  # Matplotlib, where something is drawn
+    from reports.page.render import render_figures  # imports Matplotlib, if anything is drawn
 
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -59,13 +59,13 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def told_sentences(page: Path) -> list[str]:
-    """What a terminal shows of a report: the sentences that its page begins with."""
+    """The sentences with which a report's page begins, for a terminal."""
     content = json.loads(page.with_name(ANSWERS).read_text(encoding="utf-8"))
     return [content["sentence"], *content["lines"]]
 
 
 def check_replaceable(out: Path) -> None:
-    """Whether a report may be written to ``out``: it is free, empty or an earlier report.
+    """Check that a report may be written to ``out``: it does not exist, is empty, or is an earlier report.
 
     Raises:
         NotReplaceable: it is something else.

@@ -1,4 +1,4 @@
-"""What a study compared: parent, data, targets, the common accuracy, methods, epochs, replicates; a row each."""
+"""What a study compared: parent, data, targets, common accuracy, methods, epochs and replicates, with one row each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COUNTS = {"num_train": "to train on", "num_val": "for validation", "num_test": "
 
 
 def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTable:
-    """Two columns: what, and how it was."""
+    """A table with two columns: the item, and how it was in this study."""
     frames = study.frames
     rows = [
         ("Data", _data(frames)),
@@ -73,7 +73,7 @@ def _parent(frames: Frames) -> str:
 
 
 def parent_text(frames: Frames) -> str:
-    """Which network the parent is, where it starts, and its MACs; its accuracy, a result, is left out."""
+    """Which network the parent is, where its weights come from, and its MACs; accuracy, being a result, is left out."""
     parent = _mapping(frames.document.config.get("parent"))
     family = "-".join(str(parent[key]) for key in ("family", "variant") if parent.get(key))
     name = str(parent.get("timm") or family or "as configured")
@@ -118,7 +118,7 @@ def _criteria(study: JudgedStudy) -> str:
 
 
 def _search(frames: Frames) -> str:
-    """The search of the pair's challenger; that of the search route where the challenger has none of its own."""
+    """The search of the pair's challenger, or that of the search route if the challenger has none of its own."""
     routes = _mapping(frames.document.config.get("routes"))
     own = _mapping(routes.get(frames.info.pair[1].partition(METHOD_MARK)[0]))
     section = own if "strategy" in own else _mapping(own.get("search") or routes.get(SEARCH))
@@ -136,7 +136,7 @@ def _contenders(study: JudgedStudy) -> Iterator[str]:
 
 
 def _epochs(frames: Frames) -> Iterator[str]:
-    """What each phase of a route was trained for, as the ledger has it."""
+    """The epochs of each phase of a route, according to the ledger."""
     found = _epochs_by_phase(frames)
     outside = set(routes_of(Role.MEASURES))
     for route in sorted({str(route) for route, _ in found} - outside, key=route_rank):
@@ -149,7 +149,7 @@ def _epochs(frames: Frames) -> Iterator[str]:
 
 
 def _epochs_by_phase(frames: Frames) -> dict[tuple[str, str], tuple[float, float]]:
-    """The fewest and the most epochs of a training by route and phase, in the order in which these first ended one."""
+    """The fewest and most epochs of a training, by route and phase, in the order in which these first ended an epoch."""
     if not len(frames.view.progress):
         return {}
     started, place, columns = frames.view.progress.in_order()

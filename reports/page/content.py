@@ -32,7 +32,7 @@ from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
-if TYPE_CHECKING:  # it imports Matplotlib
+if TYPE_CHECKING:  # imports Matplotlib
     from reports.page.render import Rendered
 
 REACH, RATIO, SPENT, SIZE, PER_HOUR = (
@@ -46,7 +46,7 @@ PLACES = {
     SIZE: ("accuracy_macs",),
     PER_HOUR: ("accuracy_per_hour",),
 }
-"""Headings, in the order of the page, and the figures below each."""
+"""Headings in the order of the page, with the figures below each."""
 PLACED_FIGURES = frozenset(name for names in PLACES.values() for name in names) | OPTIONAL_FIGURES
 REHEARSED, COMPARED, VERDICT, NETWORKS, COUNTED = (
     "What the rehearsal changed", "What was compared", "Verdict", "Delivered networks", "How cost was counted",
@@ -55,7 +55,7 @@ REHEARSED, COMPARED, VERDICT, NETWORKS, COUNTED = (
 
 @dataclass(frozen=True)
 class PageContent:
-    """What the template shows, by the names it uses; ``answer_json`` is what ``answer.json`` holds."""
+    """What the template shows, under the names that it uses; ``answer_json`` is the content of ``answer.json``."""
 
     study: str
     dataset: str
@@ -67,7 +67,7 @@ class PageContent:
 
 
 def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageContent:
-    """Everything that the page of a study shows."""
+    """Everything that a study's page shows."""
     frames, answers = whole.frames, whole.answers
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
@@ -136,7 +136,7 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
 
 
 def _ratio(section: Section, whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
-    """The figures, who pays for what, and the break-evens in words."""
+    """The section on cost ratios: figures, who pays for what, and break-evens in words."""
     frames = whole.frames
     table = Captioned(
         parts_table(measured, frames.unit),
@@ -191,7 +191,7 @@ def _counted(frames: Frames) -> Section:
 
 
 def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
-    """One line on what is missing; None for a complete study."""
+    """A line that says what is missing; None for a complete study."""
     if missing_routes(frames.info):
         few = [macs_text(target) for target in one_route.unfinished(frames)]
         planned = frames.info.replicates
@@ -269,7 +269,7 @@ def _network_table(frames: Frames) -> PageTable:
 
 
 def _is_listed(label: str) -> bool:
-    """Whether a kind of network is in the page's main tables; single methods have a table of their own."""
+    """Whether a kind of network is listed in the page's main tables; single methods have a table of their own."""
     return not is_method(label)
 
 

@@ -1,4 +1,4 @@
-"""The page as HTML: one file with its style, its script and its drawings, which asks nothing of any other."""
+"""The page as HTML: one self-contained file with its style, script and drawings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PAPER_COLOURS = {
     "warn": ("#fff6dd", "#2f2812"),
     "warn-edge": ("#c99a17", "#b58a1b"),
 }
-"""Colours of the page itself, in the light and the dark scheme."""
+"""Colours of the page itself, in the light and in the dark scheme."""
 
 
 def page_html(content: PageContent) -> str:
-    """The page of a study. Whatever comes from the study is escaped; the drawings are made safe when they are made."""
+    """The page of a study. All text from the study is escaped; drawings are made safe when they are drawn."""
     script = text_of("page.js")
     figures = [figure for section in content.sections for figure in section.figures]
     marks = [mark for section in content.sections for table in section.tables for mark in table.table.marks]
@@ -52,7 +52,7 @@ def page_html(content: PageContent) -> str:
 
 
 def page_of(package: str) -> Template:
-    """``page.html`` of a package, which may import ``head.html``. Whatever is put into it is escaped."""
+    """``page.html`` of a package, filled in; it may import ``head.html``. Everything that is inserted is escaped."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("reports.page", ".")]),
         autoescape=select_autoescape(["html"]),
@@ -64,10 +64,10 @@ def page_of(package: str) -> Template:
 
 
 def text_of(name: str) -> str:
-    """A file beside this module, as the page's style."""
+    """The text of a file next to this module, such as the page's style."""
     return resources.files("reports.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:
-    """As a content security policy names a script that may run: this one and no other."""
+    """The hash by which a content security policy allows this script and no other."""
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The ledger's totals for the page: what was allocated, what of it was kept, what idled, whether it adds up."""
+"""The ledger's totals on the page: what was allocated, productive and idle, and whether it adds up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reports.words.wording import number
 
 
 def totals_table(frames: Frames) -> PageTable:
-    """One row per kind of time, in device-hours of the study's unit and as a share of the allocated."""
+    """One row per kind of time, in device-hours of the study's unit and as a share of the allocated time."""
     view = frames.view
     attempts = [attempt for attempt in view.attempts if attempt.device_kind == view.device_kind]
     empty = startups_h(view) * HOUR_S
@@ -48,7 +48,7 @@ def totals_table(frames: Frames) -> PageTable:
 
 
 def work_line(frames: Frames) -> str:
-    """How many jobs and attempts the totals are of, and the driver's own work, which holds no device."""
+    """The number of jobs and attempts in the totals, and the driver's own work, which holds no device."""
     view = frames.view
     done = sum(job.status is Status.OK for job in view.jobs)
     driver = sum(work.duration_s for work in view.driver_work)
@@ -65,7 +65,7 @@ def work_line(frames: Frames) -> str:
 
 
 def balance_table(frames: Frames) -> PageTable:
-    """One row per session and device, and their total."""
+    """One row per session and device, and a total."""
     unit = unit_text(frames.unit)
     columns = ("capacity_s", "allocated_s", "idle_s", "productive_s", "overhead_s", "lost_s")
     balances = [balance for balance in frames.audit.balances if balance.device_kind == frames.view.device_kind]
@@ -86,7 +86,7 @@ def balance_table(frames: Frames) -> PageTable:
 
 
 def audit_lines(frames: Frames) -> list[str]:
-    """The audit's result, then its findings, one a line, then what work was done twice since files were damaged."""
+    """The audit's result, its findings (one per line), and the work repeated because of damaged files."""
     report = frames.audit
     result = "The ledger adds up." if report.ok else "The ledger does not add up; see the findings."
     repeated = repeated_sentences(frames.view, frames.ledger.records)

@@ -1,4 +1,4 @@
-"""The mark of a contender beside its name: the colour and marker that it has in every figure."""
+"""The mark shown with a contender's name: its colour and marker in every figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPES = {
     "P": "M5.5 1h5v4.5h4.5v5h-4.5v4.5h-5v-4.5h-4.5v-5h4.5z",
     "X": "M4 1l4 4l4-4l3 3l-4 4l4 4l-3 3l-4-4l-4 4l-3-3l4-4l-4-4z",
 }
-"""Paths in a square of 16, by Matplotlib's names."""
+"""SVG paths in a 16 × 16 square, by Matplotlib's marker names."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How cost is counted and compared, in short: the same words on every page. docs/method.md has all of it."""
+"""How cost is counted and compared, in brief: the same words on every page. docs/method.md has the full account."""
 
 METHOD = (
     "Cost is the device-time allocated: the share of a device times the time it was held, failed and repeated attempts "

@@ -1,4 +1,4 @@
-"""Sections that a page has only where a study measured something for them: pruning methods, sparsity, predictor, int8."""
+"""Sections that a page has only if the study measured something for them: pruning methods, sparsity, predictor, int8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reports.data.frames import Frames
 from reports.page.optional_tables import deployment_table, method_table, role_table
 from reports.page.section import Captioned, Section
 
-if TYPE_CHECKING:  # it imports Matplotlib
+if TYPE_CHECKING:  # imports Matplotlib
     from reports.page.render import Rendered
 
 PLACES = {
@@ -19,18 +19,18 @@ PLACES = {
     "The search's predictor": ("predictor",),
     "Size, int8 and latency": ("speed_up",),
 }
-"""Headings, in the order of the page, and the figures below each."""
+"""Headings in the order of the page, with the figures below each."""
 FOLDS = {
     "Pruning methods": "Each method in numbers",
     "Where the sparsity went": "Each role in numbers",
     "Size, int8 and latency": "Each kind of network in numbers",
 }
-"""Lines that open a section's table."""
+"""The line that opens a section's folded table."""
 OPTIONAL_FIGURES = frozenset(name for names in PLACES.values() for name in names)
 
 
 def optional_sections(frames: Frames, figures: Mapping[str, Rendered]) -> list[Section]:
-    """The sections of which the study measured anything."""
+    """The sections for which the study measured anything."""
     tables = {
         "Pruning methods": method_table(frames),
         "Where the sparsity went": role_table(frames),

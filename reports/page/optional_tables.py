@@ -1,4 +1,4 @@
-"""Tables of a page that not every study has, each with its caption; without rows where nothing was measured for it."""
+"""Tables that not every study has, each with its caption; they have no rows if nothing was measured."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def deployment_table(frames: Frames) -> tuple[PageTable, str]:
 
 
 def _without_empty_columns(table: PageTable) -> PageTable:
-    """What the study was not asked to measure has no column; text columns come first and stay."""
+    """The table without columns that the study did not measure; text columns, which come first, stay."""
     shown = [
         place for place in range(len(table.headers))
         if place in table.text_columns or any(row[place] != NOT_MEASURED for row in table.rows)
@@ -119,7 +119,7 @@ def _without_empty_columns(table: PageTable) -> PageTable:
 
 
 def _circumstances(rows: Sequence[DeploymentRow]) -> str:
-    """Under which conditions latencies were measured, and why int8 networks are missing, where they are."""
+    """The conditions under which latencies were measured, and the reasons for missing int8 networks."""
     settings = _distinct(", ".join(f"{name.replace('_', ' ')} {said}" for name, said in row.conditions.items())
                          for row in rows if row.conditions["device"] is not None)  # fmt: skip
     reasons = _distinct(row.int8_reason for row in rows if row.int8_reason)

@@ -1,4 +1,4 @@
-"""A table as the page shows it."""
+"""A table on the page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reports.page.marks import Mark
 
 @dataclass(frozen=True)
 class PageTable:
-    """Headers and rows of text; columns are right-aligned except ``text_columns``, whose cells may take several lines.
+    """Headers and rows of text. Columns are right-aligned except ``text_columns``, whose cells may span several lines.
 
-    ``total`` is a last row that sorting leaves where it is. ``marks`` are, by row, the contender's mark in ``mark_column``.
+    ``total`` is a last row that is not sorted. ``marks`` are the contenders' marks in ``mark_column``, by row.
     """
 
     headers: Sequence[str]
@@ -24,7 +24,7 @@ class PageTable:
 
     @property
     def all_rows(self) -> list[Sequence[str]]:
-        """The rows, and the total where there is one."""
+        """The rows, and the total if there is one."""
         return [*self.rows, *([self.total] if self.total else [])]
 
     @property

@@ -1,4 +1,4 @@
-"""The page once more without a browser: as Markdown, and its tables as LaTeX."""
+"""The page without a browser: as Markdown, and its tables as LaTeX."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from reports.page.content import NETWORKS, VERDICT, PageContent
 from reports.page.section import Captioned, Section
 
 LATEX = {VERDICT: "verdict", NETWORKS: "networks"}
-"""Sections whose first table is also written as LaTeX, and its file's name."""
+"""Sections whose first table is also written as LaTeX, with the file's name."""
 
 
 def markdown_report(content: PageContent) -> str:
-    """All of the page but what it folds away: headline, tables, pictures (files beside it), lines."""
+    """The page except for folded parts: headline, tables, pictures (separate files) and lines."""
     parts = [
         f"# {escaped(content.headline)}",
         f"{escaped(content.study)} on {escaped(content.dataset)}; costs in {content.unit}.",
@@ -27,7 +27,7 @@ def markdown_report(content: PageContent) -> str:
 
 
 def write_latex(content: PageContent, folder: Path) -> None:
-    """The verdict and the delivered networks, where there are any."""
+    """Write the tables of the verdict and of the delivered networks, if there are any."""
     folder.mkdir(parents=True, exist_ok=True)
     for section in content.sections:
         if section.title in LATEX and section.tables and section.tables[0].table.rows:

@@ -1,4 +1,4 @@
-"""Where the numbers come from: versions, devices, commit, config, seeds, data, rules."""
+"""Where the numbers come from: versions, devices, commit, config, seeds, data and rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLE = "Provenance"
 
 
 def provenance(frames: Frames) -> Section:
-    """A table of facts, and the whole config."""
+    """A table of facts, and the complete config."""
     rows = _facts(frames)
     config = write_yaml(frames.document.config).strip()
     return Section(
@@ -59,7 +59,7 @@ def _facts(frames: Frames) -> list[list[str]]:
 
 
 def _code(frames: Frames) -> list[list[str]]:
-    """The code of each session, where they had different ones; else that no commit is on record, where so."""
+    """The code of each session if it differed between sessions; otherwise a note if no commit is on record."""
     known = [s.environment for s in frames.view.sessions if isinstance(s.environment, Mapping)]
     found = dict.fromkeys(
         f"version {one.get('prune-or-search', 'unknown')}, commit {one.get('commit', 'not on record')}" for one in known

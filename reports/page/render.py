@@ -1,4 +1,4 @@
-"""Draws every figure: into files (PNG and SVG, byte-identical for the same study), and for the page."""
+"""Draw every figure: into files (PNG and SVG, byte-identical for the same study), and for the page."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "text.parse_math": False,  # a name with dollars is a name
-    "figure.autolayout": False,  # a canvas without a layout engine has none, whatever a matplotlibrc says
+    "text.parse_math": False,  # dollars in a name are not mathematics
+    "figure.autolayout": False,  # a canvas without a layout engine stays without, whatever a matplotlibrc says
     "figure.constrained_layout.use": False,
 }
 MOST_LINKED_BYTES = 400_000
-"""What is larger than this is a file beside the page alone, and not in its links."""
+"""Larger data is only a separate file, and not embedded in the page's links."""
 FIGURES = "%.7g"
-"""Format of numbers in a figure's CSV file: more digits than any drawing shows."""
+"""Number format in a figure's CSV file: more digits than any drawing shows."""
 NOTHING_YET = "Nothing of this is measured yet."
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A figure for the page: drawings for wide and narrow places, its text alternative, its data and drawing as links.
+    """A figure for the page: its drawings for wide and narrow screens, its text alternative, links to data and drawing.
 
-    The drawings are empty where nothing of it was measured yet. ``narrow`` is empty where the wide one is narrow enough.
-    ``colours`` are those that the drawings use.
+    The drawings are empty if nothing has been measured yet; ``narrow`` is empty if the wide one is narrow enough.
+    ``colours`` are those used in the drawings.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Rendered:
 
 
 def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
-    """Write ``<name>.png``, ``.svg`` and ``.csv`` of each figure with data; by name, less optional ones without data."""
+    """Write ``<name>.png``, ``.svg`` and ``.csv`` for each figure with data. By name, without empty optional ones."""
     folder.mkdir(parents=True, exist_ok=True)
     rendered: dict[str, Rendered] = {}
     for name, figure in discover().items():
@@ -80,7 +80,7 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
 
 
 def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rendered:
-    """The figure in its own size, and once more for a narrow place where it is wider than that."""
+    """The figure in its own size, and again for narrow screens if it is wider than those."""
     canvas = Canvas(layout="constrained")
     FigureCanvasAgg(canvas)
     figure.draw(data, canvas)
@@ -111,15 +111,15 @@ def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rende
 
 
 def _lay_out(canvas: Canvas) -> None:
-    """Solve the layout once, for all files: a canvas that still has an engine, even an idle one, is drawn twice a file."""
+    """Solve the layout once for all files: a canvas that keeps its engine, even an idle one, is drawn twice per file."""
     engine = canvas.get_layout_engine()
-    if engine is not None:  # a figure from outside may have taken it away
+    if engine is not None:  # a figure from outside may have removed it
         engine.execute(canvas)
         canvas.set_layout_engine(None)
 
 
 def _svg(canvas: Canvas) -> str:
-    """As text with letters as letters, which a reader can find, copy and have enlarged."""
+    """The drawing as SVG whose text stays text, which readers can find, copy and enlarge."""
     drawn = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none"}):
         canvas.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
@@ -131,7 +131,7 @@ def _write_csv(data: pd.DataFrame, unit: str, path: Path) -> None:
 
 
 def _link(path: Path) -> str:
-    """A link to numbers that works from a page sent on alone; of a large file, one that works beside it."""
+    """A link to numbers: embedded, so it works in a page sent on its own; for a large file, relative to the page."""
     content = path.read_bytes()
     if len(content) > MOST_LINKED_BYTES:
         return f"figures/{path.name}"

@@ -1,4 +1,4 @@
-"""A section of a page: a heading, and below it figures, tables and lines of text."""
+"""A section of a page: a heading with figures, tables and lines of text below it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from reports.page.page_table import PageTable
 
-if TYPE_CHECKING:  # it imports Matplotlib
+if TYPE_CHECKING:  # imports Matplotlib
     from reports.page.render import Rendered
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """A table with what it shows; with ``fold`` it is hidden behind that line until it is opened."""
+    """A table with its caption; with ``fold``, it is hidden behind that line until opened."""
 
     table: PageTable
     caption: str = ""
@@ -24,7 +24,7 @@ class Captioned:
 
 @dataclass(frozen=True)
 class Section:
-    """``folds`` are lines of text behind a line that opens them; ``warnings`` stand out."""
+    """One section. ``folds`` are lines of text behind a line that opens them; ``warnings`` are highlighted."""
 
     title: str
     figures: Sequence[Rendered] = ()
@@ -33,11 +33,11 @@ class Section:
     folds: Sequence[tuple[str, Sequence[str]]] = ()
     warnings: Sequence[str] = ()
     preformatted: Sequence[tuple[str, str]] = ()
-    """(line that opens it, text)"""
+    """(line that opens it, text) of each preformatted block."""
 
     @property
     def id(self) -> str:
-        """What a link to it says."""
+        """The anchor for links to it."""
         return re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     @property

@@ -1,8 +1,8 @@
-"""Light and dark: a drawing's colours become CSS variables, and each light colour has a dark one of the same hue.
+"""Light and dark schemes: a drawing's colours become CSS variables, and each light colour gets a dark one of equal hue.
 
-Drawings are made on white. On dark paper greys and tints are turned over (light becomes dark), while saturated colours, by
-which contenders are told apart, keep their hue and are lightened until they stand out. Lightness, chroma and hue are OKLab's
-(Ottosson, *A perceptual color space for image processing*, 2020), in which equal steps look equal.
+Drawings are made on white. On a dark background, greys and tints are inverted (light becomes dark). Saturated colours, which
+distinguish contenders, keep their hue and are lightened until they have enough contrast. Lightness, chroma and hue are those
+of OKLab (Ottosson, *A perceptual color space for image processing*, 2020), in which equal steps look equal.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ HREF = "{http://www.w3.org/1999/xlink}href"
 HEX = re.compile(r"#([0-9a-fA-F]{6})\b")
 LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
 LEFT_OUT = {"metadata", "style", "script"}
-"""Elements of a drawing that a page has no use for."""
+"""Elements of a drawing that the page does not need."""
 DARK_PAPER = "#14171a"
 LARGEST = 1.2
-"""How much larger than it was made a drawing becomes in a wide place: so that its letters stay those of the page."""
+"""How much a drawing may be enlarged on a wide screen, so that its letters keep the size of the page's."""
 PAPER, INK = 0.20, 1.05
-"""Lightness of what is white on a light page, and of what is black there, which is as light as can be."""
+"""Lightness, in the dark scheme, of what is white and of what is black on a light page."""
 SATURATED = 0.11
-"""Chroma from which a colour is one that tells contenders apart; below, it is the nearer to grey the lower."""
+"""Chroma from which a colour counts as saturated; the lower it is, the more it is treated as grey."""
 LIFTED = 0.68
-"""Lightness that a saturated colour has at least, on dark paper."""
+"""Least lightness of a saturated colour on a dark background."""
 
 
 def dark(colour: str) -> str:
-    """The colour (``#rrggbb``) that takes the place of a light page's colour on dark paper."""
+    """The dark scheme's counterpart of a colour (``#rrggbb``)."""
     if colour.lower() == "#ffffff":
         return DARK_PAPER
     lightness, a, b = _to_oklab(colour)
@@ -45,17 +45,16 @@ def variable(colour: str) -> str:
 
 
 def palette(colours: Iterable[str], *, is_dark: bool) -> str:
-    """Declarations of the variables of these colours, in one scheme."""
+    """CSS declarations of these colours' variables, in one scheme."""
     found = sorted({colour.lower() for colour in colours})
     return " ".join(f"{variable(colour)}: {dark(colour) if is_dark else colour};" for colour in found)
 
 
 def inline_svg(drawn: str, prefix: str) -> tuple[str, set[str]]:
-    """A drawing for a page, and the colours that it uses.
+    """A drawing for the page, and the colours that it uses.
 
-    Its names (``id``) begin with ``prefix``, so that drawings share none; its colours are variables, its numbers have two
-    decimals, it is as wide as its place; a program that reads the page aloud skips it, since its text alternative stands
-    beside it.
+    Its ids begin with ``prefix``, so that drawings share none. Its colours are variables, its numbers have two decimals, and
+    it is as wide as its container. Screen readers skip it, because they read its text alternative.
     """
     root = ElementTree.fromstring(drawn)
     colours: set[str] = set()

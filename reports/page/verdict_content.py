@@ -24,7 +24,7 @@ REFERENCE = "what the others are compared with"
 
 
 def contender_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTable:
-    """A row for each contender and target, the cheapest first within a target; pruning is the reference."""
+    """One row per contender and target, the cheapest first within a target; pruning is the reference."""
     rows: list[list[str]] = []
     marks: list[Mark] = []
     unit = unit_text(study.frames.unit)
@@ -45,7 +45,7 @@ def contender_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTab
 
 
 def policy_table(measured: Sequence[Measured], unit: str) -> PageTable:
-    """A row for each target, contender and charge policy: ratio and verdict, and the totals."""
+    """One row per target, contender and charge policy: ratio, verdict and totals."""
     rows = [
         [macs_text(given.question.target), label_text(one.challenger), POLICY_SHORT[policy]]
         + [number_over_interval(estimate) for estimate in _estimates(one.by_policy[policy])]
@@ -60,7 +60,7 @@ def policy_table(measured: Sequence[Measured], unit: str) -> PageTable:
 
 
 def parts_table(measured: Sequence[Measured], unit: str) -> PageTable:
-    """What each contender's cost to a* is for: the parent's pretraining, other shared work, what one more target takes."""
+    """The parts of each contender's cost to a*: the parent's pretraining, other shared work, the cost of one more target."""
     rows, marks = [], []
     for given in measured:
         for parts in given.pays.parts if given.pays is not None else ():
@@ -75,7 +75,7 @@ def parts_table(measured: Sequence[Measured], unit: str) -> PageTable:
 
 
 def how_to_read(measured: Sequence[Measured]) -> list[str]:
-    """The parts of the table, a sentence or two each."""
+    """How to read the table: one or two sentences on each of its parts."""
     levels = sorted({one.by_policy[HEADLINE_POLICY].alpha for g in measured for one in (g.headline, *g.further)})
     lines = [
         f"a* is one {task().quality} for all contenders of a target: what the networks of both routes of the "
@@ -104,7 +104,7 @@ def how_to_read(measured: Sequence[Measured]) -> list[str]:
 
 
 def _reference(study: JudgedStudy, given: Measured) -> tuple[float, str, list[str]]:
-    """The base's row: pruning, by its first method where the study has several."""
+    """The row of the base: pruning, by its first method if there are several."""
     label, costs = study.contenders.pair[0], given.headline.headline
     cost = costs.to_quality[PRUNE]
     cells = [_cost(cost), "1", _top1(study, given, label), _reached(costs, PRUNE), REFERENCE]

@@ -1,1 +1,1 @@
-"""How the report says things: numbers, labels, colours."""
+"""How reports present things: numbers, labels, colours."""

@@ -1,7 +1,7 @@
-"""One colour per route and one marker per kind of network, in every figure. Okabe and Ito's colour-blind-safe set.
+"""One colour per route and one marker per kind of network, in every figure: Okabe and Ito's colour-blind-safe set.
 
-What is not a route has colours of Paul Tol's sets (roles of layers: muted; pruning criteria: light), so that one is never
-taken for the other.
+Other things have colours from Paul Tol's sets (layer roles: muted; pruning criteria: light), so they are never mistaken for
+routes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROLE_COLOURS = {
     "classifier": "#AA4499",
     "other": "#999999",
 }
-"""Roles of layers, in the order in which they occur in a network."""
+"""Colours of layer roles, in the order in which roles occur in a network."""
 CRITERION_COLOURS = {
     "magnitude": "#EE8866",
     "lamp": "#77AADD",
@@ -33,14 +33,14 @@ CRITERION_COLOURS = {
     "random": "#BBBBBB",
 }
 SPARE_COLOURS = ("#F0E442", "#000000")
-"""Colours of routes that name none; no packaged route has one of these."""
+"""Colours for routes that name none; no packaged route has one of these."""
 INK = "#222222"
 GRID = "#dddddd"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a kind of network, or a contender, is drawn everywhere: its colour, its marker, and whether that is hollow."""
+    """How a contender or kind of network is drawn everywhere: its colour, its marker, and whether that is hollow."""
 
     colour: str
     marker: str
@@ -48,15 +48,15 @@ class Look:
 
     @property
     def face(self) -> str:
-        """What the marker is filled with."""
+        """The fill colour of the marker."""
         return "#ffffff" if self.is_hollow else self.colour
 
 
 def look_of(label: str, route: str | None = None) -> Look:
-    """The look of a label; ``route`` says whose network it is if the label alone does not.
+    """The look of a label; ``route`` is the route of the network, if the label alone does not say so.
 
-    A single method of the prune route has its criterion's colour, of another route that route's; its marker is its
-    schedule's, hollow where the network is physically smaller.
+    A single method of the prune route has its criterion's colour; a method of another route has that route's. Its marker
+    shows its schedule, and is hollow if the network is physically smaller.
     """
     method = method_of(label)
     if method is not None:
@@ -84,19 +84,19 @@ def criterion_colour(criterion: str) -> str:
 
 
 def role_colour(role: str) -> str:
-    """The colour of a role of layers."""
+    """The colour of a layer role."""
     return ROLE_COLOURS.get(role, ROLE_COLOURS["other"])
 
 
 def role_rank(role: str) -> int:
-    """Sorts roles as they occur in a network, unknown ones last."""
+    """Sort key for layer roles: the order in which they occur in a network, unknown ones last."""
     known = list(ROLE_COLOURS)
     return known.index(role) if role in known else len(known)
 
 
 def tint(colour: str, share: float) -> tuple[float, float, float]:
     """The colour mixed with white; ``share`` 1 is the colour itself, 0 white."""
-    from matplotlib.colors import to_rgb  # tables take names and ranks from here, and draw nothing
+    from matplotlib.colors import to_rgb  # tables use names and ranks from here without drawing
 
     red, green, blue = (1 - share * (1 - channel) for channel in to_rgb(colour))
     return red, green, blue

@@ -1,4 +1,4 @@
-"""The words and numbers of a report: charge policies, percentages, intervals. One place, so that all tables agree."""
+"""How reports write numbers: charge policies, percentages, intervals. One place, so that all tables agree."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shar
 """Charge policies in a table or a title."""
 NOT_MEASURED = "–"
 SAYS_NOTHING = "too wide to say anything"
-"""Said of an interval."""
+"""The remark on an interval that is too wide."""
 WIDE_SHARE = 0.9
-"""An interval of a share that holds this much of 0 to 1 says nothing."""
+"""An interval of a share that covers this much of 0 to 1 says nothing."""
 WIDE_FACTOR = 100.0
 """An interval of a ratio or a cost whose ends are this factor apart says nothing."""
 
 
 def number(value: float | None) -> str:
-    """Three significant figures, without an exponent where that stays readable."""
+    """Three significant figures, without an exponent if that is readable."""
     if value is None:
         return NOT_MEASURED
     if value != 0 and not 1e-4 <= abs(value) < 1e5:
@@ -37,7 +37,7 @@ def number(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """``0.8123`` → ``81.2 %``; a missing share is said to be missing."""
+    """``0.8123`` → ``81.2 %``; a missing share is marked as missing."""
     if fraction is None:
         return NOT_MEASURED
     return f"{100 * fraction:.1f} %" if 0.0 <= fraction <= 1.0 else f"no share ({fraction:.3g})"
@@ -69,7 +69,7 @@ def points_over_interval(estimate: Estimate) -> str:
 
 
 def role_text(role: str) -> str:
-    """The role of a layer, for people."""
+    """The name of a layer role."""
     return "SE" if role == "se" else role
 
 
@@ -89,17 +89,17 @@ def number_estimate(estimate: Estimate, suffix: str = "") -> str:
 
 
 def share_says_nothing(low: float, high: float) -> bool:
-    """Whether an interval of a share, such as an accuracy, holds nearly all that a share can be."""
+    """Whether an interval of a share, such as an accuracy, covers nearly all possible values."""
     return high - low >= WIDE_SHARE
 
 
 def difference_says_nothing(low: float, high: float) -> bool:
-    """Whether an interval of a difference of shares is as wide as all shares there are."""
+    """Whether an interval of a difference of shares is as wide as the whole range of shares."""
     return high - low >= 1.0
 
 
 def ratio_says_nothing(low: float, high: float) -> bool:
-    """Whether the ends of an interval of a ratio or a cost, which are above zero, are so far apart as to say nothing."""
+    """Whether the (positive) ends of an interval of a ratio or cost are so far apart that it says nothing."""
     return high > 0 and low < high / WIDE_FACTOR
 
 
@@ -128,7 +128,7 @@ def _interval_behind(
 
 
 def _as_share(estimate: Estimate) -> Estimate:
-    """The interval cut at what a share can be."""
+    """The interval, clipped to the possible values of a share."""
     low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (estimate.low, estimate.high))
     return Estimate(estimate.value, low, high, estimate.sd, estimate.n)
 
