@@ -43,7 +43,7 @@ reference: $(VENV)/.installed  ## write docs/config.md and docs/study.schema.jso
 	mv docs/study.schema.json.new docs/study.schema.json
 
 docs: $(VENV)/.installed-docs  ## build the API reference from the docstrings into build/api
-	$(BIN)/pdoc --output-directory build/api accounting nas_baseline pruning reports harness
+	$(BIN)/pdoc --docformat google --output-directory build/api accounting nas_baseline pruning reports harness
 
 install: $(VENV)/.installed  ## make .venv with what a study needs
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reports.notebook import draw, load
+    from reports.notebook import draw as draw
+    from reports.notebook import load as load
 
-__all__ = ["draw", "load"]
+_OF_NOTEBOOK = ("draw", "load")
 
 
 def __getattr__(name: str) -> Any:
     """:func:`load` and :func:`draw`, imported on first use, so commands that need neither do not pay for them."""
-    if name not in __all__:
+    if name not in _OF_NOTEBOOK:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from reports import notebook
 
     return getattr(notebook, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_OF_NOTEBOOK])

@@ -49,7 +49,7 @@ class ProgressTable(Sequence[Progress]):
         return self._points.names
 
     @cached_property
-    def _rows(self) -> array[int]:
+    def _rows(self) -> Sequence[int]:
         """Row numbers ordered by time, and for equal times by attempt."""
         import numpy as np
 
@@ -60,7 +60,7 @@ class ProgressTable(Sequence[Progress]):
         return array("l", rows[of_row[rows] >= 0].tolist())
 
     @cached_property
-    def _of_attempt(self) -> dict[str, array[int]]:
+    def _of_attempt(self) -> dict[str, Sequence[int]]:
         """Row numbers of each attempt, ordered by time."""
         import numpy as np
 

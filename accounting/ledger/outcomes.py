@@ -80,7 +80,7 @@ class TimingRecord(TypedDict, total=False):
     runtime: str
 
 
-class JobOutcome(FileSums, NetworkCounts, total=False):
+class JobOutcome(FileSums, NetworkCounts, TypedDict, total=False):
     """What came of a job that ended well. Accuracies are fractions 0-1."""
 
     # Of training and pruning.

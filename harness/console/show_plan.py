@@ -73,7 +73,7 @@ class Money(TypedDict):
     source: str
 
 
-class StudySummary(PlanSummary):
+class StudySummary(PlanSummary, TypedDict):
     """What ``plan`` says.
 
     ``missing``: what ``run`` would refuse; ``warnings``: what will disappoint; ``executes``: files of the user's that it

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -43,7 +44,7 @@ class DamagedFiles(RuntimeError):
         self.source = source
 
 
-class FileFacts(FileSums, total=False):
+class FileFacts(FileSums, TypedDict, total=False):
     """What is recorded about a job's files; for an old outcome without checksums, whether there must be masks."""
 
     masked: bool
