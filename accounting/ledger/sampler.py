@@ -59,11 +59,11 @@ class Sampler:
 
         """
         entries = self._presence.entries()
-        readings = self._readings({device for e in entries if self._num_alive(e) for device in e.devices})
         t = self._clock()
         alive = {entry.path: self._num_alive(entry) for entry in entries}
         named = [entry for entry in entries if alive[entry.path]]
         if named:
+            readings = self._readings({device for entry in named for device in entry.devices})
             self._name(t, named, {e.attempt: len(e.workers) - alive[e.path] for e in named}, readings)
         self._finish({entry.path for entry in named})
         for entry in entries:

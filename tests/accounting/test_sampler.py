@@ -103,26 +103,16 @@ def test_another_process_with_the_same_id_is_not_the_attempts(node: Node) -> Non
     assert [beat["t"] for beat in node.records()] == [1002.0]
 
 
-class SlowReader(NullReader):
-    """Looks for as long as ``meanwhile`` takes."""
-
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
-        self._meanwhile = meanwhile
-
-    def devices(self) -> tuple[str, ...]:
-        return ("GPU-1",)
-
-    def sample(self, device: str) -> Reading:
-        self._meanwhile()
-        return Reading()
-
-
-def test_an_attempt_that_left_while_devices_were_read_is_not_named(tmp_path: Path) -> None:
+def test_an_attempt_that_left_before_it_was_looked_at_is_not_named(node: Node) -> None:
     """Its process is at another attempt by now."""
-    paths: list[Path] = []
-    node = Node(tmp_path, NodeReader([SlowReader(lambda: paths[0].unlink())]))
     node.process(11)
-    paths.append(node.attempt("a#0", 11, **{"GPU-1": 1.0}))
+    path = node.attempt("a#0", 11)
+
+    def clock() -> float:
+        path.unlink()
+        return node.now
+
+    node.sampler._clock = clock
     node.beat()
     assert node.records() == []
 
