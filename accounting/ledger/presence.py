@@ -98,8 +98,8 @@ class Entered:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _write(self._path, said)
-        except OSError as error:
-            logger.warning("attempt %s is not entered for its node's sampler: %s", self._attempt, error)
+        except OSError as error:  # a full disk, of which others tell; the attempt beats by itself
+            logger.info("attempt %s is not entered for its node's sampler: %s", self._attempt, error)
 
     def leave(self) -> None:
         """Be there no more."""

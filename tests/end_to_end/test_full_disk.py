@@ -87,11 +87,13 @@ def fill(folder):
 
 
 def assert_told(code, stderr, *says):
-    """Exit 1 and one line that says why, after a line for each attempt that failed."""
+    """Exit 1 and one line that says why, after a line for each attempt that failed, and one of the sampler."""
     assert code == 1, stderr
     *logged, last = stderr.splitlines()
     assert last.startswith("error: "), stderr
-    assert all(line.startswith(("ERROR harness.", "WARNING harness.")) for line in logged), stderr
+    assert all(line.startswith(("ERROR harness.", "WARNING harness.", "WARNING accounting.")) for line in logged), (
+        stderr
+    )
     assert all(part in last for part in says), stderr
 
 
