@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, Field, create_model
 from pydantic.errors import PydanticUserError
@@ -23,6 +23,8 @@ from harness.config.routes import BudgetConfig, RoutesConfig, more_routes, with_
 from harness.config.study import StudyConfig
 from harness.errors import InputError
 
+_Schema: TypeAlias = dict[str, Any]
+"""A JSON Schema, or a part of one."""
 STUDY = "study"
 """The name of the outermost section."""
 _KINDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
@@ -62,7 +64,7 @@ class Further:
 
 
 @cache
-def json_schema() -> dict[str, Any]:
+def json_schema() -> _Schema:
     """The JSON Schema of a study with the routes of the package."""
     return _json_schema(StudyConfig)
 
@@ -137,27 +139,32 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def _json_schema(study: type[BaseModel]) -> dict[str, Any]:
+def _json_schema(study: type[BaseModel]) -> _Schema:
     schema = _cleaned(study.model_json_schema(schema_generator=_Untitled))
     for name, section in schema["$defs"].items():
         section["title"] = name
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A study of prune-or-search", **schema}
 
 
-def _document(more: Sequence[str]) -> dict[str, Any]:
+def _document(more: Sequence[str]) -> _Schema:
     """The schema with ``more`` routes; what is no section of them is written where it is used."""
     if not more:
         return json_schema()
     described = {key: field.description for key, field in StudyConfig.model_fields.items()}
-    routes: Any = with_keys(RoutesConfig, more), Field(description=described["routes"])
-    budget: Any = with_keys(BudgetConfig, more) | None, Field(None, description=described["budget"])
-    study = create_model("StudyConfig", __base__=StudyConfig, __doc__=StudyConfig.__doc__, routes=routes, budget=budget)
+    routes, budget = with_keys(RoutesConfig, more), with_keys(BudgetConfig, more)
+    study = create_model(
+        "StudyConfig",
+        __base__=StudyConfig,
+        __doc__=StudyConfig.__doc__,
+        routes=(routes, Field(description=described["routes"])),
+        budget=(budget, Field(default_factory=budget, description=described["budget"])),
+    )
     document = _json_schema(study)
     values = {f"#/$defs/{name}": value for name, value in document["$defs"].items() if "properties" not in value}
     return _inlined(document, values) if values else document
 
 
-def _inlined(node: Any, values: dict[str, Any]) -> Any:
+def _inlined(node: Any, values: _Schema) -> Any:
     """With the definition itself for each reference to one of ``values``."""
     if isinstance(node, list):
         return [_inlined(item, values) for item in node]
@@ -183,19 +190,19 @@ def _cleaned(node: Any) -> Any:
     return node
 
 
-def _target(prop: dict[str, Any]) -> str | None:
+def _target(prop: _Schema) -> str | None:
     """The name of the section under a property; None if the property is a value."""
     options = [prop, *prop.get("anyOf", ())]
     reference = next((option["$ref"] for option in options if "$ref" in option), None)
     return str(reference).rsplit("/", 1)[-1] if reference else None
 
 
-def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = document if name == STUDY else document["$defs"][name]
+def _object(document: _Schema, name: str) -> _Schema:
+    found: _Schema = document if name == STUDY else document["$defs"][name]
     return found
 
 
-def _walk(document: dict[str, Any], place: str, name: str, within: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def _walk(document: _Schema, place: str, name: str, within: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Each (place, section), but none within itself."""
     yield place, name
     for key, prop in _object(document, name)["properties"].items():
@@ -203,14 +210,14 @@ def _walk(document: dict[str, Any], place: str, name: str, within: tuple[str, ..
             yield from _walk(document, f"{place}.{key}" if place else key, target, (*within, name))
 
 
-def _section(document: dict[str, Any], name: str, places: tuple[str, ...]) -> Section:
+def _section(document: _Schema, name: str, places: tuple[str, ...]) -> Section:
     found = _object(document, name)
     required = found.get("required", [])
     keys = tuple(_key(document, key, prop, key in required) for key, prop in found["properties"].items())
     return Section(places, " ".join(found.get("description", "").split()), keys)
 
 
-def _key(document: dict[str, Any], name: str, prop: dict[str, Any], is_required: bool) -> Key:
+def _key(document: _Schema, name: str, prop: _Schema, is_required: bool) -> Key:
     default = prop.get("default")
     if (target := _target(prop)) is not None and isinstance(default, dict):  # what the section's own table does not say
         own = {each: field.get("default") for each, field in _object(document, target)["properties"].items()}
@@ -219,7 +226,7 @@ def _key(document: dict[str, Any], name: str, prop: dict[str, Any], is_required:
     return Key(name, _kind(prop), default, _span(prop), " ".join(prop.get("description", "").split()), is_required)
 
 
-def _kind(prop: dict[str, Any]) -> str:
+def _kind(prop: _Schema) -> str:
     if "$ref" in prop:
         return "section"
     if "anyOf" in prop:
@@ -238,7 +245,7 @@ def _kind(prop: dict[str, Any]) -> str:
     return _KINDS.get(prop.get("type", ""), _ANY)
 
 
-def _span(prop: dict[str, Any]) -> str:
+def _span(prop: _Schema) -> str:
     """The range of a number or of a list's items, and how many items there may be."""
     parts = []
     for option in prop.get("anyOf", [prop]):
