@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, overload
 
 from accounting.ledger.points import Point, Points
@@ -60,30 +59,60 @@ class ProgressTable(Sequence[Progress]):
         return array("l", rows[of_row[rows] >= 0].tolist())
 
     @cached_property
-    def _of_attempt(self) -> dict[str, Sequence[int]]:
-        """Row numbers of each attempt, ordered by time."""
+    def _by_attempt(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows by the number of their attempt, then by time; and where those of each number begin, and the last end."""
         import numpy as np
 
         codes = np.array(self._points.attempt, dtype=np.int64)
-        rows = array("l", np.lexsort((np.array(self._points.t), codes)).tolist())
-        ends = np.cumsum(np.bincount(codes, minlength=len(self._names))).tolist()
-        spans = zip(self._names, pairwise([0, *ends]), strict=True)
-        return {name: rows[begin:end] for name, (begin, end) in spans if name in self._started}
+        begins = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(self._names)))])
+        return np.lexsort((np.array(self._points.t), codes)), begins
+
+    def _rows_of(self, attempt: str) -> list[int]:
+        """Rows of one attempt, in the order of time."""
+        code = self._points.codes.get(attempt)
+        if code is None or attempt not in self._started:
+            return []
+        rows, begins = self._by_attempt
+        found: list[int] = rows[begins[code] : begins[code + 1]].tolist()
+        return found
 
     def of(self, attempt: str) -> Sequence[Point]:
-        """The ends of one attempt's epochs, ordered by time."""
-        return [self._points.point(row) for row in self._of_attempt.get(attempt, ())]
+        """The ends of epochs of one attempt, in the order of time."""
+        return [self._points.point(row) for row in self._rows_of(attempt)]
 
-    def curve(self, attempt: str) -> Iterator[tuple[float, int, float]]:
-        """Time, epoch and validation accuracy of an attempt's epochs that have an accuracy, ordered by time."""
-        return zip(*self.columns_of(attempt), strict=True)
+    def best_top1(self, attempt: str) -> float | None:
+        """The best validation accuracy of an attempt; None where none was measured."""
+        found = [self._points.val_top1[row] for row in self._rows_of(attempt)]
+        return max((top1 for top1 in found if top1 == top1), default=None)
 
-    def columns_of(self, attempt: str) -> tuple[list[float], list[int], list[float]]:
-        """:meth:`curve` as columns."""
+    @cached_property
+    def _curves(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Time, epoch and validation accuracy of all rows."""
+        import numpy as np
+
         points = self._points
-        t, epoch, val_top1 = points.t, points.epoch, points.val_top1
-        rows = [row for row in self._of_attempt.get(attempt, ()) if val_top1[row] == val_top1[row]]
-        return [t[row] for row in rows], [epoch[row] for row in rows], [val_top1[row] for row in rows]
+        return np.array(points.t), np.array(points.epoch), np.array(points.val_top1)
+
+    def curves(
+        self, attempts: Sequence[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """What was measured on validation in these attempts, of one after another, each in the order of time.
+
+        As columns: which of the attempts it was, the time, the epoch and the accuracy.
+        """
+        import numpy as np
+
+        rows, begins = self._by_attempt
+        codes = [self._points.codes.get(name, -1) if name in self._started else -1 for name in attempts]
+        known = np.flatnonzero(np.array(codes, dtype=np.int64) >= 0)
+        own = np.array(codes, dtype=np.int64)[known]
+        counts = begins[own + 1] - begins[own]
+        which = np.repeat(known, counts)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        taken = rows[np.repeat(begins[own], counts) + within]
+        t, epoch, val_top1 = (column[taken] for column in self._curves)
+        kept = ~np.isnan(val_top1)
+        return which[kept], t[kept], epoch[kept], val_top1[kept]
 
     def in_order(self) -> tuple[list[Record], NDArray[np.int64], dict[str, NDArray[np.float64]]]:
         """All rows, ordered by time: the first records of their attempts, the attempt of each row, and the columns.

@@ -43,16 +43,18 @@ def charged_rate(view: CostView, attempt: Attempt, policy: str, target: int, num
     )
 
 
-def rates_of(attempts: Sequence[Attempt], rate: Callable[[Attempt], float]) -> list[float]:
-    """``rate`` of each attempt; called once per kind of device, phase and target, on which alone it must depend."""
-    known: dict[tuple[DeviceKind, str, int | None], float] = {}
-    found = []
+def rates_of(attempts: Sequence[Attempt], *rates: Callable[[Attempt], float]) -> list[list[float]]:
+    """By each of the ``rates`` that of each attempt; it is asked once for a kind of device, phase and target."""
+    known: dict[tuple[DeviceKind, str, int | None], int] = {}
+    first: list[Attempt] = []
+    sorts = []
     for attempt in attempts:
-        key = attempt.device_kind, attempt.phase, attempt.target
-        if key not in known:
-            known[key] = rate(attempt)
-        found.append(known[key])
-    return found
+        sort = known.setdefault((attempt.device_kind, attempt.phase, attempt.target), len(known))
+        if sort == len(first):
+            first.append(attempt)
+        sorts.append(sort)
+    of_sorts = [list(map(rate, first)) for rate in rates]
+    return [list(map(of_sort.__getitem__, sorts)) for of_sort in of_sorts]
 
 
 def part_rate(view: CostView, attempt: Attempt, part: Part, target: int) -> float:

@@ -255,12 +255,14 @@ class Contenders:
         key = contender.label, target, replicate
         if key not in self._replayed:
             attempts = self._paid(contender, target, replicate)
-            shares = {policy: rates_of(attempts, self._rate(policy, target)) for policy in POLICIES} | {
-                part: rates_of(attempts, self._part(part, target)) for part in Part
-            }
+            policies = rates_of(attempts, *(self._rate(policy, target) for policy in POLICIES))
+            parts = rates_of(attempts, *(self._part(part, target) for part in Part))
             if any(a.target is None and a.phase == Phase.PRETRAIN for a in attempts):
                 self._on_parent.add(key)
-            self._replayed[key] = replay(attempts, shares, self.view.progress, self.specs, contender.route, target)
+            self._replayed[key] = replay(
+                attempts, dict(zip(POLICIES, policies, strict=True)), dict(zip(Part, parts, strict=True)),
+                self.view.progress, self.specs, contender.route, target,
+            )  # fmt: skip
         return self._replayed[key]
 
     def _rate(self, policy: str, target: int) -> Callable[[Attempt], float]:

@@ -31,8 +31,7 @@ def best_within(view: CostView, target: int) -> Iterator[tuple[str, int, float]]
     """(route, replicate, best validation accuracy) for each attempt with one, among those for this target or for all."""
     for attempt in view.attempts:
         if attempt.target in (target, None):
-            by_epoch = view.progress.curve(attempt.attempt) if counts_by_epoch(attempt, target) else ()
-            last = outcome_within(attempt, target)
-            found = [top1 for _, _, top1 in by_epoch] + ([] if last is None else [last])
+            by_epoch = view.progress.best_top1(attempt.attempt) if counts_by_epoch(attempt, target) else None
+            found = [top1 for top1 in (by_epoch, outcome_within(attempt, target)) if top1 is not None]
             if found:
                 yield attempt.route, attempt.replicate, max(found)

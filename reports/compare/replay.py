@@ -12,10 +12,8 @@ ledger has it with its initial MACs.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,158 +29,173 @@ from reports.compare.reach import Floats, Steps, isotonic
 
 @dataclass(frozen=True)
 class Replayed:
-    """One contender in one replicate under one charge policy: the steps of its trainings, and the total charged."""
+    """One contender in one replicate under one charge policy: steps of its trainings, and all that it was charged.
+
+    Steps that decide nothing (:meth:`reports.compare.reach.Steps.ahead`) are left out.
+    """
 
     steps: Steps
     spent_h: float
 
 
-@dataclass
-class _Training:
-    """What was measured of a job, ordered by epoch: which attempt, which share of it had passed, and the accuracy."""
+@dataclass(frozen=True)
+class _Curves:
+    """What was measured of jobs: a row each, those of a job one after another in the order of epochs.
 
-    begin: int
-    place: list[int] = field(default_factory=list)
-    share: list[float] = field(default_factory=list)
-    epoch: list[float] = field(default_factory=list)
-    top1: list[float] = field(default_factory=list)
+    ``job`` numbers the jobs in the order in which they began. ``place`` is that of the attempt that measured it, ``share``
+    the part of the attempt (0-1) that had passed by then.
+    """
 
-    def add_all(self, place: int, shares: Sequence[float], epochs: Sequence[int], top1s: Sequence[float]) -> None:
-        """Add what an attempt measured, ordered by time."""
-        if self.epoch or any(before >= after for before, after in pairwise(epochs)):
-            for share, epoch, top1 in zip(shares, epochs, top1s, strict=True):
-                self.add(place, share, epoch, top1)
-        elif epochs:
-            self.begin = place
-            self.place, self.share, self.epoch, self.top1 = [place] * len(epochs), [*shares], [*epochs], [*top1s]
+    names: list[str]
+    job: NDArray[np.int64]
+    place: NDArray[np.int64]
+    share: Floats
+    epoch: Floats
+    top1: Floats
 
-    def add(self, place: int, share: float, epoch: float, top1: float) -> None:
-        """Add a point; it replaces points of the same and of later epochs."""
-        if self.epoch and self.epoch[-1] >= epoch:
-            kept = [row for row, known in enumerate(self.epoch) if known < epoch]
-            self.place = [self.place[row] for row in kept]
-            self.share = [self.share[row] for row in kept]
-            self.top1 = [self.top1[row] for row in kept]
-            self.epoch = [self.epoch[row] for row in kept]
-        if not self.epoch:
-            self.begin = place
-        self.place.append(place)
-        self.share.append(share)
-        self.epoch.append(epoch)
-        self.top1.append(top1)
+    def only(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Curves:
+        """These of its rows, in this order."""
+        return _Curves(
+            self.names, self.job[rows], self.place[rows], self.share[rows], self.epoch[rows], self.top1[rows]
+        )
 
 
 def replay(
     attempts: Sequence[Attempt],
-    shares: Mapping[str, Sequence[float]],
+    policies: Mapping[str, Sequence[float]],
+    parts: Mapping[str, Sequence[float]],
     progress: ProgressTable,
     specs: Mapping[str, JobSpec],
     route: str,
     target: int,
 ) -> dict[str, Replayed]:
-    """The replay for each charge policy. ``attempts`` are those that the contender pays for, ordered by their beginning.
+    """The replay by charge policy and part; ``attempts`` are those that the contender pays for, in the order of their begin.
 
-    ``shares`` has, for each policy, the share (0-1) of each attempt's cost that is charged. Networks of other routes do not
-    count as the contender's own, even if it builds on their work and pays for it.
+    ``policies`` and ``parts`` have, by name, the share (0-1) of each attempt's cost that is charged. All replays have the
+    same steps: parts are asked about moments that were found under a policy. Networks of other routes, whose work the
+    contender builds on and pays for, are not its own and do not count.
     """
-    trainings = _trainings([a if a.route == route else None for a in attempts], progress, target)
-    rises = _rises(trainings, specs)
+    rises = _rises(_curves([a if a.route == route else None for a in attempts], progress, target), specs)
     allocated = np.array([a.allocated_s for a in attempts], dtype=np.float64)
     found = {}
-    for policy, share in shares.items():
-        costs = np.array(share, dtype=np.float64) * allocated / HOUR_S
+    for name, shares in {**policies, **parts}.items():
+        costs = np.array(shares, dtype=np.float64) * allocated / HOUR_S
         before = np.concatenate([[0.0], np.cumsum(costs)])
-        found[policy] = Replayed(rises.steps(before), float(before[-1]))
-    return found
+        found[name] = Replayed(rises.steps(before), float(before[-1]))
+    ahead = np.unique(np.concatenate([found[name].steps.ahead() for name in policies]))
+    return {name: Replayed(each.steps.only(ahead), each.spent_h) for name, each in found.items()}
 
 
-def _trainings(attempts: Sequence[Attempt | None], progress: ProgressTable, target: int) -> dict[str, _Training]:
-    trainings: dict[str, _Training] = {}
-    done: set[str] = set()
+def _curves(attempts: Sequence[Attempt | None], progress: ProgressTable, target: int) -> _Curves:
+    jobs: dict[str, int] = {}
+    done: dict[int, tuple[int, Attempt]] = {}
+    counted: list[tuple[int, int, Attempt]] = []
     for place, attempt in enumerate(attempts):
-        if attempt is None or attempt.job in done:
+        if attempt is None or (job := jobs.setdefault(attempt.job, len(jobs))) in done:
             continue
-        training = trainings.get(attempt.job)
-        if training is None:
-            training = trainings[attempt.job] = _Training(place)
         if counts_by_epoch(attempt, target):
-            begin, length = attempt.begin_t, attempt.end_t - attempt.begin_t
-            times, epochs, top1s = progress.columns_of(attempt.attempt)
-            passed = [min(max((t - begin) / length, 0.0), 1.0) if length > 0 else 1.0 for t in times]
-            training.add_all(place, passed, epochs, top1s)
+            counted.append((place, job, attempt))
         if attempt.status is Status.OK:
-            done.add(attempt.job)
-            if not training.epoch and (found := outcome_within(attempt, target)) is not None:
-                training.add(place, 1.0, 0, found)
-    evaluated = {a.job for a in attempts if a is not None and a.phase == Phase.EVALUATE}
-    measured = {job: found for job, found in trainings.items() if found.epoch}
-    trained = {job: found for job, found in measured.items() if job not in evaluated}
-    return trained or measured  # an evaluation only repeats a measurement, unless there was none
+            done[job] = place, attempt
+    found = _latest(_by_epoch(list(jobs), counted, progress))
+    measured = np.bincount(found.job, minlength=len(jobs))
+    outcomes = [
+        (job, place, top1)
+        for job, (place, attempt) in done.items()
+        if not measured[job] and (top1 := outcome_within(attempt, target)) is not None
+    ]
+    found = _with_outcomes(found, outcomes)
+    evaluated = {jobs[a.job] for a in attempts if a is not None and a.phase == Phase.EVALUATE}
+    trained = ~np.isin(found.job, list(evaluated))
+    return found.only(trained) if trained.any() else found  # an evaluation measures again, unless nothing else did
+
+
+def _by_epoch(names: list[str], counted: Sequence[tuple[int, int, Attempt]], progress: ProgressTable) -> _Curves:
+    """All that was measured at ends of epochs, by job and in the order of time; ``counted`` has place, job and attempt."""
+    which, t, epoch, top1 = progress.curves([attempt.attempt for _, _, attempt in counted])
+    place, job = (np.array([row[column] for row in counted], dtype=np.int64)[which] for column in (0, 1))
+    begin = np.array([attempt.begin_t for _, _, attempt in counted], dtype=np.float64)[which]
+    length = np.array([attempt.end_t for _, _, attempt in counted], dtype=np.float64)[which] - begin
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        share = np.where(length > 0, np.clip((t - begin) / length, 0.0, 1.0), 1.0)
+    return _Curves(names, job, place, share, epoch, top1).only(np.argsort(job, kind="stable"))
+
+
+def _latest(curves: _Curves) -> _Curves:
+    """Without what was measured again: a later row of an epoch takes the place of that epoch and of all after it."""
+    falls = (curves.job[1:] == curves.job[:-1]) & (curves.epoch[1:] <= curves.epoch[:-1])
+    if not falls.any():
+        return curves
+    stays = np.ones(len(curves.job), dtype=np.bool_)
+    for job in np.unique(curves.job[1:][falls]):
+        begin, end = np.searchsorted(curves.job, [job, job + 1])
+        later = np.minimum.accumulate(curves.epoch[begin:end][::-1])[::-1]
+        stays[begin : end - 1] = curves.epoch[begin : end - 1] < later[1:]
+    return curves.only(stays)
+
+
+def _with_outcomes(curves: _Curves, outcomes: Sequence[tuple[int, int, float]]) -> _Curves:
+    """With the job, the place and the accuracy of outcomes of jobs that have no row."""
+    if not outcomes:
+        return curves
+    job, place, top1 = zip(*outcomes, strict=True)
+    nothing = np.zeros(len(outcomes))
+    both = _Curves(
+        curves.names,
+        np.append(curves.job, job),
+        np.append(curves.place, place),
+        np.append(curves.share, nothing + 1.0),
+        np.append(curves.epoch, nothing),
+        np.append(curves.top1, top1),
+    )
+    return both.only(np.argsort(both.job, kind="stable"))
 
 
 @dataclass(frozen=True)
 class _Rises:
     """The steps of all trainings, not yet priced: one row per step, with the rows of a training in sequence.
 
-    ``is_first`` marks the first row of a training, which begins with the attempt ``begin``; every other row begins where the
-    previous one ends.
+    ``is_first`` marks a training's first row, which begins with its attempt; the others begin where the one before ends.
     """
 
     place: NDArray[np.int64]
     share: Floats
-    begin: NDArray[np.int64]
     is_first: NDArray[np.bool_]
     top1_from: Floats
     top1_to: Floats
 
     def steps(self, before: Floats) -> Steps:
-        """The priced steps, given the device-hours charged ``before`` each attempt."""
-        if not self.place.size:
-            return Steps(self.share, self.share, self.top1_from, self.top1_to)
+        """With the device-hours that had been charged ``before`` each attempt."""
         start = before[self.place]
         cost_to = start + self.share * (before[self.place + 1] - start)
-        cost_from = np.where(self.is_first, before[self.begin], np.concatenate([[0.0], cost_to[:-1]]))
+        cost_from = np.where(self.is_first, start, np.append(0.0, cost_to)[:-1])
         return Steps(cost_from, cost_to, self.top1_from, self.top1_to)
 
 
-def _rises(trainings: Mapping[str, _Training], specs: Mapping[str, JobSpec]) -> _Rises:
-    smooth = _smoothed({job: training.top1 for job, training in trainings.items()})
-    lengths = [len(training.epoch) for training in trainings.values()]
-    firsts = np.cumsum([0, *lengths[:-1]], dtype=np.int64)
-    rows = [smooth[job] for job in trainings]
-    top1_to = np.concatenate([np.empty(0), *rows])
-    top1_from = np.concatenate([[np.nan], top1_to[:-1]])[: top1_to.size]
-    is_first = np.zeros(top1_to.size, dtype=np.bool_)
-    if lengths:
-        is_first[firsts] = True
-    for first, job, own in zip(firsts, trainings, rows, strict=False):
-        start = smooth.get(str(specs.get(job, {}).get("init_from")))
-        top1_from[first] = np.nan if start is None else min(start[-1], own[0])
-    begins = [training.begin for training in trainings.values()]
-    return _Rises(
-        np.array([place for training in trainings.values() for place in training.place], dtype=np.int64),
-        np.array([share for training in trainings.values() for share in training.share], dtype=np.float64),
-        np.repeat(np.array(begins, dtype=np.int64), lengths),
-        is_first,
-        top1_from,
-        top1_to,
-    )
+def _rises(curves: _Curves, specs: Mapping[str, JobSpec]) -> _Rises:
+    is_first = np.diff(curves.job, prepend=-1) != 0
+    first = np.flatnonzero(is_first)
+    length = np.diff(first, append=len(is_first))
+    top1 = _smoothed(curves.top1, first, length)
+    names = [curves.names[job] for job in curves.job[first].tolist()]
+    final = dict(zip(names, top1[first + length - 1].tolist(), strict=True))
+    starts = [final.get(str(specs.get(name, {}).get("init_from")), np.nan) for name in names]
+    top1_from = np.append(np.nan, top1)[:-1]
+    top1_from[first] = np.minimum(starts, top1[first])
+    return _Rises(curves.place, curves.share, is_first, top1_from, top1)
 
 
 MOST_VALUES = 2_000_000
 """Most values in memory at a time: epochs squared, summed over the trainings that are smoothed together."""
 
 
-def _smoothed(raw: Mapping[str, Sequence[float]]) -> dict[str, Floats]:
-    """Isotonic curves by job; jobs of equal length are smoothed together, as many as fit in memory."""
-    by_length: dict[int, list[str]] = defaultdict(list)
-    for job, values in raw.items():
-        by_length[len(values)].append(job)
-    found: dict[str, Floats] = {}
-    for length, jobs in by_length.items():
-        at_a_time = max(1, MOST_VALUES // max(1, length) ** 2)
-        for start in range(0, len(jobs), at_a_time):
-            some = jobs[start : start + at_a_time]
-            rows = isotonic(np.array([raw[job] for job in some], dtype=np.float64))
-            found.update(zip(some, rows, strict=True))
+def _smoothed(raw: Floats, first: NDArray[np.int64], length: NDArray[np.int64]) -> Floats:
+    """Isotonic, by training; those of one length together, as many as fit the memory."""
+    found = np.empty(len(raw))
+    for each in np.unique(length):
+        begins, within = first[length == each], np.arange(each)
+        at_a_time = max(1, MOST_VALUES // int(each) ** 2)
+        for start in range(0, len(begins), at_a_time):
+            rows = begins[start : start + at_a_time, None] + within
+            found[rows] = isotonic(raw[rows])
     return found

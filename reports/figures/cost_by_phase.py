@@ -47,7 +47,7 @@ def data(frames: Frames) -> pd.DataFrame:
     begun = [key for key in frames.view.by_route if key[0] != ANALYSIS]
     for target, (route, replicate) in product(frames.info.targets, begun):
         attempts = route_attempts(frames.view, route, replicate, target)
-        for attempt, share in zip(attempts, rates_of(attempts, _charged(frames, target)), strict=True):
+        for attempt, share in zip(attempts, *rates_of(attempts, _charged(frames, target)), strict=True):
             rate = share / HOUR_S
             key = (target, route, attempt.phase, replicate)
             priced = money.get(attempt.attempt, 0.0) * HOUR_S

@@ -74,7 +74,7 @@ def _attempt(name, **fields):
 def _replayed(*attempts):
     view = CostView(attempts, (), (), (), "gpu_hours", NO_PROGRESS)
     rates = [charged_rate(view, attempt, "full", 5, 1) for attempt in attempts]
-    return replay(attempts, {"full": rates}, NO_PROGRESS, {}, "prune", 5)["full"]
+    return replay(attempts, {"full": rates}, {}, NO_PROGRESS, {}, "prune", 5)["full"]
 
 
 def test_cpu_hours_never_enter_gpu_hours():
