@@ -106,7 +106,7 @@ def write_ledger(folder: Path, size: Size) -> None:
     ]
     with unsynced():
         driver = LedgerWriter(folder, SESSION, "driver", clock=lambda: START_T)
-        workers = [LedgerWriter(folder, SESSION, f"worker-{n}", clock=lambda: START_T) for n in range(size.workers)]
+        workers = [LedgerWriter(folder, SESSION, "worker", clock=lambda: START_T) for _ in range(size.workers)]
         driver.append(
             Kind.SESSION_OPENED, t=START_T, session=SESSION, study="ledger_scale", capacity=capacity, environment={}
         )

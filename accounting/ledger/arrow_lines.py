@@ -23,7 +23,7 @@ MIN_NODE_BEATS = 300
 """The same of samplers' records, which are longer."""
 BEATS = b'{"kind":"heartbeat",'
 PROGRESS = b'{"kind":"progress",'
-NULLABLE = (b',"val_top1":', b',"train_loss":')
+NULLABLE = {"val_top1": b',"val_top1":', "train_loss": b',"train_loss":'}
 
 
 def take_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
@@ -81,8 +81,6 @@ def _table(lines: Sequence[bytes], head: bytes, needed: Sequence[str]) -> pa.Tab
     text = b"\n".join(lines)
     if b"\\" in text or b"\x7f" in text or not text.isascii() or not all(line.startswith(head) for line in lines):
         return None
-    if needed and not all(text.count(key) == len(lines) for key in NULLABLE):
-        return None  # Arrow takes what is not there for null
     columns = {"t": pa.float64(), "attempt": pa.string(), "written_t": pa.float64()}
     if needed:
         whole = {"epoch": pa.int64(), "num_epochs": pa.int64()}
@@ -98,6 +96,8 @@ def _table(lines: Sequence[bytes], head: bytes, needed: Sequence[str]) -> pa.Tab
     except (pa.ArrowException, OSError):
         return None
     is_whole = len(table) == len(lines) and not any(table[name].null_count for name in ("t", "attempt", *needed))
+    for name, key in NULLABLE.items() if needed else ():  # Arrow takes what is not there for null
+        is_whole = is_whole and (table[name].null_count == 0 or text.count(key) == len(lines))
     return table.combine_chunks() if is_whole and _is_finite(table) else None
 
 

@@ -30,6 +30,10 @@ class Lines:
             self._fd = os.open(self.path, os.O_RDONLY)
         return os.pread(self._fd, length, begin)
 
+    def __reduce__(self) -> tuple[type[Lines], tuple[Path]]:
+        """For another process, which opens the file itself."""
+        return Lines, (self.path,)
+
     def __del__(self) -> None:
         """Close the file."""
         if self._fd >= 0:
@@ -56,6 +60,10 @@ class PackedSpec:
     def __init__(self, links: JobSpec, line: bytes | Place) -> None:
         self.links = links
         self._line = line
+
+    def __reduce__(self) -> tuple[type[PackedSpec], tuple[JobSpec, bytes | Place]]:
+        """For another process."""
+        return PackedSpec, (self.links, self._line)
 
     def unpacked(self) -> JobSpec:
         """The whole spec, rebuilt at each call."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from accounting.ledger.compacted import load_compacted
 from accounting.ledger.findings import Finding
-from accounting.ledger.index import read_index, segments_in_turn
-from accounting.ledger.integrity import Segment, check
+from accounting.ledger.index import WORKERS, read_index, segments_in_turn
+from accounting.ledger.integrity import check
 from accounting.ledger.points import Points
-from accounting.ledger.reading import LedgerError, Reading
+from accounting.ledger.reading import LedgerError, Reading, content_of
 from accounting.ledger.records import Record
+from accounting.ledger.shared_reading import Clean, Read, read_beside, read_lines, share_of_second
 from accounting.ledger.uncollected import uncollected
 
 __all__ = ["Ledger", "LedgerError", "read_lean", "read_ledger"]
@@ -43,50 +44,58 @@ def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
             a record is malformed, or the cost rules are not known. The message names file and line.
 
     """
-    return _read(folder, lambda path: _read_lines(path, Reading(strict)))
+    return _read(folder, lambda: {path: read_lines(path, Reading(strict)) for path in segments_in_turn(folder)})
 
 
 def read_lean(
-    folder: Path,
-    *,
-    strict: bool = True,
-    clean: Callable[[Record], Record] | None = None,
-    compacted: Path | None = None,
+    folder: Path, *, strict: bool = True, clean: Clean | None = None, compacted: Path | None = None
 ) -> Ledger:
     """The same in a third of the memory: ends of epochs and heartbeats in :attr:`Ledger.points`, specs packed.
 
     What of a measurement no reader needs is left out. ``clean`` is applied to records that may have text which is not safe
-    to show: all others have printable ASCII letters alone. ``compacted`` is the folder of closed segments in Parquet.
+    to show: all others have printable ASCII letters alone. ``compacted`` is the folder of closed segments in Parquet; where
+    it is given, a second process reads half of what is large and not there.
     """
-
-    def read(path: Path) -> _Read:
-        known = None if compacted is None else load_compacted(path, compacted)
-        if known is None:
-            return _read_lines(path, Reading(strict, Points(), clean))
-        segment, points, clock, odd = known
-        if clean is not None:
-            for place in odd:
-                segment.records[place] = clean(segment.records[place])
-        return segment, points, clock
-
-    ledger = _read(folder, read)
+    ledger = _read(folder, lambda: _read_lean(folder, strict, clean, compacted))
     return ledger if ledger.points is not None else replace(ledger, points=Points())
 
 
-_Read = tuple[Segment, Points | None, list[Finding]]
-"""A segment with its ends of epochs and heartbeats, where it was read lean, and what its clock did."""
+def _read_lean(folder: Path, strict: bool, clean: Clean | None, compacted: Path | None) -> dict[Path, Read]:
+    """Each segment; those of workers are looked at after all others, as in :func:`segments_in_turn`."""
+    found: dict[Path, Read] = {}
+    contents: dict[Path, bytes] = {}
+    lines: list[Path] = []
+    for path in segments_in_turn(folder):
+        if (known := _load(path, clean, compacted)) is not None:
+            found[path] = known
+        elif WORKERS in path.name:
+            lines.append(path)
+        else:
+            contents[path] = content_of(path)
+    theirs = [] if compacted is None else share_of_second(lines, sum(map(len, contents.values())))
+    with read_beside(theirs, strict=strict, clean=clean) as told:
+        for path in [*contents, *(path for path in lines if path not in theirs)]:
+            found[path] = read_lines(path, Reading(strict, Points(), clean), contents.pop(path, None))
+        read = told()
+    return found | {path: read.get(path) or read_lines(path, Reading(strict, Points(), clean)) for path in theirs}
 
 
-def _read_lines(path: Path, reading: Reading) -> _Read:
-    segment = reading.segment(path)
-    reading.check_clock(path.name)
-    return segment, reading.points, reading.clock
+def _load(path: Path, clean: Clean | None, compacted: Path | None) -> Read | None:
+    """A segment as it was compacted, if it was."""
+    known = None if compacted is None else load_compacted(path, compacted)
+    if known is None:
+        return None
+    segment, points, clock, odd = known
+    if clean is not None:
+        for place in odd:
+            segment.records[place] = clean(segment.records[place])
+    return segment, points, clock
 
 
-def _read(folder: Path, read_one: Callable[[Path], _Read]) -> Ledger:
+def _read(folder: Path, read_all: Callable[[], dict[Path, Read]]) -> Ledger:
     with uncollected():
         before = read_index(folder)
-        by_path = {path: read_one(path) for path in segments_in_turn(folder)}
+        by_path = read_all()
         read = [by_path[path] for path in sorted(by_path)]
         after = read_index(folder)
         findings, left_out = check(folder, [segment for segment, _, _ in read], before, after)

@@ -56,15 +56,9 @@ class Reading:
     _begin: int = 0
     """Where in the file the next line begins, if specs stay there."""
 
-    def segment(self, path: Path) -> Segment:
-        """What is in a file."""
-        try:
-            content = path.read_bytes()
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise LedgerError(
-                f"{path} is not a readable file ({error.strerror}); restore it from a copy, or move it away and lose "
-                "its costs"
-            ) from None
+    def segment(self, path: Path, content: bytes | None = None) -> Segment:
+        """What is in a file; its ``content`` may be given."""
+        content = content_of(path) if content is None else content
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
         num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
         if not content:
@@ -184,6 +178,21 @@ class Reading:
                 f"{found.path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
             )
         found.problems.append(("garbled", f"{found.name}:{number}: {problem}; the line is not counted"))
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a segment.
+
+    Raises:
+        LedgerError: there is no such file.
+
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise LedgerError(
+            f"{path} is not a readable file ({error.strerror}); restore it from a copy, or move it away and lose its costs"
+        ) from None
 
 
 def _is_plain(text: bytes) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import TypeGuard
+from operator import itemgetter
+from typing import NamedTuple, TypeGuard
 
 from accounting.ledger.records import FIELDS, READINGS, Kind, Phase, Status
 
@@ -20,13 +21,17 @@ _LARGEST = 2**63 - 1
 def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None when it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
-    if type(kind_value) is str and kind_value in _QUICK and type(t) is float and isfinite(t):
+    if type(t) is float and isfinite(t) and type(kind_value) is str and kind_value in _QUICK:
+        whole, of_texts, checks = _QUICK[kind_value]
         try:
-            for name, is_fine in _QUICK[kind_value]:
-                if not is_fine(record[name]):
-                    break
-            else:
-                return None
+            whole(record)
+            texts = of_texts(record)
+            if _TEXTS.issuperset(map(type, texts)) and "" not in texts:
+                for name, is_fine in checks:
+                    if not is_fine(record[name]):
+                        break
+                else:
+                    return None
         except KeyError:
             pass
     return _said_of(record, kind_value, t)
@@ -160,17 +165,29 @@ _CHECKED = {
 """By kind of record: the fields whose values are checked, the check, and what it asks for."""
 
 
-def _is_there(value: object) -> bool:
-    """Any value; it only has to be there."""
-    return True
+_TEXTS = {str}
 
 
-def _quick(kind: Kind) -> list[tuple[str, Callable[[object], bool]]]:
+class _Quick(NamedTuple):
+    """What a well-formed record of a kind passes: it has all fields, those of words are some, the others pass a check."""
+
+    whole: Callable[[Mapping[str, object]], object]
+    texts: Callable[[Mapping[str, object]], tuple[object, ...]]
+    checks: tuple[tuple[str, Callable[[object], bool]], ...]
+
+
+def _quick(kind: Kind) -> _Quick:
     checked = {name: is_fine for name, (is_fine, _) in _CHECKED[kind]}
     if kind is Kind.ALLOCATION_OPENED:
         checked["allocation"] = _is_text
-    return [(name, checked.get(name, _is_there)) for name in FIELDS[kind]]
+    texts = [name for name, is_fine in checked.items() if is_fine is _is_text]
+    names = FIELDS[kind]
+    return _Quick(
+        itemgetter(*names),
+        itemgetter(*texts, texts[0]),  # of one name it would give no tuple
+        tuple((name, is_fine) for name, is_fine in checked.items() if is_fine is not _is_text),
+    )
 
 
 _QUICK = {str(kind): _quick(kind) for kind in FIELDS}
-"""What a well-formed record of each kind passes; of any other :func:`_said_of` finds the words."""
+"""Of a record that does not pass :func:`_said_of` finds the words."""

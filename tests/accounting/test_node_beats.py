@@ -105,17 +105,17 @@ def test_a_ledger_that_is_written_while_it_is_read_never_names_who_did_not_begin
 
     driver, sampler = (LedgerWriter(tmp_path, "s", name, clock=clock) for name in ("driver", "sampler"))
     driver.append(Kind.SESSION_OPENED, session="s", study="x", capacity=[], environment={})
-    plain, begun = reader._read_lines, []
+    plain, begun = reader.content_of, []
 
-    def read(path: Path, *rest: object) -> object:
+    def read(path: Path) -> bytes:
         if "-driver-" in path.name and not begun:
             begun.append(LedgerWriter(tmp_path, "s", "worker", clock=clock))
             record = start("s", "a#0", "a", 5)
             begun[0].append(record["kind"], **{k: v for k, v in record.items() if k not in ("kind", "t")})
             sampler.append(Kind.NODE_BEAT, node="n", session="s", attempts=["a#0"], readings={})
-        return plain(path, *rest)  # type: ignore[arg-type]
+        return plain(path)
 
-    monkeypatch.setattr(reader, "_read_lines", read)
+    monkeypatch.setattr(reader, "content_of", read)
     ledger = read_lean(tmp_path)
     assert ledger.points is not None
     assert ledger.points.beats == {"a#0": [1, 0.0, 0.0]}

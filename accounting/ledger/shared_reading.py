@@ -1,0 +1,119 @@
+"""Segments that a second process reads beside this one, where there is so much that half of it is worth the start of one.
+
+What it has read comes back segment by segment. Where anything goes wrong over there, it has read nothing: whoever asked
+reads the segments itself, and finds what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from accounting.ledger.findings import Finding
+from accounting.ledger.integrity import Segment
+from accounting.ledger.points import Points
+from accounting.ledger.reading import Reading
+from accounting.ledger.records import Record
+from accounting.ledger.uncollected import uncollected
+
+MIN_BYTES = 40_000_000
+"""Of fewer bytes of lines nothing is given away."""
+LENGTH_BYTES = 8
+"""How the length of what was read of a segment is written before it."""
+
+Clean = Callable[[Record], Record]
+Read = tuple[Segment, Points | None, list[Finding]]
+"""A segment with its ends of epochs and heartbeats, where it was read lean, and what its clock did."""
+
+
+def read_lines(path: Path, reading: Reading, content: bytes | None = None) -> Read:
+    """Read a segment line by line."""
+    segment = reading.segment(path, content)
+    reading.check_clock(path.name)
+    return segment, reading.points, reading.clock
+
+
+def share_of_second(paths: Sequence[Path], held_bytes: int) -> list[Path]:
+    """Which of the segments a second process is to read, when this one has so much to read beside them; it may be none."""
+    sizes = {path: path.stat().st_size for path in paths}
+    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2 or sum(sizes.values()) < MIN_BYTES:
+        return []
+    mine, theirs, given = held_bytes, 0, []
+    for path in sorted(paths, key=lambda path: -sizes[path]):
+        if theirs < mine:
+            given.append(path)
+            theirs += sizes[path]
+        else:
+            mine += sizes[path]
+    return given
+
+
+@contextmanager
+def read_beside(
+    paths: Sequence[Path], *, strict: bool, clean: Clean | None
+) -> Iterator[Callable[[], dict[Path, Read]]]:
+    """Have segments read lean while the body runs; what it is given is called for them, less those that were not read."""
+    if not paths:
+        yield dict
+        return
+    root = str(Path(__file__).resolve().parents[2])
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    asked = pickle.dumps((strict, clean, list(paths)))
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(_told, process, asked)
+        try:
+            yield lambda: _taken(told.result(), paths)
+        finally:
+            process.kill()
+
+
+def _told(process: subprocess.Popen[bytes], asked: bytes) -> list[bytes]:
+    """What comes back, segment by segment, as far as it is whole."""
+    found: list[bytes] = []
+    with process:
+        if process.stdin is None or process.stdout is None:
+            return found
+        with suppress(OSError):  # it has ended already
+            process.stdin.write(asked)
+            process.stdin.close()
+        while length := int.from_bytes(process.stdout.read(LENGTH_BYTES)):
+            content = process.stdout.read(length)
+            if len(content) < length:
+                break
+            found.append(content)
+    return found
+
+
+def _taken(told: list[bytes], paths: Sequence[Path]) -> dict[Path, Read]:
+    found: dict[Path, Read] = {}
+    for path in reversed(paths[: len(told)]):  # each is let go when it is taken up
+        found[path] = pickle.loads(told.pop())
+    return found
+
+
+def main(asked: BinaryIO, told: BinaryIO) -> None:
+    """The second process: read what it is asked for, tell what was read of each."""
+    strict, clean, paths = pickle.load(asked)
+    for path in paths:
+        with uncollected():
+            content = pickle.dumps(read_lines(path, Reading(strict, Points(), clean)), protocol=pickle.HIGHEST_PROTOCOL)
+        told.write(len(content).to_bytes(LENGTH_BYTES) + content)
+        told.flush()
+
+
+if __name__ == "__main__":
+    main(sys.stdin.buffer, sys.stdout.buffer)
