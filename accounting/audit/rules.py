@@ -16,8 +16,9 @@ EXPORTED = ("onnx_max_abs_error", "int8", "latency", "dead_channels")
 def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
     """The cost rules of each session, in order of time; the oldest where its segments do not agree."""
     rules: dict[str, int] = {}
+    opened = Kind.SEGMENT_OPENED.value  # a word: an enum's is slower to compare
     for record in records:
-        if record["kind"] == Kind.SEGMENT_OPENED:
+        if record["kind"] == opened:
             rules[record["session"]] = min(rules.get(record["session"], COST_RULES), record["rules"])
     return rules
 

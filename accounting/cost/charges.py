@@ -89,15 +89,32 @@ def charged_s(
     with work for this target (or for all) that is free is in the result with 0.
     """
     charged: dict[str, float] = {}
-    kind = view.device_kind
-    factors: dict[tuple[str, int | None], float] = {}
-    for attempt in work_for(view, route, replicate, target):
-        if attempt.device_kind != kind:
-            continue
-        phase, of = attempt.phase, attempt.target
-        if (factor := factors.get((phase, of))) is None:
-            factor = factors[phase, of] = charge_factor(
-                policy, phase=phase, attempt_target=of, target=target, num_targets=num_targets
-            )
-        charged[phase] = charged.get(phase, 0.0) + factor * attempt.allocated_s
+    for phase, (targets, allocated_s) in _work_by_phase(view, route, replicate, target).items():
+        factor = {
+            of: charge_factor(policy, phase=phase, attempt_target=of, target=target, num_targets=num_targets)
+            for of in set(targets)
+        }
+        total_s = 0.0
+        for of, held_s in zip(targets, allocated_s, strict=True):
+            total_s += factor[of] * held_s
+        charged[phase] = total_s
     return charged
+
+
+def _work_by_phase(
+    view: CostView, route: str, replicate: int, target: int
+) -> dict[str, tuple[list[int | None], list[float]]]:
+    """By phase the targets and the device-seconds of the attempts on devices of the view's unit; found once."""
+    key = (route, replicate, target)
+    if (known := view.works_by_phase.get(key)) is not None:
+        return known
+    found: dict[str, tuple[list[int | None], list[float]]] = {}
+    kind = view.device_kind
+    for attempt in work_for(view, route, replicate, target):
+        if attempt.device_kind == kind:
+            if (of_phase := found.get(attempt.phase)) is None:
+                of_phase = found[attempt.phase] = [], []
+            of_phase[0].append(attempt.target)
+            of_phase[1].append(attempt.allocated_s)
+    view.works_by_phase[key] = found
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -145,10 +145,9 @@ def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
         records = sorted(records, key=_time_of)
     evidence = Evidence(points=points)
     for record in records:
-        if record["kind"] == Kind.ATTEMPT_STARTED:
-            evidence.traces.setdefault(record["attempt"], Trace(record, last_t=record["t"]))
-    for record in records:
-        file_record(record, evidence)
+        if record["kind"] == "attempt_started" and (attempt := record["attempt"]) not in evidence.traces:
+            evidence.traces[attempt] = Trace(record, last_t=record["t"])
+    file_records(records, evidence)
     ends = [float(records[-1]["t"])] if records else []
     ends += [max(points.t)] if points.t else []
     evidence.last_t = max([*ends, *(last_t for _, _, last_t in points.beats.values())], default=0.0)
@@ -160,31 +159,42 @@ def _time_of(record: Record) -> float:
     return float(record["t"])
 
 
-def file_record(record: Record, evidence: Evidence) -> None:
-    """Put a record where it belongs; records must come in order of time."""
-    kind = record["kind"]
-    trace = evidence.traces.get(record.get("attempt", ""))
-    if trace is None and "attempt" in record:
-        evidence.orphans[record["attempt"], kind] += 1
-        return
-    session, t = trace.session if trace is not None else record["session"], record["t"]
-    _widen(evidence, session, t, t)
-    if trace is not None:
-        trace.last_t = max(trace.last_t, t)
-        if kind == Kind.WORK_BEGUN:
-            trace.work_begun = trace.work_begun or record
-        elif kind == Kind.ATTEMPT_ENDED:
-            trace.ended = trace.ended or record
+def file_records(records: Iterable[Record], evidence: Evidence) -> None:
+    """Put records, in the order of time, where they belong. Kinds are words here: an enum's are slower to compare."""
+    traces, spans = evidence.traces, evidence.session_span
+    for record in records:
+        kind, t = record["kind"], record["t"]
+        if "attempt" in record:
+            trace = traces.get(record["attempt"])
+            if trace is None:
+                evidence.orphans[record["attempt"], kind] += 1
+                continue
+            session = trace.session
+            if t > trace.last_t:
+                trace.last_t = t
+            if kind == "work_begun":
+                trace.work_begun = trace.work_begun or record
+            elif kind == "attempt_ended":
+                trace.ended = trace.ended or record
+        else:
+            session = record["session"]
+            _file_of_session(kind, session, record, evidence)
+        span = spans.get(session)
+        if span is None or t < span[0] or t > span[1]:
+            _widen(evidence, session, t, t)
+
+
+def _file_of_session(kind: str, session: str, record: Record, evidence: Evidence) -> None:
+    if kind == "allocation_opened":
+        evidence.opened.setdefault((session, str(record["allocation"])), record)
+    elif kind == "allocation_closed":
+        evidence.closed.setdefault((session, str(record["allocation"])), record)
     elif kind == Kind.SESSION_OPENED:
         evidence.session_opened.setdefault(session, record)
     elif kind == Kind.SESSION_CLOSED:
         evidence.session_closed.setdefault(session, record)
     elif kind == Kind.CAPACITY_CHANGED:
         evidence.capacity_changed.setdefault(session, []).append(record)
-    elif kind == Kind.ALLOCATION_OPENED:
-        evidence.opened.setdefault((session, str(record["allocation"])), record)
-    elif kind == Kind.ALLOCATION_CLOSED:
-        evidence.closed.setdefault((session, str(record["allocation"])), record)
     elif kind == Kind.ATTEMPT_LOST:
         evidence.losses.setdefault((session, record["job"]), []).append(record)
     elif kind == Kind.JOB_ABANDONED:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounting.cost.attempts import derive, devices_of, held_by
-from accounting.cost.evidence import NODE_DIED, Evidence, SpanKey, Trace, file_record, file_spans
+from accounting.cost.evidence import NODE_DIED, Evidence, SpanKey, Trace, file_records, file_spans
 from accounting.cost.intervals import intervals_of
 from accounting.cost.values import CostView
 from accounting.ledger.packed import PackedSpec
@@ -130,7 +130,7 @@ class SpentSoFar:
             if self._has_already(record):
                 return False
             before = evidence.abandoned_t.get(record.get("job", ""), float("-inf"))
-            file_record(record, evidence)
+            file_records((record,), evidence)
             if record["kind"] == Kind.JOB_ABANDONED:
                 evidence.abandoned_t[record["job"]] = max(before, record["t"])
             elif record["kind"] == Kind.ATTEMPT_ENDED and record["status"] == Status.OK:

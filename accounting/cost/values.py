@@ -200,6 +200,11 @@ class CostView:
         return {}
 
     @cached_property
+    def works_by_phase(self) -> dict[tuple[str, int, int], dict[str, tuple[list[int | None], list[float]]]]:
+        """Filled by :func:`accounting.cost.charges.charged_s`, which is asked under each policy."""
+        return {}
+
+    @cached_property
     def device_kind(self) -> DeviceKind:
         """The kind of device that the unit counts."""
         return Unit(self.unit).device_kind

@@ -40,21 +40,21 @@ class History:
 
 def history_of(records: Sequence[Record]) -> History:
     """Read from the records of a ledger, in order of time."""
-    evaluations = {
-        r["attempt"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] == Phase.EVALUATE
-    }  # fmt: skip
+    started, ended, extended = (
+        [r for r in records if r["kind"] == kind]
+        for kind in (Kind.ATTEMPT_STARTED.value, Kind.ATTEMPT_ENDED.value, Kind.STUDY_EXTENDED.value)
+    )
+    evaluations = {r["attempt"] for r in started if r["phase"] == Phase.EVALUATE}
     delivered_t = [
         float(r["t"])
-        for r in records
-        if r["kind"] == Kind.ATTEMPT_ENDED and r["attempt"] in evaluations and r["status"] == Status.OK
-        and "test_top1" in (r["outcome"] or {})
-    ]  # fmt: skip
+        for r in ended
+        if r["attempt"] in evaluations and r["status"] == Status.OK and "test_top1" in (r["outcome"] or {})
+    ]
     extensions = tuple(
         Extension(
             float(r["t"]), change["key"], change["old"], change["new"], sum(t < float(r["t"]) for t in delivered_t)
         )
-        for r in records
-        if r["kind"] == Kind.STUDY_EXTENDED
+        for r in extended
         for change in r["changes"]
     )
     said = (r.get("planned") for r in records if r["kind"] == Kind.SESSION_OPENED)
