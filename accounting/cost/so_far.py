@@ -1,8 +1,9 @@
 """What attempts have cost so far, of a ledger that is being written: each time only what is new is read and derived.
 
 The values are those of :func:`accounting.cost.attempts.derive`, bit for bit. An attempt is *settled* when it has ended and
-its allocation has closed: no later record changes what it cost, so it is derived once. Where one would (a second record of
-what has one already, a ledger that cannot be followed), the whole ledger is read and derived from then on.
+its allocation has closed: no later record changes what it cost, so it is derived once. The others are derived again when a
+record concerns them; of one that runs, only the time that has passed is counted anew. Where a record would change what is
+settled (a second one of what has one already, a ledger that cannot be followed), the whole is read and derived from then on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from accounting.cost.evidence import NODE_DIED, Evidence, SpanKey, Trace, file_r
 from accounting.cost.intervals import intervals_of
 from accounting.cost.values import CostView
 from accounting.ledger.packed import PackedSpec
+from accounting.ledger.points import Points
 from accounting.ledger.records import Kind, Record, Status
 from accounting.ledger.specs import JobSpec
 from accounting.ledger.store import read_lean
@@ -87,7 +89,12 @@ class SpentSoFar:
         self._is_odd = False
         """Whether the whole is read each time."""
         self._by_job: dict[str, list[Trace]] = defaultdict(list)
+        self._by_span: dict[SpanKey, list[Trace]] = defaultdict(list)
         self._live: dict[str, Trace] = {}
+        self._known: dict[str, tuple[SpentAttempt, float]] = {}
+        """What was derived of each that is live, with how much of its devices it holds."""
+        self._touched: dict[str, None] = {}
+        """Those to be derived anew."""
         self._settled: list[SpentAttempt] = []
         self._era = 0
         self._is_cuda = self._settled_cuda = False
@@ -107,7 +114,7 @@ class SpentSoFar:
             new = self._tail.read()
             self._is_odd = new is None or not self._file(new[0])
             if new is not None and not self._is_odd:
-                file_spans(new[1], self._evidence)
+                self._file_points(new[1])
                 self._is_odd = bool(self._evidence.orphans)
         if self._is_odd:
             ledger = read_lean(self._folder)
@@ -117,6 +124,7 @@ class SpentSoFar:
     def _file(self, records: Iterable[Record]) -> bool:
         """Take up new records; whether they can be taken up as they are."""
         evidence, ordered = self._evidence, sorted(records, key=_time_of)
+        begins = self._begins()
         for record in ordered:
             if record["kind"] == Kind.ATTEMPT_STARTED:
                 if record["attempt"] in evidence.traces:
@@ -126,6 +134,7 @@ class SpentSoFar:
                     return False
                 evidence.traces[trace.attempt] = self._live[trace.attempt] = trace
                 self._by_job[trace.job].append(trace)
+                self._by_span[trace.span].append(trace)
         for record in ordered:
             if self._has_already(record):
                 return False
@@ -137,7 +146,42 @@ class SpentSoFar:
                 self._note_done(evidence.traces[record["attempt"]].job if record["attempt"] in evidence.traces else "")
             elif record["kind"] in (Kind.SESSION_OPENED, Kind.CAPACITY_CHANGED):
                 self._unsettle()
+        for record in ordered:
+            self._touch(record)
+        if self._begins() != begins:
+            self._touched |= dict.fromkeys(self._live)
         return True
+
+    def _begins(self) -> dict[str, float]:
+        """When the sessions began, by what is known: whether one is over depends on it."""
+        return {session: first_t for session, (first_t, _) in self._evidence.session_span.items()}
+
+    def _touch(self, record: Record) -> None:
+        """Note whose costs a record may change."""
+        kind, evidence = record["kind"], self._evidence
+        if kind == Kind.SESSION_CLOSED:
+            self._touched |= dict.fromkeys(self._live)
+        elif kind in (Kind.ALLOCATION_OPENED, Kind.ALLOCATION_CLOSED):
+            self._touch_all(self._by_span.get((record["session"], str(record["allocation"])), ()))
+        elif kind == Kind.JOB_ABANDONED:
+            self._touch_all(self._by_job.get(record["job"], ()))
+        elif (trace := evidence.traces.get(record.get("attempt", ""))) is not None:
+            self._touch_all(self._by_job[trace.job] if kind == Kind.ATTEMPT_STARTED else (trace,))
+
+    def _touch_all(self, traces: Iterable[Trace]) -> None:
+        """Note these, and all that share an allocation with one of them."""
+        for trace in traces:
+            together = self._by_span[trace.span] if trace.span in self._evidence.opened else (trace,)
+            self._touched |= {each.attempt: None for each in together if each.attempt in self._live}
+
+    def _file_points(self, points: Points) -> None:
+        begins = self._begins()
+        file_spans(points, self._evidence)
+        for name in {*points.codes, *points.beats}:
+            if (trace := self._evidence.traces.get(name)) is not None:
+                self._touch_all((trace,))
+        if self._begins() != begins:
+            self._touched |= dict.fromkeys(self._live)
 
     def _has_already(self, record: Record) -> bool:
         """Whether there is a record already of what has only one."""
@@ -157,6 +201,7 @@ class SpentSoFar:
     def _unsettle(self) -> None:
         """Derive everything again, because the set of devices or their kinds have changed."""
         self._live = dict(self._evidence.traces)
+        self._touched, self._known = dict.fromkeys(self._live), {}
         self._settled, self._settled_cuda = [], False
         self._era += 1
         self._closed_spans.clear()
@@ -169,38 +214,64 @@ class SpentSoFar:
         }
 
     def _view(self, now: float) -> SpentView:
-        jobs = dict.fromkeys(trace.job for trace in self._live.values())
-        traces = self._live | {trace.attempt: trace for job in jobs for trace in self._by_job[job]}
-        evidence = replace(self._evidence, traces=traces)
+        self._derive(now)
+        found = [self._by_now(trace, now) for trace in self._live.values()]
+        is_cuda = "cuda" in self._kinds.values() or self._settled_cuda
+        is_cuda = is_cuda or any(each.device_kind == "cuda" for each in found)
+        if is_cuda is not self._is_cuda:
+            self._is_cuda = is_cuda
+            self._era += 1
+        return SpentView(self._settled, found, self._done_jobs, "cuda" if is_cuda else "cpu_core", self._era)
+
+    def _by_now(self, trace: Trace, now: float) -> SpentAttempt:
+        """What one that is live has cost by now."""
+        known, amount = self._known[trace.attempt]
+        if known.status is not Status.RUNNING:
+            return known
+        return known._replace(allocated_s=amount * (max(known.begin_t, trace.last_t, now) - known.begin_t))
+
+    def _derive(self, now: float) -> None:
+        """Derive what is touched, and settle what can be."""
+        touched = [self._live[name] for name in self._touched if name in self._live]
+        self._touched = {}
+        if not touched:
+            return
+        jobs = dict.fromkeys(trace.job for trace in touched)
+        traces = {trace.attempt: trace for trace in touched}
+        evidence = replace(
+            self._evidence, traces=traces | {trace.attempt: trace for job in jobs for trace in self._by_job[job]}
+        )
         intervals = intervals_of(evidence, now)
         spans: dict[SpanKey, list[Trace]] = defaultdict(list)
-        found: dict[str, SpentAttempt] = {}
-        for trace in self._live.values():
+        for trace in touched:
             interval = intervals[trace.attempt]
             _, kind, amount = held_by(trace, evidence, self._kinds)
             started = trace.started
-            found[trace.attempt] = SpentAttempt(
+            spent = SpentAttempt(
                 interval.begin_t, trace.attempt, trace.job, started["route"], started["phase"], started["target"],
                 started["replicate"], kind, interval.status, amount * (interval.end_t - interval.begin_t),
                 started["spec"],
             )  # fmt: skip
+            self._known[trace.attempt] = spent, amount
             spans[trace.span].append(trace)
         for key, mine in spans.items():
             if self._is_settled(key, mine):
-                self._closed_spans.add(key)
-                self._tail.rest({str(trace.started["segment"]) for trace in mine if "segment" in trace.started})
-                for trace in mine:
-                    self._settled.append(found.pop(trace.attempt))
-                    self._settled_cuda |= self._settled[-1].device_kind == "cuda"
-                    del self._live[trace.attempt]
-        is_cuda = "cuda" in self._kinds.values() or self._settled_cuda
-        is_cuda = is_cuda or any(each.device_kind == "cuda" for each in found.values())
-        if is_cuda is not self._is_cuda:
-            self._is_cuda = is_cuda
-            self._era += 1
-        return SpentView(
-            self._settled, list(found.values()), self._done_jobs, "cuda" if is_cuda else "cpu_core", self._era
-        )
+                self._settle(key, mine)
+            elif key in evidence.opened and self._moves(mine):
+                self._touch_all(mine)
+
+    def _moves(self, traces: Sequence[Trace]) -> bool:
+        """Whether in their allocation one that runs is not the last: then the others' begins move with it."""
+        running_t = [each.started_t for each in traces if self._known[each.attempt][0].status is Status.RUNNING]
+        return bool(running_t) and sum(each.started_t >= min(running_t) for each in traces) > 1
+
+    def _settle(self, key: SpanKey, traces: Sequence[Trace]) -> None:
+        self._closed_spans.add(key)
+        self._tail.rest({str(trace.started["segment"]) for trace in traces if "segment" in trace.started})
+        for trace in traces:
+            self._settled.append(self._known.pop(trace.attempt)[0])
+            self._settled_cuda |= self._settled[-1].device_kind == "cuda"
+            del self._live[trace.attempt]
 
     def _is_settled(self, key: SpanKey, traces: Sequence[Trace]) -> bool:
         closed = self._evidence.closed.get(key)

@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ledger_records import alloc, ok, opened, start
 from test_corrupted_ledgers import SAID, clean, put
+from test_damaged_ledgers import put as put_in
 from test_damaged_ledgers import segment, write
 
+from accounting.cost import so_far as so_far_of
 from accounting.cost.attempts import derive
+from accounting.cost.evidence import Evidence
+from accounting.cost.intervals import Interval
 from accounting.cost.shares import counted, spent_s
 from accounting.cost.so_far import SpentSoFar
 from accounting.ledger.index import segments_in
-from accounting.ledger.records import Kind, Status
+from accounting.ledger.records import Kind, Record, Status
 from accounting.ledger.store import LedgerError, LedgerWriter, read_ledger
 
 T = 1_760_000_000.0
@@ -159,6 +164,38 @@ def test_an_attempt_whose_allocation_has_closed_is_derived_once(tmp_path: Path) 
     so_far.read(200.0)
     assert so_far._live == {}
     assert said(so_far.read(300.0)) == said(derive(read_ledger(tmp_path).records, 300.0))
+
+
+def test_only_what_new_records_concern_is_derived_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three attempts run side by side; one of them ends, and of the other two nothing is told."""
+    asked: list[set[str]] = []
+    plain = so_far_of.intervals_of
+
+    def noted(evidence: Evidence, now: float) -> dict[str, Interval]:
+        asked.append(set(evidence.traces))
+        return plain(evidence, now)
+
+    monkeypatch.setattr(so_far_of, "intervals_of", noted)
+    so_far = SpentSoFar(tmp_path)
+    with LedgerWriter(tmp_path, "s", "driver", clock=lambda: T) as driver:
+        put_all(driver, opened("s", T))
+        for n in range(3):
+            put_all(
+                driver,
+                alloc("s", f"span-{n}", T + n),
+                start("s", f"a{n}#0", f"a{n}", T + n + 1, allocation=f"span-{n}"),
+            )
+        assert_alike(tmp_path, so_far, T + 20)
+        put_all(driver, ok("a1#0", T + 30, T + 29))
+        asked.clear()
+        assert_alike(tmp_path, so_far, T + 40)
+        assert_alike(tmp_path, so_far, T + 50)
+    assert asked == [{"a1#0"}]
+
+
+def put_all(writer: LedgerWriter, *records: Record) -> None:
+    for record in records:
+        put_in(writer, record)
 
 
 def test_what_has_been_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
