@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from accounting.ledger.presence import Entered, Presence
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.study.beside import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,10 @@ def heartbeat(
     """
     if interval_s <= 0:
         raise ValueError(f"interval_s must be positive, got {interval_s}")
-    stopped = threading.Event()
 
-    def beat() -> None:
+    def beat(over: threading.Event) -> None:
         last_s = time.monotonic()
-        while not stopped.wait(interval_s if look_s is None else look_s):
+        while not over.wait(interval_s if look_s is None else look_s):
             seen_s, now_s = named_s(), time.monotonic()
             if seen_s is not None and last_s < seen_s <= now_s:
                 last_s = seen_s
@@ -65,13 +65,8 @@ def heartbeat(
                 return
             last_s = now_s
 
-    thread = threading.Thread(target=beat, name=f"heartbeat-{attempt}", daemon=True)
-    thread.start()
-    try:
+    with in_thread(f"heartbeat-{attempt}", beat):
         yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from accounting.meters.meter import Reading
 from accounting.meters.node import NodeReader
 from accounting.meters.processes import PROC, lives
 from accounting.meters.sampled import DIGITS, Watch
+from accounting.study.beside import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +131,8 @@ def keep_beating(sampler: Sampler, stopped: threading.Event, interval_s: float =
 @contextmanager
 def beating(sampler: Sampler) -> Iterator[None]:
     """Beat in a thread of this process while the block runs."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=keep_beating, args=(sampler, stopped), name="sampler", daemon=True)
-    thread.start()
-    try:
+    with in_thread("sampler", partial(keep_beating, sampler)):
         yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def _tried(look: Callable[[], None], failed: bool) -> bool:
