@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accounting.ledger.compacted import load_compacted
 from accounting.ledger.findings import Finding
-from accounting.ledger.index import WORKERS, read_index, segments_in_turn
+from accounting.ledger.index import begins_attempts, read_index, segments_in_turn
 from accounting.ledger.integrity import check
 from accounting.ledger.points import Points
 from accounting.ledger.reading import LedgerError, Reading, content_of
@@ -68,7 +68,7 @@ def _read_lean(folder: Path, strict: bool, clean: Clean | None, compacted: Path 
     for path in segments_in_turn(folder):
         if (known := _load(path, clean, compacted)) is not None:
             found[path] = known
-        elif WORKERS in path.name:
+        elif begins_attempts(path.name):
             lines.append(path)
         else:
             contents[path] = content_of(path)
