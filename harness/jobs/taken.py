@@ -1,8 +1,8 @@
 """Whether another attempt has taken a job over: the job has an outcome on record, or a later attempt at it has begun.
 
 This is checked when an attempt begins and before it writes its outcome, so a job has one outcome even if a node was wrongly
-believed dead. The ledger's lines are searched as text, since few of them belong to the job. Segments not written to since
-the time in question are not opened, so an attempt does not read the whole ledger.
+believed dead. The ledger's lines are searched as text, since few of them belong to the job. Only workers' segments
+are opened, and of those only what was written to since the time in question: an attempt does not read the whole ledger.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from accounting.ledger.index import begins_attempts
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
 
@@ -52,7 +53,9 @@ def _records_of(ledger: Path, job: str, since_t: float) -> Iterator[Record]:
         written = sorted(
             entry.name
             for entry in entries
-            if entry.name.endswith(".jsonl") and entry.stat().st_mtime >= since_t - SLACK_S
+            if entry.name.endswith(".jsonl")
+            and begins_attempts(entry.name)
+            and entry.stat().st_mtime >= since_t - SLACK_S
         )
     for name in written:
         try:

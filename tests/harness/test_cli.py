@@ -187,7 +187,7 @@ class TestOnAStudy:
         assert found["warnings"] == []
 
     def test_audit_of_a_ledger_that_lies(self, study, command):
-        segment = next(p for p in (study / "ledger").iterdir() if "finetune#" in p.read_text())
+        segment = next(p for p in (study / "ledger").glob("*-worker-*") if "finetune#" in p.read_text())
         doubled = segment.with_name(segment.name.replace("worker", "worker2"))
         doubled.write_text(segment.read_text())
         code, out, err = command("audit", study)
