@@ -33,11 +33,22 @@ Tables = dict[str, Callable[[], pd.DataFrame]]
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
     """All tables by name, less those of what the study does not measure; ``_h`` in a header is already the unit."""
-    return {name: make() for name, make in makers_of(frames, answers).items()}
+    return {name: make() for name, make in {**long_makers_of(frames), **makers_of(frames, answers)}.items()}
+
+
+def long_makers_of(frames: Frames) -> Tables:
+    """The tables with a row for each attempt, job or epoch, each made when it is asked for: they take much memory."""
+    view = frames.view
+    makers: Tables = {
+        "attempts": lambda: attempts_table(frames),
+        "jobs": lambda: ledger_frames.jobs(view),
+        "progress": lambda: ledger_frames.progress(view),
+    }
+    return {name: partial(_made, make, frames.unit) for name, make in makers.items()}
 
 
 def makers_of(frames: Frames, answers: Iterable[Answer]) -> Tables:
-    """The same, each made when it is asked for: those of a large study take much memory."""
+    """The other tables, each made when it is asked for."""
     answers = list(answers)
     view = frames.view
     makers: Tables = {
@@ -45,9 +56,6 @@ def makers_of(frames: Frames, answers: Iterable[Answer]) -> Tables:
         "verdicts": lambda: verdict_table(answers),
         "cost_by_phase": lambda: phase_costs(view),
         "charged_by_phase": lambda: cost_by_phase.data(frames).drop(columns="unit"),
-        "attempts": lambda: attempts_table(frames),
-        "jobs": lambda: ledger_frames.jobs(view),
-        "progress": lambda: ledger_frames.progress(view),
         "sessions": lambda: frames.sessions,
         "driver_work": lambda: frames.driver_work.rename(columns={"duration_h": "duration_driver_hours"}),
         "device_balances": lambda: balances_table(frames),

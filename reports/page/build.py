@@ -13,14 +13,14 @@ from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.beside import beside
-from reports.export.tables import makers_of, write_made
+from reports.export.tables import long_makers_of, makers_of, write_made
 from reports.page.content import page_content
 from reports.page.html import page_html
 from reports.page.plain_report import markdown_report, write_latex
 
 PAGE, MARKDOWN = "index.html", "report.md"
 MANY_ATTEMPTS = 5000
-"""From this many attempts on, tables, which take most of the time, are written while the figures are drawn."""
+"""From this many attempts on, the long tables, which are most of a report, are written while the rest is made."""
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
@@ -43,9 +43,11 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         fresh.chmod(0o755)
-        whole = WholeAnswer(frames)
-        tables = partial(write_made, makers_of(frames, whole.answers), fresh / "tables")
-        with beside(tables, is_long=len(frames.view.attempts) >= MANY_ATTEMPTS):
+        tables = fresh / "tables"
+        long = partial(write_made, long_makers_of(frames), tables)
+        with beside(long, is_long=len(frames.view.attempts) >= MANY_ATTEMPTS):
+            whole = WholeAnswer(frames)
+            write_made(makers_of(frames, whole.answers), tables)
             content = page_content(whole, render_figures(frames, fresh / "figures"))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
