@@ -20,6 +20,7 @@ from accounting.cost.values import CostView
 from accounting.ledger.records import DeviceRecord, Status
 from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
+from accounting.study.own_python import own_python
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, read_plans, store_plan
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
@@ -98,9 +99,9 @@ def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, st
 
 def _asked_gpu(view: View) -> tuple[str, Speeds]:
     """The name and speeds of this machine's first GPU, measured in a process that then ends and frees the GPU."""
-    words = [sys.executable, "-c", "from harness.keep_plan import tell_gpu; tell_gpu()"]
+    words, env = own_python("-c", "from harness.keep_plan import tell_gpu; tell_gpu()")
     done = subprocess.run(
-        words, input=pickle.dumps(timed_of(view)), capture_output=True, timeout=GPU_ANSWERS_S, check=False
+        words, env=env, input=pickle.dumps(timed_of(view)), capture_output=True, timeout=GPU_ANSWERS_S, check=False
     )
     if done.returncode:
         raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])

@@ -33,6 +33,7 @@ from accounting.ledger.packed import Lines
 from accounting.ledger.points import Points
 from accounting.ledger.reading import Reading
 from accounting.ledger.record_columns import Alike, coded, columns_of, records_of
+from accounting.study.own_python import own_python
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,9 +67,7 @@ def compact(folder: Path, kept: Path, min_bytes: int = MIN_BYTES) -> None:
         for path in todo:
             compact_one(path, kept)
         return
-    root = str(Path(__file__).resolve().parents[2])
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
-    words = [sys.executable, "-m", "accounting.ledger.compacted", str(kept)]
+    words, env = own_python("-m", "accounting.ledger.compacted", str(kept))
     workers = [
         subprocess.Popen(
             [*words, *map(str, todo[n::num])], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

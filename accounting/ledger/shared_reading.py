@@ -22,6 +22,7 @@ from accounting.ledger.points import Points
 from accounting.ledger.reading import Reading
 from accounting.ledger.records import Record
 from accounting.ledger.uncollected import uncollected
+from accounting.study.own_python import own_python
 
 MIN_BYTES = 40_000_000
 """Of fewer bytes of lines nothing is given away."""
@@ -63,10 +64,9 @@ def read_beside(
     if not paths:
         yield dict
         return
-    root = str(Path(__file__).resolve().parents[2])
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    words, env = own_python("-m", __name__)
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        words,
         env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
