@@ -49,10 +49,18 @@ LONGEST_FIRST = (
 """Parts of paths. With ``--dist loadfile --no-loadscope-reorder`` no worker is left alone with a long file at the end."""
 
 
+QUICK_STUDIES = ("test_inline_study.py", "test_tune_study.py")
+"""Whole studies that are not slow tests: one in this process, and one on Ray that is killed and goes on."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest files first, the others as they were."""
+    """The longest files first, the others as they were; all further whole studies are slow tests."""
     length = len(LONGEST_FIRST)
     items.sort(key=lambda item: next((n for n in range(length) if LONGEST_FIRST[n] in item.path.as_posix()), length))
+    for item in items:
+        if item.path.parent.name == "end_to_end" and item.path.name not in QUICK_STUDIES:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

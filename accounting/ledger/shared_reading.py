@@ -43,7 +43,7 @@ def read_lines(path: Path, reading: Reading, content: bytes | None = None) -> Re
 
 def share_of_second(paths: Sequence[Path], held_bytes: int) -> list[Path]:
     """Which of the segments a second process is to read, when this one has so much to read beside them; it may be none."""
-    sizes = {path: path.stat().st_size for path in paths}
+    sizes = {path: _size_of(path) for path in paths}
     if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2 or sum(sizes.values()) < MIN_BYTES:
         return []
     mine, theirs, given = held_bytes, 0, []
@@ -54,6 +54,14 @@ def share_of_second(paths: Sequence[Path], held_bytes: int) -> list[Path]:
         else:
             mine += sizes[path]
     return given
+
+
+def _size_of(path: Path) -> int:
+    """Bytes; 0 of what is not there or cannot be looked at, which reading it will say."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @contextmanager

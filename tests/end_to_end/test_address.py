@@ -15,7 +15,6 @@ from accounting.audit.audit import audit
 from accounting.ledger.store import read_ledger
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="what a cluster has started is listed in /proc"),
 ]

@@ -92,7 +92,6 @@ class TestSlurm:
         assert done.returncode != 0
         assert "give the YAML file of a study" in done.stderr
 
-    @pytest.mark.slow
     @pytest.mark.timeout(300)
     def test_it_runs_a_study(self, tiny, tmp_path):
         """Slurm's two commands are stand-ins for a job of one node; Ray, the token and the study are real."""

@@ -20,7 +20,7 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from reports.status import status
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 PRETRAIN, PRUNE = "prune-r0-pretrain", "prune-r0-t600000-global_magnitude-prune"
 TUNE = "prune-r0-t600000-global_magnitude-finetune"
 

@@ -9,7 +9,6 @@ import pytest
 from processes import tree
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(500),
     pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Ray's memory monitor needs /proc"),
 ]

@@ -18,7 +18,6 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed in /proc"),
 ]

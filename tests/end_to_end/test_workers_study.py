@@ -95,7 +95,6 @@ def killed(tmp_path_factory, request, tiny_text):
     return folder, peer
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_killed_worker_ends_its_attempt_and_the_next_goes_on_from_the_last_epoch(killed):
     folder, peer = killed
@@ -110,7 +109,6 @@ def test_a_killed_worker_ends_its_attempt_and_the_next_goes_on_from_the_last_epo
     assert not is_running(peer)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_both_workers_hold_is_charged_once_and_adds_up(killed):
     folder, _ = killed
