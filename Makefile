@@ -17,7 +17,7 @@ study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (
 test: check  ## lint, types, import contracts, and all tests but the slow ones (about 12 minutes on 2 CPU cores)
 	$(PYTEST) -m "not slow"
 
-test-all: test  ## the same, then the slow tests: whole studies, most of them on a Ray cluster, and long exports (about 25 minutes)
+test-all: test  ## the same, then the slow tests: whole studies, many on a Ray cluster, and long lists (about 25 minutes)
 	$(PYTEST) -m slow
 
 explore: $(VENV)/.installed-test  ## property tests on examples that no one has tried yet

@@ -51,15 +51,23 @@ LONGEST_FIRST = (
 
 QUICK_STUDIES = ("test_inline_study.py", "test_tune_study.py")
 """Whole studies that are not slow tests: one in this process, and one on Ray that is killed and goes on."""
+SLOW = (
+    "contracts/test_extension_contract.py", "contracts/test_strategies_contract.py", "harness/test_deliver_exports.py",
+    "harness/test_deliver_module.py", "harness/test_export_onnx.py", "harness/test_pruning_routes.py",
+    "harness/test_quantise.py", "pruning/test_not_followed.py", "pruning/test_odd_networks.py",
+    "reports/test_follow_target.py",
+)  # fmt: skip
+"""Files that take more than twenty seconds of a processor each: every route, strategy, format or network of a long list."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest files first, the others as they were; all further whole studies are slow tests."""
+    """The longest files first, the others as they were; whole studies and long lists are slow tests."""
     length = len(LONGEST_FIRST)
     items.sort(key=lambda item: next((n for n in range(length) if LONGEST_FIRST[n] in item.path.as_posix()), length))
     for item in items:
-        if item.path.parent.name == "end_to_end" and item.path.name not in QUICK_STUDIES:
+        is_study = item.path.parent.name == "end_to_end" and item.path.name not in QUICK_STUDIES
+        if is_study or item.path.as_posix().endswith(SLOW):
             item.add_marker("slow")
 
 

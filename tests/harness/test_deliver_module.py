@@ -90,12 +90,7 @@ def without_us(code, folder, *arguments):
     return done.stdout.splitlines()
 
 
-QUICK = ("channels of a family's network", "zeros")
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.slow) for kind in NETWORKS]
-)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_it_builds_the_network_and_trains_it_without_this_package(kind, paths, splits):
     spec, make = NETWORKS[kind]
     model = make()

@@ -242,7 +242,7 @@ class TestFamilies:
         [
             "mobilenetv3_small_050",
             "tf_efficientnet_lite0",
-            pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+            "efficientnet_b0",
             "resnet10t",
         ],
     )
