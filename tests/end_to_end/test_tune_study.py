@@ -110,7 +110,10 @@ def test_placement_groups_say_what_was_held(view):
 
 def test_the_samplers_name_who_was_at_work(folder, view):
     beats = [r for r in read_ledger(folder / "ledger").records if r["kind"] == Kind.NODE_BEAT]
-    assert {beat["session"] for beat in beats} == {session.session for session in view.sessions}
+    sessions = [session.session for session in view.sessions]
+    assert (
+        sessions[-1] in {beat["session"] for beat in beats} <= set(sessions)
+    )  # the first may be killed before it has one
     assert {name for beat in beats for name in beat["attempts"]} <= {attempt.attempt for attempt in view.attempts}
     assert not (folder / ".beats").exists()
 
