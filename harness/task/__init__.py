@@ -1,1 +1,1 @@
-"""What the networks of a study do: their loss, how good they are, what their head gives. Classification, so far."""
+"""What a study's networks do: their loss, their quality and the outputs of their head. So far: classification."""

@@ -1,4 +1,4 @@
-"""Classification: one label for each image, cross-entropy, top-1. Losses and mixing are timm's."""
+"""Classification: one label per image, cross-entropy, top-1. Losses and mixing are timm's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.task.logits import DistilledLoss
 
 @dataclass(frozen=True)
 class Classification:
-    """Targets are labels (N, int64), outputs logits (N, ``num_outputs``); ``output_names`` are the classes'."""
+    """Targets are labels (N, int64), outputs are logits (N, ``num_outputs``), ``output_names`` are the class names."""
 
     num_outputs: int
     output_names: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Classification:
         return CLASSIFICATION
 
     def objective(self, recipe: Recipe) -> Objective:
-        """Cross-entropy with label smoothing; with soft labels where mixup or CutMix mix images."""
+        """Cross-entropy with label smoothing, or with soft labels if mixup or CutMix is used."""
         if not (recipe.mixup_alpha or recipe.cutmix_alpha):
             return Objective(LabelSmoothingCrossEntropy(recipe.label_smoothing), _unmixed)
         mixup = Mixup(
@@ -51,39 +51,39 @@ class Classification:
     def taught(
         self, loss: nn.Module, teacher: nn.Module, distill: Distill, images: Normalisation, device: torch.device
     ) -> TaughtLoss:
-        """With the divergence from the teacher's class probabilities (:mod:`harness.task.logits`)."""
+        """The loss plus the divergence from the teacher's class probabilities (:mod:`harness.task.logits`)."""
         return DistilledLoss(teacher, distill, loss, images, device)
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, without smoothing."""
+        """Cross-entropy without label smoothing."""
         return F.cross_entropy(outputs, targets, reduction="sum")
 
     def imitation(self, outputs: Tensor, shown: Tensor) -> Tensor:
-        """Cross-entropy, in float32, with the other network's class probabilities."""
+        """Cross-entropy with the other network's class probabilities, in float32."""
         return F.cross_entropy(outputs.float(), shown.float().softmax(1))
 
     def empty_tally(self, device: torch.device) -> Tensor:
-        """Images that were right, and all."""
+        """Number of correct images, and of all images: both zero."""
         return torch.zeros(2, dtype=torch.int64, device=device)
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Images whose highest output is that of their label, and all."""
+        """Number of images whose highest output is their label's, and of all images."""
         right = (outputs.argmax(1) == targets).sum()
         return torch.stack([right, torch.full_like(right, len(targets))])
 
     def quality(self, tally: Tensor) -> float:
-        """The share of images that were right: top-1."""
+        """The share of correct images: top-1."""
         right, count = tally.tolist()
         if count == 0:
             raise ValueError("no image of the split can be read")
         return float(right / count)
 
     def some_targets(self, num_images: int, device: torch.device) -> Tensor:
-        """The first class for all."""
+        """The first class for every image."""
         return torch.zeros(num_images, dtype=torch.long, device=device)
 
     def fault_of_targets(self, targets: Tensor, num_images: int) -> str | None:
-        """Labels are int64, one for each image, and each one of the classes."""
+        """Labels must be int64, one per image, each of them a known class."""
         if targets.shape != (num_images,) or targets.dtype != torch.int64:
             return (
                 f"gives labels of shape {tuple(targets.shape)} and {targets.dtype}; one torch.int64 for each image is "
@@ -95,12 +95,12 @@ class Classification:
         return None
 
     def fits(self, outputs: object, num_images: int) -> bool:
-        """One score for each class."""
+        """Whether there is one score per class for each image."""
         return isinstance(outputs, Tensor) and outputs.shape == (num_images, self.num_outputs)
 
     @property
     def outputs_text(self) -> str:
-        """The outputs in words, for a refusal."""
+        """The outputs in words, for an error message."""
         return f"scores of {self.num_outputs} classes"
 
     @property
@@ -110,7 +110,7 @@ class Classification:
 
     @property
     def unnamed_text(self) -> str:
-        """Outputs are labels."""
+        """Says that outputs are labels."""
         return f"The data names none; outputs are labels 0 to {self.num_outputs - 1}."
 
 

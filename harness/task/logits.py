@@ -1,8 +1,8 @@
-"""Knowledge distillation of class scores: timm's own (``timm.task.LogitDistillationTask``, there since timm 1.0.31).
+"""Knowledge distillation of class scores, by timm (``timm.task.LogitDistillationTask``, available since timm 1.0.31).
 
-The loss is (1 - weight) × that of the labels + weight × T² × KL(teacher ‖ student) of the outputs divided by T (Hinton et
-al. 2015, arXiv 1503.02531, section 2), averaged over the batch. The teacher is in evaluation mode, learns nothing, and draws
-no random number, so a resumed training continues as it would have.
+The loss is (1 - weight) × the loss of the labels + weight × T² × KL(teacher ‖ student) of the outputs divided by T
+(Hinton et al. 2015, arXiv 1503.02531, section 2), averaged over the batch. The teacher is in evaluation mode, is not
+trained, and draws no random numbers, so a resumed training continues as it would have without the interruption.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.task.base import Normalisation, TaughtLoss
 
 
 class _Student(nn.Module):
-    """Gives the outputs that the trainer already has; a supernet's largest member has run before its loss is asked for."""
+    """Returns outputs that the trainer already has; a supernet's largest member has run before its loss is computed."""
 
     def __init__(self, images: Normalisation) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class _Student(nn.Module):
 
 
 class DistilledLoss(TaughtLoss):
-    """A loss of outputs and labels that has the teacher's part in it.
+    """A loss of outputs and labels that includes the teacher's part.
 
-    ``teacher`` has timm's ``pretrained_cfg`` with its normalisation; ``images`` is the student's.
+    ``teacher`` has its normalisation in timm's ``pretrained_cfg``; ``images`` is the student's normalisation.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DistilledLoss(TaughtLoss):
         )
 
     def show(self, images: Tensor) -> None:
-        """The batch that the next losses are of, as the student sees it."""
+        """Set the batch that the next losses refer to, as the student sees it."""
         self._images = images
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The training loop, and its state at the end of an epoch."""
+"""The training loop, and the state that it saves at the end of an epoch."""

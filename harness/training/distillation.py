@@ -1,4 +1,4 @@
-"""How a teacher is shown a student's images. What is learned from its outputs is the task's (``harness/task``)."""
+"""How a teacher sees a student's images; what is learned from its outputs is up to the task (``harness/task``)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from harness.jobs.teacher import Teacher
 
 
 class AtOwnSize(nn.Module):
-    """A teacher that is shown images of any size: they are resized to its own, with antialiasing.
+    """A teacher that takes images of any size and resizes them to its own, with antialiasing.
 
-    ``pretrained_cfg`` has its normalisation, where timm looks for it.
+    ``pretrained_cfg`` holds its normalisation, where timm looks for it.
     """
 
     def __init__(self, network: nn.Module, teacher: Teacher) -> None:
@@ -23,7 +23,7 @@ class AtOwnSize(nn.Module):
         self._interpolation = teacher.interpolation
 
     def forward(self, images: Tensor) -> Tensor:
-        """Outputs for images (N, C, H, W) that are normalised as the teacher's are."""
+        """Outputs for images (N, C, H, W) with the teacher's normalisation."""
         images = resized(images, self._size, self._interpolation)
         outputs: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return outputs

@@ -1,8 +1,8 @@
-"""The one trainer: every phase of every route learns, is evaluated and is resumed here, and nowhere else.
+"""The only trainer: every phase of every route is trained, evaluated and resumed here.
 
-Optimiser, schedule and EMA are timm's; loss, mixing and quality are the task's (``harness/task``). On CUDA: bf16 autocast
-and channels-last; on the CPU: channels-last, which made the quickstart's networks 1.5 times faster there. Every epoch is
-seeded by (seed, epoch) alone, so an epoch that was cut short is repeated exactly.
+Optimiser, schedule and EMA are timm's; loss, mixing and quality belong to the task (``harness/task``). CUDA uses bf16
+autocast and channels-last; the CPU uses channels-last, which made the quickstart's networks 1.5 times faster there.
+Each epoch is seeded by (seed, epoch) alone, so an interrupted epoch is repeated exactly.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
 log = logging.getLogger(__name__)
 
 EVAL_BATCH_SIZE = 250
-"""Images a batch at evaluation; stated in every model card, since sums in another order can flip a tied image."""
+"""Images per batch in evaluation. Model cards state it, since another order of summation can flip a tied image."""
 
 RECALIBRATION_IMAGES = 2048
 
 
 class Diverged(RuntimeError):
-    """The loss is not a finite number; trying again with the same seed would not help."""
+    """The loss is not a finite number; a retry with the same seed would not help."""
 
 
 class Stopped(RuntimeError):
-    """The training was stopped after an epoch, as it was asked to; its state is kept for a later attempt to go on from."""
+    """The training was stopped after an epoch, as requested; its state is kept so that a later attempt can continue."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one finished epoch gave; ``epoch`` counts from 1."""
+    """The results of one finished epoch; ``epoch`` counts from 1."""
 
     epoch: int
     num_epochs: int
@@ -68,10 +68,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller wants to know of: ``begun(epochs done before)`` and each finished epoch.
+    """Callbacks of a training: ``begun(epochs done before)``, and ``epoch`` after each finished epoch.
 
-    ``dropped(why)`` comes before ``begun`` if a state to continue from could not be trusted. ``stop`` is asked after each
-    epoch from which a later attempt could continue, and says why the training is to end there, or gives None.
+    ``dropped(why)`` is called before ``begun`` if a saved state could not be trusted. ``stop`` is called after each
+    epoch from which a later attempt could continue; it returns why the training should end there, or None.
     """
 
     begun: Callable[[int], None]
@@ -81,17 +81,20 @@ class Hooks:
 
 
 Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
-"""``(model, images, targets, loss function)`` yields the terms of a batch's loss; each is
-back-propagated before the next is computed."""
+"""A function of ``(model, images, targets, loss function)`` that yields the terms of a batch's loss.
+
+Each term is back-propagated before the next is computed.
+"""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What departs from the plain course of a training.
+    """What differs from a plain training.
 
-    ``losses``: another objective than the loss of the network's output. ``masks(model, updates done, updates in all)``:
-    new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule, its
-    accuracy taken as after any epoch in between. ``lr(updates done)``: the learning rate, instead of the schedule's.
+    ``losses``: an objective other than the loss of the network's output. ``masks(model, updates done, total updates)``:
+    new masks before an update, or None. ``stop_epoch``: the training ends after this epoch of its recipe's schedule,
+    and its accuracy is measured as after any intermediate epoch. ``lr(updates done)``: the learning rate, in place of
+    the schedule's.
     """
 
     losses: Losses | None = None
@@ -102,7 +105,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Trained:
-    """The network to keep, its val_top1, that after each epoch, and the masks it ended with."""
+    """The network to keep, its val_top1, the val_top1 after each epoch, and the final masks."""
 
     model: nn.Module
     val_top1: float
@@ -126,16 +129,22 @@ def train(
     teacher: AtOwnSize | None = None,
     relay: Relay = WHOLE,
 ) -> Trained:
-    """Train ``model`` by ``recipe`` and give the network to keep (its EMA, where the recipe has one).
+    """Train ``model`` by ``recipe`` and return the network to keep (its EMA if the recipe has one).
 
-    Of a ``crew`` of several workers, each calls this with the same arguments and its own device; all get the same network.
-    ``teacher``: whose outputs it learns from beside the labels; without one, ``distill`` of the recipe has no effect.
+    With a ``crew`` of several workers, each calls this with the same arguments and its own device, and all get the same
+    network. ``teacher``: a network to learn from in addition to the labels; without one, the recipe's ``distill`` has
+    no effect.
 
-    Masked weights are zero after every step. Batch norm is recalibrated at the end on clean training
-    images, so that they belong to the final weights. ``resume`` is written after every epoch but the last and read if
-    it is there and of the same ``identity`` (:mod:`harness.training.resume`). A training in parts (``relay``) gives the
-    network of one that was never parted. Raises :class:`Diverged`, and :class:`StateLost` where the state of the part before
-    cannot be trusted, and :class:`Stopped`.
+    Masked weights are zero after every step. At the end, batch norm is recalibrated on clean training images, so that
+    its statistics match the final weights. ``resume`` is written after every epoch but the last; it is read if it
+    exists and has the same ``identity`` (:mod:`harness.training.resume`). A training in parts (``relay``) gives the
+    same network as one in a single part.
+
+    Raises:
+        Diverged: the loss or a weight is not finite.
+        StateLost: the state of the previous part cannot be trusted.
+        Stopped: the training was stopped after an epoch.
+
     """
     model = on_device(model, device)
     optimizer = create_optimizer_v2(
@@ -213,17 +222,17 @@ def train(
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, moved to a device in the memory layout that all of its passes have there."""
+    """The model, moved to a device and into the memory layout used there."""
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _timm_name(recipe: Recipe) -> str:
-    """Timm's ``sgd`` has Nesterov momentum, which there is none of at 0; its ``momentum`` is plain SGD then."""
+    """Timm's name of the optimiser; its ``sgd`` uses Nesterov momentum, so plain SGD (momentum 0) is ``momentum``."""
     return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
 
 
 def evaluate(model: nn.Module, split: Split, task: Task, device: torch.device, crew: Crew = ALONE) -> float:
-    """Quality (fraction 0-1) of ``model`` on the images of a split that could be read, each scored by one worker."""
+    """Quality (fraction 0-1) of ``model`` on the readable images of a split; each image is scored by one worker."""
     model.eval()
     tally = task.empty_tally(device)
     with torch.inference_mode():
@@ -235,7 +244,7 @@ def evaluate(model: nn.Module, split: Split, task: Task, device: torch.device, c
 def recalibrate_batch_norm(
     model: nn.Module, split: Split, batch_size: int, device: torch.device, crew: Crew = ALONE
 ) -> None:
-    """Set batch-norm means and variances to their averages over clean training images, weights untouched."""
+    """Set batch-norm means and variances to their averages over clean training images; weights do not change."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return
@@ -249,7 +258,7 @@ def recalibrate_batch_norm(
     with torch.inference_mode(), synced_norm(crew):
         for images, _ in training_batches(split, batch_size, device, "none", crew):
             model(images.contiguous(memory_format=torch.channels_last))
-            seen += len(images) if crew.size == 1 else batch_size  # the same for all workers
+            seen += len(images) if crew.size == 1 else batch_size  # the same number in all workers
             if seen >= RECALIBRATION_IMAGES:
                 break
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -258,7 +267,7 @@ def recalibrate_batch_norm(
 
 
 def seed_everything(seed: int, epoch: int) -> None:
-    """Seed torch, numpy and random for one epoch; equal (seed, epoch) give equal numbers whatever came before."""
+    """Seed torch, numpy and random for one epoch; the numbers depend on (seed, epoch) alone."""
     mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     torch.manual_seed(mixed)
     np.random.seed(mixed)
@@ -275,9 +284,9 @@ def _one_epoch(
     first_update: int,
     crew: Crew,
 ) -> float:
-    """Mean training loss of one epoch, of all workers.
+    """Mean training loss of one epoch over all workers.
 
-    The gradient of an update is the mean over its batch, however many workers and passes (``recipe.accumulate``) share it.
+    The gradient of an update is the mean over its batch, for any number of workers and passes (``recipe.accumulate``).
     """
     model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
@@ -291,7 +300,7 @@ def _one_epoch(
         images = images.contiguous(memory_format=torch.channels_last)
         images, targets = objective.mix(images, targets)
         optimizer.zero_grad(set_to_none=True)
-        # Of equal shares each counts 1; of others, as many images as it has.
+        # Equal shares have weight 1; others are weighted by their number of images.
         share = len(images) if crew.size == 1 else recipe.batch_size / crew.size
         for some_images, some_targets in _passes(images, targets, recipe.accumulate):
             weight = len(some_images) / share
@@ -310,7 +319,7 @@ def _one_epoch(
         scaler.step(optimizer)
         scaler.update()
         if ema is not None:
-            # The step makes the average warm up; without it, a short training would deliver its random start.
+            # The step lets the average warm up; without it, a short training would deliver its random initial weights.
             ema.update(model, step=first_update + count + 1)
         count += 1
     mean = float(crew.sum(total)) / crew.size / max(1, count)
@@ -320,7 +329,7 @@ def _one_epoch(
 
 
 def _passes(images: Tensor, targets: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in ``count`` parts of about the same size, none empty."""
+    """A batch in ``count`` parts of about equal size; fewer if it has fewer images, so that none is empty."""
     return zip(images.tensor_split(min(count, len(images))), targets.tensor_split(min(count, len(images))), strict=True)
 
 
@@ -329,7 +338,7 @@ def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module
 
 
 def _half(device: torch.device) -> torch.dtype | None:
-    """Autocast's type: none on the CPU, bfloat16 where the GPU has it in hardware, else float16 with scaled losses."""
+    """Autocast's type: none on the CPU, bfloat16 if the GPU has it in hardware, else float16 with scaled losses."""
     if device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -337,7 +346,7 @@ def _half(device: torch.device) -> torch.dtype | None:
 
 @dataclass(frozen=True)
 class _Objective:
-    """What is minimised: the terms of a batch's loss, the loss they are made of, how images are mixed and erased."""
+    """What is minimised: the terms of a batch's loss, their loss function, and how images are mixed and erased."""
 
     losses: Losses
     loss_fn: nn.Module
@@ -347,7 +356,7 @@ class _Objective:
 
 @dataclass(frozen=True)
 class _State:
-    """What a training continues from after a kill; masks that change are stored with it."""
+    """The state from which a training resumes after a kill; changing masks are stored with it."""
 
     model: nn.Module
     ema: ModelEmaV3 | None
@@ -355,7 +364,7 @@ class _State:
     scaler: torch.amp.GradScaler
 
     def average_statistics(self, crew: Crew) -> None:
-        """Let all workers have the same running statistics, where they normalise apart from each other."""
+        """Average the running statistics over the workers, if each normalises by its own images."""
         average_statistics(self.model, crew)
         if self.ema is not None:
             average_statistics(self.ema.module, crew)
@@ -380,7 +389,7 @@ class _State:
         identity: str = "",
         dropped: Callable[[str], None] = lambda why: None,
     ) -> tuple[int, list[float], dict[str, Tensor]]:
-        """Go on from ``path`` where it can be trusted: how many epochs were done, their val_top1, the masks of then."""
+        """Resume from ``path`` if it can be trusted; returns the epochs done, their val_top1, and the masks then."""
         state = load_state(path, identity, device, dropped)
         if state is None:
             return 0, [], dict(masks)
@@ -388,6 +397,6 @@ class _State:
         if self.ema is not None and (averaged := state["ema"]) is not None:
             self.ema.module.load_state_dict(averaged)
         self.optimizer.load_state_dict(state["optimizer"])
-        if state.get("scaler"):  # empty where losses are not scaled
+        if state.get("scaler"):  # empty if losses are not scaled
             self.scaler.load_state_dict(state["scaler"])
         return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)

@@ -1,7 +1,7 @@
-"""The learning-rate range test (Smith 2017, arXiv 1506.01186, section 3.3): one epoch, the rate rising from batch to batch.
+"""The learning-rate range test (Smith 2017, arXiv 1506.01186, section 3.3): one epoch, with a rate rising every batch.
 
-Smith reads the highest useful rate off a plot, where accuracy stops rising. Here a number is wanted, so the rule of fastai's
-``lr_find`` is taken: a tenth of the rate at which the smoothed training loss is lowest.
+Smith reads the highest useful rate off a plot, where accuracy stops rising. To get a number instead, this follows
+fastai's ``lr_find``: a tenth of the rate at which the smoothed training loss is lowest.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 SPAN = 100.0
-"""Rates from the recipe's over this to the recipe's times this."""
+"""Rates range from the recipe's divided by this to the recipe's times this."""
 BELOW_LOWEST = 10.0
-"""The rate at the lowest loss over the chosen one."""
+"""The rate at the lowest loss, divided by the chosen rate."""
 SMOOTHING = 0.9
-"""Weight of what was before in the running mean of the loss."""
+"""Weight of the previous values in the running mean of the loss."""
 
 
 def rate_at(update: int, num_updates: int, lr: float) -> float:
-    """The learning rate of an update (from 0): equal factors from ``lr`` / 100 to ``lr`` × 100."""
+    """The learning rate of an update (from 0), geometrically spaced from ``lr`` / 100 to ``lr`` × 100."""
     return float(lr * SPAN ** (2 * update / max(1, num_updates - 1) - 1))
 
 
 def chosen_rate(losses: Sequence[float], num_updates: int, lr: float) -> float:
-    """A tenth of the rate of the lowest smoothed loss, to three digits; of the losses up to the first that is not finite.
+    """A tenth of the rate at the lowest smoothed loss, rounded to three digits.
 
-    The running mean is freed of its start at zero. ``lr`` where there is no finite loss.
+    Losses count up to the first that is not finite. The running mean is corrected for its start at zero. The result is
+    ``lr`` if no loss is finite.
     """
     mean, best, found = 0.0, math.inf, lr
     for update, loss in enumerate(losses):
@@ -43,7 +44,7 @@ def chosen_rate(losses: Sequence[float], num_updates: int, lr: float) -> float:
 
 @dataclass
 class Recorder:
-    """Notes the loss of every update, whose parts are those of the plain objective."""
+    """Records the loss of every update; the objective is the plain one."""
 
     losses: list[float] = field(default_factory=list)
 

@@ -1,8 +1,9 @@
-"""The state that a training continues from after a kill: written whole, trusted only if it is what it says.
+"""The state from which a training resumes after a kill: written atomically, and trusted only after verification.
 
-A file is one line of JSON (``format``, ``identity``, ``sha256`` of the rest) and then ``torch.save``'s bytes. ``identity``
-is a hash of the job, so that another network's, recipe's or seed's state is not taken; nothing is unpickled but tensors and
-plain values, once the hash has been checked. What is not trusted is dropped: the training begins at its start.
+A file is one line of JSON (``format``, ``identity``, ``sha256`` of the rest), followed by the bytes of ``torch.save``.
+``identity`` is a hash of the job, so the state of another network, recipe or seed is not used. Only tensors and plain
+values are unpickled, and only after the hash was checked. A state that is not trusted is dropped, and the training
+starts from the beginning.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ FORMAT = "prune-or-search resume 1"
 
 
 class TrainingState(TypedDict, total=False):
-    """What a training continues from: state dicts as torch gives them, and masks that change (null in old states)."""
+    """What a training resumes from: torch's state dicts, and masks that change (null in old states)."""
 
     epoch: int
     curve: list[float]
-    """val_top1 of the epochs so far."""
+    """val_top1 of each epoch so far."""
     model: dict[str, Tensor]
     ema: dict[str, Tensor] | None
     optimizer: dict[str, object]
@@ -45,12 +46,12 @@ class TrainingState(TypedDict, total=False):
 
 
 class StateLost(RuntimeError):
-    """The state that an earlier job of the same training left is not there any more, or is not what it says."""
+    """The state left by an earlier job of the same training is missing or invalid."""
 
 
 @dataclass(frozen=True)
 class Relay:
-    """A training in parts, a job each: where the part before has left its state, and where this one leaves its own.
+    """A training in parts, one job each: where the previous part left its state, and where this one leaves its own.
 
     ``epochs`` were done before; ``training`` is a hash of what all parts share (:func:`training_of`).
     """
@@ -66,7 +67,7 @@ WHOLE = Relay()
 
 
 def identity_of(job: Job) -> str:
-    """A hash of what the job says to do; fields that are as by default do not enter, so that new ones change nothing."""
+    """A hash of what the job specifies; fields at their default are left out, so that a new field changes no hash."""
     defaults: Mapping[str, object] = DEFAULTS
     said = {
         key: value
@@ -77,14 +78,14 @@ def identity_of(job: Job) -> str:
 
 
 def training_of(job: Job) -> str:
-    """A hash of the training that a job is a part of: the same for all jobs that continue one another."""
+    """A hash of the training that a job is part of: the same for all jobs that continue one another."""
     parts = {"job", "predicted", "init_from", "epochs_before", "leaves_state", "stop_epoch", *COST_FIELDS}
     said = {key: value for key, value in to_json(job).items() if key not in parts}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def save_state(state: TrainingState, path: Path, identity: str) -> None:
-    """Write the state, whole or not at all."""
+    """Write the state atomically."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
@@ -97,7 +98,10 @@ def save_state(state: TrainingState, path: Path, identity: str) -> None:
 def load_state(
     path: Path, identity: str, device: torch.device, dropped: Callable[[str], None] = lambda reason: None
 ) -> TrainingState | None:
-    """The state, or None where there is none that can be trusted; then ``dropped`` is told why, and it is removed."""
+    """The state, or None if there is none that can be trusted.
+
+    A state that cannot be trusted is removed, and ``dropped`` is told why.
+    """
     if not os.path.lexists(path):
         return None
     try:

@@ -1,11 +1,11 @@
 """Batch norm over the images of all workers of a training, on any device.
 
-torch's ``SyncBatchNorm`` refuses tensors on the CPU (2.15: "expected input tensor to be on GPU"), and takes the place of
-modules. Here the functional ``batch_norm``, which every batch-norm layer calls (torch's, timm's with an activation behind
-it, a supernet's on views of shared tensors), is replaced while a block runs, so the network stays as it is.
+torch's ``SyncBatchNorm`` rejects tensors on the CPU (2.15: "expected input tensor to be on GPU") and replaces modules.
+Here the functional ``batch_norm`` is replaced while a block runs, and the network does not change. Every batch-norm
+layer calls it: torch's, timm's with an activation after it, and a supernet's on views of shared tensors.
 
-Statistics are combined as Chan, Golub and LeVeque (1983) do, from each worker's count, mean and variance. These are gathered
-and combined by every worker in the same order, so all have the same bits, running statistics included.
+Statistics are combined as in Chan, Golub and LeVeque (1983), from each worker's count, mean and variance. Every worker
+gathers these and combines them in the same order, so all get the same bits, running statistics included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.training.workers import Crew
 
 
 def synced_norm(crew: Crew, wanted: bool = True) -> AbstractContextManager[object]:
-    """While the block runs, normalise by the statistics of all workers' images, wherever those of a batch are taken."""
+    """While the block runs, batch statistics are taken over the images of all workers."""
     return _SyncedNorm(crew) if wanted and crew.size > 1 else nullcontext()
 
 
@@ -68,13 +68,16 @@ class _SyncedNorm(TorchFunctionMode):
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) / sqrt(var + eps) * weight + bias over all dimensions but the second, of all workers' x."""
+    """(x - mean) / sqrt(var + eps) * weight + bias, with statistics over all dimensions but the second.
+
+    The statistics are those of all workers' x.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, crew: Crew
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The output (of x's type), then mean, biased variance and number of values a channel, in float32."""
+        """The output (of x's type), then the mean, biased variance and number of values per channel, in float32."""
         dims = [dim for dim in range(x.dim()) if dim != 1]
         var, mean = torch.var_mean(x.float(), dims, correction=0)
         own_count = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float32, device=x.device)
@@ -97,7 +100,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, weight and bias; those of weight and bias are this worker's part, as of any other parameter."""
+        """Gradients of x, weight and bias; those of weight and bias are this worker's part, as for other parameters."""
         x, weight, mean, scale, count = ctx.saved_tensors
         dims = [dim for dim in range(x.dim()) if dim != 1]
         gradient = gradient.float()
@@ -119,5 +122,5 @@ class _Normalise(torch.autograd.Function):
 
 
 def _by_channel(values: Tensor, like: Tensor) -> Tensor:
-    """One value a channel (C), in a shape that spreads over ``like`` (N, C, ...)."""
+    """One value per channel (C), in a shape that broadcasts over ``like`` (N, C, ...)."""
     return values.view(1, -1, *[1] * (like.dim() - 2))

@@ -1,14 +1,15 @@
-"""One training over several processes: what each of them reads, and where they agree.
+"""One training over several processes: what each of them reads, and where they synchronise.
 
-Every worker runs the same training on its share of each batch. As in torch's DistributedDataParallel, gradients are averaged
-over all images of the batch before each update, so all workers keep the same weights; here by one sum of one flat
-tensor after the backward passes, instead of by its hooks. That holds for any objective (the supernet's several backward
-passes a batch too) and sums in the same order in every update, so a training taken up again gives the same bits for any
-number of workers: DistributedDataParallel rebuilds its buckets after its first update.
+Every worker runs the same training on its share of each batch. As in torch's DistributedDataParallel, gradients are
+averaged over all images of the batch before each update, so all workers keep the same weights. Here that is one sum of
+one flat tensor after the backward passes, instead of DistributedDataParallel's hooks. So it works for any objective,
+including the supernet's several backward passes per batch. It also sums in the same order in every update, so a resumed
+training gives the same bits for any number of workers; DistributedDataParallel rebuilds its buckets after its first
+update.
 
-Random numbers are of two kinds. Those of the data and of the objective (order, shifts, mixup, a sandwich's members) are
-drawn alike by all workers, for the whole batch, so a batch is the same for any number of them. Those inside a forward
-pass (dropout, stochastic depth) are each worker's own.
+There are two kinds of random numbers. Those of the data and the objective (order, shifts, mixup, a sandwich's members)
+are drawn alike by all workers for the whole batch, so a batch is the same for any number of them. Those inside a
+forward pass (dropout, stochastic depth) are drawn by each worker separately.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from harness.data.base import Batches, Pick, Shared, Split
 
 @dataclass(frozen=True)
 class Crew:
-    """The workers of one training, as one of them sees them: its ``rank`` from 0, and how many there are.
+    """The workers of one training, as seen by one of them: its ``rank`` from 0, and their number.
 
-    Of more than one, torch's default process group joins them. The first (rank 0) writes files and tells of progress.
+    Several workers are joined by torch's default process group. The first (rank 0) writes files and reports progress.
     """
 
     rank: int = 0
@@ -40,7 +41,7 @@ class Crew:
 
     @property
     def is_first(self) -> bool:
-        """Whether this worker writes what the training leaves."""
+        """Whether this worker writes the training's files."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -50,13 +51,13 @@ class Crew:
         return tensor
 
     def gathered(self, tensor: Tensor) -> Tensor:
-        """Each worker's tensor of one shape, stacked by rank: the same bits for all."""
+        """Each worker's tensor (all of one shape), stacked by rank; every worker gets the same bits."""
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         distributed.all_gather(parts, tensor)
         return torch.stack(parts)
 
     def agree(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite each tensor, in place, by the first worker's."""
+        """Overwrite each tensor, in place, with the first worker's."""
         if self.size > 1:
             for name in sorted(tensors):
                 tensor = tensors[name].detach()
@@ -65,7 +66,12 @@ class Crew:
                 tensor.copy_(plain)
 
     def check_alike(self, number: int, what: str) -> None:
-        """Raise RuntimeError where the workers do not have the same number."""
+        """Check that all workers have the same number.
+
+        Raises:
+            RuntimeError: they do not.
+
+        """
         if self.size > 1:
             seen = self.gathered(torch.tensor([number], dtype=torch.int64, device=group_device())).flatten().tolist()
             if len(set(seen)) > 1:
@@ -75,14 +81,14 @@ class Crew:
 ALONE = Crew()
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a worker waits for the others: the first may write to slow storage. A worker that died is noticed at once."""
+"""How long a worker waits for the others: the first may write to slow storage. A dead worker is noticed at once."""
 
 
 @contextmanager
 def joined(rank: int, size: int, store: Path, device: torch.device) -> Iterator[Crew]:
-    """Meet the other workers of a job on this machine over a file that is new; NCCL on CUDA, else gloo.
+    """Meet the other workers of a job on this machine through a new file; NCCL on CUDA, else gloo.
 
-    Nothing but the loopback interface is listened on.
+    Only the loopback interface is listened on.
     """
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
     for library in ("GLOO", "NCCL"):
@@ -105,12 +111,12 @@ def joined(rank: int, size: int, store: Path, device: torch.device) -> Iterator[
 
 
 def group_device() -> torch.device:
-    """The device of tensors that the process group passes on: NCCL's on this worker's GPU."""
+    """The device of tensors that the process group can send: this worker's GPU for NCCL, else the CPU."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
 
 def training_batches(split: Split, batch_size: int, device: torch.device, augment: str, crew: Crew) -> Batches:
-    """The worker's share of each batch. A split that cannot read a part of a batch is read whole by every worker.
+    """The worker's share of each batch; a split that cannot read part of a batch is read whole by every worker.
 
     Raises:
         RuntimeError: a batch has fewer images than there are workers.
@@ -128,7 +134,7 @@ def training_batches(split: Split, batch_size: int, device: torch.device, augmen
 
 
 def scored_batches(split: Split, batch_size: int, device: torch.device, crew: Crew) -> Batches:
-    """Every so many-th whole batch, as many as there are workers: each image is one worker's, in the batch it always has."""
+    """Every n-th whole batch for n workers, so each image is scored once, in the same batch as with one worker."""
     if crew.size == 1:
         return split.batches(batch_size, device, augment=None)
 
@@ -139,10 +145,10 @@ def scored_batches(split: Split, batch_size: int, device: torch.device, crew: Cr
 
 
 def share_of(count: int, crew: Crew) -> list[int]:
-    """Places of one worker's share in a batch of ``count`` images, in an order in which its mirror image is its own.
+    """The positions of one worker's share in a batch of ``count`` images, in an order that mirrors onto itself.
 
-    Mixup mixes the image at ``i`` with that at ``count - 1 - i``; so a share has both, at places that mirror each other too,
-    and what is mixed is the same for any number of workers.
+    Mixup mixes image ``i`` with image ``count - 1 - i``. A share contains both, at positions that mirror each other
+    too, so the mixed images are the same for any number of workers.
     """
     half = count // 2
     front = range(half * crew.rank // crew.size, half * (crew.rank + 1) // crew.size)
@@ -151,7 +157,10 @@ def share_of(count: int, crew: Crew) -> list[int]:
 
 
 def average_gradients(model: nn.Module, weight: float, crew: Crew) -> None:
-    """Set each worker's gradients, those of its images' mean loss times its ``weight``, to their weighted mean."""
+    """Set the gradients of every worker to their weighted mean.
+
+    A worker's gradients are those of the mean loss of its images times its ``weight``.
+    """
     if crew.size == 1:
         return
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -163,7 +172,7 @@ def average_gradients(model: nn.Module, weight: float, crew: Crew) -> None:
 
 
 def average_statistics(model: nn.Module, crew: Crew) -> None:
-    """Set running means and variances, which each worker has of its own images, to their averages over the workers."""
+    """Set running means and variances, which each worker took from its own images, to their mean over the workers."""
     if crew.size == 1:
         return
     buffers = [buffer for _, buffer in model.named_buffers() if buffer.is_floating_point()]
@@ -176,9 +185,9 @@ def average_statistics(model: nn.Module, crew: Crew) -> None:
 
 @contextmanager
 def own_draws(model: nn.Module, seed: int, epoch: int, device: torch.device, crew: Crew) -> Iterator[None]:
-    """While the block runs, let each worker draw numbers of its own inside the model's forward pass, by (seed, epoch, rank).
+    """While the block runs, each worker draws its own numbers inside the model's forward pass, by (seed, epoch, rank).
 
-    On the CPU, where one generator draws for data and model, it is exchanged for the forward pass.
+    On the CPU, one generator serves both data and model, so its state is swapped for the forward pass.
     """
     if crew.size == 1:
         yield
