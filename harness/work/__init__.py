@@ -1,1 +1,1 @@
-"""One attempt at one job, by kind of work."""
+"""One attempt at a job, for each kind of work."""

@@ -1,4 +1,4 @@
-"""One attempt at one job, in the process that holds the device: do it, meter it, write it down."""
+"""One attempt at a job, in the process that holds the device: run it, meter it, and record it."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workplace:
-    """What an attempt needs beside its job: the study's folder, its session, data, and the devices held."""
+    """What an attempt needs besides its job: the study's folder, session and data, and the devices it holds."""
 
     paths: StudyFolder
     session: str
     dataset: DatasetConfig
     held: Held
     given: Given | None = None
-    """What is on record of the files that the job uses; None: they are not verified."""
+    """What is recorded about the files that the job uses; None: they are not verified."""
     life: Life = field(default_factory=Life)
     plugins: tuple[PluginFile, ...] = ()
-    """Files of a user's own that the study names, in its folder."""
+    """The user's own plug-in files that the study names, in the study's folder."""
     since_t: float = float("inf")
-    """When the job was proposed: an outcome that is on record since then is another attempt's at the same proposal."""
+    """When the job was proposed. An outcome recorded since then comes from another attempt at the same proposal."""
 
     stop: Callable[[], str | None] = lambda: None
-    """Why the job is to end at its next checkpoint, since its route's budget does not pay for more; None: it goes on."""
+    """Returns why the job should end at its next checkpoint (its route's budget is spent), or None to continue."""
 
     @property
     def presence(self) -> Presence:
-        """Where attempts on this machine enter themselves for its sampler."""
+        """Where attempts on this machine register for its sampler."""
         return presence_of(self.paths.beats, self.session, self.held.node)
 
     def num_workers(self, job: Job) -> int:
@@ -83,7 +83,7 @@ class Workplace:
         return self.held.num_workers if is_shared(job) else 1
 
     def of_peers(self, job: Job) -> PeerPlace | None:
-        """What the job's other workers are told; None where there are none."""
+        """What the job's other workers are told; None if there are none."""
         if self.num_workers(job) == 1:
             return None
         return {
@@ -100,11 +100,12 @@ class Workplace:
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
-    """Try ``job`` once. A reason that would come again is a failed outcome.
+    """Try ``job`` once and return its outcome.
 
-    Such as divergence, a target out of reach, or a mistake in a user's own file. Anything else is raised again after it has
-    been written to the ledger, for the scheduler to retry. A job whose outcome is on record, by an attempt whose node was
-    believed dead, is not begun again. One that is to stop (``place.stop``) ends at its next checkpoint.
+    Failures that would repeat (divergence, an unreachable target, a mistake in a user's own file) are returned as a
+    failed outcome. Anything else is recorded in the ledger and raised again, so that the scheduler can retry. The job
+    is not started if its outcome is already on record, from an attempt whose node was thought dead. A job that is asked
+    to stop (``place.stop``) ends at its next checkpoint.
     """
     use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
@@ -191,7 +192,7 @@ def execute(job: Job, place: Workplace) -> Outcome:
 
 
 def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers: Peers) -> JobOutcome:
-    """Do what the job says, with its other workers where it has some; the outcome's metrics."""
+    """Do the job's work, together with its other workers if it has any; returns the outcome's metrics."""
     begin = partial(ledger.append, Kind.WORK_BEGUN, attempt=attempt)
 
     def drop(why: str) -> None:
@@ -236,16 +237,20 @@ def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:
 
 
 def _cost(job: Job, place: Workplace) -> NetworkCost:
-    """What the jobs that led to the network have cost so far, for its card."""
+    """The cost so far of the jobs that led to the network, for its card."""
     return cost_so_far(place.paths.ledger, str(job.source))
 
 
 def _forget_resume(job: Job, paths: StudyFolder) -> None:
-    """Only once the outcome is on record: a kill before that must find the last epoch's state, and what it began from."""
+    """Remove the states that the job used, which it no longer needs.
+
+    Call it only once the outcome is on record: after a kill before that, the last epoch's state and the one that the
+    job began from must still be there.
+    """
     used = [paths.resume(job.name), *([paths.state(job.start.job)] if isinstance(job.start, StateOf) else [])]
     for state in used:
         state.unlink(missing_ok=True)
         with contextlib.suppress(
             OSError
-        ):  # a finished candidate leaves nothing; other jobs' folders hold their weights
+        ):  # a finished candidate leaves no folder; those of other jobs hold their weights
             state.parent.rmdir()

@@ -1,4 +1,4 @@
-"""What the work of an attempt begins with and leaves: its network, the masks that hold it, its files."""
+"""What an attempt's work starts from and leaves behind: its network, the masks that hold it, and its files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pruning.subnets import Subnets
 
 @dataclass(frozen=True)
 class Bench:
-    """The job, the study's folder and data, the device; whom to tell that work begins and of every epoch; who shares it."""
+    """The job, its study folder, data and device, callbacks for its start and each epoch, and the crew sharing it."""
 
     job: Job
     paths: StudyFolder
@@ -47,14 +47,14 @@ class Bench:
     epoch: Callable[[Epoch], None]
     crew: Crew = ALONE
     dropped: Callable[[str], None] = lambda why: None
-    """Told why a state to continue from was not trusted, before work begins."""
+    """Called before work begins with the reason why a saved state was not trusted."""
     stop: Callable[[], str | None] = lambda: None
-    """Asked after each epoch whose state is kept: why the job is to end there; None: it continues."""
+    """Called after each epoch whose state is saved; returns why the job should end there, or None to continue."""
 
     def network(self, **rates: float) -> nn.Module:
-        """The job's network with the weights that it begins with, of the sizes that those have.
+        """The job's network with its initial weights, in the sizes of those weights.
 
-        ``rates``: dropout and stochastic depth, where it is trained.
+        ``rates``: dropout and stochastic depth, if it is trained.
         """
         model = build_network(with_regularisation(self.job.network, rates))
         match self.job.start:
@@ -74,12 +74,12 @@ class Bench:
                 model = fresh_like(model, load_tensors(self.paths.weights(job)))
             case (
                 StructureOf() | Fresh() | StateOf()
-            ):  # a state has the weights, and more: it is taken where training begins
+            ):  # a state includes the weights; it is loaded where training begins
                 pass
         return model
 
     def masks(self) -> dict[str, Tensor]:
-        """The masks of what the job starts from, or whose structure it takes; empty where that has none."""
+        """The masks of the network that the job starts from, or whose structure it takes; empty if that has none."""
         start = self.job.start
         if not isinstance(start, WeightsOf | StructureOf) or not self.paths.masks(start.job).exists():
             return {}
@@ -87,7 +87,10 @@ class Bench:
         return shuffle_masks(masks, self.job.seed) if isinstance(start, StructureOf) and start.shuffled else masks
 
     def teacher(self) -> AtOwnSize | None:
-        """Whom the job learns from, as it is shown images; built after the job's own network, which draws first."""
+        """The job's teacher, wrapped to resize its images.
+
+        Build it after the job's own network, which draws random numbers first.
+        """
         teacher = self.job.teacher
         if teacher is None:
             return None
@@ -95,7 +98,7 @@ class Bench:
         return AtOwnSize(teacher_network(teacher, weights), teacher)
 
     def keep(self, model: nn.Module, masks: dict[str, Tensor]) -> FileSums:
-        """Write weights and masks for later jobs; their checksums, for the outcome. Of several workers the first does."""
+        """Write weights and masks for later jobs, and return their checksums. Only the first worker does."""
         if not self.crew.is_first:
             return FileSums()
         name = self.job.name
@@ -107,7 +110,7 @@ class Bench:
         return checksums(name, self.paths)
 
     def relay(self) -> Relay:
-        """Where the job's training was begun, and where it is left for another to continue."""
+        """Where the job's training was begun, and where its state is left for another job to continue."""
         start, work, name = self.job.start, self.job.work, self.job.name
         after = self.paths.state(name) if isinstance(work, Train) and work.leaves_state else None
         if not isinstance(start, StateOf):
@@ -115,7 +118,7 @@ class Bench:
         return Relay(training_of(self.job), self.paths.state(start.job), start.epochs, after)
 
     def left_state(self) -> FileSums:
-        """The checksum of the state that the job has left, for the outcome."""
+        """The checksum of the state that the job left, for the outcome."""
         if not isinstance(self.job.work, Train) or not self.job.work.leaves_state or not self.crew.is_first:
             return FileSums()
         return {"state_sha256": sha256_of(self.paths.state(self.job.name))}

@@ -1,8 +1,9 @@
-"""Ends a worker whose place is gone: its raylet is dead, or its study has another session by now.
+"""Ends a worker that has lost its place: its raylet is dead, or its study now has another session.
 
-Ray's workers outlive their raylet. Such a worker would continue, and finish, a job that Tune has long given to another. So
-a thread of each attempt looks every second, and ends the process; the reason is put on record where the session still is.
-Another thread does so between attempts. A session's end is told by the study's ``.session`` file: see :func:`session_file`.
+Ray's workers outlive their raylet. Such a worker would continue, and finish, a job that Tune gave to another long ago.
+So a thread of each attempt checks every second and ends the process; it records the reason if the session still exists.
+Another thread does the same between attempts. The study's ``.session`` file shows when a session has ended: see
+:func:`session_file`.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 WORKING, IDLE = "liveness", "liveness between attempts"
 EXIT_CODE = 75
-"""``EX_TEMPFAIL``: another attempt may do better."""
+"""``EX_TEMPFAIL``: another attempt may succeed."""
 
 
 class Life:
-    """Whether this process still has a place to work in. This one always has: for a study in one process, and tests."""
+    """Whether this process still has a place to work. This base class always has: for in-process studies and tests."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        """Held while an attempt's end is written: an attempt has one."""
+        """Held while an attempt's end is written, since an attempt has only one end."""
 
     def lost(self) -> tuple[str, bool] | None:
-        """Why the process must end, and whether that may still be put on record; None while it may live."""
+        """Why the process must end, and whether that may still be recorded; None while it may live."""
         return None
 
 
 class WorkerLife(Life):
-    """Life of a Ray worker, which depends on its raylet and on the study's session."""
+    """The life of a Ray worker, which depends on its raylet and on the study's session."""
 
     def __init__(self, root: Path, session: str) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class WorkerLife(Life):
 
 @contextmanager
 def watched(life: Life, end: Callable[[str], None]) -> Iterator[None]:
-    """End the process when it has lost its place; ``end(reason)`` puts that on record before, if it still may."""
+    """End the process when it has lost its place; ``end(reason)`` records that first if it still may."""
     if type(life) is Life:
         yield
         return
@@ -70,7 +71,7 @@ def watched(life: Life, end: Callable[[str], None]) -> Iterator[None]:
         while not stopped.wait(LOOK_S):
             if (lost := life.lost()) is None:
                 continue
-            life.lock.acquire()  # for good: nothing else is written any more
+            life.lock.acquire()  # never released, so nothing else is written
             if stopped.is_set():
                 life.lock.release()
                 return
@@ -84,12 +85,12 @@ def watched(life: Life, end: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        with life.lock:  # whoever ends the process keeps it: then nothing comes after
+        with life.lock:  # a thread that ends the process keeps the lock, so nothing comes after
             stopped.set()
 
 
 def watch_between_attempts(life: Life) -> None:
-    """End this process when it has lost its place and works at no attempt. One thread, whose life is the process's."""
+    """End this process when it has lost its place between attempts. One thread does so, for the life of the process."""
 
     def running(name: str) -> bool:
         return any(thread.name == name for thread in threading.enumerate())
@@ -104,13 +105,13 @@ def watch_between_attempts(life: Life) -> None:
 
 
 def session_path(root: Path) -> Path:
-    """The file that names the session at work in a study's folder."""
+    """The file that names the active session of a study's folder."""
     return root / ".session"
 
 
 @contextmanager
 def session_file(root: Path, session: str) -> Iterator[None]:
-    """Say which session is at work while the block runs. Workers of any other one, also of a dead driver, end then."""
+    """Name the active session while the block runs; workers of any other session, even a dead driver's, then end."""
     path = session_path(root)
     path.write_text(session, encoding="utf-8")
     try:

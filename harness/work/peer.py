@@ -1,8 +1,8 @@
-"""Another worker of a job than the first: runs as ``python -m harness.work.peer``, started by :mod:`harness.work.peers`.
+"""A worker of a job other than the first, started by :mod:`harness.work.peers` as ``python -m harness.work.peer``.
 
-The first line of its standard input says what it works at (:class:`harness.work.peers.PeerPlace`). Its standard output has
-lines of JSON: ``{"ready": true}`` once it can meet the others, ``{"error": "..."}`` where it fails. It does the same work as
-the first worker on its share of the data, and leaves no file and no record.
+The first line of its standard input is its task (:class:`harness.work.peers.PeerPlace`). Its standard output has lines
+of JSON: ``{"ready": true}`` once it can meet the others, ``{"error": "..."}`` if it fails. It does the same work as the
+first worker on its share of the data, and leaves no file and no record.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from harness.work.train import train_network, train_supernet
 
 LOOK_S = 0.5
 EXIT_CODE = 75
-"""``EX_TEMPFAIL``, as of a worker that has lost its place."""
+"""``EX_TEMPFAIL``, as for a worker that has lost its place."""
 
 
 def main() -> None:
-    """Work until the job is done, or the first worker is gone."""
+    """Work until the job is done or the first worker is gone."""
     first = os.getppid()
     said = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no message
+    os.dup2(2, 1)  # a library's output is not a message
     place: PeerPlace = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(first,), name="first worker", daemon=True).start()
     try:
@@ -51,11 +51,11 @@ def main() -> None:
         print(json.dumps({"error": typed_line(error)}), file=said)
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)  # what a broken connection holds is not waited for
+        os._exit(1)  # does not wait for anything that a broken connection blocks
 
 
 def _end_with(first: int) -> None:
-    """End this process when the first worker is gone: its end of the pipe closes, or another process is the parent."""
+    """End this process when the first worker is gone: its end of the pipe closes, or the parent process changes."""
     while os.getppid() == first:
         readable, _, _ = select([sys.stdin], [], [], LOOK_S)
         if readable and not os.read(sys.stdin.fileno(), 1):

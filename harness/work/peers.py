@@ -1,8 +1,8 @@
-"""The other workers of a job that several share: processes beside the attempt's own, which is the first worker.
+"""The other workers of a shared job: child processes of the attempt, which is itself the first worker.
 
-They are its children, so that they run inside what the attempt holds (its placement group, its visible GPUs) and what is
-held is one allocation, opened and closed once. None outlives it: a worker whose first worker is gone ends within a second
-(:mod:`harness.work.peer`), and one that dies ends the attempt, which is then retried as after any other death.
+As its children, they run inside what the attempt holds (its placement group, its visible GPUs), and that is one
+allocation, opened and closed once. None outlives the attempt: a worker whose first worker is gone ends within a second
+(:mod:`harness.work.peer`). A worker that dies ends the attempt, which is then retried as after any other death.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from harness.training.workers import ALONE, Crew, joined
 from harness.work.liveness import Life
 
 NOTICE_S = 3.0
-"""How soon after an error a worker's death, if that was the reason, is known."""
+"""How soon after an error it is known whether a worker's death was the reason."""
 HUNG_S = 20.0
-"""A first worker that has not noticed for so long that another is dead waits for it in vain."""
+"""After this long without noticing that another worker is dead, the first waits for it in vain."""
 END_S = 10.0
-"""How long the others may take to end after the first has done its part."""
+"""How long the others may take to end after the first has finished."""
 
 
 class WorkerLost(RuntimeError):
-    """Another worker of the job is gone, or failed; the message is one line and says why."""
+    """Another worker of the job is gone or failed; the message is one line with the reason."""
 
 
 class PeerPlace(TypedDict):
-    """What another worker is told, as JSON: its rank, how many there are, where they meet, the job and its study."""
+    """What another worker is told, as JSON: its rank, the number of workers, where they meet, the job and its study."""
 
     rank: int
     size: int
@@ -65,13 +65,13 @@ class _Peer:
     rank: int
     process: subprocess.Popen[str]
     heard: threading.Event = field(default_factory=threading.Event)
-    """Set when it is ready to meet the others, and when it will never be."""
+    """Set when it is ready to meet the others, or never will be."""
     is_ready: bool = False
     said: list[str] = field(default_factory=list)
-    """Its last words, where it had any."""
+    """Its error messages, if any."""
 
     def listen(self) -> None:
-        """Read what it says, until it ends."""
+        """Read its messages until it ends."""
         with suppress(OSError, ValueError):
             for line in self.process.stdout or ():
                 with suppress(ValueError):
@@ -85,7 +85,7 @@ class _Peer:
 
 
 class Peers:
-    """The other workers of one job; none for most jobs."""
+    """The other workers of one job; most jobs have none."""
 
     def __init__(self, peers: list[_Peer], store: Path) -> None:
         self._peers, self._store = peers, store
@@ -93,19 +93,19 @@ class Peers:
 
     @property
     def pids(self) -> list[int]:
-        """Ids of their processes."""
+        """Their process ids."""
         return [peer.process.pid for peer in self._peers]
 
     def life(self, plain: Life) -> Life:
-        """The life of an attempt that also ends when another worker is dead and the first does not notice."""
+        """The life of an attempt that also ends if another worker is dead and the first does not notice."""
         return _CrewLife(plain, self) if self._peers else plain
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[Crew]:
-        """All workers, once each is ready, as the first sees them.
+        """All workers, as seen by the first, once each is ready.
 
         Raises:
-            WorkerLost: another one died or failed.
+            WorkerLost: another worker died or failed.
 
         """
         if not self._peers:
@@ -125,10 +125,10 @@ class Peers:
             raise
 
     def lost(self) -> str | None:
-        """Which worker died or failed, and how; None where none did."""
+        """Which worker died or failed, and how; None if none did."""
         size = len(self._peers) + 1
         gone = [peer for peer in self._peers if peer.said or peer.process.poll() not in (None, 0)]
-        # One that others' connections broke with says that of itself, too: the one that was killed is the reason.
+        # When a killed worker breaks the connections, the others report errors too; the silent one is the cause.
         for peer in sorted(gone, key=lambda peer: bool(peer.said)):
             code = peer.process.returncode
             how = peer.said[-1] if peer.said else f"it ended with exit code {code}"
@@ -138,7 +138,7 @@ class Peers:
         return None
 
     def hung(self) -> str | None:
-        """As :meth:`lost`, once that has been so for :data:`HUNG_S`."""
+        """The result of :meth:`lost`, once it has lasted for :data:`HUNG_S`."""
         lost = self.lost()
         if lost is None:
             return None
@@ -147,7 +147,7 @@ class Peers:
         return lost if time.monotonic() - self._dead_since_s > HUNG_S else None
 
     def end(self) -> None:
-        """End those that are left."""
+        """End the workers that are left."""
         for peer in self._peers:
             peer.process.kill()
         for peer in self._peers:
@@ -167,9 +167,9 @@ class Peers:
 
 @contextmanager
 def peers_of(place: PeerPlace | None, size: int) -> Iterator[Peers]:
-    """Start the workers of a job beside this process; ``place`` is that of worker 1, None where there is only this one.
+    """Start a job's other workers; ``place`` is that of worker 1, or None if there is only this process.
 
-    They import what they need while this one prepares.
+    They import what they need while this process prepares.
     """
     with ExitStack() as stack:
         if place is None or size < 2:
@@ -192,11 +192,11 @@ def _started(place: PeerPlace) -> _Peer:
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
-        process_group=0,  # Ctrl-C is for the first worker alone
+        process_group=0,  # Ctrl-C reaches only the first worker
     )
     peer = _Peer(place["rank"], process)
     threading.Thread(target=peer.listen, name=f"worker {peer.rank}", daemon=True).start()
-    with suppress(OSError):  # one that is dead already is noticed as such
+    with suppress(OSError):  # a worker that is already dead is noticed elsewhere
         if process.stdin is not None:
             process.stdin.write(json.dumps(place) + "\n")
             process.stdin.flush()

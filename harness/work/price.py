@@ -1,4 +1,4 @@
-"""What a job would take: images × MACs of a pass over a speed, its teacher's passes, and the overhead."""
+"""The expected time of a job: images × MACs of a pass, divided by a speed, plus its teacher's passes and overhead."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from harness.planning.speeds import PASSES_PER_TRAINED_IMAGE
 from harness.training.loop import RECALIBRATION_IMAGES
 
 OVERHEAD_S = {"cpu": 0.6, "cuda": 12.0}
-"""Seconds of every job beside its work: start-up, reading the data, saving (measured on the CPU; assumed on CUDA)."""
+"""Seconds of every job besides its work: start-up, reading data, saving (measured on the CPU; assumed on CUDA)."""
 
 EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
     {"onnx": lambda n: 100, "compact": lambda n: 10, "latency": lambda n: 500, "int8": lambda n: 0.5 * n}
 )
-"""How many images an export is worth, by the size of the training split; int8 reads two splits."""
+"""The cost of an export in images, from the size of the training split; int8 reads two splits."""
 
 
 def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str, teacher_macs_per_s: float | None = None) -> float:
-    """Seconds of a job on one device that computes ``macs_per_s`` in training; its teacher may have a speed of its own."""
+    """Seconds of a job on one device that trains at ``macs_per_s``; its teacher may have a speed of its own."""
     passes_s = _forward_images(job, info) * job.computed_macs / macs_per_s
     return OVERHEAD_S[device] + passes_s + teaching_s(job, info.num_train, teacher_macs_per_s or macs_per_s)
 
 
 def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
-    """Seconds of that for the forward passes of its teacher: one for each image of each epoch."""
+    """The seconds of a job spent on its teacher's forward passes: one per image and epoch."""
     if job.teacher is None:
         return 0.0
     match job.work:
@@ -44,13 +44,13 @@ def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
 
 
 def _epochs(work: Train, start: Start) -> int:
-    """Epochs that the job trains itself, of those of its recipe."""
+    """Number of its recipe's epochs that the job itself trains."""
     last = min(work.recipe.epochs, work.stop_epoch or work.recipe.epochs)
     return last - (start.epochs if isinstance(start, StateOf) else 0)
 
 
 def _forward_images(job: Job, info: DataInfo) -> float:
-    """How many images pass forward, those that pass backward counted as more."""
+    """The number of forward passes of images; an image that also passes backward counts as more."""
     num_train = info.num_train
     recalibrated = min(RECALIBRATION_IMAGES, num_train)
     validated = info.num_val or 0.1 * num_train

@@ -1,4 +1,4 @@
-"""Prune jobs, whatever their method: masks, channels, blocks, 2 of 4; and the pruner of a gradual schedule."""
+"""Prune jobs of every method (masks, channels, blocks, 2 of 4), and the pruner of a gradual schedule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pruning.solve import Scope, UnreachableTarget, prune_to_macs
 from pruning.structured import ChannelScope, StructuredResult, prune_channels_to_macs
 
 SCORING_BATCHES, SCORING_BATCH_SIZE = 4, 64
-"""Training images that criteria with gradients see."""
+"""Number and size of the training batches that gradient-based criteria see."""
 RECALIBRATION_BATCH = 128
 CHANNEL_SCOPES: Mapping[str, ChannelScope] = MappingProxyType(
     {"channels": "uniform", "channels_global": "global", "channels_isomorphic": "isomorphic"}
@@ -40,7 +40,7 @@ CHANNEL_SCOPES: Mapping[str, ChannelScope] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """The network, its MACs, the masks it must keep (none where it became smaller), and facts for the outcome."""
+    """The network, its MACs, the masks it must keep (none if it became smaller), and facts for the outcome."""
 
     model: nn.Module
     macs: int
@@ -49,7 +49,7 @@ class Pruned:
 
 
 def prune_network(work: Prune, bench: Bench) -> JobOutcome:
-    """Prune the network that the job starts from, and measure it as it is then; what the outcome says."""
+    """Prune the network that the job starts from and measure it without fine-tuning; returns the outcome's metrics."""
     model = bench.network()
     bench.begun(0)
     pruned = prune(work.rule, model, bench.splits, bench.job.seed)
@@ -63,7 +63,12 @@ def prune_network(work: Prune, bench: Bench) -> JobOutcome:
 
 
 def prune(rule: PruneRule, model: nn.Module, splits: Splits, seed: int) -> Pruned:
-    """Prune ``model`` by a job's rule; raises ``UnreachableTarget``."""
+    """Prune ``model`` by a job's rule.
+
+    Raises:
+        UnreachableTarget: the rule cannot reach its target.
+
+    """
     method, target, shape = rule.method, rule.target_macs, splits.info.image_shape
     batches = scoring_batches(rule, splits)
     keep = _kept(rule)
@@ -90,7 +95,7 @@ def remove(
     keep: LayerFilter | None = None,
     batches: Batches | None = None,
 ) -> StructuredResult:
-    """The physically smaller network by a scope of channels or blocks; raises what ``pruning`` raises."""
+    """The physically smaller network, for a scope of channels or blocks; raises what ``pruning`` raises."""
     scope, target, round_to, floor = rule.method.scope, rule.target_macs, rule.round_to, rule.channel_floor
     if scope in BLOCK_SCOPES:
         kind: BlockKind = "residual" if scope == "blocks" else "se"
@@ -102,7 +107,7 @@ def remove(
 
 
 def gradual_pruner(gradually: Gradually, seed: int, splits: Splits) -> GradualPruner:
-    """What prunes while a fine-tune job with a gradual schedule trains."""
+    """The pruner that acts while a fine-tune job with a gradual schedule trains."""
     rule = gradually.rule
     return GradualPruner(
         splits.info.image_shape,
@@ -130,7 +135,7 @@ def counts(model: nn.Module, image_shape: tuple[int, int, int]) -> NetworkCounts
 
 
 def scoring_batches(rule: PruneRule, splits: Splits) -> WithLoss | None:
-    """The first training batches after seeding, where the criterion needs gradients."""
+    """The first training batches after seeding, if the criterion needs gradients; else None."""
     if not load_criterion(rule.method.criterion).needs_gradients:
         return None
     return WithLoss(list(_first(splits)), splits.info.task.loss_sum)
@@ -141,7 +146,7 @@ def _kept(rule: PruneRule) -> LayerFilter | None:
 
 
 def mask_scope(method: Method) -> Scope:
-    """Over which weights a method of masks ranks."""
+    """The weights among which a mask method ranks."""
     return "global" if method.scope == "global" else "uniform"
 
 

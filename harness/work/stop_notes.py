@@ -1,4 +1,4 @@
-"""How a driver asks a running job to end at its next checkpoint: by a note in the study's folder."""
+"""How a driver asks a running job to end at its next checkpoint: with a note in the study's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.paths import replacing
 
 
 class StopNotes:
-    """The notes of a study: one file for each job, with the reason in it."""
+    """A study's notes: one file per job, which contains the reason."""
 
     def __init__(self, paths: StudyFolder) -> None:
         self._folder = paths.stops
@@ -22,17 +22,17 @@ class StopNotes:
             temporary.write_text(reason, encoding="utf-8")
 
     def why(self, job: str) -> str | None:
-        """Why the job is to end; None where nobody asks that."""
+        """Why the job should end; None if nobody asked for it."""
         with suppress(OSError, UnicodeDecodeError):
             return self._of(job).read_text(encoding="utf-8")
         return None
 
     def forget(self, job: str) -> None:
-        """It has ended, or begins."""
+        """Remove the job's note, because the job has ended or begins."""
         self._of(job).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Forget what an earlier session asked for."""
+        """Remove the notes of an earlier session."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _of(self, job: str) -> Path:

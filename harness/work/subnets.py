@@ -1,4 +1,4 @@
-"""Sub-networks of a trained parent: their scores with the weights that they inherit, and one of them as a module."""
+"""Sub-networks of a trained parent: their scores with inherited weights."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ RECALIBRATION_BATCH = 128
 def score_subnets(work: Score, parent: nn.Module, bench: Bench) -> JobOutcome:
     """Validation accuracy of each member of the trained ``parent``, with batch norm recalibrated and without training.
 
-    Statistics of the parent's batch norm are not those of its parts: with them the ranking is nearly lost, with new ones it
-    holds (EagleEye, arXiv 2007.02491, section 3.3, adaptive batch norm). Networks without batch norm are scored as they are.
+    The parent's batch-norm statistics do not fit its parts: with them the ranking is nearly lost, with recalibrated
+    ones it holds (EagleEye, arXiv 2007.02491, section 3.3, adaptive batch norm). Networks without batch norm are scored
+    unchanged.
     """
     splits, device = bench.splits, bench.device
     subnets = Subnets(parent, splits.info.image_shape)

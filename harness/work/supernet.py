@@ -1,4 +1,4 @@
-"""A supernet in the one trainer: its objective, and the scores of its members with the weights they inherit."""
+"""Training a supernet in the common trainer: its objective, and the scores of its members with inherited weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RECALIBRATION_BATCH = 128
 
 
 def supernet_course(model: nn.Module, task: Task) -> Course:
-    """Train by the sandwich rule: at every update the largest, the smallest and two random members."""
+    """Training by the sandwich rule: every update uses the largest, the smallest and two random members."""
     assert isinstance(model, Supernet)
 
     def losses(net: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
         assert isinstance(net, Supernet)
-        # torch's generator is seeded by (seed, epoch), so that a training taken up again draws what it would have.
+        # torch's generator is seeded by (seed, epoch), so a resumed training draws the same numbers.
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
         yield from net.losses(images, targets, loss_fn, task.imitation, net.sandwich(rng))
         net.activate(net.largest())
@@ -35,7 +35,7 @@ def supernet_course(model: nn.Module, task: Task) -> Course:
 
 
 def score(work: Score, bench: Bench) -> JobOutcome:
-    """Validation accuracy of each member: with inherited weights and batch norm recalibrated, without training."""
+    """Validation accuracy of each member with inherited weights, batch norm recalibrated, and no training."""
     bench.begun(0)
     model, splits, device = bench.network(), bench.splits, bench.device
     if not isinstance(model, Supernet):

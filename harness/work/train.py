@@ -1,4 +1,4 @@
-"""Training jobs: a network, pruned as it trains where the job says so, or a supernet."""
+"""Training jobs: a network, pruned during training if the job says so, or a supernet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pruning.recount import MacsDiffer
 
 
 def train_network(work: Train, bench: Bench) -> JobOutcome:
-    """Train the job's network; what its outcome says. A candidate of a search leaves no files, or a state to go on from.
+    """Train the job's network and return its outcome. A search candidate leaves no files, or a state to continue from.
 
     Raises:
         DamagedFiles: the state that it continues from is lost.
@@ -52,20 +52,20 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
 
 
 def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
-    """Find a learning rate for the job's network; what its outcome says. The network is thrown away."""
+    """Find a learning rate for the job's network and return the outcome; the network is discarded."""
     model, masks = _network(work.recipe, bench), bench.masks()
     apply_masks(model, masks)
     num_updates = max(1, len(bench.splits.train) // work.recipe.batch_size)
     recipe = work.recipe.model_copy(update={"epochs": 1, "warmup_epochs": 0.0, "accumulate": 1})
     recorder = Recorder()
     course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
-    with contextlib.suppress(Diverged):  # as a test that goes far enough does
+    with contextlib.suppress(Diverged):  # expected if the test reaches high enough rates
         _train(model, recipe, course, masks, bench)
     return {"chosen_lr": chosen_rate(recorder.losses, num_updates, recipe.lr), "epochs": 1}
 
 
 def train_supernet(work: TrainSupernet, bench: Bench) -> JobOutcome:
-    """Train shared weights. Only the largest member is measured, which says nothing of a network within a target."""
+    """Train shared weights. Only the largest member is measured, which says nothing about a network within a target."""
     model = _network(work.recipe, bench)
     trained = _train(model, work.recipe, supernet_course(model, bench.splits.info.task), {}, bench)
     return {"supernet_val_top1": trained.val_top1, **_curve(trained), **bench.keep(trained.model, trained.masks)}
