@@ -1,1 +1,1 @@
-"""Datasets, one file each; the file name is the name in a study config."""
+"""Datasets, one file each; a study config names a dataset by its file name."""

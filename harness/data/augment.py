@@ -1,7 +1,7 @@
-"""timm's random augmentations on the Pillow that is installed.
+"""timm's random augmentations, made safe for the installed Pillow.
 
-RandAugment's and AutoAugment's posterize may be asked to keep 0 bits, which Pillow 13 refuses (it allows 1 to 8); older
-ones gave a black picture. Here at least 1 bit is kept.
+posterize in RandAugment and AutoAugment may be asked to keep 0 bits. Pillow 13 rejects that (it allows 1 to 8); older
+versions gave a black image. Here at least 1 bit is kept.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
-    """Keep the highest bits of each channel, 1 to 8 of them."""
+    """Keep the highest 1 to 8 bits of each channel."""
     return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(1, int(bits_to_keep)))
 
 
 def made_safe(transform: T) -> T:
-    """The same transform (a composition of any depth), with every posterize replaced by ours."""
+    """The same transform (a composition of any depth), with every posterize replaced by :func:`posterize`."""
     for op in _operations(transform):
         if op.aug_fn is auto_augment.posterize:
             op.aug_fn = posterize

@@ -1,4 +1,4 @@
-"""What a dataset gives: three splits of normalised batches, and the facts that are needed before any data is read."""
+"""What a dataset provides: three splits of normalised batches, and the facts needed before any data is read."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ log = logging.getLogger(__name__)
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Pick = Callable[[int, int], list[int]]
-"""(number of a batch, images in it) → the places in it that are read."""
+"""(batch number, images in it) → positions of the images to read."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Facts of a dataset: ``image_shape`` (C, H, W), normalisation per channel in 0-1 units, number of images a split.
+    """Facts of a dataset: ``image_shape`` (C, H, W), normalisation per channel in 0-1 units, number of images by split.
 
-    ``class_names`` are in the order of the labels, empty where the data has none. ``resize`` is how an image is evaluated:
-    ``shorter_side`` is resized to ``resize_px`` with ``interpolation`` and the centre cut out; ``stretch``: both sides are
-    resized to those of ``image_shape``; ``none``: all images have that size. ``num_val`` and ``num_test`` are 0 where they
-    are not known. ``notes`` are sentences to show once: what was not read, what had to be assumed.
+    ``class_names`` are in the order of the labels, empty if the data has none. ``resize`` is how an image is prepared
+    for evaluation. ``shorter_side``: its shorter side is resized to ``resize_px`` with ``interpolation``, and the
+    centre is cut out; ``stretch``: both sides are resized to those of ``image_shape``; ``none``: all images already
+    have that size. ``num_val`` and ``num_test`` are 0 if unknown. ``notes`` are sentences to show once: what was not
+    read, what was assumed.
     """
 
     image_shape: tuple[int, int, int]
@@ -47,23 +48,24 @@ class DataInfo:
     notes: tuple[str, ...] = ()
     resize: Literal["none", "stretch", "shorter_side"] = "none"
     other_task: Task | None = None
-    """What the images are for, if not to classify them; it has ``num_classes`` outputs."""
+    """The task of the images if it is not classification; it has ``num_classes`` outputs."""
     decoded_px: tuple[int, int] | None = None
-    """Height and width that the dataset gives, where a job has a size of its own (:mod:`harness.data.sized`)."""
+    """Height and width that the dataset provides, if a job uses another size (:mod:`harness.data.sized`)."""
 
     @property
     def task(self) -> Task:
-        """What the images are for: classification into the data's classes, unless the dataset says otherwise."""
+        """The task of the images: classification into the data's classes, unless the dataset says otherwise."""
         return self.other_task or Classification(self.num_classes, self.class_names)
 
     @property
     def normalisation(self) -> Normalisation:
-        """How pixels from 0 to 1 are normalised."""
+        """The normalisation of pixels from 0 to 1."""
         return Normalisation(self.mean, self.std)
 
     @property
     def resize_px(self) -> int:
-        """The side to which an image's shorter side is resized, rounded down as timm does; the centre is cut out of it."""
+        """The length to which an image's shorter side is resized before the centre is cut out (rounded down, as in
+        timm)."""
         height = self.image_shape[1] if self.decoded_px is None else self.decoded_px[0]
         return math.floor(height / self.crop_pct)
 
@@ -76,26 +78,27 @@ class Split(Protocol):
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
         """Batches of images (N, C, H, W; float, normalised) and targets (labels: N, int64) on ``device``.
 
-        ``augment`` None: in order, nothing dropped, as for evaluation. Otherwise shuffled by torch's global generator,
-        the last short batch dropped, and augmented: ``none``, ``light`` (shift and flip) or ``timm`` (its transforms;
-        ``timm-m5`` with RandAugment of magnitude 5, where the dataset's class has ``RANDAUGMENT``; ``light*3`` with each
-        image three times in its batch, as :func:`repeated` says, where it has ``REPEATED``).
+        With ``augment`` None, as for evaluation, images come in order and none is dropped. Otherwise they are shuffled
+        by torch's global generator, the last short batch is dropped, and images are augmented: ``none``, ``light``
+        (shift and flip) or ``timm`` (its transforms). ``timm-m5`` uses RandAugment of magnitude 5, if the dataset's
+        class has ``RANDAUGMENT``. ``light*3`` puts each image into its batch three times (see :func:`repeated`), if the
+        class has ``REPEATED``.
         """
         ...
 
 
 @runtime_checkable
 class Shared(Protocol):
-    """A split that can read a part of each batch without the rest."""
+    """A split that can read part of each batch without the rest."""
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
-        """As ``batches``, but of each batch only the images at ``pick(number of the batch, images in it)``."""
+        """Like ``batches``, but only the images of each batch at ``pick(batch number, images in it)``."""
         ...
 
 
 @dataclass(frozen=True)
 class Splits:
-    """``train`` to learn on, ``val`` to select on, ``test`` to read once per delivered network."""
+    """``train`` for training, ``val`` for selection, ``test`` to be read once per delivered network."""
 
     info: DataInfo
     train: Split
@@ -104,63 +107,68 @@ class Splits:
 
 
 class Dataset(Protocol):
-    """A plug-in: ``class Dataset`` in ``harness/data/<name>.py``, or in a file of your own; made from a ``DatasetConfig``.
+    """A plug-in: ``class Dataset`` in ``harness/data/<name>.py`` or in your own file, made from a ``DatasetConfig``.
 
-    A file may also define a dataclass ``Options``, whose fields have defaults: its own settings. A config gives them under
-    ``dataset.options``; they are checked by name and type, and are in ``config.options`` as a dict. Its class may also have
-    what :class:`TakesStrength` and :class:`Repeats` have.
+    A file may also define a dataclass ``Options`` for settings of its own; all its fields need defaults. A config sets
+    them under ``dataset.options``; their names and types are checked, and ``config.options`` has them as a dict. The
+    class may also have the attributes of :class:`TakesStrength` and :class:`Repeats`.
     """
 
     KEYS: tuple[str, ...]
-    """The keys of ``dataset:`` that it uses, besides ``name``; any other is refused."""
+    """The keys of ``dataset:`` that it uses, besides ``name``; any other key is refused."""
 
     def info(self) -> DataInfo:
-        """The facts: counted if the data is there, otherwise from the config, with a note of what is assumed."""
+        """The facts: counted if the data is there, otherwise taken from the config, with a note of what is assumed."""
         ...
 
     def check(self) -> None:
-        """``InputError`` in one line if the data is missing, is not what the config says, or would mislead later."""
+        """Check that the data is there, matches the config, and would not mislead later.
+
+        Raises:
+            InputError: it does not; the message is one line.
+
+        """
         ...
 
     def fingerprint(self) -> str:
-        """A hexadecimal digest of the data's content, the same wherever the data is; the data must be there."""
+        """A hexadecimal digest of the data's content, independent of its location; the data must be there."""
         ...
 
     def splits(self) -> Splits:
-        """The data; called in the process that trains."""
+        """The data; called in the training process."""
         ...
 
 
 @runtime_checkable
 class TakesStrength(Protocol):
-    """A dataset that may take the strength of RandAugment: with ``RANDAUGMENT = True`` it does."""
+    """A dataset that accepts a strength of RandAugment, if ``RANDAUGMENT`` is True."""
 
     RANDAUGMENT: bool
 
 
 @runtime_checkable
 class Repeats(Protocol):
-    """A dataset that may show an image several times in a batch: with ``REPEATED = True`` it does.
+    """A dataset that can repeat an image within a batch, if ``REPEATED`` is True.
 
-    Then ``augment`` of its train split may be as ``light*3`` (:func:`how_often`). :class:`TensorSplit` and
-    :class:`LoaderSplit` know that.
+    Then ``augment`` of its train split may be, for example, ``light*3`` (:func:`how_often`). :class:`TensorSplit` and
+    :class:`LoaderSplit` support that.
     """
 
     REPEATED: bool
 
 
 def how_often(augment: str | None) -> tuple[str | None, int]:
-    """The augmentation itself, and how many times an image is in its batch: ``light*3`` is (``light``, 3)."""
+    """The augmentation, and how many times an image is in its batch: ``light*3`` gives (``light``, 3)."""
     how, _, times = (augment or "").partition("*")
     return how or None, int(times or 1)
 
 
 def repeated(order: Iterable[int], batch_size: int, times: int, *, drop_last: bool) -> Iterator[list[int]]:
-    """Batches in which each image is ``times`` times (repeated augmentation: Hoffer et al. 2019, arXiv 1901.09335).
+    """Batches that contain each image ``times`` times (repeated augmentation: Hoffer et al. 2019, arXiv 1901.09335).
 
-    There are as many batches as of ``order`` without repeats, so the images at its end are left out, as timm's
-    RepeatAugSampler does. A batch has all of its images, then all again, so that workers and passes that share it get
-    different ones. One that is no multiple of ``times`` is cut.
+    There are as many batches as without repeats, so the images at the end of ``order`` are left out, as in timm's
+    RepeatAugSampler. A batch has all of its images once, then all again, so that the workers and passes that share it
+    get different ones. A batch whose size is not a multiple of ``times`` is cut.
     """
     order = list(order)
     stop = len(order) - len(order) % batch_size if drop_last else len(order)
@@ -172,7 +180,7 @@ def repeated(order: Iterable[int], batch_size: int, times: int, *, drop_last: bo
 
 @dataclass(frozen=True)
 class TensorSplit:
-    """Images held in memory as uint8 (N, C, H, W), augmented a whole batch at a time."""
+    """Images in memory as uint8 (N, C, H, W), augmented one batch at a time."""
 
     images: Tensor
     labels: Tensor
@@ -182,7 +190,7 @@ class TensorSplit:
         return len(self.labels)
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
-        """See :class:`Split`; ``timm`` augmentation here is the same as ``light``."""
+        """See :class:`Split`; here ``timm`` augmentation is the same as ``light``."""
         train, (augment, times) = augment is not None, how_often(augment)
         order = torch.randperm(len(self)) if train else torch.arange(len(self))
         drop_last = train and len(self) >= batch_size
@@ -197,7 +205,7 @@ class TensorSplit:
 
 
 def shift_and_flip(images: Tensor) -> Tensor:
-    """Each image (N, C, H, W) moved by up to 1/14 of its side, zeros moving in, and half of them mirrored."""
+    """Images (N, C, H, W), each shifted by up to 1/14 of its side with zero padding; half of them are mirrored."""
     count, _, height, width = images.shape
     reach = max(1, height // 14)
     padded = torch.nn.functional.pad(images, (reach,) * 4)
@@ -213,24 +221,24 @@ def shift_and_flip(images: Tensor) -> Tensor:
 
 
 def held_out(count: int, fraction: float) -> tuple[range, range]:
-    """Indices of ``count`` training images split into (train, val): the last ``fraction`` is held out."""
+    """Indices of ``count`` training images, divided into (train, val): the last ``fraction`` is held out."""
     num_val = max(1, round(count * fraction))
     return range(count - num_val), range(count - num_val, count)
 
 
 @dataclass(frozen=True)
 class LoaderSplit:
-    """A map-style dataset of (image tensor, label) read through a torch DataLoader.
+    """A map-style dataset of (image tensor, label), read through a torch DataLoader.
 
-    ``open_dataset(augment)`` gives the dataset with the transform for that augmentation. An item that is None could not be
-    read: it is left out of its batch, and named once in the log.
+    ``open_dataset(augment)`` returns the dataset with the transform for that augmentation. An item that is None could
+    not be read: it is left out of its batch and named once in the log.
     """
 
     open_dataset: Callable[[str | None], torch.utils.data.Dataset[object]]
     indices: tuple[int, ...]
     num_workers: int
     unread: set[int] = field(default_factory=set, compare=False)
-    """Indices of images that could not be read so far; they are not counted in ``len``."""
+    """Indices of images that could not be read so far; ``len`` does not count them."""
 
     def __len__(self) -> int:
         return len(self.indices) - len(self.unread)
@@ -242,17 +250,20 @@ class LoaderSplit:
         if times == 1:
             loader = self._loader(data, device, batch_size=batch_size, shuffle=train, drop_last=drop_last)
         else:
-            # Drawn where the loader begins to read, as without repeats, so that workers have the order of one.
+            # Drawn when the loader begins to read, as without repeats, so all workers have the same order.
             order = torch.utils.data.RandomSampler(self.indices)
             batches = repeated(order, batch_size, times, drop_last=drop_last)
             loader = self._loader(data, device, batch_sampler=batches)
         yield from self._read(loader, data, device)
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
-        """The places of each batch that ``pick`` gives, read by one of several readers, which are numbered from 0.
+        """The positions of each batch that ``pick`` returns, read by one of several readers, which are numbered from 0.
 
-        The order is drawn as for ``batches``, alike by every reader; augmentations are each reader's own. Raises
-        RuntimeError where none of the images to learn from in a batch can be read: the readers go batch by batch.
+        Every reader draws the same order, as for ``batches``; augmentations are drawn by each reader separately.
+
+        Raises:
+            RuntimeError: no training image of a batch's share can be read; readers cannot skip a batch, to stay in step.
+
         """
         train, (augment, times) = augment is not None, how_often(augment)
         data = self.open_dataset(augment)
@@ -299,12 +310,12 @@ class LoaderSplit:
 
 
 def with_own_draws(batches: Batches, seed: int) -> Batches:
-    """The same batches; what is drawn for them by any of torch, numpy and random comes from generators of their own."""
+    """The same batches, but their random numbers (torch, numpy, random) come from generators of their own."""
     own: _Draws | None = None
     while True:
         common = _draws()
         if own is None:
-            torch.default_generator.manual_seed(seed)  # that of the CPU alone
+            torch.default_generator.manual_seed(seed)  # only the CPU's generator
             np.random.seed(seed % 2**32)
             random.seed(seed)
         else:

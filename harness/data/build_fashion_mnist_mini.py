@@ -18,7 +18,7 @@ CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of one gzipped idx file (uint8): magic number, sizes as big-endian int32, bytes."""
+    """The array in one gzipped idx file (uint8): magic number, sizes as big-endian int32, bytes."""
     raw = gzip.decompress(path.read_bytes())
     num_dims = raw[3]
     shape = np.frombuffer(raw, ">i4", num_dims, offset=4)
@@ -26,13 +26,13 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def round_robin(labels: np.ndarray, per_class: int, skip: int = 0) -> np.ndarray:
-    """Indices of images ``skip`` to ``skip + per_class`` of each class, one class after the other in turn."""
+    """Indices of images ``skip`` to ``skip + per_class`` of each class, taking one of each class in turn."""
     by_class = [np.flatnonzero(labels == c)[skip : skip + per_class] for c in range(len(CLASSES))]
     return np.stack(by_class, axis=1).reshape(-1)
 
 
 def build(folder: Path, out: Path) -> None:
-    """Write the file."""
+    """Write the npz file."""
     images = read_idx(folder / "train-images-idx3-ubyte.gz"), read_idx(folder / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(folder / "train-labels-idx1-ubyte.gz"), read_idx(folder / "t10k-labels-idx1-ubyte.gz")
     index = {

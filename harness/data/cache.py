@@ -1,7 +1,7 @@
-"""A folder of this user's own on this machine, for what takes long to make again: decoded images, verdicts on files.
+"""A private folder of this user on this machine, for what takes long to make again: decoded images, verified files.
 
-It is in the system's temporary folder, which other users can write to. So it is used only if it belongs to this user and
-nobody else may write to it, and what is read from it is verified by its content.
+It is in the system's temporary folder, which other users can write to. So it is used only if it belongs to this user
+and nobody else may write to it, and everything read from it is verified by a checksum.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = "prune-or-search"
 
 
 def cache_folder() -> Path:
-    """The folder of this user, made with mode 0700 where it is missing; a new private one where that name is taken."""
+    """The folder of this user, created with mode 0700 if missing; if that name is taken, a new private one."""
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     folder = Path(tempfile.gettempdir()) / f"{NAME}-{user}"
     with contextlib.suppress(OSError):
@@ -30,12 +30,12 @@ def cache_folder() -> Path:
 
 @lru_cache
 def _own_folder(prefix: str) -> Path:
-    """Made once in a process."""
+    """A new private folder, made once per process."""
     return Path(tempfile.mkdtemp(prefix=Path(prefix).name, dir=Path(prefix).parent))
 
 
 def read_cached(key: str) -> bytes | None:
-    """What :func:`write_cached` kept under a key; None if there is nothing, it is damaged, or no folder can be made."""
+    """What :func:`write_cached` stored under a key; None if there is nothing, it is damaged, or there is no folder."""
     try:
         content = (cache_folder() / key).read_bytes()
     except OSError:
@@ -45,7 +45,7 @@ def read_cached(key: str) -> bytes | None:
 
 
 def write_cached(key: str, content: bytes) -> None:
-    """Keep ``content`` under a key, whole or not at all. A full or read-only disk is not an error: it is made again."""
+    """Store ``content`` under a key, atomically. A full or read-only disk is no error: content can be made again."""
     with contextlib.suppress(OSError), replacing(cache_folder() / key) as temporary:
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
 

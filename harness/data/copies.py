@@ -1,6 +1,6 @@
-"""Images that are there more than once: in the test part and in what is learned from, or in two classes.
+"""Duplicate images: those in both the test and the training part, and those in two classes.
 
-An image of the test part that is learned from, too, makes the test accuracy too high; where all are, it says nothing.
+A test image that is also trained on makes the test accuracy too high; if all are, the accuracy says nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Digests = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class PartImages:
-    """Images of a part: ``digests`` and ``labels`` of each, and its ``name`` by its place."""
+    """Images of a part: the ``digests`` and ``labels`` of all, and a ``name`` for each index."""
 
     digests: Digests
     labels: NDArray[np.int64]
@@ -31,14 +31,14 @@ def digests_of(contents: Iterable[bytes]) -> Digests:
 
 
 def as_digests(short: Iterable[bytes]) -> Digests:
-    """Of eight bytes each."""
+    """Digests of eight bytes each, as an array."""
     return np.frombuffer(b"".join(short), dtype="<u8")
 
 
 def copies(train: PartImages, test: PartImages, *, is_whole: bool = True) -> tuple[str, ...]:
-    """A sentence for test images that are in train, too, and one for images that two classes have.
+    """Notes on duplicates: a sentence on test images that are also in train, and one on images that two classes share.
 
-    ``is_whole`` False: only the beginnings of large files were looked at, which the sentences say.
+    ``is_whole`` False: only the beginnings of large files were compared, and the sentences say so.
     """
     same = "the same bytes as" if is_whole else "the same size and first 64 KiB as"
     notes: list[str] = []
@@ -57,7 +57,7 @@ def copies(train: PartImages, test: PartImages, *, is_whole: bool = True) -> tup
 
 
 def _in_two_classes(parts: Sequence[PartImages]) -> tuple[tuple[str, str] | None, int]:
-    """Two names as an example, and how many images have a twin under another label."""
+    """Two names as an example, and the number of images that have a duplicate under another label."""
     digests = np.concatenate([part.digests for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     _, groups = np.unique(digests, return_inverse=True)

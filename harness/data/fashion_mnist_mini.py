@@ -1,7 +1,7 @@
 """Fashion-MNIST mini: 5,000 train, 1,000 validation and 4,000 test images, shipped with the package.
 
-28×28 grey, 10 classes, balanced in every prefix. Xiao, Rasul, Vollgraf, arXiv 1708.07747; its MIT licence is beside it.
-``build_fashion_mnist_mini.py`` makes the file again from the original idx files.
+28×28 grey, 10 classes, balanced in every prefix. From Xiao, Rasul, Vollgraf, arXiv 1708.07747; its MIT licence is next
+to the file. ``build_fashion_mnist_mini.py`` rebuilds the file from the original idx files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHA256 = "a54cb8c7297431d070fb40b6f39ed56f42d8c70117a63bfaa14558ab77834b6c"
 
 
 class Dataset:
-    """See the module's text; ``num_train`` in the config takes the first so many training images."""
+    """See the module docstring; ``num_train`` in the config takes that many of the first training images."""
 
     KEYS = ("num_train",)
     REPEATED = True
@@ -32,7 +32,7 @@ class Dataset:
             raise InputError(f"dataset.num_train: {self._num_train} given, fashion_mnist_mini has 5000")
 
     def info(self) -> DataInfo:
-        """Mean and std are those of the 60,000 original training images; a damaged file is refused."""
+        """The facts, after a check of the file; mean and std are those of the 60,000 original training images."""
         self.check()
         with np.load(FILE) as data:
             names = tuple(str(name) for name in data["classes"])
@@ -48,14 +48,14 @@ class Dataset:
         )
 
     def check(self) -> None:
-        """The file comes with the package."""
+        """Check that the package's file is there and undamaged."""
         if not FILE.exists():
             raise InputError("the package's fashion_mnist_mini.npz is missing; install prune-or-search again")
         if hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
             raise InputError("the package's fashion_mnist_mini.npz is damaged; install prune-or-search again")
 
     def fingerprint(self) -> str:
-        """A digest of the package's file and of how much of it is used."""
+        """A digest of the package's file and of how many training images are used."""
         return hashlib.sha256(FILE.read_bytes() + f" {self._num_train}".encode()).hexdigest()
 
     def splits(self) -> Splits:

@@ -1,4 +1,4 @@
-"""A split in two halves, image by image in turn: one to score candidates on, the other to choose among the best of them."""
+"""A split divided into two interleaved halves: one to score candidates on, one to choose among the best of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from harness.data.base import Batches, Split
 
 @dataclass(frozen=True)
 class HalfSplit:
-    """One half of a split, in its own order: the ``first``, third, fifth image and so on, or the ``second``, fourth, ….
+    """One half of a split, in its order: the ``first``, third, fifth image and so on, or the ``second``, fourth, ….
 
-    Both have every class of a split that is sorted by class. Images that cannot be read have no place.
+    Both halves have every class of a split that is sorted by class. Images that cannot be read are not counted.
     """
 
     whole: Split
@@ -24,7 +24,12 @@ class HalfSplit:
         return (len(self.whole) + (self.half == "first")) // 2
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
-        """See :class:`harness.data.base.Split`; ``ValueError`` with augmentation, where there is no order."""
+        """See :class:`harness.data.base.Split`.
+
+        Raises:
+            ValueError: ``augment`` is given, and so the images have no order.
+
+        """
         if augment is not None:
             raise ValueError("a half of a split is for evaluation, without augmentation")
         place = 0 if self.half == "first" else 1

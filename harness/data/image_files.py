@@ -1,8 +1,8 @@
-"""Which files of a folder are pictures of which class: listed by class folder, verified by content, counted, never guessed.
+"""The images and classes of a folder: listed by class folder, verified by content, counted, never guessed.
 
-A class is a folder directly under the part's folder; everything below it belongs to that class. Its images are known by
-their content, whatever their names end with. What is not read (hidden files, files next to the class folders, other
-formats, damaged images) is counted and said, and no other file takes its place.
+A class is a folder directly under the part's folder, with everything below it. Images are recognised by content,
+whatever their extension. Files that are not read (hidden ones, files next to the class folders, other formats, damaged
+images) are counted and reported, and nothing takes their place.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from harness.data.pixels import NotAnImage, opened, read_rgb
 log = logging.getLogger(__name__)
 
 FULL_DECODE_FILES = 20_000
-"""Parts of at most so many files are decoded wholly before they are used; of larger ones only the headers are read."""
+"""Parts with at most this many files are decoded completely before use; for larger ones only the headers are read."""
 SAY_EVERY_S = 10.0
 IGNORED_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")
-"""Folders that systems leave behind, beside those that begin with a dot."""
+"""Folders that systems leave behind, besides those that begin with a dot."""
 HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture: its path relative to the part's folder, and its class as the folder's name says it (NFC)."""
+    """An image: its path relative to the part's folder, and its class, which is the folder's name (NFC)."""
 
     path: str
     label: str
@@ -46,10 +46,10 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a dataset: pictures in natural order, class folders (with and without pictures), what was not read.
+    """One part of a dataset: images in natural order, class folders (with and without images), and what was not read.
 
-    ``fingerprint`` is a digest of paths and contents, wherever the folder is; ``digests`` are of each file's content, or of
-    its size and first 64 KiB where ``is_whole`` is False.
+    ``fingerprint`` is a digest of relative paths and contents, independent of the folder's location. ``digests`` are of
+    each file's content, or of its size and first 64 KiB if ``is_whole`` is False.
     """
 
     root: Path
@@ -63,12 +63,12 @@ class Part:
 
 
 def natural_key(text: str) -> tuple[list[int | str], str]:
-    """Sorts ``2`` before ``10``, as timm does; what differs in capitals only, by its letters."""
+    """A sort key that puts ``2`` before ``10``, as in timm; names that differ only in case are ordered by letters."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text.lower())], text
 
 
 def read_part(root: Path) -> Part:
-    """List and verify one part; the verdict on unchanged files is kept for the next time.
+    """List and verify one part; the result for unchanged files is cached.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -98,7 +98,7 @@ def read_part(root: Path) -> Part:
 
 @dataclass(frozen=True)
 class _Listing:
-    """``entries``: (relative path, size, last change in ns, why it is left out or None), in natural order."""
+    """``entries``: (relative path, size, last change in ns, reason to leave it out or None), in natural order."""
 
     entries: tuple[tuple[str, int, int, str | None], ...]
     classes: tuple[str, ...]
@@ -121,7 +121,7 @@ def _listed(root: Path) -> _Listing:
 
 
 def _below(root: Path, inside: str, above: set[str]) -> Iterator[tuple[str, int, int, str | None]]:
-    """Files under a folder, links followed, but never back into a folder that they are in, be it above the part."""
+    """Files under a folder, following links, but never back into a folder that contains them, even above the part."""
     real = os.path.realpath(root / inside)
     if real in above:
         yield inside, 0, 0, "a link back to a folder above"
@@ -143,7 +143,7 @@ def _folders_above(root: Path) -> set[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Links followed; False for one that leads to itself."""
+    """Whether it is a folder, following links; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:
@@ -163,7 +163,7 @@ def _entry(root: Path, entry: os.DirEntry[str], path: str, skip: str | None) -> 
 
 
 class _Verdict(TypedDict):
-    """Which files are not images (path → reason); the fingerprint of all others, and the digest of each (16 hex digits)."""
+    """The files that are not images (path → reason); the fingerprint and digests (16 hex digits each) of the others."""
 
     damaged: dict[str, str]
     fingerprint: str
@@ -172,7 +172,7 @@ class _Verdict(TypedDict):
 
 
 def _verified(root: Path, paths: list[str]) -> _Verdict:
-    """Read every file."""
+    """Read and check every file."""
     decode = len(paths) <= FULL_DECODE_FILES
     damaged: dict[str, str] = {}
     digest, digests = hashlib.sha256(), []
@@ -223,7 +223,7 @@ def _cached_verdict(key: str) -> _Verdict | None:
 
 
 def _listing_digest(root: Path, listed: _Listing) -> str:
-    """Hash of the folder's path and of each file's last change: folders with like files are judged apart."""
+    """Hash of the folder's path and each file's last change, so that folders with equal files are judged separately."""
     digest = hashlib.sha256(f"3 {FULL_DECODE_FILES} {os.path.realpath(root)}\n".encode("utf-8", "surrogateescape"))
     for path, size, changed_ns, skip in listed.entries:
         digest.update(f"{path}\0{size}\0{changed_ns}\0{skip}\n".encode("utf-8", "surrogateescape"))
@@ -235,7 +235,7 @@ def _class_of(path: str) -> str:
 
 
 def _nfc(text: str) -> str:
-    """One spelling of accents: macOS writes them apart from their letters, others together."""
+    """Text with one encoding of accents; macOS stores them separately from their letters, other systems together."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -244,7 +244,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def not_read_notes(parts: Iterable[Part]) -> tuple[str, ...]:
-    """One sentence a part for what was not read."""
+    """One sentence per part about the files that were not read."""
     return tuple(
         f"{part.root.name}/: {sum(count for _, count, _ in part.not_read):,} files are not used: "
         + "; ".join(f"{count:,} {reason} (such as {plain(example)})" for reason, count, example in part.not_read)

@@ -1,7 +1,8 @@
-"""A folder of images, one sub-folder a class: ``PATH/train/<class>/…`` and ``PATH/val/<class>/…`` (as ImageNet's).
+"""A folder of images, one sub-folder per class: ``PATH/train/<class>/…`` and ``PATH/val/<class>/…``, as in ImageNet.
 
-``val`` (or ``valid``, ``validation``, ``test``, where there is only one of them) is the test split here, read once per
-delivered network; validation is held out of ``train``. The classes are the folders of ``train``, in natural order, for both.
+``val`` is the test split here, read once per delivered network; validation is held out of ``train``. Instead of ``val``
+the folder may be called ``valid``, ``validation`` or ``test``, if only one of them exists. The classes of both splits
+are the folders of ``train``, in natural order.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from harness.paths import is_there
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 ASSUMED_TRAIN = 1_281_167
-"""ImageNet's, where a study is planned without its data."""
+"""ImageNet's number, assumed when a study is planned without its data."""
 
 
 class Dataset:
-    """See the module's text; needs ``path`` and ``image_size``. ``num_classes`` is counted where the folder is there."""
+    """See the module docstring; needs ``path`` and ``image_size``. ``num_classes`` is counted if the data is there."""
 
     KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction", "num_workers")
     RANDAUGMENT = REPEATED = True
@@ -44,7 +45,12 @@ class Dataset:
         self._root = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """Counted where the data is there, refused where it is wrong; else ``num_train`` of the config, or ImageNet's."""
+        """Facts, counted and checked if the data is there; else by the config's ``num_train``, or ImageNet's number.
+
+        Raises:
+            InputError: the data is there but invalid.
+
+        """
         if not self._is_there and not self._is_elsewhere:
             raise self._no_part()
         if not self._is_there:
@@ -62,18 +68,18 @@ class Dataset:
         return unseen_classes(facts, self._config, self._labels(train), self._root)
 
     def check(self) -> None:
-        """Both parts must be there, with the same classes, each with pictures, and as many as the config says."""
+        """Check that both parts are there with the same classes, images in each class, and the config's counts."""
         if not self._is_there:
             raise self._no_part()
         self.info()
 
     def fingerprint(self) -> str:
-        """A digest of the files' contents and relative paths, the same wherever the folder is."""
+        """A digest of the files' contents and relative paths, independent of the folder's location."""
         train, test = self._parts
         return hashlib.sha256(f"{train.fingerprint} {test.fingerprint}".encode()).hexdigest()
 
     def splits(self) -> Splits:
-        """The pictures that :meth:`check` verified."""
+        """The images that :meth:`check` verified."""
         train, test = self._parts
         opened = [ImageFiles(part.root, part.files, self._labels(part)) for part in (train, test)]
         return file_splits(self._config, self.info(), *opened)
@@ -85,11 +91,11 @@ class Dataset:
 
     @property
     def _is_elsewhere(self) -> bool:
-        """Nothing is at the path, or an empty folder, to which the data is yet to be mounted."""
+        """Whether the path does not exist or is an empty folder, on which the data is yet to be mounted."""
         return not self._root.exists() or (self._root.is_dir() and not any(self._root.iterdir()))
 
     def _no_part(self) -> InputError:
-        """What is missing, and what is there instead."""
+        """An error that says what is missing and what is there instead."""
         if self._root.is_file():
             return InputError(
                 f"dataset.path: {self._root} is a file; image_folder needs the folder with train/ and val/"
@@ -105,7 +111,7 @@ class Dataset:
 
     @cached_property
     def _test_folder(self) -> Path | None:
-        """``val`` where it is there, else the only one of the other names."""
+        """``val`` if it exists, else the only one of the other names."""
         found = [self._root / name for name in TEST_FOLDERS if (self._root / name).is_dir()]
         if (self._root / "val").is_dir():
             return self._root / "val"
@@ -126,12 +132,12 @@ class Dataset:
         return train, test
 
     def _labels(self, part: Part) -> list[int]:
-        """The class of each picture: the place of its folder among those of ``train``."""
+        """The class of each image: the position of its folder among those of ``train``."""
         index = {name: place for place, name in enumerate(self._parts[0].classes)}
         return [index[file.label] for file in part.files]
 
     def _copies(self) -> tuple[str, ...]:
-        """Sentences for pictures that are there more than once."""
+        """Sentences about duplicate images."""
         train, test = self._parts
         is_whole = train.is_whole and test.is_whole
         return copies(self._images(train), self._images(test), is_whole=is_whole)
@@ -143,7 +149,7 @@ class Dataset:
         return PartImages(part.digests, np.array(self._labels(part), np.int64), name)
 
     def _ignored_folders(self) -> tuple[str, ...]:
-        """A sentence for parts beside ``val`` that could be taken for it."""
+        """A sentence about folders next to ``val`` that could be mistaken for it."""
         found = [name for name in TEST_FOLDERS if (self._root / name).is_dir() and name != self._parts[1].root.name]
         if not found:
             return ()
@@ -188,9 +194,9 @@ class Dataset:
 
 
 class ImageFiles(torch.utils.data.Dataset[tuple[object, int] | None]):
-    """(image, class) by index. ``transform`` may be set; a file that cannot be read any more is None and is named.
+    """(image, class) by index, with a settable ``transform``; None for a file that can no longer be read.
 
-    It is not replaced by another: whoever makes batches leaves it out.
+    No other image takes its place: whoever makes batches leaves it out.
     """
 
     def __init__(self, root: Path, files: tuple[ImageFile, ...], labels: list[int]) -> None:
@@ -208,16 +214,16 @@ class ImageFiles(torch.utils.data.Dataset[tuple[object, int] | None]):
 
     @property
     def reader(self) -> ImageFiles:
-        """Itself: timm's datasets have their ``samples`` there."""
+        """Itself, since timm's datasets have their ``samples`` there."""
         return self
 
     @property
     def samples(self) -> list[tuple[str, int]]:
-        """(path, class) of every picture."""
+        """(path, class) of every image."""
         return [(str(self.path(index)), label) for index, label in enumerate(self.labels)]
 
     def path(self, index: int) -> Path:
-        """The file of a picture."""
+        """The file of an image."""
         return self._root / self._files[index].path
 
     def _read(self, index: int) -> Image.Image | None:

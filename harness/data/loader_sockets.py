@@ -1,7 +1,7 @@
-"""A short place for the sockets over which the workers of a DataLoader hand over their batches.
+"""A short path for the sockets over which a DataLoader's workers return their batches.
 
-The path of a socket ends at 107 bytes (``sun_path``). In a deep TMPDIR, as batch systems make them, multiprocessing's own
-choice is longer, and the loader waits for ever.
+A socket's path can have at most 107 bytes (``sun_path``). In a deep TMPDIR, as batch systems create, multiprocessing's
+default path is longer, and the loader waits forever.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import tempfile
 from multiprocessing import util
 
 MAX_FOLDER_BYTES = 70
-"""107 less what multiprocessing adds: ``/pymp-XXXXXXXX/listener-XXXXXXXX`` and some."""
+"""107 minus what multiprocessing adds: ``/pymp-XXXXXXXX/listener-XXXXXXXX`` and some spare bytes."""
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def keep_sockets_short() -> None:
-    """Give this process, and the workers it starts, a short folder for sockets, unless theirs is short enough."""
+    """Give this process and its workers a short folder for sockets, unless theirs is short enough."""
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if len((config.get("tempdir") or tempfile.gettempdir()).encode()) <= MAX_FOLDER_BYTES:
         return

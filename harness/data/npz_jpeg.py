@@ -1,7 +1,7 @@
 """Images as JPEG bytes (or any other format) in one npz file with the keys ``{train,test}_{bytes,offsets,labels}``.
 
-Image i is bytes[offsets[i]:offsets[i+1]]. Names of the classes may be given as ``classes``. Each image is resized to the
-square of ``image_size`` (bicubic), nothing cut off. Decoded once per machine and user into a cache that is keyed by content.
+Image i is bytes[offsets[i]:offsets[i+1]]. ``classes`` may hold the class names. Each image is resized to the square of
+``image_size`` (bicubic), without cropping. Images are decoded once per machine and user, into a cache keyed by content.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNREADABLE = (
 )  # fmt: skip
 """What ``np.load`` raises for a file that is damaged, encrypted or something else."""
 FULL_DECODE_IMAGES = 20_000
-"""Parts of at most so many images are decoded by ``check``; of larger ones only the headers are read."""
+"""``check`` decodes the images of parts with at most this many; for larger ones it reads only the headers."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Part:
 
 
 class Dataset:
-    """See the module's text. Validation is the last ``val_fraction`` of the training images."""
+    """See the module docstring. Validation is the last ``val_fraction`` of the training images."""
 
     KEYS = ("path", "image_size", "num_classes", "num_train", "num_test", "mean", "std", "val_fraction")
     REPEATED = True
@@ -64,7 +64,12 @@ class Dataset:
         self._path = Path(config.path).expanduser()
 
     def info(self) -> DataInfo:
-        """RGB of ``image_size`` (32) with CIFAR-10's mean and std unless the config says otherwise; refuses wrong data."""
+        """Facts of RGB images of ``image_size`` (default 32), by default with CIFAR-10's mean and std.
+
+        Raises:
+            InputError: the data is there but invalid.
+
+        """
         config = self._config
         size = config.image_size or 32
         mean, std = normalisation(config, CIFAR10_MEAN, CIFAR10_STD)
@@ -92,11 +97,11 @@ class Dataset:
         )
 
     def check(self) -> None:
-        """The file must be there with its keys; labels, offsets and images must be what they should be."""
+        """Check that the file is there with its keys, and that labels, offsets and images are valid."""
         self._check_content()
 
     def fingerprint(self) -> str:
-        """A digest of all bytes, offsets and labels, whatever the file is called and however it is compressed."""
+        """A digest of all bytes, offsets and labels, independent of the file's name and compression."""
         digest = hashlib.sha256()
         for part in PARTS:
             found = self._parts[part]
@@ -218,7 +223,7 @@ class Dataset:
         )
 
     def _check_shuffled(self, labels: np.ndarray, num_val: int) -> None:
-        """The last images must be like the others, or accuracy on them selects for a few classes."""
+        """Check that the last images resemble the others; otherwise accuracy on them would select for a few classes."""
         found = np.unique(labels[-num_val:])
         if len(found) == self._num_classes:
             return
@@ -232,7 +237,7 @@ class Dataset:
 
     @cached_property
     def _copies(self) -> tuple[str, ...]:
-        """Sentences for images that are there more than once, of those that are used."""
+        """Sentences about duplicates among the images that are used."""
         config = self._config
         return copies(self._images("train", config.num_train), self._images("test", config.num_test))
 

@@ -1,9 +1,9 @@
-"""From any image file to 8-bit RGB: one place, so that every dataset shows a network the same picture of the same file.
+"""Any image file as 8-bit RGB: one decoder, so that every dataset shows a network the same picture for the same file.
 
-16-bit grey is scaled by 1/257, as its 8-bit twin would look; Pillow's own conversion clips it to white. A TIFF file may have
-12 bits, or white as 0: it looks as it was meant. Transparency is dropped, a palette and CMYK are converted, of an animation
-the first frame is taken, and the EXIF orientation is not applied (as in timm and torchvision). 32-bit integers and floats
-have no defined white, and are refused; so are drawings (EPS, WMF), which are programs.
+16-bit grey is scaled by 1/257, to look like its 8-bit version; Pillow's own conversion clips it to white. A TIFF file
+may have 12 bits, or 0 as white; both are respected. Transparency is dropped, palettes and CMYK are converted, an
+animation gives its first frame, and the EXIF orientation is not applied (as in timm and torchvision). 32-bit integers
+and floats are rejected, since they have no defined white, and so are drawings (EPS, WMF), which are programs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from PIL import Image, UnidentifiedImageError
 UNDEFINED_RANGE = ("I", "F")
 """Pillow's modes of 32-bit integers and floats."""
 SIXTEEN_BITS_AS_I = ("PNG", "PPM")
-"""Formats that Pillow may give mode I although white is 65535 in them."""
+"""Formats that Pillow may open in mode I although their white is 65535."""
 NOT_PIXELS = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "IPTC"})
-"""What Pillow lists among images and cannot decode by itself."""
+"""Formats that Pillow lists as images but cannot decode by itself."""
 
 
 class NotAnImage(ValueError):
-    """A file that is not read as an image; the message says why, without the file's name."""
+    """A file that cannot be used as an image; the message is the reason, without the file's name."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB, 8 bits a channel.
+    """The image in mode RGB, 8 bits per channel.
 
     Raises:
         NotAnImage: the mode has no defined white.
@@ -45,14 +45,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in UNDEFINED_RANGE:
         raise NotAnImage(f"mode {image.mode} (32 bits) has no defined white; save it with 8 or 16 bits")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a palette with transparency: it is dropped, as the module's text says
+        warnings.simplefilter("ignore")  # about a palette with transparency, which is dropped on purpose
         return image.convert("RGB")
 
 
 def white_of(image: Image.Image) -> tuple[int, bool]:
-    """The value of white in a picture of wide grey, and whether it is written the other way round, with white as 0.
+    """The value of white in an image of more than 8 bits of grey, and whether it is inverted, with 0 as white.
 
-    A TIFF file says both, in its tags 258 and 262, and Pillow heeds neither beyond 8 bits.
+    A TIFF file gives both in its tags 258 and 262; Pillow ignores them beyond 8 bits.
     """
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(258, 16)
@@ -60,10 +60,10 @@ def white_of(image: Image.Image) -> tuple[int, bool]:
 
 
 def read_rgb(source: Path | bytes, name: str | None = None) -> Image.Image:
-    """Decode a file, or its bytes, wholly. ``name``: see :func:`opened`.
+    """Decode a whole file, or its bytes. ``name``: see :func:`opened`.
 
     Raises:
-        NotAnImage: it is empty, cut off, damaged, too large to be safe, or in a format that Pillow does not know.
+        NotAnImage: it is empty, truncated, damaged, too large to be safe, or in a format that Pillow does not know.
 
     """
     with opened(source, name) as image:
@@ -72,15 +72,15 @@ def read_rgb(source: Path | bytes, name: str | None = None) -> Image.Image:
             return to_rgb(image)
         except NotAnImage:
             raise
-        except Exception as error:  # Pillow's decoders raise what they meet: OSError, SyntaxError, struct.error, …
+        except Exception as error:  # Pillow's decoders raise many types: OSError, SyntaxError, struct.error, …
             raise NotAnImage(f"cannot be decoded ({type(error).__name__})") from error
 
 
 def opened(source: Path | bytes, name: str | None = None) -> Image.Image:
-    """An image of which only the header was read.
+    """An image of which only the header has been read.
 
-    Formats whose files do not begin with a mark of their own (TGA and a few others) are taken only where the name's
-    ending says so too; other files would pass for them.
+    Formats without a signature at the start of the file (TGA and a few others) are accepted only if the name's
+    extension fits, since other files would pass for them.
 
     Raises:
         NotAnImage: see :func:`read_rgb`.
@@ -106,7 +106,7 @@ def opened(source: Path | bytes, name: str | None = None) -> Image.Image:
 
 @lru_cache
 def _formats(ending: str) -> tuple[str, ...]:
-    """Pillow's formats that a file with this ending may have."""
+    """The Pillow formats that a file with this extension may have."""
     Image.init()
     by_ending = Image.registered_extensions().get(ending.lower())
     return tuple(

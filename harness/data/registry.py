@@ -1,4 +1,4 @@
-"""Datasets: a file each in this folder, in an installed package, or named by a study; each holds a class ``Dataset``."""
+"""Datasets: one file each, in this folder, an installed package, or named by a study; each has a class ``Dataset``."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from accounting.study import plugins
 from harness.config.study import DatasetConfig
 from harness.errors import InputError
 
-if TYPE_CHECKING:  # it imports torch, which the names do not need
+if TYPE_CHECKING:  # it imports torch, which listing names does not need
     from harness.data.base import Dataset
 
 
 MEMBERS = ("KEYS", "info", "check", "fingerprint", "splits")
-"""What the class of a dataset must have."""
+"""Members that a dataset's class must have."""
 
 
 def list_datasets() -> list[str]:
-    """Names that a config may give."""
+    """The dataset names that a config may use."""
     return plugins.names(plugins.Kind.DATASET)
 
 
 def open_dataset(config: DatasetConfig) -> Dataset:
-    """The dataset a config names; ``InputError`` lists the names there are, or names a key that it does not use."""
+    """The dataset that a config names.
+
+    Raises:
+        InputError: the name is unknown (the message lists the known ones), the class lacks a member, a key is not used by
+            the dataset, or an option is wrong.
+
+    """
     try:
         module = plugins.load(plugins.Kind.DATASET, config.name)
     except plugins.PluginError as error:

@@ -1,6 +1,6 @@
-"""One decoded dataset at several sizes: what a job is shown at a side of its own is resized batch by batch, on its device.
+"""One decoded dataset at several sizes: if a job has its own image size, batches are resized on its device.
 
-Augmentation comes before, at the size at which the dataset gives its images; erasing and mixing come after.
+Augmentation comes before, at the dataset's own size; erasing and mixing come after.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.data.base import Batches, DataInfo, Pick, Shared, Split, Splits
 
 
 def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """Images (N, C, H, W) at another height and width, with antialiasing; bicubic unless told bilinear."""
+    """Images (N, C, H, W) resized with antialiasing; bicubic unless ``interpolation`` is bilinear."""
     if tuple(images.shape[2:]) == size:
         return images
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
@@ -23,7 +23,7 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor
 
 
 def info_at(info: DataInfo, side: int | None) -> DataInfo:
-    """The facts of the same images at ``side`` pixels; None: as the dataset gives them."""
+    """The facts of the same images at ``side`` pixels; None: the dataset's own size."""
     channels, *size = info.image_shape
     if side is None or size == [side, side]:
         return info
@@ -32,7 +32,7 @@ def info_at(info: DataInfo, side: int | None) -> DataInfo:
 
 
 def splits_at(splits: Splits, side: int | None) -> Splits:
-    """The same splits at ``side`` pixels; None: as the dataset gives them."""
+    """The same splits at ``side`` pixels; None: the dataset's own size."""
     info = info_at(splits.info, side)
     if info is splits.info:
         return splits
@@ -41,7 +41,7 @@ def splits_at(splits: Splits, side: int | None) -> Splits:
 
 @dataclass(frozen=True)
 class SizedSplit:
-    """A split whose images are resized to those of ``info`` once they are on the device."""
+    """A split whose images are resized to the size in ``info`` once they are on the device."""
 
     whole: Split
     info: DataInfo
@@ -61,7 +61,7 @@ class SizedSplit:
 
 @dataclass(frozen=True)
 class _SharedSizedSplit(SizedSplit):
-    """The same of a split that can read a part of each batch."""
+    """A resized split that can also read part of each batch."""
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
         """See :class:`harness.data.base.Shared`."""

@@ -1,6 +1,6 @@
-"""Anything that ``timm.data.create_dataset`` knows: ``timm_name: torch/cifar10``, ``hfds/…``, a folder.
+"""Any dataset of ``timm.data.create_dataset``: ``timm_name: torch/cifar10``, ``hfds/…``, a folder.
 
-The split ``train`` is divided into train and validation; the split ``validation`` is the test split here.
+Its split ``train`` is divided into train and validation; its split ``validation`` is the test split here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from harness.errors import InputError, one_line
 from harness.paths import is_there
 
 ASSUMED_TRAIN = 50_000
-"""CIFAR's, where a study is planned without its data."""
+"""CIFAR's number, assumed when a study is planned without its data."""
 NUM_SAMPLED = 64
-"""Images of each split that ``check`` reads, evenly spread."""
+"""Number of evenly spaced images of each split that ``check`` reads."""
 
 NOT_OPENED = (
     RuntimeError, OSError, ValueError, AssertionError, ImportError, AttributeError, TypeError, KeyError, EOFError,
@@ -35,7 +35,7 @@ NOT_OPENED = (
 
 
 class Dataset:
-    """See the module's text; needs ``timm_name`` and ``image_size``, and ``num_classes`` where the data has no names."""
+    """See the module docstring; needs ``timm_name``, ``image_size``, and ``num_classes`` if the data has no names."""
 
     KEYS = (
         "timm_name", "path", "download", "image_size", "num_classes", "num_train", "num_test", "mean", "std",
@@ -49,7 +49,7 @@ class Dataset:
         self._config = config
 
     def info(self) -> DataInfo:
-        """Counted and checked where the data is there; otherwise as the config says, or assumed, with a note of it."""
+        """Facts counted and checked if the data is there; otherwise from the config, or assumed with a note."""
         config = self._config
         return (
             self._checked
@@ -58,7 +58,7 @@ class Dataset:
         )
 
     def check(self) -> None:
-        """Open both splits (and download, where the config allows it), compare their classes, read a sample of each."""
+        """Open both splits (downloading if the config allows it), compare their classes, and read a sample of each."""
         config = self._config
         if (
             config.path is not None
@@ -89,7 +89,7 @@ class Dataset:
         return facts if labels is None else unseen_classes(facts, config, labels, str(config.timm_name))
 
     def fingerprint(self) -> str:
-        """A digest of the name, the counts, the classes, and the sampled images of both splits."""
+        """A digest of the name, counts and classes, and of the sampled images of both splits."""
         digest = hashlib.sha256(str(self._config.timm_name).encode())
         for part in self._parts:
             digest.update(f"{len(part)} {part.class_names}".encode())
@@ -100,13 +100,13 @@ class Dataset:
         return digest.hexdigest()
 
     def splits(self) -> Splits:
-        """Read through timm."""
+        """The splits, read through timm."""
         train, test = self._parts
         return file_splits(self._config, self.info(), train, test)
 
     @property
     def _is_there(self) -> bool:
-        """Opened already, or under ``path``; nothing is downloaded to find out."""
+        """Whether the data is open already or under ``path``; nothing is downloaded to find out."""
         if "_parts" in self.__dict__:
             return True
         path = self._config.path
@@ -138,7 +138,7 @@ class Dataset:
         return train, test
 
     def _check_folder(self, name: str, part: Images) -> None:
-        """A folder as timm reads it must be the folder as it is: classes by their folders, and no file passed over."""
+        """Check that timm reads a folder as it is: each class folder as one class, and no image missed."""
         root = part.folder
         if root is None:
             return
@@ -154,7 +154,7 @@ class Dataset:
             )
 
     def _check_labels(self, name: str, part: Images, facts: DataInfo) -> None:
-        """Where the data lists its labels, all of them must be classes, and every class must be there."""
+        """If the data lists its labels, check that all are valid classes and that every class occurs."""
         labels = part.known_labels()
         if labels is None:
             return
@@ -186,12 +186,12 @@ class Dataset:
 
 
 class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
-    """(image, label) by index of a dataset of timm's; an image that cannot be decoded is None, never its neighbour."""
+    """(image, label) by index of a timm dataset; an image that cannot be decoded is None, never its neighbour."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
         self._reader = getattr(data, "reader", None)
-        # torchvision's folders list their files themselves, timm's in their reader
+        # torchvision's folders list their files themselves, timm's do so in their reader
         self._listing = data if self._reader is None else self._reader
         samples = getattr(self._listing, "samples", None)
         self._has_files = isinstance(samples, list) and bool(samples) and Path(str(samples[0][0])).is_file()
@@ -213,7 +213,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in order of label; empty if the data has none."""
+        """Class names in order of the labels; empty if the data has none."""
         index = getattr(self._listing, "class_to_idx", None)
         if isinstance(index, dict) and sorted(index.values()) == list(range(len(index))):
             return tuple(str(name) for name in sorted(index, key=index.__getitem__))
@@ -222,7 +222,7 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
 
     @property
     def folder(self) -> Path | None:
-        """The folder of classes that it reads; None if there is no such folder."""
+        """The class folder that it reads; None if it reads no such folder."""
         root = getattr(self._listing, "root", None)
         return Path(str(root)) if root is not None and self._has_files and Path(str(root)).is_dir() else None
 
@@ -231,22 +231,22 @@ class Images(torch.utils.data.Dataset[tuple[Any, int] | None]):
         return {str(path): int(label) for path, label in self._listing.samples}
 
     def known_labels(self) -> list[int] | None:
-        """The label of each image, where the data lists them; None where only reading an image tells."""
+        """The label of each image if the data lists them; None if that would need reading the images."""
         if self._has_files:
             return [int(label) for _, label in self._listing.samples]
         targets = getattr(self._data, "targets", None)
         return None if targets is None or len(targets) != len(self) else [int(label) for label in targets]
 
     def path(self, index: int) -> str:
-        """What to call an image: its file where it has one."""
+        """A name for an image: its file if it has one."""
         return str(self._listing.samples[index][0]) if self._has_files else f"image {index}"
 
     def sample(self) -> list[int]:
-        """Evenly spread indices, the first and the last among them."""
+        """Evenly spaced indices, including the first and the last."""
         return sorted({int(i) for i in np.linspace(0, len(self) - 1, min(NUM_SAMPLED, len(self)))})
 
     def _read(self, index: int) -> tuple[Image.Image, int]:
-        """As timm does, except that it does not replace a damaged image by the next one."""
+        """Read an image as timm does, but without replacing a damaged image by the next one."""
         if self._has_files:
             path, label = self._listing.samples[index]
             return read_rgb(Path(str(path))), int(label)

@@ -1,4 +1,4 @@
-"""Splits of datasets of image files, with timm's transforms and a validation part held out by a fixed shuffle."""
+"""Splits for datasets of image files, with timm's transforms and a validation part held out by a fixed shuffle."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from harness.errors import InputError
 
 INTERPOLATION = "bicubic"
 MAX_RATIO = 50
-"""The longest side of a picture over its shortest, beyond which its ends are cut off."""
+"""The highest ratio of an image's longer to its shorter side; beyond it, the ends are cut off."""
 SMALL = 128
-"""Images below this side are evaluated whole, and cropped less in training."""
+"""Images with a side below this are evaluated whole, and cropped less in training."""
 
 
 def file_facts(
@@ -39,12 +39,12 @@ def file_facts(
     notes: tuple[str, ...] = (),
     where: Path | str | None = None,
 ) -> DataInfo:
-    """Facts of ``num_train`` images to learn and select on (of which the config may take less), and ``num_test`` to test on.
+    """Facts of ``num_train`` images for training and validation (the config may use fewer) and ``num_test`` for test.
 
-    ``where`` is given where nothing is there to be counted: the facts are then assumed, which is said.
+    ``where`` is given if there is no data to count: the facts are then assumed, and a note says so.
 
     Raises:
-        InputError: what the config must give, and does not, or gives wrongly.
+        InputError: the config lacks something that it must give, or gives it wrongly.
 
     """
     size = image_size(config)
@@ -74,7 +74,12 @@ def file_facts(
 
 
 def image_size(config: DatasetConfig) -> int:
-    """The side of the images; ``InputError`` where the config does not give it."""
+    """The side of the images in pixels.
+
+    Raises:
+        InputError: the config does not give it.
+
+    """
     if config.image_size is None:
         raise InputError(f"dataset.image_size is missing; {config.name} needs the side of its images, such as 224")
     return config.image_size
@@ -83,7 +88,7 @@ def image_size(config: DatasetConfig) -> int:
 def normalisation(
     config: DatasetConfig, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The config's mean and std, or the given ones; three numbers each."""
+    """The config's mean and std, or else the given ones; three numbers each."""
     found = tuple(mean if config.mean is None else config.mean), tuple(std if config.std is None else config.std)
     if len(found[0]) != 3 or len(found[1]) != 3:
         raise InputError(
@@ -96,7 +101,12 @@ def normalisation(
 
 
 def check_counts(config: DatasetConfig, num_train: int, num_test: int, num_classes: int, where: Path | str) -> None:
-    """``InputError`` where the config asks for other counts than are there."""
+    """Check the config's counts against the data's.
+
+    Raises:
+        InputError: the config asks for counts that the data does not have, or the data has fewer than two classes.
+
+    """
     if config.num_classes is not None and config.num_classes != num_classes:
         raise InputError(
             f"dataset.num_classes: {config.num_classes} given, {where} has {num_classes} classes; leave it out"
@@ -111,7 +121,12 @@ def check_counts(config: DatasetConfig, num_train: int, num_test: int, num_class
 
 
 def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int], where: Path | str) -> DataInfo:
-    """The facts, with a note of classes that validation lacks; ``InputError`` for one that would never be learned."""
+    """The facts, with a note of the number of classes that have no validation image.
+
+    Raises:
+        InputError: a class has no image left to train on.
+
+    """
     if config.num_train is not None and config.num_train > len(labels):
         return info  # refused by check_counts
     learn, select = held_out_order(len(labels), config)
@@ -130,7 +145,7 @@ def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int],
 
 
 def held_out_order(count: int, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of ``count`` images to learn on and to select on; a fixed shuffle decides."""
+    """Indices of ``count`` images for training and for validation, by a fixed shuffle."""
     order = np.random.default_rng(0).permutation(count)[: config.num_train]
     learn, select = held_out(len(order), config.val_fraction)
     return order[learn.start : learn.stop], order[select.start :]
@@ -147,7 +162,7 @@ class OpenedImages(Protocol):
 def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test: OpenedImages) -> Splits:
     """Splits of two map-style datasets of (PIL image, label) with an attribute ``transform``.
 
-    Each is opened once, since a folder of a million files takes minutes to list.
+    Each dataset is opened once, since listing a folder of a million files takes minutes.
     """
     learn, select = held_out_order(len(train), config)
 
@@ -161,17 +176,17 @@ def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test
 
 
 def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> Any:
-    """The same opened dataset with the transform for ``augment``."""
+    """The same open dataset with the transform for ``augment``."""
     dataset = copy.copy(part)
     dataset.transform = _transform(info, augment)
     return dataset
 
 
 def without_far_ends(image: Image) -> Image:
-    """The middle of a picture that is more than ``MAX_RATIO`` times as long as it is wide.
+    """The middle of an image whose longer side is more than ``MAX_RATIO`` times its shorter side.
 
-    Its shorter side is resized to that of the images, and the longer one with it, before the middle is cut out: a row of
-    60,000 pixels, a file of a few bytes, would take 16 GB.
+    The shorter side is resized to the size of the images, and the longer one with it, before the middle is cut out. A
+    row of 60,000 pixels, a file of a few bytes, would take 16 GB.
     """
     width, height = image.size
     most = MAX_RATIO * min(width, height)
@@ -182,7 +197,7 @@ def without_far_ends(image: Image) -> Image:
 
 
 def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]:
-    """From a PIL image of any mode to a normalised tensor; timm's transform, without a crop where images are small."""
+    """The transform of a PIL image of any mode to a normalised tensor: timm's, without a crop if images are small."""
     height = info.image_shape[1]
     name, _, strength = (augment or "").partition("-m")
     magnitude = strength or str(DEFAULT_MAGNITUDE)

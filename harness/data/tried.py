@@ -1,4 +1,4 @@
-"""Whether a dataset of a user's own gives what its ``info`` says: a few images of each part are read."""
+"""Checks that a user's own dataset provides what its ``info`` says, by reading a few images of each part."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from harness.data.base import DataInfo, Dataset, Split
 from harness.errors import InputError, typed_line
 
 NUM_TRIED = 2
-"""Images of each part that are read, as for evaluation and as for training."""
+"""Number of images of each part that are read, both as for evaluation and as for training."""
 
 
 def check_own(config: DatasetConfig, dataset: Dataset) -> None:
-    """``InputError`` in one line where the file of a user's own dataset fails, or gives what cannot be learned from.
+    """Check a user's own dataset by reading a few of its images.
 
-    Datasets of this package and of installed ones are not tried: ``check`` is theirs.
+    The package's and installed datasets are not tried; they have their own ``check``.
+
+    Raises:
+        InputError: the dataset's file fails, or its data cannot be trained on; the message is one line.
+
     """
     file = plugins.file_of(plugins.Kind.DATASET, config.name)
     if file is None:

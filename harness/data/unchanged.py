@@ -1,6 +1,7 @@
-"""Whether data is still what a study or a session began with: its fingerprint and counts, then and now.
+"""Checks that data is unchanged since a study or session began, by its fingerprint and counts.
 
-A picture more or less shifts which of all are held out, so networks before and after it would be selected on others.
+One image more or less changes which images are held out, so networks made before and after would be selected on
+different ones.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from harness.errors import InputError, one_line
 
 COUNTS = ("num_train", "num_val", "num_test", "num_classes")
 DIGITS = 12
-"""Digits of a digest that errors show."""
+"""Number of a digest's digits that errors show."""
 
 
 class DataChanged(RuntimeError):
-    """The data is other data than when the session began; nothing more can be done with it."""
+    """The data is different from when the session began; the session cannot continue with it."""
 
 
 def data_facts(dataset: Dataset) -> DataFacts:
-    """Fingerprint, counts and notes of data that is there."""
-    fingerprint = dataset.fingerprint()  # first: it opens the data, after which its facts are counted
+    """Fingerprint, counts and notes of the data, which must be there."""
+    fingerprint = dataset.fingerprint()  # first, since it opens the data so that its facts are counted
     info = dataset.info()
     return {
         "fingerprint": fingerprint,
@@ -36,7 +37,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
 
 
 def data_changes(then: DataFacts, now: DataFacts) -> str | None:
-    """What differs, as one clause; None where nothing does. Counts that were not noted then are not compared."""
+    """What differs, as one clause; None if nothing does. Counts that were not noted then are not compared."""
     before: Mapping[str, object] = then
     after: Mapping[str, object] = now
     differ = [
@@ -50,17 +51,22 @@ def data_changes(then: DataFacts, now: DataFacts) -> str | None:
 
 
 def then_and_now(what: str, then: str, now: str) -> str:
-    """Two digests, cut."""
+    """Both digests, shortened, in words."""
     return f"{what} {then[:DIGITS]} then, {now[:DIGITS]} now"
 
 
 def check_unchanged(dataset: Dataset, then: DataFacts | None) -> None:
-    """Raise :class:`DataChanged` where the data is there and is not what was noted ``then`` (None: nothing was)."""
+    """Check that the data is what was noted ``then``; if that is None, nothing was noted and nothing is checked.
+
+    Raises:
+        DataChanged: it is different data.
+
+    """
     if then is None or dataset.fingerprint() == then.get("fingerprint"):
         return
     try:
         differ = data_changes(then, data_facts(dataset))
-    except InputError as error:  # no data to learn from any more
+    except InputError as error:  # the data can no longer be trained on
         differ = one_line(error)
     raise DataChanged(
         f"the data changed while the study ran ({differ}); restore it and run the same command again, or start another "
