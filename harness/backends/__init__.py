@@ -1,1 +1,1 @@
-"""What runs the jobs: Ray Tune, or this process; the only room that knows Ray."""
+"""What runs the jobs: Ray Tune, or this process. Only this package knows Ray."""

@@ -1,6 +1,6 @@
-"""Which forms ``--address`` has, and whether anything that could be a Ray cluster answers there. Imports no Ray.
+"""The forms of ``--address``, and whether something that could be a Ray cluster answers there. Imports no Ray.
 
-Each step has its own time limit: all of them together take less than ten seconds.
+Each step has its own time limit; together they take less than ten seconds.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from harness.errors import InputError
 
 CONNECT_S, ANSWER_S = 4.0, 3.0
 LOOKED_UP = ("auto", "local")
-"""What names a cluster without saying where it is."""
+"""Addresses that name a cluster without its location."""
 FORMS = "allowed are host:port, auto (the cluster that this machine is a node of) and local (a Ray of our own)"
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-"""How a client of HTTP/2 begins: the preface and empty settings. Every gRPC server answers with its own settings."""
+"""The start of an HTTP/2 connection: the preface and empty settings. Every gRPC server answers with its settings."""
 SETTINGS = 4
 TLS_ALERT = b"\x15\x03"
-"""How a TLS server refuses a client that does not speak TLS."""
+"""How a TLS server rejects a client that does not speak TLS."""
 NOT_RAY = "what answers there is not a Ray cluster; give its head's host:port"
 
 
 def host_and_port(address: str, given: str | None = None) -> tuple[str, int]:
-    """Where a cluster's head is, from ``given``; ``address`` is what the user wrote. ``InputError`` for other forms."""
+    """Host and port of a cluster's head, from ``given``; ``address`` is what the user wrote.
+
+    Raises:
+        InputError: it has another form.
+
+    """
     given = (address if given is None else given).strip()
     if given.startswith("ray://"):
         raise InputError(
@@ -37,7 +42,12 @@ def host_and_port(address: str, given: str | None = None) -> tuple[str, int]:
 
 
 def check_answers(address: str, host: str, port: int) -> None:
-    """``InputError`` where nothing answers in time, or what answers does not speak HTTP/2 as every gRPC server does."""
+    """Check that something answers in time, and speaks HTTP/2 as every gRPC server does.
+
+    Raises:
+        InputError: it does not.
+
+    """
     try:
         connection = socket.create_connection((host, port), CONNECT_S)
     except socket.gaierror:
@@ -74,7 +84,12 @@ def check_answers(address: str, host: str, port: int) -> None:
 
 
 def check_address(address: str) -> None:
-    """``InputError`` where ``address`` says where a cluster is, and none can be there."""
+    """Check that a cluster could be at ``address``, if it names a location.
+
+    Raises:
+        InputError: none can be there.
+
+    """
     if address not in LOOKED_UP:
         check_answers(address, *host_and_port(address))
 

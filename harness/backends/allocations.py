@@ -1,8 +1,8 @@
-"""Which placement groups of ours hold what, and which nodes there are, looked at while a study runs.
+"""Watches a running study's placement groups and the cluster's nodes, and records what is held.
 
-A group is ours if Ray's id of it ends with the id of our job (the Ray job that this driver is): other studies' and tenants'
-groups on a shared cluster never enter the ledger, whenever they open. An allocation is named by its group and node, since a
-group whose node dies is placed again elsewhere under the same id.
+A group is ours if its Ray id ends with the id of our job (this driver's Ray job). Groups of other studies and tenants
+on a shared cluster never enter the ledger, whenever they open. An allocation is named by its group and node, since a
+group whose node dies is placed elsewhere under the same id.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from harness.devices import cpu_device
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-"""How often they are looked at: the resolution of an allocation's begin and end."""
+"""Interval between two looks: the resolution of an allocation's begin and end."""
 SILENT_S = 8.0
-"""A cluster that has not answered for so long is lost."""
+"""A cluster that has not answered for this long is lost."""
 NODE_DEAD_S = 5.0
 NODE_DIED = "node_died"
 
@@ -38,7 +38,7 @@ Capacity = list[DeviceRecord]
 
 
 class Node(TypedDict):
-    """A node as ``ray.nodes`` tells it, as far as it is read here."""
+    """A node as returned by ``ray.nodes``, with the fields used here."""
 
     NodeID: str
     NodeManagerHostname: str
@@ -47,11 +47,11 @@ class Node(TypedDict):
 
 
 class PlacedGroup(TypedDict):
-    """A placement group as ``placement_group_table`` tells it, as far as it is read here."""
+    """A placement group as returned by ``placement_group_table``, with the fields used here."""
 
     state: str
     bundles: dict[int, dict[str, float]]
-    """Resources of each bundle, by its index."""
+    """Resources of each bundle, by index."""
     bundles_to_node_id: dict[int, str]
 
 
@@ -60,12 +60,12 @@ Nodes = dict[str, Node]
 
 
 def allocation_name(group: str, node: str) -> str:
-    """The name of what a placement group holds on a node; both are Ray's hexadecimal ids."""
+    """The name of what a placement group holds on a node; both arguments are Ray's hexadecimal ids."""
     return f"{group}@{node[:8]}"
 
 
 def node_name(node: Node) -> str:
-    """Host and node id: several Ray nodes can share a host, and a study several sessions."""
+    """Host and node id, since several Ray nodes can share a host, and several sessions a study."""
     return f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}"
 
 
@@ -74,7 +74,7 @@ def _is_alive(nodes: Nodes, node: str) -> bool:
 
 
 class Allocations:
-    """Notes allocations and changes of the capacity in the ledger."""
+    """Records allocations and capacity changes in the ledger."""
 
     def __init__(
         self,
@@ -92,26 +92,26 @@ class Allocations:
         self.ignored: set[str] = set()
         """Names of the nodes that the study does not use, since they have no device for it."""
         self._seen_t: dict[str, float] = {}
-        """When a node was first seen, by its name; a node tells its devices later than it takes work."""
+        """When each node was first seen, by name; a node reports its devices later than it accepts work."""
         context = ray.get_runtime_context()
         self._job, self._own_node = context.get_job_id(), context.get_node_id()
         self._changed_t = 0.0
         self._held: dict[str, str] = {}
-        """Allocation: its node's id."""
+        """Allocation → id of its node."""
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._over = False
         self._answered_s = time.monotonic()
         self._looked_t = time.time()
-        """When what is held was seen last."""
+        """When the allocations held were last seen."""
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
-        """Called with the nodes that live and are used whenever they were looked at."""
+        """Called with the nodes that are alive and used, after each look at them."""
         self.on_held: Callable[[float, Sequence[str]], None] = lambda t, allocations: None
-        """Called with the time and what is held then, whenever that was looked at."""
+        """Called with the time and the allocations held then, after each look at them."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look while the block runs; then close what is open."""
+        """Keep looking while the block runs; then close what is open."""
         threads = [
             threading.Thread(target=self._repeat, args=(look, wait_s), name=look.__name__, daemon=True)
             for look, wait_s in ((self._look, POLL_S), (self._look_at_nodes, 4 * POLL_S))
@@ -127,9 +127,10 @@ class Allocations:
             self.close_all()
 
     def close_all(self) -> None:
-        """Close what is open. Of a Ray that is gone nobody says when its workers ended: their own records do.
+        """Close all open allocations.
 
-        It is known that they lived when it answered last.
+        If Ray is gone, nobody reports when its workers ended; their own records do. They are known to have lived when
+        Ray last answered.
         """
         with self._lock:
             for allocation in sorted(self._held):
@@ -140,7 +141,7 @@ class Allocations:
             self._over = True
 
     def lost(self) -> str | None:
-        """Why the cluster cannot be used any more, as half a sentence; None while it can. Sets ``gone`` of a silent one."""
+        """Why the cluster can no longer be used, as a clause, or None. Sets ``gone`` if the cluster is silent."""
         now_s = time.monotonic()
         if now_s - self._answered_s > SILENT_S:
             self._gone.set()
@@ -150,7 +151,7 @@ class Allocations:
         return None
 
     def release(self, limit_s: float) -> None:
-        """Give up what is held, and with it the workers in it; wait until it is gone, but not longer than given."""
+        """Release what is held, with the workers in it; waits until it is gone, but no longer than ``limit_s``."""
         end_s = time.monotonic() + limit_s
 
         def remove() -> None:
@@ -184,11 +185,11 @@ class Allocations:
             try:
                 look()
                 self._answered_s = time.monotonic()
-            except (ray.exceptions.RayError, RuntimeError, OSError):  # a later look makes up for it
+            except (ray.exceptions.RayError, RuntimeError, OSError):  # the next look will make up for it
                 log.debug("the cluster could not be looked at", exc_info=True)
 
     def _nodes(self) -> Nodes:
-        """The nodes that Ray knows, dead ones too, by id."""
+        """All nodes that Ray knows, dead ones too, by id."""
         now_t = time.time()
         nodes = {node["NodeID"]: node for node in ray.nodes()}
         with self._lock:
@@ -201,7 +202,7 @@ class Allocations:
         table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
         nodes = (
             self._nodes()
-        )  # after the groups: a node is dead before its groups are taken from it, and that is the cause
+        )  # after the groups: a node is seen dead before its groups are removed, so its death is known as the cause
         placed: dict[str, tuple[str, PlacedGroup]] = {}
         for group, entry in table.items():
             if entry["state"] == "CREATED":
@@ -216,7 +217,7 @@ class Allocations:
             for allocation, (node, entry) in placed.items():
                 if allocation not in self._held and node in nodes:
                     self._open(allocation, self._devices(entry, nodes), entry)
-                    self._held[allocation] = node  # only then: what a full disk did not take is written by a later look
+                    self._held[allocation] = node  # only now, so that a later look writes what a full disk did not take
             self._looked_t = time.time()
             self.on_held(self._looked_t, sorted(self._held))
 
@@ -273,7 +274,7 @@ class Allocations:
                 self.ignored.add(name)
 
     def _change(self, capacity: Capacity, since_t: float) -> None:
-        """Note the devices from then on."""
+        """Record the devices from that time on."""
         if self._stop.is_set():
             return
         self._capacity, self._known = capacity, {entry["node"] for entry in capacity}

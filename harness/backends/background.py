@@ -1,4 +1,4 @@
-"""Runs what may block in a thread, so that the main thread can react to signals, time limits and the death of a cluster."""
+"""Runs blocking work in a thread, so that the main thread can react to signals, time limits and a cluster's death."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLL_S = 0.1
 
 
 class TimeUp(TimeoutError):
-    """The work took longer than it may."""
+    """The work exceeded its time limit."""
 
 
 def run_beside(
@@ -23,11 +23,11 @@ def run_beside(
     limit_s: float | None = None,
     until: threading.Event | None = None,
 ) -> T:
-    """What ``work`` returns (or raises), done in a thread while this one waits.
+    """Run ``work`` in a thread while this one waits; returns what it returns and raises what it raises.
 
     ``check`` is called several times a second and may raise to leave; a signal handler may raise as well. The thread is
-    then left behind: it is a daemon, and dies with the process. With ``until`` the thread itself stays alive until that is
-    set, also when its work is done.
+    then abandoned: it is a daemon, and dies with the process. With ``until``, the thread stays alive until that event
+    is set, even after its work is done.
 
     Raises:
         TimeUp: ``work`` was not done after ``limit_s``.
@@ -40,7 +40,7 @@ def run_beside(
     def body() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # handed to the waiting thread, whatever it is
+        except BaseException as error:  # of any type: the waiting thread raises it
             errors.append(error)
         done.set()
         if until is not None:

@@ -1,4 +1,4 @@
-"""Where a study's jobs run: the devices there are, and a function that runs a scheduler's jobs on them."""
+"""Where a study's jobs run: the available devices, and a function that runs a scheduler's jobs on them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.scheduling.scheduler import Scheduler
 
 @dataclass(frozen=True)
 class Backend:
-    """``capacity`` as the ledger's ``session_opened`` has it; ``run(scheduler, session, ledger)`` returns when done."""
+    """``capacity`` is as in the ledger's ``session_opened``; ``run(scheduler, session, ledger)`` returns when done."""
 
     capacity: list[DeviceRecord]
     run: Callable[[Scheduler, str, LedgerWriter], None]
 
     @property
     def unit(self) -> Unit:
-        """The unit of cost: hours of GPUs where there are any."""
+        """The unit of cost: GPU-hours if there are GPUs, else CPU-core-hours."""
         kinds = {device["device_kind"] for device in self.capacity}
         return Unit.of("cuda" if "cuda" in kinds else "cpu_core")

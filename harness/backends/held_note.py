@@ -1,9 +1,9 @@
-"""What a run holds, noted in the study's folder while it runs: nothing else says how long a killed driver held it.
+"""A note in the study's folder of what a run holds: the only record of how long a killed driver held it.
 
-The ledger has when an allocation opened. When it closed is the driver's to say, and an attempt in it says by its own records
-how long it lived; where no attempt works in it, a killed driver would leave the time that it was held unpaid. So the driver
-notes at every look what it sees held, and the next session closes it in the ledger at the time of the last note. The moment
-that Ray takes to end after its driver is not billed.
+The ledger has when an allocation opened, but only the driver can say when it closed. An attempt in it shows by its own
+records how long it lived; but if no attempt was running, the time that a killed driver held it would stay unpaid. So
+the driver notes at every look what it holds, and the next session closes that in the ledger at the time of the last
+note. The moment that Ray takes to end after its driver is not billed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ DRIVER_DIED = "driver_died"
 
 
 Note = Callable[[float, Sequence[str]], None]
-"""Called with a time and the allocations that are held then."""
+"""Called with a time and the allocations held then."""
 
 
 @contextmanager
 def noting(path: Path, session: str) -> Iterator[Note]:
-    """Note what is held whenever that is told, while the block runs; then the ledger says it all, and the note goes.
+    """Write a note whenever holdings are reported while the block runs; then the ledger is complete and the note goes.
 
-    It is written in place, at once and often: a kill of this process does not tear it, and what a lost power left of it is
-    not read.
+    The note is written in place, at once and often. A kill of this process does not tear it, and a note damaged by a
+    power loss is ignored.
     """
     length = 0
 
@@ -49,7 +49,7 @@ def noting(path: Path, session: str) -> Iterator[Note]:
                 os.pwrite(descriptor, text.ljust(length), 0)
             finally:
                 os.close(descriptor)
-        except OSError:  # a full disk: the next note makes up for it
+        except OSError:  # for example a full disk: the next note makes up for it
             log.debug("what is held could not be noted", exc_info=True)
 
     with suppress(OSError):
@@ -62,7 +62,7 @@ def noting(path: Path, session: str) -> Iterator[Note]:
 
 
 def close_left_open(paths: StudyFolder, ledger: LedgerWriter) -> None:
-    """Close what a killed driver held with no attempt at work in it, at the time of its last note."""
+    """Close, at the time of its last note, what a killed driver held without a running attempt."""
     note = _read(paths.held_note)
     if note is None:
         return
@@ -94,7 +94,7 @@ def _span(trace: Trace) -> SpanKey:
 
 
 def _read(path: Path) -> tuple[str, float, list[str]] | None:
-    """Session, time and allocations; None where there is no note, or none that can be read."""
+    """Session, time and allocations; None if there is no readable note."""
     try:
         note = json.loads(path.read_bytes())
         return str(note["session"]), float(note["t"]), [str(name) for name in note["allocations"]]

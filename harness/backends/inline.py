@@ -1,4 +1,4 @@
-"""Runs a study's jobs one after another in this process: no Ray, for tests, debugging and very small studies."""
+"""Runs a study's jobs one after another in this process, without Ray: for tests, debugging and very small studies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]:
-    """Give this process, on one device (or as many CPU threads as a job is given)."""
+    """A backend of this process, on one device (or as many CPU threads as a job gets)."""
     resources = config.resources
     device = choose_device(resources.device, torch.cuda.device_count())
     shapes = checked_shapes(config, device)
@@ -64,7 +64,7 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
 
 
 def _sampler(paths: StudyFolder, session: str, ledger: LedgerWriter) -> Sampler:
-    """That of this machine, which writes to this process's segment."""
+    """The sampler of this machine, which writes to this process's ledger segment."""
     node = socket.gethostname()
     presence = presence_of(paths.beats, session, node)
     return Sampler(presence, lambda: ledger, session, node, node_reader(cpu_device(node)))

@@ -1,7 +1,7 @@
-"""Joins a running Ray cluster (``--address``): which forms of address there are, what is missing where it cannot be done.
+"""Joins a running Ray cluster (``--address``), and explains why if that fails.
 
-Ray itself takes up to a minute to say that nobody answers, and does not look for a token when it is given an address. So
-the address is tried first, in steps that each have a time limit: does anything listen, does it speak gRPC (both in
+Ray itself takes up to a minute to report that nobody answers, and looks for no token when it is given an address. So
+the address is tried first, in steps with a time limit each: does anything listen, does it speak gRPC (both in
 ``harness/backends/address.py``), is it a Ray head, does it want a token, is ours the right one.
 """
 
@@ -26,21 +26,26 @@ from harness.errors import InputError, one_line
 
 GCS_S, INIT_S = 6.0, 60.0
 MAX_TOKEN = 4096
-"""Bytes of the longest token that is tried; Ray's have 64."""
+"""Length in bytes of the longest token that is tried; Ray's have 64."""
 GET_TOKEN = "(`ray get-auth-token` prints it on the head node)"
 
 
 def check_entry(address: str) -> None:
-    """``InputError`` where the cluster at ``address`` would not let us in; takes seconds, joins nothing."""
+    """Check, within seconds and without joining, that the cluster at ``address`` would let us in.
+
+    Raises:
+        InputError: it would not.
+
+    """
     _entry(address)
 
 
 @contextlib.contextmanager
 def joined_ray(address: str) -> Iterator[threading.Event]:
-    """The cluster at ``address``, while the block runs. Where the event that is given is set, it is left without a word.
+    """The cluster at ``address``, while the block runs; it is left silently if the event that this yields is set.
 
     Raises:
-        InputError: the address has no such form, nobody answers there in a few seconds, or a token is missing or wrong.
+        InputError: the address is malformed, nobody answers within seconds, or a token is missing or wrong.
 
     """
     host, port, mode = _entry(address)
@@ -74,7 +79,7 @@ def joined_ray(address: str) -> Iterator[threading.Event]:
 
 
 def _entry(address: str) -> tuple[str, int, str]:
-    """The head's host and port, and the ``RAY_AUTH_MODE`` with which it lets us in."""
+    """The head's host and port, and the ``RAY_AUTH_MODE`` that it accepts."""
     host, port = _host_and_port(address)
     check_answers(address, host, port)
     return host, port, _mode(address, _joined(host, port))
@@ -85,7 +90,7 @@ def _joined(host: str, port: int) -> str:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    """Where the cluster's head is; ``auto`` is looked up as Ray does, but which of several is not guessed."""
+    """Host and port of the cluster's head; ``auto`` is looked up as in Ray, but never guessed among several."""
     if address != "auto":
         return host_and_port(address)
     live = sorted(services.find_gcs_addresses())
@@ -106,7 +111,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _is_on_loopback_only(host: str, port: int) -> bool:
-    """Whether a cluster of this machine cannot be reached by the machine's own address, which Ray takes for loopback's."""
+    """Whether a cluster on this machine cannot be reached at the machine's own address, which Ray uses for loopback."""
     node_ip = services.resolve_ip_for_localhost(host)
     if node_ip == host:
         return False
@@ -118,7 +123,7 @@ def _is_on_loopback_only(host: str, port: int) -> bool:
 
 
 def _mode(address: str, bootstrap: str) -> str:
-    """The ``RAY_AUTH_MODE`` with which the cluster can be joined, tried out on its head."""
+    """The ``RAY_AUTH_MODE`` with which the cluster can be joined, found by asking its head."""
     wanted = os.environ.get("RAY_AUTH_MODE", "").lower()
     if _answers(address, bootstrap, "disabled"):
         if wanted == "token":
@@ -129,7 +134,7 @@ def _mode(address: str, bootstrap: str) -> str:
     if wanted == "disabled":
         raise InputError(f"--address {address}: this cluster asks for a token, RAY_AUTH_MODE is disabled; unset it")
     where, token = _token(address)
-    if not _is_token(token):  # gRPC would end this process
+    if not _is_token(token):  # with such a token, gRPC would end this process
         raise InputError(
             f"--address {address}: what is in {where} is not a token, which is one line of ASCII {GET_TOKEN}"
         )
@@ -139,7 +144,12 @@ def _mode(address: str, bootstrap: str) -> str:
 
 
 def _token(address: str) -> tuple[str, bytes]:
-    """Where Ray takes its token from, in its own order, and it; ``InputError`` with the reason where there is none."""
+    """Ray's source of its token, in Ray's own order of search, and the token.
+
+    Raises:
+        InputError: there is none; the message has the reason.
+
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN", os.environb[b"RAY_AUTH_TOKEN"].strip()
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -166,7 +176,12 @@ def _is_token(token: bytes) -> bool:
 
 
 def _answers(address: str, bootstrap: str, mode: str) -> bool:
-    """Whether the head lets us in; ``InputError`` where it does not answer as a Ray head does."""
+    """Whether the head lets us in.
+
+    Raises:
+        InputError: it does not answer as a Ray head does.
+
+    """
 
     def ask() -> bool:
         try:
@@ -184,7 +199,7 @@ def _answers(address: str, bootstrap: str, mode: str) -> bool:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep what Ray's C++ part writes to the terminal about a refused token away: the error says it in one line."""
+    """Hide what Ray's C++ part prints about a rejected token; our error says it in one line."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -1,4 +1,4 @@
-"""What a node tells of its devices, in a process of its own there, which starts soonest where it imports no torch."""
+"""What a node reports of its devices, from a process of its own there; it imports no torch, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from harness.devices import cpu_device, local_capacity
 
 
 def node_capacity(device: str, amount: float, node: str) -> list[DeviceRecord]:
-    """The devices of the kind ``device`` on this machine, under the name that ``node`` has in the ledger.
+    """The devices of kind ``device`` on this machine, under ``node``, its name in the ledger.
 
-    ``amount``: how many cores Ray was given; of GPUs, those that this process sees.
+    ``amount``: the number of cores that Ray was given. The GPUs are those that this process sees.
     """
     devices = local_capacity(device, amount)
     if device == "cpu":

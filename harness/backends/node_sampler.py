@@ -1,4 +1,4 @@
-"""The sampler of a node in a process of its own: the class of an actor, which imports neither Ray nor torch."""
+"""A node's sampler in a process of its own: an actor class that imports neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from harness.work.liveness import EXIT_CODE, WorkerLife, watch_between_attempts
 class NodeSampler:
     """Beats from :meth:`run` until :meth:`end`, which another thread calls. ``cpu`` is the node's cores as a device.
 
-    The process ends when its raylet is dead or its session is over: then the ledger's segments are sealed, and nothing may
-    be written to them.
+    The process ends when its raylet is dead or its session is over. The ledger's segments are then sealed, and nothing
+    may be written to them.
     """
 
     def __init__(self, root: str, session: str, node: str, cpu: str) -> None:
@@ -31,11 +31,11 @@ class NodeSampler:
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Beat, and say in the end what was seen."""
+        """Beat, and record at the end what was seen."""
         keep_beating(self._sampler, self._ended)
 
     def end(self) -> None:
-        """Let :meth:`run` end."""
+        """End :meth:`run`."""
         self._ended.set()
 
     def _writer(self) -> LedgerWriter:

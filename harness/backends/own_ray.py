@@ -1,10 +1,10 @@
-"""A Ray of our own on this machine that only this run can use: a random token, the loopback interface, a private folder.
+"""A private Ray on this machine, for this run alone: a random token, the loopback interface, a private folder.
 
-Ray's processes bind to the address of their node. On Linux Ray does not accept ``127.0.0.1`` as such an address from
-``ray.init``, but it has a mode for machines without a network, which it uses on macOS and Windows: then every port that it
-opens is bound to the loopback interface (checked after the start). Other users of the machine are kept out by the token,
-which only the environment of our processes has, and from the sockets in the file system by the folder's permissions.
-docs/security.md lists the ports.
+Ray's processes bind to the address of their node. On Linux ``ray.init`` does not accept ``127.0.0.1`` as that address.
+But Ray has a mode for machines without a network, used on macOS and Windows, in which every port that it opens is bound
+to the loopback interface (checked after the start). Other users of the machine lack the token, which only the
+environment of our processes has, and folder permissions keep them from the sockets in the file system. docs/security.md
+lists the ports.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ log = logging.getLogger(__name__)
 
 PREFIX = "pos-"
 MAX_BASE_LENGTH = 26
-"""Longest path of the folder for temporary folders. Socket paths end at 107 bytes: the folder, ``/pos-xxxxxxxx``,
-``/session_<date>_<time>_<microseconds>_<pid>``, ``/sockets/plasma_store``."""
-# Ray's state accessor no longer answers once the thread that called ``ray.init`` has ended: so that one is kept.
+"""Longest path, in bytes, of the parent of our temporary folder. A socket's path can have at most 107 bytes: the
+parent, ``/pos-xxxxxxxx``, ``/session_<date>_<time>_<microseconds>_<pid>``, ``/sockets/plasma_store``."""
+# Ray's state accessor stops answering once the thread that called ``ray.init`` has ended, so that thread is kept.
 START_S = 120.0
 STOP_S = 5.0
 KILLED_S = 5.0
-"""How long a killed process may take to be gone."""
+"""How long a killed process may take to disappear."""
 
 
 @contextlib.contextmanager
 def own_ray() -> Iterator[threading.Event]:
     """A Ray on this machine with as many CPUs as this process may use, while the block runs.
 
-    Where the event that is given is set, this Ray is dead: it is left without a word.
+    If the event that this yields is set, this Ray is dead and is left silently.
 
     Raises:
-        InputError: no temporary folder can be written to that is short enough for Ray's sockets.
+        InputError: no writable temporary folder has a path short enough for Ray's sockets.
         StudyFailed: Ray did not start.
 
     """
@@ -79,9 +79,9 @@ def own_ray() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Ray from writing to our output: what fails is told by the ledger, and in our words.
+    """Keep Ray from writing to our output; failures are reported by the ledger and in our own words.
 
-    Of what raylets report about dead workers it prints dozens of lines to standard output, whatever it was told.
+    Ray prints dozens of lines about raylets' reports of dead workers to standard output, whatever its settings.
     """
     logger, plain = logging.getLogger("ray"), ray_worker.print_to_stdstream
     level = logger.level
@@ -103,7 +103,7 @@ def stop_ray() -> None:
 
 
 def dead_processes() -> list[str]:
-    """Which of our Ray's main processes (``raylet``, ``gcs_server``) are dead; none where it is not ours."""
+    """Which of our Ray's main processes (``raylet``, ``gcs_server``) are dead; empty if the Ray is not ours."""
     node = ray_worker._global_node
     if node is None or not node.all_processes:
         return []
@@ -111,9 +111,9 @@ def dead_processes() -> list[str]:
 
 
 def kill_workers() -> None:
-    """Kill the processes that run jobs and wait until they are gone, so that nothing writes to the ledger any more.
+    """Kill the processes that run jobs and wait until they are gone, so that nothing else writes to the ledger.
 
-    A worker whose raylet has died is no longer our descendant: it is recognised by the token in its environment.
+    A worker whose raylet has died is no longer our descendant; it is recognised by the token in its environment.
     """
     killed = set()
     for pid, begin in reaper.descendants([os.getpid()], set()) | _with_our_token():
@@ -143,15 +143,15 @@ def _with_our_token() -> set[reaper.Process]:
 
 
 def mute() -> None:
-    """Keep what Ray's threads of this process still have to say, about what we end, from the terminal.
+    """Hide what this process's Ray threads still print about the processes that we end.
 
-    Python's own standard error still goes to the terminal, by another descriptor.
+    Python's own standard error still goes to the terminal, through another descriptor.
     """
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # what is not a file needs no other descriptor
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # only a file needs another descriptor
         if sys.stderr.fileno() == 2:
             sys.stderr = open(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
 
@@ -170,13 +170,13 @@ def _start(folder: Path, cpus: int) -> None:
 
 @contextlib.contextmanager
 def _less_ray() -> Iterator[None]:
-    """Ray starts without its autoscaler, log monitor and dashboard server, which nothing here asks anything.
+    """Start Ray without its autoscaler, log monitor and dashboard server, which are not used here.
 
-    ``ray.init`` would wait for the last one, which starts even where no dashboard is wanted.
+    ``ray.init`` would wait for the dashboard server, which starts even if no dashboard is wanted.
     """
 
     def no_server(node: ray_node.Node, **_: object) -> None:
-        node._webui_url = ""  # what Ray puts there where no dashboard is wanted
+        node._webui_url = ""  # Ray's own value if no dashboard is wanted
 
     with (
         replaced(ray_node.Node, "start_monitor", lambda plain: lambda node: None),
@@ -187,7 +187,7 @@ def _less_ray() -> Iterator[None]:
 
 
 def _check_closed() -> None:
-    """Refuse to work with a Ray that others can reach: a later version may have changed what this module builds on."""
+    """Check that nobody else can reach our Ray, since a later version may have changed what this module relies on."""
     node = ray_worker._global_node
     if node is None or not ipaddress.ip_address(node.node_ip_address).is_loopback:
         raise StudyFailed("Ray listens on more than the loopback interface; this version of Ray cannot be used")
@@ -197,7 +197,7 @@ def _check_closed() -> None:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """The environment that our Ray's processes inherit: the token in it, what would lead elsewhere not in it."""
+    """The environment that our Ray's processes inherit: it has the token, and nothing that would lead elsewhere."""
     changes: dict[str, str | None] = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -212,7 +212,7 @@ def _environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def changed_environment(changes: dict[str, str | None]) -> Iterator[None]:
-    """Set (or, with None, unset) variables of the environment while the block runs, and let Ray read its own again."""
+    """Set (or, for None, unset) environment variables while the block runs, and let Ray read its own again."""
     before = {name: os.environ.get(name) for name in changes}
     _set(changes)
     try:
@@ -233,7 +233,7 @@ def _set(values: dict[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def loopback() -> Iterator[None]:
-    """Ray's mode for machines without a network; the variable of the environment is read only when Ray is imported."""
+    """Ray's mode for machines without a network; its environment variable is read only when Ray is imported."""
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
@@ -244,7 +244,7 @@ def loopback() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A new folder that only this user can enter, in the first place that will do; held by a lock while it is in use."""
+    """A new folder that only this user can enter, at the first suitable place; a lock marks it as in use."""
     given = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"]
     for base in dict.fromkeys(os.path.realpath(path) for path in given if path):
         if len(os.fsencode(base)) > MAX_BASE_LENGTH:
@@ -269,7 +269,7 @@ def _private_folder() -> Iterator[Path]:
 
 
 def _remove_left_behind(base: Path) -> None:
-    """Remove folders of ours that nobody holds: those of a machine that lost its power."""
+    """Remove folders of ours whose lock nobody holds, for example after a power loss."""
     for lock in base.glob(f"{PREFIX}*/lock"):
         with contextlib.suppress(OSError), lock.open("r+") as file:
             if os.fstat(file.fileno()).st_uid == os.getuid():
@@ -279,7 +279,7 @@ def _remove_left_behind(base: Path) -> None:
 
 @contextlib.contextmanager
 def _reaped(folder: Path, before: set[int]) -> Iterator[None]:
-    """Leave no process of our Ray behind, be it after the block or when this process is killed in it."""
+    """Leave no process of our Ray behind, neither after the block nor if this process is killed in it."""
     if not Path("/proc/self/task").exists():
         yield
         return

@@ -1,9 +1,9 @@
-"""Ends what a driver started when the driver is gone, however it went. Runs as a script with the standard library alone.
+"""Ends what a driver started once the driver is gone, however it ended. A script that uses only the standard library.
 
 usage: python reaper.py DRIVER_PID FOLDER [IGNORED_PID ...]
 
-It notes the driver's descendants while the driver lives, which is as long as its standard input is open. Then it gives them
-a moment to end, kills those that have not, and removes FOLDER. Linux only: elsewhere there is no /proc.
+It records the driver's descendants while the driver lives, which is as long as its own standard input is open. Then it
+gives them a moment to end, kills the rest, and removes FOLDER. Linux only, since it needs /proc.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ GRACE_S = 1.0
 LIMIT_S = 10.0
 
 Process = tuple[int, str]
-"""Process id and start time: ids are used again, the two together are not."""
+"""Process id and start time; ids are reused, pairs are not."""
 
 
 def started(pid: int) -> str | None:
-    """When a process began, in clock ticks; None where there is no such process, or only its remains."""
+    """When a process began, in clock ticks; None if there is no such process, or only a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -50,7 +50,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(roots: list[int], ignored: set[int]) -> set[Process]:
-    """Everything below the roots; what is ignored is left out with all below it."""
+    """All descendants of the roots; ignored processes are left out with everything below them."""
     found: set[Process] = set()
     todo = [child for root in roots for child in children(root)]
     while todo:
@@ -64,12 +64,12 @@ def descendants(roots: list[int], ignored: set[int]) -> set[Process]:
 
 
 def alive(known: set[Process]) -> set[Process]:
-    """Those that still run."""
+    """The processes that are still running."""
     return {(pid, begin) for pid, begin in known if started(pid) == begin}
 
 
 def kill(known: set[Process], ignored: set[int]) -> set[Process]:
-    """Kill what still runs, with what it has started since; what was found running."""
+    """Kill the processes that still run and their new descendants; returns those found running."""
     running = alive(known)
     running |= descendants([pid for pid, _ in running], ignored)
     for pid, _ in running:

@@ -1,4 +1,4 @@
-"""A part of Ray that is another one while a block runs."""
+"""Replaces a part of Ray while a block runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def replaced(owner: object, name: str, make: Callable[[Any], object]) -> Iterator[None]:
-    """``owner.name`` is what ``make`` makes of it, and is put back afterwards."""
+    """Set ``owner.name`` to ``make(old value)`` while the block runs, and restore it afterwards."""
     plain = getattr(owner, name)
     setattr(owner, name, make(plain))
     try:

@@ -1,9 +1,9 @@
-"""One sampler for each node on which attempts are at work: the driver starts them, watches them and ends them.
+"""One sampler for each node that runs attempts; the driver starts, watches and ends them.
 
-A sampler (:mod:`harness.backends.node_sampler`) is an actor that is pinned to its node and holds nothing of it. It is
-started once an attempt has entered itself there: so no start of a job waits for one, and a node that the study does not use
-has none. Ray starts it again when its process is killed. An attempt that no sampler names beats by itself
-(:mod:`accounting.ledger.heartbeat`), so that a sampler that fails is one warning and ends nothing.
+A sampler (:mod:`harness.backends.node_sampler`) is an actor that is pinned to its node and holds none of its resources.
+It is started once an attempt has registered there. So no job waits for one at its start, and a node that the study does
+not use has none. Ray restarts it if its process is killed. An attempt that no sampler names beats by itself
+(:mod:`accounting.ledger.heartbeat`), so a sampler that fails causes one warning and ends nothing.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from harness.devices import cpu_device
 log = logging.getLogger(__name__)
 
 END_S = 2.0
-"""How long samplers may take to say what they have seen, when a session ends."""
+"""How long samplers may take to record what they have seen when a session ends."""
 RAY_FAILED = (ray.exceptions.RayError, RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
 class _Started:
-    """``run`` is the call that lasts as long as the sampler, over all of its processes."""
+    """``run`` is the call that lasts as long as the sampler, across all of its processes."""
 
     actor: ActorHandle[NodeSampler]
     run: ray.ObjectRef[None]
 
 
 class Samplers:
-    """Those of one session. ``gone`` is set once Ray is asked for nothing any more."""
+    """The samplers of one session. ``gone`` is set once Ray must not be asked for anything more."""
 
     def __init__(self, paths: StudyFolder, session: str, gone: threading.Event) -> None:
         self._paths, self._session, self._gone = paths, session, gone
         self._lock = threading.Lock()
         self._is_over = False
         self._of: dict[str, _Started] = {}
-        """By the name of the node."""
+        """Samplers by node name."""
         self._failed: set[str] = set()
         """Nodes whose sampler is not started again."""
 
     def follow(self, nodes: Nodes) -> None:
-        """Start what is missing on these nodes, by name, which live and are used; say of each sampler that ended why."""
+        """Start missing samplers on these nodes (by name; alive and used), and report why each ended sampler ended."""
         with self._lock:
             if self._is_over:
                 return
@@ -64,7 +64,7 @@ class Samplers:
                 self._forget(name, nodes)
 
     def end(self) -> None:
-        """Let them write what they have seen, and end them; those of a Ray that does not answer are left to it."""
+        """Let the samplers record what they have seen, and end them; if Ray does not answer, they are left to it."""
         if self._gone.is_set():
             return
         try:
@@ -99,7 +99,7 @@ class Samplers:
         return [name for name, each in self._of.items() if each.run in over]
 
     def _forget(self, name: str, nodes: Nodes) -> None:
-        """That of a node that is gone, too, is nothing to warn of."""
+        """Drop an ended sampler, with a warning unless its node is gone too."""
         run = self._of.pop(name).run
         try:
             ray.get(run)
@@ -122,5 +122,5 @@ class Samplers:
             if self._of:
                 ray.wait([each.run for each in self._of.values()], num_returns=len(self._of), timeout=END_S)
             for each in self._of.values():
-                if ray.is_initialized():  # whoever asks for something when Ray has ended starts another one
+                if ray.is_initialized():  # any call after Ray has ended would start another Ray
                     ray.kill(each.actor)

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP while a study runs: one orderly end for all three; a second one ends the process at once.
+"""Ctrl-C, SIGTERM and SIGHUP while a study runs: each ends it in order; a second one ends the process at once.
 
-The handler raises :class:`Interrupted` in the main thread. Other libraries swallow exceptions in places, and Ray's C++ part
-puts a handler of its own in the place of ours, which prints a stack and dies. So a signal is also remembered, :func:`check`
-raises it again, and ``check`` puts the handlers back where they belong.
+The handler raises :class:`Interrupted` in the main thread. But some libraries swallow exceptions, and Ray's C++ part
+replaces our handler with one that prints a stack and dies. So a signal is also remembered: :func:`check` raises it
+again, and restores the handlers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from types import FrameType
 
 NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_S = 0.5
-"""Two signals within this time are one: a terminal and a wrapper may both send theirs."""
+"""Two signals within this time count as one, since a terminal and a wrapper may both send theirs."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user or the system asked the run to end; the message is the name of the signal."""
+    """The user or the system asked the run to end; the message is the signal's name."""
 
 
 class _Handler:
-    """What is called on a signal."""
+    """The signal handler."""
 
     def __init__(self) -> None:
         self.received: str | None = None
@@ -60,7 +60,7 @@ def handled() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise :class:`Interrupted` where a signal has come, be it that it was swallowed; also mends replaced handlers."""
+    """Raise :class:`Interrupted` if a signal has come, even a swallowed one; also restores replaced handlers."""
     if threading.current_thread() is not threading.main_thread():
         return
     handlers = {number: signal.getsignal(number) for number in NUMBERS}
@@ -69,6 +69,6 @@ def check() -> None:
         return
     for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, ours)  # even where Python believes that it is set: C++ does not tell
+            signal.signal(number, ours)  # even if Python thinks that it is set: it does not see C++ handlers
     if ours.received is not None:
         raise Interrupted(ours.received)

@@ -1,16 +1,17 @@
-"""The Ray Tune adapter: one Tuner runs the jobs of all routes, and placement groups say what was held how long.
+"""The Ray Tune adapter: one Tuner runs the jobs of all routes, and placement groups show what was held for how long.
 
-Facts of Ray that shape this file (measured on 2.60): two Tuners in one driver fail, so a Searcher multiplexes the routes;
-only one trial is ever pending unless a variable of the environment says otherwise (the searcher has a limit of its own); a
-trial's hooks fire seconds after its placement group was created, so the time held is read from the placement groups
+Facts about Ray that shape this file (measured on 2.60): two Tuners in one driver fail, so a Searcher multiplexes the
+routes. Only one trial is ever pending unless an environment variable says otherwise (the searcher has its own limit). A
+trial's hooks run seconds after its placement group was created, so the time held is read from the placement groups
 themselves (``harness/backends/allocations.py``).
 
-Failed attempts are tried again here and not by Tune (``max_failures=0``): the searcher proposes the job again, as a new
-trial. Tune retries some errors only, does not say which attempt it was, and ends ``Tuner.fit`` altogether on others, such as
-``OutOfMemoryError`` of Ray's memory monitor; here every way in which a worker can be lost is one lost attempt, and counts,
-but that a preempted node is nobody's fault. ``tune_control.py`` changes Tune for that, ``tune_jobs.py`` has the searcher.
+Failed attempts are retried here and not by Tune (``max_failures=0``): the searcher proposes the job again, as a new
+trial. Tune retries only some errors, does not say which attempt it was, and ends ``Tuner.fit`` altogether on others,
+such as ``OutOfMemoryError`` from Ray's memory monitor. Here every lost worker is one lost attempt and counts as one,
+except that a preempted node does not count. ``tune_control.py`` changes Tune for that; ``tune_jobs.py`` has the
+searcher.
 
-``Tuner.fit`` runs in a thread: the main thread stays free for signals, and for noticing that Ray died.
+``Tuner.fit`` runs in a thread, so that the main thread is free for signals and for noticing that Ray died.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from harness.backends.tune_jobs import PlaceOfStudy, TrialConfig
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
-# Ray gives its workers niceness 15, so that any other process on the machine would lengthen what is metered.
+# By default Ray's workers have niceness 15, so any other process on the machine would lengthen what is metered.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -78,16 +79,18 @@ T = TypeVar("T")
 RELEASE_S = 4.0
 """How long workers may take to end when a run is interrupted."""
 NODE_ASKED = 3
-"""How often a node is asked whose process dies before it answers."""
+"""How often a node is asked if its process dies before it answers."""
 NODE_ANSWERS_S = 600.0
-"""How long a node may take to tell its devices: a process starts on it, be it on a busy machine."""
+"""How long a node may take to report its devices; a process starts there, perhaps on a busy machine."""
 
 
 @contextmanager
 def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -> Iterator[Backend]:
-    """A Ray of our own on this machine, or the running one at ``address``.
+    """A backend on a Ray of our own on this machine, or on the running one at ``address``.
 
-    Raises ``InputError`` where none answers there, or one job wants more than the cluster has.
+    Raises:
+        InputError: none answers there, or one job wants more than the cluster has.
+
     """
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
@@ -166,7 +169,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
 
 
 def _ask_beside(ask: Callable[[], T], is_own: bool, gone: threading.Event) -> T:
-    """What the nodes answer. A signal, or the death of our Ray, ends the waiting, and all that was started."""
+    """The nodes' answer. A signal, or the death of our Ray, ends the wait and everything that was started."""
 
     def check() -> None:
         signals.check()
@@ -185,7 +188,7 @@ def _ask_beside(ask: Callable[[], T], is_own: bool, gone: threading.Event) -> T:
 
 
 def _dead(is_own: bool, gone: threading.Event) -> str | None:
-    """Which main process of our own Ray is dead; that Ray is ``gone`` then."""
+    """Which main process of our own Ray is dead, or None; if one is, ``gone`` is set."""
     dead = own_ray.dead_processes() if is_own else []
     if not dead:
         return None
@@ -202,10 +205,10 @@ def _run_beside(
     gone: threading.Event,
     paths: StudyFolder,
 ) -> None:
-    """Run ``fit`` until it is done, a signal comes, or Ray dies; in both of the latter stop all work first.
+    """Run ``fit`` until it is done, a signal comes, or Ray dies; in the latter two cases all work is stopped first.
 
-    Samplers say what they have seen before the work that they look at is stopped.
-    A Ray that is ``gone`` is asked for nothing any more: each question would wait for its time limit.
+    Samplers record what they have seen before the work that they watch is stopped. A Ray that is ``gone`` is asked for
+    nothing more, since each request would wait for its time limit.
     """
 
     def check() -> None:
@@ -233,7 +236,7 @@ def _run_beside(
 
 
 def _leave_without_ray() -> None:
-    """End this process, when it ends, without the exit handlers of a Ray that may be dead or in the middle of something."""
+    """When this process ends, skip the exit handlers of a Ray that may be dead or busy."""
     own_ray.mute()
 
     def leave() -> None:
@@ -254,10 +257,10 @@ def _capacity(wanted: str) -> tuple[str, list[DeviceRecord]]:
 
 
 def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
-    """The devices of one node, as it tells them itself.
+    """The devices of one node, as the node itself reports them.
 
-    Ray would start the process that tells them again and again, without end and without a word, where its memory monitor
-    kills each one.
+    The task is not retried by Ray, which would restart it silently and without end if its memory monitor kills each
+    process.
     """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(node_capacity).options(num_cpus=0, num_gpus=0, max_retries=0, scheduling_strategy=strategy)
@@ -311,7 +314,7 @@ def _fit(
 
 
 def _placement(config: dict[Any, Any]) -> tune.PlacementGroupFactory:
-    """One bundle, since all of a job's workers are on one node: its placement group is what the attempt is charged for."""
+    """One bundle, since all of a job's workers are on one node; the attempt is charged for its placement group."""
     held = json.loads(config["held"])
     shunned = json.loads(config["shunned"])
     if not shunned:
@@ -326,7 +329,7 @@ class _Stop(Stopper):
         self._stopped = stopped
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: see ``JobSearcher``."""
+        """Return nothing to pickle: see ``JobSearcher``."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -334,7 +337,7 @@ class _Stop(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether all are."""
+        """Whether all trials are to be stopped."""
         return self._stopped.is_set()
 
 
@@ -361,7 +364,9 @@ def _trainable(config: TrialConfig) -> None:
 def _held(device: str, num_workers: int, model: str | None) -> Held:
     """What Ray gave to this process: its assigned resources and GPU ids, never CUDA_VISIBLE_DEVICES alone.
 
-    Raises ``OtherModel`` on a node that joined a moment ago with GPUs of another model than the study's.
+    Raises:
+        OtherModel: the node has just joined, with GPUs of another model than the study's.
+
     """
     context = ray.get_runtime_context()
     assigned = context.get_assigned_resources()
@@ -383,7 +388,7 @@ def _held(device: str, num_workers: int, model: str | None) -> Held:
 
 
 def _assigned(assigned: dict[str, float], resource: str) -> float:
-    """The amount of ``resource``, also where Ray lists it under the placement group's name (``CPU_group_…``)."""
+    """The amount of ``resource``, including amounts that Ray lists under the placement group (``CPU_group_…``)."""
     if resource in assigned:
         return float(assigned[resource])
     grouped = [float(v) for k, v in assigned.items() if k.startswith(f"{resource}_group_")]

@@ -1,18 +1,18 @@
-"""What Ray Tune's controller does otherwise here: every trial that fails is told with its error, and no start-up is wasted.
+"""Changes to Ray Tune's controller: every failed trial is reported with its error, and no start-up is wasted.
 
-Facts of Ray 2.60 behind each change, all of them to private parts, undone when the block ends:
+The facts about Ray 2.60 behind each change; all changes are to private parts, and are undone when the block ends:
 
-- *Errors.* The actor manager ends ``Tuner.fit`` on errors of Ray that it does not know, such as ``OutOfMemoryError`` of
-  Ray's memory monitor: they are given to it as the death of the actor that they are. A failing trial's error is written to
-  files (only if it is of certain classes) and the searcher is told without it, or, where an actor could not be reset, not
-  at all: all ways go through ``Trial.handle_error``, so that is what tells. And Tune itself tries a trial again whose node
-  was preempted: here only the searcher does.
-- *Results.* A trial's default result is asked of its actor; where that is dead, only some classes of errors are expected,
-  and any other ends ``Tuner.fit``: here each means that there is none.
-- *Actors.* All idle actors but one end at once where no trial waits, and a trial that begins takes an idle actor, though its
-  own is half way through its start. Both throw away seconds of a held device, and with short jobs one device of two is never
-  used: its actor always starts. So idle actors are kept for about as long as a start takes, which costs at most twice what
-  knowing the future would; and a trial whose own actor is starting waits for that one.
+- *Errors.* The actor manager ends ``Tuner.fit`` on Ray errors that it does not know, such as ``OutOfMemoryError`` from
+  Ray's memory monitor; here these reach it as the death of the actor, which they are. A failing trial's error is
+  written to files (only if it is of certain classes), and the searcher is told without the error, or not at all if an
+  actor could not be reset. Every failure goes through ``Trial.handle_error``, so the report is made there. Tune itself
+  retries a trial whose node was preempted; here only the searcher retries.
+- *Results.* A trial's default result is asked of its actor. If that is dead, only some classes of errors are expected,
+  and any other ends ``Tuner.fit``; here each of them means that there is no result.
+- *Actors.* All idle actors but one end at once if no trial waits, and a trial that begins takes an idle actor even if
+  its own is halfway through its start. Both waste seconds of a held device, and with short jobs one device of two is
+  never used, because its actor is always starting. So idle actors are kept for about as long as a start takes, which
+  costs at most twice what knowing the future would; and a trial whose own actor is starting waits for it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from harness.backends.replaced import replaced
 from harness.errors import typed_line
 
 KEEP_IDLE_S = 5.0
-"""About what the start of a worker takes, most of it the import of torch."""
+"""About the time that a worker takes to start, mostly for importing torch."""
 
 Failed = Callable[[str, BaseException | None], None]
-"""Called with a trial's id and its error; for one failure perhaps more than once."""
+"""Called with a trial's id and its error, perhaps more than once for one failure."""
 
 
 class WorkerLost(ray.exceptions.RayActorError):
-    """The death of a worker, in the words of the error that told it."""
+    """The death of a worker, with the text of the error that reported it."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(error_msg=typed_line(error))
 
 
 class PatientCache(_ObjectCache):
-    """Idle actors, each kept for a while, be it that no trial waits for one."""
+    """Idle actors, each kept for a while even if no trial waits for one."""
 
     def __init__(self, may_keep_one: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(may_keep_one)
@@ -62,7 +62,7 @@ class PatientCache(_ObjectCache):
         return True
 
     def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
-        """Give up, and yield, those that have been idle for long, or all."""
+        """Remove and yield those that have been idle for long, or all."""
         end_s = self._clock() - KEEP_IDLE_S
         for idle in self._cached_objects.values():
             for obj in [obj for obj in idle if force_all or self._since_s[obj] <= end_s]:

@@ -1,4 +1,4 @@
-"""The scheduler's jobs as Ray Tune's trials: what runs next, what came of it, what is tried again."""
+"""The scheduler's jobs as Ray Tune trials: what runs next, what its outcome was, and what is retried."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ from harness.work.stop_notes import StopNotes
 log = logging.getLogger(__name__)
 
 STOP_LOOK_S = 1.0
-"""How often it is looked whether running jobs must be stopped."""
+"""Interval between two checks of whether running jobs must be stopped."""
 
 
 class PlaceOfStudy(TypedDict):
-    """What a worker is told of its study beside the job."""
+    """What a worker is told about its study besides the job."""
 
     root: str
     session: str
     dataset: dict[str, Any]
-    """The section of the config, as given."""
+    """The config's section, as given."""
     device: str
     model: str | None
-    """The model of GPU that the study runs on; None on CPUs."""
+    """The GPU model that the study runs on; None on CPUs."""
     plugins: list[PluginRecord]
 
 
 class TrialConfig(TypedDict):
-    """The config of a trial: a job, and :class:`PlaceOfStudy` with what the attempt is given, each as JSON."""
+    """A trial's config: a job, and :class:`PlaceOfStudy` together with what the attempt is given, each as JSON."""
 
     job: str
     place: str
     held: str
-    """What it holds, by Ray's names of resources, as JSON."""
+    """What it holds, by Ray's resource names, as JSON."""
     shunned: str
     """Ids of the nodes on which it must not be placed, as JSON."""
 
 
 class OtherModel(RuntimeError):
-    """A worker found itself on a node with GPUs of another model than the study's; nothing was begun there."""
+    """A worker is on a node with GPUs of another model than the study's; it has begun nothing there."""
 
     def __init__(self, node: str, message: str) -> None:
         super().__init__(node, message)
@@ -80,13 +80,13 @@ class JobSearcher(Searcher):
     ) -> None:
         super().__init__()
         self._on_lost = on_lost
-        """Called with a job and the reason when its worker is gone, and so cannot put that on record itself."""
+        """Called with a job and the reason when its worker is gone, and so cannot record that itself."""
         self._scheduler = scheduler
         self._place = place
         self._max_attempts = max_attempts
         self._shape_of, self._device = shape_of, device
         self.nodes = nodes
-        """Where jobs run; may change at any time."""
+        """The nodes where jobs run; may change at any time."""
         self.shunned: set[str] = set()
         """Ids of the nodes on which no job is placed, since their GPUs are of another model."""
         self._running: dict[str, Job] = {}
@@ -95,22 +95,25 @@ class JobSearcher(Searcher):
         """How often each job has failed since the scheduler proposed it."""
         self._since_t: dict[str, float] = {}
         self.notes: StopNotes | None = None
-        """How running jobs are asked to end at a checkpoint, where their route's budget pays for no more."""
+        """How running jobs are asked to end at a checkpoint once their route's budget pays for no more."""
         self._asked: set[str] = set()
-        """Those that were asked."""
+        """The jobs that were asked to end."""
         self._looked_s = float("-inf")
         self.stopped = threading.Event()
-        """Set when the run is interrupted: nothing new begins, and what ends says nothing about its job."""
+        """Set when the run is interrupted: nothing new begins, and a trial that ends says nothing about its job."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: the Tuner pickles its search algorithm for a restore that never comes; the ledger is the truth."""
+        """Return nothing to pickle: the Tuner pickles its searcher for a restore that never comes.
+
+        The ledger is the truth.
+        """
         return {}
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a text
-        """See Ray Tune. A failed job comes first: others may wait for it."""
+        """See Ray Tune. A failed job comes first, since others may wait for it."""
         self._stop_unpaid()
-        # One more than fits, so that a freed device finds its next job waiting; and then none, until that one has begun: a
-        # job that wants many devices would else wait for as long as there are smaller ones.
+        # Propose one job more than fits, so that a freed device has its next job at once; then none until it has begun.
+        # Otherwise a job that wants many devices would wait for as long as there are smaller ones.
         if self.stopped.is_set() or not fit([self._held(job) for job in self._running.values()], self.nodes):
             return None
         answer = self._again.pop(0) if self._again else self._scheduler.next()
@@ -142,7 +145,7 @@ class JobSearcher(Searcher):
         }
 
     def _stop_unpaid(self) -> None:
-        """Ask jobs whose budget is used up to end at their next checkpoint; looked at once a second."""
+        """Ask jobs whose budget is spent to end at their next checkpoint; checked once a second."""
         if self.notes is None or time.monotonic() - self._looked_s < STOP_LOOK_S:
             return
         self._looked_s = time.monotonic()
@@ -155,7 +158,7 @@ class JobSearcher(Searcher):
         return ray_resources(self._shape_of(job), self._device)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """See Ray Tune; of a failed trial :meth:`failed` has been told."""
+        """See Ray Tune; failed trials are reported to :meth:`failed` instead."""
         if error or self.stopped.is_set() or trial_id not in self._running:
             return
         if not result or "outcome" not in result:
@@ -166,7 +169,7 @@ class JobSearcher(Searcher):
             self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
 
     def failed(self, trial_id: str, error: BaseException | None) -> None:
-        """Propose the job of a failed trial again, or give it up when its attempts are used up. Told again, do nothing."""
+        """Propose a failed trial's job again, or give it up after its last attempt; a repeated call does nothing."""
         job = self._running.pop(trial_id, None)
         if job is None or self.stopped.is_set():
             return
@@ -190,7 +193,7 @@ class JobSearcher(Searcher):
         self._scheduler.tell(job, Outcome(ok=False, reason=reason, final=False))
 
     def save(self, checkpoint_path: str) -> None:
-        """Ray's snapshots are not read; the file is there because Ray looks for it."""
+        """Write an empty file, because Ray looks for one; Ray's snapshots are never read."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
@@ -198,14 +201,14 @@ class JobSearcher(Searcher):
 
 
 def ray_resources(shape: JobShape, device: str) -> dict[str, float]:
-    """What a job of that shape holds, by Ray's names of resources."""
+    """What a job of that shape holds, by Ray's resource names."""
     return {"CPU": shape.cpus, "GPU": shape.devices} if device == "cuda" else {"CPU": shape.devices}
 
 
 def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
-    """Whether jobs that hold so much fit on the nodes at the same time, each on one node, the largest placed first.
+    """Whether jobs that hold these resources fit on the nodes together, each on one node, placing the largest first.
 
-    Jobs that hold the same are placed together, as many on each node as there is room for, so that a thousand of them on a
+    Jobs that hold the same are placed together, as many per node as there is room for, so a thousand of them on a
     hundred nodes take no longer than a hundred.
     """
     free = [{**node["Resources"]} for node in nodes.values()]
@@ -226,7 +229,7 @@ def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
 
 
 def _times(there: float, amount: float) -> int:
-    """How often an amount goes into what is there, but for rounding."""
+    """How many times an amount fits into what is there, apart from rounding."""
     return max(0, int((there + 1e-9) / amount))
 
 
