@@ -65,7 +65,7 @@ def allocation_name(group: str, node: str) -> str:
 
 
 def node_name(node: Node) -> str:
-    """Host and node id, since several Ray nodes can share a host, and several sessions a study."""
+    """Host and node id, since a host can have several Ray nodes, and a study several sessions."""
     return f"{node['NodeManagerHostname']}-{node['NodeID'][:6]}"
 
 

@@ -111,7 +111,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _is_on_loopback_only(host: str, port: int) -> bool:
-    """Whether a cluster on this machine cannot be reached at the machine's own address, which Ray uses for loopback."""
+    """Whether a local cluster cannot be reached at the machine's own address, which Ray uses in place of loopback's."""
     node_ip = services.resolve_ip_for_localhost(host)
     if node_ip == host:
         return False

@@ -99,7 +99,7 @@ class Samplers:
         return [name for name, each in self._of.items() if each.run in over]
 
     def _forget(self, name: str, nodes: Nodes) -> None:
-        """Drop an ended sampler, with a warning unless its node is gone too."""
+        """Forget an ended sampler; if it failed, warn, unless its node is gone too."""
         run = self._of.pop(name).run
         try:
             ray.get(run)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while a study runs: each ends it in order; a second one ends the process at once.
+"""Ctrl-C, SIGTERM and SIGHUP while a study runs: each ends it in an orderly way; a second ends the process at once.
 
 The handler raises :class:`Interrupted` in the main thread. But some libraries swallow exceptions, and Ray's C++ part
 replaces our handler with one that prints a stack and dies. So a signal is also remembered: :func:`check` raises it

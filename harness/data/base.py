@@ -64,8 +64,7 @@ class DataInfo:
 
     @property
     def resize_px(self) -> int:
-        """The length to which an image's shorter side is resized before the centre is cut out (rounded down, as in
-        timm)."""
+        """The length to which an image's shorter side is resized before the centre is cut out, rounded down as in timm."""
         height = self.image_shape[1] if self.decoded_px is None else self.decoded_px[0]
         return math.floor(height / self.crop_pct)
 
@@ -250,7 +249,7 @@ class LoaderSplit:
         if times == 1:
             loader = self._loader(data, device, batch_size=batch_size, shuffle=train, drop_last=drop_last)
         else:
-            # Drawn when the loader begins to read, as without repeats, so all workers have the same order.
+            # Drawn when the loader begins to read, as without repeats, so several workers get the same order as one.
             order = torch.utils.data.RandomSampler(self.indices)
             batches = repeated(order, batch_size, times, drop_last=drop_last)
             loader = self._loader(data, device, batch_sampler=batches)
@@ -262,7 +261,7 @@ class LoaderSplit:
         Every reader draws the same order, as for ``batches``; augmentations are drawn by each reader separately.
 
         Raises:
-            RuntimeError: no training image of a batch's share can be read; readers cannot skip a batch, to stay in step.
+            RuntimeError: no training image of a batch's share can be read; readers go batch by batch, so none can be skipped.
 
         """
         train, (augment, times) = augment is not None, how_often(augment)

@@ -1,4 +1,4 @@
-"""A private folder of this user on this machine, for what takes long to make again: decoded images, verified files.
+"""A private folder of this user on this machine, for what takes long to make again: decoded images, file checks.
 
 It is in the system's temporary folder, which other users can write to. So it is used only if it belongs to this user
 and nobody else may write to it, and everything read from it is verified by a checksum.

@@ -184,7 +184,7 @@ class Dataset:
 
     @property
     def _num_classes(self) -> int:
-        """As many as have names, or as the config says, or up to the largest label to learn."""
+        """The number of class names, or else the config's number, or else the largest training label + 1."""
         return len(self._class_names) or self._config.num_classes or int(self._parts["train"].labels.max()) + 1
 
     def _check_content(self) -> None:

@@ -102,10 +102,10 @@ class Workplace:
 def execute(job: Job, place: Workplace) -> Outcome:
     """Try ``job`` once and return its outcome.
 
-    Failures that would repeat (divergence, an unreachable target, a mistake in a user's own file) are returned as a
-    failed outcome. Anything else is recorded in the ledger and raised again, so that the scheduler can retry. The job
-    is not started if its outcome is already on record, from an attempt whose node was thought dead. A job that is asked
-    to stop (``place.stop``) ends at its next checkpoint.
+    Failures that would repeat (such as divergence, an unreachable target, or a mistake in a user's own file) are
+    returned as a failed outcome. Anything else is recorded in the ledger and raised again, so that the scheduler can
+    retry. The job is not started if its outcome is already on record, from an attempt whose node was thought dead. A
+    job that is asked to stop (``place.stop``) ends at its next checkpoint.
     """
     use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:

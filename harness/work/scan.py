@@ -1,4 +1,4 @@
-"""Sparsity scans of a trained network without fine-tuning: each role alone, and the whole network."""
+"""Scans of a trained network without fine-tuning: each role alone at rising sparsity, and the whole network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pruning.sparsity import prune_to_sparsity
 def scan(work: Scan, bench: Bench) -> JobOutcome:
     """val_top1 after pruning the job's network to each sparsity; batch norm is recalibrated each time.
 
-    ``dense_test_top1`` is the accuracy of the unpruned network, for comparison with the pruned ones.
+    ``dense_test_top1`` is the test accuracy of the network as trained, for comparison with the pruned ones.
     """
     bench.begun(0)
     model = bench.network()

@@ -28,7 +28,7 @@ class StopNotes:
         return None
 
     def forget(self, job: str) -> None:
-        """Remove the job's note, because the job has ended or begins."""
+        """Remove the job's note, when the job ends or begins."""
         self._of(job).unlink(missing_ok=True)
 
     def clear(self) -> None:
