@@ -261,7 +261,7 @@ class LoaderSplit:
         Every reader draws the same order, as for ``batches``; augmentations are drawn by each reader separately.
 
         Raises:
-            RuntimeError: no training image of a batch's share can be read; readers go batch by batch, so none can be skipped.
+            RuntimeError: no training image of a batch's share can be read; readers go batch by batch and skip none.
 
         """
         train, (augment, times) = augment is not None, how_often(augment)
