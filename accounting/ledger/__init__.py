@@ -1,1 +1,1 @@
-"""The append-only record of a study: written, chained, read, and checked for what is missing."""
+"""The append-only record of a study: writing, chaining and reading it, and checking that nothing is missing."""

@@ -1,7 +1,7 @@
-"""Ends of epochs and signs of life by Arrow, where there are so many that it is worth its import: a third of the time.
+"""Parse epoch ends and heartbeats with Arrow, in a third of the time, if there are enough lines to be worth the import.
 
-Only lines that are as :mod:`accounting.ledger.lines` has its patterns: whatever Arrow declines, or takes in another way than
-JSON has it, is left to those.
+It reads only lines that match the patterns of :mod:`accounting.ledger.lines`. Lines that Arrow refuses, or reads
+differently from JSON, are left to those patterns.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_LINES = 1000
-"""Of one kind in a block; with fewer the patterns are as quick."""
+"""Lines of one kind in a block; for fewer, the patterns are as fast."""
 MIN_NODE_BEATS = 300
-"""The same of samplers' records, which are longer."""
+"""The same for samplers' records, which are longer."""
 BEATS = b'{"kind":"heartbeat",'
 PROGRESS = b'{"kind":"progress",'
 NULLABLE = {"val_top1": b',"val_top1":', "train_loss": b',"train_loss":'}
 
 
 def take_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
-    """Take heartbeats; gives when each was written. None, and nothing is taken, where one is not as it should be."""
+    """Take heartbeats; returns when each was written, or None without taking any if a line has an unexpected form."""
     import numpy as np
 
     table = _table(lines, BEATS, ())
@@ -47,9 +47,9 @@ def take_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
 
 
 def take_node_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
-    """Take records of samplers; gives when each was written. None, and nothing is taken, where one is not as it should be.
+    """Take samplers' records; returns when each was written, or None without taking any if one has an unexpected form.
 
-    Arrow says that they are; their parts are then where they must be.
+    Arrow only checks that they match; the parts are then at known places.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -60,7 +60,7 @@ def take_node_beats(lines: Sequence[bytes], points: Points) -> list[float] | Non
 
 
 def take_progress(lines: Sequence[bytes], points: Points) -> list[float] | None:
-    """Take ends of epochs; gives when each was written. None, and nothing is taken, where one is not as it should be."""
+    """Take epoch ends; returns when each was written, or None without taking any if a line has an unexpected form."""
     table = _table(lines, PROGRESS, ("epoch", "num_epochs", "checkpointed"))
     if table is None:
         return None
@@ -74,7 +74,7 @@ def take_progress(lines: Sequence[bytes], points: Points) -> list[float] | None:
 
 
 def _table(lines: Sequence[bytes], head: bytes, needed: Sequence[str]) -> pa.Table | None:
-    """The lines as columns, if each begins so, has what is needed, and is of plain letters."""
+    """The lines as columns, if all start with ``head``, have the ``needed`` fields and are ASCII without escapes."""
     import pyarrow as pa
     import pyarrow.json
 
@@ -96,13 +96,13 @@ def _table(lines: Sequence[bytes], head: bytes, needed: Sequence[str]) -> pa.Tab
     except (pa.ArrowException, OSError):
         return None
     is_whole = len(table) == len(lines) and not any(table[name].null_count for name in ("t", "attempt", *needed))
-    for name, key in NULLABLE.items() if needed else ():  # Arrow takes what is not there for null
+    for name, key in NULLABLE.items() if needed else ():  # Arrow reads an absent field as null
         is_whole = is_whole and (table[name].null_count == 0 or text.count(key) == len(lines))
     return table.combine_chunks() if is_whole and _is_finite(table) else None
 
 
 def _is_finite(table: pa.Table) -> bool:
-    """Whether all numbers are some: JSON has no others, and Arrow takes NaN and Infinity for some."""
+    """Whether all numbers are finite: JSON has no NaN or Infinity, but Arrow accepts them."""
     import numpy as np
 
     columns = [table[name] for name in ("t", "written_t", "val_top1", "train_loss") if name in table.column_names]
@@ -110,7 +110,7 @@ def _is_finite(table: pa.Table) -> bool:
 
 
 def _names(table: pa.Table) -> tuple[list[str] | None, NDArray[np.int64]]:
-    """The attempts in the order in which they come, and which of them each row is of; no names where one is empty."""
+    """The attempts in order of first appearance, and which one each row belongs to; no names if one is empty."""
     import numpy as np
 
     column = table["attempt"].combine_chunks()
@@ -120,7 +120,7 @@ def _names(table: pa.Table) -> tuple[list[str] | None, NDArray[np.int64]]:
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.float64]:
-    """NaN for what is null."""
+    """A column as an array; null becomes NaN."""
     found: NDArray[np.float64] = table[name].to_numpy()
     return found
 

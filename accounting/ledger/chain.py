@@ -1,8 +1,8 @@
-"""Lines that vouch for each other: a running number and a hash over the line and everything before it.
+"""Chained lines, which vouch for each other: each has a running number and a hash over itself and all lines before it.
 
-A line ends with ``,"seq":N,"chain":"H"}``. ``N`` counts from 0; ``H`` is BLAKE2b (8 bytes, hex) of the hash before and of
-the line's bytes up to ``,"chain"``. So a line that was changed, removed, doubled or moved is noticed, whatever its content.
-It guards against accidents and careless edits, not against someone who computes the hashes again.
+A line ends with ``,"seq":N,"chain":"H"}``. ``N`` counts from 0; ``H`` is BLAKE2b (8 bytes, hex) of the previous hash
+and the line's bytes up to ``,"chain"``. So a line that was changed, removed, duplicated or moved is detected, whatever
+its content. This protects against accidents and careless edits, not against someone who recomputes the hashes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ FIELDS = ("seq", "chain")
 
 @dataclass
 class Chain:
-    """Where a chain has come to: the number of its next line, and the hash of the last."""
+    """The current end of a chain: the number of its next line, and the hash of its last."""
 
     seq: int = 0
     last: str = ""
 
     def link(self, body: bytes) -> tuple[bytes, str]:
-        """The line (with its end) for a JSON object ``body``, and its hash; :meth:`move_on` once it is written."""
+        """The line (with its newline) for a JSON object ``body``, and its hash; :meth:`move_on` once it is written."""
         start = body[:-1] + b',"seq":%d' % self.seq
         digest = _digest(self.last, start)
         return start + b',"chain":"' + digest.encode() + b'"}\n', digest
 
     def move_on(self, digest: str) -> None:
-        """Take the line with this hash as the last."""
+        """Make the line with this hash the last one."""
         self.seq, self.last = self.seq + 1, digest
 
 
@@ -40,14 +40,14 @@ class Checker:
 
     expected: int = 0
     last: str | None = ""
-    """Hash of the line before; None where that cannot be known."""
+    """Hash of the previous line; None if it cannot be known."""
     gaps: list[tuple[int, int]] = field(default_factory=list)
-    """Numbers below :attr:`expected` that no line has had, from … to, the last not included."""
+    """Ranges of numbers below :attr:`expected` that no line has had: (first, end), where the end is excluded."""
     late: set[int] = field(default_factory=set)
-    """The missing lines that turned up later."""
+    """Numbers of missing lines that turned up later."""
 
     def follow(self, lines: Sequence[bytes], begin: int = 0) -> int:
-        """How many lines from ``begin`` on are the ones that were written next; they are taken as such."""
+        """Count how many lines from ``begin`` on are exactly the next ones of the chain, and advance past them."""
         last, expected = self.last, self.expected
         if last is None:
             return 0
@@ -61,7 +61,7 @@ class Checker:
         return done
 
     def problem(self, line: bytes, seq: object, chain: object) -> tuple[str | None, bool]:
-        """What is wrong with a line (None: nothing), and whether it is a copy of one that was there already."""
+        """What is wrong with a line (None: nothing), and whether it is a copy of a line already seen."""
         if type(seq) is not int or type(chain) is not str or seq < 0:
             self.unreadable()
             return "has no running number: it was not written by this program", False
@@ -82,7 +82,7 @@ class Checker:
         return None, False
 
     def unreadable(self) -> None:
-        """A line that is not JSON: it counts as one, and the lines after it cannot be checked against it."""
+        """Count a line that is not JSON; the lines after it cannot be checked against it."""
         self.gaps.append((self.expected, self.expected + 1))
         self.last, self.expected = None, self.expected + 1
 

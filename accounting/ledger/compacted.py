@@ -1,11 +1,11 @@
-"""Closed segments in Parquet, so that a large ledger is read in a fraction of the time. The JSON lines stay the truth.
+"""Sealed segments in Parquet, so that a large ledger is read in a fraction of the time; the JSON lines stay the truth.
 
-A sealed segment never changes. What reading it lean gives is kept in a file of its own: ends of epochs as columns, of an
-attempt's signs of life their number, the first and the last, all other records as :mod:`accounting.ledger.record_columns`
-has them (of a spec its small parts, and where in the segment the whole is). The file's name has a hash over the segment and
-this program's reader, and one over the file itself, and both are computed again whenever it is read: at any doubt the JSON
-lines are read. Only segments that are whole and as they were written are compacted, so a damaged one is read line by line
-each time, and its damage is said.
+A sealed segment never changes. The result of reading it lean is kept in a file of its own: epoch ends as columns; for
+each attempt, the number of its heartbeats and the times of the first and last; all other records as
+:mod:`accounting.ledger.record_columns` stores them (of a spec, its small parts and the place of the whole in the
+segment). The file's name contains a hash over the segment and this program's reader, and a hash over the file itself.
+Both are recomputed at every reading; if in doubt, the JSON lines are read. Only intact segments are compacted, so a
+damaged one is read line by line each time and its damage is reported.
 """
 
 from __future__ import annotations
@@ -39,22 +39,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MIN_BYTES = 4_000_000
-"""Segments smaller than this are not compacted: reading them takes no time."""
+"""Smaller segments are not compacted; reading them takes almost no time."""
 MIN_SHARED_BYTES = 40_000_000
-"""Below this total, compaction does not start processes of its own."""
+"""Below this total, compaction starts no processes of its own."""
 FACTS = b"prune_or_search"
 PROGRESS = {"t": "d", "val_top1": "d", "train_loss": "d", "checkpointed": "b"}
-"""The columns of :class:`Points` that are arrays, with their type."""
+"""The columns of :class:`Points` that are arrays, with their type codes."""
 MARKS = ("progress", "beats", "records")
-"""The three parts of a file, below each other; each has columns of its own, which are empty in the rows of the others."""
+"""The three parts of a file, one below the other. Each has its own columns, which are empty in the rows of the
+others."""
 
 
 class _Odd(dict[str, object]):
-    """A record whose text may not be safe to show."""
+    """A record with text that may not be safe to show."""
 
 
 def compact(folder: Path, kept: Path, min_bytes: int = MIN_BYTES) -> None:
-    """Compact what is sealed and not compacted yet; many segments by as many processes as there are processors."""
+    """Compact what is sealed and not compacted yet; if there is much, with one process per processor."""
     found = [path for path in _sealed(folder) if path.stat().st_size >= min_bytes]
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_digest_of, found))
@@ -76,11 +77,11 @@ def compact(folder: Path, kept: Path, min_bytes: int = MIN_BYTES) -> None:
         for n in range(num)
     ]  # fmt: skip
     for worker in workers:
-        worker.wait()  # what it did not manage is read line by line
+        worker.wait()  # what it did not finish is read line by line
 
 
 def compact_one(path: Path, kept: Path) -> None:
-    """Write what reading a segment gives, if it is whole and as it was written."""
+    """Write the result of reading a segment, if the segment is intact."""
     reading = Reading(strict=False, points=Points(), clean=_Odd)  # type: ignore[arg-type]
     segment = reading.segment(path)
     reading.check_clock(path.name)
@@ -89,7 +90,7 @@ def compact_one(path: Path, kept: Path) -> None:
         return
     num_odd = sum(isinstance(record, _Odd) for record in segment.records)
     if reading.num_cleaned != num_odd or not all(type(n) is int for n in [*points.epoch, *points.num_epochs]):
-        return  # what is odd among ends of epochs cannot be told apart later
+        return  # unsafe text among epoch ends could not be identified later
     import pyarrow.parquet as pq
 
     handle, name = tempfile.mkstemp(dir=kept)
@@ -106,7 +107,7 @@ def compact_one(path: Path, kept: Path) -> None:
 
 
 def load_compacted(path: Path, kept: Path) -> tuple[Segment, Points, list[Finding], list[int]] | None:
-    """A segment as it was compacted, with the places of its records that are still to be cleaned; None at any doubt."""
+    """A compacted segment, with the indices of its records that still need cleaning; None if there is any doubt."""
     if not kept.is_dir() or not any(kept.glob(f"{path.stem}.*.parquet")):
         return None
     sha256 = _digest_of(path)
@@ -131,7 +132,7 @@ def _sealed(folder: Path) -> list[Path]:
 
 
 def _place(name: str, sha256: str, kept: Path) -> Path | None:
-    """The file that a segment with this content was compacted to, if it is as it was written."""
+    """The compacted file of a segment with this content, if that file is intact."""
     for path in kept.glob(f"{_stem(name, sha256)}.*.parquet"):
         with suppress(OSError):
             if path.name.split(".")[-2] == _digest_of(path)[:32]:
@@ -146,7 +147,7 @@ def _stem(name: str, sha256: str) -> str:
 
 @cache
 def _program() -> str:
-    """A hash over the files that say how a segment is read."""
+    """A hash over the source files that decide how a segment is read."""
     whole = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         whole.update(path.read_bytes())
@@ -202,7 +203,7 @@ def _prefixed(table: pa.Table, mark: str) -> pa.Table:
 
 
 def _part(table: pa.Table, mark: str, begin: int, num: int | None = None) -> pa.Table:
-    """The rows and columns of one of the three parts, named as they were."""
+    """The rows and columns of one of the three parts, under their original names."""
     own = [name for name in table.column_names if name.startswith(f"{mark}.")]
     return table.select(own).rename_columns([name.partition(".")[2] for name in own]).slice(begin, num)
 

@@ -1,6 +1,6 @@
-"""Which process drives a study: a lock that the system releases when that process dies, however it dies.
+"""Which process drives a study: a lock that the system releases when that process dies, for whatever reason.
 
-The lock is an ``flock`` on a file that also says who took it, so that another process can tell whether a driver is alive.
+The lock is an ``flock`` on a file that also names its holder, so another process can tell whether a driver is alive.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 
 PATIENCE_S = 1.0
-"""How long a driver tries to get the lock: whoever only looks holds it for a moment."""
+"""How long a driver tries to get the lock: a process that only looks also holds it for a moment."""
 
 
 class Life(StrEnum):
-    """What is known of a study's driver."""
+    """What is known about a study's driver."""
 
     ALIVE = "alive"
     GONE = "gone"
@@ -29,12 +29,12 @@ class Life(StrEnum):
 
 
 class Locked(RuntimeError):
-    """Another driver holds the study; the message says which, where that is known."""
+    """Another driver holds the study; the message says which one, if that is known."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """The last driver of a study; host and process id are None where its lock file does not say."""
+    """The last driver of a study; host and process id are None if the lock file does not name them."""
 
     life: Life
     host: str | None = None
@@ -63,9 +63,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def find_driver(path: Path) -> Driver:
-    """Whether a process holds the lock, and which took it last.
+    """Whether a process holds the lock, and which process took it last.
 
-    A lock that is free says nothing about a driver on another host, whose file system may not pass locks on.
+    A free lock says nothing about a driver on another host, as its file system may not pass locks on.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -109,7 +109,7 @@ def _acquire(path: Path) -> int:
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
-    """Whether the file is still the one at ``path``: who gives a new study up removes its lock file."""
+    """Whether the file is still the one at ``path``: a driver that abandons a new study removes its lock file."""
     with suppress(FileNotFoundError):
         return os.fstat(descriptor).st_ino == path.stat().st_ino
     return False
@@ -121,7 +121,7 @@ def _write(descriptor: int) -> None:
 
 
 def _read(descriptor: int) -> tuple[str | None, int | None]:
-    """Host and process id as the file has them; older ones are empty."""
+    """Host and process id from the lock file; lock files of older versions are empty."""
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
         return str(found["host"]), int(found["pid"])

@@ -1,4 +1,4 @@
-"""Lines on disk: written whole or not at all, and there once the call returns."""
+"""Durable lines: each is written whole or not at all, and is on disk once the call returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_line(fd: int, line: bytes) -> None:
-    """Append a line and wait until it is on disk; of a line that the disk refuses nothing is left (``OSError``)."""
+    """Append a line and wait until it is on disk; if the disk refuses (``OSError``), nothing of the line is left."""
     written = 0
     try:
         written = os.write(fd, line)
@@ -22,7 +22,7 @@ def write_line(fd: int, line: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new file's name durable too; some file systems cannot sync a folder, which is fine."""
+    """Make the name of a new file durable too; file systems that cannot sync a folder are tolerated."""
     with contextlib.suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What a check of a ledger has to say: one line each."""
+"""Findings: what a check of a ledger reports, one line each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not add up (error), or that a reader should know (warning); one line."""
+    """Something that does not add up (error) or that a reader should know (warning), in one line."""
 
     severity: Literal["error", "warning"]
     code: str
-    """Which check found it, such as ``attempt_recorded_twice``."""
+    """The check that found it, such as ``attempt_recorded_twice``."""
     message: str

@@ -1,7 +1,8 @@
-"""Signs of life of an attempt, so that a sudden death has a time: records of its node's sampler, or else its own.
+"""Heartbeats of an attempt, which give a sudden death a time: written by its node's sampler or by the attempt itself.
 
-The sampler of a node names all attempts there in one record every few seconds (:mod:`accounting.ledger.sampler`). An attempt
-that it does not name in time (there is no sampler yet, it died, it cannot see this process) writes records of its own.
+Every few seconds, the sampler of a node names all attempts there in one record (:mod:`accounting.ledger.sampler`). An
+attempt that is not named in time writes records of its own: the sampler may not have started, may have died, or may not
+see this process.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from accounting.study.beside import in_thread
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
-"""How often a sampler names who is alive."""
+"""How often a sampler names the attempts that are alive."""
 PATIENCE_S = 2.5
-"""After so long without having been named an attempt writes a record of its own."""
+"""An attempt that has not been named for this long writes a record of its own."""
 LOOK_S = 0.5
-"""How often it looks whether it was named."""
+"""How often an attempt checks whether it was named."""
 UNSEEN_S = PATIENCE_S + LOOK_S
-"""``heartbeat_s`` of ``attempt_started``: the longest time between two signs of life, whoever writes them."""
+"""``heartbeat_s`` of ``attempt_started``: the longest time between two heartbeats, whoever writes them."""
 
 
 @contextmanager
@@ -37,11 +38,11 @@ def heartbeat(
     named_s: Callable[[], float | None] = lambda: None,
     look_s: float | None = None,
 ) -> Iterator[None]:
-    """Append a HEARTBEAT of the attempt whenever nobody has named it for ``interval_s`` seconds, until the block is left.
+    """Append a HEARTBEAT of the attempt whenever nobody has named it for ``interval_s`` seconds, while the block runs.
 
-    ``named_s`` says when it was named last, by the monotonic clock; it is asked every ``look_s`` seconds (default: the
-    interval). A heartbeat that cannot be written (full disk, closed writer) is logged and is the last one; the attempt
-    continues.
+    ``named_s`` returns when it was last named, by the monotonic clock; it is called every ``look_s`` seconds (default:
+    the interval). If a heartbeat cannot be written (full disk, closed writer), this is logged and the heartbeat stops;
+    the attempt continues.
 
     Raises:
         ValueError: ``interval_s`` is not positive.
@@ -73,7 +74,10 @@ def heartbeat(
 def signs_of_life(
     writer: LedgerWriter, attempt: str, devices: Mapping[str, float], presence: Presence
 ) -> Iterator[Entered]:
-    """Be named by the node's sampler while the block runs, or beat; what is given is told of other processes."""
+    """Be named by the node's sampler while the block runs, or write heartbeats.
+
+    The yielded entry takes the other processes of the attempt.
+    """
     with (
         presence.entered(attempt, devices) as entered,
         heartbeat(writer, attempt, PATIENCE_S, lambda: presence.named_s(attempt), LOOK_S),

@@ -1,8 +1,9 @@
-"""The index of a ledger: which segments there must be. ``ledger/segments.index``, JSON lines, chained.
+"""The index of a ledger, which lists the segments that must exist: ``ledger/segments.index``, chained JSON lines.
 
-Its first line gives the ledger an id and names the segments that were there before it. A writer adds its segment before the
-segment's first record, under a lock; the driver seals segments (length and SHA-256) when a session has ended, or when the
-next begins. So a segment that is gone, cut, changed, or from another study is noticed (:mod:`accounting.ledger.integrity`).
+Its first line gives the ledger an id and names the segments that are older than the index. A writer registers its
+segment under a lock, before the segment's first record. The driver seals segments (length and SHA-256) when a session
+has ended, or when the next one begins. So a segment that is missing, cut, changed, or from another study is detected
+(:mod:`accounting.ledger.integrity`).
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from accounting.ledger.findings import Finding
 from accounting.ledger.records import Record
 
 NAME = "segments.index"
-"""Not ``*.jsonl``, so that what reads all segments of a folder, older versions included, does not take it for one."""
+"""Not ``*.jsonl``, so that code which reads all segments of a folder, older versions included, leaves it out."""
 BLOCK = 1 << 14
-"""Bytes of the index that are read at a time where only its begin or end is needed."""
+"""Bytes of the index read at a time when only its beginning or end is needed."""
 WORKER = "worker"
-"""In the place of the writer in the names of segments that begin attempts."""
+"""The writer part in the names of segments that begin attempts."""
 
 
 class Opener(TypedDict):
@@ -42,7 +43,7 @@ class Opener(TypedDict):
 
 
 class Seal(TypedDict):
-    """Name, length and hash of a segment up to its last whole line."""
+    """Name, length in bytes and hash of a segment up to its last whole line."""
 
     segment: str
     bytes: int
@@ -69,7 +70,7 @@ class IndexLine(TypedDict, total=False):
 
 @dataclass
 class Index:
-    """What the index says. ``segments``: name to its line; ``seals``: name to the last one."""
+    """The content of the index. ``segments``: name to its line; ``seals``: name to its last seal."""
 
     ledger: str = ""
     segments: dict[str, IndexLine] = field(default_factory=dict)
@@ -79,30 +80,30 @@ class Index:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """The files of segments, by name."""
+    """The segment files, sorted by name."""
     return sorted(folder.glob("*.jsonl"))
 
 
 def segments_in_turn(folder: Path) -> Iterator[Path]:
-    """The same in the order in which to read them while they are written: those of workers last, and listed again then.
+    """The same in the order in which to read a ledger while it is written: workers' segments last, and listed again.
 
-    A sampler names an attempt only once its start is on disk. So whoever is named in what was read has a start in what is
-    read after it.
+    A sampler names an attempt only once its start is on disk. So every attempt named in what was read before has its
+    start in what is read after.
     """
     yield from (path for path in segments_in(folder) if not begins_attempts(path.name))
     yield from (path for path in segments_in(folder) if begins_attempts(path.name))
 
 
 def begins_attempts(segment: str) -> bool:
-    """Whether a worker writes it, by its name: the time, the writer, the host, which may be called anything."""
+    """Whether a worker writes it, by its name: time, writer, host (which can be any text)."""
     return segment.split("-", 2)[1:2] == [WORKER]
 
 
 def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:
-    """Why a study's ledger cannot be used at all, as one line; None where there is one.
+    """Why a study's ledger cannot be used at all, as one line; None if it can.
 
-    A study that was cut off before its first segment has an index without any, which is fine unless ``begun`` is asked
-    for: whoever wants to read costs.
+    A study that was interrupted before its first segment has an index without segments. That is fine unless ``begun``
+    is set, as by callers that read costs.
     """
     if folder.exists() and not folder.is_dir():
         return (
@@ -125,13 +126,13 @@ def lost_ledger(folder: Path, *, begun: bool = True) -> str | None:
 
 
 def open_index(folder: Path) -> str:
-    """The ledger's id; the index is made if there is none, with the segments that are there."""
+    """The ledger's id; if there is no index, it is created with the existing segments."""
     with _locked(folder) as (file, chain):
         return _ensure(folder, file, chain)
 
 
 def register(folder: Path, segment: str, opener: Opener) -> str:
-    """Enter a segment before its first record; gives the ledger's id."""
+    """Register a segment before its first record; returns the ledger's id."""
     with _locked(folder) as (file, chain):
         ledger = _ensure(folder, file, chain, without=segment)
         entry: IndexLine = {"kind": "segment", "t": time.time(), "segment": segment}
@@ -140,7 +141,7 @@ def register(folder: Path, segment: str, opener: Opener) -> str:
 
 
 def seal(folder: Path, *, without: str = "") -> None:
-    """Note length and hash of every segment that grew since it was sealed last (but ``without``)."""
+    """Record length and hash of every segment (except ``without``) that has grown since it was last sealed."""
     index = read_index(folder)
     if index is None:
         return
@@ -157,7 +158,7 @@ def seal(folder: Path, *, without: str = "") -> None:
 
 
 def read_index(folder: Path) -> Index | None:
-    """What the index says; None if there is none. A torn last line is left out: its writer had not begun."""
+    """The content of the index; None if there is none. A torn last line is skipped: its writer had not begun."""
     try:
         content = (folder / NAME).read_bytes()
     except FileNotFoundError:
@@ -223,7 +224,7 @@ def _opening(path: Path) -> Record:
 
 
 def _seal_of(path: Path) -> Seal:
-    """The seal of a segment as it is now."""
+    """The seal of a segment in its current state."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     return {"segment": path.name, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
@@ -237,7 +238,7 @@ def _append(file: int, chain: Chain, entry: IndexLine) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[tuple[int, Chain]]:
-    """The index open for appending, with its chain so far; a torn end, whose writer died, is cut off."""
+    """The index, open for appending, and its chain so far; a torn end, left by a writer that died, is cut off."""
     folder.mkdir(parents=True, exist_ok=True)
     file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -253,7 +254,7 @@ def _locked(folder: Path) -> Iterator[tuple[int, Chain]]:
 
 
 def _head(file: int) -> bytes:
-    """The first line, which may be long: it names what was there before; more than that where it is short."""
+    """At least the whole first line, which can be long because it names the segments older than the index."""
     size = os.fstat(file).st_size
     content = os.pread(file, BLOCK, 0)
     while b"\n" not in content and len(content) < size:
@@ -262,18 +263,18 @@ def _head(file: int) -> bytes:
 
 
 def _tail(file: int, size: int) -> bytes:
-    """The end of the file, from before its last whole line: an index of a thousand segments is not read for each of them."""
+    """The end of the file, from before its last whole line, so that registering a segment reads no long index."""
     length = BLOCK
     while length < size:
         content = os.pread(file, length, size - length)
-        if content.count(b"\n") >= 2:  # a whole line between them
+        if content.count(b"\n") >= 2:  # with a whole line between them
             return content
         length *= 2
     return os.pread(file, size, 0)
 
 
 def _chain_of(content: bytes, file: int) -> Chain:
-    """Where the chain has come to; ``content`` is the file's end, up to its last whole line."""
+    """The current end of the chain; ``content`` is the file's end, up to its last whole line."""
     last = content.rstrip(b"\n").rpartition(b"\n")[2]
     if not last:
         return Chain()

@@ -1,4 +1,4 @@
-"""Whether the files of a ledger are all there, whole and its own: findings, and which of them must not be counted."""
+"""Whether a ledger's files are all there, intact and its own: findings, and the files that must not be counted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from accounting.ledger.records import Kind, Record
 
 @dataclass
 class Segment:
-    """One file as it was read. ``problems``: (code, message) of lines that are not as they were written."""
+    """One file as it was read. ``problems``: (code, message) for each line that is not as it was written."""
 
     path: Path
     size: int
-    """Bytes, a torn end included."""
+    """Bytes, including a torn end."""
     sha256: str
     """Hash of the whole segment."""
     opening: Record = field(default_factory=Record)
@@ -29,11 +29,11 @@ class Segment:
 
     @cached_property
     def name(self) -> str:
-        """The file's."""
+        """The name of the file."""
         return self.path.name
 
     def begins_as(self, size: int, sha256: str) -> bool:
-        """Whether its first ``size`` bytes have this hash; of a file that has grown since it was read, too."""
+        """Whether its first ``size`` bytes have this hash, even if the file has grown since it was read."""
         if size == self.size:
             return self.sha256 == sha256
         with self.path.open("rb") as file:
@@ -41,22 +41,22 @@ class Segment:
 
     @cached_property
     def is_chained(self) -> bool:
-        """Whether it has format 2 or later."""
+        """Whether its format is 2 or later."""
         return bool(self.opening.get("format", 1) >= 2)
 
     @property
     def own_name(self) -> str:
-        """The name under which it was written, as far as it says."""
+        """The name that it was given when written, if recorded; otherwise the file's name."""
         return str(self.opening.get("name", self.name))
 
 
 def check(
     folder: Path, segments: Sequence[Segment], before: Index | None, after: Index | None
 ) -> tuple[list[Finding], set[str]]:
-    """All findings, and the names of files whose records must not be counted (copies, other studies').
+    """All findings, and the names of files whose records must not be counted (copies, other studies' files).
 
-    ``before`` and ``after`` are the index as read before and after the files, so that a ledger which is being written
-    is not taken for a damaged one.
+    ``before`` and ``after`` are the index as read before and after the files, so that a ledger that is being written is
+    not taken for a damaged one.
     """
     findings = [Finding("error", code, message) for segment in segments for code, message in segment.problems]
     left_out: set[str] = set()
@@ -80,7 +80,7 @@ def check(
 
 
 def _copies(segments: Sequence[Segment]) -> Iterator[tuple[Finding, str]]:
-    """A file under another name whose original is there too; of two old ones with equal content, the second by name."""
+    """A renamed file whose original is there too; of two old files with equal content, the second by name."""
     names = {segment.name for segment in segments}
     seen: dict[str, str] = {}
     for segment in segments:
@@ -103,7 +103,7 @@ def _foreign(segments: Sequence[Segment], index: Index | None) -> Iterator[tuple
 
 
 def _mixed(segments: Sequence[Segment]) -> Iterator[Finding]:
-    """Old segments say nothing of their ledger, but the sessions in them name their study, which could not change."""
+    """Old segments do not name their ledger, but their sessions name the study, which could not change."""
     studies = {
         record["study"]: segment.name
         for segment in segments
@@ -118,7 +118,7 @@ def _mixed(segments: Sequence[Segment]) -> Iterator[Finding]:
 
 
 def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:
-    """The driver opens its session before any job begins, so a session of workers alone has lost a segment."""
+    """The driver opens its session before any job begins, so a session with workers' segments only has lost one."""
     kinds: dict[str, set[str]] = {}
     for segment in segments:
         if segment.records and "session" in segment.opening:
@@ -157,7 +157,7 @@ def _unregistered(segments: Sequence[Segment], index: Index) -> Iterator[Finding
 
 
 def _changed(segments: Sequence[Segment], index: Index) -> Iterator[Finding]:
-    """Against the seal; what the chain has already found is not said again."""
+    """Compare with the seals; damage that the chain has already found is not reported again."""
     for segment in segments:
         sealed = index.seals.get(segment.name)
         if sealed is None:

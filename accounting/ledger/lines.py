@@ -1,7 +1,7 @@
-"""Many lines at a time, of a segment whose lines are known to be this program's own.
+"""Parse many lines at a time, of a segment whose lines are known to be written by this program.
 
-Ends of epochs and signs of life, which most lines are, are read by a pattern, as columns; all others are for JSON. A pattern
-takes what :class:`accounting.ledger.store.LedgerWriter` writes of plain names and nothing else.
+Epoch ends and heartbeats, which are most lines, are matched by patterns and read as columns; all others are parsed as
+JSON. A pattern matches what :class:`accounting.ledger.store.LedgerWriter` writes for plain names, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from accounting.ledger import arrow_lines, node_beats
 from accounting.ledger.points import Points
 
 BLOCK_BYTES = 1 << 20
-"""How much of a file is divided into lines at a time."""
+"""How many bytes of a file are split into lines at a time."""
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NAME = rb"([ !#-\[\]-~]+)"
 _WRITTEN = rb'(?:,"written_t":(' + _NUMBER + rb"))?"
@@ -32,11 +32,11 @@ _PROGRESS = re.compile(
 _NODE_BEATS = re.compile(node_beats.FINDS.encode(), re.MULTILINE).findall
 
 Tick = Callable[[Sequence[int], Sequence[float]], None]
-"""Told the numbers of lines and when each was written."""
+"""Receives line numbers and the time when each line was written."""
 
 
 def blocks_of(content: bytes) -> Iterator[list[bytes]]:
-    """The whole lines of a file, without their ends, a block of them at a time."""
+    """The whole lines of a file, without their newlines, one block at a time."""
     begin, last = 0, content.rfind(b"\n")
     while begin <= last:
         end = content.find(b"\n", begin + BLOCK_BYTES)
@@ -46,9 +46,10 @@ def blocks_of(content: bytes) -> Iterator[list[bytes]]:
 
 
 def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) -> tuple[list[int], list[bytes]]:
-    """Read ends of epochs and signs of life among lines, of which ``first`` is the number of the first; gives the others.
+    """Read the epoch ends and heartbeats among lines, and return the numbers and texts of the others.
 
-    Where one of a kind is not as the pattern has it, all of that kind are among the others.
+    ``first`` is the number of the first line. If one line of a kind does not match its pattern, all lines of that kind
+    are among the others.
     """
     beats, nodes, progress, others = [], [], [], []
     for number, line in enumerate(lines, start=first):
@@ -125,11 +126,11 @@ def _take_progress(lines: list[bytes], numbers: list[int], points: Points, tick:
 
 
 def _floats(texts: Sequence[bytes]) -> list[float]:
-    """NaN for null."""
+    """Numbers; null becomes NaN."""
     return [float(b"nan" if text == b"null" else text) for text in texts]
 
 
 def _decoded(raw: Sequence[bytes]) -> list[str]:
-    """Names as text, equal ones as one object."""
+    """Names as text; equal names are one object."""
     known = {name: name.decode() for name in dict.fromkeys(raw)}
     return [known[name] for name in raw]

@@ -1,7 +1,7 @@
-"""How a ``node_beat`` is written: the pattern of a line, which the readers of many lines at a time share.
+"""How a ``node_beat`` line is written: its pattern, shared by the readers that parse many lines at a time.
 
-It takes what the sampler writes of plain names, and nothing that JSON would take in another way: no number beyond 18 digits,
-no name with an escape, none empty. In the syntax that Python's ``re`` and Arrow's RE2 have in common.
+The pattern matches what the sampler writes for plain names, and nothing that JSON would read differently: no number
+beyond 18 digits, no name with an escape, no empty name. It uses only syntax that Python's ``re`` and Arrow's RE2 share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from accounting.ledger.points import Points
 from accounting.ledger.records import READINGS
 
 NAME = r"[ !#-\[\]-~]+"
-"""A word of printable ASCII letters without quotes or backslashes."""
+"""Printable ASCII without quotes or backslashes."""
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,25})?(?:e-[0-9]{1,3})?"
 _VALUE = rf"(?:{_NUMBER}|null)"
 _VALUES = rf'"{NAME}":\[{",".join([_VALUE] * len(READINGS))}\]'
@@ -22,18 +22,18 @@ _LISTED = rf'(?:"{NAME}"(?:,"{NAME}")*)?'
 _END = r',"seq":[0-9]+,"chain":"[0-9a-f]{16}"}'
 
 FINDS = rf'^\{HEAD}"t":({_NUMBER}),' + _BODY % rf"({_LISTED})" + rf'(?:,"written_t":({_NUMBER}))?{_END}$'
-"""Finds the time, the list of attempts, and when it was written where that is another time."""
+"""Finds the time, the list of attempts, and when the line was written if that differs from the time."""
 MATCHES = rf'^\{HEAD}"t":{_NUMBER},' + _BODY % _LISTED + rf'(?:,"written_t":{_NUMBER})?{_END}$'
 """The same without groups."""
 
 
 Parts = tuple[bytes, bytes, bytes]
-"""The time, the list of attempts, and when it was written where that is another time."""
+"""The time, the list of attempts, and when the line was written if that differs from the time."""
 _T = len(HEAD) + len('"t":')
 
 
 def parts_of(line: bytes) -> Parts:
-    """The parts of a line that matches: no name in it has a quote."""
+    """The parts of a line that matches; this relies on names having no quotes."""
     begin = line.index(b'","attempts":[', _T) + len(b'","attempts":[')
     end = line.index(b'],"readings":', begin)
     written = line.find(b',"written_t":', end)
@@ -42,7 +42,7 @@ def parts_of(line: bytes) -> Parts:
 
 
 def take(beats: Sequence[Parts], points: Points) -> list[float]:
-    """Enter who was alive when; gives when each line was written."""
+    """Record which attempts were alive when; returns when each line was written."""
     times: dict[bytes, list[float]] = {}
     written = []
     for text, listed, told in beats:

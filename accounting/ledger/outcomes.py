@@ -1,6 +1,6 @@
-"""What came of a job, as JSON: the ``outcome`` of ``attempt_ended``. Each kind of work has its own fields.
+"""The result of a job as JSON: the ``outcome`` of ``attempt_ended``. Each kind of work has its own fields.
 
-Fields are added here, never renamed, and those that came later are absent in old ledgers; so every field may be absent.
+Fields are added here and never renamed. Old ledgers lack the later ones, so every field may be absent.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class FileSums(TypedDict, total=False):
-    """Checksums of what a job left for later jobs; null where there is no such file."""
+    """Checksums of the files that a job left for later jobs; null if there is no such file."""
 
     weights_sha256: str | None
     masks_sha256: str | None
@@ -18,7 +18,7 @@ class FileSums(TypedDict, total=False):
 
 
 class NetworkCounts(TypedDict, total=False):
-    """MACs of one image and parameters of a network: ``macs`` and ``nonzero_params`` without zeros, the others with them."""
+    """MACs per image and parameters of a network; ``macs`` and ``nonzero_params`` exclude zeros, the others do not."""
 
     macs: int
     dense_macs: int
@@ -27,7 +27,7 @@ class NetworkCounts(TypedDict, total=False):
 
 
 class LayerRecord(TypedDict):
-    """What pruning left of a layer (:class:`pruning.result.LayerSparsity`)."""
+    """A layer after pruning (:class:`pruning.result.LayerSparsity`)."""
 
     name: str
     role: str
@@ -38,7 +38,7 @@ class LayerRecord(TypedDict):
 
 
 class RolePoint(TypedDict):
-    """A scan's accuracy with one role of layers pruned to a sparsity (0-1)."""
+    """Accuracy in a scan, with one role of layers pruned to a sparsity (0-1)."""
 
     role: str
     sparsity: float
@@ -47,7 +47,7 @@ class RolePoint(TypedDict):
 
 
 class CurvePoint(TypedDict):
-    """A scan's accuracy with the whole network pruned to a sparsity (0-1) by a criterion."""
+    """Accuracy in a scan, with the whole network pruned to a sparsity (0-1) by a criterion."""
 
     scope: str
     criterion: str
@@ -57,7 +57,7 @@ class CurvePoint(TypedDict):
 
 
 class Int8Record(TypedDict, total=False):
-    """The int8 network: all but ``method`` null where it could not be made, for ``reason``."""
+    """The int8 network; if it could not be made, all but ``method`` are null, and ``reason`` says why."""
 
     val_top1: float | None
     test_top1: float | None
@@ -68,7 +68,7 @@ class Int8Record(TypedDict, total=False):
 
 
 class TimingRecord(TypedDict, total=False):
-    """Milliseconds of one pass (:class:`harness.latency.timer.Timing`)."""
+    """Milliseconds of one forward pass (:class:`harness.latency.timer.Timing`)."""
 
     median_ms: float
     p10_ms: float
@@ -81,9 +81,9 @@ class TimingRecord(TypedDict, total=False):
 
 
 class JobOutcome(FileSums, NetworkCounts, TypedDict, total=False):
-    """What came of a job that ended well. Accuracies are fractions 0-1."""
+    """The result of a job that ended well. Accuracies are fractions 0-1."""
 
-    # Of training and pruning.
+    # Training and pruning.
     val_top1: float
     epochs: int
     val_curve: list[float]
@@ -93,16 +93,16 @@ class JobOutcome(FileSums, NetworkCounts, TypedDict, total=False):
     supernet_val_top1: float
     layers: list[LayerRecord]
     widths: dict[str, list[int]]
-    """Width of each group of channels before and after, by the layer that leads the group."""
+    """Width of each group of channels before and after, keyed by the layer that leads the group."""
     removed_blocks: list[str]
-    # Of scores and scans.
+    # Scores and scans.
     scores: list[float]
     num_val: int
     sensitivity: list[RolePoint]
     sparsity_curve: list[CurvePoint]
     dense_val_top1: float
     dense_test_top1: float
-    # Of deliveries.
+    # Deliveries.
     label: str
     description: str
     parent: str | None
@@ -114,12 +114,12 @@ class JobOutcome(FileSums, NetworkCounts, TypedDict, total=False):
     model_dir: str
     from_job: str
     image_size: int
-    """Pixels of a side of the network's images, where they are not those that the dataset gives."""
+    """Side of the network's images in pixels, if it differs from the dataset's."""
     size_bytes: dict[str, int | None]
     """Size of each kind of file in bytes."""
     left_out: dict[str, str]
-    """Why there is none, by the kind of file; of a prune job, why channels stay, by layer."""
-    # Of exports, and of the evaluations of old ledgers.
+    """Why a file is missing, by kind of file; in a prune job, why channels stay, by layer."""
+    # Exports, and evaluations in old ledgers.
     export: str
     onnx_max_abs_error: float
     int8: Int8Record | None

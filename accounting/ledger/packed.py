@@ -1,4 +1,4 @@
-"""A job's spec as a line has it: most of what is recorded of an attempt, and seldom asked for."""
+"""A job's spec kept as its line of text: specs are most of what is recorded about attempts, and are seldom needed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from accounting.ledger.specs import JobSpec
 BULKY = frozenset(
     {"job", "route", "phase", "target", "replicate", "seed", "network", "network_macs", "computed_macs", "recipe"}
 )
-"""What of a spec is large, or on record beside it."""
+"""Fields of a spec that are large, or are recorded elsewhere in the same record."""
 
 
 class Lines:
-    """The lines of a segment, which are never changed; the file is opened when one is first asked for, and kept open."""
+    """The lines of a segment, which never change; the file is opened at the first read and stays open."""
 
     __slots__ = ("_fd", "path")
 
@@ -25,13 +25,13 @@ class Lines:
         self.path, self._fd = path, -1
 
     def read(self, begin: int, length: int) -> bytes:
-        """So many bytes from there on."""
+        """``length`` bytes from offset ``begin``."""
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_RDONLY)
         return os.pread(self._fd, length, begin)
 
     def __reduce__(self) -> tuple[type[Lines], tuple[Path]]:
-        """For another process, which opens the file itself."""
+        """Pickle for another process, which opens the file itself."""
         return Lines, (self.path,)
 
     def __del__(self) -> None:
@@ -41,19 +41,19 @@ class Lines:
 
 
 class Place(NamedTuple):
-    """Where a line of a segment is."""
+    """The place of a line in a segment: offset and length in bytes."""
 
     lines: Lines
     begin: int
     length: int
 
     def read(self) -> bytes:
-        """The line, without its end."""
+        """The line, without its newline."""
         return self.lines.read(self.begin, self.length)
 
 
 class PackedSpec:
-    """A spec of which only the small parts are kept as values (``links``); the whole is parsed when it is asked for."""
+    """A spec of which only the small fields are kept as values (``links``); the whole is parsed when needed."""
 
     __slots__ = ("_line", "links")
 
@@ -62,17 +62,17 @@ class PackedSpec:
         self._line = line
 
     def __reduce__(self) -> tuple[type[PackedSpec], tuple[JobSpec, bytes | Place]]:
-        """For another process."""
+        """Pickle for another process."""
         return PackedSpec, (self.links, self._line)
 
     def unpacked(self) -> JobSpec:
-        """The whole spec, rebuilt at each call."""
+        """The whole spec, parsed at each call."""
         record: Record = json.loads(self._line if isinstance(self._line, bytes) else self._line.read())
         return record["spec"]
 
 
 def links_of(spec: object) -> JobSpec:
-    """What a job began from and what was done to it: a spec without its network, its recipe and what is null."""
+    """What a job started from and what was done to it: a spec without its network, its recipe and null fields."""
     if isinstance(spec, PackedSpec):
         return spec.links
     if not isinstance(spec, dict):

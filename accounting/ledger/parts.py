@@ -1,8 +1,8 @@
-"""What can be chosen of a network, and what each choice costs: channels by group, whole blocks. Plain values.
+"""The parts of a network that can be chosen (channels by group, whole blocks), and their cost, as plain values.
 
-A *member* is a network with some of its channels and blocks: a tuple of ints, the width of each group, then 1 for each block
-that stays, else 0. A job's spec holds members as such tuples. MACs are multiply-accumulates of one image through
-convolution and linear layers.
+A *member* is a network with some of its channels and blocks: a tuple of ints, the width of each group, then 1 or 0 for
+each block that stays or is left out. A job's spec stores members as such tuples. MACs are multiply-accumulates per
+image in convolution and linear layers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Member = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PartLayer:
-    """A convolution or linear layer: the MACs and weights of each pair of an output and an input channel."""
+    """A convolution or linear layer, with the MACs and weights of each pair of an output and an input channel."""
 
     name: str
     macs_per_pair: int
@@ -26,7 +26,7 @@ class PartLayer:
 
 @dataclass(frozen=True)
 class PartGroup:
-    """A group of channels: in the layers (by place) with as many ``outputs`` or ``inputs`` for each channel."""
+    """A group of channels, with (layer index, ``outputs`` or ``inputs`` of that layer per channel of the group)."""
 
     name: str
     width: int
@@ -36,7 +36,7 @@ class PartGroup:
 
 @dataclass(frozen=True)
 class PartBlock:
-    """A block that can be left out whole: ``residual`` or ``se``, and the layers (by place) that go with it."""
+    """A block that can be left out whole: ``residual`` or ``se``, and the layers (by index) that go with it."""
 
     name: str
     kind: str
@@ -45,9 +45,9 @@ class PartBlock:
 
 @dataclass(frozen=True)
 class Parts:
-    """All that can be chosen of a network, as plain values. A member has a width for each group and 0 or 1 for each block.
+    """All parts of a network that can be chosen. A member has a width for each group and 0 or 1 for each block.
 
-    ``macs`` are the whole network's; ``left_out`` are channels that stay: layer name to reason.
+    ``macs`` counts the whole network; ``left_out`` names layers whose channels stay, with the reason.
     """
 
     layers: tuple[PartLayer, ...]
@@ -58,7 +58,7 @@ class Parts:
 
 
 def macs_of(parts: Parts, member: Sequence[int]) -> int:
-    """The MACs of a member, counted without building it."""
+    """The MACs of a member, computed without building it."""
     outputs, inputs = [layer.outputs for layer in parts.layers], [layer.inputs for layer in parts.layers]
     for group, width in zip(parts.groups, member, strict=False):
         for place, each in group.outputs:

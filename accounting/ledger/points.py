@@ -1,7 +1,8 @@
-"""Ends of epochs and signs of life in columns: most lines of a ledger are of these kinds, and all are alike.
+"""Epoch ends and heartbeats in columns: most lines of a ledger are of these kinds, and they are all alike.
 
-A record costs a kilobyte of memory as a dict, and some 60 bytes as a row of columns. What no reader needs is not kept:
-of an attempt's signs of life, by itself or by its node's sampler, their number, the first and the last.
+A record takes a kilobyte of memory as a dict, and some 60 bytes as a row of columns. What no reader needs is dropped:
+of an attempt's heartbeats, its own or its node's sampler's, only their number and the times of the first and last are
+kept.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Points:
-    """Rows of progress in the order in which they were added, and heartbeats by attempt."""
+    """Epoch ends as rows in the order in which they were added, and heartbeats by attempt."""
 
     codes: dict[str, int] = field(default_factory=dict)
     """The number that represents an attempt in :attr:`attempt`, by its name."""
@@ -43,14 +44,14 @@ class Points:
     epoch: list[int] = field(default_factory=list)
     num_epochs: list[int] = field(default_factory=list)
     val_top1: array[float] = field(default_factory=lambda: array("d"))
-    """NaN where it was not measured."""
+    """NaN if it was not measured."""
     train_loss: array[float] = field(default_factory=lambda: array("d"))
     checkpointed: array[int] = field(default_factory=lambda: array("b"))
     beats: dict[str, list[float]] = field(default_factory=dict)
-    """By attempt: number of signs of life, and the times of the first and the last."""
+    """By attempt: the number of heartbeats, and the times of the first and the last."""
 
     def __len__(self) -> int:
-        """How many ends of epochs there are."""
+        """The number of epoch ends."""
         return len(self.t)
 
     def add(
@@ -63,7 +64,7 @@ class Points:
         train_loss: float | None,
         checkpointed: bool,
     ) -> None:
-        """One end of an epoch."""
+        """Add one epoch end."""
         self.attempt.append(self.codes.setdefault(attempt, len(self.codes)))
         self.t.append(t)
         self.epoch.append(epoch)
@@ -82,7 +83,7 @@ class Points:
         train_loss: Sequence[float],
         checkpointed: Sequence[bool],
     ) -> None:
-        """Many ends of epochs, as columns; NaN is what was not measured."""
+        """Add many epoch ends, as columns; NaN means not measured."""
         codes = self.codes
         for name in dict.fromkeys(attempts):
             codes.setdefault(name, len(codes))
@@ -105,7 +106,7 @@ class Points:
         train_loss: NDArray[np.float64],
         checkpointed: NDArray[np.float64],
     ) -> None:
-        """The same of arrays; ``places`` says which of the names each row is of."""
+        """Add many epoch ends, as arrays; ``places`` holds the index of each row's attempt in ``names``."""
         import numpy as np
 
         codes = np.array([self.codes.setdefault(name, len(self.codes)) for name in names])
@@ -118,7 +119,7 @@ class Points:
         self.checkpointed.frombytes(checkpointed.astype(self.checkpointed.typecode).tobytes())
 
     def beat(self, attempt: str, t: float, first_t: float | None = None, count: float = 1) -> None:
-        """One sign of life, or several of which ``t`` is the last and ``first_t`` the first."""
+        """Add one heartbeat at ``t``, or ``count`` of them from ``first_t`` to ``t``."""
         first_t = t if first_t is None else first_t
         known = self.beats.get(attempt)
         if known is None:
@@ -131,7 +132,7 @@ class Points:
             known[1] = first_t
 
     def take(self, record: Record) -> bool:
-        """Add a record of one of the three kinds; whether it is of one."""
+        """Add a record if it is of one of the three kinds; returns whether it is."""
         kind = record["kind"]
         if kind == Kind.PROGRESS:
             self.add(
@@ -148,7 +149,7 @@ class Points:
         return True
 
     def extend(self, other: Points) -> None:
-        """Add all of another's."""
+        """Add everything from another."""
         if other.codes:
             codes = [self.codes.setdefault(name, len(self.codes)) for name in other.codes]
             self.attempt.extend(map(codes.__getitem__, other.attempt))
@@ -163,7 +164,7 @@ class Points:
 
     @property
     def names(self) -> list[str]:
-        """The attempts with progress, by their number."""
+        """The attempts with progress, in the order of their numbers."""
         return list(self.codes)
 
     def point(self, row: int) -> Point:
@@ -174,7 +175,7 @@ class Points:
         )  # fmt: skip
 
     def spans(self) -> Iterator[tuple[str, int, float, float]]:
-        """Each attempt with progress: its name, number of rows, and the times of the first and the last."""
+        """Each attempt with progress: its name, its number of rows, and the times of the first and the last."""
         count, first, last = [0] * len(self.codes), [math.inf] * len(self.codes), [-math.inf] * len(self.codes)
         for code, t in zip(self.attempt, self.t, strict=True):
             count[code] += 1
@@ -186,7 +187,7 @@ class Points:
 
 
 def split_off(records: Iterable[Record]) -> tuple[list[Record], Points]:
-    """The records of other kinds, and the points of these."""
+    """The records of other kinds, and the points of these kinds."""
     points = Points()
     return [record for record in records if not points.take(record)], points
 

@@ -1,8 +1,8 @@
-"""Who is at work on a node: each attempt enters itself with its processes, and the node's sampler says whom it saw alive.
+"""Who is at work on a node: each attempt registers with its processes, and the node's sampler says which it saw alive.
 
-A folder a session and node, in the study's folder (``.beats``), which the driver makes and removes. An attempt's file there
-says what it is and which processes work at it. The file ``named`` is the sampler's: whom its last record of life names. Only
-processes of one node read and write that node's folder.
+The driver makes and removes one folder per session and node, in the study's folder (``.beats``). Each attempt has a
+file there with what it holds and the processes that work on it. The sampler's file ``named`` lists the attempts that
+its last record on disk names. Only processes of a node read and write the node's folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMED = "named"
 
 @dataclass(frozen=True)
 class Entry:
-    """An attempt at work: its file, what it holds, and its processes on this node."""
+    """An attempt at work: its file, its devices, and its processes on this node."""
 
     path: Path
     attempt: str
@@ -42,11 +42,11 @@ class Presence:
         self._folder = folder
 
     def was_entered(self) -> bool:
-        """Whether any attempt has entered itself so far."""
+        """Whether any attempt has registered so far."""
         return self._folder.is_dir()
 
     def entries(self) -> list[Entry]:
-        """All attempts that have entered themselves, by name of their files; none where there is no folder.
+        """All registered attempts, sorted by file name; none if there is no folder.
 
         Raises:
             OSError: the folder cannot be read.
@@ -60,11 +60,11 @@ class Presence:
         return [entry for name in names if (entry := _read(self._folder / name)) is not None]
 
     def name(self, attempts: Sequence[str]) -> None:
-        """Say whom a record on disk has just named. ``OSError`` where that cannot be written."""
+        """Record the attempts that a record on disk has just named; raises ``OSError`` if that cannot be written."""
         _write(self._folder / NAMED, {"at_s": time.monotonic(), "attempts": list(attempts)})
 
     def named_s(self, attempt: str) -> float | None:
-        """When a record last named the attempt, by this machine's monotonic clock; None where the last one did not."""
+        """When the last record named the attempt, by this machine's monotonic clock; None if it did not."""
         try:
             said = json.loads((self._folder / NAMED).read_bytes())
             return float(said["at_s"]) if attempt in said["attempts"] else None
@@ -73,7 +73,7 @@ class Presence:
 
     @contextmanager
     def entered(self, attempt: str, devices: Mapping[str, float]) -> Iterator[Entered]:
-        """Be there while the block runs, with this process; who cannot enter is not there."""
+        """Register the attempt with this process while the block runs; if that fails, it is just not registered."""
         entered = Entered(self._folder, attempt, devices)
         entered.work(())
         try:
@@ -83,14 +83,14 @@ class Presence:
 
 
 class Entered:
-    """An attempt's own entry."""
+    """The registration of one attempt."""
 
     def __init__(self, folder: Path, attempt: str, devices: Mapping[str, float]) -> None:
         self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.json"
         self._attempt, self._devices = attempt, devices
 
     def work(self, others: Sequence[int]) -> None:
-        """Say which other processes work at the attempt, by their ids; this one always does."""
+        """Set the other processes that work on the attempt, by id; this process is always included."""
         workers = [found for pid in (os.getpid(), *others) if (found := worker(pid)) is not None]
         if not workers:  # a system without /proc
             return
@@ -98,18 +98,18 @@ class Entered:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _write(self._path, said)
-        except OSError as error:  # a full disk, of which others tell; the attempt beats by itself
+        except OSError as error:  # a full disk, reported elsewhere; the attempt writes its own heartbeats
             logger.info("attempt %s is not entered for its node's sampler: %s", self._attempt, error)
 
     def leave(self) -> None:
-        """Be there no more."""
+        """Remove the registration."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
 @contextmanager
 def presences(root: Path) -> Iterator[None]:
-    """Have no entries of an earlier session when the block begins, and none left when it ends."""
+    """Remove registrations of earlier sessions when the block begins, and all when it ends."""
     shutil.rmtree(root, ignore_errors=True)
     try:
         yield
@@ -118,12 +118,12 @@ def presences(root: Path) -> Iterator[None]:
 
 
 def presence_of(root: Path, session: str, node: str) -> Presence:
-    """Where the attempts of a session on a node are, below ``root``."""
+    """The folder, below ``root``, for the attempts of a session on a node."""
     return Presence(root / session / node.replace(os.sep, "_"))
 
 
 def _read(path: Path) -> Entry | None:
-    """An entry; None where it is gone by now, or cannot be read."""
+    """The entry in a file; None if it is gone by now or cannot be read."""
     try:
         said = json.loads(path.read_bytes())
         workers = tuple(Worker(int(pid), str(begin)) for pid, begin in said["workers"])
@@ -134,7 +134,7 @@ def _read(path: Path) -> Entry | None:
 
 
 def _write(path: Path, said: Mapping[str, object]) -> None:
-    """Whole or not at all for who reads it. It need not outlive a loss of power."""
+    """Write a file so that readers see all of it or nothing. It need not survive a power failure."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         new.write_bytes(json.dumps(said).encode())

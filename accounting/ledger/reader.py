@@ -1,4 +1,4 @@
-"""Reads a ledger: all segments of its folder, in the order of time."""
+"""Reads a ledger: all segments of its folder, sorted by time."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Ledger:
     warnings: tuple[str, ...] = ()
     """One line for each torn line that was skipped."""
     findings: tuple[Finding, ...] = ()
-    """What is wrong with the files themselves; the audit adds what is wrong with what they say."""
+    """Problems with the files themselves; the audit adds problems with their content."""
     points: Points | None = None
-    """Ends of epochs and heartbeats, where they are not among the records (:func:`read_lean`)."""
+    """Epoch ends and heartbeats, if they are not among the records (:func:`read_lean`)."""
 
 
 def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
-    """All segments of the folder as one ledger; a missing folder is an empty one.
+    """Read all segments of the folder as one ledger; a missing folder is an empty ledger.
 
-    Segments that are copies, or of another study, are left out, as the findings say. With ``strict`` off, lines that
-    cannot be read are findings too, and are left out.
+    Segments that are copies, or belong to another study, are left out, and a finding says so. Without ``strict``,
+    unreadable lines become findings too, and are left out.
 
     Raises:
         LedgerError: a line other than a segment's last is garbled, a segment does not begin with ``segment_opened``,
@@ -50,18 +50,18 @@ def read_ledger(folder: Path, *, strict: bool = True) -> Ledger:
 def read_lean(
     folder: Path, *, strict: bool = True, clean: Clean | None = None, compacted: Path | None = None
 ) -> Ledger:
-    """The same in a third of the memory: ends of epochs and heartbeats in :attr:`Ledger.points`, specs packed.
+    """Read the same in a third of the memory: epoch ends and heartbeats in :attr:`Ledger.points`, specs packed.
 
-    What of a measurement no reader needs is left out. ``clean`` is applied to records that may have text which is not safe
-    to show: all others have printable ASCII letters alone. ``compacted`` is the folder of closed segments in Parquet; where
-    it is given, a second process reads half of what is large and not there.
+    Parts of a measurement that no reader needs are dropped. ``clean`` is applied to records whose text may be unsafe to
+    show; all others are printable ASCII. ``compacted`` is the folder of sealed segments in Parquet; if it is given, a
+    second process reads about half of the segments that are not there, if they are large.
     """
     ledger = _read(folder, lambda: _read_lean(folder, strict, clean, compacted))
     return ledger if ledger.points is not None else replace(ledger, points=Points())
 
 
 def _read_lean(folder: Path, strict: bool, clean: Clean | None, compacted: Path | None) -> dict[Path, Read]:
-    """Each segment; those of workers are looked at after all others, as in :func:`segments_in_turn`."""
+    """Read each segment; workers' segments are looked at after all others, as in :func:`segments_in_turn`."""
     found: dict[Path, Read] = {}
     contents: dict[Path, bytes] = {}
     lines: list[Path] = []
@@ -81,7 +81,7 @@ def _read_lean(folder: Path, strict: bool, clean: Clean | None, compacted: Path 
 
 
 def _load(path: Path, clean: Clean | None, compacted: Path | None) -> Read | None:
-    """A segment as it was compacted, if it was."""
+    """A segment from its compacted file, if there is one."""
     known = None if compacted is None else load_compacted(path, compacted)
     if known is None:
         return None
@@ -103,13 +103,13 @@ def _read(folder: Path, read_all: Callable[[], dict[Path, Read]]) -> Ledger:
         records: list[Record] = []
         points = None
         read.reverse()
-        while read:  # each is let go when it is taken up
+        while read:  # popped, so that each one is freed once taken over
             segment, of_segment, clock = read.pop()
             if segment.name not in left_out:
                 records += segment.records
                 findings += clock
                 if of_segment is not None:
-                    points = Points() if points is None else points  # one with heartbeats alone is falsy
+                    points = Points() if points is None else points  # not ``or``: one with heartbeats only is falsy
                     points.extend(of_segment)
         records.sort(key=_time_of)
         return Ledger(tuple(records), warnings, tuple(findings), points)

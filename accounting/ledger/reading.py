@@ -1,7 +1,8 @@
-"""Reads one segment: each line checked, lean or whole.
+"""Reads one segment, in full or lean, and checks each line.
 
-A line whose number and hash follow from the line before is what this program wrote, so such lines are parsed many at a time,
-and ends of epochs and heartbeats, which are most of them, by a pattern. Any other is parsed alone, and its problem said.
+A line whose number and hash follow from the previous line was written by this program, so such lines are parsed many at
+a time; epoch ends and heartbeats, which are most of them, by a pattern. Any other line is parsed alone, and its problem
+is reported.
 """
 
 from __future__ import annotations
@@ -27,37 +28,37 @@ from accounting.ledger.validation import problem_of
 BATCH = 512
 """How many lines are parsed at a time."""
 MIN_LEFT_BYTES = 4_000_000
-"""Of a segment: the specs of a larger one stay in the file until they are asked for."""
+"""In a segment of at least this size, specs stay in the file until they are needed."""
 WORDS = ("session", "allocation", "attempt", "job", "route", "phase", "meter")
 SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind])) for kind in Kind}
-"""By kind of record: fields whose words many records of a ledger have in common."""
+"""By kind of record: the fields whose words are shared by many records of a ledger."""
 POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT), str(Kind.NODE_BEAT)})
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
 
 class LedgerError(ValueError):
-    """A ledger that cannot be read or a record that cannot be written; the message is one line."""
+    """A ledger that cannot be read, or a record that cannot be written; the message is one line."""
 
 
 @dataclass
 class Reading:
-    """How one segment is read. With ``points`` it is read lean, and the order of its times is checked on the way."""
+    """How one segment is read. With ``points`` it is read lean, and the order of its times is checked too."""
 
     strict: bool
     points: Points | None = None
     clean: Callable[[Record], Record] | None = None
     clock: list[Finding] = field(default_factory=list)
     num_cleaned: int = 0
-    """How many records were given to ``clean``."""
+    """Number of records given to ``clean``."""
     _lines: array[int] = field(default_factory=lambda: array("q"))
     _times: array[float] = field(default_factory=lambda: array("d"))
     _left_in: Lines | None = None
     """The file in which specs stay, if they do."""
     _begin: int = 0
-    """Where in the file the next line begins, if specs stay there."""
+    """Offset of the next line in the file, if specs stay there."""
 
     def segment(self, path: Path, content: bytes | None = None) -> Segment:
-        """What is in a file; its ``content`` may be given."""
+        """Read a file as a segment; its ``content`` may be given."""
         content = content_of(path) if content is None else content
         found = Segment(path, len(content), hashlib.sha256(content).hexdigest())
         num_lines, has_torn_end = content.count(b"\n"), not content.endswith(b"\n")
@@ -72,7 +73,7 @@ class Reading:
         return found
 
     def read_on(self, found: Segment, content: bytes, checker: Checker, number: int = 0) -> int:
-        """Read lines that come after ``number`` others of a segment, a torn end left out; gives the number of the last."""
+        """Read lines after the first ``number`` of a segment, without a torn end; returns the last one's number."""
         num_lines, has_torn_end = number + content.count(b"\n"), not content.endswith(b"\n")
         for lines in blocks_of(content):
             place = 0
@@ -91,7 +92,7 @@ class Reading:
         return number
 
     def _enter_run(self, found: Segment, lines: Sequence[bytes], first: int) -> None:
-        """Lines that are known to be this program's own, of which ``first`` is the number of the first."""
+        """Enter lines known to be written by this program; ``first`` is the number of the first."""
         numbers: Sequence[int] = range(first, first + len(lines))
         begins = (
             None if self._left_in is None else list(accumulate((len(line) + 1 for line in lines), initial=self._begin))
@@ -115,7 +116,7 @@ class Reading:
                 self._enter(found, number, text, record, is_plain=is_plain or _is_plain(line))
 
     def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
-        """A line that may be anything; ``is_end``: the last of its file."""
+        """Enter a line of unknown origin; ``is_end``: it is the last of its file."""
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -137,12 +138,12 @@ class Reading:
         self._enter(found, number, line, record, is_plain=_is_plain(line))
 
     def _tick_many(self, numbers: Sequence[int], times: Sequence[float]) -> None:
-        """Note when lines were written: they are not read in their order."""
+        """Note when lines were written; they are not read in order."""
         self._lines.extend(numbers)
         self._times.extend(times)
 
     def check_clock(self, name: str) -> None:
-        """The clock of one writer must not go back."""
+        """Report where the clock of this segment's writer went back."""
         if not self._lines:
             return
         import numpy as np  # not at the top: few commands read a ledger lean
@@ -196,19 +197,19 @@ def content_of(path: Path) -> bytes:
 
 
 def _is_plain(text: bytes) -> bool:
-    """Whether it has printable ASCII letters alone, none of them written as an escape: then it may be shown as it is."""
+    """Whether it is printable ASCII without escapes, and so safe to show unchanged."""
     return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
 def share_words(record: Record) -> None:
-    """Make equal words of records one object."""
+    """Make equal words in records one object."""
     for name in SHARED[record["kind"]]:
         if type(word := record[name]) is str:  # type: ignore[literal-required]
             record[name] = intern(word)  # type: ignore[literal-required]
 
 
 def _slim(record: Record, line: bytes | Place | None) -> None:
-    """Take out of a record what costs memory and is not needed as it is. ``line`` is its text, if that may be shown."""
+    """Drop from a record what costs memory and is not needed. ``line`` is its text, if that is safe to show."""
     if record["kind"] == Kind.ATTEMPT_STARTED and line is not None:
         spec = record["spec"]
         if isinstance(spec, dict):
@@ -220,7 +221,7 @@ def _slim(record: Record, line: bytes | Place | None) -> None:
 
 
 def _is_copy(segment: Segment, checker: Checker, line: bytes, number: int, record: Record) -> bool:
-    """Check a line against the chain, whose fields are taken off; whether it must not be counted again."""
+    """Check a line against the chain and remove its chain fields; returns whether it is a copy, not to be counted."""
     seq, chain = record.pop("seq", None), record.pop("chain", None)
     problem, is_copy = checker.problem(line, seq, chain)
     if problem is not None:

@@ -1,7 +1,8 @@
 """Records as columns: many are alike, and as columns they take a third of the time to read.
 
-Records of one kind with the same fields are one table: a column for each field, by what its values are. Those that are few
-stay as JSON. :func:`records_of` gives back what :func:`columns_of` was given, in the order of their lines.
+Records of one kind with the same fields form a table, with a column per field whose type depends on the values. Where
+there are too few for a table, they stay as JSON. :func:`records_of` restores what :func:`columns_of` was given, in the
+order of the lines.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_ALIKE = 64
-"""Of fewer records with the same fields no table is made."""
+"""Fewer records with the same fields are not made a table."""
 JSON = "record"
-"""The column of records that are no part of a table."""
+"""The column of records that belong to no table."""
 SPEC, SPEC_BEGIN, SPEC_LENGTH = "spec", "spec_begin", "spec_length"
 TEXT, WORDS, NUMBERS, WHOLE = "json", "words", "numbers", "whole"
-"""What a column holds: any values as JSON, words, floats or whole numbers."""
+"""What a column holds: values as JSON, words, floats, or whole numbers."""
 LARGEST = 2**63
 Values = Sequence[object]
 
 
 class Alike(NamedTuple):
-    """A table within the columns: how many rows it has, the kind of its records, and what each other field's column is."""
+    """A table within the columns: its number of rows, its kind of record, and the content type of each other field."""
 
     num: int
     kind: str
@@ -41,9 +42,9 @@ class Alike(NamedTuple):
 
 
 def columns_of(records: Sequence[Record], begins: Sequence[int], odd: set[int]) -> tuple[pa.Table, list[Alike]]:
-    """All records as one table, those of each sort below each other; then the ones that stay as JSON.
+    """All records as one table: those of each sort one below the other, then those that stay as JSON.
 
-    ``begins`` says where in the file each line begins, by its number less 1. ``odd`` are places of records to keep as JSON.
+    ``begins[n]`` is the offset in the file of line ``n + 1``. ``odd`` are indices of records to keep as JSON.
     """
     import pyarrow as pa
 
@@ -65,7 +66,7 @@ def columns_of(records: Sequence[Record], begins: Sequence[int], odd: set[int]) 
 
 
 def records_of(table: pa.Table, alike: Sequence[Alike], lines: Lines) -> list[Record]:
-    """The records again, in the order of their lines; ``lines`` is the file from which specs are read when asked for."""
+    """The records in the order of their lines; specs are read from ``lines`` when needed."""
     found: list[Record] = []
     begin = 0
     for num, kind, fields in alike:
@@ -87,7 +88,7 @@ def records_of(table: pa.Table, alike: Sequence[Alike], lines: Lines) -> list[Re
 
 
 def _flat(record: Record, begins: Sequence[int]) -> dict[str, object]:
-    """A record without its segment; of a packed spec the small parts, and where its line is."""
+    """A record without its segment; a packed spec becomes its small parts and the place of its line."""
     kept: dict[str, object] = {key: value for key, value in record.items() if key != "segment"}
     if isinstance(spec := kept.get(SPEC), PackedSpec):
         begin, end = begins[record["line"] - 1], begins[record["line"]] - 1
@@ -103,7 +104,7 @@ def _unflatten(record: Record, lines: Lines) -> None:
 
 
 def _column(values: Values) -> tuple[str, pa.Array]:
-    """What a column holds, and the column: the values come back with their types."""
+    """The content type of a column, and the column; reading it restores the values with their types."""
     import pyarrow as pa
 
     types = set(map(type, values))
@@ -118,7 +119,7 @@ def _column(values: Values) -> tuple[str, pa.Array]:
 
 
 def _values(column: pa.ChunkedArray, name: str, what: str) -> Values:
-    """The values again; equal words, and equal values that were JSON, are one object."""
+    """The values of a column; equal words, and equal values stored as JSON, are one object."""
     if what in (NUMBERS, WHOLE):
         found: list[object] = column.to_numpy().tolist()
         return found
@@ -128,7 +129,7 @@ def _values(column: pa.ChunkedArray, name: str, what: str) -> Values:
 
 
 def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """The words of a column of words without an empty cell, each once, and which of them each row has."""
+    """The distinct words of a column without nulls, and the index of each row's word."""
     import numpy as np
 
     merged = column.unify_dictionaries()

@@ -1,11 +1,11 @@
-"""What a ledger may hold: the kinds of record, and the words they are written in.
+"""What a ledger can hold: the kinds of record and their fields.
 
-A record is one flat JSON object on one line: ``kind``, ``t`` (Unix seconds, float) and the
-fields listed per kind in :data:`FIELDS`. The set is open for new *optional* fields; a change to the meaning of a
-field is a [Rules] change and raises :data:`COST_RULES`.
+A record is one flat JSON object on one line: ``kind``, ``t`` (Unix seconds, float) and the fields that :data:`FIELDS`
+lists for its kind. New *optional* fields may be added; a change to the meaning of a field is a [Rules] change and
+raises :data:`COST_RULES`.
 
-Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device times seconds. Accuracies are
-fractions 0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.macs`).
+Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device times seconds. Accuracies are fractions
+0-1. MACs are multiply-accumulates of one image (see :mod:`accounting.macs`).
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from accounting.words.json_values import ChangedKey
 from accounting.words.names import DeviceKind
 
 COST_RULES = 2
-"""What an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Every older version is read too: 1 had no
-phase ``export``, so exports ran inside ``evaluate`` and were charged to the route."""
+"""Version of the rules for what an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Older versions
+are read too: version 1 had no phase ``export``, so exports ran inside ``evaluate`` and were charged to the route."""
 
 CLOCK_TOLERANCE_S = 1.0
-"""Clocks of the nodes of a cluster may differ by this much before it is worth a word."""
+"""How far the clocks of a cluster's nodes may differ before it is reported."""
 
 VERDICT_RULES = 4
-"""How costs and accuracies become a verdict. Written in answers and reports, never in a ledger, whose costs it keeps."""
+"""Version of the rules that turn costs and accuracies into a verdict. It is written in answers and reports, never in a
+ledger, whose costs do not depend on it."""
 
 
 READINGS = ("energy_j", "utilisation", "sm_activity", "memory_mb", "power_w")
-"""The values of a reading in a ``node_beat``, each null where the device does not say. energy_j counts from some fixed
-moment, so that only differences mean anything; utilisation and sm_activity are fractions 0-1. See ``accounting/meters``."""
+"""The values of a reading in a ``node_beat``; each is null if the device does not report it. energy_j counts from an
+arbitrary moment, so only differences are meaningful; utilisation and sm_activity are fractions 0-1. See
+``accounting/meters``."""
 
 
 class DeviceRecord(TypedDict, total=False):
-    """A device of a session's ``capacity``; old ones have no name or node."""
+    """A device in a session's ``capacity``; old records have no name or node."""
 
     device: str
     device_kind: DeviceKind
@@ -45,7 +47,7 @@ class DeviceRecord(TypedDict, total=False):
 
 
 class Planned(TypedDict, total=False):
-    """What a study was first planned with; old ones have no criteria, which are methods by the route that prunes by them."""
+    """What a study was first planned with. ``criteria``: methods by the route that uses them; old records lack it."""
 
     replicates: int
     targets: list[int]
@@ -54,7 +56,7 @@ class Planned(TypedDict, total=False):
 
 
 class UndeliveredRecord(TypedDict):
-    """A planned network that a spent budget left undelivered. Hours of the study's unit; null where they cannot be said."""
+    """A planned network that a spent budget left undelivered. Hours are in the study's unit; null if unknown."""
 
     label: str
     route: str
@@ -73,13 +75,13 @@ class Record(TypedDict, total=False):
     kind: str
     t: float
     written_t: float
-    """When it was written, of a record whose ``t`` was given."""
+    """When the record was written, if its ``t`` was given."""
     segment: str
     line: int
-    """The file and the line, from 1, that it was read from; not on disk."""
+    """The file and the line (from 1) that it was read from; not on disk."""
     seq: int
     chain: str
-    """See :mod:`accounting.ledger.chain`; taken off when read."""
+    """See :mod:`accounting.ledger.chain`; removed when read."""
     rules: int
     format: int
     ledger: str
@@ -99,7 +101,7 @@ class Record(TypedDict, total=False):
     allocation: str | None
     devices: dict[str, float]
     amounts: dict[DeviceKind, float]
-    """How much of each kind of device an allocation holds, where its ``devices`` are not known yet."""
+    """How much of each kind of device an allocation holds, if its ``devices`` are not known yet."""
     cause: str
     attempt: str
     node: str
@@ -116,13 +118,13 @@ class Record(TypedDict, total=False):
     network_macs: int | None
     spec: JobSpec
     heartbeat_s: float
-    """The longest time between two signs of life of the attempt, by itself or by its node's sampler."""
+    """The longest time between two heartbeats of the attempt, written by itself or by its node's sampler."""
     num_workers: int
-    """Processes that share the job; old records have none, and had one."""
+    """Processes that share the job; absent in old records, which had one."""
     again: str
     dropped: str
     final: bool
-    """Whether a job that was given up would fail again, in which case no session tries it."""
+    """Whether an abandoned job would fail again; if so, no session retries it."""
     epoch: int
     num_epochs: int
     val_top1: float | None
@@ -133,7 +135,8 @@ class Record(TypedDict, total=False):
     outcome: JobOutcome | None
     work_end_t: float | None
     stopped: bool
-    """Whether the attempt was stopped at a checkpoint, since its route's budget did not pay for more; absent where not."""
+    """True if the attempt was stopped at a checkpoint because its route's budget did not pay for more; otherwise
+    absent."""
     measurement: dict[str, object] | None
     duration_s: float
     budget_h: float
@@ -158,7 +161,7 @@ class Phase(StrEnum):
 
 
 class Status(StrEnum):
-    """How an attempt ended. ``LOST`` and ``RUNNING`` are never written: they are derived when read."""
+    """How an attempt ended. ``LOST`` and ``RUNNING`` are never written; they are derived when a ledger is read."""
 
     OK = "ok"
     FAILED = "failed"
@@ -192,23 +195,24 @@ class Kind(StrEnum):
 FIELDS: dict[Kind, tuple[str, ...]] = {
     # First line of every segment (one file per writing process).
     Kind.SEGMENT_OPENED: ("rules", "session", "writer", "host", "pid"),
-    # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of
-    # the driver process. environment: versions and machine, for the report. Optional: planned, what the study was first
-    # planned with ({replicates, targets, routes}), the same in every session; labels ({name: text} of the config) and
-    # owner (the user's account) of this session; absent in old ledgers. rehearsal: of a rehearsal, what it changed of the
-    # config, as study_extended has it: nothing of such a ledger is a measurement.
+    # One `run` command. capacity: [{device, device_kind: cpu_core|cuda, amount, name, node}]. `t` is the start of the
+    # driver process. environment: versions and machine, for the report. Optional, and absent in old ledgers: planned,
+    # what the study was first planned with ({replicates, targets, routes}), the same in every session; labels ({name:
+    # text} from the config) and owner (the user's account) of this session. rehearsal: in a rehearsal, what it changed
+    # in the config, in the form of study_extended; nothing in such a ledger is a measurement.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
-    # A node joined or left: all devices that there are from `t` on, as session_opened has them.
+    # A node joined or left. capacity: all devices that exist from `t` on, in the form of session_opened.
     Kind.CAPACITY_CHANGED: ("session", "capacity"),
-    # The life of one Ray placement group on a node. devices: {device: amount}; empty for GPUs, which only an attempt can
-    # name: then the optional amounts says {kind: amount}. Optional in allocation_closed: cause, "node_died" where that is
-    # what ended it: then a worker there may have lived, and written, a little longer; "driver_died" where a later session
-    # closed what a killed one held with no attempt at work in it, at the last time that its driver saw it held.
+    # The life of one Ray placement group on a node. devices: {device: amount}; empty for GPUs, which only an attempt
+    # can name; the optional amounts then says {kind: amount}. Optional in allocation_closed: cause. "node_died": the
+    # node's death ended it, and a worker there may have lived, and written, a little longer. "driver_died": a killed
+    # session held it with no attempt at work in it, and a later session closed it, at the last time that its driver saw
+    # it held.
     Kind.ALLOCATION_OPENED: ("session", "allocation", "devices"),
     Kind.ALLOCATION_CLOSED: ("session", "allocation"),
-    # One try at a job. allocation: the placement group's id, or null where there is none. target: MACs or null
-    # for work shared by all targets. devices: {device: amount}. network_macs: MACs of the network that is trained.
+    # One try at a job. allocation: the placement group's id, or null if there is none. target: MACs, or null for work
+    # shared by all targets. devices: {device: amount}. network_macs: MACs of the network that is trained.
     Kind.ATTEMPT_STARTED: (
         "session",
         "attempt",
@@ -223,31 +227,31 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "network_macs",
         "spec",
     ),
-    # The first training step (or the first batch of an evaluation); epoch: how many were done before. Optional: dropped,
-    # why the state of an earlier attempt could not be trusted, so its epochs are trained again.
+    # The first training step (or the first batch of an evaluation). epoch: number of epochs done before. Optional:
+    # dropped, why the state of an earlier attempt could not be trusted, so that its epochs are trained again.
     Kind.WORK_BEGUN: ("attempt", "epoch"),
-    # End of an epoch. checkpointed: whether a later attempt can go on from here.
+    # End of an epoch. checkpointed: whether a later attempt can continue from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
-    # A sign of life by the attempt itself: where no sampler names it, and in older ledgers always.
+    # A heartbeat by the attempt itself: written if no sampler names it, and always in older ledgers.
     Kind.HEARTBEAT: ("attempt",),
-    # The sampler of a node names the attempts of which it saw a process alive there, by id and start. readings: {device:
-    # values as READINGS says}, of the devices that they hold and that can be read. Optional: workers_gone, {attempt: how
-    # many of its processes there are dead}.
+    # A node's sampler names the attempts that have a process alive there (checked by id and start). readings: {device:
+    # values in the order of READINGS}, for those of their devices that can be read. Optional: workers_gone, {attempt:
+    # how many of its processes there are dead}.
     Kind.NODE_BEAT: ("node", "session", "attempts", "readings"),
-    # What the node's sampler saw of an attempt that is over, `t` being when it saw it last. measurement: see Sampled.
+    # What the node's sampler saw of an attempt that is over; `t` is when it saw it last. measurement: see Sampled.
     Kind.ATTEMPT_MEASURED: ("attempt", "node", "measurement"),
-    # status: ok|failed. reason: null or one line. outcome: null unless ok; work_end_t: when the last work ended. Optional:
-    # stopped, true where it ended at a checkpoint as it was asked to: a job_stopped follows.
+    # status: ok|failed. reason: null or one line. outcome: null unless ok. work_end_t: when the last work ended.
+    # Optional: stopped, true if it ended at a checkpoint because it was asked to; a job_stopped follows.
     Kind.ATTEMPT_ENDED: ("attempt", "status", "reason", "outcome", "work_end_t", "measurement"),
-    # Work in the driver (fitting the predictor, evolution): `t` is its end; holds no device.
+    # Work in the driver (fitting the predictor, evolution). `t` is its end; it holds no device.
     Kind.DRIVER_WORK: ("session", "route", "phase", "target", "replicate", "duration_s"),
-    # The driver was told that the worker at a job is gone, whose own records then end in the middle. reason: one line.
+    # The driver was told that the worker of a job is gone; the worker's own records then break off. reason: one line.
     Kind.ATTEMPT_LOST: ("session", "job", "reason"),
-    # No attempt is left: the job will have no ok outcome. reason: one line.
+    # No attempt is left, so the job will have no ok outcome. reason: one line.
     Kind.JOB_ABANDONED: ("session", "job", "reason"),
-    # The job was not begun, or was stopped at a checkpoint, since its route's budget (in device-hours) is spent or cannot
-    # pay for it. It stays so for as long as the budget is that one; with another it goes on from there.
+    # The job was not begun, or was stopped at a checkpoint, because its route's budget (in device-hours) is spent or
+    # cannot pay for it. It stays stopped while the budget is the same; with another budget it continues from there.
     Kind.JOB_STOPPED: ("session", "job", "route", "replicate", "reason", "budget_h"),
-    # The session's config differs from the one before. changes: [{key, old, new}], keys as in the config, with dots.
+    # The session's config differs from the previous one. changes: [{key, old, new}], keys as in the config, with dots.
     Kind.STUDY_EXTENDED: ("session", "changes"),
 }

@@ -1,10 +1,10 @@
-"""The sampler of a node: one record a beat that names the attempts alive there, with what their devices show.
+"""The sampler of a node: each beat writes one record that names the attempts alive there and what their devices read.
 
-An attempt is alive while its entry is there and one of its processes is: the one with its id and start
-(:mod:`accounting.meters.processes`). A record's time is after its entries were read and before that was looked at: however
-long the node stalls, whoever is named lived then. Where nobody is at work nothing is written. Of an attempt that is over,
-``attempt_measured`` says what was seen of it: its energy between the first look and the last, and means and peaks over all
-looks.
+An attempt is alive while it is registered and one of its processes is alive, identified by id and start
+(:mod:`accounting.meters.processes`). The time of a record is taken after the registrations were read and before the
+processes are checked, so however long the node stalls, every attempt named was alive at that time. While nobody is at
+work, nothing is written. When an attempt is over, ``attempt_measured`` records what was seen of it: its energy between
+the first look and the last, and means and peaks over all looks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """Looks at one node. ``ledger`` gives the writer when there is something to write for the first time."""
+    """Samples one node. ``ledger`` returns the writer; it is called whenever there is something to write."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Sampler:
         self._watched: dict[Path, tuple[str, Watch]] = {}
 
     def beat(self) -> None:
-        """Look once, and write down who is alive and who is over.
+        """Look once, and record which attempts are alive and which are over.
 
         Raises:
             OSError, LedgerError: it could not be written; the next beat makes up for it.
@@ -72,12 +72,12 @@ class Sampler:
                 entry.path.unlink(missing_ok=True)
 
     def end(self) -> None:
-        """Look for the last time: whoever is watched is over."""
+        """Look one last time; every attempt still watched is then over."""
         self.beat()
         self._finish(set())
 
     def _num_alive(self, entry: Entry) -> int:
-        """Of its processes; none of an attempt that has left, whose process may be at the next one."""
+        """How many of its processes are alive; 0 if the attempt has left, as its process may be at the next one."""
         return sum(lives(worker, self._proc) for worker in entry.workers) if entry.path.exists() else 0
 
     def _readings(self, devices: set[str]) -> dict[str, Reading]:
@@ -121,7 +121,7 @@ class Sampler:
 
 
 def keep_beating(sampler: Sampler, stopped: threading.Event, interval_s: float = BEAT_S) -> None:
-    """Beat until that is set, then for the last time. What cannot be written (full disk) is tried again at the next beat."""
+    """Beat until ``stopped`` is set, then once more. If writing fails (full disk), the next beat tries again."""
     failed = _tried(sampler.beat, False)
     while not stopped.wait(interval_s):
         failed = _tried(sampler.beat, failed)
@@ -136,7 +136,7 @@ def beating(sampler: Sampler) -> Iterator[None]:
 
 
 def _tried(look: Callable[[], None], failed: bool) -> bool:
-    """Whether a look failed; that is said once, until one does not."""
+    """Whether a look failed; a warning is logged only for the first of consecutive failures."""
     try:
         look()
     except (OSError, ValueError) as error:
@@ -146,7 +146,7 @@ def _tried(look: Callable[[], None], failed: bool) -> bool:
 
 
 def _rounded(reading: Reading) -> Reading:
-    """Without digits that no meter has."""
+    """Round away digits that no meter has."""
     return replace(
         reading,
         **{name: round(value, DIGITS) for name in READINGS if (value := getattr(reading, name)) is not None},

@@ -1,7 +1,7 @@
-"""Segments that a second process reads beside this one, where there is so much that half of it is worth the start of one.
+"""Segments that a second process reads in parallel, if there is so much that half of it is worth starting one.
 
-What it has read comes back segment by segment. Where anything goes wrong over there, it has read nothing: whoever asked
-reads the segments itself, and finds what is wrong with them.
+Its results come back segment by segment. If anything goes wrong there, the remaining segments count as not read; the
+caller reads them itself and finds the problem.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from accounting.ledger.uncollected import uncollected
 from accounting.study.own_python import own_python
 
 MIN_BYTES = 40_000_000
-"""Of fewer bytes of lines nothing is given away."""
+"""With fewer bytes of lines, no second process is started."""
 LENGTH_BYTES = 8
-"""How the length of what was read of a segment is written before it."""
+"""Size of the length that precedes each segment's result."""
 
 Clean = Callable[[Record], Record]
 Read = tuple[Segment, Points | None, list[Finding]]
-"""A segment with its ends of epochs and heartbeats, where it was read lean, and what its clock did."""
+"""A segment, its epoch ends and heartbeats if it was read lean, and the findings about its clock."""
 
 
 def read_lines(path: Path, reading: Reading, content: bytes | None = None) -> Read:
@@ -42,7 +42,7 @@ def read_lines(path: Path, reading: Reading, content: bytes | None = None) -> Re
 
 
 def share_of_second(paths: Sequence[Path], held_bytes: int) -> list[Path]:
-    """Which of the segments a second process is to read, when this one has so much to read beside them; it may be none."""
+    """The segments for a second process to read, when this one has ``held_bytes`` to read anyway; may be none."""
     sizes = {path: _size_of(path) for path in paths}
     if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2 or sum(sizes.values()) < MIN_BYTES:
         return []
@@ -57,7 +57,7 @@ def share_of_second(paths: Sequence[Path], held_bytes: int) -> list[Path]:
 
 
 def _size_of(path: Path) -> int:
-    """Bytes; 0 of what is not there or cannot be looked at, which reading it will say."""
+    """Bytes; 0 if the file is missing or cannot be looked at, which reading it will report."""
     try:
         return path.stat().st_size
     except OSError:
@@ -68,7 +68,7 @@ def _size_of(path: Path) -> int:
 def read_beside(
     paths: Sequence[Path], *, strict: bool, clean: Clean | None
 ) -> Iterator[Callable[[], dict[Path, Read]]]:
-    """Have segments read lean while the body runs; what it is given is called for them, less those that were not read."""
+    """Have segments read lean while the block runs; the yielded function returns those that could be read."""
     if not paths:
         yield dict
         return
@@ -90,7 +90,7 @@ def read_beside(
 
 
 def _told(process: subprocess.Popen[bytes], asked: bytes) -> list[bytes]:
-    """What comes back, segment by segment, as far as it is whole."""
+    """The results that came back whole, segment by segment."""
     found: list[bytes] = []
     with process:
         if process.stdin is None or process.stdout is None:
@@ -108,13 +108,13 @@ def _told(process: subprocess.Popen[bytes], asked: bytes) -> list[bytes]:
 
 def _taken(told: list[bytes], paths: Sequence[Path]) -> dict[Path, Read]:
     found: dict[Path, Read] = {}
-    for path in reversed(paths[: len(told)]):  # each is let go when it is taken up
+    for path in reversed(paths[: len(told)]):  # popped, so that each one is freed once taken over
         found[path] = pickle.loads(told.pop())
     return found
 
 
 def main(asked: BinaryIO, told: BinaryIO) -> None:
-    """The second process: read what it is asked for, tell what was read of each."""
+    """The second process: read the requested segments, and send back the result of each."""
     strict, clean, paths = pickle.load(asked)
     for path in paths:
         with uncollected():

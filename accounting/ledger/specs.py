@@ -1,7 +1,7 @@
-"""A job and its network as JSON: what ``attempt_started`` has as ``spec``.
+"""A job and its network as JSON: the ``spec`` of ``attempt_started``.
 
-``harness/jobs/spec.py`` writes and reads jobs, ``nas_baseline/spaces/networks.py`` builds networks. Fields are added here,
-never renamed, and those that came later are absent in old ledgers; so every field may be absent.
+``harness/jobs/spec.py`` writes and reads jobs, ``nas_baseline/spaces/networks.py`` builds networks. Fields are added
+here and never renamed. Old ledgers lack the later ones, so every field may be absent.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 HalfName = Literal["first", "second"]
-"""Half of the validation split on which members are scored: every other image, from the first or the second on."""
+"""The half of the validation split on which members are scored: every other image, from the first or the second on."""
 
 
 class NetworkSpec(TypedDict, total=False):
-    """A network; ``builder`` says which of the fields it has (docs/architecture.md, Networks as JSON)."""
+    """A network; ``builder`` decides which of the fields it has (docs/architecture.md, Networks as JSON)."""
 
     builder: str
     """``timm``, ``mobilenetv3`` or ``supernet``."""
@@ -40,7 +40,7 @@ class NetworkSpec(TypedDict, total=False):
 
 
 class PruneSpec(TypedDict, total=False):
-    """How a network is pruned; the oldest have only a scope and a criterion. Gradual ones have the last two fields."""
+    """How a network is pruned. The oldest have a scope and a criterion only; the last two are for gradual ones."""
 
     method: str
     scope: str
@@ -55,14 +55,14 @@ class PruneSpec(TypedDict, total=False):
 
 
 class InheritSpec(TypedDict):
-    """Which member (its choices) of which supernet gives its weights."""
+    """The supernet, and the member of it (its choices), whose weights are inherited."""
 
     supernet: NetworkSpec
     arch: list[int]
 
 
 class PredictionSpec(TypedDict):
-    """What a predictor said of a candidate's val_top1."""
+    """A predictor's estimate of a candidate's val_top1."""
 
     mean: float
     sd: float
@@ -76,7 +76,7 @@ class ScanSpec(TypedDict):
 
 
 class DeliverSpec(TypedDict, total=False):
-    """What is delivered, or exported: then with ``export``, the kind."""
+    """What is delivered; for an export, ``export`` is its kind."""
 
     label: str
     description: str
@@ -86,10 +86,10 @@ class DeliverSpec(TypedDict, total=False):
 
 
 class TeacherSpec(TypedDict):
-    """What a training learns from beside the labels: ``name`` as in the config, how the network is built, what it is shown.
+    """What a training learns from besides the labels: ``name`` as in the config, its network and its inputs.
 
-    Its weights are those that ``job`` has left, those at ``checkpoint``, or (both null) those that timm has published.
-    ``macs`` are those of one image at its own size.
+    Its weights are those that ``job`` left, those at ``checkpoint``, or (if both are null) those published by timm.
+    ``macs`` are those of one image at the teacher's own image size.
     """
 
     name: str
@@ -104,7 +104,7 @@ class TeacherSpec(TypedDict):
 
 
 class JobSpec(TypedDict, total=False):
-    """A job. What does not concern it is null, or empty."""
+    """A job. Fields that do not concern it are null or empty."""
 
     job: str
     route: str
@@ -121,9 +121,9 @@ class JobSpec(TypedDict, total=False):
     epochs_before: int
     """Epochs already done, for a job that continues the training of ``init_from``."""
     tuned_by: list[str]
-    """Jobs that chose settings of its recipe, which it needed as what it began from."""
+    """Jobs that chose settings of its recipe; it depends on them as on the job it starts from."""
     image_size: int
-    """Pixels of a side, for a job that is shown its images at a size of its own."""
+    """Side of its images in pixels, for a job with an image size of its own."""
     range_test: bool
     """Whether it only tries learning rates, each for one batch."""
     leaves_state: bool

@@ -1,24 +1,24 @@
 """The ledger on disk: append-only JSON lines, one segment (file) per writing process, each line fsynced.
 
-What a line says is in :mod:`accounting.ledger.records`; what the lines mean together in :mod:`accounting.cost.attempts`.
-A process can die in the middle of a write, so the last line of a segment may be torn: it is skipped, with a warning.
+:mod:`accounting.ledger.records` says what a line means, :mod:`accounting.cost.attempts` what the lines mean together. A
+process can die in the middle of a write, so the last line of a segment may be torn: it is skipped, with a warning.
 Anything else that cannot be read means that the costs cannot be trusted, and is an error.
 
-**Format 2** (``format`` of ``segment_opened``; format 1 has none of it, and is read as before):
+**Format 2** (``format`` of ``segment_opened``; format 1 has none of this and can still be read):
 
-- *One segment per process that writes*: a worker that runs a thousand attempts appends to one file (:func:`shared_writer`),
-  so that the number of files grows with processes, not with attempts.
-- *Lines are chained* (:mod:`accounting.ledger.chain`), so a changed, removed, doubled or moved line is found, also in a
-  segment whose writer was killed. A chain cannot show that its end was cut off, nor that all of it is gone.
-- *The index* (:mod:`accounting.ledger.index`) shows that: a segment is entered before its first record, and sealed with its
-  length and hash when its session is over. ``segment_opened`` carries the ledger's id and the segment's own ``name``, so
-  that a file from another study, a copy and a renamed one are told apart.
-- *Ready to be compacted*: a sealed segment never changes, and its seal vouches for its content; the sealed segments of
-  finished sessions can be copied into Parquet (columns ``segment``, ``line``, ``kind``, ``t`` and the record as JSON), with
-  the JSON lines kept as they are and read again where a seal does not agree.
+- *One segment per process that writes*: a worker that runs a thousand attempts appends to one file
+  (:func:`shared_writer`), so the number of files grows with processes, not with attempts.
+- *Lines are chained* (:mod:`accounting.ledger.chain`), so a changed, removed, duplicated or moved line is detected,
+  even in a segment whose writer was killed. A chain cannot show that its end was cut off or that all of it is gone.
+- *The index* (:mod:`accounting.ledger.index`) shows that: a segment is registered before its first record, and sealed
+  with its length and hash when its session is over. ``segment_opened`` carries the ledger's id and the segment's own
+  ``name``, to tell apart a file from another study, a copy and a renamed file.
+- *Ready to be compacted*: a sealed segment never changes, and its seal vouches for its content. The sealed segments of
+  finished sessions can be copied into Parquet (columns ``segment``, ``line``, ``kind``, ``t`` and the record as JSON);
+  the JSON lines are kept unchanged, and are read again if a seal does not match.
 
-A plain list of hashes by the driver would not do: workers write on other machines and outlive a killed driver. Hashing
-costs about a microsecond a line, beside an fsync.
+A plain list of hashes by the driver would not be enough, since workers write on other machines and outlive a killed
+driver. Hashing costs about a microsecond per line, little next to an fsync.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ log = logging.getLogger(__name__)
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 FORMAT = 2
-"""Format of a segment: one per process, lines chained, entered in the index."""
+"""Format of a segment: one per process, lines chained, registered in the index."""
 
 
 class LedgerWriter:
     """Appends records to a new segment of its own. Safe to share between threads, not between processes.
 
-    With a session's first record what earlier sessions left is sealed, and with its last what this one wrote.
+    ``session_opened`` seals what earlier sessions left; closing the writer after ``session_closed`` seals this
+    session's segments.
     """
 
     def __init__(self, folder: Path, session: str, writer: str, clock: Callable[[], float] = time.time) -> None:
@@ -78,14 +79,14 @@ class LedgerWriter:
             raise
 
     def append(self, kind: Kind, /, t: float | None = None, **fields: object) -> float:
-        """Write one record and wait until it is on disk; gives its ``t``, which defaults to the writer's clock.
+        """Write one record and wait until it is on disk; returns its ``t``, which defaults to the writer's clock.
 
-        A record with a ``t`` of its own (something that happened earlier) also gets the clock, as ``written_t``.
+        A record with a given ``t`` (something that happened earlier) also gets the clock's time, as ``written_t``.
 
         Raises:
-            LedgerError: a field of the kind is missing, has the wrong type or is not JSON (NaN is not); nothing is
-                written then. Also when the writer is closed.
-            OSError: the disk refused; what was written of the line is taken back.
+            LedgerError: a field of the kind is missing, has the wrong type or is not JSON (NaN is not), or the writer
+                is closed; nothing is written then.
+            OSError: the disk refused; the part of the line already written is removed.
 
         """
         if kind == Kind.SESSION_OPENED:
@@ -128,7 +129,7 @@ class LedgerWriter:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can be appended."""
+        """Whether the writer is closed, so that nothing more can be appended."""
         return self._fd is None
 
     def __enter__(self) -> Self:
@@ -142,10 +143,10 @@ class LedgerWriter:
 
 @contextmanager
 def shared_writer(folder: Path, session: str, writer: str) -> Iterator[LedgerWriter]:
-    """Give this process a segment: the one that the attempt before it left open, if of the same session, else a new one.
+    """Yield a segment for this process: the one its previous attempt left open, if of the same session; else a new one.
 
-    Attempts that run at the same time in one process get a segment each. A writer in whose block something failed is not
-    used again, so whatever happened to its file stays there.
+    Attempts that run at the same time in one process get a segment each. If the block fails, its writer is not used
+    again, so whatever happened to its file affects no later attempt.
     """
     key = (folder, session, writer, os.getpid())
     idle_key, idle = _IDLE.pop() if _IDLE else (None, None)
@@ -166,7 +167,8 @@ def shared_writer(folder: Path, session: str, writer: str) -> Iterator[LedgerWri
 
 
 _IDLE: list[tuple[tuple[Path, str, str, int], LedgerWriter]] = []
-"""At most one writer of this process that no attempt uses: what lives as long as the process has to live here."""
+"""At most one writer that no attempt of this process is using. It is global because it must live as long as the
+process."""
 
 
 def _segment_name(t: float, writer: str, host: str, pid: int) -> str:

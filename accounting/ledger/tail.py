@@ -1,4 +1,4 @@
-"""What has been appended to a ledger since it was read last: for who reads it again and again while it is written."""
+"""What has been appended to a ledger since the last reading, for those who read it repeatedly while it is written."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from accounting.ledger.reading import Reading
 from accounting.ledger.records import Record
 
 ALL_S = 60.0
-"""How often every segment is looked at."""
+"""How often every segment is checked."""
 REST_S = 60.0
-"""How long ago a worker's devices must have been given back before its segment is looked at no more often than that."""
+"""How long after a worker gave back its devices its segment is checked only every ``ALL_S`` seconds."""
 
 
 @dataclass
 class _Followed:
-    """How far a segment was read."""
+    """How far a segment has been read."""
 
     segment: Segment
     checker: Checker = field(default_factory=Checker)
     position: int = 0
     number: int = 0
-    """Number of lines read before."""
+    """Number of lines read so far."""
 
 
 class Tail:
-    """Follows the segments of a ledger. Lines that were read are not looked at again: damage to them is not noticed.
+    """Follows the segments of a ledger. Lines already read are not checked again, so damage to them is not noticed.
 
-    A worker whose devices were given back writes nothing more, and there may be thousands: their segments are looked at once
-    a minute. New segments are those that the index names since.
+    A worker whose devices were given back writes nothing more, and there may be thousands of them, so their segments
+    are checked once a minute only. New segments are found through the index.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._followed: dict[str, _Followed] = {}
         self._active: set[str] = set()
-        """Names of the segments that are looked at each time."""
+        """Names of the segments that are checked every time."""
         self._resting_s: dict[str, float] = {}
-        """Since when a segment's worker has given back its devices."""
+        """When a segment's worker gave back its devices, by the monotonic clock."""
         self._looked_s, self._index_size = float("-inf"), 0
         self._ledger: str | None = None
-        """The ledger's id, by its index; None while that is not known."""
+        """The ledger's id, from its index; None if not known yet."""
 
     def read(self) -> tuple[list[Record], Points] | None:
-        """The new records, in no order of time, and the new ends of epochs and heartbeats.
+        """The new records, in no order of time, and the new epoch ends and heartbeats.
 
-        None where the ledger cannot be followed (a segment that is gone, cut, without a chain, a copy or another study's).
+        None if the ledger cannot be followed: a segment is gone, cut, without a chain, a copy, or another study's.
 
         Raises:
             LedgerError: as :func:`accounting.ledger.store.read_ledger`.
@@ -63,8 +63,8 @@ class Tail:
         first, then = self._sizes(), self._sizes()
         if first is None or then is None:
             return None
-        # A sampler names an attempt once its start is on disk: segments of workers are looked at after all others, so
-        # that whoever is named in what is read here has a start in what is read.
+        # A sampler names an attempt only once its start is on disk. Workers' segments are looked at after all others,
+        # so that every attempt named in what is read here also has its start in what is read.
         sizes = {name: size for name, size in first.items() if not begins_attempts(name)}
         sizes |= {name: size for name, size in {**first, **then}.items() if begins_attempts(name)}
         points, records = Points(), list[Record]()
@@ -82,13 +82,13 @@ class Tail:
         return records, points
 
     def rest(self, segments: Iterable[str]) -> None:
-        """The workers of these have given back their devices."""
+        """Note that the workers of these segments have given back their devices."""
         now_s = time.monotonic()
         for name in segments:
             self._resting_s.setdefault(name, now_s)
 
     def _sizes(self) -> dict[str, int] | None:
-        """The segments that may have grown, with their bytes; None where one is gone."""
+        """The segments that may have grown, with their bytes; None if one is gone."""
         now_s = time.monotonic()
         new = self._new_in_index()
         if new is None or now_s - self._looked_s >= ALL_S:
@@ -105,7 +105,7 @@ class Tail:
             return None
 
     def _new_in_index(self) -> set[str] | None:
-        """Segments that were entered since; None where all must be looked for."""
+        """Segments registered since the last call; None if the whole folder must be searched."""
         try:
             with (self._folder / NAME).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -135,7 +135,7 @@ class Tail:
             content = file.read()
         content = content[: content.rfind(b"\n") + 1]
         number = reading.read_on(segment, content, followed.checker, followed.number)
-        if segment.warning is not None:  # its last line cannot be read: it may be that it is still being written
+        if segment.warning is not None:  # its last line cannot be read; it may still be being written
             return False
         if followed.number == 0 and number and not self._is_ours(segment):
             return False
@@ -151,7 +151,7 @@ class Tail:
 
 
 def _sizes_in(folder: Path) -> dict[str, int]:
-    """The segments by name, with their bytes; without a path for each, of which there may be thousands."""
+    """The segments by name, with their bytes; this avoids making a path for each of possibly thousands."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}

@@ -1,4 +1,4 @@
-"""Reading without a search for garbage."""
+"""Reading without garbage collection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MANY = 200_000
-"""Objects: from so many on they are kept out of later searches, too, each of which takes a second for a few million."""
+"""From this many new objects on, they are kept out of later collections too, each of which takes a second per few
+million objects."""
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is looked for meanwhile: a large ledger is millions of objects, and none of them is garbage.
+    """Pause garbage collection while the block runs: a large ledger is millions of objects, none of them garbage.
 
-    What was made of a large one is not looked at later either; it is freed when nothing refers to it.
+    The objects of a large ledger are kept out of later collections too; each is freed when nothing refers to it.
     """
     was_enabled = gc.isenabled()
     gc.disable()

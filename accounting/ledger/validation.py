@@ -1,7 +1,7 @@
 """Whether one record is well formed: the check that the writer and the reader of the ledger share.
 
-Only what the derivations rely on is checked: presence of the fields of the kind, and their types. Optional extra
-fields are let through (:mod:`accounting.ledger.records`).
+Only what the derivations rely on is checked: that the fields of the kind are present, and their types. Optional extra
+fields are accepted (:mod:`accounting.ledger.records`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from accounting.ledger.records import FIELDS, READINGS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 _LARGEST = 2**63 - 1
-"""The largest whole number that a table's column holds. JSON has no limit, and a float has another."""
+"""The largest whole number that fits a table's column. JSON has no limit, and that of floats differs."""
 
 
 def problem_of(record: Mapping[str, object]) -> str | None:
-    """What is wrong with the record, as half a sentence; None when it is well formed."""
+    """What is wrong with the record, as half a sentence; None if it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
     if type(t) is float and isfinite(t) and type(kind_value) is str and kind_value in _QUICK:
         whole, of_texts, checks = _QUICK[kind_value]
@@ -38,7 +38,7 @@ def problem_of(record: Mapping[str, object]) -> str | None:
 
 
 def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str | None:
-    """The same, slowly, in words."""
+    """The same by a slower check that words the problem."""
     kind = _KINDS.get(str(kind_value))
     if kind is None:
         return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
@@ -162,14 +162,14 @@ _CHECKED = {
     ]
     for kind, names in FIELDS.items()
 }
-"""By kind of record: the fields whose values are checked, the check, and what it asks for."""
+"""By kind of record: the fields whose values are checked, each with its check and the words for what it requires."""
 
 
 _TEXTS = {str}
 
 
 class _Quick(NamedTuple):
-    """What a well-formed record of a kind passes: it has all fields, those of words are some, the others pass a check."""
+    """The fast check of a kind: all fields are present, text fields hold non-empty strings, the others pass a check."""
 
     whole: Callable[[Mapping[str, object]], object]
     texts: Callable[[Mapping[str, object]], tuple[object, ...]]
@@ -184,10 +184,10 @@ def _quick(kind: Kind) -> _Quick:
     names = FIELDS[kind]
     return _Quick(
         itemgetter(*names),
-        itemgetter(*texts, texts[0]),  # of one name it would give no tuple
+        itemgetter(*texts, texts[0]),  # repeated, because with a single name it would return no tuple
         tuple((name, is_fine) for name, is_fine in checked.items() if is_fine is not _is_text),
     )
 
 
 _QUICK = {str(kind): _quick(kind) for kind in FIELDS}
-"""Of a record that does not pass :func:`_said_of` finds the words."""
+"""If a record fails this check, :func:`_said_of` words the problem."""
