@@ -1,1 +1,1 @@
-"""Whether a ledger adds up, and what is wrong where it does not."""
+"""Whether a ledger adds up, and what is wrong if it does not."""

@@ -1,9 +1,9 @@
 """Whether a ledger adds up: conservation of device time, and records that contradict each other.
 
-Per session and device, what was held and what was idle must add up to capacity times wall time. The two sides come by
-different ways: *allocated* is the sum over the derived attempts (:mod:`accounting.cost.attempts`), *idle* is
-``integral of max(0, capacity - held)`` by a sweep over the allocations as recorded; so what was held twice, or outside
-the session, or derived wrongly, does not cancel but shows up as imbalance.
+Per session and device, the time held and the time idle must add up to capacity times wall time. The two are computed
+independently: *allocated* is the sum over the derived attempts (:mod:`accounting.cost.attempts`); *idle* is the
+integral of ``max(0, capacity - held)``, by a sweep over the allocations as recorded. So whatever was held twice, was
+held outside the session, or was derived wrongly does not cancel out but shows up as imbalance.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from accounting.words.names import DeviceKind
 __all__ = ["AuditReport", "Balance", "Finding", "audit", "audit_of"]
 
 MAX_IMBALANCE = 0.01
-"""The largest imbalance that is not a finding, as a share of capacity × wall time."""
+"""The largest imbalance that is not reported, as a share of capacity × wall time."""
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What the audit found; errors first."""
+    """The result of an audit; errors come first."""
 
     findings: tuple[Finding, ...]
     balances: tuple[Balance, ...]
     hours: dict[DeviceKind, float]
-    """All device-hours on record by kind of device, every attempt and start-up once."""
+    """All device-hours on record by kind of device, with every attempt and start-up counted once."""
 
     @property
     def stands(self) -> Stands:
@@ -54,9 +54,9 @@ class AuditReport:
 
 
 def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: Points | None = None) -> AuditReport:
-    """Check the records (in order of time) of a ledger; ``findings`` are those of reading it.
+    """Check a ledger's records, which are sorted by time; ``findings`` are those from reading it.
 
-    All come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
+    All arguments come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
     """
     with uncollected():
         evidence = gather(records, points)
@@ -67,7 +67,7 @@ def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: P
 def audit_of(
     records: Sequence[Record], evidence: Evidence, view: CostView, findings: Sequence[Finding] = ()
 ) -> AuditReport:
-    """The same of records that are sorted out, and the view of them that is shown; ``findings``: clocks' among them."""
+    """The same for given evidence and the view that is shown; ``findings`` must include those about clocks."""
     with uncollected():
         balances = balances_of(evidence, view)
         found = [

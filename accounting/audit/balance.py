@@ -14,7 +14,7 @@ from accounting.words.names import DeviceKind
 
 @dataclass(frozen=True)
 class Balance:
-    """Where one device's time went in one session. All in device-seconds but ``wall_s`` and ``driver_work_s``."""
+    """Where one device's time went in one session, in device-seconds except ``wall_s`` and ``driver_work_s``."""
 
     session: str
     device: str
@@ -34,9 +34,9 @@ class Balance:
     imbalance: float
     """``|allocated + idle - capacity_s| / capacity_s``."""
     driver_work_s: float
-    """Work of the session's driver. The same for each of its devices; not part of the sums."""
+    """Work of the session's driver, in seconds. It is the same for each of its devices, and not part of the sums."""
     unattributed_s: float
-    """Held by allocations in which no attempt ever started: overhead."""
+    """Held by allocations in which no attempt ever started; counted as overhead."""
     over_allocated_s: float
     """Integral of max(0, held - capacity)."""
 
@@ -114,7 +114,7 @@ def _balance(
 
 
 def _parts(view: CostView) -> dict[tuple[str, str], dict[str, float]]:
-    """Device-seconds of the attempts by session and device: all that was allocated, and its parts."""
+    """Device-seconds of the attempts by session and device: the allocated total, and its parts."""
     parts: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for attempt in view.attempts:
         length, own = attempt.end_t - attempt.begin_t, attempt.allocated_s
@@ -123,7 +123,7 @@ def _parts(view: CostView) -> dict[tuple[str, str], dict[str, float]]:
                 continue
             of_device = parts[attempt.session, device]
             of_device["allocated"] += amount * length
-            # The attempt's split is in device-seconds of its own kind; its shares hold for each of its devices.
+            # An attempt's parts are in device-seconds of its own kind; their shares hold for each of its devices.
             for part, seconds in (
                 ("productive", attempt.productive_s), ("overhead", attempt.overhead_s), ("lost", attempt.lost_s),
             ):  # fmt: skip
@@ -132,7 +132,7 @@ def _parts(view: CostView) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def _raw_holds(evidence: Evidence, view: CostView) -> list[Hold]:
-    """What was held, from the allocation records; from the attempts where there is none, or no close."""
+    """What was held, from the allocation records; from the attempts if there is no such record, or no close."""
     holds: list[Hold] = []
     last_end: dict[SpanKey, float] = {}
     said: dict[SpanKey, dict[str, float]] = {}
@@ -155,14 +155,15 @@ def _holds(session: str, devices: dict[str, float], begin_t: float, end_t: float
 
 
 Span = tuple[float, float, float]
-"""Begin, end, and how much of a device there was."""
+"""Begin, end, and the amount of a device between them."""
 
 
 def _capacity_spans(session: Session, device: Device, holds: list[Hold]) -> list[Span]:
-    """How much of the device there was when, from the session's begin to its end.
+    """The amount of the device over time, from the session's begin to its end.
 
-    A node is known to have left a moment after it did, or before its last worker ended: its devices stay until they are
-    held no more. What holds them after they came back is not part of that, nor is a node that is yet to come one that left.
+    The time on record at which a node left may be a moment late, or before its last worker ended; so its devices count
+    until nothing holds them any more. A hold that began after the node came back does not extend this, nor does a node
+    that has not joined yet count as one that left.
     """
     edges = [(session.begin_t, _initial_amount(session, device))]
     for t, devices in session.capacity_changes:
@@ -181,7 +182,7 @@ def _initial_amount(session: Session, device: Device) -> float:
 
 
 def _sweep(holds: list[Hold], spans: list[Span]) -> tuple[float, float]:
-    """Device-seconds idle and over-allocated in the spans."""
+    """Device-seconds idle and over-allocated within the spans."""
     idle_s = over_s = 0.0
     for begin_t, end_t, capacity in spans:
         edges = [(begin_t, 0.0), (end_t, 0.0)]

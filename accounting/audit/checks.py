@@ -1,4 +1,4 @@
-"""Records of a ledger that contradict each other or say that something went wrong; one finding each."""
+"""Records of a ledger that contradict each other or show that something went wrong; one finding each."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _jobs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 
 
 def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
-    """What an attempt that ended well began from was made: where no attempt made it, part of the ledger is lost."""
+    """Every job that a successful attempt started from must have an outcome, or part of the ledger is lost."""
     jobs = {job.job: job for job in view.jobs}
     said: set[tuple[str, str]] = set()
     for trace in evidence.traces.values():
@@ -175,7 +175,7 @@ def _sessions(view: CostView) -> Iterator[Finding]:
 
 
 def clocks_in(records: Sequence[Record]) -> Iterator[Finding]:
-    """The clock of one writer must not go back; needs all records with their places, as ``read_ledger`` gives them."""
+    """Report where the clock of one writer went back; needs all records with their places, as from ``read_ledger``."""
     segments: dict[str, list[Record]] = {}
     for record in records:
         if "segment" in record:

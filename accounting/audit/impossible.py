@@ -1,4 +1,4 @@
-"""Records that say what cannot be: an accuracy beyond 1, an eleventh epoch of ten, work outside of its attempt."""
+"""Records that state the impossible: an accuracy above 1, an eleventh epoch of ten, work outside its attempt."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from accounting.ledger.records import CLOCK_TOLERANCE_S
 
 ACCURACIES = ("val_top1", "test_top1")
 SAME = ("route", "phase", "target", "replicate")
-"""What all attempts at a job have in common."""
+"""The fields that all attempts at a job have in common."""
 
 
 def impossible_in(evidence: Evidence) -> Iterator[Finding]:
-    """One finding each."""
+    """One finding for each."""
     yield from _progress(evidence)
     yield from _jobs(evidence)
     for trace in evidence.traces.values():
@@ -58,7 +58,7 @@ def _jobs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _order(trace: Trace) -> Iterator[Finding]:
-    """Within a tolerance, since the driver of a node may set its clock."""
+    """Check the order of times, with a tolerance since the clock of a node may be adjusted."""
     if trace.work_begun is None:
         return
     begun_t = float(trace.work_begun["t"])
@@ -74,7 +74,7 @@ def _order(trace: Trace) -> Iterator[Finding]:
 
 
 def _alive(trace: Trace, evidence: Evidence) -> Iterator[Finding]:
-    """Signs of life are the attempt's own, or of its node's sampler, by the same clock as its begin and its end."""
+    """Check the heartbeats, which come from the attempt or its node's sampler, by the clock of its begin and end."""
     if trace.attempt not in evidence.points.beats:
         return
     _, first_t, last_t = evidence.points.beats[trace.attempt]

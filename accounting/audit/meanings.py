@@ -1,8 +1,8 @@
-"""What each finding means for a reader of the results: its effect on costs and accuracies, and whether the verdict holds.
+"""What each finding means for a reader of the results: its effect on costs and accuracies, and on the verdict.
 
-The verdict *stands* where all that was spent and measured is counted once. It *may shift* where costs are known to a stated
-bound, or where something may be missing that nothing points to. It *does not stand* where costs or accuracies are known to
-be missing, changed or counted wrongly: what is then printed as a verdict is one of another study than was run.
+The verdict *stands* if everything spent and measured is counted exactly once. It *may shift* if costs are known only to
+a stated bound, or if something may be missing without a trace. It *does not stand* if costs or accuracies are known to
+be missing, changed or counted wrongly: the printed verdict is then about another study than the one that was run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from accounting.words.task import task
 
 
 class Stands(StrEnum):
-    """Whether the verdict stands, the worst last."""
+    """Whether the verdict stands, from best to worst."""
 
     YES = "stands"
     MAY_SHIFT = "may shift"
@@ -29,11 +29,11 @@ class Meaning:
 
     stands: Stands
     text: str
-    """With ``{a_quality}`` and the like for the words of a task."""
+    """The sentence, with placeholders such as ``{a_quality}`` for the words of a task."""
 
     @property
     def said(self) -> str:
-        """In the words of the study's task."""
+        """The sentence in the words of the study's task."""
         return task().fill(self.text)
 
 
@@ -70,7 +70,7 @@ MEANINGS: dict[str, Meaning] = {
     "index_damaged": _shifts("what is there is counted; a missing segment would not be noticed"),
     "index_rebuilt": _shifts("what is there is counted; a segment lost before would not be noticed"),
     "index_cut": _shifts("what is there is counted; a missing segment would not be noticed"),
-    # What they say.
+    # Their content.
     "attempt_recorded_twice": _no("two records tell of one attempt; the first counts, and which is right is not known"),
     "never_started": _no("something ran whose beginning is not on record: its cost is missing"),
     "split_does_not_add_up": _no("the parts of a cost do not add up to it"),
@@ -103,6 +103,6 @@ MEANINGS: dict[str, Meaning] = {
 
 
 def verdict_stands(findings: Iterable[Finding]) -> Stands:
-    """Whether the verdict stands with all of these."""
+    """Whether the verdict stands, given all of these findings."""
     order = list(Stands)
     return max((MEANINGS[finding.code].stands for finding in findings), key=order.index, default=Stands.YES)

@@ -1,4 +1,4 @@
-"""Under which cost rules the sessions of a ledger were run, and what that means for what they say."""
+"""The cost rules under which the sessions of a ledger ran, and what they mean for its costs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from accounting.ledger.records import COST_RULES, Kind, Phase, Record
 from accounting.words.quantities import HOUR_S
 
 EXPORTED = ("onnx_max_abs_error", "int8", "latency", "dead_channels")
-"""What only an export leaves in the outcome of an evaluation."""
+"""Fields that only an export leaves in the outcome of an evaluation."""
 
 
 def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
-    """The cost rules of each session, in order of time; the oldest where its segments do not agree."""
+    """The cost rules of each session, sorted by time; the oldest if the segments of a session disagree."""
     rules: dict[str, int] = {}
-    opened = Kind.SEGMENT_OPENED.value  # a word: an enum's is slower to compare
+    opened = Kind.SEGMENT_OPENED.value  # a plain string compares faster than an enum
     for record in records:
         if record["kind"] == opened:
             rules[record["session"]] = min(rules.get(record["session"], COST_RULES), record["rules"])
@@ -24,7 +24,7 @@ def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
 
 
 def rules_text(records: Sequence[Record]) -> str:
-    """The versions of the cost rules that the sessions were run under, oldest first: ``1 (s1, s2), 2 (s3)``."""
+    """The versions of the cost rules that the sessions ran under, oldest first: ``1 (s1, s2), 2 (s3)``."""
     sessions: dict[int, list[str]] = {}
     for session, version in rules_of_sessions(records).items():
         sessions.setdefault(version, []).append(session)
@@ -34,7 +34,7 @@ def rules_text(records: Sequence[Record]) -> str:
 
 
 def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
-    """What a reader should know of sessions under older cost rules; None where there are none."""
+    """What a reader should know about sessions under older cost rules; None if there are none."""
     rules = rules_of_sessions(records)
     old = [session for session, version in rules.items() if version < COST_RULES]
     if not old:
@@ -55,7 +55,7 @@ def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
 
 
 def older_rules(records: Sequence[Record], view: CostView) -> Iterator[Finding]:
-    """A warning where a ledger has sessions under older rules."""
+    """A warning if the ledger has sessions under older rules."""
     sentence = rules_sentence(records, view)
     if sentence is not None:
         yield Finding("warning", "older_rules", sentence)
