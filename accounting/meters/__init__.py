@@ -1,1 +1,1 @@
-"""What devices did while they were held; the only room that knows pynvml."""
+"""What devices did while they were held; the only package that imports pynvml."""

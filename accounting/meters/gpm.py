@@ -1,7 +1,7 @@
-"""How busy the multiprocessors of a GPU were between two looks: NVML's GPM counters, of Hopper and later.
+"""How busy the multiprocessors of a GPU were between two samples, from NVML's GPM counters (Hopper and later).
 
-*Utilisation* (``nvmlDeviceGetUtilizationRates``) is 1 as soon as one small kernel runs. *SM activity* is the share of the
-multiprocessors that had work, averaged over the time between two samples. Devices without these counters have none.
+*Utilisation* (``nvmlDeviceGetUtilizationRates``) is 1 as soon as one small kernel runs. *SM activity* is the share of
+the multiprocessors that had work, averaged over the time between two samples. Devices without these counters have none.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class SmActivity:
         self._nvml = nvml
         self._last: dict[str, object] = {}
         self._silent: set[str] = set()
-        """Devices that have no such counters, or do not let us read them: they are not asked again."""
+        """Devices without such counters, or that do not let us read them; they are not asked again."""
 
     def since_last(self, device: str, handle: object) -> float | None:
-        """Fraction 0-1 since this device was asked about last; None at the first time, or where it does not say."""
+        """Fraction 0-1 since the last call for this device; None at the first call, or if it is not reported."""
         if device in self._silent:
             return None
         nvml = self._nvml

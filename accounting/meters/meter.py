@@ -1,8 +1,8 @@
-"""What the device itself says about an attempt: energy, memory, utilisation, beside the wall clock.
+"""What a device reports about an attempt, in addition to the wall clock: energy, memory, utilisation.
 
-The headline cost (allocated device-seconds) needs no meter: it comes from the ledger. A meter adds columns, and says of
-each measurement how it was made: hardware that is absent is a normal case (:class:`NullReader`), a reading that cannot
-be trusted is flagged instead of reported.
+The headline cost (allocated device-seconds) needs no meter, as it comes from the ledger. A meter adds columns, and each
+measurement says how it was made. Missing hardware is a normal case (:class:`NullReader`), and a reading that cannot be
+trusted is flagged instead of reported.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ MeterName = Literal["nvml", "rapl", "wall_clock", "scripted"]
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a device; None where the device does not say."""
+    """One reading of a device; None for what the device does not report."""
 
     energy_j: float | None = None
-    """Total since some fixed moment: only differences mean anything."""
+    """Total since an arbitrary moment; only differences are meaningful."""
     utilisation: float | None = None
-    """Fraction 0-1 of the time, just before, in which at least one kernel ran."""
+    """Fraction 0-1 of the time just before the reading in which at least one kernel ran."""
     memory_mb: float | None = None
-    """Used, by everyone on the device; MB are 1e6 bytes."""
+    """Memory used by everyone on the device; MB are 1e6 bytes."""
     sm_activity: float | None = None
-    """Fraction 0-1 of the streaming multiprocessors that were busy, on average since it was sampled last."""
+    """Fraction 0-1 of the streaming multiprocessors that were busy, on average since the last sample."""
     power_w: float | None = None
-    """Drawn just now."""
+    """Power drawn at this moment."""
     flags: tuple[str, ...] = ()
 
 
@@ -40,12 +40,12 @@ class Measurement:
     energy_j: float | None
     """Energy of the whole devices, including what others used."""
     mean_utilisation: float | None
-    """Mean over the devices of the looks at begin and end: a hint, not an average over time."""
+    """Mean over the devices' readings at begin and end: a hint, not an average over time."""
     peak_memory_mb: float | None
-    """The larger of the looks at begin and end, of the device that used most."""
+    """The larger of the readings at begin and end, for the device that used most."""
     meter: MeterName
     flags: tuple[str, ...] = ()
-    """``energy_reset``, ``energy_unsupported``, ``device_unreadable`` and what readers add."""
+    """``energy_reset``, ``energy_unsupported``, ``device_unreadable``, and any that readers add."""
 
 
 class DeviceReader(Protocol):
@@ -54,38 +54,38 @@ class DeviceReader(Protocol):
     meter: MeterName
 
     def devices(self) -> tuple[str, ...]:
-        """Ids of the devices this reader can read."""
+        """Ids of the devices that this reader can read."""
         ...
 
     def read(self, device: str) -> Reading:
-        """Look at one device now; for one it does not know, an empty flagged reading."""
+        """Read one device now; an unknown device gives an empty, flagged reading."""
         ...
 
     def sample(self, device: str) -> Reading:
-        """The same with what takes longer to ask, or compares with the look before: for who looks again and again."""
+        """Read one device regularly; adds values that take longer to query or compare with the previous sample."""
         ...
 
 
 class NullReader:
-    """Where there is no device to read: the wall clock is the meter."""
+    """The reader for when there is no device to read; the wall clock is the meter."""
 
     meter: MeterName = "wall_clock"
 
     def devices(self) -> tuple[str, ...]:
-        """None."""
+        """No devices."""
         return ()
 
     def read(self, device: str) -> Reading:
-        """Nothing."""
+        """An empty reading."""
         return Reading()
 
     def sample(self, device: str) -> Reading:
-        """Nothing."""
+        """An empty reading."""
         return Reading()
 
 
 class ScriptedReader:
-    """Gives prepared readings one after another: for tests and replays."""
+    """Returns prepared readings one after another, for tests and replays."""
 
     meter: MeterName = "scripted"
 
@@ -113,7 +113,7 @@ class ScriptedReader:
 
 
 class Meter:
-    """Measures attempts from ``begin`` to ``end``; several may be under way at once."""
+    """Measures attempts from ``begin`` to ``end``; several can be measured at once."""
 
     def __init__(self, reader: DeviceReader, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader, self._clock = reader, clock
@@ -133,7 +133,7 @@ class Meter:
         self._begun[attempt] = (self._clock(), looks)
 
     def end(self, attempt: str) -> Measurement:
-        """Stop measuring and say what was seen.
+        """Stop measuring and return what was seen.
 
         Raises:
             ValueError: the attempt was not begun.
@@ -162,12 +162,12 @@ class Meter:
 
 
 def is_gpu(device: str) -> bool:
-    """Whether it is one that a reader should know: if it does not, its reading is flagged. CPU cores have a clock only."""
+    """Whether it is a GPU, which a reader should know: if it does not, the reading is flagged. CPU cores have none."""
     return device.startswith(("GPU-", "MIG-"))
 
 
 def _energy_j(looks: Sequence[tuple[Reading, Reading]]) -> tuple[float | None, set[str]]:
-    """Sum of the counters' differences; None, and why, when one of them cannot be trusted."""
+    """Sum of the counters' differences; None and the reason if one of them cannot be trusted."""
     total = 0.0
     for before, after in looks:
         if before.energy_j is None or after.energy_j is None:

@@ -1,4 +1,4 @@
-"""Everything of a node that can be read, as one reader: its GPUs through NVML, its processors through RAPL."""
+"""Everything that can be read on a node, as one reader: its GPUs through NVML, its processors through RAPL."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ logger = logging.getLogger(__name__)
 
 
 class NodeReader:
-    """Several readers, each asked for its own devices; the first is asked for GPUs that none knows."""
+    """Several readers, each used for its own devices; GPUs that none knows count as the first one's."""
 
     def __init__(self, readers: Sequence[DeviceReader]) -> None:
         self._readers = tuple(readers)
         self._of = {device: reader for reader in reversed(self._readers) for device in reader.devices()}
 
     def meter_of(self, device: str) -> MeterName:
-        """How the device is read; ``wall_clock``: not at all."""
+        """How the device is read; ``wall_clock`` if it is not read at all."""
         reader = self._of.get(device)
         if reader is None:
             return self._readers[0].meter if self._readers and is_gpu(device) else "wall_clock"
         return reader.meter
 
     def sample(self, device: str) -> Reading | None:
-        """Look at a device; None where nothing reads it."""
+        """Sample a device; None if no reader covers it."""
         reader = self._of.get(device)
         if reader is not None:
             return reader.sample(device)
@@ -35,7 +35,7 @@ class NodeReader:
 
 
 def node_reader(cpu: str) -> NodeReader:
-    """What can be read on this machine; ``cpu`` is the name of its processors as a device."""
+    """A reader for everything on this machine; ``cpu`` is the device name of its processors."""
     readers: list[DeviceReader] = [open_reader()]
     try:
         readers.append(RaplReader(cpu))

@@ -1,9 +1,9 @@
 """Reads NVIDIA devices through NVML (package ``nvidia-ml-py``, module ``pynvml``), keyed by UUID.
 
-NVML ignores ``CUDA_VISIBLE_DEVICES`` and orders devices by PCI bus, and a process sees the numbers of its own world;
-so tokens are resolved to full UUIDs once, and UUIDs are the only keys. Energy is the device's own counter (Volta and
-later, millijoules since the driver was loaded, renewed every 20-100 ms); only differences mean anything, and a
-negative one means that the driver was reset. MIG slices have no counter. What samples show besides: see
+NVML ignores ``CUDA_VISIBLE_DEVICES`` and orders devices by PCI bus, while a process numbers only the devices visible to
+it; so tokens are resolved to full UUIDs once, and UUIDs are the only keys. Energy comes from the device's own counter
+(Volta and later; millijoules since the driver was loaded, updated every 20-100 ms). Only differences are meaningful,
+and a negative one means that the driver was reset. MIG slices have no counter. For what samples add, see
 :mod:`accounting.meters.gpm`.
 """
 
@@ -25,7 +25,7 @@ class NvmlReader:
     """Energy, memory and utilisation of every NVIDIA device of this machine.
 
     Raises:
-        OSError: NVML cannot be loaded, or no driver answers (:func:`open_reader` then gives a null reader).
+        OSError: NVML cannot be loaded, or no driver answers (:func:`open_reader` then returns a null reader).
 
     """
 
@@ -51,7 +51,7 @@ class NvmlReader:
 
     @property
     def num_lost(self) -> int:
-        """How many devices the machine has that do not say who they are: fallen off the bus, or not permitted."""
+        """How many devices of the machine do not identify themselves: fallen off the bus, or not permitted."""
         return len(self._places) - len(self._handles)
 
     def name(self, device: str) -> str:
@@ -59,7 +59,7 @@ class NvmlReader:
         return _text(self._nvml.nvmlDeviceGetName(self._handles[device]))
 
     def read(self, device: str) -> Reading:
-        """Look at a device now; what it does not support is None, one that cannot be read at all is flagged."""
+        """Read a device now; unsupported values are None, and a device that cannot be read at all is flagged."""
         handle = self._handles.get(device)
         if handle is None:
             return Reading(flags=("device_unreadable",))
@@ -75,7 +75,7 @@ class NvmlReader:
         )
 
     def sample(self, device: str) -> Reading:
-        """The same with power, and with SM activity since the device was sampled last (Hopper and later)."""
+        """The same with power, and with SM activity since the last sample of the device (Hopper and later)."""
         found, handle = self.read(device), self._handles.get(device)
         if handle is None:
             return found
@@ -87,12 +87,12 @@ class NvmlReader:
         )
 
     def resolve_visible(self, tokens: Sequence[str | int]) -> tuple[str, ...]:
-        """Full UUIDs of the tokens of a ``CUDA_VISIBLE_DEVICES``: numbers in NVML's order, UUIDs, or their prefixes.
+        """Full UUIDs for the tokens of a ``CUDA_VISIBLE_DEVICES``: numbers in NVML's order, UUIDs, or their prefixes.
 
-        A MIG UUID is given back as it is: NVML lists whole devices only.
+        A MIG UUID is returned unchanged, as NVML lists whole devices only.
 
         Raises:
-            ValueError: a number out of range, or a prefix that fits no device or several.
+            ValueError: a number out of range or of a device that does not answer; a prefix of no device or several.
 
         """
         return tuple(self._resolve(str(token).strip()) for token in tokens)
@@ -115,7 +115,7 @@ class NvmlReader:
         return fitting[0]
 
     def _uuid_and_handle(self, place: int) -> tuple[str | None, object]:
-        """UUID and handle of one device; (None, None) for a lost device, which does not hide the others."""
+        """UUID and handle of one device; (None, None) for a lost device, so that it does not hide the others."""
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(place)
             return _text(self._nvml.nvmlDeviceGetUUID(handle)), handle
@@ -126,7 +126,7 @@ class NvmlReader:
             return None, None
 
     def _ask(self, question: str, handle: object) -> Any:
-        """The answer to one NVML call; None when the device does not support it or is gone."""
+        """The answer to one NVML call; None if the device does not support it or is gone."""
         try:
             return getattr(self._nvml, question)(handle)
         except self._nvml.NVMLError as error:
@@ -135,7 +135,7 @@ class NvmlReader:
 
 
 def open_reader() -> DeviceReader:
-    """A reader of this machine's NVIDIA devices, or a null reader where no driver answers."""
+    """A reader of this machine's NVIDIA devices, or a null reader if no driver answers."""
     try:
         return NvmlReader()
     except OSError as error:
@@ -144,5 +144,5 @@ def open_reader() -> DeviceReader:
 
 
 def _text(value: str | bytes) -> str:
-    """NVML gives bytes or str, by version."""
+    """NVML returns bytes or str, depending on its version."""
     return value.decode() if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Whether a process lives: by its id and its start, since ids are used again and the two together are not. Linux only."""
+"""Whether a process is alive, by its id and its start: ids are reused, the two together are not. Linux only."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class Worker(NamedTuple):
 
 
 def started(pid: int, proc: Path = PROC) -> str | None:
-    """When a process began, as :class:`Worker` has it; None where there is none, or only its remains.
+    """When a process began, in the form of :class:`Worker`; None if there is none, or only a zombie.
 
-    The watcher of a driver (``harness/backends/reaper.py``) has the same, since it imports nothing.
+    The watcher of a driver (``harness/backends/reaper.py``) has a copy of this, since it imports nothing.
     """
     try:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):
         return None
-    fields = text.rpartition(")")[2].split()  # the name before may have spaces and parentheses
+    fields = text.rpartition(")")[2].split()  # the name, which comes before, may contain spaces and parentheses
     return None if len(fields) < 20 or fields[0] in "ZX" else fields[19]
 
 
 def worker(pid: int, proc: Path = PROC) -> Worker | None:
-    """A process that lives; None where that cannot be said."""
+    """A process that is alive; None if that cannot be established."""
     begin = started(pid, proc)
     return None if begin is None else Worker(pid, begin)
 
 
 def lives(known: Worker, proc: Path = PROC) -> bool:
-    """Whether it is the same process still."""
+    """Whether the same process is still alive."""
     return started(known.pid, proc) == known.started

@@ -1,9 +1,9 @@
-"""Energy of processors by their own counters: RAPL, as Linux shows it in ``/sys/class/powercap``.
+"""Energy of processors from their own counters: RAPL, as Linux exposes it in ``/sys/class/powercap``.
 
-Each package (socket) has a zone ``intel-rapl:N`` (AMD's, too); its memory, where it has a counter, is a zone below it that
-is called ``dram``, and not part of the package. Both are counted. The counters are of whole packages, whoever uses them, and
-begin again at 0 after ``max_energy_range_uj``: some 20 minutes at full load, so whoever looks more often misses none. Most
-systems let only root read them: then there is no energy, which is a normal case.
+Each package (socket) has a zone ``intel-rapl:N`` (AMD's too). Its memory, if it has a counter, is a subzone called
+``dram``, which is not part of the package; both are counted. The counters cover whole packages, whoever uses them, and
+wrap around to 0 after ``max_energy_range_uj``: after some 20 minutes at full load, so more frequent readings miss no
+wrap. Most systems let only root read them; then there is no energy, which is a normal case.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 POWERCAP = Path("/sys/class/powercap")
 COUNTED = ("package", "dram")
-"""How the names of the zones begin that are counted: others are parts of a package, or the whole machine (``psys``)."""
+"""Prefixes of the names of counted zones; others are parts of a package, or the whole machine (``psys``)."""
 
 
 @dataclass
 class _Zone:
-    """A counter, followed over its overflows."""
+    """A counter, followed across its overflows."""
 
     folder: Path
     range_uj: int
@@ -31,7 +31,7 @@ class _Zone:
     total_uj: int
 
     def advance(self) -> None:
-        """Look at the counter; ``OSError`` or ``ValueError`` where it cannot be read."""
+        """Read the counter; raises ``OSError`` or ``ValueError`` if it cannot be read."""
         now_uj = _number(self.folder / "energy_uj")
         passed_uj = now_uj - self.last_uj
         self.total_uj += passed_uj if passed_uj >= 0 else passed_uj + self.range_uj
@@ -39,7 +39,7 @@ class _Zone:
 
 
 class RaplReader:
-    """Energy of this machine's packages, as one device, ``device`` by name.
+    """Energy of this machine's packages, as one device named ``device``.
 
     Raises:
         OSError: there is no counter, or none that this process may read.
@@ -55,11 +55,11 @@ class RaplReader:
             raise OSError(f"no RAPL counter can be read in {powercap}")
 
     def devices(self) -> tuple[str, ...]:
-        """The one."""
+        """The one device."""
         return (self._device,)
 
     def read(self, device: str) -> Reading:
-        """Joules so far, of all packages; flagged where a counter cannot be read any more."""
+        """Joules so far, over all packages; flagged if a counter can no longer be read."""
         if device != self._device:
             return Reading(flags=("device_unreadable",))
         try:
@@ -71,7 +71,7 @@ class RaplReader:
         return Reading(energy_j=sum(zone.total_uj for zone in self._zones) / 1e6)
 
     def sample(self, device: str) -> Reading:
-        """As :meth:`read`."""
+        """The same as :meth:`read`."""
         return self.read(device)
 
 
@@ -82,7 +82,7 @@ def _zone(folder: Path) -> _Zone | None:
             return None
         now_uj = _number(folder / "energy_uj")
         return _Zone(folder, _number(folder / "max_energy_range_uj"), now_uj, now_uj)
-    except (OSError, ValueError) as error:  # not permitted, most often
+    except (OSError, ValueError) as error:  # usually not permitted
         logger.debug("RAPL: %s", error)
         return None
 

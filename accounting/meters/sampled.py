@@ -1,4 +1,4 @@
-"""What many looks at the devices of one attempt come to: energy between the first and the last, means and peaks over all."""
+"""Summary of many readings of an attempt's devices: energy between the first and the last, means and peaks over all."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from accounting.meters.meter import MeterName, Reading, is_gpu
 Attribution = Literal["exclusive", "shared_estimate", "unavailable"]
 MEANS = ("utilisation", "sm_activity", "power_w")
 DIGITS = 3
-"""Of what is recorded: millijoules and milliwatts."""
+"""Decimal places of recorded values: millijoules and milliwatts."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What was seen of an attempt, over all its devices that can be read; whole devices, others' use included."""
+    """What was seen of an attempt, over all its readable devices; it covers whole devices, including use by others."""
 
     seen_s: float
-    """From the first look to the last."""
+    """Seconds from the first look to the last."""
     num_looks: int
     energy_j: float | None
     energy: Attribution
-    """``exclusive``: it held its devices alone. ``shared_estimate``: its part is ``held_share`` of what they used, which is
-    an estimate. ``unavailable``: a device has no counter, could not be read, or its counter began again."""
+    """``exclusive``: it held its devices alone. ``shared_estimate``: its part is estimated as ``held_share`` of what
+    they used. ``unavailable``: a device has no counter, could not be read, or had its counter reset."""
     held_share: float
     """The share of these devices that it held: 1 for whole ones."""
     mean_utilisation: float | None
     mean_sm_activity: float | None
     mean_power_w: float | None
-    """Of all its devices together."""
+    """Total over its devices."""
     peak_memory_mb: float | None
-    """Of the device that used most."""
+    """Peak of the device that used most."""
     meter: MeterName
     flags: tuple[str, ...] = ()
 
 
 @dataclass
 class Watch:
-    """What has been seen of an attempt so far. ``devices``: what it holds of each."""
+    """What has been seen of an attempt so far. ``devices``: how much of each it holds."""
 
     devices: Mapping[str, float]
     is_shared: bool = False
@@ -50,13 +50,13 @@ class Watch:
     peak_memory_mb: float | None = None
     _first: dict[str, float | None] = field(default_factory=dict)
     _last: dict[str, float | None] = field(default_factory=dict)
-    """Energy by device, at the first look and the last; None as soon as it was not said, or had begun again."""
+    """Energy by device at the first and last look; the last is None once a counter was unreported or reset."""
     _sums: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Of each of :data:`MEANS`: the sum of what was read, and how many were."""
+    """For each of :data:`MEANS`: the sum of the values read, and their number."""
     _flags: set[str] = field(default_factory=set)
 
     def look(self, t: float, readings: Mapping[str, Reading]) -> None:
-        """Take in what its devices show."""
+        """Add one reading of its devices."""
         self.first_t = t if self.first_t is None else self.first_t
         self.last_t, self.num_looks = t, self.num_looks + 1
         for device in self.devices:
@@ -64,7 +64,7 @@ class Watch:
                 self._take(device, reading)
 
     def sampled(self, meter_of: Callable[[str], MeterName], num_cores: float) -> Sampled | None:
-        """What that comes to; None where none of its devices can be read. A processor's share is of ``num_cores``."""
+        """The summary; None if none of its devices can be read. A processor's share is out of ``num_cores``."""
         devices = {device: amount for device, amount in self.devices.items() if device in self._first}
         if not devices or self.first_t is None:
             return None
