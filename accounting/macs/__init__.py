@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a network; the only room of accounting that knows torch."""
+"""Multiply-accumulates of a network; the only package of accounting that imports torch."""
 
 from accounting.macs.count import LayerMacs, MacsReport, count_macs
 

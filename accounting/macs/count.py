@@ -1,15 +1,15 @@
 """How many multiply-accumulates (MACs) a network takes for one image, dense and sparse, as exact integers.
 
 A MAC is one multiplication of a weight of a convolution or linear layer with an activation. Batch norm, biases,
-activations, pooling and products of activations (attention scores) are not counted. A weight is used at a number of
-*positions* (of a convolution: output positions; of a transposed one: input positions; of a linear layer: rows), so a
-layer's MACs are ``num_weights * positions``, and of a sparse layer ``num_nonzero * positions``.
+activation functions, pooling and products of activations (attention scores) are not counted. A weight is used at a
+number of *positions* (in a convolution: output positions; in a transposed one: input positions; in a linear layer:
+rows), so a layer has ``num_weights * positions`` MACs, and a sparse layer ``num_nonzero * positions``.
 
-Counted is what the forward pass *calls*, under a dispatch mode, not which modules exist: a module called twice counts
-twice, one never called not at all, ``F.linear`` with a parameter counts like ``nn.Linear``. The pass normally runs on
-the meta device (shapes only); where the model cannot (values decide what is run, or weights are computed in the
-forward pass, as under ``torch.nn.utils.prune``) it runs for real on zeros. Weights that no counted call used are listed
-in ``uncounted``, never dropped silently.
+What counts is what the forward pass *calls*, under a dispatch mode, not which modules exist: a module called twice
+counts twice, one never called does not count, and ``F.linear`` with a parameter counts like ``nn.Linear``. The pass
+normally runs on the meta device (shapes only). If the model cannot run there (values decide what is run, or weights are
+computed in the forward pass, as under ``torch.nn.utils.prune``), it runs on zeros instead. Weights that no counted call
+used are listed in ``uncounted``, never dropped silently.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LayerMacs:
     parameters: tuple[str, ...] = field(default=(), compare=False)
     """Names of the parameters that the weight is, or is made from."""
     is_parameter: bool = field(default=True, compare=False)
-    """Whether the weight is one whole parameter as it is, not a part of one and not computed from some."""
+    """Whether the weight is exactly one whole parameter, neither a part of one nor computed from some."""
 
     @property
     def sparse_macs(self) -> int:
@@ -55,11 +55,11 @@ class LayerMacs:
 
 @dataclass(frozen=True)
 class MacsReport:
-    """The MACs of a network, by layer in the order of first use."""
+    """The MACs of a network, by layer in order of first use."""
 
     layers: tuple[LayerMacs, ...]
     params: int
-    """Elements of all parameters, biases and normalisation included; shared ones once."""
+    """Elements of all parameters, including biases and normalisation; shared ones count once."""
     nonzero: int
     """How many of them are not zero."""
     uncounted: tuple[str, ...]
@@ -89,7 +89,7 @@ class MacsReport:
 def count_macs(model: nn.Module, input_size: tuple[int, ...]) -> MacsReport:
     """Count one forward pass of the model in eval mode on one image of ``input_size`` (C, H, W).
 
-    The model is left as it was: mode, parameters, buffers, hooks. A model on the meta device counts as dense.
+    The model is left unchanged: mode, parameters, buffers, hooks. A model on the meta device counts as dense.
     """
     parameters = dict(model.named_parameters())
     with _left_as_found(model):
@@ -99,7 +99,7 @@ def count_macs(model: nn.Module, input_size: tuple[int, ...]) -> MacsReport:
         except Exception as error:
             if any(parameter.is_meta for parameter in parameters.values()):
                 raise
-            # Many kinds of error can say that a model does not run on shapes alone; a real pass says if it is broken.
+            # Many kinds of error can mean that a model does not run on shapes alone; a real pass shows if it is broken.
             logger.debug("counting MACs with a real forward pass: %s", error)
             uses = _run_for_real(model, input_size)
     seen = {parameter for use in uses for parameter in use.parameters}
@@ -112,9 +112,9 @@ def count_macs(model: nn.Module, input_size: tuple[int, ...]) -> MacsReport:
 
 
 def _run_on_meta(model: nn.Module, input_size: tuple[int, ...]) -> list[Use]:
-    """Every place of every distinct module is given a meta tensor once, tied ones the same.
+    """Run on meta tensors: one for each distinct tensor, at every name under which a distinct module holds it.
 
-    ``functional_call`` does not restore a module that is registered under two names, so each is named once here.
+    ``functional_call`` does not restore a module that is registered under two names, so each module is named once here.
     """
     places: dict[str, Tensor] = {}
     meta: dict[int, Tensor] = {}
@@ -126,7 +126,7 @@ def _run_on_meta(model: nn.Module, input_size: tuple[int, ...]) -> list[Use]:
                     tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
                 )
             places[f"{prefix}.{name}" if prefix else name] = meta[id(tensor)]
-    # Where the network itself is on the meta device there are no zeros to be found in computed weights.
+    # If the network itself is on the meta device, the zeros of computed weights cannot be known.
     needs_values = not any(parameter.is_meta for parameter in model.parameters())
     counter = CallCounter(
         {name: meta[id(parameter)] for name, parameter in model.named_parameters()}, needs_values=needs_values
@@ -183,13 +183,13 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 @contextmanager
 def _left_as_found(model: nn.Module) -> Iterator[None]:
-    """Put back the modules' modes and plain tensor attributes (``torch.nn.utils.prune`` sets one in each forward)."""
+    """Restore the modules' modes and plain tensor attributes (``torch.nn.utils.prune`` sets one in each forward)."""
     found = [
         (module, module.training, {k: v for k, v in vars(module).items() if isinstance(v, Tensor)})
         for module in model.modules()
     ]
     fast_attention = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused call hides the weights it uses
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused call hides the weights that it uses
     try:
         yield
     finally:

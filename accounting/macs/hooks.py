@@ -1,4 +1,4 @@
-"""Sees every convolution and matrix product of a forward pass and which weights it used, below all module code."""
+"""Sees every convolution and matrix product of a forward pass and the weights it used, below all module code."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Use:
     weight: Tensor
     groups: int
     parameters: tuple[str, ...]
-    """Names of the parameters it is, or is made from."""
+    """Names of the parameters that it is, or is made from."""
     is_computed: bool
-    """Whether it was made in the forward pass, so a zero in a parameter need not be a zero in it."""
+    """Whether it was computed in the forward pass, so that a zero in a parameter need not be a zero in it."""
     macs: int = 0
 
 
@@ -49,12 +49,12 @@ class CallCounter(TorchDispatchMode):
         self._own_parameters: dict[str, tuple[str, ...]] = {}
 
     def uses(self) -> list[Use]:
-        """What was counted, in the order of first use."""
+        """What was counted, in order of first use."""
         return list(self._uses.values())
 
     @contextmanager
     def following(self, model: nn.Module) -> Iterator[None]:
-        """While inside, know which module runs, to name weights that are computed in its forward pass."""
+        """Track which module is running while the block runs, to name weights computed in its forward pass."""
         handles = []
         for name, module in model.named_modules():
             own = [n for n, _ in module.named_parameters(prefix=name, recurse=False)]
@@ -71,11 +71,11 @@ class CallCounter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, object] | None = None
     ) -> object:
-        """Note the call, then let it happen; composite operations are taken apart first."""
+        """Note the call and perform it; composite operations are decomposed first."""
         kwargs = kwargs or {}
         packet = func.overloadpacket
         if packet in _SHAPE_KEEPING and args[0].is_meta and _storage(args[0]) not in self._names:
-            return args[0]  # its meta kernel would take most of the time, to say the same
+            return args[0]  # its meta kernel would take most of the time, for the same result
         if packet not in _COUNTED:
             with self:
                 parts = func.decompose(*args, **kwargs)
@@ -103,7 +103,7 @@ class CallCounter(TorchDispatchMode):
     def _count(
         self, kind: Literal["conv", "linear"], weight: Tensor, macs: int, *, is_layer: bool, groups: int = 1
     ) -> bool:
-        """Add the MACs to the weight's use; False if the tensor is not a weight (a product of activations)."""
+        """Add MACs to the use of the weight; returns False if the tensor is not a weight (a product of activations)."""
         parameter = self._parameter(weight)
         if parameter is None and not is_layer:
             return False
@@ -119,7 +119,7 @@ class CallCounter(TorchDispatchMode):
         return max(behind)[1] if behind else None
 
     def _of(self, parameter: str, kind: Literal["conv", "linear"], weight: Tensor, groups: int) -> Use:
-        layout = sorted(zip(weight.shape, weight.stride(), strict=True))  # a matrix and its transpose are one
+        layout = sorted(zip(weight.shape, weight.stride(), strict=True))  # the same for a matrix and its transpose
         key = (kind, parameter, weight.storage_offset(), *layout)
         owner, _, leaf = parameter.rpartition(".")
         name = owner if leaf == "weight" else parameter
@@ -139,7 +139,7 @@ class CallCounter(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    """Identity of the memory behind a tensor: the same for a parameter and its views, on the meta device too."""
+    """Identity of the memory behind a tensor: the same for a parameter and its views, even on the meta device."""
     return int(tensor.untyped_storage()._cdata)
 
 
