@@ -1,4 +1,4 @@
-"""Tables without lines, for a terminal."""
+"""Tables without rules, for a terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def widths_of(table: Sequence[Sequence[str]]) -> list[int]:
-    """How wide each column is: as its widest cell."""
+    """The width of each column, which is that of its widest cell."""
     return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
 def in_columns(table: Sequence[Sequence[str]], num_text_columns: int) -> list[str]:
-    """A line for each row: the first columns are text, to the left, the others numbers, to the right; two spaces apart."""
+    """One line per row, columns two spaces apart: the first ones are text, left-aligned; the others right-aligned."""
     widths = widths_of(table)
     return [
         "  ".join(

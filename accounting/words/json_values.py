@@ -1,4 +1,4 @@
-"""What JSON can hold, as types."""
+"""Types of the values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fields: TypeAlias = Mapping[str, Json]
 
 
 class ChangedKey(TypedDict):
-    """A key of the config, with dots, and its value before and after."""
+    """A key of the config, with dots, and its values before and after."""
 
     key: str
     old: Json
@@ -22,7 +22,7 @@ class ChangedKey(TypedDict):
 
 
 def changed_text(change: ChangedKey) -> str:
-    """``recipe.epochs: 400 -> 2``; of a key that was or is left out, ``none``."""
+    """``recipe.epochs: 400 -> 2``; ``none`` stands for a value that is absent."""
     old, new = (_shown(change.get(side)) for side in ("old", "new"))
     return f"{change.get('key')}: {old} -> {new}"
 

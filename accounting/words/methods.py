@@ -1,8 +1,8 @@
-"""What a pruning method is called: what is removed and where (scope), by which criterion, on which schedule.
+"""Names of pruning methods: what is removed and where (scope), by which criterion, on which schedule.
 
-``global_magnitude`` · ``uniform_lamp+gradual`` · ``channels_taylor+iterative`` · ``blocks_magnitude`` · ``nm_magnitude``;
-and with ``+distilled`` where what it prunes is fine-tuned with a teacher, beside the same method without one.
-Which criteria there are, :mod:`pruning.methods` knows, which also refuses what cannot be.
+``global_magnitude`` · ``uniform_lamp+gradual`` · ``channels_taylor+iterative`` · ``blocks_magnitude`` ·
+``nm_magnitude``; with ``+distilled`` if the pruned network is fine-tuned with a teacher, in contrast to the same method
+without one. The existing criteria are listed by :mod:`pruning.methods`, which also refuses impossible combinations.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 ONE_SHOT = "one_shot"
 MASK_SCOPES = ("global", "uniform", "nm")
-"""Zeros in layers of the parent's size: one threshold, one share for all layers, 2 of every 4."""
+"""Zeros in layers of the parent's size: by one threshold, with one share for all layers, or 2 of every 4."""
 CHANNEL_SCOPES = ("channels", "channels_global", "channels_isomorphic")
-"""A physically smaller network: the same share of every group of channels, one ranking over all, or over those alike."""
+"""A physically smaller network: one share for all groups of channels, or one ranking over all, or over similar ones."""
 BLOCK_SCOPES = ("blocks", "se_blocks")
-"""Whole residual or squeeze-excite blocks, then channels for what is left; ordered by magnitude alone."""
+"""Whole residual or squeeze-excite blocks, then channels for the rest; ordered by magnitude only."""
 SCOPES = (*MASK_SCOPES, *CHANNEL_SCOPES, *BLOCK_SCOPES)
 SCHEDULES = (ONE_SHOT, "iterative", "gradual")
 SCOPE_TEXT = {
@@ -37,13 +37,13 @@ DISTILLED = "distilled"
 
 @dataclass(frozen=True)
 class Method:
-    """A pruning method; ``str`` gives its name, without the schedule where that is one-shot."""
+    """A pruning method; ``str`` gives its name, which leaves out a one-shot schedule."""
 
     scope: str
     criterion: str
     schedule: str = ONE_SHOT
     is_distilled: bool = False
-    """Whether it is set apart by fine-tuning with a teacher; without, the recipe says whether there is one."""
+    """Whether the name marks fine-tuning with a teacher; if not, the recipe decides whether there is one."""
 
     def __str__(self) -> str:
         """The name in configs, jobs and reports."""
@@ -63,7 +63,7 @@ class Method:
 
     @property
     def text(self) -> str:
-        """The method for people, without a one-shot schedule."""
+        """The method as shown to people, without a one-shot schedule."""
         link = " by " if self.is_structured and self.criterion else " "
         name = f"{SCOPE_TEXT.get(self.scope, self.scope)}{link}{criterion_text(self.criterion)}".strip()
         marks = [] if self.schedule == ONE_SHOT else [schedule_text(self.schedule)]
@@ -71,9 +71,9 @@ class Method:
 
 
 def parse_method(name: str, schedule: str = ONE_SHOT) -> Method:
-    """Read ``<scope>_<criterion>`` with ``+<schedule>`` and ``+distilled`` behind; ``schedule`` is that of names without.
+    """Parse ``<scope>_<criterion>[+<schedule>][+distilled]``; ``schedule`` is used if the name has none.
 
-    Any name is read, since reports show studies with others' plug-ins: an unknown scope is the first word.
+    Any name is accepted, since reports show studies with others' plug-ins; an unknown scope is the first word.
     """
     base, *marks = name.split("+")
     named = "+".join(mark for mark in marks if mark != DISTILLED)
@@ -83,10 +83,10 @@ def parse_method(name: str, schedule: str = ONE_SHOT) -> Method:
 
 
 def criterion_text(criterion: str) -> str:
-    """A criterion for people."""
+    """A criterion as shown to people."""
     return CRITERION_TEXT.get(criterion, criterion.replace("_", " "))
 
 
 def schedule_text(schedule: str) -> str:
-    """A schedule for people."""
+    """A schedule as shown to people."""
     return SCHEDULE_TEXT.get(schedule, schedule.replace("_", " "))

@@ -1,7 +1,7 @@
-"""What the parts of a study are called: routes and their roles, kinds of delivered networks, the unit of cost.
+"""Names of the parts of a study: routes and their roles, kinds of delivered networks, the unit of cost.
 
-A route's own file says what it is called, and ``study.yaml`` keeps it. Whoever shows or compares routes asks here; a route
-of which nobody has said anything is a control, with its own name as text and a spare colour.
+A route's own file says what it is called, and ``study.yaml`` keeps it. All code that shows or compares routes asks
+here. An undescribed route is a control, with its own name as text and a spare colour.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from accounting.words.methods import Method, parse_method
 from accounting.words.quantities import HOUR_S, MAX_HOURS
 
 METHOD_MARK = ":"
-"""Between the route and the method in the label of a single method's network: ``prune:global_lamp``."""
+"""Separates the route and the method in the label of a single method's network: ``prune:global_lamp``."""
 MAX_LABEL_CHARS = 40
-"""What a drawing has room for beside its axes."""
+"""The most that fits next to the axes of a drawing."""
 
 
 class Role(StrEnum):
-    """What a route is for."""
+    """The purpose of a route."""
 
     COMPARED = "compared"
-    """One of the two whose costs the headline compares."""
+    """One of the two routes whose costs the headline compares."""
     CHALLENGER = "challenger"
-    """Compared with pruning, as search is."""
+    """Compared with pruning, like search."""
     CONTROL = "control"
     """Shows what the compared routes add."""
     MEASURES = "measures"
-    """Measures the parent and delivers nothing; no network is charged with it."""
+    """Measures the parent and delivers nothing; no network is charged for it."""
 
 
 @dataclass(frozen=True)
 class ControlName:
-    """A kind of network that a control delivers: its label, its name for people, its marker, and whether that is hollow."""
+    """A kind of network that a control delivers: label, name for people, marker, and whether the marker is hollow."""
 
     label: str
     text: str
@@ -47,10 +47,11 @@ class ControlName:
 
 @dataclass(frozen=True)
 class RouteWords:
-    """What a route is called, as its file says; a study keeps it for those who read it and not the file.
+    """What a route is called, according to its file; a study keeps it for readers that do not have the file.
 
-    ``text`` is its name for people (its own where left out). Without a ``colour`` it has a spare one. ``rank`` is its place
-    among the others of its role. ``labels`` are the kinds of networks that it delivers under names other than its own.
+    ``text`` is the name for people (by default, the route's own name). Without a ``colour``, the route gets a spare
+    one. ``rank`` is its place among the routes of its role. ``labels`` are the kinds of networks that it delivers under
+    names other than its own.
     """
 
     role: Role = Role.CONTROL
@@ -60,9 +61,9 @@ class RouteWords:
     rank: int = 100
     labels: tuple[ControlName, ...] = ()
     phrase: str = ""
-    """How a sentence calls it, as ``the controls``; ``the … route`` where left out."""
+    """How a sentence refers to it, such as ``the controls``; by default ``the … route``."""
     summary: str = "A route from its own file."
-    """What it does, in a sentence, where a config is looked up."""
+    """What it does, in one sentence, for the config reference."""
 
     @property
     def delivers_its_own(self) -> bool:
@@ -70,7 +71,7 @@ class RouteWords:
         return self.role not in (Role.CONTROL, Role.MEASURES)
 
     def as_dict(self) -> dict[str, object]:
-        """As ``study.yaml`` keeps it; :meth:`read` reads it."""
+        """As stored in ``study.yaml``; :meth:`read` reads it."""
         found: dict[str, object] = {"role": str(self.role), "text": self.text, "marker": self.marker, "rank": self.rank}
         if self.colour is not None:
             found["colour"] = self.colour
@@ -83,7 +84,7 @@ class RouteWords:
 
     @staticmethod
     def read(name: str, said: object) -> RouteWords:
-        """What :meth:`as_dict` gave; what is missing or of another type is as if the route had not said it."""
+        """Read what :meth:`as_dict` returned; whatever is missing or of another type counts as not given."""
         given = said if isinstance(said, Mapping) else {}
         role, rank, colour, labels = (given.get(key) for key in ("role", "rank", "colour", "labels"))
         return RouteWords(
@@ -118,7 +119,7 @@ def _marker(said: object) -> str:
 
 
 def _label_text(label: str, said: str) -> str:
-    """What a study says that a kind of network is called; today's name where an older version said it."""
+    """A study's name for a kind of network, replaced by today's name if it is an older version's."""
     return next((k.text for k in CONTROLS if k.label == label), said) if said in FORMER_TEXTS else said
 
 
@@ -136,7 +137,7 @@ FORMER_TEXTS = (
     "scratch (pruned, equal epochs)",
     "scratch (random masks)",
 )
-"""What older versions called the controls, and wrote into the studies that they began."""
+"""Names that older versions gave to the controls and wrote into their studies."""
 ROUTES: Mapping[str, RouteWords] = MappingProxyType(
     {
         SEARCH: RouteWords(Role.COMPARED, "search", "#0072B2", "s", 1),
@@ -147,12 +148,12 @@ ROUTES: Mapping[str, RouteWords] = MappingProxyType(
         ANALYSIS: RouteWords(Role.MEASURES, "analysis", None, "D", 6),
     }
 )
-"""Names of routes for old studies, which did not keep them. New routes are not added here: their own files
-name them. Colours are Okabe and Ito's."""
+"""Names of routes for old studies, which did not store them. New routes are not added here, as their own files name
+them. The colours are Okabe and Ito's."""
 
 
 class _Known:
-    """The words of the routes that this process has met: those above, then those of the studies that it reads or runs."""
+    """The words of the routes known to this process: those above, then those of the studies that it reads or runs."""
 
     def __init__(self) -> None:
         self.words: dict[str, RouteWords] = dict(ROUTES)
@@ -170,22 +171,22 @@ _known = _Known()
 
 
 def learn(words: Mapping[str, RouteWords]) -> None:
-    """From now on these routes are called so, in this process. What a study says of a route takes the place of the table."""
+    """Use these words for the routes in this process from now on; a study's words take precedence over the table."""
     _known.words.update(words)
 
 
 def words_of(route: str) -> RouteWords:
-    """What a route is called; one that nobody has said anything of is a control with its own name as text."""
+    """The words of a route; an undescribed one is a control with its own name as text."""
     return _known.words.get(route) or RouteWords.read(route, None)
 
 
 def is_known(route: str) -> bool:
-    """Whether anybody has said what the route is called."""
+    """Whether the route has been described."""
     return route in _known.words
 
 
 def control_of(label: str) -> ControlName | None:
-    """The kind of network of a label that a control has; None where it is a route's own, or unknown."""
+    """The control's kind of network with this label; None if it is a route's own label, or unknown."""
     return _known.labels().get(label)
 
 
@@ -202,11 +203,11 @@ def routes_of(*roles: Role) -> tuple[str, ...]:
 
 COMPARED = routes_of(Role.COMPARED)
 CHALLENGERS = routes_of(Role.CHALLENGER)
-"""Routes that old studies compare with pruning beside the headline; newer studies keep their own."""
+"""Routes that old studies compare with pruning besides the headline; newer studies store their own."""
 
 
 def delivered_labels() -> tuple[str, ...]:
-    """Labels of delivered networks, less those of single pruning methods, in the order in which they are shown."""
+    """Labels of delivered networks, except those of single pruning methods, in the order in which they are shown."""
     return (*routes_of(Role.COMPARED, Role.CHALLENGER), *_known.labels())
 
 
@@ -214,14 +215,14 @@ DeviceKind = Literal["cpu_core", "cuda"]
 
 
 class Unit(StrEnum):
-    """What costs are counted in."""
+    """The unit in which costs are counted."""
 
     GPU_HOURS = "gpu_hours"
     CPU_CORE_HOURS = "cpu_core_hours"
 
     @classmethod
     def of(cls, device_kind: DeviceKind) -> Unit:
-        """The unit of a kind of device."""
+        """The unit for a kind of device."""
         return cls.GPU_HOURS if device_kind == "cuda" else cls.CPU_CORE_HOURS
 
     @property
@@ -242,10 +243,10 @@ DEVICE_HOURS_EXAMPLE = "1200 GPU-hours, 8 GPU-days or 30 CPU core-minutes"
 
 
 def parse_device_hours(value: str) -> tuple[float, Unit]:
-    """Device-hours and their unit of ``1200 GPU-hours``, ``8 GPU-days`` or ``0.5 CPU core-hours``; 0 is an amount, too.
+    """Device-hours and unit from ``1200 GPU-hours``, ``8 GPU-days`` or ``0.5 CPU core-hours``; 0 is allowed.
 
     Raises:
-        ValueError: no amount with a unit of devices × time; names what is allowed.
+        ValueError: not an amount with a unit of devices × time; the message says what is allowed.
 
     """
     text = value if len(value) <= MAX_LABEL_CHARS else ""
@@ -261,33 +262,33 @@ def parse_device_hours(value: str) -> tuple[float, Unit]:
 
 
 def unit_text(unit: str) -> str:
-    """``gpu_hours`` → ``GPU-hours``; an unknown unit is shown as it is, never as another."""
+    """``gpu_hours`` → ``GPU-hours``; an unknown unit is returned unchanged."""
     return Unit(unit).text if unit in list(Unit) else unit
 
 
 def is_method(label: str) -> bool:
-    """Whether a label is that of a single method's network (``prune:global_lamp``), not a route's own or a control."""
+    """Whether a label names a single method's network (``prune:global_lamp``), not a route's own or a control's."""
     return METHOD_MARK in label
 
 
 def method_of(label: str) -> Method | None:
-    """The pruning method of a label; None where it is not a single method's."""
+    """The pruning method of a label; None if it is not a single method's."""
     return parse_method(label.partition(METHOD_MARK)[2]) if is_method(label) else None
 
 
 def method_label(route: str, method: Method | str) -> str:
-    """The label of the network of a single method: ``prune:global_lamp``."""
+    """The label of a single method's network: ``prune:global_lamp``."""
     return f"{route}{METHOD_MARK}{method}"
 
 
 def label_rank(label: str) -> tuple[int, str]:
-    """Sorts kinds of networks: search, prune, further routes, the controls, then others by name."""
+    """Sort key for kinds of networks: search, prune, further routes, the controls, then others by name."""
     known = delivered_labels()
     return (known.index(label) if label in known else len(known), label)
 
 
 def route_rank(route: str) -> tuple[int, str]:
-    """Sorts routes: those that are known, by role and rank, then others by name."""
+    """Sort key for routes: known ones by role and rank, then others by name."""
     known = _known.shown()
     return (known.index(route) if route in known else len(known), route)
 

@@ -1,6 +1,7 @@
-"""Text that is safe to show: no terminal escape, no control character, no direction override, no half of a pair.
+"""Text that is safe to show: no terminal escapes, control characters, direction overrides or lone surrogates.
 
-Names and reasons come from configs, file names, other libraries and ledgers. Whatever shows them passes them through here.
+Names and reasons come from configs, file names, other libraries and ledgers. All code that shows them passes them
+through here.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def plain(text: str, keep: str = "") -> str:
 
 
 def one_line(error: BaseException | str, max_chars: int = MAX_CHARS) -> str:
-    """What an exception says, in one line that is safe to print.
+    """The message of an exception, in one line that is safe to print.
 
-    The first line of its text that is not empty, or the name of its type; cut at ``max_chars`` characters.
+    This is the first non-empty line of its text, or the name of its type, cut at ``max_chars`` characters.
     """
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if not text:
@@ -42,15 +43,15 @@ def one_line(error: BaseException | str, max_chars: int = MAX_CHARS) -> str:
 
 
 def typed_line(error: BaseException, max_chars: int = MAX_CHARS) -> str:
-    """:func:`one_line` after the type of the exception, as ``ValueError: no such layer``."""
+    """:func:`one_line` after the type of the exception, such as ``ValueError: no such layer``."""
     kind, line = type(error).__name__, one_line(error, max_chars)
     return kind if line == kind else f"{kind}: {line}"
 
 
 def plain_values(value: T) -> T:
-    """A JSON-able value with every text in it, keys too, passed through :func:`plain`: each is one line.
+    """A JSON-able value with every text in it, including keys, passed through :func:`plain`, so each is one line.
 
-    Its type stays, but a tuple becomes a list.
+    Types are kept, except that a tuple becomes a list.
     """
     return cast(T, _plain_value(value))
 

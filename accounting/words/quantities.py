@@ -1,6 +1,6 @@
-"""Numbers with units as people write them, read and printed: ``0.5M`` MACs, ``30 min`` of device time.
+"""Numbers with units as people write them, parsed and printed: ``0.5M`` MACs, ``30 min`` of device time.
 
-What is printed reads back as the same number, unless fewer figures were asked for.
+What is printed parses back to the same number, unless fewer figures were asked for.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _UNITS = {
 _HOURS = {word: hours for hours, words in _UNITS.items() for word in words}
 MAX_HOURS = 1e8
 MAX_LETTERS = 100
-"""The longest text that is read as a duration."""
+"""The longest text that is parsed as a duration."""
 AXIS_FIGURES = 3
 """Significant figures of MACs in axes and tables."""
 
 
 def parse_macs(value: str | int | float) -> int:
-    """Whole MACs of ``0.5M``, ``400k``, ``1.2G`` or a plain number; ``ValueError`` names what is allowed."""
+    """Whole MACs from ``0.5M``, ``400k``, ``1.2G`` or a plain number; ``ValueError`` says what is allowed."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][0-9]+)?)\s*([kKMG]?)(?:MACs)?\s*", str(value))
     macs = 0.0 if isinstance(value, bool) or match is None else float(match[1]) * _MACS_SUFFIX[match[2]]
     if not 1 <= macs < 1e18:
@@ -47,12 +47,12 @@ def parse_percent(value: object) -> float | None:
 
 
 def percent_of(percent: float, macs: int) -> int:
-    """That share of a network's MACs, rounded down to whole ones: met from below."""
+    """That share of a network's MACs, rounded down to an integer, so that it is not exceeded."""
     return int(Fraction(repr(percent)) * macs / 100)
 
 
 def macs_text(macs: float, figures: int | None = None) -> str:
-    """``600000`` → ``0.6M``, the shortest form that reads back as the same number; rounded to ``figures`` where given."""
+    """``600000`` → ``0.6M``, the shortest form that parses back to the same number; rounded to ``figures`` if given."""
     for suffix, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if macs >= scale or (suffix != "k" and macs >= scale / 10):
             scaled = macs / scale
@@ -67,12 +67,12 @@ def macs_short(macs: float) -> str:
 
 
 def parse_hours(value: str | int | float) -> float:
-    """Device-hours of ``30 min``, ``0.5 h``, ``1h30m`` or ``2 days``; a bare number is refused, its unit is not known."""
+    """Device-hours from ``30 min``, ``0.5 h``, ``1h30m`` or ``2 days``; a number without a unit is refused."""
     text = str(value) if len(str(value)) <= MAX_LETTERS else ""
     parts = re.findall(r"([0-9]*\.?[0-9]+)\s*([a-z]+)\s*", text)
     is_whole = re.fullmatch(r"\s*(?:[0-9]*\.?[0-9]+\s*[a-z]+\s*)+", text) is not None
     units = [_HOURS.get(unit, 0.0) for _, unit in parts]
-    is_falling = all(first > then for first, then in itertools.pairwise(units))  # 1h30m, and not 30m1h or 1h1h
+    is_falling = all(first > then for first, then in itertools.pairwise(units))  # 1h30m, but not 30m1h or 1h1h
     total = sum(float(number) * unit for (number, _), unit in zip(parts, units, strict=True))
     if not (is_whole and is_falling and all(units) and 0 < total <= MAX_HOURS):
         raise ValueError(
@@ -83,6 +83,6 @@ def parse_hours(value: str | int | float) -> float:
 
 
 def hours_text(hours: float) -> str:
-    """``0.5`` → ``0.5 h``: what a config reads back as the same number of hours."""
+    """``0.5`` → ``0.5 h``, which a config parses back to the same number of hours."""
     digits = f"{Decimal(repr(float(hours))):f}"
     return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} h"

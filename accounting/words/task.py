@@ -1,8 +1,8 @@
-"""What the quality of a network is called, and which numbers it can be: the words of a task, for all who tell results.
+"""The words of a task, for all code that reports results: what a network's quality is called, and its range.
 
-What the task does (its loss, measure and head) is in ``harness/task``. A study keeps the words of its task, and whoever
-reads the study tells them; of older studies they are those of classification. The names of fields in ledgers, tables and
-JSON (``val_top1``) are not made from these words: they stay as they are.
+What the task does (its loss, measure and head) is in ``harness/task``. A study stores the words of its task, and its
+readers use them; older studies have the words of classification. Field names in ledgers, tables and JSON (``val_top1``)
+do not depend on these words.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 CEILING = 0.9995
-"""A quality from here on prints as 100.0 %, and none can be better."""
+"""A quality from here on is printed as 100.0 %, and none can be better."""
 
 
 @dataclass(frozen=True)
 class TaskWords:
-    """A task's name, and how the quality of its networks is told. Quality is a fraction, 0 to 1; higher is better.
+    """A task's name, and the words for its networks' quality: a fraction from 0 to 1, where higher is better.
 
-    ``metric`` is the short name of the quality, ``quality`` and ``qualities`` the everyday ones; ``output`` and ``outputs``
-    are what the head gives a number for, ``head`` what the numbers themselves are called in an exported file.
+    ``metric`` is the short name of the quality, ``quality`` and ``qualities`` are the everyday words. ``output`` and
+    ``outputs`` are what the head gives a number for; ``head`` is what these numbers are called in an exported file.
     """
 
     name: str
@@ -33,39 +33,39 @@ class TaskWords:
     best: str = "best"
     head: str = "outputs"
     head_layer: str = "head"
-    """What gives them, in the network."""
+    """The part of the network that computes them."""
     unit: str = "%"
-    """What axes say of a quality times 100."""
+    """The unit on axes, for a quality times 100."""
     guessing: str = "chance"
-    """What the quality of a network that knows nothing is called."""
+    """The word for the quality of a network that has learned nothing."""
     chance_level: float | None = None
-    """That quality; where left out, one over the number of outputs, as of guesses among equally frequent ones."""
+    """That quality; by default, one over the number of outputs, as when guessing among equally frequent ones."""
     ceiling: float = CEILING
-    """From here on none can be better."""
+    """From this quality on, none can be better."""
 
     def chance(self, num_outputs: int) -> float:
-        """The quality of a network that knows nothing."""
+        """The quality of a network that has learned nothing."""
         return 1 / num_outputs if self.chance_level is None else self.chance_level
 
     @property
     def a_quality(self) -> str:
-        """With its article."""
+        """The word for quality, with its article."""
         return f"{'an' if self.quality[:1].lower() in 'aeiou' else 'a'} {self.quality}"
 
     def fill(self, text: str) -> str:
-        """A text that is written once for all tasks, with this one's words: ``{Quality} against MACs``."""
+        """Fill this task's words into a text written once for all tasks: ``{Quality} against MACs``."""
         said = {one.name: str(getattr(self, one.name)) for one in fields(self)} | {"a_quality": self.a_quality}
         for name, word in said.items():
             text = text.replace(f"{{{name}}}", word).replace(f"{{{name.capitalize()}}}", word.capitalize())
         return text
 
     def as_dict(self) -> dict[str, str | float | None]:
-        """As ``study.yaml`` keeps it; :meth:`read` reads it."""
+        """As stored in ``study.yaml``; :meth:`read` reads it."""
         return asdict(self)
 
     @staticmethod
     def read(said: object) -> TaskWords:
-        """What :meth:`as_dict` gave; what is missing or of another type is as classification has it."""
+        """Read what :meth:`as_dict` returned; whatever is missing or of another type is taken from classification."""
         given = said if isinstance(said, Mapping) else {}
         own = asdict(CLASSIFICATION)
         texts = {key: given[key] for key, value in own.items() if isinstance(value, str) and _is_word(given.get(key))}
@@ -85,7 +85,7 @@ def _share(said: object) -> float | None:
 
 
 MAX_CHARS = 40
-"""Of a word: what a heading or an axis has room for. Braces and ``$`` would be read as formulas there."""
+"""Length limit of a word, from the room in headings and on axes. Braces and ``$`` would be read as formulas there."""
 CLASSIFICATION = TaskWords(
     name="classification",
     metric="top-1",
@@ -102,7 +102,7 @@ CLASSIFICATION = TaskWords(
 
 
 class _Told:
-    """The task of the study that this process tells of."""
+    """The task of the study that this process reports on."""
 
     words = CLASSIFICATION
 
@@ -111,10 +111,10 @@ _told = _Told()
 
 
 def learn_task(words: TaskWords) -> None:
-    """From now on this process tells of a study of this task."""
+    """From now on, this process reports on a study of this task."""
     _told.words = words
 
 
 def task() -> TaskWords:
-    """The words of the task of the study that was read or checked last; commands that read several refuse several tasks."""
+    """The task words of the study read or checked last; commands that read several studies refuse mixed tasks."""
     return _told.words
