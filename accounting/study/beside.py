@@ -1,4 +1,4 @@
-"""Work that goes on in a thread while a block runs, and is told when the block is over."""
+"""Work in a thread while a block runs; it is told when the block is over."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def in_thread(
     patience_s: float | None = None,
     late: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Do ``work(over)`` in a daemon thread; ``over`` is set when the block is left.
+    """Call ``work(over)`` in a daemon thread; ``over`` is set when the block is left.
 
-    The end of the block waits for the thread. With ``patience_s`` it waits that many seconds at most: then ``late`` is
-    called, and the thread is left behind.
+    The end of the block waits for the thread. With ``patience_s``, it waits at most that many seconds; then ``late`` is
+    called, and the thread is left running.
     """
     over = threading.Event()
     thread = threading.Thread(target=work, args=(over,), name=name, daemon=True)

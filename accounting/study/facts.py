@@ -1,6 +1,6 @@
-"""What ``study.yaml`` holds: a config that ``run`` reads again, and under ``facts`` what else was so when it was written.
+"""The content of ``study.yaml``: a config that ``run`` can read again, and under ``facts`` what else held for it.
 
-The one reader and the one writer of that file. Older versions had the config under ``study`` and each fact beside it.
+This module alone reads and writes the file. Older versions had the config under ``study``, with the facts next to it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from accounting.words.quantities import parse_hours
 from accounting.words.task import CLASSIFICATION, TaskWords
 
 FACTS = "facts"
-"""The key of a config that says nothing to ``run``."""
+"""The key of a config that ``run`` ignores."""
 OLD_CONFIG = "study"
 DEFAULT_MARGIN = 0.01
 """The margin of studies that declare none: one point of accuracy."""
 REHEARSAL = "rehearsal: not a measurement"
-"""What is said wherever a rehearsal is shown."""
+"""Shown wherever a rehearsal is shown."""
 
 
 class NotAStudyFile(ValueError):
-    """A YAML file that no run has written. One line: what was given, what is expected."""
+    """A YAML file that no run has written. The message is one line: what was given, and what is expected."""
 
 
 class DataFacts(TypedDict, total=False):
-    """What the data was: its fingerprint, and counts, of which old ones have fewer."""
+    """The data: its fingerprint, and counts, of which old files have fewer."""
 
     fingerprint: str
     num_train: int
@@ -50,35 +50,35 @@ class DataFacts(TypedDict, total=False):
     num_test: int
     num_classes: int
     notes: list[str]
-    """What was said of it before anything was paid for: files not used, images in two parts."""
+    """Remarks made about the data before anything was paid for: unused files, images in two splits."""
 
 
 class SearchedTargets(TypedDict):
-    """The targets that a search was begun with, and those that were added later."""
+    """The targets that a search started with, and those added later."""
 
     first: list[int]
     added: list[int]
 
 
 class KeptPlugin(TypedDict):
-    """A file of a user's own that the study was begun with."""
+    """A file of the user's own that the study was started with."""
 
     name: str
     sha256: str
 
 
 class KeptFacts(TypedDict, total=False):
-    """What a ``study.yaml`` keeps beside the config; old ones lack some, and may say null."""
+    """What a ``study.yaml`` stores besides the config; old ones lack some of it, and may have null."""
 
     spaces: dict[str, object]
-    """The content of the files of search spaces, by path."""
+    """Contents of the files of search spaces, by path."""
     searched: dict[str, SearchedTargets]
     """What was searched, by route."""
     plugins: list[KeptPlugin]
     outside_routes: dict[str, str]
-    """The role of each route of a file outside the package."""
+    """The role of each route that comes from a file outside the package."""
     routes: dict[str, dict[str, object]]
-    """What each route is called (:class:`accounting.words.names.RouteWords`), as its file said."""
+    """What each route is called (:class:`accounting.words.names.RouteWords`), according to its file."""
     data: DataFacts | None
     checkpoint_sha256: str | None
     teachers_sha256: dict[str, str]
@@ -87,12 +87,12 @@ class KeptFacts(TypedDict, total=False):
     """What its quality is called (:class:`accounting.words.task.TaskWords`); older studies are of classification."""
     environment: dict[str, object]
     rehearsal: list[ChangedKey]
-    """What a rehearsal changed of the config that it was given; only rehearsals have it."""
+    """What a rehearsal changed in the config that it was given; present in rehearsals only."""
 
 
 @dataclass(frozen=True)
 class StudyDocument:
-    """The whole of a ``study.yaml``: the resolved config, and the facts (spaces, data, environment …) by name."""
+    """A whole ``study.yaml``: the resolved config, and the facts (spaces, data, environment …) by name."""
 
     config: dict[str, object]
     facts: KeptFacts
@@ -117,19 +117,19 @@ class StudyDocument:
         return cls(document, cast(KeptFacts, facts))
 
     def text(self) -> str:
-        """As YAML."""
+        """The document as YAML."""
         return write_yaml({**self.config, FACTS: self.facts})
 
     def plain(self) -> StudyDocument:
-        """With every text safe to show."""
+        """The same document with every text safe to show."""
         return StudyDocument(plain_values(self.config), plain_values(self.facts))
 
 
 @dataclass(frozen=True)
 class DeclaredParent:
-    """What a config says that its published parent cost: nothing that this program has measured.
+    """The declared cost of a published parent; this program has measured none of it.
 
-    ``hours`` are device-hours of ``unit``; ``text`` and ``source`` are as the config has them.
+    ``hours`` are device-hours of ``unit``; ``text`` and ``source`` are as written in the config.
     """
 
     hours: float
@@ -144,11 +144,11 @@ class DeclaredParent:
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What readers of a study need to know of it.
+    """What readers of a study need to know about it.
 
     ``targets`` are MACs, ascending; ``is_by_latency``: they were derived from latencies. ``routes`` are those
-    configured, ``budget_h`` device-hours of each replicate by route, where capped. ``num_classes`` is None where the
-    file does not say.
+    configured. ``budget_h`` are device-hours per replicate, by route, for routes with a budget. ``num_classes`` is None
+    if the file does not say.
     """
 
     name: str
@@ -160,23 +160,23 @@ class StudyFacts:
     is_by_latency: bool = False
     num_classes: int | None = None
     challengers: tuple[str, ...] = CHALLENGERS
-    """Routes that are compared with pruning beside search, where the study has them; plug-ins of that role are last."""
+    """Routes that are compared with pruning besides search, if the study has them; plug-ins of that role come last."""
     pair: tuple[str, str] = (PRUNE, SEARCH)
     """The contenders of the headline, as declared: pruning, and what it is compared with."""
     margin: float = DEFAULT_MARGIN
-    """How far below the lower of their median final accuracies costs are compared, as a fraction."""
+    """How far below the lower of the two median final accuracies costs are compared, as a fraction."""
     first_methods: dict[str, str] = field(default_factory=dict)
-    """By route that prunes, the method that its config names first."""
+    """By pruning route, the method that its config names first."""
     epochs: dict[str, int] = field(default_factory=dict)
-    """Epochs of each phase that trains a network in full, by the config's dotted key."""
+    """Epochs of each phase that trains a network in full, by the dotted key of the config."""
     declared_parent: DeclaredParent | None = None
-    """What the parent is declared to have cost; it takes the place of its pretraining where costs are compared."""
+    """What the parent is declared to have cost; in comparisons of costs it replaces the parent's pretraining."""
     words: dict[str, RouteWords] = field(default_factory=dict)
-    """What the routes are called, where the file says; of old files the table in :mod:`accounting.words.names` does."""
+    """What the routes are called, if the file says; for old files, :mod:`accounting.words.names` has a table."""
     task: TaskWords = CLASSIFICATION
-    """What its networks do, and how their quality is told."""
+    """What its networks do, and the words for their quality."""
     rehearsal: tuple[ChangedKey, ...] | None = None
-    """What a rehearsal changed of the config that it was given; None: it is a study and no rehearsal."""
+    """What a rehearsal changed in the config that it was given; None if the study is no rehearsal."""
 
     @property
     def listed_pair(self) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ class StudyFacts:
 
     @classmethod
     def of(cls, document: StudyDocument, path: Path) -> StudyFacts:
-        """Taken from a document; ``path`` is where it was read.
+        """The facts in a document; ``path`` is the file that it was read from.
 
         Raises:
             NotAStudyFile: targets or replicates are not what a run writes.
@@ -235,7 +235,7 @@ def _rehearsal(facts: KeptFacts) -> tuple[ChangedKey, ...] | None:
 
 
 def _epochs(section: Mapping[str, object], prefix: str = "") -> dict[str, int]:
-    """Every ``epochs`` above 0 of a config, less those of candidates, which are trained in part."""
+    """Every ``epochs`` above 0 in a config, except those of candidates, which are only partly trained."""
     found: dict[str, int] = {}
     for key, value in section.items():
         if isinstance(value, Mapping) and key != "candidate":
@@ -257,7 +257,7 @@ def _declared(parent: Mapping[str, object], path: Path) -> DeclaredParent | None
 
 
 def _challengers(words: Mapping[str, RouteWords], outside: object) -> tuple[str, ...]:
-    """Those of the table, then others that the study says are challengers; old ones say it of outside routes alone."""
+    """The challengers of the table, then others that the study declares; old studies declare only outside routes."""
     said = [str(name) for name, role in _mapping(outside).items() if role == Role.CHALLENGER]
     said += sorted((n for n, w in words.items() if w.role is Role.CHALLENGER), key=lambda n: (words[n].rank, n))
     return tuple(dict.fromkeys((*CHALLENGERS, *said)))
@@ -276,7 +276,7 @@ def _share(said: object) -> float:
 
 
 def _first_methods(routes: Mapping[str, object]) -> dict[str, str]:
-    """The first criterion of each section that prunes, with its schedule; search_then_prune may use the prune route's."""
+    """The first criterion of each pruning section, with its schedule; search_then_prune may use the prune route's."""
     found = {}
     for route, section in (
         (PRUNE, _mapping(routes.get(PRUNE))),

@@ -1,4 +1,4 @@
-"""Where everything of a study is: the only file that knows."""
+"""The layout of a study's folder; the only module that knows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ANSWERS = "answer.json"
-"""File of the answers as JSON, in a report's folder."""
+"""Name of the file with the answers as JSON, in a report's folder."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class StudyFolder:
 
     @property
     def held_note(self) -> Path:
-        """What the running driver holds, and until when it was seen; a killed one leaves it to the next."""
+        """What the running driver holds, and when it last saw it held; a killed driver leaves it to the next."""
         return self.root / ".held"
 
     @property
@@ -62,12 +62,12 @@ class StudyFolder:
 
     @property
     def plans(self) -> Path:
-        """What was planned when the study was begun and each time it was extended, a file each."""
+        """The plans made when the study was started and each time it was extended, one file each."""
         return self.root / "plans"
 
     @property
     def prices(self) -> Path:
-        """Prices of devices and electricity, where the user has put them here."""
+        """Prices of devices and electricity, if the user has put them here."""
         return self.root / "prices.yaml"
 
     @property
@@ -77,17 +77,17 @@ class StudyFolder:
 
     @property
     def remembered(self) -> Path:
-        """What was said of a large study, for the next time; may be deleted at any time."""
+        """What was computed for a large study, kept for the next time; may be deleted at any time."""
         return self.root / ".remembered"
 
     @property
     def compacted(self) -> Path:
-        """Closed segments of a large ledger in Parquet; may be deleted at any time."""
+        """Sealed segments of a large ledger in Parquet; may be deleted at any time."""
         return self.remembered / "ledger"
 
     @property
     def loggers(self) -> Path:
-        """What was told to which logger, and the files of those that write here."""
+        """What each logger was told, and the files of loggers that write here."""
         return self.root / "loggers"
 
     @property
@@ -104,7 +104,7 @@ class StudyFolder:
         return self.checkpoint(job) / "resume.pt"
 
     def state(self, job: str) -> Path:
-        """State of a job for the one that continues its training; removed once that one is done, or the study."""
+        """State of a job for the one that continues its training; removed once that job, or the study, is done."""
         return self.checkpoint(job) / "state.pt"
 
     def weights(self, job: str) -> Path:
@@ -112,9 +112,9 @@ class StudyFolder:
         return self.checkpoint(job) / "weights.safetensors"
 
     def masks(self, job: str) -> Path:
-        """Masks of a pruned network, where the job has them."""
+        """Masks of a pruned network, if the job has any."""
         return self.checkpoint(job) / "masks.safetensors"
 
     def model(self, target: int, label: str, replicate: int) -> Path:
-        """The folder of a delivered network; that of ``prune:global_lamp`` is ``prune-global_lamp``."""
+        """The folder of a delivered network; for ``prune:global_lamp`` it is called ``prune-global_lamp``."""
         return self.models / str(target) / label.replace(":", "-") / str(replicate)

@@ -1,4 +1,4 @@
-"""A time limit for a user's own file while it is tried: it may never come back."""
+"""A time limit for trying out a user's own file, which may never return."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from types import FrameType
 
 
 class TookTooLong(BaseException):
-    """The time is up. No :class:`Exception`, so that a file that catches all of those is ended, too."""
+    """The time is up. It is no :class:`Exception`, so that it also ends a file that catches all of those."""
 
 
 @contextmanager
 def limited(limit_s: float) -> Iterator[None]:
-    """Raise :class:`TookTooLong` in the block after ``limit_s`` seconds by the clock.
+    """Raise :class:`TookTooLong` in the block after ``limit_s`` seconds of wall time.
 
-    It comes between two steps of Python, so a single call into compiled code is not ended. There is no limit outside of the
-    main thread, or where the system has no alarms. An alarm that was set before goes off when it would have.
+    It is raised between two steps of Python, so a single call into compiled code is not interrupted. There is no limit
+    outside the main thread, or on a system without alarms. An alarm set earlier still goes off when it is due.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield

@@ -1,4 +1,4 @@
-"""How a second Python is started for work of ours."""
+"""How to start a second Python process for work of this program."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def own_python(*words: str) -> tuple[list[str], dict[str, str]]:
-    """The command line of a Python that gets these words, and its environment.
+    """The command line and environment of a Python process with these arguments.
 
-    It finds our packages where this process has them. It imports nothing from the working folder, which may be anyone's.
+    It finds this program's packages where this process has them, and imports nothing from the working folder, which may
+    be anyone's.
     """
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return [sys.executable, "-P", *words], os.environ | {"PYTHONPATH": os.pathsep.join(path)}

@@ -1,9 +1,10 @@
-"""Plug-ins: one file each, in a folder of the package, in an installed package, or a user's own file that a study names.
+"""Plug-ins: one file each, in a folder of the package, in an installed package, or a user's own file named by a study.
 
-A kind of plug-in has a folder (each file there is one, and its name is the file's), and a group of entry points for
+Each kind of plug-in has a folder, in which each file is a plug-in with the file's name, and a group of entry points for
 installed packages (``prune_or_search.criteria = my_score = "my_package.my_score"``). A study names further files with
-``plugins: [path/to/my_score.py]``. What a file brings is read from its source; it is executed only when it is used, and only
-if its content is still the one that was given. Commands that read a study never name files, and so never execute any.
+``plugins: [path/to/my_score.py]``. What a file provides is read from its source. It is executed only when used, and
+only if its content has not changed since it was named. Commands that read a study never name files, and so never
+execute any.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ MAX_BYTES = 1_000_000
 
 
 class PluginError(ValueError):
-    """A plug-in that cannot be used, in one line."""
+    """A plug-in that cannot be used; the message is one line."""
 
 
 class Kind(Enum):
-    """What a plug-in may be: its folder in the package, the name it must define, and the word for it in errors."""
+    """A kind of plug-in: its folder in the package, the name that it must define, and the word for it in errors."""
 
     CRITERION = ("pruning.criteria", "Criterion", "criterion")
     STRATEGY = ("nas_baseline.strategies", "Strategy", "strategy")
@@ -50,22 +51,22 @@ class Kind(Enum):
 
     @property
     def package(self) -> str:
-        """The folder of those that come with the package."""
+        """The folder of the plug-ins that come with the package."""
         return self.value[0]
 
     @property
     def defines(self) -> str:
-        """The class or function at the top of the file that makes it one of this kind."""
+        """The class or function at the top level of a file that makes it a plug-in of this kind."""
         return self.value[1]
 
     @property
     def word(self) -> str:
-        """As errors say it."""
+        """The word for it in errors."""
         return self.value[2]
 
     @property
     def group(self) -> str:
-        """The entry points of installed packages."""
+        """The group of entry points for installed packages."""
         return f"prune_or_search.{self.package.rpartition('.')[2]}"
 
 
@@ -80,7 +81,7 @@ class PluginRecord(TypedDict):
 
 @dataclass(frozen=True)
 class PluginFile:
-    """A file that a study names: ``name`` is its stem, ``kinds`` what it brings, ``sha256`` that of its content."""
+    """A file that a study names: ``name`` is its stem, ``kinds`` what it provides, ``sha256`` its content's hash."""
 
     name: str
     path: str
@@ -98,18 +99,18 @@ class PluginFile:
 
     @staticmethod
     def from_dict(fields: PluginRecord) -> PluginFile:
-        """Read what :meth:`as_dict` gave."""
+        """Read what :meth:`as_dict` returned."""
         kinds = tuple(Kind[name] for name in fields["kinds"])
         return PluginFile(fields["name"], fields["path"], fields["sha256"], kinds)
 
     @property
     def text(self) -> str:
-        """What is said before it is executed."""
+        """The description shown before it is executed."""
         return f"{self.path} ({', '.join(kind.word for kind in self.kinds)} {self.name}, SHA-256 {self.sha256[:12]})"
 
 
 def read_plugin(path: Path) -> PluginFile:
-    """What a file brings, from its source alone; nothing of it is executed.
+    """What a file provides, from its source alone; none of it is executed.
 
     Raises:
         PluginError: it cannot be read, is not Python, defines no plug-in, or has a name that cannot be a key.
@@ -132,7 +133,7 @@ def read_plugin(path: Path) -> PluginFile:
 
 
 class _Registry:
-    """The files of the study at hand; one for the process, since a name in a config has no other place to look."""
+    """The current study's files; one registry per process, as names in a config can be looked up nowhere else."""
 
     def __init__(self) -> None:
         self.files: tuple[PluginFile, ...] = ()
@@ -145,10 +146,10 @@ _registry = _Registry()
 
 
 def use(files: Sequence[PluginFile]) -> None:
-    """Take these files, and no others from now on, for names that configs give.
+    """From now on, let these files, and no others of users, provide plug-ins to configs.
 
     Raises:
-        PluginError: two of one name, or one with the name of a plug-in that is there already.
+        PluginError: two files have the same name, or one has the name of an existing plug-in.
 
     """
     for kind in Kind:
@@ -160,22 +161,22 @@ def use(files: Sequence[PluginFile]) -> None:
 
 
 def in_use() -> tuple[PluginFile, ...]:
-    """The files that :func:`use` was last given."""
+    """The files last passed to :func:`use`."""
     return _registry.files
 
 
 def file_of(kind: Kind, name: str) -> PluginFile | None:
-    """The user's own file that brings a plug-in of that name; None where it is of a package, or there is none."""
+    """The user's own file that provides a plug-in of this name; None if a package provides it, or nothing does."""
     return _registry.of(kind).get(name)
 
 
 def names(kind: Kind) -> list[str]:
-    """The names that a config may give, sorted; nothing is executed."""
+    """The names that a config may use, sorted; nothing is executed."""
     return sorted({*_installed(kind), *_registry.of(kind)})
 
 
 def packaged(kind: Kind) -> list[str]:
-    """The names of those that come with the package, sorted; nothing is executed."""
+    """The names of the plug-ins that come with the package, sorted; nothing is executed."""
     return sorted(_in_folder(kind))
 
 
@@ -183,7 +184,8 @@ def load(kind: Kind, name: str) -> ModuleType:
     """The module of a plug-in, executed once.
 
     Raises:
-        PluginError: no such name (with the nearest and all allowed ones); a file that changed, or fails when executed.
+        PluginError: there is no such name (the message has the nearest and all allowed ones), or a file has changed or
+            fails when executed.
 
     """
     if (file := _registry.of(kind).get(name)) is not None:
@@ -200,7 +202,7 @@ def load(kind: Kind, name: str) -> ModuleType:
 
 
 def option_problems(owner: str, taken: type, given: Mapping[str, object]) -> list[tuple[str | None, str]]:
-    """(option, what is wrong and what is allowed) of each option of a plug-in; None: of how they go together.
+    """Problems with a plug-in's options, as (option, what is wrong and what is allowed); None for their combination.
 
     ``taken`` is the plug-in's dataclass ``Options``, whose fields have defaults; ``owner`` begins each message.
     """
@@ -225,9 +227,9 @@ def option_problems(owner: str, taken: type, given: Mapping[str, object]) -> lis
 
 
 def fault(error: BaseException) -> str | None:
-    """What to say of an exception that a user's own file raised and would raise again; None of any other.
+    """A message for an exception that a user's own file raised and would raise again; None for any other exception.
 
-    That is one line with file, line and exception. What may pass by itself (:func:`may_pass`) is none.
+    The message is one line with file, line and exception. What may pass by itself (:func:`may_pass`) gives None.
     """
     if isinstance(error, PluginError) and error.__cause__ is not None:  # its file failed when it was executed
         return None if may_pass(error.__cause__) else str(error)
@@ -238,9 +240,9 @@ def fault(error: BaseException) -> str | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same call may do better another time: a lack of memory or disk, a device or a network that fails.
+    """Whether the same call may succeed another time: a lack of memory or disk, a device or a network that fails.
 
-    Exceptions of kinds that are not known here may, since a library of a user's may say anything by them.
+    Exceptions of unknown kinds are taken for such, since a user's library may mean anything by them.
     """
     chain: list[BaseException] = []
     at: BaseException | None = error
@@ -255,7 +257,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def line_text(error: BaseException) -> str:
-    """``", line 12"``: where in a user's own file an exception came from; empty where it did not."""
+    """``", line 12"``: where in a user's own file an exception was raised; empty if it was raised elsewhere."""
     frame = _own_frame(error)
     return "" if frame is None else f", line {frame[1]}"
 
@@ -267,11 +269,11 @@ _COMES_AGAIN = (
 _PASSES = re.compile(
     r"OutOfMemory|out of memory|can't allocate memory|CUDA error|CUDNN_STATUS|NCCL|AcceleratorError|DataLoader worker \(pid"
 )
-"""What torch says of memory, devices and processes, in exceptions that are RuntimeErrors."""
+"""How torch reports problems with memory, devices and processes, in exceptions that are RuntimeErrors."""
 
 
 def _own_frame(error: BaseException) -> tuple[str, int] | None:
-    """(file, line) of the innermost frame of a user's own file that an exception went through."""
+    """(file, line) of the innermost frame of a user's own file that an exception passed through."""
     found = None
     at = error.__traceback__
     while at is not None:
@@ -280,7 +282,7 @@ def _own_frame(error: BaseException) -> tuple[str, int] | None:
         at = at.tb_next
     if found is not None:
         return found
-    for file in in_use():  # a DataLoader's worker process tells its traceback as text
+    for file in in_use():  # a DataLoader's worker process reports its traceback as text
         if place := re.search(rf'File "{re.escape(file.path)}", line (\d+)', str(error)):
             return file.path, int(place[1])
     return None
@@ -290,7 +292,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def unknown(word: str, name: str, allowed: Sequence[str]) -> str:
-    """One line for a name that is not there: the nearest one, and all that are allowed."""
+    """One line about an unknown name, with the nearest one and all that are allowed."""
     near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"unknown {word} {name!r}{hint}; allowed: {', '.join(allowed) or 'none'}"
@@ -298,7 +300,7 @@ def unknown(word: str, name: str, allowed: Sequence[str]) -> str:
 
 @functools.cache
 def _installed(kind: Kind) -> dict[str, str]:
-    """Modules by name: those of the package's folder, then entry points of installed packages."""
+    """Modules by name: those in the package's folder, and entry points of installed packages."""
     found = {point.name: point.value.partition(":")[0] for point in metadata.entry_points(group=kind.group)}
     return {name: module for name, module in found.items() if NAME.fullmatch(name)} | {
         name: f"{kind.package}.{name}" for name in _in_folder(kind)
@@ -306,7 +308,7 @@ def _installed(kind: Kind) -> dict[str, str]:
 
 
 def _in_folder(kind: Kind) -> Iterable[str]:
-    """Files of the folder that define what the kind defines; helpers beside them do not."""
+    """Files of the folder that define what the kind requires; helper modules there do not."""
     define = re.compile(rf"^(?:class|def) {kind.defines}\b(?!\(Protocol\))", re.MULTILINE)
     folder = importlib.util.find_spec(kind.package)
     for place in (folder.submodule_search_locations or ()) if folder is not None else ():
@@ -328,7 +330,7 @@ def _source(path: Path) -> bytes:
 
 
 def _execute(file: PluginFile) -> ModuleType:
-    """Run the file's source, if it is still the one that was given, under a name of its own."""
+    """Execute the file's source under a module name of its own, if the content has not changed."""
     qualified = f"{_PREFIX}{file.name}_{file.sha256[:12]}"
     if qualified in sys.modules:
         return sys.modules[qualified]
@@ -339,7 +341,7 @@ def _execute(file: PluginFile) -> ModuleType:
         )
     module = ModuleType(qualified)
     module.__file__ = file.path
-    sys.modules[qualified] = module  # before it runs: dataclasses and pickles look there
+    sys.modules[qualified] = module  # before it runs, because dataclasses and pickle look there
     try:
         exec(compile(source, file.path, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:

@@ -1,8 +1,8 @@
-"""Reads YAML by the rules of YAML 1.2, and says for every key on which line it is.
+"""Reads YAML by the rules of YAML 1.2, and gives the line of every key.
 
-ruamel.yaml parses; values are made here, from its nodes, so that all duplicate keys of a file are found at once, an unknown
-tag runs nothing, and a small file cannot grow into a large value. Of the core schema (YAML 1.2.2, section 10.3): ``yes`` and
-``on`` are text, ``010`` is ten, ``1e-3`` is a number, a date is text.
+ruamel.yaml parses, and this module builds the values from its nodes. So all duplicate keys of a file are found at once,
+an unknown tag runs nothing, and a small file cannot grow into a large value. By the core schema (YAML 1.2.2, section
+10.3), ``yes`` and ``on`` are text, ``010`` is ten, ``1e-3`` is a number, and a date is text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
 MAX_LETTERS = 100_000
 MAX_VALUES = 5_000
-"""Values that a text may hold, those of an alias counted wherever it is used: what is read in half a second."""
+"""The most values in a text, which can be read in half a second; those of an alias count wherever it is used."""
 MAX_WRITTEN_LETTERS = 10_000_000
 MAX_WRITTEN_VALUES = 100_000
 """The most values in a file that this package wrote itself."""
@@ -36,14 +36,14 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WRITTEN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]+\.[0-9]*([eE][-+][0-9]+)?)|\.[0-9]+([eE][-+][0-9]+)?")
-"""A number in YAML 1.1 as in 1.2."""
+"""A number in YAML 1.1 and 1.2 alike."""
 _A_TAB = "a tab, where only spaces may be; write spaces"
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 class YamlProblem(ValueError):
-    """What is wrong with a text: ``found`` has (line from 1, or None; what is wrong) for each problem."""
+    """Problems with a text: ``found`` has (line from 1, or None; what is wrong) for each of them."""
 
     def __init__(self, *found: tuple[int | None, str]) -> None:
         super().__init__("; ".join(f"line {line}: {what}" if line else what for line, what in found))
@@ -52,9 +52,9 @@ class YamlProblem(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """One document: its value, and where each key or item is written, by its place.
+    """One document: its value, and where each key or item was written, by place.
 
-    That is a line (from 1), or what brought it from elsewhere, in words.
+    That is a line (from 1) or, if the value comes from elsewhere, a description of its source.
     """
 
     value: object
@@ -65,7 +65,7 @@ def read_yaml(text: str) -> list[Document]:
     """All documents of a text.
 
     Raises:
-        YamlProblem: it is not YAML, or has duplicate keys, unknown tags, circles, or more than is sensible.
+        YamlProblem: it is not YAML, has duplicate keys, unknown tags or circular aliases, or is too large.
 
     """
     return _documents(text, MAX_LETTERS, MAX_VALUES, _plain)
@@ -77,15 +77,15 @@ def read_one(text: str) -> object:
 
 
 def read_written(text: str) -> object:
-    """The value of a ``study.yaml``, of any version, as it was when it was written. Raises YamlProblem.
+    """The value of a ``study.yaml``, of any version, as it was when written. Raises YamlProblem.
 
-    Older versions wrote by YAML 1.1, in which ``1e3``, ``0o7`` and ``09`` without quotes are texts.
+    Older versions wrote YAML 1.1, in which ``1e3``, ``0o7`` and ``09`` without quotes are texts.
     """
     return _only(_documents(text, MAX_WRITTEN_LETTERS, MAX_WRITTEN_VALUES, _plain_in_both))
 
 
 def means_text(text: str) -> bool:
-    """Whether a text without quotes is read as a text."""
+    """Whether a text is read as a text when it has no quotes."""
     return isinstance(_plain(text), str)
 
 
@@ -126,14 +126,14 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
 
 
 class _Composer(Composer):
-    """Stops at the first value that is too many or too deep, before the rest of the text is looked at."""
+    """Stops at the first value beyond the limits on number and depth, before it looks at the rest of the text."""
 
     def __init__(self, max_values: int, loader: object = None) -> None:
         super().__init__(loader=loader)
         self._max_values, self._count = max_values, 0
 
     def compose_node(self, parent: object, index: object) -> object:
-        """One value with all that is in it."""
+        """Compose one value with everything in it."""
         self._count += 1
         if self._count > self._max_values or self.depth > MAX_DEPTH:
             line = self.parser.peek_event().start_mark.line + 1
@@ -155,11 +155,11 @@ def _document(node: Node | None, max_values: int, plain: Callable[[str], object]
 
 @dataclass
 class _Maker:
-    """Makes values of nodes."""
+    """Builds values from nodes."""
 
     max_values: int
     plain: Callable[[str], object]
-    """The value of a text without quotes."""
+    """Gives the value of a text without quotes."""
     lines: dict[Place, int] = field(default_factory=dict)
     problems: list[tuple[int | None, str]] = field(default_factory=list)
     count: int = 0
@@ -206,7 +206,7 @@ class _Maker:
         return merged | own
 
     def _merged(self, node: Node, place: Place, above: tuple[int, ...]) -> dict[Hashable, object]:
-        """What ``<<`` brings in: a mapping, or a list of them, of which the first wins."""
+        """What ``<<`` merges in: a mapping, or a list of mappings, of which the first has precedence."""
         value = self.value(node, (*place, "<<"), above)
         found: dict[Hashable, object] = {}
         for part in value if isinstance(value, list) else [value]:
@@ -235,7 +235,7 @@ class _Maker:
 
 
 def _tag_of(node: Node) -> str | None:
-    """The tag that is written at a node; None where none is."""
+    """The tag written at a node; None if there is none."""
     written = getattr(node, "ctag", None)
     text = str(written) if written is not None else ""
     anonymous = not text or text == "None"
@@ -259,7 +259,7 @@ def _plain(text: str) -> object:
 
 
 def _plain_in_both(text: str) -> object:
-    """As :func:`_plain`, of what YAML 1.1 takes for a number, too."""
+    """Like :func:`_plain`, but a number must also be one in YAML 1.1; otherwise it stays a text."""
     value = _plain(text)
     is_written = not isinstance(value, int | float) or isinstance(value, bool) or _WRITTEN_NUMBER.fullmatch(text)
     return value if is_written or _INFINITE.fullmatch(text) else text

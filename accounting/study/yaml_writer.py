@@ -1,4 +1,4 @@
-"""Writes values as YAML that readers of YAML 1.1 and of 1.2 read alike: one key a line, in the order of the mapping."""
+"""Writes values as YAML that YAML 1.1 and 1.2 parsers read alike: one key per line, in the order of the mapping."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _OLD_VALUE = re.compile(
     r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?0[bx][0-9a-fA-F_]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|=|<<",
     re.DOTALL,
 )
-"""Texts that YAML 1.1 takes for something else."""
+"""Texts that YAML 1.1 would not read as text."""
 
 
 def write_yaml(value: object, *, folded: bool = True) -> str:
-    """Nested mappings, lists, texts, numbers, booleans and None as text; ``folded``: long texts run over several lines."""
+    """Dump nested mappings, lists, texts, numbers, booleans and None; ``folded``: long texts span several lines."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -35,7 +35,7 @@ def write_yaml(value: object, *, folded: bool = True) -> str:
 
 class _Representer(SafeRepresenter):
     def ignore_aliases(self, data: object) -> bool:
-        """Write a value that occurs twice twice, without an alias."""
+        """Write out a value that occurs twice both times, without an alias."""
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
@@ -45,7 +45,7 @@ class _Representer(SafeRepresenter):
     def represent_float(self, data: float) -> ScalarNode:
         node = super().represent_float(data)
         if "e" in node.value and "." not in node.value:
-            node.value = node.value.replace("e", ".0e", 1)  # else a text in YAML 1.1
+            node.value = node.value.replace("e", ".0e", 1)  # otherwise YAML 1.1 reads it as text
         return node
 
 
