@@ -46,8 +46,7 @@ FACTS = b"prune_or_search"
 PROGRESS = {"t": "d", "val_top1": "d", "train_loss": "d", "checkpointed": "b"}
 """The columns of :class:`Points` that are arrays, with their type codes."""
 MARKS = ("progress", "beats", "records")
-"""The three parts of a file, one below the other. Each has its own columns, which are empty in the rows of the
-others."""
+"""The three parts of a file, one below the other; each has its own columns, empty in the rows of the others."""
 
 
 class _Odd(dict[str, object]):

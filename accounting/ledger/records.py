@@ -135,8 +135,7 @@ class Record(TypedDict, total=False):
     outcome: JobOutcome | None
     work_end_t: float | None
     stopped: bool
-    """True if the attempt was stopped at a checkpoint because its route's budget did not pay for more; otherwise
-    absent."""
+    """True if it was stopped at a checkpoint because its route's budget did not pay for more; otherwise absent."""
     measurement: dict[str, object] | None
     duration_s: float
     budget_h: float

@@ -167,8 +167,7 @@ def shared_writer(folder: Path, session: str, writer: str) -> Iterator[LedgerWri
 
 
 _IDLE: list[tuple[tuple[Path, str, str, int], LedgerWriter]] = []
-"""At most one writer that no attempt of this process is using. It is global because it must live as long as the
-process."""
+"""At most one writer that no attempt of this process uses; global, because it must live as long as the process."""
 
 
 def _segment_name(t: float, writer: str, host: str, pid: int) -> str:
