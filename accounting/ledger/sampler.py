@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """Samples one node. ``ledger`` returns the writer; it is called whenever there is something to write."""
+    """Samples one node. ``ledger`` returns the writer; it is first called when there is something to write."""
 
     def __init__(
         self,

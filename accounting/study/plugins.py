@@ -146,7 +146,7 @@ _registry = _Registry()
 
 
 def use(files: Sequence[PluginFile]) -> None:
-    """From now on, let these files, and no others of users, provide plug-ins to configs.
+    """Replace the set of users' files in which the names in configs are looked up.
 
     Raises:
         PluginError: two files have the same name, or one has the name of an existing plug-in.

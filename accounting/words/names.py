@@ -19,7 +19,7 @@ from accounting.words.quantities import HOUR_S, MAX_HOURS
 METHOD_MARK = ":"
 """Separates the route and the method in the label of a single method's network: ``prune:global_lamp``."""
 MAX_LABEL_CHARS = 40
-"""The most that fits next to the axes of a drawing."""
+"""The most characters that fit next to the axes of a drawing."""
 
 
 class Role(StrEnum):
