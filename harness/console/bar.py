@@ -22,7 +22,7 @@ WIDTH = 24
 
 
 def bar_text(view: CostView, planned: Sequence[PlannedJob] | None, begin_t: float, width: int, folder: Path) -> str:
-    """Two lines, each cut to the terminal's width; ``begin_t``: when this session began, for the time left."""
+    """Two lines, each cut to the terminal's width; the time left is estimated from ``begin_t``, the session's begin."""
     ok = [job for job in view.jobs if job.status is Status.OK]
     running = sum(job.status is Status.RUNNING for job in view.jobs)
     if planned is None:
@@ -38,7 +38,7 @@ def bar_text(view: CostView, planned: Sequence[PlannedJob] | None, begin_t: floa
 
 
 def _time_left(planned: Sequence[PlannedJob], view: CostView, begin_t: float) -> list[str]:
-    """From how much of the planned work this session has done in its time; nothing before its first job is done."""
+    """The time left, from the share of the planned work that this session has done; empty before its first job ends."""
     before = frozenset(a.job for a in view.attempts if a.status is Status.OK and a.end_t < begin_t)
     share = outlook(planned, view).share
     earlier = outlook(planned, _only(view, before)).share if before else 0.0

@@ -1,6 +1,7 @@
-"""What a change of a study's config would cost, by ``plan``: said where a question is refused, since it was not measured.
+"""What a change of a study's config would cost by ``plan``; shown when a question is refused for lack of measurements.
 
-Nothing that the study names is executed for it: a study with plug-in files is left to ``plan`` itself, which says so first.
+Nothing that the study names is executed here. If it has plug-in files, the user is told to run ``plan``, which first
+says what it executes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from reports.words.wording import number
 log = logging.getLogger(__name__)
 
 TIMED_FOR_S = 0.5
-"""How long steps of the parent are timed; at least three, however long they take."""
+"""How long steps of the parent are timed; at least three steps, however long they take."""
 BY_HAND = "`prune-or-search plan` with that change says what it costs"
 
 
 def change_cost(folder: Path, change: str) -> str:
-    """``by `plan`, that takes 3.2 GPU-hours more (estimate, this machine)``; where it cannot be told here, how to ask.
+    """A clause such as ``by `plan`, that takes 3.2 GPU-hours more (9 jobs; an estimate on this machine)``.
 
-    Where ``plan`` refuses the change, in this study and in a new one, it says why.
+    If it cannot be planned here, the clause says how to ask. If ``plan`` refuses the change, both in this study and in
+    a new one, the clause says why.
     """
     try:
         document = StudyDocument.read(StudyFolder(folder).config)
@@ -70,7 +72,7 @@ def _refused(error: InputError) -> str:
 
 
 def _merged(config: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:
-    """The config with a line of it changed: sections are merged, everything else takes the new value."""
+    """The config with a change applied: sections are merged, all other values are replaced."""
     return {**config, **{key: _changed(config.get(key), value) for key, value in change.items()}}
 
 

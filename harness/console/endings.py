@@ -1,7 +1,7 @@
-"""How a study ended: what its budgets left undelivered, what failed, and which exit code that is.
+"""How a study ended: what its budgets left undelivered, what failed, and the resulting exit code.
 
-A budget that only ended a search early is an end as planned. One that left a planned network undelivered is not: the
-study says which one, why, and how much more it needs.
+A budget that only ends a search early is a normal end. One that leaves a planned network undelivered is not: the study
+says which network, why, and how much more it needs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from reports.data.undelivered import undelivered_sentence
 
 
 def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyFolder) -> list[Undelivered]:
-    """The planned networks that there are not since a spent budget has stopped their route, or the one they wait for.
+    """The planned networks that are missing because a spent budget stopped their route, or the route they wait for.
 
-    A control waits for what another route would have made, such as the structure that it trains on fresh weights.
+    A control waits for what another route would have made, such as the structure that it trains from fresh weights.
     """
     if not scheduler.stopped:
         return []

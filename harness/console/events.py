@@ -1,4 +1,4 @@
-"""What happened in a study, one event at a time, read from its ledger: for a log, for JSON lines, above a progress bar."""
+"""The events of a study, read from its ledger: for a log, as JSON lines, or above a progress bar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLIT_TEXT = {"val_top1": "validation", "test_top1": "test"}
 
 
 class Totals(TypedDict):
-    """Jobs of the whole study by their end, and device-hours of ``unit``."""
+    """Number of jobs in the whole study, by how they ended, and device-hours of ``unit``."""
 
     done: int
     failed: int
@@ -34,7 +34,7 @@ class Totals(TypedDict):
 
 
 class JobFacts(TypedDict):
-    """Which job an event is of."""
+    """The job that an event is about."""
 
     job: str
     route: str
@@ -45,18 +45,18 @@ class JobFacts(TypedDict):
 
 @dataclass(frozen=True)
 class Event:
-    """``t`` in Unix seconds, a name such as ``finished``, a sentence, and the facts as JSON-able values."""
+    """Something that happened at ``t`` (Unix seconds): a name such as ``finished``, a sentence, and facts for JSON."""
 
     t: float
     name: str
     text: str
     facts: Mapping[str, object] = field(default_factory=dict)
     is_detail: bool = False
-    """Told only where the user asked for more."""
+    """Whether it is shown only in verbose output."""
 
     @property
     def line(self) -> str:
-        """``2026-11-25T21:05:00Z finished …``."""
+        """One line of text, such as ``2026-11-25T21:05:00Z finished …``."""
         return f"{timestamp(self.t)} {plain(self.text)}"
 
     @property
@@ -71,7 +71,7 @@ def timestamp(t: float) -> str:
 
 
 def stopped(job: Job) -> Event:
-    """A job that is not run since its route's budget is spent."""
+    """A job is not run because its route's budget is spent."""
     facts = {"job": job.name, "route": job.route, "phase": str(job.phase), "target": job.target}
     return Event(
         time.time(),
@@ -82,12 +82,12 @@ def stopped(job: Job) -> Event:
 
 
 def executes(file: PluginFile) -> Event:
-    """A file of the user's own that a study is about to execute."""
+    """The study is about to execute a file of the user's own."""
     return Event(time.time(), "executes", f"executes {file.text}", {"path": file.path, "sha256": file.sha256})
 
 
 def rehearses(changes: Sequence[ChangedKey]) -> Iterator[Event]:
-    """That a study is cut down, and each key of its config that is."""
+    """The study is cut down to a rehearsal: one event for that, and one for each changed key of its config."""
     yield Event(time.time(), "rehearsal", f"{REHEARSAL}; {len(changes)} keys of the config are changed")
     for change in changes:
         facts = {"key": change["key"], "old": change["old"], "new": change["new"]}
@@ -100,7 +100,7 @@ def json_line(t: float, name: str, facts: Mapping[str, object]) -> str:
 
 
 class Narrator:
-    """Tells what is new in a ledger: every record once, those of before it was made never."""
+    """Turns new records of a ledger into events, each record once; ``records`` are those that are already known."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._told: dict[str, int] = {}
@@ -110,7 +110,7 @@ class Narrator:
             self._remember(record)
 
     def tell(self, records: Sequence[Record]) -> Iterator[Event]:
-        """The events of records that were not there before, in the order of the ledger."""
+        """The events of new records, in the order of the ledger."""
         for record in records:
             if record["line"] > self._told.get(record["segment"], 0):
                 self._remember(record)
@@ -123,7 +123,7 @@ class Narrator:
             self._tries[record["job"]] = self._tries.get(record["job"], 0) + 1
 
     def _session(self, record: Record, records: Sequence[Record]) -> list[Event]:
-        """Its begin, with what was there before, and its end, with what there is now."""
+        """The event of a session's begin, with the jobs done before it, or of its end, with the study's totals."""
         if record["kind"] == Kind.SESSION_OPENED:
             before = [r for r in records if r["t"] < record["t"]]
             done, name = _totals(before)["done"] if before else 0, record["study"]

@@ -1,7 +1,7 @@
-"""What becomes of an exception that ends a command: one line for the user, an exit code, and a log file where it is ours.
+"""Turns an exception that ends a command into one line for the user, an exit code and, if unexpected, a log file.
 
-Bad input ends with 2, everything else with 1. Known causes have their own words; of an unexpected one the traceback goes
-to a file, since it says nothing to most users and everything to who mends it.
+The exit code is 2 for bad input and 1 for everything else. Known causes have messages of their own. The traceback of an
+unexpected exception is written to a file: most users cannot use it, but whoever fixes the bug needs it.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _SYSTEM = {
     errno.ENOTDIR: "a file is where a folder should be; move it away, or restore the folder from a copy",
     errno.ELOOP: "the path has links that lead in a circle",
 }
-"""Errors of the operating system that are not ours, in words."""
+"""Operating system errors that are not bugs of this program, in words."""
 
 _INPUT = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
-"""Those of them that only another input can mend."""
+"""Those of them that are bad input, since only another input avoids them."""
 
 
 class InFolder(Exception):
-    """An unexpected exception (its cause) of work on a study's folder, where its log file belongs."""
+    """An unexpected exception (its cause) during work on a study's folder, where its log file belongs."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
@@ -56,18 +56,18 @@ class InFolder(Exception):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ends: its exit code, and what standard error says after ``error:``; ``further`` are further problems."""
+    """How a command ends: its exit code, what standard error says after ``error:``, and any further problems."""
 
     code: int
     line: str
     further: tuple[str, ...] = ()
     is_told: bool = False
-    """Whether the line is on the terminal already."""
+    """Whether the line has already been printed."""
 
 
 @contextmanager
 def work_in(folder: Path) -> Iterator[None]:
-    """Remember for which folder the block works, should it fail unexpectedly."""
+    """Raise an unexpected exception of the block as :class:`InFolder`, so that its log file goes to ``folder``."""
     try:
         yield
     except Exception as error:
@@ -78,7 +78,7 @@ def work_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quick_interrupt() -> Iterator[None]:
-    """A signal ends the process at once while the block runs: nothing is under way, and imports swallow exceptions."""
+    """While the block runs, a signal ends the process at once: no work has begun, and imports swallow exceptions."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -101,7 +101,7 @@ def quick_interrupt() -> Iterator[None]:
 
 
 def path_error(path: object, error: OSError | ValueError) -> Exception:
-    """What a given path does wrong, as bad input: too long, a circle of links, a character that no path has."""
+    """What is wrong with a given path, as bad input: too long, a circle of links, a character not allowed in paths."""
     from harness.errors import InputError
 
     reason = _SYSTEM.get(error.errno or 0, error.strerror) if isinstance(error, OSError) else str(error)
@@ -109,7 +109,7 @@ def path_error(path: object, error: OSError | ValueError) -> Exception:
 
 
 def ending(error: BaseException) -> Ending:
-    """What to say of an exception, and the exit code; the traceback of an unexpected one is written to a log file."""
+    """The message and exit code for an exception; the traceback of an unexpected one is written to a log file."""
     folder = error.folder if isinstance(error, InFolder) else None
     cause = error.__cause__ if isinstance(error, InFolder) and error.__cause__ is not None else error
     known = _expected(cause)
@@ -144,7 +144,7 @@ def _expected(error: BaseException) -> Ending | None:
 
 
 def _of_plugin(error: BaseException) -> Ending | None:
-    """A user's own file that failed as it would again is bad input."""
+    """Bad input, if a user's own file failed in a way that would repeat."""
     from accounting.study.plugins import fault
 
     said = fault(error)
@@ -160,7 +160,7 @@ def _of_system(error: BaseException) -> Ending | None:
 
 
 def _of_memory(error: BaseException) -> Ending | None:
-    """Also torch's, which is a RuntimeError; torch itself need not be imported to know it."""
+    """Out of memory, also torch's error, which is a RuntimeError; it is recognised without importing torch."""
     name, text = type(error).__name__, str(error)
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate" in text:
         return Ending(1, _SYSTEM[errno.ENOMEM])
@@ -168,7 +168,7 @@ def _of_memory(error: BaseException) -> Ending | None:
 
 
 def _write_log(error: BaseException, folder: Path | None) -> tuple[Path | None, str]:
-    """The log file, in the study's folder, else in the temporary one, else in the working folder; or why there is none."""
+    """Write a log file to the study's folder, the temporary one or the working one; its path, or why there is none."""
     text = "".join(traceback.format_exception(error))
     head = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {' '.join(sys.argv)}\n\n"
     name = f"prune-or-search-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.log"
@@ -188,8 +188,8 @@ def _write_log(error: BaseException, folder: Path | None) -> tuple[Path | None, 
 
 def _places(folder: Path | None) -> list[Path]:
     places = [folder] if folder is not None and (folder / "study.yaml").is_file() else []
-    with suppress(OSError):  # where no temporary folder can be written to
+    with suppress(OSError):  # if no temporary folder can be written to
         places.append(Path(tempfile.gettempdir()))
-    with suppress(OSError):  # where the working folder was removed
+    with suppress(OSError):  # if the working folder was removed
         places.append(Path.cwd())
     return places

@@ -1,4 +1,4 @@
-"""What the parts of a study log, as the user sees it: a line each, safe to print."""
+"""Log messages as the user sees them: one line each, safe to print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from accounting.words.plain_text import one_line, plain, typed_line
 
 
 class OneLine(logging.Formatter):
-    """``WARNING harness.scheduling.scheduler: job x failed: reason``; of an exception its first line, or all of it."""
+    """``WARNING harness.scheduling.scheduler: job x failed: reason``, with an exception's first line or all of it."""
 
     def __init__(self, *, with_traceback: bool = False) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How far a study is and what is left of it: its planned jobs beside what its ledger holds."""
+"""How far a study is and what is left of it: its planned jobs compared with its ledger."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from harness.jobs.work import Deliver
 from harness.scheduling.simulated import PlannedJob
 
 Step = tuple[str, str, int | None, int]
-"""Route, phase, target and replicate: which job of a search wins is not known beforehand, but how many there are is."""
+"""Route, phase, target and replicate. Which job of a search wins is not known beforehand, but the number of jobs is."""
 Expect = Callable[[], Sequence[PlannedJob]]
-"""Gives the planned jobs of a study without budgets; takes some time."""
+"""Returns the planned jobs of a study as if it had no budgets; this takes some time."""
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Jobs done of those planned, and the share of their planned time."""
+    """The number of jobs done and planned, and the share (0-1) of the planned time that is done."""
 
     num_done: int
     num_planned: int
@@ -32,11 +32,12 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Undelivered:
-    """A planned network that there is not: of which kind, for which target and replicate, and what it still needs.
+    """A planned network that was not delivered: its kind, target and replicate, and what it still needs.
 
-    ``needs_h`` in device-hours, from what the jobs on record took beside what was planned for them; None where no job of
-    the study was done. ``spent_h`` and ``budget_h`` are of its route in the replicate; None without a budget.
-    ``budget_needed_h`` is the budget with which every replicate of the route would deliver everything.
+    ``needs_h`` is in device-hours, scaled by how long the study's finished jobs took compared with the plan; None if no
+    job of the study was done. ``spent_h`` and ``budget_h`` are those of its route in the replicate; ``budget_h`` is
+    None without a budget. ``budget_needed_h`` is the budget with which every replicate of the route would deliver
+    everything.
     """
 
     label: str
@@ -48,10 +49,10 @@ class Undelivered:
     needs_h: float | None
     budget_needed_h: float | None
     waits_for: str | None = None
-    """The route whose network would have had to be there first; hours and budgets are then that one's."""
+    """The route whose network this one needs first; hours and budgets are then those of that route."""
 
     def as_record(self) -> UndeliveredRecord:
-        """As a record of the ledger has it."""
+        """In the form of the ledger's record."""
         return UndeliveredRecord(
             label=self.label,
             route=self.route,
@@ -111,7 +112,7 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
 
 
 def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, target: int | None = None) -> float:
-    """Planned seconds of a route's jobs that are not done: of one target and what it shares, or of all."""
+    """Planned seconds of a route's jobs that are not done: all, or those of one target and those that targets share."""
     return sum(
         count * seconds
         for step, (count, seconds) in missing.items()
@@ -123,7 +124,7 @@ def _left_s(missing: dict[Step, tuple[int, float]], route: str, replicate: int, 
 
 
 def _missing(planned: Sequence[PlannedJob], jobs: Iterable[LedgerJob]) -> dict[Step, tuple[int, float]]:
-    """By step: the number of jobs that are not done, and the planned seconds of one."""
+    """The number of jobs that are not done, and the planned seconds of one, by step."""
     done = Counter(_step(job) for job in jobs if job.status is Status.OK)
     seconds: dict[Step, list[float]] = {}
     for each in planned:
@@ -132,7 +133,7 @@ def _missing(planned: Sequence[PlannedJob], jobs: Iterable[LedgerJob]) -> dict[S
 
 
 def _pace(planned: Sequence[PlannedJob], view: CostView) -> float | None:
-    """Measured device-seconds over planned ones, of the jobs that were done; None where there are none."""
+    """Measured over planned device-seconds of the jobs that were done; None if there are none."""
     seconds: dict[Step, list[float]] = {}
     for each in planned:
         seconds.setdefault(_step(each.job), []).append(each.seconds)

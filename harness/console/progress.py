@@ -1,4 +1,4 @@
-"""What a running study shows, from the ledger alone: a line per event, or a bar where a terminal can redraw one."""
+"""The progress of a running study, from its ledger alone: a line per event, or a bar if the terminal can redraw one."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from harness.console.outlook import Expect
 from harness.scheduling.simulated import PlannedJob
 
 Show = Callable[[list[Record], list[Event]], None]
-"""Shows records and the events in them."""
+"""Shows all records of the ledger and the new events in them."""
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""How often the ledger is read; less often where reading takes longer than a twentieth of that."""
+"""How often the ledger is read; less often if reading takes longer than a twentieth of that."""
 
 
 class Progress(Protocol):
     """Shows a study while it runs."""
 
     def shown(self, folder: Path, expect: Expect | None = None) -> AbstractContextManager[None]:
-        """Show the study in ``folder`` while the block runs; ``expect`` gives its planned jobs."""
+        """Show the study in ``folder`` while the block runs; ``expect`` returns its planned jobs."""
         ...
 
     def tell(self, event: Event) -> None:
-        """Show an event that the ledger does not hold."""
+        """Show an event that is not in the ledger."""
         ...
 
 
@@ -82,7 +82,7 @@ class Lines:
 
 
 class OnConsole:
-    """A bar with what is done, spent and left, and the events above it; without a terminal the events alone."""
+    """A bar with what is done, spent and left, and the events above it; without a terminal only the events."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console, self._verbose = console, verbose
@@ -114,7 +114,7 @@ class OnConsole:
 
 
 def choose_progress(*, as_json: bool, quiet: bool, verbose: bool) -> Progress:
-    """What suits the user's wishes and the output."""
+    """The progress that suits the user's options and the output."""
     if as_json:
         return Lines(as_json=True, verbose=verbose)
     if quiet:
@@ -123,7 +123,7 @@ def choose_progress(*, as_json: bool, quiet: bool, verbose: bool) -> Progress:
 
 
 class _Planned:
-    """The planned jobs, found in a thread of their own while work begins; None until then."""
+    """The planned jobs, found in a separate thread while work begins; ``jobs`` is None until then."""
 
     def __init__(self, expect: Expect | None) -> None:
         self.jobs: tuple[PlannedJob, ...] | None = None
@@ -134,7 +134,7 @@ class _Planned:
             threading.Thread(target=self._find, args=(self._expect,), name="plan", daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
-        """What is not known by now is not needed any more; the thread ends with the process."""
+        """Do nothing: an unfinished plan is no longer needed, and the thread ends with the process."""
 
     def _find(self, expect: Expect) -> None:
         self.jobs = tuple(expect())
@@ -142,7 +142,7 @@ class _Planned:
 
 @contextmanager
 def _watching(folder: Path, show: Show) -> Iterator[None]:
-    """Call ``show(records, events)`` now and then while the block runs, and once after it."""
+    """Call ``show(records, events)`` at intervals while the block runs, and once after it."""
     narrator = Narrator(_records(folder))
 
     def look() -> float:

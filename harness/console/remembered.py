@@ -1,9 +1,9 @@
-"""What a command said of a large study, kept so that asking again takes no reading of it; it is a function of what was read.
+"""A cache of what a command said about a large study, so that asking again does not read the ledger's records again.
 
-An answer is found again under a key: a hash over every byte that it can depend on, which are the question, the ledger's
-segments and index, ``study.yaml``, the stored plans, and the program's own files. They are hashed each time, so nothing is
-trusted for its name, size or date, and at any doubt (another byte anywhere, a file that does not read as it was written) the
-ledger is read. Small studies keep nothing: reading them is as quick.
+The key of an answer is a hash of every byte that it can depend on: the question, the ledger's segments and index,
+``study.yaml``, the prices, the stored plans, and the program's own files. They are hashed each time, so no file is
+trusted for its name, size or date. If any byte differs, or a cached file is damaged, the records are read. Nothing is
+cached for small studies, which are as quick to read.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from accounting.study.folder import StudyFolder
 from accounting.words.plain_text import plain_values
 
 MIN_BYTES = 4_000_000
-"""Nothing is remembered for smaller ledgers, which are read within a second."""
+"""Smallest ledger for which answers are cached; smaller ones are read within a second."""
 MOST_KEPT = 64
-"""Answers of a study; the oldest go first."""
+"""Most answers cached for a study; the oldest are removed first."""
 
 
 class Remembered:
-    """What was said to one question about one study."""
+    """The cached answer to one question about one study."""
 
     def __init__(self, folder: Path, question: object, min_bytes: int = MIN_BYTES) -> None:
         self._study, self._question = StudyFolder(folder), json.dumps(question, sort_keys=True)
@@ -40,7 +40,7 @@ class Remembered:
         self.pays, self._key = False, ""
 
     def recall(self) -> list[object] | None:
-        """What was said when everything was as it is; None where that is not known."""
+        """What was said when nothing was different from now; None if that is not in the cache."""
         if not self.pays:
             return None
         try:
@@ -52,7 +52,7 @@ class Remembered:
         return list(plain_values(said)) if is_whole and isinstance(said, list) else None
 
     def keep(self, said: list[object]) -> None:
-        """Keep what was said, unless something has changed meanwhile or the disk does not take it."""
+        """Cache what was said, unless something has changed meanwhile or the file cannot be written."""
         if not self.pays:
             return
         with suppress(OSError):
@@ -74,7 +74,7 @@ class Remembered:
         return self._study.remembered / f"{self._key}.json"
 
     def _hash(self) -> str:
-        """Hash of everything that an answer can depend on."""
+        """A hash of everything that the answer can depend on, as hex digits."""
         study = self._study
         known = [study.config, study.ledger / NAME, study.prices, *sorted(study.plans.glob("*"))]
         program = [

@@ -1,4 +1,4 @@
-"""The command ``answer``: of a whole study or one target; under other terms, or at an accuracy or budget of one's own."""
+"""The command ``answer``: for a whole study or one target, under other terms, or at a given accuracy or budget."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line asks for; None: as the study has it."""
+    """What the command line asks for; None means the study's own value."""
 
     macs: str | None = None
     top1: str | None = None
@@ -36,36 +36,36 @@ class Wishes:
 
     @property
     def is_own_question(self) -> bool:
-        """Whether more is asked than a target."""
+        """Whether anything but a target is given."""
         return any(one is not None for one in (self.top1, self.budget, self.targets_served, self.parent_price))
 
 
 class _Told:
-    """Says it, and knows what was said."""
+    """Prints the answer and keeps what it printed."""
 
     def __init__(self) -> None:
         self.said: list[object] = []
         self.is_lasting = True
-        """Whether it follows from the study alone, and not from what this machine would take for more of it."""
+        """Whether the answer follows from the study alone, and not from a plan made on this machine."""
 
     def say(self, line: str) -> None:
-        """A line of text."""
+        """Print a line of text."""
         self.said.append(line)
         say(line)
 
     def say_json(self, value: object) -> None:
-        """A value as JSON."""
+        """Print a value as JSON."""
         self.said.append({"json": value})
         say_json(value)
 
     def say_again(self, said: list[object]) -> None:
-        """What another has said."""
+        """Print what an earlier command said."""
         for one in said:
             say_json(one["json"]) if isinstance(one, dict) else say(str(one))
 
 
 def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
-    """Print it; exit code 2 where it is refused. A large study's is kept for the next time it is asked for."""
+    """Print the answer; exit with code 2 if it is refused. The answer of a large study is cached for the next time."""
     known = Remembered(folder, {"answer": asdict(wishes), "json": as_json})
     told, said = _Told(), known.recall()
     if said is not None:
@@ -77,7 +77,7 @@ def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
 
 
 def show_page(page: Path, *, as_json: bool = False) -> None:
-    """Print the sentences of a report that was made, and where its page is; as one event where JSON is asked for."""
+    """Print the sentences of a report that has been built, and where its page is; with ``as_json`` as one event."""
     from reports.page.build import told_sentences
 
     sentences = told_sentences(page)
@@ -128,7 +128,7 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
 
 
 def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _Told, *, as_json: bool) -> None:
-    """A question of one's own: each target's sentence; refused only where every target is."""
+    """Print a sentence per target for a question under other terms; it is refused only if it is for every target."""
     level = None if wishes.top1 is None else _top1(wishes.top1)
     served = wishes.targets_served
     if served is not None and served < 1:
@@ -178,7 +178,7 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
 
 
 def _planned(folder: Path, change: str | None) -> str | None:
-    """What a change of the config costs by ``plan``; None where there is none to make."""
+    """What a change of the config costs by ``plan``; None if there is no change."""
     if change is None:
         return None
     from harness.console.change_cost import change_cost
@@ -187,7 +187,7 @@ def _planned(folder: Path, change: str | None) -> str | None:
 
 
 def _plan_of(given: Answer, folder: Path) -> str | None:
-    """What it would cost to measure what is refused."""
+    """What it would cost to measure what a refused answer lacks; None if it is not refused."""
     from reports.answers.values import Refused
 
     return _planned(folder, given.change) if isinstance(given, Refused) else None
@@ -199,7 +199,7 @@ def _with_plan(sentence: str, plan: str | None) -> str:
 
 @contextmanager
 def _as_input_error(option: str) -> Iterator[None]:
-    """What cannot be read is bad input, with the option's name before it."""
+    """Raise a ``ValueError`` of the block as ``InputError``, with the option's name in front."""
     try:
         yield
     except ValueError as error:
@@ -207,7 +207,7 @@ def _as_input_error(option: str) -> Iterator[None]:
 
 
 def _top1(given: str) -> float:
-    """A fraction, from 0.92 or 92%; ``InputError`` for anything else."""
+    """A fraction, from text such as 0.92 or 92%; ``InputError`` for anything else."""
     text = given.strip()
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -219,7 +219,7 @@ def _top1(given: str) -> float:
 
 
 def _amount(option: str, given: str) -> tuple[float, Unit | None]:
-    """Device-hours and their unit, which 0 needs none of; ``InputError`` for anything else."""
+    """Device-hours and their unit; 0 needs no unit (None). ``InputError`` for anything else."""
     if given.strip() == "0":
         return 0.0, None
     with _as_input_error(option):
@@ -227,7 +227,7 @@ def _amount(option: str, given: str) -> tuple[float, Unit | None]:
 
 
 def _hours(option: str, given: str | None, amount: tuple[float, Unit | None], frames: Frames) -> float:
-    """The amount in the study's own unit; ``InputError`` for one in another."""
+    """The amount in the study's own unit; ``InputError`` if it is in another."""
     hours, unit = amount
     if unit is not None and unit != frames.unit:
         own = Unit(frames.unit).text
@@ -238,7 +238,7 @@ def _hours(option: str, given: str | None, amount: tuple[float, Unit | None], fr
 
 
 def _whole_macs(wanted: int | float, parent: int | None) -> int:
-    """MACs of the target; ``InputError`` for a share of a parent that no job has measured yet."""
+    """The target in MACs; ``InputError`` for a share of a parent whose MACs no job has measured yet."""
     if isinstance(wanted, int):
         return wanted
     if parent is None:

@@ -19,7 +19,7 @@ from reports.data.study import read_study
 
 
 def show_audit(folder: Path, *, as_json: bool) -> bool:
-    """Print what the audit of a study's ledger found; whether it adds up. ``InputError`` where the ledger is lost."""
+    """Print the audit of a study's ledger, and return whether the ledger adds up; ``InputError`` if it is lost."""
     read_study(folder)
     if lost := lost_ledger(StudyFolder(folder).ledger):
         raise InputError(lost)

@@ -1,4 +1,4 @@
-"""The command ``compare``: several studies beside each other, in a terminal, as JSON, or as a page."""
+"""The command ``compare``: several studies side by side, in a terminal, as JSON, or as a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from harness.errors import InputError
 
 
 def show_compare(folders: Sequence[Path], out: Path | None, *, as_json: bool) -> None:
-    """Print it, and write the page where one is asked for; ``InputError`` for fewer than two studies, or one twice."""
+    """Print the comparison, and write its page to ``out`` if given.
+
+    Raises:
+        InputError: there are fewer than two studies, one is given twice, or one is a rehearsal.
+
+    """
     if len(folders) < 2:
         raise InputError("compare: two studies or more are expected, as compare runs/a runs/b")
     seen: set[Path] = set()

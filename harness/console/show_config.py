@@ -28,12 +28,12 @@ The path begins at the config's folder; `prune-or-search list config --json-sche
 
 
 def format_sections(found: list[Section]) -> str:
-    """Sections for a terminal: a line for each key, its description below."""
+    """Sections for a terminal: a line for each key, with its description below."""
     return "\n\n".join(_text(section) for section in found)
 
 
 def to_markdown(found: list[Section]) -> str:
-    """Sections as a page, a table for each."""
+    """Sections as a Markdown page, with a table for each."""
     return "\n".join([INTRODUCTION, *(_table(section) for section in found)])
 
 

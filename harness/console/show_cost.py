@@ -1,4 +1,4 @@
-"""``cost`` as the user sees it: the sections asked for as text, all of it as JSON, or its rows as CSV."""
+"""The command ``cost``: sections of the cost report as text, the whole report as JSON, or its rows as CSV."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reports.cost_report.text import SECTIONS, as_text
 from reports.cost_report.values import CostReport
 
 USUAL = ("total", "route", "plan", "forecast", "use", "networks", "energy")
-"""What is shown unless something else is asked for."""
+"""The sections shown by default."""
 
 
 def show_cost(folder: Path, prices: Path | None, show: Sequence[str], *, json: bool, csv: bool) -> None:
-    """Print the cost report of a study; ``InputError`` for options and prices that cannot be."""
+    """Print the cost report of a study; ``InputError`` for invalid options, prices or plans."""
     unknown = [name for name in show if name not in SECTIONS]
     if unknown:
         raise InputError(f"--show {unknown[0]}: allowed are {', '.join(SECTIONS)}")

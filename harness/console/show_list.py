@@ -1,4 +1,4 @@
-"""The command ``list``: what a config may name, and every key that it may have."""
+"""The command ``list``: the names that a config may use, and every key that it may have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import InputError
 
 
 class Forms(NamedTuple):
-    """The forms in which it is asked for; plain text where it is none of them."""
+    """The requested output forms; plain text if none is set."""
 
     json: bool
     markdown: bool
@@ -19,9 +19,9 @@ class Forms(NamedTuple):
 
 
 def show_list(kind: str | None, section: str | None, forms: Forms, files: Sequence[Path] = ()) -> None:
-    """Print one kind of plug-in, or all, or the config's keys; ``InputError`` for what does not go together.
+    """Print one kind of plug-in, all kinds, or the config's keys; ``InputError`` for options that do not go together.
 
-    ``files`` are plug-ins of a user's own, which are listed with the installed ones.
+    ``files`` are the user's own plug-ins, which are listed with the installed ones.
     """
     from harness.config.plugin_files import use_listed
 
@@ -46,7 +46,7 @@ def show_list(kind: str | None, section: str | None, forms: Forms, files: Sequen
 
 
 def _list_config(place: str | None, forms: Forms, *, with_files: bool) -> None:
-    """The whole as Markdown or JSON Schema is what ``docs/`` has, and so of the package alone, whatever is installed."""
+    """Print the config's keys; Markdown or JSON Schema of the whole config has only the package's own, as in ``docs/``."""
     from harness.config.reference import Further, find_section, further_routes, json_schema, sections
     from harness.console.show_config import format_sections, to_markdown
 

@@ -1,4 +1,4 @@
-"""``plan`` as the user sees it: what the estimate rests on first, then jobs and hours by route, phase and target."""
+"""The command ``plan``: first what the estimate is based on, then jobs and hours by route, phase and target."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PHASE_TEXT = {str(Phase.EXPORT): "exports (charged to no route)"}
 
 
 class DataSummary(TypedDict):
-    """The data that a plan rests on; ``is_assumed``: it was not found."""
+    """The data that a plan is based on; ``is_assumed`` if it was not found."""
 
     num_train: int
     num_val: int
@@ -55,7 +55,7 @@ class DataSummary(TypedDict):
 
 
 class ParentSummary(TypedDict):
-    """The parent, its MACs of one image, and what it is declared to have cost, which no job spends (null: nothing)."""
+    """The parent, its MACs for one image, and its declared cost, which no job spends (null: none declared)."""
 
     name: str
     macs: int
@@ -64,7 +64,7 @@ class ParentSummary(TypedDict):
 
 
 class Money(TypedDict):
-    """What the planned device-hours would cost at a stated price of one device and hour."""
+    """What the planned device-hours would cost at a stated price per device-hour."""
 
     amount: float
     currency: str
@@ -76,8 +76,9 @@ class Money(TypedDict):
 class StudySummary(PlanSummary, TypedDict):
     """What ``plan`` says.
 
-    ``missing``: what ``run`` would refuse; ``warnings``: what will disappoint; ``executes``: files of the user's that it
-    executes; ``money``: null where no prices are given; ``rehearsal``: what a rehearsal changes of the config, else null.
+    ``missing`` is what ``run`` would refuse or download first; ``warnings`` are what may disappoint; ``executes`` are
+    the user's files that it executes; ``money`` is null without prices; ``rehearsal`` is what a rehearsal changes of
+    the config, null for a study.
     """
 
     data: DataSummary
@@ -98,10 +99,11 @@ def summarise(
     timed_for_s: float = TIMED_FOR_S,
     rehearse: bool = False,
 ) -> StudySummary:
-    """What `plan` says of a study, as JSON-able values; ``InputError`` for what cannot work.
+    """What `plan` says about a study, as JSON-able values; ``InputError`` for what cannot work.
 
-    Of a study whose ``folder`` is there: what is left of it, as ``given`` resumes or extends it. With a ``fleet``: on those
-    devices, not on this machine's, where training steps are timed for ``timed_for_s``. ``rehearse``: of its rehearsal.
+    If ``folder`` has a study, this is what is left of it, as ``given`` resumes or extends it. With ``rehearse`` it is
+    about the study's rehearsal. Training steps are timed on this machine for ``timed_for_s``; with a ``fleet`` nothing
+    is timed, and the plan is for those devices.
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
@@ -147,7 +149,7 @@ def summarise(
 
 
 def given_prices(path: Path | None) -> Prices | None:
-    """The prices of a file, if one is given; ``InputError`` where they cannot be used."""
+    """The prices in a file, if one is given; ``InputError`` if they cannot be used."""
     try:
         return None if path is None else read_prices(path)
     except BadPrices as error:
@@ -188,7 +190,7 @@ def format_plan(summary: StudySummary) -> str:
 
 
 def _where(summary: StudySummary) -> str:
-    """How long it takes on how many devices, and where their speed is from."""
+    """How long the study takes, on how many devices, and where their speed comes from."""
     duration = duration_text(summary["wall_hours"])
     speed = f"{summary['speed_macs_per_s'] / 1e9:.3g} GMACs/s"
     capped = f"budgets {'cap it' if summary['budget_caps_it'] else 'do not cap it'}"
@@ -225,7 +227,7 @@ def _money(hours: float, device: str, fleet: Fleet | None, prices: Prices) -> Mo
 
 
 def _head(summary: StudySummary) -> list[str]:
-    """What the estimate rests on; where the data was not found, that comes first."""
+    """What the estimate is based on; data that was not found is said to be assumed."""
     data, parent = summary["data"], summary["parent"]
     parts = ((data["num_train"], "training"), (data["num_val"], "validation"), (data["num_test"], "test"))
     counts = ", ".join(f"{count:,} {name}" for count, name in parts if count)
@@ -285,7 +287,7 @@ def _data(view: View, *, is_assumed: bool) -> DataSummary:
 
 
 def _missing(study: StudyConfig) -> str | None:
-    """What `run` would refuse on this machine, or fetch first."""
+    """What `run` would refuse on this machine, or download first; None if nothing."""
     if study.dataset.download:
         return f"the data set {study.dataset.timm_name} will be downloaded to {study.dataset.path}"
     try:
@@ -296,7 +298,7 @@ def _missing(study: StudyConfig) -> str | None:
 
 
 def duration_text(hours: float) -> str:
-    """``0.05`` → ``3 min``; for people, so two or three figures."""
+    """A duration for people, with two or three figures: ``0.05`` → ``3 min``."""
     for unit, size in (("years", 8766), ("days", 24), ("h", 1)):
         if hours >= 2 * size:
             return f"{hours / size:.3g} {unit}"

@@ -1,7 +1,7 @@
-"""Writing to the user: whatever the terminal can show, however narrow it is, and also where nobody reads any more.
+"""Writes to standard output and error, whatever their encoding, and even if nobody reads them any more.
 
-Characters that the output's encoding lacks are spelled with those it has; control characters from names and reasons are
-shown and not obeyed; a closed pipe (``| head``) ends the output and nothing else.
+Characters that the encoding lacks are spelled with others. Control characters in names and reasons are shown, not
+obeyed. A closed pipe (``| head``) ends the output and nothing else.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from accounting.words.plain_text import plain
 
 SPELLED = {"×": "x", "÷": "/", "±": "+/-", "–": "-", "—": "-", "…": "...", "·": "*", "→": "->", "“": '"', "”": '"',
            "‘": "'", "’": "'", "≤": "<=", "≥": ">=", "µ": "u", "█": "#", "░": "."}  # fmt: skip
-"""What is written where an encoding lacks a character; any other is written as an escape."""
+"""What is written for a character that the encoding lacks; any other such character is written as an escape."""
 
 HANDLER = "prune_or_search.spelled"
 
 
 class CannotWrite(RuntimeError):
-    """Standard output takes no more, for another reason than a closed pipe; the message is one line."""
+    """Standard output cannot be written to, for another reason than a closed pipe; the message is one line."""
 
 
 def prepare() -> None:
-    """Make standard output and error take every character."""
+    """Make standard output and error accept every character."""
     codecs.register_error(HANDLER, _spelled)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
@@ -46,12 +46,12 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: object) -> None:
-    """Write a value as JSON, readable; control characters are escaped by JSON itself."""
+    """Write a value as indented JSON, which itself escapes control characters."""
     _write(sys.stdout, json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
 
 
 def complain(line: str) -> None:
-    """Write one line to standard error; where that is closed, nothing is left to tell."""
+    """Write one line to standard error; if that fails, the line is lost."""
     try:
         _write(sys.stderr, plain(" ".join(line.split())) + "\n")
     except CannotWrite:
@@ -59,7 +59,7 @@ def complain(line: str) -> None:
 
 
 def finish() -> None:
-    """Bring what is buffered out now, where a failure can still be handled.
+    """Flush standard output now, while a failure can still be handled.
 
     Raises:
         CannotWrite: such as on a full disk.
@@ -69,7 +69,7 @@ def finish() -> None:
 
 
 def give_up() -> None:
-    """Bring out what can still be brought out of a command that failed; what is left goes to no one, without a word."""
+    """Flush what can still be written after a command has failed; the rest is dropped silently."""
     try:
         finish()
     except CannotWrite:
@@ -83,7 +83,7 @@ def can_redraw() -> bool:
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> str:
-    """A table without lines: text to the left, numbers to the right, columns two spaces apart."""
+    """A table without lines: text left-aligned, numbers right-aligned, columns two spaces apart."""
     return "\n".join(in_columns([[plain(cell) for cell in row] for row in (header, *rows)], num_text_columns))
 
 
@@ -101,7 +101,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def _to_nowhere(stream: TextIO) -> None:
-    """Whatever is still buffered goes to no one, so that the interpreter's last flush does not fail again."""
+    """Drop whatever is still buffered, so that the interpreter's last flush does not fail again."""
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
         os.dup2(nowhere.fileno(), stream.fileno())
 
