@@ -46,7 +46,7 @@ def show_list(kind: str | None, section: str | None, forms: Forms, files: Sequen
 
 
 def _list_config(place: str | None, forms: Forms, *, with_files: bool) -> None:
-    """Print the config's keys; Markdown or JSON Schema of the whole config has only the package's own, as in ``docs/``."""
+    """Print the config's keys; Markdown or JSON Schema of the whole has the package's keys only, as in ``docs/``."""
     from harness.config.reference import Further, find_section, further_routes, json_schema, sections
     from harness.console.show_config import format_sections, to_markdown
 
