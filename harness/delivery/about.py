@@ -1,4 +1,4 @@
-"""What ``architecture.json`` of a delivered folder says: the network's spec, what its images are, and which data it saw."""
+"""The content of a delivered ``architecture.json``: the network's spec, its image format, and its training data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEYS = (
     "eval_batch_size", "made_with",
 )  # fmt: skip
 NOT_OF_IMAGES = ("network", "eval_batch_size", "made_with")
-"""Keys that say nothing of images or data."""
+"""Keys that are not about images or data."""
 
 
 class AboutData(TypedDict):
-    """Which data a network has seen."""
+    """The data that a network has been trained on."""
 
     name: str
     path: str | None
@@ -50,9 +50,9 @@ class About(TypedDict, total=False):
 
 
 def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
-    """The content of ``architecture.json``, all ``KEYS`` (docs/delivered_networks.md); the data must be there.
+    """The content of ``architecture.json``: all ``KEYS`` (docs/delivered_networks.md). The data must be available.
 
-    ``decoded_px`` is there for a network whose images are of another size than the dataset's.
+    ``decoded_px`` is present only if the network's images have another size than the dataset's.
     """
     sized: About = {} if info.decoded_px is None else {"decoded_px": info.decoded_px}
     return {
@@ -77,7 +77,7 @@ def about(spec: NetworkSpec, info: DataInfo, dataset: DatasetConfig) -> About:
 
 
 def read_about(folder: Path) -> About:
-    """What ``architecture.json`` says; nothing where the folder is gone."""
+    """The content of a folder's ``architecture.json``; empty if the file is missing or unreadable."""
     try:
         found: About = json.loads((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,5 +86,5 @@ def read_about(folder: Path) -> About:
 
 
 def about_images(found: About) -> dict[str, str]:
-    """What it says of images and data, each value as JSON: the metadata of an ONNX file."""
+    """Its entries about images and data, each value as JSON: the metadata of an ONNX file."""
     return {key: json.dumps(value) for key, value in found.items() if key not in NOT_OF_IMAGES}

@@ -1,4 +1,4 @@
-"""The card of a delivered network: what it is, what it cost, and the lines that load each of its files."""
+"""The model card of a delivered network: what it is, what it cost, and the code that loads each of its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONNX_FILE, INT8_FILE = "model.onnx", "model.int8.pt"
 FILES = {
     "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
 }  # fmt: skip
-"""The files of weights of a delivered folder, by their key in ``size_bytes``."""
+"""The weight files of a delivered folder, by their key in ``size_bytes``."""
 
 _LOAD_TIMM = """\
 import json, timm
@@ -114,9 +114,10 @@ test_top1 was read in batches of {batch} images, in the test split's order, chan
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from. ``cost``: ``unit``, and in it ``own_h`` and ``parent_h``; None where not known.
+    """Where a network comes from.
 
-    ``fingerprint``: of the data.
+    ``fingerprint`` is that of the data. ``cost`` has ``own_h`` and ``parent_h`` in hours of ``unit``; None if not
+    known.
     """
 
     study: str
@@ -127,7 +128,10 @@ class Origin:
 
 
 def model_card(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin, *, is_smaller: bool) -> str:
-    """The README of a delivered network, Markdown. ``is_smaller``: its tensors are not those that ``network`` builds."""
+    """The README of a delivered network, as Markdown.
+
+    ``is_smaller`` means that its tensors have other shapes than those of the network that ``job.network`` builds.
+    """
     size, task = metrics["size_bytes"], splits.info.task
     return _CARD.format(
         description=_markdown(str(metrics["description"])),
@@ -149,7 +153,7 @@ def model_card(job: Job, metrics: JobOutcome, splits: Splits, origin: Origin, *,
 
 
 def _markdown(text: str) -> str:
-    """Text that Markdown shows as it is, also in a table's cell: one line, no markup of HTML, no further cell."""
+    """Text escaped so that Markdown shows it unchanged, even in a table cell: one line, without HTML or a new cell."""
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
@@ -158,7 +162,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _images(info: DataInfo, origin: Origin) -> list[tuple[str, str]]:
-    """How the network's images are made, and which data it was trained on."""
+    """How the network's images are prepared, and the data that it was trained on."""
     height, width = info.decoded_px or info.image_shape[1:]
     resized, cut = {
         "none": ("none: all images have this size", "none"),
@@ -270,7 +274,7 @@ def _dead(metrics: JobOutcome) -> str:
 
 
 def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, str, str]]:
-    """Key of ``size_bytes`` (or ``module``), file, what it is, and the code that loads it."""
+    """For each file: its key in ``size_bytes`` (or ``module``), its name, what it is, and the code that loads it."""
     program = (
         "The same network, whole, for inference at any batch size. Needs only torch:"
         if is_smaller
@@ -311,7 +315,7 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
 
 
 def _load(spec: NetworkSpec) -> str:
-    """Five lines that build what ``nas_baseline.spaces.networks.build`` builds from this spec; six with reduced padding."""
+    """Five lines that build the same network as ``nas_baseline.spaces.networks.build``; six with reduced padding."""
     if spec["builder"] == "timm":
         return _LOAD_TIMM
     divisor = spec.get("width_divisor", 8)

@@ -1,4 +1,4 @@
-"""What the jobs that led to a network have cost so far, for its model card."""
+"""The cost so far of the jobs that led to a network, for its model card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accounting.words.names import Unit
 
 
 class NetworkCost(TypedDict):
-    """Device-hours of the jobs that led to a network, and of its parent's pre-training among them."""
+    """Device-hours of the jobs that led to a network: of its parent's pre-training (``parent_h``), and of the rest."""
 
     unit: Unit
     own_h: float
@@ -20,9 +20,9 @@ class NetworkCost(TypedDict):
 
 
 def cost_so_far(ledger: Path, job: str) -> NetworkCost:
-    """Device-hours of ``job`` and its ancestors: ``own_h``, and ``parent_h`` of the parent's pre-training among them.
+    """Device-hours of all attempts at ``job`` and its ancestors.
 
-    Every attempt counts.
+    ``parent_h`` is the parent's pre-training, ``own_h`` everything else.
     """
     view = derive(read_ledger(ledger).records)
     own_h, parent_h = network_h(view, job)

@@ -1,4 +1,4 @@
-"""What the user takes away: a folder with weights, architecture and a card, that loads without this package."""
+"""What the user takes away: a folder with weights, architecture and a model card, which loads without this package."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ def deliver(
     device: torch.device,
     cost: NetworkCost | None = None,
 ) -> JobOutcome:
-    """Read the test split once with the network that the job starts from and write its folder; the outcome's metrics.
+    """Evaluate the network that the job starts from, write its folder, and return the outcome's metrics.
 
-    The folder has ``model.safetensors``, ``architecture.json``, ``model.py``, ``metrics.json`` and the card ``README.md``;
-    ``model.sparse.safetensors`` where the network has zeros and is smaller without them; ``model.pt2`` where the weights'
-    shapes are not those that the spec builds (channels or blocks were removed). The folder appears when it is whole;
-    what else the study exports is added by jobs of their own (:mod:`harness.delivery.exports`). ``cost`` (``unit``,
-    ``own_h``, ``parent_h``) is for the card. A program that torch cannot export is left out, ``left_out`` has the reason,
-    and the rest is delivered.
+    The test split is read once. The folder has ``model.safetensors``, ``architecture.json``, ``model.py``,
+    ``metrics.json`` and the card ``README.md``. It has ``model.sparse.safetensors`` if the network has zeros and that
+    file is smaller, and ``model.pt2`` if the weights have other shapes than the spec builds (channels or blocks were
+    removed). If torch cannot export that program, the rest is delivered and ``left_out`` has the reason.
+
+    The folder appears only when it is complete. Other exports of the study are added by their own jobs
+    (:mod:`harness.delivery.exports`). ``cost`` (``unit``, ``own_h``, ``parent_h``) is for the card.
 
     Raises:
         ValueError: the network is above its target.
@@ -114,9 +115,9 @@ def deliver(
 
 
 def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:
-    """Write a network (on the CPU, in eval mode) whole, as ``torch.export`` stores it, for any batch size.
+    """Write a network (on the CPU, in eval mode) as a program of ``torch.export``, for any batch size.
 
-    The source lines that torch notes for debugging are left out: they name files of this machine.
+    The source lines that torch records for debugging are left out, since they name files of this machine.
 
     Raises:
         ValueError: torch cannot export it.
@@ -127,7 +128,7 @@ def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> 
         try:
             batch = torch.export.Dim("batch")
             program = torch.export.export(model, (torch.zeros(2, *image_shape),), dynamic_shapes=({0: batch},))
-        except Exception as error:  # the exporter runs the network's own code, on which anything may fail
+        except Exception as error:  # the exporter runs the network's own code, which may fail in any way
             raise ValueError(f"torch.export cannot export the smaller network: {one_line(error, 200)}") from error
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
@@ -138,7 +139,7 @@ def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> 
 
 
 def fitted(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> tuple[nn.Module, bool]:
-    """The network with its weights in eval mode, and whether it is physically smaller than its spec says."""
+    """The network with its weights, in eval mode, and whether it is physically smaller than its spec says."""
     model = build_network(spec)
     dense = {name: tensor.shape for name, tensor in model.state_dict().items()}
     is_smaller = dense != {name: tensor.shape for name, tensor in weights.items()}
@@ -146,7 +147,7 @@ def fitted(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> tuple[nn.Module,
 
 
 def without_download(spec: NetworkSpec) -> NetworkSpec:
-    """The spec without published weights: the network's own are loaded over them anyway."""
+    """The spec without published weights, which the network's own weights would replace anyway."""
     plain = without_pretrained(spec)
     if "kwargs" in plain:
         plain["kwargs"] = {key: value for key, value in plain["kwargs"].items() if key != "pretrained"}
@@ -154,7 +155,7 @@ def without_download(spec: NetworkSpec) -> NetworkSpec:
 
 
 def _sparsity(model: nn.Module) -> float:
-    """Share 0-1 of the weights of all convolution and linear layers that are zero."""
+    """The share (0-1) of zeros among the weights of all convolution and linear layers."""
     kept = list(masks_from_model(model).values())
     return 1 - sum(int(mask.sum()) for mask in kept) / max(1, sum(mask.numel() for mask in kept))
 
@@ -170,7 +171,7 @@ def _save_weights(weights: dict[str, Tensor], folder: Path, *, is_sparse: bool) 
 
 
 def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, str]:
-    """Write the smaller network whole; why not, where torch cannot."""
+    """Write the smaller network as a program; if torch cannot export it, return the reason under ``program``."""
     try:
         save_program(model, splits.info.image_shape, folder / PROGRAM_FILE)
     except ValueError as error:
@@ -180,12 +181,12 @@ def _program(model: nn.Module, splits: Splits, folder: Path) -> dict[str, str]:
 
 
 def sizes(folder: Path) -> dict[str, int | None]:
-    """Bytes of every file of weights; None: there is no such file."""
+    """The size in bytes of every weight file; None if there is no such file."""
     return {name: (folder / file).stat().st_size if (folder / file).exists() else None for name, file in FILES.items()}
 
 
 def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str) -> TimingRecord | None:
-    """Milliseconds of one image on ``device``; None where this machine cannot time it."""
+    """The milliseconds that one image takes on ``device``; None if this machine cannot time it."""
     from harness.latency.errors import NotAvailable
     from harness.latency.networks import time_network
 
@@ -207,12 +208,12 @@ def timing(model: nn.Module, splits: Splits, device: torch.device, runtime: str)
 
 
 def write_about(found: About, task: Task, folder: Path) -> None:
-    """Write ``architecture.json``, and the ``model.py`` that reads it."""
+    """Write ``architecture.json`` and the ``model.py`` that reads it."""
     write_text(json.dumps(found, indent=1) + "\n", folder / ARCHITECTURE_FILE)
     write_text(module_text(task), folder / MODULE_FILE)
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One export of a delivered network: another file format, int8, latency; added to its folder by a job of its own."""
+"""One export of a delivered network (another file format, int8, latency), added to its folder by a separate job."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from pruning.dead import remove_dead_channels
 log = logging.getLogger(__name__)
 
 FILE_OF = {"onnx": "onnx", "int8": "int8", "compact": "program"}
-"""The key in ``size_bytes`` of what an export writes; ``latency`` writes no file."""
+"""The key in ``size_bytes`` of the file that an export writes; ``latency`` writes none."""
 
 NUM_CHECK_IMAGES = 32
-"""Validation images on which an exported network is compared with torch's."""
+"""Number of validation images on which an exported network is compared with torch's."""
 
 
 def export(
@@ -48,15 +48,15 @@ def export(
     device: torch.device,
     cost: NetworkCost | None = None,
 ) -> JobOutcome:
-    """Make one export of the network that the job starts from; what was found.
+    """Make one export of the network that the job starts from, and return its metrics.
 
-    That is ``onnx_max_abs_error``, ``int8``, ``latency``, or ``dead_channels`` and ``dense_macs_without_dead``; with
-    ``size_bytes`` of the file and, where it could not be made, the reason in ``left_out``. The file, ``metrics.json`` and
-    the card of the delivered folder are each replaced whole, one export at a time. The int8 network is another network,
-    with which the splits are read once more.
+    They are ``onnx_max_abs_error``, ``int8``, ``latency``, or ``dead_channels`` and ``dense_macs_without_dead``, with
+    the file's ``size_bytes``; if it could not be made, ``left_out`` has the reason. In the delivered folder, the file,
+    ``metrics.json`` and the card are each replaced as a whole, by one export at a time. An int8 network is a different
+    network, so the splits are read once more for it.
 
     Raises:
-        InputError: a package is missing that the export needs.
+        InputError: a package that the export needs is missing.
 
     """
     kind = work.kind
@@ -101,7 +101,7 @@ def _made(
     is_smaller: bool,
     about: Mapping[str, str],
 ) -> JobOutcome:
-    """Make the export's file in ``folder``; its metrics, and in ``left_out`` why there is none."""
+    """Make the export's file in ``folder`` and return its metrics; if there is no file, ``left_out`` has the reason."""
     try:
         match kind:
             case "onnx":
@@ -125,7 +125,7 @@ def _made(
 
 
 def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Path) -> JobOutcome:
-    """Write the same network without the channels that its zeros have made dead, where there are any."""
+    """Write the same network without the channels that its zeros have made dead, if there are any."""
     smaller = remove_dead_channels(model, image_shape)
     if smaller.removed:
         save_program(smaller.model, image_shape, path)
@@ -133,7 +133,7 @@ def _without_dead(model: nn.Module, image_shape: tuple[int, int, int], path: Pat
 
 
 def _delivered(folder: Path, job: Job) -> JobOutcome | None:
-    """The metrics of the delivered folder; None where it is gone or another network has taken its place."""
+    """The metrics of the delivered folder; None if it is gone or holds another network."""
     try:
         metrics: JobOutcome = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -142,7 +142,7 @@ def _delivered(folder: Path, job: Job) -> JobOutcome | None:
 
 
 def _moved(kind: str, made: Path, folder: Path) -> dict[str, int | None]:
-    """Move the export's file into the delivered folder; its size in bytes (None: there is none)."""
+    """Move the export's file into the delivered folder and return its size in bytes by key (None: there is no file)."""
     key = FILE_OF.get(kind)
     if key is None:
         return {}
@@ -154,7 +154,7 @@ def _moved(kind: str, made: Path, folder: Path) -> dict[str, int | None]:
 
 
 def _merged(delivered: JobOutcome, metrics: JobOutcome) -> JobOutcome:
-    """The folder's metrics with the export's; sizes and reasons by file."""
+    """The folder's metrics with the export's added; sizes and reasons are merged by file."""
     return {
         **delivered,
         **metrics,

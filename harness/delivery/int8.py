@@ -1,12 +1,13 @@
 """Post-training static int8 quantisation of a delivered network, for int8 kernels of the CPU.
 
-Weights: 8 bits, symmetric (zero point 0: a pruned weight stays an exact zero), one scale per output channel. Activations:
-unsigned, one scale per tensor, from histograms over a few training batches. Batch norms are folded into the convolutions
-before them. Operations without an int8 kernel (SiLU, say) stay in float between a dequantisation and a quantisation.
+Weights have 8 bits and one symmetric scale per output channel (zero point 0, so a pruned weight stays an exact zero).
+Activations are unsigned, with one scale per tensor from histograms over a few training batches. Batch norms are folded
+into the convolutions before them. Operations without an int8 kernel, such as SiLU, stay in float between a
+dequantisation and a quantisation.
 
-FX graph mode of ``torch.ao.quantization`` is deprecated, but of what there is (torch 2.11 to 2.15) only it needs no other
-package, runs int8 kernels as it is, and gives a file with 8-bit weights that torch alone loads. A torch without it gives
-a report with the reason.
+FX graph mode of ``torch.ao.quantization`` is deprecated. But among the alternatives (torch 2.11 to 2.15) only it needs
+no other package, runs int8 kernels directly, and gives a file with 8-bit weights that torch alone can load. With a
+torch that lacks it, the report has the reason.
 
 See Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", sections
 2 and 3, and Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", section 3.1.
@@ -46,21 +47,21 @@ CALIBRATION_BATCH_SIZE = 64
 CALIBRATION_SEED = 0
 
 _ENGINES = ("x86", "fbgemm", "onednn")
-"""Kernels with a scale per channel, the preferred first."""
+"""Kernels with a scale per channel, in order of preference."""
 
 _CPU = torch.device("cpu")
 
 
 class CannotQuantise(RuntimeError):
-    """A network, machine or torch that has no way to int8; the message says in one line which and why."""
+    """The network, machine or version of torch does not allow int8; the message says in one line which and why."""
 
 
 def int8_report(model: nn.Module, splits: Splits, path: Path) -> Int8Record:
-    """Quantise ``model`` (on the CPU, in eval mode; left as it was), write it to ``path`` and evaluate what was written.
+    """Quantise ``model`` (on the CPU, in eval mode; not changed), write it to ``path``, and evaluate the written file.
 
-    ``val_top1`` and ``test_top1`` are fractions 0-1, ``size_bytes`` is the file's, ``engine`` names the kernels. All are
-    read on the CPU, where the int8 kernels are, also in a study on CUDA. Where the network or the machine cannot, they
-    are None, ``reason`` says why in one line, and there is no file.
+    ``val_top1`` and ``test_top1`` are fractions (0-1), ``size_bytes`` is the file's size, and ``engine`` names the
+    kernels. Evaluation is on the CPU, where the int8 kernels run, even if the study runs on CUDA. If the network or the
+    machine does not allow int8, they are None, ``reason`` says why in one line, and there is no file.
     """
     report: Int8Record = {"val_top1": None, "test_top1": None, "size_bytes": None, "method": METHOD, "engine": None}
     try:
@@ -79,7 +80,10 @@ def int8_report(model: nn.Module, splits: Splits, path: Path) -> Int8Record:
 
 
 def calibration_batches(splits: Splits) -> list[Tensor]:
-    """A few clean training batches (N, C, H, W) on the CPU; always the same, and torch's generator is left as it was."""
+    """A few training batches (N, C, H, W) without augmentation, on the CPU.
+
+    They are always the same; torch's random state is not changed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(CALIBRATION_SEED)
         batches = splits.train.batches(CALIBRATION_BATCH_SIZE, _CPU, augment="none")
@@ -87,7 +91,7 @@ def calibration_batches(splits: Splits) -> list[Tensor]:
 
 
 def choose_engine() -> str:
-    """The int8 kernels to use; ``CannotQuantise`` where this torch has none with a scale per channel."""
+    """The int8 kernels to use; ``CannotQuantise`` if this torch has none with a scale per channel."""
     supported = torch.backends.quantized.supported_engines
     for name in _ENGINES:
         if name in supported:
@@ -98,10 +102,10 @@ def choose_engine() -> str:
 
 
 def quantise(model: nn.Module, calibration: Sequence[Tensor]) -> fx.GraphModule:
-    """The int8 network of a float one on the CPU, which is left as it was.
+    """The int8 version of a float network on the CPU, which is not changed.
 
     Raises:
-        CannotQuantise: torch cannot trace the network, has no such quantisation, or a zero weight came out as non-zero.
+        CannotQuantise: torch cannot trace or quantise the network, or a zero weight would become non-zero.
 
     """
     engine = choose_engine()
@@ -124,7 +128,7 @@ def quantise(model: nn.Module, calibration: Sequence[Tensor]) -> fx.GraphModule:
 
 
 def int8_weights(quantised: nn.Module) -> dict[str, Tensor]:
-    """The 8-bit weights by layer name, each in the shape of its float weight; a layer left in float is not among them."""
+    """The 8-bit weights by layer name, each in the shape of its float weight; layers left in float are not included."""
     with _engine(choose_engine()):
         return {
             name: module.weight().int_repr()
@@ -134,13 +138,13 @@ def int8_weights(quantised: nn.Module) -> dict[str, Tensor]:
 
 
 def save_int8(quantised: fx.GraphModule, image_shape: tuple[int, ...], path: Path) -> None:
-    """Write a TorchScript file, whole or not at all; :func:`load_int8` or ``torch.jit.load`` reads it, for any batch size.
+    """Write a TorchScript file for any batch size, completely or not at all.
 
-    Left out are debug records, which name source files of this machine, and what counts the networks this process has
-    scripted: equal networks give equal files.
+    :func:`load_int8` or ``torch.jit.load`` reads it. Debug records, which name source files of this machine, and
+    numbers that count the networks scripted by this process are left out, so that equal networks give equal files.
 
     Raises:
-        CannotQuantise: torch cannot trace it, or gives other outputs for another batch size.
+        CannotQuantise: torch cannot trace the network, or the traced one gives other outputs for another batch size.
 
     """
     example, other = torch.zeros(2, *image_shape), torch.ones(3, *image_shape)
@@ -165,16 +169,16 @@ def save_int8(quantised: fx.GraphModule, image_shape: tuple[int, ...], path: Pat
 
 
 def load_int8(path: Path, engine: str) -> torch.jit.ScriptModule:
-    """Read back what :func:`save_int8` wrote."""
+    """Load a file written by :func:`save_int8`."""
     with _engine(engine), _quiet():
         loaded: torch.jit.ScriptModule = torch.jit.load(path)
     return loaded
 
 
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
-    """The network in eval mode as a graph, each batch norm that follows a convolution multiplied into its weights.
+    """The network in eval mode as a graph, with each batch norm that follows a convolution folded into its weights.
 
-    The convolutions keep their names; of a timm ``BatchNormAct2d`` its activation stays. Zero weights stay zero.
+    The convolutions keep their names, and a timm ``BatchNormAct2d`` keeps its activation. Zero weights stay zero.
 
     Raises:
         CannotQuantise: the forward pass cannot be traced symbolically.
@@ -182,7 +186,7 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     """
     try:
         graph = _Tracer().trace(model)
-    except Exception as error:  # tracing runs the network's own code with proxies, on which anything may fail
+    except Exception as error:  # tracing runs the network's own code with proxies, which may fail in any way
         raise CannotQuantise(f"torch.fx cannot trace the network ({typed_line(error, 160)})") from error
     module = fx.GraphModule(model, graph)
     modules = dict(module.named_modules())
@@ -206,12 +210,13 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
 
 @torch.inference_mode()
 def fix_constant_channels(folded: nn.Module, calibration: Sequence[Tensor]) -> dict[str, int]:
-    """Make channels constant that are so but for what int8 cannot tell apart, in place; how many, by convolution.
+    """Make channels constant whose variation int8 cannot resolve, in place; returns their number by convolution.
 
-    Where pruning has cut what feeds a channel, batch norm has stretched the little that varies (borders, say) to unit
-    variance, and a step of the 8-bit input, stretched as much, drowns it. Such a channel (half a step through its weights
-    is more than its standard deviation) keeps its mean, as bias, and no weight. Activations have 7 bits (torch.ao's
-    ``reduce_range``), one scale for a tensor.
+    If pruning has removed most inputs of a channel, batch norm has scaled what variation is left (at borders, for
+    example) to unit variance. It scales a step of the 8-bit input by as much, and that step is then larger than the
+    signal. A channel is replaced if half a step, passed through its weights, exceeds its standard deviation: it keeps
+    its mean as a bias, and its weights become 0. Activations have 7 bits (torch.ao's ``reduce_range``) and one scale
+    per tensor.
     """
     convs = {name: module for name, module in folded.named_modules() if isinstance(module, nn.Conv2d)}
     lows, highs = dict.fromkeys(convs, 0.0), dict.fromkeys(convs, 0.0)
@@ -244,7 +249,7 @@ def fix_constant_channels(folded: nn.Module, calibration: Sequence[Tensor]) -> d
 
 
 class _Tracer(fx.Tracer):
-    """Follows timm's code; what is folded, or what timm says cannot be traced, stays whole."""
+    """Traces into timm's code; modules that are folded later, or that timm marks as not traceable, stay whole."""
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
@@ -260,10 +265,11 @@ class _Flatten(nn.Flatten):
 
 
 def _plain_layers(model: nn.Module, image: Tensor) -> nn.Module:
-    """Write layers that torch.ao does not know as ones that it knows, in place; timm's own as torch's.
+    """Replace layers that torch.ao does not support by equivalent ones that it supports, in place.
 
-    Its ``Linear`` differs under autocast only. TensorFlow's padding, which timm works out from each input's size, becomes
-    what it is for this image's. ``Flatten`` becomes the function, which torch.ao knows as one that needs no floats.
+    timm's ``Linear`` becomes torch's, from which it differs only under autocast. TensorFlow's padding, which timm
+    computes from each input's size, becomes fixed at its value for this image. ``Flatten`` becomes the function, which
+    torch.ao knows to need no floats.
     """
     for module in model.modules():
         if type(module) is Linear:
@@ -295,15 +301,15 @@ def _plain_layers(model: nn.Module, image: Tensor) -> nn.Module:
 
 
 def _converted(folded: fx.GraphModule, calibration: Sequence[Tensor], engine: str) -> fx.GraphModule:
-    # May be gone from a later torch.
+    # Later versions of torch may not have these.
     from torch.ao.quantization import PerChannelMinMaxObserver, QConfig, get_default_qconfig_mapping
     from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
     class Observer(PerChannelMinMaxObserver):
-        """Gives output channels without a weight the scale of the widest one.
+        """Gives output channels whose weights are all zero the largest scale of any channel.
 
-        Their own would be the least there is, and the bias, in steps of it, would not fit into 32 bits.
+        Their own scale would be the smallest possible, and the bias in steps of it would not fit into 32 bits.
         """
 
         def calculate_qparams(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # as the class above
@@ -332,7 +338,7 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
 
 @contextmanager
 def _engine(name: str) -> Iterator[None]:
-    """Torch's int8 kernels are a setting of the process: weights are packed for, and run by, the one chosen."""
+    """Select int8 kernels while the block runs: a setting of the process, both for packing weights and running them."""
     before = torch.backends.quantized.engine
     torch.backends.quantized.engine = name
     try:
@@ -343,7 +349,7 @@ def _engine(name: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Deprecations that we know of (the module's docstring) would be printed for every network."""
+    """Silence warnings: known deprecations (see the module's docstring) would be printed for every network."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""A network as one ONNX file with a free batch size, checked against torch by ONNX Runtime. Needs the extra ``onnx``."""
+"""Exports a network to one ONNX file for any batch size, checked against torch with ONNX Runtime (extra ``onnx``)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import onnx
 
 TOLERANCE = 1e-3
-"""Allowed difference between an output of ONNX Runtime and of torch, as a share of torch's largest (but at least of 1)."""
+"""Allowed difference between outputs of ONNX Runtime and torch, as a share of torch's largest output (or of 1)."""
 
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def require_onnx() -> None:
-    """``InputError`` that names the extra, where a package of it is not installed."""
+    """Check that the packages of the extra ``onnx`` are installed; otherwise ``InputError`` names the extra."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             importlib.import_module(name)
@@ -43,10 +43,10 @@ def export_onnx(
     facts: Mapping[str, str] | None = None,
     head: str = CLASSIFICATION.head,
 ) -> float:
-    """Write ``model`` to ``path``, whole or not at all; the largest absolute difference of its outputs from torch's.
+    """Write ``model`` to ``path``, completely or not at all, and return its largest absolute difference from torch.
 
-    ``model`` is on the CPU in eval mode, ``images`` (N, C, H, W; N ≥ 1) is the batch they are compared on. The file has
-    one input, ``images``, and one output, called ``head``; N is free in both, C, H and W are those given. ``facts`` become
+    ``model`` is on the CPU in eval mode; outputs are compared on the batch ``images`` (N, C, H, W; N ≥ 1). The file has
+    one input, ``images``, and one output, named by ``head``. N is free in both; C, H and W are fixed. ``facts`` become
     the file's ``metadata_props``.
 
     Raises:
@@ -65,7 +65,7 @@ def export_onnx(
 
 
 def _export(model: nn.Module, image_shape: torch.Size, head: str) -> onnx.ModelProto:
-    example = torch.zeros(2, *image_shape)  # a batch of one would be taken for a constant
+    example = torch.zeros(2, *image_shape)  # a batch size of one would be taken as a constant
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -78,7 +78,7 @@ def _export(model: nn.Module, image_shape: torch.Size, head: str) -> onnx.ModelP
                 external_data=False,
                 verbose=False,
             )
-        except Exception as error:  # the exporter has a dozen kinds, one for each of its steps
+        except Exception as error:  # the exporter raises a dozen kinds, one for each of its steps
             raise ValueError(f"export.onnx: torch cannot export the network: {one_line(error, 200)}") from error
     if program is None:
         raise ValueError("export.onnx: torch gave no program for the network")
@@ -107,7 +107,7 @@ def _max_abs_error(model: nn.Module, images: Tensor, proto: onnx.ModelProto) -> 
 
 
 def _without_sources(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Take out what the exporter notes for debugging: torch's graph and the source files of this machine."""
+    """Remove what the exporter records for debugging: torch's graph and source files of this machine."""
     graphs: list[Any] = [proto.graph, *proto.functions]
     for graph in graphs:
         for part in (graph, *graph.node, *graph.value_info):
@@ -119,7 +119,7 @@ def _without_sources(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of what it does itself."""
+    """Silence the exporter's warnings, which are about its own actions."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

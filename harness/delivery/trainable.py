@@ -1,7 +1,7 @@
-"""``model.py`` of a delivered folder: builds the network to use or to train on, and needs nothing of this package.
+"""``model.py`` of a delivered folder: builds the network, for use or further training, without this package.
 
-The file is the same for every network: what differs is read from the files beside it. The functions that know how a spec
-becomes a network and how one takes the shapes of its weights are copied from where this package has them.
+The file is the same for all networks of a task; everything specific is read from the files next to it. The functions
+that build a network from a spec and fit it to the shapes of its weights are copied from this package's source.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _to_grey(image: Image.Image) -> Image.Image:
 
 
 def in_words_of(task: Task, text: str) -> str:
-    """A text with the task's words for ``{outputs}``, ``{head}``, ``{NAMES}`` and ``{reading}``."""
+    """The text with the task's words in place of ``{outputs}``, ``{head}``, ``{NAMES}`` and ``{reading}``."""
     words = task.words
     named = {"NAMES": names_of(task), "reading": task.reading, "outputs": words.outputs, "head": words.head}
     for key, word in named.items():
@@ -103,7 +103,7 @@ def in_words_of(task: Task, text: str) -> str:
 
 
 def names_of(task: Task) -> str:
-    """The constant of ``model.py`` that has the names of the outputs."""
+    """The name of the constant in ``model.py`` that holds the names of the outputs."""
     return re.sub(r"\W+", "_", task.words.outputs).upper()
 
 
