@@ -1,10 +1,10 @@
-"""Why something was not timed: this machine lacks it, or what it computed was wrong."""
+"""Why something was not timed: this machine cannot run it, or its output was wrong."""
 
 from harness.errors import InputError
 
 
 class NotAvailable(InputError):
-    """The machine or the installation cannot run it; the message has the reason and, where there is one, the remedy."""
+    """The machine or the installation cannot run it; the message has the reason and the remedy, if there is one."""
 
 
 class WrongOutput(RuntimeError):

@@ -1,21 +1,21 @@
-"""One matrix product ``weight @ columns`` in every format a library has a kernel for: dense, sparse, quantised.
+"""One matrix product ``weight @ columns`` in every format for which a library has a kernel: dense, sparse, quantised.
 
-``weight`` is (out, in), ``columns`` (in, positions), both fp32. Formats marked *rows* take the transposed activations
-(positions, in), which is what a channels-last network has. Conversions of weights and activations are outside the call
-that is timed; a network that mixes formats would pay for those of the activations as well.
+``weight`` is (out, in) and ``columns`` is (in, positions), both fp32. Formats marked *rows* take the transposed
+activations (positions, in), as a channels-last network has them. The timed call does not include conversions of weights
+and activations; a network that mixes formats would also have to convert its activations.
 
 | format | weight | activations |
 |---|---|---|
-| ``dense_fp32`` | as it is | columns |
+| ``dense_fp32`` | unchanged | columns |
 | ``dense_fp32_rows`` | as it is | rows |
-| ``csr_fp32`` | ``torch.sparse_csr``, its zeros skipped | columns |
-| ``int8_dense`` | int8, a scale per output (engine fbgemm) | rows, 7-bit unsigned |
-| ``int8_sparse_1x4`` | the same, blocks of 4 inputs that are all zero skipped | rows, 7-bit unsigned |
-| ``int8_sparse_1x4_blocks`` | at the same sparsity, but whole blocks zero, the weakest by magnitude | rows, 7-bit unsigned |
+| ``csr_fp32`` | ``torch.sparse_csr``, which skips zeros | columns |
+| ``int8_dense`` | int8, one scale per output (engine fbgemm) | rows, 7-bit unsigned |
+| ``int8_sparse_1x4`` | the same, skipping blocks of 4 inputs that are all zero | rows, 7-bit unsigned |
+| ``int8_sparse_1x4_blocks`` | equally sparse, but in whole blocks, the weakest by magnitude | rows, 7-bit unsigned |
 | ``dense_fp16``, ``dense_fp16_rows`` | fp16, CUDA only | columns, rows |
 | ``sparse_fp16_2of4`` | fp16, the best 2 of every 4 inputs by magnitude, CUDA only | rows |
 
-The 7 bits (PyTorch's ``reduce_range``) keep sums of two products within 16 bits on processors without VNNI.
+With 7 bits (PyTorch's ``reduce_range``) a sum of two products fits into 16 bits on processors without VNNI.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from harness.errors import one_line
 from harness.latency.errors import NotAvailable
 
 ENGINE = "fbgemm"
-"""The only engine with sparse int8 kernels for x86; its dense ones are timed too, so that the two compare."""
+"""The only engine with sparse int8 kernels for x86; its dense kernels are timed too, for comparison."""
 BLOCK = 4
-"""Inputs that the sparse int8 kernels skip together."""
+"""Number of inputs that the sparse int8 kernels skip together."""
 _FP32_ERROR, _FP16_ERROR = 1e-4, 1e-2
-"""Allowed differences, as a share of the largest output: other orders of summation, fewer digits."""
+"""Allowed differences, as a share of the largest output, due to the order of summation and to fewer digits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """One product made ready in one format.
+    """One product prepared in one format.
 
     Attributes:
-        call: what is timed.
-        read: turns what the call gives into fp32, shape (out, positions).
-        weight: fp32, the weight that the format has (some formats prune further).
-        expected: what ``read`` should give but for the order of summation and the rounding of the output.
-        allowed_error: largest difference from ``expected`` of a right output.
+        call: the call that is timed.
+        read: converts the output of ``call`` to fp32, shape (out, positions).
+        weight: the weight as the format holds it, in fp32 (some formats prune further).
+        expected: what ``read`` should give, apart from the order of summation and the rounding of the output.
+        allowed_error: largest difference from ``expected`` that a correct output may have.
 
     """
 
@@ -63,8 +63,8 @@ def prepare(name: str, weight: Tensor, columns: Tensor) -> Kernel:
     """The kernel of a format in :data:`FORMATS`, on the tensors' device.
 
     Raises:
-        NotAvailable: this machine, or this shape, cannot have it; the message says why.
-        ValueError: no such format.
+        NotAvailable: this machine or this shape does not support the format; the message says why.
+        ValueError: there is no such format.
 
     """
     if name not in FORMATS:
@@ -74,7 +74,7 @@ def prepare(name: str, weight: Tensor, columns: Tensor) -> Kernel:
 
 @contextmanager
 def quantised_engine() -> Iterator[None]:
-    """PyTorch's quantised kernels from :data:`ENGINE`, for a while.
+    """Use PyTorch's quantised kernels of :data:`ENGINE` while the block runs.
 
     Raises:
         NotAvailable: this build of PyTorch has no such engine.
@@ -91,12 +91,12 @@ def quantised_engine() -> Iterator[None]:
 
 
 def zero_blocks(weight: Tensor) -> float:
-    """Share of the 1x4 blocks (4 inputs of one output; the last of a row may be shorter) that are all zero."""
+    """The share of 1x4 blocks (4 inputs of one output; a row's last one may be shorter) that are all zero."""
     return float((_blocks(weight).abs().amax(2) == 0).float().mean())
 
 
 def keep_strongest_blocks(weight: Tensor) -> Tensor:
-    """The weight with as few 1x4 blocks left as could hold its non-zeros, the strongest by their sum of magnitudes."""
+    """The weight with only as many 1x4 blocks as its non-zeros could fill: those with the largest sum of magnitudes."""
     blocks = _blocks(weight)
     strength = blocks.abs().sum(2).flatten()
     num_kept = -(-int(torch.count_nonzero(weight)) // BLOCK)
@@ -106,7 +106,7 @@ def keep_strongest_blocks(weight: Tensor) -> Tensor:
 
 
 def _blocks(weight: Tensor) -> Tensor:
-    """Shape (out, blocks, 4), the last block of a row filled up with zeros."""
+    """The weight in shape (out, blocks, 4), with the last block of each row padded with zeros."""
     padded = F.pad(weight, (0, -weight.shape[1] % BLOCK))
     return padded.view(weight.shape[0], -1, BLOCK)
 
@@ -178,7 +178,7 @@ FORMATS: dict[str, Callable[[Tensor, Tensor], Kernel]] = {
     "dense_fp16_rows": _dense_fp16_rows,
     "sparse_fp16_2of4": _sparse_fp16_2of4,
 }
-"""Makes the kernel of each format; see the module's table."""
+"""The function that makes the kernel of each format; see the module's table."""
 
 
 def _floating(
@@ -188,7 +188,7 @@ def _floating(
 
 
 def _int8(weight: Tensor, columns: Tensor, *, is_sparse: bool) -> Kernel:
-    """Weights symmetric per output, activations and outputs affine per tensor; right to one step of the output."""
+    """Weights symmetric per output, activations and outputs affine per tensor; correct to one step of the output."""
     if weight.device.type != "cpu":
         raise NotAvailable("PyTorch's quantised kernels (torch.ao) run on the CPU only")
     scales = (weight.abs().amax(1) / 127).clamp_min(1e-12).double()
@@ -216,7 +216,7 @@ def _int8(weight: Tensor, columns: Tensor, *, is_sparse: bool) -> Kernel:
 
 
 def _scale_and_zero(values: Tensor, num_steps: int) -> tuple[float, int]:
-    """Affine quantisation of the values' range, widened to hold 0, in so many steps."""
+    """Scale and zero point that quantise the values' range, widened to include 0, in ``num_steps`` steps."""
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     scale = max((high - low) / num_steps, 1e-12)
     return scale, round(-low / scale)

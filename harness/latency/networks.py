@@ -1,14 +1,14 @@
-"""How long a whole network takes in one forward pass, by the runtime that executes it.
+"""How long one forward pass of a whole network takes, by runtime.
 
 | runtime | what it is |
 |---|---|
-| ``eager`` | PyTorch as it is |
-| ``channels_last`` | eager, weights and images in channels-last order |
+| ``eager`` | plain PyTorch |
+| ``channels_last`` | eager, with weights and images in channels-last order |
 | ``compiled`` | ``torch.compile`` as one graph; needs a C++ compiler on the CPU, Triton on CUDA |
-| ``onnxruntime`` | exported to ONNX, run by ONNX Runtime (the extra ``onnx``) on the CPU |
+| ``onnxruntime`` | exported to ONNX and run by ONNX Runtime (extra ``onnx``) on the CPU |
 
-Making a network ready (compiling, exporting) is not timed. Images are drawn from a normal distribution, lie on the
-device beforehand, and outputs stay there. Every runtime's output is compared with eager's before it is timed.
+Preparing a network (compiling, exporting) is not timed. Images are drawn from a normal distribution and are on the
+device beforehand; outputs stay there. Every runtime's output is compared with eager's before it is timed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.latency.errors import NotAvailable, WrongOutput
 from harness.latency.timer import Stopwatch, Timing, pinned_threads, time_calls
 
 ALLOWED_ERROR = {torch.float32: 1e-3, torch.float64: 1e-6, torch.float16: 2e-2, torch.bfloat16: 5e-2}
-"""Largest difference from eager, as a share of its largest output."""
+"""Largest allowed difference from eager, as a share of eager's largest output."""
 
 
 @torch.inference_mode()
@@ -47,21 +47,21 @@ def time_network(
     """Time forward passes of a copy of the model in evaluation mode; the model is not changed.
 
     Args:
-        model: gives one tensor for a batch of images.
-        input_size: channels, height, width of an image.
-        device: where it runs, such as ``cpu`` or ``cuda``.
-        batch_size: images of a pass.
+        model: returns one tensor for a batch of images.
+        input_size: channels, height and width of an image.
+        device: the device to run on, such as ``cpu`` or ``cuda``.
+        batch_size: images per pass.
         threads: CPU threads within an operation.
         runtime: a name in :data:`RUNTIMES`.
-        warmup: passes before the timed ones.
-        repetitions: timed passes.
-        seed: of the images.
-        stopwatch: instead of the device's own.
+        warmup: number of passes before the timed ones.
+        repetitions: number of timed passes.
+        seed: random seed of the images.
+        stopwatch: replaces the device's own.
 
     Raises:
-        NotAvailable: this machine cannot run it so; the message says why.
+        NotAvailable: this machine cannot run the model in this way; the message says why.
         WrongOutput: the runtime's output differs from eager's.
-        ValueError: an unknown runtime, or numbers that :func:`harness.latency.timer.time_calls` refuses.
+        ValueError: the runtime is unknown, or :func:`harness.latency.timer.time_calls` refuses a number.
 
     """
     if runtime not in RUNTIMES:
@@ -94,12 +94,12 @@ def _channels_last(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
 
 
 def _compiled(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
-    # Networks of one class share their code: without a reset, a later one would meet the limit of recompilations.
+    # Networks of one class share their code: without a reset, a later one would reach the limit on recompilations.
     torch.compiler.reset()
     try:
         compiled = torch.compile(model, fullgraph=True)
         compiled(images)
-    except Exception as error:  # the compiler's own, its backends' and the C++ compiler's kinds of error
+    except Exception as error:  # errors of the compiler, its backends and the C++ compiler have no common kind
         raise NotAvailable(f"torch.compile cannot compile it here: {typed_line(error, 200)}") from error
     return lambda: compiled(images)
 
@@ -111,7 +111,7 @@ def _onnxruntime(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
     try:
         with torch.inference_mode(False), torch.no_grad():
             program = torch.onnx.export(model, (images.clone(),), dynamo=True, verbose=False)
-    except Exception as error:  # whatever the tracer or the exporter cannot express
+    except Exception as error:  # the tracer and the exporter may fail in any way
         raise NotAvailable(f"cannot export it to ONNX: {typed_line(error, 200)}") from error
     if program is None:
         raise NotAvailable("cannot export it to ONNX: torch gave no program")
@@ -130,14 +130,14 @@ RUNTIMES: dict[str, Callable[[nn.Module, Tensor], Callable[[], Tensor]]] = {
     "compiled": _compiled,
     "onnxruntime": _onnxruntime,
 }
-"""Makes a network ready: from the model and the images to the call that is timed, with PyTorch's current threads."""
+"""The function that prepares a network for each runtime: from model and images to the call that is timed."""
 
 
 def onnx_runtime() -> Any:
-    """The module ``onnxruntime``, imported when needed.
+    """The module ``onnxruntime``, imported on demand.
 
     Raises:
-        NotAvailable: it, or what exports to ONNX, is not installed; names the extra.
+        NotAvailable: it, or a package that exports to ONNX, is not installed; the message names the extra.
 
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):

@@ -1,9 +1,9 @@
 """A network's 1x1 convolutions and linear layers as matrix products, each timed in several formats.
 
-A 1x1 convolution is (out, in) @ (in, positions), a linear layer the same; a layer that is called several times in a
-forward pass counts as one product over all its positions. Two layers are the same product where their shapes and their
-numbers of non-zero weights agree: then dense kernels take the same time, and sparse ones nearly. Convolutions with a
-larger kernel or with groups (depthwise) are not such products, and are not here.
+A 1x1 convolution or a linear layer is (out, in) @ (in, positions). A layer that is called several times in a forward
+pass counts as one product over all its positions. Two layers are the same product if their shapes and their numbers of
+non-zero weights agree: dense kernels then take the same time, and sparse ones nearly the same. Convolutions with a
+larger kernel or with groups (depthwise) are not such products and are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.latency.timer import Stopwatch, Timing, pinned_threads, time_calls
 from pruning.layers import find_layers
 
 BASELINE = "dense_fp32"
-"""The format that speed-ups are against."""
+"""The format relative to which speed-ups are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Product:
 
     Attributes:
         layers: names of the layers that are this product.
-        weight: of the first of them, fp32, shape (out, in), on the CPU.
-        positions: columns it multiplies for one image.
+        weight: the weight of the first of them, fp32, shape (out, in), on the CPU.
+        positions: number of columns that it multiplies for one image.
 
     """
 
@@ -46,19 +46,15 @@ class ProductRow:
     """One product in one format: its time, or why it has none.
 
     Attributes:
-        layers: as in :class:`Product`; the network has the product ``len(layers)`` times.
-        out_features: rows of the weight.
-        in_features: columns of the weight.
-        positions: columns of the activations, the whole batch's.
-        format: a name in :data:`harness.latency.formats.FORMATS`.
-        sparsity: share of the format's weights that are zero.
-        zero_blocks: share of its 1x4 blocks that are all zero.
-        timing: of one product; None where the format is not available.
-        speedup: median of :data:`BASELINE` over the median of this one, both of this run.
-        max_abs_error: largest difference from the dense fp32 product of the same weights (int8: quantisation included).
-        max_abs_output: largest output of that product, to judge the error by.
-        is_right: the output is what the format should give (int8: of the quantised operands, to one step).
-        reason: why it is not available; empty where it is.
+        layers: as in :class:`Product`; the network has the product ``len(layers)`` times. out_features: rows of the
+        weight. in_features: columns of the weight. positions: columns of the activations for the whole batch. format: a
+        name in :data:`harness.latency.formats.FORMATS`. sparsity: share (0-1) of the format's weights that are zero.
+        zero_blocks: share (0-1) of its 1x4 blocks that are all zero. timing: the time of one product; None if the
+        format is not available. speedup: median time of :data:`BASELINE` over that of this format, both from this run.
+        max_abs_error: largest difference from the dense fp32 product of the same weights (int8: including
+        quantisation). max_abs_output: largest output of that product, for judging the error. is_right: whether the
+        output is correct for the format (int8: for the quantised operands, to one step). reason: why the format is not
+        available; empty if it is.
 
     """
 
@@ -79,9 +75,9 @@ class ProductRow:
 
 @dataclass(frozen=True)
 class Total:
-    """Milliseconds of all products of a network in one format: the sum of each one's times how often it occurs.
+    """Milliseconds of all products of a network in one format: each one's time by how often it occurs, summed.
 
-    ``p10_ms`` and ``p90_ms`` are sums of percentiles, so a wider spread than that of the sum.
+    ``p10_ms`` and ``p90_ms`` are sums of percentiles, so their spread is wider than that of the sum.
     """
 
     median_ms: float
@@ -115,10 +111,12 @@ def time_products(
     seed: int = 0,
     stopwatch: Stopwatch | None = None,
 ) -> list[ProductRow]:
-    """A row per product and format, :data:`BASELINE` always and first; activations are drawn from a normal distribution.
+    """One row per product and format; activations are drawn from a normal distribution.
+
+    :data:`BASELINE` is always among the formats, and comes first.
 
     Raises:
-        ValueError: an unknown format.
+        ValueError: a format is unknown.
 
     """
     unknown = sorted(set(formats) - set(FORMATS))
@@ -138,7 +136,7 @@ def time_products(
 
 
 def total_ms(rows: Iterable[ProductRow], name: str) -> Total | None:
-    """All products of the rows in one format; None where one of them lacks it."""
+    """The total of all products in one format; None if one of them was not timed in it, or there are none."""
     medians, lows, highs = [], [], []
     for row in rows:
         if row.format != name:

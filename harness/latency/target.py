@@ -1,6 +1,6 @@
-"""Targets given in milliseconds become targets in MACs, once, by measuring the parent at falling widths on this machine.
+"""Converts targets in milliseconds to MACs, once, by timing the parent at decreasing widths on this machine.
 
-Channels are removed evenly (the same share of every group), which depends on the parent's shape alone and not on its
+Channels are removed evenly (the same share of every group). The result depends only on the parent's shape, not on its
 weights: the same MACs give the same widths, and so the same latency, in every replicate of the study.
 """
 
@@ -29,18 +29,23 @@ from pruning.solve import UnreachableTarget
 from pruning.to_latency import LatencyResult, Outcome, prune_channels_to_latency
 
 REPETITIONS = 30
-"""Timed passes of one image for each width that is tried."""
+"""Number of timed passes of one image, for each width that is tried."""
 RUNTIME = "eager"
-"""How the parent is run for it, and how the networks that are delivered for such a target are timed."""
+"""The runtime with which the parent, and the networks delivered for such a target, are timed."""
 
 log = logging.getLogger(__name__)
 
 
 def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfig:
-    """The config with ``targets`` in MACs, of shares of the parent's MACs too.
+    """The config with all ``targets`` in MACs, whether given as latencies or as shares of the parent's MACs.
 
-    Of a latency that ``held``, the study in the folder, has already: as it was measured then; of others: measured now.
-    ``InputError`` where a latency is above the parent's or below what removing channels reaches.
+    A latency that ``held``, the study in the folder, already has keeps its MACs; any other is measured now.
+
+    Raises:
+        InputError: a latency is above the parent's or below what removing channels can reach, or the latencies do not
+        lead
+            to distinct networks in the same order.
+
     """
     if config.target is None or config.targets:
         return resolve_percents(config)
@@ -67,7 +72,7 @@ def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfi
 
 
 def measure_target(config: StudyConfig, latency_ms: float) -> LatencyResult:
-    """The parent on fresh weights, narrowed until one image takes at most ``latency_ms``."""
+    """The parent with fresh weights, narrowed until one image takes at most ``latency_ms`` (else ``InputError``)."""
     info = info_at(open_dataset(config.dataset).info(), config.parent.image_size)
     model = build_network(parent_spec(config.parent, info)).eval()
     device = "cuda" if choose_device(config.resources.device, torch.cuda.device_count()) == "cuda" else "cpu"

@@ -1,7 +1,8 @@
-"""How long a call takes: median and spread over repetitions after a warm-up, with threads pinned and the device named.
+"""How long a call takes: median and spread over repetitions after a warm-up, with a fixed number of threads.
 
-On the CPU a wall clock is read around each call. On CUDA each call is between two events on the current stream, which
-the device itself timestamps: from the first kernel's launch to the last one's end, gaps between kernels included.
+On the CPU, a wall clock is read before and after each call. On CUDA, each call is between two events on the current
+stream, which the device itself timestamps: from the launch of the first kernel to the end of the last, including gaps
+between them.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ class Timing:
     """Milliseconds of one call.
 
     Attributes:
-        median_ms: over ``n`` calls.
+        median_ms: median over ``n`` calls.
         p10_ms: 10th percentile, interpolated linearly.
         p90_ms: 90th percentile.
-        n: timed calls; the warm-up is not among them.
-        batch_size: images a call takes.
-        threads: CPU threads within an operation (of the host, where the device is a GPU).
-        device: the processor's or GPU's name.
-        runtime: what ran it, such as ``eager`` or the name of a format.
+        n: number of timed calls, without the warm-up.
+        batch_size: images per call.
+        threads: CPU threads within an operation (of the host if the device is a GPU).
+        device: name of the processor or GPU.
+        runtime: what ran the call, such as ``eager`` or the name of a format.
 
     """
 
@@ -48,7 +49,7 @@ class Stopwatch(Protocol):
     """Measures one call."""
 
     def measure_ms(self, call: Callable[[], object]) -> float:
-        """Run the call once; milliseconds until its work is done."""
+        """Run the call once and return the milliseconds until its work is done."""
         ...
 
 
@@ -59,7 +60,7 @@ class WallClock:
         self._now_s = now_s
 
     def measure_ms(self, call: Callable[[], object]) -> float:
-        """Wall-clock time."""
+        """The wall-clock time of the call."""
         begin = self._now_s()
         call()
         return 1000 * (self._now_s() - begin)
@@ -72,7 +73,7 @@ class CudaEvents:
         self._device = device
 
     def measure_ms(self, call: Callable[[], object]) -> float:
-        """Device time between an event before and one after, on an idle stream."""
+        """The device's time between an event before the call and one after it, on an idle stream."""
         with torch.cuda.device(self._device):
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             torch.cuda.synchronize()
@@ -94,12 +95,12 @@ def time_calls(
     repetitions: int = 30,
     stopwatch: Stopwatch | None = None,
 ) -> Timing:
-    """Run the call ``warmup`` times, then time it ``repetitions`` times, each by itself.
+    """Run the call ``warmup`` times, then time each of ``repetitions`` more calls.
 
     ``batch_size`` and ``runtime`` are only written into the result. ``stopwatch`` defaults to the device's.
 
     Raises:
-        ValueError: no repetition, no thread, or a negative warm-up.
+        ValueError: there is no repetition or no thread, or ``warmup`` is negative.
 
     """
     if warmup < 0 or repetitions < 1 or threads < 1:
@@ -129,7 +130,7 @@ def device_name(device: str | torch.device) -> str:
 
 @contextmanager
 def pinned_threads(threads: int) -> Iterator[None]:
-    """PyTorch's threads within an operation, for a while."""
+    """Set the number of PyTorch's threads within an operation while the block runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
