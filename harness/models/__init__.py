@@ -1,6 +1,6 @@
 """From a network spec or a checkpoint to a module with weights.
 
-Names are imported when they are used: reading a checkpoint needs no timm.
+Names are imported on first use, so that :mod:`harness.models.checkpoint_file` can be used without timm.
 """
 
 from __future__ import annotations

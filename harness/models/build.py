@@ -1,4 +1,4 @@
-"""Networks: from a spec (plain JSON) to a module, its weights and masks in and out of files."""
+"""Builds modules from network specs (plain JSON), and saves and loads their weights and masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def parent_spec(parent: ParentConfig, info: DataInfo) -> NetworkSpec:
-    """The network spec of a study's parent; for an unknown name ``InputError`` lists the known ones."""
+    """The network spec of a study's parent; ``InputError`` lists known names if its name is unknown."""
     in_chans, num_classes = info.image_shape[0], info.task.num_outputs
     if parent.timm is not None:
         if parent.timm.split(".")[0] not in timm.list_models():
@@ -55,7 +55,7 @@ def parent_spec(parent: ParentConfig, info: DataInfo) -> NetworkSpec:
 
 
 def pretrained_spec(parent: ParentConfig, spec: NetworkSpec) -> NetworkSpec:
-    """The parent's spec, with its published weights where the config asks for them."""
+    """The parent's spec, with its published weights if the config asks for them."""
     if not parent.pretrained:
         return spec
     if parent.timm is not None:
@@ -76,17 +76,17 @@ def with_regularisation(spec: NetworkSpec, recipe: Mapping[str, float]) -> Netwo
 
 
 def without_pretrained(spec: NetworkSpec) -> NetworkSpec:
-    """The spec of a family's network without the published weights that it takes."""
+    """The spec of a family's network without its published weights."""
     plain = spec.copy()
     plain.pop("pretrained", None)
     return plain
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:
-    """The module of a spec, freshly initialised (or with timm's pretrained weights, where the spec says so).
+    """The module of a spec, freshly initialised or, if the spec says so, with timm's pretrained weights.
 
-    Beside the builders of :mod:`nas_baseline.spaces.networks` a spec may be ``{"builder": "supernet", "space": …}``, and
-    one of a family may have ``pretrained``, the timm network whose weights it takes.
+    In addition to the builders of :mod:`nas_baseline.spaces.networks`, a spec may be ``{"builder": "supernet", "space":
+    …}``. The spec of a family's network may have ``pretrained``, the name of the timm network whose weights it takes.
     """
     if spec["builder"] == "supernet":
         return Supernet(StageSpace(spec["space"]))
@@ -105,7 +105,7 @@ def build_network(spec: NetworkSpec) -> nn.Module:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all; tensors that share memory are written once each."""
+    """Write a safetensors file, completely or not at all; tensors that share memory are written separately."""
     own: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

@@ -1,8 +1,9 @@
-"""A user's file of weights, read as tensors and nothing else: whatever trainer wrote it, no code in it runs.
+"""Reads a user's file of weights as tensors only: no code in it runs, whatever wrote it.
 
-Pickles are read by PyTorch's own restricted unpickler. Classes that it does not know (the ``args`` of a training script,
-configs, paths, numbers of NumPy) are never imported: each becomes an inert object that keeps what it was given and does
-nothing. A file that names something with which a pickle could run a program is refused, although nothing would run.
+Pickles are read by PyTorch's own restricted unpickler. Classes that it does not know (the ``args`` of a training
+script, configs, paths, NumPy numbers) are never imported; each becomes an inert object that keeps its arguments and
+does nothing. A file that names anything with which a pickle could run a program is refused, although it would not run
+here.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ STATE_KEYS = (
     "averaged_model", "state_dict", "model_state_dict", "model_state", "model", "teacher", "student", "net",
     "network", "module", "backbone", "encoder", "weights", "params",
 )  # fmt: skip
-"""Where checkpoints keep a network's weights beside other things, the preferred first: averages before the rest."""
+"""Keys under which checkpoints keep a network's weights, in order of preference: averaged weights first."""
 
 _OTHER_FILES = {
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself; fetch it with git lfs pull",
     b"\x1f\x8b": "compressed by gzip; unpack it and name the file of weights",
 }
-"""What files are that begin so."""
+"""Other kinds of file, by their first bytes, and what to do with them."""
 _UNREADABLE = "a pickle that cannot be read as tensors"
-"""In the place of PyTorch's text, which advises to read it without restrictions."""
+"""Replaces PyTorch's message, which advises reading the file without restrictions."""
 _MAX_NESTING = 4
 _MAX_CLASSES = 200
 _RUNS_PROGRAMS = {
@@ -48,7 +49,7 @@ _RUNS_PROGRAMS = {
     "pip", "pkgutil", "posix", "pty", "runpy", "shutil", "signal", "site", "socket", "subprocess", "sys", "tempfile",
     "threading", "timeit", "trace", "urllib", "webbrowser",
 }  # fmt: skip
-"""Modules whose functions a checkpoint has no use for and an attack has."""
+"""Modules whose functions no checkpoint needs, but an attack would use."""
 _HARMLESS_BUILTINS = {
     "bool", "bytes", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set", "slice",
     "str", "tuple", "type",
@@ -56,7 +57,7 @@ _HARMLESS_BUILTINS = {
 
 
 def checkpoint_path(given: str) -> Path:
-    """The file of ``parent.checkpoint``: a path, or ``package:NAME/path`` for a file inside an installed package."""
+    """The file of ``parent.checkpoint``: a path, or ``package:NAME/path`` for a file in an installed package."""
     if not given.startswith("package:"):
         try:
             return Path(given).expanduser().resolve()
@@ -75,10 +76,10 @@ def checkpoint_path(given: str) -> Path:
 
 
 def checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of a checkpoint's bytes as hex digits; of an index of shards, of the index and then each shard by name.
+    """SHA-256 of a checkpoint's bytes, as hex digits; for an index of shards, of the index and then each shard by name.
 
     Raises:
-        InputError: the file, or a shard, cannot be read.
+        InputError: the file or a shard cannot be read.
 
     """
     digest = hashlib.sha256()
@@ -93,10 +94,11 @@ def checkpoint_sha256(path: Path) -> str:
 
 
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
-    """A state dict from a user's file: safetensors (whole, or the index of shards), or what ``torch.save`` writes.
+    """The state dict in a user's file: safetensors (a whole file or an index of shards), or a file of ``torch.save``.
 
-    If it is beside other things or inside them, the averaged weights are preferred. Names are as in the file, but
-    for what ``DataParallel``, ``torch.compile`` and FSDP put into them. ``InputError`` names what is in the way.
+    The state dict may be next to other entries or nested in them; averaged weights are preferred. Names are those in
+    the file without the parts that ``DataParallel``, ``torch.compile`` and FSDP add. ``InputError`` says what is wrong
+    with the file.
     """
     _check_is_file(path)
     shards = _shards(path)
@@ -130,7 +132,7 @@ def _check_is_file(path: Path) -> None:
 
 
 def _shards(path: Path) -> tuple[Path, ...]:
-    """The files that an index in the style of Hugging Face names; none for any other file."""
+    """The files that a Hugging Face index of shards names; none for any other file."""
     if not path.name.endswith(".index.json"):
         return ()
     try:
@@ -163,7 +165,7 @@ def _read(path: Path) -> object:
         return _unpickled(path)
     except InputError:
         raise
-    except Exception as error:  # what a torn or hostile file raises in third-party readers has no common kind
+    except Exception as error:  # third-party readers raise all kinds of errors on a damaged or hostile file
         kind = "" if isinstance(error, SafetensorError | RuntimeError | OSError) else f"{type(error).__name__}: "
         reason = _UNREADABLE if isinstance(error, pickle.UnpicklingError) else f"{kind}{one_line(error)}"
         raise InputError(f"parent.checkpoint: {path} is not a checkpoint of weights ({reason})") from None
@@ -187,7 +189,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _unpickled(path: Path) -> object:
-    """What ``torch.save`` wrote, its unknown classes inert."""
+    """What ``torch.save`` wrote, with unknown classes made inert."""
     inert: dict[str, object] = {}
     for name in _unknown_classes(path):
         inert[name] = _inert(name, path)
@@ -210,14 +212,19 @@ def _unpickled(path: Path) -> object:
 
 
 def _unknown_classes(path: Path) -> list[str]:
-    """Classes that PyTorch's unpickler would refuse, known without unpickling; only files of today's format tell."""
+    """Classes that PyTorch's unpickler would refuse, found without unpickling; only the current format allows this."""
     if not zipfile.is_zipfile(path):
         return []
     return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))[: _MAX_CLASSES + 1]
 
 
 def _inert(name: str, path: Path) -> object:
-    """A substitute for a class or function of a pickle: calling it gives an object that ignores what it is told."""
+    """A substitute for a class or function in a pickle; calling it gives an object that does nothing.
+
+    Raises:
+        InputError: a pickle could run programs with what is named.
+
+    """
     module, _, leaf = name.rpartition(".")
     root = module.partition(".")[0]
     if root in _RUNS_PROGRAMS or (root in ("builtins", "__builtin__") and leaf not in _HARMLESS_BUILTINS):
@@ -227,7 +234,7 @@ def _inert(name: str, path: Path) -> object:
         )
 
     def new(_cls: type, *args: object, **_kwargs: object) -> object:
-        # A Counter: of PyTorch's unpickler the one mapping that takes items and any state.
+        # A Counter is the only mapping that PyTorch's unpickler allows both items and any state.
         made: Counter[object] = Counter()
         state = vars(made)
         state.update(inert_class=name, __setstate__=lambda given: state.update(given=given))
@@ -237,7 +244,7 @@ def _inert(name: str, path: Path) -> object:
 
 
 def _tensors(held: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in what a file holds."""
+    """The state dict in the content of a file; ``InputError`` if there is none or it holds more than tensors."""
     found = _find_state(held, 0)
     if found is None:
         raise InputError(f"parent.checkpoint: {path} {_without_state(held)}; save model.state_dict()")
@@ -263,7 +270,7 @@ def _tensors(held: object, path: Path) -> dict[str, Tensor]:
 
 
 def _find_state(held: object, depth: int) -> Mapping[object, object] | None:
-    """The preferred mapping that has tensors of its own."""
+    """The preferred mapping that directly contains tensors; None if there is none."""
     if not isinstance(held, Mapping) or depth > _MAX_NESTING or hasattr(held, "inert_class"):
         return None
     for key in STATE_KEYS:
@@ -295,7 +302,7 @@ def _kind(value: object) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without the parts that wrappers put anywhere into it."""
+    """A name without the parts that wrappers insert anywhere in it."""
     for wrapper in ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."):
         name = name.replace(wrapper, "")
     return name.removeprefix("module.")

@@ -1,4 +1,4 @@
-"""Whether a user's tensors are the weights of a network, and loading them: by name, or in order where that is safe."""
+"""Checks that a user's tensors are the weights of a network, and loads them: by name, or in order if that is safe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.errors import InputError
 log = logging.getLogger(__name__)
 
 _AVERAGED = ("ema", "teacher", "averag", "target")
-"""Parts of prefixes that say averaged weights, which are taken where a file has the same names twice."""
+"""Parts of prefixes that mean averaged weights, which are preferred if a file has the same names twice."""
 _BOOKKEEPING = (
     "relative_position_index",
     "attn_mask",
@@ -29,21 +29,22 @@ _BOOKKEEPING = (
     "num_batches_tracked",
     "n_averaged",
 )
-"""Tensors that other code or other versions of timm keep beside the weights."""
+"""Tensors that other code or other versions of timm store next to the weights."""
 _CHANCE = 0.1
-"""Names of other networks' files agree with this share of a network's names by chance (``norm.weight``, ``fc.bias``)."""
+"""Share of a network's names that may occur by chance in another network's file (``norm.weight``, ``fc.bias``)."""
 _LEAVES = ("weight", "bias", "running_mean", "running_var")
 
 
 def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> list[str]:
-    """Load a user's weights: by name under whatever prefix, or else in order where names and shapes allow it.
+    """Load a user's weights by name, under any prefix, or else in order if names and shapes allow it.
 
-    A classifier of another size is left as it was; the names of its tensors are given back. A first convolution for
-    colour images is made one for the parent's channels as timm does (sums for one, repeats for more). Weights of other
-    floating types are cast. Names that the network had elsewhere are translated where timm knows how.
+    A classifier of another size is not changed, and the names of its tensors are returned. A first convolution for
+    colour images is adapted to the parent's channels as timm does it (summed for one channel, repeated for more).
+    Weights of other floating-point types are cast. Names from a network's original code are translated if timm can do
+    so.
 
     Raises:
-        InputError: how many tensors do not fit; tensors that the parent has no place for; or a tensor that is not made of
+        InputError: tensors do not fit (with their number), the parent has no place for some, or one does not consist of
             finite real numbers. The model is then unchanged.
 
     """
@@ -70,7 +71,7 @@ def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _head(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
-    """Names of the classifier's tensors."""
+    """The names of the classifier's tensors."""
     known: Any = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ("classifier", "fc", "head.fc")
     classifiers = (known,) if isinstance(known, str) else tuple(known)
     return {name for name in own if name.rpartition(".")[0] in classifiers}
@@ -79,7 +80,7 @@ def _head(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
 def _by_name(
     model: nn.Module, own: Mapping[str, Tensor], head: set[str], given: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor] | None:
-    """The tensors under the network's own names; None where no name is known."""
+    """The tensors by the network's own names; None if no more names agree than by chance."""
     view, prefix = _under_best_prefix(own, given)
     if any(name not in view for name in own if name not in head):
         translated, other = _under_best_prefix(own, _translated(model, view or given))
@@ -94,7 +95,10 @@ def _by_name(
 
 
 def _under_best_prefix(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The tensors below the prefix under which most of the network's names are, averaged ones first of equals."""
+    """The tensors below the prefix that covers most of the network's names, and that prefix.
+
+    Of several equal ones, a prefix for averaged weights is preferred, then the shortest.
+    """
     found: Counter[str] = Counter()
     for name in given:
         starts = [0, *(match.end() for match in re.finditer(r"\.", name))]
@@ -112,7 +116,7 @@ def _under_best_prefix(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -
 def _check_is_one(
     own: Mapping[str, Tensor], given: Mapping[str, Tensor], view: Mapping[str, Tensor], prefix: str, path: Path
 ) -> None:
-    """``InputError`` where another prefix has the same names with other values, and neither says averaged weights."""
+    """``InputError`` if another prefix has the same names with other values, unless ``prefix`` says averaged."""
     names = sorted(name for name in view if name in own)
     if not prefix or not names or any(part in prefix.lower() for part in _AVERAGED):
         return
@@ -131,23 +135,24 @@ def _check_is_one(
 
 
 def _translated(model: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under timm's names, where timm can translate those of the network's first authors."""
+    """The tensors by timm's names, if timm can translate those of the network's original code; otherwise none."""
     translate = getattr(sys.modules.get(type(model).__module__), "checkpoint_filter_fn", None)
     if translate is None:
         return {}
     try:
         result = translate(dict(given), model)
-    except Exception as error:  # it is made for certain files and fails on others in any way
+    except Exception as error:  # it is written for certain files, and may fail on others in any way
         log.debug("timm does not translate the names: %s", error)
         return {}
     return {k: v for k, v in result.items() if isinstance(v, Tensor)} if isinstance(result, Mapping) else {}
 
 
 def _in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors in the order of the network's, where nothing says that this is not their order.
+    """The tensors assigned to the network's names in order, unless there is a sign that the order differs.
 
-    Numbers in their names must rise, and names that say what a tensor is (weight, bias, mean, variance) must say it of the
-    same place. Equal shapes alone cannot tell two layers apart, so it is said that the order was trusted.
+    Numbers in their names must not decrease, and a name's last part (weight, bias, running mean or variance) must agree
+    with the network's at the same place. Equal shapes alone cannot tell two layers apart, so a warning says that the
+    order was trusted. If the number of tensors differs, they are returned under their own names.
     """
     if len(own) != len(given):
         return dict(given)
@@ -177,7 +182,7 @@ def _in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path
 
 
 def _adapted(model: nn.Module, own: Mapping[str, Tensor], name: str, value: Tensor) -> Tensor:
-    """A first convolution for colour images, made one for the parent's channels."""
+    """The tensor; a first convolution for colour images is adapted to the parent's channels."""
     first: Any = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv") or next(iter(own)).removesuffix(
         ".weight"
     )
@@ -196,7 +201,7 @@ def _adapted(model: nn.Module, own: Mapping[str, Tensor], name: str, value: Tens
 
 
 def _has_twin(own: Mapping[str, Tensor], name: str, fits: Mapping[str, Tensor]) -> bool:
-    """Whether another name of the same (tied) weight is there."""
+    """Whether the same (tied) weight is loaded under another name."""
     mine = own[name]
     return mine.numel() > 0 and not mine.is_meta and any(
         other in fits and own[other].data_ptr() == mine.data_ptr() and own[other].shape == mine.shape for other in own
@@ -212,7 +217,7 @@ def _differs(name: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) 
 def _check_nothing_is_left_over(
     given: Mapping[str, Tensor], own: Mapping[str, Tensor], head: set[str], path: Path
 ) -> None:
-    """A deeper network has all names of a shallower one and more: its weights are not the parent's."""
+    """``InputError`` for weights of a deeper network, which has all names of the parent and more."""
     parts = {name.partition(".")[0] for name in own if "." in name and name not in head}
     left = [
         name
@@ -230,7 +235,7 @@ def _check_nothing_is_left_over(
 
 
 def _checked(name: str, value: Tensor, own: Tensor, path: Path) -> Tensor:
-    """The tensor in the type of the network's own."""
+    """The tensor in the network's own type; ``InputError`` unless its values are usable real numbers."""
     kind = None
     if value.is_meta:
         kind = "on the meta device: it has a shape and no values"

@@ -1,6 +1,6 @@
-"""Published weights where the Hugging Face Hub cannot be reached: one try, then the cache alone.
+"""Published weights if the Hugging Face Hub cannot be reached: one try, then only the cache.
 
-The Hub's own client tries a host that does not answer six times, with pauses that add up to most of a minute.
+The Hub's own client tries six times if the host does not answer, with pauses that add up to most of a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMEOUT_S = 5.0
 
 
 def hub_answers() -> bool:
-    """Whether the Hub answers one request, be it with an error of its own."""
+    """Whether the Hub answers one request, even with an HTTP error."""
     try:
         with urlopen(Request(huggingface_hub.constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT_S):
             return True
@@ -32,7 +32,7 @@ def hub_answers() -> bool:
 
 @contextmanager
 def hub_in_one_try() -> Iterator[None]:
-    """Inside, a Hub that does not answer is not asked again: weights come from the cache, or are refused at once."""
+    """If the Hub does not answer, do not ask it again in the block: weights come from the cache or fail at once."""
     constants = huggingface_hub.constants
     if constants.HF_HUB_OFFLINE or hub_answers():
         yield

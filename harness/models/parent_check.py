@@ -1,7 +1,7 @@
-"""Whether a study's parent can be built as the study will build it, takes the images, and learns from them.
+"""Checks that a study's parent can be built as the study will build it, takes the images, and can be trained on them.
 
-timm's networks differ in the keywords that they take and in the images: what one refuses would otherwise be known only in
-an attempt that has been paid for. Networks of the families are built here and take all of them.
+timm's networks differ in the keywords and images that they accept. Without these checks, a refusal would show up only
+in an attempt that has already been paid for. The families' networks are built by this package and accept all of them.
 """
 
 from __future__ import annotations
@@ -23,20 +23,25 @@ from harness.models.build import build_network, parent_spec, with_regularisation
 RATES = ("drop_rate", "drop_path_rate")
 """Fields of a recipe that are part of the network."""
 MAX_STEP_MACS = 10**10
-"""A training step is tried on parents up to this size, where it takes seconds."""
+"""A training step is tried only on parents up to this size, for which it takes seconds."""
 
 
 def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.Module, int]:
-    """The parent's spec, the parent on fresh weights, and its MACs; ``InputError`` where it cannot take the images."""
+    """The parent's spec, the parent with fresh weights, and its MACs.
+
+    Raises:
+        InputError: the parent cannot be built, cannot take the images, or does not give the outputs of the task.
+
+    """
     spec, name = parent_spec(config, info), _name(config)
     try:
         model = build_network(spec)
-    except Exception as error:  # a constructor of timm's may refuse its arguments in any way
+    except Exception as error:  # timm's constructors may refuse their arguments in any way
         raise InputError(f"parent: {name} {_refused_argument(spec, info, error)}") from None
     try:
         macs = count_macs(model, info.image_shape).macs
         output = _output(model, info)
-    except Exception as error:  # and its forward pass its input
+    except Exception as error:  # and their forward passes an input
         raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
     if not info.task.fits(output, 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -48,7 +53,7 @@ def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.
 
 
 def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs: int) -> None:
-    """``InputError`` where the parent does not take a recipe's dropout or stochastic depth, or cannot do a training step."""
+    """``InputError`` if the parent does not take a recipe's dropout or stochastic depth, or a training step fails."""
     if spec["builder"] == "timm":
         for section, override in _recipes(config):
             _check_rates(config, section, override, spec)
@@ -65,7 +70,7 @@ def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs
 
 
 def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
-    """The sections of a config by whose recipes the parent, or what it is pruned to, is trained."""
+    """The sections of a config whose recipes train the parent or a pruned version of it, by key."""
     yield "parent.pretrain", config.parent.pretrain
     for route, section in config.routes.powers.items():
         for key, override in section.parent_recipes():
@@ -82,7 +87,7 @@ def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, sp
         except Exception as error:  # a constructor that does not know it, or asserts that it is 0
             why = "" if isinstance(error, TypeError) else f" ({typed_line(error)})"
             raise InputError(f"{key}: {_name(config.parent)} does not take it{why}; remove it or set it to 0") from None
-        # Against another rate and not against none, since a network may have the rate that is given as its own default.
+        # Compared with another rate, not with no rate, since the given rate may be the network's own default.
         if _numbers(built) == _numbers(build_network(with_regularisation(spec, {rate: value / 2}))):
             raise InputError(
                 f"{key}: {_name(config.parent)} takes it and does nothing with it; remove it or set it to 0"
@@ -98,7 +103,7 @@ def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, sp
 
 
 def _numbers(model: nn.Module) -> Counter[tuple[str, str, float]]:
-    """The fractions that the modules of a network were given: what a rate shows in."""
+    """The float attributes of a network's modules, in which a rate shows up."""
     return Counter(
         (type(module).__name__, key, value)
         for module in model.modules()
@@ -127,7 +132,7 @@ def _output(model: nn.Module, info: DataInfo) -> object:
 
 
 def _training_step(model: nn.Module, info: DataInfo) -> None:
-    """One step as the trainer does it, on two images; the smallest batch that it ever sees."""
+    """One step as the trainer does it, on two images, the smallest batch that it ever uses."""
     model = model.to(memory_format=torch.channels_last).train()
     images = torch.randn(2, *info.image_shape).contiguous(memory_format=torch.channels_last)
     output = model(images)

@@ -1,4 +1,4 @@
-"""The parts of a study's parent, of which sub-networks are made: found once, before anything is paid for."""
+"""The parts of a study's parent from which sub-networks are made; found once, before anything is paid for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from pruning.subnets import Subnets
 
 
 def parts_of(network: NetworkSpec, image_shape: tuple[int, int, int]) -> Parts:
-    """What can be chosen of a network; which it is does not depend on its weights. torch's generator is left as it was.
+    """The parts of a network that can be chosen; they do not depend on its weights.
+
+    torch's random state is not changed.
 
     Raises:
-        NotFollowed: the network's channels cannot be followed, or a part of it is not what it is said to be.
-        ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
+        NotFollowed: the network's channels cannot be followed, or a part is not what it was found to be.
+        ModuleNotFoundError: Torch-Pruning (extra ``structured``) is not installed.
 
     """
     return _parts_of(json.dumps(network, sort_keys=True), image_shape)

@@ -1,4 +1,4 @@
-"""Targets given as shares of the parent's MACs become MACs, once the parent can be counted."""
+"""Converts targets given as shares of the parent's MACs to MACs, once the parent's MACs can be counted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harness.models.parent_check import built_parent
 
 
 def resolve_percents(config: StudyConfig) -> StudyConfig:
-    """The config with every target in MACs; ``InputError`` where two of them come to the same.
+    """The config with every target in MACs; ``InputError`` if two are equal, or one is less than one MAC.
 
-    The parent and its images decide alone, so a study that is resumed has the targets that it had.
+    Only the parent and its image size matter, so a resumed study has the same targets as before.
     """
     if not config.target_percents:
         return config
