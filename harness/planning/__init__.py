@@ -1,1 +1,1 @@
-"""How fast a device trains a study's networks: measured on this machine, or said by a model for a device elsewhere."""
+"""How fast a device trains a study's networks: measured on this machine, or predicted by a model for another device."""

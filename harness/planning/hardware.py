@@ -1,12 +1,12 @@
-"""How fast devices that are not here train a network: a roofline, with the devices' published peaks.
+"""Predicts how fast devices elsewhere train a network: a roofline model with the devices' published peaks.
 
-Training a convolutional network on a GPU is bound by memory. On one RTX 3090 (timm's published throughputs in half
-precision, channels-last) the time of an image is that of reading or writing each output of a convolution or linear layer 40
-times at the card's bandwidth, or that of its products at half the card's peak, whichever is longer: real over modelled time
-is 0.92 in the median of 75 compact ConvNets (10 to 90 %: 0.76 to 1.40), 1.11 of 413 ConvNets (0.81 to 3.04).
-``benchmarks/roofline.py`` does that again.
+Training a convolutional network on a GPU is bound by memory. The time per image is the longer of two: the time for
+reading or writing each output of a convolution or linear layer 40 times at the card's bandwidth, and the time for its
+products at half the card's peak. The evidence is timm's published throughputs on one RTX 3090 (half precision,
+channels-last): the median ratio of real to modelled time is 0.92 for 75 compact ConvNets (10 to 90 %: 0.76 to 1.40) and
+1.11 for 413 ConvNets (0.81 to 3.04). ``benchmarks/roofline.py`` reproduces these numbers.
 
-What it leaves out: reading and decoding images, which is the CPUs' work.
+Reading and decoding images, which is work for the CPUs, is not included.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from accounting.macs.count import MacsReport
 from harness.errors import InputError
 
 BYTES_PER_VALUE = 2
-"""Bytes of a value in half precision."""
+"""Bytes per value in half precision."""
 TOUCHES_PER_VALUE = 40.0
 """How often training reads or writes each output of a layer."""
 SHARE_OF_PEAK = 0.5
-"""Share of the published half-precision peak that compute-bound layers reach."""
+"""Share (0-1) of the published half-precision peak that compute-bound layers reach."""
 KERNELS_PER_LAYER = 12
-"""Launched for a layer, its normalisation and its activation, forward and backward."""
+"""Number of kernels launched for a layer with its normalisation and activation, forward and backward."""
 LAUNCH_S = 5e-6
-"""Seconds from one kernel's launch to the next one's."""
+"""Seconds between the launches of two kernels."""
 LOW, HIGH = 0.6, 2.8
-"""The range of the real time over that of the model that a plan prints."""
+"""The range of the ratio of real to modelled time that a plan prints."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A GPU: peak of half-precision products (dense, 10^12 operations per second; a MAC is two), GB per second of memory.
+    """A GPU.
 
-    ``ledger_names`` are how the driver calls it, by which prices may name it; ``source`` is where the peaks are published.
+    ``peak_tflops`` is the peak of dense half-precision products in 10^12 operations per second (a MAC is two
+    operations). ``bandwidth_gb_s`` is the memory bandwidth in GB per second. ``ledger_names`` are the driver's names
+    for it, which price lists may use. ``source`` is where the peaks are published.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Hardware:
     source: str
 
     def seconds_per_image(self, network: MacsReport, batch_size: int) -> float:
-        """Seconds to train on one image, forward and backward, in a batch of ``batch_size``."""
+        """The seconds to train on one image, forward and backward, in a batch of ``batch_size``."""
         values = sum(layer.positions * layer.weight_shape[0] for layer in network.layers)
         memory_s = TOUCHES_PER_VALUE * values * BYTES_PER_VALUE / (self.bandwidth_gb_s * 1e9)
         products_s = 3 * 2 * network.macs / (SHARE_OF_PEAK * self.peak_tflops * 1e12)
@@ -68,7 +70,7 @@ HARDWARE = (
     Hardware("RTX3090", 71, 936, ("NVIDIA GeForce RTX 3090",), "NVIDIA's white paper of the GA102"),
     Hardware("RTX4090", 165, 1008, ("NVIDIA GeForce RTX 4090",), "NVIDIA's white paper of the Ada architecture"),
 )
-"""Peaks are of dense products in half precision, summed in single precision."""
+"""Known GPUs; peaks are those of dense products in half precision, summed in single precision."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Fleet:
 
 
 def parse_fleet(text: str) -> Fleet:
-    """``8x A100-80GB`` or ``h100``.
+    """A fleet from text such as ``8x A100-80GB`` or ``h200``.
 
     Raises:
-        InputError: not of that form, or a device that is not in the table.
+        InputError: the text does not have that form, or the device is not in the table.
 
     """
     match = re.fullmatch(r"(?:(\d{1,6})\s*[x×]\s*)?(\S[\w -]*)", text.strip(), re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""How many MACs per second a device trains, by what is trained: networks of one size differ by a factor of two.
+"""How many MACs per second a device trains, by kind of training: networks of equal size differ by a factor of two.
 
-The parent's speed is measured; that of every other kind of training as a share of it, on networks that the routes really
-propose, in turn with the parent, so that what else the machine does falls on both.
+The parent's speed is measured. That of every other kind of training is measured as a share of it, on networks that the
+routes really propose. They are timed in turn with the parent, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from harness.training.loop import on_device
 from pruning.masks import MaskKeeper, masks_from_model
 
 PASSES_PER_TRAINED_IMAGE = 3.0
-"""Forward and backward passes cost about three forward ones."""
+"""Training on an image costs about as much as three forward passes."""
 NETWORKS_OF_A_KIND = 3
-"""Networks of one kind of training that are timed."""
+"""Number of networks timed for each kind of training."""
 STEP_MACS = 6e9
-"""A batch is made small enough for a step to take about a second on a CPU core."""
+"""MACs per training step on a CPU; the batch is made so small that a step takes about a second on one core."""
 LEAST_STEPS, MOST_STEPS = 3, 50
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What trains alike: the same phase of the same route, with or without masks."""
+    """Jobs that train at a similar speed: the same phase of the same route, with or without masks."""
 
     route: str
     phase: str
@@ -43,26 +43,26 @@ class Kind:
 
     @classmethod
     def of(cls, job: Job) -> Kind:
-        """That of a job."""
+        """The kind of a job."""
         return cls(job.route, str(job.phase), job.counted_macs < job.computed_macs and not job.is_smaller)
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """MACs per second of training the parent on one device, and that of other kinds of training as a share of it."""
+    """MACs per second of training the parent on one device, and the speed of other kinds of training relative to it."""
 
     parent: float
     shares: Mapping[Kind, float] = field(default_factory=dict)
 
     def of(self, job: Job) -> float:
-        """MACs per second of a job's passes: the parent's where its own kind is not known."""
+        """MACs per second of a job's passes; the parent's speed if that of its kind is not known."""
         return self.parent * self.shares.get(Kind.of(job), 1.0)
 
 
 def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
-    """For each kind of training at most three of its jobs, with networks that differ, from the first to the last.
+    """For each kind of training, at most three jobs with different networks, evenly spread from the first to the last.
 
-    Left out is what trains at the parent's own speed, and networks that only their weights say the shape of.
+    Jobs that train at the parent's own speed, and networks whose shape is known only from their weights, are left out.
     """
     kinds: dict[Kind, dict[str, Job]] = {}
     for job in jobs:
@@ -82,7 +82,7 @@ def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
 
 @dataclass(frozen=True)
 class Timed:
-    """What is timed of a study: its parent, and networks of its jobs. It can be pickled, for a process of its own."""
+    """What is timed for a study: its parent and the networks of its jobs. It can be pickled for a separate process."""
 
     parent: NetworkSpec
     parent_macs: int
@@ -91,7 +91,10 @@ class Timed:
     batch_size: int
 
     def measured(self, device: torch.device, budget_s: float) -> Speeds:
-        """Time training steps on noise for about ``budget_s`` seconds, half of it the parent's; at least three of each."""
+        """Time training steps on noise for about ``budget_s`` seconds, half of them on the parent.
+
+        At least three steps of each network are timed.
+        """
         return _measured(self.parent, self.parent_macs, self.jobs, self.info, self.batch_size, device, budget_s)
 
 
@@ -127,7 +130,7 @@ def modelled_speeds(
     image_shape: tuple[int, int, int],
     seconds_of: Callable[[MacsReport], float],
 ) -> Speeds:
-    """Speeds by a model of a device: ``seconds_of`` a network's layers gives the seconds of one trained image."""
+    """Speeds predicted by a device model; ``seconds_of`` gives the seconds to train on one image, from the layers."""
 
     def speed(network: NetworkSpec, macs: int, side: int | None = None) -> float:
         shape = image_shape if side is None else (image_shape[0], side, side)
@@ -145,7 +148,7 @@ def modelled_speeds(
 
 
 def _built(network: NetworkSpec) -> nn.Module:
-    """On fresh weights, which are as fast as published ones."""
+    """The network with fresh weights, which are as fast as published ones."""
     return build_network(without_pretrained(network))
 
 
@@ -162,7 +165,10 @@ class _Steps:
         self._device = device
 
     def of(self, network: NetworkSpec, *, is_masked: bool = False, side: int | None = None) -> Callable[[], None]:
-        """A step of a network on fresh weights at its own size; with masks that drop nothing, which costs what others do."""
+        """A training step of a network with fresh weights, on images with side ``side`` (None: those of the data).
+
+        With ``is_masked`` it has masks that drop nothing, which cost as much as others.
+        """
         height, width = self._images.shape[2:] if side is None else (side, side)
         images = resized(self._images, (height, width), "bilinear").contiguous(memory_format=torch.channels_last)
         model = on_device(_built(network), self._device).train()
@@ -182,7 +188,7 @@ class _Steps:
 
 
 def _timed(steps: Sequence[Callable[[], None]], budget_s: float) -> list[float]:
-    """Median seconds of each step, taken in turn; the first round warms up and does not count."""
+    """Median seconds of each step; the steps take turns, and the first round is a warm-up that does not count."""
     for step in steps:
         step()
     rounds: list[list[float]] = []
