@@ -1,1 +1,1 @@
-"""A first config for someone's own images and network: ``prune-or-search init``."""
+"""The command ``init``: a first config for a user's own images and network."""

@@ -1,4 +1,4 @@
-"""``init --study``: a packaged study as it is, as a file of one's own."""
+"""``init --study``: copies a packaged study, unchanged, to a file of the user's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from harness.starter.new_file import write_new
 
 
 def copy_study(name: str, out: Path | None, beside: list[str]) -> None:
-    """Write it to ``out`` (None: ``<name>.yaml``) and say so.
+    """Write the study to ``out`` (None: ``<name>.yaml``) and say so.
 
     Raises:
-        InputError: there is no such study, other options are given ``beside`` it, or the file is there.
+        InputError: there is no such study, other options (``beside``) are given too, or the file exists.
 
     """
     if beside:

@@ -1,4 +1,4 @@
-"""A config file that is made, never written over."""
+"""Writes new config files; existing ones are never overwritten."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.errors import InputError
 
 
 def write_new(file: Path, text: str) -> None:
-    """Write a file that is not there yet; ``InputError`` where it is, or cannot be made."""
+    """Write a new file; ``InputError`` if it exists or cannot be created."""
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
@@ -19,5 +19,5 @@ def write_new(file: Path, text: str) -> None:
 
 
 def exists(file: Path) -> InputError:
-    """What is said of a file that is there already."""
+    """The error for a file that already exists."""
     return InputError(f"{file} exists already and was left as it is; name another file with --out")

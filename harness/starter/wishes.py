@@ -1,4 +1,4 @@
-"""What a starter study is about, as someone says it: which images, which parent, what share of its MACs."""
+"""What a user asks of a starter study: which images, which parent, and which share of its MACs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ QUESTIONS = {
     "macs": "target, in MACs or as a share of the parent's (several with commas)",
 }
 DEFAULTS = {"macs": "50%"}
-"""Offered on a terminal, and taken without one."""
+"""Answers offered on a terminal, and used without one."""
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """The folder of images, the parent, and each target: whole MACs, or percent of the parent's."""
+    """The folder of images, the parent, and each target: in MACs (an integer) or percent of the parent's (a float)."""
 
     images: Path
     parent: ParentConfig
@@ -28,7 +28,12 @@ class Wishes:
 
 
 def parse_wishes(given: dict[str, str | None]) -> Wishes:
-    """The wishes in words, by the keys of ``QUESTIONS``; ``InputError`` names every one that is missing."""
+    """The wishes from text by the keys of ``QUESTIONS``.
+
+    Raises:
+        InputError: some are missing, all of which it names, or one is invalid.
+
+    """
     words = {key: given.get(key) or DEFAULTS.get(key) for key in QUESTIONS}
     missing = [f"--{key}" for key, text in words.items() if text is None]
     if missing:
@@ -40,7 +45,7 @@ def parse_wishes(given: dict[str, str | None]) -> Wishes:
 
 
 def parse_parent(text: str) -> ParentConfig:
-    """``timm:resnet18`` or ``fbnetv3:g``."""
+    """The parent from text such as ``timm:resnet18`` or ``fbnetv3:g``; ``InputError`` for any other form."""
     family, colon, name = text.strip().partition(":")
     if not colon or not family or not name:
         raise InputError(f"--parent {text}: give timm:NAME, as timm:resnet18, or FAMILY:VARIANT, as fbnetv3:g")
@@ -48,7 +53,7 @@ def parse_parent(text: str) -> ParentConfig:
 
 
 def parse_targets(text: str) -> tuple[int | float, ...]:
-    """``50%, 0.5M`` → 50.0 percent and 500,000 MACs."""
+    """The targets from text: ``50%, 0.5M`` → 50.0 percent and 500,000 MACs."""
     return tuple(_target(part) for part in text.split(","))
 
 

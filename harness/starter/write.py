@@ -1,4 +1,4 @@
-"""The text of a starter study: commented, sized by its images and its parent, and known to pass the checks of ``plan``."""
+"""The text of a starter study: commented, sized for its images and parent, and checked as ``plan`` checks it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.validation import check_study
 from nas_baseline.spaces import list_spaces
 
 SIZE = 224
-"""Side of the images for parents that do not say theirs."""
+"""Side of the images in pixels, for parents that do not state their own."""
 
 _TEXT = """\
 # A first study: is it cheaper to prune {parent_name}, or to search for a network as small?
@@ -61,7 +61,7 @@ _NO_SEARCH = """\
 
 
 def starter_text(wishes: Wishes, file: Path) -> str:
-    """The study as YAML; ``InputError`` where the images or the parent are none that a study takes."""
+    """The study as YAML; ``InputError`` if a study cannot use the images, the parent or the targets."""
     size, size_reason = _image_size(wishes.parent)
     dataset = DatasetConfig(name="image_folder", path=str(wishes.images), image_size=size)
     images = open_dataset(dataset)
@@ -98,7 +98,7 @@ def starter_text(wishes: Wishes, file: Path) -> str:
 
 
 def _macs(target: int | float, parent_macs: int) -> int:
-    """A target in MACs, from MACs (an integer) or from percent of the parent's (a float)."""
+    """A target in MACs, from MACs (an integer) or percent of the parent's (a float)."""
     return target if isinstance(target, int) else percent_of(target, parent_macs)
 
 
