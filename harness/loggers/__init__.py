@@ -1,1 +1,1 @@
-"""Where a running study is followed from outside, each a file: TensorBoard, Weights & Biases, MLflow, trackio."""
+"""Trackers in which a running study can be followed, a file each: TensorBoard, Weights & Biases, MLflow, trackio."""

@@ -1,4 +1,4 @@
-"""What a logger is given, and what it must define. A plug-in is a file with ``class Logger``, here or of a user's own."""
+"""What a logger is given and what it must define. A plug-in is a file with ``class Logger``, here or the user's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import ClassVar, Protocol
 
 @dataclass(frozen=True)
 class Run:
-    """The study that is followed. ``run_id`` is the same in every session of it, so that a service knows it again.
+    """The study that is followed. ``run_id`` is the same in all its sessions, so that a service recognises it.
 
-    ``folder`` is the logger's own, in the study's; it need not be there. ``config`` is the study's, as in ``study.yaml``.
+    ``folder`` is the logger's own, inside the study's, and may not exist yet. ``config`` is the study's, as in
+    ``study.yaml``.
     """
 
     study: str
@@ -23,7 +24,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number of a series: accuracies are fractions; ``step`` is an epoch, a replicate, or a count of attempts."""
+    """One number of a series. Accuracies are fractions; ``step`` is an epoch, a replicate, or a number of attempts."""
 
     tag: str
     value: float
@@ -40,19 +41,19 @@ class News:
 
 
 class Logger(Protocol):
-    """One session's way to a tracker. Whatever it raises is a warning, and ends the logging, never the study."""
+    """Sends one session's news to a tracker. Any exception becomes a warning and ends the logging, never the study."""
 
     NEEDS: ClassVar[str]
-    """The package that must be installed, by the name it is imported by; the extra has the logger's name."""
+    """The required package, by its import name; the extra that installs it has the logger's name."""
     BEGINS_ANEW: ClassVar[bool]
-    """Whether all news can be told again from the first on: what it wrote is in its folder, which is then emptied."""
+    """Whether it can be given all news again from the start: all it wrote is in its folder, which is emptied first."""
 
     def __init__(self, run: Run) -> None: ...
 
     def log(self, news: Sequence[News]) -> None:
-        """Tell these, in this order, and keep nothing back; each is given once."""
+        """Send these news in this order, without holding any back; each is given once."""
         ...
 
     def close(self) -> None:
-        """The session is over."""
+        """End the session's logging."""
         ...

@@ -1,9 +1,10 @@
-"""Feeds loggers from the ledger while a study runs: every record once, whatever happens in between.
+"""Feeds loggers from the ledger while a study runs, each record once, even if the driver is killed.
 
-What a logger was told is kept in the study's folder (``loggers/<name>.json``): the last line of each segment of the ledger.
-Before a batch is told, its end is noted as *pending*; afterwards as told. A driver that dies in between leaves a pending
-end, and nobody knows how much of the batch arrived: a logger whose files are in its folder then begins again, since the
-ledger has everything; any other one continues after the batch, which it may then lack, so nothing is there twice.
+What a logger has been told is stored in the study's folder (``loggers/<name>.json``), as the last line of each segment
+of the ledger. Before a batch is sent, its end is stored as *pending*, afterwards as told. If the driver dies in
+between, it is unknown how much of the batch arrived. A logger whose files are in its folder then begins again, since
+the ledger has everything. Any other continues after the batch, part of which it may lack, so that nothing is logged
+twice.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from harness.stored.written import as_written
 log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
-"""How often the ledger is read; less often where that takes longer than a twentieth of it."""
+"""How often the ledger is read; less often if reading takes longer than a twentieth of that."""
 LAST_S = 60.0
-"""How long the last news may take when a session ends; a service that does not answer holds no study."""
+"""How long sending the last news may take when a session ends; a service that does not answer blocks no study."""
 
 
 @contextmanager
 def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Iterator[None]:
-    """Tell the loggers of these names what happens while the block runs, and at its end what was left."""
+    """Tell the loggers with these names what happens while the block runs, and at its end what is left."""
     if not names:
         yield
         return
@@ -69,7 +70,7 @@ def logged(config: StudyConfig, names: Sequence[str], paths: StudyFolder) -> Ite
 
 
 class _Feed:
-    """One logger, and what it was told."""
+    """One logger, and what it has been told."""
 
     def __init__(self, name: str, config: StudyConfig, paths: StudyFolder) -> None:
         self._name, self._config, self._folder = name, config, paths.loggers
@@ -79,7 +80,7 @@ class _Feed:
         self._has_failed = False
 
     def look(self, records: Sequence[Record]) -> None:
-        """Tell what is new; a logger that fails is left alone for the rest of the session."""
+        """Send what is new; a logger that fails gets nothing more in this session."""
         if self._has_failed:
             return
         try:
@@ -115,7 +116,7 @@ class _Feed:
         log.warning("%s gets nothing more of this session, the study continues: %s", self._name, typed_line(error))
 
     def _told(self) -> dict[str, int]:
-        """The lines that earlier sessions have told; none if the logger begins again."""
+        """The last lines told in earlier sessions, by segment; none if the logger begins again."""
         state = _read(self._state)
         pending = state.get("pending")
         if not isinstance(pending, dict):
@@ -136,7 +137,7 @@ class _Feed:
             temporary.write_text(json.dumps(state), encoding="utf-8")
 
     def _run_id(self) -> str:
-        """The run's id, one for all sessions and loggers of the study."""
+        """The run's id, the same for all sessions and loggers of the study."""
         place = self._folder / "run_id"
         if not place.is_file():
             with replacing(place) as temporary:
@@ -157,7 +158,7 @@ def _records(paths: StudyFolder) -> list[Record]:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """A state file; empty where there is none, or it holds something else: then all is told from the begin."""
+    """The content of a state file; empty if it is missing or invalid, so that everything is told from the beginning."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""MLflow: one run for a study in the experiment of its name; ``MLFLOW_TRACKING_URI`` says where."""
+"""MLflow: one run per study, in the experiment with the study's name; ``MLFLOW_TRACKING_URI`` says where."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.loggers.base import News, Run
 NEEDS = "mlflow"
 TAG = "prune_or_search.run_id"
 NOT_A_KEY = re.compile(r"[^A-Za-z0-9_\-. /]")
-"""What MLflow takes in no name of a metric."""
+"""Characters that MLflow does not allow in the name of a metric."""
 
 
 class Logger:
-    """Numbers as metrics by step and time; the last sentence as a tag."""
+    """Logs numbers as metrics by step and time, and the last sentence as a tag."""
 
     NEEDS = NEEDS
     BEGINS_ANEW = False

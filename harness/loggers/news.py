@@ -1,4 +1,4 @@
-"""News of a study from its ledger, once each: sentences as the terminal has them, and the numbers in them as series."""
+"""The news of a study from its ledger, each once: the sentences that a terminal shows, and their numbers as series."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.console.events import Narrator
 from harness.loggers.base import News, Scalar
 
 Offsets = Mapping[str, int]
-"""The last line that was told, by segment of the ledger."""
+"""The last line that has been told, by segment of the ledger."""
 ENDS = (Kind.ATTEMPT_ENDED, Kind.ATTEMPT_LOST)
 
 
 def offsets_of(records: Iterable[Record]) -> dict[str, int]:
-    """The last lines of these records."""
+    """The last line among these records, by segment."""
     found: dict[str, int] = {}
     for record in records:
         found[record["segment"]] = max(record["line"], found.get(record["segment"], 0))
@@ -25,14 +25,14 @@ def offsets_of(records: Iterable[Record]) -> dict[str, int]:
 
 
 class NewsOf:
-    """Tells what is new in a ledger beyond ``told``."""
+    """Turns what is new in a ledger, beyond ``told``, into news."""
 
     def __init__(self, records: Sequence[Record], told: Offsets) -> None:
         self._told = dict(told)
         self._narrator = Narrator(record for record in records if not self._is_new(record))
 
     def tell(self, records: Sequence[Record]) -> list[News]:
-        """The news of records that were not told before, in the order of time."""
+        """The news of records that have not been told, in order of time."""
         fresh = [record for record in records if self._is_new(record)]
         if not fresh:
             return []
@@ -75,7 +75,7 @@ def _delivered(record: Record, attempt: Record) -> Iterator[Scalar]:
 
 
 def _spent(fresh: Sequence[Record], records: Sequence[Record]) -> Iterator[News]:
-    """Device-hours of each route, whenever an attempt ended; the step counts the study's ended attempts."""
+    """Device-hours of a route so far, whenever one of its attempts ends; the step counts the study's ended attempts."""
     view = derive(list(records))
     new = {record["attempt"] for record in fresh if record["kind"] in ENDS}
     spent: dict[str, float] = {}

@@ -1,6 +1,6 @@
-"""TensorBoard: event files in the study's folder, ``tensorboard --logdir runs/<name>/loggers/tensorboard``.
+"""TensorBoard: event files in the study's folder, for ``tensorboard --logdir runs/<name>/loggers/tensorboard``.
 
-They are written by tensorboardX, which Ray Tune brings; to look at them takes the extra ``tensorboard``.
+tensorboardX, which comes with Ray Tune, writes them; viewing them requires the extra ``tensorboard``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NEEDS = "tensorboardX"
 
 
 class Logger:
-    """A file for each session; numbers as scalars by step and time, sentences as text."""
+    """Writes one file per session: numbers as scalars by step and time, sentences as text."""
 
     NEEDS = NEEDS
     BEGINS_ANEW = True

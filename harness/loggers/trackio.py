@@ -1,4 +1,4 @@
-"""trackio: one run for a study in the project of its name, in trackio's own place; ``trackio show`` shows it."""
+"""trackio: one run per study, in the project with its name, stored where trackio does; ``trackio show`` shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _log(*said: object, **_: object) -> None:
 
 
 class Logger:
-    """Numbers with ``step_of_series`` and ``t`` beside them, sentences as ``event``."""
+    """Logs numbers together with ``step_of_series`` and ``t``, and sentences as ``event``."""
 
     NEEDS = NEEDS
     BEGINS_ANEW = False
@@ -27,7 +27,7 @@ class Logger:
 
         for name, module in [*sys.modules.items()]:
             if name.partition(".")[0] == "trackio":
-                module.__dict__["print"] = _log  # it prints, and what is on standard output is the study's own
+                module.__dict__["print"] = _log  # trackio prints, but standard output is the study's own
         self._trackio = trackio
         trackio.init(project=run.study, name=run.run_id, resume="allow", config=dict(run.config))
 

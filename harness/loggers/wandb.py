@@ -1,6 +1,6 @@
-"""Weights & Biases: one run for a study, however many sessions; ``WANDB_PROJECT`` and its other variables hold.
+"""Weights & Biases: one run per study, for all its sessions; ``WANDB_PROJECT`` and its other variables are respected.
 
-Without a key it writes offline, in the logger's folder, from where ``wandb sync`` sends it.
+Without a key, the run is written offline to the logger's folder, from which ``wandb sync`` uploads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NEEDS = "wandb"
 
 
 class Logger:
-    """Numbers with ``step`` and ``t`` beside them, sentences as ``event``."""
+    """Logs numbers together with ``step`` and ``t``, and sentences as ``event``."""
 
     NEEDS = NEEDS
     BEGINS_ANEW = False
@@ -50,7 +50,7 @@ class Logger:
 
 
 def _has_key() -> bool:
-    """Whether ``wandb login`` was done here; it asks nobody, since a study may run without anybody there."""
+    """Whether a key is stored (as by ``wandb login``) or set; nothing is asked, since a study may run unattended."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
