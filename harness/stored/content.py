@@ -1,4 +1,4 @@
-"""Whether the data and the parent's weights are those that a study began with: by content, wherever they are."""
+"""Checks that the data and the parent's weights are those that a study began with, by content rather than by place."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from harness.jobs.teachers import given_teachers, weights_file
 from harness.models.build import checkpoint_path, checkpoint_sha256
 
 COUNT_KEYS = ("dataset.num_train", "dataset.num_test", "dataset.num_classes")
-"""Keys of a config that say what a dataset may also count itself."""
+"""Keys of a config with counts that a dataset may also find by itself."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What ``study.yaml`` keeps: ``data`` (``fingerprint``, counts), the SHA-256 of the parent's checkpoint and of teachers.
+    """What ``study.yaml`` records: ``data`` (``fingerprint``, counts), SHA-256 of the parent's checkpoint and teachers.
 
-    ``teachers_sha256`` has those that are files, by path. None: not on record (as in ``study.yaml`` of
-    older versions), or the parent has no checkpoint.
+    ``teachers_sha256`` has the teachers that are files, by path. None means not recorded (as in ``study.yaml`` of older
+    versions), or that the parent has no checkpoint.
     """
 
     data: DataFacts | None = None
     checkpoint_sha256: str | None = None
     teachers_sha256: Mapping[str, str] = field(default_factory=dict)
     task: TaskWords = CLASSIFICATION
-    """What the images are for, as the dataset says."""
+    """The task that the dataset states for its images."""
 
     @property
     def places(self) -> frozenset[str]:
-        """Keys of the config that may change, since what they lead to is compared: places, and counts of the data."""
+        """Keys of the config that may change, since the content they lead to is compared: places and data counts."""
         data = () if self.data is None else ("dataset.path", *COUNT_KEYS)
         return frozenset((*data, *(() if self.checkpoint_sha256 is None else ("parent.checkpoint",))))
 
     def as_facts(self) -> KeptFacts:
-        """As ``study.yaml`` holds it."""
+        """In the form of ``study.yaml``."""
         plain: KeptFacts = {
             "data": self.data,
             "checkpoint_sha256": self.checkpoint_sha256,
@@ -48,7 +48,7 @@ class Content:
 
 
 def content_of(config: StudyConfig) -> Content:
-    """Read the data (cached where the dataset does so) and the checkpoint; both have been checked."""
+    """The content of the data (cached if the dataset does so), the checkpoint and the teachers, once they are checked."""
     dataset = open_dataset(config.dataset)
     data = data_facts(dataset)
     checkpoint = config.parent.checkpoint
@@ -63,7 +63,7 @@ def content_of(config: StudyConfig) -> Content:
 
 
 def content_changes(then: Content, now: Content) -> list[str]:
-    """One line for the data, the checkpoint and each teacher where they are others than ``then``, with the way out."""
+    """One line for each of the data, the checkpoint and the teachers that differs from ``then``, with what to do."""
     lines = []
     if then.data is not None and now.data is not None and (differ := data_changes(then.data, now.data)):
         lines.append(f"dataset: its content differs from when the study began ({differ})")

@@ -1,8 +1,8 @@
-"""What a study may become in the folder that it has: which changes of its config are taken, and which are refused.
+"""Which changes of its config a study accepts in its folder, and which it refuses.
 
-What was paid for binds, and nothing else does. A key of the config is bound as soon as an attempt was begun that hangs
-on it; until then it may be changed or taken back. What only adds jobs (replicates, targets, routes, criteria, controls,
-exports) or changes none (the name, budgets, resources) is always taken.
+A key is bound only by work that has been paid for: as soon as an attempt that depends on it has begun. Until then it
+may be changed or reverted. Changes that only add jobs (replicates, targets, routes, criteria, controls, exports) or
+affect none (the name, budgets, resources) are always accepted.
 """
 
 from __future__ import annotations
@@ -21,65 +21,65 @@ from harness.jobs.identity import JobId
 from harness.stored.written import as_written
 
 FREE = ("name", "export", "budget", "resources", "plugins", "verdict", "labels", "loggers", "store")
-"""Sections that change no job that was done."""
+"""Sections whose changes affect no job that was done."""
 READING_KEYS = ("dataset.download", "dataset.num_workers")
-"""How data is read."""
+"""Keys that only say how data is read."""
 DECLARED_KEYS = ("parent.declared_cost", "parent.source")
-"""What somebody says that the parent cost; charged when a report is made, and spent by no job."""
+"""The declared cost of the parent and its source; it is charged when a report is made, and spent by no job."""
 PLACE_KEYS = ("dataset.path", "parent.checkpoint")
-"""Where something is; whether its content is the same is seen by :mod:`harness.stored.content`."""
+"""Keys that say where something is; :mod:`harness.stored.content` checks whether its content is the same."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One key of the config with its value in ``study.yaml`` and the one given now; None: the section is left out."""
+    """One key of the config, with its value in ``study.yaml`` and the one given now; None means that it is left out."""
 
     key: str
     old: Any
     new: Any
 
     def as_dict(self) -> Fields:
-        """As the ledger's ``study_extended`` holds it."""
+        """In the form of the ledger's ``study_extended``."""
         return {"key": self.key, "old": self.old, "new": self.new}
 
 
 @dataclass(frozen=True)
 class Paid:
-    """What attempts were begun for, from the ledger's ``attempt_started``."""
+    """The attempts that have begun, from the ledger's ``attempt_started``."""
 
     attempts: tuple[Record, ...]
 
     @staticmethod
     def of(records: Iterable[Record]) -> Paid:
-        """Read from the records of a ledger."""
+        """From the records of a ledger."""
         return Paid(tuple(record for record in records if record["kind"] == Kind.ATTEMPT_STARTED))
 
     @property
     def anything(self) -> bool:
-        """Whether any attempt was begun."""
+        """Whether any attempt has begun."""
         return bool(self.attempts)
 
     def route(self, name: str, *phases: Phase) -> bool:
-        """Whether one was begun for a route, in one of ``phases`` where some are given."""
+        """Whether an attempt of a route has begun, in one of ``phases`` if any are given."""
         return any(a["route"] == name and (not phases or a["phase"] in phases) for a in self.attempts)
 
     def target(self, macs: int) -> bool:
-        """Whether one was begun for this target alone."""
+        """Whether an attempt for this target alone has begun."""
         return any(a["target"] == macs for a in self.attempts)
 
     @property
     def num_replicates(self) -> int:
-        """One more than the highest replicate that was begun; 0 where none was."""
+        """One more than the highest replicate that has begun; 0 if none has."""
         return max((int(a["replicate"]) + 1 for a in self.attempts), default=0)
 
     def by(self, route: str) -> BegunBy:
-        """What a route began."""
+        """The attempts of one route."""
         return BegunBy(route, tuple(attempt for attempt in self.attempts if attempt["route"] == route))
 
 
 @dataclass(frozen=True)
 class BegunBy:
-    """A route's attempts; see :class:`harness.config.begun.Begun`."""
+    """The attempts of one route that have begun; see :class:`harness.config.begun.Begun`."""
 
     route: str
     attempts: tuple[Record, ...]
@@ -103,9 +103,9 @@ class BegunBy:
 
 
 def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
-    """Every key whose value differs; a route or section that only one of them has is one change.
+    """Every key whose value differs; a route or section that only one of the configs has is one change.
 
-    Criteria are compared as a set, and what a phase says of its training by what it comes to with the study's recipe.
+    Criteria are compared as a set, and a phase's recipe by its values after the study's recipe has filled it in.
     """
     old, new = _comparable(held), _comparable(given)
     found = []
@@ -121,9 +121,9 @@ def changes_between(held: StudyConfig, given: StudyConfig) -> list[Change]:
 def refusals(
     changes: Sequence[Change], held: StudyConfig, paid: Paid, places: Collection[str] = PLACE_KEYS
 ) -> list[str]:
-    """One line for each change of the ``held`` config that cannot be taken, with old and new value and the way out.
+    """One line for each change of the ``held`` config that is refused, with the old and new values and what to do.
 
-    ``places`` are the keys that lead to a content that will be compared.
+    ``places`` are the keys whose content will be compared.
     """
     moved = [c for c in changes if c.key in places and (c.key not in PLACE_KEYS or (c.old and c.new))]
     sections = held.routes.resolved.powers
@@ -132,20 +132,22 @@ def refusals(
 
 
 def listed(lines: Sequence[str]) -> str:
-    """One difference a line; sentences where there are several, since a terminal may show them in one line."""
+    """One difference per line; several end with full stops, since a terminal may show them on one line."""
     return lines[0] if len(lines) == 1 else "\n".join(f"{line}." for line in lines)
 
 
 def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
-    """``given`` with criteria in the order in which they were added: the controls take the first one's structure.
+    """``given`` with its criteria in the order in which they were added, since controls use the first one's structure.
 
-    Raises ``ValidationError`` where the config cannot be in this order.
+    Raises:
+        ValidationError: the config is invalid in this order.
+
     """
     ordered = {}
     for name, new in given.routes.prunings.items():
         old, section = held.routes.prunings.get(name), given.routes.powers[name]
         if old is None or section.part(section.PRUNING) is None:
-            continue  # new, or another route's, which has its turn
+            continue  # new, or the section of another route, which is handled there
         kept = [method for method in old.methods if method in new.methods]
         order = [*kept, *(method for method in new.methods if method not in kept)]
         if order != new.methods:
@@ -154,17 +156,17 @@ def merged(held: StudyConfig, given: StudyConfig) -> StudyConfig:
         return given
     config = given.model_copy(update={"routes": given.routes.with_prunings(ordered)})
     StudyConfig.model_validate(as_written(config))
-    return config  # and not what was validated, in which every key would count as given
+    return config  # not the validated copy, in which every key would count as given
 
 
 def _comparable(config: StudyConfig) -> dict[str, Any]:
-    """The config as nested values, with the searches and prunings that each route really uses."""
+    """The config as nested values, with the searches and prunings that each route actually uses."""
     raw: dict[str, Any] = config.model_dump(mode="json")
     return raw | {"routes": raw["routes"] | {n: s.compared() for n, s in config.routes.resolved.powers.items()}}
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[Change]:
-    """By dotted key; what is a section on one side alone is one difference."""
+    """The differences by dotted key; a section that only one side has is one difference."""
     if isinstance(old, dict) and isinstance(new, dict):
         for inner in dict.fromkeys([*old, *new]):
             yield from _differences(f"{key}.{inner}" if key else str(inner), old.get(inner), new.get(inner))
@@ -173,7 +175,7 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[Change]:
 
 
 def _is_said_only(key: str, held: StudyConfig, given: StudyConfig) -> bool:
-    """Whether a key of a phase's recipe is written or left out, and its value is the same."""
+    """Whether a key of a phase's recipe was only added or removed, with the same resulting value."""
     *place, field = key.split(".")
     old, new = (_at(config, place) for config in (held, given))
     if field not in RecipeOverride.model_fields or not all(isinstance(each, RecipeOverride) for each in (old, new)):
@@ -182,7 +184,7 @@ def _is_said_only(key: str, held: StudyConfig, given: StudyConfig) -> bool:
 
 
 def _at(config: StudyConfig, place: Sequence[str]) -> Any:
-    """The section at a place; None where there is none."""
+    """The section at a place; None if there is none."""
     found: object = config
     if place[:1] == ["routes"]:
         found, place = config.routes.resolved.powers.get("".join(place[1:2])), place[2:]
@@ -201,7 +203,7 @@ def _refusal(change: Change, sections: Mapping[str, RouteSection], paid: Paid) -
         lost = [target for target in change.old if target not in change.new and paid.target(target)]
         return _left_out(key, [f"{target:,} MACs" for target in lost])
     if key == "target.latency_ms" and change.old and change.new:
-        return None  # the targets in MACs that they stand for are compared
+        return None  # the targets in MACs are compared instead
     if top == "routes":
         return _route_refusal(change, sections, paid)
     if key in PLACE_KEYS and change.old and change.new and paid.anything:

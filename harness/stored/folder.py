@@ -1,4 +1,4 @@
-"""A study's folder before work begins: held by one driver, and every place in it free for what will be written there."""
+"""Prepares a study's folder: locks it for one driver, and checks that nothing blocks what will be written there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.errors import InputError
 
 
 def refuse_second_driver(paths: StudyFolder) -> None:
-    """``InputError`` where another driver is at work in the folder; nothing is created."""
+    """``InputError`` if another driver is working in the folder; nothing is created."""
     driver = driver_lock.find_driver(paths.lock)
     if driver.life is driver_lock.Life.ALIVE:
         raise _in_use(paths, driver.where)
@@ -23,17 +23,20 @@ State = tuple[bytes, frozenset[str]]
 
 
 def state_of(paths: StudyFolder) -> State:
-    """What changes with every run in a folder: its ``study.yaml`` and the ledger segments of its drivers."""
+    """What every run in a folder changes: its ``study.yaml`` and the names of its drivers' ledger segments."""
     text = paths.config.read_bytes() if paths.config.is_file() else b""
     return text, frozenset(path.name for path in segments_in(paths.ledger) if "-driver-" in path.name)
 
 
 @contextmanager
 def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
-    """Hold the folder for one driver while the block runs; a block that makes no study of it leaves no folder behind.
+    """Lock the folder for one driver while the block runs; if the block writes no study, no new folder is left behind.
 
-    ``InputError`` where another driver holds it, where one has run since the folder was ``seen`` (what was decided then
-    may hold no more), or where it cannot be written to.
+    Raises:
+        InputError: another driver holds the folder, one has run since the folder was ``seen`` (decisions made then may
+        no
+            longer be valid), or the folder cannot be written to.
+
     """
     made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]
     with ExitStack() as stack:
@@ -60,7 +63,7 @@ def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
 
 
 def check_places(paths: StudyFolder) -> None:
-    """``InputError`` where something else occupies a place that a finished study needs, such as a file ``report``."""
+    """``InputError`` if something else occupies a path that the study needs, such as a file named ``report``."""
     for folder in (paths.ledger, paths.checkpoints, paths.models, paths.plans, paths.tune, paths.report):
         if folder.is_symlink() and not folder.exists():
             raise InputError(f"{folder} is a link to nothing; a study needs a folder there: remove the link")

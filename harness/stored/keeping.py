@@ -1,15 +1,16 @@
-"""Copies of a study in a bucket: what is final is put there as soon as it is, and never changed.
+"""Copies a study to a bucket: everything is copied as soon as it is final, and never changed there.
 
 | key | what | when |
 |---|---|---|
-| ``ledger/<segment>`` | a sealed segment of the ledger | when its session is over |
-| ``sessions/<session>/…`` | ``study.yaml``, ``segments.index`` and the plans as they were then | when it is over |
+| ``ledger/<segment>`` | a sealed segment of the ledger | when its session ends |
+| ``sessions/<session>/…`` | ``study.yaml``, ``segments.index`` and the plans at that time | when the session ends |
 | ``models/<target>/<label>/<replicate>/<version>/…`` | a delivered network; ``MANIFEST.json`` last | within a minute |
-| ``checkpoints/<job>/<version>/…`` | weights and masks of a job that is done, where asked for | within a minute |
+| ``checkpoints/<job>/<version>/…`` | weights and masks of a finished job, if asked for | within a minute |
 
-A *version* is a hash of the files' names and contents, so that a network that is delivered again is another object. The
-*loss window* is the session under way: its segments are sealed, and copied, when it ends; those of a driver that was killed,
-by the next ``run``. A bucket that cannot be reached is a warning and stops no study: the next look puts what it lacks.
+A *version* is a hash of the files' names and contents, so a network that is delivered again is a new object. The *loss
+window* is the running session: its segments are sealed and copied when it ends, or by the next ``run`` if its driver
+was killed. If the bucket cannot be reached, a warning is logged and the study continues; the next look copies what is
+missing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ FILES_OF_JOB = ("weights.safetensors", "masks.safetensors")
 
 @contextmanager
 def kept_in_store(config: StoreConfig | None, paths: StudyFolder, session: str) -> Iterator[None]:
-    """Put what becomes final into the bucket while the block runs, and what the session leaves after it."""
+    """Copy what becomes final to the bucket while the block runs, and the session's own files after it."""
     if config is None:
         yield
         return
@@ -60,16 +61,16 @@ def kept_in_store(config: StoreConfig | None, paths: StudyFolder, session: str) 
 
 
 class Keeper:
-    """One study and its bucket."""
+    """Copies one study to its bucket."""
 
     def __init__(self, store: ObjectStore, paths: StudyFolder, *, with_checkpoints: bool = False) -> None:
         self._store, self._paths, self._with_checkpoints = store, paths, with_checkpoints
         self._note = paths.remembered / "store.json"
         self._there: dict[str, str] = self._read_note()
-        """Hashes of what is in the bucket, by key: looked at no more."""
+        """Hashes of what is already in the bucket, by key; it is not looked at again."""
 
     def look(self) -> None:
-        """Put what is final and not there yet."""
+        """Copy what is final and not yet in the bucket."""
         try:
             self._segments()
             self._models()
@@ -79,7 +80,7 @@ class Keeper:
             log.warning("%s: not all was copied, the next look goes on: %s", self._store.url, one_line(error))
 
     def end(self, session: str) -> None:
-        """Put what the session leaves beside its ledger."""
+        """Copy what the session leaves in addition to its ledger: ``study.yaml``, the index and the plans."""
         plans = sorted(self._paths.plans.glob("*.json")) if self._paths.plans.is_dir() else []
         try:
             for path in (self._paths.config, self._paths.ledger / NAME, *plans):
@@ -111,7 +112,7 @@ class Keeper:
             self._folder(folder, f"checkpoints/{job}", [folder / name for name in FILES_OF_JOB])
 
     def _folder(self, folder: Path, key: str, files: list[Path] | None = None) -> None:
-        """A folder as a version of its own, with a manifest last; one that changes meanwhile is left for the next look."""
+        """Copy a folder as a new version, manifest last; a folder that changes meanwhile is left for the next look."""
         found = sorted(path for path in (files or folder.rglob("*")) if path.is_file())
         if not found:
             return

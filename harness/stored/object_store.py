@@ -1,6 +1,7 @@
-"""A bucket, as far as a study needs one: files that are put there once and never changed.
+"""A bucket with what a study needs: files that are written once and never changed.
 
-An object is there whole or not at all. What is there already under a name is left; another content under it is an error.
+An object is written completely or not at all. An existing object is left; writing different content to its key is an
+error.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ CHUNK = 1 << 20
 
 
 class StoreConflict(OSError):
-    """Another content is there under the name."""
+    """The key already has different content."""
 
 
 class ObjectStore:
-    """The folder in a bucket that a URL names. Every error of it is an ``OSError``."""
+    """The folder in a bucket that a URL names; failed reads and writes raise ``OSError``."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._files, self._root = _opened(url)
 
     def check(self) -> None:
-        """``InputError`` where the bucket cannot be reached, does not exist, or may not be listed."""
+        """``InputError`` if the bucket cannot be reached, does not exist, or may not be listed."""
         bucket = self._root.partition("/")[0] if urlsplit(self.url).scheme != "file" else ""
         try:
             if bucket and self._files.get_file_info(bucket).type == fs.FileType.NotFound:
@@ -43,10 +44,10 @@ class ObjectStore:
             raise InputError(f"{KEY}: {self.url} cannot be used: {one_line(error)}") from None
 
     def put(self, source: Path, key: str, length: int | None = None) -> str:
-        """Copy the file (its first ``length`` bytes) to ``key``, unless it is there; the SHA-256 of what was copied.
+        """Copy a file (or its first ``length`` bytes) to ``key`` unless it is there; returns the content's SHA-256.
 
         Raises:
-            StoreConflict: the key has another content.
+            StoreConflict: the key already has different content.
 
         """
         digest = sha256_of(source, length)
@@ -70,7 +71,7 @@ class ObjectStore:
             return bytes(stream.read())
 
     def names(self) -> list[str]:
-        """Every key, in order."""
+        """All keys, sorted."""
         selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
         found = self._files.get_file_info(selector)
         return sorted(info.path.removeprefix(f"{self._root}/") for info in found if info.type == fs.FileType.File)
@@ -91,7 +92,7 @@ class ObjectStore:
 
 
 def sha256_of(source: Path, length: int | None = None) -> str:
-    """The hash of a file, or of its first bytes."""
+    """The SHA-256 of a file, or of its first ``length`` bytes, as hex digits."""
     found, left = hashlib.sha256(), source.stat().st_size if length is None else length
     with source.open("rb") as file:
         while left > 0 and (chunk := file.read(min(CHUNK, left))):

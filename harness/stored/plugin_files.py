@@ -1,4 +1,4 @@
-"""The plug-in files of a study: copied into its folder for every node to run, and the same for the study's whole life."""
+"""The plug-in files of a study: copied to its folder, where every node runs them, and fixed once work has begun."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from harness.paths import replacing
 
 
 def as_documents(files: Sequence[PluginFile]) -> list[KeptPlugin]:
-    """As ``study.yaml`` holds them, at its top level."""
+    """The files in the form of ``study.yaml``, at its top level."""
     return [{"name": file.name, "sha256": file.sha256} for file in files]
 
 
 def plugin_changes(held: Sequence[KeptPlugin] | None, files: Sequence[PluginFile]) -> list[str]:
-    """One line for each file that is not what it was when the study began, or that the config no longer names.
+    """One line for each file that has changed since the study began, or that the config no longer names.
 
-    ``held`` is what ``study.yaml`` has of them (None: written by an older version, or there were none).
+    ``held`` is what ``study.yaml`` says (None: it was written by an older version, or there were no files).
     """
     now = {file.name: file for file in files}
     lines = []
@@ -39,17 +39,17 @@ def plugin_changes(held: Sequence[KeptPlugin] | None, files: Sequence[PluginFile
 
 
 def places_kept(files: Sequence[PluginFile]) -> dict[str, list[str]]:
-    """The key ``plugins`` of a ``study.yaml``: the copies, as they are beside it wherever the folder is moved."""
+    """The key ``plugins`` of ``study.yaml``: the copies, relative to it, so that the folder can be moved."""
     return {"plugins": [f"plugins/{file.name}.py" for file in files]} if files else {}
 
 
 def keep(files: Sequence[PluginFile], paths: StudyFolder) -> None:
-    """Copy the files into the study's folder."""
+    """Copy the files to the study's folder."""
     for file in files:
         with replacing(paths.plugins / f"{file.name}.py") as temporary:
             temporary.write_bytes(Path(file.path).read_bytes())
 
 
 def kept(files: Sequence[PluginFile], paths: StudyFolder) -> tuple[PluginFile, ...]:
-    """The same files where workers find them: in the study's folder."""
+    """The same files as copied to the study's folder, where workers find them."""
     return tuple(replace(file, path=str(paths.plugins / f"{file.name}.py")) for file in files)

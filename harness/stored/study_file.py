@@ -1,4 +1,4 @@
-"""The config of a study as its folder holds it: made absolute, written, read again, compared before a resume."""
+"""The config in a study's folder: made absolute, written, read again, and compared before a study is resumed."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 @dataclass(frozen=True)
 class Standing:
-    """A config compared with the study in its folder: what to run, and what is new.
+    """A config compared with the study in its folder: what to run, and what has changed.
 
-    ``config`` is the one given, with criteria in the order in which they were added. ``changes`` are the differences
-    from ``study.yaml``; none for a new study. ``planned`` is what the study was first planned with, ``searched`` the
-    targets of each search.
+    ``config`` is the given one, with criteria in the order in which they were added. ``changes`` are the differences
+    from ``study.yaml``; a new study has none. ``planned`` is the study's first plan, and ``searched`` has the targets
+    of each search.
     """
 
     config: StudyConfig
@@ -54,22 +54,26 @@ class Standing:
     planned: Planned
     searched: dict[str, Searched]
     content: Content
-    """Content of the data and the checkpoint, as recorded; empty until an attempt was begun."""
+    """The recorded content of the data and the checkpoint; empty until an attempt has begun."""
     is_begun: bool = False
-    """Whether an attempt was begun."""
+    """Whether an attempt has begun."""
     device_kinds: frozenset[str] = frozenset()
-    """What kinds of device attempts have held."""
+    """The kinds of device that attempts have held."""
     gpu_models: frozenset[str] = frozenset()
-    """What models of GPU they have held, where the ledger says."""
+    """The GPU models that they have held, if the ledger says so."""
     rehearsal: tuple[ChangedKey, ...] | None = None
-    """What a rehearsal has changed of the config; None: it is a study and no rehearsal."""
+    """What a rehearsal has changed in the config; None for a study that is not a rehearsal."""
 
 
 def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[ChangedKey, ...] | None = None) -> Standing:
-    """Whether ``paths`` is free for a new study or has one that ``config`` continues or extends.
+    """Check that ``paths`` is free for a new study, or has one that ``config`` continues or extends.
 
-    A ``rehearsal`` (what it has changed) continues only a rehearsal, and a study only a study. ``InputError`` otherwise,
-    with one line for each difference that cannot be.
+    A rehearsal (``rehearsal`` is what it has changed) continues only a rehearsal, and a study only a study.
+
+    Raises:
+        InputError: the folder cannot be used, or ``config`` does not fit its study; one line for each refused
+        difference.
+
     """
     for parent in (paths.root, *paths.root.parents):
         if parent.exists():
@@ -130,7 +134,7 @@ def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> Non
 
 
 def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
-    """``InputError`` where a run would hold another kind of device, or model of GPU: hours of the two are never added up."""
+    """``InputError`` if a run would use another kind of device or GPU model, since hours of two are never added up."""
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
         then, now = (
@@ -152,7 +156,7 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
 
 
 def _gpu_models(records: Sequence[Record], paid: Paid) -> frozenset[str]:
-    """Models of the GPUs that attempts name, as the capacity of a session has them; old ledgers have none."""
+    """The models of the GPUs that attempts held, as listed in the sessions' capacity; old ledgers have none."""
     names = {
         str(device["device"]): str(device.get("name", ""))
         for record in records
@@ -165,7 +169,7 @@ def _gpu_models(records: Sequence[Record], paid: Paid) -> frozenset[str]:
 
 
 def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
-    """Kinds of device of the sessions in which an attempt was begun."""
+    """The kinds of device of the sessions in which an attempt has begun."""
     sessions = {attempt["session"] for attempt in paid.attempts}
     return frozenset(
         str(device["device_kind"])
@@ -176,7 +180,7 @@ def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
 
 
 def _is_before_study(path: Path, paths: StudyFolder) -> bool:
-    """Whether a run that was cut off before it wrote ``study.yaml`` may have left this, or its user: prices."""
+    """Whether a run killed before it wrote ``study.yaml`` may have left this, or the user (a file of prices)."""
     return (
         path.name == ".lock"
         or path == paths.prices
@@ -186,7 +190,7 @@ def _is_before_study(path: Path, paths: StudyFolder) -> bool:
 
 
 def planned_of(config: StudyConfig) -> Planned:
-    """What ``session_opened`` keeps of a plan: numbers that a study may be extended from once results were seen."""
+    """The plan that ``session_opened`` records: values that may be extended after results have been seen."""
     criteria = {name: [str(m) for m in section.methods] for name, section in config.routes.prunings.items()}
     return {
         "replicates": config.replicates,
@@ -197,7 +201,7 @@ def planned_of(config: StudyConfig) -> Planned:
 
 
 def _planned_first(records: Sequence[Record]) -> Planned | None:
-    """As the first session has it that says so."""
+    """The plan that the first session to have one recorded; None if there is none."""
     found = (record.get("planned") for record in records if record["kind"] == Kind.SESSION_OPENED)
     return next((planned for planned in found if isinstance(planned, dict)), None)
 
@@ -205,7 +209,7 @@ def _planned_first(records: Sequence[Record]) -> Planned | None:
 def _searched(
     held: StudyConfig, document: KeptFacts, config: StudyConfig, paid: Paid
 ) -> dict[str, Searched]:  # fmt: skip
-    """The targets of each search that was begun: those on record, then those that are new."""
+    """The targets of each search that has begun: first those on record, then the new ones."""
     stored = document.get("searched") or {}
     found = {}
     for route in config.routes.keeping_targets:
@@ -228,7 +232,7 @@ def _content(document: KeptFacts) -> Content:
 
 
 def _without_moved(changes: Sequence[Change], document: KeptFacts, config: StudyConfig) -> list[Change]:
-    """The changes without those of a search space's file that says the same at another place."""
+    """The changes, except those to a search space file with the same content at another place."""
     held, now = document.get("spaces") or {}, _space_files(config)
     return [
         c
@@ -238,14 +242,14 @@ def _without_moved(changes: Sequence[Change], document: KeptFacts, config: Study
 
 
 def _without_same_files(changes: Sequence[Change], document: KeptFacts) -> list[Change]:
-    """The changes without that of ``plugins``, where the files are the same elsewhere: the study keeps copies of its own."""
+    """The changes, except that of ``plugins`` if the files' content is the same: the study has its own copies."""
     held = {each["name"]: each["sha256"] for each in document.get("plugins") or []}
     is_same = held == {file.name: file.sha256 for file in in_use()}
     return [change for change in changes if not (change.key == "plugins" and is_same)]
 
 
 def _changed_spaces(document: KeptFacts, config: StudyConfig, paid: Paid) -> list[str]:
-    """One line for each search space whose file was changed since a search was begun with it."""
+    """One line for each search space whose file has changed since a search began with it."""
     held, now = document.get("spaces") or {}, _space_files(config)
     used = {search.space for route, search in config.routes.searches.items() if paid.route(route)}
     return [
@@ -272,7 +276,7 @@ def _document(paths: StudyFolder) -> StudyDocument:
 
 
 def config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
-    """The config of a document of any version; ``InputError`` for one that cannot be."""
+    """The config in a document of any version; ``InputError`` if it is invalid."""
     study = dict(document.config)
     if isinstance(dataset := study.get("dataset"), dict):  # written with keys that were not given
         unset = {key: field.default for key, field in DatasetConfig.model_fields.items()}
@@ -283,7 +287,7 @@ def config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
 
 
 def absolute(config: StudyConfig) -> StudyConfig:
-    """Paths made absolute, since jobs run in other working folders."""
+    """The config with absolute paths, since jobs run in other working folders."""
     dataset, parent = config.dataset, config.parent
     if dataset.path is not None:
         dataset = dataset.model_copy(update={"path": str(Path(dataset.path).expanduser().resolve())})
@@ -326,7 +330,7 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
 
 
 def _space_files(config: StudyConfig) -> dict[str, object]:
-    """Contents of the config's search space files, by path; the package's own spaces have none."""
+    """The contents of the config's search space files, by path; the package's own spaces are not included."""
     paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
     found: dict[str, object] = {}
     for path in sorted(paths):
@@ -336,7 +340,7 @@ def _space_files(config: StudyConfig) -> dict[str, object]:
 
 
 def _same_space(held: object, now: object) -> bool:
-    """Whether two readings of a space's file say the same; older versions read ``1e-3`` as a text."""
+    """Whether two readings of a space file are equal; older versions read ``1e-3`` as text."""
     if isinstance(held, dict) and isinstance(now, dict):
         return held.keys() == now.keys() and all(_same_space(held[key], now[key]) for key in held)
     if isinstance(held, list) and isinstance(now, list):

@@ -1,4 +1,4 @@
-"""A resolved config as someone could write it: what ``study.yaml`` holds can be given to ``run`` again."""
+"""A resolved config in the form in which a user could write it, so that ``run`` accepts ``study.yaml`` again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from harness.config.study import StudyConfig
 
 
 def as_written(config: StudyConfig) -> dict[str, object]:
-    """The config as nested values: defaults too, but nothing that is unset, and hours with their unit."""
+    """The config as nested values, including defaults but nothing that is unset; hours have their unit."""
     raw = config.model_dump(mode="json", exclude_none=True)
-    # of the dataset, what was given: a key that it does not use is refused
+    # only the keys given for the dataset, since a dataset refuses keys that it does not use
     raw["dataset"] = config.dataset.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     raw["budget"] = {route: hours_text(hours) for route, hours in raw["budget"].items()}
     return raw
 
 
 def runnable(config: StudyConfig) -> dict[str, object]:
-    """:func:`as_written` less the defaults that would change nothing if they were given."""
+    """:func:`as_written` without the defaults that would have no effect if they were given."""
     raw = as_written(config)
     for place, _ in without_effect(StudyConfig.model_validate(raw)):
         holder: object = raw
