@@ -7,7 +7,7 @@ and activations; a network that mixes formats would also have to convert its act
 | format | weight | activations |
 |---|---|---|
 | ``dense_fp32`` | unchanged | columns |
-| ``dense_fp32_rows`` | as it is | rows |
+| ``dense_fp32_rows`` | unchanged | rows |
 | ``csr_fp32`` | ``torch.sparse_csr``, which skips zeros | columns |
 | ``int8_dense`` | int8, one scale per output (engine fbgemm) | rows, 7-bit unsigned |
 | ``int8_sparse_1x4`` | the same, skipping blocks of 4 inputs that are all zero | rows, 7-bit unsigned |
