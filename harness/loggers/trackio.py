@@ -1,4 +1,4 @@
-"""trackio: one run per study, in the project with its name, stored where trackio does; ``trackio show`` shows it."""
+"""trackio: one run per study, in the project with its name, in trackio's own storage; ``trackio show`` shows it."""
 
 from __future__ import annotations
 
