@@ -48,7 +48,7 @@ class Content:
 
 
 def content_of(config: StudyConfig) -> Content:
-    """The content of the data (cached if the dataset does so), the checkpoint and the teachers, once they are checked."""
+    """The content of the data (cached if the dataset does so), the checkpoint and the teachers, once checked."""
     dataset = open_dataset(config.dataset)
     data = data_facts(dataset)
     checkpoint = config.parent.checkpoint

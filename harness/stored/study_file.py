@@ -334,7 +334,7 @@ def _space_files(config: StudyConfig) -> dict[str, object]:
     paths = {search.space for search in config.routes.searches.values() if search.space.endswith((".yaml", ".yml"))}
     found: dict[str, object] = {}
     for path in sorted(paths):
-        with contextlib.suppress(OSError, UnicodeDecodeError, YamlProblem):  # refused where the space is loaded
+        with contextlib.suppress(OSError, UnicodeDecodeError, YamlProblem):  # refused when the space is loaded
             found[path] = read_one(Path(path).read_text(encoding="utf-8"))
     return found
 
