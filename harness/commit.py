@@ -1,4 +1,4 @@
-"""Which code this is: the commit of the checkout that the harness runs from, if it runs from one."""
+"""Which code is running: the commit of the checkout that the harness runs from, if it runs from one."""
 
 from __future__ import annotations
 

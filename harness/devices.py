@@ -1,4 +1,4 @@
-"""The devices of a machine, and those that one attempt holds. Torch is imported only where GPUs are asked for."""
+"""The devices of a machine, and those that one attempt holds. Torch is imported only if GPUs are asked for."""
 
 from __future__ import annotations
 

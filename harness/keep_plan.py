@@ -118,7 +118,7 @@ def tell_gpu() -> None:
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:
-    """What is left according to the plan and what the ledger says is done, by route, phase, target and replicate."""
+    """What the plan has left and what the ledger has done, by route, phase, target and replicate."""
     left: dict[Step, list[float]] = defaultdict(list)
     for planned in plan.jobs:
         job = planned.job

@@ -32,7 +32,7 @@ from harness.stored.extension import changes_between
 from harness.stored.written import as_written
 
 MOST_NAME = 100
-"""Characters of a study's name."""
+"""Most characters in a study's name."""
 STAND_IN = "stand-in weights, random"
 
 
@@ -49,7 +49,6 @@ def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) ->
 
     Raises:
         InputError: the data, which a rehearsal reads, or a teacher's weights are not available.
-
 
     """
     if is_here:  # a batch of every worker that a job may have here
@@ -86,7 +85,7 @@ def _changes(given: StudyConfig, config: StudyConfig, stand_ins: dict[str, str])
 
 
 def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]:
-    """The dataset with fewer and smaller images of every class; and the full data."""
+    """The dataset with fewer and smaller images of every class, and the facts of the full dataset."""
     whole = _with(given, {"num_train": None, "num_test": None, "num_classes": None})
     try:
         data = open_dataset(whole)
@@ -125,7 +124,7 @@ def _num_train(given: DatasetConfig, info: DataInfo, caps: Caps) -> int | None:
 
 
 def _with(given: DatasetConfig, values: dict[str, object]) -> DatasetConfig:
-    """With some values changed; a value of None leaves its key out, since a dataset refuses keys that it does not use."""
+    """The config with values changed; None leaves a key out, since a dataset refuses keys that it does not use."""
     said = given.model_dump(exclude_unset=True) | {k: v for k, v in values.items() if v != getattr(given, k)}
     return DatasetConfig.model_validate({key: value for key, value in said.items() if value is not None})
 
@@ -153,7 +152,7 @@ def _weights_problem(spec: NetworkSpec) -> str | None:
 
 @contextmanager
 def _unheard(name: str) -> Iterator[None]:
-    """Silence what a library logs about each retry; it tells the user nothing."""
+    """Silence what a library logs about each retry, which is of no use to the user."""
     found = [logging.getLogger(key) for key in logging.root.manager.loggerDict if key.partition(".")[0] == name]
     levels = [logger.level for logger in found]
     for logger in found:

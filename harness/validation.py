@@ -1,4 +1,4 @@
-"""Checks that find what is wrong with a study before any device time is spent."""
+"""Checks that find mistakes in a study before any device time is spent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
     With ``need_data`` False the dataset need not be on this machine, so a study can be planned without it.
 
     Raises:
-        InputError: in one line, what cannot work.
+        InputError: something cannot work; the message says what.
 
     """
     learn(config.routes.words)
@@ -103,7 +103,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
 
 
 def _check_criteria(config: StudyConfig) -> None:
-    """Every criterion must give scores, those of the package included; users' own are also tried if a route names them."""
+    """``InputError`` unless every criterion gives scores: those that a route names, and all of the user's own."""
     named = {
         method.criterion: f"routes.{route}.criterion"
         for route, pruning in config.routes.prunings.items()
@@ -176,7 +176,7 @@ def _check_augmentations(config: StudyConfig, dataset: object) -> None:
 def _check_prunable(
     route: str, config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]
 ) -> None:
-    """Every method must reach every target, as far as that can be checked on fresh weights, from layer shapes and floors."""
+    """``InputError`` unless every method can reach every target, as far as fresh weights, shapes and floors can tell."""
     keep = _kept(route, config.keep, model, shape)
     try:
         for scope in sorted({method.scope for method in config.methods}):
@@ -217,7 +217,7 @@ def _kept(route: str, terms: Sequence[str], model: nn.Module, shape: tuple[int, 
 
 
 def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
-    """Refuse a study of the control alone whose family has no network within a target: it would be empty."""
+    """Refuse a study with only the control if the parent's family has no network within a target: it would be empty."""
     routes_config = view.config.routes
     if not routes_config.in_comparison and not routes_config.outside:
         proposed = set()
@@ -231,7 +231,7 @@ def _check_every_target_has_a_job(view: View, routes: list[Route]) -> None:
 
 
 def make_routes(view: View, replicate: int) -> list[Route]:
-    """The routes of one replicate, in the order that breaks ties between them; ``InputError`` for what they refuse."""
+    """The routes of one replicate, in the order that breaks ties; ``InputError`` for what a route refuses."""
     routes = _bare_routes(view, replicate)
     if not any(getattr(view.config.export, kind) for kind in KINDS):
         return routes
@@ -239,7 +239,7 @@ def make_routes(view: View, replicate: int) -> list[Route]:
 
 
 def _bare_routes(view: View, replicate: int) -> list[Route]:
-    """The same routes without the exports of delivered networks."""
+    """The same routes, without exports of delivered networks."""
     routes: list[Route] = []
     config = view.config.routes
     try:
