@@ -176,7 +176,7 @@ def _check_augmentations(config: StudyConfig, dataset: object) -> None:
 def _check_prunable(
     route: str, config: PruneConfig, model: nn.Module, shape: tuple[int, int, int], targets: Sequence[int]
 ) -> None:
-    """``InputError`` unless every method can reach every target, as far as fresh weights, shapes and floors can tell."""
+    """``InputError`` unless every method can reach every target, as far as fresh weights, shapes and floors tell."""
     keep = _kept(route, config.keep, model, shape)
     try:
         for scope in sorted({method.scope for method in config.methods}):

@@ -36,8 +36,7 @@ class Undelivered:
 
     ``needs_h`` is in device-hours, scaled by how long the study's finished jobs took compared with the plan; None if no
     job of the study was done. ``spent_h`` and ``budget_h`` are those of its route in the replicate; ``budget_h`` is
-    None without a budget. ``budget_needed_h`` is the budget with which every replicate of the route would deliver
-    everything.
+    None without a budget. ``budget_needed_h`` is the budget with which all replicates of the route deliver everything.
     """
 
     label: str

@@ -116,8 +116,7 @@ test_top1 was read in batches of {batch} images, in the test split's order, chan
 class Origin:
     """Where a network comes from.
 
-    ``fingerprint`` is that of the data. ``cost`` has ``own_h`` and ``parent_h`` in hours of ``unit``; None if not
-    known.
+    ``fingerprint`` is that of the data. ``cost`` has ``own_h`` and ``parent_h`` in ``unit``; None if not known.
     """
 
     study: str

@@ -43,8 +43,7 @@ def resolve_targets(config: StudyConfig, held: StudyConfig | None) -> StudyConfi
 
     Raises:
         InputError: a latency is above the parent's or below what removing channels can reach, or the latencies do not
-        lead
-            to distinct networks in the same order.
+            lead to distinct networks in the same order.
 
     """
     if config.target is None or config.targets:

@@ -12,8 +12,7 @@ from typing import ClassVar, Protocol
 class Run:
     """The study that is followed. ``run_id`` is the same in all its sessions, so that a service recognises it.
 
-    ``folder`` is the logger's own, inside the study's, and may not exist yet. ``config`` is the study's, as in
-    ``study.yaml``.
+    ``folder`` is the logger's own, inside the study's, and may not exist yet. ``config`` is that of ``study.yaml``.
     """
 
     study: str

@@ -3,8 +3,7 @@
 What a logger has been told is stored in the study's folder (``loggers/<name>.json``), as the last line of each segment
 of the ledger. Before a batch is sent, its end is stored as *pending*, afterwards as told. If the driver dies in
 between, it is unknown how much of the batch arrived. A logger whose files are in its folder then begins again, since
-the ledger has everything. Any other continues after the batch, part of which it may lack, so that nothing is logged
-twice.
+the ledger has everything. Any other continues after the batch, which it may lack, so that nothing is logged twice.
 """
 
 from __future__ import annotations

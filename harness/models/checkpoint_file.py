@@ -2,8 +2,7 @@
 
 Pickles are read by PyTorch's own restricted unpickler. Classes that it does not know (the ``args`` of a training
 script, configs, paths, NumPy numbers) are never imported; each becomes an inert object that keeps its arguments and
-does nothing. A file that names anything with which a pickle could run a program is refused, although it would not run
-here.
+does nothing. A file that names anything with which a pickle could run a program is refused, although nothing would run.
 """
 
 from __future__ import annotations

@@ -40,8 +40,7 @@ def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) ->
 
     A classifier of another size is not changed, and the names of its tensors are returned. A first convolution for
     colour images is adapted to the parent's channels as timm does it (summed for one channel, repeated for more).
-    Weights of other floating-point types are cast. Names from a network's original code are translated if timm can do
-    so.
+    Weights of other floating-point types are cast. Names from a network's original code are translated if timm can.
 
     Raises:
         InputError: tensors do not fit (with their number), the parent has no place for some, or one does not consist of

@@ -34,8 +34,7 @@ def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
 
     Raises:
         InputError: another driver holds the folder, one has run since the folder was ``seen`` (decisions made then may
-        no
-            longer be valid), or the folder cannot be written to.
+            no longer be valid), or the folder cannot be written to.
 
     """
     made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]

@@ -9,8 +9,7 @@
 
 A *version* is a hash of the files' names and contents, so a network that is delivered again is a new object. The *loss
 window* is the running session: its segments are sealed and copied when it ends, or by the next ``run`` if its driver
-was killed. If the bucket cannot be reached, a warning is logged and the study continues; the next look copies what is
-missing.
+was killed. If the bucket cannot be reached, a warning is logged and the study continues; the next look copies the rest.
 """
 
 from __future__ import annotations

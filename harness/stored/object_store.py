@@ -1,7 +1,6 @@
 """A bucket with what a study needs: files that are written once and never changed.
 
-An object is written completely or not at all. An existing object is left; writing different content to its key is an
-error.
+An object is written completely or not at all. An existing object is left; different content for its key is an error.
 """
 
 from __future__ import annotations

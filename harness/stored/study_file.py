@@ -71,8 +71,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
     A rehearsal (``rehearsal`` is what it has changed) continues only a rehearsal, and a study only a study.
 
     Raises:
-        InputError: the folder cannot be used, or ``config`` does not fit its study; one line for each refused
-        difference.
+        InputError: the folder cannot be used, or ``config`` does not fit its study (one line per refused difference).
 
     """
     for parent in (paths.root, *paths.root.parents):
