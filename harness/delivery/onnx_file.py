@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
 
 TOLERANCE = 1e-3
-"""Allowed difference between outputs of ONNX Runtime and torch, as a share of torch's largest output (or of 1)."""
+"""Allowed difference between ONNX Runtime's and torch's outputs, as a share of torch's largest (but at least of 1)."""
 
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 

@@ -130,7 +130,7 @@ RUNTIMES: dict[str, Callable[[nn.Module, Tensor], Callable[[], Tensor]]] = {
     "compiled": _compiled,
     "onnxruntime": _onnxruntime,
 }
-"""The function that prepares a network for each runtime: from model and images to the call that is timed."""
+"""By runtime, the function from model and images to the call that is timed, which uses PyTorch's current threads."""
 
 
 def onnx_runtime() -> Any:

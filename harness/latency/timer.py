@@ -1,4 +1,4 @@
-"""How long a call takes: median and spread over repetitions after a warm-up, with a fixed number of threads.
+"""How long a call takes on a device: median and spread over repetitions after a warm-up, with a fixed thread count.
 
 On the CPU, a wall clock is read before and after each call. On CUDA, each call is between two events on the current
 stream, which the device itself timestamps: from the launch of the first kernel to the end of the last, including gaps
