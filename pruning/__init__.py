@@ -1,6 +1,6 @@
 """Pruning a network to a MACs target: criteria, the solver, masks, schedules, structured removal; nothing trains.
 
-``from pruning import prune_to_macs`` works, and torch is imported only then: a config that names methods needs none.
+``from pruning import prune_to_macs`` works, and imports torch only then: a config that names methods does not need it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the sparsity went, and where it hurts: a pruned network by role, and the masks of a sensitivity scan."""
+"""Where the sparsity is and where it hurts: a pruned network's layers by role, and the masks of a sensitivity scan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pruning.select import top
 
 @dataclass(frozen=True)
 class RoleSparsity:
-    """All layers of one role together. Shares are fractions 0-1."""
+    """Totals over all layers of one role. Shares are fractions, 0-1."""
 
     role: Role
     num_layers: int
@@ -36,7 +36,7 @@ class RoleSparsity:
 
 @dataclass(frozen=True, eq=False)
 class SensitivityPoint:
-    """Masks that prune the layers of one role alone, each to ``sparsity`` (share of its weights that are zero)."""
+    """Masks that prune only the layers of one role, each to ``sparsity`` (share of its weights that are zero)."""
 
     role: Role
     sparsity: float
@@ -73,12 +73,12 @@ def sensitivity_scan(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> Iterator[SensitivityPoint]:
-    """Masks for every role of the network at every sparsity; what accuracy they leave is for the caller to measure.
+    """Yield masks for every role of the network at every sparsity; the caller measures the accuracy that they leave.
 
-    Weights are scored once. The model is not changed.
+    The weights are scored once. The model is not changed.
 
     Raises:
-        ValueError: a sparsity outside 0-1, or as :func:`pruning.solve.prune_to_macs`.
+        ValueError: a sparsity outside 0-1, or an error of :func:`pruning.solve.prune_to_macs`.
 
     """
     if not all(0.0 <= sparsity <= 1.0 for sparsity in sparsities):

@@ -1,4 +1,4 @@
-"""Removing whole blocks: squeeze-excite, which the paper prunes above 99 %, and residual blocks."""
+"""Removing whole blocks: residual blocks, and squeeze-excite blocks, which the paper prunes by more than 99 %."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BlockKind = Literal["residual", "se"]
 
 
 def se_blocks(model: nn.Module) -> list[str]:
-    """Names of the squeeze-excite modules: what timm calls ``se``, where it holds weights."""
+    """Names of the squeeze-excite modules: those that timm calls ``se`` and that have weights."""
     return [
         name
         for name, module in model.named_modules()
@@ -28,7 +28,7 @@ def se_blocks(model: nn.Module) -> list[str]:
 
 
 def residual_blocks(model: nn.Module, input_size: tuple[int, int, int]) -> list[str]:
-    """Names of the outermost blocks that add to their input, and so can be left out: the sum keeps its first part.
+    """Names of the outermost blocks that add to their input, and so can be left out: the input then passes unchanged.
 
     A residual block is a module that timm marks as one (``has_skip``, or else a ``drop_path``, ``drop_path1`` or
     ``shortcut`` and no ``downsample`` that does anything) and whose output has the shape of its input.
@@ -53,10 +53,10 @@ def residual_blocks(model: nn.Module, input_size: tuple[int, int, int]) -> list[
 
 
 def remove_blocks(model: nn.Module, names: Iterable[str]) -> nn.Module:
-    """Copy the model with these modules replaced by ``nn.Identity``.
+    """Return a copy of the model in which these modules are replaced by ``nn.Identity``.
 
     Raises:
-        ValueError: no module of that name.
+        ValueError: the model has no module of that name.
 
     """
     smaller = copy.deepcopy(model)
@@ -80,17 +80,17 @@ def prune_blocks_to_macs(
     floor: float = 0.1,
     keep: LayerFilter | None = None,
 ) -> StructuredResult:
-    """Remove the weakest blocks while the target is not yet reached, then channels for what is left.
+    """Remove the weakest blocks as far as the target allows, then channels for the rest.
 
-    A block goes only if the network stays at or above the target without it, so the result ends within 1 % below.
-    Blocks are ordered by the mean absolute scale of their last normalisation (or last weight, if none): how much a
-    branch adds to what passes it by. A block with a layer that ``keep`` names stays. The model is not changed; a target
-    that it meets already gives a copy of it.
+    A block is removed only if the network then still has at least the target's MACs, so that the result ends within 1 %
+    below it. Blocks are ordered by the mean absolute scale of their last normalisation (or their last weight, if they
+    have none): how much the branch adds to its input. A block stays if ``keep`` names one of its layers. The model is
+    not changed; if it already meets the target, the result is a copy of it.
 
     Raises:
         UnreachableTarget: no widths of the remaining network end within 1 % below the target.
         NotFollowed: Torch-Pruning does not understand the network.
-        ValueError: an unknown kind, or the network has no block of it.
+        ValueError: the kind is unknown, or the network has no block of that kind.
 
     """
     if kind not in ("residual", "se"):
@@ -125,7 +125,7 @@ def _adds_to_its_input(module: nn.Module) -> bool:
 
 
 def _branch_scale(module: nn.Module) -> float:
-    """Mean absolute value of the weight of the last normalisation in a block, or of its last weight."""
+    """Mean absolute value of the scale of a block's last normalisation, or else of its last weight tensor."""
     norms = (m.weight for m in module.modules() if isinstance(m, (nn.BatchNorm2d, nn.LayerNorm)))
     scales = [weight for weight in norms if isinstance(weight, Tensor)]
     weights = scales or [p for p in module.parameters() if p.dim() > 1]

@@ -1,4 +1,4 @@
-"""The channels of a network that can only go together, found by Torch-Pruning's dependency graph.
+"""Groups of channels that can only be removed together, found with Torch-Pruning's dependency graph.
 
 Fang et al. 2023, arXiv 2301.12900. Torch-Pruning is the optional extra ``structured``.
 """
@@ -31,14 +31,14 @@ __all__ = [
 
 
 class NotFinite(ValueError):
-    """Scores of channels that have no order."""
+    """Channel scores that are not finite, so they cannot be ordered."""
 
 
 @contextmanager
 def following() -> Iterator[None]:
-    """Turns what a dependency graph raises on networks that it does not understand into :class:`NotFollowed`.
+    """Turn what a dependency graph raises on a network that it does not understand into :class:`NotFollowed`.
 
-    Whatever it raises: it fails in any way on what its authors did not foresee.
+    Any exception is turned, because it can fail in any way on a network that its authors did not foresee.
     """
     try:
         yield
@@ -51,9 +51,9 @@ def following() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A layer's part in a group: its ``indices`` (of its outputs or inputs) belong to the group's ``channels``.
+    """A layer in a group: its ``indices`` (of its outputs or inputs) belong to the group's ``channels``.
 
-    Both are int64 of one length. ``module`` is a convolution, linear or normalisation layer.
+    Both are int64 tensors of the same length. ``module`` is a convolution, linear or normalisation layer.
     """
 
     name: str
@@ -65,9 +65,9 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Loose:
-    """A parameter outside of layers (a layer scale, a position embedding) in a group: ``indices`` of its ``dim``.
+    """A parameter in a group that is not part of a layer, such as a layer scale or a position embedding.
 
-    As in :class:`Member`, they belong to the group's ``channels``.
+    Its ``indices`` along ``dim`` belong to the group's ``channels``, as in :class:`Member`.
     """
 
     name: str
@@ -77,20 +77,20 @@ class Loose:
 
 
 GroupKind = tuple[tuple[tuple[str, bool], ...], int, bool]
-"""In order, each layer's type and whether the channels are its outputs; parameters outside of layers; are they heads."""
+"""(sorted pairs of a layer's type and whether it makes the channels, number of loose parameters, are they heads)."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels of several layers that share their index: removing one removes it from each.
+    """Channels shared by several layers: removing one removes it from each of them.
 
     Attributes:
-        name: of the first layer (in the order of the network) that makes the channels.
-        width: how many channels there are.
+        name: name of the first layer (in the order of the network) that makes the channels.
+        width: number of channels.
         members: the layers.
-        remove: takes channel indices out of the network, in place. Other groups stay valid.
-        loose: parameters outside of layers that go with the channels.
-        head_dim: of a group of attention heads, of which each is a channel here, how many channels a head has; else 1.
+        remove: removes channels from the network by index, in place. Other groups stay valid.
+        loose: parameters outside of layers that are removed along with the channels.
+        head_dim: channels per head in a group of attention heads, where each head is one channel of the group; else 1.
 
     """
 
@@ -103,24 +103,24 @@ class ChannelGroup:
 
     @property
     def kind(self) -> GroupKind:
-        """What it shares with groups that are alike: the types of its layers, with what each has of the channels."""
+        """What similar groups have in common: the types of the layers that make and that read their channels."""
         layers = [(type(member.module).__name__, member.is_output) for member in self.members]
         return tuple(sorted(layers)), len(self.loose), self.head_dim > 1
 
     def step(self, round_to: int) -> int:
-        """What the group's widths are multiples of, where those of layers are to be multiples of ``round_to``."""
+        """The group's widths must be multiples of this for the layers' widths to be multiples of ``round_to``."""
         return round_to // math.gcd(round_to, self.head_dim)
 
     def least_width(self, round_to: int, floor: float) -> int:
-        """How many channels stay at least: a share of ``floor``, in multiples of ``round_to``."""
+        """The least number of channels to keep: the share ``floor``, rounded up to a multiple of the group's step."""
         step = self.step(round_to)
         return max(step, math.ceil(math.ceil(floor * self.width) / step) * step)
 
     def weights(self, *, is_output: bool, instead: Mapping[str, Tensor] | None = None) -> list[tuple[Member, Tensor]]:
-        """The convolution and linear members that make the channels, or read them, with their weights.
+        """The convolution and linear members that make the channels (``is_output``) or read them, with their weights.
 
-        Each weight is detached, its rows in the order of the member's ``indices``: shape (indices, others). Tensors of
-        the weights' shapes, by member name, may be given to be read instead of the weights they name.
+        Each weight is detached, with its rows in the order of the member's ``indices``: shape (indices, others).
+        ``instead`` has tensors to use in place of the weights, in the weights' shapes, by member name.
         """
         rows = []
         for member in self.members:
@@ -131,9 +131,9 @@ class ChannelGroup:
         return rows
 
     def scores(self, weight_scores: Mapping[str, Tensor]) -> Tensor:
-        """Mean squared score of all weights belonging to each channel, over the group's mean; float32, shape (width,).
+        """Mean squared score of each channel's weights, divided by the group's mean; float32, shape (width,).
 
-        ``weight_scores`` are a criterion's, shaped as the weights, by layer name.
+        ``weight_scores`` are a criterion's scores in the weights' shapes, by layer name.
         """
         squares, num_weights = torch.zeros(self.width, dtype=torch.float64), 0
         for is_output in (True, False):
@@ -149,13 +149,13 @@ class ChannelGroup:
 def find_groups(
     model: nn.Module, input_size: tuple[int, int, int], ignored: Sequence[str], deadline: Deadline | None = None
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
-    """The groups that can be pruned, and those that cannot: layer name to reason.
+    """The groups that can be pruned, and for the others the reason why not, by layer name.
 
-    ``ignored`` are names of layers whose output channels stay (at least the classifier). Following the network, and
-    removing channels of its groups later, must be done within the deadline (by default one that begins now).
+    ``ignored`` names layers whose output channels stay (at least the classifier). Following the network, and later
+    removing channels of its groups, must finish within the deadline (by default one that begins now).
 
     Raises:
-        NotFollowed: the time is up, or the network is not understood.
+        NotFollowed: the time is up, or Torch-Pruning does not understand the network.
         ModuleNotFoundError: Torch-Pruning is not installed.
 
     """
@@ -180,7 +180,7 @@ def find_groups(
         reason = _obstacle(graph, found, names, set(ignored), shared)
         group = _group(graph, found, names)
         if group.name in whole and not any(m.name not in whole and m.is_output for m in group.members):
-            continue  # channels within heads, of which each goes whole or stays
+            continue  # channels within heads: heads are removed whole or not at all
         if not reason:
             groups.append(group)
         elif group.name not in ignored:
@@ -194,13 +194,13 @@ def find_groups(
 
 
 def blank_image(model: nn.Module, input_size: tuple[int, int, int]) -> Tensor:
-    """A batch of one image of zeros, on the model's device and of its type."""
+    """A batch of one image of zeros, with the model's device and dtype."""
     parameter = next(model.parameters())
     return torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
 
 
 def macs_with(report: MacsReport, groups: Sequence[ChannelGroup], num_removed: Sequence[int]) -> int:
-    """MACs of one image after removing so many channels of each group, without removing them."""
+    """MACs of one image if ``num_removed`` channels of each group were removed; nothing is removed."""
     fewer: Counter[tuple[str, bool]] = Counter()
     for group, removed in zip(groups, num_removed, strict=True):
         for member in group.members:
@@ -271,7 +271,7 @@ def _group(graph: Graph, found: Coupled, names: Mapping[nn.Module, str]) -> Chan
 
 
 def _heads(name: str, attention: Attention) -> ChannelGroup:
-    """The heads of one attention as a group, named by the layer that makes them."""
+    """The heads of one attention module as a group, named after the layer that makes them."""
     members = tuple(
         Member(f"{name}.{own}", layer, is_output, *places_of(attention, times))
         for own, layer, is_output, times in layers_of(attention)
@@ -285,7 +285,7 @@ def _heads(name: str, attention: Attention) -> ChannelGroup:
 
 
 def _num_channels(module: nn.Module, is_output: bool) -> int:
-    """How many output or input channels a layer has."""
+    """The number of output or input channels of a layer."""
     weight = module.weight if isinstance(module.weight, Tensor) else None
     if isinstance(module, nn.modules.batchnorm._NormBase):
         return module.num_features

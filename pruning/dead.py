@@ -1,9 +1,9 @@
-"""Removing channels that a pruned network no longer needs, where that changes nothing.
+"""Removing channels that a pruned network no longer needs, without changing its outputs.
 
-A channel is dead when no weight reads it (every consumer's weights for it are zero), or when it is silent (every layer
-that makes it gives exactly 0, batch norm included). Removing it makes the network smaller and the same: outputs agree
-to rounding (sums lose terms that are exact zeros), which is checked. Channels that are normalised together with others
-(layer norm, group norm) stay: there, removal would change something.
+A channel is dead if nothing reads it (the weights of every consumer are zero for it), or if it is silent (every layer
+that makes it gives exactly 0, batch norm included). Removing it makes the network smaller and leaves its outputs the
+same up to rounding (sums lose terms that are exactly zero), which is checked. Channels that are normalised together
+with others (layer norm, group norm) stay, because their removal would change the outputs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pruning.layers import find_layers, output_layers
 
 @dataclass(frozen=True, eq=False)
 class DeadRemoval:
-    """What was removed.
+    """The smaller network and what was removed from it.
 
     Attributes:
         model: a new, smaller module in evaluation mode.
-        removed: channels removed, by the name of the layer that leads their group.
-        dense_macs_before: MACs with all weights, before removal; ``dense_macs`` after.
-        sparse_macs_before: MACs with non-zero weights, before removal; ``sparse_macs`` after.
-        largest_difference: of the outputs on a random image, before and after.
+        removed: number of channels removed, by the name of the first layer of their group.
+        dense_macs_before: MACs counting all weights, before removal; ``dense_macs`` is after it.
+        sparse_macs_before: MACs counting non-zero weights, before removal; ``sparse_macs`` is after it.
+        largest_difference: largest absolute difference between the outputs before and after, on a random image.
 
     """
 
@@ -48,7 +48,7 @@ def remove_dead_channels(model: nn.Module, input_size: tuple[int, int, int], *, 
 
     Raises:
         NotFollowed: Torch-Pruning does not understand the network.
-        ValueError: the outputs differ by more than ``tolerance`` times their largest; then nothing is given back.
+        ValueError: the outputs would differ by more than ``tolerance`` times the largest output.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
@@ -89,15 +89,15 @@ _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def _unread(group: ChannelGroup) -> Tensor:
-    """Channels for which every reader's weights are zero."""
+    """Channels for which the weights of every reader are zero."""
     readers = group.weights(is_output=False)
-    if not readers:  # they leave the network, or go somewhere unseen
+    if not readers:  # the channels are outputs of the network, or are read where the graph does not see it
         return torch.zeros(group.width, dtype=torch.bool)
     return ~_any_of(group, [(member.channels, (rows != 0).any(1)) for member, rows in readers])
 
 
 def _silent(group: ChannelGroup) -> Tensor:
-    """Channels that every maker leaves at exactly zero."""
+    """Channels that are exactly zero in the output of every layer that makes them."""
     loud = []
     for member, rows in group.weights(is_output=True):
         bias = member.module.bias
@@ -117,7 +117,7 @@ def _silent(group: ChannelGroup) -> Tensor:
 
 
 def _any_of(group: ChannelGroup, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Channels that any part is true for."""
+    """Channels for which any of the parts is true."""
     result = torch.zeros(group.width, dtype=torch.bool)
     for channels, is_so in parts:
         result[channels[is_so.cpu()]] = True

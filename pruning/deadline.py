@@ -1,7 +1,7 @@
-"""How long one answer about a network's channels may take: so much work of its thread, and so much time by the clock.
+"""Time limits for one analysis of a network's channels: one on its thread's CPU time, one on wall-clock time.
 
-Work is counted so that an endless walk ends on any machine; the clock, so that whoever asks is answered within a minute
-however busy the machine is. What the clock alone ended may work on a less busy one, and says so.
+The limit on CPU time ends an endless walk on any machine. The limit on wall-clock time ensures an answer within a
+minute, however busy the machine is; if only that one was exceeded, the error says that a less busy machine may succeed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 WORK_LIMIT_S = 40.0
-"""Seconds of one thread's work in which channels must be followed, chosen and removed."""
+"""CPU seconds of one thread within which channels must be followed, chosen and removed."""
 CLOCK_LIMIT_S = 50.0
-"""Seconds by the clock for the same."""
+"""Wall-clock seconds for the same."""
 INSTEAD = "prune it by masks instead, such as global_magnitude"
 
 
 class NotFollowed(ValueError):
-    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has its reason."""
+    """Torch-Pruning cannot follow how the channels of this network depend on each other; the message has the reason."""
 
 
 class MachineTooBusy(NotFollowed):
-    """It was not done in time, though it had not worked for as long as it may: trying again can help."""
+    """The wall-clock limit passed before the CPU limit was used up: trying again can help."""
 
 
 class Deadline:
-    """The limits from now on, but for what is done while :meth:`paused`."""
+    """The limits, counted from now; time spent while :meth:`paused` does not count."""
 
     def __init__(self, work_limit_s: float | None = None, clock_limit_s: float | None = None) -> None:
         self._work_limit_s = WORK_LIMIT_S if work_limit_s is None else work_limit_s
@@ -35,7 +35,7 @@ class Deadline:
         self._work_begin_s, self._clock_begin_s = time.thread_time(), time.monotonic()
 
     def check(self) -> None:
-        """Raise :class:`NotFollowed` where the time is up."""
+        """Raise :class:`NotFollowed` if the time is up."""
         worked_s, passed_s = time.thread_time() - self._work_begin_s, time.monotonic() - self._clock_begin_s
         if worked_s > self._work_limit_s:
             raise NotFollowed(
@@ -49,7 +49,7 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What is done inside takes none of the time."""
+        """Do not count the time that passes inside."""
         work_begin_s, clock_begin_s = time.thread_time(), time.monotonic()
         try:
             yield
@@ -59,7 +59,7 @@ class Deadline:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Check at every thousandth call of a function inside: for code that cannot be asked to check itself."""
+        """Check at every thousandth function call inside, for code that cannot be made to check itself."""
         before, calls = sys.getprofile(), 0
 
         def on_call(_frame: object, event: str, _argument: object) -> None:

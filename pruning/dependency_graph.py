@@ -1,7 +1,8 @@
-"""Torch-Pruning's dependency graph, with an end: the same groups, found faster, and given up on after a stated time.
+"""Torch-Pruning's dependency graph with limits: it finds the same groups faster, and gives up after a stated time.
 
-Its own walk compares every new dependency with all before, and some networks (experts mixed for each image, attention over
-windows) multiply indices without end. Here what was seen is looked up, and time (``deadline.py``) and indices have limits.
+Torch-Pruning's own walk compares every new dependency with all earlier ones, and some networks (experts mixed for each
+image, attention over windows) multiply indices without end. Here, dependencies already seen are looked up in a set, and
+both time (``deadline.py``) and the number of indices are limited.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from accounting.words.extras import install_extra
 from pruning.deadline import Deadline, NotFollowed
 
 MAX_INDICES = 1_000_000
-"""Indices that the channels of one layer may become elsewhere (flattened, unfolded, reshaped)."""
+"""Most indices that the channels of one layer may become elsewhere (flattened, unfolded, reshaped)."""
 
 
 class Place(Protocol):
-    """A layer, parameter or operation of the network, as Torch-Pruning holds it."""
+    """A layer, parameter or operation of the network, as Torch-Pruning represents it."""
 
     module: nn.Module
     pruning_dim: int
 
 
 class Dependent(Protocol):
-    """What is removed together with something else: where, and by which function."""
+    """A removal that another one requires: where, and by which function."""
 
     target: Place
     handler: object
 
 
 class Item(Protocol):
-    """A dependency with the channels that it removes: ``idxs`` there, which are ``root_idxs`` of the group's root."""
+    """A dependency and the channels it removes: ``idxs`` of its target, which are ``root_idxs`` of the group's root."""
 
     dep: Dependent
     idxs: list[int]
@@ -42,7 +43,7 @@ class Item(Protocol):
 
 
 class Coupled(Protocol):
-    """Everything that goes with some channels of a layer."""
+    """Everything that is removed along with some channels of a layer."""
 
     def __iter__(self) -> Iterator[Item]: ...
 
@@ -59,20 +60,20 @@ class Graph(Protocol):
     _param_to_name: Mapping[object, str]
 
     def get_all_groups(self, *, root_module_types: list[type[nn.Module]]) -> Iterable[Coupled]:
-        """One for each layer whose channels can be removed."""
+        """One group for each layer whose channels can be removed."""
         ...
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: object, idxs: Sequence[int]) -> Coupled:
-        """What goes with these channels of a layer."""
+        """What is removed along with these channels of a layer."""
         ...
 
     def is_out_channel_pruning_fn(self, fn: object) -> bool:
-        """Whether a function removes what a layer makes, not what it reads."""
+        """Whether a function removes output channels of a layer, rather than input channels."""
         ...
 
 
 def torch_pruning() -> Any:
-    """The module, imported when needed; says how to get it where it is missing."""
+    """The Torch-Pruning module, imported on demand; if it is missing, the error says how to install it."""
     try:
         import torch_pruning as tp
     except ModuleNotFoundError:
@@ -83,7 +84,7 @@ def torch_pruning() -> Any:
 def build_graph(
     model: nn.Module, image: torch.Tensor, loose: Sequence[tuple[nn.Parameter, int]], deadline: Deadline
 ) -> Graph:
-    """The graph of a model on an image; ``loose`` are parameters outside of layers with their dimension of channels."""
+    """The graph of a model traced on an image; ``loose`` has parameters outside of layers with their channel dimension."""
     tp = torch_pruning()
 
     class Followed(tp.DependencyGraph):  # type: ignore[misc, name-defined]
@@ -106,9 +107,9 @@ def build_graph(
 def _group(
     tp: Any, graph: Any, module: nn.Module, handler: object, channels: Sequence[int], deadline: Deadline
 ) -> Coupled:
-    """All dependencies that removing ``channels`` of a layer sets off, those on one place of the network merged.
+    """All dependencies that removing ``channels`` of a layer triggers, merged where they have the same target.
 
-    Depth first, as Torch-Pruning goes, since the first of several meanings of an index wins.
+    The walk is depth-first, like Torch-Pruning's, because the first of several meanings of an index wins.
     """
     from torch_pruning._helpers import GroupItem, _HybridIndex
     from torch_pruning.dependency import index_mapping

@@ -1,4 +1,4 @@
-"""Gradients of the loss on given batches, leaving the model exactly as it was."""
+"""Gradients of the loss on given batches, which leave the model exactly as it was."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ LossSum = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of class scores, summed: the loss of batches that bring none of their own."""
+    """Cross-entropy of class scores, summed over the images: the default loss for batches without their own."""
     return F.cross_entropy(outputs, labels, reduction="sum")
 
 
 @dataclass(frozen=True, eq=False)
 class WithLoss:
-    """Batches of (images, targets), read as often as is needed, and the loss whose gradients are taken."""
+    """Batches of (images, targets), which can be read repeatedly, and the loss whose gradients are taken."""
 
     batches: list[tuple[Tensor, Tensor]]
     loss: LossSum = cross_entropy
 
 
 Batches = Iterable[tuple[Tensor, Tensor]] | WithLoss
-"""Batches of (images, labels) of classes, or of whatever the loss that comes with them takes."""
+"""Batches of (images, class labels), or of (images, targets) with the loss that takes these targets."""
 
 
 def kept(batches: Batches) -> WithLoss:
-    """The same batches, to be read more than once."""
+    """The same batches in a form that can be read more than once."""
     return batches if isinstance(batches, WithLoss) else WithLoss(list(batches))
 
 
 def mean_gradients(model: nn.Module, batches: Batches) -> dict[str, Tensor]:
-    """Gradient of the mean loss over all images of ``batches`` (cross-entropy, or the loss they bring), by parameter name.
+    """Gradient of the mean loss over all images of ``batches`` (cross-entropy, or their own loss), by parameter name.
 
-    The model is run in evaluation mode (batch-norm statistics neither used up nor changed); its parameters, buffers,
-    modes and ``.grad`` are the same afterwards.
+    The model is run in evaluation mode, so batch-norm statistics do not change; its parameters, buffers, modes and
+    ``.grad`` are the same afterwards.
 
     Raises:
-        ValueError: there is no image in ``batches``.
+        ValueError: ``batches`` has no images.
 
     """
     copies = {id(p): p.detach().clone().requires_grad_() for p in model.parameters()}
-    # Each place once, also if a parameter is in several modules. A module that is in several places must
-    # be named once only: functional_call does not put its parameters back otherwise (hence tie_weights=False, too).
+    # A parameter of several modules is listed under each of them. A module used in several places must be listed only
+    # once, or else functional_call does not restore its parameters (hence tie_weights=False, too).
     places = {
         f"{name}.{key}" if name else key: copies[id(p)]
         for name, module in model.named_modules()

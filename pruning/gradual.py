@@ -1,4 +1,4 @@
-"""Gradual pruning during a training: new masks at fixed moments of its progress (Zhu & Gupta 2017)."""
+"""Gradual pruning during training: new masks at fixed points of its progress (Zhu & Gupta 2017)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pruning.schedules import gradual
 from pruning.solve import Scope, prune_to_macs
 
 NUM_STEPS = 20
-"""Changes of the masks over the whole training; between two of them the network learns with what it has."""
+"""Number of mask changes over the whole training; between two changes, the network trains with fixed masks."""
 
 
 @dataclass(frozen=True, eq=False)
 class GradualPruner:
-    """Masks for a moment of a training, from cubic MACs targets (:func:`pruning.schedules.gradual`).
+    """Masks for a point of a training, from cubic MACs targets (:func:`pruning.schedules.gradual`).
 
-    Stateless: the masks of a step follow from the weights of that moment, in which what was pruned before is zero. So
-    a training that continues from a checkpoint prunes as it would have.
+    It is stateless: the masks of a step follow from the weights at that point, in which all that was pruned is zero. So
+    a training resumed from a checkpoint prunes just as an uninterrupted one does.
     """
 
     input_size: tuple[int, int, int]
@@ -37,14 +37,14 @@ class GradualPruner:
     batches: Batches | None = None
 
     def masks(self, model: nn.Module, done: int, total: int) -> Masks | None:
-        """New masks before update ``done`` (from 0) of ``total``, or None where the masks stay as they are.
+        """New masks before update ``done`` (from 0) of ``total``, or None if the masks do not change.
 
-        Raises as :func:`pruning.solve.prune_to_macs`.
+        It raises what :func:`pruning.solve.prune_to_macs` raises.
         """
         step = self._step(done, total)
         if 0 < done < total - 1 and step == self._step(done - 1, total):
             return None
-        # A step holds the target of its end, so that the first one prunes and the last ones are at the target.
+        # A step uses the target of its end, so that the first step prunes and the last ones are at the final target.
         progress = 1.0 if done + 1 >= total else (step + 1) / NUM_STEPS
         target = gradual(progress, self.start_macs, self.target_macs, end=self.end)
         result = prune_to_macs(

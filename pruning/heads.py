@@ -1,8 +1,8 @@
-"""The heads of timm's multi-head attention (``vit_*``, ``deit*``): what of each layer belongs to one head.
+"""The heads of timm's multi-head attention (``vit_*``, ``deit*``): which part of each layer belongs to which head.
 
-A head reads and makes the same as before without the others, so whole heads can go (Michel et al. 2019, arXiv 1905.10650).
-Torch-Pruning removes them too, where its caller names the layers (``num_heads``, ``prune_num_heads``); its graph of
-dependencies does not see them. How wide a head is stays.
+A head works the same without the others, so whole heads can be removed (Michel et al. 2019, arXiv 1905.10650). A head's
+width does not change. Torch-Pruning also removes heads if its caller names the layers (``num_heads``,
+``prune_num_heads``), but its dependency graph does not see them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def find_attentions(model: nn.Module) -> Iterator[tuple[str, Attention]]:
-    """Each attention of the network whose heads can go, by name: its layers are as timm makes them."""
+    """Yield (name, attention module) for each whose heads can be removed: those with the layers that timm gives them."""
     for name, module in model.named_modules():
         is_plain = type(module) is Attention and isinstance(module.norm, (nn.Identity, nn.LayerNorm))
         if is_plain and type(module.qkv) is type(module.proj) is nn.Linear and module.num_heads > 1:
@@ -23,7 +23,7 @@ def find_attentions(model: nn.Module) -> Iterator[tuple[str, Attention]]:
 
 
 def layers_of(attention: Attention) -> Iterator[tuple[str, nn.Linear | nn.LayerNorm, bool, int]]:
-    """(name, layer, whether it makes the heads' channels, how many times a head's channels are in it)."""
+    """Yield (name, layer, whether it makes the heads' channels, how many times each head's channels occur in it)."""
     yield "qkv", attention.qkv, True, 3  # queries, keys, values of all heads, one after the other
     if isinstance(attention.norm, nn.LayerNorm):
         yield "norm", attention.norm, True, 1
@@ -33,14 +33,14 @@ def layers_of(attention: Attention) -> Iterator[tuple[str, nn.Linear | nn.LayerN
 
 
 def places_of(attention: Attention, times: int) -> tuple[Tensor, Tensor]:
-    """(heads, places in a layer that are theirs), int64, for a layer that has the heads' channels so many times."""
+    """(head of each place, places) in a layer in which the heads' channels occur ``times`` times; both int64."""
     places = torch.arange(times * attention.num_heads * attention.head_dim)
     return places // attention.head_dim % attention.num_heads, places
 
 
 @torch.no_grad()
 def remove_heads(attention: Attention, heads: Sequence[int]) -> None:
-    """Take heads out, in place."""
+    """Remove heads, in place."""
     for _, layer, is_output, times in list(layers_of(attention)):
         owners, places = places_of(attention, times)
         keep = places[~torch.isin(owners, torch.tensor(list(heads), dtype=torch.int64))]

@@ -1,7 +1,7 @@
-"""Which weights of a network can be pruned, what each costs, and what part each layer plays.
+"""Which weights of a network can be pruned, what each costs, and the role of each layer.
 
-The paper's convention (arXiv 2301.04502) is the default: all convolution and linear weights, 1x1, squeeze-excite and
-head included. A :data:`LayerFilter` names layers to leave alone.
+By default, as in the paper (arXiv 2301.04502), these are all convolution and linear weights, including 1x1,
+squeeze-excite and head. A :data:`LayerFilter` names layers to leave alone.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ class Layer:
     """A weight tensor that costs MACs. Modules that share one parameter are one layer.
 
     Attributes:
-        name: of the (first) module, as in ``model.named_modules()``.
-        param_name: of the weight, as in ``model.named_parameters()``.
+        name: name of the (first) module, as in ``model.named_modules()``.
+        param_name: name of the weight, as in ``model.named_parameters()``.
         kind: class name of the module, such as ``Conv2d``.
         role: see :class:`Role`.
-        weight: the parameter itself; ``None`` where a zero in it would not be a zero in the computation (weights that
-            are normalised or otherwise computed from parameters): such a layer is always left alone.
-        macs_per_weight: MACs of one image that each weight costs: positions it is applied at, over all its uses.
-        num_weights: how many there are.
-        num_nonzero: how many of them are not zero.
-        num_tied: rows of the parameter that are kept or dropped together, and count as one row of weights: the experts that
-            a CondConv layer mixes, since its convolution has a zero only where all of them have one.
+        weight: the parameter itself; ``None`` if a zero in it would not be a zero in the computation (weights that
+            are normalised or otherwise computed from parameters). Such a layer is always left alone.
+        macs_per_weight: MACs that each weight costs per image: the positions at which it is applied, over all its uses.
+        num_weights: number of weights.
+        num_nonzero: number of weights that are not zero.
+        num_tied: number of rows of the parameter that are kept or dropped together and count as one row of weights.
+            These are the experts that a CondConv layer mixes: its convolution has a zero only where all experts have
+            one.
 
     """
 
@@ -65,13 +66,13 @@ class Layer:
 
     @property
     def own_weight(self) -> Tensor:
-        """Its weights; ``ValueError`` for a layer without any."""
+        """The weight; raises ``ValueError`` if the layer has none of its own."""
         if self.weight is None:
             raise ValueError(f"layer {self.name} has no weights to prune")
         return self.weight
 
     def mask(self, flat: Tensor) -> Tensor:
-        """A flat mask of its weights in the parameter's shape."""
+        """A flat mask of the layer's weights, reshaped to the parameter's shape."""
         whole = flat if self.num_tied == 1 else flat.expand(self.num_tied, -1).contiguous()
         return whole.view(self.own_weight.shape)
 
@@ -83,8 +84,9 @@ LayerFilter = Callable[[Layer], bool]
 def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Layer]:
     """All layers that cost MACs, in the order of their first use, for images of ``(channels, height, width)``.
 
-    A parameter that any call uses in part, or computes its weight from, is left alone in all its uses: what a zero in it
-    saves is not a matter of counting. One that calls of two kinds use whole is one layer, whose weights cost both.
+    A parameter is left alone in all its uses if any call uses only a part of it or computes its weight from it, because
+    what a zero in it saves cannot be counted. A parameter that two kinds of calls use whole is one layer, each weight
+    of which costs the sum of both.
     """
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
@@ -128,10 +130,10 @@ def find_layers(model: nn.Module, input_size: tuple[int, int, int]) -> list[Laye
 
 
 def _mixed(report: Sequence[LayerMacs], modules: Mapping[str, nn.Module]) -> dict[str, Layer]:
-    """CondConv layers (Yang et al. 2019, arXiv 1904.04971), whose weight is a mix of experts made for each image.
+    """CondConv layers (Yang et al. 2019, arXiv 1904.04971), whose weight is a mixture of experts made for each image.
 
-    A weight of one costs its positions in the convolution, and in the mixing one MAC per expert. One in which the experts
-    have their zeros at different places is not among them, and is left alone.
+    Each weight costs its positions in the convolution, plus one MAC per expert for the mixing. A layer whose experts
+    have zeros at different places is not returned, and is left alone.
     """
     uses: dict[str, list[LayerMacs]] = {}
     for counted in report:
@@ -162,7 +164,7 @@ def _mixed(report: Sequence[LayerMacs], modules: Mapping[str, nn.Module]) -> dic
 
 
 def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tuple[str, ...]) -> Role:
-    """The role of a layer, from its name where timm's names tell, else from its shape."""
+    """The role of a layer: from its name if it is a name of timm's that tells, else from its shape."""
     parts = name.split(".")
     last = parts[-1]
     if name in classifier_names:
@@ -189,25 +191,25 @@ def role_of(name: str, module: nn.Module, is_first: bool, classifier_names: tupl
 
 
 def output_layers(layers: Sequence[Layer]) -> list[str]:
-    """Names of the layers whose outputs are the network's: the classifiers timm names, else the last layer."""
+    """Names of the layers that make the network's outputs: the classifiers that timm names, or else the last layer."""
     return [layer.name for layer in layers if layer.role is Role.CLASSIFIER] or [layers[-1].name]
 
 
 def by_name(*patterns: str) -> LayerFilter:
-    """Layers whose name matches a shell-like pattern, such as ``blocks.0.*``."""
+    """A filter for layers whose name matches any of these shell-like patterns, such as ``blocks.0.*``."""
     return lambda layer: any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)
 
 
 def by_kind(*kinds: str) -> LayerFilter:
-    """Layers of a module class, by its name, such as ``Linear``."""
+    """A filter for layers of these module classes, given by name, such as ``Linear``."""
     return lambda layer: layer.kind in kinds
 
 
 def by_role(*roles: str) -> LayerFilter:
-    """Layers of a role.
+    """A filter for layers of these roles.
 
     Raises:
-        ValueError: not a role; the message lists the allowed ones.
+        ValueError: unknown role; the message lists the allowed ones.
 
     """
     for role in roles:
@@ -217,16 +219,16 @@ def by_role(*roles: str) -> LayerFilter:
 
 
 def any_of(filters: Iterable[LayerFilter]) -> LayerFilter:
-    """Layers that any of the filters names."""
+    """A filter for layers that match any of the filters."""
     filters = tuple(filters)
     return lambda layer: any(matches(layer) for matches in filters)
 
 
 def parse_filter(terms: Iterable[str]) -> LayerFilter:
-    """Read a filter as configs write it: ``role:depthwise``, ``type:Linear``, ``name:blocks.0.*``.
+    """Parse a filter as written in configs: ``role:depthwise``, ``type:Linear``, ``name:blocks.0.*``.
 
     Raises:
-        ValueError: a term that is none of these, or an unknown role.
+        ValueError: a term has another form, or names an unknown role.
 
     """
     makers = {"role": by_role, "type": by_kind, "name": by_name}
@@ -240,7 +242,7 @@ def parse_filter(terms: Iterable[str]) -> LayerFilter:
 
 
 def _classifier_names(model: nn.Module, last: str) -> tuple[str, ...]:
-    """What timm's configuration says; without one, the ``last`` layer, where it is called as timm's networks call it."""
+    """Classifier names from timm's configuration; without one, the ``last`` layer if its name is one that timm uses."""
     config = getattr(model, "pretrained_cfg", None) or {}
     names = config.get("classifier") or (last if last in ("classifier", "fc", "head.fc", "head") else ())
     return (names,) if isinstance(names, str) else tuple(names)

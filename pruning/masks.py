@@ -1,4 +1,4 @@
-"""Masks: which weights of a network are kept, and holding them exactly while it trains."""
+"""Masks of the weights that are kept, and enforcing them exactly while the network trains."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 Masks = Mapping[str, Tensor]
-"""Bool tensors by parameter name (such as ``blocks.1.0.conv_pw.weight``), shaped as the parameter; True is kept."""
+"""Bool tensors by parameter name (such as ``blocks.1.0.conv_pw.weight``), in the parameter's shape; True means kept."""
 
 
 def apply_masks(model: nn.Module, masks: Masks) -> None:
     """Set every masked weight to exactly +0.0, in place.
 
     Raises:
-        ValueError: a mask for which the model has no parameter of that name and shape.
+        ValueError: the model has no parameter with the name and shape of a mask.
 
     """
     _zero(_pairs(model, masks))
 
 
 def masks_from_model(model: nn.Module) -> dict[str, Tensor]:
-    """Masks of the non-zero weights of all convolution and linear layers; a shared weight once."""
+    """Masks of the non-zero weights of all convolution and linear layers; a shared weight has one mask."""
     kinds = (nn.Linear, nn.modules.conv._ConvNd)
     weights = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
     return {name: p.detach() != 0 for name, p in model.named_parameters() if id(p) in weights}
 
 
 def to_tensors(masks: Masks) -> dict[str, Tensor]:
-    """Masks as safetensors stores them: uint8 on the CPU, contiguous, under the parameter's name."""
+    """Masks in the form stored in safetensors: uint8 on the CPU, contiguous, under the parameter's name."""
     return {name: mask.to("cpu", torch.uint8).contiguous() for name, mask in masks.items()}
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Read back what :func:`to_tensors` gave."""
+    """The masks that :func:`to_tensors` converted."""
     return {name: tensor.bool() for name, tensor in tensors.items()}
 
 
 def shuffle_masks(masks: Masks, seed: int) -> dict[str, Tensor]:
-    """Random masks with the same share kept in every layer: the control for *where* a criterion prunes.
+    """Random masks that keep the same share of every layer: the control for *where* a criterion prunes.
 
-    Weights that were zero in the network may be kept: for networks that are trained from scratch. Rows that all have one
-    mask (the experts of a CondConv layer) have one afterwards.
+    They may keep weights that were zero in the network, so they are for networks that are trained from scratch. Rows
+    that all have the same mask (the experts of a CondConv layer) still do afterwards.
     """
     generator = torch.Generator().manual_seed(seed)
     shuffled = {}
@@ -59,9 +59,9 @@ def shuffle_masks(masks: Masks, seed: int) -> dict[str, Tensor]:
 class MaskKeeper:
     """Keeps the masked weights of a model at exactly zero while an optimizer trains it.
 
-    Momentum, weight decay and adaptive optimizers move a weight whose gradient is zero; so the weights are zeroed
-    again after every step, whatever the optimizer, which is exact. Moving averages are zeroed likewise. Gradients of
-    masked weights are zeroed as they are computed, so clipping by norm sees the sparse network's gradient only.
+    Momentum, weight decay and adaptive optimizers move weights even when their gradient is zero. So the weights are
+    zeroed again after every step, which is exact with any optimizer; moving averages are zeroed likewise. Gradients of
+    masked weights are zeroed as they are computed, so that clipping by norm sees only the sparse network's gradient.
     """
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:
@@ -72,14 +72,14 @@ class MaskKeeper:
         self.change(masks)
 
     def change(self, masks: Masks) -> None:
-        """Hold these masks from now on (the next round, or the next step of a gradual schedule)."""
+        """Switch to these masks, for the next round or the next step of a gradual schedule."""
         self._masks = dict(masks)
         self._pairs = _pairs(self._model, self._masks)
         self._dropped = {id(parameter): dropped for parameter, dropped in self._pairs}
         self.enforce()
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
-        """Zero again after each of the optimizer's steps, from now on; and the gradients when they are computed."""
+        """From now on, zero the weights after each step of the optimizer, and the gradients when they are computed."""
         self._handles.append(optimizer.register_step_post_hook(lambda *_: _zero(self._pairs)))
         if not self._is_holding:
             self._is_holding = True
@@ -89,10 +89,10 @@ class MaskKeeper:
                 self._handles.append(handle)
 
     def hold_ema(self, ema_model: nn.Module) -> None:
-        """Keep a moving average of the model at zero too.
+        """Keep the masked weights of a moving average of the model at zero too.
 
         ``ema_model`` is the averaged network, or a timm ``ModelEma`` that holds it as ``module``. An average of exact
-        zeros is an exact zero, so the average is zeroed now and when the masks change; call :meth:`enforce` after
+        zeros is exactly zero, so the average is zeroed only now and when the masks change; call :meth:`enforce` after
         loading other weights into either.
         """
         inner = getattr(ema_model, "module", None)
@@ -100,13 +100,13 @@ class MaskKeeper:
         self.enforce()
 
     def enforce(self) -> None:
-        """Zero the model and its averages now."""
+        """Zero the masked weights of the model and its averages now."""
         _zero(self._pairs)
         for average in self._averages:
             _zero(_pairs(average, self._masks))
 
     def release(self) -> None:
-        """Stop holding."""
+        """Stop enforcing the masks."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -120,7 +120,7 @@ class MaskKeeper:
 
 
 def _pairs(model: nn.Module, masks: Masks) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each parameter with the places to zero."""
+    """Each masked parameter with a bool tensor of the places to zero."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     pairs = []
     for name, mask in masks.items():

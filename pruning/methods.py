@@ -1,4 +1,4 @@
-"""Which pruning methods there are: scopes, each with the criteria that it takes, and schedules that it can follow."""
+"""The pruning methods: scopes, with the criteria that each takes and the schedules that it can follow."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pruning.criteria import list_criteria
 
 
 def list_methods() -> list[str]:
-    """Every scope with every criterion it takes, without schedules."""
+    """Every scope combined with every criterion it takes, without schedules."""
     scored = [f"{scope}_{criterion}" for scope in (*MASK_SCOPES, *CHANNEL_SCOPES) for criterion in list_criteria()]
     return scored + [f"{scope}_magnitude" for scope in BLOCK_SCOPES]
 
 
 def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
-    """Read ``<scope>_<criterion>``, followed by ``+<schedule>`` and ``+distilled``, of known methods.
+    """Parse a known method: ``<scope>_<criterion>``, optionally followed by ``+<schedule>`` and ``+distilled``.
 
     Raises:
-        ValueError: unknown parts, with the allowed ones and the nearest; or a schedule that the scope cannot follow.
+        ValueError: a part is unknown (the message has the allowed ones), or the scope cannot follow the schedule.
 
     """
     base, *marks = text.split("+")

@@ -1,7 +1,7 @@
-"""N:M masks: of every M consecutive input channels of a filter position, the best N stay (2:4 is what GPUs speed up).
+"""N:M masks: of every M consecutive input channels at a filter position, the best N are kept. GPUs speed up 2:4.
 
-Mishra et al. 2021, arXiv 2104.08378. Groups run along the input channels, which is the inner dimension of the matrix
-product of a linear layer, of a 1x1 convolution, and of a channels-last convolution.
+Mishra et al. 2021, arXiv 2104.08378. Groups run along the input channels, the inner dimension of the matrix product of
+a linear layer, a 1x1 convolution, or a channels-last convolution.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def nm_masks(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> PruneResult:
-    """Masks with at most ``n`` kept of every ``m``; ``target_macs`` of the result is what was reached.
+    """Masks that keep at most ``n`` of every ``m`` weights; ``target_macs`` of the result is the MACs reached.
 
-    Layers whose input channels (per group) are not a multiple of ``m`` keep all their weights, as ``layers`` shows.
+    Layers whose number of input channels (per group) is not a multiple of ``m`` keep all their weights; ``layers`` of
+    the result shows this.
 
     Raises:
-        ValueError: not ``1 <= n < m``, or as :func:`pruning.solve.prune_to_macs`.
+        ValueError: not ``1 <= n < m``, or an error of :func:`pruning.solve.prune_to_macs`.
 
     """
     if not 1 <= n < m:
@@ -64,7 +65,7 @@ def follows_pattern(weight: Tensor, n: int = 2, m: int = 4) -> bool:
 
 
 def _best_of(keys: Tensor, n: int, m: int) -> Tensor:
-    """Mask of the n best of every m along dimension 1; ties by index; never a weight that was zero."""
+    """Mask of the n best of every m along dimension 1; ties are broken by index, and zero weights are never kept."""
     moved = keys.movedim(1, -1)
     groups = moved.reshape(-1, m)
     order = torch.argsort(groups, dim=1, descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""The last check of every result: the network with its masks is counted again, apart from how the masks were found."""
+"""The last check of every result: the MACs of the masked network are counted again, independently of the solver."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pruning.result import PruneResult
 
 
 class MacsDiffer(RuntimeError):
-    """A pruned network has other MACs than were said; it must not be recorded, and trying again would not help."""
+    """A pruned network's MACs differ from those stated; it must not be recorded, and a retry would not help."""
 
 
 def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneResult) -> PruneResult:
-    """The result itself, if ``count_macs`` finds its MACs in the model under its masks. The model is left as it was.
+    """Return the result itself, if ``count_macs`` gives the same MACs for the masked model. The model is left as it was.
 
     Raises:
-        MacsDiffer: it finds others; the message has both and a layer in which they differ.
+        MacsDiffer: the MACs differ; the message has both counts and a layer in which they differ.
 
     """
     with _masked(model, result.masks):
@@ -41,14 +41,14 @@ def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneR
 
 
 def check_macs(found: int, said: int, what: str = "the pruned network") -> None:
-    """Raise :class:`MacsDiffer` unless a network that was counted has exactly the MACs that were said."""
+    """Raise :class:`MacsDiffer` unless the MACs found by counting are exactly those stated."""
     if found != said:
         raise MacsDiffer(f"{what} was said to have {said:,} MACs and has {found:,} when counted again")
 
 
 @contextmanager
 def _masked(model: nn.Module, masks: Masks) -> Iterator[None]:
-    """The model with its masked weights at zero. Not a copy, since not every module can be copied."""
+    """Set the model's masked weights to zero inside. It is not a copy, because not every module can be copied."""
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         before = {name: parameters[name].detach().clone() for name in masks}

@@ -1,7 +1,7 @@
 """Give a dense network the shapes of a physically pruned one, so that its weights can be loaded.
 
-A structurally pruned network is stored as its dense architecture and a state dict of smaller tensors; this is the way
-back: ``fit_to_state(timm.create_model(name), state)``.
+A structurally pruned network is stored as the name of its dense architecture and a state dict of smaller tensors; it is
+restored with ``fit_to_state(timm.create_model(name), state)``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch.nn.modules.conv import _ConvNd
 
 
 def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Resize the model's layers to the state dict's shapes, in place, load it, and return the model.
+    """Resize the model's layers to the state dict's shapes, in place, load the state dict, and return the model.
 
-    Modules whose tensors are missing from ``state`` are replaced by ``nn.Identity``: they were removed whole (blocks).
+    Modules whose tensors are all missing from ``state`` are replaced by ``nn.Identity``: they are blocks that were
+    removed whole.
 
     Raises:
-        ValueError: the state dict has a tensor for which the model has no place.
+        ValueError: the state dict has a tensor that the model does not have.
 
     """
     _drop_missing(model, state)
@@ -49,8 +50,8 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 def fresh_like(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Resize a freshly initialised model to the state dict's shapes, in place, without its values; return the model.
 
-    Layers that changed their size are initialised again as PyTorch does it; tensors of other modules keep the first
-    entries of the model's own along each dimension.
+    Resized layers are initialised again with PyTorch's default. Tensors of other modules keep the first entries of the
+    model's own along each dimension.
     """
     fresh = model.state_dict()
     shapes = {name: value.shape for name, value in fresh.items()}
@@ -66,7 +67,7 @@ def fresh_like(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _set_sizes(module: nn.Module) -> None:
-    """Bring a layer's size attributes in line with its weight."""
+    """Set a layer's size attributes to match its weight."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         return
@@ -87,7 +88,7 @@ def _set_sizes(module: nn.Module) -> None:
 
 
 def _set_heads(module: nn.Module) -> None:
-    """Bring the number of heads of timm's attention in line with its weights; a head keeps its width."""
+    """Set the number of heads of timm's attention to match its weights; the width of a head does not change."""
     qkv, head_dim, width = (getattr(module, name, None) for name in ("qkv", "head_dim", "attn_dim"))
     if (
         isinstance(qkv, nn.Linear)
@@ -100,7 +101,7 @@ def _set_heads(module: nn.Module) -> None:
 
 
 def _drop_missing(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Replace every outermost module that has tensors, none of which is in the state dict."""
+    """Replace every outermost module that has tensors but none in the state dict."""
     modules = dict(model.named_modules())
     gone: list[str] = []
     for name, module in modules.items():

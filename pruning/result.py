@@ -1,4 +1,4 @@
-"""What pruning reached, layer by layer."""
+"""The result of pruning, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LayerSparsity:
-    """What was left of one layer. ``macs`` counts all its weights, ``kept_macs`` those that were kept."""
+    """What is left of one layer. ``macs`` counts all its weights, ``kept_macs`` only those that were kept."""
 
     name: str
     role: Role
@@ -28,15 +28,15 @@ class LayerSparsity:
 
 @dataclass(frozen=True, eq=False)
 class PruneResult:
-    """Masks and what they reach.
+    """Masks and the MACs that they reach.
 
     Attributes:
-        masks: bool by parameter name, for every layer that costs MACs (also those left alone: their non-zeros).
+        masks: bool tensors by parameter name, for every layer that costs MACs; layers left alone keep their non-zeros.
         macs: MACs with the masks applied; at most ``target_macs``.
-        dense_macs: MACs of the network without a zero.
-        target_macs: what was asked.
-        layers: layer by layer, in the order of the network.
-        criterion: its name.
+        dense_macs: MACs of the network if no weight were zero.
+        target_macs: the MACs asked for.
+        layers: one entry per layer, in the order of the network.
+        criterion: the criterion's name.
         scope: ``global`` or ``uniform``.
 
     """
@@ -53,9 +53,9 @@ class PruneResult:
 def result_of(
     layers: Sequence[Layer], pruned: Mapping[str, Tensor], target_macs: int | None, label: str, scope: str
 ) -> PruneResult:
-    """The result of flat masks by parameter name; layers without one keep their non-zeros.
+    """The result of flat masks by parameter name; layers without a mask keep their non-zeros.
 
-    Without a target (masks of a pattern, or to a sparsity) it is what was reached.
+    If there is no target (masks for a pattern or a sparsity), ``target_macs`` of the result is the MACs reached.
     """
     masks, rows = {}, []
     for layer in layers:

@@ -1,6 +1,6 @@
-"""When to prune how far: pure functions from progress (0-1 of the fine-tuning) to the MACs target of that moment.
+"""When to prune how far: pure functions from the progress of fine-tuning (0-1) to the MACs target at that point.
 
-Every schedule ends at exactly the target, at progress 1 or before, and never rises.
+Every schedule ends at exactly the target, at progress 1 or before, and never increases.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import math
 
 
 def one_shot(progress: float, start_macs: int, target_macs: int) -> int:
-    """All the way, before the first step."""
+    """The final target from the start: everything is pruned before the first step."""
     _check(progress, start_macs, target_macs)
     return target_macs
 
 
 def iterative(progress: float, start_macs: int, target_macs: int, *, num_rounds: int = 3) -> int:
-    """MACs after rounds of pruning and fine-tuning, as in Han et al. 2015 (arXiv 1506.02626).
+    """MACs target in rounds of pruning and fine-tuning, as in Han et al. 2015 (arXiv 1506.02626).
 
-    Each round keeps the same share of what the last one left, as in Renda et al. 2020 (arXiv 2003.02389). The round
-    that holds ``progress`` says the target; its masks are made at its beginning.
+    Each round keeps the same share of what the previous one left, as in Renda et al. 2020 (arXiv 2003.02389). The
+    target is that of the round in which ``progress`` falls; the masks of a round are made at its beginning.
 
     Raises:
-        ValueError: fewer than one round, or arguments out of range.
+        ValueError: fewer than one round, or an argument out of range.
 
     """
     _check(progress, start_macs, target_macs)
@@ -30,7 +30,7 @@ def iterative(progress: float, start_macs: int, target_macs: int, *, num_rounds:
 
 
 def iterative_targets(start_macs: int, target_macs: int, num_rounds: int) -> tuple[int, ...]:
-    """MACs target of each round; the last is the target itself."""
+    """The MACs target of each round; the last one is the final target."""
     _check(0.0, start_macs, target_macs)
     if num_rounds < 1:
         raise ValueError(f"num_rounds is {num_rounds}; allowed: 1 or more")
@@ -40,13 +40,13 @@ def iterative_targets(start_macs: int, target_macs: int, num_rounds: int) -> tup
 
 
 def gradual(progress: float, start_macs: int, target_macs: int, *, begin: float = 0.0, end: float = 0.75) -> int:
-    """Cubic, during fine-tuning: fast while there is much to take (Zhu & Gupta 2017, arXiv 1710.01878, eq. 1).
+    """Cubic schedule during fine-tuning: fast at first, while there is much to prune (Zhu & Gupta 2017, eq. 1).
 
-    The paper's formula on MACs instead of weights: ``target + (start - target) * (1 - t)**3``, t running from 0 at
-    ``begin`` to 1 at ``end`` of the progress; the rest trains at the target.
+    This is the formula of arXiv 1710.01878 for MACs instead of weights: ``target + (start - target) * (1 - t)**3``,
+    where t runs from 0 at ``begin`` to 1 at ``end`` of the progress; the rest of the training stays at the target.
 
     Raises:
-        ValueError: not ``0 <= begin < end <= 1``, or arguments out of range.
+        ValueError: not ``0 <= begin < end <= 1``, or an argument out of range.
 
     """
     _check(progress, start_macs, target_macs)

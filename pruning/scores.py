@@ -1,4 +1,4 @@
-"""Scoring all weights of some layers with a criterion."""
+"""Scoring all weights of given layers with a criterion."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pruning.select import keys_of
 
 
 class CriterionFails(ValueError):
-    """A criterion raised, or gave something other than scores, on weights on which it would do so again."""
+    """A criterion raised an error or gave something other than scores, and would do so again on the same weights."""
 
 
 def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
-    """The criterion and its name, from either; raises ValueError on an unknown name."""
+    """The criterion and its name, given either of them; raises ``ValueError`` for an unknown name."""
     if isinstance(criterion, str):
         return load_criterion(criterion), criterion
     return criterion, type(criterion).__name__
@@ -30,10 +30,10 @@ def resolve(criterion: str | Criterion) -> tuple[Criterion, str]:
 def score_layers(
     model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
 ) -> Iterator[Tensor]:
-    """Scores of all weights, shaped as they are, layer by layer; the layers must have a weight of their own.
+    """Yield the scores of all weights, in their shape, layer by layer; the layers must have a weight of their own.
 
     Raises:
-        ValueError: the criterion needs batches, and there are none.
+        ValueError: the criterion needs batches, and none were given.
         CriterionFails: it raised or gave something other than scores; the message names criterion, file and layer.
 
     """
@@ -54,11 +54,11 @@ def score_layers(
 def score_keys(
     model: nn.Module, layers: Sequence[Layer], rule: Criterion, label: str, seed: int, batches: Batches | None
 ) -> list[Tensor]:
-    """Keys (see :mod:`pruning.select`) of all weights, flat, one tensor per layer; of tied ones by their mean score.
+    """Keys (see :mod:`pruning.select`) of all weights, one flat tensor per layer; tied weights have their mean score.
 
     Raises:
-        ValueError: missing batches.
-        CriterionFails: as :func:`score_layers`, and for scores that have no order.
+        ValueError: the criterion needs batches, and none were given.
+        CriterionFails: as in :func:`score_layers`, or the scores cannot be ordered.
 
     """
     keys = []
@@ -75,12 +75,12 @@ def score_keys(
 
 @torch.no_grad()
 def scores_of(rule: Criterion, weight: Tensor, context: ScoreContext) -> Tensor:
-    """The scores of one layer's weights, of their shape, type float32 and device.
+    """The scores of one layer's weights: float32, in their shape and on their device.
 
-    What comes by chance, such as a lack of memory, is raised as it is.
+    An error that may pass, such as a lack of memory, is raised unchanged.
 
     Raises:
-        CriterionFails: what the criterion did instead, as the end of a sentence.
+        CriterionFails: the criterion did something else; the message says what, as the end of a sentence.
 
     """
     try:
@@ -104,6 +104,6 @@ def scores_of(rule: Criterion, weight: Tensor, context: ScoreContext) -> Tensor:
 
 
 def named(label: str) -> str:
-    """A criterion as errors name it, with the file that brought it where that is a user's own."""
+    """A criterion's name for error messages, with its file if that is a user's own."""
     file = plugins.file_of(plugins.Kind.CRITERION, label)
     return f"criterion {label!r}" if file is None else f"criterion {label!r} of {file.path}"

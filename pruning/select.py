@@ -1,11 +1,11 @@
 """Selecting the best-scored weights within a MACs budget, without sorting them.
 
-A weighted selection: every weight has a key (its score's float32 bits, read as an integer, which keeps the order) and
-a cost (MACs). Wanted is the longest run of weights in falling order of key whose cost fits the budget. Two radix passes
-find its last key exactly: a histogram of MACs over the high 15 bits, then one over the low 16 bits of the single bucket
-in which the budget runs out. What is then left of the budget is filled with the next best weights that still fit.
+This is a weighted selection: every weight has a key (its score's float32 bits read as an integer, which keeps the
+order) and a cost (MACs). The result is the longest run of weights, in falling order of key, whose cost fits the budget.
+Two radix passes find its last key exactly: a histogram of MACs over the high 15 bits, then one over the low 16 bits of
+the bucket in which the budget runs out. The rest of the budget is filled with the next best weights that still fit.
 
-Ties are broken by layer order, then index: the same input gives the same masks, on every device.
+Ties are broken by layer order, then by index, so the same input gives the same masks on every device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALWAYS = 0x7FFFFFFF
 """Key of a weight that must be kept (the floor of its layer)."""
 
 _CHUNK = 1 << 20
-"""Weights handled at a time, which bounds the temporary memory of the histograms."""
+"""Number of weights processed at a time, which bounds the temporary memory of the histograms."""
 
 
 def keys_of(scores: Tensor, weight: Tensor) -> Tensor:
@@ -43,10 +43,10 @@ def keys_of(scores: Tensor, weight: Tensor) -> Tensor:
 
 
 def select(keys: Sequence[Tensor], costs: Sequence[int], budget: int) -> list[Tensor]:
-    """Masks (bool, flat, one per layer) of the weights to keep: the best that cost at most ``budget`` together.
+    """Masks (bool, flat, one per layer) of the weights to keep: the best ones that together cost at most ``budget``.
 
-    Keys of :data:`ALWAYS` are kept even beyond the budget, :data:`NEVER` ones never. No dropped weight fits into
-    what is left of the budget.
+    Weights with the key :data:`ALWAYS` are kept even beyond the budget; those with :data:`NEVER` never are. No dropped
+    weight fits into the rest of the budget.
     """
     high = _histogram(keys, costs, lambda chunk: chunk[chunk >= 0] >> 16, 1 << 15)
     bucket, spent = _run_out(high, budget)
@@ -65,7 +65,7 @@ def select(keys: Sequence[Tensor], costs: Sequence[int], budget: int) -> list[Te
 
 
 def top(keys: Tensor, num: int) -> Tensor:
-    """Mask of the ``num`` best keys of one layer (fewer where fewer can be kept)."""
+    """Mask of the ``num`` best keys of one layer (fewer if fewer can be kept)."""
     return select([keys], [1], num)[0]
 
 
@@ -81,7 +81,7 @@ def _histogram(
 
 
 def _run_out(histogram: Tensor, budget: int) -> tuple[int, int]:
-    """The first bucket, from the top, that does not fit whole, and the MACs above it; -1 if all fit."""
+    """The first bucket, from the top, that does not fit whole (-1 if all fit), and the MACs above it."""
     above = histogram.flip(0).cumsum(0)
     over = torch.nonzero(above > budget)
     if not len(over):
@@ -91,7 +91,7 @@ def _run_out(histogram: Tensor, budget: int) -> tuple[int, int]:
 
 
 def _fill_ties(keys: Sequence[Tensor], costs: Sequence[int], masks: list[Tensor], threshold: int, gap: int) -> int:
-    """Keep as many weights with exactly the threshold's key as fit, by layer and index; returns what is left."""
+    """Keep as many weights with exactly the threshold's key as fit, by layer and index; return the budget left."""
     for layer, cost, mask in zip(keys, costs, masks, strict=True):
         if 0 < cost <= gap:
             ties = torch.nonzero(layer == threshold).flatten()[: gap // cost]
@@ -101,7 +101,7 @@ def _fill_ties(keys: Sequence[Tensor], costs: Sequence[int], masks: list[Tensor]
 
 
 def _fill_below(keys: Sequence[Tensor], costs: Sequence[int], masks: list[Tensor], threshold: int, gap: int) -> None:
-    """Walk on below the threshold, in order of key, keeping each weight that still fits."""
+    """Go through the weights below the threshold in order of key, and keep each one that still fits."""
     for low, high in _bands(threshold):
         fitting = [i for i, cost in enumerate(costs) if cost <= gap]
         if not fitting:
@@ -126,7 +126,7 @@ def _fill_below(keys: Sequence[Tensor], costs: Sequence[int], masks: list[Tensor
 
 
 def _bands(threshold: int) -> Iterator[tuple[int, int]]:
-    """Ranges of keys from just below the threshold down to 0, each wider than the last."""
+    """Yield ranges of keys from just below the threshold down to 0, each wider than the one before."""
     high, width = threshold, 1 << 14
     while high > 0:
         low = max(0, high - width)

@@ -1,10 +1,10 @@
-"""Masks that bring a network to a MACs target: exactly, from below, or an error that says why not.
+"""Masks that bring a network to a MACs target from below, to within one weight, or an error with the reason.
 
-MACs of a sparse network: every layer's positions times its non-zero weights (see :mod:`accounting.macs`). The two
-scopes are those of arXiv 2301.04502:
+The MACs of a sparse network are every layer's positions times its non-zero weights (see :mod:`accounting.macs`). The
+two scopes are those of arXiv 2301.04502:
 
 - ``global``: one threshold over the scores of all prunable weights;
-- ``uniform``: every layer keeps the same share of its weights, its own best ones.
+- ``uniform``: every layer keeps the same share of its weights, those with its best scores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Scope = Literal["global", "uniform"]
 
 
 class UnreachableTarget(ValueError):
-    """No mask reaches the target; the message has the smallest MACs that can be reached."""
+    """No mask reaches the target; the message has the smallest reachable MACs."""
 
 
 @torch.no_grad()
@@ -46,27 +46,27 @@ def prune_to_macs(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> PruneResult:
-    """Find the masks that bring ``model`` to at most ``target_macs``, and not one weight further than needed.
+    """Find the masks that bring ``model`` to at most ``target_macs``, without pruning one weight more than needed.
 
-    The model is not changed. Weights that are zero stay zero. A target that the network already meets gives the masks
-    of its non-zeros. Global: no dropped weight fits into what is left of the target. Uniform: no layer's next weight
-    does, and the shares kept differ by no more than one weight of each layer.
+    The model is not changed, and weights that are zero stay zero. If the network already meets the target, the masks
+    are those of its non-zeros. With ``global``, no dropped weight fits into the rest of the target. With ``uniform``,
+    no layer's next weight does, and the shares kept differ by at most one weight per layer.
 
     Args:
         model: any network of convolutions and linear layers.
         input_size: channels, height, width of an image.
         target_macs: MACs of the pruned network.
-        criterion: a name in ``pruning/criteria``, or an object like the ones there.
-        scope: one threshold over all layers, or the same share in each.
-        keep: layers to leave alone; ``None`` prunes all, as the paper does.
+        criterion: a name in ``pruning/criteria``, or an object like those there.
+        scope: ``global`` (one threshold over all layers) or ``uniform`` (the same share of each).
+        keep: layers to leave alone; ``None`` prunes all layers, as the paper does.
         floor: least share (0-1) of its weights that each layer keeps.
-        seed: for criteria that draw.
+        seed: seed for random criteria.
         batches: (images, labels), for criteria that need gradients.
 
     Raises:
         UnreachableTarget: no mask reaches the target.
-        ValueError: an unknown criterion or scope, a floor outside 0-1, missing batches, weights that are not finite.
-        MacsDiffer: counted again, the masked network has other MACs.
+        ValueError: unknown criterion or scope, floor outside 0-1, missing batches, or weights that are not finite.
+        MacsDiffer: the masked network's MACs, counted again, differ from those found.
 
     """
     if scope not in ("global", "uniform"):
@@ -104,10 +104,10 @@ def prune_to_macs(
 
 
 def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int) -> list[int]:
-    """Weights to keep per layer: the same share of each layer's weights, as large as the budget allows.
+    """Number of weights to keep per layer: the same share of each layer, as large as the budget allows.
 
-    First the largest share whose rounded-down counts fit; then, in the order in which a rising share would reach them,
-    one more weight of each layer where it fits.
+    It takes the largest share whose rounded-down counts fit, then one more weight of each layer where that fits, in the
+    order in which a rising share would reach them.
     """
 
     def counts_at(share: float) -> list[int]:

@@ -1,9 +1,9 @@
-"""A compact file for a sparse network: which weights are non-zero, one bit each, and their values.
+"""A compact file for a sparse network: one bit per weight that says whether it is non-zero, and the non-zero values.
 
-A safetensors file of the same state dict stores every zero. Here a tensor that is smaller so is stored as two: its
-non-zero values in order, ``NAME`` , and a bit per element (first element in the highest bit), ``NAME.nonzero`` ;
-the shape is in the metadata. Everything else is stored as it is. Values come back bit for bit, except that -0.0
-becomes +0.0.
+A plain safetensors file of the same state dict stores every zero. Here a tensor is stored as two tensors if that is
+smaller: ``NAME``, its non-zero values in order, and ``NAME.nonzero``, one bit per element (first element in the highest
+bit). Its shape is in the metadata. Everything else is stored unchanged. Values are restored bit for bit, except that
+-0.0 becomes +0.0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def save_sparse(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, 
     """Write a state dict compactly.
 
     Raises:
-        ValueError: a tensor's name ends like the bits of another.
+        ValueError: a tensor's name has the ending that is reserved for the bits.
 
     """
     tensors: dict[str, Tensor] = {}
@@ -47,7 +47,7 @@ def save_sparse(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, 
 
 
 def load_sparse(path: Path) -> dict[str, Tensor]:
-    """Read back a state dict that :func:`save_sparse` wrote, all zeros in place.
+    """Read a state dict that :func:`save_sparse` wrote, with all zeros in place.
 
     Raises:
         ValueError: the file was not written by :func:`save_sparse`.

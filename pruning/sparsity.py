@@ -1,4 +1,4 @@
-"""Masks at a given share of zero weights, for curves of accuracy against sparsity; targets in MACs are in ``solve``."""
+"""Masks for a given share of zero weights, for curves of accuracy against sparsity; for MACs targets see ``solve``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def prune_to_sparsity(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> PruneResult:
-    """Masks that leave ``1 - sparsity`` of all convolution and linear weights (global) or of each layer's (uniform).
+    """Masks that keep ``1 - sparsity`` of all convolution and linear weights (global) or of each layer's (uniform).
 
-    The number kept is rounded up. ``target_macs`` of the result is what was reached. The model is not changed.
+    The number kept is rounded up. ``target_macs`` of the result is the MACs reached. The model is not changed.
 
     Raises:
-        ValueError: a sparsity outside 0-1, an unknown scope, or as :func:`pruning.solve.prune_to_macs`.
+        ValueError: sparsity outside 0-1, unknown scope, or an error of :func:`pruning.solve.prune_to_macs`.
 
     """
     if scope not in ("global", "uniform"):

@@ -1,4 +1,4 @@
-"""Structured removal: a physically smaller network at a MACs target, whole channels at a time."""
+"""Structured pruning: remove whole channels, for a physically smaller network at a MACs target."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from pruning.scores import CriterionFails, named, resolve, score_layers
 from pruning.solve import UnreachableTarget
 
 ChannelScope = Literal["uniform", "global", "isomorphic"]
-"""Over which groups channels are ranked."""
+"""The groups over which channels are ranked together."""
 TOLERANCE = 0.01
-"""How far below the target the result may end, as a share of it."""
+"""How far below the target the result may end, as a share of the target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,12 @@ class StructuredResult:
     """A smaller network.
 
     Attributes:
-        model: a new module in evaluation mode, its weights those of the kept channels.
-        macs: counted again on ``model``; between 99 and 100 % of the target.
-        dense_macs: of the network it came from.
-        target_macs: what was asked.
-        widths: by the name of the layer that leads each group of channels, its width before and after.
-        left_out: channels that could not be pruned: layer name to reason.
+        model: a new module in evaluation mode, with the weights of the kept channels.
+        macs: MACs counted again on ``model``; between 99 and 100 % of the target.
+        dense_macs: MACs of the network before pruning.
+        target_macs: the MACs asked for.
+        widths: width before and after of each group of channels, by the name of the group's first layer.
+        left_out: reason why channels could not be pruned, by layer name.
         scope: ``uniform``, ``global`` or ``isomorphic``.
         removed_blocks: names of blocks that were removed whole (see :mod:`pruning.blocks`).
 
@@ -76,31 +76,29 @@ def prune_channels_to_macs(
 ) -> StructuredResult:
     """Remove the weakest channels until the network has at most ``target_macs``, and at least 99 % of them.
 
-    Channels that depend on each other (residual sums, depthwise, squeeze-excite) go together; a group's channels are
-    scored by the mean square of the scores of all weights that belong to them: with ``magnitude`` the group norm of
-    DepGraph (arXiv 2301.12900). Heads of timm's attention are such a group, too: each goes whole. The model is not changed.
+    Channels that depend on each other (residual sums, depthwise, squeeze-excite) are removed together. A channel's
+    score is the mean square of the scores of all its weights in the group; with ``magnitude``, this is DepGraph's group
+    norm (arXiv 2301.12900). The heads of timm's attention form such a group too: each head is removed whole. The model
+    is not changed; if it already meets the target, the result is a copy of it.
 
     Args:
         model: any network that PyTorch's autograd can trace, with parameters on the CPU.
         input_size: channels, height, width of an image.
         target_macs: MACs of the smaller network.
-        criterion: a name in ``pruning/criteria``, or an object like the ones there.
-        scope: ``uniform`` removes the same share of every group; ``global`` ranks the channels of all groups, each
-            score relative to its group's mean; ``isomorphic`` ranks those of groups that are alike in their layers, and
-            removes the same share of each such kind (Fang et al. 2024, arXiv 2407.04616, section 3).
-        round_to: kept widths are multiples of this, such as 8 (where the whole width was none, the whole width stays
-            possible).
+        criterion: a name in ``pruning/criteria``, or an object like those there.
+        scope: ``uniform`` removes the same share of every group. ``global`` ranks the channels of all groups together,
+            each score relative to its group's mean. ``isomorphic`` ranks together the groups with the same types of
+            layers, and removes the same share of each such kind (Fang et al. 2024, arXiv 2407.04616, section 3).
+        round_to: kept widths are multiples of this, such as 8; a full width that is not a multiple may also stay.
         floor: least share (0-1) of its channels that each group keeps; at least ``round_to`` channels stay.
-        keep: layers whose output channels stay; the classifier's always do.
-        seed: for criteria that draw.
+        keep: layers whose output channels stay; those of the classifier always do.
+        seed: seed for random criteria.
         batches: (images, labels), for criteria that need gradients.
-
-    A target that the network meets already gives a copy of it.
 
     Raises:
         UnreachableTarget: no widths end within 1 % below the target.
         NotFollowed: Torch-Pruning does not understand the network.
-        ValueError: an argument out of range, an unknown criterion, missing batches.
+        ValueError: argument out of range, unknown criterion, or missing batches.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
@@ -161,7 +159,7 @@ def _group_scores(group: ChannelGroup, weight_scores: Mapping[str, Tensor], labe
 
 @dataclass(frozen=True)
 class _Unit:
-    """Some channels of one group that go at once; ``key`` orders all units, weakest first."""
+    """Some channels of one group that are removed at once; ``key`` orders all units, weakest first."""
 
     key: float
     group: int
@@ -169,13 +167,13 @@ class _Unit:
 
 
 def _removal_order(scores: Sequence[Tensor], scope: str, steps: Sequence[int], least: Sequence[int]) -> list[_Unit]:
-    """All units that may go, in the order in which they go; kept widths of a group are multiples of its step."""
+    """All units that may be removed, in order of removal; the kept widths of a group are multiples of its step."""
     units = []
     for i, score in enumerate(scores):
         ranked, width = torch.sort(score, stable=True).values, len(score)
         gone = 0
         while True:
-            # The first unit brings the width to a multiple; the others keep it one.
+            # The first unit brings the width down to a multiple; later ones keep it a multiple.
             size = (width - gone) % steps[i] or steps[i]
             if width - gone - size < least[i]:
                 break
@@ -187,7 +185,7 @@ def _removal_order(scores: Sequence[Tensor], scope: str, steps: Sequence[int], l
 
 
 def _alike(units: Sequence[_Unit], groups: Sequence[ChannelGroup]) -> list[_Unit]:
-    """The units, weakest first within each kind of group, so that of every kind the same share has gone at any time."""
+    """The units reordered so that at any point the same share of every kind of group is gone, weakest first in each."""
     kinds = [group.kind for group in groups]
     widths: Counter[GroupKind] = Counter()
     for kind, group in zip(kinds, groups, strict=True):
@@ -208,7 +206,7 @@ def _solve(
     target: int,
     round_to: int,
 ) -> list[int]:
-    """Channels to remove per group: the shortest run of units that reaches the target, less those that need not go."""
+    """Channels to remove per group: the shortest run of units that reaches the target, minus those that can stay."""
 
     def removed_by(num: int) -> list[int]:
         removed = [0] * len(groups)
@@ -226,7 +224,7 @@ def _solve(
         middle = (low + high) // 2
         low, high = (low, middle) if macs_of(removed_by(middle)) <= target else (middle + 1, high)
     removed = removed_by(low)
-    # The last run of units may overshoot: give back the strongest that fit, each group from its strongest on.
+    # The run of units may overshoot: put back the strongest units that fit, in each group from the strongest on.
     reached, blocked = macs_of(removed), set()
     for unit in reversed(units[:low]):
         if unit.group in blocked:

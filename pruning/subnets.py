@@ -1,11 +1,11 @@
 """The sub-networks of a trained network: fewer channels in some groups, some blocks left out, the weights inherited.
 
-What EagleEye (arXiv 2007.02491, section 3), Puzzle (arXiv 2411.19146; Puzzletron in NVIDIA's Model Optimizer) and FastNAS
-(there, too) search: parts of the parent that keep its weights, so a candidate needs no training before it is measured.
-Channels go in the groups of Torch-Pruning's dependency graph (arXiv 2301.12900), as in :mod:`pruning.structured`; of a group
-the channels with the largest group norm stay: the mean square of all weights that belong to a channel, as made and as read
-(L2 magnitude). That order is one for all widths, so a narrower member's channels are a part of a wider one's. Blocks
-are those of :mod:`pruning.blocks`.
+EagleEye (arXiv 2007.02491, section 3), Puzzle (arXiv 2411.19146; Puzzletron in NVIDIA's Model Optimizer) and FastNAS
+(also there) search such networks: parts of the parent that keep its weights, so that a candidate needs no training
+before it is measured. Channels are removed in the groups of Torch-Pruning's dependency graph (arXiv 2301.12900), as in
+:mod:`pruning.structured`. A group keeps the channels with the largest group norm: the mean square (L2 magnitude) of all
+weights that make or read a channel. The order is the same for all widths, so a narrower member's channels are a subset
+of a wider one's. Blocks are those of :mod:`pruning.blocks`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pruning.scores import score_layers
 
 
 class Subnets:
-    """The sub-networks of one network, on the CPU; it is not changed.
+    """The sub-networks of one network, on the CPU; the network itself is not changed.
 
-    A member is a tuple of ints: the width of each of ``parts.groups``, then 1 for each of ``parts.blocks`` that stays,
-    else 0.
+    A member is a tuple of ints: the width of each of ``parts.groups``, then for each of ``parts.blocks`` 1 if it stays,
+    or else 0.
 
     Raises:
-        NotFollowed: Torch-Pruning does not understand the network, or nothing of it can be chosen.
+        NotFollowed: Torch-Pruning does not understand the network, or none of its channels can be chosen.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
@@ -63,10 +63,10 @@ class Subnets:
         self.parts = _parts(report, self._groups, self._model, input_size, left_out)
 
     def state(self, member: Sequence[int]) -> dict[str, Tensor]:
-        """The state dict of a member: the parent's tensors, less the channels and blocks that it has not.
+        """The state dict of a member: the parent's tensors without the channels and blocks that the member lacks.
 
         Raises:
-            ValueError: a member of another network, or a width that the group has not.
+            ValueError: the member is one of another network, or has a width outside of its group's.
 
         """
         widths, stay = self._split(member)
@@ -91,10 +91,10 @@ class Subnets:
         return fit_to_state(copy.deepcopy(self._model), self.state(member)).eval()
 
     def check(self) -> None:
-        """Compare what is cut here with what Torch-Pruning cuts, and with a count of the result, at half of all widths.
+        """Compare the cut at half of all widths with Torch-Pruning's own, and its MACs with a count of the result.
 
         Raises:
-            NotFollowed: they differ, so the network's members cannot be trusted.
+            NotFollowed: they differ, so the members of this network cannot be trusted.
 
         """
         halves = [max(1, group.width // 2) for group in self._groups]
@@ -175,7 +175,7 @@ def _parts(
 
 
 def _per_channel(group: ChannelGroup, places: dict[str, int], *, is_output: bool) -> tuple[tuple[int, int], ...]:
-    """(layer, its channels for each of the group's); a depthwise layer reads one channel whatever the group's width."""
+    """(layer, its channels per channel of the group); a depthwise layer reads one channel, whatever the group's width."""
     found: Counter[int] = Counter()
     for member in group.members:
         if member.is_output == is_output and member.name in places:
@@ -184,7 +184,7 @@ def _per_channel(group: ChannelGroup, places: dict[str, int], *, is_output: bool
 
 
 def _slices(group: ChannelGroup) -> Iterator[tuple[str, int, Tensor, Tensor]]:
-    """(tensor of the state dict, dimension, the group's channels, the indices there that are theirs)."""
+    """Yield (tensor of the state dict, dimension, channels of the group, their indices along that dimension)."""
     for loose in group.loose:
         yield loose.name, loose.dim, loose.channels, loose.indices
     for member in group.members:

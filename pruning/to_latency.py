@@ -1,8 +1,8 @@
-"""Structured removal to a latency: the smaller network whose measured milliseconds just meet the target.
+"""Structured pruning to a latency target: the smaller network whose measured latency just meets the target.
 
-The latency of a network is not a function of its MACs alone, so it is measured, by a function that is given. Bisection
-and interpolation over the MACs target of :func:`pruning.structured.prune_channels_to_macs` find the network.
-Measurements are noisy: their number is bounded, and the network that is given back is measured once more before it is.
+A network's latency is not a function of its MACs alone, so a given function measures it. The network is found by
+bisection and interpolation over the MACs target of :func:`pruning.structured.prune_channels_to_macs`. Measurements are
+noisy, so their number is bounded, and the network returned is measured once more before that.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_ma
 _log = logging.getLogger(__name__)
 
 Measure = Callable[[nn.Module], float]
-"""Milliseconds of a network's forward pass; it must leave the network as it is."""
+"""Returns the milliseconds of a network's forward pass; it must not change the network."""
 
 _RESOLUTION = 0.005
-"""Targets nearer to each other than this share of the dense MACs are not told apart."""
+"""MACs targets closer to each other than this share of the dense MACs are not distinguished."""
 _RESERVE = 4
-"""Measurements kept for the end, when the network that is given back is measured again."""
+"""Number of measurements reserved for the end, when the network to return is measured again."""
 
 
 class Outcome(StrEnum):
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
     HIT = "hit"
     """Within the tolerance below the target."""
     BELOW = "below"
-    """Further below: no network that was measured is within the tolerance."""
+    """Further below the target: no measured network is within the tolerance."""
     ALREADY_MET = "already_met"
     """The dense network meets the target; nothing was removed."""
 
@@ -53,12 +53,12 @@ class LatencyResult:
     """A network that meets a latency target.
 
     Attributes:
-        pruned: the network and its widths; ``pruned.target_macs`` is the MACs target the search came to.
-        latency_ms: of the last measurement, made after the search; at most ``target_ms``.
-        target_ms: what was asked.
-        dense_ms: of the network it came from.
+        pruned: the network and its widths; ``pruned.target_macs`` is the MACs target at which the search ended.
+        latency_ms: latency in the last measurement, made after the search; at most ``target_ms``.
+        target_ms: the latency asked for.
+        dense_ms: latency of the network before pruning.
         outcome: see :class:`Outcome`.
-        probes: MACs and milliseconds of every measurement, in the order they were made.
+        probes: MACs and milliseconds of every measurement, in the order in which they were made.
 
     """
 
@@ -88,29 +88,29 @@ def prune_channels_to_latency(
 ) -> LatencyResult:
     """Remove the weakest channels until the measured latency is at most ``latency_ms``, and not far below it.
 
-    Measured first is the dense network, then the smallest that the floor allows, then what interpolation and bisection
-    propose in turns. The largest network that met the target is measured again; if it does not meet it this time, the
+    The dense network is measured first, then the smallest that the floor allows, then those that interpolation and
+    bisection propose in turn. The largest network that met the target is measured again; if it misses it this time, the
     search continues below it.
 
     Args:
         model: as for :func:`pruning.structured.prune_channels_to_macs`; it is not changed.
         input_size: channels, height, width of an image.
         latency_ms: the target.
-        measure: milliseconds of a network; called at most ``max_measurements`` times.
-        criterion: a name in ``pruning/criteria``, or an object like the ones there.
-        scope: ``uniform`` or ``global``, as there.
+        measure: returns the milliseconds of a network; called at most ``max_measurements`` times.
+        criterion: a name in ``pruning/criteria``, or an object like those there.
+        scope: ``uniform`` or ``global``, as for :func:`pruning.structured.prune_channels_to_macs`.
         round_to: kept widths are multiples of this.
         floor: least share (0-1) of its channels that each group keeps.
-        tolerance: how far below the target (as a share of it) the search still looks for a larger network.
+        tolerance: the search stops looking for a larger network within this share below the target.
         max_measurements: at least 6.
         keep: layers whose output channels stay.
-        seed: for criteria that draw.
+        seed: seed for random criteria.
         batches: (images, labels), for criteria that need gradients.
 
     Raises:
         UnreachableTarget: the smallest network is too slow, or no network met the target twice; the message has the
             latency and MACs of the smallest.
-        ValueError: an argument out of range, or a measurement that is not a positive number.
+        ValueError: argument out of range, or a measurement that is not a positive number.
         ModuleNotFoundError: Torch-Pruning, the extra ``structured``, is not installed.
 
     """
@@ -144,14 +144,14 @@ def prune_channels_to_latency(
         raise UnreachableTarget(
             f"cannot remove channels down to {latency_ms:g} ms: {reachable} (the dense one {dense_ms:.4g} ms)"
         )
-    # Networks that met the target, ever larger; the smallest that missed it; how far to step below that.
+    # Networks that met the target, in rising size; MACs of the smallest that missed it; how far to step below that.
     met, missed_macs, step_back = [(smallest, smallest_ms)], dense.macs, 0.0
     is_exhausted, interpolates = False, True
     while met and probes.left:
         best, best_ms = met[-1]
         can_probe = probes.left > (_RESERVE if len(met) > 1 else 1) and not is_exhausted
         if best_ms < (1 - tolerance) * latency_ms and can_probe and missed_macs - best.macs > _RESOLUTION * dense.macs:
-            # In turns, where a straight line between the ends of the interval meets the target, and the middle.
+            # Alternate between where a straight line through the interval's ends meets the target, and the middle.
             share = ((1 - tolerance / 2) * latency_ms - best_ms) / (missed_ms - best_ms) if interpolates else 0.5
             interpolates = not interpolates
             proposal = best.macs + int(min(max(share, 0.05), 0.95) * (missed_macs - best.macs))
@@ -175,7 +175,7 @@ def prune_channels_to_latency(
                 )  # fmt: skip
             return LatencyResult(best, again_ms, latency_ms, dense_ms, outcome, tuple(probes.done))
         else:
-            # It met the target by chance, and so did those that are hardly smaller.
+            # It met the target by chance, and so, presumably, did the networks that are only slightly smaller.
             missed_macs, missed_ms, is_exhausted, interpolates = best.macs, again_ms, False, True
             step_back = min(0.5, 2 * (step_back or tolerance))
             while met and met[-1][0].macs > (1 - step_back) * missed_macs:
@@ -187,7 +187,7 @@ def prune_channels_to_latency(
 
 
 class _Probes:
-    """Measures networks, so many times at most, and remembers."""
+    """Measures networks, at most ``limit`` times, and remembers the results."""
 
     def __init__(self, measure: Measure, limit: int):
         self._measure, self._limit = measure, limit
@@ -227,10 +227,10 @@ def _smallest_macs(
 def _between(
     prune_to: Callable[[int], StructuredResult], low_macs: int, high_macs: int, proposal: int
 ) -> StructuredResult | None:
-    """A network of more than ``low_macs`` and less than ``high_macs``, the nearest at or below ``proposal``.
+    """A network with more than ``low_macs`` and less than ``high_macs``: the nearest at or below ``proposal`` if any is.
 
-    Coarse widths leave gaps, so targets are tried in steps of the tolerance that each allows: down from the proposal,
-    then down to it from the top. None where there is no network in between.
+    Coarse widths leave gaps, so targets are tried in steps of the tolerance: first down from the proposal, then from
+    the top down to the proposal. None if there is no network in between.
     """
     for start, end in ((proposal, low_macs), (high_macs - 1, proposal)):
         target_macs = start

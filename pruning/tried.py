@@ -1,6 +1,6 @@
-"""Whether a criterion gives scores as :class:`pruning.criterion.Criterion` asks for, tried on a few small tensors.
+"""Whether a criterion gives the scores that :class:`pruning.criterion.Criterion` asks for, tried on a few small tensors.
 
-A user's own file is otherwise executed for the first time in an attempt that has been paid for.
+Without this check, a user's own file would run for the first time in an attempt that costs device time.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pruning.criterion import Criterion, ScoreContext
 from pruning.scores import CriterionFails, named, scores_of
 
 SHAPES = {"a convolution": (6, 4, 3, 3), "a depthwise convolution": (6, 1, 3, 3), "a linear layer": (5, 8)}
-"""Shapes of weights that are tried: outputs, inputs per group, kernel."""
+"""Shapes of the weights it is tried on: outputs, inputs per group, kernel."""
 MACS_PER_WEIGHT = 16
 LIMIT_S = 60.0
-"""Seconds by the clock for the scores of one of them."""
+"""Wall-clock seconds allowed for the scores of one of them."""
 
 
 def criterion_problem(name: str) -> str | None:
-    """What is wrong with a criterion, in one line that names it and the file that brought it; None where nothing is.
+    """What is wrong with a criterion, in one line that names it and its file; None if nothing is.
 
-    Tried on layers with some zeros and on layers of zeros alone, with gradients where it asks for them.
+    It is tried on layers with some zeros and on layers of only zeros, with gradients if it asks for them.
     """
     try:
         rule = load_criterion(name)
@@ -49,7 +49,7 @@ def criterion_problem(name: str) -> str | None:
 
 
 def _layers() -> Iterator[tuple[str, Tensor]]:
-    """(what it is, its weights) of each layer to try."""
+    """Yield (description, weights) of each layer to try."""
     generator = torch.Generator().manual_seed(0)
     for what, shape in SHAPES.items():
         weight = torch.randn(shape, generator=generator) / 8

@@ -1,4 +1,4 @@
-"""The criteria: a file each in this folder, in an installed package, or named by a study; it holds a class ``Criterion``."""
+"""The criteria: each is a file, here, in an installed package or named by a study, with a class ``Criterion``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def list_criteria() -> list[str]:
 
 
 def load_criterion(name: str) -> Criterion:
-    """Make the criterion of that name.
+    """Create the criterion of that name.
 
     Raises:
         ValueError: no such criterion (the message lists the allowed names and the nearest), or its file cannot be used.

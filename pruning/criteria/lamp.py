@@ -9,7 +9,7 @@ from pruning.criterion import ScoreContext
 
 
 class Criterion:
-    """``w² / sum of u² over all weights u of the layer that are at least as large``; the largest weight scores 1."""
+    """``w² / (sum of u² over all weights u of the layer that are at least as large)``; the largest weight scores 1."""
 
     needs_gradients = False
 

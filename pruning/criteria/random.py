@@ -9,7 +9,7 @@ from pruning.criterion import ScoreContext
 
 
 class Criterion:
-    """Uniform on 0-1, drawn on the CPU so that a seed means the same masks on every device."""
+    """Uniform on 0-1, drawn on the CPU so that a seed gives the same masks on every device."""
 
     needs_gradients = False
 
