@@ -1,14 +1,14 @@
-"""Figures of a report: one module each, in this folder, in an installed package, or named by a study.
+"""The figures of a report. Each is a module: in this folder, in an installed package, or named by a study.
 
-A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers, one tidy data frame), ``caption(data)``
-(how to read it, with n and the unit) and ``draw(data, figure)`` (only draws). It may have ``alternative(data)``, which says
-in words what the figure shows, for readers who cannot see it; without it they get the caption.
+A figure module has ``TITLE`` (what it shows), ``data(frames)`` (the numbers as one tidy data frame), ``caption(data)``
+(how to read it, with n and the unit) and ``draw(data, figure)`` (which only draws). It may have ``alternative(data)``,
+which says in words what the figure shows, for readers who cannot see it; without it, they get the caption.
 
-``OPTIONAL = True`` means that not every study measures this: without data, the figure is left off the page. Any other figure
-then says that nothing has been measured yet. Modules whose name begins with an underscore hold shared parts.
+``OPTIONAL = True`` means that not every study measures this: without data, the figure is left off the page. Any other
+figure then says that nothing has been measured yet. Modules with a leading underscore hold shared parts.
 
-The contract of the package's own figures (``tests/reports/test_reports_figures.py``) also asks that an axis names its unit
-(CPU core-hours, MACs, %, hours, …), and that ``data`` is empty as long as no attempt has ended.
+The contract tests of the package's own figures (``tests/reports/test_reports_figures.py``) also require that every axis
+names its unit (CPU core-hours, MACs, %, hours, …) and that ``data`` is empty until an attempt has ended.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:  # listing figures needs neither pandas nor Matplotlib
 
 
 class Figure(Protocol):
-    """What a module of this folder, or a file of your own, provides.
+    """What a figure module provides, whether in this folder or in a file of your own.
 
     It may also provide what :class:`MayBeLeftOff` and :class:`SaysInWords` have. In ``TITLE``, ``{quality}`` and
-    ``{Quality}`` are replaced by the task's word for it.
+    ``{Quality}`` are replaced by the task's word for quality.
     """
 
     TITLE: str
 
     def data(self, frames: Frames) -> pd.DataFrame:
-        """The numbers of the figure; no rows if none of them has been measured yet."""
+        """The numbers of the figure; no rows if nothing has been measured yet."""
         ...
 
     def caption(self, data: pd.DataFrame) -> str:
-        """How to read it, with n and the unit."""
+        """How to read the figure, with n and the unit."""
         ...
 
     def draw(self, data: pd.DataFrame, figure: Canvas) -> None:
-        """Draw rows of :meth:`data` (at least one) and set the figure's size."""
+        """Draw the rows of :meth:`data` (at least one) and set the figure's size."""
         ...
 
 
 @runtime_checkable
 class MayBeLeftOff(Protocol):
-    """A figure that is left off a report without data for it, if ``OPTIONAL`` is true."""
+    """A figure that is left off a report that has no data for it, if ``OPTIONAL`` is true."""
 
     OPTIONAL: bool
 
@@ -59,7 +59,7 @@ class SaysInWords(Protocol):
     """A figure with a text alternative of its own, for readers who cannot see it; others use their caption."""
 
     def alternative(self, data: pd.DataFrame) -> str:
-        """What it shows."""
+        """What the figure shows."""
         ...
 
 
@@ -74,7 +74,7 @@ def is_optional(figure: Figure) -> bool:
 
 
 def title_of(figure: Figure) -> str:
-    """Its title, with the words of the study's task for ``{quality}`` and the like."""
+    """The figure's title, with the words of the study's task in place of ``{quality}`` and the like."""
     return task().fill(figure.TITLE)
 
 

@@ -1,4 +1,4 @@
-"""What the figures share: plain axes, percent ticks, a legend below."""
+"""Parts that the figures share: plain axes, percent ticks, a legend below the panels."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from accounting.words.quantities import macs_short
 from reports.words.colours import GRID, INK
 
 LETTERS_PER_IN, KEY_LETTERS, LINE_IN = 13.5, 6, 0.19
-"""Sizes of a legend: letters per inch, room of a key beside its name in letters, and height of a line in inches."""
+"""Sizes in a legend: letters per inch, width of a key in letters, and height of a line in inches."""
 PERCENT_MARGIN = 2.0
-"""Room for marks at 0 and 100 %."""
+"""Margin for marks at 0 and 100 %, in percentage points."""
 WIDE_IN = 6.0
-"""From this width on a figure is one for a desk; below, for a phone."""
+"""From this width on, a figure is for a desktop screen; below it, for a phone."""
 MOST_BEYOND = 30.0
-"""How many times beyond all ratios a bound of an interval may be and still have room on their axis."""
+"""An interval's bound gets room on an axis of ratios if it is at most this many times beyond all ratios."""
 
 
 def tidy(axes: Axes) -> None:
-    """No box, light grid behind the data, dark text."""
+    """Style axes: no box, a light grid behind the data, dark text."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#888888")
     axes.grid(color=GRID, linewidth=0.8)
@@ -37,7 +37,7 @@ def tidy(axes: Axes) -> None:
 
 
 def macs_axis(axes: Axes, ticks: Sequence[int]) -> None:
-    """A logarithmic x axis in MACs that is labelled at the targets."""
+    """Make the x axis logarithmic, in MACs, and label it at the targets."""
     axes.set_xscale("log")
     axes.set_xticks(list(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda macs, _: macs_short(macs)))
@@ -46,7 +46,7 @@ def macs_axis(axes: Axes, ticks: Sequence[int]) -> None:
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """An axis of percentages, once everything is drawn: it ends near 0 and 100, and no tick beyond them has a number."""
+    """Make an axis one of percentages, after drawing: it ends near 0 and 100, and ticks beyond them have no number."""
     low, high = getattr(axes, f"get_{which}lim")()
     getattr(axes, f"set_{which}lim")(max(low, -PERCENT_MARGIN), min(high, 100 + PERCENT_MARGIN))
     axis = axes.yaxis if which == "y" else axes.xaxis
@@ -54,9 +54,9 @@ def percent_axis(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def ratio_limits(ratios: Iterable[float], bounds: Iterable[float] = ()) -> tuple[float, float]:
-    """The ends of an axis of ratios: it holds 1, all ratios, and ``bounds`` of their intervals.
+    """The ends of an axis of ratios: it contains 1, all ratios, and the ``bounds`` of their intervals.
 
-    A bound that is more than ``MOST_BEYOND`` times beyond all ratios gets no room: the rest would be a flat line.
+    A bound that is more than ``MOST_BEYOND`` times beyond all ratios is ignored, or else the rest would look flat.
     """
     logs = [0.0, *(math.log(ratio) for ratio in ratios if ratio > 0)]
     low, high, far = min(logs), max(logs), math.log(MOST_BEYOND)
@@ -69,7 +69,7 @@ def ratio_limits(ratios: Iterable[float], bounds: Iterable[float] = ()) -> tuple
 def ratio_axis(
     axes: Axes, which: Literal["x", "y"], ratios: Iterable[float], bounds: Iterable[float] = ()
 ) -> tuple[float, float]:
-    """A logarithmic axis of ratios with the ends of :func:`ratio_limits`, which it returns, and plain numbers."""
+    """Make an axis one of ratios, logarithmic with plain numbers; return its ends, those of :func:`ratio_limits`."""
     low, high = ratio_limits(ratios, bounds)
     span = math.log(high / low)
     getattr(axes, f"set_{which}scale")("log")
@@ -89,9 +89,9 @@ def counts_text(counts: pd.Series) -> str:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """One legend for all panels, outside and below them, in as many columns as are asked for and have room.
+    """Add one legend for all panels, below them, in at most ``columns`` columns and only as many as fit.
 
-    Where it takes more than two lines, the figure is made that much higher.
+    If it takes more than two lines, the figure is made taller by the rest.
     """
     columns = _fitting_columns([len(str(handle.get_label())) for handle in handles], columns, figure)
     lines = math.ceil(len(handles) / max(columns, 1))
@@ -107,7 +107,10 @@ def unit_of(data: pd.DataFrame) -> str:
 
 
 def _fitting_columns(lengths: Sequence[int], most: int, figure: Figure) -> int:
-    """Matplotlib fills columns from top to bottom, the first ones with one more; each is as wide as its longest name."""
+    """The largest number of columns that fits the figure's width.
+
+    Matplotlib fills columns from top to bottom, the first ones with one more; each is as wide as its longest name.
+    """
     room = LETTERS_PER_IN * figure.bbox.width / figure.dpi
     for columns in range(max(1, min(most, len(lengths))), 1, -1):
         short, longer = divmod(len(lengths), columns)
@@ -119,7 +122,7 @@ def _fitting_columns(lengths: Sequence[int], most: int, figure: Figure) -> int:
 
 
 def replicates_text(data: pd.DataFrame, keys: list[str]) -> str:
-    """``n = 3 replicates``, or the range where groups (by ``keys``) differ."""
+    """``n = 3 replicates``, or the range if groups (by ``keys``) differ."""
     counts = data.groupby(keys, observed=True)["replicate"].nunique()
     low, high = int(counts.min()), int(counts.max())
     if low == high:

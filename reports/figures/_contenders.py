@@ -1,4 +1,4 @@
-"""What figures of contenders share: which of them are shown, how they look, and their legend."""
+"""Parts shared by figures of contenders: which are shown, how they look, and their legend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG_FROM = 12.0
 
 
 def shown_contenders(study: JudgedStudy, target: int) -> list[Contender]:
-    """The headline's pair, then each further route by its first method, then the controls."""
+    """The contenders to show: the headline's pair, the first method of each further route, and the controls."""
     pair, kept = study.contenders.pair, []
     seen: set[str] = set()
     for one in study.contenders.at(target):
@@ -31,24 +31,24 @@ def shown_contenders(study: JudgedStudy, target: int) -> list[Contender]:
 
 
 def line_style(label: str, route: str | None = None) -> dict[str, Any]:
-    """Keywords of a line with its contender's colour and marker."""
+    """Keyword arguments for a line in its contender's colour and marker."""
     look = look_of(label, route)
     return {"color": look.colour, "marker": look.marker, "markerfacecolor": look.face, "markersize": 6.5}
 
 
 def handles_of(labels: Iterable[tuple[str, str]], **style: Any) -> list[Line2D]:
-    """A legend's entries of contenders, each (label, route), in the order in which they are shown everywhere."""
+    """Legend entries of contenders, given as (label, route), in the order used everywhere."""
     found = sorted(set(labels), key=lambda pair: label_rank(pair[0]))
     return [Line2D([], [], label=label_text(label), **line_style(label, route), **style) for label, route in found]
 
 
 def columns_of(handles: Sequence[object]) -> int:
-    """Columns of a legend that keep it in few lines."""
+    """The number of columns that keeps a legend short."""
     return min(len(handles), 4 if len(handles) > 5 else 5)
 
 
 def cost_axis(axes: Axes, values: Iterable[float], which: str = "x") -> None:
-    """Logarithmic, from the least to the most of these costs, with room for marks; ticks as plain numbers."""
+    """Make an axis one of costs: logarithmic, over the range of these values with a margin; ticks are plain numbers."""
     known = [value for value in values if value > 0]
     if not known:
         return
@@ -59,7 +59,7 @@ def cost_axis(axes: Axes, values: Iterable[float], which: str = "x") -> None:
 
 
 def plain_log_ticks(axes: Axes, which: str, span: float) -> None:
-    """Ticks at 1, 2 and 5 (over more decades at 1 and 3, or 1 alone), as plain numbers."""
+    """Set ticks at 1, 2 and 5 of each decade (over more decades at 1 and 3, or at 1 only), as plain numbers."""
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(LogLocator(subs=(1.0,) if span > 300 else (1.0, 3.0) if span > 25 else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

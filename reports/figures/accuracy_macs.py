@@ -1,4 +1,4 @@
-"""Accuracy against MACs of every contender's networks: pruned, found by search, trained from scratch, by single methods."""
+"""Accuracy against MACs of every contender's networks: pruned, searched, trained from scratch, by single methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.words.wording import percent
 
 TITLE = "{Quality} against MACs"
 MOST_NAMED = 3
-"""Single pruning methods in the legend; more of them are named in a figure of their own."""
+"""Most single pruning methods that the legend names; if there are more, another figure names them."""
 SINGLE = "#777777"
 COLUMNS = ["target", "label", "route", "replicate", "macs", "test_top1"]
 
@@ -39,7 +39,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def alternative(data: pd.DataFrame) -> str:
-    """Mean accuracies in words."""
+    """The mean accuracies in words."""
     means = data.groupby(["target", "label"])["test_top1"].mean()
     parts = []
     for target in sorted(data["target"].unique()):

@@ -1,4 +1,4 @@
-"""Test accuracy bought per device-hour, by kind of delivered network and target, and which accuracy that was."""
+"""Test accuracy per device-hour, with the accuracy itself, by kind of delivered network and target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SHOWN_POLICIES = (HEADLINE_POLICY, "free")
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per network of a route or control: test top-1 per device-hour charged; two where the parent counts."""
+    """One row per network of a route or control: test top-1 per device-hour charged.
+
+    There is a second row, with the parent free, if that changes the cost.
+    """
     rows = [
         [n.target, n.label, n.route, n.replicate, policy, n.test_top1, n.top1_per_hour(policy), frames.unit]
         for n in frames.delivered
@@ -45,7 +48,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def alternative(data: pd.DataFrame) -> str:
-    """Accuracy per hour of each kind of network in words."""
+    """The accuracy per hour of each kind of network in words."""
     main = data[data["policy"] == HEADLINE_POLICY]
     parts = [
         f"{label_text(str(label))} at {macs_short(int(str(target)))} MACs "

@@ -1,4 +1,4 @@
-"""Cost to reach each accuracy, of every contender at each target: where curves cross, another one is the cheaper way."""
+"""Each contender's cost to reach each accuracy, at each target; where curves cross, another one becomes cheaper."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from reports.words.wording import POLICY_SHORT, number, percent
 
 TITLE = "Cost to reach each {quality}"
 POINTS_SHOWN = 0.12
-"""The axis begins this far below the lowest final accuracy: what matters is the last few points."""
+"""The axis begins this far below the lowest final accuracy, because the last few points are what matters."""
 NUM_LEVELS = 49
 SHOWN_POLICIES = (HEADLINE_POLICY, "free")
 CURVE, COMMON, FINAL = "curve", "common", "final"
-"""Kinds of rows: a point of the curve, the point at a*, the end of the curve."""
+"""Kinds of rows: a point on the curve, the point at a*, the end of the curve."""
 COLUMNS = [
     "target", "policy", "label", "route", "is_headline", "kind", "val_top1", "val_top1_low", "val_top1_high", "cost_h",
     "cost_low_h", "cost_high_h", "num_reached", "n", "unit",
@@ -38,9 +38,9 @@ MEASURED = COLUMNS[6:12]
 def data(frames: Frames) -> pd.DataFrame:
     """Rows of three kinds for each target, policy and contender.
 
-    ``curve``: what ``val_top1`` cost, the geometric mean over the ``num_reached`` of ``n`` replicates that had it, with the
-    interval where all had. ``common``: the same at a*. ``final``: mean final accuracy with its interval, at the mean of all
-    that was charged.
+    ``curve``: the cost of reaching ``val_top1``, as the geometric mean over the ``num_reached`` of ``n`` replicates
+    that reached it, with its interval if all did. ``common``: the same at a*. ``final``: the mean final accuracy with
+    its interval, at the mean of the total charged.
     """
     study = judged(frames)
     rows: list[list[object]] = []
@@ -132,7 +132,7 @@ def _draw_contender(panel: Axes, rows: pd.DataFrame, label: str, route: str) -> 
 
 
 def _draw_band(panel: Axes, rows: pd.DataFrame, label: str, route: str) -> None:
-    """The interval of the cost at each accuracy, of the two of the headline alone: more would hide each other."""
+    """Draw the interval of the cost at each accuracy; only for the headline's pair, since more bands would overlap."""
     band = rows[rows["kind"] == CURVE].dropna(subset=["cost_low_h", "cost_high_h"])
     panel.fill_betweenx(
         100 * band["val_top1"], band["cost_low_h"], band["cost_high_h"], color=line_style(label, route)["color"],

@@ -1,4 +1,4 @@
-"""Who pays: the cost ratio by the parent's price and by the number of targets that share it, and where costs break even."""
+"""Who pays: the cost ratio by the parent's price and the number of targets that share it, and where costs are equal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from reports.words.colours import INK
 TITLE = "Break-even"
 OPTIONAL = True
 PRICE, TARGETS = "price", "targets"
-"""What a row varies: the parent's price over what it is charged with, or the number of targets that share what is common."""
+"""What a row varies: the parent's price relative to its charge, or the number of targets that share the common work."""
 MULTIPLES = (0.0, *np.geomspace(0.05, 20.0, 27).tolist())
 SERVED = tuple(np.geomspace(1.0, 100.0, 15).tolist())
 FREE_AT = 0.04
-"""Position of a price of 0 on a logarithmic axis."""
+"""Position of a price of 0 on the logarithmic axis."""
 COLUMNS = [
     "target", "label", "route", "is_headline", "varied", "value", "ratio", "ratio_low", "ratio_high", "break_even",
     "break_even_low", "break_even_high", "parent_h", "n", "unit",
@@ -35,10 +35,10 @@ MEASURED = COLUMNS[5:13]
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """Cost to a* over pruning's with the 95 % interval, by target, contender and value of what is varied.
+    """Cost to a* relative to pruning's, with the interval of its verdict, by target, contender and value varied.
 
-    ``value`` is a number of targets, or the parent's price over ``parent_h``, what it is charged with; ``break_even`` is the
-    value at which both cost the same, with the interval outside of which one is shown to be cheaper.
+    ``value`` is a number of targets, or the parent's price divided by ``parent_h``, its charge. ``break_even`` is the
+    value at which both cost the same, with the interval outside of which one of them is shown to be cheaper.
     """
     study = judged(frames)
     rows: list[list[object]] = []
@@ -91,7 +91,7 @@ def alternative(data: pd.DataFrame) -> str:
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
-    """A row per target; left by the parent's price, right by the number of targets."""
+    """A row of panels per target: by the parent's price on the left, by the number of targets on the right."""
     targets = list(data["target"].unique())
     figure.set_size_inches(8.4, 2.5 * len(targets) + 0.6)
     panels = figure.subplots(len(targets), 2, sharey=True, squeeze=False)

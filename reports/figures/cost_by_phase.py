@@ -1,4 +1,4 @@
-"""What each route's device-hours went into: phases, and productive, overhead and lost time within them."""
+"""Where each route's device-hours went: by phase, and within a phase into productive, overhead and lost time."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SPLIT = ("productive", "overhead", "lost")
 HATCHES = {"productive": "", "overhead": "////", "lost": "xxxx"}
 COLUMNS = ["target", "route", "phase", "replicate", *(f"{part}_h" for part in SPLIT), "allocated_h", "unit"]
 NUM_PARTS = len(SPLIT) + 2
-"""What is added up: the split, the whole of it, and its money."""
+"""Number of values that are summed: the parts of the split, their total, and its price in money."""
 PHASE_ORDER = [phase.value for phase in Phase]
 LETTER_IN, NAMES_IN = 0.075, 1.3
-"""A phase is named in its bar where that has so many inches per letter; so many, beside the axis, are the routes' names."""
+"""Inches per letter that a bar needs to have its phase's name in it; inches left of the axis for the routes' names."""
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """Device-hours charged in full, by target, route, phase and replicate, split into kept, overhead and lost.
+    """Device-hours charged in full, by target, route, phase and replicate, split into productive, overhead and lost.
 
-    If the study has prices beside it, in money too.
+    If there are prices next to the study, the rows have money too.
 
-    What serves several targets counts at each, so rows of different targets do not add up
-    (:mod:`reports.measure.phase_costs` does); so does the training of a teacher, at each route that it taught. The analysis
-    of the parent and exports are charged to no target, and are not among them.
+    Work for several targets counts at each of them, so rows of different targets cannot be added up (those of
+    :mod:`reports.measure.phase_costs` can). The training of a teacher counts likewise at each route that it taught. The
+    analysis of the parent and exports are charged to no target and have no rows.
     """
     prices = prices_beside(frames)
     money = {} if prices is None else money_of_attempts(frames, prices)
@@ -107,7 +107,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
 
 
 def _draw_bar(panel: Axes, position: int, route: str, rows: pd.DataFrame, longest: float, letter: float) -> None:
-    """``letter``: the share of the axis that a letter takes."""
+    """Draw one bar; ``letter`` is the share of the axis that a letter takes."""
     num_replicates = rows["replicate"].nunique()
     phases = [phase for phase in PHASE_ORDER if phase in set(rows["phase"])]
     left = 0.0

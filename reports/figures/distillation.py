@@ -1,4 +1,4 @@
-"""What a teacher does to a pruning method: test accuracy and cost with it against without, paired by replicate."""
+"""The effect of a teacher on a pruning method: test accuracy and cost with and without it, paired by replicate."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COLUMNS = [
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per target, method and replicate that was delivered both ways; ``label`` is that of the method without.
+    """One row per target, method and replicate delivered both ways; ``label`` is that of the method without a teacher.
 
-    Costs are those of each network's own chain, charged in full, in device-hours of ``unit``.
+    Costs are those of each network's own chain of jobs, charged in full, in device-hours of ``unit``.
     """
     found = {(n.target, n.label, n.replicate): n for n in frames.delivered if n.test_top1 is not None}
     rows = []

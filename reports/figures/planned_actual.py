@@ -1,4 +1,4 @@
-"""What each route and phase was planned to cost, and what it did: whether the plan can be trusted."""
+"""Planned and actual cost of each route and phase: whether the plan can be trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = ["route", "phase", "jobs_planned", "jobs_done", "planned_h", "planned_
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per route and phase; ``planned_done_h`` is of as many jobs as are done. None without a plan in hours."""
+    """One row per route and phase, or none without a plan in hours; ``planned_done_h`` is for as many jobs as are done."""
     plans = read_plans(StudyFolder(frames.folder))
     latest = plans[-1] if plans and plans[-1].unit == frames.unit else None
     if latest is None or latest.hours is None:
@@ -53,7 +53,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
-    """A bar per route and phase, with a line where the plan had it."""
+    """A bar per route and phase, with a line at the planned cost."""
     rows = data.iloc[::-1].reset_index(drop=True)
     figure.set_size_inches(7.6, 0.9 + 0.27 * len(rows))
     panel = figure.subplots()

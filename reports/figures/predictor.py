@@ -1,4 +1,4 @@
-"""How well a search's predictor foresaw its candidates: predicted against measured validation accuracy."""
+"""How well a search's predictor did: predicted against measured validation accuracy of its candidates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONAL = True
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per trained search candidate that was predicted before."""
+    """One row per trained search candidate whose accuracy was predicted before its training."""
     return predictions(frames)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of every pruning method that was delivered on its own, and of the controls, at each target."""
+"""Accuracy of every pruning method delivered on its own, and of the controls, at each target."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARENT_STYLE = (0, (4, 2))
 def data(frames: Frames) -> pd.DataFrame:
     """One row per delivered network of a method or control.
 
-    ``parent_top1`` is the dense parent's on ``parent_split``: test where the study measured that, else validation.
+    ``parent_top1`` is the dense parent's accuracy on ``parent_split``: test if the study measured it, else validation.
     """
     table = method_networks(frames)[["target", "label", "route", "replicate", "test_top1"]].dropna()
     on_test = parent_test_top1(frames).value
@@ -115,7 +115,7 @@ def _draw_rows(panel: Axes, rows: pd.DataFrame, labels: Mapping[str, int]) -> No
 
 
 def _worst_first(data: pd.DataFrame) -> dict[str, int]:
-    """Labels with their positions, by the mean over targets of how far each is from its target's mean."""
+    """Labels with their positions, worst first, by the mean over targets of the difference from the target's mean."""
     means = data.groupby(["target", "label"])["test_top1"].mean()
     apart = (means - means.groupby("target").transform("mean")).groupby("label").mean()
     ordered = sorted(apart.items(), key=lambda item: (item[1], str(item[0])))

@@ -1,4 +1,4 @@
-"""How the cost ratio depends on the accuracy that is asked for, beside a*: whether the verdict depends on that choice."""
+"""The cost ratio at accuracies other than a*: whether the verdict depends on the choice of a*."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POINTS_BELOW = 0.08
 """How far below a* the axis begins."""
 NUM_LEVELS = 41
 MOST_FACTOR = 100.0
-"""An interval whose ends are further apart than this says nothing, and is not drawn."""
+"""An interval whose ends differ by more than this factor is not drawn, because it says nothing."""
 COLUMNS = [
     "target", "label", "route", "is_headline", "val_top1", "common_val_top1", "ratio", "ratio_low", "ratio_high",
     "num_reached_base", "num_reached", "n",
@@ -38,7 +38,7 @@ COLUMNS = [
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """Cost over pruning's with the 95 % interval, by target, contender and accuracy, and how often each reached it."""
+    """Cost relative to pruning's with the 95 % interval, by target, contender and accuracy, and how many reached it."""
     study, margin = judged(frames), frames.info.margin
     rows: list[list[object]] = []
     for target in frames.info.targets:

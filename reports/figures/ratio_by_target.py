@@ -1,4 +1,4 @@
-"""Cost ratios along the targets, and where they cross 1: from which size on another contender is the cheaper one."""
+"""Cost ratios by target, and where they cross 1: the size from which another contender is cheaper."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reports.words.wording import number
 TITLE = "Cost ratio along the targets"
 OPTIONAL = True
 SPREAD = 0.018
-"""Share of a logarithmic step by which contenders are set apart sideways, so that their intervals are seen."""
+"""Share of a logarithmic step by which contenders are shifted sideways, so that their intervals can be told apart."""
 COLUMNS = ["target", "label", "route", "is_headline", "ratio", "ratio_low", "ratio_high", "interval_alpha", "n"]
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per contender and target at which its cost can be compared with pruning's; none with a single target."""
+    """One row per contender and target at which its cost is comparable with pruning's; none with a single target."""
     study = judged(frames)
     rows: list[list[object]] = []
     for target, compared in study.verdicts.costs.items():
@@ -105,12 +105,12 @@ def _shift(names: list[str], label: str) -> float:
 
 
 def _bounds(data: pd.DataFrame) -> list[float]:
-    """Of all intervals that are known."""
+    """The bounds of all known intervals."""
     return [float(x) for name in ("ratio_low", "ratio_high") for x in data[name].dropna()]
 
 
 def _crossed(data: pd.DataFrame) -> list[tuple[str, float]]:
-    """(label, MACs) of the crossings of the headline's contender."""
+    """(label, MACs) where the ratio of the headline's contender crosses 1."""
     rows = data[data["is_headline"]].sort_values("target")
     points = [(int(row["target"]), float(row["ratio"])) for _, row in rows.iterrows()]
     return [(str(rows["label"].iloc[0]), at) for at in crossovers(points)]

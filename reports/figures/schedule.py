@@ -1,4 +1,4 @@
-"""Who held which device when: the schedule of the cluster, with what idled and what was lost."""
+"""The schedule of the cluster: who held which device when, with idle and lost time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from reports.words.colours import INK, route_colour
 TITLE = "Who held which device when"
 OPTIONAL = True
 MOST_SESSIONS = 4
-"""Panels; further sessions, the earlier ones, are in the table of attempts."""
+"""Most sessions shown, one panel each; earlier ones are in the table of attempts only."""
 MOST_LANES = 32
 SHORTEST = 1 / 1500
-"""Share of a panel's length: attempts of one route and kind on one lane with smaller gaps are drawn as one."""
+"""Attempts of one route and kind on a lane are drawn as one if their gap is a smaller share of the panel's length."""
 COLUMNS = ["session", "session_begin_t", "device", "lane", "route", "phase", "kept", "begin_h", "end_h", "unit"]
 LANE_HEIGHT = 0.8
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """What lane of which device was held from when to when, in hours since its session began; short ones in one.
+    """When each lane of each device was held, in hours since its session began; attempts with tiny gaps are merged.
 
-    A lane is a share of a device that one attempt at a time holds: attempts that overlap on a device get lanes of their own.
-    ``kept`` is false where the attempt ended without an outcome.
+    A lane is a share of a device that one attempt at a time holds; attempts that overlap on a device are on different
+    lanes. ``kept`` is false if the attempt ended without an outcome.
     """
     view = frames.view
     begins = {session.session: session.begin_t for session in view.sessions}
@@ -68,7 +68,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def alternative(data: pd.DataFrame) -> str:
-    """Which route held devices for how long."""
+    """How long each route held devices, in words."""
     held = (data["end_h"] - data["begin_h"]).groupby(data["route"]).sum().sort_values(ascending=False)
     return (
         f"Hours of lanes held: {', '.join(f'{label_text(str(route))} {hours:.3g}' for route, hours in held.items())}."
@@ -76,7 +76,7 @@ def alternative(data: pd.DataFrame) -> str:
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
-    """A panel per session, the last ones; a row per lane."""
+    """A panel for each of the last sessions, with a row per lane."""
     sessions = list(dict.fromkeys(data.sort_values("session_begin_t")["session"]))[-MOST_SESSIONS:]
     shown = [data[data["session"] == session] for session in sessions]
     lanes = [_places(rows) for rows in shown]
@@ -124,13 +124,13 @@ def _draw_session(panel: Axes, rows: pd.DataFrame, places: dict[tuple[str, int],
 
 
 def _places(rows: pd.DataFrame) -> dict[tuple[str, int], int]:
-    """Rows of a panel by device and lane, as many as there is room for."""
+    """The rows of a panel by device and lane, at most as many as have room."""
     found = sorted({(str(device), int(lane)) for device, lane in zip(rows["device"], rows["lane"], strict=True)})
     return {key: place for place, key in enumerate(found[:MOST_LANES])}
 
 
 def _lanes(attempts: Iterable[Attempt]) -> list[list[Attempt]]:
-    """The fewest lanes in which no two attempts overlap; each goes to the first that is free when it begins."""
+    """The fewest lanes on which no two attempts overlap; each attempt gets the first one free when it begins."""
     lanes: list[list[Attempt]] = []
     for attempt in sorted(attempts, key=lambda attempt: attempt.begin_t):
         free = next((lane for lane in lanes if lane[-1].end_t <= attempt.begin_t), None)
@@ -142,7 +142,7 @@ def _lanes(attempts: Iterable[Attempt]) -> list[list[Attempt]]:
 
 
 def _merged(attempts: Sequence[Attempt], apart: float) -> list[tuple[str, str, bool, float, float]]:
-    """(route, phase, kept, begin, end) of what is drawn as one."""
+    """(route, phase, kept, begin, end) of each run of attempts that is drawn as one."""
     found: list[tuple[str, str, bool, float, float]] = []
     for attempt in attempts:
         kept = attempt.status in (Status.OK, Status.RUNNING)
@@ -157,7 +157,7 @@ def _merged(attempts: Sequence[Attempt], apart: float) -> list[tuple[str, str, b
 
 
 def _scale(hours: float) -> tuple[float, str]:
-    """What hours are shown in, so that an axis has plain numbers."""
+    """(factor, unit) in which hours are shown, so that an axis has plain numbers."""
     return (1.0, "hours") if hours >= 2 else (60.0, "minutes") if hours >= 1 / 30 else (HOUR_S, "seconds")
 
 

@@ -1,4 +1,4 @@
-"""What sparsity does to the trained parent without fine-tuning: each role of layers alone, and the whole network."""
+"""The effect of sparsity on the trained parent without fine-tuning: by role of layer, and for the whole network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCOPE_STYLES = {"global": "-", "uniform": (0, (4, 1.5))}
 
 
 def data(frames: Frames) -> pd.DataFrame:
-    """One row per pruned network of a scan; ``part`` is the role alone, or the scope and criterion of the whole."""
+    """One row per pruned network of a scan; ``part`` is the pruned role, or the scope and criterion for all layers."""
     return pd.DataFrame(list(_rows(frames)), columns=COLUMNS)
 
 
@@ -42,7 +42,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
-    """Two panels, of which either may be missing."""
+    """Two panels, either of which may be missing."""
     scans = [scan for scan in (ROLE, WHOLE) if (data["scan"] == scan).any()]
     figure.set_size_inches(1.2 + 3.5 * len(scans), 3.8)
     panels = figure.subplots(1, len(scans), sharey=True, squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""Which roles of layers pruning takes its weights from, and which roles the MACs that are left belong to."""
+"""From which roles of layers pruning removes weights, and how the remaining MACs are divided among the roles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.words.wording import percent_interval, role_text
 TITLE = "Sparsity by role"
 OPTIONAL = True
 MOST_METHODS = 7
-"""Bars of a role; further methods are in the table and in the figure of the layers."""
+"""Most methods shown, one bar each per role; further ones are in the table and in the figure of the layers."""
 DENSE = "dense parent"
 COLUMNS = ["target", "method", "replicate", "role", "sparsity", "share_before", "share_after"]
 

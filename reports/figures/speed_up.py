@@ -1,4 +1,4 @@
-"""Measured latency against the MACs that are left: whether fewer MACs are also faster."""
+"""Measured latency against the remaining MACs: whether fewer MACs are also faster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIONAL = True
 COLUMNS = ["target", "label", "route", "replicate", "macs_ratio", "latency_ms", "latency_p10_ms", "latency_p90_ms"]
 SMALLER, MASKED = "single methods: smaller network", "single methods: zeros"
 SHIFT = 0.3
-"""Percent of the parent's MACs between kinds of networks, which would else hide each other at the targets."""
+"""Shift between kinds of networks, in percent of the parent's MACs; without it, they would overlap at the targets."""
 
 
 def data(frames: Frames) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def data(frames: Frames) -> pd.DataFrame:
 
 
 def caption(data: pd.DataFrame) -> str:
-    """How to read it, and under which conditions the times were taken."""
+    """How to read it, and the conditions under which the times were measured."""
     settings = data[list(CONDITIONS)].drop_duplicates().itertuples(index=False)
     conditions = "; ".join(
         f"batch {s.batch_size:g}, {s.threads:g} threads, {s.device}, {s.runtime}".replace(" 1 threads", " 1 thread")
@@ -50,7 +50,7 @@ def caption(data: pd.DataFrame) -> str:
 
 
 def draw(data: pd.DataFrame, figure: Figure) -> None:
-    """One panel; a mark per network, kinds side by side where they have the same MACs."""
+    """One panel, a mark per network; kinds with the same MACs are drawn side by side."""
     figure.set_size_inches(7.6, 4.8)
     panel = figure.subplots()
     tidy(panel)
@@ -77,7 +77,7 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
 
 
 def _appearance(label: str) -> tuple[str, str, bool]:
-    """(name in the legend, marker, whether filled); single methods are told apart by what is left of the network only."""
+    """(name in the legend, marker, whether filled); single methods differ only by the kind of network they leave."""
     method = method_of(label)
     if method is not None:
         return (SMALLER, "d", False) if method.is_structured else (MASKED, "d", True)
