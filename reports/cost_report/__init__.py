@@ -1,1 +1,1 @@
-"""What a study cost, for someone who must justify the spend: hours and money by whom and for what, planned and to come."""
+"""What a study cost, for someone who must justify it: hours and money by owner and purpose, planned and to come."""

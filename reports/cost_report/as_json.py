@@ -1,4 +1,4 @@
-"""The cost report as JSON; ``cost.schema.json`` beside this file describes it."""
+"""The cost report as JSON; ``cost.schema.json`` in this folder describes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 
 def as_json(report: CostReport) -> Fields:
-    """All of the report but its entries, which ``--csv`` has."""
+    """The whole report except its entries, which ``--csv`` has."""
     return {
         "schema_version": SCHEMA_VERSION,
         "study": report.study,

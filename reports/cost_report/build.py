@@ -1,4 +1,4 @@
-"""Makes the cost report of a study's folder: reads it, prices it, and checks that it adds up to what the audit says."""
+"""Build the cost report of a study's folder: read it, price it, and check that it adds up to the audit's total."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PARTS = ("productive", "overhead", "lost", "idle")
 
 
 def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
-    """The report of the study in ``folder``, priced by a file, else by the ``prices.yaml`` beside the study, if any.
+    """The report of the study in ``folder``, priced by ``prices_file``, or else by the study's ``prices.yaml``, if any.
 
     Raises:
-        NotAStudy, LedgerError: as :func:`reports.data.source.load_source`.
+        NotAStudy, LedgerError: as in :func:`reports.data.source.load_source`.
         NotAPlan: a stored plan cannot be read.
-        BadPrices: the prices cannot be used, or lack a device that was held or idle.
+        BadPrices: the prices cannot be used, or have none for a device that was held or idle.
 
     """
     source = load_source(folder)
@@ -77,13 +77,13 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
 
 
 def _held_h(balances: Sequence[Balance], view: CostView) -> float:
-    """What the audit's balances of the study's unit have, with start-ups whose devices are not on record."""
+    """Device-hours held in the study's unit by the audit's balances, plus start-ups whose devices are not on record."""
     unplaced_s = sum(s.allocated_s for s in view.startups if not s.devices and s.device_kind == view.device_kind)
     return (sum(balance.allocated_s for balance in balances) + unplaced_s) / HOUR_S
 
 
 def _use(balances: Sequence[Balance], view: CostView, prices: Prices | None) -> Use:
-    """Where the time of the study's devices went, by the audit's balances, which know what was idle."""
+    """Where the time of the study's devices went, from the audit's balances, which include idle time."""
     hours = {part: sum(getattr(balance, f"{part}_s") for balance in balances) / HOUR_S for part in PARTS}
     money = None
     if prices is not None:
@@ -108,7 +108,7 @@ def _use(balances: Sequence[Balance], view: CostView, prices: Prices | None) -> 
 def _networks(
     view: CostView, info: StudyFacts, entries: Sequence[Entry], prices: Prices | None
 ) -> tuple[NetworkCost, ...]:
-    """What each delivered network is charged; its money by the prices of the devices that its own attempts held."""
+    """What each delivered network is charged; its money is at the prices of the devices that its own attempts held."""
     networks = delivered_networks(view, info)
     money = None if prices is None else _money_of(view, info, entries)
     return tuple(
@@ -125,7 +125,7 @@ def _networks(
 
 
 def _money_of(view: CostView, info: StudyFacts, entries: Sequence[Entry]) -> dict[str, float]:
-    """Money by the job that delivered a network: the charge rules are given money instead of device-seconds."""
+    """Money by the job that delivered a network, from the charge rules applied to money instead of device-seconds."""
     money = {entry.attempt.attempt: entry.amount.money or 0.0 for entry in entries if entry.attempt is not None}
     priced = replace(
         view, attempts=tuple(replace(a, allocated_s=money[a.attempt] * HOUR_S) for a in view.attempts)
@@ -134,7 +134,7 @@ def _money_of(view: CostView, info: StudyFacts, entries: Sequence[Entry]) -> dic
 
 
 def _energy(entries: Sequence[Entry], unit: Unit) -> EnergyUse:
-    """What was measured, by how, and what was not."""
+    """The energy that was measured, by way of measuring, and the hours for which none was."""
     by_how: dict[str, list[Entry]] = defaultdict(list)
     unmeasured_h = 0.0
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Divides what a study held by route, phase, target, replicate, owner and labels: every entry once in each division."""
+"""Divide what a study held by route, phase, target, replicate, owner and label; each entry counts once per division."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Value = str | int | None
 
 
 def totals(entries: Sequence[Entry], unit: Unit, *, priced: bool) -> dict[Unit, Amount]:
-    """Totals by unit: the study's own first, with or without entries, then other units in which something was held."""
+    """Totals by unit: the study's own first, even without entries, then other units in which something was held."""
     units = [unit, *sorted({entry.unit for entry in entries} - {unit})]
     return {each: Amount.sum((e.amount for e in entries if e.unit == each), priced=priced) for each in units}
 
@@ -27,7 +27,7 @@ def totals(entries: Sequence[Entry], unit: Unit, *, priced: bool) -> dict[Unit, 
 def divide(entries: Sequence[Entry], unit: Unit) -> tuple[Partition, ...]:
     """A division for each of :data:`KEYS`, and one, ``label:NAME``, for each label that any session had.
 
-    The label ``owner`` has its division as the key ``owner``.
+    The label ``owner`` has no division of its own besides the key ``owner``.
     """
     found = [
         _divided("route", entries, unit, lambda e: e.route or None, _route_text, _by_route),

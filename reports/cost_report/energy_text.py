@@ -1,4 +1,4 @@
-"""The energy that was measured, in words: how, of how much, and what electricity and carbon follow from stated numbers."""
+"""The measured energy in words: how it was measured, for how much of the work, and the electricity cost and carbon."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NO_PUE = "no PUE is given, so what the site uses beside the devices is left out"
 
 @dataclass(frozen=True)
 class FromEnergy:
-    """What follows from the measured energy; None where that, or the number it takes, is not there.
+    """What follows from the measured energy; a value is None if the energy, or a number that it needs, is missing.
 
-    ``site_kwh`` is the energy × PUE, or the energy alone where no PUE is given.
+    ``site_kwh`` is the energy × PUE, or just the energy if no PUE is given.
     """
 
     site_kwh: float | None
@@ -25,7 +25,7 @@ class FromEnergy:
 
 
 def from_energy(report: CostReport) -> FromEnergy:
-    """Money of electricity and grams of CO2 equivalents, by what the prices state."""
+    """Money for electricity and grams of CO2 equivalents, computed with the numbers that the prices state."""
     kwh, prices = report.energy.kwh, report.prices
     if kwh is None or prices is None:
         return FromEnergy(kwh, None, None)
@@ -38,7 +38,7 @@ def from_energy(report: CostReport) -> FromEnergy:
 
 
 def energy_lines(report: CostReport) -> list[str]:
-    """A sentence each."""
+    """What is known about the energy, one sentence per line."""
     energy, prices, unit = report.energy, report.prices, unit_text(report.unit)
     if energy.kwh is None:
         return [NONE_MEASURED, "electricity and carbon follow from measured energy alone, so neither is given"]

@@ -1,10 +1,11 @@
-"""What a study held as rows in the column names of FOCUS 1.2, for the tools that finance has for cloud bills.
+"""What a study held, as rows with the column names of FOCUS 1.2, for finance tools that read cloud bills.
 
-FOCUS (FinOps Open Cost and Usage Specification, version 1.2 of May 2025, focus.finops.org) defines columns of bills. A
-study is not a bill: nothing was billed, so BilledCost, EffectiveCost, ListCost, ContractedCost and the columns of invoices,
-billing accounts and billing periods are left out, and this is not a conforming FOCUS dataset. Estimates at stated prices are
-in columns of our own, which begin with ``x_`` as FOCUS asks. Rows are usage: one per attempt or start-up and device, so
-ConsumedQuantity adds up, in each ConsumedUnit, to the ledger's total. There is no row for totals or idle time.
+FOCUS (FinOps Open Cost and Usage Specification, version 1.2 of May 2025, focus.finops.org) defines the columns of
+bills. A study is not a bill. Nothing was billed, so BilledCost, EffectiveCost, ListCost, ContractedCost and the columns
+of invoices, billing accounts and billing periods are left out, and this is not a conforming FOCUS dataset. Estimates at
+stated prices are in columns of our own, which begin with ``x_`` as FOCUS requires. Each row is the usage of one device
+by an attempt or start-up, so ConsumedQuantity adds up, in each ConsumedUnit, to the ledger's total. There are no rows
+for totals or idle time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from reports.export.csv_cells import plain_cell
 FOCUS_VERSION = "1.2"
 SERVICE = "prune-or-search"
 UNITS: dict[DeviceKind, str] = {"cuda": "GPU-Hours", "cpu_core": "Core-Hours"}
-"""As the unit format of FOCUS has them."""
+"""Units in the format of FOCUS."""
 RESOURCE_TYPES: dict[DeviceKind, str] = {"cuda": "GPU", "cpu_core": "CPU core"}
 COLUMNS = (
     "ChargeCategory",
@@ -70,7 +71,7 @@ OWN_COLUMNS = (
 
 
 def as_csv(report: CostReport) -> str:
-    """The whole table with its header; lines end in a line feed."""
+    """The whole table as CSV with a header; lines end with a line feed."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*COLUMNS, *OWN_COLUMNS])
@@ -134,5 +135,5 @@ def _own(entry: Entry, piece: Piece) -> dict[str, str]:
 
 
 def _time(t: float) -> str:
-    """UTC to the second, as FOCUS has times."""
+    """A time in the format of FOCUS: UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))

@@ -12,18 +12,18 @@ from accounting.words.columns import in_columns, widths_of
 WIDTH = 80
 UNKNOWN = "–"
 FIGURES = 4
-"""Significant figures of a total; its parts have as many decimals, so that they can be added up by eye."""
+"""Significant figures of a total; its parts have the same number of decimals, so that they visibly add up."""
 
 
 def fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
-    """Formats numbers with the decimals that give the largest of them :data:`FIGURES` figures."""
+    """A formatter of numbers with so many decimals that the largest has :data:`FIGURES` significant figures."""
     whole = math.floor(math.log10(largest)) + 1 if largest > 0 else 1
     decimals = min(6, max(at_least, FIGURES - whole))
     return lambda value: f"{value + 0.0:,.{decimals}f}"
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a whole, in percent."""
+    """A part's share of the whole, in percent."""
     return f"{part / whole:.0%}" if whole > 0 else UNKNOWN
 
 
@@ -33,22 +33,22 @@ def ratio(actual: float, planned: float | None) -> str:
 
 
 def when(t: float) -> str:
-    """A moment, in UTC."""
+    """A time, in UTC."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(t))
 
 
 def duration(hours: float) -> str:
-    """Hours as people say them."""
+    """Hours in words, as people say them."""
     return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
 
 
 def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """Lines that fit the terminal."""
+    """The text in lines that fit the terminal."""
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], num_text_columns: int = 1) -> list[str]:
-    """Text to the left, numbers to the right, two spaces between columns; names are cut where a row would be too wide."""
+    """Align text left and numbers right, two spaces between columns; names are cut if a row would be too wide."""
     table = [list(row) for row in (header, *rows)]
     longest, *others = widths_of(table)
     room = max(len(header[0]), min(longest, WIDTH - sum(width + 2 for width in others)))

@@ -1,4 +1,4 @@
-"""The cost report as plain text for a terminal of 80 columns, in sections that can be asked for by name."""
+"""The cost report as plain text for a terminal of 80 columns, in sections that can be selected by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.cost_report.values import CostReport, NetworkCost, Partition
 MONEY_DECIMALS = 2
 """The fewest decimals of an amount of money."""
 NOTHING_H = 5e-7
-"""Less is the rounding of sums."""
+"""Fewer hours than this are a rounding error of sums."""
 DEVICE_TEXT = {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}
 POLICY_LINES = (
     "full: this target pays for all that led to it; free: the parent's training is not charged; amortised: shared work is "
@@ -24,7 +24,7 @@ POLICY_LINES = (
 
 
 def as_text(report: CostReport, shown: Sequence[str]) -> str:
-    """The sections of these names, in this order, of :data:`SECTIONS`."""
+    """The sections of :data:`SECTIONS` with these names, in this order."""
     return "\n\n".join("\n".join(SECTIONS[name](report)).rstrip() for name in shown)
 
 
@@ -51,7 +51,7 @@ def _total(report: CostReport) -> list[str]:
 
 
 def _declared(report: CostReport) -> list[str]:
-    """That a parent's cost is declared, and in no figure here."""
+    """A note that the parent's cost is declared, and not included in any figure here."""
     if report.declared is None:
         return []
     said = report.declared
@@ -263,7 +263,7 @@ SECTIONS: Mapping[str, Callable[[CostReport], list[str]]] = {
     "networks": _networks,
     "energy": _energy,
 }
-"""What can be shown, by name."""
+"""The sections that can be shown, by name."""
 
 
 def _currency(report: CostReport) -> str:

@@ -1,4 +1,4 @@
-"""The values of a cost report. Hours are device-hours; money is at the prices that were given, None without any."""
+"""The values of a cost report. Hours are device-hours; money is at the given prices, and None without prices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reports.measure.planned import Step
 
 @dataclass(frozen=True)
 class Part:
-    """What has one value of a key (a route, an owner); ``text`` is the value for people, None where there is none."""
+    """The amount of one value of a key, such as a route or owner; ``text`` is the value in words, also if it is None."""
 
     value: str | int | None
     text: str
@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Partition:
-    """The whole ledger divided by one key: its parts add up to the totals, in each unit."""
+    """The whole ledger divided by one key; in each unit, the parts add up to the total."""
 
     key: str
     parts: tuple[Part, ...]
@@ -34,9 +34,9 @@ class Partition:
 
 @dataclass(frozen=True)
 class Use:
-    """What became of the time that the sessions had devices of the study's unit, in device-hours.
+    """How the sessions used the devices of the study's unit, in device-hours.
 
-    ``capacity_h`` is what there was; held is productive, overhead and lost together.
+    ``capacity_h`` is all that was available; held time is the sum of productive, overhead and lost.
     """
 
     capacity_h: float
@@ -50,13 +50,13 @@ class Use:
 
     @property
     def utilisation(self) -> float | None:
-        """Held over capacity."""
+        """Held hours divided by capacity."""
         return self.held_h / self.capacity_h if self.capacity_h > 0 else None
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """One delivered network: what it is charged under each policy, and the money of it under the headline policy."""
+    """One delivered network: what it is charged under each policy, and in money under the headline policy."""
 
     label: str
     target: int
@@ -68,7 +68,7 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class Measured:
-    """Energy of the attempts that were measured in one way."""
+    """The energy of all attempts that were measured in the same way."""
 
     how: str
     kwh: float
@@ -78,14 +78,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class EnergyUse:
-    """All energy that the meters read; ``unmeasured_h`` are device-hours of the study's unit that none has read."""
+    """All energy that the meters read; ``unmeasured_h`` are device-hours in the study's unit that no meter read."""
 
     measured: tuple[Measured, ...]
     unmeasured_h: float
 
     @property
     def kwh(self) -> float | None:
-        """None where nothing was measured."""
+        """The measured energy in kWh; None if nothing was measured."""
         return sum(each.kwh for each in self.measured) if self.measured else None
 
 
@@ -100,16 +100,16 @@ class CostReport:
     totals: Mapping[Unit, Amount]
     """The study's unit first; device-hours of another kind are never added to it."""
     audit_h: float
-    """What the audit's balances say was held, in the study's unit, by another way than the totals."""
+    """Device-hours held by the audit's balances, in the study's unit; computed independently of the totals."""
     adds_up: bool
-    """Whether both agree, and the audit finds no error."""
+    """Whether both agree and the audit finds no error."""
     partitions: tuple[Partition, ...]
     plans: tuple[StoredPlan, ...]
     steps: tuple[Step, ...]
     forecast: Forecast
     is_done: bool
     num_running: int
-    """Attempts under way, counted until the last record of the ledger."""
+    """Number of running attempts; their cost is counted until the ledger's last record."""
     num_devices: float
     """Number of devices of the study's unit in the last session."""
     use: Use
@@ -119,7 +119,7 @@ class CostReport:
     """Labels of the last session."""
     warnings: tuple[str, ...]
     declared: DeclaredParent | None = None
-    """What the parent is said to have cost: in no figure of the report, which has the ledger's costs alone."""
+    """The declared cost of the parent. It is in no figure of the report, which has only the ledger's costs."""
 
     @property
     def total(self) -> Amount:
@@ -128,6 +128,6 @@ class CostReport:
 
     @property
     def price_h(self) -> float | None:
-        """What a device-hour of the study's unit cost on average; None without prices."""
+        """The average cost of a device-hour in the study's unit; None without prices."""
         money, hours = self.total.money, self.total.allocated_h
         return None if money is None or hours <= 0 else money / hours

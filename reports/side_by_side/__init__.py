@@ -1,1 +1,1 @@
-"""Several studies beside each other: what of them can be compared, what cannot, and why."""
+"""Several studies side by side: what can be compared between them, what cannot, and why."""

@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 
 
 def as_json(found: SideBySide) -> Fields:
-    """All of it."""
+    """The whole comparison."""
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict_rules": VERDICT_RULES,

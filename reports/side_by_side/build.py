@@ -1,4 +1,4 @@
-"""Reads several studies and says what of them can be compared. Nothing that a study names is executed."""
+"""Read several studies and find what can be compared between them. Nothing that a study names is executed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from reports.statistics import CONFIDENCE, NOTHING, Estimate
 
 UNKNOWN = "not on record"
 PER_STUDY = ("Compared at", "Replicates", "Contenders")
-"""What follows from a study's results or its size, and is not a difference in what was asked."""
+"""Rows that follow from a study's results or size, so a difference is not one in what was asked."""
 BY_OWN_RULE = ("Data", "Parent", "Cost")
-"""Rows whose agreement is decided by more than their words."""
+"""Rows whose agreement is decided by a rule of their own, not only by their text."""
 KEYS = {
     "Targets": "targets",
     "Pruned by": "pruned_by",
@@ -43,10 +43,10 @@ KEYS = {
 
 
 def side_by_side(folders: Sequence[Path]) -> SideBySide:
-    """The studies in these folders, in this order.
+    """Compare the studies in these folders, in this order.
 
     Raises:
-        NotAStudy, LedgerError: as :func:`reports.data.source.load_source`; ``NotAStudy`` also where their tasks differ.
+        NotAStudy, LedgerError: as in :func:`reports.data.source.load_source`; ``NotAStudy`` also if their tasks differ.
 
     """
     wholes = [WholeAnswer(load_frames(folder)) for folder in folders]
@@ -58,7 +58,7 @@ def side_by_side(folders: Sequence[Path]) -> SideBySide:
 
 
 def _check_tasks(wholes: Sequence[WholeAnswer], folders: Sequence[Path]) -> None:
-    """``NotAStudy`` for studies of several tasks, which have no quality in common."""
+    """Raise ``NotAStudy`` if the studies have different tasks, since then they have no quality in common."""
     tasks = [whole.frames.info.task.name for whole in wholes]
     if len(set(tasks)) > 1:
         each = ", ".join(f"{folder} is of {task}" for folder, task in zip(folders, tasks, strict=True))
@@ -66,7 +66,7 @@ def _check_tasks(wholes: Sequence[WholeAnswer], folders: Sequence[Path]) -> None
 
 
 def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Names of the studies; those that share a name have their folder beside it."""
+    """The names of the studies; those that share a name also get their folder."""
     count = Counter(given)
     return [name if count[name] == 1 else f"{name} ({folder})" for name, folder in zip(given, folders, strict=True)]
 
@@ -149,7 +149,7 @@ def _said(whole: WholeAnswer) -> dict[str, str]:
 
 
 def _data(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
-    """The same files are the same data, wherever they are; without their fingerprints this is not known."""
+    """Whether the data are the same: the same files, wherever they are; unknown without their fingerprints."""
     prints = [(frame.document.facts.get("data") or {}).get("fingerprint") for frame in frames]
     values = tuple(
         f"{one.get('Data', UNKNOWN)}; fingerprint {str(mark)[:12] if mark else UNKNOWN}"
@@ -163,7 +163,7 @@ def _data(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect
 
 
 def _parent(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
-    """The same network with the same weights to begin with; its accuracy is a result."""
+    """Whether the parents are the same network with the same initial weights; their accuracy, a result, may differ."""
     values = [one.get("Parent", UNKNOWN) for one in said]
     sums = [frame.document.facts.get("checkpoint_sha256") for frame in frames]
     is_same = len({parent_text(frame) for frame in frames}) == 1 and len(set(sums)) == 1
@@ -173,7 +173,7 @@ def _parent(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspe
 def _aspect(key: str, title: str, values: Sequence[str]) -> Aspect:
     if UNKNOWN in values:
         return Aspect(key, title, tuple(values), Agreement.UNKNOWN)
-    same = len({tuple(sorted(re.split("[;:,] ", value))) for value in values}) == 1  # in whatever order
+    same = len({tuple(sorted(re.split("[;:,] ", value))) for value in values}) == 1  # in any order
     return Aspect(key, title, tuple(values), Agreement.SAME if same else Agreement.DIFFERENT)
 
 
@@ -187,7 +187,7 @@ def _declared(frames: Frames) -> str:
 
 
 def _devices(frames: Frames) -> str:
-    """The devices that attempts could hold, by name; amounts are left out, since costs are per device."""
+    """The names of the devices that attempts could hold, without amounts, since costs are per device."""
     kind = frames.view.device_kind
     names = {d.name or UNKNOWN for session in frames.view.sessions for d in session.capacity if d.device_kind == kind}
     return ", ".join(sorted(names)) or UNKNOWN
@@ -250,7 +250,7 @@ def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
 
 
 def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:
-    """Device time cancels out of a ratio, so studies of other machines may be compared by it."""
+    """Whether the cost ratios can be compared: device time cancels out, so studies on different machines can be."""
     if any(study.ratio.value is None for study in studies):
         lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
         return Finding("cost ratios", False, f"there is none of {lacking}")
@@ -304,13 +304,13 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
             if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
         )
         if not differing and _seed(whole) == _seed(wholes[0]):
-            continue  # the same networks again: not independent
+            continue  # the same networks again, so not independent
         found.append(RatioApart(study.name, first.name, _factor(study.ratio, first.ratio), differing))
     return tuple(found)
 
 
 def _factor(above: Estimate, below: Estimate) -> Estimate:
-    """``above`` / ``below``, two independent geometric means; Welch's interval on the logarithms."""
+    """``above`` / ``below`` for two independent geometric means, with Welch's interval on the logarithms."""
     n = min(above.n, below.n)
     value = math.log(float(above.value or 1.0)) - math.log(float(below.value or 1.0))
     if above.sd is None or below.sd is None or n < 2:

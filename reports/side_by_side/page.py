@@ -1,4 +1,4 @@
-"""The comparison of studies as one page, which opens from disk and asks nothing of any other file."""
+"""The comparison of studies as a single self-contained page, which opens from disk."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
 
 MARK = "prune-or-search compare"
-"""Marks the first lines of a comparison page: only a file that has it is overwritten."""
+"""Text in the first lines of a comparison page; only a file that has it is overwritten."""
 
 
 def write_page(found: SideBySide, out: Path) -> None:
-    """Write the page to a file, at once or not at all.
+    """Write the page to a file, atomically.
 
     Raises:
-        NotReplaceable: ``out`` is there and no such page, or its folder is not there.
+        NotReplaceable: ``out`` exists and is not such a page, or its folder does not exist.
 
     """
     check_place(out)
@@ -32,7 +32,7 @@ def write_page(found: SideBySide, out: Path) -> None:
 
 
 def check_place(out: Path) -> None:
-    """Whether a page may be written there; raises as :func:`write_page`."""
+    """Check that a page may be written to ``out``; raises what :func:`write_page` raises."""
     if not out.parent.is_dir():
         raise NotReplaceable(f"--out {out}: {out.parent} is not a folder; make it, or name another file")
     if out.exists() and not (out.is_file() and MARK in out.read_bytes()[:200].decode("utf-8", "replace")):
@@ -40,7 +40,7 @@ def check_place(out: Path) -> None:
 
 
 def page_html(found: SideBySide) -> str:
-    """The page as text. Whatever comes from a study is escaped."""
+    """The page as HTML text. Everything that comes from a study is escaped."""
     light, dark = (" ".join(f"--{key}: {pair[place]};" for key, pair in PAPER_COLOURS.items()) for place in (0, 1))
     studies = found.studies
     return page_of("reports.side_by_side").render(

@@ -1,4 +1,4 @@
-"""The comparison of studies as plain text, and the lines that its page shows, too."""
+"""The comparison of studies as plain text, and the lines that its page shows as well."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row_headers() -> tuple[str, ...]:
 
 
 def as_text(found: SideBySide) -> str:
-    """All of it, for a terminal."""
+    """The whole comparison, for a terminal."""
     lines = [f"{study.name}: {study.headline}" for study in found.studies]
     lines += ["", *(finding_line(finding) for finding in found.findings)]
     lines += [ratio_line(apart) for apart in found.ratios]
@@ -46,13 +46,13 @@ def as_text(found: SideBySide) -> str:
 
 
 def finding_line(finding: Finding) -> str:
-    """``hours cannot be compared: …``."""
+    """A finding as a line such as ``hours cannot be compared: …``."""
     can = {True: "can be compared", False: "cannot be compared", None: "may not be comparable"}[finding.can]
     return f"{finding.subject} {can}: {finding.why}"
 
 
 def ratio_line(apart: RatioApart) -> str:
-    """How the ratio of a study compares with the first one's."""
+    """How a study's cost ratio compares with the first study's."""
     factor = apart.factor
     if factor.low is None or factor.high is None:
         evidence, said = "no interval", "a difference is not shown"
@@ -73,13 +73,13 @@ def row_line(row: TargetRow, challenger: str) -> str:
 
 
 def target_text(row: TargetRow) -> str:
-    """``0.6M MACs (50 % of the parent)``."""
+    """A target as text, such as ``0.6M MACs (50 % of the parent)``."""
     share = "" if row.share is None else f" ({100 * row.share:.0f} % of the parent)"
     return f"{macs_short(row.target)} MACs{share}"
 
 
 def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
-    """A target of a study in cells, as :func:`row_headers` names them."""
+    """A target of a study as cells, with the headings of :func:`row_headers`."""
     costs = [
         number_estimate(row.costs[label]) if label in row.costs else NOT_MEASURED for label in ("prune", challenger)
     ]

@@ -1,4 +1,4 @@
-"""Several studies beside each other, as values: what each is, in what they differ, and what can be compared."""
+"""The values of a comparison of studies: what each study is, how they differ, and what can be compared."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from reports.statistics import Estimate
 
 
 class Agreement(StrEnum):
-    """Whether the studies agree in something."""
+    """Whether the studies agree in one aspect."""
 
     SAME = "same"
     DIFFERENT = "different"
     UNKNOWN = "unknown"
-    """Some study does not say."""
+    """At least one study does not say."""
 
 
 @dataclass(frozen=True)
 class Aspect:
-    """Something that a study is, by study in the order given; ``key`` is its name in JSON, ``title`` for people."""
+    """One aspect of all studies, in the order given; ``key`` is its name in JSON, ``title`` its name for people."""
 
     key: str
     title: str
@@ -29,7 +29,7 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether something of the studies can be compared, and why, or why not; ``can`` is None where it is not known."""
+    """Whether something can be compared between the studies, and why or why not; ``can`` is None if this is unknown."""
 
     subject: str
     can: bool | None
@@ -38,10 +38,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """A study's headline at one target; costs and ratio are in its own ``unit``, ratio is challenger / prune.
+    """A study's headline at one target; costs are in the study's own ``unit``, and the ratio is challenger / prune.
 
-    ``share`` is the target's part (0-1) of the parent's MACs; None where the parent's are not known. ``refused``: why there
-    is no answer.
+    ``share`` is the target as a share (0-1) of the parent's MACs, or None if those are unknown. ``refused`` says why
+    there is no answer.
     """
 
     study: str
@@ -61,9 +61,9 @@ class TargetRow:
 
 @dataclass(frozen=True)
 class Compared:
-    """One study: its ``name`` is as shown, unique among those compared; ``folder`` as it was given.
+    """One study: ``name`` is shown and unique among the studies compared, ``folder`` is as given.
 
-    ``total_h`` is all that its ledger holds in its ``unit``; ``ratio`` its headline's, over all targets, at level ``alpha``.
+    ``total_h`` is the ledger's total in its ``unit``; ``ratio`` is the headline's over all targets, at level ``alpha``.
     """
 
     name: str
@@ -81,9 +81,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class RatioApart:
-    """How one study's cost ratio compares with the first one's: the factor, with a 95 % interval (Welch, on logarithms).
+    """How a study's cost ratio compares with the first one's: the factor, with a 95 % interval (Welch, on logarithms).
 
-    ``differs_in`` are the aspects in which the two differ: where there are several, none of them is shown to be the cause.
+    ``differs_in`` lists the aspects in which the two differ; if there are several, none of them is shown to be the
+    cause.
     """
 
     study: str
