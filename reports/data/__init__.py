@@ -1,1 +1,1 @@
-"""From a study's folder to frames."""
+"""Reading a study's folder into data frames."""

@@ -1,7 +1,7 @@
-"""How a study grew: what it was first planned with, and each extension, with how much had been seen by then.
+"""How a study grew: its first plan, and each extension with the number of networks delivered by then.
 
-Replicates that are added after a look at results are optional stopping: verdicts correct for it (:func:`num_looks` is what
-they need to know), and every report says where it happened.
+Adding replicates after a look at the results is optional stopping. Verdicts correct for it, using :func:`num_looks`,
+and every report says where it happened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from accounting.words.names import label_text
 
 @dataclass(frozen=True)
 class Extension:
-    """One key of the config that was changed at ``t`` (Unix seconds), when so many networks had been delivered."""
+    """A change of one config key at ``t`` (Unix seconds), when ``networks_before`` networks had been delivered."""
 
     t: float
     key: str
@@ -26,20 +26,20 @@ class Extension:
     networks_before: int
 
     def as_dict(self) -> Fields:
-        """The same as a dictionary for JSON."""
+        """The extension as a dictionary for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class History:
-    """``planned``: replicates, targets, routes as first planned; None in ledgers of older versions."""
+    """``planned`` has replicates, targets and routes as first planned; None in ledgers of older versions."""
 
     planned: Planned | None = None
     extensions: tuple[Extension, ...] = ()
 
 
 def history_of(records: Sequence[Record]) -> History:
-    """Read from the records of a ledger, in order of time."""
+    """The history of a study, from the records of its ledger in order of time."""
     started, ended, extended = (
         [r for r in records if r["kind"] == kind]
         for kind in (Kind.ATTEMPT_STARTED.value, Kind.ATTEMPT_ENDED.value, Kind.STUDY_EXTENDED.value)
@@ -62,12 +62,12 @@ def history_of(records: Sequence[Record]) -> History:
 
 
 def num_looks(history: History) -> int:
-    """How often replicates were added when networks had been delivered, so results could be seen."""
+    """How often replicates were added after networks had been delivered, so that results could have been seen."""
     return len({e.t for e in history.extensions if e.key == "replicates" and e.networks_before})
 
 
 def extension_sentence(history: History, info: StudyFacts) -> str | None:
-    """What grew and whether results had been seen; None for a study as it was planned."""
+    """What grew and whether results had been seen by then; None if the study is as it was planned."""
     planned = history.planned or Planned()
     num_targets = len(planned["targets"]) if "targets" in planned else info.num_targets
     before, after = [], []
@@ -91,7 +91,7 @@ def extension_sentence(history: History, info: StudyFacts) -> str | None:
 
 
 def _added(history: History, info: StudyFacts) -> list[str]:
-    """Routes and criteria that were not planned first, in the order in which they came."""
+    """Routes and criteria that were not in the first plan, in the order in which they were added."""
     planned = (history.planned or {}).get("routes", info.routes)
     routes = [f"route {label_text(route)}" for route in info.routes if route not in planned]
     criteria = [

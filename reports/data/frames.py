@@ -1,8 +1,8 @@
 """A study folder as typed values and as data frames, for figures and tables.
 
-Hours are *device-hours*, device-seconds / 3600, in the unit that the ledger's devices give (``Frames.unit``:
-``gpu_hours`` or ``cpu_core_hours``). Columns in them end in ``_h``; tables that leave the program carry the unit's
-name in the header instead (:mod:`reports.export.tables`).
+Hours are *device-hours* (device-seconds / 3600) in the unit of the ledger's devices (``Frames.unit``: ``gpu_hours`` or
+``cpu_core_hours``). Their columns end in ``_h``; exported tables have the unit's name in the header instead
+(:mod:`reports.export.tables`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:  # an answer needs no pandas
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Everything a report shows of one study.
+    """Everything that a report shows about one study.
 
-    ``view`` and ``delivered`` hold the same facts as typed values, for the statistics; the data frames, each made when it is
-    first asked for, are for figures and tables. All frames have their columns even when they have no rows.
+    ``view`` and ``delivered`` hold the facts as typed values, for the statistics. The data frames hold the same facts
+    for figures and tables; each is made on first use. All frames have their columns even if they have no rows.
     """
 
     folder: Path
     info: StudyFacts
     document: StudyDocument
-    """The whole of ``study.yaml``: the resolved config and what else was so when it was written."""
+    """The whole of ``study.yaml``: the resolved config and the facts recorded with it."""
     environment: dict[str, object]
     unit: str
     warnings: tuple[str, ...]
@@ -51,9 +51,9 @@ class Frames:
     num_classes: int | None
     history: History
     cost_rules: str
-    """The version of the cost rules, with the sessions of each where there are several."""
+    """The version of the cost rules; if there are several, with the sessions of each."""
     undelivered: tuple[str, ...]
-    """A sentence for each planned network that a spent budget left out."""
+    """A sentence for each planned network that was not delivered because the budget was spent."""
 
     @cached_property
     def audit(self) -> AuditReport:
@@ -62,7 +62,7 @@ class Frames:
 
     @property
     def stopped(self) -> set[tuple[str, int]]:
-        """Routes and replicates of jobs that the budget, as it is now, did not pay for."""
+        """Routes and replicates of jobs that the current budget did not pay for."""
         return {
             (record["route"], record["replicate"])
             for record in self.ledger.records
@@ -106,7 +106,7 @@ class Frames:
 
     @cached_property
     def driver_work(self) -> pd.DataFrame:
-        """One row per piece of work in the driver."""
+        """One row per piece of work done in the driver."""
         from reports.data import tables
 
         return tables.driver_work(self.view)
@@ -120,7 +120,7 @@ class Frames:
 
 
 def load_frames(folder: Path) -> Frames:
-    """Read a study folder; errors as :func:`reports.data.source.load_source`."""
+    """Read a study folder; raises what :func:`reports.data.source.load_source` raises."""
     source = load_source(folder)
     view, info = source.view, source.info
     environment = source.document.facts.get("environment")

@@ -1,8 +1,8 @@
-"""Accuracies that say little: at chance level, where a network knows nothing, and at the ceiling, where none can be better.
+"""Accuracies that say little: at chance level, where a network has learned nothing, and at the ceiling.
 
-Chance is what the study's task says: of classes one over their number, as if all were equally frequent. A network is called
-at chance where its accuracy is within two points of it or below, or where the 95 % interval over at least three replicates
-holds it: that of two holds nearly everything.
+The study's task says what chance is: for classification, one over the number of classes, as if all were equally
+frequent. A network is called at chance if its accuracy is at most two points above chance, or if the 95 % interval over
+at least three replicates contains chance; an interval over two contains nearly everything.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from reports.statistics import Estimate, mean_interval
 from reports.words.wording import percent
 
 NEAR = 0.02
-"""How far from chance still counts as chance."""
+"""An accuracy at most this far above chance counts as chance."""
 LEAST_REPLICATES = 3
-"""From which on an interval says something about chance."""
+"""Fewest replicates for an interval to say something about chance."""
 
 
 class Level(StrEnum):
-    """Where an accuracy says little."""
+    """A level at which an accuracy says little."""
 
     CHANCE = "chance"
     CEILING = "ceiling"
 
 
 def num_classes(said: int | None, view: CostView) -> int | None:
-    """The classes of a study's data: as ``study.yaml`` says, or else by the networks it trained; None where unknown."""
+    """The number of classes of a study's data: from ``study.yaml``, else from the trained networks; None if unknown."""
     if said is not None:
         return said
     found = {_classes_of(attempt.spec) for attempt in view.attempts} - {None}
@@ -40,7 +40,7 @@ def num_classes(said: int | None, view: CostView) -> int | None:
 
 
 def level_of(value: float | Estimate | None, classes: int | None) -> Level | None:
-    """Which level an accuracy is at, if any; never chance where the number of classes is not known."""
+    """The level that an accuracy is at, if any; never chance if the number of classes is unknown."""
     estimate = value if isinstance(value, Estimate) else Estimate(value, None, None, None, int(value is not None))
     if estimate.value is None:
         return None
@@ -55,13 +55,13 @@ def level_of(value: float | Estimate | None, classes: int | None) -> Level | Non
 
 
 def with_level(text: str, value: float | Estimate | None, classes: int | None) -> str:
-    """The text of an accuracy, with the level's name behind it where it is at one."""
+    """The text of an accuracy, followed by the name of its level if it is at one."""
     level = level_of(value, classes)
     return text if level is None else f"{text}, {level}"
 
 
 def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list[str]:
-    """Which delivered networks are at chance, and which at the ceiling; single methods are named in their own table."""
+    """Sentences that name delivered networks at chance and at the ceiling; single methods have a table of their own."""
     values: dict[tuple[int, str], list[float]] = {}
     for network in delivered:
         if network.test_top1 is not None and not is_method(network.label):

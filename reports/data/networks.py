@@ -1,4 +1,4 @@
-"""The delivered networks of a study: what the user takes away, and what each cost."""
+"""The delivered networks of a study, and what each one cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Network:
     """One delivered network. Accuracies are fractions, ``cost_h`` device-hours by charge policy.
 
     ``sparsity`` is the share of weights that are zero. ``int8``, ``size_bytes`` and ``latency`` are what the evaluation
-    or the exports measured of them, empty where they did not.
+    or the exports measured; they are empty if nothing was measured.
     """
 
     label: str
@@ -44,18 +44,18 @@ class Network:
     size_bytes: dict[str, int | None] = field(default_factory=dict)
     latency: TimingRecord = field(default_factory=TimingRecord)
     image_size: int | None = None
-    """Pixels of a side of its images, where they are not those that the dataset gives."""
+    """Side of its input images in pixels, if it is not that of the dataset's images."""
 
     def top1_per_hour(self, policy: str = HEADLINE_POLICY) -> float | None:
-        """Test accuracy (fraction) per device-hour; None where nothing was charged or nothing tested."""
+        """Test accuracy (fraction) per device-hour; None if nothing was charged or tested."""
         cost = self.cost_h[policy]
         return None if self.test_top1 is None or cost <= 0 else self.test_top1 / cost
 
 
 def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
-    """The outcomes of the finished evaluations, ordered by target, label and replicate.
+    """The networks of all finished evaluations, ordered by target, label and replicate.
 
-    If a resumed study has delivered a better network instead of another, the later one counts.
+    If a resumed study delivered a better network in place of another, the later one counts.
     """
     charges, exported = _Charges(view, info.num_targets), _exported(view)
     latest: dict[tuple[int, str, int], Network] = {}
@@ -68,7 +68,7 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
 
 
 def merged_exports(evaluated: JobOutcome, exported: Iterable[JobOutcome]) -> JobOutcome:
-    """The outcome of an evaluation with what its network's exports have found, as one evaluation had it before."""
+    """The outcome of an evaluation merged with those of its network's exports, in the form of older evaluations."""
     merged = evaluated
     for outcome in exported:
         found = outcome.copy()
@@ -83,7 +83,7 @@ def merged_exports(evaluated: JobOutcome, exported: Iterable[JobOutcome]) -> Job
 
 
 def _exported(view: CostView) -> dict[str, list[JobOutcome]]:
-    """The outcomes of the finished exports by the evaluation that they follow; they are named after it and their kind."""
+    """The outcomes of finished exports, by the evaluation they follow; an export is named after it and its own kind."""
     found: dict[str, list[JobOutcome]] = {}
     for job in view.jobs:
         if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
@@ -94,20 +94,20 @@ def _exported(view: CostView) -> dict[str, list[JobOutcome]]:
 
 
 class _Charges:
-    """What a network is charged."""
+    """Computes what a network is charged."""
 
     def __init__(self, view: CostView, num_targets: int) -> None:
         self._view, self._num_targets = view, num_targets
         self._specs = view.links
 
     def of_route(self, route: str, replicate: int, target: int) -> dict[str, float]:
-        """Cost by policy of everything that the route spent for the replicate and target."""
+        """Cost by policy of everything that the route spent on the replicate and target."""
         return {
             policy: route_cost_h(self._view, policy, route, replicate, target, self._num_targets) for policy in POLICIES
         }
 
     def of_lineage(self, jobs: Iterable[str], target: int) -> dict[str, float]:
-        """Cost by policy of these jobs and of those that they needed."""
+        """Cost by policy of these jobs and all jobs that they needed."""
         line = dict.fromkeys(name for job in jobs for name in needed(self._specs, job))
         return {policy: jobs_cost_h(self._view, line, policy, target, self._num_targets) for policy in POLICIES}
 
@@ -148,7 +148,7 @@ def _network(charges: _Charges, job: Job, target: int, outcome: JobOutcome) -> N
 
 
 def _fraction(value: object) -> float | None:
-    """A share between 0 and 1; None for anything else, which no evaluation gives."""
+    """A number between 0 and 1; None for any other value, which no evaluation gives."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     return float(value) if 0.0 <= value <= 1.0 else None

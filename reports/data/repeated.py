@@ -1,4 +1,4 @@
-"""What was done twice because files were damaged or gone, and what a budget stopped half way: one sentence each."""
+"""Work done twice because files were damaged or missing, and jobs stopped midway by a budget: one sentence each."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from accounting.ledger.records import Kind, Record, Status
 
 
 def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
-    """Jobs that were run again to make their files again, and epochs trained again for want of a state to continue from.
+    """Jobs run again to restore their files, epochs trained again because no state was left, and jobs that are stopped.
 
-    A state is there after each checkpointed epoch, and gone once the job has an outcome; an attempt that begins before the
-    epoch that the one before it reached trains the epochs between again. Then jobs that their budget stopped at a
-    checkpoint, and that have not gone on since.
+    There is a state to continue from after each checkpointed epoch, until the job has an outcome. An attempt that
+    begins before the epoch that the previous one reached trains the epochs in between again. The jobs that are stopped
+    are those that their budget stopped at a checkpoint and that have not continued since.
     """
     started = {r["attempt"]: r for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     begun: dict[str, Record] = {}
@@ -51,7 +51,7 @@ def _stopped(view: CostView, records: Sequence[Record]) -> list[str]:
 
 
 def _trained_again(job: str, num_epochs: float, dropped: object) -> str:
-    """``num_epochs`` is not above 0 where a kill came between the state and the record of its epoch."""
+    """A sentence; ``num_epochs`` is 0 or less if a kill came between saving the state and recording its epoch."""
     several = f"{num_epochs:g} epochs were" if num_epochs > 0 else "An epoch that is not on record was"
     epochs = "1 epoch was" if num_epochs == 1 else several
     why = f"could not be trusted ({dropped})" if isinstance(dropped, str) else "was gone"

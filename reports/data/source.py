@@ -1,4 +1,4 @@
-"""What a study folder says before anything is computed from it: its config, and the cost view of its ledger."""
+"""What a study folder says before anything is computed for a report: its config, and the cost view of its ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Source:
     document: StudyDocument
     ledger: Ledger
     evidence: Evidence
-    """The ledger's records, sorted out: what ``view`` was derived from."""
+    """The sorted records of the ledger, from which ``view`` was derived."""
     view: CostView
 
 
@@ -36,7 +36,7 @@ def load_source(folder: Path) -> Source:
     """Read ``study.yaml`` and the ledger of a study folder.
 
     Raises:
-        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or the file is not a resolved study.
+        NotAStudy: the folder, its ``study.yaml`` or its ledger is missing, or ``study.yaml`` is not a resolved study.
         LedgerError: a line of the ledger is garbled, or was written under other accounting rules.
 
     """
@@ -61,14 +61,14 @@ def load_source(folder: Path) -> Source:
 
 
 def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:
-    """A rehearsal by its ledger is one, whatever ``study.yaml`` says."""
+    """The study's facts; if the ledger says that it is a rehearsal, it is one, whatever ``study.yaml`` says."""
     said = (record["rehearsal"] for record in ledger.records if record.get("rehearsal") is not None)
     first = next(said, None)
     return info if first is None or info.rehearsal is not None else replace(info, rehearsal=tuple(first))
 
 
 def _warnings(info: StudyFacts, ledger: Ledger, view: CostView) -> tuple[str, ...]:
-    """What every reader of this study should know: a rehearsal, GPUs of several models, damage, older cost rules."""
+    """Warnings for every reader of this study: a rehearsal, GPUs of several models, damage, older cost rules."""
     damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
     rules = rules_sentence(ledger.records, view)
     rehearsal = () if info.rehearsal is None else (REHEARSAL,)
@@ -78,7 +78,7 @@ def _warnings(info: StudyFacts, ledger: Ledger, view: CostView) -> tuple[str, ..
 
 
 def _plain(ledger: Ledger) -> Ledger:
-    """The ledger with every text safe to show: whatever a page, a drawing or a terminal shows of it comes from here."""
+    """The ledger with all text made safe to show; all that a page, figure or terminal shows of it comes from here."""
     return replace(
         ledger,
         warnings=tuple(plain(warning) for warning in ledger.warnings),

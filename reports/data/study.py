@@ -1,4 +1,4 @@
-"""The ``study.yaml`` of a folder that is to be reported on; a folder that is not a study is refused in one line."""
+"""Read the ``study.yaml`` of a folder to report on; a folder that is not a study is refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from reports.errors import NotAStudy
 
 
 def read_study(folder: Path) -> tuple[StudyFacts, StudyDocument]:
-    """Read ``study.yaml``: the typed essentials, and the whole document, safe to show; its routes are called as it says.
+    """Read ``study.yaml``: the typed essentials, and the whole document, safe to show; routes keep the names it gives.
 
     Raises:
-        NotAStudy: no such folder or file, no YAML, or not a resolved study.
+        NotAStudy: the folder or file does not exist, is not YAML, or is not a resolved study.
 
     """
     path = StudyFolder(folder).config

@@ -1,4 +1,4 @@
-"""The data frames of a study, made of typed values: a row each, in the order of the ledger."""
+"""The data frames of a study, made from typed values: one row per value, in the order of the ledger."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from accounting.words.quantities import HOUR_S
 from reports.data.networks import Network
 
 OPTIONAL_COUNTS = {"target", "network_macs"}
-"""Whole numbers that may be missing; without a type of their own they would become floats."""
+"""Integer columns with missing values; without an explicit type, they would become floats."""
 NESTED = ("cost_h", "int8", "size_bytes", "latency")
-"""Fields of a network that are objects; they have columns or a table of their own (:mod:`reports.measure.deployment`)."""
+"""Fields of a network that are objects; they have their own columns or table (:mod:`reports.measure.deployment`)."""
 LONG = {"spec"}
-"""Fields of an attempt that are long as JSON."""
+"""Fields of an attempt that are long when written as JSON."""
 AT_A_TIME = 5000
 PLAIN = {type(None), bool, int, float, str}
-"""Types of values that are cells as they are."""
+"""Types of values that can be cells without conversion."""
 AS_JSON = json.JSONEncoder(default=str, sort_keys=True).encode
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
 def attempts(view: CostView) -> pd.DataFrame:
-    """One row per attempt, with hours beside the device-seconds."""
+    """One row per attempt, with hours as well as device-seconds."""
     return _in_hours(_frame(Attempt, view.attempts))
 
 
@@ -52,7 +52,7 @@ def progress(view: CostView) -> pd.DataFrame:
 
 
 def driver_work(view: CostView) -> pd.DataFrame:
-    """One row per piece of work in the driver."""
+    """One row per piece of work done in the driver."""
     return _in_hours(_frame(DriverWork, view.driver_work))
 
 
@@ -86,7 +86,7 @@ def sessions(view: CostView) -> pd.DataFrame:
 
 
 def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
-    """One row per dataclass instance, in the order of the ledger; JSON for values that are not scalars."""
+    """One row per dataclass instance, in the order of the ledger; values that are not scalars become JSON."""
     columns = [field.name for field in dataclasses.fields(kind)]
     rows = list(rows)
     frame = pd.DataFrame({name: _column(rows, name) for name in columns} if rows else [], columns=columns)
@@ -96,7 +96,7 @@ def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
 
 
 def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
-    """A field of each row. Long texts go some at a time where they take less room."""
+    """One field of each row. Long texts are converted some at a time to a type that takes less memory."""
     value_of = attrgetter(name)
     if name in LONG and rows:
         parts = (rows[begin : begin + AT_A_TIME] for begin in range(0, len(rows), AT_A_TIME))

@@ -1,4 +1,4 @@
-"""Planned networks that a spent budget left undelivered: which, why, and how much more they need."""
+"""Planned networks not delivered because the budget was spent: which, why, and how much more they need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.words.wording import number
 
 
 def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
-    """One sentence for each network that the last session left undelivered; none while one is open or all is there."""
+    """One sentence for each network that the last session left undelivered; none while a session is open."""
     for record in reversed(records):
         if record["kind"] == Kind.SESSION_OPENED:
             return []
@@ -23,7 +23,7 @@ def undelivered_sentences(records: Sequence[Record], unit: str) -> list[str]:
 
 
 def undelivered_sentence(left: UndeliveredRecord, unit: str) -> str:
-    """``prune at 0.4M MACs, replicate 0, was not delivered: …``."""
+    """A sentence such as ``prune at 0.4M MACs, replicate 0, was not delivered: …``."""
     which = f"{label_text(str(left['label']))} at {macs_text(left['target'])} MACs, replicate {left['replicate']}"
     spent, budget, needs, needed = left["spent_h"], left["budget_h"], left["needs_h"], left["budget_needed_h"]
     hours = unit_text(unit)
@@ -42,7 +42,7 @@ def undelivered_sentence(left: UndeliveredRecord, unit: str) -> str:
 
 
 def _is_whole(left: object) -> bool:
-    """Whether a record has what a sentence needs; the ledger's own checks leave optional fields alone."""
+    """Whether a record has all that a sentence needs; the ledger's own checks ignore optional fields."""
     return (
         isinstance(left, dict)
         and all(isinstance(left.get(key), str) for key in ("label", "route"))
@@ -54,5 +54,5 @@ def _is_whole(left: object) -> bool:
 
 
 def _rounded_up(hours: float) -> float:
-    """A tenth more, since it is an estimate, so that what is advised is enough."""
+    """The hours plus a tenth, because they are an estimate, so that the advised budget is enough."""
     return 1.1 * hours

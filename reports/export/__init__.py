@@ -1,1 +1,1 @@
-"""Tables as CSV and Parquet."""
+"""Export of tables as CSV and Parquet, and of text as LaTeX and Markdown."""

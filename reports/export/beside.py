@@ -1,4 +1,4 @@
-"""Work beside other work: in a second process, where there is enough of it."""
+"""Work done in a second process while the first goes on, if there is enough of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 300.0
-"""Longer than tables have taken of any ledger (a minute at 100,000 attempts)."""
+"""Longer than the tables of any ledger have taken (a minute for 100,000 attempts)."""
 
 
 @contextmanager
 def beside(work: Callable[[], None], *, is_long: bool, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Do the work while the body runs; it is done when the body is, and an error of it is raised then.
+    """Do the work while the body of the ``with`` statement runs; both are done at its end, where an error is raised.
 
-    A copy of this process does it, so that it has everything that was read. Where that fails, for want of memory or through
-    the work's own fault, this process does it again; also where the copy is not done ``patience_s`` seconds after the body:
-    a lock that another thread held when the copy was made is never released there. Short work, and all of it where there
-    is one processor, is done first.
+    A fork of this process does it, so that it has all the data already read. If the fork fails, for lack of memory or
+    through an error in the work, this process does the work again. It also does so if the fork is not done
+    ``patience_s`` seconds after the body, since a lock that another thread held at the time of the fork is never
+    released there. Short work, and any work on a single processor or outside of Linux, is done before the body.
     """
     if not is_long or sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
         work()
@@ -38,7 +38,7 @@ def beside(work: Callable[[], None], *, is_long: bool, patience_s: float = PATIE
 
 
 def _silently(work: Callable[[], None]) -> None:
-    """What goes wrong is said by the process that does it again."""
+    """Do the work without a message if it fails: the process that does it again raises the error."""
     try:
         work()
     except BaseException:

@@ -1,6 +1,6 @@
-"""Cells of a CSV file that a spreadsheet shows as they are: words that it would compute are marked as words.
+"""CSV cells that a spreadsheet shows unchanged: text that it would take for a formula is marked as text.
 
-A carriage return is written as an escape, since CSV writers leave it unquoted and readers end a row there.
+A carriage return is written as an escape, because CSV writers leave it unquoted and readers end the row there.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-if TYPE_CHECKING:  # whoever wants one cell needs no pandas
+if TYPE_CHECKING:  # a single cell needs no pandas
     import pandas as pd
 
 COMPUTED = "=+-@\t\n＝＋－＠"
-"""How a cell begins that spreadsheets take for a formula, the full-width forms included."""
+"""First characters that make spreadsheets take a cell for a formula, including the full-width forms."""
 ROWS_AT_A_TIME = 10_000
-"""Of a table that is written: so that memory grows by that, not by the table."""
+"""Rows written at a time, which bounds the memory needed for a large table."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with an apostrophe before each word, of headers too, that would be computed; numbers are left alone."""
+    """The table with an apostrophe before each text, headers included, that looks like a formula; numbers stay."""
     import pandas as pd
 
     shown = table.rename(columns={column: plain_cell(column) for column in table.columns})
@@ -31,13 +31,13 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_numeric_dtype(values):
             continue
         words = values.astype(object).tolist()
-        known = {value: plain_cell(value) for value in words if isinstance(value, str)}  # most are in many rows
+        known = {value: plain_cell(value) for value in words if isinstance(value, str)}  # most occur in many rows
         shown.isetitem(place, [known[value] if isinstance(value, str) else value for value in words])
     return shown
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table with its cells as :func:`plain_cells` has them: what pandas writes of that, in less time."""
+    """Write a table with the cells of :func:`plain_cells`: the same file that pandas would write, in less time."""
     with path.open("w", encoding="utf-8", newline="") as file:
         _write_rows(file, [_quoted([column]) for column in table.columns])
         for begin in range(0, len(table), ROWS_AT_A_TIME):
@@ -46,7 +46,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_rows(file: TextIO, columns: list[list[str]]) -> None:
-    """Rows of cells that are given as columns; a row of one empty cell is no empty line."""
+    """Write rows of cells given as columns; a row of one empty cell is not written as an empty line."""
     if len(columns) == 1:
         columns = [[cell or '""' for cell in columns[0]]]
     rows = map(",".join, zip(*columns, strict=True)) if columns else [""]
@@ -54,12 +54,12 @@ def _write_rows(file: TextIO, columns: list[list[str]]) -> None:
 
 
 def _written(column: pd.Series) -> list[str]:
-    """The cells of a column as CSV has them, but for how a row of one is written; what is missing is empty."""
+    """The cells of a column as written in CSV, except for rows of a single cell; missing values are empty."""
     import pandas as pd
 
     if isinstance(column.dtype, (pd.CategoricalDtype, pd.StringDtype)):
-        places, words = pd.factorize(column)  # most are in many rows
-        cells = [*_quoted(words.tolist()), ""]  # the last is at -1, the place of what is missing
+        places, words = pd.factorize(column)  # most occur in many rows
+        cells = [*_quoted(words.tolist()), ""]  # the last one is at -1, the place of missing values
         return list(map(cells.__getitem__, places.tolist()))
     missing = column.isna().tolist()
     if not pd.api.types.is_numeric_dtype(column):
@@ -71,22 +71,22 @@ def _written(column: pd.Series) -> list[str]:
 
 
 class _Cells(list[str]):
-    """Takes what a writer of CSV writes, a row at a time."""
+    """Collects what a CSV writer writes, one row at a time."""
 
     def write(self, text: str) -> None:
-        """One row."""
+        """Collect one row."""
         self.append(text)
 
 
 def _quoted(values: Iterable[object]) -> list[str]:
-    """Cells as :func:`plain_cell` has them, in quotes where CSV needs some."""
+    """The cells of :func:`plain_cell`, in quotes if CSV needs them."""
     rows = _Cells()
     csv.writer(rows, lineterminator="\n").writerows([plain_cell(value), None] for value in values)
     return [row[: -len(",\n")] for row in rows]
 
 
 def plain_cell(value: object) -> object:
-    """A cell as it is written: a word that begins like a formula, and is not a number, gets an apostrophe."""
+    """A cell as it is written: text that begins like a formula and is not a number gets an apostrophe."""
     if not isinstance(value, str):
         return value
     value = value.replace("\r", "\\r")

@@ -1,4 +1,4 @@
-"""A table for a paper: LaTeX with booktabs, ready to be read in."""
+"""A table for a paper: LaTeX with booktabs, in a form that a document can include."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ ESCAPES = {
     "×": r"$\times$", "÷": r"$\div$", "±": r"$\pm$", "−": r"$-$", "–": r"--", "≤": r"$\leq$", "’": "'", "“": "``", "”": "''",
     "…": r"\dots{}", "\u00a0": "~",
 }  # fmt: skip
-"""What LaTeX would obey, or an old engine not know; whatever else is not ASCII is left to the engine."""
+"""Characters that LaTeX would interpret or an old engine does not know; other non-ASCII is left to the engine."""
 
 
 def latex_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], text_columns: Sequence[int], caption: str, label: str
 ) -> str:
-    """A ``table`` with caption and label; numbers to the right, an interval behind its number."""
+    """A ``table`` with caption and label; numbers are right-aligned, and an interval follows its number."""
     columns = "".join("l" if place in text_columns else "r" for place in range(len(headers)))
     lines = [
         r"% needs \usepackage{booktabs}",
@@ -40,7 +40,7 @@ def latex_table(
 
 
 def escaped(text: str) -> str:
-    """Words as LaTeX prints them, on one line."""
+    """Text escaped so that LaTeX prints it literally, on one line."""
     return "".join(ESCAPES.get(letter, letter) for letter in re.sub(r"\s*\n\s*", " ", text))
 
 

@@ -1,4 +1,4 @@
-"""Attempts and balances as tables that add up: each device-hour once, in its own unit, and a total for each unit."""
+"""Tables of attempts and balances that add up: each device-hour occurs once, in its own unit, with a total per unit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from reports.measure.phase_costs import PARTS, START_UP, TOTAL
 
 Row = dict[str, Any]
 HELD = (*PARTS, "uncertainty")
-"""What of an attempt is in device-seconds."""
+"""The quantities of an attempt in device-seconds."""
 OF_DEVICE = ("capacity", "allocated", "idle", "productive", "overhead", "lost", "unattributed", "over_allocated")
-"""What of a balance is in device-seconds."""
+"""The quantities of a balance in device-seconds."""
 COUNTS = ("target", "replicate", "network_macs")
 
 
 def attempts_table(frames: Frames) -> pd.DataFrame:
-    """One row per attempt, then per start-up in which none began (phase ``start_up``), then a ``total`` of each unit.
+    """One row per attempt, one per start-up in which no attempt began (phase ``start_up``), and a ``total`` per unit.
 
     Columns in the study's unit are empty for devices of another kind; ``*_device_hours`` are in the unit of the row.
     """
@@ -37,10 +37,10 @@ def attempts_table(frames: Frames) -> pd.DataFrame:
 
 
 def balances_table(frames: Frames) -> pd.DataFrame:
-    """One row per session and device, then a ``total`` of each unit.
+    """One row per session and device, then a ``total`` per unit.
 
-    The total of the study's unit is the ledger's. CPU cores that were held beside a GPU are not a cost, but they are here.
-    A start-up whose devices are not on record has a row without a device.
+    The total in the study's unit is the ledger's. CPU cores held along with a GPU are listed although they are not a
+    cost. A start-up whose devices are not on record has a row without a device.
     """
     unplaced = [_unplaced(start) for start in frames.view.startups if not start.devices]
     table = _added_up(frames.balances, unplaced, OF_DEVICE, "session", frames.unit)
@@ -48,9 +48,9 @@ def balances_table(frames: Frames) -> pd.DataFrame:
 
 
 def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], name: str, unit: str) -> pd.DataFrame:
-    """The frame, further rows and a total for each unit.
+    """The frame with further rows and a total per unit.
 
-    ``parts`` are what adds up, ``name`` is the column that says ``total``.
+    ``parts`` are the quantities that are summed; ``name`` is the column that says ``total``.
     """
     kinds = [*map(str, frame["device_kind"]), *(str(row["device_kind"]) for row in rows)]
     of_kind = {kind: [mine == kind for mine in kinds] for kind in sorted(set(kinds))}
@@ -69,7 +69,7 @@ def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], na
 
 
 def _longer(values: pd.Series, rows: Sequence[Row]) -> pd.Series | list[object]:
-    """A column with the cells of further rows; words, which are most of it, are not taken apart for that."""
+    """A column with the cells of further rows; text columns, the bulk of the table, are not converted for that."""
     more = [row.get(str(values.name), float("nan")) for row in rows]
     if isinstance(values.dtype, pd.StringDtype):
         return pd.concat([values, pd.Series(more, dtype=values.dtype)], ignore_index=True)

@@ -1,7 +1,7 @@
-"""The tables of a report, and their CSV and Parquet files. A header in device-hours names the unit measured.
+"""The tables of a report, and their CSV and Parquet files. The header of a column in device-hours names their unit.
 
-``cost_by_phase``, ``attempts`` and ``device_balances`` may be added up: they have each device-hour once, and a last row
-``total`` for each unit. In tables of networks, targets and verdicts shared work counts at each: their costs do not add up.
+``cost_by_phase``, ``attempts`` and ``device_balances`` can be added up: they have each device-hour once, and a last row
+``total`` per unit. Tables of networks, targets and verdicts cannot, because shared work counts at each of them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Tables = dict[str, Callable[[], pd.DataFrame]]
 
 
 def build_tables(frames: Frames, answers: Iterable[Answer]) -> dict[str, pd.DataFrame]:
-    """All tables by name, less those of what the study does not measure; ``_h`` in a header is already the unit."""
+    """All tables by name, except those of things that the study does not measure; units replace ``_h`` in headers."""
     return {name: make() for name, make in {**long_makers_of(frames), **makers_of(frames, answers)}.items()}
 
 
 def long_makers_of(frames: Frames) -> Tables:
-    """The tables with a row for each attempt, job or epoch, each made when it is asked for: they take much memory."""
+    """The tables with a row per attempt, job or epoch; each is made on demand, because they take much memory."""
     view = frames.view
     makers: Tables = {
         "attempts": lambda: attempts_table(frames),
@@ -48,7 +48,7 @@ def long_makers_of(frames: Frames) -> Tables:
 
 
 def makers_of(frames: Frames, answers: Iterable[Answer]) -> Tables:
-    """The other tables, each made when it is asked for."""
+    """The other tables; each is made on demand."""
     answers = list(answers)
     view = frames.view
     makers: Tables = {
@@ -88,12 +88,12 @@ def _table(rows: Sequence[_Row]) -> pd.DataFrame:
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """``<name>.csv`` and ``<name>.parquet`` of each table; only the CSV, which spreadsheets open, has its words marked."""
+    """Write ``<name>.csv`` and ``<name>.parquet`` for each table; only the CSV, for spreadsheets, has its text marked."""
     write_made({name: partial(pd.DataFrame, table) for name, table in tables.items()}, folder)
 
 
 def write_made(makers: Tables, folder: Path) -> None:
-    """The same of tables that are made now, one after another."""
+    """The same for tables that are made here, one after another."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in makers.items():
         table = make()
@@ -102,7 +102,7 @@ def write_made(makers: Tables, folder: Path) -> None:
 
 
 def with_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """``cost_full_h`` becomes ``cost_full_gpu_hours`` or ``cost_full_cpu_core_hours``; ``..._per_h...`` likewise."""
+    """Rename ``cost_full_h`` to ``cost_full_gpu_hours`` or ``cost_full_cpu_core_hours``, and ``..._per_h...`` likewise."""
     hour = unit.removesuffix("s")
     names = {str(column): str(column) for column in table.columns}
     for column in names:
@@ -138,7 +138,7 @@ def further_table(answers: Iterable[Answer]) -> pd.DataFrame:
 
 
 def _cost_rows(compared: Comparison, name: str) -> list[dict[str, Cell]]:
-    """One row per charge policy; ``name`` is what the challenger is called in the columns."""
+    """One row per charge policy; ``name`` is the challenger's name in the columns."""
     rows: list[dict[str, Cell]] = []
     for policy, costs in compared.by_policy.items():
         row: dict[str, Cell] = {"policy": policy, "verdict": cheaper_route(costs.verdict, costs.challenger)}
