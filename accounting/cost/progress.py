@@ -60,7 +60,7 @@ class ProgressTable(Sequence[Progress]):
 
     @cached_property
     def _by_attempt(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows by the number of their attempt, then by time; and where those of each number begin, and the last end."""
+        """Rows by the number of their attempt, then by time; and where each number's rows begin and the last end."""
         import numpy as np
 
         codes = np.array(self._points.attempt, dtype=np.int64)
@@ -81,7 +81,7 @@ class ProgressTable(Sequence[Progress]):
         return [self._points.point(row) for row in self._rows_of(attempt)]
 
     def best_top1(self, attempt: str) -> float | None:
-        """The best validation accuracy of an attempt; None where none was measured."""
+        """The best validation accuracy of an attempt; None if none was measured."""
         found = [self._points.val_top1[row] for row in self._rows_of(attempt)]
         return max((top1 for top1 in found if top1 == top1), default=None)
 
@@ -96,9 +96,9 @@ class ProgressTable(Sequence[Progress]):
     def curves(
         self, attempts: Sequence[str]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """What was measured on validation in these attempts, of one after another, each in the order of time.
+        """All validation accuracies measured in these attempts: one attempt after another, each in the order of time.
 
-        As columns: which of the attempts it was, the time, the epoch and the accuracy.
+        The columns are the index of the attempt in ``attempts``, the time, the epoch and the accuracy.
         """
         import numpy as np
 
@@ -131,7 +131,7 @@ class ProgressTable(Sequence[Progress]):
         return [self._started[self._names[code]] for code in used], place[codes], found
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return len(self._rows)
 
     @overload
@@ -155,7 +155,7 @@ class ProgressTable(Sequence[Progress]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """Their number."""
+        """The number of rows, for display."""
         return f"<{len(self)} ends of epochs>"
 
     def _value(self, row: int) -> Progress:

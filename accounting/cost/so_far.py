@@ -1,9 +1,10 @@
-"""What attempts have cost so far, of a ledger that is being written: each time only what is new is read and derived.
+"""What attempts have cost so far in a ledger that is still being written; each read processes only what is new.
 
-The values are those of :func:`accounting.cost.attempts.derive`, bit for bit. An attempt is *settled* when it has ended and
-its allocation has closed: no later record changes what it cost, so it is derived once. The others are derived again when a
-record concerns them; of one that runs, only the time that has passed is counted anew. Where a record would change what is
-settled (a second one of what has one already, a ledger that cannot be followed), the whole is read and derived from then on.
+The values are those of :func:`accounting.cost.attempts.derive`, bit for bit. An attempt is *settled* when it has ended
+and its allocation has closed: no later record changes its cost, so it is derived once. The others are derived again
+when a record concerns them; for a running attempt, only the elapsed time is updated. If a record would change a settled
+cost (a second record where there can be only one) or the ledger cannot be followed, the whole ledger is read and
+derived from then on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from accounting.words.names import DeviceKind
 
 
 class SpentAttempt(NamedTuple):
-    """What an attempt has cost by now. In the order of time in which they began; see :class:`Attempt`."""
+    """What an attempt has cost by now; for the fields see :class:`Attempt`. Sorted by when the attempts began."""
 
     begin_t: float
     attempt: str
@@ -44,7 +45,7 @@ class SpentAttempt(NamedTuple):
 
     @property
     def spec(self) -> JobSpec:
-        """What the job is."""
+        """The specification of the job."""
         return self.packed.unpacked() if isinstance(self.packed, PackedSpec) else self.packed
 
 
@@ -61,40 +62,41 @@ class DoneJob(NamedTuple):
 
 @dataclass(frozen=True)
 class SpentView:
-    """All attempts of a study with what they cost, and the jobs that are done, for the moment until the next is read.
+    """All attempts of a study with their costs, and the jobs that are done; valid until the next read.
 
-    Who keeps sums takes of ``settled`` and ``jobs``, which only grow, what is new, for as long as ``era`` is the same.
+    ``settled`` and ``jobs`` only grow while ``era`` stays the same, so a caller that keeps sums can add just the new
+    items.
     """
 
     settled: Sequence[SpentAttempt]
-    """Attempts whose cost stays what it is, in the order in which that was so."""
+    """Attempts whose cost will not change, in the order in which they were settled."""
     live: Sequence[SpentAttempt]
-    """The others."""
+    """All other attempts."""
     jobs: Sequence[DoneJob]
-    """Those that are done, in the order in which they were."""
+    """Jobs that are done, in the order in which they were found to be done."""
     device_kind: DeviceKind
     era: int = 0
 
     @property
     def attempts(self) -> Sequence[SpentAttempt]:
-        """All of them in the order of time in which they began."""
+        """All attempts, in the order in which they began."""
         return sorted([*self.settled, *self.live], key=lambda each: each[:2])
 
 
 class SpentSoFar:
-    """Reads a ledger again and again."""
+    """Reads a growing ledger repeatedly."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._tail, self._evidence = folder, Tail(folder), Evidence()
         self._is_odd = False
-        """Whether the whole is read each time."""
+        """Whether the whole ledger is read each time."""
         self._by_job: dict[str, list[Trace]] = defaultdict(list)
         self._by_span: dict[SpanKey, list[Trace]] = defaultdict(list)
         self._live: dict[str, Trace] = {}
         self._known: dict[str, tuple[SpentAttempt, float]] = {}
-        """What was derived of each that is live, with how much of its devices it holds."""
+        """By live attempt: what was derived of it, and the amount of devices that it holds."""
         self._touched: dict[str, None] = {}
-        """Those to be derived anew."""
+        """Live attempts to be derived again."""
         self._settled: list[SpentAttempt] = []
         self._era = 0
         self._is_cuda = self._settled_cuda = False
@@ -104,7 +106,7 @@ class SpentSoFar:
         self._kinds: dict[str, DeviceKind] = {}
 
     def read(self, now: float) -> CostView | SpentView:
-        """What was spent by ``now``.
+        """What has been spent by ``now``.
 
         Raises:
             LedgerError: as :func:`accounting.ledger.store.read_ledger`.
@@ -122,7 +124,7 @@ class SpentSoFar:
         return self._view(now)
 
     def _file(self, records: Iterable[Record]) -> bool:
-        """Take up new records; whether they can be taken up as they are."""
+        """Take up new records; returns False if the whole ledger has to be read instead."""
         evidence, ordered = self._evidence, sorted(records, key=_time_of)
         begins = self._begins()
         for record in ordered:
@@ -153,11 +155,11 @@ class SpentSoFar:
         return True
 
     def _begins(self) -> dict[str, float]:
-        """When the sessions began, by what is known: whether one is over depends on it."""
+        """When each session began, as far as known; whether a session is over depends on it."""
         return {session: first_t for session, (first_t, _) in self._evidence.session_span.items()}
 
     def _touch(self, record: Record) -> None:
-        """Note whose costs a record may change."""
+        """Note the attempts whose costs a record may change."""
         kind, evidence = record["kind"], self._evidence
         if kind == Kind.SESSION_CLOSED:
             self._touched |= dict.fromkeys(self._live)
@@ -169,7 +171,7 @@ class SpentSoFar:
             self._touch_all(self._by_job[trace.job] if kind == Kind.ATTEMPT_STARTED else (trace,))
 
     def _touch_all(self, traces: Iterable[Trace]) -> None:
-        """Note these, and all that share an allocation with one of them."""
+        """Note these attempts and all live ones that share an open allocation with one of them."""
         for trace in traces:
             together = self._by_span[trace.span] if trace.span in self._evidence.opened else (trace,)
             self._touched |= {each.attempt: None for each in together if each.attempt in self._live}
@@ -184,7 +186,7 @@ class SpentSoFar:
             self._touched |= dict.fromkeys(self._live)
 
     def _has_already(self, record: Record) -> bool:
-        """Whether there is a record already of what has only one."""
+        """Whether the ledger already has a record of this kind for something that can have only one."""
         kind, evidence = record["kind"], self._evidence
         if kind == Kind.ATTEMPT_ENDED:
             trace = evidence.traces.get(record["attempt"])
@@ -224,14 +226,14 @@ class SpentSoFar:
         return SpentView(self._settled, found, self._done_jobs, "cuda" if is_cuda else "cpu_core", self._era)
 
     def _by_now(self, trace: Trace, now: float) -> SpentAttempt:
-        """What one that is live has cost by now."""
+        """What a live attempt has cost by now."""
         known, amount = self._known[trace.attempt]
         if known.status is not Status.RUNNING:
             return known
         return known._replace(allocated_s=amount * (max(known.begin_t, trace.last_t, now) - known.begin_t))
 
     def _derive(self, now: float) -> None:
-        """Derive what is touched, and settle what can be."""
+        """Derive the touched attempts again, and settle those that can be."""
         touched = [self._live[name] for name in self._touched if name in self._live]
         self._touched = {}
         if not touched:
@@ -261,7 +263,7 @@ class SpentSoFar:
                 self._touch_all(mine)
 
     def _moves(self, traces: Sequence[Trace]) -> bool:
-        """Whether in their allocation one that runs is not the last: then the others' begins move with it."""
+        """Whether a running attempt is not the last of its allocation: then the begins of the others move with it."""
         running_t = [each.started_t for each in traces if self._known[each.attempt][0].status is Status.RUNNING]
         return bool(running_t) and sum(each.started_t >= min(running_t) for each in traces) > 1
 

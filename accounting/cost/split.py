@@ -51,7 +51,7 @@ def split_job(traces: Sequence[Trace], intervals: dict[str, Interval], *, is_aba
 
 def first_ok(traces: Sequence[Trace]) -> Trace | None:
     """The attempt that gave the job its outcome: the first in time that ended ok."""
-    if len(traces) == 1:  # as of most jobs
+    if len(traces) == 1:  # the common case
         return traces[0] if traces[0].is_ok else None
     return min((t for t in traces if t.ended is not None and t.is_ok), key=_ended_t, default=None)
 

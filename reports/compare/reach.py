@@ -1,8 +1,8 @@
-"""What it cost to reach an accuracy: smoothed learning curves and where they cross a level. Pure functions of arrays.
+"""The cost to reach an accuracy: smoothed learning curves and where they cross a level. Pure functions of arrays.
 
 Validation accuracy rises during training, but each epoch's measurement is noisy. The best of many noisy values is too
-optimistic, and the more measurements, the more so. So the values of each training are replaced by the best non-decreasing
-curve through them (isotonic least squares); a longer plateau makes its level more certain, not higher.
+optimistic, the more so the more measurements there are. So the values of each training are replaced by the best
+non-decreasing curve through them (isotonic least squares); a longer plateau makes its level more certain, not higher.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SLOPE_STEP = 0.005
-"""How far above and below the common accuracy costs are read to find how steeply they rise: half a point."""
+"""Costs are read this far above and below the common accuracy to find how steeply they rise: half a point."""
 SWAY = 1.65
 """How much a replicate's deviation from the mean moves the common accuracy, relative to the 1 / n of a mean.
 
@@ -59,13 +59,14 @@ class Steps:
     top1_to: Floats
 
     def ahead(self) -> NDArray[np.int64]:
-        """Which of one contender's steps can be the first at some accuracy, or have the best for some cost, in their order.
+        """The steps of one contender that can be the first to reach some accuracy or the best for some cost, in order.
 
-        All others are *behind*: a step that ended before they began had all that they reached. Without them the methods here
-        give the same values, to the last bit; of a search with thousands of candidates a few steps are left.
+        All others are *behind*: an earlier step, which ended before they began, had already reached what they reach.
+        Without them, the methods here give the same values to the last bit; of a search with thousands of candidates,
+        few steps remain.
         """
         with np.errstate(invalid="ignore"):
-            ends = np.maximum(self.cost_to, self.cost_from + (self.cost_to - self.cost_from))  # as it is computed, too
+            ends = np.maximum(self.cost_to, self.cost_from + (self.cost_to - self.cost_from))  # also as rounding has it
             tops = np.fmax(np.fmax(self.top1_from, self.top1_to), self.top1_from + (self.top1_to - self.top1_from))
         order = np.argsort(ends)
         best = np.concatenate([[-np.inf], np.fmax.accumulate(self.top1_to[order])])
@@ -73,7 +74,7 @@ class Steps:
         return np.flatnonzero(~(best_before >= tops))
 
     def only(self, rows: NDArray[np.int64]) -> Steps:
-        """These of its steps."""
+        """Only these steps."""
         return Steps(self.cost_from[rows], self.cost_to[rows], self.top1_from[rows], self.top1_to[rows])
 
     def final(self) -> Floats:
@@ -99,7 +100,7 @@ class Steps:
         return (place, float(shares[place])) if np.isfinite(costs[place]) else None
 
     def cost_at(self, moment: tuple[int, float]) -> float:
-        """Device-hours at a moment from :meth:`moment_near`, which may come from the same steps with other costs."""
+        """Device-hours at a moment from :meth:`moment_near`, possibly found with the same steps at other costs."""
         place, share = moment
         return float(self.cost_from[place] + share * (self.cost_to[place] - self.cost_from[place]))
 
@@ -117,8 +118,8 @@ class Steps:
     def cost_near(self, level: float | Floats, margin: float) -> Floats:
         """:meth:`cost_of`, but a contender that ended at most ``margin`` short of ``level`` counts with the cost at its end.
 
-        A final accuracy is noisy, so it may miss the level by chance; to call that "never" would discard most of what such a
-        replicate tells.
+        A final accuracy is noisy, so it may miss the level by chance; calling that "never" would discard most of what
+        such a replicate tells us.
         """
         final = self.final()
         wanted = np.broadcast_to(np.asarray(level, dtype=np.float64), final.shape)

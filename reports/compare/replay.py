@@ -1,13 +1,13 @@
-"""How much a contender had spent by the time its networks had an accuracy: the ledger, replayed as if jobs ran one by one.
+"""How much a contender had spent when its networks reached an accuracy: the ledger, replayed as if jobs ran one by one.
 
-Attempts are replayed in the order in which they began, each for as long as it held its devices, so the cost at a moment does
-not depend on the number of devices. Failed and lost attempts are included. The cost of an attempt accrues evenly from its
-beginning to its end.
+Attempts are replayed in the order in which they began, each for as long as it held its devices, so the cost at a given
+point does not depend on the number of devices. Failed and lost attempts are included. The cost of an attempt accrues
+evenly from its beginning to its end.
 
-For each job, the validation accuracies at the ends of epochs count, in the attempts on which its outcome was built: values
-that a later attempt measured again replace those that were lost. A job without such epochs counts with its outcome. A
-supernet in training does not count, as it cannot be delivered. Gradual pruning counts only with its outcome, since the
-ledger has it with its initial MACs.
+For each job, the validation accuracies at the ends of epochs count, in the attempts on which its outcome was built:
+values that a later attempt measured again replace those that were lost. A job without such epochs counts with its
+outcome. A supernet in training does not count, because it cannot be delivered. Gradual pruning counts only with its
+outcome, because the ledger records it with its initial MACs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from reports.compare.reach import Floats, Steps, isotonic
 
 @dataclass(frozen=True)
 class Replayed:
-    """One contender in one replicate under one charge policy: steps of its trainings, and all that it was charged.
+    """One contender in one replicate under one charge policy: the steps of its trainings, and its total charge.
 
     Steps that decide nothing (:meth:`reports.compare.reach.Steps.ahead`) are left out.
     """
@@ -40,10 +40,10 @@ class Replayed:
 
 @dataclass(frozen=True)
 class _Curves:
-    """What was measured of jobs: a row each, those of a job one after another in the order of epochs.
+    """The measurements of jobs: one row each, grouped by job and in the order of epochs.
 
-    ``job`` numbers the jobs in the order in which they began. ``place`` is that of the attempt that measured it, ``share``
-    the part of the attempt (0-1) that had passed by then.
+    ``job`` numbers the jobs in the order in which they began. ``place`` is the index of the attempt that measured a
+    row, and ``share`` the part of the attempt (0-1) that had passed by then.
     """
 
     names: list[str]
@@ -54,7 +54,7 @@ class _Curves:
     top1: Floats
 
     def only(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Curves:
-        """These of its rows, in this order."""
+        """Only these rows, in this order."""
         return _Curves(
             self.names, self.job[rows], self.place[rows], self.share[rows], self.epoch[rows], self.top1[rows]
         )
@@ -69,11 +69,11 @@ def replay(
     route: str,
     target: int,
 ) -> dict[str, Replayed]:
-    """The replay by charge policy and part; ``attempts`` are those that the contender pays for, in the order of their begin.
+    """The replay by charge policy and part; ``attempts`` are those the contender pays for, ordered by when they began.
 
-    ``policies`` and ``parts`` have, by name, the share (0-1) of each attempt's cost that is charged. All replays have the
-    same steps: parts are asked about moments that were found under a policy. Networks of other routes, whose work the
-    contender builds on and pays for, are not its own and do not count.
+    ``policies`` and ``parts`` have, by name, the share (0-1) of each attempt's cost that is charged. All replays have
+    the same steps, because parts are queried at moments that were found under a policy. The networks of other routes,
+    on whose work the contender builds and for which it pays, are not its own and do not count.
     """
     rises = _rises(_curves([a if a.route == route else None for a in attempts], progress, target), specs)
     allocated = np.array([a.allocated_s for a in attempts], dtype=np.float64)
@@ -111,7 +111,7 @@ def _curves(attempts: Sequence[Attempt | None], progress: ProgressTable, target:
 
 
 def _by_epoch(names: list[str], counted: Sequence[tuple[int, int, Attempt]], progress: ProgressTable) -> _Curves:
-    """All that was measured at ends of epochs, by job and in the order of time; ``counted`` has place, job and attempt."""
+    """All measurements at ends of epochs, by job and in the order of time; ``counted`` has place, job and attempt."""
     which, t, epoch, top1 = progress.curves([attempt.attempt for _, _, attempt in counted])
     place, job = (np.array([row[column] for row in counted], dtype=np.int64)[which] for column in (0, 1))
     begin = np.array([attempt.begin_t for _, _, attempt in counted], dtype=np.float64)[which]
@@ -122,7 +122,7 @@ def _by_epoch(names: list[str], counted: Sequence[tuple[int, int, Attempt]], pro
 
 
 def _latest(curves: _Curves) -> _Curves:
-    """Without what was measured again: a later row of an epoch takes the place of that epoch and of all after it."""
+    """Drop what was measured again: a later row of an epoch replaces that epoch and all after it."""
     falls = (curves.job[1:] == curves.job[:-1]) & (curves.epoch[1:] <= curves.epoch[:-1])
     if not falls.any():
         return curves
@@ -135,7 +135,7 @@ def _latest(curves: _Curves) -> _Curves:
 
 
 def _with_outcomes(curves: _Curves, outcomes: Sequence[tuple[int, int, float]]) -> _Curves:
-    """With the job, the place and the accuracy of outcomes of jobs that have no row."""
+    """Add rows for jobs that have none; ``outcomes`` has the job, the place and the accuracy of each."""
     if not outcomes:
         return curves
     job, place, top1 = zip(*outcomes, strict=True)
@@ -153,9 +153,10 @@ def _with_outcomes(curves: _Curves, outcomes: Sequence[tuple[int, int, float]]) 
 
 @dataclass(frozen=True)
 class _Rises:
-    """The steps of all trainings, not yet priced: one row per step, with the rows of a training in sequence.
+    """The steps of all trainings, without costs yet: one row per step, with the rows of a training in sequence.
 
-    ``is_first`` marks a training's first row, which begins with its attempt; the others begin where the one before ends.
+    ``is_first`` marks a training's first row, which begins with its attempt; each other row begins where the previous
+    ends.
     """
 
     place: NDArray[np.int64]
@@ -165,7 +166,7 @@ class _Rises:
     top1_to: Floats
 
     def steps(self, before: Floats) -> Steps:
-        """With the device-hours that had been charged ``before`` each attempt."""
+        """The steps with costs; ``before`` has the device-hours charged before each attempt, and the total."""
         start = before[self.place]
         cost_to = start + self.share * (before[self.place + 1] - start)
         cost_from = np.where(self.is_first, start, np.append(0.0, cost_to)[:-1])
@@ -186,11 +187,11 @@ def _rises(curves: _Curves, specs: Mapping[str, JobSpec]) -> _Rises:
 
 
 MOST_VALUES = 2_000_000
-"""Most values in memory at a time: epochs squared, summed over the trainings that are smoothed together."""
+"""Most values held in memory at a time: epochs squared, summed over the trainings that are smoothed together."""
 
 
 def _smoothed(raw: Floats, first: NDArray[np.int64], length: NDArray[np.int64]) -> Floats:
-    """Isotonic, by training; those of one length together, as many as fit the memory."""
+    """Isotonic values per training; trainings of equal length are smoothed together, as many as memory allows."""
     found = np.empty(len(raw))
     for each in np.unique(length):
         begins, within = first[length == each], np.arange(each)
