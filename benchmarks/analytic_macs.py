@@ -1,9 +1,9 @@
-"""How many networks a second are counted analytically, against building with timm and counting with fvcore.
+"""Networks counted per second: analytically, against building them with timm and counting with fvcore.
 
     python benchmarks/analytic_macs.py [--archs 200000] [--built 20]
 
-One core, one process. Both rates are of MACs of members of the full ``fbnetv3`` space; the built ones are also compared
-for equality. Appends to ``benchmarks/results/analytic_macs.jsonl``.
+It uses one core and one process. Both rates are for the MACs of members of the full ``fbnetv3`` space; for the built
+networks, both counts are also checked to be equal. Appends to ``benchmarks/results/analytic_macs.jsonl``.
 """
 
 from __future__ import annotations

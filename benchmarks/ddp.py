@@ -1,8 +1,9 @@
-"""Images per second of a training that several workers share, against one worker on one core, on this machine.
+"""Images per second of a training shared by several workers, against one worker on one core, on this machine.
 
-One epoch after another by this package's trainer on a timm network and images of noise. Workers have one thread each
-and meet over gloo (``--device cuda``: one GPU each, NCCL). With ``--torch-ddp`` also torch's ``DistributedDataParallel``,
-whose sums overlap the backward pass, in a plain loop of the same passes and updates, beside that loop with our averaging.
+This package's trainer trains a timm network on images of noise, one epoch after another. Workers have one thread each
+and communicate over gloo (with ``--device cuda``, one GPU each and NCCL). With ``--torch-ddp``, torch's
+``DistributedDataParallel``, whose sums overlap the backward pass, is also measured, in a plain loop of the same passes
+and updates, next to that loop with our averaging.
 
     python benchmarks/ddp.py [--network mobilenetv3_small_100] [--size 96] [--batch 64] [--workers 1 2] [--rounds 5]
         [--no-sync-batch-norm] [--torch-ddp] [--device cuda] [--out FILE.jsonl]

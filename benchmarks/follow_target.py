@@ -1,19 +1,19 @@
-"""Follows the target that ``answer --macs`` is given from the command line to the sentence: through which functions.
+"""Follow the target of ``answer --macs`` from the command line to the sentence, and count the functions on the way.
 
     python benchmarks/follow_target.py [study folder] [MACs]
 
-Two counts, of one run of the command with a profiler over our packages:
+There are two counts, from one run of the command with a profiler over our packages:
 
-- *stays*: functions that receive the target and carry it on towards the sentence. A function receives it where an
-  argument is the text of the command line, the very number that was made of it (by identity: an equal number of the
-  ledger is another one), or a value with one of these in a field, at most two deep (an answer holds its question,
-  which holds the target). It carries it on where its result holds the target, as such a value or written in a text,
-  or where it calls a function that does.
-- *all*: the stays, and what looks something up by the target and gives that back.
+- *stays*: functions that receive the target and pass it on towards the sentence. A function receives it if an argument
+  is the text of the command line, the number made from that text (the same object: an equal number from the ledger does
+  not count), or a value with one of these in a field, at most two levels deep (an answer holds its question, which
+  holds the target). It passes it on if its result holds the target, as such a value or written in a text, or if it
+  calls a function that does.
+- *all*: the stays, and functions that look something up by the target and return that.
 
-Each function counts once. Comprehensions belong to the function that they stand in; what libraries do between is not ours.
-Without a folder: the golden study ``every_route``, of targets that are measured, between two (as MACs and as a share),
-and out of reach.
+Each function counts once. Comprehensions belong to the function they are in; calls inside libraries are not counted.
+Without a folder, the golden study ``every_route`` is used, with targets that are measured, that are between two
+measured ones (as MACs and as a share), and that are out of reach.
 """
 
 from __future__ import annotations

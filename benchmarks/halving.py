@@ -1,15 +1,16 @@
 """Successive halving of a search's candidates on a table of real learning curves.
 
-``table``: candidates of fbnetv3_mini within 0.57M MACs, drawn as random search draws them, each trained for 9 epochs on
-Fashion-MNIST mini (2,000 images) by its own recipe, with several seeds: validation accuracy after every epoch, test
-accuracy at the end. An early rung of a candidate that goes on has the values of the whole training, so that the curves say
-what halving sees.
+``table`` trains candidates of fbnetv3_mini within 0.57M MACs, drawn as random search draws them, for 9 epochs each on
+Fashion-MNIST mini (2,000 images), each with its own recipe and several seeds. It records validation accuracy after
+every epoch and test accuracy at the end. A candidate that continues has at an early rung the values of the whole
+training, so the curves show what halving sees.
 
-``compare``: searches among the table's candidates, each trained with a seed drawn at random: to the end, to the early epoch
-that the first batch says, or from rung to rung. Regret is the mean test accuracy (over seeds) of the table's best network
-less that of the delivered one, in points, with a 95 % interval over repeats, and paired by repeat with the same number of
-candidates trained to the end (``minus_whole``); cost is the epochs of the candidates. Repeats 0-99, on the first seed's
-curves, were used to choose how a stopped candidate is valued; the rows are of other ones.
+``compare`` runs searches among the table's candidates, each trained with a seed drawn at random: to the end, to the
+early epoch that the first batch determines, or from rung to rung. Regret is the mean test accuracy (over seeds) of the
+table's best network minus that of the delivered one, in points, with a 95 % interval over repeats, and paired by repeat
+with the same number of candidates trained to the end (``minus_whole``). Cost is the number of epochs of the candidates.
+Repeats 0-99, on the first seed's curves, were used to choose how a stopped candidate is valued; the rows are from other
+repeats.
 
     python benchmarks/halving.py table --num 100 --seeds 0 1
     python benchmarks/halving.py compare

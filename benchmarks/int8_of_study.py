@@ -1,7 +1,8 @@
-"""Quantises a study's delivered networks again and tests them: int8 minus float by target and kind of network.
+"""Quantise a study's delivered networks again and test them: int8 minus float accuracy by target and kind of network.
 
-For a study that was run before the quantisation changed; nothing in its folder is touched. The test split is read again,
-for both. Adds rows to results/int8_of_study.csv: mean over replicates and 95 % t-interval of the paired difference.
+This is for a study that was run before the quantisation changed; its folder is not changed. Both networks are evaluated
+again on the test split. Adds rows to results/int8_of_study.csv: mean over replicates and 95 % t-interval of the paired
+difference.
 
     python benchmarks/int8_of_study.py runs/pruning_methods [--targets 190000 ...]
 """

@@ -1,12 +1,13 @@
-"""Kills a study's driver with SIGKILL at several moments, runs it again each time, and checks what must hold afterwards.
+"""Kill a study's driver with SIGKILL at several moments, run it again each time, and check what must hold afterwards.
 
 usage: python benchmarks/kill_and_resume.py CONFIG OUT UNDISTURBED [MOMENT ...]
 
-UNDISTURBED is the folder of the same study run without a kill. A moment is a number of seconds, or JOB@EPOCH: half a second
-after a job with this in its name has done so many epochs, while it is still under way. Checked: the study finishes; every
-job has exactly one outcome, and is the one that the undisturbed study proposed (network, recipe, seed); every attempt
-is in the ledger once, with a cost; ``audit`` exits 0; how many delivered networks equal the undisturbed ones to the
-bit. Appends a row to benchmarks/results/kill_and_resume.jsonl; exit 1 where a check fails.
+UNDISTURBED is the folder of the same study run without a kill. A moment is a number of seconds, or JOB@EPOCH: half a
+second after a job with JOB in its name has done EPOCH epochs, while it is still running. It checks that the study
+finishes; that every job has exactly one outcome and is the one that the undisturbed study proposed (network, recipe,
+seed); that every attempt is in the ledger once, with a cost; that ``audit`` exits 0; and how many delivered networks
+equal the undisturbed ones bit for bit. Appends a row to benchmarks/results/kill_and_resume.jsonl; exits 1 if a check
+fails.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Kills what runs a study, one thing at a time, runs it again where it ended, and checks what must hold afterwards.
+"""Kill one of the processes that run a study, run the study again if it ended, and check what must hold afterwards.
 
 usage: python benchmarks/kills.py [--list] [--record] OUT [SCENARIO ...]
 
-A scenario is ``<nodes>-<what>``; ``--list`` prints them, all run unless some are named. On one node (a Ray of the run's own)
-the worker, the driver, the raylet or the head is killed, a signal sent, or memory taken until Ray's memory monitor kills a
-worker; ``start`` kills the driver while its first worker starts, which must be billed. On two nodes of a cluster on this
-machine: the same, but the raylet is that of the other node, and ``own-raylet`` that of the driver's; ``join`` adds the
-second node later; ``tenant`` is another program whose placement groups come and go; ``crew-node`` kills all of the second
-node at once while a job that two workers share is on it.
+A scenario is ``<nodes>-<what>``. ``--list`` prints all of them; all run unless some are named. On one node (with a Ray
+of the run's own), the worker, the driver, the raylet or the head is killed, a signal is sent, or memory is used up
+until Ray's memory monitor kills a worker; ``start`` kills the driver while its first worker starts, which must be
+billed. On two nodes of a cluster on this machine, the scenarios are the same, except that ``raylet`` is that of the
+other node and ``own-raylet`` that of the driver's node; ``join`` adds the second node later; ``tenant`` is another
+program whose placement groups come and go; ``crew-node`` kills the whole second node at once while it has a job shared
+by two workers.
 
-Checked: a driver that cannot go on ends within 30 s (10 s after a signal) with one line and exit 1; the same command then
-finishes; every job has one ok outcome; ``audit`` exits 0; nothing is left running; no group of a tenant is in the ledger.
-Prints a row of figures for each, with the load of the machine; ``--record`` appends them to benchmarks/results/kills.jsonl.
-Exit 1 where a check fails.
+It checks that a driver that cannot continue ends within 30 s (10 s after a signal) with one line and exit code 1; that
+the same command then finishes; that every job has one ok outcome; that ``audit`` exits 0; that nothing is left running;
+and that no placement group of a tenant is in the ledger. Prints a row of figures for each scenario, with the load of
+the machine; ``--record`` appends them to benchmarks/results/kills.jsonl. Exits 1 if a check fails.
 """
 
 from __future__ import annotations

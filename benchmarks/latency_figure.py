@@ -1,4 +1,4 @@
-"""The figure of ``latency.py``: measured speed-up against the MACs ratio, from the newest rows of its tables."""
+"""Draw the figure of ``latency.py``: measured speed-up against the MACs ratio, from the newest rows of its tables."""
 
 from __future__ import annotations
 

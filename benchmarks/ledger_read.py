@@ -2,10 +2,10 @@
 
 usage: python benchmarks/ledger_read.py [N] [--row]
 
-N is 2000 unless given. A larger ledger: ``python benchmarks/ledger_read.py 100000``; it takes about 3 kB of temporary disk
-for each attempt. The ledger is made in a temporary folder without fsync: one driver and eight workers, a segment each.
-Checked: the audit finds nothing, and each attempt is there. With ``--row`` the result is appended to
-benchmarks/results/ledger_read.jsonl; do that on an idle machine.
+N is 2000 by default; for a larger ledger, run ``python benchmarks/ledger_read.py 100000``. Each attempt takes about 3
+kB of temporary disk space. The ledger is made in a temporary folder without fsync: one driver and eight workers, with a
+segment each. It checks that the audit finds nothing and that every attempt is there. With ``--row``, the result is
+appended to benchmarks/results/ledger_read.jsonl; do that on an idle machine.
 """
 
 from __future__ import annotations

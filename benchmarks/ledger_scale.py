@@ -1,13 +1,13 @@
-"""Seconds and memory of the commands that read a study, at any size of its ledger (made by ``ledgers.py``).
+"""Seconds and memory of the commands that read a study, for ledgers of any size (made by ``ledgers.py``).
 
     python -m benchmarks.ledger_scale --attempts 1000 10000 100000 --replicates 3 --heartbeats 0 [--row]
 
-For each size a study is written to a temporary folder (some 4 kB of disk for an attempt with ten progress lines, 0.13 kB for
-each heartbeat), then each command runs in a process of its own: ``answer`` twice, cold and from what it kept, ``audit``,
-``status``, ``cost`` and ``report``, from the JSON lines; then the ledger is compacted, as when a session ends, and all run
-again from that (``…_compacted``). *append* is the writing itself, without fsync. Checked: the audit finds
-nothing, and a command says the same each time. With ``--row`` a line for each size is appended to
-benchmarks/results/ledger_scale.jsonl; do that on an idle machine.
+For each size, a study is written to a temporary folder (about 4 kB of disk space per attempt with ten progress lines,
+and 0.13 kB per heartbeat). Then each command runs in a process of its own, from the JSON lines: ``answer`` twice, cold
+and from its cache, ``audit``, ``status``, ``cost`` and ``report``. Then the ledger is compacted, as at the end of a
+session, and all commands run again from that (``…_compacted``). *append* is the writing itself, without fsync. It
+checks that the audit finds nothing and that a command says the same each time. With ``--row``, a line per size is
+appended to benchmarks/results/ledger_scale.jsonl; do that on an idle machine.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Valid ledgers of any size, and the study's folder around one, for the benchmarks of scale.
+"""Valid ledgers of any size, and a study folder for each, for the benchmarks of scale.
 
-A study of two targets: per replicate the pruning route pre-trains, then prunes and fine-tunes for each target and delivers;
-the search route trains candidates, retrains for each target and delivers; a control trains the family's network. All
-attempts beyond those are candidates of the search, alike in each replicate, so that only their number grows. Every hundredth
-candidate failed once and was tried again. Written by :class:`accounting.ledger.store.LedgerWriter`, without
-fsync.
+The study has two targets. In each replicate, the pruning route pre-trains, then prunes, fine-tunes and delivers for
+each target; the search route trains candidates, then retrains and delivers for each target; a control trains the
+family's network. All further attempts are candidates of the search, the same in each replicate, so that only their
+number grows. Every hundredth candidate failed once and was tried again. The ledger is written by
+:class:`accounting.ledger.store.LedgerWriter`, without fsync.
 """
 
 from __future__ import annotations

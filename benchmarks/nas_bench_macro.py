@@ -1,8 +1,9 @@
 """Search strategies on NAS-Bench-Macro: regret after 20, 50 and 100 noisy queries, and the predictors' rank correlation.
 
-Data: ``nas-bench-macro_cifar10.json`` (github.com/xiusu/NAS-Bench-Macro), given by ``--table``. A query returns one of
-the network's three seeds at random; regret is accuracy points to the best network within the MACs budget, by mean
-accuracy. Identities after a stage's first position commute: 3,969 distinct networks.
+The data are ``nas-bench-macro_cifar10.json`` (github.com/xiusu/NAS-Bench-Macro), given by ``--table``. A query returns
+the result of one of the network's three seeds at random. Regret is the difference to the best network within the MACs
+budget, in points of mean accuracy. Identities after a stage's first position commute, so there are 3,969 distinct
+networks.
 
     python benchmarks/nas_bench_macro.py regret --table T.json --repeats 100:200 --strategies predictor_evolution
     python benchmarks/nas_bench_macro.py tau --table T.json

@@ -1,8 +1,9 @@
-"""Odd timm networks: MACs counted twice more, keywords that they refuse, channels removed or refused in time.
+"""Odd timm networks: MACs counted in two more ways, keywords that they refuse, channels removed or refused in time.
 
-For each network (fresh weights, seed 0, 10 classes): masks to half of its MACs, what is said against a recount and an
-independent count (every call of a convolution, linear layer or product with a parameter, seen as torch functions); whether
-the check before a study refuses ``drop_path_rate`` exactly where timm does; and removing channels to 60 %, with its seconds.
+For each network (fresh weights, seed 0, 10 classes), it prunes by masks to half of the MACs and compares the stated
+MACs with a recount and an independent count (of every call of a convolution, linear layer or product with a parameter,
+seen as torch functions); it checks whether the check before a study refuses ``drop_path_rate`` exactly where timm does;
+and it removes channels to 60 % of the MACs, and measures the seconds.
 
     python benchmarks/odd_networks.py [--out FILE.csv] [--networks NAME ...] [--without-channels]
 """

@@ -1,10 +1,10 @@
-"""Optuna's TPE and Gaussian process beside ours on NAS-Bench-Macro: regret after 20, 50 and 100 noisy queries.
+"""Optuna's TPE and Gaussian process against ours on NAS-Bench-Macro: regret after 20, 50 and 100 noisy queries.
 
-Needs ``pip install optuna`` (extra ``bench``) and the table of ``nas_bench_macro.py``, whose queries, budgets and repeats
-these are. MACs are known to all alike before a network is paid for: what Optuna proposes above the budget is told to it as a
-violated constraint and costs no query. Neither does a network that it proposes again, which is told its known value. After
-``MOST_TRIES`` of those in a row it is given a random network. The network that counts is the best measured one within the
-budget.
+It needs ``pip install optuna`` (extra ``bench``) and the table of ``nas_bench_macro.py``, and uses the same queries,
+budgets and repeats as that. All searchers know the MACs of a network before they pay for it. If Optuna proposes a
+network above the budget, it is told that a constraint is violated, and no query is spent. If it proposes a known
+network again, it is told the known value, also without a query. After ``MOST_TRIES`` of those in a row, it is given a
+random network. The network that counts is the best measured one within the budget.
 
     python benchmarks/optuna_peers.py --table T.json --repeats 100:200 --peers tpe predictor_evolution
 """

@@ -1,11 +1,12 @@
-"""The grid: every network, scope, criterion and share hits its MACs target, or is refused for a stated reason.
+"""A grid that checks that every network, scope, criterion and share hits its MACs target or is refused with a reason.
 
-Seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of their MACs. Each
-result is applied to a copy and counted again by ``accounting.macs`` from its non-zero weights. One row each is added to
-the CSV, with time, machine and versions.
+The grid is seven timm networks (freshly initialised, seed 0) x {global, uniform} x criteria x {80, 50, 20, 5 %} of
+their MACs. Each result is applied to a copy, whose MACs ``accounting.macs`` counts again from the non-zero weights. A
+row per case is added to the CSV, with time, machine and versions.
 
-With ``--structured``: the same networks, channels removed, {uniform, global} x {75, 50, 25 %}; the smaller network is
-counted again, run, and loaded from its state dict into the dense architecture, which must give the same outputs.
+With ``--structured``, channels of the same networks are removed, {uniform, global} x {75, 50, 25 %}. The smaller
+network is counted again, run, and loaded from its state dict into the dense architecture, which must give the same
+outputs.
 
     python benchmarks/prune_grid.py [--structured] [--out FILE.csv] [--networks NAME ...]
 """

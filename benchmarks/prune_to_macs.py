@@ -1,13 +1,14 @@
 """Pruning to a MACs target against bisecting PyTorch's global pruning: speed, exactness, memory.
 
-Both bring the same network to the same share of its MACs by global magnitude, in this process, one after the other:
+Both prune the same network to the same share of its MACs by global magnitude, in this process, one after the other:
 
 - ours: ``prune_to_macs`` (exact);
 - reference: ``torch.nn.utils.prune.global_unstructured``, its amount bisected until the MACs are within ``tolerance``.
 
-Also compared: the masks, with one full sort of all weights by magnitude and a running sum of their MACs, and with
-``global_unstructured`` asked for that many weights. They differ by the weights that fill the last gap below the target.
-Memory: growth of the resident set while solving, sampled in a fresh process, over the weights' bytes.
+The masks are also compared with those of a full sort of all weights by magnitude with a running sum of their MACs, and
+of ``global_unstructured`` asked for that many weights. They differ by the weights that fill the last gap below the
+target. Memory is the growth of the resident set while solving, sampled in a fresh process, divided by the weights'
+bytes.
 
     python benchmarks/prune_to_macs.py [--network fbnetv3_g] [--size 240] [--share 0.5] [--out FILE.jsonl]
 """

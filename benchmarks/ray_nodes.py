@@ -1,4 +1,4 @@
-"""Ray nodes on this machine for a benchmark: a cluster of its own, each node a process tree of its own."""
+"""Ray nodes on this machine for a benchmark: a separate cluster, in which each node is a separate process tree."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Rehearses studies on a folder of real JPEGs laid out as ImageNet: whether all routes deliver, and how soon.
+"""Rehearse studies on a folder of real JPEGs laid out like ImageNet: whether all routes deliver, and how soon.
 
-The folder is made of CIFAR-10's pictures (docs/datasets.md), drawn at ImageNet's sizes: ``train/<wnid>/<wnid>_<n>.JPEG`` and
-``val/<wnid>/…``, most in colour, and, as in ImageNet, some grey, one CMYK and one PNG called a JPEG. Published weights
-that cannot be had are random ones, which the study says. A row per study is appended to ``results/rehearse_imagenet.jsonl``.
+The folder is made from CIFAR-10's pictures (docs/datasets.md), drawn at ImageNet's sizes:
+``train/<wnid>/<wnid>_<n>.JPEG`` and ``val/<wnid>/…``. Most are in colour; as in ImageNet, some are grey, one is CMYK,
+and one is a PNG named as a JPEG. Random weights replace published ones that are not available, and the study says so. A
+row per study is appended to ``results/rehearse_imagenet.jsonl``.
 """
 
 from __future__ import annotations

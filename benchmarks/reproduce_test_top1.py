@@ -1,4 +1,4 @@
-"""Reads test_top1 of one delivered network again: python reproduce_test_top1.py MODEL_DIR fashion_mnist_mini.npz"""
+"""Measure test_top1 of one delivered network again: python reproduce_test_top1.py MODEL_DIR fashion_mnist_mini.npz"""
 import json, sys, numpy, torch, timm, timm.models._efficientnet_builder as b  # fmt: skip
 from functools import partial; from safetensors.torch import load_file  # fmt: skip
 info = json.load(open(f"{sys.argv[1]}/architecture.json")); spec, data, right = info["network"], numpy.load(sys.argv[2]), 0

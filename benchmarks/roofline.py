@@ -1,12 +1,14 @@
-"""How far ``plan --on``'s model of a GPU is off: its time of a trained image against timm's published throughput.
+"""The error of the GPU model of ``plan --on``: its time per trained image against timm's published throughput.
 
-Give two of timm's tables (its repository, folder ``results``; they are not in its package) and the device they are of:
+Give two of timm's tables (folder ``results`` of its repository; they are not in its package) and the device they are
+for:
 
     python benchmarks/roofline.py TRAIN.csv INFER.csv RTX3090
 
-``benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv`` has training throughputs; MACs and activations of the same networks are
-in ``benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv``. Prints the median and the 10 % and 90 % quantiles of real over
-modelled time, of all networks, ConvNets and compact ones, and the touches per value that would make the median 1.
+``benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv`` has training throughputs;
+``benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv`` has MACs and activations of the same networks. Prints the median
+and the 10 % and 90 % quantiles of real over modelled time, for all networks, ConvNets and compact ones, and the touches
+per value that would make the median 1.
 """
 
 from __future__ import annotations

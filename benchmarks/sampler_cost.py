@@ -1,13 +1,13 @@
-"""What the sampler of a node costs: its share of one processor core, by the number of attempts on the node.
+"""The cost of a node's sampler: its share of one processor core, by the number of attempts on the node.
 
 usage: python -m benchmarks.sampler_cost [--attempts 8 64] [--seconds 60] [--record]
 
-*sampler*: a process that does nothing but beat every 2 s, with 8 scripted GPUs of which each attempt holds a share, and
-for each attempt two real processes whose life it looks at; its records go to a real ledger (fsync included). *actor*: all
-of a sampler's process as a study has it, an actor of Ray with whatever this machine's readers read, Ray's own threads
-included. *look_of_one_attempt*: what it takes to look, every 0.5 s, whether it was named. Start-up and imports are in none.
-Bar: *sampler* at most 1 % of a core. Exit 1 where it is more. ``--record`` appends a row for each number of attempts to
-benchmarks/results/sampler_cost.jsonl; do that on an idle machine.
+*sampler* is a process that does nothing but beat every 2 s, with 8 scripted GPUs of which each attempt holds a share,
+and for each attempt two real processes that it checks for being alive; its records go to a real ledger (fsync
+included). *actor* is a sampler's whole process as in a study: a Ray actor with whatever this machine's readers read,
+Ray's own threads included. *look_of_one_attempt* is what an attempt takes to check, every 0.5 s, whether it was named.
+None of them includes start-up and imports. The limit is 1 % of a core for *sampler*; it exits 1 if that is exceeded.
+``--record`` appends a row per number of attempts to benchmarks/results/sampler_cost.jsonl; do that on an idle machine.
 """
 
 from __future__ import annotations

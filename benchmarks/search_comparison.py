@@ -1,8 +1,8 @@
-"""Search strategies at an equal number of trained candidates: differences in accuracy of what they retrain.
+"""Search strategies at an equal number of trained candidates: differences in accuracy of the networks they retrain.
 
-Reads finished studies (``studies/search_strategies.yaml`` makes two), pairs their delivered networks by replicate and
-target, and appends the differences with 95 % t-intervals to the results. Replicates are the units: targets are averaged
-within each.
+It reads finished studies (``studies/search_strategies.yaml`` makes two), pairs their delivered networks by replicate
+and target, and appends the differences with 95 % t-intervals to the results. The units are replicates: targets are
+averaged within each.
 
     python benchmarks/search_comparison.py runs/search_predictor runs/search_random
 """

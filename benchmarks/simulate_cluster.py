@@ -1,16 +1,17 @@
-"""A study on a cluster that is not there: the real scheduler, searcher, watcher, ledger and readers, on a simulated clock.
+"""A study on a simulated cluster: the real scheduler, searcher, watcher, ledger and readers, on a simulated clock.
 
     python -m benchmarks.simulate_cluster --jobs 10000 --gpus 1000 --nodes 128 [--row]
 
-Jobs take what a cost model says (lognormal around the planned seconds); nodes die and come back, workers fail. What is
-real: the scheduler with a budget and its forecast, the searcher that Ray Tune asks, the watcher of placement groups, the
-ledger that all of them write, and ``audit`` and ``answer`` on it afterwards, each in a process of its own. What is not: Ray,
-and training; there are no heartbeats. Nothing waits for the disk (no fsync), and an hour of the cluster costs nothing.
+A cost model says how long jobs take (lognormal around the planned seconds); nodes die and come back, and workers fail.
+Real are the scheduler with a budget and its forecast, the searcher that Ray Tune asks, the watcher of placement groups,
+the ledger that all of them write, and ``audit`` and ``answer`` on it afterwards, each in a process of its own.
+Simulated are Ray and training; there are no heartbeats. Nothing waits for the disk (no fsync), and an hour of the
+cluster takes no time.
 
-A row has: *orchestration*, processor time a job (scheduler, searcher, watcher and the driver's records; apart from it what
-the workers' records took); peak memory of the process; how long the cluster took against a lower bound (all work on all
-devices without a gap, or the longest chain of jobs); its share of idle device time against that of the bound. ``--row``
-appends it to benchmarks/results/simulate_cluster.jsonl; ``simulate_figure.py`` draws those.
+A row has *orchestration*, the processor time per job (scheduler, searcher, watcher and the driver's records; that of
+the workers' records is separate); the peak memory of the process; how long the cluster took against a lower bound (all
+work on all devices without a gap, or the longest chain of jobs); and its share of idle device time against that of the
+bound. ``--row`` appends it to benchmarks/results/simulate_cluster.jsonl; ``simulate_figure.py`` draws those rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The figure of ``simulate_cluster.py``: what orchestration takes a job, and how idle a cluster is, by the number of jobs.
+"""Draw the figure of ``simulate_cluster.py``: orchestration time per job and a cluster's idle share, by number of jobs.
 
 python -m benchmarks.simulate_figure
 """

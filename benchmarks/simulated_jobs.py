@@ -1,4 +1,4 @@
-"""The jobs of the study that ``simulate_cluster.py`` plays: what each waits for, is planned to take, and results in."""
+"""The jobs of the study that ``simulate_cluster.py`` runs: what each waits for, its planned time, and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the watcher of placement groups sees of Ray, simulated: nodes, placement groups and a clock."""
+"""A simulation of what the watcher of placement groups sees of Ray: nodes, placement groups and a clock."""
 
 from __future__ import annotations
 

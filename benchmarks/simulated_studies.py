@@ -1,11 +1,12 @@
-"""Studies from an invented model, many at a time: what the routes of a study would have measured and spent.
+"""Simulated studies, many at a time: what the routes of a study would have measured and spent under an invented model.
 
-The model has the size of the quickstart: a parent is trained, pruned and fine-tuned; a search trains candidates for a short
-while, then its best one for longer. A training's accuracy rises as A - (A - start)·exp(-epoch / tau). What varies: A between
-replicates (a part common to all routes, since they share a validation split) and between trainings, tau, the time an epoch
-takes, the sizes of candidates, and each measurement. Accuracies are fractions; costs are in epochs of fine-tuning.
+The model has the size of the quickstart: a parent is trained, pruned and fine-tuned; a search trains candidates
+briefly, then its best one for longer. The accuracy of a training rises as A - (A - start)·exp(-epoch / tau). These
+vary: A, between replicates (in part common to all routes, since they share a validation split) and between trainings;
+tau; the time of an epoch; the sizes of candidates; and each measurement. Accuracies are fractions; costs are in epochs
+of fine-tuning.
 
-It shows operating characteristics of a rule, never the truth about a real study.
+The simulation shows the operating characteristics of a rule, never the truth about a real study.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How long a search thinks on the full ``fbnetv3`` space: stage 2 for one target, and the refusal of an impossible one.
+"""The computing time of a search on the full ``fbnetv3`` space: stage 2 for one target, and refusing an impossible one.
 
-Stage 1 is told made-up accuracies (they rise with the MACs, with noise: the predictor's work does not depend on them);
-timed is ``finalists``, the adaptive genetic search over the predictor with its defaults, after ``--num-trials`` trials, in
-CPU seconds of one thread. Appends a row for each predictor to results/stage_two.jsonl.
+Stage 1 is given made-up accuracies, which rise with the MACs, with noise; the predictor's work does not depend on them.
+``finalists``, the adaptive genetic search over the predictor with its defaults, is timed after ``--num-trials`` trials,
+in CPU seconds of one thread. Appends a row per predictor to results/stage_two.jsonl.
 
     OMP_NUM_THREADS=1 python benchmarks/stage_two.py [--num-trials 100] [--max-macs 400000000]
 """

@@ -1,14 +1,16 @@
-"""Search on inherited weights: how its score ranks networks, and which parents it works for.
+"""Search on inherited weights: how well its score ranks networks, and which parents it works for.
 
-``score``: one parent (fbnetv3_mini-l, Fashion-MNIST mini, 6 epochs) is trained; so many of its sub-networks are scored, not
-trained, and then fine-tuned, all alike. Rank correlation (Kendall's tau-b, Spearman's rho) of the score with the test
-accuracy after fine-tuning, each with a 95 % interval from 2,000 bootstrap resamples of the sub-networks. Two sets: all
-within 1 % below half of the parent's MACs (what a search for one target has to rank), and spread over 15 to 85 % of them.
-Beside the score: the same without new batch-norm statistics, and MACs alone.
+``score`` trains one parent (fbnetv3_mini-l, Fashion-MNIST mini, 6 epochs), scores a number of its sub-networks without
+training, and then fine-tunes them all in the same way. It reports the rank correlation (Kendall's tau-b, Spearman's
+rho) of the score with the test accuracy after fine-tuning, each with a 95 % interval from 2,000 bootstrap resamples of
+the sub-networks. There are two sets: all within 1 % below half of the parent's MACs (what a search for one target has
+to rank), and spread over 15 to 85 % of them. For comparison: the score without new batch-norm statistics, and only
+MACs.
 
-``parents``: a whole study for each of six timm networks on small images: the parent is trained briefly, then ``prune`` by
-channels_magnitude and ``subnet_search`` to 50 % of its MACs, one replicate. What was delivered is counted again from its
-folder. One replicate of so small trainings says that it works, not which is better. vit_tiny takes images of 224 only.
+``parents`` runs a whole study for each of six timm networks on small images: the parent is trained briefly, then
+``prune`` by channels_magnitude and ``subnet_search`` bring it to 50 % of its MACs, in one replicate. The MACs of the
+delivered networks are counted again from their folders. One replicate of such short trainings shows that it works, not
+which is better. vit_tiny takes only images of 224 pixels.
 
     python benchmarks/subnet_search.py score
     python benchmarks/subnet_search.py parents --data FOLDER/cifar10_jpeg.npz [--parents NAME ...]

@@ -1,16 +1,17 @@
 """Search strategies on made-up tables of two other kinds of spaces: widths only, and cells.
 
-Nobody trained these networks. The tables have the sizes of two published ones (NATS-Bench's size space: 5 layers of 8
-widths; NAS-Bench-201's cells: 6 edges of 5 operations) and structure of the kind found there, drawn at random: they
-show whether settings chosen on NAS-Bench-Macro hold elsewhere, not how good a search is on the published tables.
+These networks were never trained. The tables have the sizes of two published ones (NATS-Bench's size space: 5 layers
+with 8 widths each; NAS-Bench-201's cells: 6 edges with 5 operations each) and structure of the kind found there, drawn
+at random. They show whether settings chosen on NAS-Bench-Macro hold elsewhere, not how good a search is on the
+published tables.
 
-Widths: loss falls exponentially in each layer's width, with that layer's weight and rate, more where the narrowest
-layer is wide, less where neighbours differ much. Cells: a path from input to output carries the strengths of its
-operations; accuracy saturates in the sum over paths, and no path, or none with a convolution, is a broken network.
-Both: an effect of each network's own (standard deviation 0.12 points) and seed noise (0.2 to 0.3 points; more for bad
-networks). A query returns one noisy answer; regret is points of noise-free accuracy to the best within the budget.
-Each space is given as a ``DiscreteSpace`` and as an object of only five methods with an encoding of its own (widths as
-raw numbers, operations as zeros and ones).
+Widths: loss falls exponentially in each layer's width, with that layer's weight and rate, more if the narrowest layer
+is wide, less if neighbours differ much. Cells: a path from input to output carries the strengths of its operations;
+accuracy saturates in the sum over paths, and a network without a path, or without one that has a convolution, is
+broken. Both have an effect specific to each network (standard deviation 0.12 points) and seed noise (0.2 to 0.3 points;
+more for bad networks). A query returns one noisy answer; regret is the difference to the best network within the
+budget, in points of noise-free accuracy. Each space is given as a ``DiscreteSpace`` and as an object with only five
+methods and an encoding of its own (widths as raw numbers, operations as zeros and ones).
 
     python benchmarks/synthetic_spaces.py --repeats 100:110
 """

@@ -1,4 +1,4 @@
-"""Tables of results: where and with what they were measured, and rows that are added, never overwritten."""
+"""Tables of results, with the machine and versions of each measurement; rows are added, never overwritten."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How much of the five packages is untyped: signatures with ``dict[str, Any]``, uses of ``Any``, asserts that please a type.
+"""How much of the five packages is untyped: signatures with ``dict[str, Any]``, uses of ``Any``, asserts for types.
 
     python benchmarks/type_counts.py [--list]
 
-A signature counts once, however often it says ``dict[str, Any]``, and so does one that says it by an alias
-(``Record = dict[str, Any]``, ``Row = Mapping[str, Any]``). ``--list`` names the signatures.
+A signature counts once, however often it has ``dict[str, Any]``, directly or through an alias
+(``Record = dict[str, Any]``, ``Row = Mapping[str, Any]``). ``--list`` prints the signatures.
 """
 
 from __future__ import annotations

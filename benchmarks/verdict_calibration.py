@@ -1,13 +1,14 @@
-"""How often the verdict is right: the rules of the product, and those of version 1, on studies whose true ratio is known.
+"""How often the verdict is right, by the product's rules and those of version 1, on studies with a known true ratio.
 
     nice python -m benchmarks.verdict_calibration --studies 2000 --out benchmarks/results/verdict_calibration.csv
 
-The true ratio of a scenario is that of the costs to reach the population's a* (the lower of the two routes' median final
-accuracies over 20,000 replicates without noise, less the margin), geometric mean over replicates, on curves that are
-straight within an epoch, since nothing is measured there; search's price is then set so that it is what the cell says.
-In ``covers_within_epochs`` it is read from curves that are looked at 40 times an epoch. One row per scenario, number of
-replicates, true ratio and rules: coverage and bias of the ratio among studies that give an interval, and the share of each
-verdict. Where the true ratio is 1, there are more studies. It counts studies, it times nothing.
+The true ratio of a scenario is that of the costs to reach the population's a* (the lower of the two routes' median
+final accuracies over 20,000 replicates without noise, minus the margin), as a geometric mean over replicates, on curves
+that are straight within an epoch, since nothing is measured there. The price of search is then set so that the ratio is
+that of the cell. In ``covers_within_epochs``, it is read from curves with 40 points per epoch. There is one row per
+scenario, number of replicates, true ratio and rules: coverage and bias of the ratio among studies that give an
+interval, and the share of each verdict. A true ratio of 1 gets more studies. The benchmark counts studies and times
+nothing.
 """
 
 from __future__ import annotations

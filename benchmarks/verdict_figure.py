@@ -1,4 +1,4 @@
-"""The figures of ``verdict_calibration.py``: how often the cheaper route is named, and how often intervals hold the truth.
+"""Draw the figures of ``verdict_calibration.py``: how often the cheaper route is named and intervals contain the truth.
 
 python -m benchmarks.verdict_figure
 """

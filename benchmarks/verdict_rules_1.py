@@ -1,8 +1,8 @@
-"""The verdict as it was under version 1 of its rules, for many studies at once; kept to be compared with the present one.
+"""The verdict under version 1 of its rules, for many studies at once; kept for comparison with the current one.
 
-For each replicate in which both routes delivered, q was the lower of the two routes' best measured accuracies, and the ratio
-that of their costs when each first measured q or better, with all that was running charged up to that moment. The
-logarithms' mean had a 95 % t-interval.
+For each replicate in which both routes delivered, q was the lower of the two routes' best measured accuracies. The
+ratio was that of their costs when each first measured q or better, with everything that was running charged up to that
+moment. The mean of the logarithms had a 95 % t-interval.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Do zero-cost features help the predictor? Synflow and Jacobian covariance of NAS-Bench-Macro's networks, and ranks.
 
 Synflow (Tanaka et al. 2020, arXiv 2006.05467) is the sum of |weight × gradient| of the summed output for an image of
-ones, with absolute weights and without batch norm; Jacobian covariance (Mellor et al. 2020, arXiv 2006.04647v1) how unlike
-the gradients of the summed outputs are between the images of a batch. Both as Abdelfattah et al. 2021 (arXiv 2101.08134)
-compute them, on untrained networks. Networks are built as the table's paper has them; of some the MACs are compared.
+ones, with absolute weights and without batch norm. Jacobian covariance (Mellor et al. 2020, arXiv 2006.04647v1) says
+how much the gradients of the summed outputs differ between the images of a batch. Both are computed on untrained
+networks, as in Abdelfattah et al. 2021 (arXiv 2101.08134). Networks are built as in the table's paper; the MACs of some
+are compared.
 
-``features`` computes them for a sample and adds rows to ``results/zero_cost_features.csv``. ``tau`` fits the Gaussian
-process of a study to n of the sample, with and without them beside MACs and weights, and ranks the rest by it: Kendall's
-tau with the mean accuracy, over draws of the n networks and of their noisy values.
+``features`` computes both for a sample and adds rows to ``results/zero_cost_features.csv``. ``tau`` fits the Gaussian
+process of a study to n networks of the sample, using MACs and weights with and without these features, and ranks the
+rest by it. It reports Kendall's tau with the mean accuracy, over draws of the n networks and of their noisy values.
 
     python benchmarks/zero_cost.py features --table T.json --images cifar10_jpeg.npz --count 300
     python benchmarks/zero_cost.py tau --table T.json
