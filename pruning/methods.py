@@ -27,7 +27,8 @@ def checked_method(text: str, default_schedule: str = ONE_SHOT) -> Method:
     """Parse a known method: ``<scope>_<criterion>``, optionally followed by ``+<schedule>`` and ``+distilled``.
 
     Raises:
-        ValueError: a part is unknown (the message has the allowed ones), or the scope cannot follow the schedule.
+        ValueError: a part is unknown (the message has the allowed ones, and the nearest method), or the scope cannot
+            follow the schedule.
 
     """
     base, *marks = text.split("+")

@@ -1,4 +1,4 @@
-"""Work done in a second process while the first goes on, if there is enough of it."""
+"""Work done in a second process while the main one continues, if there is enough of it."""
 
 from __future__ import annotations
 
