@@ -51,17 +51,17 @@ from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, in_use
 from harness.backends import own_ray, signals
 from harness.backends.allocations import Allocations, Nodes, allocation_name, node_name
+from harness.backends.asked_nodes import capacity_of_cluster, devices_of
 from harness.backends.background import run_beside
 from harness.backends.base import Backend
 from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
-from harness.backends.node_capacity import node_capacity
 from harness.backends.samplers import Samplers
 from harness.backends.tune_control import changed_tune
-from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources, reason_of
+from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources
 from harness.config.phases import checked_shapes
 from harness.config.study import DatasetConfig, StudyConfig
-from harness.devices import Held, choose_device, cpu_device, cuda_device, cuda_model
+from harness.devices import Held, cpu_device, cuda_device, cuda_model
 from harness.errors import InputError, StudyFailed
 from harness.gpu_models import models_in, of_one_model
 from harness.jobs.files import Given
@@ -78,10 +78,6 @@ T = TypeVar("T")
 
 RELEASE_S = 4.0
 """How long workers may take to end when a run is interrupted."""
-NODE_ASKED = 3
-"""How often a node is asked if its process dies before it answers."""
-NODE_ANSWERS_S = 600.0
-"""How long a node may take to report its devices; a process starts there, perhaps on a busy machine."""
 
 
 @contextmanager
@@ -94,7 +90,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     """
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
-        device, everything = _ask_beside(lambda: _capacity(config.resources.device), is_own, gone)
+        device, everything = _ask_beside(lambda: capacity_of_cluster(config.resources.device), is_own, gone)
         capacity = of_one_model(config.resources.device_kind, everything)
         model = next(iter(models_in(capacity)), None)
         others = {entry["node"] for entry in everything} - {entry["node"] for entry in capacity}
@@ -131,7 +127,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
             searcher.shunned |= {alive[name]["NodeID"] for name in others}
 
             def ask(node: Node) -> list[DeviceRecord]:
-                devices = _devices_of(device, node)
+                devices = devices_of(device, node)
                 if model is None or models_in(devices) == [model]:
                     return devices
                 searcher.shunned.add(node["NodeID"])
@@ -246,41 +242,6 @@ def _leave_without_ray() -> None:
         os._exit(1)
 
     atexit.register(leave)
-
-
-def _capacity(wanted: str) -> tuple[str, list[DeviceRecord]]:
-    """The device kind a study runs on, and the cluster's devices of that kind, as the ledger records them."""
-    device = choose_device(wanted, ray.cluster_resources().get("GPU", 0))
-    resource = "CPU" if device == "cpu" else "GPU"
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get(resource, 0)]
-    return device, [entry for node in nodes for entry in _devices_of(device, node)]
-
-
-def _devices_of(device: str, node: Node) -> list[DeviceRecord]:
-    """The devices of one node, as the node itself reports them.
-
-    The task is not retried by Ray, which would restart it silently and without end if its memory monitor kills each
-    process.
-    """
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    task = ray.remote(node_capacity).options(num_cpus=0, num_gpus=0, max_retries=0, scheduling_strategy=strategy)
-    amount = node["Resources"]["CPU" if device == "cpu" else "GPU"]
-    name, reason = node_name(node), ""
-    for _ in range(NODE_ASKED):
-        try:
-            found: list[DeviceRecord] = ray.get(task.remote(device, amount, name), timeout=NODE_ANSWERS_S)
-        except ray.exceptions.GetTimeoutError:
-            raise StudyFailed(
-                f"node {name} has not reported its devices within {NODE_ANSWERS_S:g} s; run the same command again"
-            ) from None
-        except ray.exceptions.RayError as error:
-            reason = reason_of(error)
-        else:
-            return found
-    raise StudyFailed(
-        f"node {name} cannot report its devices, asked {NODE_ASKED} times: {reason}; mend that, and run the same command "
-        "again"
-    )
 
 
 def _fit(

@@ -12,7 +12,7 @@ import tempfile
 from multiprocessing import util
 
 MAX_FOLDER_BYTES = 70
-"""107 minus what multiprocessing adds: ``/pymp-XXXXXXXX/listener-XXXXXXXX`` and some spare bytes."""
+"""Longest folder of a socket: a path may have 107 characters, and multiprocessing adds a folder and a name of its own."""
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 
 

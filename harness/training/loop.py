@@ -81,10 +81,8 @@ class Hooks:
 
 
 Losses = Callable[[nn.Module, Tensor, Tensor, nn.Module], Iterator[Tensor]]
-"""A function of ``(model, images, targets, loss function)`` that yields the terms of a batch's loss.
-
-Each term is back-propagated before the next is computed.
-"""
+"""Yields the terms of a batch's loss from ``(model, images, targets, loss function)``; each is back-propagated before the
+next is computed."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 import pytest
 import ray
 
-from harness.backends import tune
+from harness.backends import asked_nodes, tune
 from harness.errors import StudyFailed
 
 NODE = {"NodeID": "ab" * 28, "NodeManagerHostname": "host", "Alive": True, "Resources": {"CPU": 2.0}}
@@ -35,15 +35,15 @@ def node(monkeypatch):
             raise end
         return end
 
-    monkeypatch.setattr(tune.ray, "remote", lambda function: Task())
-    monkeypatch.setattr(tune.ray, "get", get)
+    monkeypatch.setattr(asked_nodes.ray, "remote", lambda function: Task())
+    monkeypatch.setattr(asked_nodes.ray, "get", get)
     return ends, options
 
 
 def test_a_process_that_the_memory_monitor_killed_is_started_again(node):
     ends, options = node
     ends += [MEMORY, MEMORY, FOUND]
-    assert tune._devices_of("cpu", NODE) == FOUND
+    assert asked_nodes.devices_of("cpu", NODE) == FOUND
     assert options[0]["max_retries"] == 0, "Ray would start it again without end, and without a word"
 
 
@@ -51,7 +51,7 @@ def test_where_each_one_is_killed_the_run_ends_and_says_why(node):
     ends, _ = node
     ends += [MEMORY] * 9
     with pytest.raises(StudyFailed) as failed:
-        tune._devices_of("cpu", NODE)
+        asked_nodes.devices_of("cpu", NODE)
     said = str(failed.value)
     assert said.startswith(
         "node host-ababab cannot report its devices, asked 3 times: OutOfMemoryError: 1 worker(s) were"
@@ -67,7 +67,7 @@ def test_what_the_node_s_own_code_raises_is_one_line_too(node):
         ray.exceptions.RayTaskError("node_capacity", "Traceback\n…", ModuleNotFoundError("No module named 'x'"))
     ] * 3
     with pytest.raises(StudyFailed, match=r"asked 3 times: ModuleNotFoundError: No module named 'x'"):
-        tune._devices_of("cpu", NODE)
+        asked_nodes.devices_of("cpu", NODE)
 
 
 class TestMeanwhile:
