@@ -1,8 +1,13 @@
-"""A table for a paper: LaTeX with booktabs, in a form that a document can include."""
+"""A table for a paper: LaTeX with booktabs, in a form that a document can include.
+
+Long headers and texts are broken into lines, and an interval stands below its number. A table that is still wider than
+the line of text is scaled down to its width.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 ESCAPES = {
@@ -12,22 +17,27 @@ ESCAPES = {
     "…": r"\dots{}", "\u00a0": "~",
 }  # fmt: skip
 """Characters that LaTeX would interpret or an old engine does not know; other non-ASCII is left to the engine."""
+HEADER_LETTERS = 12
+TEXT_LETTERS = 24
+"""The longest lines of headers and of texts; a longer word has a line of its own."""
 
 
 def latex_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], text_columns: Sequence[int], caption: str, label: str
 ) -> str:
-    """A ``table`` with caption and label; numbers are right-aligned, and an interval follows its number."""
-    columns = "".join("l" if place in text_columns else "r" for place in range(len(headers)))
+    """A ``table`` with caption and label; numbers are right-aligned."""
+    sides = ["l" if place in text_columns else "r" for place in range(len(headers))]
+    titles = [_cell(_wrapped(header, HEADER_LETTERS), f"b{side}") for header, side in zip(headers, sides, strict=True)]
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx,makecell}",
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{escaped(caption)}}}",
         rf"  \label{{{label}}}",
-        rf"  \begin{{tabular}}{{{columns}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"  \begin{{tabular}}{{{''.join(sides)}}}",
         r"    \toprule",
-        f"    {_row(headers)}",
+        f"    {_row(titles)}",
         r"    \midrule",
     ]
     before = None
@@ -35,8 +45,12 @@ def latex_table(
         if before is not None and row[0] != before:
             lines.append(r"    \addlinespace")
         before = row[0]
-        lines.append(f"    {_row(row)}")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+        cells = [
+            _cell(_wrapped(cell, TEXT_LETTERS) if side == "l" else cell.split("\n"), f"t{side}")
+            for cell, side in zip(row, sides, strict=True)
+        ]
+        lines.append(f"    {_row(cells)}")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", ""])
 
 
 def escaped(text: str) -> str:
@@ -44,5 +58,21 @@ def escaped(text: str) -> str:
     return "".join(ESCAPES.get(letter, letter) for letter in re.sub(r"\s*\n\s*", " ", text))
 
 
+def _wrapped(text: str, letters: int) -> list[str]:
+    return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _cell(lines: Sequence[str], place: str) -> str:
+    """A cell of one line, or of several in a ``makecell`` at ``place``: ``tl`` is top left, ``br`` bottom right.
+
+    A bracket at the beginning would be read as the length of the line break before it.
+    """
+    texts = [f"{{[}}{text[1:]}" if text.startswith("[") else text for text in map(escaped, lines)]
+    if len(texts) == 1:
+        return texts[0]
+    inside = r" \\ ".join(texts)
+    return rf"\makecell[{place}]{{{inside}}}"
+
+
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaped, cells)) + r" \\"
+    return " & ".join(cells) + r" \\"

@@ -19,6 +19,7 @@ from reports.export.tables import with_unit
 from reports.figures import Figure, alternative_text, discover, is_optional, title_of
 from reports.page.narrow import NARROW_IN, NarrowCanvas
 from reports.page.theme import inline_svg
+from reports.page.wide import WideCanvas
 from reports.words.colours import INK
 
 PNG_DPI = 160
@@ -81,9 +82,10 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
 
 def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rendered:
     """The figure in its own size, and again for narrow screens if it is wider than those."""
-    canvas = Canvas(layout="constrained")
+    canvas = WideCanvas(layout="constrained")
     FigureCanvasAgg(canvas)
     figure.draw(data, canvas)
+    canvas.label_rows()
     _lay_out(canvas)
     canvas.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
     canvas.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})

@@ -82,6 +82,26 @@ def test_a_budget_that_is_spent_is_raised(small, tmp_path, write_config):
     assert to_json(answer(folder, 600_000))["status"] == "measured"
 
 
+def test_an_equal_budget_that_is_spent_is_raised_for_the_routes_that_lack_networks(small, tmp_path, write_config):
+    small["budget"] = {"equal": "0.001 s"}
+    folder = tmp_path / "study"
+    _run_and_ignore_its_ending(small, folder)
+    larger = edited(small, advised(folder, 600_000))
+    assert_a_file_may_say_it(larger, write_config)
+    larger["budget"] = {route: "10 h" if route in larger["budget"] else "0.001 s" for route in ROUTES}
+    run(larger, folder)
+    assert to_json(answer(folder, 600_000))["status"] == "measured"
+
+
+def test_a_target_outside_is_added_to_one_given_as_a_share(small, tmp_path):
+    small["targets"] = ["63%"]
+    run(small, tmp_path)
+    run(edited(small, advised(tmp_path, 500_000)), tmp_path)
+    assert to_json(answer(tmp_path, 500_000))["status"] == "measured"
+    names = [record["job"] for record in records(tmp_path, Kind.ATTEMPT_STARTED)]
+    assert len(names) == len(set(names))
+
+
 def test_a_larger_parent_is_said_to_be_another_study(small, tmp_path):
     run(small, tmp_path)
     assert "another study (--out)" in advised(tmp_path, 900_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from reports.page.html import PAPER_COLOURS
 from reports.page.marks import SHAPES, mark_of
 from reports.page.narrow import NARROW_IN, NarrowCanvas
 from reports.page.theme import DARK_PAPER, dark, inline_svg, palette
+from reports.page.wide import WideCanvas
 from reports.words.colours import LABEL_MARKERS, ROUTE_COLOURS, look_of
 
 LABELS = [*ROUTES, *(control.label for control in CONTROLS)]
@@ -101,3 +103,36 @@ def test_a_figure_on_a_phone_has_its_panels_below_each_other(full_frames, name):
     assert narrow.get_size_inches()[0] <= NARROW_IN
     assert len(narrow.axes) == len(wide.axes)
     assert narrow.get_size_inches()[1] <= 4 * wide.get_size_inches()[1]
+
+
+@pytest.mark.parametrize(("count", "columns", "lines"), [(3, 3, 1), (4, 2, 2), (5, 3, 2), (6, 3, 2), (7, 3, 3)])
+def test_panels_side_by_side_are_broken_into_rows_of_three_at_most(count, columns, lines):
+    canvas = WideCanvas()
+    canvas.set_size_inches(1 + 2 * count, 3)
+    panels = canvas.subplots(2, count, sharey=True, squeeze=False)
+    panels[0][0].set_ylabel("how much")
+    canvas.label_rows()
+    assert panels.shape == (2, count)
+    assert len(set(panels.flat)) == len(canvas.axes) == 2 * count
+    assert tuple(canvas.get_size_inches()) == pytest.approx(((1 + 2 * count) * columns / count, 3 * lines))
+    spans = [panel.get_subplotspec() for panel in panels.flat]
+    places = [(span.rowspan.start, span.colspan.start) for span in spans]
+    assert places == [(row * lines + at // columns, at % columns) for row in range(2) for at in range(count)]
+    labelled = [panel.get_subplotspec().rowspan.start for panel in panels.flat if panel.get_ylabel()]
+    assert labelled == list(range(lines)), "each row of the first line of panels, and none of the second's"
+
+
+def test_figures_of_many_targets_stay_as_wide_as_those_of_three(full_frames):
+    drawn = {name: (figure, figure.data(full_frames)) for name, figure in discover().items()}
+    of_targets = {name: found for name, found in drawn.items() if "target" in found[1].columns and not found[1].empty}
+    assert {"anytime", "accuracy_per_hour", "pruning_methods", "ratio_by_accuracy"} <= of_targets.keys()
+    for name, (figure, data) in of_targets.items():
+        few, many = ([10**5 * (place + 1) for place in range(count)] for count in (3, 6))
+        width = {}
+        for targets in (few, many):
+            canvas = WideCanvas()
+            figure.draw(
+                pd.concat([data[data["target"] == data["target"].iloc[0]].assign(target=t) for t in targets]), canvas
+            )
+            width[len(targets)] = canvas.get_size_inches()[0]
+        assert width[6] <= width[3] + 0.01, name

@@ -33,11 +33,28 @@ def test_latex_obeys_no_word():
 
 def test_a_latex_table_by_hand():
     text = latex_table(["target", "by"], [["1", "a_b"], ["1", "c"], ["2", "d"]], (1,), "100 %", "tab:x")
-    assert text.splitlines()[5:] == [
+    assert text.splitlines()[6:] == [
         r"  \begin{tabular}{rl}", r"    \toprule", r"    target & by \\", r"    \midrule", r"    1 & a\_b \\",
-        r"    1 & c \\", r"    \addlinespace", r"    2 & d \\", r"    \bottomrule", r"  \end{tabular}", r"\end{table}",
+        r"    1 & c \\", r"    \addlinespace", r"    2 & d \\", r"    \bottomrule", r"  \end{tabular}}", r"\end{table}",
     ]  # fmt: skip
     assert r"\caption{100 \%}" in text
+
+
+def test_long_headers_and_texts_of_latex_are_broken_into_lines():
+    text = latex_table(
+        ["hours to reach a*", "by"], [["2.0\n(1.0 to 3.0)", "small network that was trained & kept"]], (1,), "c", "t"
+    )
+    assert r"    \makecell[br]{hours to \\ reach a*} & by \\" in text.splitlines()
+    (row,) = (line for line in text.splitlines() if "1.0 to 3.0" in line)
+    assert row == (
+        r"    \makecell[tr]{2.0 \\ (1.0 to 3.0)} & \makecell[tl]{small network that was \\ trained \& kept} \\"
+    )
+
+
+def test_a_text_of_latex_starts_no_option_in_a_broken_cell():
+    """An opening bracket after a line break would be read as that break's length."""
+    text = latex_table(["x", "y"], [["1\n[0, 2]", "a [b"]], (), "c", "t")
+    assert r"\makecell[tr]{1 \\ {[}0, 2]} & a [b \\" in text
 
 
 def test_markdown_obeys_no_word():
@@ -61,7 +78,9 @@ def test_latex_has_the_verdict_and_the_networks(content, tmp_path):
     write_latex(content, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"verdict.tex", "networks.tex"}
     verdict = (tmp_path / "verdict.tex").read_text()
-    assert verdict.count(r" \\") == 1 + len(content.sections[1].tables[0].table.rows)
-    assert r"small network trained directly" in verdict
+    assert sum(line.endswith(r" \\") for line in verdict.splitlines()) == 1 + len(
+        content.sections[1].tables[0].table.rows
+    )
+    assert r"small network trained \\ directly" in verdict
     for text in (verdict, (tmp_path / "networks.tex").read_text()):
-        assert not re.search(r"(?<!\\)[%&_#]", re.sub(r"^% needs.*$| & |tab:\w+", "", text, flags=re.M))
+        assert not re.search(r"(?<!\\)[%&_#]", re.sub(r"^% needs.*$|\{%$| & |tab:\w+", "", text, flags=re.M))
