@@ -23,7 +23,7 @@ TRAINED = Train(Recipe(epochs=EPOCHS))
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster and its failures: nodes live ``node_hours`` on average, one worker in ``jobs_per_failure`` jobs fails."""
+    """A cluster and its failures: nodes live ``node_hours`` on average, one worker fails per ``jobs_per_failure``."""
 
     jobs: int = 10_000
     gpus: int = 1000

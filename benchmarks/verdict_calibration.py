@@ -228,7 +228,7 @@ def planned_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[
 
 
 def looked_at_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
-    """Tallies of three-replicate studies, extended by one replicate up to ``n`` until a route is shown to be cheaper."""
+    """Tallies of three-replicate studies, extended by one up to ``n`` until a route is shown to be cheaper."""
     first = min(FIRST_PLANNED, n)
     new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
     at_n = [list(present(studies, many, look_alpha(many - first))) for many in range(first, n + 1)]
