@@ -33,7 +33,7 @@ FORMAT_STYLES = {
 
 
 def draw(folder: Path, path: Path, name: str) -> None:
-    """Draw speed-up against MACs ratio from the newest rows: channels removed (left), weights pruned (right)."""
+    """Draw speed-up against MACs ratio, newest rows: structured (left), unstructured products and network (right)."""
     tables = {kind: folder / f"latency_{kind}.csv" for kind in ("networks", "products")}
     missing = [str(table) for table in tables.values() if not table.exists()]
     if missing:
