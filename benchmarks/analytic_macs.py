@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "analytic_macs.jsonl"
 
 
 def main() -> None:
-    """Measure, print and append."""
+    """Measure both rates, print the record and append it to ``RESULTS``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--archs", type=int, default=200_000)
     parser.add_argument("--built", type=int, default=20)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _analytic_rate(name: str, num_archs: int) -> dict[str, int]:
-    """Networks a second, best of 5: from an index array, and from a list of tuples (which must first become one)."""
+    """Networks counted per second, best of 5: from an index array, and from a list of tuples (converted first)."""
     space = load_space(name)
     archs: list[Arch] = space.sample_batch(np.random.default_rng(0), num_archs)
     rows = as_indices(archs)

@@ -36,7 +36,7 @@ CLASSES = 10
 
 
 def splits_of(num_images: int, size: int) -> Splits:
-    """Noise to train on; one batch of it to evaluate."""
+    """Noise images: ``num_images`` to train on and two to evaluate."""
     info = DataInfo((3, size, size), CLASSES, (0.5,) * 3, (0.25,) * 3, num_images)
     generator = torch.Generator().manual_seed(0)
 
@@ -49,7 +49,7 @@ def splits_of(num_images: int, size: int) -> Splits:
 
 
 def by_trainer(options: argparse.Namespace, splits: Splits, crew: Crew, device: torch.device) -> list[float]:
-    """Seconds of each epoch but the first, of ``train``."""
+    """Seconds per epoch of ``train``, without the first and last epochs."""
     torch.manual_seed(0)
     model = timm.create_model(options.network, num_classes=CLASSES)
     recipe = Recipe(
@@ -64,14 +64,14 @@ def by_trainer(options: argparse.Namespace, splits: Splits, crew: Crew, device: 
             model, splits, recipe, seed=0, device=device, masks={}, resume=Path(folder) / "resume.pt",
             hooks=Hooks(lambda epoch: None, lambda epoch: times.append(time.perf_counter())), crew=crew,
         )  # fmt: skip
-    # The last epoch also recalibrates batch norm.
+    # The last epoch is left out because it also recalibrates batch norm.
     return [later - earlier for earlier, later in pairwise(times[:-1])]
 
 
 def by_loop(
     options: argparse.Namespace, splits: Splits, crew: Crew, device: torch.device, is_torchs: bool
 ) -> list[float]:
-    """Seconds of each epoch but the first of a plain loop; gradients averaged by torch's wrapper or by ours."""
+    """Seconds per epoch of a plain loop, without the first; torch's wrapper or our function averages the gradients."""
     torch.manual_seed(0)
     model = on_device(timm.create_model(options.network, num_classes=CLASSES), device).train()
     shared: nn.Module = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False) if is_torchs else model
@@ -96,7 +96,7 @@ def by_loop(
 def worker(
     rank: int, size: int, store: Path, options: argparse.Namespace, work: Callable[..., list[float]], answers: object
 ) -> None:
-    """One of the workers; the first one tells its seconds."""
+    """Run one of the workers; the first one puts its seconds per epoch into ``answers``."""
     torch.set_num_threads(1)
     device = torch.device("cuda", rank) if options.device == "cuda" else torch.device("cpu")
     splits = splits_of(options.batch * options.steps, options.size)
@@ -110,17 +110,17 @@ def worker(
 
 
 def torch_loop(options: argparse.Namespace, splits: Splits, crew: Crew, device: torch.device) -> list[float]:
-    """The plain loop with torch's wrapper."""
+    """Run the plain loop with torch's wrapper, if there are several workers."""
     return by_loop(options, splits, crew, device, crew.size > 1)
 
 
 def our_loop(options: argparse.Namespace, splits: Splits, crew: Crew, device: torch.device) -> list[float]:
-    """The plain loop with our averaging."""
+    """Run the plain loop with our averaging."""
     return by_loop(options, splits, crew, device, False)
 
 
 def measured(size: int, options: argparse.Namespace, work: Callable[..., list[float]]) -> list[float]:
-    """Seconds of each epoch on so many workers."""
+    """Seconds of each timed epoch with ``size`` workers, as the first one measures them."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +137,7 @@ def measured(size: int, options: argparse.Namespace, work: Callable[..., list[fl
 
 
 def main() -> None:
-    """Print a row for each number of workers and way, and append it to ``--out``."""
+    """Print a row for each way and number of workers, and append it to ``--out`` if given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="mobilenetv3_small_100")
     parser.add_argument("--size", type=int, default=96)

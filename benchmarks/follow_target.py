@@ -31,13 +31,13 @@ PACKAGES = ("accounting", "harness", "nas_baseline", "pruning", "reports")
 GOLDEN = ROOT / "tests" / "golden" / "every_route.tar.xz"
 MACS = ("0.6M", "0.5M", "55%", "9M")
 READERS = ("parse_macs", "parse_percent", "percent_of")
-"""What makes the number of the text."""
+"""Functions that turn the text into a number."""
 DEEP = 2
 
 
 @dataclass
 class _Call:
-    """A call under way: whether it received the target, and whether it has carried it on so far."""
+    """A call in progress: whether it received the target, and whether it has passed it on so far."""
 
     code: CodeType
     received: bool
@@ -49,20 +49,20 @@ class Way:
     """The functions that received the target, as ``module:function``, in the order of their first call."""
 
     forms: list[object]
-    """The objects that are the target: the text of the command line, then what was made of it."""
+    """The objects that count as the target: the text of the command line, then the numbers made from it."""
     shown: str = ""
-    """How a sentence writes it."""
+    """The target as a sentence writes it."""
     all: dict[str, None] = field(default_factory=dict)
     carriers: set[str] = field(default_factory=set)
     _calls: list[_Call] = field(default_factory=list)
 
     @property
     def stays(self) -> list[str]:
-        """Those that carry it on."""
+        """The functions that pass the target on."""
         return [name for name in self.all if name in self.carriers]
 
     def seen(self, frame: FrameType, event: str, value: object) -> None:
-        """For ``sys.setprofile``."""
+        """Record calls and returns: the profile function for ``sys.setprofile``."""
         code = frame.f_code
         if event == "call" and _is_ours(code):
             given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -114,12 +114,12 @@ def _name(code: CodeType) -> str:
 
 
 def modules(names: Sequence[str]) -> list[str]:
-    """The modules of functions, in their order."""
+    """The modules of these functions, in the order of their first function."""
     return list(dict.fromkeys(name.partition(":")[0] for name in names))
 
 
 def follow(folder: Path, macs: str) -> Way:
-    """The way of the target through ``prune-or-search answer FOLDER --macs MACS``; what that prints is printed."""
+    """The way of the target through ``prune-or-search answer FOLDER --macs MACS``; the command's output is printed."""
     from harness.cli import answer
 
     way = Way([macs])
@@ -134,7 +134,7 @@ def follow(folder: Path, macs: str) -> Way:
 
 
 def golden(place: Path) -> Path:
-    """The golden study, unpacked."""
+    """Unpack the golden study into ``place`` and return its folder."""
     with tarfile.open(GOLDEN) as archive:
         archive.extractall(place, filter="data")
     return place / "every_route"

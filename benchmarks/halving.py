@@ -53,11 +53,11 @@ CPU = torch.device("cpu")
 SPACE, LIMIT = "fbnetv3_mini", 570_000
 EPOCHS, NUM_TRAIN = 9, 2000
 BASE = Recipe(batch_size=64, optimizer="sgd", lr=0.3, weight_decay=1e-4, augment="none", epochs=EPOCHS)
-"""The quickstart's recipe; each candidate's own choices come before it."""
+"""The quickstart's recipe; each candidate's own choices override it."""
 
 
 def make_table(options: argparse.Namespace) -> None:
-    """Train candidates and append a row each."""
+    """Train each candidate with each seed, and append a row per training."""
     torch.set_num_threads(1)
     splits = open_dataset(DatasetConfig(name="fashion_mnist_mini", num_train=NUM_TRAIN)).splits()
     space = load_space(SPACE, 1, 10, 28)
@@ -87,7 +87,7 @@ def make_table(options: argparse.Namespace) -> None:
 
 
 class TableSpace(DiscreteSpace):
-    """The table's candidates as a space of one choice, seen by a predictor as what they are."""
+    """A space whose only choice is one of the table's candidates; a predictor sees the features of the full space."""
 
     def __init__(self, archs: Sequence[Arch]) -> None:
         super().__init__("halving_curves", [Dimension("candidate", tuple(range(len(archs))))])
@@ -95,7 +95,7 @@ class TableSpace(DiscreteSpace):
 
     @property
     def recipe_mask(self) -> Any:
-        """Which features are of the recipe."""
+        """Which features belong to the recipe."""
         return self._whole.recipe_mask
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
@@ -103,7 +103,7 @@ class TableSpace(DiscreteSpace):
         return self._whole.macs_batch(self._of(archs))
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Weights of candidates."""
+        """Number of weights of candidates."""
         return self._whole.params_batch(self._of(archs))
 
     def encode_batch(self, archs: Sequence[Arch]) -> Floats:
@@ -124,7 +124,7 @@ class Table:
 
     @staticmethod
     def read() -> Table:
-        """Every candidate that each seed has."""
+        """Read the candidates that were trained with every seed."""
         with CURVES.open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         by_seed = {seed: [row for row in rows if row["seed"] == seed] for seed in {row["seed"] for row in rows}}
@@ -137,10 +137,10 @@ class Table:
 
 
 def search_once(table: Table, strategy: str, num_trials: int, stop: Halving | bool, seed: int) -> tuple[float, int]:
-    """Regret (fraction of test accuracy) of the network that a search delivers, and the candidate epochs that it took.
+    """Regret of the network that a search delivers (fraction of test accuracy), and the candidate epochs that it took.
 
-    ``stop``: rungs, or whether later candidates stop at the first batch's early epoch. Of the finalists the best on
-    validation, retrained with a seed drawn at random, is delivered.
+    ``stop`` gives the rungs, or says whether later candidates stop at the early epoch that the first batch determines.
+    The finalists are retrained, each with a seed drawn at random, and the best on validation is delivered.
     """
     rng = np.random.default_rng([seed, 5])
     searcher = make_strategy(strategy, table.space, seed=seed, num_trials=num_trials, max_macs=None)
@@ -184,13 +184,13 @@ WAYS: dict[str, Halving | bool] = {
 
 
 def points(name: str, values: Floats) -> dict[str, str]:
-    """Mean, in accuracy points, and half the width of its 95 % interval."""
+    """Columns with the mean, in accuracy points, and half the width of its 95 % interval."""
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
     return {f"{name}_points": f"{100 * values.mean():.3f}", f"{name}_half_width": f"{100 * half:.3f}"}
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Append a row for each strategy, way and number of candidates."""
+    """Append a row for each strategy, number of candidates and way of stopping them."""
     table = Table.read()
     head = machine("cpu", ("numpy", "scipy")) | {
         "candidates": len(table.test), "seeds": table.curves.shape[1],
@@ -212,7 +212,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run one of the parts."""
+    """Run ``table`` or ``compare``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parts = parser.add_subparsers(required=True)
     table = parts.add_parser("table", help="train the candidates")

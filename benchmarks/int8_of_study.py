@@ -30,7 +30,7 @@ from reports.statistics import mean_interval
 
 
 def difference(folder: Path, splits: Splits) -> float:
-    """Test top-1 of the int8 network minus that of the float one."""
+    """Test top-1 of the int8 network minus that of the float network."""
     spec = json.loads((folder / "architecture.json").read_text())["network"]
     model = fit_to_state(build_network(spec), load_tensors(folder / "model.safetensors")).eval()
     with tempfile.TemporaryDirectory() as temporary:
@@ -39,7 +39,7 @@ def difference(folder: Path, splits: Splits) -> float:
 
 
 def main() -> None:
-    """Quantise, test, add."""
+    """Quantise and test the delivered networks, and add a row per target and kind of network."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("--targets", type=int, nargs="+", help="in MACs; default: all")

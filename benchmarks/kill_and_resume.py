@@ -30,7 +30,7 @@ RESULTS = Path(__file__).with_name("results") / "kill_and_resume.jsonl"
 
 
 def run_and_kill(command: list[str], ledger: Path, moment: str) -> str | None:
-    """Run and kill at the moment; the jobs that were under way then, or None where the study had ended before."""
+    """Run the study and kill it at the moment; returns the jobs then in progress, or None if it had ended before."""
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         if "@" in moment:
@@ -49,7 +49,7 @@ def run_and_kill(command: list[str], ledger: Path, moment: str) -> str | None:
 
 
 def _under_way(ledger: Path) -> dict[str, int]:
-    """The epochs that each job has done whose attempt has not ended."""
+    """Epochs done so far, by job, of the last session's attempts that have not ended."""
     records = read_ledger(ledger).records if ledger.exists() else ()
     started = {r["attempt"]: r["job"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     over = {r["attempt"] for r in records if r["kind"] == Kind.ATTEMPT_ENDED}
@@ -67,13 +67,13 @@ def _reached(ledger: Path, job: str, epoch: str) -> bool:
 
 
 def _proposals(ledger: Path) -> dict[str, str]:
-    """What each job was to do."""
+    """What each job was asked to do, as JSON."""
     records = read_ledger(ledger).records
     return {r["job"]: json.dumps(r["spec"], sort_keys=True) for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
 
 
 def check(out: Path, undisturbed: Path) -> dict[str, object]:
-    """The facts, each with what it must be beside it where it must be something."""
+    """Facts about the resumed study; numbers that must be equal are next to each other."""
     ledger = read_ledger(out / "ledger")
     view = derive(ledger.records)
     starts = Counter(r["attempt"] for r in ledger.records if r["kind"] == Kind.ATTEMPT_STARTED)
@@ -99,7 +99,7 @@ def check(out: Path, undisturbed: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run, kill, run again, check, note."""
+    """Kill the study at each moment, run it to the end, check it, and append a row."""
     config, out, undisturbed = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     moments = sys.argv[4:] or ["60", "90", "120"]
     command = [sys.executable, "-m", "harness.cli", "run", config, "--out", str(out)]

@@ -50,7 +50,7 @@ routes:
   prune: {finetune: {epochs: 4, lr: 0.05}}
 """
 CREW = "resources: {devices_per_job: 2, workers_per_job: 2}\n"
-"""What the study of ``crew-node`` has beside: each job is shared by two workers of one node, where it can be."""
+"""Added to the study of ``crew-node``: two workers of one node share each job where possible."""
 SIGNALS = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sighup": signal.SIGHUP}
 SCENARIOS = (
     *(f"1-{what}" for what in ("worker", "driver", "start", "raylet", "head", *SIGNALS, "memory")),
@@ -60,7 +60,7 @@ SCENARIOS = (
 )
 LIMIT_S = 600.0
 LEFT_S = 15.0
-"""How long what worked for a run may take to go after it."""
+"""How long the processes of a run may take to end after it."""
 TENANT = """
 import sys, time, ray
 from ray.util import placement_group, remove_placement_group
@@ -84,7 +84,7 @@ time.sleep(60)
 
 
 def title(pid: int) -> str:
-    """The command line of a process, or what it calls itself."""
+    """The command line of a process, or the title it gives itself; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -92,7 +92,7 @@ def title(pid: int) -> str:
 
 
 def find(roots: list[int], what: str) -> list[int]:
-    """Processes below the roots that are a ``worker`` at work, a ``peer`` of one, a ``raylet`` or the ``head``."""
+    """The processes of one kind below the roots: ``worker`` (at work), ``peer`` of one, ``raylet`` or ``head``."""
     names = {
         "worker": "ray::ImplicitFunc",
         "raylet": "/raylet/raylet",
@@ -103,7 +103,7 @@ def find(roots: list[int], what: str) -> list[int]:
 
 
 def wait_for_peer(driver: subprocess.Popen[bytes], cluster: Cluster, out: Path) -> None:
-    """Until a job that two workers share is under way on the second node, and has ended an epoch there."""
+    """Wait until a job shared by two workers is running on the second node and has completed an epoch there."""
     end_s = time.monotonic() + LIMIT_S
     while time.monotonic() < end_s and driver.poll() is None:
         seen = records(out)
@@ -120,12 +120,12 @@ def wait_for_peer(driver: subprocess.Popen[bytes], cluster: Cluster, out: Path) 
 
 
 def records(out: Path) -> list[dict[str, object]]:
-    """Those of the ledger so far."""
+    """The records in the ledger so far."""
     return list(read_ledger(out / "ledger").records) if (out / "ledger").exists() else []
 
 
 def wait_for_work(driver: subprocess.Popen[bytes], out: Path, num_done: int) -> None:
-    """Until so many attempts have ended and another one works."""
+    """Wait until ``num_done`` attempts have ended and another one has completed an epoch."""
     end_s = time.monotonic() + LIMIT_S
     while time.monotonic() < end_s and driver.poll() is None:
         seen = records(out)
@@ -137,7 +137,7 @@ def wait_for_work(driver: subprocess.Popen[bytes], out: Path, num_done: int) -> 
 
 
 def wait_for_start(driver: subprocess.Popen[bytes], out: Path) -> None:
-    """Until a device has been held for two seconds, and no attempt has begun on it."""
+    """Wait until a device has been held for two seconds without any attempt having begun."""
     end_s = time.monotonic() + LIMIT_S
     while time.monotonic() < end_s and driver.poll() is None:
         seen = records(out)
@@ -150,7 +150,7 @@ def wait_for_start(driver: subprocess.Popen[bytes], out: Path) -> None:
 
 
 def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> None:
-    """Do to the study what the scenario says."""
+    """Disturb the study as the scenario says."""
     nodes = [] if cluster is None else [node.pid for node in cluster.nodes]
     roots = [driver.pid, *nodes]
     if what in SIGNALS:
@@ -166,7 +166,7 @@ def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> 
     elif what == "memory":
         take_memory(roots)
     elif what == "tenant":
-        time.sleep(4)  # one of its groups, at least, comes or goes
+        time.sleep(4)  # at least one of its groups comes or goes
     elif what == "raylet" and cluster is not None:
         os.kill(find([nodes[1]], "raylet")[0], signal.SIGKILL)
     elif what == "own-raylet":
@@ -176,20 +176,20 @@ def act(what: str, driver: subprocess.Popen[bytes], cluster: Cluster | None) -> 
 
 
 def heed_signals() -> None:
-    """Undo what a shell in the background or nohup has signals ignored by."""
+    """Reset SIGINT and SIGHUP to their default actions; a background shell or nohup makes a process ignore them."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 def memory_mb() -> tuple[float, float]:
-    """Memory of the machine in MB: total and available."""
+    """Total and available memory of the machine in MB."""
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total, available = (int(facts[name].split()[0]) / 1024 for name in ("MemTotal", "MemAvailable"))
     return total, available
 
 
 def take_memory(roots: list[int]) -> None:
-    """Fill the memory until one of the workers below the roots is killed."""
+    """Fill the memory until one of the workers below the roots is killed, for at most 60 s."""
     workers = [(pid, started(pid)) for pid in find(roots, "worker")]
     hog = subprocess.Popen([sys.executable, "-c", HOG, str(min(9000, int(memory_mb()[1]) - 2000))])
     end_s = time.monotonic() + 60
@@ -200,7 +200,7 @@ def take_memory(roots: list[int]) -> None:
 
 
 def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
-    """Run, kill, run again, check."""
+    """Run the study, disturb it, run it again until it finishes (at most four runs), and return what was found."""
     num_nodes, _, what = scenario.partition("-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -209,7 +209,7 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
     environment = {**os.environ, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
     if what == "memory":
         total, available = memory_mb()
-        threshold = f"{1 - (available - 6000) / total:.4f}"  # others may take some in the meantime
+        threshold = f"{1 - (available - 6000) / total:.4f}"  # leaves 6,000 MB for this test and for other programs
         environment |= {"RAY_memory_usage_threshold": threshold, "RAY_memory_monitor_refresh_ms": "100"}
     command = [sys.executable, "-m", "harness.cli", "run", str(folder / "study.yaml"), "--out", str(out)]
     cluster, tenant, driver = None, None, None
@@ -278,7 +278,7 @@ def run_scenario(scenario: str, folder: Path) -> dict[str, object]:
 
 
 def left_of(seen: set[tuple[int, str]]) -> list[str]:
-    """What is left of these processes after a while: their command lines."""
+    """Command lines of the processes that are still alive after ``LEFT_S``."""
     end_s = time.monotonic() + LEFT_S
     while (found := [title(pid) for pid, _ in alive(seen)]) and time.monotonic() < end_s:
         time.sleep(0.2)
@@ -286,7 +286,7 @@ def left_of(seen: set[tuple[int, str]]) -> list[str]:
 
 
 def tenants(folder: Path, out: Path) -> dict[str, object]:
-    """How many placement groups another program had, and how many of them are in the ledger."""
+    """How many placement groups the other program had, and how many of them are in the ledger."""
     file = folder / "tenant.txt"
     if not file.exists():
         return {}
@@ -296,7 +296,7 @@ def tenants(folder: Path, out: Path) -> dict[str, object]:
 
 
 def check(out: Path) -> dict[str, object]:
-    """What the ledger says in the end."""
+    """What the ledger and its audit say in the end."""
     all_records = read_ledger(out / "ledger").records
     ok = Counter(
         str(r["attempt"]).rpartition("#")[0]
@@ -324,7 +324,7 @@ def check(out: Path) -> dict[str, object]:
 
 
 def is_good(row: dict[str, object]) -> bool:
-    """Whether everything that must hold does."""
+    """Whether the row meets everything that its scenario requires."""
     what = str(row["scenario"])[2:]
     goes_on = what in ("worker", "memory", "join", "tenant") or row["scenario"] in ("2-raylet", "2-crew-node")
     is_killed = what in ("driver", "start")

@@ -59,7 +59,7 @@ class Parent:
 
 
 def load(name: str) -> Parent:
-    """A timm network, or FAMILY-VARIANT of ``nas_baseline`` such as ``fbnetv3_mini-l``."""
+    """Load a timm network, or FAMILY-VARIANT of ``nas_baseline`` such as ``fbnetv3_mini-l``."""
     torch.manual_seed(0)
     family, _, variant = name.rpartition("-")
     if family in list_families():
@@ -81,7 +81,7 @@ def load(name: str) -> Parent:
 
 
 def sparse(parent: Parent, share: float) -> nn.Module:
-    """The network with this share of its MACs, pruned weight by weight."""
+    """A copy of the network, pruned weight by weight to this share of its MACs."""
     model = copy.deepcopy(parent.model)
     target = int(share * count_macs(model, parent.input_size).macs)
     apply_masks(model, prune_to_macs(model, parent.input_size, target).masks)
@@ -89,7 +89,7 @@ def sparse(parent: Parent, share: float) -> nn.Module:
 
 
 def product_rows(parent: Parent, options: argparse.Namespace) -> Iterator[dict]:
-    """A row per product and format, and one per format with their sum, of the dense and each pruned network."""
+    """Rows of the dense and each pruned network: one per product and format, and their sum for each format."""
     dense_macs = count_macs(parent.model, parent.input_size).macs
     for share in (1.0, *options.shares):
         model = sparse(parent, share) if share < 1 else parent.model
@@ -108,7 +108,7 @@ def product_rows(parent: Parent, options: argparse.Namespace) -> Iterator[dict]:
         unavailable = {row.format for row in rows} - {row.format for row in rows if row.timing}
         for row in rows:
             if row.format in unavailable:
-                continue  # said once, in the sum
+                continue  # the row with the sum gives the reason once
             yield network | {
                 "layers": " ".join(row.layers), "occurrences": len(row.layers), "out_features": row.out_features,
                 "in_features": row.in_features, "positions": row.positions, "format": row.format,
@@ -136,7 +136,7 @@ def product_rows(parent: Parent, options: argparse.Namespace) -> Iterator[dict]:
 
 
 def network_rows(parent: Parent, options: argparse.Namespace) -> Iterator[dict]:
-    """A row per network and runtime: dense, channels removed (each rounding of widths), weights removed (eager)."""
+    """A row per runtime and network: dense, channels removed (each rounding of widths), weights pruned (only eager)."""
     size, dense_macs = parent.input_size, count_macs(parent.model, parent.input_size).macs
     variants = [(UNSTRUCTURED, share, sparse(parent, share)) for share in options.shares]
     for round_to in options.round_to:
@@ -169,14 +169,14 @@ def network_rows(parent: Parent, options: argparse.Namespace) -> Iterator[dict]:
 
 
 def channels(round_to: int) -> str:
-    """The name of structured removal in the tables."""
+    """The name of channel removal in the tables."""
     return f"channels, uniform magnitude, widths in steps of {round_to}"
 
 
 def timed(
     model: nn.Module, size: tuple[int, int, int], runtime: str, options: argparse.Namespace
 ) -> tuple[Timing | None, str]:
-    """The time, or None and the reason."""
+    """The timing and an empty text, or None and the reason why it cannot be measured."""
     try:
         return time_network(
             model, size, device=options.device, batch_size=options.batch_size, threads=options.threads,
@@ -187,19 +187,19 @@ def timed(
 
 
 def times(timing: Timing | None) -> dict:
-    """A timing's columns."""
+    """The columns of a timing, empty if there is none."""
     return {name: rounded(getattr(timing, name)) if timing else "" for name in TIMES}
 
 
 def rounded(value: object) -> object:
-    """Numbers to five significant figures; nothing for None."""
+    """Round a float to five significant figures; None becomes an empty text, and other values stay the same."""
     if value is None:
         return ""
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def main() -> None:
-    """Measure, print the sums, add to the tables, draw."""
+    """Measure, print the sums and whole networks, add rows to the tables, and draw the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["products", "networks", "all", "figure"])
     parser.add_argument("--networks", nargs="+", default=["tf_efficientnet_lite0"])

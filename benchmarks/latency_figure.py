@@ -33,7 +33,7 @@ FORMAT_STYLES = {
 
 
 def draw(folder: Path, path: Path, name: str) -> None:
-    """Speed-up against MACs ratio: structured network (left), unstructured products (right), newest rows of each."""
+    """Draw speed-up against MACs ratio, newest rows: structured (left), unstructured products and network (right)."""
     tables = {kind: folder / f"latency_{kind}.csv" for kind in ("networks", "products")}
     missing = [str(table) for table in tables.values() if not table.exists()]
     if missing:
@@ -93,7 +93,7 @@ def _curve(
     filled: bool,
     against_ms: pd.Series | None = None,
 ) -> None:
-    """Medians over the baseline's median (by default the dense row's), and what their 10th and 90th percentiles give."""
+    """Plot speed-ups over the baseline's median (by default the dense row's), with 10th and 90th percentiles."""
     rows = rows.sort_values("macs_ratio")
     shifted = rows["macs_ratio"] + DODGE * (len(axes.containers) - 2.5)  # so that marks do not hide one another
     dense_ms = rows.loc[rows["share"] == 1.0, "median_ms"].iloc[0]

@@ -29,12 +29,12 @@ RESULTS = Path(__file__).with_name("results") / "ledger_read.jsonl"
 NUM_WORKERS = 8
 NUM_EPOCHS = 10
 LENGTH_S = 100.0
-"""Length of an attempt: it begins to work after 1 s, and ends an epoch every 9 s."""
+"""Length of an attempt; it begins to work after 1 s and completes an epoch every 9 s."""
 SPEC = {"lr": 0.1, "epochs": NUM_EPOCHS, "recipe": {"optimizer": "sgd", "batch_size": 128, "weight_decay": 1e-4}}
 
 
 def write(folder: Path, num_attempts: int) -> None:
-    """The ledger: each worker runs its attempts one after another, each in an allocation of its own."""
+    """Write the ledger: each worker runs its attempts one after another, each in its own allocation."""
     end_t = LENGTH_S * -(-num_attempts // NUM_WORKERS)
     capacity = [
         {"device": f"core{n}", "device_kind": "cpu_core", "amount": 1.0, "name": "a core", "node": "n"}
@@ -57,7 +57,7 @@ def write(folder: Path, num_attempts: int) -> None:
 
 
 def write_attempt(ledger: LedgerWriter, number: int, begin_t: float, allocation: str, held: dict[str, float]) -> None:
-    """One attempt that ends well."""
+    """Write one successful attempt."""
     attempt, job = f"job-{number}#0", f"job-{number}"
     common: dict[str, Any] = {"route": "search", "phase": "search", "target": None, "replicate": 0}
     ledger.append(
@@ -77,7 +77,7 @@ def write_attempt(ledger: LedgerWriter, number: int, begin_t: float, allocation:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Seconds of each part; fails where the ledger is not what was written."""
+    """Seconds to read, derive and audit the ledger, and its size; exits if the audit finds anything."""
     begin = time.perf_counter()
     ledger = read_lean(folder)
     read = time.perf_counter()
@@ -97,7 +97,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Make a ledger, time it, say it."""
+    """Make a ledger, time its reading, print the result, and append it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("num_attempts", type=int, nargs="?", default=2000, metavar="N")
     parser.add_argument("--row", action="store_true", help="append the result to benchmarks/results/ledger_read.jsonl")

@@ -35,7 +35,7 @@ NAMES = ("answer_cold", "answer_warm", "audit", "status", "cost", "report")
 
 
 def measured(command: str, study: Path) -> tuple[str, float, float, float]:
-    """What a command says, its seconds from start to end, those of its processor, and its peak memory in MB."""
+    """What a command prints, its wall-clock and processor seconds, and its peak memory in MB."""
     with tempfile.TemporaryFile() as said:
         begin = time.perf_counter()
         words = [sys.executable, "-m", "harness.entry", command, str(study)]
@@ -50,7 +50,7 @@ def measured(command: str, study: Path) -> tuple[str, float, float, float]:
 
 
 def row_of(size: Size) -> dict[str, object]:
-    """Write a study of this size and measure each command once."""
+    """Write a study of this size and measure each command, before and after compaction."""
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study"
         begin = time.perf_counter()
@@ -83,7 +83,7 @@ def row_of(size: Size) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure each size, say it, keep it if asked."""
+    """Measure each size, print its row, and append it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--attempts", type=int, nargs="+", default=[1000, 10_000], metavar="N")
     parser.add_argument("--replicates", type=int, default=3)

@@ -22,7 +22,7 @@ from accounting.ledger.store import LedgerWriter
 TARGETS = (380_000, 570_000)
 PARENT_MACS = 945_000
 LENGTH_S = 100.0
-"""Length of an attempt: it begins to work after 1 s, and ends its last epoch 5 s before its end."""
+"""Length of an attempt; it begins to work after 1 s and completes its last epoch 5 s before its end."""
 START_T = 1_760_000_000.0
 SESSION = "20251009T085320Z-bench1"
 FAILED_EVERY = 100
@@ -62,7 +62,7 @@ facts:
 
 @dataclass(frozen=True)
 class Size:
-    """How large a ledger is: attempts in all, ends of epochs of each, heartbeats of each, replicates, and processes."""
+    """Size of a ledger: attempts in total, epochs and heartbeats per attempt, replicates, and worker processes."""
 
     attempts: int
     epochs: int = 10
@@ -73,7 +73,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Step:
-    """One attempt to be written. ``accuracy`` is the one that it ends with; ``failed`` cuts it short."""
+    """One attempt to write. ``accuracy`` is its final accuracy; ``failed`` cuts the attempt short."""
 
     job: str
     route: str
@@ -90,7 +90,7 @@ class Step:
 
 
 def write_study(folder: Path, size: Size) -> None:
-    """A study's folder: ``study.yaml`` and ``ledger/``."""
+    """Write a study's folder: ``study.yaml`` and ``ledger/``."""
     folder.mkdir(parents=True, exist_ok=True)
     text = STUDY_YAML.format(targets=", ".join(map(str, TARGETS)), replicates=size.replicates)
     (folder / "study.yaml").write_text(text, encoding="utf-8")
@@ -98,7 +98,7 @@ def write_study(folder: Path, size: Size) -> None:
 
 
 def write_ledger(folder: Path, size: Size) -> None:
-    """The ledger alone: one driver and some workers, a segment each, one session that ended."""
+    """Write only the ledger: one completed session of a driver and several workers, with a segment each."""
     devices = [f"core{n}" for n in range(size.workers)]
     capacity = [
         {"device": device, "device_kind": "cpu_core", "amount": 1.0, "name": "a core", "node": "n"}
@@ -125,7 +125,7 @@ def write_ledger(folder: Path, size: Size) -> None:
 
 
 def _steps(size: Size) -> Iterator[Step]:
-    """The attempts, in the order in which they begin; each replicate has the same number, within one."""
+    """The attempts in the order in which they begin; the replicates have equal numbers of them, within one."""
     fixed = [list(_fixed(replicate, size.epochs)) for replicate in range(size.replicates)]
     spare = size.attempts - sum(map(len, fixed))
     if spare < 0:
@@ -214,7 +214,7 @@ def _write_attempt(
 
 @contextmanager
 def unsynced() -> Iterator[None]:
-    """Without fsync, which is right for a ledger and in the way of making a large one."""
+    """Turn off fsync, which a real ledger needs but which would make writing a large one slow."""
     kept = os.fsync
     os.fsync = lambda fd: None  # type: ignore[assignment]
     try:

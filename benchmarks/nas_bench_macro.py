@@ -40,7 +40,7 @@ BUDGETS: dict[str, int | None] = {"40M": 40_000_000, "60M": 60_000_000, "80M": 8
 
 
 class MacroSpace(DiscreteSpace):
-    """Eight positions, each identity, MB k3 t3 or MB k5 t6, in stages of 2, 3 and 3."""
+    """Eight positions in stages of 2, 3 and 3; each is identity, MB k3 t3 or MB k5 t6."""
 
     def __init__(self) -> None:
         super().__init__("nas_bench_macro", [Dimension(f"position {i}", (0, 1, 2)) for i in range(sum(STAGES))])
@@ -56,12 +56,12 @@ class MacroSpace(DiscreteSpace):
         return out
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Sum of the positions' MACs, stem and head."""
+        """MACs of the positions, stem and head together."""
         found: Ints = self._macs[np.arange(sum(STAGES)), as_indices(archs)].sum(1) + self._extra
         return found
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Sum of the positions' weights, stem and head."""
+        """Number of weights of the positions, stem and head together."""
         found: Ints = self._params[np.arange(sum(STAGES)), as_indices(archs)].sum(1) + (
             HEAD * 256 + HEAD * CLASSES + 27 * STEM
         )
@@ -135,7 +135,7 @@ def regret(
 
 
 def tau(table: Table) -> dict[str, Any]:
-    """Kendall's tau of predictions on all networks not sampled with their mean accuracy, by predictor and samples."""
+    """Kendall's tau between predicted and mean accuracy of networks not sampled, by predictor and sample size."""
     from nas_baseline.predictor.mlp import MLPOptions, MLPPredictor
 
     archs = sorted({table.space.canonical(a) for a in table.mean})
@@ -163,7 +163,7 @@ def tau(table: Table) -> dict[str, Any]:
 
 
 def summary(values: list[float]) -> dict[str, Any]:
-    """Mean, standard error and spread."""
+    """Mean, standard error, spread and number of the values."""
     a = np.array(values)
     return {
         "mean": round(float(a.mean()), 4),

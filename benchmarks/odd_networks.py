@@ -179,7 +179,7 @@ class Independent(TorchFunctionMode):
             func in (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__) and self._is_weight(given[1])
         ):
             self.macs += int(torch.count_nonzero(given[1])) * math.prod(given[0].shape[:-1])
-        elif func in (torch.lstm, torch._VF.lstm):  # input, states, weights and biases, ...: each weight once a step
+        elif func in (torch.lstm, torch._VF.lstm):  # given[2]: weights and biases; each weight once per step
             matrices = [weight for weight in given[2] if weight.dim() == 2]
             self.macs += sum(int(torch.count_nonzero(weight)) for weight in matrices) * math.prod(given[0].shape[:-1])
         return result
@@ -193,7 +193,7 @@ def count_independently(model: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def check_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict:
-    """Masks to half of the MACs: said, recounted, counted independently."""
+    """Prune by masks to half of the MACs, and compare the stated MACs with a recount and an independent count."""
     dense = count_macs(model, shape).sparse_macs
     row = {"dense_macs": dense, "independent_dense_macs": count_independently(model, shape)}
     try:
@@ -214,7 +214,7 @@ def check_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict:
 
 
 def check_keyword(name: str, shape: tuple[int, int, int], dense: int) -> str:
-    """Whether ``drop_path_rate`` is refused before a study where timm refuses it."""
+    """``taken`` or ``refused`` if timm and the check before a study agree on ``drop_path_rate``, else ``WRONG``."""
     try:
         timm.create_model(name, num_classes=10, drop_path_rate=0.1)
         takes = True
@@ -234,7 +234,7 @@ def check_keyword(name: str, shape: tuple[int, int, int], dense: int) -> str:
 
 
 def check_channels(model: nn.Module, shape: tuple[int, int, int], dense: int) -> str:
-    """``works``, or the refusal."""
+    """Remove channels to 60 % of the MACs: ``works``, ``WRONG``, or the reason of a refusal."""
     try:
         result = prune_channels_to_macs(model, shape, int(0.6 * dense))
     except (NotFollowed, UnreachableTarget) as refusal:
@@ -246,7 +246,7 @@ def check_channels(model: nn.Module, shape: tuple[int, int, int], dense: int) ->
 
 
 def measure(name: str, size: int, *, with_channels: bool) -> dict:
-    """One row."""
+    """The row of one network."""
     torch.manual_seed(0)
     shape = (3, size, size)
     row: dict = {"network": name, "size": size}
@@ -270,7 +270,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Fill the table, row by row."""
+    """Measure the networks and append a row for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--without-channels", action="store_true")

@@ -38,7 +38,7 @@ POSITIONS: dict[str, optuna.distributions.BaseDistribution] = {
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """One of ``OPTUNAS``, with Optuna's own settings."""
+    """The sampler for one of ``OPTUNAS``, with Optuna's default settings."""
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed, multivariate=name == "tpe_multivariate")

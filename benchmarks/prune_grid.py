@@ -47,7 +47,7 @@ STRUCTURED_SHARES = (0.75, 0.50, 0.25)
 
 
 def measure(model: nn.Module, size: tuple[int, int, int], dense: int, scope: str, criterion: str, share: float) -> dict:
-    """One row: what was asked, what was reached, and what a recount finds."""
+    """One row of the grid: the MACs asked for, those reached, and those of a recount."""
     target = int(dense * share)
     row: dict = {"scope": scope, "criterion": criterion, "share": share, "dense_macs": dense, "target_macs": target}
     start = time.perf_counter()
@@ -113,7 +113,7 @@ def measure_structured(
 
 
 def main() -> None:
-    """Fill the table."""
+    """Measure every case of the grid and append the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--structured", action="store_true")

@@ -39,7 +39,7 @@ MOST_ROUNDS = 60
 
 
 def bisect(model: nn.Module, layers: list[Layer], target: int, tolerance: float) -> tuple[float, int, int, dict]:
-    """Amount, MACs, rounds and masks of the reference, from a count of positions made once (favouring it)."""
+    """Amount, MACs, rounds and masks of the reference. In its favour, positions are counted only once."""
     low, high = 0.0, 1.0
     for rounds in range(1, MOST_ROUNDS + 1):
         amount = (low + high) / 2
@@ -55,7 +55,7 @@ def bisect(model: nn.Module, layers: list[Layer], target: int, tolerance: float)
 
 
 def by_full_sort(layers: list[Layer], target: int) -> tuple[dict, int]:
-    """Masks of the longest run of weights, by falling magnitude, within the target; and their MACs."""
+    """Masks that keep the weights of largest magnitude, as many as the target allows, and their MACs."""
     magnitude = torch.cat([layer.weight.detach().abs().flatten() for layer in layers])
     cost = torch.cat([torch.full((layer.num_weights,), layer.macs_per_weight) for layer in layers])
     order = torch.sort(magnitude, descending=True, stable=True).indices
@@ -69,12 +69,12 @@ def by_full_sort(layers: list[Layer], target: int) -> tuple[dict, int]:
 
 
 def num_different(ours: PruneResult, masks: dict) -> int:
-    """Weights that one keeps and the other does not."""
+    """Number of weights that only one of the two keeps."""
     return sum(int((ours.masks[name] != mask.bool()).sum()) for name, mask in masks.items())
 
 
 def peak_memory_bytes(network: str, size: int, share: float, seed: int) -> tuple[int, int]:
-    """Growth of the resident set while solving in a fresh process, and the bytes of the weights."""
+    """Growth of the resident set while solving in a fresh process, and size of the weights, both in bytes."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_measure_peak, (network, size, share, seed))
@@ -84,7 +84,7 @@ def _measure_peak(network: str, size: int, share: float, seed: int) -> tuple[int
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     warm = timm.create_model("mobilenetv3_small_050").eval()
-    prune_to_macs(warm, (3, 64, 64), count_macs(warm, (3, 64, 64)).macs // 2)  # imports and thread pools
+    prune_to_macs(warm, (3, 64, 64), count_macs(warm, (3, 64, 64)).macs // 2)  # warms up imports and thread pools
     model = timm.create_model(network).eval()
     dense = count_macs(model, (3, size, size)).macs
     before, peak, done = _resident_bytes(), 0, threading.Event()
@@ -107,7 +107,7 @@ def _resident_bytes() -> int:
 
 
 def main() -> None:
-    """Measure, print, and add the result."""
+    """Measure both ways, print the result and append it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="fbnetv3_g")
     parser.add_argument("--size", type=int, default=240)
@@ -140,7 +140,7 @@ def main() -> None:
     start = time.perf_counter()
     sorted_masks, sorted_macs = by_full_sort(layers, target)
     sort_s = time.perf_counter() - start
-    # The reference, told how many weights to prune: what bisecting on to the last weight would end at.
+    # The reference, given the exact number of weights to prune, which bisection to the last weight would find.
     num_weights = sum(layer.num_weights for layer in layers)
     num_kept = sum(int(mask.sum()) for mask in sorted_masks.values())
     pruned = copy.deepcopy(model)

@@ -18,29 +18,29 @@ from harness.backends.reaper import alive, descendants
 
 
 class NothingToKill(Exception):
-    """The study did not come as far as the scenario needs."""
+    """The study did not get as far as the scenario needs."""
 
 
 @dataclass
 class Cluster:
-    """Ray nodes on this machine, started by ``ray start``, each a process tree of its own."""
+    """Ray nodes on this machine, started by ``ray start``, each a separate process tree."""
 
     folder: Path
     port: int
     environment: dict[str, str]
     num_cpus: int = 1
-    """Of each node."""
+    """CPUs per node."""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     places: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
-        """That of its head."""
+        """Address of the head."""
         return f"127.0.0.1:{self.port}"
 
     def add(self) -> None:
-        """Start a head, then further nodes."""
-        place = Path(f"/tmp/k{secrets.token_hex(3)}")  # short: Ray's sockets lie in it
+        """Start another node; the first one is the head."""
+        place = Path(f"/tmp/k{secrets.token_hex(3)}")  # short, because Ray's sockets are in it
         self.places.append(place)
         words = ["--head", f"--port={self.port}", f"--temp-dir={place}"] if not self.nodes else []
         words += [] if words else [f"--address={self.address}", f"--temp-dir={place}"]
@@ -59,7 +59,7 @@ class Cluster:
         )
 
     def kill(self, number: int) -> None:
-        """Kill everything of one node at once, as when its machine is gone."""
+        """Kill all processes of one node at once, as if its machine had failed."""
         for pid, _ in alive(descendants([self.nodes[number].pid], set())):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -80,7 +80,7 @@ class Cluster:
 
 
 def start(folder: Path, environment: dict[str, str], num_nodes: int, num_cpus: int = 1) -> Cluster:
-    """A cluster whose nodes have said that they run."""
+    """Start a cluster, and wait until each node reports that it is running."""
     cluster = Cluster(folder, free_port(), environment, num_cpus)
     for number in range(num_nodes):
         cluster.add()
@@ -94,7 +94,7 @@ def start(folder: Path, environment: dict[str, str], num_nodes: int, num_cpus: i
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -33,16 +33,16 @@ from reports.data.frames import load_frames
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results") / "rehearse_imagenet.jsonl"
 SIDES = (180, 320)
-"""Pixels of a side, drawn evenly for each picture and side."""
+"""Range of width and height in pixels; both are drawn uniformly for each picture."""
 WNIDS = (
     "n02690373", "n02701002", "n01530575", "n02123045", "n02422106", "n02085620", "n01641577", "n02389026", "n03095699",
     "n04461696",
 )  # fmt: skip
-"""A synset of ImageNet for each class of CIFAR-10."""
+"""An ImageNet synset for each class of CIFAR-10."""
 
 
 def make_folder(source: Path, folder: Path, num_train: int, num_val: int) -> None:
-    """Write so many pictures of each class."""
+    """Write ``num_train`` training and ``num_val`` validation pictures of each class."""
     rng = np.random.default_rng(0)
     with np.load(source, allow_pickle=False) as data:
         for part, split, count in (("train", "train", num_train), ("val", "test", num_val)):
@@ -58,7 +58,7 @@ def make_folder(source: Path, folder: Path, num_train: int, num_val: int) -> Non
 
 
 def _written(image: Image.Image, path: Path, number: int, label: int) -> None:
-    """Every tenth grey; of one class the second CMYK and the third a PNG."""
+    """Save a picture: every tenth in grey, and of the first class the second in CMYK and the third as a PNG."""
     if number % 10 == 0:
         image = image.convert("L")
     if label == 0 and number == 1:
@@ -67,7 +67,7 @@ def _written(image: Image.Image, path: Path, number: int, label: int) -> None:
 
 
 def rehearse(config: Path, name: str, images: Path, folder: Path, settings: list[str]) -> dict[str, object]:
-    """Run one study of a config and give its row."""
+    """Run one study of a config and return its row."""
     command = [
         sys.executable, "-m", "harness.cli", "run", str(config), "--rehearse", "--out", str(folder), "-q",
         *(word for one in (f"dataset.path={images}", *settings) for word in ("--set", one)),
@@ -98,7 +98,7 @@ def rehearse(config: Path, name: str, images: Path, folder: Path, settings: list
 
 
 def main() -> None:
-    """Make the folder, rehearse each study of the config, append the rows."""
+    """Make the folder, rehearse each study of the config, and append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, nargs="?", default=ROOT / "studies" / "fbnetv3_imagenet.yaml")
     parser.add_argument("--source", type=Path, default=ROOT.parent / "shared" / "data" / "cifar10_jpeg.npz")

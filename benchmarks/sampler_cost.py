@@ -43,7 +43,7 @@ NUM_LOOKS = 2000
 
 
 class ScriptedGpus:
-    """Eight devices whose counters rise."""
+    """Eight devices with rising energy counters."""
 
     meter: MeterName = "scripted"
 
@@ -51,7 +51,7 @@ class ScriptedGpus:
         self._energy_j = 0.0
 
     def devices(self) -> tuple[str, ...]:
-        """Their UUIDs."""
+        """UUIDs of the devices."""
         return GPUS
 
     def read(self, device: str) -> Reading:
@@ -60,13 +60,13 @@ class ScriptedGpus:
         return Reading(self._energy_j, 0.87, 61_234.567, 0.61, 512.25)
 
     def sample(self, device: str) -> Reading:
-        """As :meth:`read`."""
+        """The same as :meth:`read`."""
         return self.read(device)
 
 
 @contextmanager
 def at_work(presence: Presence, num_attempts: int) -> Iterator[None]:
-    """So many attempts, each of this process and of one that sleeps."""
+    """Keep ``num_attempts`` attempts present, each with this process and one that sleeps."""
     share = min(1.0, len(GPUS) / num_attempts)
     with ExitStack() as stack:
         for number in range(num_attempts):
@@ -79,7 +79,7 @@ def at_work(presence: Presence, num_attempts: int) -> Iterator[None]:
 
 
 def _beat(folder: str, seconds: float, told: multiprocessing.SimpleQueue[tuple[float, float]]) -> None:
-    """In a process of its own: seconds of the processor, and of the clock."""
+    """Beat for ``seconds`` in a process of its own, and put its processor and wall-clock seconds into ``told``."""
     paths, ended = StudyFolder(Path(folder)), threading.Event()
     with LedgerWriter(paths.ledger, SESSION, "sampler") as ledger:
         sampler = Sampler(
@@ -92,7 +92,7 @@ def _beat(folder: str, seconds: float, told: multiprocessing.SimpleQueue[tuple[f
 
 
 def sampler_share(num_attempts: int, seconds: float) -> tuple[float, float]:
-    """The share of a core that beating takes, and that an attempt takes to look whether it was named."""
+    """The share of a core that beating takes, and the share that an attempt takes to check whether it was named."""
     spawning = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         paths = StudyFolder(Path(folder))
@@ -114,7 +114,7 @@ def sampler_share(num_attempts: int, seconds: float) -> tuple[float, float]:
 
 
 def actor_share(num_attempts: int, seconds: float) -> float:
-    """The share of a core that the process of a sampler takes in a Ray of its own."""
+    """The share of a core that a sampler's whole process takes, in a Ray started for this."""
     import ray
 
     from harness.backends.node_sampler import NodeSampler
@@ -147,7 +147,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def main() -> None:
-    """See the module."""
+    """Print a row per number of attempts; exits 1 if the sampler takes a larger share of a core than ``MOST``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--attempts", type=int, nargs="+", default=[8, 64], help="on the node")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")

@@ -37,7 +37,7 @@ def by_replicate(frames: Frames, label: str, value: str) -> dict[int, float]:
 
 
 def main() -> None:
-    """Compare and append."""
+    """Compare the studies, append the row and print it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("predictor", type=Path, help="the study of predictor_evolution (and a supernet beside it)")
     parser.add_argument("random", type=Path, help="the study of random search")

@@ -60,11 +60,11 @@ SESSION = "20260101T000000Z-sim001"
 BEGIN_T = 1_767_225_600.0
 MODEL = "Simulated GPU"
 SPREAD = 0.4
-"""Standard deviation of the logarithm of how long a job takes over what was planned."""
+"""Standard deviation of the logarithm of a job's actual over planned seconds."""
 START_S = 8.0
-"""From a placement group to the attempt's first record."""
+"""Seconds from the creation of a placement group to the attempt's first record."""
 POLL_S = 0.25
-"""How often the watcher looks; here once after each change that it could see."""
+"""Seconds between the watcher's looks; here it looks only once after each change that it could see."""
 
 
 @dataclass
@@ -92,11 +92,11 @@ class Simulation:
     cpu_s: Counter[str] = field(default_factory=Counter)
     held_s: float = 0.0
     kept_s: float = 0.0
-    """Device-seconds of the attempts that gave an outcome."""
+    """Device-seconds of the attempts that produced an outcome."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> None:
-        """From the first job to the report's numbers."""
+        """Simulate the session from its first job to its end."""
         with simulated_ray(lambda: self.nodes, lambda: self.groups, lambda: self.t) as stack:
             stack.enter_context(mock.patch.object(os, "fsync", lambda fd: None))
             self._session()
@@ -151,7 +151,7 @@ class Simulation:
             forecast=Forecast(planned(routes_of(self.cluster)), price_s),
         )  # fmt: skip
         begin_s = time.process_time()
-        # As long as reading takes, so that it is not done more often than on a real clock.
+        # Includes the time that reading takes, so that the ledger is not read more often than on a real clock.
         self.scheduler._spending._clock = lambda: self.t + time.process_time() - begin_s  # type: ignore[attr-defined]
 
         def lost(job: str, reason: str) -> None:
@@ -197,7 +197,7 @@ class Simulation:
             self.watch._look()
 
     def _fill(self) -> None:
-        """Give free devices work, as Ray Tune does."""
+        """Give work to free devices, as Ray Tune does."""
         for node in [name for name, gpus in self.free.items() if gpus and self.nodes[name]["Alive"]]:
             while self.free[node]:
                 with self._timed("orchestration"):
@@ -288,7 +288,7 @@ class Simulation:
         self._look_soon()
 
     def _fail(self, worker: Worker) -> None:
-        """Its process is killed; what it trained since its last checkpoint is lost (here: all)."""
+        """Kill the worker's process; its training since the last checkpoint (here: all of it) is lost."""
         if worker.is_alive:
             self.counts["failed workers"] += 1
             self._remove(worker)
@@ -300,7 +300,7 @@ class Simulation:
         self._fill()
 
     def _die(self, node: str) -> None:
-        """A node dies with all on it, and another joins ten minutes later."""
+        """Let a node die with everything on it; another one joins ten minutes later."""
         self.counts["dead nodes"] += 1
         self.nodes[node]["Alive"] = False
         gone = [worker for worker in self.workers.values() if worker.node == node]
@@ -320,7 +320,7 @@ class Simulation:
 
 
 def simulate(folder: Path, cluster: Cluster) -> dict[str, Any]:
-    """Play the study through in ``folder``, which is then one that the commands read; what a row says of it."""
+    """Simulate the study in ``folder``, which the commands can then read, and return the columns of its row."""
     folder.mkdir(parents=True, exist_ok=True)
     text = STUDY_YAML.format(targets=", ".join(map(str, TARGETS)), replicates=cluster.replicates)
     (folder / "study.yaml").write_text(text, encoding="utf-8")
@@ -344,7 +344,7 @@ def simulate(folder: Path, cluster: Cluster) -> dict[str, Any]:
 
 
 def measured(command: str, study: Path) -> tuple[str, float, float, float]:
-    """As :func:`benchmarks.ledger_scale.measured`, from a small process: a large one counts in the memory of its child."""
+    """Call :func:`benchmarks.ledger_scale.measured` in a small process: a large one's memory counts as its child's."""
     code = (
         "import json, sys; from pathlib import Path; from benchmarks.ledger_scale import measured; "
         "print(json.dumps(measured(sys.argv[1], Path(sys.argv[2]))))"
@@ -356,7 +356,7 @@ def measured(command: str, study: Path) -> tuple[str, float, float, float]:
 
 
 def main() -> None:
-    """Play it, read it by the commands, say it, keep it if asked."""
+    """Simulate the study, measure the commands on it, print a row, and append it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("jobs", 1000), ("gpus", 100), ("nodes", 13), ("replicates", 3), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)

@@ -21,12 +21,12 @@ FIGURE = ROOT / "docs" / "figures" / "simulate_cluster.png"
 
 
 def latest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last row of each size, the smallest first."""
+    """The last row of each number of jobs, the smallest first."""
     return sorted({row["num_jobs"]: row for row in rows}.values(), key=lambda row: int(row["num_jobs"]))
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:
-    """Processor time a job (left), memory (middle), idle device time and its bound (right)."""
+    """Draw processor time per job (left), peak memory (middle), and idle device time with its bound (right)."""
     figure = Figure(figsize=(9.2, 3.4), layout="constrained")
     time, memory, idle = figure.subplots(1, 3)
     jobs = [row["num_jobs"] for row in rows]

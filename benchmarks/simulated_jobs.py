@@ -23,7 +23,7 @@ TRAINED = Train(Recipe(epochs=EPOCHS))
 
 @dataclass(frozen=True)
 class Cluster:
-    """How large, and how often something fails: a node once in so many hours of it, one worker in so many jobs."""
+    """A cluster and its failures: nodes live ``node_hours`` on average, one worker fails per ``jobs_per_failure``."""
 
     jobs: int = 10_000
     gpus: int = 1000
@@ -35,7 +35,7 @@ class Cluster:
 
 
 class Plan:
-    """A route: jobs with those that each waits for."""
+    """A route with fixed jobs, each with the jobs that it waits for."""
 
     def __init__(self, name: str, replicate: int, jobs: list[tuple[Job, tuple[str, ...]]]) -> None:
         self.name, self.replicate = name, replicate
@@ -49,13 +49,13 @@ class Plan:
                 self._waiting.setdefault(need, []).append(job.name)
 
     def ask(self) -> Job | Wait | Done:
-        """The next job whose needs are there."""
+        """The next job that waits for no other."""
         if self._ready:
             return self._ready.pop()
         return Wait() if self._left else Done()
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """What waits for it is ready; of a candidate it does not matter what came of it."""
+        """Release the jobs that wait for this one, whatever its outcome; a search tolerates failed candidates."""
         if job.name not in self._left:
             return
         self._left.discard(job.name)
@@ -74,7 +74,7 @@ def _job(route: str, replicate: int, step: str, phase: Phase, macs: int, **given
 
 
 def routes_of(cluster: Cluster) -> list[Plan]:
-    """Pruning, search and a control in each replicate; all jobs beyond theirs are candidates of the search."""
+    """Pruning, search and a control in each replicate; all further jobs are candidates of the search."""
     fixed: list[list[tuple[str, list[tuple[Job, tuple[str, ...]]]]]] = []
     for r in range(cluster.replicates):
         parent = _job("prune", r, "pretrain", Phase.PRETRAIN, PARENT_MACS)
@@ -112,7 +112,7 @@ def routes_of(cluster: Cluster) -> list[Plan]:
 
 
 def planned(routes: list[Plan]) -> Iterator[tuple[Job, float]]:
-    """Every job with the seconds that were planned for it."""
+    """Every job with its planned device-seconds."""
     for route in routes:
         for job in route._jobs.values():
             yield job, price_s(job)
@@ -124,14 +124,14 @@ def price_s(job: Job) -> float:
 
 
 def accuracy_of(job: Job) -> float:
-    """Validation accuracy of its network, the same whenever it is asked."""
+    """Validation accuracy of the job's network, the same on each call."""
     noise = random.Random(job.name).gauss(0, 0.004)
     base = {"prune": 0.86, "search": 0.855, "scratch": 0.84}[job.route]
     return round(base + noise if job.phase != Phase.SEARCH else 0.6 + 40 * noise / 10, 4)
 
 
 def outcome_of(job: Job) -> dict[str, Any]:
-    """What the ledger says came of it."""
+    """The outcome of the job, as the ledger records it."""
     macs, top1 = job.counted_macs, accuracy_of(job)
     found: dict[str, Any] = {
         "macs": macs, "dense_macs": PARENT_MACS, "params": macs // 8, "nonzero_params": macs // 8, "val_top1": top1

@@ -20,10 +20,10 @@ def simulated_ray(
     clock: Callable[[], float],
     own_node: Callable[[], str] = lambda: "",
 ) -> Iterator[ExitStack]:
-    """Let the watcher see these while the block runs; the stack takes what else is to be undone at its end.
+    """Let the watcher see this simulation within the block; the yielded stack takes further clean-up for its end.
 
-    ``nodes`` and ``groups``: as ``ray.nodes()`` and ``placement_group_table()`` give them, by id. ``clock``: seconds.
-    ``own_node``: the node of the driver.
+    ``nodes`` and ``groups`` give what ``ray.nodes()`` and ``placement_group_table()`` return, by id; ``clock`` gives
+    seconds, and ``own_node`` the node of the driver.
     """
     context = SimpleNamespace(get_job_id=lambda: RAY_JOB, get_node_id=own_node)
     with ExitStack() as stack:

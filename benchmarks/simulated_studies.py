@@ -23,12 +23,12 @@ __all__ = ["CHANCE", "FINE", "NUM_CLASSES", "Floats", "Route", "Scenario", "Stud
 CHANCE = 0.1
 NUM_CLASSES = 10
 FINE = 40
-"""Points per epoch of a curve that shows what happens within one."""
+"""Points per epoch of a curve that shows what happens within an epoch."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of study. ``sd_*`` are standard deviations; those of times are of logarithms."""
+    """A kind of study. ``sd_*`` are standard deviations; for times, those of their logarithms."""
 
     name: str
     pretrain: float = 6.0
@@ -42,12 +42,12 @@ class Scenario:
     retrain_epochs: int = 6
     num_retrained: int = 2
     small_epoch: float = 0.6
-    """What an epoch of a small network costs."""
+    """Cost of an epoch of a small network."""
     retrain_tau: float = 1.0
     search_top1: float = 0.855
     is_parent_free: bool = False
     collapse: float = 0.0
-    """How often pruning ends at chance."""
+    """Probability that pruning ends at chance."""
     budget: float = np.inf
     """Budget of the search, in units of its candidates' expected cost; a replicate that exceeds it delivers nothing."""
     num_targets: int = 1
@@ -61,10 +61,11 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Route:
-    """What one contender measured and spent, (studies, replicates, …) arrays.
+    """What one contender measured and spent, in arrays of shape (studies, replicates, …).
 
-    ``steps`` are smoothed and replayed one job after another; ``raw_cost`` and ``raw_top1`` what was measured at each epoch,
-    with what had been spent on all jobs by then. ``spent`` is the total, ``delivered`` whether there is a network.
+    ``steps`` are smoothed and replayed one job after another. ``raw_top1`` is what was measured at each epoch, and
+    ``raw_cost`` what had been spent on all jobs by then. ``spent`` is the total; ``delivered`` says whether there is a
+    network.
     """
 
     steps: Steps
@@ -74,14 +75,14 @@ class Route:
     delivered: NDArray[np.bool_]
 
     def scaled(self, factor: float) -> Route:
-        """The same route at another price."""
+        """The same route with its costs multiplied by ``factor``."""
         steps = replace(self.steps, cost_from=factor * self.steps.cost_from, cost_to=factor * self.steps.cost_to)
         return replace(self, steps=steps, raw_cost=factor * self.raw_cost, spent=factor * self.spent)
 
 
 @dataclass(frozen=True)
 class Studies:
-    """Many studies of one scenario: pruning and search by target, and further contenders of the first target."""
+    """Many studies of one scenario: pruning and search for each target, and further contenders for the first target."""
 
     prune: list[Route]
     search: list[Route]
@@ -89,7 +90,7 @@ class Studies:
 
 
 class _Draw:
-    """Draws of one batch; ``is_true`` leaves out the noise of measuring; each epoch is looked at ``per_epoch`` times."""
+    """Random draws of one batch. ``is_true`` leaves out measurement noise; an epoch has ``per_epoch`` measurements."""
 
     def __init__(
         self, scenario: Scenario, shape: tuple[int, int], rng: np.random.Generator, is_true: bool, per_epoch: int
@@ -107,7 +108,7 @@ class _Draw:
         return np.clip(noisy, 0.0, 1.0)
 
     def curve(self, start: Floats | float, end: Floats, tau: float, epochs: int) -> Floats:
-        """True accuracies (…, points) of one training."""
+        """True accuracies of one training, shape (…, points)."""
         speed = tau * np.exp(self.rng.normal(0, self.scenario.sd_tau, end.shape))
         at = np.arange(1, epochs * self.per_epoch + 1) / self.per_epoch
         begin = np.broadcast_to(np.asarray(start, dtype=float), end.shape)
@@ -133,7 +134,7 @@ def simulated(
     is_true: bool = False,
     per_epoch: int = 1,
 ) -> Studies:
-    """``num_studies`` studies of ``n`` replicates; ``num_direct`` contenders that only train a network."""
+    """Simulate ``num_studies`` studies of ``n`` replicates and ``num_direct`` contenders that only train a network."""
     draw = _Draw(scenario, (num_studies, n), rng, is_true, per_epoch)
     pretrain = np.zeros(draw.shape) if scenario.is_parent_free else draw.times(scenario.pretrain, scenario.sd_time)
     parent = rng.normal(0, scenario.sd_top1, draw.shape)
@@ -177,7 +178,7 @@ class _Candidates:
 
 
 def _candidates(draw: _Draw) -> _Candidates:
-    """Short trainings, two at a time; in ``costs`` each is charged what its neighbour had spent by then, too."""
+    """Short trainings, two at a time; ``costs`` also charge each with what its neighbour had spent by then."""
     its = draw.scenario
     quality = draw.common[..., None] + draw.rng.normal(0, its.sd_top1, (*draw.shape, its.num_candidates))
     per_epoch = draw.times(its.small_epoch, its.sd_size, its.num_candidates)
@@ -222,7 +223,7 @@ def _searched(draw: _Draw, candidates: _Candidates, lower: float) -> Route:
 
 
 def _trained(draw: _Draw) -> Route:
-    """A network that is only trained."""
+    """A contender that only trains a network."""
     its = draw.scenario
     end = its.search_top1 + draw.common + draw.rng.normal(0, its.sd_top1, draw.shape)
     top1 = draw.curve(0.3, end, its.retrain_tau, its.retrain_epochs)

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).with_name("results") / "stage_two.jsonl"
 
 
 def measure(predictor: str, num_trials: int, max_macs: int) -> dict[str, object]:
-    """One row."""
+    """The row of one predictor."""
     space, rng = load_space("fbnetv3"), np.random.default_rng(0)
     strategy = make_strategy(
         "predictor_evolution", space, seed=0, num_trials=num_trials, max_macs=max_macs, predictor=predictor
@@ -57,7 +57,7 @@ def measure(predictor: str, num_trials: int, max_macs: int) -> dict[str, object]
 
 
 def main() -> None:
-    """Measure, print, add."""
+    """Measure each predictor, print its row and append it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--num-trials", type=int, default=100)
     parser.add_argument("--max-macs", type=int, default=400_000_000)

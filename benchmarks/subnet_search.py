@@ -64,13 +64,13 @@ PARENTS = (
     "vit_tiny_patch16_224",
 )
 SMALL = {"image_size": 32, "images": 600, "pretrain": 3, "finetune": 1, "trials": 16}
-"""How a parent is treated: ``images`` of CIFAR-10, a quarter of them for validation, and 500 for the test."""
+"""Size of a parent's study: ``images`` of CIFAR-10, a quarter of them for validation, and 500 for the test."""
 LARGE = {"image_size": 224, "images": 160, "pretrain": 1, "finetune": 1, "trials": 8}
-"""vit_tiny, whose images must be of that size."""
+"""The same for vit_tiny, which takes only images of this size."""
 
 
 def score(options: argparse.Namespace) -> None:
-    """Fill the tables of scores."""
+    """Score and fine-tune the sub-networks, and append to both tables of scores."""
     splits = open_dataset(DatasetConfig(name="fashion_mnist_mini", num_train=options.num_train)).splits()
     spec = network_spec("fbnetv3_mini", "l", 1, 10)
     recipe = Recipe(batch_size=64, optimizer="sgd", lr=0.3, weight_decay=1e-4, augment="none", epochs=6)
@@ -116,7 +116,7 @@ def score(options: argparse.Namespace) -> None:
 
 
 def sets(space: SubnetSpace, num: int, seed: int) -> dict[str, list[tuple[int, ...]]]:
-    """``num`` distinct members each: of nearly the same MACs, and spread evenly over MACs."""
+    """Two sets of up to ``num`` distinct members: with nearly the same MACs, and spread evenly over MACs."""
     rng = np.random.default_rng(seed)
     half, whole = space.max_macs() // 2, space.max_macs()
     drawn = [arch for arch in space.sample_batch(rng, 100 * num) if space.macs(arch) <= half]
@@ -130,7 +130,7 @@ def sets(space: SubnetSpace, num: int, seed: int) -> dict[str, list[tuple[int, .
 
 
 def correlations(by: np.ndarray, final: np.ndarray) -> dict[str, float]:
-    """Rank correlations with percentile intervals; a resample without any order counts as 0."""
+    """Rank correlations with percentile intervals of a bootstrap; a resample whose values are all equal counts as 0."""
     rng = np.random.default_rng(0)
     picks = [rng.integers(len(by), size=len(by)) for _ in range(RESAMPLES)]
     found = {}
@@ -142,7 +142,7 @@ def correlations(by: np.ndarray, final: np.ndarray) -> dict[str, float]:
 
 
 def trained(model: torch.nn.Module, splits: Splits, recipe: Recipe, seed: int) -> torch.nn.Module:
-    """The network after training, by the harness's own loop."""
+    """The network, trained by the harness's own loop."""
     with tempfile.TemporaryDirectory() as folder:
         hooks = Hooks(lambda _done: None, lambda _epoch: None)
         return train(
@@ -151,7 +151,7 @@ def trained(model: torch.nn.Module, splits: Splits, recipe: Recipe, seed: int) -
 
 
 def parents(options: argparse.Namespace) -> None:
-    """Fill the table of parents."""
+    """Run the study of each parent and append its row."""
     for name in options.parents:
         how = LARGE if name.startswith("vit") else SMALL
         with tempfile.TemporaryDirectory() as folder:
@@ -161,7 +161,7 @@ def parents(options: argparse.Namespace) -> None:
 
 
 def of_parent(name: str, how: dict[str, int], data: Path, folder: Path) -> dict:
-    """One study, and what came of it."""
+    """Run the study of one parent and return the columns of its row."""
     begin = time.perf_counter()
     row: dict = dict.fromkeys(
         ("outcome", "parent_macs", "target_macs", "macs", "recounted_macs", "share_of_target", "parent_val_top1",
@@ -201,7 +201,7 @@ def of_parent(name: str, how: dict[str, int], data: Path, folder: Path) -> dict:
 
 
 def study_of(name: str, how: dict[str, int], data: Path) -> dict:
-    """The study's config."""
+    """The config of a parent's study."""
     return {
         "name": "parts",
         "dataset": {"name": "npz_jpeg", "path": str(data), "image_size": how["image_size"], "val_fraction": 0.25},
@@ -224,7 +224,7 @@ def study_of(name: str, how: dict[str, int], data: Path) -> dict:
 
 
 def fewer(data: Path, images: int, path: Path, num_test: int = 500) -> Path:
-    """The first images of an npz of JPEGs, as another."""
+    """Write the first images of an npz file of JPEGs to ``path``, and return it."""
     whole, kept = np.load(data), {}
     for part, count in (("train", images), ("test", num_test)):
         offsets = whole[f"{part}_offsets"][: count + 1]
@@ -246,7 +246,7 @@ def module_of(folder: Path) -> torch.nn.Module:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    """Fill one of the tables."""
+    """Run ``score`` or ``parents``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     scoring = commands.add_parser("score")

@@ -40,32 +40,32 @@ STRATEGIES = ("random", "regularized_evolution", "predictor_evolution")
 FORMS = ("discrete_space", "five_methods")
 QUERIES = (20, 50, 100)
 OWN_SD, SEED_SD = 0.12, (0.2, 0.3)
-BUDGETS = {"median": 0.5, "none": 1.0}  # Share of the members that lie within.
+BUDGETS = {"median": 0.5, "none": 1.0}  # Share of the members within the budget.
 
 WIDTHS = tuple(range(8, 65, 8))
 IMAGE_SIZES = (32, 32, 16, 16, 8)
 OPERATIONS = ("none", "skip", "conv1x1", "conv3x3", "pool3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))  # Edges of each way from node 0 to node 3.
+PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))  # Edges of each path from node 0 to node 3.
 CELLS_PER_STAGE, STAGES = 5, ((16, 32), (32, 16), (64, 8))  # Channels and image size.
 
 
 class Widths(DiscreteSpace):
-    """Five layers of eight widths."""
+    """Five layers with eight possible widths each."""
 
     def __init__(self) -> None:
         dimensions = [Dimension(f"width {i}", WIDTHS, ordered=True) for i in range(len(IMAGE_SIZES))]
         super().__init__("synthetic widths", dimensions)
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """3x3 convolutions, one a layer."""
+        """MACs of one 3x3 convolution per layer."""
         width = np.array(WIDTHS)[as_indices(archs)]
         before = np.concatenate([np.full((len(width), 1), 3), width[:, :-1]], axis=1)
         found: Ints = (9 * before * width * np.array(IMAGE_SIZES) ** 2).sum(1)
         return found
 
     def accuracy(self, archs: Sequence[Arch], rng: np.random.Generator) -> Floats:
-        """Noise-free accuracy in per cent, of a table drawn from ``rng``."""
+        """Noise-free accuracy in per cent, for a table drawn from ``rng``."""
         share = np.array(WIDTHS)[as_indices(archs)] / max(WIDTHS)
         weight, rate = rng.dirichlet(np.full(share.shape[1], 1.5)) * 14, rng.uniform(2.5, 6.0, share.shape[1])
         loss = np.exp(-share * rate) @ weight + rng.uniform(0.5, 1.5) * (1 - share.min(1)) ** 2
@@ -75,19 +75,19 @@ class Widths(DiscreteSpace):
 
 
 class Cells(DiscreteSpace):
-    """Four nodes, six edges, five operations."""
+    """Cells with four nodes, six edges and five possible operations on each edge."""
 
     def __init__(self) -> None:
         super().__init__("synthetic cells", [Dimension(f"edge {a} to {b}", OPERATIONS) for a, b in EDGES])
 
     def macs_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Convolutions of all cells, and a stem of 3x3 kernels."""
+        """MACs of the convolutions in all cells, and of a stem with 3x3 kernels."""
         one = CELLS_PER_STAGE * sum(channels**2 * size**2 for channels, size in STAGES)
         found: Ints = np.array([0, 0, one, 9 * one, 0])[as_indices(archs)].sum(1) + 27 * 16 * 32**2
         return found
 
     def accuracy(self, archs: Sequence[Arch], rng: np.random.Generator) -> Floats:
-        """Noise-free accuracy in per cent, of a table drawn from ``rng``."""
+        """Noise-free accuracy in per cent, for a table drawn from ``rng``."""
         chosen = as_indices(archs)
         strength = np.array([0.0, 0.25, 0.7, 1.0, 0.1]) * rng.uniform(0.8, 1.2, len(OPERATIONS))
         place = rng.uniform(0.6, 1.4, len(EDGES))
@@ -107,7 +107,7 @@ class Cells(DiscreteSpace):
 
 
 class FiveMethods:
-    """The same members behind nothing but the five methods that a search space must have."""
+    """The same members with only the five methods that a search space must have."""
 
     def __init__(self, space: DiscreteSpace) -> None:
         self._space = space
@@ -128,18 +128,18 @@ class FiveMethods:
         return tuple(x if m else y for x, y, m in zip(a, b, rng.random(len(a)) < 0.5, strict=True))
 
     def encode(self, arch: Arch) -> Floats:
-        """Return widths in channels, or zeros and ones for operations."""
+        """Widths in channels, or zeros and ones for operations."""
         if self._ordered:
             return np.array([float(WIDTHS[i]) for i in arch])
         return np.eye(len(OPERATIONS))[list(arch)].ravel()
 
     def macs(self, arch: Arch) -> int:
-        """Return multiply-accumulates."""
+        """Multiply-accumulates of a member."""
         return self._space.macs(arch)
 
 
 class Table:
-    """Accuracies of every member of a space, drawn by a seed."""
+    """Accuracies of all members of a space, drawn from a seed."""
 
     def __init__(self, space: Widths | Cells, seed: int) -> None:
         rng = np.random.default_rng([seed, 11])
@@ -154,7 +154,7 @@ class Table:
         self.macs = space.macs_batch(archs)
 
     def budget(self, share: float) -> int | None:
-        """Return the MACs within which a share of the members lie; None for all of them."""
+        """The MACs that this share of the members does not exceed; None for all members."""
         return None if share >= 1 else int(np.quantile(self.macs, share))
 
     def best(self, budget: int | None) -> float:
@@ -162,7 +162,7 @@ class Table:
         return float(self.accuracy[self.macs <= (np.inf if budget is None else budget)].max())
 
     def query(self, arch: Arch, rng: np.random.Generator) -> float:
-        """Return one noisy answer."""
+        """One noisy accuracy of a member, per cent."""
         i = self.index[arch]
         return float(self.accuracy[i] + self.noise[i] * rng.normal())
 
@@ -170,7 +170,7 @@ class Table:
 def regret(
     table: Table, space: SearchSpace, strategy: str, budget: int | None, n: int, repeats: range, options: dict[str, Any]
 ) -> list[float]:
-    """Regret of one search per repeat, accuracy points."""
+    """Regret of one search per repeat, in accuracy points."""
     found = []
     for repeat in repeats:
         rng = np.random.default_rng([repeat, 12])
@@ -184,7 +184,7 @@ def regret(
 
 
 def main() -> None:
-    """Measure all cells and append them to ``benchmarks/results/synthetic_spaces.jsonl``."""
+    """Measure all combinations and append them to ``benchmarks/results/synthetic_spaces.jsonl``."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--repeats", default="100:110", help="first:last+1, per table; below 100 is for tuning")
     parser.add_argument("--tables", default="100:104", help="seeds of the tables; below 100 is for tuning")

@@ -13,7 +13,7 @@ from harness.latency.timer import device_name
 
 
 def machine(device: str, packages: Sequence[str]) -> dict[str, str]:
-    """Columns that every row begins with: time (UTC), the device's name, versions."""
+    """The columns that begin every row: time (UTC), name of the device, and versions."""
     facts = {
         "timestamp": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": device_name(device),
@@ -28,7 +28,7 @@ def machine(device: str, packages: Sequence[str]) -> dict[str, str]:
 
 
 def append(path: Path, rows: Sequence[dict]) -> None:
-    """Add rows to a table, which is begun where there is none."""
+    """Append rows to a table, which is created if it does not exist; exits if it has other columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(rows[0])
     is_new = not path.exists()

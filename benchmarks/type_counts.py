@@ -24,7 +24,7 @@ LIMITS = {"signatures": 40, "any": 80, "asserts": 0}
 
 @dataclass(frozen=True)
 class Module:
-    """A source file, parsed."""
+    """A parsed source file."""
 
     path: Path
     tree: ast.Module
@@ -42,7 +42,7 @@ def modules() -> list[Module]:
 
 
 def is_untyped(node: ast.AST, names: tuple[str, ...]) -> bool:
-    """Whether an expression is ``dict[str, Any]``, by one of these names of mappings."""
+    """Whether an expression is ``NAME[str, Any]`` with one of these names."""
     return (
         isinstance(node, ast.Subscript)
         and isinstance(node.value, ast.Name)
@@ -65,7 +65,7 @@ def aliases(parsed: list[Module]) -> set[str]:
 
 
 def signatures(module: Module, known: set[str]) -> Iterator[str]:
-    """Functions whose parameters or result say ``dict[str, Any]``, directly or by an alias."""
+    """Functions with ``dict[str, Any]`` in a parameter or the result, directly or through an alias."""
     for node in ast.walk(module.tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -78,12 +78,12 @@ def signatures(module: Module, known: set[str]) -> Iterator[str]:
 
 
 def num_any(module: Module) -> int:
-    """How often ``Any`` is used; importing it is no use."""
+    """How often ``Any`` is used; imports do not count."""
     return sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(module.tree))
 
 
 def num_asserts(module: Module) -> int:
-    """Asserts that something is not None."""
+    """Number of asserts that something is not None."""
     return sum(
         isinstance(node, ast.Assert)
         and any(
@@ -97,7 +97,7 @@ def num_asserts(module: Module) -> int:
 
 
 def counts() -> tuple[dict[str, Counter[str]], list[str]]:
-    """What was counted by package, and the signatures."""
+    """The counts of each package, and the signatures."""
     parsed = modules()
     known, found = aliases(parsed), {package: Counter[str]() for package in PACKAGES}
     listed: list[str] = []
@@ -109,7 +109,7 @@ def counts() -> tuple[dict[str, Counter[str]], list[str]]:
 
 
 def _parsed(annotation: ast.expr) -> ast.expr:
-    """An annotation, read where it is a text."""
+    """An annotation, parsed if it is a string."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         return ast.parse(annotation.value, mode="eval").body
     return annotation

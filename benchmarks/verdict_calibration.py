@@ -68,7 +68,7 @@ COUNTED = (
 
 @dataclass
 class Tally:
-    """What came out of the studies of one cell under one version of the rules."""
+    """The outcomes of one cell's studies under one version of the rules."""
 
     rules: int
     truth: float
@@ -83,7 +83,7 @@ class Tally:
     num_refused_reaching: int = 0
 
     def add(self, verdict: str, mean: float, low: float, high: float) -> None:
-        """One study; bounds are logarithms, NaN where none was given."""
+        """Add one study; the mean and bounds are logarithms, NaN if there is no interval."""
         self.verdicts[verdict] += 1
         if not math.isnan(low):
             self.num_intervals += 1
@@ -92,25 +92,25 @@ class Tally:
             self.sum_of_logs += mean - math.log(self.truth)
 
     def join(self, other: Tally) -> None:
-        """The studies of another one, too."""
+        """Add the studies of another tally."""
         self.verdicts += other.verdicts
         for name in COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def reached(self, verdict: str) -> None:
-        """One study in which both routes reached a* in every replicate."""
+        """Count one study in which both routes reached a* in every replicate."""
         self.num_reaching += 1
         self.num_refused_reaching += verdict in REFUSED
 
     def is_false(self, verdict: str) -> bool:
-        """Whether a verdict says what is not so; at a true ratio of 1 any winner is false."""
+        """Whether a verdict is false; at a true ratio of 1, any winner is."""
         wrong = {v.value for v in SHOWN}
         if self.truth != 1:
             wrong = {"challenger" if self.truth > 1 else "base"}
         return verdict in wrong
 
     def row(self) -> dict[str, object]:
-        """The row of the table."""
+        """The columns of this tally in the table."""
         num = sum(self.verdicts.values())
         false = sum(count for verdict, count in self.verdicts.items() if self.is_false(verdict))
         right = sum(self.verdicts[v.value] for v in SHOWN) - false if self.truth != 1 else 0
@@ -136,12 +136,12 @@ class Tally:
 
 
 def upper_bound(count: int, num: int) -> float:
-    """One-sided 95 % bound of a share (Clopper and Pearson)."""
+    """One-sided 95 % upper bound of a proportion (Clopper and Pearson)."""
     return float(stats.beta.ppf(0.95, count + 1, num - count)) if count < num else 1.0
 
 
 def true_ratio(scenario: Scenario, seed: int, per_epoch: int = 1) -> float:
-    """Search / pruning at the population's a*, geometric mean over replicates (and targets, if several)."""
+    """Search / pruning costs at the population's a*, a geometric mean over replicates (and targets, if several)."""
     whole = replace(scenario, budget=np.inf, collapse=0.0)
     studies = simulated(whole, 1, POPULATION, np.random.default_rng(seed), is_true=True, per_epoch=per_epoch)
     logs = []
@@ -156,7 +156,7 @@ def true_ratio(scenario: Scenario, seed: int, per_epoch: int = 1) -> float:
 
 
 def efforts(route: Route, levels: Floats) -> Callable[[int, int, Floats], Effort]:
-    """(study, replicates, sway) → what the route showed and spent in the first so many replicates of that study."""
+    """A function (study, n, sway) → what the route showed and spent in the first ``n`` replicates of that study."""
     finals, near = route.steps.final(), route.steps.cost_near
     costs = near(levels[:, None], MARGIN)
     slopes = slope_of(*(near(levels[:, None] + step, MARGIN) for step in (-SLOPE_STEP, SLOPE_STEP)))
@@ -167,12 +167,12 @@ def efforts(route: Route, levels: Floats) -> Callable[[int, int, Floats], Effort
 
 
 def finals_of(routes: Sequence[Route], n: int) -> list[Floats]:
-    """Final accuracies of each route, (studies, n); NaN where it delivered nothing."""
+    """Final accuracies of each route, shape (studies, n); NaN where it delivered nothing."""
     return [np.where(route.delivered, route.steps.final(), np.nan)[:, :n] for route in routes]
 
 
 def levels_of(routes: Sequence[Route], n: int) -> Floats:
-    """A* of each study from its first ``n`` replicates; NaN where it has none."""
+    """The level a* of each study from its first ``n`` replicates; NaN if it has none."""
     finals = finals_of(routes, n)
     found = [common_level([of_one[study] for of_one in finals], MARGIN) for study in range(len(finals[0]))]
     return np.array([math.nan if level is None else level for level in found])
@@ -181,7 +181,7 @@ def levels_of(routes: Sequence[Route], n: int) -> Floats:
 def present(studies: Studies, n: int, alpha: float = ALPHA) -> Iterator[tuple[Judged, list[Judged], bool]]:
     """The product's judgement of each study from its first ``n`` replicates: the headline, and each target's.
 
-    The third says whether both routes reached a* in every replicate, at every target.
+    The third item says whether both routes reached a* in every replicate at every target.
     """
     pairs = []
     for prune, search in zip(studies.prune, studies.search, strict=True):
@@ -200,7 +200,7 @@ def present(studies: Studies, n: int, alpha: float = ALPHA) -> Iterator[tuple[Ju
 
 
 def bounds(found: Judged) -> tuple[float, float, float]:
-    """Mean and bounds of a judgement's ratio as logarithms; NaN where it is refused or has none."""
+    """Mean and bounds of a judgement's ratio, as logarithms; NaN if it is refused or has none."""
     decision: Decision = found.decision
     if found.guarded is not None or decision.low is None or decision.high is None or found.ratio.mean is None:
         return math.nan, math.nan, math.nan
@@ -208,7 +208,7 @@ def bounds(found: Judged) -> tuple[float, float, float]:
 
 
 def planned_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
-    """Studies that end when they were planned to end, under both versions of the rules."""
+    """Tallies of studies that end when planned, under the present rules and version 1."""
     new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
     for whole, judged, all_reached in present(studies, n):
         new.add(whole.verdict.value, *bounds(whole))
@@ -228,7 +228,7 @@ def planned_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[
 
 
 def looked_at_cell(studies: Studies, n: int, truth: tuple[float, float]) -> tuple[Tally, Tally]:
-    """Studies of three replicates that are extended by one, up to ``n``, until a route is shown to be cheaper."""
+    """Tallies of three-replicate studies, extended by one up to ``n`` until a route is shown to be cheaper."""
     first = min(FIRST_PLANNED, n)
     new, old = Tally(VERDICT_RULES, *truth), Tally(1, *truth)
     at_n = [list(present(studies, many, look_alpha(many - first))) for many in range(first, n + 1)]
@@ -264,19 +264,19 @@ def cells(
 
 
 def _batches(num: int) -> Iterator[int]:
-    """Sizes that add up to ``num`` and whose arrays fit the memory."""
+    """Batch sizes that add up to ``num`` and whose arrays fit in memory."""
     while num > 0:
         yield min(num, MOST_AT_ONCE)
         num -= MOST_AT_ONCE
 
 
 def priced(studies: Studies, factor: float) -> Studies:
-    """The same studies with search at another price."""
+    """The same studies with the costs of search multiplied by ``factor``."""
     return replace(studies, search=[route.scaled(factor) for route in studies.search])
 
 
 def contender_cells(num_studies: int, replicates: Sequence[int], seed: int = 0) -> Iterator[dict[str, object]]:
-    """Three and five contenders that all cost the same: how often any is called the cheapest, or a control `neither`."""
+    """Three and five contenders of equal cost: how often any is called the cheapest, or a control `neither`."""
     scenario = Scenario("contenders")
     own = true_ratio(scenario, seed)
     for num_direct in (1, 3):
@@ -288,7 +288,7 @@ def contender_cells(num_studies: int, replicates: Sequence[int], seed: int = 0) 
 
 
 def _same_price(studies: Studies, route: Route) -> float:
-    """What makes a contender cost as much as pruning, geometric mean over all replicates of all studies."""
+    """The factor that makes a contender cost as much as pruning (geometric mean over all replicates and studies)."""
     levels = levels_of([studies.prune[0], studies.search[0]], studies.prune[0].spent.shape[1])[:, None]
     costs = [found.steps.cost_of(levels) for found in (studies.prune[0], route)]
     both = np.isfinite(costs[0]) & np.isfinite(costs[1])

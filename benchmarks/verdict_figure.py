@@ -22,13 +22,13 @@ STYLES = {3: ("-", "present rules"), 1: ("--", "version 1")}
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Power at n = 3 against the true ratio (left), coverage against n at a true ratio of 2 (right)."""
+    """Draw power at n = 3 against the true ratio (left), and coverage against n at a true ratio of 2 (right)."""
     figure = Figure(figsize=(9.2, 4.2), layout="constrained")
     power, coverage = figure.subplots(1, 2)
     for scenario, colour in SHOWN.items():
         for rules, (style, name) in STYLES.items():
             rows = table[(table["scenario"] == scenario) & (table["rules"] == rules)]
-            at = rows[rows["n"] == 3].sort_values("true_ratio")  # at a ratio of 1 there is no cheaper route: a gap
+            at = rows[rows["n"] == 3].sort_values("true_ratio")  # a gap at a ratio of 1, where no route is cheaper
             label = f"{scenario}, {name}"
             power.plot(at["true_ratio"], 100 * at["shown_rightly"], style, color=colour, marker=".", label=label)
             at = rows[rows["true_ratio"] == 2].sort_values("n")

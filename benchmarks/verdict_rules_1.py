@@ -16,7 +16,7 @@ TIE = 1.25
 
 
 def log_ratios(base: Route, challenger: Route) -> Floats:
-    """(studies, replicates) logarithms of challenger / base; NaN where a route delivered nothing."""
+    """Logarithms of the cost of challenger / base, shape (studies, replicates); NaN where a route delivered nothing."""
     quality = np.minimum(base.raw_top1.max(axis=-1), challenger.raw_top1.max(axis=-1))[..., None]
     costs = [np.where(route.raw_top1 >= quality, route.raw_cost, np.inf).min(axis=-1) for route in (challenger, base)]
     delivered = base.delivered & challenger.delivered
@@ -24,7 +24,7 @@ def log_ratios(base: Route, challenger: Route) -> Floats:
 
 
 def judged(logs: Floats) -> tuple[Floats, Floats, Floats, list[str]]:
-    """Means, lower and upper bounds (logarithms; NaN where there is no interval) and verdicts of (studies, replicates)."""
+    """Means, lower and upper bounds (NaN without an interval) and verdicts from (studies, replicates) logarithms."""
     n = (~np.isnan(logs)).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.nansum(logs, axis=-1) / n

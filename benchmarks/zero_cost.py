@@ -62,7 +62,7 @@ class Block(nn.Module):
         self.skips = stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to images."""
+        """Feature maps of the block for a batch of feature maps."""
         return x + self.body(x) if self.skips else self.body(x)
 
 
@@ -73,7 +73,7 @@ def _conv(width: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -
 
 
 def build(arch: Arch, seed: int = 0) -> nn.Module:
-    """A network of the table, untrained."""
+    """Build a network of the table, untrained."""
     torch.manual_seed(seed)
     layers: list[nn.Module] = [_conv(3, STEM, 3), nn.ReLU()]
     width, place = STEM, 0
@@ -103,7 +103,7 @@ def synflow(model: nn.Module) -> float:
 
 
 def jacob_cov(model: nn.Module, images: Tensor) -> float:
-    """How unlike the images are to the network: higher, the less their gradients correlate."""
+    """How differently the network sees the images: the less their gradients correlate, the higher the value."""
     images = images.clone().requires_grad_()
     copy.deepcopy(model).train()(images).sum().backward()
     assert images.grad is not None
@@ -124,13 +124,13 @@ def pictures(path: Path) -> Tensor:
 
 
 def sample(table: Table, count: int) -> list[Arch]:
-    """Distinct networks, drawn alike each time; a longer sample begins with a shorter one."""
+    """Distinct networks, the same on each call; a longer sample begins with the shorter one."""
     distinct = sorted({table.space.canonical(a) for a in table.mean})
     return [distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))[:count]]
 
 
 def features(table: Table, images: Tensor, count: int) -> None:
-    """Compute those that have no row yet."""
+    """Compute the features of the sampled networks that have no row yet."""
     known = {row["network"] for row in _rows(FEATURES)}
     with FEATURES.open("a", encoding="utf-8", newline="") as file:
         out = csv.writer(file)
@@ -194,14 +194,14 @@ def _at(inputs: Inputs, rows: np.ndarray) -> Inputs:
 
 
 def _resampled(x: Floats, truth: Floats) -> Floats:
-    """Tau of bootstrap resamples of the networks, the whole sample first."""
+    """Tau of the whole sample, followed by those of bootstrap resamples of the networks."""
     rng = np.random.default_rng(0)
     picks = [np.arange(len(x)), *(rng.integers(len(x), size=len(x)) for _ in range(500))]
     return np.array([kendalltau(x[p], truth[p]).statistic for p in picks])
 
 
 def _row(by: str, name: str, seen: int | None, count: int, taus: Floats, gain: Floats | None) -> dict[str, object]:
-    """Tau and its gain over no features, each with its 95 % interval: of t over draws, of resamples their range."""
+    """Tau and its gain over no features, with 95 % intervals: Student's t over draws, or quantiles of the resamples."""
     row: dict[str, object] = {"ranked_by": by, "features": name, "num_seen": seen, "n": count}
     for key, values in (("tau", taus), ("gain", gain)):
         numbers = ("", "", "") if values is None else [f"{number:.4f}" for number in _interval(values, by == "gp")]
@@ -225,7 +225,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    """One of the two steps."""
+    """Run ``features`` or ``tau``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("what", choices=["features", "tau"])
     parser.add_argument("--table", type=Path, required=True, help="nas-bench-macro_cifar10.json")

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 def _folder(path: Path | None) -> Path | None:
-    """Refuse what cannot be a path before anything is done with it."""
+    """Refuse what cannot be a path before it is used."""
     if path is not None and str(path).startswith("~"):
         raise InputError(f"{path}: the shell knows no such user; write the folder's path in full")
     try:
@@ -334,14 +334,14 @@ def list_plugins(
 
 
 def main() -> NoReturn:
-    """Entry point: whatever ends a command badly is one line on stderr, with exit code 2 for bad input and 1 otherwise."""
+    """Entry point: a failed command prints one line on stderr, and exits with 2 for bad input and 1 otherwise."""
     terminal.prepare()
     _log_level(quiet=False, verbose=False)
     command = typer.main.get_command(app)
     code: Any = 0
     try:
         code = command.main(standalone_mode=False)
-        if code == 130:  # what Typer makes of Ctrl-C
+        if code == 130:  # Typer's exit code after Ctrl-C
             raise KeyboardInterrupt
         terminal.finish()
     except typer.Abort:
@@ -361,14 +361,14 @@ def _fail(ending: guard.Ending) -> NoReturn:
 
 
 def _log_level(quiet: bool, verbose: bool) -> None:
-    """What other parts log goes to stderr, a line each; tracebacks only where they are asked for."""
+    """Send the logs of other parts to stderr, one line per message; tracebacks only if ``verbose``."""
     from harness.console.log_lines import OneLine
 
     level = logging.ERROR if quiet else logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(with_traceback=verbose))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.raiseExceptions = False  # a closed stderr is no reason to fail
+    logging.raiseExceptions = False  # a closed stderr must not fail the command
 
 
 def _check_run_options(backend: str, address: str | None, quiet: bool, verbose: bool) -> None:
@@ -381,7 +381,7 @@ def _check_run_options(backend: str, address: str | None, quiet: bool, verbose: 
 
 
 def _check_address(address: str | None) -> None:
-    """Refuse a cluster that is not there or does not let us in before torch is imported; Ray is, where something answers."""
+    """Refuse an absent or inaccessible cluster before torch is imported; Ray is imported only if something answers."""
     if address in (None, "local"):
         return
     from harness.backends.address import check_address

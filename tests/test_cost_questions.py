@@ -1,4 +1,4 @@
-"""The questions of docs/cost_report.md: its commands are run on a stored ledger, and print what the document shows."""
+"""The questions of docs/cost_report.md: its commands, run on stored ledgers, print what the document shows."""
 
 import json
 import re
@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "cost_report.md"
 BLOCK = re.compile(r"^```console\n\$ prune-or-search ((?:cost|answer|compare) [^\n]+)\n(.*?)^```", re.S | re.M)
-"""A command and what it prints; ``…`` alone on a line stands for lines that are left out."""
+"""A command and its output; a line with only ``…`` stands for omitted lines."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with the stored studies under ``runs`` and the examples of prices, as the document names them."""
+    """A folder with the stored studies under ``runs`` and the example prices, named as in the document."""
     folder = tmp_path_factory.mktemp("questions")
     for name in ("cost_demo", "cost_gpu"):
         with tarfile.open(ROOT / "tests" / "golden" / f"{name}.tar.xz") as archive:
@@ -53,7 +53,7 @@ def test_every_question_has_its_command():
 
 @pytest.mark.parametrize("name", ["cost_demo", "cost_gpu"])
 def test_the_stored_studies_add_up_however_they_are_divided(name, place, command, monkeypatch):
-    """One that was run, extended and interrupted, with shared work; and the made-up one."""
+    """One study was run, extended and interrupted, with shared work; the other is made up."""
     monkeypatch.chdir(place)
     found = json.loads(command("cost", f"runs/{name}", "--json", "--prices", "examples/prices/cloud_usd.yaml")[1])
     assert found["audit"]["adds_up"]

@@ -1,6 +1,6 @@
 """When each attempt held its devices. The rules are stated in :mod:`accounting.cost.attempts`."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: it would leave the fields of named tuples as texts that nothing resolves.
 
 from collections import defaultdict
 from typing import NamedTuple

@@ -7,7 +7,7 @@ cost (a second record where there can be only one) or the ledger cannot be follo
 derived from then on.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: it would leave the fields of named tuples as texts that nothing resolves.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

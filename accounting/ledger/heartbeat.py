@@ -74,9 +74,9 @@ def heartbeat(
 def signs_of_life(
     writer: LedgerWriter, attempt: str, devices: Mapping[str, float], presence: Presence
 ) -> Iterator[Entered]:
-    """Be named by the node's sampler while the block runs, or write heartbeats.
+    """Have the node's sampler name the attempt while the block runs, and write heartbeats whenever it does not.
 
-    The yielded entry takes the other processes of the attempt.
+    The other processes of the attempt are added to the yielded entry.
     """
     with (
         presence.entered(attempt, devices) as entered,

@@ -1,6 +1,6 @@
 """A job's spec kept as its line of text: specs are most of what is recorded about attempts, and are seldom needed."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: it would leave the fields of named tuples as texts that nothing resolves.
 
 import json
 import os
@@ -30,7 +30,7 @@ class Lines:
             self._fd = os.open(self.path, os.O_RDONLY)
         return os.pread(self._fd, length, begin)
 
-    def __reduce__(self) -> tuple[type[Lines], tuple[Path]]:
+    def __reduce__(self) -> "tuple[type[Lines], tuple[Path]]":
         """Pickle for another process, which opens the file itself."""
         return Lines, (self.path,)
 
@@ -61,7 +61,7 @@ class PackedSpec:
         self.links = links
         self._line = line
 
-    def __reduce__(self) -> tuple[type[PackedSpec], tuple[JobSpec, bytes | Place]]:
+    def __reduce__(self) -> "tuple[type[PackedSpec], tuple[JobSpec, bytes | Place]]":
         """Pickle for another process."""
         return PackedSpec, (self.links, self._line)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from accounting.ledger.arrays import Floats, Wholes
 from accounting.ledger.records import Kind, Record
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ class Points:
 
     codes: dict[str, int] = field(default_factory=dict)
     """The number that represents an attempt in :attr:`attempt`, by its name."""
-    attempt: array[int] = field(default_factory=lambda: array("l"))
-    t: array[float] = field(default_factory=lambda: array("d"))
+    attempt: Wholes = field(default_factory=lambda: array("l"))
+    t: Floats = field(default_factory=lambda: array("d"))
     epoch: list[int] = field(default_factory=list)
     num_epochs: list[int] = field(default_factory=list)
-    val_top1: array[float] = field(default_factory=lambda: array("d"))
+    val_top1: Floats = field(default_factory=lambda: array("d"))
     """NaN if it was not measured."""
-    train_loss: array[float] = field(default_factory=lambda: array("d"))
-    checkpointed: array[int] = field(default_factory=lambda: array("b"))
+    train_loss: Floats = field(default_factory=lambda: array("d"))
+    checkpointed: Wholes = field(default_factory=lambda: array("b"))
     beats: dict[str, list[float]] = field(default_factory=dict)
     """By attempt: the number of heartbeats, and the times of the first and the last."""
 

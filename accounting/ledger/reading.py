@@ -16,6 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from sys import intern
 
+from accounting.ledger.arrays import Floats, Wholes
 from accounting.ledger.chain import Checker
 from accounting.ledger.findings import Finding
 from accounting.ledger.integrity import Segment
@@ -50,8 +51,8 @@ class Reading:
     clock: list[Finding] = field(default_factory=list)
     num_cleaned: int = 0
     """Number of records given to ``clean``."""
-    _lines: array[int] = field(default_factory=lambda: array("q"))
-    _times: array[float] = field(default_factory=lambda: array("d"))
+    _lines: Wholes = field(default_factory=lambda: array("q"))
+    _times: Floats = field(default_factory=lambda: array("d"))
     _left_in: Lines | None = None
     """The file in which specs stay, if they do."""
     _begin: int = 0

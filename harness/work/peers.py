@@ -1,8 +1,8 @@
 """The other workers of a shared job: child processes of the attempt, which is itself the first worker.
 
-As its children, they run inside what the attempt holds (its placement group, its visible GPUs), and that is one
-allocation, opened and closed once. None outlives the attempt: a worker whose first worker is gone ends within a second
-(:mod:`harness.work.peer`). A worker that dies ends the attempt, which is then retried as after any other death.
+As its children, they run on the attempt's resources (its placement group, its visible GPUs), which are one allocation,
+opened and closed once. No worker outlives the attempt: if the first worker is gone, the others end within a second
+(:mod:`harness.work.peer`). If another worker dies, the attempt ends and is retried as after any other death.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from harness.training.workers import ALONE, Crew, joined
 from harness.work.liveness import Life
 
 NOTICE_S = 3.0
-"""How soon after an error it is known whether a worker's death was the reason."""
+"""Time after an error within which it is known whether a worker's death caused it."""
 HUNG_S = 20.0
-"""After this long without noticing that another worker is dead, the first waits for it in vain."""
+"""If the first worker has not noticed another one's death for this long, it is waiting in vain."""
 END_S = 10.0
 """How long the others may take to end after the first has finished."""
 
@@ -65,13 +65,13 @@ class _Peer:
     rank: int
     process: subprocess.Popen[str]
     heard: threading.Event = field(default_factory=threading.Event)
-    """Set when it is ready to meet the others, or never will be."""
+    """Set when the worker is ready to meet the others, or will never be."""
     is_ready: bool = False
     said: list[str] = field(default_factory=list)
-    """Its error messages, if any."""
+    """Error messages of the worker, if any."""
 
     def listen(self) -> None:
-        """Read its messages until it ends."""
+        """Read the worker's messages until it ends."""
         with suppress(OSError, ValueError):
             for line in self.process.stdout or ():
                 with suppress(ValueError):
@@ -93,7 +93,7 @@ class Peers:
 
     @property
     def pids(self) -> list[int]:
-        """Their process ids."""
+        """Process ids of these workers."""
         return [peer.process.pid for peer in self._peers]
 
     def life(self, plain: Life) -> Life:

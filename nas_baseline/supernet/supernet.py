@@ -24,16 +24,16 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Supernet(nn.Module):
-    """The largest network of a space, of which any member can be run, trained and taken out.
+    """The largest network of a space; any member can be run, trained and extracted from it.
 
-    Its state dict is the largest built network's under ``network.``, initialised as timm does. It begins, and is left
-    after every training step, with the largest member active: evaluated as it is, it is that network. Drop rates and
-    the rest of a recipe have no effect on it. Images are run at the size in which they are given, also where the
-    space has several image sizes.
+    Its state dict is that of the largest built network, under ``network.`` and initialised as timm does. The largest
+    member is active at first and after every training step, so evaluating the supernet then evaluates that member. Drop
+    rates and the rest of a recipe have no effect. Images are run at their given size, even if the space has several
+    image sizes.
 
     Batch norm: only the largest member's training steps, and ``forward`` in training mode, change running statistics.
-    Those of other members must be recalibrated (BigNAS, section 3.1): from the network built with ``extract``'s weights,
-    or here, with the member active.
+    Those of other members must be recalibrated (BigNAS, section 3.1), either in the network built with ``extract``'s
+    weights, or here with the member active.
     """
 
     def __init__(self, space: StageSpace) -> None:
@@ -44,7 +44,7 @@ class Supernet(nn.Module):
         self.activate(self.largest())
 
     def largest(self) -> Arch:
-        """The member with the last choice of every dimension, the first of those of the recipe."""
+        """The member with the last choice of every dimension, but the first choice of recipe dimensions."""
         sizes = zip(self.space.dimensions, self.space.num_choices.tolist(), strict=True)
         return self.space.canonical(tuple(0 if d.name.startswith("recipe.") else n - 1 for d, n in sizes))
 
@@ -69,11 +69,12 @@ class Supernet(nn.Module):
     def losses(
         self, images: Tensor, targets: Tensor, loss_fn: Loss, imitation: Loss, archs: Sequence[Arch]
     ) -> Iterator[Tensor]:
-        """Yield one scalar per member, to call ``backward`` on before the next is computed; together they are the mean.
+        """Yield one scalar loss per member; call ``backward`` on it before asking for the next. Their sum is the mean.
 
-        The first member must be the largest: its loss is ``loss_fn(outputs, targets)``. That of the others is
-        ``imitation(outputs, the largest's outputs)``, which are detached; so ``targets`` may be of any form. A forward pass
-        runs when its loss is asked for, so is what belongs inside an autocast. Afterwards the largest is active.
+        The first member must be the largest; its loss is ``loss_fn(outputs, targets)``. The loss of every other one is
+        ``imitation(outputs, teacher)``, where ``teacher`` is the largest's detached outputs, so ``targets`` may have
+        any form. A forward pass runs when its loss is asked for, so an autocast must enclose that request. Afterwards
+        the largest member is active.
         Raises ValueError if the first member is not the largest.
         """
         if not archs or self._measure(archs[0]) != self._measure(self.largest()):
@@ -81,7 +82,7 @@ class Supernet(nn.Module):
         return self._losses(images, targets, loss_fn, imitation, archs)
 
     def extract(self, arch: Arch) -> dict[str, Tensor]:
-        """The state dict of a member's built network (``build(space.network_spec(arch))``), weights inherited.
+        """The state dict of a member's built network (``build(space.network_spec(arch))``), with inherited weights.
 
         The tensors are copies on the supernet's device.
         """
@@ -105,7 +106,7 @@ class Supernet(nn.Module):
                 else:
                     loss = imitation(outputs, teacher)
                 yield loss / len(archs)
-                # What this member's forward pass kept is freed before the next one's.
+                # Free what this member's forward pass holds before the next one runs.
                 del outputs, loss
         finally:
             self.activate(self.largest())
@@ -127,5 +128,5 @@ class Supernet(nn.Module):
 
 
 def without_recipe(space: StageSpace) -> StageSpace:
-    """The same space without its recipe: a score with inherited weights says nothing of how to train."""
+    """The same space without its recipe, since a score with inherited weights says nothing about how to train."""
     return StageSpace({key: value for key, value in space.data.items() if key != "recipe"})

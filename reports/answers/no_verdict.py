@@ -14,7 +14,7 @@ from reports.statistics import Estimate, mean_interval
 from reports.words.wording import POLICY_TEXT, number_estimate, percent_interval
 
 BY = {"prune": "pruning"}
-"""What a route does, if that is not its name."""
+"""What a route does, for routes whose name is not the word for it."""
 
 
 def missing_routes(info: StudyFacts) -> list[str]:

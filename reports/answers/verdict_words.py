@@ -16,7 +16,7 @@ Costs = CostComparison | PooledCosts
 
 
 def verdict_text(costs: Costs, challenger: str) -> str:
-    """The verdict in words."""
+    """The verdict as text."""
     if costs.verdict in SHOWN:
         name = "pruning" if costs.verdict is Verdict.BASE else label_text(challenger)
         return f"{name} is cheaper" + (f" by more than {TIE_FACTOR}×" if costs.by_more else "")

@@ -16,7 +16,7 @@ FIGURES = 4
 
 
 def fixed(largest: float, at_least: int = 0) -> Callable[[float], str]:
-    """A formatter of numbers with so many decimals that the largest has :data:`FIGURES` significant figures."""
+    """A number formatter with as many decimals as give the largest number :data:`FIGURES` significant figures."""
     whole = math.floor(math.log10(largest)) + 1 if largest > 0 else 1
     decimals = min(6, max(at_least, FIGURES - whole))
     return lambda value: f"{value + 0.0:,.{decimals}f}"
@@ -38,12 +38,12 @@ def when(t: float) -> str:
 
 
 def duration(hours: float) -> str:
-    """Hours in words, as people say them."""
+    """A number of hours as people say it: in hours, minutes or seconds."""
     return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
 
 
 def wrapped(text: str, indent: str = "  ") -> list[str]:
-    """The text in lines that fit the terminal."""
+    """The text, wrapped to the width of the terminal."""
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 

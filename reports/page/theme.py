@@ -22,7 +22,7 @@ DARK_PAPER = "#14171a"
 LARGEST = 1.2
 """How much a drawing may be enlarged on a wide screen, so that its letters keep the size of the page's."""
 PAPER, INK = 0.20, 1.05
-"""Lightness, in the dark scheme, of what is white and of what is black on a light page."""
+"""Lightness in the dark scheme of colours that are white and black on a light page."""
 SATURATED = 0.11
 """Chroma from which a colour counts as saturated; the lower it is, the more it is treated as grey."""
 LIFTED = 0.68

@@ -1,4 +1,4 @@
-"""Plans of a study: written once each, read in order, and refused in one line where they are none."""
+"""Plans of a study: each is written once, they are read in order, and what is not a plan is refused in one line."""
 
 import json
 
@@ -64,7 +64,7 @@ OLD = """{
  ],
  "note": "the driver's machine has no GPU"
 }"""
-"""As version 0.1 wrote it first: number and unit are there in addition to the file's name and the device."""
+"""A plan as the first version 0.1 wrote it: with number and unit in addition to the file's name and the device."""
 
 
 def test_a_plan_of_an_older_version_is_read(tmp_path):

@@ -1,4 +1,4 @@
-"""What a task is called has one home: no other file says by itself what the quality is called, or what the head gives."""
+"""The words of a task have one home: no other file names the quality or the head's outputs by itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTIFIER = re.compile(r"[A-Za-z]*_[A-Za-z0-9_]*|[a-z0-9_]+[.:][a-z0-9_.:]+")
 """Names of fields, columns, keys and files: ``val_top1``, ``accuracy_macs``, ``dataset.num_classes``."""
 HOMES = ("accounting/words/task.py", "harness/task/")
 DATASETS = "harness/data/"
-"""Datasets of classification, which say what is wrong with a folder of classes; another task's are files of their own."""
+"""Datasets for classification, which report errors in a folder of classes; other tasks have their own dataset files."""
 MAY = {
     "accounting/meters/rapl.py": "the folder of Linux in which energy counters are",
     "accounting/study/plugins.py": "a class of Python",
@@ -41,7 +41,7 @@ MAY = {
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
-    """The string constants of a file with their lines, less docstrings (a field's too, which describe a config)."""
+    """The string constants of a file with their line numbers, without docstrings (including those of config fields)."""
     tree = ast.parse(path.read_text())
     told = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -52,7 +52,7 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def said_in(path: Path) -> list[tuple[int, str]]:
-    """The literals of a file that say a task's words, with their lines."""
+    """The literals of a file that contain a task's words, with their line numbers."""
     return [(line, text) for line, text in literals(path) if WORDS.search(text) and not IDENTIFIER.fullmatch(text)]
 
 
@@ -70,7 +70,7 @@ def test_only_the_home_of_tasks_says_what_a_quality_is_called(package):
 
 @pytest.mark.parametrize("name", MAY)
 def test_what_may_say_them_does(name):
-    """An entry that is not needed any more is taken out."""
+    """Entries that are no longer needed must be removed."""
     assert said_in(ROOT / name)
 
 

@@ -1,4 +1,4 @@
-"""Starts Ray clusters of one node, on the loopback interface, with ``ray start --head``; ends all that they started."""
+"""Starts one-node Ray clusters on the loopback interface with ``ray start --head``, and ends all of their processes."""
 
 import os
 import shutil
@@ -18,14 +18,14 @@ WORKERS = "--min-worker-port=0 --max-worker-port=0 --object-store-memory=1000000
 
 
 def clean(home, **given):
-    """An environment in which nothing leads to a Ray or to a token, but for what is given."""
+    """An environment without references to a Ray or a token, except those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return kept | {"HOME": str(home)} | given
 
 
 @contextmanager
 def short_folder():
-    """A folder with a path short enough for Ray's sockets; what is in it goes with it."""
+    """A folder with a path short enough for Ray's sockets; it is removed with its contents."""
     folder = tempfile.mkdtemp(prefix="pos-test-", dir="/tmp")
     try:
         yield Path(folder)
@@ -35,7 +35,7 @@ def short_folder():
 
 @contextmanager
 def cluster(root, **given):
-    """Begin to start a cluster in the folder ``root``, which is also its home; gives what waits for its address."""
+    """Start a cluster in the folder ``root``, also its home; yields a function that waits for its address."""
     log = root / "log"
     with log.open("w") as file:
         head = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The commit of the harness's checkout, on record with every session."""
+"""The commit of the harness's checkout, which every session records."""
 
 import subprocess
 

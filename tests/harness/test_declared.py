@@ -1,4 +1,4 @@
-"""A parent whose cost is declared: what a config may say, and where `plan`, `run` and a resumed study stand to it."""
+"""A parent with a declared cost: what a config may declare, and how `plan`, `run` and a resumed study treat it."""
 
 import json
 import shutil
@@ -80,7 +80,7 @@ def test_another_unit_than_the_studys_is_refused(words, declared, write_config, 
 
 
 def test_a_study_that_was_run_may_declare_it_later(declared, tiny_study, write_config, command, tmp_path):
-    """It changes no job: nothing is run again, and the change is on record."""
+    """It changes no job, so nothing runs again; the change is recorded."""
     folder = tmp_path / "study"
     shutil.copytree(tiny_study, folder)
     del declared["resources"]

@@ -1,4 +1,4 @@
-"""The token of a cluster that asks for one: where it is looked for, and what is said where none can be read there."""
+"""The token of a cluster that requires one: where it is looked for, and the error if none can be read there."""
 
 import os
 
@@ -12,7 +12,7 @@ TOKEN = "0123456789abcdef" * 4
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home folder, in which nothing says where a token is."""
+    """An empty home folder, and an environment that names no token."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

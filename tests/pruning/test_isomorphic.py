@@ -1,4 +1,4 @@
-"""Channels ranked among groups that are alike, the same share removed of each kind (arXiv 2407.04616)."""
+"""Channels are ranked among groups of the same kind, and each kind loses the same share (arXiv 2407.04616)."""
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ pytest.importorskip("torch_pruning")
 
 
 class TwoKinds(nn.Module):
-    """Two groups of plain convolutions (a, b), alike, and one (c) with batch norm; the classifier reads the last."""
+    """Two similar groups of plain convolutions (a, b), and one (c) with batch norm, which the classifier reads."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +75,7 @@ def test_its_method_is_read_and_listed():
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "deit_tiny_patch16_224"])
 def test_networks_of_timm_meet_their_target_and_run(name):
-    """Of a transformer the widths of its MLPs and of its embedding, and attention heads."""
+    """A transformer loses MLP widths, embedding width and attention heads."""
     torch.manual_seed(0)
     size = {"img_size": 64} if "patch16" in name else {}
     model = timm.create_model(name, num_classes=10, **size).eval()

@@ -168,7 +168,7 @@ def build_study(
 ) -> Path:
     """Write a study folder; ``until_h`` cuts the ledger off that many hours after its start.
 
-    ``more``: further routes by name, each a function (timeline, replicate, targets) that writes one replicate.
+    ``more`` has further routes by name, each a function (timeline, replicate, targets) that writes one replicate.
     """
     more = more or {}
     device, kind = ("GPU-1", "cuda") if cuda else ("node-1/cpu", "cpu_core")

@@ -1,4 +1,4 @@
-"""Light and dark drawings, and the marks of contenders: colours that stand out, and nothing that could do harm."""
+"""Light and dark drawings and the marks of contenders: their colours stand out, and they contain nothing harmful."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was done twice, in words, of ledgers written by hand."""
+"""Sentences about repeated work, for ledgers written by hand."""
 
 import pytest
 from ledger_records import closed, ok, opened, progress, start, work
