@@ -81,7 +81,7 @@ def make_table(options: argparse.Namespace) -> None:
             row = machine("cpu", PACKAGES) | {
                 "seed": seed, "number": number, "num_train": len(splits.train), "arch": " ".join(map(str, arch)),
                 "macs": space.macs(arch), "seconds": f"{seconds:.1f}",
-                "test_top1": evaluate(trained.model, splits.test, CPU),
+                "test_top1": evaluate(trained.model, splits.test, splits.info.task, CPU),
             }  # fmt: skip
             append(CURVES, [row | {f"val_{i}": value for i, value in enumerate(trained.val_curve, 1)}])
 

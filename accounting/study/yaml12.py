@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
@@ -101,7 +100,7 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
         raise YamlProblem((None, f"{len(text):,} letters; at most {max_letters:,} are read"))
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = True  # found below, all at once
-    yaml.Composer = partial(_limited_composer, max_values)  # type: ignore[assignment]
+    yaml.Composer = partial(_Composer, max_values)  # type: ignore[assignment]
     try:
         nodes = list(yaml.compose_all(text))
     except YamlProblem:
@@ -126,20 +125,20 @@ def _documents(text: str, max_letters: int, max_values: int, plain: Callable[[st
     return [_document(node, max_values, plain) for node in nodes]
 
 
-def _limited_composer(max_values: int, loader: object = None) -> Composer:
-    """A composer that stops at the first value beyond the limits on number and depth, before it looks at the rest."""
-    composer = Composer(loader=loader)
-    compose, numbers = composer.compose_node, count(1)
+class _Composer(Composer):
+    """Stops at the first value beyond the limits on number and depth, before it looks at the rest of the text."""
 
-    def compose_node(parent: object, index: object) -> object:
+    def __init__(self, max_values: int, loader: object = None) -> None:
+        super().__init__(loader=loader)
+        self._max_values, self._count = max_values, 0
+
+    def compose_node(self, parent: object, index: object) -> object:
         """Compose one value with everything in it."""
-        if next(numbers) > max_values or composer.depth > MAX_DEPTH:
-            line = composer.parser.peek_event().start_mark.line + 1
-            raise YamlProblem((line, _too_many(max_values) if composer.depth <= MAX_DEPTH else _TOO_DEEP))
-        return compose(parent, index)
-
-    composer.compose_node = compose_node  # type: ignore[method-assign]
-    return composer
+        self._count += 1
+        if self._count > self._max_values or self.depth > MAX_DEPTH:
+            line = self.parser.peek_event().start_mark.line + 1
+            raise YamlProblem((line, _too_many(self._max_values) if self.depth <= MAX_DEPTH else _TOO_DEEP))
+        return super().compose_node(parent, index)
 
 
 def _too_many(max_values: int) -> str:

@@ -23,28 +23,31 @@ _OLD_VALUE = re.compile(
 def write_yaml(value: object, *, folded: bool = True) -> str:
     """Dump nested mappings, lists, texts, numbers, booleans and None; ``folded``: long texts span several lines."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
     yaml.width = 80 if folded else UNFOLDED
-    yaml.representer.yaml_representers = _REPRESENTERS
-    yaml.representer.ignore_aliases = lambda data: True  # a value that occurs twice is written out both times
     stream = io.StringIO()
     yaml.dump(value, stream)
     return stream.getvalue()
 
 
-def _represent_text(representer: SafeRepresenter, text: str) -> ScalarNode:
-    is_clear = means_text(text) and not _OLD_VALUE.fullmatch(text)
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_clear else "'")
+class _Representer(SafeRepresenter):
+    def ignore_aliases(self, data: object) -> bool:
+        """Write out a value that occurs twice both times, without an alias."""
+        return True
+
+    def represent_str(self, data: str) -> ScalarNode:
+        is_clear = means_text(data) and not _OLD_VALUE.fullmatch(data)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if is_clear else "'")
+
+    def represent_float(self, data: float) -> ScalarNode:
+        node = super().represent_float(data)
+        if "e" in node.value and "." not in node.value:
+            node.value = node.value.replace("e", ".0e", 1)  # otherwise YAML 1.1 reads it as text
+        return node
 
 
-def _represent_float(representer: SafeRepresenter, number: float) -> ScalarNode:
-    node = representer.represent_float(number)
-    if "e" in node.value and "." not in node.value:
-        node.value = node.value.replace("e", ".0e", 1)  # otherwise YAML 1.1 reads it as text
-    return node
-
-
-_REPRESENTERS = {**SafeRepresenter.yaml_representers, str: _represent_text, float: _represent_float}
-"""By type of value: what makes a node of it; as in ruamel.yaml, except for texts and floats."""
+_Representer.add_representer(str, _Representer.represent_str)
+_Representer.add_representer(float, _Representer.represent_float)
