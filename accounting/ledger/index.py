@@ -80,8 +80,8 @@ class Index:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """The segment files, sorted by name."""
-    return sorted(folder.glob("*.jsonl"))
+    """The segment files, sorted by name; not hidden ones, such as macOS leaves beside each file that it copies."""
+    return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
 def segments_in_turn(folder: Path) -> Iterator[Path]:

@@ -80,8 +80,8 @@ def parse_hours(value: str | int | float) -> float:
     total = sum(float(number) * unit for (number, _), unit in zip(parts, units, strict=True))
     if not (is_whole and is_falling and all(units) and 0 < total <= MAX_HOURS):
         raise ValueError(
-            f"{_short(value)} is not a duration; write a positive number with its unit, such as 30 min, 0.5 h or 2 d; units: "
-            + "; ".join(", ".join(words) for words in _UNITS.values())
+            f"{_short(value)} is not a duration; write a positive number with its unit, such as 30 min, 0.5 h or 2 d; "
+            "units: " + "; ".join(", ".join(words) for words in _UNITS.values())
         )
     return total
 
