@@ -122,7 +122,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         log.warning("%s", line)
     loggers = check_loggers(config)
     if config.store is not None:
-        ObjectStore(config.store.url).check()
+        ObjectStore(config.store.url).check(paths.root)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
