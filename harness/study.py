@@ -44,6 +44,7 @@ from harness.console.endings import check_ending, left_by_budget
 from harness.console.events import executes, rehearses, stopped
 from harness.console.outlook import Undelivered
 from harness.console.progress import Progress
+from harness.data.image_folder import PARTS
 from harness.devices import choose_device
 from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
@@ -58,7 +59,7 @@ from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
-from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
+from harness.stored.folder import check_apart, check_places, locked, refuse_second_driver, state_of
 from harness.stored.keeping import kept_in_store
 from harness.stored.object_store import ObjectStore
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
@@ -113,6 +114,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     standing = check_folder(config, paths, None if rehearsal is None else rehearsal.changes)
     config = standing.config
     check_places(paths)
+    check_apart(paths, config.dataset.path, PARTS)
     check_replaceable(paths.report)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())

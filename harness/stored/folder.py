@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -70,6 +70,15 @@ def check_places(paths: StudyFolder) -> None:
             raise InputError(f"{folder} is a file; a study needs a folder there: move the file away")
     if paths.config.exists() and not paths.config.is_file():
         raise InputError(f"{paths.config} is not a file; move it away, or name another folder with --out")
+
+
+def check_apart(paths: StudyFolder, data: str | None, parts: Sequence[str]) -> None:
+    """``InputError`` if the study would be in one of the ``parts`` of the folder ``data``, and be taken for images."""
+    for part in parts if data is not None else ():
+        if paths.root.is_relative_to((Path(str(data)) / part).resolve()):
+            raise InputError(
+                f"{paths.root} is among the images of dataset.path ({part}/); name another folder with --out"
+            )
 
 
 def _in_use(paths: StudyFolder, where: str) -> InputError:
