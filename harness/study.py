@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 
 from accounting.ledger.compacted import compact
-from accounting.ledger.index import open_index
+from accounting.ledger.index import open_index, read_index, sessions_in
 from accounting.ledger.presence import presences
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
@@ -150,7 +150,11 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             presences(paths.beats),
             LedgerWriter(paths.ledger, session, "driver") as ledger,
         ):
-            said = {} if standing.rehearsal is None else {"rehearsal": list(standing.rehearsal)}
+            said: dict[str, object] = {}
+            if standing.rehearsal is not None:
+                said["rehearsal"] = list(standing.rehearsal)
+            if earlier := [name for name in sessions_in(read_index(paths.ledger)) if name != session]:
+                said["after"] = earlier[-1]
             ledger.append(
                 Kind.SESSION_OPENED,
                 t=begin_t,

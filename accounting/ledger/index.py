@@ -94,6 +94,12 @@ def segments_in_turn(folder: Path) -> Iterator[Path]:
     yield from (path for path in segments_in(folder) if begins_attempts(path.name))
 
 
+def sessions_in(index: Index | None) -> list[str]:
+    """The sessions that wrote segments, in the order in which they began to write, whatever their clocks said."""
+    entries = () if index is None else index.segments.values()
+    return list(dict.fromkeys(entry["session"] for entry in entries if "session" in entry))
+
+
 def begins_attempts(segment: str) -> bool:
     """Whether a worker writes it, by its name: time, writer, host (which can be any text)."""
     return segment.split("-", 2)[1:2] == [WORKER]
