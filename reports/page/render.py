@@ -32,8 +32,6 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "text.parse_math": False,  # dollars in a name are not mathematics
-    "figure.autolayout": False,  # a canvas without a layout engine stays without, whatever a matplotlibrc says
-    "figure.constrained_layout.use": False,
 }
 MOST_LINKED_BYTES = 400_000
 """Larger data is only a separate file, and not embedded in the page's links."""
@@ -74,7 +72,9 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
             rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
             continue
         _write_csv(data, frames.unit, folder / f"{name}.csv")
-        with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        with mpl.rc_context():
+            mpl.rcdefaults()  # a user's matplotlibrc, or one in the working folder, changes no drawing
+            mpl.rcParams.update({**STYLE, "svg.hashsalt": name})
             rendered[name] = _drawn(name, figure, data, folder)
     return rendered
 
