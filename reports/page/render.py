@@ -22,6 +22,19 @@ from reports.page.theme import inline_svg
 from reports.words.colours import INK
 
 PNG_DPI = 160
+OF_WINDOWS = (
+    "backend",
+    "interactive",
+    "toolbar",
+    "tk.",
+    "webagg.",
+    "macosx.",
+    "savefig.directory",
+    "timezone",
+    "date.epoch",
+)
+PLAIN: dict[Any, Any] = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if not key.startswith(OF_WINDOWS)}
+"""Matplotlib's own settings for what is drawn: a matplotlibrc of the user's, or in the working folder, changes nothing."""
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -72,9 +85,7 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
             rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
             continue
         _write_csv(data, frames.unit, folder / f"{name}.csv")
-        with mpl.rc_context():
-            mpl.rcdefaults()  # a user's matplotlibrc, or one in the working folder, changes no drawing
-            mpl.rcParams.update({**STYLE, "svg.hashsalt": name})
+        with mpl.rc_context({**PLAIN, **STYLE, "svg.hashsalt": name}):
             rendered[name] = _drawn(name, figure, data, folder)
     return rendered
 
