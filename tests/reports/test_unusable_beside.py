@@ -18,9 +18,9 @@ PRICES = {
     "no text": (b"\xff\xfe", "prices.yaml cannot be read as YAML"),
 }
 PLANS = {
-    "cut off": ('{"format": 2, "session": "s", ', "plan-0001.json cannot be read"),
-    "of another format": ('{"format": 3}', "plan-0001.json is not a plan of format 1 or 2"),
-    "incomplete": ('{"format": 2, "steps": []}', "plan-0001.json is not a complete plan"),
+    "cut off": ('{"format": 2, "session": "s", ', "plans/plan-0001.json cannot be read"),
+    "of another format": ('{"format": 3}', "plans/plan-0001.json is not a plan of format 1 or 2"),
+    "incomplete": ('{"format": 2, "steps": []}', "plans/plan-0001.json is not a complete plan"),
 }
 
 
