@@ -136,7 +136,8 @@ class Evidence:
 
     def turn(self, session: str) -> tuple[float, int]:
         """A key that sorts sessions by their begin, but none before one that it followed, whose clock was ahead."""
-        times, at = [], session
+        at = session
+        times: list[float] = []
         while at in self.session_span and len(times) <= len(self._before):
             times.append(self._begin_t(at))
             at = self._before.get(at, "")

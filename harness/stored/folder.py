@@ -9,7 +9,7 @@ from pathlib import Path
 from accounting.ledger import driver_lock
 from accounting.ledger.index import segments_in
 from accounting.study.folder import StudyFolder
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 
 
 def refuse_second_driver(paths: StudyFolder) -> None:
@@ -62,7 +62,11 @@ def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
 
 
 def check_places(paths: StudyFolder) -> None:
-    """``InputError`` if something else occupies a path that the study needs, such as a file named ``report``."""
+    """``InputError`` if a path that the study needs is taken, as by a file named ``report``, or is no text for libraries."""
+    try:
+        str(paths.root).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{one_line(str(paths.root))} is not UTF-8; name another folder with --out") from None
     for folder in (paths.ledger, paths.checkpoints, paths.models, paths.plans, paths.tune, paths.report):
         if folder.is_symlink() and not folder.exists():
             raise InputError(f"{folder} is a link to nothing; a study needs a folder there: remove the link")

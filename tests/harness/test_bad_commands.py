@@ -1,6 +1,7 @@
 """Wrong folders, torn ledgers, wrong command lines: one line on stderr and exit code 2, and nothing is lost."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class TestFolder:
             refuses(
                 ["run", config, "--backend", "inline", "--out", tmp_path / "photos" / out], "among the images", "--out"
             )
+
+    def test_has_a_name_that_is_no_text(self, tiny, tmp_path, write_config, refuses):
+        """Weights could not be read from there: every job but the first failed, three times each."""
+        out = tmp_path / os.fsdecode(b"caf\xe9")
+        refuses(["run", write_config(tiny), "--backend", "inline", "--out", out], "not UTF-8", "--out")
 
     def test_holds_other_files(self, tiny, tmp_path, write_config, refuses):
         (tmp_path / "out").mkdir()
