@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from accounting.words.plain_text import plain
 from harness.commit import commit
 from harness.cores import num_cores
 from harness.devices import cpu_name
@@ -30,7 +31,7 @@ def environment(command: list[str]) -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": cpu_name(),
         "num_cpus": num_cores(),
-        "command": " ".join(command),
+        "command": plain(" ".join(command)),
     }
     for package in PACKAGES:
         try:

@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 
 from accounting.ledger.compacted import compact
-from accounting.ledger.index import open_index
+from accounting.ledger.index import open_index, read_index, sessions_in
 from accounting.ledger.presence import presences
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
@@ -44,6 +44,7 @@ from harness.console.endings import check_ending, left_by_budget
 from harness.console.events import executes, rehearses, stopped
 from harness.console.outlook import Undelivered
 from harness.console.progress import Progress
+from harness.data.image_folder import PARTS
 from harness.devices import choose_device
 from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
@@ -58,7 +59,7 @@ from harness.scheduling.forecast import Forecast
 from harness.scheduling.scheduler import open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
-from harness.stored.folder import check_places, locked, refuse_second_driver, state_of
+from harness.stored.folder import check_apart, check_places, locked, refuse_second_driver, state_of
 from harness.stored.keeping import kept_in_store
 from harness.stored.object_store import ObjectStore
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
@@ -113,6 +114,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     standing = check_folder(config, paths, None if rehearsal is None else rehearsal.changes)
     config = standing.config
     check_places(paths)
+    check_apart(paths, config.dataset.path, PARTS)
     check_replaceable(paths.report)
     if launch.address is None:
         choose_device(config.resources.device, torch.cuda.device_count())
@@ -122,7 +124,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
         log.warning("%s", line)
     loggers = check_loggers(config)
     if config.store is not None:
-        ObjectStore(config.store.url).check()
+        ObjectStore(config.store.url).check(paths.root)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
@@ -148,7 +150,11 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
             presences(paths.beats),
             LedgerWriter(paths.ledger, session, "driver") as ledger,
         ):
-            said = {} if standing.rehearsal is None else {"rehearsal": list(standing.rehearsal)}
+            said: dict[str, object] = {}
+            if standing.rehearsal is not None:
+                said["rehearsal"] = list(standing.rehearsal)
+            if earlier := [name for name in sessions_in(read_index(paths.ledger)) if name != session]:
+                said["after"] = earlier[-1]
             ledger.append(
                 Kind.SESSION_OPENED,
                 t=begin_t,

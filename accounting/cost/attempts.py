@@ -210,7 +210,7 @@ def _sessions(evidence: Evidence, intervals: dict[str, Interval]) -> tuple[Sessi
                 environment=None if opened is None else opened["environment"],
             )
         )
-    return tuple(sorted(sessions, key=lambda session: session.begin_t))
+    return tuple(sorted(sessions, key=lambda session: evidence.turn(session.session)))
 
 
 def devices_of(opened: Record | None, changes: list[Record]) -> tuple[Device, ...]:

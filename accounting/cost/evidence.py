@@ -129,9 +129,27 @@ class Evidence:
         losses = self.losses.get((trace.session, trace.job), [])
         return next((str(record["reason"]) for record in losses if record["t"] >= trace.started_t), None)
 
+    @cached_property
+    def _before(self) -> dict[str, str]:
+        """By session: the one before it, as far as that is on record."""
+        return {name: str(record["after"]) for name, record in self.session_opened.items() if record.get("after")}
+
+    def turn(self, session: str) -> tuple[float, int]:
+        """A key that sorts sessions by their begin, but none before one that it followed, whose clock was ahead."""
+        at = session
+        times: list[float] = []
+        while at in self.session_span and len(times) <= len(self._before):
+            times.append(self._begin_t(at))
+            at = self._before.get(at, "")
+        return max(times, default=float("-inf")), len(times)
+
+    def _begin_t(self, session: str) -> float:
+        opened = self.session_opened.get(session)
+        return self.session_span[session][0] if opened is None else float(opened["t"])
+
     def is_over(self, session: str) -> bool:
         """Whether the session has closed, or a later one has opened, which means that its driver is dead."""
-        if session in self.session_closed:
+        if session in self.session_closed or session in self._before.values():
             return True
         last_t, last, before_t = self._last_opening
         return (before_t if last == session else last_t) > self.session_span[session][0]

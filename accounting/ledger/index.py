@@ -80,8 +80,8 @@ class Index:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """The segment files, sorted by name."""
-    return sorted(folder.glob("*.jsonl"))
+    """The segment files, sorted by name; not hidden ones, such as macOS leaves beside each file that it copies."""
+    return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
 def segments_in_turn(folder: Path) -> Iterator[Path]:
@@ -92,6 +92,12 @@ def segments_in_turn(folder: Path) -> Iterator[Path]:
     """
     yield from (path for path in segments_in(folder) if not begins_attempts(path.name))
     yield from (path for path in segments_in(folder) if begins_attempts(path.name))
+
+
+def sessions_in(index: Index | None) -> list[str]:
+    """The sessions that wrote segments, in the order in which they began to write, whatever their clocks said."""
+    entries = () if index is None else index.segments.values()
+    return list(dict.fromkeys(entry["session"] for entry in entries if "session" in entry))
 
 
 def begins_attempts(segment: str) -> bool:

@@ -142,6 +142,7 @@ class Record(TypedDict, total=False):
     changes: list[ChangedKey]
     rehearsal: list[ChangedKey]
     """What a rehearsal changed in its config; only in ``session_opened`` of rehearsals."""
+    after: str
 
 
 class Phase(StrEnum):
@@ -198,7 +199,8 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # driver process. environment: versions and machine, for the report. Optional, and absent in old ledgers: planned,
     # what the study was first planned with ({replicates, targets, routes}), the same in every session; labels ({name:
     # text} from the config) and owner (the user's account) of this session. rehearsal: in a rehearsal, what it changed
-    # in the config, in the form of study_extended; nothing in such a ledger is a measurement.
+    # in the config, in the form of study_extended; nothing in such a ledger is a measurement. after: the session before,
+    # which is over then, even if its clock was ahead.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
     # A node joined or left. capacity: all devices that exist from `t` on, in the form of session_opened.

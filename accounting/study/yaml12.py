@@ -223,7 +223,7 @@ class _Maker:
             self.problems.append((line, f"the tag {tag} is not known; leave it out"))
         if node.style is not None or tag == _TEXT_TAG:
             return text
-        if len(text) > MAX_DIGITS and _FLOAT.fullmatch(text):
+        if len(text) > MAX_DIGITS and (_FLOAT.fullmatch(text) or _INT.fullmatch(text)):
             self.problems.append((line, f"a number of more than {MAX_DIGITS} digits"))
             return None
         return self.plain(text)

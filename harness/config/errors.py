@@ -86,7 +86,11 @@ def _what(error: ErrorDetails, model: type[BaseModel]) -> str:
     given = error["input"]
     if not where and _named(error, model):
         return message
-    shown = "" if isinstance(given, dict | list | BaseModel) or repr(given) in message else f", given {_short(given)}"
+    shown = (
+        ""
+        if isinstance(given, dict | list | BaseModel) or repr(given)[:MAX_SHOWN] in message
+        else f", given {_short(given)}"
+    )
     return f"{where or 'study'}: {message}{shown}{_HINTS.get((error['type'], type(given)), '')}"
 
 

@@ -38,7 +38,11 @@ def read_documents(path: Path) -> list[Document]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(f"{path}: {size:,} bytes; a config has at most {MAX_BYTES:,}")
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # a device or pipe has no size
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{path}: a config has at most {MAX_BYTES:,} bytes")
+        text = content.decode("utf-8-sig")
     except InputError:
         raise
     except FileNotFoundError:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accounting.study.yaml12 import Place
+from accounting.words.names import Role, method_label
 from harness.config.distill import OFF
+from harness.config.errors import nearest
 from harness.config.phases import phases
 from harness.config.recipe import Recipe
 from harness.config.route_section import Found, useless
@@ -37,7 +39,7 @@ def without_effect(study: StudyConfig) -> list[Found]:
         found.append(useless(("resources", "device_kind"), "device is cpu, and it names a model of GPU"))
     for route, section in study.routes.powers.items():
         found += section.without_effect(study, ("routes", route))
-    return found
+    return [*found, *_pair(study)]
 
 
 def _parent(study: StudyConfig) -> Iterator[Found]:
@@ -59,6 +61,31 @@ def _budgets(study: StudyConfig) -> Iterator[Found]:
     for route in sorted(study.budget.model_fields_set):
         if getattr(study.budget, route) is not None and route not in study.routes.names:
             yield useless(("budget", route), f"the study has no route {route}")
+
+
+def _pair(study: StudyConfig) -> Iterator[Found]:
+    """A declared pair with something that this study never delivers, of which its verdict could say nothing."""
+    if study.verdict.pair == type(study.verdict)().pair:
+        return
+    allowed = _contenders(study)
+    for label in study.verdict.pair:
+        if label not in allowed:
+            named = f"{label!r} is no contender of this study{nearest(label, allowed)}"
+            yield ("verdict", "pair"), f"verdict.pair: {named}; allowed here: {', '.join(allowed)}"
+
+
+def _contenders(study: StudyConfig) -> list[str]:
+    """The labels of what the study may deliver: its routes, each method of a pruning, and the controls."""
+    found: list[str] = []
+    for route, words in study.routes.words.items():
+        if words.role is Role.MEASURES:
+            continue
+        pruning = study.routes.prunings.get(route)
+        methods = [] if pruning is None else [method_label(route, method) for method in pruning.methods]
+        labels = [kind.label for kind in words.labels]
+        has_own = not labels or route in study.routes.outside
+        found += [*([route, *methods] if has_own else []), *labels]
+    return found
 
 
 def _phases(study: StudyConfig) -> Iterator[Found]:

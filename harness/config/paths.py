@@ -14,7 +14,12 @@ def beside(config: Path, given: str) -> Path:
         path = (config.parent / Path(given).expanduser()).resolve()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()  # a name that is too long, or links in a circle
+        str(path).encode()  # a folder on the way may have a name that is no text
         return path
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{given[:80]!r} leads to {one_line(str(path), 120)}, a name that is not UTF-8 and cannot be kept; rename it"
+        ) from None
     except RuntimeError as error:
         reason = "no such user" if given.startswith("~") else one_line(error)
         raise InputError(f"{given!r} is not a path ({reason})") from None

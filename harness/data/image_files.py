@@ -64,7 +64,7 @@ class Part:
 
 def natural_key(text: str) -> tuple[list[int | str], str]:
     """A sort key that puts ``2`` before ``10``, as in timm; names that differ only in case are ordered by letters."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text.lower())], text
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text.lower())], text
 
 
 def read_part(root: Path) -> Part:

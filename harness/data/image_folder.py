@@ -28,6 +28,8 @@ from harness.errors import InputError
 from harness.paths import is_there
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
+PARTS = ("train", *TEST_FOLDERS)
+"""Folders in which each folder is a class."""
 ASSUMED_TRAIN = 1_281_167
 """ImageNet's number, assumed when a study is planned without its data."""
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from accounting.ledger.index import begins_attempts
+from accounting.ledger.index import begins_attempts, read_index, sessions_in
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.records import Kind, Record, Status
 
@@ -39,12 +39,23 @@ def outcome_on_record(ledger: Path, job: str, since_t: float) -> JobOutcome | No
 
 
 def has_later_attempt(ledger: Path, job: str, attempt: str, since_t: float) -> bool:
-    """Whether an attempt at the job has begun after this one, which began at ``since_t``."""
+    """Whether an attempt at the job has begun after this one, which began at ``since_t``.
+
+    A session's attempts are later than those of the sessions before it, whatever the clock said then.
+    """
     began = {
-        r["attempt"]: float(r["t"]) for r in _records_of(ledger, job, since_t) if r["kind"] == Kind.ATTEMPT_STARTED
+        r["attempt"]: (str(r["session"]), float(r["t"]))
+        for r in _records_of(ledger, job, since_t)
+        if r["kind"] == Kind.ATTEMPT_STARTED
     }
-    own_t = began.get(attempt, float("-inf"))
-    return any(t > own_t for other, t in began.items() if other != attempt)
+    own, own_t = began.pop(attempt, ("", float("-inf")))
+    turns = _turns(ledger) if any(session != own for session, _ in began.values()) else {}
+    return any((turns.get(session, 0), t) > (turns.get(own, 0), own_t) for session, t in began.values())
+
+
+def _turns(ledger: Path) -> dict[str, int]:
+    """The sessions of a ledger, numbered from 1 in the order in which they began to write; none without an index."""
+    return {session: number for number, session in enumerate(sessions_in(read_index(ledger)), start=1)}
 
 
 def _records_of(ledger: Path, job: str, since_t: float) -> Iterator[Record]:

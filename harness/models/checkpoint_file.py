@@ -15,7 +15,7 @@ import tarfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -41,6 +41,9 @@ _OTHER_FILES = {
 _UNREADABLE = "a pickle that cannot be read as tensors"
 """Replaces PyTorch's message, which advises reading the file without restrictions."""
 _MAX_NESTING = 4
+_AVERAGED = re.compile(r"(?<![a-z])(ema|swa)(?![a-z])|averag", re.IGNORECASE)
+_NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|loss|metric|config|hparam|hyper|args|callback", re.IGNORECASE)
+"""Parts of the keys under which trainers keep tensors that are not a network's."""
 _MAX_CLASSES = 200
 _RUNS_PROGRAMS = {
     "asyncio", "bdb", "code", "codeop", "commands", "concurrent", "ctypes", "dill", "cloudpickle", "ftplib", "http",
@@ -244,7 +247,7 @@ def _inert(name: str, path: Path) -> object:
 
 def _tensors(held: object, path: Path) -> dict[str, Tensor]:
     """The state dict in the content of a file; ``InputError`` if there is none or it holds more than tensors."""
-    found = _find_state(held, 0)
+    found = _find_state(held, 0) or _only_state(held, path)
     if found is None:
         raise InputError(f"parent.checkpoint: {path} {_without_state(held)}; save model.state_dict()")
     tensors = {}
@@ -277,6 +280,34 @@ def _find_state(held: object, depth: int) -> Mapping[object, object] | None:
         if found is not None:
             return found
     return held if any(isinstance(value, Tensor) for value in held.values()) else None
+
+
+def _only_state(held: object, path: Path) -> Mapping[object, object] | None:
+    """The state dict below keys of a trainer's own; of several, the averaged one. ``InputError`` if that leaves several."""
+    found = dict(_states_below(held, "", 0))
+    averaged = {place: state for place, state in found.items() if _AVERAGED.search(place)}
+    left = averaged or found
+    if len(left) > 1:
+        places = " and ".join(repr(place)[:60] for place in list(left)[:2])
+        raise InputError(
+            f"parent.checkpoint: {path} holds several state dicts, under {places}; save only the one that is meant"
+        )
+    return next(iter(left.values()), None)
+
+
+def _states_below(held: object, above: str, depth: int) -> Iterator[tuple[str, Mapping[object, object]]]:
+    """(dotted keys, state dict) for each state dict below keys that do not name something else of a training."""
+    if not isinstance(held, Mapping) or depth > _MAX_NESTING or hasattr(held, "inert_class"):
+        return
+    for key, value in held.items():
+        if not isinstance(key, str) or _NO_WEIGHTS.search(key):
+            continue
+        place = f"{above}.{key}" if above else key
+        state = _find_state(value, depth + 1)
+        if state is not None:
+            yield place, state
+        else:
+            yield from _states_below(value, place, depth + 1)
 
 
 def _without_state(held: object) -> str:

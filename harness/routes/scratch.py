@@ -115,6 +115,8 @@ class Config(RouteSection):
 
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
         """See :class:`RouteSection`; a control may be switched on at any time, and off until it has begun."""
+        if key == "train.epochs":  # those of the family's network alone
+            return _is_begun("family", begun)
         return bool(old) and _is_begun(key, begun) if key in ("family", *STRUCTURES) else True
 
     def binds_elsewhere(self, route: str, key: str, begun: Begun) -> bool:

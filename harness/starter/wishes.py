@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounting.words.quantities import parse_macs, parse_percent
+from harness.config.paths import beside
 from harness.config.study import ParentConfig
 from harness.errors import InputError
 
@@ -38,7 +39,10 @@ def parse_wishes(given: dict[str, str | None]) -> Wishes:
     missing = [f"--{key}" for key, text in words.items() if text is None]
     if missing:
         raise InputError(f"init: {' and '.join(missing)} missing; give it, or answer the questions on a terminal")
-    images = Path(str(words["images"])).expanduser().resolve()
+    try:
+        images = beside(Path("study.yaml"), str(words["images"]))
+    except InputError as error:
+        raise InputError(f"--images: {error}") from None
     if not images.is_dir():
         raise InputError(f"--images: {images} is not a folder; give the one that holds train/ and val/")
     return Wishes(images, parse_parent(str(words["parent"])), parse_targets(str(words["macs"])))

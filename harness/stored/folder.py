@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from accounting.ledger import driver_lock
 from accounting.ledger.index import segments_in
 from accounting.study.folder import StudyFolder
-from harness.errors import InputError
+from harness.errors import InputError, one_line
 
 
 def refuse_second_driver(paths: StudyFolder) -> None:
@@ -62,7 +62,11 @@ def locked(paths: StudyFolder, seen: State) -> Iterator[None]:
 
 
 def check_places(paths: StudyFolder) -> None:
-    """``InputError`` if something else occupies a path that the study needs, such as a file named ``report``."""
+    """``InputError`` if a path that the study needs is taken, as by a file named ``report``, or is no text for libraries."""
+    try:
+        str(paths.root).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{one_line(str(paths.root))} is not UTF-8; name another folder with --out") from None
     for folder in (paths.ledger, paths.checkpoints, paths.models, paths.plans, paths.tune, paths.report):
         if folder.is_symlink() and not folder.exists():
             raise InputError(f"{folder} is a link to nothing; a study needs a folder there: remove the link")
@@ -70,6 +74,15 @@ def check_places(paths: StudyFolder) -> None:
             raise InputError(f"{folder} is a file; a study needs a folder there: move the file away")
     if paths.config.exists() and not paths.config.is_file():
         raise InputError(f"{paths.config} is not a file; move it away, or name another folder with --out")
+
+
+def check_apart(paths: StudyFolder, data: str | None, parts: Sequence[str]) -> None:
+    """``InputError`` if the study would be in one of the ``parts`` of the folder ``data``, and be taken for images."""
+    for part in parts if data is not None else ():
+        if paths.root.is_relative_to((Path(str(data)) / part).resolve()):
+            raise InputError(
+                f"{paths.root} is among the images of dataset.path ({part}/); name another folder with --out"
+            )
 
 
 def _in_use(paths: StudyFolder, where: str) -> InputError:

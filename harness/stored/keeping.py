@@ -100,6 +100,8 @@ class Keeper:
 
     def _models(self) -> None:
         for metrics in sorted(self._paths.models.glob("*/*/*/metrics.json")):
+            if metrics.parent.name.startswith("."):
+                continue  # not yet whole, or left by an attempt that was killed
             self._folder(metrics.parent, f"models/{metrics.parent.relative_to(self._paths.models).as_posix()}")
 
     def _checkpoints(self) -> None:

@@ -32,9 +32,14 @@ class ObjectStore:
         self.url = url
         self._files, self._root = _opened(url)
 
-    def check(self) -> None:
-        """``InputError`` if the bucket cannot be reached, does not exist, or may not be listed."""
-        bucket = self._root.partition("/")[0] if urlsplit(self.url).scheme != "file" else ""
+    def check(self, study: Path | None = None) -> None:
+        """``InputError`` if the bucket cannot be reached, does not exist, may not be listed, or is in the study's folder."""
+        is_here = urlsplit(self.url).scheme == "file"
+        if is_here and study is not None and Path(self._root).resolve().is_relative_to(study.resolve()):
+            raise InputError(
+                f"{KEY}: {self.url} is in the study's own folder, which is copied there; name another place"
+            )
+        bucket = "" if is_here else self._root.partition("/")[0]
         try:
             if bucket and self._files.get_file_info(bucket).type == fs.FileType.NotFound:
                 raise InputError(f"{KEY}: {self.url} given; there is no bucket {bucket}")

@@ -36,6 +36,8 @@ from harness.stored.written import runnable
 
 log = logging.getLogger(__name__)
 
+LEFT_BY_SYSTEMS = ("lost+found", ".DS_Store", ".Spotlight-V100", ".Trashes", ".fseventsd", "Thumbs.db", "desktop.ini")
+"""What file systems and desktops leave in a folder, such as the root of a new volume."""
 DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 
@@ -179,9 +181,11 @@ def _device_kinds(records: Sequence[Record], paid: Paid) -> frozenset[str]:
 
 
 def _is_before_study(path: Path, paths: StudyFolder) -> bool:
-    """Whether a run killed before it wrote ``study.yaml`` may have left this, or the user (a file of prices)."""
+    """Whether a run killed before it wrote ``study.yaml`` may have left this, the user (a file of prices), or a system."""
     return (
         path.name == ".lock"
+        or path.name in LEFT_BY_SYSTEMS
+        or path.name.startswith(("._", ".nfs"))
         or path == paths.prices
         or path.suffix == ".part"
         or (path == paths.ledger and not segments_in(path))

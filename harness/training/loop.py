@@ -327,8 +327,9 @@ def _one_epoch(
 
 
 def _passes(images: Tensor, targets: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in ``count`` parts of about equal size; fewer if it has fewer images, so that none is empty."""
-    return zip(images.tensor_split(min(count, len(images))), targets.tensor_split(min(count, len(images))), strict=True)
+    """A batch in ``count`` parts of about equal size; fewer if it has few images: batch norm needs two in each."""
+    count = min(count, max(1, len(images) // 2))
+    return zip(images.tensor_split(count), targets.tensor_split(count), strict=True)
 
 
 def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:

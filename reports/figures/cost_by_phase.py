@@ -18,7 +18,7 @@ from accounting.words.names import ANALYSIS, label_text
 from accounting.words.quantities import HOUR_S, macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import WIDE_IN, legend_below, replicates_text, tidy, unit_of
-from reports.measure.money import money_of_attempts, prices_beside
+from reports.measure.money import money_beside
 from reports.words.colours import route_colour, tint
 
 TITLE = "Cost per route, by phase"
@@ -35,14 +35,13 @@ LETTER_IN, NAMES_IN = 0.075, 1.3
 def data(frames: Frames) -> pd.DataFrame:
     """Device-hours charged in full, by target, route, phase and replicate, split into productive, overhead and lost.
 
-    If there are prices next to the study, the rows have money too.
+    If there are usable prices next to the study, the rows have money too.
 
     Work for several targets counts at each of them, so rows of different targets cannot be added up (those of
     :mod:`reports.measure.phase_costs` can). The training of a teacher counts likewise at each route that it taught. The
     analysis of the parent and exports are charged to no target and have no rows.
     """
-    prices = prices_beside(frames)
-    money = {} if prices is None else money_of_attempts(frames, prices)
+    money = money_beside(frames)
     rows: dict[tuple[int, str, str, int], list[float]] = {}
     begun = [key for key in frames.view.by_route if key[0] != ANALYSIS]
     for target, (route, replicate) in product(frames.info.targets, begun):
@@ -50,7 +49,7 @@ def data(frames: Frames) -> pd.DataFrame:
         for attempt, share in zip(attempts, *rates_of(attempts, _charged(frames, target)), strict=True):
             rate = share / HOUR_S
             key = (target, route, attempt.phase, replicate)
-            priced = money.get(attempt.attempt, 0.0) * HOUR_S
+            priced = money.of_attempts.get(attempt.attempt, 0.0) * HOUR_S
             if (so_far := rows.get(key)) is None:
                 so_far = rows[key] = [0.0] * NUM_PARTS
             so_far[0] += rate * attempt.productive_s
@@ -63,7 +62,7 @@ def data(frames: Frames) -> pd.DataFrame:
     table = pd.DataFrame(
         [[*key, *parts, frames.unit] for key, parts in ordered], columns=[*COLUMNS[:-1], "money", "unit"]
     )
-    return table.drop(columns="money") if prices is None else table.assign(currency=prices.currency)
+    return table.drop(columns="money") if money.currency is None else table.assign(currency=money.currency)
 
 
 def _charged(frames: Frames, target: int) -> Callable[[Attempt], float]:

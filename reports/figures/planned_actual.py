@@ -8,12 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from accounting.study.folder import StudyFolder
-from accounting.study.plans import read_plans
 from accounting.words.names import label_text
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, tidy, unit_of
 from reports.measure.planned import planned_steps
+from reports.measure.unusable import plans_beside
 from reports.words.colours import INK, route_colour
 from reports.words.wording import number
 
@@ -24,7 +23,7 @@ COLUMNS = ["route", "phase", "jobs_planned", "jobs_done", "planned_h", "planned_
 
 def data(frames: Frames) -> pd.DataFrame:
     """One row per route and phase, or none without a plan in hours; ``planned_done_h`` is for as many jobs as are done."""
-    plans = read_plans(StudyFolder(frames.folder))
+    plans = plans_beside(frames)
     latest = plans[-1] if plans and plans[-1].unit == frames.unit else None
     if latest is None or latest.hours is None:
         return pd.DataFrame(columns=COLUMNS)

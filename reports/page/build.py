@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from functools import partial
@@ -14,9 +15,12 @@ from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.beside import beside
 from reports.export.tables import long_makers_of, makers_of, write_made
+from reports.measure.unusable import unusable
 from reports.page.content import page_content
 from reports.page.html import page_html
 from reports.page.plain_report import markdown_report, write_latex
+
+log = logging.getLogger(__name__)
 
 PAGE, MARKDOWN = "index.html", "report.md"
 MANY_ATTEMPTS = 5000
@@ -48,7 +52,8 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
         with beside(long, is_long=len(frames.view.attempts) >= MANY_ATTEMPTS):
             whole = WholeAnswer(frames)
             write_made(makers_of(frames, whole.answers), tables)
-            content = page_content(whole, render_figures(frames, fresh / "figures"))
+            figures = render_figures(frames, fresh / "figures")
+            content = page_content(whole, figures, left_out := unusable(frames))
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
         (fresh / MARKDOWN).write_text(markdown_report(content), encoding="utf-8")
@@ -57,6 +62,8 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+    for line in left_out:
+        log.warning("%s", line)
     return out / PAGE
 
 

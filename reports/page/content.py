@@ -66,8 +66,8 @@ class PageContent:
     answer_json: Fields
 
 
-def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageContent:
-    """Everything that a study's page shows."""
+def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: Sequence[str] = ()) -> PageContent:
+    """Everything that a study's page shows; ``left_out``: sentences about files that it could not use."""
     frames, answers = whole.frames, whole.answers
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
@@ -93,7 +93,7 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered]) -> PageCon
         _networks(frames),
         *optional_sections(frames, figures),
         *(Section(figure.title, [figure]) for name, figure in figures.items() if name not in PLACED_FIGURES),
-        _counted(frames),
+        _counted(frames, left_out),
         provenance(frames),
     ]
     return PageContent(
@@ -176,7 +176,7 @@ def _networks(frames: Frames) -> Section:
     return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])
 
 
-def _counted(frames: Frames) -> Section:
+def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
     audit = audit_lines(frames)
     tables = [Captioned(totals_table(frames), "What all sessions together held.")]
     balances = balance_table(frames)
@@ -186,7 +186,7 @@ def _counted(frames: Frames) -> Section:
         COUNTED,
         tables=tables,
         lines=[*map(task().fill, METHOD), work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
-        warnings=frames.warnings,
+        warnings=(*frames.warnings, *left_out),
     )
 
 

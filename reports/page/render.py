@@ -23,6 +23,19 @@ from reports.page.wide import WideCanvas
 from reports.words.colours import INK
 
 PNG_DPI = 160
+OF_WINDOWS = (
+    "backend",
+    "interactive",
+    "toolbar",
+    "tk.",
+    "webagg.",
+    "macosx.",
+    "savefig.directory",
+    "timezone",
+    "date.epoch",
+)
+PLAIN: dict[Any, Any] = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if not key.startswith(OF_WINDOWS)}
+"""Matplotlib's own settings for what is drawn: a matplotlibrc of the user's, or in the working folder, changes nothing."""
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -33,8 +46,6 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "text.parse_math": False,  # dollars in a name are not mathematics
-    "figure.autolayout": False,  # a canvas without a layout engine stays without, whatever a matplotlibrc says
-    "figure.constrained_layout.use": False,
 }
 MOST_LINKED_BYTES = 400_000
 """Larger data is only a separate file, and not embedded in the page's links."""
@@ -75,7 +86,7 @@ def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
             rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
             continue
         _write_csv(data, frames.unit, folder / f"{name}.csv")
-        with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        with mpl.rc_context({**PLAIN, **STYLE, "svg.hashsalt": name}):
             rendered[name] = _drawn(name, figure, data, folder)
     return rendered
 

@@ -359,3 +359,17 @@ def test_a_lost_attempt_has_the_reason_that_its_driver_was_told_and_costs_what_i
     assert [(a.begin_t, a.end_t, a.status, split(a)) for a in found.values()] == [
         (a.begin_t, a.end_t, a.status, split(a)) for a in plain.values()
     ]
+
+
+def test_a_session_whose_clock_was_ahead_is_over_once_the_next_one_has_begun() -> None:
+    """Killed at 9,030 by its clock; the next session begins at 100 by the right one, and is the last."""
+    then: Record = {**opened("s2", 100), "after": "s1"}  # type: ignore[typeddict-item]
+    records = [
+        opened("s1", 9000), start("s1", "a#1", "a", 9010), work("a#1", 9011), beat("a#1", 9030),
+        then, start("s2", "a#2", "a", 110), work("a#2", 111), ok("a#2", 120, 119), closed("s2", 121),
+    ]  # fmt: skip
+    view = derive(records)
+    assert {attempt.attempt: attempt.status for attempt in view.attempts} == {"a#1": Status.LOST, "a#2": Status.OK}
+    assert by_id(view)["a#1"].allocated_s == 20
+    assert [session.session for session in view.sessions] == ["s1", "s2"]
+    assert view.sessions[-1].reason == "done"

@@ -179,6 +179,14 @@ def test_what_is_copied_foreign_or_renamed_does_not_change_the_costs(folder: Pat
     assert [r | {"segment": ""} for r in now] == [r | {"segment": ""} for r in before]
 
 
+def test_what_macos_leaves_beside_each_file_is_no_segment(folder: Path) -> None:
+    before = read_ledger(folder)
+    for path in segments_in(folder):
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4000))
+    assert read_ledger(folder) == before
+    assert codes(folder) == set()
+
+
 def test_an_index_that_is_made_again_says_so_for_ever(folder: Path) -> None:
     (folder / NAME).unlink()
     segment(folder, "worker-0").unlink()

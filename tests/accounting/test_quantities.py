@@ -24,7 +24,7 @@ def test_macs(given, macs):
 
 
 @pytest.mark.parametrize(
-    "given", ["", "M", "0", 0, -1, "-5M", "0.5m", "5T", True, None, "nan", "inf", "1e999", 0.4, []]
+    "given", ["", "M", "0", 0, -1, "-5M", "0.5m", "5T", True, None, "nan", "inf", "1e999", 0.4, [], "9" * 90_000 + "x"]
 )
 def test_no_macs(given):
     with pytest.raises(ValueError, match=r"1\.2G"):
@@ -48,7 +48,8 @@ def test_hours(given, hours):
 @pytest.mark.parametrize(
     "given",
     [0.5, 1, "1", "h", "0 h", "-1 h", "1 H", "1 month", "", None, True, "nan h", "30 m 1 h", "1h1h", "1h 30",
-     "1h -30m", "-30 min", "1e3 h", "1:30", "2 weeks", "h 2", "9" * 400 + " h", "9" * 20 + " d", "1 h" * 10**6, 30],
+     "1h -30m", "-30 min", "1e3 h", "1:30", "2 weeks", "h 2", "9" * 400 + " h", "9" * 20 + " d", "1 h" * 10**6, 30,
+     "11a" * 33 + "!"],
 )  # fmt: skip
 def test_no_hours(given):
     with pytest.raises(ValueError, match=r"30 min.*units: s, sec, .* d, day, days"):

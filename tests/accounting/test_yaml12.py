@@ -28,6 +28,8 @@ REFUSED = {
     "a: &a [*a]\n": (1, "alias"),
     "? [1, 2]\n: 3\n": (1, "key that is itself"),
     "a: " + "9" * 5000: (1, "digits"),
+    "a: 0x" + "f" * 5000: (1, "digits"),
+    "a: 0o" + "7" * 9000: (1, "digits"),
     "[" * 80 + "]" * 80: (1, "levels deep"),
     "[" * 20_000 + "]" * 20_000: (None, "levels deep"),
     "- " * 20_000 + "a": (1, "levels deep"),

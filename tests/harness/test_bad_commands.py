@@ -1,13 +1,15 @@
 """Wrong folders, torn ledgers, wrong command lines: one line on stderr and exit code 2, and nothing is lost."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
-from inline_runs import quick
+from data.folder_layouts import plain
+from inline_runs import SMALL, quick
 from refusals import assert_refused, changed
 
 GARBAGE = [b'{"kind": "attempt_', b"\x00\xff\xfe", b"[]", b'{"kind": "unheard_of", "t": 1}']
@@ -28,10 +30,35 @@ class TestFolder:
         assert_refused(command("run", config, "--backend", "inline"), "runs")
         assert snapshot(tmp_path) == before
 
+    def test_lies_among_the_images(self, tiny, tmp_path, write_config, refuses):
+        """Its folder would be a class, and every attempt would fail."""
+        plain(tmp_path / "photos")
+        tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "photos"), "image_size": 28}
+        config = write_config(tiny)
+        for out in ("train/study", "val/a/study"):
+            refuses(
+                ["run", config, "--backend", "inline", "--out", tmp_path / "photos" / out], "among the images", "--out"
+            )
+
+    def test_has_a_name_that_is_no_text(self, tiny, tmp_path, write_config, refuses):
+        """Weights could not be read from there: every job but the first failed, three times each."""
+        out = tmp_path / os.fsdecode(b"caf\xe9")
+        refuses(["run", write_config(tiny), "--backend", "inline", "--out", out], "not UTF-8", "--out")
+
     def test_holds_other_files(self, tiny, tmp_path, write_config, refuses):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("x")
         refuses(["run", write_config(tiny), "--out", tmp_path / "out"], "other files", "--out")
+
+    def test_what_systems_leave_in_a_new_volume_is_in_nobodys_way(self, tiny, tmp_path, write_config, command):
+        (tmp_path / "out" / "lost+found").mkdir(parents=True)
+        for name in (".DS_Store", "._x", ".nfs000012"):
+            (tmp_path / "out" / name).write_text("x")
+        with quick():
+            code, _, err = command(
+                "run", write_config(tiny | SMALL), "--out", tmp_path / "out", "--backend", "inline", "-q"
+            )
+        assert (code, err) == (0, "")
 
     @pytest.mark.parametrize(("path", "value"), [("seed", 1), ("targets", ["0.5M"]), ("recipe.lr", 0.06)])
     def test_holds_another_study(self, path, value, tiny, study, write_config, refuses):

@@ -113,8 +113,25 @@ WRAPPED = {
     },
     "MMEngine": lambda s: {"meta": {"epoch": 1}, "state_dict": {f"backbone.{k}": v for k, v in s.items()}},
     "nested twice": lambda s: {"model": {"state_dict": s}, "epoch": 1},
+    "Composer": lambda s: {
+        "state": {
+            "model": {f"module.{k}": v for k, v in s.items()},
+            "optimizers": {"SGD": {"state": {"fc.weight": s["fc.weight"]}}},
+            "timestamp": {"Timestamp": {"epoch": 3}},
+        },
+        "rng": [{"torch": torch.zeros(3, dtype=torch.uint8)}],
+    },
+    "a key of one's own": lambda s: {"my_net": s, "my_optimizer": {"state": {}}, "best": 71.2},
+    "a key around known ones": lambda s: {"checkpoint": {"epoch": 3, "state_dict": s}},
+    "an average under a key of one's own": lambda s: {"net_now": state(net(5)), "net_ema": s},
     "parameters": lambda s: {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()},
 }  # fmt: skip
+
+
+def test_two_networks_under_keys_of_one_s_own_are_refused_with_both(tmp_path):
+    torch.save({"generator": net().state_dict(), "critic": net(1).state_dict()}, tmp_path / "gan.pt")
+    with pytest.raises(InputError, match="several state dicts, under 'generator' and 'critic'; save only the one"):
+        load_checkpoint(tmp_path / "gan.pt")
 
 
 @pytest.mark.parametrize("trainer", WRAPPED)

@@ -1,5 +1,6 @@
 """The commit of the harness's checkout, which every session records."""
 
+import os
 import subprocess
 
 from harness.commit import CHANGED, commit
@@ -41,3 +42,8 @@ def test_without_git_there_is_none(tmp_path, monkeypatch):
 def test_a_session_has_it_on_record():
     found = environment(["prune-or-search", "run"])
     assert found.get("commit") == commit()
+
+
+def test_a_command_with_bytes_that_are_no_text_can_be_kept():
+    found = environment(["prune-or-search", "run", os.fsdecode(b"caf\xe9.yaml")])
+    assert found["command"] == "prune-or-search run caf\\udce9.yaml"

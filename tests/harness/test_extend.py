@@ -158,6 +158,18 @@ class TestTaken:
         assert asdict(found.searched["search"]) == {"first": (600_000, 400_000), "added": (700_000,)}
         assert found.planned["replicates"] == 3
 
+    def test_the_family_s_network_with_epochs_of_its_own_beside_pruned_structures(self, study):
+        study.config["parent"] = {"family": "fbnetv3_mini", "variant": "l"}
+        study.write(Content(DATA))
+        study.begin(PRETRAIN, PRUNE, FINETUNE, job("pruned_structure-retrain", "scratch", Phase.RETRAIN, 600_000))
+        with_family = routes(scratch={"train": {"epochs": 4}})
+        assert study.check(routes=with_family).config.routes.scratch.train.epochs == 4
+        study.begin(job("family_s-retrain", "scratch", Phase.RETRAIN, 600_000))
+        assert "routes.scratch.train.epochs: none in the study, 4 given" in study.refusal(routes=with_family)
+        assert "routes.scratch.train.lr" in study.refusal(
+            routes=routes(scratch={"family": False, "train": {"lr": 0.3}})
+        )
+
     @pytest.mark.parametrize(
         "finetune", [{"lr": 0.1}, {"momentum": 0.9, "weight_decay": 1e-5}, {"distill": "off", "tune": "off"}]
     )

@@ -1,5 +1,7 @@
 """Options that would change nothing are refused by name, with their line; those that do something are not."""
 
+import os
+
 import pytest
 from refusals import DROP, changed
 
@@ -66,6 +68,11 @@ USELESS = {
     "a scan twice": ("routes.analysis", {"sparsities": [0.5, 0.9, 0.5]}, "routes.analysis.sparsities: 0.5 given twice"),
     "a criterion to scan by twice": (
         "routes.analysis", {"criteria": ["global_magnitude"] * 2}, "routes.analysis.criteria: global_magnitude given twice"),
+    "a pair with a slip": ("verdict", {"pair": ["prune", "serch"]}, "'serch' is no contender of this study (did you mean"),
+    "a pair with a route that there is not": ("verdict", {"pair": ["prune", "supernet"]}, "verdict.pair: 'supernet' is no"),
+    "a pair with a method that there is not": (
+        "verdict", {"pair": ["prune:global_lamp", "search"]}, "prune:global_magnitude"),
+    "a pair with a route that delivers by other names": ("verdict", {"pair": ["prune", "scratch"]}, "'scratch' is no"),
     "cores of a GPU's job on the CPU": ("resources", {"device": "cpu", "cpus_per_job": 2}, "resources.cpus_per_job"),
 }  # fmt: skip
 USEFUL = {
@@ -79,6 +86,9 @@ USEFUL = {
     "momentum of sgd": ("recipe.momentum", 0.8),
     "momentum where one phase has it": ("recipe", {"optimizer": "adamw"}),
     "a budget": ("budget", {"prune": "1 h"}),
+    "a pair with a control": ("verdict", {"pair": ["prune", "scratch_family"]}),
+    "a pair with a method": ("verdict", {"pair": ["prune:global_magnitude", "search"]}),
+    "the usual pair, without its search": ("routes", {"prune": {"finetune": {"epochs": 2}}}),
     "cores where the device is found out": ("resources", {"cpus_per_job": 2}),
 }
 
@@ -145,6 +155,17 @@ def test_a_file_that_is_too_large_says_so_once(tmp_path):
     with pytest.raises(InputError) as refused:
         load_configs(file)
     assert str(refused.value) == f"{file}: 100,001 bytes; a config has at most 100,000"
+
+
+def test_what_never_ends_is_not_read_to_its_end(refuses):
+    refuses(["plan", "/dev/zero"], "/dev/zero: a config has at most 100,000 bytes")
+
+
+def test_a_path_that_leads_to_a_name_that_is_no_text_is_refused(tiny, write_config, tmp_path, refuses):
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / "photos").symlink_to(os.fsdecode(b"caf\xe9"))
+    tiny["dataset"] = {"name": "image_folder", "path": "photos", "image_size": 28}
+    refuses(["plan", write_config(tiny)], "dataset.path", "not UTF-8")
 
 
 def test_a_fine_tuning_of_less_than_half_of_the_parents_epochs_is_a_warning(tiny, write_config, command):

@@ -192,6 +192,25 @@ def test_a_network_that_is_delivered_again_is_another_version(study, store):
     assert found == {b"weights", b"better ones"}
 
 
+def test_a_network_that_is_not_whole_yet_is_not_copied(study, store):
+    part = study.paths.model(600_000, "prune", 0).with_name(".0.1a2b3c4d.part")
+    part.mkdir()
+    (part / "metrics.json").write_text("{}")
+    Keeper(store, study.paths).look()
+    assert {key.split("/")[3] for key in store.names() if key.startswith("models/")} == {"0"}
+
+
+@pytest.mark.parametrize("place", ["", "/copies"])
+def test_the_study_s_own_folder_is_no_store(study, place, tmp_path):
+    """Each look would copy the copies of the one before."""
+    (tmp_path / "link").symlink_to(study.paths.root)
+    for root in (study.paths.root, tmp_path / "link"):
+        with pytest.raises(InputError, match="the study's own folder"):
+            ObjectStore(f"file://{root}{place}").check(study.paths.root)
+    ObjectStore(f"file://{tmp_path}/study-copies").check(study.paths.root)
+    ObjectStore(f"file://{tmp_path}").check(study.paths.root)
+
+
 def test_what_is_there_is_not_read_again_and_a_lost_note_changes_nothing(study, url, store, monkeypatch):
     Keeper(store, study.paths).look()
     puts = []

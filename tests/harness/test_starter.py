@@ -92,3 +92,8 @@ class TestRefusals:
         gone = tmp_path / "gone"
         assert_refused(command("init", "--images", gone, "--parent", "timm:resnet18"), f"{gone} is not a folder")
         assert not (tmp_path / "cwd" / "study.yaml").exists()
+
+    @pytest.mark.parametrize("images", ["~nobody-of-this-name/photos", "x" * 300, "loop/photos"])
+    def test_a_path_that_is_none(self, images, command, tmp_path):
+        (tmp_path / "cwd" / "loop").symlink_to("loop")
+        assert_refused(command("init", "--images", images, "--parent", "timm:resnet18"), "--images", "not a path")

@@ -8,10 +8,10 @@ from accounting.ledger.store import LedgerWriter
 from harness.jobs.taken import SLACK_S, has_later_attempt, outcome_on_record
 
 
-def begin(ledger, attempt, t):
+def begin(ledger, attempt, t, session="s"):
     job = attempt.rpartition("#")[0]
     ledger.append(
-        Kind.ATTEMPT_STARTED, t=t, session="s", attempt=attempt, job=job, route="prune", phase="pretrain", target=None,
+        Kind.ATTEMPT_STARTED, t=t, session=session, attempt=attempt, job=job, route="prune", phase="pretrain", target=None,
         replicate=0, allocation=None, devices={}, meter="wall_clock", network_macs=1, spec={},
     )  # fmt: skip
 
@@ -46,6 +46,16 @@ def test_the_attempt_that_began_last_has_the_job(tmp_path):
         begin(ledger, "job#2", 2.0)
     assert has_later_attempt(tmp_path, "job", "job#1", 1.0)
     assert not has_later_attempt(tmp_path, "job", "job#2", 2.0)
+
+
+def test_of_two_sessions_the_later_one_has_the_job_though_the_clock_was_set_back(tmp_path):
+    """The first session was killed; its clock was an hour ahead."""
+    with LedgerWriter(tmp_path, "ahead", "worker") as ledger:
+        begin(ledger, "job#1", 3600.0, "ahead")
+    with LedgerWriter(tmp_path, "right", "worker") as ledger:
+        begin(ledger, "job#2", 60.0, "right")
+    assert not has_later_attempt(tmp_path, "job", "job#2", 60.0)
+    assert has_later_attempt(tmp_path, "job", "job#1", 3600.0)
 
 
 def test_a_segment_that_was_not_written_to_since_is_not_opened(tmp_path, monkeypatch):

@@ -299,3 +299,12 @@ def test_the_strength_of_randaugment_reaches_every_operation():
     for recipe, magnitude in ((Recipe(augment="timm"), 9), (Recipe(augment="timm", randaugment_magnitude=4), 4)):
         assert {op.magnitude for op in _operations(_transform(info, recipe.augmentation))} == {magnitude}
     assert Recipe(augment="light", randaugment_magnitude=4).augmentation == "light"
+
+
+def test_every_pass_over_a_few_images_has_two_for_batch_norm(tmp_path):
+    """Seven images and 64 passes: three, of 3, 2 and 2. In a last layer of one pixel, one image has no variance."""
+    few = Splits(INFO, split(7, 1), split(30, 2), split(30, 3))
+    model = nn.Sequential(nn.Conv2d(1, 6, 8), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 3))
+    recipe = Recipe(epochs=2, batch_size=128, accumulate=64, warmup_epochs=0)
+    trained, _ = fit(few, tmp_path, recipe, model=model)
+    assert all(bool(torch.isfinite(value).all()) for value in trained.state_dict().values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 from fake_study import PRETRAIN_H
@@ -38,6 +39,7 @@ from reports.figures import (
 )
 from reports.figures._axes import ratio_limits
 from reports.page.narrow import NarrowCanvas
+from reports.page.render import render_figures
 from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tint
 
 FIGURES = discover()
@@ -335,3 +337,12 @@ def test_latency_is_against_the_parents_macs(full_frames):
     data = speed_up.data(full_frames).set_index(["label", "target", "replicate"])
     assert data.loc[("search", 500_000, 0), "macs_ratio"] == pytest.approx(0.475)
     assert "batch 1, 1 thread, cpu, eager" in speed_up.caption(data.reset_index())
+
+
+def test_a_matplotlibrc_changes_no_drawing(frames, tmp_path):
+    """TeX would be asked for every word, and is missing on most machines."""
+    plain, odd = tmp_path / "plain", tmp_path / "odd"
+    before = render_figures(frames, plain)
+    with mpl.rc_context({"text.usetex": True, "lines.linewidth": 9.0, "savefig.transparent": True, "font.size": 30.0}):
+        assert render_figures(frames, odd) == before
+    assert {p.name: p.read_bytes() for p in odd.iterdir()} == {p.name: p.read_bytes() for p in plain.iterdir()}
