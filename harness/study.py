@@ -132,7 +132,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
-        check_declared(config, "cuda" if any(d["device_kind"] == "cuda" for d in backend.capacity) else "cpu_core")
+        check_declared(config, backend.unit.device_kind)
         if standing.is_new:
             open_index(
                 paths.ledger

@@ -214,6 +214,11 @@ def delivered_labels() -> tuple[str, ...]:
 DeviceKind = Literal["cpu_core", "cuda"]
 
 
+def device_kind(device: str) -> DeviceKind:
+    """The kind of device that jobs on ``cpu`` or ``cuda`` hold."""
+    return "cuda" if device == "cuda" else "cpu_core"
+
+
 class Unit(StrEnum):
     """The unit in which costs are counted."""
 

@@ -18,7 +18,7 @@ from accounting.ledger.store import read_ledger
 from accounting.study.facts import REHEARSAL
 from accounting.study.folder import StudyFolder
 from accounting.words.json_values import ChangedKey, changed_text
-from accounting.words.names import Unit, unit_text
+from accounting.words.names import device_kind, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from harness.config.phases import warnings
@@ -122,7 +122,7 @@ def summarise(
     if fleet and study.resources.device == "cpu":
         raise InputError(f"--on: {fleet} given, and resources.device is cpu; leave --on out, or set the device to cuda")
     check_loggers(study)
-    check_declared(study, "cuda" if device == "cuda" else "cpu_core")
+    check_declared(study, device_kind(device))
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else num_cores()
     missing = _missing(study)
@@ -212,7 +212,7 @@ def _money(hours: float, device: str, fleet: Fleet | None, prices: Prices) -> Mo
     else:
         names = [torch.cuda.get_device_name(0) if device == "cuda" else cpu_name()]
     known = [name for name in (*names, fleet.hardware.name if fleet else "") if name.lower() in prices.devices]
-    kind = Unit.of("cuda" if device == "cuda" else "cpu_core").device_kind
+    kind = device_kind(device)
     try:
         stated = prices.of(Device("", kind, 1.0, (known or [*names])[0], ""))
     except BadPrices as error:
