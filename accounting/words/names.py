@@ -192,7 +192,7 @@ def control_of(label: str) -> ControlName | None:
 
 def route_of(label: str) -> str:
     """The route that delivers a kind of network: the control that has the label, else the route of that name."""
-    name = label.partition(METHOD_MARK)[0]
+    name = without_method(label)
     return next((r for r, words in _known.words.items() if any(kind.label == name for kind in words.labels)), name)
 
 
@@ -281,6 +281,16 @@ def method_of(label: str) -> Method | None:
     return parse_method(label.partition(METHOD_MARK)[2]) if is_method(label) else None
 
 
+def without_method(label: str) -> str:
+    """``prune:global_lamp`` → ``prune``; any other label is returned unchanged."""
+    return label.partition(METHOD_MARK)[0]
+
+
+def file_name(label: str) -> str:
+    """``prune:global_lamp`` → ``prune-global_lamp``: a label in names of jobs, folders and series."""
+    return label.replace(METHOD_MARK, "-")
+
+
 def method_label(route: str, method: Method | str) -> str:
     """The label of a single method's network: ``prune:global_lamp``."""
     return f"{route}{METHOD_MARK}{method}"
@@ -302,7 +312,7 @@ def label_text(label: str) -> str:
     """The name of a route, or of a kind of delivered network, for people."""
     method = method_of(label)
     if method is not None:
-        return f"{label_text(label.partition(METHOD_MARK)[0])}: {method.text}"
+        return f"{label_text(without_method(label))}: {method.text}"
     control = control_of(label)
     text = (control.text if control is not None else words_of(label).text) or label.replace("_", " ")
     return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"
