@@ -12,6 +12,7 @@ import numpy as np
 
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
+from accounting.words.names import PRUNE, file_name
 from harness.config.distill import PARENT
 from harness.config.recipe import Recipe, RecipeOverride, pretraining
 from harness.config.study import StudyConfig
@@ -26,7 +27,7 @@ from harness.routes.tuning import TUNED, trials_of, tuned
 
 def pretrain_id(replicate: int) -> JobId:
     """The id of the prune route's job that trains the parent."""
-    return JobId("prune", replicate, None, "pretrain")
+    return JobId(PRUNE, replicate, None, "pretrain")
 
 
 if TYPE_CHECKING:  # reading a config must not import torch
@@ -197,7 +198,7 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
     The job's name contains that of the trained network, so if a resumed study finds a better one, that is delivered too.
     """
     return view.job(
-        trained.id.then("evaluate", label.replace(":", "-")),
+        trained.id.then("evaluate", file_name(label)),
         Phase.EVALUATE,
         Deliver(label, description, parent, view.latency_ms(trained.target)),
         trained.network,
