@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
-from nas_baseline.spaces.base import Arch, BatchedSpace, DiscreteSpace, Floats, as_archs, as_indices
+from nas_baseline.spaces.base import (
+    Arch,
+    BatchedSpace,
+    DiscreteSpace,
+    FromUnit,
+    Ints,
+    OfChoices,
+    as_archs,
+    as_indices,
+)
+from nas_baseline.spaces.looped import own
 
 ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
@@ -76,22 +86,23 @@ class _Sampler:
         self._rng = np.random.default_rng([seed, 2])
         self._sobol = None
         counts = _num_choices(space)
-        self._from_unit: Callable[[Floats], list[Arch]] | None = getattr(space, "from_unit", None)
-        if counts is not None and self._from_unit is not None:
+        as_written = own(space)
+        self._mapped = as_written if isinstance(as_written, FromUnit) else None
+        if counts is not None and self._mapped is not None:
             from scipy.stats import qmc  # not at the top: a config is refused without scipy
 
             self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:
-        if self._sobol is None or self._from_unit is None:
+        if self._sobol is None or self._mapped is None:
             return list(self._space.sample_batch(self._rng, n))
-        return list(self._from_unit(self._sobol.random(n)))
+        return list(self._mapped.from_unit(self._sobol.random(n)))
 
 
-def _num_choices(space: BatchedSpace) -> Sequence[int] | None:
+def _num_choices(space: BatchedSpace) -> Sequence[int] | Ints | None:
     """How many choices each dimension has; None if the space is not a product of dimensions."""
-    found: Sequence[int] | None = getattr(space, "num_choices", None)
-    return found
+    as_written = own(space)
+    return as_written.num_choices if isinstance(as_written, OfChoices) else None
 
 
 def _within(space: BatchedSpace, archs: Sequence[Arch], limit: float) -> list[Arch]:
