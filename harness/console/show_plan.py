@@ -164,7 +164,7 @@ def format_plan(summary: StudySummary) -> str:
         for row in sorted(summary["phases"], key=lambda row: bool(row["phase"] == Phase.EXPORT))
     ]
     charged = [
-        [row["route"], row["policy"], f"{row['target']:,}", f"{row['hours']:.3g}"] for row in summary["per_target"]
+        [row["route"], row["policy"], macs_text(row["target"]), f"{row['hours']:.3g}"] for row in summary["per_target"]
     ]
     lines = [
         *_head(summary),
@@ -237,7 +237,7 @@ def _head(summary: StudySummary) -> list[str]:
     first = f"{summary['study']}: {found}, from {data['where']}"
     if data["is_assumed"]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
-    shape = f"parent {parent['name']}: {parent['macs']:,} MACs ({macs_text(parent['macs'])}) per image"
+    shape = f"parent {parent['name']}: {macs_text(parent['macs'])} MACs per image"
     declared = (
         []
         if parent["declared_cost"] is None

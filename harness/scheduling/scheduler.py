@@ -16,7 +16,7 @@ from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study import plugins
 from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
-from accounting.words.quantities import HOUR_S
+from accounting.words.quantities import HOUR_S, macs_text
 from harness.config.route_files import delivers_its_own
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given
@@ -115,7 +115,7 @@ class Scheduler:
         """
         excused = {id.route for id in (*self.stopped, *self.failed)}
         return [
-            f"{route.name} of replicate {route.replicate} at {target:,} MACs"
+            f"{route.name} of replicate {route.replicate} at {macs_text(target)} MACs"
             for route in self._routes
             if delivers_its_own(route.name) and route.name not in excused
             for target in targets
