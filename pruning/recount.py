@@ -36,7 +36,8 @@ def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneR
                       if found[name] != said.get(name, 0)), "")  # fmt: skip
         raise MacsDiffer(
             f"pruned to {macs_text(result.macs)} MACs, but counted again the network has "
-            f"{macs_text(report.sparse_macs)}{where}: zeros of some weights change what others cost; leave such layers alone (keep)"
+            f"{macs_text(report.sparse_macs)}{where}: zeros of some weights change what others "
+            "cost; leave such layers alone (keep)"
         )
     return result
 
