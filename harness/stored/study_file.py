@@ -317,6 +317,7 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
         "plugins": as_documents(in_use()),
         "outside_routes": {name: str(words_in(name).role) for name in config.routes.outside},
         "routes": {name: words.as_dict() for name, words in config.routes.words.items()},
+        "first_methods": {name: str(pruning.methods[0]) for name, pruning in config.routes.prunings.items()},
         **content.as_facts(),
         "environment": facts,
     }
