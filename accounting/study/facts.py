@@ -179,7 +179,7 @@ class StudyFacts:
     task: TaskWords = CLASSIFICATION
     """What its networks do, and the words for their quality."""
     rehearsal: tuple[ChangedKey, ...] | None = None
-    """What a rehearsal changed in the config that it was given; None if the study is no rehearsal."""
+    """What a rehearsal changed in the config that it was given; None if the study is not a rehearsal."""
 
     @property
     def listed_pair(self) -> tuple[str, ...]:

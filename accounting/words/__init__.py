@@ -1,1 +1,1 @@
-"""Words that all packages share: plain text, quantities, hints for optional packages."""
+"""Words that all packages share: of routes, methods, units and tasks; quantities; plain text; hints for optional packages."""

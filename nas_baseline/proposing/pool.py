@@ -31,10 +31,10 @@ KEPT = 32
 def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) -> list[Arch]:
     """Up to ``size`` distinct canonical networks of at most ``limit`` MACs.
 
-    A small space is enumerated; otherwise quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2), and where the
-    limit leaves less than a quarter of that, members walked down to the limit by mutations, and then what mutations
-    within the limit lead to from these and from the smallest member. The same question again (``plan`` plays a study
-    several times) is answered from memory where the space is a :class:`DiscreteSpace`, which is a value.
+    A small space is enumerated. A larger one is sampled by quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2).
+    If fewer than a quarter of ``size`` are within the limit, members are walked down to it by mutations; if these are
+    still too few, mutations within the limit add to them and to the smallest member. The answer for a
+    :class:`DiscreteSpace`, which never changes, is remembered, because ``plan`` simulates a study several times.
     """
     if isinstance(space, DiscreteSpace):
         return list(_remembered(space, limit, size, seed))
@@ -79,7 +79,7 @@ def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[A
 
 
 class _Sampler:
-    """Sobol points mapped to members where the space can, independent draws where not."""
+    """Draws members: from Sobol points if the space can map them, otherwise independently."""
 
     def __init__(self, space: BatchedSpace, seed: int) -> None:
         self._space = space
@@ -89,7 +89,7 @@ class _Sampler:
         as_written = own(space)
         self._mapped = as_written if isinstance(as_written, FromUnit) else None
         if counts is not None and self._mapped is not None:
-            from scipy.stats import qmc  # not at the top: a config is refused without scipy
+            from scipy.stats import qmc  # imported here, since reading a config must not import scipy
 
             self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 

@@ -110,7 +110,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def params(self, arch: Arch) -> int:
-        """The number of convolution and linear weights; 0 where unknown."""
+        """The number of convolution and linear weights; 0 if unknown."""
         ...
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
@@ -126,7 +126,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Weights, shape [len(archs)]; zeros where unknown."""
+        """Number of weights, shape [len(archs)]; zeros if unknown."""
         ...
 
     def min_macs(self) -> int:
@@ -138,7 +138,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def smallest(self) -> Arch:
-        """A member of the fewest MACs."""
+        """A member with the fewest MACs."""
         ...
 
 

@@ -13,7 +13,7 @@ PATIENCE, PATIENCE_PER_DIMENSION = 60, 20
 
 
 def batched(space: SearchSpace) -> BatchedSpace:
-    """``space`` itself if it has every vectorised form, else a view of it that has."""
+    """``space`` itself if it has every vectorised form; otherwise a view of it that has them."""
     return space if isinstance(space, BatchedSpace) else LoopedSpace(space)
 
 
@@ -64,7 +64,7 @@ class LoopedSpace:
         return int(self.inner.macs(arch))
 
     def params(self, arch: Arch) -> int:
-        """Weights, 0 where the space does not know."""
+        """Number of weights; 0 if the space does not say."""
         return 0 if self._counts is None else int(self._counts.params(arch))
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
