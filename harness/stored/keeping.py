@@ -77,7 +77,7 @@ class Keeper:
                 self._checkpoints()
         except (OSError, LedgerError) as error:
             log.warning(
-                "%s: not everything was copied; the rest follows at the next look: %s", self._store.url, one_line(error)
+                "%s: not all was copied; the rest follows at the next look: %s", self._store.url, one_line(error)
             )
 
     def end(self, session: str) -> None:
