@@ -240,6 +240,11 @@ class Unit(StrEnum):
         """The label as people read it."""
         return {Unit.GPU_HOURS: "GPU-hours", Unit.CPU_CORE_HOURS: "CPU core-hours"}[self]
 
+    @property
+    def devices(self) -> str:
+        """The devices whose hours it counts, in the plural."""
+        return {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}[self]
+
 
 _PER_DEVICE = {"second": 1 / HOUR_S, "minute": 1 / 60, "hour": 1.0, "h": 1.0, "day": 24.0, "year": 8760.0}
 _DEVICES = {"gpu": Unit.GPU_HOURS, "cpucore": Unit.CPU_CORE_HOURS, "core": Unit.CPU_CORE_HOURS}

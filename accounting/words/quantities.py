@@ -86,3 +86,11 @@ def hours_text(hours: float) -> str:
     """``0.5`` → ``0.5 h``, which a config parses back to the same number of hours."""
     digits = f"{Decimal(repr(float(hours))):f}"
     return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} h"
+
+
+def duration_text(hours: float) -> str:
+    """A duration for people, with at most three figures, in a unit of which there are two or more: ``0.05`` → ``3 min``."""
+    for unit, size in (("years", 8766), ("days", 24), ("h", 1), ("min", 1 / 60)):
+        if hours >= 2 * size:
+            return f"{hours / size:.3g} {unit}"
+    return f"{hours * HOUR_S:.0f} s"

@@ -19,7 +19,7 @@ from accounting.study.facts import REHEARSAL
 from accounting.study.folder import StudyFolder
 from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import device_kind, unit_text
-from accounting.words.quantities import macs_text
+from accounting.words.quantities import duration_text, macs_text
 from accounting.words.task import task
 from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
@@ -295,11 +295,3 @@ def _missing(study: StudyConfig) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def duration_text(hours: float) -> str:
-    """A duration for people, with two or three figures: ``0.05`` → ``3 min``."""
-    for unit, size in (("years", 8766), ("days", 24), ("h", 1)):
-        if hours >= 2 * size:
-            return f"{hours / size:.3g} {unit}"
-    return f"{hours * 60:.3g} min"

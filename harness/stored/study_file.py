@@ -19,6 +19,7 @@ from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.json_values import ChangedKey
+from accounting.words.names import Unit, device_kind
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
 from accounting.words.task import TaskWords
@@ -35,8 +36,6 @@ from harness.stored.plugin_files import as_documents, keep, places_kept, plugin_
 from harness.stored.written import runnable
 
 log = logging.getLogger(__name__)
-
-DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,8 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
         then, now = (
-            " and ".join(DEVICE_TEXT.get(kind, kind) for kind in sorted(k)) for k in (standing.device_kinds, kinds)
+            " and ".join(Unit.of(device_kind(kind)).devices for kind in sorted(each))
+            for each in (standing.device_kinds, kinds)
         )
         name = "cuda" if "cuda" in standing.device_kinds else "cpu"
         raise InputError(
