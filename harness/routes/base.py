@@ -14,6 +14,7 @@ from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
 from accounting.words.names import PRUNE, file_name
 from harness.config.distill import PARENT
+from harness.config.phases import TUNED
 from harness.config.recipe import Recipe, RecipeOverride, pretraining
 from harness.config.study import StudyConfig
 from harness.config.tune import OFF
@@ -22,7 +23,7 @@ from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, Start, WeightsOf
 from harness.jobs.teacher import Teacher
 from harness.jobs.work import Deliver, Train, TrainSupernet, Work
-from harness.routes.tuning import TUNED, trials_of, tuned
+from harness.routes.tuning import trials_of, tuned
 
 
 def pretrain_id(replicate: int) -> JobId:
