@@ -1,4 +1,4 @@
-"""A candidate is stopped by its budget: the network is delivered, and a larger budget goes on from the checkpoint."""
+"""A candidate is stopped by its budget: the network is delivered, and a larger budget continues from the checkpoint."""
 
 import copy
 
