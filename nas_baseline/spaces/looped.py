@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,12 @@ class LoopedSpace:
         self._counts = inner if isinstance(inner, CountsParams) else None
         self._features: dict[Arch, Floats] = {}
         self._extremes: dict[int, tuple[int, Arch]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the space has, for a user's strategy that knows the user's space."""
+        if name == "inner" or name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     @property
     def name(self) -> str:
