@@ -22,6 +22,7 @@ from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from accounting.study.own_python import own_python
 from accounting.study.plans import PlannedStep, StoredPlan, next_number, read_plans, store_plan
+from accounting.words.names import device_kind
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
@@ -64,7 +65,7 @@ def _has_plan(paths: StudyFolder, device: str) -> bool:
 
 
 def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder) -> StoredPlan:
-    kind = "cuda" if device == "cuda" else "cpu_core"
+    kind = device_kind(device)
     speeds, note = _speeds(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
     ledger = derive(read_ledger(paths.ledger).records)
     num_devices = sum(float(entry["amount"]) for entry in capacity if entry["device_kind"] == kind)

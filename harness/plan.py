@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypedDict
@@ -15,14 +16,19 @@ from typing import TypedDict
 import torch
 
 from accounting.cost.charges import ChargePolicy, charge_factor
+from accounting.cost.lineage import jobs_built_on
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import JobSpec
 from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
+from accounting.words.names import Unit, device_kind
+from accounting.words.quantities import HOUR_S
 from harness.config.phases import checked_shapes
 from harness.config.routes import BudgetConfig, with_keys
 from harness.config.study import StudyConfig
 from harness.errors import InputError
 from harness.jobs.job import Job, Outcome
+from harness.jobs.spec import links
 from harness.planning.hardware import HIGH, LOW, Fleet
 from harness.planning.speeds import Speeds, Timed, modelled_speeds
 from harness.routes.base import View
@@ -114,11 +120,11 @@ class Plan:
 
     def summary(self, config: StudyConfig) -> PlanSummary:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
-        unit = "gpu_hours" if self.device == "cuda" else "cpu_core_hours"
+        unit = Unit.of(device_kind(self.device)).value
         phases: dict[tuple[str, str], list[float]] = {}
         for planned in self.jobs:
             phases.setdefault((planned.job.route, planned.job.phase), []).append(planned.seconds)
-        total_h = sum(planned.seconds for planned in self.jobs) / 3600
+        total_h = sum(planned.seconds for planned in self.jobs) / HOUR_S
         return {
             "study": config.name,
             "unit": unit,
@@ -127,13 +133,13 @@ class Plan:
             "num_jobs": len(self.jobs),
             "num_done": self.num_done,
             "hours": total_h,
-            "wall_hours": self.wall_s / 3600,
+            "wall_hours": self.wall_s / HOUR_S,
             "num_devices": self.num_devices,
             "on": None if self.fleet is None else str(self.fleet),
             "range": None if self.fleet is None else [LOW, HIGH],
             "budget_caps_it": self.capped,
             "phases": [
-                {"route": route, "phase": str(phase), "num_jobs": len(seconds), "hours": sum(seconds) / 3600}
+                {"route": route, "phase": str(phase), "num_jobs": len(seconds), "hours": sum(seconds) / HOUR_S}
                 for (route, phase), seconds in phases.items()
             ],
             "per_target": [
@@ -159,15 +165,17 @@ class Plan:
                     "teacher": teacher.name,
                     "macs": teacher.macs,
                     "num_jobs": (so_far["num_jobs"] if so_far else 0) + 1,
-                    "hours": (so_far["hours"] if so_far else 0.0) + planned.teaching_s / 3600,
+                    "hours": (so_far["hours"] if so_far else 0.0) + planned.teaching_s / HOUR_S,
                 }
         return list(found.values())
 
     def _charged(self, route: str, target: int, policy: ChargePolicy, config: StudyConfig) -> float:
-        """Device-hours of one replicate, including training of the route's teachers and of the weights it starts from."""
-        own = [planned.job for planned in self.jobs if planned.job.route == route]
-        taught = {job.teacher.job for job in own if job.target in (None, target) and job.teacher is not None}
-        begun = {job.source for job in own if job.target in (None, target)}
+        """Device-hours of one replicate, including the work of other routes on which it builds."""
+        jobs = {planned.job.name: planned.job for planned in self.jobs}
+        mine = {
+            name: self._links[name] for name, job in jobs.items() if job.route == route and job.target in (None, target)
+        }
+        others = jobs_built_on(mine, self._links, lambda job: job in jobs and jobs[job].route != route)
         seconds = sum(
             planned.seconds
             * charge_factor(
@@ -178,9 +186,14 @@ class Plan:
                 num_targets=len(config.targets),
             )
             for planned in self.jobs
-            if planned.job.route == route or planned.job.name in taught | begun
+            if planned.job.route == route or planned.job.name in others
         )
-        return seconds / config.replicates / 3600
+        return seconds / config.replicates / HOUR_S
+
+    @cached_property
+    def _links(self) -> dict[str, JobSpec]:
+        """What each job builds on, as its record in a ledger would say."""
+        return {planned.job.name: links(planned.job) for planned in self.jobs}
 
 
 def plan_study(

@@ -31,6 +31,7 @@ from accounting.ledger.presence import presences
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
+from accounting.study.plugins import PluginFile
 from accounting.words.plain_text import plain
 from harness.backends import signals
 from harness.backends.base import Backend
@@ -42,13 +43,14 @@ from harness.config.study import StudyConfig
 from harness.console import terminal
 from harness.console.endings import check_ending, left_by_budget
 from harness.console.events import executes, rehearses, stopped
-from harness.console.outlook import Undelivered
+from harness.console.outlook import Expect, Undelivered
 from harness.console.progress import Progress
 from harness.data.image_folder import PARTS
 from harness.devices import choose_device
 from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import forget_states
+from harness.jobs.job import Route
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
@@ -56,10 +58,10 @@ from harness.plan import NOMINAL, expected_jobs, forecast_of
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
-from harness.scheduling.scheduler import open_scheduler
+from harness.scheduling.scheduler import Scheduler, open_scheduler
 from harness.stored.content import Content, content_changes, content_of
 from harness.stored.extension import listed
-from harness.stored.folder import check_apart, check_places, locked, refuse_second_driver, state_of
+from harness.stored.folder import State, check_apart, check_places, locked, refuse_second_driver, state_of
 from harness.stored.keeping import kept_in_store
 from harness.stored.object_store import ObjectStore
 from harness.stored.study_file import Standing, absolute, check_devices, check_folder, stored_config, write_study
@@ -98,8 +100,80 @@ def run_study(config: StudyConfig, folder: Path, launch: Launch, progress: Progr
         return _run(config, folder, launch, progress)
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A study of which everything was checked that can be checked beforehand; nothing is written yet.
+
+    ``seen`` is the state of its folder then. ``files`` are the user's plug-ins, and ``expect`` gives the planned jobs.
+    """
+
+    paths: StudyFolder
+    seen: State
+    standing: Standing
+    view: View
+    loggers: list[str]
+    content: Content
+    routes: list[Route]
+    files: Sequence[PluginFile]
+    expect: Expect
+
+
 def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> Path:
     begin_t = launch.begin_t or time.time()
+    ready = _ready(config, folder, launch, progress)
+    paths, standing, config = ready.paths, ready.standing, ready.standing.config
+    facts = environment(list(launch.command))
+    session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
+    with locked(paths, ready.seen), _backend(config, paths, launch) as backend, _told_at_once():
+        check_devices(standing, backend.capacity)
+        check_declared(config, backend.unit.device_kind)
+        if standing.is_new:
+            # Before study.yaml, so a study.yaml without a ledger means that the ledger was lost.
+            open_index(paths.ledger)
+            write_study(standing, ready.content, facts, paths)
+        keep_plan(ready.view, standing, backend.capacity, session, paths)
+        for file in ready.files:
+            progress.tell(executes(file))
+        with (
+            progress.shown(paths.root, ready.expect),
+            logged(config, ready.loggers, paths),
+            kept_in_store(config.store, paths, session),
+            presences(paths.beats),
+            LedgerWriter(paths.ledger, session, "driver") as ledger,
+        ):
+            _record_begin(ready, facts, backend, session, begin_t, ledger)
+            close_left_open(paths, ledger)
+            if not standing.is_new:  # only after the changes are on record, so none can be lost
+                if standing.changes:
+                    changes = [change.as_dict() for change in standing.changes]
+                    ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
+                write_study(standing, ready.content, facts, paths)
+            scheduler = open_scheduler(
+                ready.routes,
+                config.budget,
+                paths,
+                ledger,
+                session,
+                lambda job: progress.tell(stopped(job)),
+                ready.content.data,
+                _forecast(ready.view, backend.capacity),
+            )
+            left = _worked_off(scheduler, ready, backend, session, ledger)
+        if scheduler.ended is not None:
+            raise StudyFailed(scheduler.ended)
+        if not scheduler.finished:
+            raise StudyFailed(f"the study was interrupted; run the same command again to continue {paths.root}")
+        if not scheduler.stopped:  # with a larger budget, candidates would continue from there
+            forget_states(paths)
+        with suppress(OSError):  # what is not compacted is read line by line
+            compact(paths.ledger, paths.compacted)
+        page = build_report(paths.root)
+    check_ending(scheduler, config.targets, left, backend.unit, page)
+    return page
+
+
+def _ready(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) -> _Ready:
+    """Check the study, its folder and its data; ``InputError`` for what cannot be used."""
     paths = StudyFolder(folder.resolve())
     refuse_second_driver(paths)
     seen = state_of(paths)
@@ -130,86 +204,62 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     expect = partial(expected_jobs, view, config.resources.device)
     if config.routes.outside:
         expect()  # a user's own route that fails does so before anything is paid for
-    facts = environment(list(launch.command))
-    session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
-    with locked(paths, seen), _backend(config, paths, launch) as backend, _told_at_once():
-        check_devices(standing, backend.capacity)
-        check_declared(config, "cuda" if any(d["device_kind"] == "cuda" for d in backend.capacity) else "cpu_core")
-        if standing.is_new:
-            open_index(
-                paths.ledger
-            )  # before study.yaml, so a study.yaml without a ledger means that the ledger was lost
-            write_study(standing, content, facts, paths)
-        keep_plan(view, standing, backend.capacity, session, paths)
-        for file in files:
-            progress.tell(executes(file))
-        with (
-            progress.shown(paths.root, expect),
-            logged(config, loggers, paths),
-            kept_in_store(config.store, paths, session),
-            presences(paths.beats),
-            LedgerWriter(paths.ledger, session, "driver") as ledger,
-        ):
-            said: dict[str, object] = {}
-            if standing.rehearsal is not None:
-                said["rehearsal"] = list(standing.rehearsal)
-            if earlier := [name for name in sessions_in(read_index(paths.ledger)) if name != session]:
-                said["after"] = earlier[-1]
-            ledger.append(
-                Kind.SESSION_OPENED,
-                t=begin_t,
-                session=session,
-                study=config.name,
-                capacity=backend.capacity,
-                environment=facts,
-                planned=standing.planned,
-                labels=config.labels,
-                owner=account(),
-                **said,
-            )
-            close_left_open(paths, ledger)
-            if not standing.is_new:  # only after the changes are on record, so none can be lost
-                if standing.changes:
-                    changes = [change.as_dict() for change in standing.changes]
-                    ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
-                write_study(standing, content, facts, paths)
-            forecast = _forecast(view, backend.capacity)
-            scheduler = open_scheduler(
-                routes,
-                config.budget,
-                paths,
-                ledger,
-                session,
-                lambda job: progress.tell(stopped(job)),
-                content.data,
-                forecast,
-            )
-            left: list[Undelivered] = []
-            try:
-                backend.run(scheduler, session, ledger)
-                left = left_by_budget(scheduler, config, expect, paths)
-            except signals.Interrupted as error:
-                raise StudyFailed(
-                    f"the study was interrupted ({error}); run the same command again to continue {paths.root}"
-                ) from None
-            finally:
-                reason = "done" if scheduler.finished else "interrupted"
-                closed = partial(ledger.append, Kind.SESSION_CLOSED, session=session, reason=reason)
-                if left:
-                    closed(undelivered=[each.as_record() for each in left])
-                else:
-                    closed()
-        if scheduler.ended is not None:
-            raise StudyFailed(scheduler.ended)
-        if not scheduler.finished:
-            raise StudyFailed(f"the study was interrupted; run the same command again to continue {paths.root}")
-        if not scheduler.stopped:  # with a larger budget, candidates would continue from there
-            forget_states(paths)
-        with suppress(OSError):  # what is not compacted is read line by line
-            compact(paths.ledger, paths.compacted)
-        page = build_report(paths.root)
-    check_ending(scheduler, config.targets, left, backend.unit, page)
-    return page
+    return _Ready(paths, seen, standing, view, loggers, content, routes, files, expect)
+
+
+def _record_begin(
+    ready: _Ready,
+    facts: dict[str, object],
+    backend: Backend,
+    session: str,
+    begin_t: float,
+    ledger: LedgerWriter,
+) -> None:
+    """Open the session in the ledger."""
+    standing, said = ready.standing, dict[str, object]()
+    if standing.rehearsal is not None:
+        said["rehearsal"] = list(standing.rehearsal)
+    if earlier := [name for name in sessions_in(read_index(ready.paths.ledger)) if name != session]:
+        said["after"] = earlier[-1]
+    ledger.append(
+        Kind.SESSION_OPENED,
+        t=begin_t,
+        session=session,
+        study=standing.config.name,
+        capacity=backend.capacity,
+        environment=facts,
+        planned=standing.planned,
+        labels=standing.config.labels,
+        owner=account(),
+        **said,
+    )
+
+
+def _worked_off(
+    scheduler: Scheduler, ready: _Ready, backend: Backend, session: str, ledger: LedgerWriter
+) -> list[Undelivered]:
+    """Run the jobs, close the session in the ledger, and return the networks that budgets left undelivered.
+
+    Raises:
+        StudyFailed: the study was interrupted.
+
+    """
+    left: list[Undelivered] = []
+    try:
+        backend.run(scheduler, session, ledger)
+        left = left_by_budget(scheduler, ready.standing.config, ready.expect, ready.paths)
+    except signals.Interrupted as error:
+        raise StudyFailed(
+            f"the study was interrupted ({error}); run the same command again to continue {ready.paths.root}"
+        ) from None
+    finally:
+        reason = "done" if scheduler.finished else "interrupted"
+        closed = partial(ledger.append, Kind.SESSION_CLOSED, session=session, reason=reason)
+        if left:
+            closed(undelivered=[each.as_record() for each in left])
+        else:
+            closed()
+    return left
 
 
 def _forecast(view: View, capacity: Sequence[DeviceRecord]) -> Forecast | None:

@@ -34,7 +34,7 @@ from harness.routes.exports import KINDS, WithExports
 from harness.work.prune import remove
 from nas_baseline.proposing.proposals import InfeasibleTarget
 from pruning.layers import LayerFilter, find_layers, parse_filter
-from pruning.nm import nm_masks
+from pruning.nm import nm_masks, within
 from pruning.recount import MacsDiffer
 from pruning.solve import UnreachableTarget, prune_to_macs
 from pruning.tried import criterion_problem
@@ -183,9 +183,7 @@ def _check_prunable(
             if scope in ("global", "uniform"):
                 prune_to_macs(model, shape, min(targets), scope=scope, floor=config.floor, keep=keep)  # type: ignore[arg-type]
             elif scope == "nm":
-                reached = nm_masks(model, shape, keep=keep).macs
-                if reached > min(targets):
-                    raise UnreachableTarget(f"2 of 4 weights leaves {reached:,} MACs, above {min(targets):,}")
+                within(nm_masks(model, shape, keep=keep), min(targets))
             else:
                 for target in targets:
                     rule = PruneRule(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from accounting.words.quantities import macs_text
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import LayerFilter, find_layers
 from pruning.recount import recounted
 from pruning.result import PruneResult, result_of
 from pruning.scores import resolve, score_keys
+from pruning.solve import UnreachableTarget
 
 
 @torch.no_grad()
@@ -54,6 +56,20 @@ def nm_masks(
     for layer, keys in zip(free, score_keys(model, free, rule, label, seed, batches), strict=True):
         masks[layer.param_name] = _best_of(keys.view(layer.own_weight.shape), n, m).flatten()
     return recounted(model, input_size, result_of(layers, masks, None, label, f"{n}:{m}"))
+
+
+def within(result: PruneResult, target_macs: int) -> PruneResult:
+    """The result, if it has at most so many MACs.
+
+    Raises:
+        UnreachableTarget: it has more; a pattern cannot be made sparser.
+
+    """
+    if result.macs > target_macs:
+        raise UnreachableTarget(
+            f"{result.scope} weights leave {macs_text(result.macs)} MACs, above the target of {macs_text(target_macs)}"
+        )
+    return result
 
 
 def follows_pattern(weight: Tensor, n: int = 2, m: int = 4) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from accounting.macs.count import count_macs
+from accounting.words.quantities import macs_text
 from pruning.masks import Masks, apply_masks
 from pruning.result import PruneResult
 
@@ -31,11 +32,12 @@ def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneR
         for layer in report.layers:
             found[layer.name] = found.get(layer.name, 0) + layer.sparse_macs
         said = {row.name: row.kept_macs for row in result.layers}
-        where = next((f"; in {name} {found[name]:,}, not {said.get(name, 0):,}" for name in found
+        where = next((f"; in {name} {macs_text(found[name])}, not {macs_text(said.get(name, 0))}" for name in found
                       if found[name] != said.get(name, 0)), "")  # fmt: skip
         raise MacsDiffer(
-            f"pruned to {result.macs:,} MACs, but counted again the network has {report.sparse_macs:,}{where}: zeros of "
-            "some weights change what others cost; leave such layers alone (keep)"
+            f"pruned to {macs_text(result.macs)} MACs, but counted again the network has "
+            f"{macs_text(report.sparse_macs)}{where}: zeros of some weights change what others "
+            "cost; leave such layers alone (keep)"
         )
     return result
 
@@ -43,7 +45,9 @@ def recounted(model: nn.Module, input_size: tuple[int, int, int], result: PruneR
 def check_macs(found: int, said: int, what: str = "the pruned network") -> None:
     """Raise :class:`MacsDiffer` unless the MACs found by counting are exactly those stated."""
     if found != said:
-        raise MacsDiffer(f"{what} was said to have {said:,} MACs and has {found:,} when counted again")
+        raise MacsDiffer(
+            f"{what} was said to have {macs_text(said)} MACs and has {macs_text(found)} when counted again"
+        )
 
 
 @contextmanager

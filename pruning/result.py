@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from accounting.words.quantities import macs_text
 from pruning.layers import Layer, Role
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,9 @@ def result_of(
     empty = [row.name for row in rows if not row.num_kept]
     if empty and target_macs is not None:
         _log.warning(
-            "pruning to %s MACs leaves no weight in %s; a floor would keep some", f"{target_macs:,}", ", ".join(empty)
+            "pruning to %s MACs leaves no weight in %s; a floor would keep some",
+            macs_text(target_macs),
+            ", ".join(empty),
         )
     macs = sum(row.kept_macs for row in rows)
     return PruneResult(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from accounting.words.quantities import macs_text
+
 
 def one_shot(progress: float, start_macs: int, target_macs: int) -> int:
     """The final target from the start: everything is pruned before the first step."""
@@ -60,4 +62,4 @@ def _check(progress: float, start_macs: int, target_macs: int) -> None:
     if not 0.0 <= progress <= 1.0:
         raise ValueError(f"progress is {progress}; allowed: 0 to 1")
     if not 0 < target_macs <= start_macs:
-        raise ValueError(f"target_macs is {target_macs:,}; allowed: 1 to the start's {start_macs:,}")
+        raise ValueError(f"target_macs is {macs_text(target_macs)}; allowed: 1 to the start's {macs_text(start_macs)}")

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from accounting.words.quantities import macs_text
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
 from pruning.layers import Layer, LayerFilter, find_layers
@@ -87,8 +88,8 @@ def prune_to_macs(
         smallest = fixed + sum(least * cost for least, cost in zip(floors, costs, strict=True))
         if target_macs < smallest:
             raise UnreachableTarget(
-                f"cannot prune to {target_macs:,} MACs: the smallest reachable is {smallest:,} of {current:,} "
-                f"({fixed:,} in layers left alone, floor {floor:g})"
+                f"cannot prune to {macs_text(target_macs)} MACs: the smallest reachable is {macs_text(smallest)} of "
+                f"{macs_text(current)} ({macs_text(fixed)} in layers left alone, floor {floor:g})"
             )
         keys = score_keys(model, free, rule, label, seed, batches)
         for key, least in zip(keys, floors, strict=True):

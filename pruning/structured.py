@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from accounting.macs.count import count_macs
+from accounting.words.quantities import macs_text
 from pruning.channels import (
     ChannelGroup,
     Deadline,
@@ -144,8 +145,8 @@ def prune_channels_to_macs(
         macs = count_macs(smaller, input_size).macs
     if not (is_sound and (1 - TOLERANCE) * target_macs <= macs <= target_macs):
         raise UnreachableTarget(
-            f"removing channels ended at {macs:,} MACs instead of {target_macs:,}: the network's channels depend on "
-            "each other in a way that was not foreseen"
+            f"removing channels ended at {macs_text(macs)} MACs instead of {macs_text(target_macs)}: the "
+            "network's channels depend on each other in a way that was not foreseen"
         )
     return StructuredResult(smaller, macs, report.macs, target_macs, widths, left_out, scope)
 
@@ -217,7 +218,7 @@ def _solve(
     smallest = macs_of(removed_by(len(units)))
     if target < smallest:
         raise UnreachableTarget(
-            f"cannot remove channels down to {target:,} MACs: the smallest reachable is {smallest:,}"
+            f"cannot remove channels down to {macs_text(target)} MACs: the smallest reachable is {macs_text(smallest)}"
         )
     low, high = 0, len(units)
     while low < high:
@@ -238,7 +239,7 @@ def _solve(
     if reached < (1 - TOLERANCE) * target:
         hint = " (smaller steps: a lower round_to)" if round_to > 1 else ""
         raise UnreachableTarget(
-            f"no widths end within 1 % below {target:,} MACs: the nearest found is {reached:,}{hint}"
+            f"no widths end within 1 % below {macs_text(target)} MACs: the nearest found is {macs_text(reached)}{hint}"
         )
     return removed
 

@@ -18,6 +18,7 @@ from typing import Literal
 from torch import nn
 
 from accounting.macs.count import MacsReport, count_macs
+from accounting.words.quantities import macs_text
 from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches, kept
@@ -139,7 +140,8 @@ def prune_channels_to_latency(
 
     smallest = prune_to(_smallest_macs(model, input_size, round_to, floor, keep))
     smallest_ms = probes.measure(smallest)
-    reachable = f"the smallest network has {smallest.macs:,} of {dense.macs:,} MACs and takes {smallest_ms:.4g} ms"
+    sizes = f"{macs_text(smallest.macs)} of {macs_text(dense.macs)} MACs"
+    reachable = f"the smallest network has {sizes} and takes {smallest_ms:.4g} ms"
     if smallest_ms > latency_ms:
         raise UnreachableTarget(
             f"cannot remove channels down to {latency_ms:g} ms: {reachable} (the dense one {dense_ms:.4g} ms)"

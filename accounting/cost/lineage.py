@@ -5,7 +5,7 @@ A job's teacher is not an ancestor of its network, but was needed for it as well
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.specs import JobSpec, PruneSpec
@@ -74,23 +74,32 @@ def _work_for(view: CostView, route: str, replicate: int, target: int) -> list[A
 
 def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
     """Further attempts on which these (of one route) build: training of their teachers, and of weights from other routes."""
+    mine, routes = {attempt.job: attempt.links for attempt in attempts}, {attempt.route for attempt in attempts}
+
+    def is_elsewhere(job: str) -> bool:
+        return any(each.route not in routes for each in view.by_job.get(job, ()))
+
+    return [
+        attempt for job in sorted(jobs_built_on(mine, view.links, is_elsewhere)) for attempt in view.by_job.get(job, ())
+    ]
+
+
+def jobs_built_on(
+    mine: Mapping[str, JobSpec], specs: Mapping[str, JobSpec], is_elsewhere: Callable[[str], bool]
+) -> set[str]:
+    """Further jobs on which ``mine`` (of one route) build, according to the ``specs`` of all jobs.
+
+    These are the jobs that trained their teachers, or weights that they took from another route, and all that those
+    needed. ``is_elsewhere`` says whether a job is of another route.
+    """
     teachers, sources = set(), set()
-    for attempt in attempts:
-        links = attempt.links
-        if not links:
-            continue
-        if (teacher := teacher_of(links)) is not None:
+    for spec in mine.values():
+        if (teacher := teacher_of(spec)) is not None:
             teachers.add(teacher)
-        if isinstance(source := links.get("init_from"), str):
+        if isinstance(source := spec.get("init_from"), str):
             sources.add(source)
-    if not teachers | sources:
-        return []
-    mine, routes = {attempt.job for attempt in attempts}, {attempt.route for attempt in attempts}
-    begun = {s for s in sources - mine if any(each.route not in routes for each in view.by_job.get(s, ()))}
-    if not teachers | begun:
-        return []
-    jobs = {step for source in teachers | begun for step in needed(view.links, source)} - mine
-    return [attempt for job in sorted(jobs) for attempt in view.by_job.get(job, ())]
+    begun = {source for source in sources - mine.keys() if is_elsewhere(source)}
+    return {step for source in teachers | begun for step in needed(specs, source)} - mine.keys()
 
 
 def pruning_of(specs: Mapping[str, JobSpec], job: str) -> PruneSpec:

@@ -13,6 +13,7 @@ from typing import TypedDict, cast
 from accounting.study.yaml12 import read_written
 from accounting.study.yaml_writer import write_yaml
 from accounting.words.json_values import ChangedKey
+from accounting.words.methods import ONE_SHOT, parse_method
 from accounting.words.names import (
     CHALLENGERS,
     PRUNE,
@@ -79,6 +80,8 @@ class KeptFacts(TypedDict, total=False):
     """The role of each route that comes from a file outside the package."""
     routes: dict[str, dict[str, object]]
     """What each route is called (:class:`accounting.words.names.RouteWords`), according to its file."""
+    first_methods: dict[str, str]
+    """By route that prunes, the first method of its section; older studies only have the config."""
     data: DataFacts | None
     checkpoint_sha256: str | None
     teachers_sha256: dict[str, str]
@@ -166,7 +169,7 @@ class StudyFacts:
     margin: float = DEFAULT_MARGIN
     """How far below the lower of the two median final accuracies costs are compared, as a fraction."""
     first_methods: dict[str, str] = field(default_factory=dict)
-    """By pruning route, the method that its config names first."""
+    """By route that prunes, the first method of its section."""
     epochs: dict[str, int] = field(default_factory=dict)
     """Epochs of each phase that trains a network in full, by the dotted key of the config."""
     declared_parent: DeclaredParent | None = None
@@ -176,7 +179,7 @@ class StudyFacts:
     task: TaskWords = CLASSIFICATION
     """What its networks do, and the words for their quality."""
     rehearsal: tuple[ChangedKey, ...] | None = None
-    """What a rehearsal changed in the config that it was given; None if the study is no rehearsal."""
+    """What a rehearsal changed in the config that it was given; None if the study is not a rehearsal."""
 
     @property
     def listed_pair(self) -> tuple[str, ...]:
@@ -220,7 +223,7 @@ class StudyFacts:
             challengers=_challengers(words, document.facts.get("outside_routes")),
             pair=_pair(verdict.get("pair")),
             margin=_share(verdict.get("margin")),
-            first_methods=_first_methods(routes),
+            first_methods=_kept_methods(document.facts.get("first_methods")) or _first_methods(routes),
             epochs=_epochs(config),
             declared_parent=_declared(_mapping(config.get("parent")), path),
             words=words,
@@ -275,17 +278,21 @@ def _share(said: object) -> float:
     return DEFAULT_MARGIN
 
 
+def _kept_methods(said: object) -> dict[str, str]:
+    return {str(route): str(method) for route, method in _mapping(said).items()}
+
+
 def _first_methods(routes: Mapping[str, object]) -> dict[str, str]:
-    """The first criterion of each pruning section, with its schedule; search_then_prune may use the prune route's."""
+    """The same for older studies: of the two routes that could prune, of which one may use the other's section."""
     found = {}
     for route, section in (
         (PRUNE, _mapping(routes.get(PRUNE))),
         ("search_then_prune", _mapping(_mapping(routes.get("search_then_prune")).get("prune") or routes.get("prune"))),
     ):
-        named, schedule = section.get("criterion"), section.get("schedule", "one_shot")
+        named, schedule = section.get("criterion"), section.get("schedule", ONE_SHOT)
         first = named[0] if isinstance(named, list) and named else named
         if isinstance(first, str):
-            found[route] = first if "+" in first or schedule == "one_shot" else f"{first}+{schedule}"
+            found[route] = str(parse_method(first, str(schedule)))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from accounting.words.names import file_name
+
 ANSWERS = "answer.json"
 """Name of the file with the answers as JSON, in a report's folder."""
 
@@ -117,4 +119,4 @@ class StudyFolder:
 
     def model(self, target: int, label: str, replicate: int) -> Path:
         """The folder of a delivered network; for ``prune:global_lamp`` it is called ``prune-global_lamp``."""
-        return self.models / str(target) / label.replace(":", "-") / str(replicate)
+        return self.models / str(target) / file_name(label) / str(replicate)

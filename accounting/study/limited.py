@@ -11,7 +11,7 @@ from types import FrameType
 
 
 class TookTooLong(BaseException):
-    """The time is up. It is no :class:`Exception`, so that it also ends a file that catches all of those."""
+    """The time is up. It is not an :class:`Exception`, so that it also ends a file that catches all of those."""
 
 
 @contextmanager

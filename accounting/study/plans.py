@@ -13,7 +13,7 @@ from pathlib import Path
 
 from accounting.study.folder import StudyFolder
 from accounting.words.json_values import Fields
-from accounting.words.names import Unit
+from accounting.words.names import Unit, device_kind
 
 FORMAT = 2
 READ = (1, 2)
@@ -70,7 +70,7 @@ class StoredPlan:
     @property
     def unit(self) -> Unit:
         """What its hours are."""
-        return Unit.of("cuda" if self.device == "cuda" else "cpu_core")
+        return Unit.of(device_kind(self.device))
 
     @property
     def hours(self) -> float | None:

@@ -242,7 +242,7 @@ def fault(error: BaseException) -> str | None:
 def may_pass(error: BaseException) -> bool:
     """Whether the same call may succeed another time: a lack of memory or disk, a device or a network that fails.
 
-    Exceptions of unknown kinds are taken for such, since a user's library may mean anything by them.
+    Exceptions of unknown kinds count as such, since a user's library may mean anything by them.
     """
     chain: list[BaseException] = []
     at: BaseException | None = error

@@ -1,1 +1,1 @@
-"""Words that all packages share: plain text, quantities, hints for optional packages."""
+"""Words that all packages share: routes, methods, units, tasks, quantities, plain text, hints for optional packages."""

@@ -192,7 +192,7 @@ def control_of(label: str) -> ControlName | None:
 
 def route_of(label: str) -> str:
     """The route that delivers a kind of network: the control that has the label, else the route of that name."""
-    name = label.partition(METHOD_MARK)[0]
+    name = without_method(label)
     return next((r for r, words in _known.words.items() if any(kind.label == name for kind in words.labels)), name)
 
 
@@ -212,6 +212,11 @@ def delivered_labels() -> tuple[str, ...]:
 
 
 DeviceKind = Literal["cpu_core", "cuda"]
+
+
+def device_kind(device: str) -> DeviceKind:
+    """The kind of device that jobs on ``cpu`` or ``cuda`` hold."""
+    return "cuda" if device == "cuda" else "cpu_core"
 
 
 class Unit(StrEnum):
@@ -234,6 +239,11 @@ class Unit(StrEnum):
     def text(self) -> str:
         """The label as people read it."""
         return {Unit.GPU_HOURS: "GPU-hours", Unit.CPU_CORE_HOURS: "CPU core-hours"}[self]
+
+    @property
+    def devices(self) -> str:
+        """The devices whose hours it counts, in the plural."""
+        return {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}[self]
 
 
 _PER_DEVICE = {"second": 1 / HOUR_S, "minute": 1 / 60, "hour": 1.0, "h": 1.0, "day": 24.0, "year": 8760.0}
@@ -276,6 +286,16 @@ def method_of(label: str) -> Method | None:
     return parse_method(label.partition(METHOD_MARK)[2]) if is_method(label) else None
 
 
+def without_method(label: str) -> str:
+    """``prune:global_lamp`` → ``prune``; any other label is returned unchanged."""
+    return label.partition(METHOD_MARK)[0]
+
+
+def file_name(label: str) -> str:
+    """``prune:global_lamp`` → ``prune-global_lamp``: a label in names of jobs, folders and series."""
+    return label.replace(METHOD_MARK, "-")
+
+
 def method_label(route: str, method: Method | str) -> str:
     """The label of a single method's network: ``prune:global_lamp``."""
     return f"{route}{METHOD_MARK}{method}"
@@ -297,7 +317,7 @@ def label_text(label: str) -> str:
     """The name of a route, or of a kind of delivered network, for people."""
     method = method_of(label)
     if method is not None:
-        return f"{label_text(label.partition(METHOD_MARK)[0])}: {method.text}"
+        return f"{label_text(without_method(label))}: {method.text}"
     control = control_of(label)
     text = (control.text if control is not None else words_of(label).text) or label.replace("_", " ")
     return text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"

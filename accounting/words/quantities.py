@@ -95,3 +95,11 @@ def hours_text(hours: float) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}… ({len(text):,} characters)"
+
+
+def duration_text(hours: float) -> str:
+    """A duration for people, with at most three figures, in a unit of which there are two or more: ``0.05`` → ``3 min``."""
+    for unit, size in (("years", 8766), ("days", 24), ("h", 1), ("min", 1 / 60)):
+        if hours >= 2 * size:
+            return f"{hours / size:.3g} {unit}"
+    return f"{hours * HOUR_S:.0f} s"

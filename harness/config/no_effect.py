@@ -12,7 +12,7 @@ from accounting.study.yaml12 import Place
 from accounting.words.names import Role, method_label
 from harness.config.distill import OFF
 from harness.config.errors import nearest
-from harness.config.phases import phases
+from harness.config.phases import TUNED_KEYS, phases
 from harness.config.recipe import Recipe
 from harness.config.route_section import Found, useless
 from harness.config.section import Strict
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from harness.config.study import StudyConfig
 
 WITHOUT_MOMENTUM = ("adamw", "lamb")
-TUNED_KEYS = ("finetune", "retrain", "train")
-"""Sections whose recipe can be tuned."""
 MAY_BE_EMPTY = ("loggers",)
 """Lists that mean something when they are empty."""
 REPEATABLE = ("mean", "std")

@@ -26,6 +26,10 @@ PHASE_OF = {
     "retrain": Phase.RETRAIN,
 }
 """The phase of the jobs that use a section's recipe, by the section's last key."""
+TUNED = (Phase.RETRAIN, Phase.FINETUNE)
+"""Phases whose training can be tuned."""
+TUNED_KEYS = tuple(sorted(key for key, phase in PHASE_OF.items() if phase in TUNED))
+"""Sections whose recipe can be tuned."""
 
 
 def phases(study: StudyConfig) -> list[PhaseRecipe]:

@@ -147,7 +147,7 @@ def _json_schema(study: type[BaseModel]) -> _Schema:
 
 
 def _document(more: Sequence[str]) -> _Schema:
-    """The schema with ``more`` routes; what is no section of them is written where it is used."""
+    """The schema with ``more`` routes; what is not one of their sections is written where it is used."""
     if not more:
         return json_schema()
     described = {key: field.description for key, field in StudyConfig.model_fields.items()}

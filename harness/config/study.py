@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from accounting.study.facts import FACTS
 from accounting.study.yaml12 import Document
 from accounting.words.extras import install_extra
-from accounting.words.names import parse_device_hours
+from accounting.words.names import PRUNE, SEARCH, parse_device_hours, without_method
 from accounting.words.quantities import parse_percent
 from harness.config.errors import at_line, explain, keys_of
 from harness.config.file import prepared, read_documents
@@ -127,7 +127,7 @@ NO_EXPORT = ExportConfig()
 class VerdictConfig(Strict):
     """What the study's verdict is about; declared before the run, and any later change is on record."""
 
-    pair: list[str] = Field(["prune", "search"], min_length=2, max_length=2)
+    pair: list[str] = Field([PRUNE, SEARCH], min_length=2, max_length=2)
     """The two contenders of the headline: pruning, as ``prune`` or ``prune:global_lamp``, and what it is compared with."""
     margin: float = Field(0.01, ge=0, le=0.2)
     """How far below the less accurate route's median final accuracy costs are compared; 0.01 is one point."""
@@ -135,7 +135,7 @@ class VerdictConfig(Strict):
     @model_validator(mode="after")
     def _pruning_first(self) -> VerdictConfig:
         first, second = self.pair
-        if first.partition(":")[0] != "prune" or second.partition(":")[0] == "prune":
+        if without_method(first) != PRUNE or without_method(second) == PRUNE:
             raise ValueError(f"pair: {self.pair} given; prune comes first, then another route, as [prune, search]")
         return self
 

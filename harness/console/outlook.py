@@ -11,6 +11,7 @@ from accounting.cost.values import CostView
 from accounting.cost.values import Job as LedgerJob
 from accounting.ledger.records import Phase, Status, UndeliveredRecord
 from accounting.ledger.specs import JobSpec
+from accounting.words.quantities import HOUR_S
 from harness.jobs.job import Job
 from harness.jobs.work import Deliver
 from harness.scheduling.simulated import PlannedJob
@@ -94,14 +95,14 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
         needs = None
         if pace is not None:
             whole_s = [by_now_s + pace * _left_s(missing, job.route, r) for r, by_now_s in by_replicate_s.items()]
-            needs = pace * _left_s(missing, job.route, job.replicate, job.target) / 3600, max(whole_s) / 3600
+            needs = pace * _left_s(missing, job.route, job.replicate, job.target) / HOUR_S, max(whole_s) / HOUR_S
         found.append(
             Undelivered(
                 label=label,
                 route=job.route,
                 target=job.target,
                 replicate=job.replicate,
-                spent_h=by_replicate_s[job.replicate] / 3600,
+                spent_h=by_replicate_s[job.replicate] / HOUR_S,
                 budget_h=budget_h.get(job.route),
                 needs_h=needs and needs[0],
                 budget_needed_h=needs and needs[1],

@@ -18,8 +18,8 @@ from accounting.ledger.store import read_ledger
 from accounting.study.facts import REHEARSAL
 from accounting.study.folder import StudyFolder
 from accounting.words.json_values import ChangedKey, changed_text
-from accounting.words.names import Unit, unit_text
-from accounting.words.quantities import macs_text
+from accounting.words.names import device_kind, unit_text
+from accounting.words.quantities import duration_text, macs_text
 from accounting.words.task import task
 from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
@@ -122,7 +122,7 @@ def summarise(
     if fleet and study.resources.device == "cpu":
         raise InputError(f"--on: {fleet} given, and resources.device is cpu; leave --on out, or set the device to cuda")
     check_loggers(study)
-    check_declared(study, "cuda" if device == "cuda" else "cpu_core")
+    check_declared(study, device_kind(device))
     view = replace(check_study(study, need_data=False), searched=searched)
     num_devices = torch.cuda.device_count() if device == "cuda" else num_cores()
     missing = _missing(study)
@@ -164,7 +164,7 @@ def format_plan(summary: StudySummary) -> str:
         for row in sorted(summary["phases"], key=lambda row: bool(row["phase"] == Phase.EXPORT))
     ]
     charged = [
-        [row["route"], row["policy"], f"{row['target']:,}", f"{row['hours']:.3g}"] for row in summary["per_target"]
+        [row["route"], row["policy"], macs_text(row["target"]), f"{row['hours']:.3g}"] for row in summary["per_target"]
     ]
     lines = [
         *_head(summary),
@@ -212,7 +212,7 @@ def _money(hours: float, device: str, fleet: Fleet | None, prices: Prices) -> Mo
     else:
         names = [torch.cuda.get_device_name(0) if device == "cuda" else cpu_name()]
     known = [name for name in (*names, fleet.hardware.name if fleet else "") if name.lower() in prices.devices]
-    kind = Unit.of("cuda" if device == "cuda" else "cpu_core").device_kind
+    kind = device_kind(device)
     try:
         stated = prices.of(Device("", kind, 1.0, (known or [*names])[0], ""))
     except BadPrices as error:
@@ -237,7 +237,7 @@ def _head(summary: StudySummary) -> list[str]:
     first = f"{summary['study']}: {found}, from {data['where']}"
     if data["is_assumed"]:
         first = f"{summary['study']}: data not found, so assumed: {found} (looked for in {data['where']})"
-    shape = f"parent {parent['name']}: {parent['macs']:,} MACs ({macs_text(parent['macs'])}) per image"
+    shape = f"parent {parent['name']}: {macs_text(parent['macs'])} MACs per image"
     declared = (
         []
         if parent["declared_cost"] is None
@@ -295,11 +295,3 @@ def _missing(study: StudyConfig) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def duration_text(hours: float) -> str:
-    """A duration for people, with two or three figures: ``0.05`` → ``3 min``."""
-    for unit, size in (("years", 8766), ("days", 24), ("h", 1)):
-        if hours >= 2 * size:
-            return f"{hours / size:.3g} {unit}"
-    return f"{hours * 60:.3g} min"

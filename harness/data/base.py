@@ -70,7 +70,7 @@ class DataInfo:
 
 
 class Split(Protocol):
-    """One part of a dataset."""
+    """One part of a dataset. It may also have what :class:`Shared` and :class:`Labelled` have."""
 
     def __len__(self) -> int: ...
 
@@ -92,6 +92,25 @@ class Shared(Protocol):
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
         """Like ``batches``, but only the images of each batch at ``pick(batch number, images in it)``."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A split that knows all of its targets without reading images; all are then checked before a study begins."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets, one for each image."""
+        ...
+
+
+@runtime_checkable
+class NamesImages(Protocol):
+    """A map-style dataset that names its images in warnings; without it, they are numbered."""
+
+    def path(self, index: int) -> str:
+        """The image's file, or another name."""
         ...
 
 
@@ -230,7 +249,7 @@ class LoaderSplit:
     """A map-style dataset of (image tensor, label), read through a torch DataLoader.
 
     ``open_dataset(augment)`` returns the dataset with the transform for that augmentation. An item that is None could
-    not be read: it is left out of its batch and named once in the log.
+    not be read: it is left out of its batch and named once in the log (:class:`NamesImages`).
     """
 
     open_dataset: Callable[[str | None], torch.utils.data.Dataset[object]]
@@ -299,7 +318,7 @@ class LoaderSplit:
         for batch, unread in loader:
             for index in set(unread) - self.unread:
                 self.unread.add(index)
-                name = data.path(index) if hasattr(data, "path") else f"image {index}"
+                name = data.path(index) if isinstance(data, NamesImages) else f"image {index}"
                 log.warning("%s can no longer be read; it is left out and not replaced", name)
             if batch is None and not skips:
                 raise RuntimeError("no image of a batch's share can be read")

@@ -45,7 +45,7 @@ def read_cached(key: str) -> bytes | None:
 
 
 def write_cached(key: str, content: bytes) -> None:
-    """Store ``content`` under a key, atomically. A full or read-only disk is no error: content can be made again."""
+    """Store ``content`` under a key, atomically. A full or read-only disk is not an error: content can be made again."""
     with contextlib.suppress(OSError), replacing(cache_folder() / key) as temporary:
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
 

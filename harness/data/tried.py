@@ -9,7 +9,7 @@ from torch import Tensor
 
 from accounting.study import plugins
 from harness.config.study import DatasetConfig
-from harness.data.base import DataInfo, Dataset, Split
+from harness.data.base import DataInfo, Dataset, Labelled, Split
 from harness.errors import InputError, typed_line
 
 NUM_TRIED = 2
@@ -62,8 +62,9 @@ def _problem(part: str, split: Split, info: DataInfo) -> str | None:
             return "gives no batch"
         if (problem := _batch_problem(*batch, info)) is not None:
             return problem
-    labels = getattr(split, "labels", None)
-    return info.task.fault_of_targets(labels, len(labels)) if isinstance(labels, Tensor) else None
+    if not isinstance(split, Labelled) or not isinstance(split.labels, Tensor):
+        return None
+    return info.task.fault_of_targets(split.labels, len(split.labels))
 
 
 def _batch_problem(images: Tensor, targets: Tensor, info: DataInfo) -> str | None:

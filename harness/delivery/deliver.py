@@ -20,6 +20,7 @@ from accounting.ledger.outcomes import JobOutcome, TimingRecord
 from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from accounting.study.folder import StudyFolder
+from accounting.words.quantities import macs_text
 from harness.config.study import DatasetConfig
 from harness.data.base import Splits
 from harness.delivery.about import ARCHITECTURE_FILE, About, about
@@ -70,7 +71,9 @@ def deliver(
     model, is_smaller = fitted(job.network, weights)
     report = count_macs(model, splits.info.image_shape)
     if job.target is not None and report.sparse_macs > job.target:
-        raise ValueError(f"{trained} has {report.sparse_macs:,} MACs, above its target of {job.target:,}")
+        raise ValueError(
+            f"{trained} has {macs_text(report.sparse_macs)} MACs, above its target of {macs_text(job.target)}"
+        )
     on_device = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     folder = paths.model(int(job.target or 0), work.label, job.replicate)
     metrics: JobOutcome = {

@@ -61,6 +61,15 @@ def to_json(job: Job) -> JobSpec:
     }
 
 
+def links(job: Job) -> JobSpec:
+    """The part of its dict that says which jobs it builds on (:mod:`accounting.cost.lineage`)."""
+    return {
+        **_start_json(job.start),
+        "teacher": None if job.teacher is None else teacher_json(job.teacher),
+        "tuned_by": list(job.tuned_by),
+    }
+
+
 def from_json(spec: JobSpec) -> Job:
     """The job from its dict.
 

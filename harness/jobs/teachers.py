@@ -15,6 +15,7 @@ from torch import nn
 from accounting.ledger.specs import NetworkSpec
 from accounting.macs.count import count_macs
 from accounting.study.yaml12 import Place
+from accounting.words.names import PRUNE
 from harness.config.distill import PARENT, TIMM, Distill, distillations
 from harness.config.study import StudyConfig
 from harness.data.base import DataInfo
@@ -36,7 +37,7 @@ def named_teachers(config: StudyConfig, info: DataInfo, parent: NetworkSpec, par
         if name == PARENT:
             if place[:2] == ("parent", "pretrain"):
                 raise InputError(f"{key}: the parent cannot teach itself; name timm:NAME or a file, or remove it")
-            if "prune" not in config.routes.names:
+            if PRUNE not in config.routes.names:
                 raise InputError(
                     f"{key}: parent given, and the study trains none: routes.prune is missing; add it, or name timm:NAME "
                     "or a file"

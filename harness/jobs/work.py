@@ -102,4 +102,8 @@ class Export:
     delivery: Deliver
 
 
+Training = Train | RangeTest | TrainSupernet
+"""Work that trains by a recipe."""
+SharedWork = Train | TrainSupernet | Score
+"""Work that several workers can share."""
 Work = Train | RangeTest | TrainSupernet | Prune | Score | Scan | Deliver | Export

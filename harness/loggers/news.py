@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from accounting.cost.attempts import derive
 from accounting.cost.shares import counted
 from accounting.ledger.records import Kind, Phase, Record, Status
+from accounting.words.names import file_name
 from accounting.words.quantities import HOUR_S, macs_text
 from harness.console.events import Narrator
 from harness.loggers.base import News, Scalar
@@ -68,7 +69,7 @@ def _delivered(record: Record, attempt: Record) -> Iterator[Scalar]:
     outcome = record["outcome"] if isinstance(record["outcome"], dict) else {}
     if record["status"] != Status.OK or attempt["target"] is None:
         return
-    label = str(outcome.get("label", attempt["route"])).replace(":", "-")
+    label = file_name(str(outcome.get("label", attempt["route"])))
     for name in ("val_top1", "test_top1", "macs"):
         if (value := _number(outcome.get(name))) is not None:
             yield Scalar(f"delivered/{label}/{macs_text(attempt['target'])}/{name}", value, attempt["replicate"])

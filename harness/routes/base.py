@@ -12,7 +12,9 @@ import numpy as np
 
 from accounting.ledger.records import Phase
 from accounting.ledger.specs import NetworkSpec
+from accounting.words.names import PRUNE, file_name
 from harness.config.distill import PARENT
+from harness.config.phases import TUNED
 from harness.config.recipe import Recipe, RecipeOverride, pretraining
 from harness.config.study import StudyConfig
 from harness.config.tune import OFF
@@ -21,12 +23,12 @@ from harness.jobs.job import Done, Job, Outcome, Prediction, Wait
 from harness.jobs.start import FRESH, Start, WeightsOf
 from harness.jobs.teacher import Teacher
 from harness.jobs.work import Deliver, Train, TrainSupernet, Work
-from harness.routes.tuning import TUNED, trials_of, tuned
+from harness.routes.tuning import trials_of, tuned
 
 
 def pretrain_id(replicate: int) -> JobId:
     """The id of the prune route's job that trains the parent."""
-    return JobId("prune", replicate, None, "pretrain")
+    return JobId(PRUNE, replicate, None, "pretrain")
 
 
 if TYPE_CHECKING:  # reading a config must not import torch
@@ -197,7 +199,7 @@ def evaluation(view: View, trained: Job, label: str, description: str, macs: int
     The job's name contains that of the trained network, so if a resumed study finds a better one, that is delivered too.
     """
     return view.job(
-        trained.id.then("evaluate", label.replace(":", "-")),
+        trained.id.then("evaluate", file_name(label)),
         Phase.EVALUATE,
         Deliver(label, description, parent, view.latency_ms(trained.target)),
         trained.network,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from accounting.ledger.records import Phase
 from accounting.words.methods import Method
+from accounting.words.names import method_label
 from harness.config.blocks import PruneConfig
 from harness.config.recipe import Recipe
 from harness.jobs.identity import JobId
@@ -90,7 +91,7 @@ class PruneChain:
             self._put(self._prune(following, job, target), following)
         else:
             if self._config.deliver == "each":
-                self._queue.put(self._evaluation(job.name, f"{self._route}:{step.method}"))
+                self._queue.put(self._evaluation(job.name, method_label(self._route, step.method)))
             self._deliver(target)
 
     def _put(self, job: Job, step: _Step) -> None:
@@ -117,9 +118,9 @@ class PruneChain:
         job, step = self._jobs[trained], self._steps[trained]
         macs = int(self._queue.outcomes[trained].metrics["macs"])
         method = str(step.method).replace("_", " ").replace("+", ", ")
-        origin = "network found by search" if self._route != "prune" else "parent"
-        text = f"{origin} pruned by {method} and fine-tuned"
-        parent = self._view.parent_text if self._route == "prune" else step.parent.name
+        is_parent = step.parent.phase == Phase.PRETRAIN
+        text = f"{'parent' if is_parent else 'network found by search'} pruned by {method} and fine-tuned"
+        parent = self._view.parent_text if is_parent else step.parent.name
         return evaluation(self._view, job, label, text, macs, parent)
 
     def _rule(self, step: _Step, target_macs: int) -> PruneRule:

@@ -14,13 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from accounting.ledger.records import Phase
+from harness.config.phases import TUNED
 from harness.config.recipe import Recipe, is_tuned
 from harness.config.tune import LR_RANGE, OFF, Tune
 from harness.jobs.job import Job, Outcome
 from harness.jobs.work import RangeTest, Train
-
-TUNED = (Phase.RETRAIN, Phase.FINETUNE)
-"""Phases whose training can be tuned."""
 
 
 def trials_of(job: Job) -> list[Job]:

@@ -16,13 +16,13 @@ from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study import plugins
 from accounting.study.facts import DataFacts
 from accounting.study.folder import StudyFolder
-from accounting.words.quantities import HOUR_S
+from accounting.words.quantities import HOUR_S, macs_text
 from harness.config.route_files import delivers_its_own
 from harness.config.routes import BudgetConfig
 from harness.jobs.files import Given
 from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
-from harness.jobs.work import Deliver
+from harness.jobs.work import Deliver, Training
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
@@ -115,7 +115,7 @@ class Scheduler:
         """
         excused = {id.route for id in (*self.stopped, *self.failed)}
         return [
-            f"{route.name} of replicate {route.replicate} at {target:,} MACs"
+            f"{route.name} of replicate {route.replicate} at {macs_text(target)} MACs"
             for route in self._routes
             if delivers_its_own(route.name) and route.name not in excused
             for target in targets
@@ -278,7 +278,7 @@ class Scheduler:
     def _interval_s(self, job: Job, forecast: Forecast) -> float:
         """Device-seconds between checkpoints of a job: as planned, or in proportion to what it has held if that is more."""
         cost_s = max(forecast.cost_s(job) or 0.0, self._spending.held_s(job.name))
-        return cost_s / max(1, getattr(getattr(job.work, "recipe", None), "epochs", 1))
+        return cost_s / max(1, job.work.recipe.epochs if isinstance(job.work, Training) else 1)
 
     def _claims(self, route: str, replicate: int, under_way: Sequence[Job]) -> Counter[tuple[int | None, Phase]]:
         """Number of jobs of a route that are finished or running, by target and phase."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from accounting.ledger.records import Kind, Phase, Record
 from accounting.words.json_values import Fields
+from accounting.words.quantities import macs_text
 from harness.config.recipe import RecipeOverride
 from harness.config.route_section import RouteSection
 from harness.config.study import StudyConfig
@@ -201,7 +202,7 @@ def _refusal(change: Change, sections: Mapping[str, RouteSection], paid: Paid) -
         return _fewer_replicates(change, paid)
     if key == "targets":
         lost = [target for target in change.old if target not in change.new and paid.target(target)]
-        return _left_out(key, [f"{target:,} MACs" for target in lost])
+        return _left_out(key, [f"{macs_text(target)} MACs" for target in lost])
     if key == "target.latency_ms" and change.old and change.new:
         return None  # the targets in MACs are compared instead
     if top == "routes":

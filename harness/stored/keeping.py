@@ -76,7 +76,9 @@ class Keeper:
             if self._with_checkpoints:
                 self._checkpoints()
         except (OSError, LedgerError) as error:
-            log.warning("%s: not all was copied, the next look goes on: %s", self._store.url, one_line(error))
+            log.warning(
+                "%s: not all was copied; the rest follows at the next look: %s", self._store.url, one_line(error)
+            )
 
     def end(self, session: str) -> None:
         """Copy what the session leaves in addition to its ledger: ``study.yaml``, the index and the plans."""

@@ -19,6 +19,7 @@ from accounting.study.folder import StudyFolder
 from accounting.study.plugins import in_use
 from accounting.study.yaml12 import YamlProblem, read_one
 from accounting.words.json_values import ChangedKey
+from accounting.words.names import Unit, device_kind
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
 from accounting.words.task import TaskWords
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 
 LEFT_BY_SYSTEMS = ("lost+found", ".DS_Store", ".Spotlight-V100", ".Trashes", ".fseventsd", "Thumbs.db", "desktop.ini")
 """What file systems and desktops leave in a folder, such as the root of a new volume."""
-DEVICE_TEXT = {"cpu_core": "CPU cores", "cuda": "GPUs"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
         then, now = (
-            " and ".join(DEVICE_TEXT.get(kind, kind) for kind in sorted(k)) for k in (standing.device_kinds, kinds)
+            " and ".join(Unit.of(device_kind(kind)).devices for kind in sorted(each))
+            for each in (standing.device_kinds, kinds)
         )
         name = "cuda" if "cuda" in standing.device_kinds else "cpu"
         raise InputError(
@@ -321,6 +322,7 @@ def write_study(standing: Standing, content: Content, facts: dict[str, object], 
         "plugins": as_documents(in_use()),
         "outside_routes": {name: str(words_in(name).role) for name in config.routes.outside},
         "routes": {name: words.as_dict() for name, words in config.routes.words.items()},
+        "first_methods": {name: str(pruning.methods[0]) for name, pruning in config.routes.prunings.items()},
         **content.as_facts(),
         "environment": facts,
     }

@@ -17,27 +17,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from timm.data.random_erasing import RandomErasing
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from harness.config.recipe import Recipe
-from harness.data.base import Split, Splits
+from harness.data.base import DataInfo, Split, Splits
 from harness.task.base import Mix, Task, TaughtLoss
 from harness.training.distillation import AtOwnSize
-from harness.training.resume import WHOLE, Relay, StateLost, TrainingState, load_state, save_state
+from harness.training.resume import WHOLE, Relay, StateLost
+from harness.training.state import State, half_type, schedule_of
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import (
     ALONE,
     Crew,
     average_gradients,
-    average_statistics,
     own_draws,
     scored_batches,
     training_batches,
 )
-from pruning.masks import MaskKeeper, Masks, from_tensors, to_tensors
+from pruning.masks import MaskKeeper, Masks
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +142,8 @@ def train(
 
     """
     model = on_device(model, device)
-    optimizer = create_optimizer_v2(
-        model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
-    )
-    ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
-    scaler = torch.amp.GradScaler("cuda", enabled=_half(device) == torch.float16)
-    state = _State(model, ema, optimizer, scaler)
+    state = State.of(model, recipe, device)
+    optimizer, ema = state.optimizer, state.ema
     crew.agree(model.state_dict())
     done, curve, masks = state.restore(resume, device, masks, identity, hooks.dropped)
     if done == 0 and relay.before is not None:
@@ -163,17 +156,7 @@ def train(
     if ema is not None:
         keeper.hold_ema(ema.module)
     updates_per_epoch = max(1, len(splits.train) // recipe.batch_size)
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched={"cosine": "cosine", "linear": "poly"}[recipe.schedule],
-        decay_rate=1.0,  # the power of timm's polynomial
-        num_epochs=max(1, recipe.epochs),
-        warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),  # type: ignore[arg-type]  # timm takes fractions
-        warmup_lr=recipe.lr / 20,
-        min_lr=recipe.min_lr,
-        step_on_epochs=False,
-        updates_per_epoch=updates_per_epoch,
-    )
+    scheduler = schedule_of(optimizer, recipe, updates_per_epoch)
 
     def before_update(number: int) -> None:
         scheduler.step_update(number)
@@ -187,14 +170,7 @@ def train(
                 masks.update(new)
                 keeper.change(masks)
 
-    task = splits.info.task
-    plain = task.objective(recipe)
-    loss_fn = plain.loss
-    if teacher is not None and recipe.teaching is not None:
-        on_device(teacher, device)
-        loss_fn = task.taught(loss_fn, teacher, recipe.teaching, splits.info.normalisation, device)
-    erasing = RandomErasing(recipe.erase_prob, mode="pixel", device=device) if recipe.erase_prob else None
-    objective = _Objective(course.losses or _plain, loss_fn, plain.mix, erasing)
+    task, objective = splits.info.task, _objective(recipe, course, splits.info, teacher, device)
     kept = ema.module if ema is not None else model
     last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
     hooks.begun(done)
@@ -222,11 +198,6 @@ def train(
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """The model, moved to a device and into the memory layout used there."""
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _timm_name(recipe: Recipe) -> str:
-    """Timm's name of the optimiser; its ``sgd`` uses Nesterov momentum, so plain SGD (momentum 0) is ``momentum``."""
-    return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
 
 
 def evaluate(model: nn.Module, split: Split, task: Task, device: torch.device, crew: Crew = ALONE) -> float:
@@ -273,7 +244,7 @@ def seed_everything(seed: int, epoch: int) -> None:
 
 
 def _one_epoch(
-    state: _State,
+    state: State,
     splits: Splits,
     recipe: Recipe,
     device: torch.device,
@@ -289,7 +260,7 @@ def _one_epoch(
     model, ema, optimizer, scaler = state.model, state.ema, state.optimizer, state.scaler
     model.train()
     loss_fn = objective.loss_fn
-    half = _half(device)
+    half = half_type(device)
     total, count = torch.zeros((), device=device), 0
     for images, targets in training_batches(splits.train, recipe.batch_size, device, recipe.augmentation, crew):
         before_update(first_update + count)
@@ -336,13 +307,6 @@ def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module
     yield loss_fn(model(images), targets)
 
 
-def _half(device: torch.device) -> torch.dtype | None:
-    """Autocast's type: none on the CPU, bfloat16 if the GPU has it in hardware, else float16 with scaled losses."""
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
 @dataclass(frozen=True)
 class _Objective:
     """What is minimised: the terms of a batch's loss, their loss function, and how images are mixed and erased."""
@@ -353,49 +317,13 @@ class _Objective:
     erasing: RandomErasing | None
 
 
-@dataclass(frozen=True)
-class _State:
-    """The state from which a training resumes after a kill; changing masks are stored with it."""
-
-    model: nn.Module
-    ema: ModelEmaV3 | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-
-    def average_statistics(self, crew: Crew) -> None:
-        """Average the running statistics over the workers, if each normalises by its own images."""
-        average_statistics(self.model, crew)
-        if self.ema is not None:
-            average_statistics(self.ema.module, crew)
-
-    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
-        state: TrainingState = {
-            "epoch": epoch,
-            "curve": curve,
-            "model": self.model.state_dict(),
-            "ema": self.ema.module.state_dict() if self.ema is not None else None,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "masks": to_tensors(masks),
-        }
-        save_state(state, path, identity)
-
-    def restore(
-        self,
-        path: Path,
-        device: torch.device,
-        masks: dict[str, Tensor],
-        identity: str = "",
-        dropped: Callable[[str], None] = lambda why: None,
-    ) -> tuple[int, list[float], dict[str, Tensor]]:
-        """Resume from ``path`` if it can be trusted; returns the epochs done, their val_top1, and the masks then."""
-        state = load_state(path, identity, device, dropped)
-        if state is None:
-            return 0, [], dict(masks)
-        self.model.load_state_dict(state["model"])
-        if self.ema is not None and (averaged := state["ema"]) is not None:
-            self.ema.module.load_state_dict(averaged)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state.get("scaler"):  # empty if losses are not scaled
-            self.scaler.load_state_dict(state["scaler"])
-        return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)
+def _objective(
+    recipe: Recipe, course: Course, info: DataInfo, teacher: AtOwnSize | None, device: torch.device
+) -> _Objective:
+    plain = info.task.objective(recipe)
+    loss_fn = plain.loss
+    if teacher is not None and recipe.teaching is not None:
+        on_device(teacher, device)
+        loss_fn = info.task.taught(loss_fn, teacher, recipe.teaching, info.normalisation, device)
+    erasing = RandomErasing(recipe.erase_prob, mode="pixel", device=device) if recipe.erase_prob else None
+    return _Objective(course.losses or _plain, loss_fn, plain.mix, erasing)

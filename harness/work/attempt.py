@@ -44,8 +44,8 @@ from harness.work.liveness import Life, watched
 from harness.work.peers import PeerPlace, Peers, is_shared, peers_of
 from harness.work.prune import prune_network
 from harness.work.scan import scan
-from harness.work.supernet import score
-from harness.work.train import test_rates, train_network, train_supernet
+from harness.work.shared import shared_work
+from harness.work.train import test_rates
 from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.recount import MacsDiffer
 from pruning.scores import CriterionFails
@@ -216,16 +216,12 @@ def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers:
 
 def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:
     match job.work:
-        case Train() as work:
-            return train_network(work, bench)
+        case Train() | TrainSupernet() | Score() as work:
+            return shared_work(work, bench)
         case RangeTest() as work:
             return test_rates(work, bench)
-        case TrainSupernet() as work:
-            return train_supernet(work, bench)
         case Prune() as work:
             return prune_network(work, bench)
-        case Score() as work:
-            return score(work, bench)
         case Scan() as work:
             return scan(work, bench)
         case Deliver() as work:

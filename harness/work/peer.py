@@ -25,13 +25,12 @@ from harness.data.registry import open_dataset
 from harness.data.sized import splits_at
 from harness.errors import typed_line
 from harness.jobs.spec import from_json
-from harness.jobs.work import Score, Train, TrainSupernet
+from harness.jobs.work import SharedWork
 from harness.training.loop import seed_everything
 from harness.training.workers import joined
 from harness.work.bench import Bench
 from harness.work.peers import PeerPlace
-from harness.work.supernet import score
-from harness.work.train import train_network, train_supernet
+from harness.work.shared import shared_work
 
 LOOK_S = 0.5
 EXIT_CODE = 75
@@ -76,15 +75,9 @@ def _work(place: PeerPlace, said: TextIO) -> None:
     with joined(place["rank"], place["size"], Path(place["store"]), device) as crew:
         paths = StudyFolder(Path(place["root"]))
         bench = Bench(job, paths, splits, device, lambda epochs: None, lambda epoch: None, crew)
-        match job.work:
-            case Train() as work:
-                train_network(work, bench)
-            case TrainSupernet() as work:
-                train_supernet(work, bench)
-            case Score() as work:
-                score(work, bench)
-            case _:
-                raise ValueError(f"{job.name} is not a job that several workers share")
+        if not isinstance(job.work, SharedWork):
+            raise ValueError(f"{job.name} is not a job that several workers share")
+        shared_work(job.work, bench)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import torch
 
 from accounting.study.plugins import PluginRecord
 from harness.jobs.job import Job
-from harness.jobs.work import Score, Train, TrainSupernet
+from harness.jobs.work import SharedWork
 from harness.training.workers import ALONE, Crew, joined
 from harness.work.liveness import Life
 
@@ -57,7 +57,7 @@ class PeerPlace(TypedDict):
 
 def is_shared(job: Job) -> bool:
     """Whether several workers can share the job."""
-    return isinstance(job.work, Train | TrainSupernet | Score)
+    return isinstance(job.work, SharedWork)
 
 
 @dataclass

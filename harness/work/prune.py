@@ -23,10 +23,10 @@ from pruning.gradients import Batches, WithLoss
 from pruning.gradual import GradualPruner
 from pruning.layers import LayerFilter, parse_filter
 from pruning.masks import apply_masks
-from pruning.nm import nm_masks
+from pruning.nm import nm_masks, within
 from pruning.recount import check_macs
 from pruning.result import LayerSparsity, PruneResult
-from pruning.solve import Scope, UnreachableTarget, prune_to_macs
+from pruning.solve import Scope, prune_to_macs
 from pruning.structured import ChannelScope, StructuredResult, prune_channels_to_macs
 
 SCORING_BATCHES, SCORING_BATCH_SIZE = 4, 64
@@ -75,9 +75,8 @@ def prune(rule: PruneRule, model: nn.Module, splits: Splits, seed: int) -> Prune
     if method.is_structured:
         return _smaller(remove(rule, model, shape, seed=seed, keep=keep, batches=batches))
     if method.scope == "nm":
-        result = nm_masks(model, shape, criterion=method.criterion, keep=keep, seed=seed, batches=batches)
-        if result.macs > target:
-            raise UnreachableTarget(f"2 of 4 weights leaves {result.macs:,} MACs, above the target of {target:,}")
+        whole = nm_masks(model, shape, criterion=method.criterion, keep=keep, seed=seed, batches=batches)
+        result = within(whole, target)
     else:
         result = prune_to_macs(
             model, shape, target, criterion=method.criterion, scope=mask_scope(method), keep=keep, floor=rule.floor,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from accounting.ledger.outcomes import FileSums, JobOutcome
 from accounting.ledger.records import Phase
+from accounting.words.quantities import macs_text
 from harness.config.recipe import Recipe
 from harness.jobs.files import DamagedFiles
 from harness.jobs.work import RangeTest, Train, TrainSupernet
@@ -42,7 +43,9 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
     if job.phase == Phase.FINETUNE:
         limit = job.counted_macs if gradually is None else gradually.rule.target_macs
         if counted["macs"] > limit:
-            raise MacsDiffer(f"the fine-tuned network has {counted['macs']:,} MACs and was pruned to {limit:,}")
+            raise MacsDiffer(
+                f"the fine-tuned network has {macs_text(counted['macs'])} MACs and was pruned to {macs_text(limit)}"
+            )
     kept = FileSums() if job.phase in (Phase.SEARCH, Phase.TUNE) else bench.keep(trained.model, trained.masks)
     kept |= bench.left_state()
     outcome: JobOutcome = {**counted, **kept, "val_top1": trained.val_top1, **_curve(trained)}

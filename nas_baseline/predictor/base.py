@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from nas_baseline.spaces.base import Arch, BatchedSpace, Floats
+from nas_baseline.spaces.base import Arch, BatchedSpace, Floats, MarksRecipe
+from nas_baseline.spaces.looped import own
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Encoder:
         raw = self._statistics(pool)
         sd = raw.std(0)
         self._mean, self._sd = raw.mean(0), np.where(sd > 1e-9, sd, 1.0)
-        mask: object = getattr(space, "recipe_mask", None)
+        as_written = own(space)
+        mask = as_written.recipe_mask if isinstance(as_written, MarksRecipe) else None
         encoding = self._space.encode_batch(pool)
         self._recipe = np.zeros(encoding.shape[1], dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
         span = np.ptp(encoding, axis=0)

@@ -46,7 +46,7 @@ class BatchStrategy(ABC):
         """At most ``room`` networks never proposed before; an empty list ends the search."""
 
     def ask(self) -> Proposal | Wait | Done:
-        """The next proposal, ``WAIT`` while the batch is incomplete, ``DONE`` when all is told."""
+        """The next proposal; ``WAIT`` while the batch is incomplete; ``DONE`` once all values are told."""
         if self._asked < len(self.proposed):
             self._asked += 1
             return Proposal(self._asked - 1, self.proposed[self._asked - 1])
@@ -62,11 +62,11 @@ class BatchStrategy(ABC):
         return self.ask()
 
     def predict(self, archs: Sequence[Arch]) -> tuple[Floats, Floats] | None:
-        """What a predictor makes of networks (mean, standard deviation); here, where there is none, None."""
+        """Mean and standard deviation predicted for networks; None, since there is no predictor here."""
         return None
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
-        """Go on with ``num_trials`` more networks, within ``max_macs`` alone, from all that was told.
+        """Continue with ``num_trials`` more networks, within ``max_macs`` alone, based on all values told so far.
 
         Raises:
             ValueError: a proposal has not been told yet.
@@ -106,7 +106,7 @@ class BatchStrategy(ABC):
             self.values[trial] = None if value is None or not math.isfinite(value) else float(value)
 
     def seen(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """(network, value) of what succeeded within the limit, in order of trial."""
+        """(network, value) of the trials that succeeded within the limit, in order."""
         done = [(self.proposed[t], v) for t, v in sorted(self.values.items()) if v is not None]
         if max_macs is None or not done:
             return done
@@ -114,7 +114,7 @@ class BatchStrategy(ABC):
         return [pair for pair, m in zip(done, macs, strict=True) if m <= max_macs]
 
     def ranked(self, max_macs: float | None = None) -> list[tuple[Arch, float]]:
-        """What was seen within the limit, best first, with the value believed of it; here the one told."""
+        """The same, best first, with the value believed of each network; here the value that was told."""
         return sorted(self.seen(max_macs), key=lambda pair: -pair[1])
 
     def best(self, max_macs: float | None = None) -> tuple[Arch, float] | None:
@@ -123,7 +123,7 @@ class BatchStrategy(ABC):
         return ranked[0] if ranked else None
 
     def finalists(self, max_macs: int | None, k_predicted: int, k_seen: int) -> list[Arch]:
-        """The networks to retrain for one target: distinct, within it, the ``k_seen`` best seen here."""
+        """The networks to retrain for one target: the ``k_seen`` best that were seen within it."""
         feasible_targets(self.space, max_macs)
         del k_predicted  # Without a predictor there is nothing to predict.
         return [arch for arch, _ in self.ranked(max_macs)[:k_seen]]

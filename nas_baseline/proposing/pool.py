@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
-from nas_baseline.spaces.base import Arch, BatchedSpace, DiscreteSpace, Floats, as_archs, as_indices
+from nas_baseline.spaces.base import (
+    Arch,
+    BatchedSpace,
+    DiscreteSpace,
+    FromUnit,
+    Ints,
+    OfChoices,
+    as_archs,
+    as_indices,
+)
+from nas_baseline.spaces.looped import own
 
 ENUMERATE_UP_TO = 20_000
 MAX_ROUNDS = 8
@@ -21,10 +31,10 @@ KEPT = 32
 def constrained_pool(space: BatchedSpace, limit: float, size: int, seed: int) -> list[Arch]:
     """Up to ``size`` distinct canonical networks of at most ``limit`` MACs.
 
-    A small space is enumerated; otherwise quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2), and where the
-    limit leaves less than a quarter of that, members walked down to the limit by mutations, and then what mutations
-    within the limit lead to from these and from the smallest member. The same question again (``plan`` plays a study
-    several times) is answered from memory where the space is a :class:`DiscreteSpace`, which is a value.
+    A small space is enumerated. A larger one is sampled by quasi-Monte-Carlo (FBNetV3, arXiv 2006.02049, section 3.2).
+    If fewer than a quarter of ``size`` are within the limit, members are walked down to it by mutations; if these are
+    still too few, mutations within the limit add to them and to the smallest member. The answer for a
+    :class:`DiscreteSpace`, which never changes, is remembered, because ``plan`` simulates a study several times.
     """
     if isinstance(space, DiscreteSpace):
         return list(_remembered(space, limit, size, seed))
@@ -69,29 +79,30 @@ def enumerate_space(space: BatchedSpace, up_to: int = ENUMERATE_UP_TO) -> list[A
 
 
 class _Sampler:
-    """Sobol points mapped to members where the space can, independent draws where not."""
+    """Draws members: from Sobol points if the space can map them, otherwise independently."""
 
     def __init__(self, space: BatchedSpace, seed: int) -> None:
         self._space = space
         self._rng = np.random.default_rng([seed, 2])
         self._sobol = None
         counts = _num_choices(space)
-        self._from_unit: Callable[[Floats], list[Arch]] | None = getattr(space, "from_unit", None)
-        if counts is not None and self._from_unit is not None:
-            from scipy.stats import qmc  # not at the top: a config is refused without scipy
+        as_written = own(space)
+        self._mapped = as_written if isinstance(as_written, FromUnit) else None
+        if counts is not None and self._mapped is not None:
+            from scipy.stats import qmc  # imported here, since reading a config must not import scipy
 
             self._sobol = qmc.Sobol(len(counts), rng=np.random.default_rng([seed, 3]))
 
     def __call__(self, n: int) -> list[Arch]:
-        if self._sobol is None or self._from_unit is None:
+        if self._sobol is None or self._mapped is None:
             return list(self._space.sample_batch(self._rng, n))
-        return list(self._from_unit(self._sobol.random(n)))
+        return list(self._mapped.from_unit(self._sobol.random(n)))
 
 
-def _num_choices(space: BatchedSpace) -> Sequence[int] | None:
+def _num_choices(space: BatchedSpace) -> Sequence[int] | Ints | None:
     """How many choices each dimension has; None if the space is not a product of dimensions."""
-    found: Sequence[int] | None = getattr(space, "num_choices", None)
-    return found
+    as_written = own(space)
+    return as_written.num_choices if isinstance(as_written, OfChoices) else None
 
 
 def _within(space: BatchedSpace, archs: Sequence[Arch], limit: float) -> list[Arch]:

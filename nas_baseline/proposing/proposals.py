@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accounting.words.quantities import macs_text
 from nas_baseline.spaces.base import Arch
 
 
@@ -34,4 +35,7 @@ class InfeasibleTarget(ValueError):
 
     def __init__(self, target: int, smallest: int, space: str) -> None:
         self.target, self.smallest = target, smallest
-        super().__init__(f"target of {target:,} MACs: the smallest network of space '{space}' has {smallest:,} MACs")
+        super().__init__(
+            f"target of {macs_text(target)} MACs: the smallest network of space '{space}' has {macs_text(smallest)} "
+            "MACs"
+        )

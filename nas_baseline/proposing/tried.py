@@ -11,6 +11,7 @@ from typing import Protocol
 from accounting.study import plugins
 from accounting.study.limited import TookTooLong, limited
 from accounting.words.plain_text import typed_line
+from accounting.words.quantities import macs_text
 from nas_baseline.proposing.proposals import Done, Proposal, Wait
 from nas_baseline.spaces.base import Arch, Floats, SearchSpace
 
@@ -111,7 +112,7 @@ def _finalists_problem(
             if (problem := _network_problem(space, arch)) is not None:
                 return f"as a finalist {problem}"
             if space.macs(arch) > limit:
-                return f"gives a finalist of {space.macs(arch):,} MACs for a target of {limit:,}"
+                return f"gives a finalist of {macs_text(space.macs(arch))} MACs for a target of {macs_text(limit)}"
         if found and (predicted := strategy.predict(found)) is not None and len(predicted) != 2:
             return "predicts no pair; predict gives means and standard deviations, or None"
     return None

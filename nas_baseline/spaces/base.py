@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,11 @@ Choice = int | float | str
 
 
 class SearchSpace(Protocol):
-    """Members of a space, moves between them, and their cost. These methods suffice; see ``batched``."""
+    """Members of a space, moves between them, and their cost. These methods suffice; see ``batched``.
+
+    A space may also have what :class:`MergesEqual`, :class:`CountsParams`, :class:`OfChoices`, :class:`FromUnit` and
+    :class:`MarksRecipe` have.
+    """
 
     @property
     def name(self) -> str:
@@ -50,6 +54,54 @@ class SearchSpace(Protocol):
         ...
 
 
+@runtime_checkable
+class MergesEqual(Protocol):
+    """A space in which several members may be the same network."""
+
+    def canonical(self, arch: Arch) -> Arch:
+        """The one representative of all members that are the same network."""
+        ...
+
+
+@runtime_checkable
+class CountsParams(Protocol):
+    """A space that knows the size of its networks; predictors then use it."""
+
+    def params(self, arch: Arch) -> int:
+        """The number of convolution and linear weights."""
+        ...
+
+
+@runtime_checkable
+class OfChoices(Protocol):
+    """A space whose members are one choice per dimension; if it is small, all of them are candidates."""
+
+    @property
+    def num_choices(self) -> Sequence[int] | Ints:
+        """The number of choices of each dimension."""
+        ...
+
+
+@runtime_checkable
+class FromUnit(Protocol):
+    """A space of choices into which points of the unit cube can be mapped; candidates are then spread evenly."""
+
+    def from_unit(self, points: Floats) -> list[Arch]:
+        """Members from points, shape [n, dimensions]."""
+        ...
+
+
+@runtime_checkable
+class MarksRecipe(Protocol):
+    """A space that includes the training recipe; predictors then keep its features apart from the network's."""
+
+    @property
+    def recipe_mask(self) -> NDArray[np.bool_]:
+        """Which features belong to the recipe, shape [num_features]."""
+        ...
+
+
+@runtime_checkable
 class BatchedSpace(SearchSpace, Protocol):
     """A search space with the vectorised forms that the strategies work on."""
 
@@ -58,7 +110,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def params(self, arch: Arch) -> int:
-        """The number of convolution and linear weights; 0 where unknown."""
+        """The number of convolution and linear weights; 0 if unknown."""
         ...
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
@@ -74,7 +126,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def params_batch(self, archs: Sequence[Arch]) -> Ints:
-        """Weights, shape [len(archs)]; zeros where unknown."""
+        """Number of weights, shape [len(archs)]; zeros if unknown."""
         ...
 
     def min_macs(self) -> int:
@@ -86,7 +138,7 @@ class BatchedSpace(SearchSpace, Protocol):
         ...
 
     def smallest(self) -> Arch:
-        """A member of the fewest MACs."""
+        """A member with the fewest MACs."""
         ...
 
 

@@ -2,77 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nas_baseline.spaces.base import Arch, BatchedSpace, Floats, Ints, SearchSpace
+from nas_baseline.spaces.base import Arch, BatchedSpace, CountsParams, Floats, Ints, MergesEqual, SearchSpace
 
-METHODS = (
-    "canonical", "params", "sample_batch", "encode_batch", "macs_batch", "params_batch", "min_macs", "max_macs",
-    "smallest",
-)  # fmt: skip
 NUM_WALKS, NUM_SAMPLES = 4, 500
 PATIENCE, PATIENCE_PER_DIMENSION = 60, 20
 
 
 def batched(space: SearchSpace) -> BatchedSpace:
-    """``space`` itself if it has every vectorised form, else a view of it that has."""
-    if all(hasattr(space, method) for method in METHODS):
-        return space  # type: ignore[return-value]
-    return LoopedSpace(space)
+    """``space`` itself if it has every vectorised form; otherwise a view of it that has them."""
+    return space if isinstance(space, BatchedSpace) else LoopedSpace(space)
+
+
+def own(space: BatchedSpace) -> SearchSpace:
+    """The space as its author wrote it, without loops around it; it may have optional members."""
+    return space.inner if isinstance(space, LoopedSpace) else space
 
 
 class LoopedSpace:
-    """The vectorised forms by one call per member; what the space has itself is used."""
+    """The vectorised forms by one call per member of ``inner``."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
+    def __init__(self, inner: SearchSpace) -> None:
+        self.inner = inner
+        self._merges = inner if isinstance(inner, MergesEqual) else None
+        self._counts = inner if isinstance(inner, CountsParams) else None
         self._features: dict[Arch, Floats] = {}
         self._extremes: dict[int, tuple[int, Arch]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        """Whatever else the space has, for a user's strategy that knows the user's space."""
+        if name == "inner" or name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._space, name)
+        return getattr(self.inner, name)
 
     @property
     def name(self) -> str:
         """Name for messages; the class of the space if it has none."""
-        return str(getattr(self._space, "name", type(self._space).__name__))
+        return str(getattr(self.inner, "name", type(self.inner).__name__))
 
     def canonical(self, arch: Arch) -> Arch:
         """The space's own canonical form, or the member itself."""
-        own: Callable[[Arch], Arch] | None = getattr(self._space, "canonical", None)
-        return arch if own is None else own(arch)
+        return arch if self._merges is None else self._merges.canonical(arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw one canonical member."""
-        return self.canonical(self._space.sample(rng))
+        return self.canonical(self.inner.sample(rng))
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A neighbour."""
-        return self.canonical(self._space.mutate(arch, rng))
+        return self.canonical(self.inner.mutate(arch, rng))
 
     def crossover(self, a: Arch, b: Arch, rng: np.random.Generator) -> Arch:
         """A child of two."""
-        return self.canonical(self._space.crossover(a, b, rng))
+        return self.canonical(self.inner.crossover(a, b, rng))
 
     def encode(self, arch: Arch) -> Floats:
         """Features, kept for the next call."""
         if arch not in self._features:
-            self._features[arch] = np.asarray(self._space.encode(arch), dtype=np.float64).ravel()
+            self._features[arch] = np.asarray(self.inner.encode(arch), dtype=np.float64).ravel()
         return self._features[arch]
 
     def macs(self, arch: Arch) -> int:
         """MACs."""
-        return int(self._space.macs(arch))
+        return int(self.inner.macs(arch))
 
     def params(self, arch: Arch) -> int:
-        """Weights, 0 where the space does not know."""
-        own: Callable[[Arch], int] | None = getattr(self._space, "params", None)
-        return 0 if own is None else int(own(arch))
+        """Number of weights; 0 if the space does not say."""
+        return 0 if self._counts is None else int(self._counts.params(arch))
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> list[Arch]:
         """Draw ``n`` members."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accounting.ledger.parts import Member, Parts, macs_of
+from accounting.words.quantities import macs_text
 from nas_baseline.spaces.base import Arch, Dimension, DiscreteSpace, Floats, Ints, as_archs, as_indices
 
 TOLERANCE = 0.01
@@ -152,13 +153,15 @@ class SubnetSpace(DiscreteSpace):
         least = self.macs(arch)
         if least > limit:
             raise ValueError(
-                f"the narrowest network with all of its blocks has {least:,} MACs, above {limit:,}; allow narrower groups"
+                f"the narrowest network with all of its blocks has {macs_text(least)} MACs, above "
+                f"{macs_text(limit)}; allow narrower groups"
             )
         narrowest = np.array(self.member(arch)[: self._num_groups], dtype=np.int64)
         member = self._raised(self._widths, 1.0, narrowest, self.member(arch)[self._num_groups :], limit)
         if not self.is_near(member, limit):
             raise ValueError(
-                f"no widths end within 1 % below {limit:,} MACs: the nearest found has {macs_of(self.parts, member):,}"
+                f"no widths end within 1 % below {macs_text(limit)} MACs: the nearest found has "
+                f"{macs_text(macs_of(self.parts, member))}"
             )
         return member
 
@@ -174,7 +177,9 @@ class SubnetSpace(DiscreteSpace):
         """
         member = self.member(arch)
         if macs_of(self.parts, member) > limit:
-            raise ValueError(f"a member of {macs_of(self.parts, member):,} MACs is above the limit of {limit:,}")
+            raise ValueError(
+                f"a member of {macs_text(macs_of(self.parts, member))} MACs is above the limit of {macs_text(limit)}"
+            )
         start = np.array(member[: self._num_groups], dtype=np.int64)
         most = float((self._widths / start).max())
         return self._raised(start, most, start, member[self._num_groups :], limit)

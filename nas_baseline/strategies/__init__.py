@@ -54,7 +54,7 @@ class SearchStrategy(Protocol):
         return None
 
     def extend(self, max_macs: Targets, num_trials: int) -> None:
-        """Go on with further targets and so many more trials.
+        """Continue with further targets and ``num_trials`` more trials.
 
         The default adds no trials: the best network within a further target is taken from those already seen.
         """

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
 from accounting.study.facts import DeclaredParent
-from accounting.words.json_values import Fields, Json
+from accounting.words.json_values import ChangedKey, Fields, Json
 from accounting.words.names import PRUNE
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.pooled import Pooled
@@ -18,6 +18,7 @@ from reports.answers.verdict_words import guard_text
 from reports.answers.within_budget import BudgetAnswer
 from reports.compare.charges import BreakEven
 from reports.compare.guards import Guarded
+from reports.compare.rule import Verdict
 from reports.compare.values import (
     CheapestOfAll,
     CostComparison,
@@ -81,8 +82,14 @@ def report_json(
     said: str,
     lines: Sequence[str],
     pays: PooledPays | None = None,
+    *,
+    is_judged: bool = True,
+    rehearsal: Sequence[ChangedKey] | None = None,
 ) -> Fields:
-    """The content of ``report/answer.json``: the whole study, then each of its targets."""
+    """The content of ``report/answer.json``: the whole study, then each of its targets.
+
+    ``rehearsal`` is what a rehearsal changed in its config; it is not judged, like hours on several GPU models.
+    """
     question = answers[0].question
     return {
         "study": question.study,
@@ -91,7 +98,7 @@ def report_json(
         "lines": list(lines),
         "unit": question.unit,
         "headline_policy": HEADLINE_POLICY,
-        "verdict": _pooled_verdict(headline),
+        "verdict": _pooled_verdict(headline) if is_judged else Verdict.NOT_COMPARABLE.value,
         "policies": _pooled_policies(headline),
         "further_routes": {
             pooled.challenger: {
@@ -103,7 +110,12 @@ def report_json(
         "break_even": None if pays is None else _break_evens(pays),
         "declared_parent": _declared(question.declared),
         "answers": [to_json(given) for given in answers],
+        **({} if rehearsal is None else {"rehearsal": [_changed(change) for change in rehearsal]}),
     }
+
+
+def _changed(change: ChangedKey) -> Fields:
+    return {"key": change["key"], "old": change["old"], "new": change["new"]}
 
 
 def asked_json(

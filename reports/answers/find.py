@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from accounting.cost.shares import HEADLINE_POLICY
+from accounting.words.quantities import macs_text
 from reports.answers.between import MOST_LEFT_OUT_ERROR, interpolated, left_out_error
 from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_interpolation, refuse_outside
 from reports.answers.study import JudgedStudy
@@ -87,7 +88,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
 def _measured(study: JudgedStudy, question: Question) -> Measured:
     headline = _compared(study, question, study.challenger)
     if headline is None:
-        raise ValueError(f"{question.target:,} MACs are not a target at which both contenders are measured")
+        raise ValueError(f"{macs_text(question.target)} MACs are not a target at which both contenders are measured")
     return Measured(
         question=question,
         headline=headline,

@@ -8,13 +8,12 @@ from accounting.words.names import COMPARED, label_text, route_of, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.short import within_words
+from reports.answers.values import Line
+from reports.answers.verdict_words import way_text
 from reports.data.frames import Frames
 from reports.measure.methods import parent_test_top1
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import POLICY_TEXT, number_estimate, percent_interval
-
-BY = {"prune": "pruning"}
-"""What a route does, for routes whose name is not the word for it."""
 
 
 def missing_routes(info: StudyFacts) -> list[str]:
@@ -34,7 +33,7 @@ def headline(frames: Frames) -> str:
         for target in frames.info.targets
     ]
     dense = parent_test_top1(frames)
-    way = BY.get(main, label_text(main))
+    way = way_text(main)
     parent = "" if dense.value is None else f"; the dense parent: {percent_interval(dense)}"
     told = f"{', '.join(accuracies)}{parent}"
     return f"On {frames.info.dataset}, test {task().metric} by {way} (95 % interval): {told}; {no_ratio}."
@@ -48,19 +47,15 @@ def short_headline(frames: Frames) -> str:
         return within_words(f"No verdict ({lacking}): no network has been delivered yet (n = 0)", [])
     target = frames.info.targets[-1]
     top1 = percent_interval(_test_top1(frames, main, target))
-    way = BY.get(main, label_text(main))
+    way = way_text(main)
     return within_words(
         f"No verdict ({lacking}): {way} has test {task().metric} {top1} at {macs_text(target)} MACs", []
     )
 
 
-def lines(frames: Frames) -> list[dict[str, str]]:
+def lines(frames: Frames) -> list[Line]:
     """A sentence per target and main route, with accuracy and cost; ``verdict`` is the route, which gives the colour."""
-    return [
-        {"sentence": _line(frames, label, target), "verdict": label}
-        for target in frames.info.targets
-        for label in _shown(frames)
-    ]
+    return [Line(_line(frames, label, target), label) for target in frames.info.targets for label in _shown(frames)]
 
 
 def unfinished(frames: Frames) -> list[int]:

@@ -89,8 +89,8 @@ def _never(found: BreakEven) -> str:
 
 
 def _who(label: str | None) -> str:
-    return "prune" if label is None or label == PRUNE else label_text(label)
+    return label_text(PRUNE if label is None else label)
 
 
 def _other(label: str | None, name: str) -> str:
-    return name if _who(label) != name else "prune"
+    return name if _who(label) != name else label_text(PRUNE)

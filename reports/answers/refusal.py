@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase
-from accounting.words.names import route_of, unit_text
+from accounting.words.names import PRUNE, route_of, unit_text
 from accounting.words.quantities import HOUR_S, macs_text
 from reports.answers.no_verdict import missing_routes
 from reports.answers.study import JudgedStudy
@@ -12,20 +12,15 @@ from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
 from reports.words.wording import number
 
-ROUTE_LINES = {
-    "search": "routes: {search: {}}",
-    "prune": "routes: {prune: {}}",
-}
-
 
 def parent_macs(frames: Frames) -> int | None:
     """MACs of the dense network that is pruned; None if it has not been measured yet."""
     trained = [
         job.network_macs
         for job in frames.view.jobs
-        if job.route == "prune" and job.phase == Phase.PRETRAIN and job.network_macs is not None
+        if job.route == PRUNE and job.phase == Phase.PRETRAIN and job.network_macs is not None
     ]
-    dense = [n.dense_macs for n in frames.delivered if n.label == "prune" and n.dense_macs is not None]
+    dense = [n.dense_macs for n in frames.delivered if n.label == PRUNE and n.dense_macs is not None]
     return max([*trained, *dense], default=None)
 
 
@@ -70,9 +65,7 @@ def refuse_incomplete(study: JudgedStudy, target: int) -> tuple[str, str | None]
     if missing := missing_routes(frames.info):
         return (
             f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
-            "\n".join(
-                f"{ROUTE_LINES.get(route, f'routes: {{{route}: {{}}}}')}  # with its settings" for route in missing
-            ),
+            "\n".join(f"routes: {{{route}: {{}}}}  # with its settings" for route in missing),
         )
     wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
     lacking = [value for value in wanted if not study.paired(study.challenger, value)]

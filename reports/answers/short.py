@@ -13,7 +13,7 @@ from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.pooled import Pooled
 from reports.answers.values import Answer, Measured
-from reports.answers.verdict_words import cheapest_claim
+from reports.answers.verdict_words import cheapest_claim, way_text
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import SHOWN, Verdict
 from reports.compare.values import PooledCosts
@@ -61,11 +61,6 @@ def within_words(claim: str, optional: Sequence[str], most: int = MOST_WORDS) ->
     return f"{claim}." if len(words) <= most else f"{' '.join(words[: most - 1])} …"
 
 
-def way_text(label: str) -> str:
-    """The name of a contender as a way of getting a network."""
-    return "pruning" if label == PRUNE else label_text(label)
-
-
 def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measured: Sequence[Measured]) -> str:
     """The claim about costs. ``hours_of`` is the phrase for a route's device-hours, in which it replaces ``{}``."""
     if costs.verdict is Verdict.NEITHER:
@@ -76,7 +71,7 @@ def _claim(costs: PooledCosts, challenger: str, unit: str, hours_of: str, measur
     if ratio.value is None:
         return f"there is no cost ratio: a route was charged no {unit}"
     is_prune_cheaper = ratio.value >= 1
-    cheap, dear = ("pruning", label_text(challenger)) if is_prune_cheaper else (label_text(challenger), "pruning")
+    cheap, dear = map(way_text, (PRUNE, challenger) if is_prune_cheaper else (challenger, PRUNE))
     turned = ratio if is_prune_cheaper else inverse(ratio)
     times, hours, evidence = f"{number(turned.value)}×", hours_of.format(cheap), _evidence(turned, costs.alpha)
     took = f"{dear} cost {times} {hours} at equal {task().quality} {evidence}"
@@ -110,7 +105,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
         return f"not reached: {who} reached the common {task().quality} in {times}, {guarded.limit:.0f} are needed"
     if guarded.obstacle is Obstacle.APART:
         difference = measured[0].headline.difference
-        better = "pruning" if guarded.found > 0 else label_text(challenger)
+        better = way_text(PRUNE if guarded.found > 0 else challenger)
         apart = difference if guarded.found > 0 else _negated(difference)
         on_test = f"{100 * (apart.value or 0.0):.1f} points {_points_evidence(apart)} on test"
         on_validation = f"{100 * abs(guarded.found):.1f} points (median) on validation"

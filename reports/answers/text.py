@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from accounting.cost.shares import HEADLINE_POLICY
-from accounting.words.names import SEARCH, label_text, unit_text
+from accounting.words.names import PRUNE, SEARCH, label_text, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.pays_text import declared_sentence
@@ -20,6 +20,7 @@ from reports.answers.verdict_words import (
     instead_text,
     interval_text,
     verdict_text,
+    way_text,
 )
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
@@ -63,13 +64,19 @@ def _notes(given: Answer) -> list[str]:
         first = (
             f"interpolated between {' and '.join(ends)} MACs, linear in log MACs; nothing was trained at this target"
         )
-        return [first, *dict.fromkeys([*given.low.notes, *given.high.notes])]
+        return [first, *dict.fromkeys([*_few_notes(given.low), *_few_notes(given.high)])]
     if not isinstance(given, Measured):
         return []
     level = given.headline.headline.alpha
     looks = given.question.num_looks
     corrected = f"corrected for {looks} look{'' if looks == 1 else 's'} and for several targets: level {level:.4g}"
-    return [*given.notes, *([corrected] if looks else [])]
+    return [*_few_notes(given), *([corrected] if looks else [])]
+
+
+def _few_notes(given: Measured) -> list[str]:
+    n, planned = given.headline.n, given.question.replicates
+    few = [f"provisional: {n} of {planned} planned replicates are done"] if n < planned else []
+    return [*few, *(["one replicate gives no interval, so no verdict"] if n < 2 else [])]
 
 
 def accuracy_sentence(given: Measured) -> str:
@@ -138,7 +145,7 @@ def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
         return f"there is no cost ratio in {unit_text(unit)} (a route was charged nothing, or measured nothing)"
     name = label_text(challenger)
     is_prune_cheaper = ratio.value >= 1
-    cheap, dear = ("pruning", name) if is_prune_cheaper else (name, "pruning")
+    cheap, dear = (way_text(PRUNE), name) if is_prune_cheaper else (name, way_text(PRUNE))
     turned = ratio if is_prune_cheaper else inverse(ratio)
     if turned.low is None or turned.high is None:
         evidence = f"n = {ratio.n} replicate{'' if ratio.n == 1 else 's'}, so no interval"

@@ -92,13 +92,6 @@ class Measured:
         """Whether all planned replicates are included."""
         return self.headline.n >= self.question.replicates
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to keep in mind when reading it."""
-        n, planned = self.headline.n, self.question.replicates
-        few = (f"provisional: {n} of {planned} planned replicates are done",) if n < planned else ()
-        return (*few, *(("one replicate gives no interval, so no verdict",) if n < 2 else ()))
-
 
 @dataclass(frozen=True)
 class Interpolated:
@@ -128,6 +121,14 @@ class Refused:
 
 
 Answer = Measured | Interpolated | Refused
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence, and the word from which a page derives its colour."""
+
+    sentence: str
+    verdict: str
 
 
 def status_of(given: Answer) -> str:

@@ -15,10 +15,15 @@ from reports.words.wording import SAYS_NOTHING, number, percent, ratio_says_noth
 Costs = CostComparison | PooledCosts
 
 
+def way_text(label: str) -> str:
+    """The name of a contender as a way of getting a network."""
+    return "pruning" if label == PRUNE else label_text(label)
+
+
 def verdict_text(costs: Costs, challenger: str) -> str:
     """The verdict as text."""
     if costs.verdict in SHOWN:
-        name = "pruning" if costs.verdict is Verdict.BASE else label_text(challenger)
+        name = way_text(PRUNE if costs.verdict is Verdict.BASE else challenger)
         return f"{name} is cheaper" + (f" by more than {TIE_FACTOR}×" if costs.by_more else "")
     if costs.guarded is not None and costs.verdict is costs.guarded.verdict:
         return guard_text(costs.guarded, challenger)
@@ -32,7 +37,7 @@ def verdict_text(costs: Costs, challenger: str) -> str:
 
 def guard_text(guarded: Guarded, challenger: str) -> str:
     """Why costs are not compared."""
-    who = "" if guarded.place is None else ("pruning" if guarded.place == 0 else label_text(challenger))
+    who = "" if guarded.place is None else way_text(PRUNE if guarded.place == 0 else challenger)
     found, limit = guarded.found, guarded.limit
     if guarded.obstacle is Obstacle.NOT_REACHED:
         times = f"in {found:.0f} replicate{'' if found == 1 else 's'}"
@@ -40,7 +45,7 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
     reason = {
         Obstacle.APART: f"median final {task().qualities} differ by {100 * abs(found):.1f} points, so "
         f"{task().quality} is the answer "
-        f"({'pruning' if found > 0 else label_text(challenger)} is the {task().better})",
+        f"({way_text(PRUNE if found > 0 else challenger)} is the {task().better})",
         Obstacle.CHANCE: f"{percent(found)} is near {task().guessing}",
         Obstacle.SPREAD: f"final {task().qualities} of {who} are {100 * found:.1f} points apart between replicates "
         f"(at most {100 * limit:.1f} are allowed)",
@@ -64,7 +69,7 @@ def cheapest_text(found: CheapestOfAll | None, num_contenders: int) -> str | Non
     if found.num_others < 2:
         return "no other contender is shown to reach it"
     if found.saving.n == 0:
-        name, saving = "pruning" if found.label == PRUNE else label_text(found.label), ""
+        name, saving = way_text(found.label), ""
     else:
         name, saving = label_text(found.label), f" (pruning costs {_times(found.saving)} as much)"
     if found.is_shown:

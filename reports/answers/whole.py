@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from accounting.study.facts import REHEARSAL
 from accounting.words.json_values import Fields
-from accounting.words.names import COMPARED, METHOD_MARK, PRUNE
+from accounting.words.names import COMPARED, PRUNE, without_method
 from reports.answers import no_verdict as one_route
 from reports.answers.as_json import report_json
+from reports.answers.control_text import control_lines
 from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
@@ -18,25 +18,12 @@ from reports.answers.pooled import pooled_further, pooled_headline
 from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
-from reports.answers.values import Answer, Measured, Refused
-from reports.compare.controls import control_lines
-from reports.compare.rule import Verdict
+from reports.answers.values import Answer, Line, Measured, Refused
 from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.data.levels import level_sentences
 from reports.statistics import Estimate
-
-NOT_COMPARABLE = Verdict.NOT_COMPARABLE.value
-"""The verdict of a rehearsal, and of a study with hours on several GPU models."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A sentence, and the word from which a page derives its colour."""
-
-    sentence: str
-    verdict: str
 
 
 class WholeAnswer:
@@ -119,19 +106,14 @@ class WholeAnswer:
         frames, question = self.frames, self.answers[0].question
         if self._study.unjudged is not None:
             return []
-        by_target = (
-            [Line(**line) for line in one_route.lines(frames)]
-            if missing_routes(frames.info)
-            else [_line(given) for given in self.answers]
-        )
+        by_target = one_route.lines(frames) if missing_routes(frames.info) else [_line(given) for given in self.answers]
         further = [
             Line(overall_sentence(other, question), other.challenger)
             for other in pooled_further(self._study)
-            if other.challenger.partition(METHOD_MARK)[0] in {*COMPARED, *frames.info.challengers} - {PRUNE}
+            if without_method(other.challenger) in {*COMPARED, *frames.info.challengers} - {PRUNE}
         ]
-        controls = [Line(**line) for line in control_lines(frames)]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
-        return [*by_target, *self.pays_lines, *further, *controls, *levels]
+        return [*by_target, *self.pays_lines, *further, *control_lines(frames), *levels]
 
     @property
     def sentences(self) -> list[str]:
@@ -142,14 +124,16 @@ class WholeAnswer:
         """The content of ``report/answer.json``, which ``answer --json`` prints."""
         headline, *lines = self.sentences
         study = self._study
-        found = report_json(
-            self.answers, pooled_headline(study), pooled_further(study), headline, lines, self.pooled_pays
+        return report_json(
+            self.answers,
+            pooled_headline(study),
+            pooled_further(study),
+            headline,
+            lines,
+            self.pooled_pays,
+            is_judged=study.unjudged is None,
+            rehearsal=self.frames.info.rehearsal,
         )
-        changes = self.frames.info.rehearsal
-        if changes is None:
-            return found if self._study.unjudged is None else {**found, "verdict": NOT_COMPARABLE}
-        listed = [{"key": each["key"], "old": each["old"], "new": each["new"]} for each in changes]
-        return {**found, "verdict": NOT_COMPARABLE, "rehearsal": listed}
 
 
 def _line(given: Answer) -> Line:

@@ -21,7 +21,7 @@ from accounting.cost.lineage import built_on, method_name, needed, pruning_of
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, charged_rate, part_rate, rates_of, spent_h, with_declared
 from accounting.ledger.records import Phase, Status
 from accounting.study.facts import StudyFacts
-from accounting.words.names import COMPARED, Role, method_label, routes_of
+from accounting.words.names import COMPARED, Role, method_label, method_of, routes_of, without_method
 from reports.compare.charges import Charges, Parts
 from reports.compare.judge import Effort
 from reports.compare.reach import NO_SWAY, SLOPE_STEP, Common, Floats, Steps, common_level, slope_of, sway_of
@@ -226,11 +226,11 @@ class Contenders:
         return [Contender(method_label(route, method), route, method) for method in methods]
 
     def _declared(self, label: str) -> str:
-        route, _, method = label.partition(":")
+        route, named = without_method(label), method_of(label)
         methods = self.methods(route)
         if len(methods) < 2:
             return route
-        return method_label(route, method if method in methods else methods[0])
+        return method_label(route, str(named) if str(named) in methods else methods[0])
 
     def _rank(self, label: str) -> tuple[int, str]:
         return (self.pair.index(label), "") if label in self.pair else (len(self.pair), "")

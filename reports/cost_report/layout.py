@@ -37,11 +37,6 @@ def when(t: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(t))
 
 
-def duration(hours: float) -> str:
-    """A number of hours as people say it: in hours, minutes or seconds."""
-    return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours * 60 >= 2 else f"{hours * 3600:.0f} s"
-
-
 def wrapped(text: str, indent: str = "  ") -> list[str]:
     """The text, wrapped to the width of the terminal."""
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from accounting.cost.entries import Amount
-from accounting.words.names import Unit, label_text, unit_text
-from accounting.words.quantities import macs_short
+from accounting.words.names import label_text, unit_text
+from accounting.words.quantities import duration_text, macs_short
 from reports.cost_report.divide import NO_ROUTE
 from reports.cost_report.energy_text import energy_lines
-from reports.cost_report.layout import UNKNOWN, aligned, duration, fixed, ratio, share, when, wrapped
+from reports.cost_report.layout import UNKNOWN, aligned, fixed, ratio, share, when, wrapped
 from reports.cost_report.values import CostReport, NetworkCost, Partition
 
 MONEY_DECIMALS = 2
 """The fewest decimals of an amount of money."""
 NOTHING_H = 5e-7
 """Fewer hours than this are a rounding error of sums."""
-DEVICE_TEXT = {Unit.GPU_HOURS: "GPUs", Unit.CPU_CORE_HOURS: "CPU cores"}
 POLICY_LINES = (
     "full: this target pays for all that led to it; free: the parent's training is not charged; amortised: shared work is "
     "divided among the targets. Charges of several networks overlap: they do not add up to the total."
@@ -198,8 +197,8 @@ def _outlook(report: CostReport) -> list[str]:
         if found.pace is None
         else f"at {found.pace:.2f} times the planned hours, as the jobs since the plan took"
     )
-    on = f" on {report.num_devices:g} {DEVICE_TEXT[report.unit]}"
-    least = f"; at least {duration(found.left_h / report.num_devices)}{on}" if report.num_devices else ""
+    on = f" on {report.num_devices:g} {report.unit.devices}"
+    least = f"; at least {duration_text(found.left_h / report.num_devices)}{on}" if report.num_devices else ""
     return wrapped(f"{found.jobs_left} jobs are left, {pace}{least}{money}")
 
 

@@ -11,6 +11,7 @@ from accounting.cost.lineage import needed
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES, jobs_cost_h, route_cost_h
 from accounting.ledger.outcomes import Int8Record, JobOutcome, TimingRecord
 from accounting.ledger.records import Phase, Status
+from accounting.ledger.specs import JobSpec
 from accounting.study.facts import StudyFacts
 
 T = TypeVar("T")
@@ -61,7 +62,9 @@ def delivered_networks(view: CostView, info: StudyFacts) -> tuple[Network, ...]:
     latest: dict[tuple[int, str, int], Network] = {}
     for job in sorted(view.jobs, key=_ended_t(view)):
         if job.phase == Phase.EVALUATE and job.target is not None and isinstance(job.outcome, dict):
-            found = merged_exports(job.outcome, exported.get(job.job, ()))
+            trained = job.outcome.get("from_job") or _spec(view, job).get("init_from")
+            delivery = str(trained), str(job.outcome.get("label", job.route))
+            found = merged_exports(job.outcome, exported.get(delivery, ()))
             network = _network(charges, job, job.target, found)
             latest[network.target, network.label, network.replicate] = network
     return tuple(latest[key] for key in sorted(latest))
@@ -82,15 +85,20 @@ def merged_exports(evaluated: JobOutcome, exported: Iterable[JobOutcome]) -> Job
     return merged
 
 
-def _exported(view: CostView) -> dict[str, list[JobOutcome]]:
-    """The outcomes of finished exports, by the evaluation they follow; an export is named after it and its own kind."""
-    found: dict[str, list[JobOutcome]] = {}
+def _exported(view: CostView) -> dict[tuple[str, str], list[JobOutcome]]:
+    """The outcomes of finished exports, by the job that trained the network and the label under which it was delivered."""
+    found: dict[tuple[str, str], list[JobOutcome]] = {}
     for job in view.jobs:
         if job.phase == Phase.EXPORT and isinstance(job.outcome, dict):
-            end = f"-export-{job.outcome.get('export')}"
-            if job.job.endswith(end):
-                found.setdefault(job.job.removesuffix(end), []).append(job.outcome)
+            spec = _spec(view, job)
+            deliver = spec.get("deliver")
+            label = deliver.get("label") if isinstance(deliver, dict) else None
+            found.setdefault((str(spec.get("init_from")), str(label)), []).append(job.outcome)
     return found
+
+
+def _spec(view: CostView, job: Job) -> JobSpec:
+    return view.links.get(job.job, JobSpec())
 
 
 class _Charges:

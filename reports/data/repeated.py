@@ -44,7 +44,7 @@ def repeated_sentences(view: CostView, records: Sequence[Record]) -> list[str]:
 def _stopped(view: CostView, records: Sequence[Record]) -> list[str]:
     reasons = {r["attempt"]: str(r["reason"]) for r in records if r["kind"] == Kind.ATTEMPT_ENDED and r.get("stopped")}
     return [
-        f"{job.job} was {reasons[job.attempts[-1]]}; what it has trained is kept, and a larger budget goes on from there."
+        f"{job.job} was {reasons[job.attempts[-1]]}; what it has trained is kept, and a larger budget continues from there."
         for job in view.jobs
         if job.outcome is None and job.attempts[-1] in reasons
     ]

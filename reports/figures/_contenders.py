@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from accounting.words.names import label_rank, label_text
+from accounting.words.names import label_rank, label_text, without_method
 from reports.answers.study import JudgedStudy
 from reports.compare.contenders import Contender
 from reports.words.colours import look_of
@@ -67,4 +67,4 @@ def plain_log_ticks(axes: Axes, which: str, span: float) -> None:
 
 
 def _is_in_pair(route: str, pair: tuple[str, str]) -> bool:
-    return any(label.partition(":")[0] == route for label in pair)
+    return any(without_method(label) == route for label in pair)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from accounting.cost.attempts import Attempt
 from accounting.cost.shares import HEADLINE_POLICY, charged_rate, rates_of, route_attempts
 from accounting.ledger.records import Phase
-from accounting.words.names import ANALYSIS, label_text
+from accounting.words.names import Role, label_text, words_of
 from accounting.words.quantities import HOUR_S, macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import WIDE_IN, legend_below, replicates_text, tidy, unit_of
@@ -43,7 +43,7 @@ def data(frames: Frames) -> pd.DataFrame:
     """
     money = money_beside(frames)
     rows: dict[tuple[int, str, str, int], list[float]] = {}
-    begun = [key for key in frames.view.by_route if key[0] != ANALYSIS]
+    begun = [key for key in frames.view.by_route if words_of(key[0]).role is not Role.MEASURES]
     for target, (route, replicate) in product(frames.info.targets, begun):
         attempts = route_attempts(frames.view, route, replicate, target)
         for attempt, share in zip(attempts, *rates_of(attempts, _charged(frames, target)), strict=True):
@@ -83,7 +83,9 @@ def caption(data: pd.DataFrame) -> str:
 def draw(data: pd.DataFrame, figure: Figure) -> None:
     """A panel per target, a bar per route, a shade per phase."""
     targets = list(data["target"].unique())
-    routes = sorted(data["route"].unique(), key=lambda route: (route == "scratch", route), reverse=True)
+    routes = sorted(
+        data["route"].unique(), key=lambda route: (words_of(route).role is Role.CONTROL, route), reverse=True
+    )
     figure.set_size_inches(8.4, 0.9 + len(targets) * (0.7 + 0.42 * len(routes)))
     panels = figure.subplots(len(targets), 1, sharex=True, squeeze=False)[:, 0]
     replicates = data.groupby(["target", "route"])["replicate"].nunique()

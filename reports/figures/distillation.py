@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from accounting.cost.shares import HEADLINE_POLICY
-from accounting.words.names import METHOD_MARK, method_label, method_of
+from accounting.words.names import method_label, method_of, without_method
 from accounting.words.quantities import macs_short
 from accounting.words.task import task
 from reports.data.frames import Frames
@@ -34,7 +34,7 @@ def data(frames: Frames) -> pd.DataFrame:
         method = method_of(label)
         if method is None or not method.is_distilled:
             continue
-        plain = found.get((target, method_label(label.partition(METHOD_MARK)[0], method.undistilled), replicate))
+        plain = found.get((target, method_label(without_method(label), method.undistilled), replicate))
         if plain is not None:
             costs = plain.cost_h[HEADLINE_POLICY], taught.cost_h[HEADLINE_POLICY]
             tops = plain.test_top1, taught.test_top1

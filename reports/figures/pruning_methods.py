@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from accounting.words.methods import schedule_text
-from accounting.words.names import is_method, method_of
+from accounting.words.names import FAMILY_CONTROL, PRUNE, SCRATCH, is_method, method_of
 from accounting.words.quantities import macs_short
 from accounting.words.task import task
 from reports.data.frames import Frames
@@ -66,18 +66,16 @@ def draw(data: pd.DataFrame, figure: Figure) -> None:
     panels[0].set_ylim(-0.6, len(labels) - 0.4)
     schedules = [name for name in SCHEDULE_MARKERS if name in {schedule_of(x) for x in labels if is_method(x)}]
     handles = [
-        Line2D(
-            [], [], color=route_colour("prune"), marker=SCHEDULE_MARKERS[name], linewidth=0, label=schedule_text(name)
-        )
+        Line2D([], [], color=route_colour(PRUNE), marker=SCHEDULE_MARKERS[name], linewidth=0, label=schedule_text(name))
         for name in schedules
     ]
     if any((method := method_of(label)) is not None and method.is_structured for label in labels):
-        style: dict[str, Any] = {"color": route_colour("prune"), "marker": "o", "markerfacecolor": "white"}
+        style: dict[str, Any] = {"color": route_colour(PRUNE), "marker": "o", "markerfacecolor": "white"}
         handles.append(Line2D([], [], linewidth=0, label="physically smaller", **style))
     if not all(is_method(label) for label in labels):
         style = {
-            "color": route_colour("scratch"),
-            "marker": label_marker("scratch_family"),
+            "color": route_colour(SCRATCH),
+            "marker": label_marker(FAMILY_CONTROL),
             "linewidth": 0,
         }
         handles.append(Line2D([], [], label="from scratch", **style))

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from accounting.words.methods import Method
-from accounting.words.names import ANALYSIS
 from accounting.words.task import task
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, percent_axis, replicates_text, tidy
@@ -76,7 +75,7 @@ def _draw_line(panel: Axes, rows: pd.DataFrame, scan: str, part: str) -> Line2D:
 
 def _rows(frames: Frames) -> Iterator[list[object]]:
     for job in frames.view.jobs:
-        if job.route != ANALYSIS or not job.outcome:
+        if not job.outcome:
             continue
         ends = [job.replicate, job.outcome.get("dense_val_top1"), job.outcome.get("num_val")]
         for point in job.outcome.get("sensitivity") or []:

@@ -9,6 +9,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 
 from accounting.words.methods import parse_method
+from accounting.words.names import PRUNE
 from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import legend_below, replicates_text
@@ -25,7 +26,7 @@ COLUMNS = ["target", "method", "replicate", "position", "role", "sparsity"]
 def data(frames: Frames) -> pd.DataFrame:
     """One row per target, method of the prune route, replicate and layer."""
     layers = pruned_layers(frames)
-    layers = layers[layers["route"] == "prune"]
+    layers = layers[layers["route"] == PRUNE]
     return layers.assign(sparsity=1 - layers["num_kept"] / layers["num_weights"])[COLUMNS].reset_index(drop=True)
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from accounting.words.methods import ONE_SHOT, parse_method
+from accounting.words.names import PRUNE
 from accounting.words.quantities import macs_short
 from reports.data.frames import Frames
 from reports.figures._axes import WIDE_IN, legend_below, replicates_text, tidy
@@ -27,7 +28,7 @@ COLUMNS = ["target", "method", "replicate", "role", "sparsity", "share_before", 
 def data(frames: Frames) -> pd.DataFrame:
     """One row per target, one-shot method of the prune route, replicate and role; global scopes first."""
     layers = pruned_layers(frames)
-    layers = layers[layers["route"] == "prune"]
+    layers = layers[layers["route"] == PRUNE]
     methods = sorted(
         (name for name in set(layers["method"]) if parse_method(name).schedule == ONE_SHOT), key=method_rank
     )

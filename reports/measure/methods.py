@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from accounting.cost.lineage import lineage
 from accounting.ledger.records import Phase
 from accounting.words.methods import ONE_SHOT, Method
-from accounting.words.names import ANALYSIS, COMPARED, METHOD_MARK, is_method, label_text, method_label, method_of
+from accounting.words.names import COMPARED, PRUNE, is_method, label_text, method_label, method_of, without_method
 from reports.data.frames import Frames
 from reports.statistics import Cell, Estimate, mean_interval
 
@@ -108,23 +108,21 @@ def parent_val_top1(frames: Frames) -> Estimate:
 
 
 def parent_test_top1(frames: Frames) -> Estimate:
-    """Test accuracy of the dense parent: mean over replicates; the route ``analysis`` measures it."""
-    outcomes = [job.outcome for job in frames.view.jobs if job.route == ANALYSIS and isinstance(job.outcome, dict)]
-    found = [outcome.get("dense_test_top1") for outcome in outcomes]
+    """Test accuracy of the dense parent: mean over replicates; scans measure it."""
+    found = [job.outcome.get("dense_test_top1") for job in frames.view.jobs if isinstance(job.outcome, dict)]
     return mean_interval([float(value) for value in found if value is not None], at_least=0.0, at_most=1.0)
 
 
 def method_text(label: str) -> str:
     """The name of a method or control; the route is left out if it is the prune route."""
-    return label_text(label).removeprefix("prune: ") if is_method(label) else label_text(label)
+    method = method_of(label)
+    return label_text(label) if method is None or without_method(label) != PRUNE else method.text
 
 
 def _unscheduled(label: str) -> str:
     """The label of the method on a one-shot schedule."""
     method = method_of(label)
-    return (
-        label if method is None else method_label(label.partition(METHOD_MARK)[0], replace(method, schedule=ONE_SHOT))
-    )
+    return label if method is None else method_label(without_method(label), replace(method, schedule=ONE_SHOT))
 
 
 def schedule_of(label: str) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.methods import criterion_text, parse_method
 from accounting.words.names import (
-    METHOD_MARK,
     PRUNE,
     SEARCH,
     Role,
@@ -18,6 +17,7 @@ from accounting.words.names import (
     route_rank,
     routes_of,
     unit_text,
+    without_method,
 )
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
@@ -120,7 +120,7 @@ def _criteria(study: JudgedStudy) -> str:
 def _search(frames: Frames) -> str:
     """The search of the pair's challenger, or that of the search route if the challenger has none of its own."""
     routes = _mapping(frames.document.config.get("routes"))
-    own = _mapping(routes.get(frames.info.pair[1].partition(METHOD_MARK)[0]))
+    own = _mapping(routes.get(without_method(frames.info.pair[1])))
     section = own if "strategy" in own else _mapping(own.get("search") or routes.get(SEARCH))
     strategy = _mapping(section.get("strategy"))
     trials = f"{strategy['num_trials']} candidates" if strategy.get("num_trials") else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounting.cost.shares import exports_h, ledger_h, startups_h
 from accounting.ledger.records import Status
-from accounting.words.names import ANALYSIS, Unit, unit_text
+from accounting.words.names import Role, Unit, label_text, routes_of, unit_text
 from accounting.words.quantities import HOUR_S
 from reports.data.frames import Frames
 from reports.data.repeated import repeated_sentences
@@ -27,7 +27,12 @@ def totals_table(frames: Frames) -> PageTable:
     }
     rows = [[name, number(seconds / HOUR_S), _share(seconds, allocated)] for name, seconds in parts.items()]
     apart = {
-        "analysis of the parent (charged to no network)": sum(a.allocated_s for a in attempts if a.route == ANALYSIS),
+        **{
+            f"{label_text(route)} of the parent (charged to no network)": sum(
+                attempt.allocated_s for attempt in attempts if attempt.route == route
+            )
+            for route in routes_of(Role.MEASURES)
+        },
         "exports (charged to no route)": exports_h(view) * HOUR_S,
         "start-ups in which no attempt began (charged to no route)": empty,
     }

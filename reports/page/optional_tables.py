@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from accounting.words.methods import schedule_text
-from accounting.words.names import label_rank, label_text, unit_text
+from accounting.words.names import label_rank, label_text, method_label, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
 from reports.data.frames import Frames
@@ -76,7 +76,7 @@ def role_table(frames: Frames) -> tuple[PageTable, str]:
     for row in found:
         cells.setdefault((row.target, row.route, str(row.method)), {})[row.role] = row.sparsity
     rows = [
-        [macs_text(target), label_text(f"{route}:{method}")]
+        [macs_text(target), label_text(method_label(route, method))]
         + [percent_over_interval(of_role.get(role, NOTHING)) for role in roles]
         + [str(max(estimate.n for estimate in of_role.values()))]
         for (target, route, method), of_role in cells.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from accounting.words.names import label_text, unit_text
+from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_short
 from accounting.words.task import task
 from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, SideBySide, TargetRow
@@ -80,9 +80,7 @@ def target_text(row: TargetRow) -> str:
 
 def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
     """A target of a study as cells, with the headings of :func:`row_headers`."""
-    costs = [
-        number_estimate(row.costs[label]) if label in row.costs else NOT_MEASURED for label in ("prune", challenger)
-    ]
+    costs = [number_estimate(row.costs[label]) if label in row.costs else NOT_MEASURED for label in (PRUNE, challenger)]
     tested = ", ".join(f"{label_text(label)} {percent_interval(top1)}" for label, top1 in row.test_top1.items())
     return (
         row.study,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accounting.words.names import CONTROLS, METHOD_MARK, PRUNE, ROUTES, control_of, method_of, route_of, words_of
+from accounting.words.names import CONTROLS, PRUNE, ROUTES, control_of, method_of, route_of, without_method, words_of
 
 ROUTE_COLOURS = {name: words.colour for name, words in ROUTES.items() if words.colour is not None}
 LABEL_MARKERS = {name: words.marker for name, words in ROUTES.items()} | {kind.label: kind.marker for kind in CONTROLS}
@@ -60,7 +60,7 @@ def look_of(label: str, route: str | None = None) -> Look:
     """
     method = method_of(label)
     if method is not None:
-        of = route or label.partition(METHOD_MARK)[0]
+        of = route or without_method(label)
         colour = criterion_colour(method.criterion) if of == PRUNE else route_colour(of)
         return Look(colour, SCHEDULE_MARKERS.get(method.schedule, "o"), method.is_structured)
     control = control_of(label)

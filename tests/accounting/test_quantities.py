@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.words.quantities import hours_text, macs_short, macs_text, parse_hours, parse_macs
+from accounting.words.quantities import duration_text, hours_text, macs_short, macs_text, parse_hours, parse_macs
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,11 @@ def test_hours_as_text(hours, text):
 @given(st.floats(1e-9, 1e8))
 def test_printed_hours_read_back_as_the_same(hours):
     assert parse_hours(hours_text(hours)) == hours
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(35 / 3600, "35 s"), (0.05, "3 min"), (1.99, "119 min"), (2.5, "2.5 h"), (72, "3 days"), (8766 * 40, "40 years")],
+)
+def test_a_duration_for_people_is_in_a_unit_of_which_there_are_some(hours, text):
+    assert duration_text(hours) == text

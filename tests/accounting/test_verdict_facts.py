@@ -27,10 +27,17 @@ def test_what_was_declared_is_read():
         ({"criterion": "global_magnitude"}, "global_magnitude"),
         ({"criterion": ["global_lamp", "uniform_lamp"], "schedule": "gradual"}, "global_lamp+gradual"),
         ({"criterion": ["global_lamp+iterative"], "schedule": "gradual"}, "global_lamp+iterative"),
+        ({"criterion": ["global_lamp+distilled"], "schedule": "iterative"}, "global_lamp+iterative+distilled"),
     ],
 )
 def test_the_first_method_has_its_schedule(section, first):
     assert facts(routes={"prune": section}).first_methods["prune"] == first
+
+
+def test_the_first_methods_of_any_routes_are_read_from_the_facts():
+    kept = {"first_methods": {"prune": "global_lamp", "mine": "uniform_lamp"}}
+    document = StudyDocument({"targets": [500], "routes": {"prune": {"criterion": "global_magnitude"}}}, kept)
+    assert StudyFacts.of(document, Path("study.yaml")).first_methods == kept["first_methods"]
 
 
 def test_search_then_prune_uses_the_prune_routes_section_or_its_own():

@@ -237,7 +237,7 @@ def test_routes_are_named_in_their_files_and_nowhere_else():
     assert {"scratch", "search_then_prune"} <= words
     found = {
         place: count
-        for package in ("harness", "accounting")
+        for package in ("harness", "accounting", "reports")
         for path in sorted((ROOT / package).rglob("*.py"))
         if not (place := path.relative_to(ROOT).as_posix()).startswith(AT_HOME) and (count := literals(path, words))
     }

@@ -1,4 +1,4 @@
-"""A candidate is stopped by its budget: the network is delivered, and a larger budget goes on from the checkpoint."""
+"""A candidate is stopped by its budget: the network is delivered, and a larger budget continues from the checkpoint."""
 
 import copy
 
@@ -51,7 +51,7 @@ def test_the_stop_is_on_record_the_rest_is_delivered_and_a_larger_budget_goes_on
     assert [record["job"] for record in records(folder, Kind.JOB_STOPPED)] == [job]
     assert len(models(folder)) == 1
     assert audit(read_ledger(folder / "ledger").records).findings == ()
-    said = f"{job} was {reason}; what it has trained is kept, and a larger budget goes on from there."
+    said = f"{job} was {reason}; what it has trained is kept, and a larger budget continues from there."
     assert said in format_status(status(folder))
     assert said in (folder / "report" / "index.html").read_text(encoding="utf-8").replace("&#39;", "'")
     events = [event.text for event in Narrator([]).tell(read_ledger(folder / "ledger").records)]

@@ -101,7 +101,7 @@ class TestFailure:
 
         monkeypatch.setattr(execute, "train", diverge)
         tiny["replicates"], tiny["routes"] = 1, {"search": tiny["routes"]["search"]}
-        with pytest.raises(StudyFailed, match=r"search of replicate 0 at 600,000 MACs.*no candidate within it"):
+        with pytest.raises(StudyFailed, match=r"search of replicate 0 at 0.6M MACs.*no candidate within it"):
             run(tiny, tmp_path / "study")
         assert not models(tmp_path / "study")
         assert (tmp_path / "study" / "report" / "index.html").exists()

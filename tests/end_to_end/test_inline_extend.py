@@ -248,7 +248,7 @@ class TestRefused:
             "0.05 in the study, 0.06 given",
             "seed: 0 in the study, 7",
             "2 in the study, 1 given",
-            "600,000 MACs",
+            "0.6M MACs",
         ):
             assert part in text
         assert snapshot(folder) == before

@@ -262,7 +262,7 @@ STRATEGIES = {
         HOLDS_UP,
         "def finalists(self, *rest):\n        import numpy\n        rng = numpy.random.default_rng(0)\n"
         "        return [max((self.space.sample(rng) for _ in range(300)), key=self.space.macs)]\n\n    def next_batch",
-        r"gives a finalist of [\d,]+ MACs for a target of 500,000",
+        r"gives a finalist of [\d.]+M MACs for a target of 0.5M",
     ),
     "finalists are no list": (
         HOLDS_UP, "def finalists(self, *rest):\n        return None\n\n    def next_batch", "gives a NoneType as finalists",

@@ -118,7 +118,7 @@ class TestRefused:
         ("changes", "says"),
         [
             ({"replicates": 1}, "replicates: 3 in the study, 1 given, and replicate 1 (from 0) was begun; name at least 2"),
-            ({"targets": ["0.4M"]}, "targets: 600,000 MACs left out, for which attempts were paid; keep it"),
+            ({"targets": ["0.4M"]}, "targets: 0.6M MACs left out, for which attempts were paid; keep it"),
             ({"seed": 1}, "seed: 0 in the study, 1 given; keep 0"),
             ({"parent": {"timm": "resnet34", "checkpoint": "/w.pt"}}, 'parent.timm: "resnet18" in the study'),
             ({"parent": {"timm": "resnet18", "pretrain": {"epochs": 0}}}, 'parent.checkpoint: "/w.pt" in the study, none'),

@@ -67,7 +67,7 @@ def test_a_target_that_was_not_measured_says_what_it_would_cost(command, tiny_st
 def test_a_target_that_no_network_can_have_says_why_it_has_no_price(command, tiny_study):
     code, _, err = command("answer", tiny_study, "--macs", "0.05M")
     assert code == 2
-    said = "to measure it: targets: [50k, 0.4M, 0.6M]; `plan` refuses that change: targets: target of 50,000 MACs: "
+    said = "to measure it: targets: [50k, 0.4M, 0.6M]; `plan` refuses that change: targets: target of 50k MACs: "
     assert said in one_line(err)
 
 

@@ -8,14 +8,18 @@ import torch
 import yaml
 from torch import nn
 
+from accounting.ledger.records import Phase
 from accounting.macs.count import count_macs
 from harness.config.study import parse_config
 from harness.errors import InputError
-from harness.jobs.job import Done, Wait
-from harness.plan import expected_jobs, play, timed_of
+from harness.jobs.identity import JobId
+from harness.jobs.job import Done, Job, Wait
+from harness.jobs.start import FRESH, StructureOf, WeightsOf
+from harness.jobs.work import Scan
+from harness.plan import Plan, expected_jobs, play, timed_of
 from harness.planning.hardware import HARDWARE, HIGH, LOW, parse_fleet
 from harness.planning.speeds import Kind, Speeds, modelled_speeds, sampled
-from harness.scheduling.simulated import Simulation
+from harness.scheduling.simulated import PlannedJob, Simulation
 from harness.validation import check_study
 
 
@@ -96,6 +100,28 @@ def test_the_parents_own_training_needs_no_share_of_its_speed(view):
     assert len({repr(job.network) for job in kinds[Kind("search", "search", False)]}) == 3
 
 
+@pytest.mark.parametrize(
+    ("start", "hours"),
+    [
+        (WeightsOf("prune-r0-t600000-finetune"), {"full": 15, "free": 7, "amortised": 11}),
+        (StructureOf("prune-r0-t600000-finetune"), {"full": 1, "free": 1, "amortised": 1}),
+    ],
+)
+def test_a_route_is_charged_as_by_the_ledger_for_all_that_its_weights_come_from(view, start, hours):
+    """Of 8, 4, 2 and 1 hours: pretraining, pruning, fine-tuning, and what another route makes of that network."""
+    config = view.config.model_copy(update={"targets": [600_000, 400_000], "replicates": 1})
+    steps = (
+        (JobId("prune", 0, None, "pretrain"), "pretrain", FRESH, 8),
+        (JobId("prune", 0, 600_000, "prune"), "prune", WeightsOf("prune-r0-pretrain"), 4),
+        (JobId("prune", 0, 600_000, "finetune"), "finetune", WeightsOf("prune-r0-t600000-prune"), 2),
+        (JobId("search", 0, 600_000, "retrain"), "retrain", start, 1),
+    )
+    jobs = [(Job(id, Phase(phase), 0, {}, Scan((), ()), 1, 1, begun), h) for id, phase, begun, h in steps]
+    plan = Plan(tuple(PlannedJob(job, 3600.0 * h) for job, h in jobs), Speeds(1e9), "cpu", False, 0.0, 1)
+    rows = [row for row in plan.summary(config)["per_target"] if (row["route"], row["target"]) == ("search", 600_000)]
+    assert {row["policy"]: row["hours"] for row in rows} == pytest.approx(hours)
+
+
 class TestWallTime:
     def test_of_one_place_is_the_sum_and_of_many_the_longest_chain(self, view):
         one = play(view, Speeds(1e9), "cpu")
@@ -150,11 +176,6 @@ class _Chain:
 
 def _job(seconds):
     """A job of so many seconds."""
-    from harness.jobs.identity import JobId
-    from harness.jobs.job import Job
-    from harness.jobs.start import FRESH
-    from harness.jobs.work import Scan
-
     job = Job.__new__(Job)
     fields = {"id": JobId("a", 0, None, str(seconds)), "work": Scan((0.5,), ("global_magnitude",)), "start": FRESH}
     for name, value in (fields | {"seconds": seconds, "counted_macs": 1, "seed": 0, "phase": "search"}).items():

@@ -14,11 +14,14 @@ from accounting.study.folder import StudyFolder
 from harness.config.study import parse_config
 from harness.console.progress import Silent
 from harness.errors import InputError
+from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome
 from harness.jobs.spec import from_json, to_json
 from harness.jobs.start import Fresh, InheritedFrom, StructureOf, WeightsOf
 from harness.jobs.work import Deliver, Prune, Scan, Score, Train, TrainSupernet
 from harness.models.build import build_network, load_tensors
+from harness.routes.base import Queue
+from harness.routes.chain import PruneChain
 from harness.routes.first_batch import FirstBatch
 from harness.stored.study_file import stored_config
 from harness.study import Launch, run_study
@@ -147,6 +150,23 @@ class TestSchedules:
         jobs = play({"prune": prune})
         labels = sorted(job.work.label for job in jobs.values() if job.phase == Phase.EVALUATE)
         assert labels == ["prune", "prune:global_magnitude", "prune:uniform_lamp"]
+
+
+def test_what_was_pruned_is_said_by_any_route_that_prunes():
+    view = check_study(config({"prune": {}}), need_data=False)
+    for phase, origin in ((Phase.PRETRAIN, "parent"), (Phase.RETRAIN, "network found by search")):
+        queue = Queue()
+        chain = PruneChain(view, view.config.routes.prunings["prune"], "mine", 0, queue)
+        begun = JobId("prune", 0, None, "pretrain")
+        chain.start(view.job(begun, phase, Train(view.pretraining), view.parent, 600_000), 600_000, 400_000)
+        jobs = []
+        while isinstance(job := queue.next(more=False), Job):
+            jobs.append(job)
+            outcome = Outcome(ok=True, metrics={"val_top1": 0.5, "macs": 400_000})
+            queue.record(job, outcome)
+            chain.tell(job, outcome)
+        assert jobs[-1].work.description == f"{origin} pruned by global magnitude and fine-tuned"
+        assert jobs[-1].work.parent == (view.parent_text if origin == "parent" else str(begun))
 
 
 class TestControls:

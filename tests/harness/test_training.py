@@ -8,7 +8,8 @@ from torch import nn
 
 from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.training.loop import Diverged, Hooks, _State, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.loop import Diverged, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.state import State
 from pruning.masks import masks_from_model
 
 CPU = torch.device("cpu")
@@ -239,12 +240,12 @@ def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, 
 
 def test_the_scale_of_losses_is_kept_over_a_kill(tmp_path):
     model = network()
-    before = _State(
+    before = State(
         model, None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=64.0)
     )
     before.scaler.scale(torch.ones(()))  # what scaled at least once has a state
     before.save(tmp_path / "resume.pt", 3, [0.1, 0.2, 0.3], {})
-    after = _State(network(), None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu"))
+    after = State(network(), None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu"))
     assert after.scaler.get_scale() != 64.0
     assert after.restore(tmp_path / "resume.pt", CPU, {}) == (3, [0.1, 0.2, 0.3], {})
     assert after.scaler.get_scale() == 64.0

@@ -16,8 +16,16 @@ from nas_baseline.proposing.early_stop import choose_early_stop
 from nas_baseline.proposing.genetic import GeneticOptions, evolve
 from nas_baseline.proposing.pool import constrained_pool, enumerate_space, spread
 from nas_baseline.spaces import load_space
-from nas_baseline.spaces.base import Dimension, DiscreteSpace
-from nas_baseline.spaces.looped import batched
+from nas_baseline.spaces.base import (
+    CountsParams,
+    Dimension,
+    DiscreteSpace,
+    FromUnit,
+    MarksRecipe,
+    MergesEqual,
+    OfChoices,
+)
+from nas_baseline.spaces.looped import batched, own
 
 SMALL = MLPOptions(members=3, pretrain_steps=150, fit_steps=120)
 
@@ -208,6 +216,24 @@ def test_units_of_an_encoding_do_not_matter(unit):
     assert few([(3, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 3)]).encoding == pytest.approx(
         np.array([[1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, unit]])
     )
+
+
+def test_what_a_space_of_five_methods_has_besides_is_used():
+    _, archs, _ = sampled(10)
+
+    class Marked(Raw):
+        num_choices, recipe_mask = [2, 3], np.array([False] * 5 + [True])
+        canonical, params = staticmethod(lambda arch: arch[::-1]), staticmethod(sum)
+
+        def from_unit(self, points):
+            return [tuple(row) for row in (points > 0.5).astype(int).tolist()]
+
+    space = batched(Marked(1.0))
+    assert Encoder(space, archs)(archs).recipe.shape == (len(archs), 1)
+    assert (space.canonical((1, 2)), space.params((1, 2))) == ((2, 1), 3)
+    written = own(space)
+    assert isinstance(written, OfChoices) and isinstance(written, FromUnit) and isinstance(written, MarksRecipe)
+    assert not isinstance(own(batched(Raw(1.0))), OfChoices | FromUnit | MarksRecipe | MergesEqual | CountsParams)
 
 
 def test_pretraining_brings_statistics_into_the_embedding():

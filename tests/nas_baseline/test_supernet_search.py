@@ -95,7 +95,7 @@ def test_search_with_inherited_weights():
     assert space.macs(best[0].best) >= max(space.macs(a) for a in proposed[:32])
     again = search(space, space.macs, max_macs=limit, num_trials=70, strategy="supernet", seed=0)
     assert again == best[0] != best[1]
-    with pytest.raises(InfeasibleTarget, match=r"target of 1,000 MACs: the smallest network"):
+    with pytest.raises(InfeasibleTarget, match=r"target of 1k MACs: the smallest network"):
         search(space, space.macs, max_macs=1000, num_trials=70, strategy="supernet")
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from accounting.macs.count import count_macs
+from accounting.words.quantities import macs_text
 from pruning.masks import apply_masks, shuffle_masks
 from pruning.nm import nm_masks
 from pruning.recount import MacsDiffer, recounted
@@ -168,7 +169,7 @@ def test_a_result_whose_macs_are_not_those_counted_again_is_an_error_that_says_b
     before = copy.deepcopy(model.state_dict())
     result = prune_to_macs(model, SHAPE, count_macs(model, SHAPE).macs // 2)
     assert recounted(model, SHAPE, result) is result
-    says = f"pruned to {result.macs - 64:,} MACs, but counted again the network has {result.macs:,}"
+    says = f"pruned to {macs_text(result.macs - 64)} MACs, but counted again the network has {macs_text(result.macs)}"
     with pytest.raises(MacsDiffer, match=says):
         recounted(model, SHAPE, dataclasses.replace(result, macs=result.macs - 64))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

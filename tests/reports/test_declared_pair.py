@@ -9,11 +9,11 @@ from fake_study import build_study
 from full_study import supernet_replicate
 
 from reports.answers import find
+from reports.answers.control_text import control_lines
 from reports.answers.no_verdict import headline
 from reports.answers.study import judged
 from reports.answers.values import Refused
 from reports.answers.whole import WholeAnswer
-from reports.compare.controls import control_lines
 from reports.data.frames import Frames, load_frames
 from reports.page.compared import compared_table
 
@@ -68,8 +68,8 @@ class TestSaid:
 
     def test_the_control_is_beside_the_pair(self, tmp_path):
         (small, _) = control_lines(declared(build_study(tmp_path, more={"supernet": supernet_replicate})))
-        assert "; prune − control " in small["sentence"] and "; supernet − control " in small["sentence"]
-        assert "search" not in small["sentence"]
+        assert "; prune − control " in small.sentence and "; supernet − control " in small.sentence
+        assert "search" not in small.sentence
 
     def test_without_the_challenger_the_page_begins_with_pruning(self, tmp_path):
         said = headline(declared(build_study(tmp_path)))

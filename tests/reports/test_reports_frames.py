@@ -54,6 +54,22 @@ def test_the_later_delivery_takes_the_place_of_the_one_before(make_study):
     assert after["cost_full_h"] == pytest.approx(before["cost_full_h"] + 0.21), "all that the route spent is charged"
 
 
+def test_an_export_belongs_to_its_network_whatever_it_is_called(make_study):
+    folder, trained, line = make_study(replicates=1), "prune-r0-t500000-global_magnitude-finetune", []
+    timeline = Timeline(line)
+    timeline.t += 1e6
+    for name, label, size in (("any name", "prune", 300), ("another", "prune:global_magnitude", 700)):
+        timeline.attempt(
+            name, "prune", "export", 500_000, 0, 0.01, macs=500_000, init_from=trained,
+            deliver={"label": label, "export": "onnx"}, outcome={"export": "onnx", "size_bytes": {"onnx": size}},
+        )  # fmt: skip
+    with LedgerWriter(folder / "ledger", "s1", "worker") as ledger:
+        for kind, t, fields in line:
+            ledger.append(kind, t=t, **fields)
+    sizes = {(n.label, n.target): n.size_bytes for n in load_frames(folder).delivered if n.size_bytes}
+    assert sizes == {("prune", 500_000): {"onnx": 300}}
+
+
 def test_a_lost_attempt_is_charged_to_its_control(frames):
     networks = frames.networks.set_index(["label", "target", "replicate"]).sort_index()
     assert networks.loc[("scratch_family", 500_000, 1), "cost_full_h"] == pytest.approx(0.41)

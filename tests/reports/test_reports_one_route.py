@@ -34,11 +34,11 @@ def test_pruning_alone(make_full_study):
     assert f"the dense parent: {100 * (DENSE - 0.01):.1f} %" in sentence
     assert sentence.endswith("there is no cost ratio in CPU core-hours, since the study has no search route.")
     small, large = lines(frames)
-    assert small["sentence"].startswith("At 0.5M MACs, prune: test top-1 ")
-    assert large["sentence"].startswith("At 0.8M MACs, prune: ")
+    assert small.sentence.startswith("At 0.5M MACs, prune: test top-1 ")
+    assert large.sentence.startswith("At 0.8M MACs, prune: ")
     # five methods cost 1.14 an hour for a target, the parent 3.4 (tests/reports/full_study.py)
-    assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small["sentence"]
-    assert told_sentences(build_report(folder)) == [sentence, small["sentence"], large["sentence"]]
+    assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small.sentence
+    assert told_sentences(build_report(folder)) == [sentence, small.sentence, large.sentence]
 
 
 def test_a_declared_pair_needs_its_own_routes_and_no_search(make_full_study):

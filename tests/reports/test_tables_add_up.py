@@ -6,8 +6,10 @@ import pytest
 
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.words.names import Role, RouteWords, learn
 from reports.data.frames import load_frames
 from reports.export.tables import build_tables, write_tables
+from reports.figures import cost_by_phase
 from reports.page.ledger_content import balance_table, totals_table, work_line
 from reports.status import format_status, status
 
@@ -163,6 +165,18 @@ def test_the_page_adds_up(mixed):
     rows = _with_total(balance_table(frames))
     assert [row[0] for row in rows] == ["s1", "s2", "total"]
     assert float(rows[-1][4]) == pytest.approx(GPU_H, rel=0.01)
+
+
+def test_any_route_that_measures_is_charged_to_no_network(make_study):
+    learn({"probe_of_this_test": RouteWords(Role.MEASURES, "probe")})
+
+    def probe(line, r, targets):
+        line.attempt(f"probe-r{r}", "probe_of_this_test", "evaluate", None, r, 0.25, macs=1, outcome={})
+
+    frames = load_frames(make_study(more={"probe_of_this_test": probe}))
+    said = {row[0]: float(row[1]) for row in totals_table(frames).rows}
+    assert said["of the allocated: probe of the parent (charged to no network)"] == 0.75
+    assert "probe_of_this_test" not in set(cost_by_phase.data(frames)["route"])
 
 
 def test_a_start_up_whose_devices_are_not_on_record_is_in_every_table(unplaced):
