@@ -86,7 +86,7 @@ def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
 
 OF_THE_VERDICT = {"schema_version", "verdict_rules", "verdict", "policies", "accuracy_difference", "more_accurate",
                   "further_routes", "sentence", "notes", "reason", "config_change"}  # fmt: skip
-"""The keys that version 2 of the verdict rules says differently of the same costs and accuracies."""
+"""Keys whose values version 2 of the verdict rules changed for the same costs and accuracies."""
 
 
 @pytest.mark.parametrize("name", STUDIES)

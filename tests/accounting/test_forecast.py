@@ -23,7 +23,7 @@ PLAN = plan(
 
 
 def ledger(*, until="tuned", reason=None):
-    """Pretraining took 3 h instead of 2, the first of four fine-tunings 1.5 h; the second has run for 1 h."""
+    """Pretraining took 3 h where 2 were planned, the first of four fine-tunings 1.5 h; the second has run for 1 h."""
     records = [opened("s1", 1), start("s1", "a", "p", 1), work("a", 1), ok("a", 1 + 3 * HOUR)]
     if until == "tuned":
         records += [

@@ -1,4 +1,4 @@
-"""If an image vanishes, appears or changes between two attempts, the session ends, since the hold-out would shift."""
+"""An image that vanishes, appears or changes between two attempts ends the session, since the hold-out shifts."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""How a study in this process ends when a budget is spent or something fails, compared with its plan."""
+"""How a study in this process ends when a budget is spent or something fails, and what had been planned."""
 
 import re
 from collections import Counter

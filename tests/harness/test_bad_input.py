@@ -108,7 +108,7 @@ def test_a_malformed_config(case, verb, tiny, write_config, refuses):
     if case == "nothing to retrain":
         tiny["routes"]["search"]["num_predicted"] = 0
     if case == "an unknown timm network":
-        del tiny["routes"]["scratch"]["train"]  # the recipe of a family's network
+        del tiny["routes"]["scratch"]["train"]  # which would train a family's network
     config = write_config(changed(tiny, path, value))
     refuses([verb, config, *(["--backend", "inline"] if verb == "run" else [])], *says)
 

@@ -60,7 +60,7 @@ def test_a_removed_head_is_one_that_nobody_reads(options):
     assert count_macs(smaller, TOKENS).macs == said == 16 * (144 + 288 + 96) + gate + 60
     assert (smaller.attn.num_heads, smaller.attn.attn_dim, smaller.attn.qkv.out_features) == (2, 8, 24)
     with torch.no_grad():
-        if "scale_norm" in options:  # the norm runs over the heads, so removing one changes it
+        if "scale_norm" in options:  # the norm is over the channels of all heads
             assert smaller.attn.norm.normalized_shape == (8,) and smaller(images).shape == (2, 5)
         else:
             assert torch.allclose(smaller(images), model(images), atol=1e-6)

@@ -53,7 +53,7 @@ def accuracy(label, target, r) -> float:
 
 
 def layers_of(method, target, num_blocks=8):
-    """The layers in network order; a global scope prunes the largest layers most, a uniform one prunes all alike."""
+    """The layers in network order; a global scope prunes some roles more than others, a uniform one all alike."""
     names = ["stem", *["expand", "depthwise", "se", "se", "project"] * num_blocks, "head", "classifier"]
     keep = target / PARENT_MACS
     rows = []

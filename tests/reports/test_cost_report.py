@@ -200,7 +200,7 @@ def test_energy_is_shown_with_how_it_was_measured(reports):
 
 
 def planned(folder):
-    """Store a plan for the three pretrainings, of an hour each."""
+    """Store a plan of three pretrainings, an hour each."""
     steps = tuple(PlannedStep("prune", "pretrain", None, r, jobs=1, hours=1.0) for r in range(3))
     store_plan(StudyFolder(folder), StoredPlan(1, "s1", 0.0, "cpu", 1e9, 3.0, False, steps))
     return folder

@@ -25,7 +25,7 @@ def ask(folder, capsys, *, as_json=False, **wishes):
 
 @pytest.fixture
 def unreadable(monkeypatch):
-    """A function after whose call no study can be read."""
+    """A function that, once called, makes any reading of a study fail."""
 
     def end():
         def refuse(folder):
