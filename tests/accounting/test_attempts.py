@@ -1,4 +1,4 @@
-"""Attempts derived from a golden ledger match numbers worked out by hand; each rule of the definition is tested alone."""
+"""Attempts derived from a golden ledger match numbers worked out by hand; each rule of the definition is tested too."""
 
 from __future__ import annotations
 
@@ -362,7 +362,7 @@ def test_a_lost_attempt_has_the_reason_that_its_driver_was_told_and_costs_what_i
 
 
 def test_a_session_whose_clock_was_ahead_is_over_once_the_next_one_has_begun() -> None:
-    """The session was killed at 9,030 by its own clock, which was ahead; the next one begins at 100 by a correct one."""
+    """The session was killed at 9,030 by its own clock, which was ahead; the next begins at 100 by a correct one."""
     then: Record = {**opened("s2", 100), "after": "s1"}  # type: ignore[typeddict-item]
     records = [
         opened("s1", 9000), start("s1", "a#1", "a", 9010), work("a#1", 9011), beat("a#1", 9030),

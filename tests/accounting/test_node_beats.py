@@ -36,7 +36,7 @@ def test_a_record_that_is_not_well_formed_is_not_written(tmp_path: Path, case: s
 
 
 def killed(*signs: Record) -> list[Record]:
-    """Two attempts on a core each, begun at 10 and 12, without an end; ``signs`` come before the session closes at 100."""
+    """Two attempts on a core each, begun at 10 and 12 and never ended; ``signs`` precede the session's close at 100."""
     return [
         opened("s", 0), start("s", "a#0", "a", 10, heartbeat_s=3.0),
         start("s", "b#0", "b", 12, device="core1", heartbeat_s=3.0), work("a#0", 11), progress("a#0", 20, 1), *signs,

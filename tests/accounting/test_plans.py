@@ -1,4 +1,4 @@
-"""Plans of a study: each is written once, they are read in order, and a file that is not a plan is refused in one line."""
+"""Plans of a study: each is written once, they are read in order, and a file that is none is refused in one line."""
 
 import json
 

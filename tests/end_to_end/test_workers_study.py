@@ -71,7 +71,7 @@ def wait_for(condition, process, log, limit_s=300):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, request, tiny_text):
-    """A study on Ray Tune with jobs shared by two workers, one of them killed after an epoch: (folder, killed worker)."""
+    """A study on Ray Tune with a job shared by two workers, one of them killed after an epoch: (folder, its pid)."""
     root = tmp_path_factory.mktemp("workers")
     folder, log, config = root / "study", root / "log.txt", root / "study.yaml"
     tiny = shared(yaml.safe_load(tiny_text), "pretrain")

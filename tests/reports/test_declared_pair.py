@@ -40,7 +40,7 @@ def refusal(frames: Frames) -> Refused:
 
 class TestRefused:
     def test_the_pairs_networks_are_counted(self, tmp_path):
-        """A replicate of supernet takes 1.02 h, its small network is there after 0.81; the parent alone takes 3.42 h."""
+        """A replicate of supernet takes 1.02 h, its small network is there after 0.81; the parent alone takes 3.42."""
         given = refusal(declared(build_study(tmp_path, until_h=1.5, more={"supernet": supernet_replicate})))
         assert given.reason.startswith(
             "the study is incomplete: at 0.5M MACs, networks delivered by prune 0 of 3 and supernet 1 of 3 replicates"
