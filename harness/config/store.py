@@ -9,9 +9,10 @@ from pydantic import Field, field_validator
 from harness.config.section import Strict
 
 SCHEMES = ("s3", "gs", "file")
+TRUTHS = ("true", "false")
 EXAMPLES = "s3://bucket/studies, gs://bucket/studies or file:///mnt/archive"
-S3_OPTIONS = ("region", "endpoint_override", "scheme")
-"""Options allowed after the question mark of an ``s3://`` URL."""
+OPTIONS = {"s3": ("region", "endpoint_override", "scheme"), "gs": ("endpoint_override", "scheme", "anonymous")}
+"""Options allowed after the question mark of a URL, by scheme."""
 
 
 class StoreConfig(Strict):
@@ -19,7 +20,8 @@ class StoreConfig(Strict):
 
     url: str = Field(min_length=1, max_length=1000)
     """The place, as ``s3://bucket/studies/mine``, ``gs://…`` or ``file:///mnt/archive``; each study has one of its own. S3
-    takes ``?region=…`` and ``?endpoint_override=host:port&scheme=http``; credentials are those of the environment."""
+    takes ``?region=…`` and ``?endpoint_override=host:port&scheme=http``, ``gs://`` takes the latter and ``?anonymous=true``;
+    credentials are those of the environment."""
     checkpoints: bool = False
     """Whether weights and masks of every job that is done are copied, too, and not the delivered networks alone."""
 
@@ -44,7 +46,10 @@ def url_problem(url: str) -> str | None:
         return f"{url!r} given; a folder is written with three slashes, as file:///mnt/archive"
     if parts.scheme != "file" and not parts.netloc:
         return f"{url!r} names no bucket; allowed is {EXAMPLES}"
-    unknown = sorted({name for name, _ in parse_qsl(parts.query)} - set(S3_OPTIONS if parts.scheme == "s3" else ()))
+    given, allowed = dict(parse_qsl(parts.query)), OPTIONS.get(parts.scheme, ())
+    unknown = sorted(given.keys() - set(allowed))
     if unknown:
-        return f"unknown option {unknown[0]!r} in {url!r}; s3 has {', '.join(S3_OPTIONS)}"
+        return f"unknown option {unknown[0]!r} in {url!r}; {parts.scheme} has {', '.join(allowed) or 'none'}"
+    if given.get("anonymous", "true") not in TRUTHS:
+        return f"anonymous={given['anonymous']} in {url!r}; allowed is {' or '.join(TRUTHS)}"
     return None

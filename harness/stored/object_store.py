@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow import fs
 
-from harness.config.store import S3_OPTIONS
+from harness.config.store import OPTIONS
 from harness.errors import InputError, one_line
 
 KEY = "store.url"
@@ -113,7 +113,7 @@ def _opened(url: str) -> tuple[fs.FileSystem, str]:
         if parts.scheme == "s3":
             return _s3(options), root
         if parts.scheme == "gs":
-            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=REQUEST_S)), root
+            return _gs(options), root
         return fs.LocalFileSystem(), parts.path.rstrip("/")
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise InputError(f"{KEY}: {url} cannot be used: {one_line(error)}") from None
@@ -121,7 +121,16 @@ def _opened(url: str) -> tuple[fs.FileSystem, str]:
 
 def _s3(options: Mapping[str, str]) -> fs.S3FileSystem:
     return fs.S3FileSystem(
-        **{name: options[name] for name in S3_OPTIONS if name in options},
+        **{name: options[name] for name in OPTIONS["s3"] if name in options},
         connect_timeout=CONNECT_S,
         request_timeout=REQUEST_S,
+    )
+
+
+def _gs(options: Mapping[str, str]) -> fs.GcsFileSystem:
+    return fs.GcsFileSystem(
+        anonymous=options.get("anonymous") == "true",
+        scheme=options.get("scheme", "https"),
+        endpoint_override=options.get("endpoint_override"),
+        retry_time_limit=timedelta(seconds=REQUEST_S),
     )

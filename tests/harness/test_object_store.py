@@ -1,4 +1,4 @@
-"""Copies of a study in a bucket: what is final is copied once and never changed; on a folder, and on S3 by moto."""
+"""Copies of a study in a bucket: what is final is copied once and never changed; on a folder, on S3 by moto, and on a server for gs://."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,27 @@ def s3():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(scope="module")
+def gs():
+    """The address of a local server that speaks Google Cloud Storage's API, with one empty bucket."""
+    if importlib.util.find_spec("gcp_storage_emulator") is None:
+        pytest.skip("no server for gs://: gcp-storage-emulator is not installed (it needs a setuptools below 81)")
+    from gcp_storage_emulator.server import create_server
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    server.start()
+    yield f"endpoint_override=127.0.0.1:{port}&scheme=http&anonymous=true"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3", "gs"])
 def url(request, tmp_path):
     if request.param == "file":
         return f"file://{tmp_path}/bucket/mine"
-    return f"s3://{BUCKET}/{tmp_path.name}?{request.getfixturevalue('s3')}"
+    return f"{request.param}://{BUCKET}/{tmp_path.name}?{request.getfixturevalue(request.param)}"
 
 
 @pytest.fixture
@@ -105,6 +122,8 @@ def test_a_server_that_is_not_there_is_bad_input(monkeypatch):
         ("file:///", "three slashes"),
         ("s3://b/x?zone=1", "unknown option 'zone'"),
         ("gs://b/x?region=1", "unknown option 'region'"),
+        ("gs://b/x?anonymous=yes", "allowed is true or false"),
+        ("file:///mnt/x?region=1", "file has none"),
     ],
 )
 def test_urls_that_cannot_be(url, said):
