@@ -1,4 +1,4 @@
-"""Copies of a study in a bucket: what is final is copied once and never changed; on a folder, on S3 by moto, and on a server for gs://."""
+"""Copies of a study in a bucket: what is final is copied once and never changed (a folder, local servers of S3 and GS)."""
 
 from __future__ import annotations
 
