@@ -17,7 +17,7 @@ from harness.config.halving import Halving
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.route_section import Found, Part, PhaseRecipe, RouteSection, useless
 from harness.config.section import Strict
-from nas_baseline.strategies import list_strategies, predicts, shares_weights
+from nas_baseline.strategies import batches, list_strategies, predicts, shares_weights
 from pruning.methods import checked_method
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ class StrategyConfig(Strict):
     def with_trials(self, most: int) -> Self:
         """The same section with at most this many candidates."""
         return self.model_copy(update={"num_trials": min(self.num_trials, most)})
+
+    def planned(self) -> Self:
+        """A strategy that proposes as many at a time and asks no predictor, for ``plan``."""
+        first, later = batches(self.name, self.num_trials, self.options)
+        return self.model_copy(update={"name": "random", "options": {"first_batch": first, "batch": later}})
 
 
 class SearchConfig(RouteSection):
@@ -92,12 +97,12 @@ class SearchConfig(RouteSection):
         return value
 
     def planned(self) -> SearchConfig:
-        """See :class:`RouteSection`; a simpler strategy with as many candidates and finalists, unless it shares weights."""
+        """See :class:`RouteSection`; unless weights are shared, a simpler strategy with as many candidates and batches."""
         if not self._is_known or shares_weights(self.strategy.name):
             return self
-        strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
-        finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
-        return self.model_copy(update={"strategy": strategy, **finalists})
+        predicted = self.num_predicted if predicts(self.strategy.name) else 0
+        finalists = {"num_predicted": 0, "num_seen": predicted + self.num_seen}
+        return self.model_copy(update={"strategy": self.strategy.planned(), **finalists})
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
         """See :class:`RouteSection`; keeps two rungs, which fit into two epochs."""

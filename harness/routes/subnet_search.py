@@ -102,10 +102,12 @@ class Config(RouteSection):
         return self
 
     def planned(self) -> Config:
-        """See :class:`RouteSection`; the random strategy proposes the same number of candidates and finalists."""
-        strategy = self.strategy.model_copy(update={"name": "random", "options": {}})
-        finalists = {"num_predicted": 0, "num_seen": self.num_predicted + self.num_seen}
-        return self.model_copy(update={"strategy": strategy, **finalists})
+        """See :class:`RouteSection`; a simpler strategy proposes as many candidates at a time, and as many finalists."""
+        if not self._is_known:
+            return self
+        predicted = self.num_predicted if predicts(self.strategy.name) else 0
+        finalists = {"num_predicted": 0, "num_seen": predicted + self.num_seen}
+        return self.model_copy(update={"strategy": self.strategy.planned(), **finalists})
 
     def rehearsed(self, caps: Caps, base: Recipe) -> Self:
         """See :class:`RouteSection`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from accounting.study import plugins
 from nas_baseline.proposing.batch_strategy import Targets
@@ -61,6 +61,15 @@ class SearchStrategy(Protocol):
         return
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """What a strategy's ``Options`` may have besides its fields, so that ``plan`` waits between batches as a run does."""
+
+    def batches(self, num_trials: int) -> tuple[int, int]:
+        """How many of ``num_trials`` are proposed before any value is told, and how many at a time after that."""
+        ...
+
+
 MEMBERS = (
     "ask", "best", "extend", "finalists", "predict", "predicts", "shares_weights", "tell",
 )  # fmt: skip
@@ -92,6 +101,12 @@ def shares_weights(name: str) -> bool:
 def predicts(name: str) -> bool:
     """Whether a strategy can name networks to retrain that have not been tried."""
     return bool(_class(name).predicts)
+
+
+def batches(name: str, num_trials: int, options: Mapping[str, object]) -> tuple[int, int]:
+    """See :class:`Batched`; a strategy that does not say is taken to propose everything at once."""
+    made = _module(name).Options(**options)
+    return made.batches(num_trials) if isinstance(made, Batched) else (num_trials, num_trials)
 
 
 def make_strategy(

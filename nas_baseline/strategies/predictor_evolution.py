@@ -54,6 +54,10 @@ class Options:
         if self.predictor not in PREDICTORS:
             raise ValueError(f"predictor '{self.predictor}' is not known; allowed: {', '.join(PREDICTORS)}")
 
+    def batches(self, num_trials: int) -> tuple[int, int]:
+        """See :class:`nas_baseline.strategies.Batched`."""
+        return min(self.first_batch, max(2, num_trials // 2)), self.batch
+
 
 class Strategy(BatchStrategy):
     """The default strategy."""
@@ -87,11 +91,11 @@ class Strategy(BatchStrategy):
         taken = set(self.proposed)
         if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]
-        first = min(self.options.first_batch, max(2, self.num_trials // 2))
+        first, later = self.options.batches(self.num_trials)
         model = self._fitted()
         if model is None:
             return spread(self._pools, min(first, room), taken)
-        count = min(self.options.batch, room)
+        count = min(later, room)
         chosen: list[list[Arch]] = []
         for i in range(len(self.targets)):
             # Targets take turns at being first, so over the batches all get the same share.

@@ -31,6 +31,10 @@ class Options:
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, not {self.batch}")
 
+    def batches(self, num_trials: int) -> tuple[int, int]:
+        """See :class:`nas_baseline.strategies.Batched`."""
+        return min(self.population, max(1, num_trials // 2)), self.batch
+
 
 class Strategy(BatchStrategy):
     """First ``population`` random networks (at most half of the trials), then children of tournament winners."""
@@ -46,7 +50,7 @@ class Strategy(BatchStrategy):
         taken = set(self.proposed)
         if not self._pools:
             self._pools = [constrained_pool(self.space, t, POOL_SIZE, self.seed) for t in self.targets]
-            return spread(self._pools, min(self.options.population, max(1, room // 2)), taken)
+            return spread(self._pools, self.options.batches(room)[0], taken)
         batch: list[Arch] = []
         for i in range(min(self.options.batch, room)):
             limit = self.targets[(len(self.proposed) + i) % len(self.targets)]

@@ -1,10 +1,12 @@
 """What a plan says of a study: every job is priced by the MACs that its passes compute, zeros included."""
 
 import copy
+from collections import Counter
 
 import pytest
 
 from accounting.ledger.records import Phase
+from harness.config.routes import RoutesConfig
 from harness.config.study import parse_config
 from harness.plan import play
 from harness.planning.speeds import Speeds
@@ -143,3 +145,20 @@ class TestWorkers:
         work_s = training_s(4, view.parent_macs) - OVERHEAD_S["cpu"]
         assert jobs[Phase.PRETRAIN] == pytest.approx(8 * (OVERHEAD_S["cuda"] + work_s / 8))
         assert jobs[Phase.EVALUATE] < 2 * OVERHEAD_S["cuda"]
+
+
+SEARCHES = {
+    "search": {"search": {"strategy": {"num_trials": 13}}},
+    "in halves": {"search": {"strategy": {"num_trials": 13}, "halving": {"eta": 2, "rungs": 2}}},
+    "in own batches": {"search": {"strategy": {"num_trials": 12, "options": {"first_batch": 5, "batch": 2}}}},
+    "by another strategy": {"search": {"strategy": {"name": "regularized_evolution", "num_trials": 9}}},
+    "inherited weights": {"prune": {}, "subnet_search": {"strategy": {"num_trials": 48}}},
+    "inherited weights, few": {"prune": {}, "subnet_search": {"strategy": {"num_trials": 7}, "scored_per_job": 2}},
+}
+
+
+@pytest.mark.parametrize("routes", SEARCHES.values(), ids=SEARCHES)
+def test_as_many_jobs_as_with_the_strategy_itself(routes, monkeypatch):
+    counted = Counter((each.job.route, each.job.phase) for each in planned(routes)[0].values())
+    monkeypatch.setattr(RoutesConfig, "planned", property(lambda own: own))
+    assert counted == Counter((each.job.route, each.job.phase) for each in planned(routes)[0].values())

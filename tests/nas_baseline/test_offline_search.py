@@ -98,7 +98,7 @@ def test_same_seed_same_result():
     ("strategy", "options", "message"),
     [
         ("predictor_evolutoin", {}, r"did you mean 'predictor_evolution'\?\); allowed: predictor_evolution, random"),
-        ("random", {"batch": 3}, "strategy 'random' has no option 'batch'; allowed: none"),
+        ("random", {"population": 3}, "strategy 'random' has no option 'population'; allowed: first_batch, batch"),
         ("predictor_evolution", {"predictor": "svm"}, "allowed: gp, mlp"),
         ("predictor_evolution", {"batch": 0}, "must be at least 1"),
         ("predictor_evolution", {"confidence": -1}, "confidence must be from 0 to 1000, not -1"),
