@@ -15,9 +15,11 @@ from accounting.words.columns import in_columns
 from accounting.words.names import Unit, unit_text
 from accounting.words.quantities import macs_text
 from reports.compare.measured import best_within
-from reports.data.repeated import repeated_sentences
+from reports.data.repeated import repeated_work
 from reports.data.source import Source, load_source
-from reports.data.undelivered import undelivered_sentences
+from reports.data.undelivered import undelivered_networks
+from reports.sentences.repeated import repeated_sentence
+from reports.sentences.undelivered import undelivered_sentence
 from reports.words.wording import number, percent
 
 STATES = {Status.OK: "done", Status.RUNNING: "running", Status.FAILED: "failed", Status.LOST: "interrupted"}
@@ -110,9 +112,11 @@ def status(folder: Path) -> StudyStatus:
         "uncharged": {"exports": exports_h(source.view), "start_ups": startups_h(source.view)},
         "allocated": {Unit.of(kind): hours for kind, hours in sorted(ledger_h(source.view).items())},
         "best": _best(source),
-        "undelivered": undelivered_sentences(source.ledger.records, source.view.unit),
-        "repeated": repeated_sentences(source.view, source.ledger.records),
-        "warnings": list(source.ledger.warnings),
+        "undelivered": [
+            undelivered_sentence(left, source.view.unit) for left in undelivered_networks(source.ledger.records)
+        ],
+        "repeated": [repeated_sentence(work) for work in repeated_work(source.view, source.ledger.records)],
+        "warnings": list(source.warnings),
     }
 
 

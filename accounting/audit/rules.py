@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.findings import Finding
@@ -23,10 +23,10 @@ def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
     return rules
 
 
-def rules_text(records: Sequence[Record]) -> str:
-    """The versions of the cost rules that the sessions ran under, oldest first: ``1 (s1, s2), 2 (s3)``."""
+def rules_text(rules: Mapping[str, int]) -> str:
+    """The versions of the cost rules that these sessions ran under, oldest first: ``1 (s1, s2), 2 (s3)``."""
     sessions: dict[int, list[str]] = {}
-    for session, version in rules_of_sessions(records).items():
+    for session, version in rules.items():
         sessions.setdefault(version, []).append(session)
     if len(sessions) < 2:
         return "".join(map(str, sessions))

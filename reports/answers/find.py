@@ -11,7 +11,7 @@ from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_inter
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
 from reports.compare.accuracy import accuracies, test_difference
-from reports.data.extensions import extension_sentence, num_looks
+from reports.data.extensions import growth_of, num_looks
 from reports.data.frames import Frames, load_frames
 
 
@@ -79,7 +79,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
         study.measured_targets(),
         info.replicates,
         frames.history.extensions,
-        extension_sentence(frames.history, info),
+        growth_of(frames.history, info),
         num_looks(frames.history),
         info.declared_parent,
     )

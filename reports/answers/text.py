@@ -24,6 +24,7 @@ from reports.answers.verdict_words import (
 )
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
+from reports.sentences.growth import growth_sentence
 from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
 
 
@@ -55,7 +56,7 @@ def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
     question = given.question
     said = [] if question.declared is None else [declared_sentence(question.declared)]
-    return [*_notes(given), *said, *([question.extended] if question.extended is not None else [])]
+    return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
 
 
 def _notes(given: Answer) -> list[str]:

@@ -9,7 +9,7 @@ from accounting.study.facts import DeclaredParent
 from reports.compare.accuracy import decide_accuracy
 from reports.compare.rule import Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, WhoPays
-from reports.data.extensions import Extension
+from reports.data.extensions import Extension, Growth
 from reports.statistics import Estimate
 
 
@@ -19,8 +19,8 @@ class Question:
 
     ``target`` is in MACs of one image, ``unit`` is that of all costs, and ``replicates`` is the planned number.
     ``measured_targets`` are those at which both contenders of the headline have a network in some common replicate.
-    ``extensions`` says how the study grew, ``extended`` the same in a sentence (None: it did not). ``num_looks`` counts how
-    often replicates were added after results had been seen. ``declared`` is the declared cost of the parent.
+    ``extensions`` are the changes of its config, ``growth`` is what they come to (None: it did not grow). ``num_looks``
+    counts how often replicates were added after results had been seen. ``declared`` is the declared cost of the parent.
     """
 
     target: int
@@ -30,7 +30,7 @@ class Question:
     measured_targets: tuple[int, ...]
     replicates: int
     extensions: tuple[Extension, ...] = ()
-    extended: str | None = None
+    growth: Growth | None = None
     num_looks: int = 0
     declared: DeclaredParent | None = None
 

@@ -22,7 +22,7 @@ from reports.answers.values import Answer, Line, Measured, Refused
 from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
-from reports.data.levels import level_sentences
+from reports.sentences.levels import level_sentences
 from reports.statistics import Estimate
 
 

@@ -19,7 +19,6 @@ from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
-from reports.data.levels import level_sentences, with_level
 from reports.data.networks import Network
 from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
@@ -30,6 +29,9 @@ from reports.page.page_table import PageTable
 from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
+from reports.sentences.growth import growth_sentence
+from reports.sentences.levels import level_sentences, with_level
+from reports.sentences.undelivered import undelivered_sentence
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
 if TYPE_CHECKING:  # imports Matplotlib
@@ -71,11 +73,10 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     frames, answers = whole.frames, whole.answers
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
-    state = [
-        text
-        for text in (rehearsal, _state(frames, measured), *frames.undelivered, answers[0].question.extended)
-        if text
-    ]
+    undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
+    growth = answers[0].question.growth
+    grown = [] if growth is None else [growth_sentence(growth)]
+    state = [text for text in (rehearsal, _state(frames, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()

@@ -10,6 +10,7 @@ import pytest
 from full_study import build_full_study
 
 import accounting.ledger.store
+from accounting.audit.rules import rules_text
 from accounting.ledger.records import VERDICT_RULES, Kind
 from accounting.ledger.store import LedgerWriter
 from reports.data.frames import load_frames
@@ -60,7 +61,8 @@ def test_the_page_and_the_answers_name_the_rules(mixed, command, sketched):
 
 def test_a_study_under_one_version_says_only_which(study):
     frames = load_frames(study)
-    assert frames.cost_rules == "2"
+    assert frames.cost_rules == {"s1": 2}
+    assert rules_text(frames.cost_rules) == "2"
     assert not [line for line in frames.warnings if "cost rules" in line]
 
 
