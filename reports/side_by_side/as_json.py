@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounting.ledger.records import VERDICT_RULES
 from accounting.words.json_values import Fields
+from reports.side_by_side.text import subject_text, why_text
 from reports.side_by_side.values import Compared, SideBySide, TargetRow
 
 SCHEMA_VERSION = 1
@@ -16,7 +17,7 @@ def as_json(found: SideBySide) -> Fields:
         "verdict_rules": VERDICT_RULES,
         "studies": [_study(study) for study in found.studies],
         "aspects": [{"aspect": a.key, "agreement": a.agreement.value, "values": list(a.values)} for a in found.aspects],
-        "comparable": [{"subject": f.subject, "comparable": f.can, "why": f.why} for f in found.findings],
+        "comparable": [{"subject": subject_text(f), "comparable": f.can, "why": why_text(f)} for f in found.findings],
         "ratios": [
             {
                 "study": apart.study,

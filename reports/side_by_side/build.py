@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scipy import stats
 
+from accounting.audit.rules import rules_text
 from accounting.cost.shares import HEADLINE_POLICY, ledger_h
-from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, label_text, unit_text
-from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.refusal import parent_macs
 from reports.answers.values import Measured, Refused
@@ -23,7 +22,17 @@ from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames, load_frames
 from reports.errors import NotAStudy
 from reports.page.compared import compared_table, parent_text
-from reports.side_by_side.values import Agreement, Aspect, Compared, Finding, RatioApart, SideBySide, TargetRow
+from reports.side_by_side.values import (
+    Agreement,
+    Aspect,
+    Compared,
+    Finding,
+    RatioApart,
+    Reason,
+    SideBySide,
+    Subject,
+    TargetRow,
+)
 from reports.statistics import CONFIDENCE, NOTHING, Estimate
 
 UNKNOWN = "not on record"
@@ -138,7 +147,7 @@ def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
             "pair", "Headline", [" and ".join(label_text(label) for label in w.study.contenders.pair) for w in wholes]
         ),
         _aspect("margin", "a* below the lower median", [f"{100 * f.info.margin:g} % of images" for f in frames]),
-        _aspect("cost_rules", "Cost rules", [f.cost_rules or UNKNOWN for f in frames]),
+        _aspect("cost_rules", "Cost rules", [rules_text(f.cost_rules) or UNKNOWN for f in frames]),
     ]
     return tuple(found)
 
@@ -203,14 +212,9 @@ def _findings(
     by_key = {aspect.key: aspect for aspect in aspects}
     return (
         _hours(by_key),
-        _accuracies(by_key),
+        _qualities(by_key),
         _ratios(studies, by_key, shared_seed=len({_seed(whole) for whole in wholes}) < len(wholes)),
-        Finding(
-            "verdicts",
-            True,
-            f"each is of one study, on its own data and devices, and all are drawn by verdict rules {VERDICT_RULES} here, "
-            "whatever older reports say; what they say holds for the study's own parent, data and recipe",
-        ),
+        Finding(Subject.VERDICTS, True, Reason.OF_ONE_STUDY),
         _targets(studies),
     )
 
@@ -218,78 +222,51 @@ def _findings(
 def _hours(aspects: Mapping[str, Aspect]) -> Finding:
     unit, devices, rules = aspects["unit"], aspects["devices"], aspects["cost_rules"]
     if unit.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours", False, f"they are in {' and '.join(dict.fromkeys(unit.values))}, and no rate converts them"
-        )
+        return Finding(Subject.HOURS, False, Reason.OTHER_UNITS, (unit,))
     if devices.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours", False, f"an hour of one device is not an hour of another: {' against '.join(devices.values)}"
-        )
+        return Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (devices,))
     if devices.agreement is Agreement.UNKNOWN:
-        return Finding("hours", None, "some ledger does not say which devices it held")
+        return Finding(Subject.HOURS, None, Reason.DEVICES_UNKNOWN, (devices,))
     if rules.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours",
-            False,
-            f"they are counted by cost rules {' and '.join(rules.values)}, of which version 1 has exports in them",
-        )
-    return Finding("hours", True, f"all are {unit.values[0]} of {devices.values[0]}")
+        return Finding(Subject.HOURS, False, Reason.OTHER_COST_RULES, (rules,))
+    return Finding(Subject.HOURS, True, Reason.SAME_HOURS, (unit, devices))
 
 
-def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
-    data, classes = aspects["data"], aspects["classes"]
+def _qualities(aspects: Mapping[str, Aspect]) -> Finding:
+    of = data, classes = aspects["data"], aspects["classes"]
     if data.agreement is Agreement.DIFFERENT or classes.agreement is Agreement.DIFFERENT:
-        return Finding(
-            task().qualities, False, "they are of other images, which the fingerprints of the data tell apart"
-        )
+        return Finding(Subject.QUALITIES, False, Reason.OTHER_DATA, of)
     if data.agreement is Agreement.UNKNOWN:
-        return Finding(
-            task().qualities, None, "some study does not say which images it read (no fingerprint of its data)"
-        )
-    return Finding(task().qualities, True, "all are of the same images, by the fingerprint of the data")
+        return Finding(Subject.QUALITIES, None, Reason.DATA_UNKNOWN, of)
+    return Finding(Subject.QUALITIES, True, Reason.SAME_DATA, of)
 
 
 def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:
     """Whether the cost ratios can be compared: device time cancels out, so studies on different machines can be."""
-    if any(study.ratio.value is None for study in studies):
-        lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
-        return Finding("cost ratios", False, f"there is none of {lacking}")
+    lacking = tuple(study.name for study in studies if study.ratio.value is None)
+    if lacking:
+        return Finding(Subject.COST_RATIOS, False, Reason.NO_RATIO, studies=lacking)
     if aspects["pair"].agreement is Agreement.DIFFERENT:
-        return Finding("cost ratios", False, f"they are of other pairs: {' against '.join(aspects['pair'].values)}")
-    differing = [
-        aspect.title.lower()
-        for aspect in aspects.values()
-        if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
-    ]
-    if not differing and shared_seed:
-        return Finding(
-            "cost ratios",
-            False,
-            "the studies agree in all that is on record, and some in their seed: those trained the same networks again, so "
-            "that they add no evidence; give each repeat its own seed",
-        )
-    if not differing:
-        return Finding("cost ratios", True, "the studies agree in all that is on record, so they repeat each other")
-    one = (
-        "it may be the cause of a difference"
-        if len(differing) == 1
-        else "no single one of these is shown to be a cause"
-    )
-    return Finding(
-        "cost ratios",
-        True,
-        f"each is within one study, on its own devices; the studies differ in {', '.join(differing)}: {one}",
-    )
+        return Finding(Subject.COST_RATIOS, False, Reason.OTHER_PAIRS, (aspects["pair"],))
+    differing = tuple(_differing(aspects.values()))
+    if differing:
+        return Finding(Subject.COST_RATIOS, True, Reason.EACH_WITHIN_ONE, differing)
+    if shared_seed:
+        return Finding(Subject.COST_RATIOS, False, Reason.TRAINED_AGAIN)
+    return Finding(Subject.COST_RATIOS, True, Reason.REPEATS)
 
 
 def _targets(studies: Sequence[Compared]) -> Finding:
     each = [{row.target for row in study.rows} for study in studies]
-    common = sorted(set.intersection(*each))
+    common = tuple(sorted(set.intersection(*each)))
     if common:
-        return Finding("targets", True, f"all have {', '.join(macs_text(target) for target in common)} MACs")
-    return Finding(
-        "targets", False, "no target is in all of them; as shares of the parent's MACs they are shown side by side"
-    )
+        return Finding(Subject.TARGETS, True, Reason.COMMON_TARGETS, targets=common)
+    return Finding(Subject.TARGETS, False, Reason.NO_COMMON_TARGET)
+
+
+def _differing(aspects: Iterable[Aspect]) -> Iterator[Aspect]:
+    """The aspects in which studies do not agree, apart from those that follow from their results or size."""
+    return (each for each in aspects if each.agreement is not Agreement.SAME and each.title not in PER_STUDY)
 
 
 def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) -> tuple[RatioApart, ...]:
@@ -298,11 +275,7 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
     for study, whole in zip(studies[1:], wholes[1:], strict=True):
         if first.ratio.value is None or study.ratio.value is None or study.challenger != first.challenger:
             continue
-        differing = tuple(
-            aspect.key
-            for aspect in _aspects([wholes[0], whole])
-            if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
-        )
+        differing = tuple(aspect.key for aspect in _differing(_aspects([wholes[0], whole])))
         if not differing and _seed(whole) == _seed(wholes[0]):
             continue  # the same networks again, so not independent
         found.append(RatioApart(study.name, first.name, _factor(study.ratio, first.ratio), differing))

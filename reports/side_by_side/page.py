@@ -7,7 +7,7 @@ from pathlib import Path
 from accounting.words.names import unit_text
 from reports.errors import NotReplaceable
 from reports.page.html import PAPER_COLOURS, page_of, text_of
-from reports.side_by_side.text import AGREEMENT_TEXT, ratio_line, row_cells, row_headers
+from reports.side_by_side.text import AGREEMENT_TEXT, ratio_line, row_cells, row_headers, subject_text, why_text
 from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
 
@@ -48,6 +48,7 @@ def page_html(found: SideBySide) -> str:
         mark=MARK,
         names=[study.name for study in studies],
         warnings=[f"{study.name}: {warning}" for study in studies for warning in study.warnings],
+        findings=[(subject_text(finding), finding.can, why_text(finding)) for finding in found.findings],
         ratios=[ratio_line(apart) for apart in found.ratios],
         aspects=[(a.title, AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],
         headers=row_headers(),

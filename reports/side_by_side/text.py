@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, label_text, unit_text
-from accounting.words.quantities import macs_short
+from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
-from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, SideBySide, TargetRow
+from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, Reason, SideBySide, Subject, TargetRow
 from reports.statistics import Estimate
 from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
 
 AGREEMENT_TEXT = {Agreement.SAME: "same", Agreement.DIFFERENT: "different", Agreement.UNKNOWN: "not known"}
+WHY = {
+    Reason.OTHER_UNITS: "they are in {distinct}, and no rate converts them",
+    Reason.OTHER_DEVICES: "an hour of one device is not an hour of another: {against}",
+    Reason.DEVICES_UNKNOWN: "some ledger does not say which devices it held",
+    Reason.OTHER_COST_RULES: "they are counted by cost rules {each}, of which version 1 has exports in them",
+    Reason.SAME_HOURS: "all are {first_of_each}",
+    Reason.OTHER_DATA: "they are of other images, which the fingerprints of the data tell apart",
+    Reason.DATA_UNKNOWN: "some study does not say which images it read (no fingerprint of its data)",
+    Reason.SAME_DATA: "all are of the same images, by the fingerprint of the data",
+    Reason.NO_RATIO: "there is none of {studies}",
+    Reason.OTHER_PAIRS: "they are of other pairs: {against}",
+    Reason.TRAINED_AGAIN: "the studies agree in all that is on record, and some in their seed: those trained the same "
+    "networks again, so that they add no evidence; give each repeat its own seed",
+    Reason.REPEATS: "the studies agree in all that is on record, so they repeat each other",
+    Reason.EACH_WITHIN_ONE: "each is within one study, on its own devices; the studies differ in {aspects}: {cause}",
+    Reason.OF_ONE_STUDY: "each is of one study, on its own data and devices, and all are drawn by verdict rules "
+    "{verdict_rules} here, whatever older reports say; what they say holds for the study's own parent, data and recipe",
+    Reason.COMMON_TARGETS: "all have {targets} MACs",
+    Reason.NO_COMMON_TARGET: "no target is in all of them; as shares of the parent's MACs they are shown side by side",
+}
+"""The sentence for each reason; :func:`why_text` fills it."""
 ROW_HEADERS = (
     "study",
     "target",
@@ -48,7 +70,29 @@ def as_text(found: SideBySide) -> str:
 def finding_line(finding: Finding) -> str:
     """A finding as a line such as ``hours cannot be compared: …``."""
     can = {True: "can be compared", False: "cannot be compared", None: "may not be comparable"}[finding.can]
-    return f"{finding.subject} {can}: {finding.why}"
+    return f"{subject_text(finding)} {can}: {why_text(finding)}"
+
+
+def subject_text(finding: Finding) -> str:
+    """What a finding is about."""
+    return task().qualities if finding.subject is Subject.QUALITIES else finding.subject.replace("_", " ")
+
+
+def why_text(finding: Finding) -> str:
+    """Why that can be compared, or why not."""
+    first = finding.aspects[0].values if finding.aspects else ()
+    is_one = len(finding.aspects) == 1
+    return WHY[finding.reason].format(
+        each=" and ".join(first),
+        distinct=" and ".join(dict.fromkeys(first)),
+        against=" against ".join(first),
+        first_of_each=" of ".join(aspect.values[0] for aspect in finding.aspects),
+        aspects=", ".join(aspect.title.lower() for aspect in finding.aspects),
+        cause="it may be the cause of a difference" if is_one else "no single one of these is shown to be a cause",
+        studies=", ".join(finding.studies),
+        targets=", ".join(map(macs_text, finding.targets)),
+        verdict_rules=VERDICT_RULES,
+    )
 
 
 def ratio_line(apart: RatioApart) -> str:

@@ -27,13 +27,57 @@ class Aspect:
     agreement: Agreement
 
 
+class Subject(StrEnum):
+    """What may be compared between studies."""
+
+    HOURS = "hours"
+    QUALITIES = "qualities"
+    COST_RATIOS = "cost_ratios"
+    VERDICTS = "verdicts"
+    TARGETS = "targets"
+
+
+class Reason(StrEnum):
+    """Why something can be compared between studies, or why not; a finding's ``aspects`` are those it rests on."""
+
+    OTHER_UNITS = "other_units"
+    OTHER_DEVICES = "other_devices"
+    DEVICES_UNKNOWN = "devices_unknown"
+    OTHER_COST_RULES = "other_cost_rules"
+    SAME_HOURS = "same_hours"
+    """Aspects: the unit, the devices."""
+    OTHER_DATA = "other_data"
+    DATA_UNKNOWN = "data_unknown"
+    SAME_DATA = "same_data"
+    NO_RATIO = "no_ratio"
+    """``studies`` have no cost ratio."""
+    OTHER_PAIRS = "other_pairs"
+    TRAINED_AGAIN = "trained_again"
+    """They agree in everything, some in their seed too, so these are the same networks."""
+    REPEATS = "repeats"
+    """They agree in everything on record but the seed."""
+    EACH_WITHIN_ONE = "each_within_one"
+    """Each ratio is within one study; aspects: those in which they do not agree."""
+    OF_ONE_STUDY = "of_one_study"
+    """Each verdict is of one study, and all are drawn by the rules of this version."""
+    COMMON_TARGETS = "common_targets"
+    """All have ``targets``."""
+    NO_COMMON_TARGET = "no_common_target"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """Whether something can be compared between the studies, and why or why not; ``can`` is None if this is unknown."""
+    """Whether something can be compared between the studies, and why or why not; ``can`` is None if this is unknown.
 
-    subject: str
+    :class:`Reason` says what ``aspects``, ``studies`` (names) and ``targets`` (MACs) are.
+    """
+
+    subject: Subject
     can: bool | None
-    why: str
+    reason: Reason
+    aspects: tuple[Aspect, ...] = ()
+    studies: tuple[str, ...] = ()
+    targets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
