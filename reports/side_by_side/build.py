@@ -233,7 +233,7 @@ def _hours(aspects: Mapping[str, Aspect]) -> Finding:
 
 
 def _qualities(aspects: Mapping[str, Aspect]) -> Finding:
-    of = data, classes = aspects["data"], aspects["classes"]
+    data, classes = of = (aspects["data"], aspects["classes"])
     if data.agreement is Agreement.DIFFERENT or classes.agreement is Agreement.DIFFERENT:
         return Finding(Subject.QUALITIES, False, Reason.OTHER_DATA, of)
     if data.agreement is Agreement.UNKNOWN:
