@@ -161,7 +161,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also every epoch, and tracebacks")] = False,
 ) -> None:
     """Launch a study, or resume it: the same command."""
-    from accounting.study.folder import StudyFolder
+    from accounting.study.folder import StudyFolder, home_of
     from harness.config.caps import SUFFIX
     from harness.config.study import load_configs
     from harness.stored.folder import refuse_second_driver
@@ -170,8 +170,8 @@ def run(
     studies = load_configs(config, settings or ())
     if out is not None and len(studies) > 1:
         raise InputError(f"--out: {config} holds {len(studies)} studies; leave --out away, each goes to runs/<name>")
-    suffix = SUFFIX if rehearse else ""
-    folders = [out or Path("runs") / f"{study.name}{suffix}" for study in studies]
+    homes = [Path("runs") / f"{study.name}{SUFFIX}" if rehearse else home_of(config, study.name) for study in studies]
+    folders = [out or home for home in homes]
     for folder in folders:
         _folder(folder)
         refuse_second_driver(StudyFolder(folder.resolve()))

@@ -120,3 +120,12 @@ class StudyFolder:
     def model(self, target: int, label: str, replicate: int) -> Path:
         """The folder of a delivered network; for ``prune:global_lamp`` it is called ``prune-global_lamp``."""
         return self.models / str(target) / file_name(label) / str(replicate)
+
+
+def home_of(config: Path, name: str) -> Path:
+    """Where the study of a config is kept unless it is said: ``runs/<name>``.
+
+    For the ``study.yaml`` that a study keeps, it is that study's folder, wherever it is.
+    """
+    own = StudyFolder(config.parent)
+    return own.root if config.name == own.config.name and own.ledger.is_dir() else Path("runs") / name

@@ -99,6 +99,16 @@ class TestLarger:
         again = json.loads(command("plan", larger, "--out", folder, "--json")[1])
         assert (again["num_jobs"], again["num_done"]) == (0, left["num_done"] + left["num_jobs"])
 
+    def test_its_own_config_continues_it_from_any_folder(self, study, tmp_path, command, monkeypatch):
+        folder, _ = study
+        before, elsewhere = attempts(folder), tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        with quick():
+            assert command("run", folder / "study.yaml", "--backend", "inline")[0] == 0
+        assert attempts(folder) == before
+        assert not list(elsewhere.iterdir())
+
 
 class TestReport:
     def test_says_how_the_study_grew_and_that_results_had_been_seen(self, study):

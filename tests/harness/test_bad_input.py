@@ -167,7 +167,7 @@ def test_target_equal_to_the_parent(tiny, write_config, refuses):
 def test_target_below_the_smallest_network_of_the_space(tiny, write_config, refuses):
     tiny["routes"] = {"search": {}}
     tiny["targets"] = ["20k"]
-    refuses(["run", write_config(tiny)], "20,000", "smallest")
+    refuses(["run", write_config(tiny)], "20k", "smallest")
 
 
 def test_blocks_of_a_parent_that_has_none(tiny, write_config, refuses):

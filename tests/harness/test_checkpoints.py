@@ -6,7 +6,6 @@ import datetime
 import gzip
 import io
 import json
-import logging
 import os
 import pathlib
 import pickle
@@ -16,22 +15,13 @@ import zipfile
 
 import numpy as np
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
+from small_nets import net, state
 from torch import nn
 
 from harness.errors import InputError
 from harness.models.build import fit_checkpoint, load_checkpoint
-
-
-def net(seed=0, name="test_resnet", **kwargs):
-    torch.manual_seed(seed)
-    return timm.create_model(name, num_classes=4, **kwargs)
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def loads(given, path, model=None, **save):
@@ -352,45 +342,6 @@ def test_tensors_that_are_no_weights_of_the_parent_are_named(kind, tmp_path):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(before[name], value) for name, value in state(model).items())
-
-
-class TestInOrder:
-    """Names that are all others: the order counts only where nothing speaks against it."""
-
-    def renamed(self, model, rename=lambda i, name: f"body.{i}.{name.rpartition('.')[2]}"):
-        own = {k: v for k, v in state(model).items() if not k.endswith("num_batches_tracked")}
-        return {rename(i, name): value for i, (name, value) in enumerate(own.items())}
-
-    def test_is_trusted_and_said(self, tmp_path, caplog):
-        source, model = net(0), net(1)
-        with caplog.at_level(logging.WARNING):
-            assert fit_checkpoint(model, self.renamed(source), tmp_path) == []
-        assert "in order" in caplog.text
-        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), source.parameters(), strict=True))
-
-    def test_layers_of_one_shape_in_another_order_are_refused(self, tmp_path):
-        given = list(self.renamed(net()).items())
-        same = [i for i, (_, v) in enumerate(given) if v.shape == given[0][1].shape or v.dim() == 4]
-        first = next(i for i in same if any(j > i and given[j][1].shape == given[i][1].shape for j in same))
-        second = next(j for j in same if j > first and given[j][1].shape == given[first][1].shape)
-        given[first], given[second] = given[second], given[first]
-        with pytest.raises(InputError, match="comes late"):
-            fit_checkpoint(net(1), dict(given), tmp_path)
-
-    def test_a_mean_is_not_read_as_a_variance(self, tmp_path):
-        swap = {"running_mean": "running_var", "running_var": "running_mean"}
-
-        def rename(i, name):
-            leaf = name.rpartition(".")[2]
-            return f"body.{i}.{swap.get(leaf, leaf)}"
-
-        with pytest.raises(InputError, match="would become"):
-            fit_checkpoint(net(1), self.renamed(net(), rename), tmp_path)
-
-    def test_another_network_that_shares_names_is_not_read_in_order(self, tmp_path):
-        given = {k.replace("layer2", "stage2"): v for k, v in state(net()).items()}
-        with pytest.raises(InputError, match="does not fit"):
-            fit_checkpoint(net(1), given, tmp_path)
 
 
 def test_tied_weights_need_to_be_there_once(tmp_path):
