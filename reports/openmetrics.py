@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from accounting.ledger.driver_lock import Life
 from accounting.words.quantities import HOUR_S
 from accounting.words.task import task
+from reports.sentences.caveats import caveat_sentences
 from reports.status.values import StudyStatus
 
 PREFIX = "prune_or_search"
@@ -56,7 +57,8 @@ def _families(state: StudyStatus) -> Iterator[Family]:
     yield Family("best_val_top1_ratio", "gauge", f"Best validation {task().quality} so far within a target", best)
     lives = [({f"{PREFIX}_driver": str(life)}, float(state.driver.life == life)) for life in Life]
     yield Family("driver", "stateset", "Whether the process that runs the study lives", lives)
-    yield Family("warnings", "gauge", "What a reader of the ledger should know, by number", [({}, len(state.warnings))])
+    num_caveats = len(caveat_sentences(state.caveats))
+    yield Family("warnings", "gauge", "What a reader of the ledger should know, by number", [({}, num_caveats)])
 
 
 def _of(route: str, replicate: int) -> dict[str, str]:

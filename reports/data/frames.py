@@ -20,12 +20,12 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import Ledger
 from accounting.ledger.undelivered import Undelivered
 from accounting.study.facts import StudyDocument, StudyFacts
+from reports.data.caveats import Caveats, caveats_of
 from reports.data.extensions import History, history_of
 from reports.data.levels import num_classes
 from reports.data.networks import Network, delivered_networks
 from reports.data.source import load_source
 from reports.data.undelivered import undelivered_networks
-from reports.words.warnings import warning_sentences
 
 if TYPE_CHECKING:  # an answer needs no pandas
     import pandas as pd
@@ -57,9 +57,9 @@ class Frames:
     """The planned networks that were not delivered because the budget was spent."""
 
     @cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """The sentences of :func:`reports.words.warnings.warning_sentences`."""
-        return warning_sentences(self.info, self.ledger, self.view)
+    def caveats(self) -> Caveats:
+        """What every reader should know first."""
+        return caveats_of(self.info, self.ledger, self.view)
 
     @cached_property
     def audit(self) -> AuditReport:

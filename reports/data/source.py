@@ -14,9 +14,9 @@ from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
 from accounting.words.plain_text import plain, plain_values
+from reports.data.caveats import Caveats, caveats_of
 from reports.data.study import read_study
 from reports.errors import NotAStudy
-from reports.words.warnings import warning_sentences
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Source:
     view: CostView
 
     @cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """The sentences of :func:`reports.words.warnings.warning_sentences`."""
-        return warning_sentences(self.info, self.ledger, self.view)
+    def caveats(self) -> Caveats:
+        """What every reader should know first."""
+        return caveats_of(self.info, self.ledger, self.view)
 
 
 def load_source(folder: Path) -> Source:

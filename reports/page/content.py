@@ -15,6 +15,7 @@ from accounting.words.task import task
 from reports.answers import no_verdict as one_route
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import at_target, break_even_sentences
+from reports.answers.refusal_text import unjudged_text
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
@@ -29,6 +30,7 @@ from reports.page.page_table import PageTable
 from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
+from reports.sentences.caveats import caveat_sentences
 from reports.sentences.growth import growth_sentence
 from reports.sentences.levels import level_sentences, with_level
 from reports.sentences.undelivered import undelivered_sentence
@@ -115,7 +117,7 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
         reason = (
             f"This is a {REHEARSAL}, so there is no verdict."
             if frames.info.rehearsal is not None
-            else f"There is no verdict: {whole.study.unjudged}."
+            else f"There is no verdict: {unjudged_text(whole.study.unjudged)}."
             if whole.study.unjudged is not None
             else f"The study has no {' and no '.join(missing)} route, so there is no verdict."
             if missing
@@ -187,7 +189,7 @@ def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
         COUNTED,
         tables=tables,
         lines=[*map(task().fill, METHOD), work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
-        warnings=(*frames.warnings, *left_out),
+        warnings=(*caveat_sentences(frames.caveats), *left_out),
     )
 
 

@@ -8,7 +8,23 @@ from accounting.ledger.records import VERDICT_RULES
 from accounting.words.names import PRUNE, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
-from reports.side_by_side.values import Agreement, Aspect, Finding, RatioApart, Reason, SideBySide, Subject, TargetRow
+from reports.answers.refusal_text import reason_text
+from reports.answers.values import Refused
+from reports.answers.verdict_words import verdict_text
+from reports.page.compared import Item
+from reports.sentences.caveats import caveat_sentences
+from reports.side_by_side.values import (
+    Agreement,
+    Aspect,
+    Finding,
+    Key,
+    OwnKey,
+    RatioApart,
+    Reason,
+    SideBySide,
+    Subject,
+    TargetRow,
+)
 from reports.statistics import Estimate
 from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
 
@@ -34,6 +50,15 @@ WHY = {
     Reason.NO_COMMON_TARGET: "no target is in all of them; as shares of the parent's MACs they are shown side by side",
 }
 """The sentence for each reason; :func:`why_text` fills it."""
+TITLES = {
+    OwnKey.DECLARED_PARENT: "Parent's declared cost",
+    OwnKey.UNIT: "Unit",
+    OwnKey.DEVICES: "Devices",
+    OwnKey.PAIR: "Headline",
+    OwnKey.MARGIN: "a* below the lower median",
+    OwnKey.COST_RULES: "Cost rules",
+}
+"""What aspects are called, apart from the number of classes, which the task names."""
 ROW_HEADERS = (
     "study",
     "target",
@@ -55,7 +80,7 @@ def row_headers() -> tuple[str, ...]:
 
 def as_text(found: SideBySide) -> str:
     """The whole comparison, for a terminal."""
-    lines = [f"{study.name}: {study.headline}" for study in found.studies]
+    lines = [f"{study.name}: {study.answer.short}" for study in found.studies]
     lines += ["", *(finding_line(finding) for finding in found.findings)]
     lines += [ratio_line(apart) for apart in found.ratios]
     for agreement in (Agreement.DIFFERENT, Agreement.UNKNOWN, Agreement.SAME):
@@ -63,7 +88,7 @@ def as_text(found: SideBySide) -> str:
     for study in found.studies:
         lines += ["", f"{study.name}: {number(study.total_h)} {unit_text(study.unit)} in all"]
         lines += [f"  {row_line(row, study.challenger)}" for row in study.rows]
-        lines += [f"  warning: {warning}" for warning in study.warnings]
+        lines += [f"  warning: {warning}" for warning in caveat_sentences(study.caveats)]
     return "\n".join(lines)
 
 
@@ -78,6 +103,13 @@ def subject_text(finding: Finding) -> str:
     return task().qualities if finding.subject is Subject.QUALITIES else finding.subject.replace("_", " ")
 
 
+def title_text(key: Key) -> str:
+    """What an aspect is called."""
+    if isinstance(key, Item):
+        return key.heading
+    return task().outputs.capitalize() if key is OwnKey.CLASSES else TITLES[key]
+
+
 def why_text(finding: Finding) -> str:
     """Why that can be compared, or why not."""
     first = finding.aspects[0].values if finding.aspects else ()
@@ -87,7 +119,7 @@ def why_text(finding: Finding) -> str:
         distinct=" and ".join(dict.fromkeys(first)),
         against=" against ".join(first),
         first_of_each=" of ".join(aspect.values[0] for aspect in finding.aspects),
-        aspects=", ".join(aspect.title.lower() for aspect in finding.aspects),
+        aspects=", ".join(title_text(aspect.key).lower() for aspect in finding.aspects),
         cause="it may be the cause of a difference" if is_one else "no single one of these is shown to be a cause",
         studies=", ".join(finding.studies),
         targets=", ".join(map(macs_text, finding.targets)),
@@ -108,18 +140,20 @@ def ratio_line(apart: RatioApart) -> str:
 
 def row_line(row: TargetRow, challenger: str) -> str:
     """A target of a study in one line."""
-    if row.refused is not None or not row.costs:
-        return f"at {target_text(row)}: no answer{'' if row.refused is None else f': {row.refused}'}"
+    found = row.comparison
+    if found is None:
+        return f"at {target_text(row)}: {_verdict(row)}"
     costs = ", ".join(f"{label_text(label)} {number(cost.value)}" for label, cost in row.costs.items())
     ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {ratio_text(row.cost_ratio)}"
     best = "" if row.cheapest is None else f"; lowest cost: {label_text(row.cheapest)}"
-    return f"at {target_text(row)}, to {percent(row.level)}: {costs} {unit_text(row.unit)}{ratio}: {row.verdict_text}{best}"
+    unit = unit_text(row.given.question.unit)
+    return f"at {target_text(row)}, to {percent(found.level)}: {costs} {unit}{ratio}: {_verdict(row)}{best}"
 
 
 def target_text(row: TargetRow) -> str:
     """A target as text, such as ``0.6M MACs (50 % of the parent)``."""
     share = "" if row.share is None else f" ({100 * row.share:.0f} % of the parent)"
-    return f"{macs_short(row.target)} MACs{share}"
+    return f"{macs_short(row.given.question.target)} MACs{share}"
 
 
 def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
@@ -128,15 +162,22 @@ def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
     tested = ", ".join(f"{label_text(label)} {percent_interval(top1)}" for label, top1 in row.test_top1.items())
     return (
         row.study,
-        macs_short(row.target),
+        macs_short(row.given.question.target),
         NOT_MEASURED if row.share is None else f"{100 * row.share:.0f} %",
-        percent(row.level),
+        percent(None if row.comparison is None else row.comparison.level),
         NOT_MEASURED if row.cost_ratio.value is None else ratio_text(row.cost_ratio),
         *costs,
         tested or NOT_MEASURED,
         NOT_MEASURED if row.cheapest is None else label_text(row.cheapest),
-        row.verdict_text if row.refused is None else f"{row.verdict_text}: {row.refused}",
+        _verdict(row),
     )
+
+
+def _verdict(row: TargetRow) -> str:
+    """The verdict in words, or that there is no answer, and why."""
+    if row.comparison is not None:
+        return verdict_text(row.comparison, row.comparison.challenger)
+    return f"no answer: {reason_text(row.given)}" if isinstance(row.given, Refused) else "no answer"
 
 
 def ratio_text(ratio: Estimate) -> str:
@@ -149,9 +190,10 @@ def _aspects(aspects: Sequence[Aspect], agreement: Agreement, found: SideBySide)
         return []
     lines = ["", f"{AGREEMENT_TEXT[agreement]}:"]
     for aspect in aspects:
+        title = title_text(aspect.key)
         if len(set(aspect.values)) == 1:
-            lines.append(f"  {aspect.title}: {aspect.values[0]}")
+            lines.append(f"  {title}: {aspect.values[0]}")
         else:
-            lines.append(f"  {aspect.title}:")
+            lines.append(f"  {title}:")
             lines += [f"    {study.name}: {value}" for study, value in zip(found.studies, aspect.values, strict=True)]
     return lines

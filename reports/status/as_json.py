@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accounting.words.json_values import Fields
+from reports.sentences.caveats import caveat_sentences
 from reports.sentences.repeated import repeated_sentence
 from reports.sentences.undelivered import undelivered_sentence
 from reports.status.values import StudyStatus
@@ -31,5 +32,5 @@ def as_json(state: StudyStatus) -> Fields:
         ],
         "undelivered": [undelivered_sentence(left, state.unit) for left in state.undelivered],
         "repeated": [repeated_sentence(work) for work in state.repeated],
-        "warnings": list(state.warnings),
+        "warnings": caveat_sentences(state.caveats),
     }

@@ -45,7 +45,7 @@ def status(folder: Path) -> StudyStatus:
         best=_best(source),
         undelivered=undelivered_networks(source.ledger.records),
         repeated=repeated_work(view, source.ledger.records),
-        warnings=source.warnings,
+        caveats=source.caveats,
     )
 
 

@@ -7,6 +7,7 @@ from accounting.ledger.driver_lock import Driver, Life
 from accounting.words.columns import in_columns
 from accounting.words.names import unit_text
 from accounting.words.quantities import macs_text
+from reports.sentences.caveats import caveat_sentences
 from reports.sentences.repeated import repeated_sentence
 from reports.sentences.undelivered import undelivered_sentence
 from reports.status.values import STATES, Spend, StudyStatus
@@ -29,7 +30,7 @@ def format_status(state: StudyStatus) -> str:
     ]
     lines += [line for left in state.undelivered for line in ("", undelivered_sentence(left, state.unit))]
     lines += ["", *map(repeated_sentence, state.repeated)] if state.repeated else []
-    lines += [f"warning: {warning}" for warning in state.warnings]
+    lines += [f"warning: {warning}" for warning in caveat_sentences(state.caveats)]
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -9,6 +9,7 @@ from accounting.cost.values import Session
 from accounting.ledger.driver_lock import Driver
 from accounting.ledger.undelivered import Undelivered
 from accounting.words.names import Unit
+from reports.data.caveats import Caveats
 from reports.data.repeated import RepeatedWork
 
 STATES = ("done", "running", "failed", "interrupted")
@@ -66,8 +67,7 @@ class StudyStatus:
     best: tuple[Best, ...]
     undelivered: tuple[Undelivered, ...]
     repeated: tuple[RepeatedWork, ...]
-    warnings: tuple[str, ...]
-    """The sentences of :func:`reports.words.warnings.warning_sentences`."""
+    caveats: Caveats
 
     @property
     def totals(self) -> dict[str, int]:

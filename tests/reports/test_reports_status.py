@@ -74,7 +74,7 @@ def test_a_torn_line_is_a_warning(make_study):
     with next((folder / "ledger").glob("*.jsonl")).open("a") as segment:
         segment.write('{"kind": "heartb')
     state = status(folder)
-    assert len(state.warnings) == 1
+    assert len(state.caveats.damage) == 1
     assert "warning: " in format_status(state)
 
 

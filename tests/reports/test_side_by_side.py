@@ -11,11 +11,12 @@ import yaml
 from fake_study import build_study
 
 from reports.errors import NotReplaceable
+from reports.page.compared import Item
 from reports.side_by_side.as_json import as_json
 from reports.side_by_side.build import side_by_side
 from reports.side_by_side.page import page_html, write_page
 from reports.side_by_side.text import WHY, as_text, subject_text, why_text
-from reports.side_by_side.values import Agreement, Aspect, Finding, Reason, Subject
+from reports.side_by_side.values import Agreement, Aspect, Finding, OwnKey, Reason, Subject
 
 
 def changed(folder, *, facts=None, **changes):
@@ -119,28 +120,28 @@ def test_a_finding_carries_what_it_rests_on(unlike):
     assert by_subject[Subject.TARGETS].targets == (800_000,)
 
 
-def aspect(title, *values):
-    return Aspect(title.lower(), title, values, Agreement.DIFFERENT)
+def aspect(key, *values):
+    return Aspect(key, values, Agreement.DIFFERENT)
 
 
 @pytest.mark.parametrize(
     ("finding", "said"),
     [
         (
-            Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (aspect("Devices", "A {1}", "B"),)),
+            Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (aspect(OwnKey.DEVICES, "A {1}", "B"),)),
             "an hour of one device is not an hour of another: A {1} against B",
         ),
         (
-            Finding(Subject.HOURS, False, Reason.OTHER_COST_RULES, (aspect("Cost rules", "1", "2", "2"),)),
+            Finding(Subject.HOURS, False, Reason.OTHER_COST_RULES, (aspect(OwnKey.COST_RULES, "1", "2", "2"),)),
             "they are counted by cost rules 1 and 2 and 2, of which version 1 has exports in them",
         ),
         (
-            Finding(Subject.COST_RATIOS, False, Reason.OTHER_PAIRS, (aspect("Headline", "a and b", "a and c"),)),
+            Finding(Subject.COST_RATIOS, False, Reason.OTHER_PAIRS, (aspect(OwnKey.PAIR, "a and b", "a and c"),)),
             "they are of other pairs: a and b against a and c",
         ),
         (Finding(Subject.COST_RATIOS, False, Reason.NO_RATIO, studies=("x", "y")), "there is none of x, y"),
         (
-            Finding(Subject.COST_RATIOS, True, Reason.EACH_WITHIN_ONE, (aspect("Epochs", "1", "2"),)),
+            Finding(Subject.COST_RATIOS, True, Reason.EACH_WITHIN_ONE, (aspect(Item.EPOCHS, "1", "2"),)),
             "each is within one study, on its own devices; the studies differ in epochs: it may be the cause of a "
             "difference",
         ),
