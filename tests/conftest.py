@@ -1,4 +1,4 @@
-"""What all tests share: one thread, the folder of shared data, a tiny config, and one tiny study that was really run."""
+"""Fixtures that all tests share: single-threaded torch, shared data, a tiny config, and one tiny study, really run."""
 
 import copy
 import fcntl
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-# Before numpy and torch are imported, here and in what a test starts: threads that wait for each other cost much.
+# Set before numpy and torch are imported, for this process and its children: contending threads are very slow.
 for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
@@ -20,7 +20,7 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 torch.set_num_threads(1)
-# A busy machine fails no test, and a commit is tested on the same examples everywhere; new ones: see CONTRIBUTING.md.
+# No deadlines, since machines are busy, and the same examples everywhere; CONTRIBUTING.md says how to try new ones.
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("same")
@@ -38,7 +38,7 @@ TINY = {
         "scratch": {"train": {"epochs": 1}},
     },
 }
-"""All routes, two targets, 24 jobs, a few seconds."""
+"""All routes and two targets: 24 jobs, a few seconds."""
 
 
 LONGEST_FIRST = (
@@ -46,23 +46,23 @@ LONGEST_FIRST = (
     "end_to_end/test_inline_extend.py", "end_to_end/test_strangers.py", "end_to_end/test_inline_study.py",
     "end_to_end/test_address.py", "end_to_end/test_inline_advice.py", "end_to_end/",
 )  # fmt: skip
-"""Parts of paths. With ``--dist loadfile --no-loadscope-reorder`` no worker is left alone with a long file at the end."""
+"""Parts of paths. With ``--dist loadfile --no-loadscope-reorder`` no worker ends up alone with a long file."""
 
 
 QUICK_STUDIES = ("test_inline_study.py", "test_tune_study.py")
-"""Whole studies that are not slow tests: one in this process, and one on Ray that is killed and goes on."""
+"""Whole studies that are not slow tests: one runs in this process; one runs on Ray, is killed and is resumed."""
 SLOW = (
     "contracts/test_extension_contract.py", "contracts/test_strategies_contract.py", "harness/test_deliver_exports.py",
     "harness/test_deliver_module.py", "harness/test_export_onnx.py", "harness/test_pruning_routes.py",
     "harness/test_quantise.py", "pruning/test_not_followed.py", "pruning/test_odd_networks.py",
     "reports/test_follow_target.py",
 )  # fmt: skip
-"""Files that take more than twenty seconds of a processor each: every route, strategy, format or network of a long list."""
+"""Files that take over twenty CPU-seconds each, since they cover every route, strategy, format or network of a list."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest files first, the others as they were; whole studies and long lists are slow tests."""
+    """Run the longest files first and the rest in their usual order; mark whole studies and long lists as slow."""
     length = len(LONGEST_FIRST)
     items.sort(key=lambda item: next((n for n in range(length) if LONGEST_FIRST[n] in item.path.as_posix()), length))
     for item in items:
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """The folder of shared data; the test is skipped where there is none."""
+    """The folder of shared data; the test is skipped if there is none."""
     given = os.environ.get("PRUNE_OR_SEARCH_SHARED")
     folder = Path(given) if given else Path(__file__).parents[1].parent / "shared" / "data"
     if not folder.is_dir():
@@ -83,7 +83,7 @@ def shared_data():
 
 @pytest.fixture
 def tiny():
-    """The tiny config as nested dicts, to be changed freely."""
+    """The tiny config as nested dicts, which the test may change."""
     return copy.deepcopy(TINY)
 
 
@@ -95,7 +95,7 @@ def tiny_text():
 
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory):
-    """The folder of the tiny study, run once for all workers of pytest-xdist; not to be changed (copy it)."""
+    """The folder of the tiny study, run once for all workers of pytest-xdist. Do not change it; copy it."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _run_tiny(tmp_path_factory.mktemp("inline") / "tiny")
     place = tmp_path_factory.getbasetemp().parent / "inline"
@@ -103,7 +103,7 @@ def tiny_study(tmp_path_factory):
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "done").exists():
-            shutil.rmtree(place / "tiny", ignore_errors=True)  # of a worker that failed
+            shutil.rmtree(place / "tiny", ignore_errors=True)  # left by a worker that failed
             _run_tiny(place / "tiny")
             (place / "done").touch()
     return place / "tiny"
@@ -121,7 +121,7 @@ def _run_tiny(folder):
 
 @pytest.fixture(autouse=True)
 def _no_plugins_of_another_test():
-    """Files of a user's own that a test took are in use by no other test."""
+    """Plug-in files that one test loaded are not in use in the next test."""
     yield
     from accounting.study import plugins
 
@@ -130,7 +130,7 @@ def _no_plugins_of_another_test():
 
 @pytest.fixture
 def write_config(tmp_path):
-    """Writes nested dicts (or text, or bytes) as a config file outside the working folder, and gives its path."""
+    """A function that writes nested dicts, text or bytes as a config outside the working folder and gives its path."""
 
     def write(config, name="config.yaml"):
         path = tmp_path / name
@@ -145,7 +145,7 @@ def write_config(tmp_path):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """Runs one command line in this process, in an empty working folder: (exit code, stdout, stderr)."""
+    """A function that runs a command line in this process, in an empty working folder: (exit code, stdout, stderr)."""
     from harness import cli
 
     cwd = tmp_path / "cwd"

@@ -1,4 +1,4 @@
-"""Runs a study in this process, and reads what it left."""
+"""Run a study in this process and read what it left."""
 
 import json
 import time
@@ -17,24 +17,24 @@ from reports.figures import discover
 from reports.page.render import Rendered
 
 SMALL = {"routes": {"prune": {"finetune": {"epochs": 1}}}, "targets": ["0.6M"]}
-"""Of a tiny config, what leaves four jobs of it: one target, pruning alone."""
+"""Changes to a tiny config that leave four jobs: one target, and only the prune route."""
 
 
 NUM_VAL, NUM_TEST = 100, 300
-"""So many images of fashion_mnist_mini a run evaluates on, of 1,000 and 4,000."""
+"""A run evaluates on this many images of fashion_mnist_mini instead of 1,000 and 4,000."""
 
 
 def run(config, folder, **kept):
-    """Runs it quickly (see `quick`) in this process."""
+    """Run a study quickly (see `quick`) in this process."""
     with quick(**kept):
         return run_study(parse_config(config, "test"), folder, Launch("inline", begin_t=time.time()), Silent())
 
 
 @contextmanager
 def quick(*, with_figures=False, all_images=False):
-    """A study in this process takes a quarter as long: few images, no figures, no speed measured for its plan.
+    """Make a study in this process four times faster: few images, no figures, no speed measured for its plan.
 
-    All that is in the tests with `tiny_study` and those of a cluster; what is drawn has tests of its own (tests/reports).
+    Tests with `tiny_study` and tests on a cluster do all of this in full; tests/reports tests the figures.
     """
     few = mock.patch.object(fashion_mnist_mini.Dataset, "splits", _few_images)
     undrawn = mock.patch("reports.page.render.render_figures", _render_none)

@@ -1,4 +1,4 @@
-"""Short words for writing ledgers by hand in tests."""
+"""Short helpers for writing ledgers by hand in tests."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def driver_work(session: str, t: float, duration_s: float) -> Record:
 
 
 def golden() -> list[Record]:
-    """Two sessions on two cores: a kill and its resume, actor reuse, a duplicate completion, an abandoned job."""
+    """Two sessions on two cores: a kill and its resume, a reused actor, a duplicate completion, an abandoned job."""
     return [
         opened("s1", 0),
         alloc("s1", "A", 5),
@@ -167,7 +167,7 @@ def golden() -> list[Record]:
         alloc("s1", "C", 62, "core1"),
         start("s1", "c1", "j5", 64, allocation="C", device="core1", phase="finetune", target=300, heartbeat_s=5.0),
         beat("c1", 100),
-        # kill -9 of everything at 101
+        # kill -9 of all processes at 101
         opened("s2", 120),
         alloc("s2", "D", 122),
         start("s2", "d1", "j3", 124, allocation="D", route="search", phase="retrain", target=500),
@@ -194,7 +194,7 @@ def golden() -> list[Record]:
 
 
 def fine_study(folder: Path, study: str, session: str) -> Path:
-    """One segment of format 1, cost rules 1, as older versions wrote it: a session with one attempt."""
+    """Write one segment as older versions did (format 1, cost rules 1): a session with one attempt."""
     opening = {
         "kind": "segment_opened", "t": 0, "rules": 1, "session": session, "writer": "driver", "host": "h", "pid": 1,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Parts of small networks by hand, so that MACs can be worked out on paper."""
+"""Parts of small networks, written by hand so that MACs can be worked out on paper."""
 
 from accounting.ledger.parts import PartBlock, PartGroup, PartLayer, Parts, macs_of
 
@@ -20,13 +20,13 @@ BLOCKS = (PartBlock("block", "residual", (1, 2, 3, 4, 5)), PartBlock("block.se",
 
 
 def one_block() -> Parts:
-    """Stem 3 -> 8, a residual of 8 through 16 with squeeze-excite to 4, head 8 -> 5, on 8x8: 27,304 MACs."""
+    """Stem 3 -> 8, a residual block 8 -> 16 -> 8 with squeeze-excite to 4, head 8 -> 5, on 8x8 pixels: 27,304 MACs."""
     parts = Parts(LAYERS, GROUPS, BLOCKS, 0, {})
     return Parts(LAYERS, GROUPS, BLOCKS, macs_of(parts, (8, 16, 4, 1, 1)), {})
 
 
 def many_blocks(count: int = 6) -> Parts:
-    """A stem of 32, then ``count`` residual blocks of 32 through 128, on 8x8."""
+    """A stem of 32 channels, then ``count`` residual blocks of 32 -> 128 -> 32, on 8x8 pixels."""
     layers = [PartLayer("stem", 576, 9, 32, 3), PartLayer("head", 1, 1, 10, 32)]
     groups, outputs, inputs, blocks = [], [(0, 1)], [(1, 1)], []
     for i in range(count):

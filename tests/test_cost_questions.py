@@ -1,4 +1,4 @@
-"""The questions of docs/cost_report.md: its commands, run on stored ledgers, print what the document shows."""
+"""The commands in docs/cost_report.md, run on the stored ledgers, print what the document shows."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_every_question_has_its_command():
 
 @pytest.mark.parametrize("name", ["cost_demo", "cost_gpu"])
 def test_the_stored_studies_add_up_however_they_are_divided(name, place, command, monkeypatch):
-    """One study was run, extended and interrupted, with shared work; the other is made up."""
+    """One study was really run, extended and interrupted, with shared work; the other is made up."""
     monkeypatch.chdir(place)
     found = json.loads(command("cost", f"runs/{name}", "--json", "--prices", "examples/prices/cloud_usd.yaml")[1])
     assert found["audit"]["adds_up"]

@@ -1,4 +1,4 @@
-"""The documents: links and files exist, commands parse, configs are valid, and no file has a path of a machine."""
+"""In the documents, links and files exist, commands parse and configs are valid; no file has a machine's path."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ SKIPPED = {".git", ".venv", "runs", "build", "dist", "__pycache__", "node_module
 
 
 def tracked():
-    """Files of the repository; without git (an unpacked archive) all that is not made by running it."""
+    """The files of the repository; without git (an unpacked archive), everything not made by running it."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0 and listed.stdout:
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
@@ -43,7 +43,7 @@ def name(path):
 
 
 def anchors(text):
-    """The ids that headings get."""
+    """The anchors of a document's headings."""
     headings = re.findall(r"^#+\s+(.+?)\s*#*$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -70,7 +70,7 @@ def test_the_link_pattern_sees_links():
 
 
 def commands(text):
-    """Command lines of fenced blocks (continued lines joined), and of inline code that begins with the command."""
+    """Command lines in fenced blocks (continued lines joined), and inline code that begins with the command's name."""
     found = []
     for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.S | re.M):
         for line in block.replace("\\\n", " ").splitlines():
@@ -85,7 +85,7 @@ def commands(text):
 
 
 def words_of(line):
-    """Optional parts and choices of a synopsis, made into words: ``[--json]`` → ``--json``, ``a|b`` → ``a``."""
+    """The words of a synopsis with its options and first choices taken: ``[--json]`` → ``--json``, ``a|b`` → ``a``."""
     words = shlex.split(line.replace("[", " ").replace("]", " "), comments=True)[1:]
     return [word.split("|")[0] for word in words if word not in ("…", "...")]
 
@@ -151,7 +151,7 @@ def test_every_study_is_a_config_and_names_itself(path):
 
 @pytest.mark.parametrize("path", DOCS, ids=name)
 def test_configs_in_documents_are_configs(path):
-    """A YAML block with ``name`` and ``routes`` is a whole config; another has keys that a config has."""
+    """A YAML block with ``name`` and ``routes`` is a whole config; any other may have only keys that a config has."""
     from harness.config.study import StudyConfig, parse_config
 
     for block in re.findall(r"^```ya?ml\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M):
@@ -163,12 +163,12 @@ def test_configs_in_documents_are_configs(path):
 
 
 DELIVERED = ("model.py",)
-"""Files that a study writes, and documents name."""
+"""Files that a study writes and that documents mention."""
 
 
 @pytest.mark.parametrize("path", [p for p in DOCS if p.name != "CHANGELOG.md"], ids=name)
 def test_modules_that_are_named_exist(path):
-    """``chain.py`` alone is enough of a name if there is one such file; else it needs its folder."""
+    """A file name such as ``chain.py`` may stand alone if only one file has it; otherwise it needs its folder."""
     files = [name(file) for file in tracked()]
     for module in re.findall(r"`((?:\w+/)*\w+\.py)`", path.read_text(encoding="utf-8")):
         found = [file for file in files if f"/{file}".endswith(f"/{module}")]

@@ -1,4 +1,4 @@
-"""What docstrings refer to exists: a module of ours, or a name or member in one, as in ``:class:`pruning.layers.Role```."""
+"""References in docstrings exist: our modules, and names or members in them, as in ``:class:`pruning.layers.Role```."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULES = {module_name(path): path for package in PACKAGES for path in sorted((R
 
 
 def defined(body: list[ast.stmt]) -> dict[str, set[str]]:
-    """Names that a module or class defines, each with its own members; and those that ``__all__`` passes on."""
+    """The names that a module or class defines, each with its own members, and those re-exported in ``__all__``."""
     found: dict[str, set[str]] = {}
     for node in body:
         if isinstance(node, ast.ClassDef):

@@ -1,4 +1,4 @@
-"""Each example runs as it is, from its first line to its assert."""
+"""Each example runs unchanged, from its first line to its assert."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Studies that were run by older code: the same jobs are proposed, nothing is run again, the same networks are found."""
+"""Studies run by older code replay today: the same jobs, nothing run again, the same networks found."""
 
 import json
 import tarfile
@@ -18,7 +18,7 @@ STUDIES = ("every_route", "prune_only")
 
 @pytest.fixture
 def old_study(tmp_path):
-    """Unpacks a golden study and gives its folder."""
+    """A function that unpacks a golden study and returns its folder."""
 
     def unpack(name):
         with tarfile.open(GOLDEN / f"{name}.tar.xz") as archive:
@@ -29,14 +29,14 @@ def old_study(tmp_path):
 
 
 def recorded(folder):
-    """What the ledger says of each job: its instructions and its outcome's metrics (None: it failed)."""
+    """Each job's instructions and its outcome's metrics (None if it failed), from the ledger."""
     view = derive(read_ledger(folder / "ledger").records)
     specs = {attempt.job: attempt.spec for attempt in view.attempts}
     return specs, {job.job: job.outcome for job in view.jobs}
 
 
 def replayed(config, outcomes):
-    """The jobs that the routes propose when every job has the outcome it had."""
+    """The jobs that the routes propose when each job gets its recorded outcome."""
     from harness.validation import check_study, make_routes
 
     view = check_study(config, need_data=False)
@@ -64,7 +64,7 @@ def test_jobs_have_the_names_seeds_and_instructions_of_then(old_study, name):
     assert not new and not set(specs) - set(jobs)
     for job, spec in specs.items():
         now = {key: jobs[job][key] for key in spec}
-        # A predictor's figures are the same to the last bit on one kind of processor only; all else is equal everywhere.
+        # A predictor's figures match to the last bit on one kind of processor only; all else is equal everywhere.
         predicted = spec.pop("predicted") or {}
         assert (now.pop("predicted") or {}) == pytest.approx(predicted, rel=1e-9), job
         assert now == spec, job
@@ -86,7 +86,7 @@ def test_a_finished_study_of_then_runs_nothing_again(old_study, name):
 
 OF_THE_VERDICT = {"schema_version", "verdict_rules", "verdict", "policies", "accuracy_difference", "more_accurate",
                   "further_routes", "sentence", "notes", "reason", "config_change"}  # fmt: skip
-"""What the rules of the verdict, version 2, say anew of the same costs and accuracies."""
+"""Keys whose values version 2 of the verdict rules changed for the same costs and accuracies."""
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -103,7 +103,7 @@ def test_answers_of_then_keep_their_numbers(old_study, name):
 
 
 def test_a_study_of_then_is_judged_by_the_rules_of_now(old_study):
-    """Its pruned networks are at chance (9.6 and 11.3 %), those of its search are at 25 to 29 %."""
+    """Pruned networks are at chance (9.6 and 11.3 %), the search's networks at 25 to 29 %."""
     from reports.answers.as_json import to_json
     from reports.answers.find import answer
 

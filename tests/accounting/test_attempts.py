@@ -1,4 +1,4 @@
-"""A golden ledger against numbers worked out by hand, and each rule of the definition by itself."""
+"""Attempts derived from a golden ledger match numbers worked out by hand; each rule of the definition is tested too."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def by_id(view: CostView) -> dict[str, Attempt]:
 # attempt: begin, end, status, (productive, overhead, lost), uncertainty
 GOLDEN = {
     "a1": (5, 32, Status.OK, (20, 5 + 2, 0), 0),  # from the allocation's opening; works 10-30
-    "a2": (32, 50, Status.FAILED, (10, 2, 6), 0),  # from a1's end; d2 went on from its epoch 1 (at 44)
-    "a3": (50, 90, Status.LOST, (20, 2, 18), 10),  # last heartbeat; d1 went on from epoch 2 (at 72)
-    "b1": (6, 60, Status.OK, (45, 3 + 6, 0), 0),  # to the allocation's close
+    "a2": (32, 50, Status.FAILED, (10, 2, 6), 0),  # from a1's end; d2 resumed from its epoch 1 (at 44)
+    "a3": (50, 90, Status.LOST, (20, 2, 18), 10),  # until the last heartbeat; d1 resumed from epoch 2 (at 72)
+    "b1": (6, 60, Status.OK, (45, 3 + 6, 0), 0),  # until the allocation's close
     "c1": (62, 100, Status.LOST, (0, 0, 38), 5),  # killed before any work
     "d1": (122, 140, Status.OK, (12, 4 + 2, 0), 0),
-    "d2": (140, 160, Status.OK, (10, 3 + 7, 0), 0),  # the last of its allocation: to the close
+    "d2": (140, 160, Status.OK, (10, 3 + 7, 0), 0),  # the last of its allocation: until the close
     "e1": (122, 140, Status.FAILED, (0, 3, 15), 0),  # its job is abandoned
-    "e2": (140, 170, Status.OK, (0, 0, 30), 0),  # j1 was done already
+    "e2": (140, 170, Status.OK, (0, 0, 30), 0),  # j1 was already done
 }
 
 
@@ -113,7 +113,7 @@ def test_without_an_allocation_cost_is_from_the_start() -> None:
 def test_an_allocation_that_is_not_on_record_is_flagged() -> None:
     got = only([opened("s", 0), start("s", "a", "j", 3, allocation="X"), work("a", 5), ok("a", 10)])
     assert got.flags == ("no_allocation_record",)
-    assert split(got) == (5, 2, 0)  # no work_end_t: work until the end
+    assert split(got) == (5, 2, 0)  # no work_end_t: the work lasts until the end
 
 
 def test_amount_of_device_multiplies() -> None:
@@ -219,7 +219,7 @@ def test_a_job_taken_up_after_abandonment_is_pending_again() -> None:
 
 
 def chain(*begun_epochs: int, ends_ok: bool = True) -> list[Record]:
-    """Attempts of 100 s, the i-th beginning from the given epoch and doing 3 epochs of 10 s."""
+    """Build attempts of 100 s: the i-th begins from the given epoch and does 3 epochs of 10 s."""
     records = [opened("s", 0)]
     for place, epoch in enumerate(begun_epochs):
         name, t = f"a{place}", 100.0 * place
@@ -234,13 +234,13 @@ def chain(*begun_epochs: int, ends_ok: bool = True) -> list[Record]:
     ("begun_epochs", "productive"),
     [
         ((0, 3), [30, 90]),  # resumed where it stopped
-        ((0, 2), [20, 90]),  # the last checkpoint was not there: epoch 3 was done again
-        ((0, 0), [0, 90]),  # from scratch: nothing of the first was kept
+        ((0, 2), [20, 90]),  # the last checkpoint was missing: epoch 3 was repeated
+        ((0, 0), [0, 90]),  # from scratch: nothing of the first attempt was kept
         ((0, 3, 6), [30, 30, 90]),
-        ((0, 3, 3), [30, 0, 90]),  # the second gave nothing
+        ((0, 3, 3), [30, 0, 90]),  # the second attempt contributed nothing
         ((0, 3, 5), [30, 20, 90]),
         ((0, 3, 2), [20, 0, 90]),
-        ((0, 3, 0), [0, 0, 90]),  # restarted from scratch in the end
+        ((0, 3, 0), [0, 0, 90]),  # finally restarted from scratch
         ((0, 0, 3), [0, 30, 90]),  # only the second chain was kept
     ],
 )
@@ -362,7 +362,7 @@ def test_a_lost_attempt_has_the_reason_that_its_driver_was_told_and_costs_what_i
 
 
 def test_a_session_whose_clock_was_ahead_is_over_once_the_next_one_has_begun() -> None:
-    """Killed at 9,030 by its clock; the next session begins at 100 by the right one, and is the last."""
+    """The session was killed at 9,030 by its own clock, which was ahead; the next begins at 100 by a correct one."""
     then: Record = {**opened("s2", 100), "after": "s1"}  # type: ignore[typeddict-item]
     records = [
         opened("s1", 9000), start("s1", "a#1", "a", 9010), work("a#1", 9011), beat("a#1", 9030),

@@ -1,4 +1,4 @@
-"""The golden ledger's balances by hand, and every finding provoked once."""
+"""Audit reproduces the balances of the golden ledger worked out by hand, and reports every finding once."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def began_from(source: str, name: str = "init_from") -> Record:
 
 @pytest.mark.parametrize("name", ["init_from", "structure_from"])
 class TestInputs:
-    """What a job began from was made by an attempt that is on record."""
+    """Whatever a job began from was made by an attempt that is on record."""
 
     def found(self, *added: Record) -> list[tuple[str, str]]:
         report = audit([*fine()[:-1], *added, closed("s", 100, "interrupted")])
@@ -261,7 +261,7 @@ BEATS_FROM_THE_PAST = [0.0, 10.0, 20.0, 15.0, 16.0, 900.0]
 
 @pytest.mark.parametrize("times", [[0.0, 10.0, 20.0, 30.0, 40.0, 900.0], BEATS_FROM_THE_PAST])
 def test_clocks_are_compared_line_by_line_however_a_ledger_is_read(tmp_path: Path, times: list[float]) -> None:
-    """Read lean, heartbeats are taken at once and other lines many at a time: not in the order in which they stand."""
+    """A lean read takes heartbeats at once and other lines in batches, so not in file order; findings stay the same."""
     ticks = iter([0.0, *times, *[times[-1]] * 3])
     with LedgerWriter(tmp_path, "s", "worker", clock=lambda: next(ticks)) as writer:
         for number in range(5):
@@ -280,7 +280,7 @@ def test_clocks_are_compared_line_by_line_however_a_ledger_is_read(tmp_path: Pat
 
 
 def test_heartbeats_of_one_process_are_kept_when_another_wrote_no_end_of_an_epoch(tmp_path: Path) -> None:
-    """Read lean, a process with heartbeats alone has no rows of progress."""
+    """In a lean read, a process that wrote only heartbeats has no progress rows."""
     for number in range(3):
         with LedgerWriter(tmp_path, "s", f"worker-{number}", clock=lambda: 5.0) as writer:
             writer.append(Kind.HEARTBEAT, attempt=f"a{number}")

@@ -1,4 +1,4 @@
-"""Who pays for the parent that the prune route trained, where another route builds on it: a ledger by hand."""
+"""Who pays for the parent that the prune route trained when another route builds on it, on a ledger written by hand."""
 
 import pytest
 from ledger_records import closed, ok, opened, start, work

@@ -40,11 +40,11 @@ def test_num_targets_must_be_positive() -> None:
 @pytest.mark.parametrize(
     ("route", "target", "policy", "charged"),
     [
-        # a1 27 s and its repetition e2 30 s; b1 54 s
+        # a1 27 s and its duplicate e2 30 s; b1 54 s
         ("prune", 500, FULL, {"pretrain": 57, "evaluate": 54}),
         ("prune", 500, FREE, {"pretrain": 0, "evaluate": 54}),
         ("prune", 500, AMORTISED, {"pretrain": 28.5, "evaluate": 54}),
-        # c1 38 s lost, e1 18 s failed: paid although nothing came of them
+        # c1 38 s lost, e1 18 s failed: both are paid although they produced nothing
         ("prune", 300, FULL, {"pretrain": 57, "finetune": 56}),
         # a2 18 + d2 20; a3 40 + d1 18
         ("search", 500, FREE, {"search": 38, "retrain": 58}),

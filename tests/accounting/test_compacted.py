@@ -1,4 +1,4 @@
-"""What is read of compacted segments, and by Arrow, is what is read of their lines, whatever was done to either."""
+"""Compacted segments, and segments parsed by Arrow, read like the original lines, even when either is damaged."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T = 1_760_000_000.0
 
 
 def compact(folder: Path, kept: Path, min_bytes: int = compacted.MIN_BYTES) -> None:
-    """Compact a small ledger as if it were large: records of which there are two alike become columns."""
+    """Compact a small ledger as if it were large: two records of the same shape are enough to become columns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_columns, "MIN_ALIKE", 2)
         compacted.compact(folder, kept, min_bytes=min_bytes)
 
 
 def told(ledger: Ledger) -> tuple[object, ...]:
-    """All that a reading gives, as values that can be compared."""
+    """Everything that a reading returns, as values that can be compared."""
     points = ledger.points
     assert points is not None
     rows = [(points.names[code], repr(points.point(row))) for row, code in enumerate(points.attempt)]
@@ -54,7 +54,7 @@ def assert_alike(folder: Path, kept: Path) -> None:
     for words in ({"strict": True}, {"strict": False}, {"strict": False, "clean": plain_values}):
         found = read(folder, **words)
         assert read(folder, kept, **words) == found
-        with pytest.MonkeyPatch.context() as patch:  # as if it were large: columns by Arrow, specs left in their file
+        with pytest.MonkeyPatch.context() as patch:  # as if it were large: Arrow makes columns, specs stay in the file
             patch.setattr(arrow_lines, "MIN_LINES", 1)
             patch.setattr(arrow_lines, "MIN_NODE_BEATS", 1)
             patch.setattr(reading, "MIN_LEFT_BYTES", 0)
@@ -62,7 +62,7 @@ def assert_alike(folder: Path, kept: Path) -> None:
 
 
 def compacted_of(folder: Path, kept: Path) -> list[Path]:
-    """The segments that are read from Parquet."""
+    """The segments that are read from their Parquet copies."""
     return [path for path in segments_in(folder) if load_compacted(path, kept) is not None]
 
 
@@ -110,7 +110,7 @@ DAMAGE = st.sampled_from(["none", "byte", "cut", "torn", "doubled", "removed", "
 
 
 def write_events(folder: Path, events: list[tuple[str, str, float, float | None, bool]]) -> None:
-    """Two sessions' worth, with times as long as real ones; some records are told later than they happened."""
+    """Write two sessions with realistic timestamps; some records are written later than the events they describe."""
     now = [T]
     with LedgerWriter(folder, "s", "driver", clock=lambda: now[0]) as writer:
         writer.append(Kind.SESSION_OPENED, session="s", study="x", capacity=[], environment={})
@@ -192,7 +192,7 @@ def test_any_ledger_is_read_alike(
 
 @pytest.fixture
 def whole(tmp_path: Path) -> tuple[Path, Path]:
-    """A ledger and what was compacted of it."""
+    """A ledger and its compacted copy."""
     folder, kept = tmp_path / "ledger", tmp_path / "kept"
     put(folder, clean())
     compact(folder, kept, min_bytes=0)
@@ -283,7 +283,7 @@ NEARLY = {
     "readings that are a list": (b'"readings":{"GPU-1":[1.5,null,0.5,900.0,70]}', b'"readings":[]'),
     "no node": (b'"node":"n",', b""),
 }
-"""What Arrow might take in another way than JSON has it: what of a line of our own is put in the place of what."""
+"""Lines that Arrow might parse differently from JSON: (part of a line of ours, its replacement)."""
 
 
 @pytest.mark.parametrize("case", NEARLY)

@@ -1,4 +1,4 @@
-"""One small clean ledger, corrupted in every way that we know: audit finds each, and says what it means for the verdict."""
+"""A small clean ledger is corrupted in every known way; audit finds each and says what it means for the verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Records = list[Record]
 
 
 def clean() -> dict[str, Records]:
-    """By process: a parent that failed once, a network made of it, and another route beside them."""
+    """Records by process: a parent that failed once, a network made from it, and another route at the same time."""
     tuned = start("s", "f#0", "f", 43, allocation="B", phase="finetune", target=500)
     tuned["spec"] = {"init_from": "p"}
     return {
@@ -40,7 +40,7 @@ def clean() -> dict[str, Records]:
 
 
 def put(folder: Path, ledger: dict[str, Records]) -> None:
-    """Write it, chained and sealed, each record at the time of its own ``t``."""
+    """Write the ledger, chained and sealed, with each record at its own time ``t``."""
     now = [0.0]
     driver, *workers = ledger.items()
     for name, records in [*workers, driver]:
@@ -52,7 +52,7 @@ def put(folder: Path, ledger: dict[str, Records]) -> None:
 
 
 def found_in(folder: Path) -> dict[str, Stands]:
-    """Codes and what they mean, of either way to read a ledger, which agree."""
+    """The codes found and what they mean for the verdict; full and lean reads must agree."""
     full, lean = read_ledger(folder, strict=False), read_lean(folder, strict=False)
     one, two = audit(full.records, full.findings), audit(lean.records, lean.findings, lean.points)
     assert {(f.severity, f.code, f.message) for f in one.findings} == {
@@ -64,13 +64,13 @@ def found_in(folder: Path) -> dict[str, Stands]:
 
 
 def of(ledger: dict[str, Records], kind: str, attempt: str = "") -> Record:
-    """The first record of a kind (and an attempt)."""
+    """The first record of a kind (and of an attempt, if given)."""
     every = [r for records in ledger.values() for r in records]
     return next(r for r in every if r["kind"] == kind and attempt in ("", r.get("attempt")))
 
 
 def drop(kind: str, name: str = "") -> Callable[[dict[str, Records]], None]:
-    """Leave out the records of a kind (of an attempt or allocation)."""
+    """Drop the records of a kind (of one attempt or allocation, if given)."""
 
     def change(ledger: dict[str, Records]) -> None:
         for records in ledger.values():
@@ -82,7 +82,7 @@ def drop(kind: str, name: str = "") -> Callable[[dict[str, Records]], None]:
 
 
 def add(process: str, *records: Record) -> Callable[[dict[str, Records]], None]:
-    """Put in further records, in the order of time."""
+    """Insert further records in order of time."""
 
     def change(ledger: dict[str, Records]) -> None:
         ledger[process] = sorted([*ledger[process], *records], key=lambda record: record["t"])
@@ -91,12 +91,12 @@ def add(process: str, *records: Record) -> Callable[[dict[str, Records]], None]:
 
 
 def edit(kind: str, attempt: str = "", **fields: object) -> Callable[[dict[str, Records]], None]:
-    """Change fields of the first such record; its place stays."""
+    """Change fields of the first such record, which keeps its place."""
     return lambda ledger: of(ledger, kind, attempt).update(fields)  # type: ignore[typeddict-item]
 
 
 def both(*changes: Callable[[dict[str, Records]], None]) -> Callable[[dict[str, Records]], None]:
-    """One change after another."""
+    """Apply one change after another."""
 
     def change(ledger: dict[str, Records]) -> None:
         for one in changes:

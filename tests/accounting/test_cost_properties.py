@@ -1,4 +1,4 @@
-"""Whatever happened, device time is conserved: properties of simulated clusters and of arbitrary records."""
+"""Device time is conserved whatever happens: properties of simulated clusters and of arbitrary records."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_cluster_balances(seed: int, num_sessions: int) -> None:
         assert balance.imbalance <= 1e-9
         split = balance.productive_s + balance.overhead_s + balance.lost_s
         assert split == pytest.approx(balance.allocated_s)
-    # What is missing from the attempts is what was held without one.
+    # What the attempts do not account for was held without an attempt.
     attempts_s = sum(attempt.allocated_s for attempt in view.attempts)
     assert attempts_s + sum(b.unattributed_s for b in report.balances) == pytest.approx(
         sum(b.allocated_s for b in report.balances)
@@ -149,7 +149,7 @@ def test_amortised_charges_add_up_to_what_was_spent(seed: int) -> None:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**9), share=st.floats(0, 1))
 def test_cost_so_far_never_shrinks(seed: int, share: float) -> None:
-    """A ledger cut at any moment (a live status) claims no more than the whole ledger does later."""
+    """A ledger that is cut at any moment (as for a live status) never claims more than the whole ledger does later."""
     records = sorted(Cluster(seed).run(2), key=lambda record: float(record["t"]))
     cut = records[: round(share * len(records))]
     so_far = {attempt.attempt: attempt for attempt in derive(cut).attempts}

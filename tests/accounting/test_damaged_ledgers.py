@@ -1,4 +1,4 @@
-"""Every way in which a ledger's files can be damaged is found, and said in words of its own."""
+"""Every way in which a ledger's files can be damaged is found and has its own message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accounting.ledger.store import LedgerError, LedgerWriter, read_ledger, shar
 
 
 def write(folder: Path, session: str, begin: float, jobs: tuple[str, ...], *, ends: bool = True) -> None:
-    """A session of one driver and, for each job, one worker process."""
+    """Write a session of one driver, with one worker process per job."""
     with LedgerWriter(folder, session, "driver", clock=lambda: begin) as driver:
         put(driver, opened(session, begin))
         for n, job in enumerate(jobs):

@@ -1,4 +1,4 @@
-"""One driver holds a study; others see that it lives, where it runs, and when it is gone."""
+"""Only one driver holds a study; others can see whether it is alive, where it runs, and when it is gone."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Entries add up to the ledger, piece by piece, in hours and money; energy is only what a meter has read."""
+"""Entries add up to the ledger, piece by piece, in hours and money; energy counts only where a meter read it."""
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from accounting.cost.prices import BadPrices, Prices, Stated
 from accounting.cost.shares import ledger_h
 
 EUR = {"cpu_core": Stated(3600.0, "2026-11-26", "a test", "EUR")}
-"""A second of a core for one euro."""
+"""One core-second costs one euro."""
 PRICES = Prices("prices.yaml", "EUR", EUR)
 
 
@@ -37,7 +37,7 @@ def test_the_golden_ledger_adds_up_with_lost_failed_repeated_and_abandoned_work(
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(1, len(golden())))
 def test_whatever_a_ledger_ends_with_adds_up(cut):
-    """Open attempts, open allocations and start-ups, as they stand when the ledger is cut off."""
+    """A ledger may be cut off with open attempts, open allocations and unfinished start-ups."""
     records = golden()[:cut]
     view = derive(records)
     found = entries(records)
@@ -62,7 +62,7 @@ def test_a_start_up_whose_devices_are_not_known_is_priced_by_those_of_its_sessio
 
 
 def two_gpus(amount=1.0):
-    """Two kinds of GPU with a core each beside them, which is no cost; 10 s on each."""
+    """Two models of GPU, each held for 10 s, and a CPU core, which costs nothing."""
     capacity = [
         {"device": name, "device_kind": kind, "amount": 1.0, "name": text, "node": "n"}
         for name, kind, text in (("GPU-a", "cuda", "Fast"), ("GPU-b", "cuda", "Slow"), ("core0", "cpu_core", "CPU"))

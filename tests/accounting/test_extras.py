@@ -1,4 +1,4 @@
-"""How to get an optional extra is a command that works where the user is."""
+"""The command shown for installing an optional extra works in the user's environment."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ class Installed:
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """As if the package lay in site-packages, installed from ``url``."""
+    """A function that makes the package look installed in site-packages from ``url``."""
 
     def make(url):
         monkeypatch.setattr(extras, "__file__", str(tmp_path / "site-packages" / "accounting" / "words" / "extras.py"))

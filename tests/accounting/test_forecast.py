@@ -1,4 +1,4 @@
-"""What is left of a study, worked out by hand: planned jobs that are not done, at the pace of those that are."""
+"""The remaining cost of a study, worked out by hand: planned jobs that are not done, at the pace of finished ones."""
 
 import pytest
 from ledger_records import closed, ok, opened, start, work

@@ -1,4 +1,4 @@
-"""Hours of two models of GPU are never added up in silence: the audit finds it, and nothing is compared."""
+"""Hours on two GPU models are never added up silently: audit reports them, and nothing is compared."""
 
 import pytest
 from ledger_records import alloc, closed, free, ok, opened, start
@@ -12,7 +12,7 @@ A100, H100 = "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"
 
 
 def session(names, session="s", t=0.0):
-    """GPU-0, GPU-1 … of these models."""
+    """A session with the devices GPU-0, GPU-1, …, whose models are ``names``."""
     record = opened(session, t, {f"GPU-{i}": 1.0 for i in range(len(names))}, "cuda")
     for entry, name in zip(record["capacity"], names, strict=True):
         entry["name"] = name

@@ -33,7 +33,7 @@ def session_record(t, *nodes):
 
 
 def attempt(name, devices, begin, end, workers=1, joules=None):
-    """An attempt in a placement group of its own, whose GPUs it names itself. One without an end is cut short."""
+    """An attempt in its own placement group that names its GPUs itself; with ``end=None`` it is cut off."""
     records = [
         {**alloc("s", f"p-{name}", begin), "devices": {}},
         {**start("s", f"{name}#1", name, begin + 2, allocation=f"p-{name}", heartbeat_s=2.0),
@@ -99,7 +99,7 @@ def test_energy_of_a_share_is_the_share_of_what_the_device_used_and_says_so(reco
 
 
 def test_more_than_there_is_is_found(records):
-    """A third half of a device at the same time."""
+    """A third attempt holds half of a device that is already full."""
     more = attempt("third", {"GPU-a1": 0.5}, 20, 40)
     findings = audit(sorted([*records, *more], key=lambda record: record["t"])).findings
     assert [finding.code for finding in findings if finding.severity == "error"] == ["over_allocated", "imbalance"]

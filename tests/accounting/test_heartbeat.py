@@ -72,7 +72,7 @@ def test_who_is_named_does_not_beat_and_beats_when_that_ends(tmp_path: Path) -> 
 
 
 def test_a_clock_that_is_ahead_does_not_silence_an_attempt(tmp_path: Path) -> None:
-    """What a sampler of another boot or container said."""
+    """The time at which the attempt was last named may come from a sampler of another boot or container."""
     with LedgerWriter(tmp_path, "s", "w") as writer, heartbeat(writer, "a", 0.05, lambda: time.monotonic() + 1e6, 0.01):
         end_s = time.monotonic() + 60
         while len(read_ledger(tmp_path).records) == 1 and time.monotonic() < end_s:

@@ -186,7 +186,7 @@ def test_other_torn_last_lines(tmp_path: Path, tail: bytes) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(share=st.floats(0, 1))
 def test_any_prefix_of_a_segment_can_be_read(tmp_path: Path, share: float) -> None:
-    """A writer can die after any byte: all complete lines survive, nothing else is taken for a record."""
+    """A writer can die after any byte: every complete line survives, and nothing else is taken for a record."""
     folder = tmp_path / "cut"
     path = write(folder)
     whole = path.read_bytes()

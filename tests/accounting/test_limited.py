@@ -1,4 +1,4 @@
-"""A time limit for what may never come back; alarms that were set before stay."""
+"""A call that may never return is stopped at its time limit; an alarm that was already set stays set."""
 
 import contextlib
 import signal

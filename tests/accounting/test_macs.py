@@ -1,4 +1,4 @@
-"""MACs against networks counted by hand, and against fvcore on real ones."""
+"""MACs match networks counted by hand, and fvcore's counts of real networks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def by_fvcore(model: nn.Module, input_size: tuple[int, ...]) -> int:
 
 
 def by_modules(model: nn.Module, input_size: tuple[int, ...]) -> int:
-    """Non-zero MACs from forward hooks and the textbook formula: a second, independent way."""
+    """Non-zero MACs from forward hooks and the textbook formula, as an independent count."""
     total = 0
 
     def hook(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -111,7 +111,7 @@ def test_toy_by_hand() -> None:
 def test_toy_masked_by_hand() -> None:
     model = Toy()
     with torch.no_grad():
-        model.stem.weight[2:] = 0  # 2 of 8 filters left
+        model.stem.weight[2:] = 0  # 2 of 8 filters remain
         model.depthwise.weight[0] = 0  # 7 of 8
         model.head.weight[:, 0] = 0  # 5 of 6 inputs
     report = count_macs(model, (3, 8, 8))
@@ -200,7 +200,7 @@ def test_functional_calls_and_slices_count() -> None:
     [
         (nn.Conv1d(3, 5, 4), (3, 10), 3 * 5 * 4 * 7),
         (nn.Conv3d(2, 3, 2), (2, 4, 4, 4), 2 * 3 * 8 * 27),
-        (nn.ConvTranspose2d(3, 5, 2, stride=2), (3, 4, 4), 3 * 5 * 4 * 16),  # each weight at each input position
+        (nn.ConvTranspose2d(3, 5, 2, stride=2), (3, 4, 4), 3 * 5 * 4 * 16),  # each weight at every input position
         (nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 5, 5), 4 * 3 * 9 * 25),
         (nn.ConvTranspose1d(3, 5, 2), (3, 7), 3 * 5 * 2 * 7),
         (nn.Conv2d(3, 4, 3, dilation=2), (3, 9, 9), 3 * 4 * 9 * 25),
@@ -265,7 +265,7 @@ def test_an_untouched_model_stays_as_it_was() -> None:
 
 
 class Decides(nn.Module):
-    """Cannot run on shapes alone: what it calls depends on values."""
+    """A network that cannot run on shapes alone, because the layer it calls depends on values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -321,6 +321,6 @@ def test_is_far_faster_than_a_real_pass_would_be_at_high_resolution() -> None:
     model = timm.create_model("fbnetv3_b", pretrained=False)
     count_macs(model, (3, 64, 64))
     begin = time.perf_counter()
-    report = count_macs(model, (3, 2048, 2048))  # a real pass takes some 35 GMACs
+    report = count_macs(model, (3, 2048, 2048))  # a real pass takes about 35 GMACs
     assert time.perf_counter() - begin < 2
     assert report.macs > 30e9

@@ -95,7 +95,7 @@ UUIDS = ("GPU-aaaa1111-0000", "GPU-aaaa2222-0000", "GPU-bbbb3333-0000")
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
-    """A machine with three devices; handles are their numbers."""
+    """A fake NVML with three devices, whose handles are their indices."""
     fake = mock.create_autospec(pynvml, spec_set=False)
     fake.NVMLError = pynvml.NVMLError
     fake.nvmlDeviceGetCount.return_value = 3
@@ -120,7 +120,7 @@ def test_nvml_reads_in_our_units(driver: mock.Mock) -> None:
 
 
 def gpm(driver: mock.Mock, *percents: float, supported: int = 1) -> None:
-    """Counters of multiprocessors as NVML has them, with these answers to one question after another."""
+    """Give the fake NVML multiprocessor counters (GPM) that return these percentages one after another."""
     answers = iter(percents)
     for name in ("NVML_GPM_METRICS_GET_VERSION", "NVML_GPM_METRIC_SM_UTIL", "NVML_SUCCESS", "c_nvmlGpmMetricsGet_t"):
         setattr(driver, name, getattr(pynvml, name))

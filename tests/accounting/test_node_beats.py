@@ -1,4 +1,4 @@
-"""What the records of samplers mean: signs of life for all whom they name, energy where an attempt has none of its own."""
+"""Samplers' records are signs of life for every attempt they name, and give energy to attempts that measured none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_record_that_is_not_well_formed_is_not_written(tmp_path: Path, case: s
 
 
 def killed(*signs: Record) -> list[Record]:
-    """Two attempts on a core each, begun at 10 and 12, of which nothing is known after these signs; closed at 100."""
+    """Two attempts on a core each, begun at 10 and 12 and never ended; ``signs`` precede the session's close at 100."""
     return [
         opened("s", 0), start("s", "a#0", "a", 10, heartbeat_s=3.0),
         start("s", "b#0", "b", 12, device="core1", heartbeat_s=3.0), work("a#0", 11), progress("a#0", 20, 1), *signs,
@@ -45,7 +45,7 @@ def killed(*signs: Record) -> list[Record]:
 
 
 def test_an_attempt_without_an_end_is_billed_until_it_was_named_last() -> None:
-    """As it is by its own heartbeats: a until 34, b until 36, each with up to 3 s more that nobody saw."""
+    """The bill is the same as with own heartbeats: a until 34, b until 36, each with up to 3 s that nobody observed."""
     named = killed(node_beat(14, "a#0", "b#0"), node_beat(34, "a#0", "b#0"), node_beat(36, "b#0"))
     own = killed(beat("a#0", 34), beat("b#0", 36))
     for records in (named, own):
@@ -59,7 +59,7 @@ def test_an_attempt_without_an_end_is_billed_until_it_was_named_last() -> None:
 
 
 def test_who_named_an_attempt_last_counts_be_it_itself() -> None:
-    """A sampler that died at 30, and an attempt that beat for itself until 38."""
+    """The sampler died at 30; the attempt itself sent heartbeats until 38."""
     view = derive(killed(node_beat(30, "a#0"), beat("a#0", 36), beat("a#0", 38)))
     assert {attempt.attempt: attempt.end_t for attempt in view.attempts} == {"a#0": 38, "b#0": 12}
 
@@ -97,7 +97,7 @@ def test_energy_of_processors_is_their_share_and_says_how() -> None:
 def test_a_ledger_that_is_written_while_it_is_read_never_names_who_did_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker begins, and its sampler names it, after the reader has looked which segments there are."""
+    """A worker begins, and its sampler names it, after the reader has listed the segments."""
     now = [0.0]
 
     def clock() -> float:
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_written_while_it_is_read_never_names_who_did_not_begin
 
 
 def test_a_host_may_be_called_a_worker(tmp_path: Path) -> None:
-    """As the pods of a Kubernetes cluster are."""
+    """Pods of a Kubernetes cluster have such host names."""
     names = [f"2026T1Z-{writer}-ray-worker-a1-7-abcdef.jsonl" for writer in ("worker", "sampler", "driver")]
     for name in names:
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Nodes that join and leave while a study runs: capacity over time, and workers that outlive their node's raylet."""
+"""Nodes join and leave during a study: capacity over time, and workers that outlive their node's raylet."""
 
 import pytest
 from ledger_records import alloc, closed, free, opened, progress, start
@@ -69,7 +69,7 @@ def test_nothing_extends_an_allocation_that_was_closed_in_order():
 
 
 def left_behind(cause):
-    """A driver whose Ray died closes all; its worker works on for a moment, and then ends without a word."""
+    """A driver whose Ray died closes everything; its worker works on for a moment and then dies without a record."""
     return [
         opened("s", 0, {"core0": 1.0}),
         alloc("s", "p", 5),
@@ -108,7 +108,7 @@ def test_a_device_that_joins_after_another_has_left_was_not_there_before():
 
 
 def test_two_nodes_that_join_one_after_the_other_are_both_there_from_then_on():
-    """That the second is not in the first change does not mean that it has left: it was not there yet."""
+    """The second node is missing from the first change because it had not joined yet, not because it left."""
     records = [
         opened("s", 0, {"core0": 1.0}),
         changed("s", 10, {"core0": 1.0, "core1": 1.0}),
@@ -125,7 +125,7 @@ def test_two_nodes_that_join_one_after_the_other_are_both_there_from_then_on():
 
 
 def test_a_device_that_left_and_came_back_was_not_there_in_between():
-    """A GPU keeps its name when its node is started again: what holds it then does not fill the gap."""
+    """A GPU keeps its name when its node restarts; use of it after the restart does not fill the gap."""
     records = [
         opened("s", 0),
         changed("s", 30, {"core0": 1.0}),

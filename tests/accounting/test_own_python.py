@@ -1,4 +1,4 @@
-"""A second Python for work of ours imports nothing from the working folder, which may be a stranger's study."""
+"""A Python process that we start imports nothing from the working folder, which may be a stranger's study."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ def test_it_finds_our_packages_where_they_are(tmp_path):
 
 
 def test_no_python_is_started_in_any_other_way():
-    """``-P`` keeps the working folder off the path, ``-I`` too; whoever starts one says one of them."""
+    """Both ``-P`` and ``-I`` keep the working folder off the path; every start of Python uses one of them."""
     root = Path(accounting.__file__).parents[1]
     started = [
         (path.relative_to(root), found)

@@ -1,4 +1,4 @@
-"""What is shown to people holds no character that a terminal, a page or a drawing would obey."""
+"""Text shown to people contains no character that a terminal, a page or a drawing would obey."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Plans of a study: each is written once, they are read in order, and what is not a plan is refused in one line."""
+"""Plans of a study: each is written once, they are read in order, and a file that is none is refused in one line."""
 
 import json
 
@@ -64,7 +64,7 @@ OLD = """{
  ],
  "note": "the driver's machine has no GPU"
 }"""
-"""A plan as the first version 0.1 wrote it: with number and unit in addition to the file's name and the device."""
+"""A plan as the first version 0.1 wrote it: with ``number`` and ``unit`` besides the file name and the device."""
 
 
 def test_a_plan_of_an_older_version_is_read(tmp_path):

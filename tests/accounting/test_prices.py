@@ -1,4 +1,4 @@
-"""Prices are read with their dates and sources; whatever is wrong with a file is said in one line that names the place."""
+"""Prices are read with their dates and sources; any error in the file is reported in one line that names the place."""
 
 import copy
 

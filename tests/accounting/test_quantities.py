@@ -1,4 +1,4 @@
-"""Numbers with units: by hand, and as properties."""
+"""Numbers with units, checked by hand and as properties."""
 
 import pytest
 from hypothesis import given

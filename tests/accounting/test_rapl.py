@@ -1,4 +1,4 @@
-"""Energy of processors as the system counts it (RAPL): counters that overflow, go away, or may not be read."""
+"""Energy of processors as the system counts it (RAPL): counters may overflow, disappear or be unreadable."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_packages_and_their_memory_count_over_overflows(tmp_path: Path) -> None:
     reader = RaplReader("n/cpu", tmp_path)
     assert reader.devices() == ("n/cpu",)
     first = reader.read("n/cpu").energy_j
-    package.write_text("100000\n")  # 1,000,000 - 900,000 + 100,000 on
+    package.write_text("100000\n")  # 1,000,000 - 900,000 before the overflow + 100,000 after it
     other.write_text("50010\n")
     memory.write_text("600000\n")
     second = reader.sample("n/cpu").energy_j

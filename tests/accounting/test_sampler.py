@@ -1,4 +1,4 @@
-"""The sampler of a node: who it names, what it writes of devices, and what it says of attempts that are over."""
+"""The sampler of a node: which attempts it names, what it records of devices, and what it says of ended attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NONE = NodeReader([NullReader()])
 
 
 class Node:
-    """A made-up node: its processes, its attempts, and what its sampler wrote."""
+    """A made-up node: its processes, its attempts and what its sampler wrote."""
 
     def __init__(self, tmp_path: Path, reader: NodeReader = NONE, num_cores: float = 2) -> None:
         self.proc, self.folder, self.ledger = tmp_path / "proc", tmp_path / "beats", tmp_path / "ledger"
@@ -39,7 +39,7 @@ class Node:
         self.folder.mkdir()
 
     def process(self, pid: int, begin: int = 7, state: str = "S", name: str = "a) Z (b") -> None:
-        """One that lives, with a name that could be taken for its state."""
+        """Create a live process; its name could be mistaken for its state."""
         (self.proc / str(pid)).mkdir(parents=True, exist_ok=True)
         rest = " ".join(["0"] * 18)
         (self.proc / str(pid) / "stat").write_text(f"{pid} ({name}) {state} {rest} {begin} 0 0\n")
@@ -48,7 +48,7 @@ class Node:
         (self.proc / str(pid) / "stat").unlink()
 
     def attempt(self, name: str, *pids: int, begin: int = 7, **devices: float) -> Path:
-        """Enter an attempt as its own process does."""
+        """Register an attempt as its own process does."""
         path = self.folder / f"{name}.json"
         said = {"attempt": name, "devices": devices or {"n/cpu": 1.0}, "workers": [[pid, str(begin)] for pid in pids]}
         path.write_text(json.dumps(said))
@@ -104,7 +104,7 @@ def test_another_process_with_the_same_id_is_not_the_attempts(node: Node) -> Non
 
 
 def test_an_attempt_that_left_before_it_was_looked_at_is_not_named(node: Node) -> None:
-    """Its process is at another attempt by now."""
+    """By then, its process works at another attempt."""
     node.process(11)
     path = node.attempt("a#0", 11)
 

@@ -1,4 +1,4 @@
-"""What two processes have read of a ledger is what one has, also where the second one fails."""
+"""Two processes that share the reading of a ledger return what one process reads, even if the second one fails."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from accounting.words.plain_text import plain_values
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ledger of two sessions that is shared, however small it is."""
+    """A ledger of two sessions, small but read as if it were large enough to share."""
     write(tmp_path / "ledger", "s1", 1000, ("p", "q"), ends=False)
     write(tmp_path / "ledger", "s2", 2000, ("r", "t"))
     monkeypatch.setattr(shared_reading, "MIN_BYTES", 0)
     monkeypatch.setattr(shared_reading.os, "sched_getaffinity", lambda _: {0, 1})
     for module in (reader, index):
-        monkeypatch.setattr(module, "begins_attempts", lambda name: "-worker" in name)  # those of `write` are numbered
+        monkeypatch.setattr(module, "begins_attempts", lambda name: "-worker" in name)  # `write` numbers its workers
     return tmp_path / "ledger"
 
 
 def given_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Filled with the segments that a second process is asked for."""
+    """A list that is filled with the segments given to the second process."""
     found: list[Path] = []
     plain = share_of_second
 

@@ -1,4 +1,4 @@
-"""What was spent so far, read bit by bit, is what the whole ledger says, after any sequence of records."""
+"""Spending read incrementally equals what the whole ledger says, after any sequence of records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = 1_760_000_000.0
 
 
 def said(view: Any) -> object:
-    """What the scheduler takes from a view."""
+    """The values of a view that the scheduler uses."""
     held = {a.job: a.allocated_s for a in counted(view) if a.status is Status.RUNNING}
     done = {(job.job, job.route, job.phase, job.target, job.replicate) for job in view.jobs if job.status is Status.OK}
     attempts = [
@@ -73,7 +73,7 @@ RUN = ("open", "start", "beat", "ok", "close")
 
 
 def whole_runs(events: list[Event]) -> list[Event]:
-    """With each attempt that runs from an opening to a closing in full."""
+    """Expand each "run" event into the full events of an attempt, from opening to closing."""
     return [
         (one, *rest)
         for what, *rest in events
@@ -140,7 +140,7 @@ def test_any_sequence_of_records(tmp_path_factory: pytest.TempPathFactory, event
             elif what in ("close", "died") and span:
                 cause = {"cause": "node_died"} if what == "died" else {}
                 writers[0].append(Kind.ALLOCATION_CLOSED, t=t, session=session, allocation=span, **cause)
-                if passed_s > 0:  # sometimes it is used again after it closed
+                if passed_s > 0:  # an allocation is sometimes used again after it closed
                     del spans[place]
             elif what == "lost":
                 writers[0].append(Kind.ATTEMPT_LOST, t=t, session=session, job=job, reason="x")
@@ -167,7 +167,7 @@ def test_an_attempt_whose_allocation_has_closed_is_derived_once(tmp_path: Path) 
 
 
 def test_only_what_new_records_concern_is_derived_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three attempts run side by side; one of them ends, and of the other two nothing is told."""
+    """Three attempts run at the same time; one of them ends, and nothing new is recorded about the other two."""
     asked: list[set[str]] = []
     plain = so_far_of.intervals_of
 

@@ -1,4 +1,4 @@
-"""Who pays for a teacher: a ledger by hand, in which a search and a control learn from the parent that pruning trained."""
+"""Who pays for a teacher, on a ledger by hand: a search and a control learn from the parent that pruning trained."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINES = (
     ("scratch-evaluate", "scratch", "evaluate", 500, 1, {"init_from": "scratch-family"}),
     ("search-r1", "search", "search", None, 7, {}),
 )  # fmt: skip
-"""One core, one job after another. Of the search, the network for 500 learned from the parent, that for 300 did not."""
+"""One core, one job at a time. The search's network for 500 learned from the parent; its network for 300 did not."""
 
 
 def ledger(*without: str) -> list[Record]:
@@ -47,14 +47,14 @@ def ledger(*without: str) -> list[Record]:
 @pytest.mark.parametrize(
     ("route", "target", "policy", "charged"),
     [
-        # It did not otherwise need the parent, and pays for its 30 s as pruning does.
+        # Search needs the parent only as a teacher, and pays for its 30 s as pruning does.
         ("search", 500, FULL, {"pretrain": 30, "search": 5, "retrain": 20}),
         ("search", 500, FREE, {"pretrain": 0, "search": 5, "retrain": 20}),
         ("search", 500, AMORTISED, {"pretrain": 15, "search": 2.5, "retrain": 20}),
-        # For this target nothing learned from it.
+        # The network for this target has no teacher.
         ("search", 300, FULL, {"search": 5, "retrain": 10}),
         ("scratch", 500, FULL, {"pretrain": 30, "retrain": 9, "evaluate": 1}),
-        # Pruning began from it already: once is enough.
+        # Pruning began from the parent anyway, so it pays only once.
         ("prune", 500, FULL, {"pretrain": 30, "prune": 2, "finetune": 8}),
         ("prune", 500, AMORTISED, {"pretrain": 15, "prune": 2, "finetune": 8}),
     ],

@@ -1,4 +1,4 @@
-"""Reading without a search for garbage: a large ledger is not searched afterwards either."""
+"""Ledgers are read without garbage collection, and the objects of a large one are kept out of later collections."""
 
 import gc
 
@@ -10,7 +10,7 @@ from accounting.ledger.uncollected import uncollected
 
 @pytest.fixture(autouse=True)
 def thawed():
-    """Nothing is frozen before or after."""
+    """No object is frozen before or after a test."""
     gc.unfreeze()
     yield
     gc.unfreeze()

@@ -1,4 +1,4 @@
-"""What a study's file says about its verdict: the declared pair, the margin, and the method that its config names first."""
+"""What study.yaml says about the verdict: the declared pair, the margin, and the method named first in the config."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""YAML by the rules of 1.2: what a value is, and what is refused with its line."""
+"""YAML by the rules of version 1.2: how values are read, and what is refused with its line number."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""Every criterion in ``pruning/criteria``, found by the folder: no list to edit."""
+"""Every criterion in ``pruning/criteria``, discovered from the folder, so there is no list to edit."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Every dataset of ``harness/data``: shapes, types, ranges, disjoint splits, and an order that stays."""
+"""Every dataset of ``harness/data`` has the right shapes, types and ranges, disjoint splits and a fixed order."""
 
 import io
 
@@ -23,7 +23,7 @@ def picture(seed):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Tiny PNGs, no two alike: 30 for training, 12 for testing, in 3 classes."""
+    """A folder of tiny, distinct PNGs in 3 classes: 30 for training, 12 for testing."""
     root, seed = tmp_path_factory.mktemp("images"), 0
     for part, count in (("train", PER_CLASS), ("val", 4)):
         for label in range(NUM_CLASSES):
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory):
-    """The same layout as the CIFAR file, 30 + 12 JPEGs."""
+    """A file in the CIFAR file's layout: 30 + 12 JPEGs."""
     arrays, seed = {}, 100
     for part, count in (("train", 30), ("test", 12)):
         jpegs = []
@@ -60,7 +60,7 @@ SMALL_CONFIGS = {
     "npz_jpeg": FILES | {"path": "NPZ"},
     "timm": FILES | {"num_workers": 0, "path": "FOLDER", "timm_name": "folder"},
 }
-"""Keys of each dataset, beside ``name``, with which it is small. ``FOLDER`` and ``NPZ`` are the images made above."""
+"""The keys, besides ``name``, that make each dataset small. ``FOLDER`` and ``NPZ`` are the images made above."""
 
 
 @pytest.fixture(params=list_datasets())

@@ -1,4 +1,4 @@
-"""Every route in a study that is extended: the jobs that were done are proposed again as they were, then only new ones."""
+"""When a study is extended, every route proposes the finished jobs again unchanged, and then only new ones."""
 
 import copy
 from dataclasses import replace
@@ -54,7 +54,7 @@ def config_of(name, *edits):
 
 
 def begun(name, folder):
-    """A folder in which every job of the study was begun, and those jobs."""
+    """Write a folder in which every job of the study was begun; returns those jobs."""
     config, paths = config_of(name), StudyFolder(folder)
     jobs = play(check_study(config, need_data=False), order=0)
     write_study(Standing(config, True, (), planned_of(config), {}, Content()), Content(), {}, paths)
@@ -73,7 +73,7 @@ def note(paths, jobs):
 
 
 def extended(folder, name, *edits, replicate=0):
-    """The jobs of the study as it is extended in its folder; its study.yaml is that of the extension from then on."""
+    """The jobs of the study extended in its folder; its study.yaml is that of the extension from then on."""
     paths = StudyFolder(folder)
     standing = check_folder(config_of(name, *edits), paths)
     view = replace(check_study(standing.config, need_data=False), searched=standing.searched)
@@ -82,7 +82,7 @@ def extended(folder, name, *edits, replicate=0):
 
 
 def assert_reused(before, after):
-    """What was done is asked for again, word for word; only another best network may be delivered in one's place."""
+    """Finished jobs are proposed again, word for word; the only exception is delivering a different best network."""
     for name in before.keys() & after.keys():
         assert to_json(before[name]) == to_json(after[name]), name
     places = {(job.target, job.work.label) for job in after.values() if isinstance(job.work, Deliver)}

@@ -1,4 +1,4 @@
-"""Every file of a route: what it brings; that it is read without torch; that one more file is all of one more route."""
+"""Every route file defines its parts and is read without torch; adding one file is enough to add a route."""
 
 import ast
 import copy
@@ -35,7 +35,7 @@ FOUND = route_files.packaged_routes()
 
 
 def study(route: str) -> dict:
-    """The smallest study that has a route: with those that it listens to and whose sections it takes."""
+    """The smallest study with this route, the routes that it listens to and those whose sections it uses."""
     config = copy.deepcopy(CONFIG) | {"routes": {}, "targets": ["0.4M"], "replicates": 1}
     wanted = [route]
     for name in wanted:
@@ -145,7 +145,7 @@ SEVENTH = ROOT / "examples" / "plugins" / "smallest.py"
 
 @pytest.fixture
 def one_file_more(tmp_path):
-    """The folder of routes with one file more, and nothing else changed."""
+    """The folder of routes with one additional file and nothing else changed."""
 
     def forget():
         for found in (plugins._installed, route_files.packaged_routes, routes._with_keys, json_schema):
@@ -182,7 +182,7 @@ SEVEN = {"routes": {"smallest": {"epochs": 2}, "prune": {"finetune": {"epochs": 
 
 
 class TestOneFileMore:
-    """A route that comes with the package is one file in the folder: whoever asks for routes finds it."""
+    """A packaged route is one file in the folder; everything that asks for routes finds it."""
 
     def test_is_in_configs_and_where_they_are_looked_up(self, one_file_more, tmp_path):
         config = parse_config({**CONFIG, **SEVEN}, "seven")
@@ -221,9 +221,9 @@ ASKS = (
     "latency/target.py", "models/parent_check.py", "plan.py", "scheduling/scheduler.py", "stored/study_file.py",
     "validation.py",
 )  # fmt: skip
-"""Of harness, who once knew routes by name."""
+"""Files of ``harness`` that once knew the routes by name."""
 KEPT = {"accounting/study/facts.py": 2, "harness/starter/write.py": 1}
-"""What studies of then said of their methods, and the control of a starter's study."""
+"""What old studies said of their methods, and the control in a starter study."""
 
 
 def literals(path: Path, words: set[str]) -> int:
@@ -232,7 +232,7 @@ def literals(path: Path, words: set[str]) -> int:
 
 
 def test_routes_are_named_in_their_files_and_nowhere_else():
-    """Names that are also those of a phase or of a key of a job's spec are looked for in the files that ask for routes."""
+    """Names that are also a phase's or a spec key's are searched for only in the files that ask for routes."""
     words = set(FOUND) - {str(phase) for phase in Phase} - set(DEFAULTS)
     assert {"scratch", "search_then_prune"} <= words
     found = {

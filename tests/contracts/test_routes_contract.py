@@ -1,4 +1,4 @@
-"""Every route: its jobs depend on what it is told, never on the order; names are unique; it ends, come what may."""
+"""Every route's jobs depend on the outcomes it is told, not on their order; names are unique; each route ends."""
 
 import copy
 import random
@@ -49,7 +49,7 @@ def view(request):
 
 
 def outcome_of(job, fails=0.0):
-    """The same for the same job, whenever it is told."""
+    """The outcome of a job depends only on its name, not on when it is told."""
     rng = random.Random(job.name)
     if rng.random() < fails:
         return Outcome(ok=False, reason="it fell over")
@@ -57,7 +57,7 @@ def outcome_of(job, fails=0.0):
 
 
 def play(view, order, fails=0.0, replicate=0, slots=3):
-    """All jobs, up to ``slots`` out at once, told in an order drawn by ``order``."""
+    """All jobs, up to ``slots`` of them at a time; ``order`` seeds the random order of outcomes."""
     routes = make_routes(view, replicate)
     rng = random.Random(order)
     jobs, out = {}, []
@@ -242,7 +242,7 @@ def test_a_route_alone_ends_with_networks(route):
 
 
 def told(view, values):
-    """All jobs by name, told outcomes by name: a value for val_top1, None for a failure by chance; 0.5 where not given."""
+    """All jobs by name. Each is told the val_top1 in ``values`` (0.5 if not given); None is a chance failure."""
     routes, jobs = make_routes(view, 0), {}
     while any(isinstance(job := route.ask(), Job) for route in routes):
         jobs[job.name] = job

@@ -1,4 +1,4 @@
-"""Every strategy on every kind of space: distinct, feasible, deterministic, indifferent to order, failures and resumes."""
+"""On every kind of space, strategies propose distinct, feasible networks, whatever the order, failures or resumes."""
 
 import time
 
@@ -17,7 +17,7 @@ NUM_TRIALS = 22
 
 
 class Widths(DiscreteSpace):
-    """Five widths of a plain network; ordered dimensions only."""
+    """Five widths of a plain network; all dimensions are ordered."""
 
     def __init__(self):
         super().__init__("widths", [Dimension(f"width {i}", (8, 16, 24, 32, 48, 64), ordered=True) for i in range(5)])
@@ -28,7 +28,7 @@ class Widths(DiscreteSpace):
 
 
 class Cells:
-    """Six edges of five operations: the five methods of the protocol and nothing else."""
+    """Six edges with five operations; defines only the five methods of the protocol."""
 
     name = "cells"
 
@@ -50,14 +50,14 @@ class Cells:
 
 
 class Subnets(SubnetSpace):
-    """Widths and blocks of one network, some without effect where others are left out."""
+    """Widths and blocks of one network; some widths have no effect when other blocks are left out."""
 
     def __init__(self):
         super().__init__("subnets", many_blocks())
 
 
 class Tiny(DiscreteSpace):
-    """Nine networks: fewer than the trials."""
+    """Nine networks, fewer than there are trials."""
 
     def __init__(self):
         super().__init__("tiny", [Dimension("a", (1, 2, 3), ordered=True), Dimension("b", ("x", "y", "z"))])
@@ -71,7 +71,7 @@ def space_named(name):
     return made[name]() if name in made else load_space(name)
 
 
-# A third of the way from the smallest to the largest MACs, and well inside.
+# About a third of the way from the smallest to the largest MACs, and well inside the range.
 TARGETS = {
     "widths": [2_000, 5_000], "cells": [150, 300], "tiny": [10, 20],
     "subnets": [1_200_000, 2_200_000], "fbnetv3_mini": [378_000, 567_000],
@@ -85,13 +85,13 @@ QUICK_SPACES = pytest.mark.parametrize("space_name", ["widths", "cells", "fbnetv
 
 
 def value_of(space, arch):
-    """A smooth score, higher with MACs, with some of the encoding in it."""
+    """A smooth score that rises with MACs and also depends on the encoding."""
     encoding = np.asarray(space.encode(arch), dtype=float).ravel()
     return float(np.log(space.macs(arch)) + encoding @ np.cos(np.arange(len(encoding))))
 
 
 def drive(strategy, space, order=None, failing=()):
-    """Answer every ask; with ``order``, tell each batch in that random order. Returns the proposals."""
+    """Answer every ask and return the proposals; with ``order``, each batch is told in that random order."""
     proposals, pending = [], []
     while not isinstance(work := strategy.ask(), Done):
         if isinstance(work, Proposal):

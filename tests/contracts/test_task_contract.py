@@ -1,4 +1,4 @@
-"""The words of a task have one home: no other file names the quality or the head's outputs by itself."""
+"""A task's words are defined in one place; no other file names its quality or the head's outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTIFIER = re.compile(r"[A-Za-z]*_[A-Za-z0-9_]*|[a-z0-9_]+[.:][a-z0-9_.:]+")
 """Names of fields, columns, keys and files: ``val_top1``, ``accuracy_macs``, ``dataset.num_classes``."""
 HOMES = ("accounting/words/task.py", "harness/task/")
 DATASETS = "harness/data/"
-"""Datasets for classification, which report errors in a folder of classes; other tasks have their own dataset files."""
+"""Datasets for classification, which report errors in a folder of classes; other tasks bring their own datasets."""
 MAY = {
     "accounting/meters/rapl.py": "the folder of Linux in which energy counters are",
     "accounting/study/plugins.py": "a class of Python",
@@ -41,7 +41,7 @@ MAY = {
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
-    """The string constants of a file with their line numbers, without docstrings (including those of config fields)."""
+    """The string constants of a file with their line numbers, except docstrings (also those of config fields)."""
     tree = ast.parse(path.read_text())
     told = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -70,7 +70,7 @@ def test_only_the_home_of_tasks_says_what_a_quality_is_called(package):
 
 @pytest.mark.parametrize("name", MAY)
 def test_what_may_say_them_does(name):
-    """Entries that are no longer needed must be removed."""
+    """An exception that is no longer needed must be removed."""
     assert said_in(ROOT / name)
 
 

@@ -1,4 +1,4 @@
-"""How much of the packages may be untyped: ``python benchmarks/type_counts.py --list`` names the places."""
+"""Limits on how much of the packages is untyped; ``python benchmarks/type_counts.py --list`` shows where."""
 
 import ast
 import sys

@@ -1,4 +1,4 @@
-"""Starts one-node Ray clusters on the loopback interface with ``ray start --head``, and ends all of their processes."""
+"""Start one-node Ray clusters on the loopback interface with ``ray start --head``, and stop all of their processes."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ WORKERS = "--min-worker-port=0 --max-worker-port=0 --object-store-memory=1000000
 
 
 def clean(home, **given):
-    """An environment without references to a Ray or a token, except those given."""
+    """An environment without Ray variables or a token, except those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return kept | {"HOME": str(home)} | given
 
@@ -35,7 +35,7 @@ def short_folder():
 
 @contextmanager
 def cluster(root, **given):
-    """Start a cluster in the folder ``root``, also its home; yields a function that waits for its address."""
+    """Start a cluster with ``root`` as its folder and home; yields a function that waits for its address."""
     log = root / "log"
     with log.open("w") as file:
         head = subprocess.Popen(

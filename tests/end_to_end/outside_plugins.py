@@ -1,4 +1,4 @@
-"""Plug-ins as a user would write them, each one file outside the package: those of ``examples/plugins``, as text by name."""
+"""The plug-ins of ``examples/plugins`` as text by name: one file each, outside the package, as a user writes them."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "examples" / "plugins"
 STUDY = yaml.safe_load((FOLDER / "study.yaml").read_text(encoding="utf-8"))
-"""The study beside them, which uses them all."""
+"""The study in the same folder, which uses all of the plug-ins."""
 ALL = {
     name: (FOLDER / f"{name}.py").read_text(encoding="utf-8")
     for name in ("stripes", "energy", "handful", "job_counts", "smallest")
 }
-"""By the name that their files give them."""
+"""Each plug-in's text by the name of its file."""

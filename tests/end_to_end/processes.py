@@ -1,4 +1,4 @@
-"""What a running command has started, and which ports that listens on, as the system tells it."""
+"""What a running command has started, and on which ports it listens, as the operating system reports it."""
 
 import signal
 from pathlib import Path
@@ -9,13 +9,13 @@ LISTEN = "0A"
 
 
 def heeding_ctrl_c():
-    """For ``preexec_fn``: what runs in the background ignores Ctrl-C or a hang-up, and so would all that it starts."""
+    """For ``preexec_fn``: background processes ignore Ctrl-C and hang-ups, and would pass that on to their children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 def tree(pid):
-    """The process and all below it."""
+    """A process and all of its descendants."""
     return [pid, *sorted(child for child, _ in descendants([pid], set()))]
 
 

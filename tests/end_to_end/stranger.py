@@ -1,6 +1,6 @@
-"""Attacks a running Ray: connects to every port given, tries to read, write and run code. Prints what was let in as JSON.
+"""Attacks a running Ray: connects to each given port and tries to read, write and run code. Prints what worked as JSON.
 
-usage: stranger.py PORT ...; the port of Ray's head in GCS_PORT; the token, if any, in RAY_AUTH_TOKEN
+usage: stranger.py PORT ...; GCS_PORT is the port of Ray's head, RAY_AUTH_TOKEN the token, if there is one
 """
 
 import json
@@ -39,7 +39,7 @@ def literal(name, value):
 
 
 def grpc(port, call):
-    """What a gRPC server says to one call with an empty message: refused, let in, unknown call; or no grpc at all."""
+    """A gRPC server's answer to one call with an empty message: refused, let in, unknown call, or no grpc at all."""
     headers = {
         b":method": b"POST",
         b":scheme": b"http",
@@ -82,7 +82,7 @@ def http(port, path):
 
 
 def run_code(port):
-    """Whether code of ours ran, by Ray's own client."""
+    """Whether our code ran when submitted through Ray's own client."""
     done = []
 
     def attack():
@@ -104,13 +104,13 @@ def run_code(port):
 
 
 def attacked(port):
-    """((port, what each call was told), (port, what each path was told))."""
+    """((port, the answer to each gRPC call), (port, the answer to each HTTP path))."""
     return (port, {call: grpc(port, call) for call in CALLS}), (port, {path: http(port, path) for path in PATHS})
 
 
 def main():
     ports = [int(word) for word in sys.argv[1:]]
-    with ThreadPoolExecutor(len(ports)) as at_once:  # most of the time is waiting for a port that says nothing
+    with ThreadPoolExecutor(len(ports)) as at_once:  # most of the time goes into waiting for silent ports
         said = dict(zip(("grpc", "http"), map(dict, zip(*at_once.map(attacked, ports), strict=True)), strict=True))
     said["code"] = run_code(int(os.environ["GCS_PORT"]))
     sys.stdout.write("\n" + json.dumps(said) + "\n")

@@ -1,4 +1,4 @@
-"""``run --address`` against clusters as ``ray start --head`` makes them: one that is open, and one that asks for a token."""
+"""``run --address`` against clusters started with ``ray start --head``: an open one, and one that asks for a token."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ with joined_ray(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def clusters():
-    """{name: address} of a cluster that lets everybody in and of one whose head has a token where Ray keeps it."""
+    """{name: address} of an open cluster and of one whose head has a token where Ray keeps it."""
     with ExitStack() as stack:
         roots = {name: stack.enter_context(short_folder()) for name in ("open", "token")}
         (roots["token"] / ".ray").mkdir()
@@ -43,7 +43,7 @@ def clusters():
 
 @pytest.fixture
 def given(tmp_path):
-    """Writes a token to where Ray looks for it and gives the environment that leads there."""
+    """A function that writes a token where Ray looks for it and returns the environment that leads there."""
 
     def place(where, token):
         if where == "nowhere":
@@ -60,7 +60,7 @@ def given(tmp_path):
 
 @pytest.fixture
 def python(tmp_path, request):
-    """Runs this Python with words, the test's folder as its home: the finished process."""
+    """A function that runs this Python with some words, with the test's folder as home: the finished process."""
 
     def run(*words, **environment):
         return subprocess.run(
@@ -78,7 +78,7 @@ def assert_joins(done):
 
 
 def refusal(python, write_config, tiny, address, **environment):
-    """What ``run`` says, which must be one line, exit 2, and nothing written."""
+    """Assert that ``run`` is refused with one line and exit code 2 and writes nothing; returns the line."""
     config = write_config(tiny)
     done = python(
         "-m", "harness.cli", "run", config, "--out", config.parent / "out", "--address", address, **environment
@@ -145,7 +145,7 @@ def test_which_of_several_clusters_is_meant_is_not_guessed(clusters, python, tin
 
 
 def test_a_port_of_ray_that_is_not_its_heads_is_refused(clusters, python, tiny, write_config):
-    """The raylet speaks gRPC, too, and knows nothing of what a head is asked."""
+    """The raylet also speaks gRPC, but does not know the calls that a head answers."""
     mine = {pid: command_of(pid) for pid in tree(os.getpid())}
     raylets = [pid for pid, text in mine.items() if "/raylet " in text]
     port = min(listening(raylets))

@@ -1,4 +1,4 @@
-"""The files of examples/cluster: what they run exists, every pod shares the study's folder, and the Slurm script runs."""
+"""In examples/cluster, every command exists, all pods share the study's folder, and the Slurm script runs a study."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def pods(job):
 
 
 def parsed(words):
-    """What our own command line makes of ``prune-or-search ...``, without running it."""
+    """The parameters that our command line parses from ``prune-or-search ...``, without running it."""
     assert words[0] == "prune-or-search"
     command = typer.main.get_command(cli.app).commands[words[1]]
     return command.make_context(words[1], list(words[2:])).params
 
 
 def apart():
-    """Words before a command for which no other process of the machine is there; none where that is not allowed."""
+    """Words that run a command in a PID namespace of its own; none if that is not permitted."""
     words = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if shutil.which("unshare") is None or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         return []
@@ -70,7 +70,7 @@ class TestRayJob:
         assert len({pod["containers"][0]["image"] for pod in pods(job)}) == 1
         cluster = job["spec"]["rayClusterSpec"]
         assert cluster["authOptions"] == {"mode": "token"}
-        assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52, 0)  # the first with tokens
+        assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52, 0)  # the first version with tokens
 
     def test_the_head_takes_no_jobs(self, job):
         assert job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
@@ -94,7 +94,7 @@ class TestSlurm:
 
     @pytest.mark.timeout(300)
     def test_it_runs_a_study(self, tiny, tmp_path):
-        """Slurm's two commands are stand-ins for a job of one node; Ray, the token and the study are real."""
+        """Slurm's two commands are replaced by stand-ins for a one-node job; Ray, the token and the study are real."""
         tiny["targets"], tiny["routes"] = ["0.6M"], {"prune": {"finetune": {"epochs": 1, "lr": 0.05}}}
         (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
         stand_in = {

@@ -1,4 +1,4 @@
-"""A disk that is really full: an old report stays whole, and a run leaves a ledger that the next one resumes."""
+"""On a disk that is really full, an old report stays intact, and a run leaves a ledger that the next run resumes."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ for size, *words in json.loads(sys.argv[1]):
         sys.stderr.write(f"\\0{json.dumps(ended.code)}\\0")
         sys.stderr.flush()
 """
-"""Command lines whose files may not become larger than so many bytes: what a quota or ``ulimit -f`` does."""
+"""Runs command lines whose files may not grow beyond a number of bytes, as with a quota or ``ulimit -f``."""
 MIB = 2**20
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a disk of so many MiB; skips where that is not allowed."""
+    """A function that mounts a disk of so many MiB; the test is skipped where mounting is not permitted."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -53,13 +53,13 @@ def small_disk(tmp_path):
 
     yield mount
     if os.path.ismount(place):
-        # This process may still have a file of it open or mapped.
+        # This process may still have one of its files open or mapped.
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture(scope="module")
 def limited(request, tmp_path_factory):
-    """Runs command lines one after the other in one process, none of whose files may become larger: (exit code, stderr)s."""
+    """A function that runs command lines one by one in one process with limited file sizes: [(exit code, stderr)]."""
 
     def run(*lines, sizes):
         given = [[size, *map(str, words)] for size, words in zip(sizes, lines, strict=True)]
@@ -87,7 +87,7 @@ def fill(folder):
 
 
 def assert_told(code, stderr, *says):
-    """Exit 1 and one line that says why, after a line for each attempt that failed, and one of the sampler."""
+    """Assert exit 1 and a last line with the reason, after one line per failed attempt and one from the sampler."""
     assert code == 1, stderr
     *logged, last = stderr.splitlines()
     assert last.startswith("error: "), stderr
@@ -138,7 +138,7 @@ SIZES = [1000, 5000, 100_000]
 
 @pytest.fixture(scope="module")
 def stopped(limited, tiny_study, tiny_text, tmp_path_factory):
-    """{size: (exit code, stderr)} of a run whose files may not become larger, where they lie, and of a report ("report")."""
+    """(folder, {size: (exit code, stderr)}) of runs with limited file sizes and, under "report", of a report."""
     root = tmp_path_factory.mktemp("limited")
     config = root / "config.yaml"
     config.write_text(yaml.safe_dump(yaml.safe_load(tiny_text) | SMALL))

@@ -1,4 +1,4 @@
-"""What `answer` advises is an edit that `run` takes on the same folder, and after it there is an answer."""
+"""The edit that `answer` advises is one that `run` accepts in the same folder, and then there is an answer."""
 
 import copy
 
@@ -31,7 +31,7 @@ def small(tiny):
 
 
 def edited(config, change):
-    """The config with the lines of the advice in it."""
+    """The config with the advised lines put in."""
     config = copy.deepcopy(config)
     for key, value in yaml.safe_load(change).items():
         config[key] = {**config[key], **value} if isinstance(value, dict) and key in config else value
@@ -46,7 +46,7 @@ def advised(folder, macs):
 
 
 def assert_a_file_may_say_it(config, write_config):
-    """A config file is checked for more than a mapping is: for keys without a value, say."""
+    """A config file is checked for more than a mapping is, for example for keys without a value."""
     (study,) = load_configs(write_config(config))
     assert study.budget.model_dump(exclude_none=True)
 
@@ -110,7 +110,7 @@ def test_a_larger_parent_is_said_to_be_another_study(small, tmp_path):
 
 
 def _run_and_ignore_its_ending(config, folder):
-    """A budget that leaves a planned network undelivered may end as done or as unfinished."""
+    """With a budget that leaves a planned network undelivered, the run may end as done or as unfinished."""
     from harness.errors import StudyFailed
 
     try:

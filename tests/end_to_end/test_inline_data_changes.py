@@ -1,4 +1,4 @@
-"""A picture that vanishes, appears or changes between two attempts of one session ends it, since it shifts the hold-out."""
+"""An image that vanishes, appears or changes between two attempts ends the session, since the hold-out shifts."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def photos(root):
 
 @pytest.fixture
 def config(tiny, tmp_path):
-    """Of four jobs on photos: pretrain, prune, finetune, evaluate."""
+    """A config with four jobs on photos: pretrain, prune, finetune, evaluate."""
     tiny |= {"targets": ["0.6M"], "routes": {"prune": {"finetune": {"epochs": 1}}}, "name": "photos"}
     tiny |= {"recipe": {"batch_size": 8, "augment": "none"}, "parent": tiny["parent"] | {"pretrain": {"epochs": 1}}}
     path = str(photos(tmp_path / "photos"))
@@ -70,7 +70,7 @@ def test_what_the_data_has_to_note_is_said_once_before_it_is_paid_for_and_stands
 
 
 def before_job(monkeypatch, number, action):
-    """Do something before the job of this number in the session begins."""
+    """Call ``action`` before the job of this number in the session begins."""
     begun = []
 
     def changed(job, place):

@@ -1,4 +1,4 @@
-"""A study in which every route learns from the parent, with pruning with and without a teacher as contenders."""
+"""In a study where every route learns from the parent, pruning with and without a teacher are both contenders."""
 
 import pandas as pd
 import pytest
@@ -50,7 +50,7 @@ def test_every_route_is_charged_for_the_parent_and_the_split_shows_it(study):
     assert set(of_parent.index) == {"prune", "search", "scratch"}
     assert of_parent.nunique() == 1
     spent = pd.read_csv(study / "report" / "tables" / "cost_by_phase.csv")
-    assert len(spent[spent["phase"] == "pretrain"]) == 1  # once in what was spent
+    assert len(spent[spent["phase"] == "pretrain"]) == 1  # counted once in what was spent
 
 
 def test_both_methods_deliver(study):

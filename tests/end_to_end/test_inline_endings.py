@@ -1,4 +1,4 @@
-"""How a study in this process ends when a budget is spent or something fails, and what it had planned."""
+"""How a study in this process ends when a budget is spent or something fails, and what had been planned."""
 
 import re
 from collections import Counter
@@ -166,7 +166,7 @@ class TestPlan:
         planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu", 1)
         names = [_whoever_wins(entry.job.name) for entry in planned.jobs]
         ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
-        # Which family network or finalist comes out may differ; what is done, how often and for whom may not.
+        # Which family network or finalist is delivered may differ; which jobs are done, how often and for whom may not.
         assert set(names) == ran
         assert len(names) == len(set(names))
         assert not planned.capped

@@ -1,4 +1,4 @@
-"""Exports of a study's networks: jobs of their own, charged to nobody, that lose no delivery."""
+"""Exports of a study's networks are separate jobs that are charged to nobody; if they fail, no delivery is lost."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A finished study that becomes a larger one in its folder: what is paid for is told again and never run again."""
+"""A finished study grows into a larger one in its folder: paid work is replayed and never run again."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def attempts(folder):
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, tiny_text):
-    """A finished study of two replicates and one target, not to be changed (copy it), with its config."""
+    """A finished study of two replicates and one target, and its config. Do not change it; copy it."""
     config = yaml.safe_load(tiny_text) | json.loads(json.dumps(BEGUN))
     config["dataset"]["num_train"] = 100
     config["parent"]["pretrain"]["epochs"] = 1
@@ -50,7 +50,7 @@ def begun(tmp_path_factory, tiny_text):
 
 @pytest.fixture
 def study(begun, tmp_path):
-    """A copy of the finished study elsewhere, and its config."""
+    """A copy of the finished study in another folder, and its config."""
     folder, config = begun
     return shutil.copytree(folder, tmp_path / "moved"), json.loads(json.dumps(config))
 
@@ -134,7 +134,7 @@ class TestReport:
 class TestContent:
     @pytest.fixture
     def prints(self, monkeypatch):
-        """The fingerprint that the data has; a test changes it."""
+        """The fingerprint of the data, which a test can change."""
         now = {"fingerprint": "a1b2c3d4e5f6a7b8"}
         monkeypatch.setattr(fashion_mnist_mini.Dataset, "fingerprint", lambda _: now["fingerprint"], raising=False)
         return now

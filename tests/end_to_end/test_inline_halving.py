@@ -1,4 +1,4 @@
-"""Successive halving in whole studies: nothing is trained twice, a kill changes no bit, plan and costs know the rungs."""
+"""Successive halving in whole studies: nothing is trained twice, kills change no bit, plan and costs include rungs."""
 
 import copy
 from collections import Counter
@@ -25,7 +25,7 @@ from harness.work.price import OVERHEAD_S
 
 ENDS = (1, 2, 4)
 NUM_AT = (3, 2, 1)
-"""Candidates that each of the rungs has, of three with eta 2."""
+"""The number of candidates at each rung, starting from three with eta 2."""
 
 
 CONFIG = {
@@ -57,7 +57,7 @@ def study(tmp_path_factory):
 
 
 def outcomes(folder):
-    """By job, its accuracies and the checksums of what it left."""
+    """For each job, its accuracies and the checksums of the files it left."""
     found = {}
     jobs = {record["attempt"]: record["job"] for record in records(folder, Kind.ATTEMPT_STARTED)}
     for record in records(folder, Kind.ATTEMPT_ENDED):
@@ -93,7 +93,7 @@ def test_each_rung_has_half_of_the_candidates_and_goes_on_where_they_were(study)
 
 
 def test_a_candidate_that_got_to_the_end_is_one_that_was_trained_in_one_go(study, config, tmp_path):
-    """The job that its last rung would be without the rungs, run alone: equal curves to the last bit."""
+    """The job of the last rung as it would be without rungs, run alone, has the same curve to the last bit."""
     specs = {record["job"]: record["spec"] for record in records(study, Kind.ATTEMPT_STARTED)}
     last = next(from_json(spec) for job, spec in specs.items() if "rung-2" in job)
     whole = replace(last, id=JobId("search", 0, None, "whole"), start=FRESH)
@@ -118,11 +118,11 @@ def test_its_ledger_is_sound_and_every_rung_is_paid_for(study):
 
 
 class Killed(KeyboardInterrupt):
-    """In the place of a signal."""
+    """Raised in place of a signal."""
 
 
 def dies(monkeypatch, step, at, *, told=False):
-    """The process dies in a training of ``step``: as it begins (``at`` 0), or at the end of an epoch, told of it or not."""
+    """Kill the process while it trains ``step``: as it begins (``at`` 0), or when an epoch ends, ``told`` of or not."""
 
     def train(*args, **kwargs):
         hooks = kwargs["hooks"]

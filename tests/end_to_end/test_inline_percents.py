@@ -1,4 +1,4 @@
-"""A study whose target is a share of the parent's MACs keeps the MACs, and is resumed with the share as with the MACs."""
+"""A study with a target given as a share of the parent's MACs stores the MACs, and resumes with either form."""
 
 from inline_runs import SMALL, records, run
 

@@ -1,4 +1,4 @@
-"""What was planned is kept with a study: when it begins, never again while it goes on, and once more when it grows."""
+"""A study's plan is stored when it begins, never again when it resumes, and once more when the study grows."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ def test_a_plan_when_it_begins_and_one_when_it_grows(small, tmp_path):
 
 @pytest.fixture
 def keep(small, tmp_path):
-    """Keeps the plan of the small study on given devices, and gives all plans; nothing is run."""
+    """A function that stores the small study's plan for given devices and returns all plans; nothing is run."""
     config = parse_config(small, "test")
     paths = StudyFolder(tmp_path)
     standing = check_folder(config, paths)
@@ -95,7 +95,7 @@ GPU = {"device": "GPU-1", "device_kind": "cuda", "amount": 1.0, "name": "Fast GP
 
 
 def answer(monkeypatch, code, out, err=b""):
-    """What the process that is asked for the speed of the GPU says."""
+    """Set the result of the process that is asked for the speed of the GPU."""
     done = subprocess.CompletedProcess([], code, out, err)
     monkeypatch.setattr("harness.keep_plan.subprocess.run", lambda *_, **__: done)
 

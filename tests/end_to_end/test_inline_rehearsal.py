@@ -1,4 +1,4 @@
-"""A rehearsal runs a study's own code in minutes, says what it changed, and is a measurement nowhere."""
+"""A rehearsal runs a study's own code in minutes, says what it changed, and never counts as a measurement."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def given(tiny_text):
 
 @pytest.fixture(scope="module")
 def folder(given, tmp_path_factory):
-    """A rehearsal that was run; not to be changed."""
+    """The folder of a finished rehearsal. Do not change it."""
     place = tmp_path_factory.mktemp("rehearsal") / "study"
     with quick():
         run_study(parse_config(given, "test"), place, Launch("inline", rehearse=True), Silent())
@@ -37,7 +37,7 @@ def folder(given, tmp_path_factory):
 
 @pytest.fixture
 def config(given, write_config):
-    """The file of it."""
+    """The study's config file."""
     return write_config(given)
 
 

@@ -1,4 +1,4 @@
-"""Networks with images of their own sizes in one study: trained, counted and delivered at them, resumed, on the page."""
+"""Networks with different image sizes in one study are trained, counted, delivered and reported at their own size."""
 
 import json
 import sys

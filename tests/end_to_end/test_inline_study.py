@@ -40,7 +40,7 @@ for folder in sys.argv[2:]:
                        for p in x.split(info["eval_batch_size"])])
     print(int((y == labels).sum()) / len(labels), model.training, [m for m in sys.modules if m.startswith("harness")])
 """
-"""About ten lines with torch, timm, safetensors and numpy alone; the network itself by the lines of its card."""
+"""About ten lines with only torch, timm, safetensors and numpy; the network is built by the lines of its card."""
 
 
 class TestWhatIsLeft:
@@ -65,7 +65,7 @@ class TestWhatIsLeft:
             assert entry["unit"] == "cpu_core_hours"
             assert set(entry["policies"]) == {"free", "full", "amortised"}
             assert entry["n"] == 1
-            # one replicate decides nothing, and networks of two epochs may be near chance
+            # one replicate decides nothing, and networks trained for two epochs may be near chance
             assert entry["policies"]["full"]["verdict"] in ("insufficient_evidence", "not_comparable", "not_reached")
 
     def test_every_figure_thrice(self, tiny_study):
@@ -254,7 +254,7 @@ class TestRunAgain:
         run(tiny | {"budget": {"search": "9 h"}, "resources": {"max_attempts": 1}}, copied)
 
     def test_a_lost_outcome_is_done_again_and_gives_the_same(self, tiny, copied):
-        """An attempt without an end was killed: it costs, and the job is done again, as is what came later."""
+        """An attempt without an end counts as killed: it costs, and the job and the later ones are done again."""
         (segment,) = [
             path
             for path in (copied / "ledger").glob("*-worker-*.jsonl")

@@ -1,4 +1,4 @@
-"""Search on inherited weights in a whole study: scored halves, networks within 1 % below, the parent paid for, resumed."""
+"""A whole study that searches on inherited weights: scores on halves, networks within 1 % below, the parent's cost."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""A second task comes through the seam: two attributes of each image at once, trained, pruned, scored and delivered.
+"""A second task uses the same interface: two attributes of each image are trained, pruned, scored and delivered.
 
 The task and its dataset are one file outside the package. Its labels are not classes, its loss is not a cross-entropy
 over classes, and its quality is the share of attributes that are right.
@@ -126,7 +126,7 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """The finished study of the other task; not to be changed."""
+    """The finished study of the other task. Do not change it."""
     root = tmp_path_factory.mktemp("task")
     (root / "attributes.py").write_text(DATASET)
     (root / "study.yaml").write_text(yaml.safe_dump(STUDY))
@@ -144,7 +144,7 @@ def _other_tests_are_of_classification():
 
 
 def test_it_learns_what_it_was_taught(study):
-    """Guesses are right on half of the attributes."""
+    """Guessing is right for half of the attributes."""
     (network,) = load_frames(study.root).delivered
     assert network.test_top1 is not None and network.test_top1 > 0.8
 
@@ -159,7 +159,7 @@ def test_what_is_delivered_names_its_outputs(study):
 
 
 FOREIGN = re.compile(r"\btop-?1\b|accura|\bclass(?:es)?\b|classification|\blogits?\b", re.IGNORECASE)
-"""The words of classification, in text that people read."""
+"""Words of classification, searched for in text that people read."""
 
 
 def foreign(text):

@@ -1,4 +1,4 @@
-"""A study whose recipes are tuned: trials first, paid for by whom they served, in the plan, and the same after a kill."""
+"""A study whose recipes are tuned: trials run first, are charged to those they serve, are planned, and resume."""
 
 import copy
 from collections import Counter

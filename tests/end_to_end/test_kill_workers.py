@@ -1,4 +1,4 @@
-"""What is killed before a ledger is closed: every worker of our own Ray, an orphan too, and nothing else."""
+"""Before a ledger is closed, every worker of our own Ray is killed, even an orphan, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TITLE = "ray::_trainable.train"
 
 @pytest.fixture
 def orphan(tmp_path):
-    """Starts processes that are no children of this one, as the workers of a dead raylet are none of its driver."""
+    """A function that starts processes which are not our children, like the workers of a dead raylet."""
     started = []
 
     def start(title: str, token: str) -> int:

@@ -1,7 +1,7 @@
-"""Ray's memory monitor, set so that every worker is over its limit: a run ends in one line that says why.
+"""With Ray's memory monitor set so that every worker is over its limit, a run ends in one line that says why.
 
-Which process the monitor catches first is Ray's affair. If it catches each one that is asked for the node's devices,
-nothing has been written. If one of them answers between two looks, then the workers of the jobs are lost.
+Ray decides which process the monitor kills first. If it kills every process that is asked for the node's devices,
+nothing has been written. If one of them answers between two checks, the workers of the jobs are lost.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The sampler of a node in a real run: it names who is at work, its process is killed, and it ends with the run."""
+"""A node's sampler in a real run: it names the attempts at work, its process is killed, and it ends with the run."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def records_of(folder, kind):
 
 
 def sampler_of(driver):
-    """The process of its sampler; None where there is none just now."""
+    """The process id of the driver's sampler; None if there is none at the moment."""
     titles = {pid: command_of(pid) for pid in tree(driver.pid) if is_alive(pid)}
     return next((pid for pid, title in titles.items() if title.startswith("ray::NodeSampler")), None)
 
@@ -87,7 +87,7 @@ def test_a_killed_sampler_is_started_again_and_ends_with_the_run(tiny, tmp_path,
 
 
 def test_in_one_process_the_driver_says_who_is_at_work(tiny, tmp_path):
-    """In its own segment: the sampler is a thread of it."""
+    """The driver records it in its own segment, because the sampler is one of its threads."""
     slow = tmp_path / "slow.py"
     slow.write_text(
         "import time\nfrom harness.data.fashion_mnist_mini import Dataset as Plain\n"

@@ -1,4 +1,4 @@
-"""Mistakes in a user's own files: known before anything is paid for, else one attempt that is not tried again."""
+"""Mistakes in a user's own files are found before anything is paid for, or else cost one attempt and no retry."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def _no_files_left_in_use():
 
 @pytest.fixture
 def study(tmp_path):
-    """Writes a study with files of its own, and gives its config."""
+    """A function that writes a study with plug-in files and returns the path of its config."""
 
     def write(files, **changes):
         for name, text in (ALL | files).items():
@@ -309,7 +309,7 @@ def test_a_criterion_that_never_ends_is_known_before_anything_is_paid_for(study,
 
 
 def test_a_strategy_that_fails_later_ends_the_session_in_one_line(study, command, tmp_path, monkeypatch):
-    """What no trial can find: here the trial is left out."""
+    """The trial run of a strategy cannot find every mistake; here it is skipped."""
     monkeypatch.setattr("harness.routes.chooser.strategy_problem", lambda *given: None)
     path = searched(study, ALL["handful"].replace(*STRATEGIES["finalists fail"][:2]))
     with quick():

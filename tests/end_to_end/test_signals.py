@@ -1,4 +1,4 @@
-"""A run that is told to end: one line, a closed ledger that adds up, nothing left running; the next run goes on."""
+"""A run told to end prints one line, closes a ledger that adds up and leaves nothing running; it can be resumed."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ pytestmark = [
 
 @contextmanager
 def working_study(config, root, cwd):
-    """A driver with its first job under way, and the processes it has started; it is killed in the end."""
+    """A driver with its first job under way, and the processes that it started; it is killed at the end."""
     config["parent"]["pretrain"]["epochs"] = 2000
     (root / "tiny.yaml").write_text(yaml.safe_dump(config))
     with (root / "log").open("w") as log:
@@ -65,7 +65,7 @@ def end_with(action, tiny, tmp_path, request):
 
 @pytest.mark.parametrize(("name", "routes"), [("SIGTERM", {}), ("SIGINT", SMALL)])
 def test_a_signal_ends_a_run_in_order(name, routes, tiny, tmp_path, request):
-    """With two jobs under way, and with one."""
+    """SIGTERM arrives with two jobs under way, SIGINT with one."""
     tiny |= routes
     (line,) = end_with(lambda driver, pids: driver.send_signal(getattr(signal, name)), tiny, tmp_path, request)
     assert f"interrupted ({name}); run the same command again" in line

@@ -1,4 +1,4 @@
-"""While a study runs: a process that knows the machine, but not the token, attacks every port that the run listens on."""
+"""While a study runs, a process on the machine without the token attacks every port on which the run listens."""
 
 import json
 import os
@@ -26,7 +26,7 @@ LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @contextmanager
 def running_study(tiny, root, cwd):
-    """The driver of a study whose first job takes long, with that job under way; it is killed in the end."""
+    """The driver of a study with its long first job under way; it is killed at the end."""
     tiny["parent"]["pretrain"]["epochs"] = 2000
     (root / "tiny.yaml").write_text(yaml.safe_dump(tiny | SMALL))
     with (root / "log").open("w") as log:
@@ -68,7 +68,7 @@ def told(process):
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory, request, tiny_text):
-    """(ports, what each stranger was told by name, the run's command lines, those with the token in them)."""
+    """(ports, each stranger's answers by name, the run's command lines, those that contain the token)."""
     root = tmp_path_factory.mktemp("attacked")
     with running_study(yaml.safe_load(tiny_text), root, request.config.rootpath) as driver:
         pids = tree(driver.pid)

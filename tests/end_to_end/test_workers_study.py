@@ -1,4 +1,4 @@
-"""Jobs that two workers share, in whole studies: on Ray Tune, one of the workers killed, and in one process."""
+"""Whole studies in which two workers share a job: on Ray Tune, also with one of them killed, and in one process."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from harness.errors import StudyFailed
 
 
 def shared(tiny, phase, **resources):
-    """Pruning alone at one target: four jobs, that of one phase shared by two workers."""
+    """A config of pruning alone at one target: four jobs, of which two workers share that of one phase."""
     held = {"device": "cpu", "devices_per_job": {phase: 2}, "workers_per_job": {phase: 2}}
     return tiny | inline_runs.SMALL | {"resources": held | resources}
 
@@ -31,7 +31,7 @@ def records_of(folder, kind=None):
 
 
 def peers_below(pid):
-    """Ids of the processes below one that are further workers of a job."""
+    """Ids of the processes below this one that are further workers of a job."""
     found = []
     for child in children(pid):
         try:
@@ -71,7 +71,7 @@ def wait_for(condition, process, log, limit_s=300):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, request, tiny_text):
-    """A study on Ray Tune that two workers share and one of them killed after an epoch: its folder, the worker's peer."""
+    """A study on Ray Tune with a job shared by two workers, one of them killed after an epoch: (folder, its pid)."""
     root = tmp_path_factory.mktemp("workers")
     folder, log, config = root / "study", root / "log.txt", root / "study.yaml"
     tiny = shared(yaml.safe_load(tiny_text), "pretrain")

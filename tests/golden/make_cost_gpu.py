@@ -1,7 +1,7 @@
-"""Makes ``cost_gpu``: a made-up study on one GPU whose meter read an energy counter; for docs/cost_report.md and its test.
+"""Make ``cost_gpu``: a made-up study on one GPU with an energy counter, for docs/cost_report.md and its test.
 
-Nothing of it was measured. It can be worked out by hand: an hour of pretraining at 300 W, half an hour of fine-tuning at
-240 W, six minutes of evaluation whose counter was reset, and twelve minutes in which the session held the GPU idle.
+Nothing in it was measured. It can be worked out by hand: an hour of pretraining at 300 W, half an hour of fine-tuning
+at 240 W, six minutes of evaluation whose counter was reset, and twelve minutes in which the session held the GPU idle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JOBS = (("pretrain", None, 3600, 300), ("finetune", 500_000, 1800, 240), ("evalu
 
 
 def main(folder: Path) -> None:
-    """Write the study into a folder that is not there."""
+    """Write the study into a folder that does not exist yet."""
     folder.mkdir(parents=True)
     capacity = [
         {"device": GPU, "device_kind": "cuda", "amount": 1.0, "name": "NVIDIA H100 80GB HBM3", "node": "node-1"}

@@ -1,7 +1,7 @@
-"""A study on a cluster that is not there: the real scheduler, retries, watcher and ledger, on a clock of their own.
+"""A study on a simulated cluster: the real scheduler, retries, watcher and ledger, on a simulated clock.
 
-Whatever is hit (a worker, the driver, a node, the head; a signal; in the middle of a write), it is known here what each
-device was truly held for, since the same seed always gives the same course.
+Whatever is hit (a worker, the driver, a node, the head; by a signal; in the middle of a write), the simulation knows
+how long each device was truly held, since the same seed always gives the same course.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ENDS_SESSION = ("driver", "torn driver", "signal", "head")
 
 
 class Chain:
-    """A route whose jobs come one after another, or side by side."""
+    """A route whose jobs run one after another, or in parallel."""
 
     def __init__(self, name, replicate, num_jobs, is_chained):
         self.name, self.replicate = name, replicate
@@ -59,7 +59,7 @@ class Chain:
 
 @dataclass
 class Worker:
-    """A process in a placement group, which works at one job after another."""
+    """A process in a placement group that works on one job after another."""
 
     group: str
     node: str
@@ -74,9 +74,9 @@ class Worker:
 
 @dataclass
 class Chaos:
-    """One schedule. ``held_s``: what devices were truly held; ``attempts``: those that began.
+    """One schedule of faults. ``held_s``: how long devices were truly held; ``attempts``: those that began.
 
-    ``blind_s``: for how long workers lived on unseen, after a kill of their driver, or at no attempt.
+    ``blind_s``: how long workers lived unobserved, after their driver was killed or between attempts.
     """
 
     paths: StudyFolder
@@ -99,7 +99,7 @@ class Chaos:
         self.num_jobs = 0
 
     def run(self):
-        """Sessions until one is done."""
+        """Run sessions until one finishes the study."""
         with simulated_ray(lambda: self.nodes, lambda: self.groups, lambda: self.t, lambda: self.own) as stack:
             self.stack = stack
             while not self.session():
@@ -121,7 +121,7 @@ class Chaos:
         return [name for name, node in self.nodes.items() if node["Alive"]]
 
     def session(self):
-        """One run of the driver; whether it finished the study."""
+        """Run one session of the driver; returns whether it finished the study."""
         rng = self.rng
         self.nodes, self.groups, self.events, self.workers = {}, {}, [], []
         for _ in range(rng.randint(1, 3)):
@@ -172,7 +172,7 @@ class Chaos:
     # What the cluster does
 
     def fill(self):
-        """Give free nodes work, as Ray Tune does: a new worker for each."""
+        """Give each free node a new worker with a job, as Ray Tune does."""
         self.at(0.5, self.fill)
         busy = {worker.node for worker in self.workers}
         self.searcher.nodes = {name: self.nodes[name] for name in self.alive()}
@@ -254,7 +254,7 @@ class Chaos:
         worker.attempt = ""
 
     def complete(self, worker, trial, outcome):
-        """Tune hears of it; the worker is used again, or ends."""
+        """Tell Tune; then the worker gets another job or ends."""
         self.searcher.on_trial_complete(trial, outcome)
         if not worker.is_alive:
             return
@@ -264,7 +264,7 @@ class Chaos:
             self.at(self.rng.uniform(0, 2), self.remove, worker)
 
     def remove(self, worker):
-        """The worker and its placement group are gone."""
+        """Remove the worker and its placement group."""
         if worker not in self.workers:
             return
         self.workers.remove(worker)
@@ -289,7 +289,7 @@ class Chaos:
         self.at(4 * POLL_S, self.look_at_nodes)
 
     def end_session(self, reason):
-        """In order: what is open is closed, then the session."""
+        """End in order: close what is open, then the session."""
         if not self.gone.is_set():
             self.watch._look()
         self.watch.close_all()
@@ -300,7 +300,7 @@ class Chaos:
     # What goes wrong
 
     def fault(self, kind):
-        """Something is hit; one of the workers where it is one."""
+        """Cause a fault of this kind; some kinds hit one of the workers."""
         busy = [worker for worker in self.workers if worker.is_alive]
         if kind in ("worker", "torn worker", "node") and not busy:
             return
@@ -322,10 +322,10 @@ class Chaos:
         self.at(self.rng.uniform(0, 2), self.tell_lost, trial)
 
     def kill_node(self, worker):
-        """Its worker lives on for up to a second; then it says why it ends. Another node joins some time later."""
+        """The node's worker lives on for up to a second, then says why it ends. Another node joins some time later."""
         self.nodes[worker.node]["Alive"] = False
         self.groups[worker.group]["state"] = "RESCHEDULING"
-        if worker.node == self.own:  # the driver goes on: its raylet is another process
+        if worker.node == self.own:  # the driver lives on: its raylet is another process
             self.own = next(iter(self.alive()), self.own)
             self.watch._own_node = self.own
         self.at(self.rng.uniform(0.2, 1), self.outlive, worker)
@@ -338,7 +338,7 @@ class Chaos:
         self.tell_lost(worker.trial)
 
     def end_by(self, kind, busy):
-        """All that worked for the run is gone within a moment; an orderly end waits for that."""
+        """Every process of the run is gone within a second; an orderly end waits for that."""
         self.searcher.stopped.set()
         if kind == "torn driver":
             torn(self.ledger)
@@ -359,6 +359,6 @@ class Chaos:
 
 
 def torn(ledger):
-    """Its writer dies in the middle of a line."""
+    """The writer dies in the middle of a line."""
     with ledger.path.open("ab") as file:
         file.write(b'{"kind":"heartbeat","t":10')

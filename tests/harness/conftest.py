@@ -1,4 +1,4 @@
-"""Refusals: one line on stderr, exit code 2, and no file touched."""
+"""Refusals: one line on stderr, exit code 2, and no file changed."""
 
 import pytest
 from refusals import assert_refused
@@ -6,7 +6,7 @@ from refusals import assert_refused
 
 @pytest.fixture
 def refuses(command, tmp_path, snapshot):
-    """Asserts that a command line is refused in one line that says what it should, and that no file changes."""
+    """A function that asserts that a command is refused in one line with the given words, and that no file changes."""
 
     def check(words, *says):
         before = snapshot(tmp_path)

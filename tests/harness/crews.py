@@ -1,4 +1,4 @@
-"""Runs a function in as many processes as a crew has workers, joined by gloo."""
+"""Run a function in one process per worker of a crew, joined by gloo."""
 
 import multiprocessing
 import pickle
@@ -10,8 +10,8 @@ from harness.training.workers import joined
 
 
 def in_crew(size, folder, work):
-    """What ``work(crew)`` returns, by rank; an error in any of them is raised here with its traceback."""
-    context = multiprocessing.get_context("fork")  # torch is imported already
+    """The results of ``work(crew)`` by rank; an error in any worker is raised here with its traceback."""
+    context = multiprocessing.get_context("fork")  # torch is already imported
     folder.mkdir(parents=True, exist_ok=True)
     store = folder / "store"
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
@@ -45,4 +45,4 @@ def _worker(rank, size, store, work, sender):
             answer = "value", work(crew)
     except BaseException:
         answer = "error", f"worker {rank}: {traceback.format_exc()}"
-    sender.send_bytes(pickle.dumps(answer))  # tensors by value: by handle, they would end with this process
+    sender.send_bytes(pickle.dumps(answer))  # pickle copies tensors; shared handles would end with this process

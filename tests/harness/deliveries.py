@@ -1,4 +1,4 @@
-"""What the tests of deliveries share: networks, the job that delivers one, and the code of its card, run alone."""
+"""Helpers for tests of deliveries: networks, the job that delivers one, and a way to run the code of its card alone."""
 
 import subprocess
 import sys
@@ -36,13 +36,13 @@ def split(count, info, seed):
 
 
 def noise():
-    """Noise: what is delivered is at stake here, not how well it does."""
+    """Splits of random noise: these tests are about what is delivered, not about its accuracy."""
     info = DataInfo(SHAPE, 10, (0.5,), (0.25,), 130)
     return Splits(info, split(130, info, 1), split(40, info, 2), split(60, info, 3))
 
 
 def network(spec=SPEC):
-    """A network whose batch norms have seen something."""
+    """A network whose batch norms have seen some data."""
     torch.manual_seed(0)
     model = build_network(spec).train()
     with torch.no_grad():
@@ -57,7 +57,7 @@ def masked(target=600_000):
 
 
 def job(model, paths, spec=SPEC, target=2_000_000, **changes):
-    """The job that delivers ``model``, as the weights of job ``trained``."""
+    """The job that delivers ``model`` as the weights of job ``trained``."""
     save_tensors(model.state_dict(), paths.weights("trained"))
     work = Deliver("prune", "a network of a test", "fbnetv3_mini l, from nowhere")
     plain = {"seed": 1, "network": spec, "work": work, "counted_macs": 1, "start": WeightsOf("trained")}
@@ -65,17 +65,17 @@ def job(model, paths, spec=SPEC, target=2_000_000, **changes):
 
 
 def deliver(job, *place):
-    """Do what a job that delivers says."""
+    """Carry out a delivery job."""
     return delivering.deliver(job, job.work, *place)
 
 
 def export(job, *place):
-    """Do what a job that exports says."""
+    """Carry out an export job."""
     return exporting.export(job, job.work, *place)
 
 
 class Given:
-    """A route that has nothing to propose, and a study of which nothing but its exports matters."""
+    """A route that proposes nothing, and a study of which only the exports matter."""
 
     name, replicate = "prune", 0
 
@@ -94,7 +94,7 @@ class Given:
 
 
 def exports_after(job, metrics, exports):
-    """The export jobs that come after a delivery with these metrics."""
+    """The export jobs that follow a delivery with these metrics."""
     given = Given(exports)
     route = WithExports(given, given)
     route.tell(job, Outcome(ok=True, metrics=metrics))
@@ -105,7 +105,7 @@ def exports_after(job, metrics, exports):
 
 
 def delivered(job, paths, splits, dataset, device, exports=NO_EXPORT, cost=None):
-    """Deliver a network and run the export jobs that come after; the metrics of all of it as a report has them."""
+    """Deliver a network and run the export jobs that follow; returns all metrics, as a report shows them."""
     metrics = deliver(job, paths, splits, dataset, device, cost)
     assert {kind for kind in KINDS if kind in metrics} <= {"latency"}
     after = [export(each, paths, splits, dataset, device, cost) for each in exports_after(job, metrics, exports)]
@@ -117,14 +117,14 @@ def names(folder):
 
 
 def card_code(folder, heading=None):
-    """The first Python of the card, or that below a heading."""
+    """The first Python block of the card, or the first below a heading."""
     text = (folder / "README.md").read_text()
     text = text.split(f"\n## `{heading}`\n")[1] if heading else text
     return text.split("```python\n")[1].split("```")[0]
 
 
 def alone(code, folder, forbidden=("harness", "pruning", "nas_baseline", "accounting")):
-    """Run code in a fresh process in ``folder``; what it prints. Fails if it imported what it should do without."""
+    """Run code in a fresh process in ``folder`` and return its output; fails if it imports what it should not need."""
     check = f"\nimport sys\nassert not [m for m in sys.modules if m.split('.')[0] in {forbidden!r}]\n"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code + check], cwd=folder, capture_output=True, text=True, timeout=120,

@@ -1,4 +1,4 @@
-"""What a refusal is, and configs with one thing changed."""
+"""What a refusal looks like, and configs with one thing changed."""
 
 import copy
 
@@ -6,7 +6,7 @@ DROP = object()
 
 
 def changed(config, path, value):
-    """``config`` with the value at a dotted path set, or removed where it is DROP."""
+    """``config`` with the value at a dotted path set, or removed if the value is DROP."""
     config = copy.deepcopy(config)
     *parents, last = path.split(".")
     inner = config

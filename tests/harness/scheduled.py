@@ -1,4 +1,4 @@
-"""What the tests of the scheduler share: routes made by hand, a study in which jobs cost what the test says, and its run."""
+"""Helpers for scheduler tests: routes made by hand, a study whose jobs cost what the test says, and a way to run it."""
 
 from contextlib import contextmanager
 
@@ -15,7 +15,7 @@ from harness.scheduling.seams import LedgerJournal, LedgerSpending
 
 
 class Line:
-    """A route that proposes its jobs in turn; the next one once the one before has been told, if ``chained``."""
+    """A route that proposes its jobs in turn; if ``chained``, each only after the outcome of the one before."""
 
     def __init__(self, name, jobs, replicate=0, chained=False):
         self.name, self.replicate = name, replicate
@@ -40,7 +40,7 @@ def line(name, count, replicate=0, **options):
 
 
 class Exact(LedgerSpending):
-    """Reads the ledger whenever it is asked."""
+    """Reads the ledger at every call."""
 
     of = LedgerSpending.now
 
@@ -84,7 +84,7 @@ class Study:
 
 @contextmanager
 def opened(root):
-    """A study in this folder; its ledger is closed in the end."""
+    """A study in this folder, whose ledger is closed at the end."""
     made = Study(root)
     try:
         yield made
@@ -93,7 +93,7 @@ def opened(root):
 
 
 def play(scheduler, study, cost_s, outcome=None):
-    """Run everything, each job at the cost of its route; the names in the order in which they were given out."""
+    """Run every job at its route's cost; returns the names in the order in which they were handed out."""
     names = []
     while not isinstance(answer := scheduler.next(), Done):
         assert isinstance(answer, Job), "nothing is out, and the scheduler waits"

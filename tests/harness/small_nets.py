@@ -1,4 +1,4 @@
-"""A small network of four classes, and a copy of its weights."""
+"""A small network with four classes, and a copy of its weights."""
 
 import timm
 import torch

@@ -1,4 +1,4 @@
-"""Jobs of tests: what a test does not name is as plain as can be."""
+"""Jobs for tests, with plain values wherever the test gives none."""
 
 from accounting.ledger.records import Phase
 from harness.config.recipe import Recipe
@@ -8,7 +8,7 @@ from harness.jobs.work import Deliver, Train
 
 
 def job(step, route="prune", phase=Phase.RETRAIN, target=None, replicate=0, **fields):
-    """A job of a route; it trains by the default recipe where the test does not say what it does."""
+    """A job of a route; by default, it trains with the default recipe."""
     plain = {"seed": 0, "network": {}, "work": Train(Recipe()), "counted_macs": 1000}
     given = plain | fields
     return Job(JobId(route, replicate, target, step), phase, **{"computed_macs": given["counted_macs"], **given})

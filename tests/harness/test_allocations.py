@@ -1,4 +1,4 @@
-"""How a cluster's placement groups and nodes appear in the ledger; Ray's answers are scripted."""
+"""A cluster's placement groups and nodes appear in the ledger; Ray's answers are scripted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def told(entry):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Ray's scripted answers and the clock."""
+    """Ray's scripted answers and a clock."""
     state = SimpleNamespace(t=1000.0, nodes=[node(OLD)], groups={})
     context = SimpleNamespace(get_job_id=lambda: JOB, get_node_id=lambda: OLD)
     monkeypatch.setattr(allocations.ray, "nodes", lambda: state.nodes)
@@ -72,7 +72,7 @@ def test_a_node_that_takes_work_before_it_tells_its_devices_is_a_device_since_it
     cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEW)]
     cluster.groups = {"p" + JOB: group_on(NEW)}
     watched._look()
-    cluster.t = 1025.0  # its first worker took that long
+    cluster.t = 1025.0  # its first worker took this long to start
     watched._look_at_nodes()
     cluster.t, cluster.groups = 1030.0, {}
     watched._look()
@@ -131,7 +131,7 @@ def test_groups_of_others_are_not_ours(ledger, cluster):
 
 
 def test_of_three_nodes_with_other_tenants_on_each_only_ours_are_on_record(ledger, cluster):
-    """Theirs open before ours, while ours are open, and on a node that joins and dies, and take all that ours leave."""
+    """Other tenants' groups open before and during ours and on a node that joins and dies, and take all we leave."""
     watched = watch(ledger)
     theirs = {"t1" + "0200": group_on(OLD)}
     cluster.groups = dict(theirs)
@@ -168,7 +168,7 @@ def causes(ledger):
 
 
 def test_a_node_that_dies_while_it_is_looked_at_is_the_cause(ledger, cluster, monkeypatch):
-    """Its groups are released after its death is known, because the answer about nodes may be older than theirs."""
+    """Its groups are released after its death is known, because the list of nodes may be older than that of groups."""
     watched = watch(ledger)
     cluster.groups = {"p" + JOB: group_on(OLD)}
     watched._look()

@@ -1,4 +1,4 @@
-"""Wrong folders, torn ledgers, wrong command lines: one line on stderr and exit code 2, and nothing is lost."""
+"""Wrong folders, torn ledgers and wrong command lines give one line on stderr and exit code 2, and nothing is lost."""
 
 import fcntl
 import os
@@ -31,7 +31,7 @@ class TestFolder:
         assert snapshot(tmp_path) == before
 
     def test_lies_among_the_images(self, tiny, tmp_path, write_config, refuses):
-        """Its folder would be a class, and every attempt would fail."""
+        """The study's folder would be read as a class, and every attempt would fail."""
         plain(tmp_path / "photos")
         tiny["dataset"] = {"name": "image_folder", "path": str(tmp_path / "photos"), "image_size": 28}
         config = write_config(tiny)
@@ -41,7 +41,7 @@ class TestFolder:
             )
 
     def test_has_a_name_that_is_no_text(self, tiny, tmp_path, write_config, refuses):
-        """Weights could not be read from there: every job but the first failed, three times each."""
+        """Weights cannot be read from such a path: every job but the first would fail, three times each."""
         out = tmp_path / os.fsdecode(b"caf\xe9")
         refuses(["run", write_config(tiny), "--backend", "inline", "--out", out], "not UTF-8", "--out")
 
@@ -112,7 +112,7 @@ class TestFolder:
 
 @pytest.fixture
 def study(tiny_study, tmp_path):
-    """A copy of the tiny study without its weights, free to be damaged."""
+    """A copy of the tiny study without its weights, which a test may damage."""
     return shutil.copytree(
         tiny_study, tmp_path / "study", ignore=shutil.ignore_patterns("checkpoints", "models", "report", ".lock")
     )
@@ -202,7 +202,7 @@ class TestCommandLine:
 
 
 class TestAsAProcess:
-    """The same by the real command, twice: nothing of a library gets onto stderr either."""
+    """The same with the real command, run twice: no library writes to stderr either."""
 
     def run(self, tmp_path, *words):
         cwd = tmp_path / "cwd"

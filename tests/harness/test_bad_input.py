@@ -1,4 +1,4 @@
-"""Wrong input: each case is one line on stderr and exit code 2, and nothing is written, changed or lost."""
+"""Wrong input: each case gives one line on stderr and exit code 2, and nothing is written, changed or lost."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from harness.data.base import DataInfo
 from harness.models.build import build_network, parent_spec
 from harness.planning.speeds import Speeds
 
-# (what is set, to what, what the message must say)
+# (key, value, what the message must say)
 CONFIGS = {
     "RandAugment of images in memory": (
         "recipe", {"augment": "timm", "randaugment_magnitude": 5}, ["recipe.randaugment_magnitude", "fashion_mnist_mini"],
@@ -98,7 +98,7 @@ CONFIGS = {
     "an image folder without a path": ("dataset", {"name": "image_folder", "image_size": 28, "num_classes": 2}, ["path"]),
     "timm's data without a name": ("dataset", {"name": "timm", "image_size": 28, "num_classes": 2}, ["timm_name"]),
 }  # fmt: skip
-"""Refused by what is written alone: by ``run`` and by ``plan``."""
+"""Refused by ``run`` and by ``plan`` because of what is written in them."""
 
 
 @pytest.mark.parametrize("verb", ["run", "plan"])
@@ -108,7 +108,7 @@ def test_a_malformed_config(case, verb, tiny, write_config, refuses):
     if case == "nothing to retrain":
         tiny["routes"]["search"]["num_predicted"] = 0
     if case == "an unknown timm network":
-        del tiny["routes"]["scratch"]["train"]  # of a family's network
+        del tiny["routes"]["scratch"]["train"]  # which would train a family's network
     config = write_config(changed(tiny, path, value))
     refuses([verb, config, *(["--backend", "inline"] if verb == "run" else [])], *says)
 

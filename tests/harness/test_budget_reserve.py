@@ -1,4 +1,4 @@
-"""What a budget keeps for the networks of a route, on plans made by hand."""
+"""How much of a budget is reserved for a route's networks, on plans written by hand."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ COSTS = {Phase.SEARCH: 10, Phase.TUNE: 20, Phase.RETRAIN: 30, Phase.EVALUATE: 5}
 
 
 def forecast(num_trials=3):
-    """A search with one target: candidates at 10 s, trials of the winner's recipe, its retraining, its evaluation."""
+    """A search with one target: candidates at 10 s, trials of the winner's recipe, its retraining and evaluation."""
     trials = [job(f"retrain-tune-{i}", "search", Phase.TUNE, 300) for i in range(num_trials)]
     retrain = job("retrain", "search", Phase.RETRAIN, 300, tuned_by=tuple(trial.name for trial in trials))
     last = replace(evaluation("search", 300), start=WeightsOf(retrain.name))
@@ -43,5 +43,5 @@ class TestTrials:
             retrain = job("retrain", "search", Phase.RETRAIN, target, tuned_by=tuple(trial.name for trial in trials))
             two += [*trials, retrain, replace(evaluation("search", target), start=WeightsOf(retrain.name))]
         found = Forecast([(each, COSTS[each.phase]) for each in two], lambda each: COSTS[each.phase], pace=1.0)
-        assert found.reserve_s("search", 0, 100, {}) == 35  # 10 + 35 + 95 s are beyond 100
+        assert found.reserve_s("search", 0, 100, {}) == 35  # 10 + 35 + 95 s are more than 100 s
         assert found.reserve_s("search", 0, 140, {}) == 35 + 95

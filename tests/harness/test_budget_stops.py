@@ -1,4 +1,4 @@
-"""A running job that would take its route over the budget ends at a checkpoint; the stop is on record and replayed."""
+"""A running job that would exceed its route's budget stops at a checkpoint; the stop is recorded and replayed."""
 
 import time
 from dataclasses import replace
@@ -31,7 +31,7 @@ from harness.work.stop_notes import StopNotes
 
 COSTS = {Phase.SEARCH: 10, Phase.RETRAIN: 30, Phase.EVALUATE: 5}
 OF_FIVE = Train(Recipe(epochs=5))
-"""A checkpoint every 2 s, as planned."""
+"""A candidate's five epochs are planned to take 10 s, so there is a checkpoint every 2 s."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def scheduler_of(study, limit_s, route=None):
 
 
 def begin(study, running, held_s):
-    """An attempt at the job has run for so long."""
+    """Record an attempt at the job that has run for ``held_s``."""
     study.ledger.append(
         Kind.ATTEMPT_STARTED, t=time.time() - held_s, session="s1", attempt=f"{running.name}#1", job=running.name,
         route=running.route, phase=running.phase, target=running.target, replicate=0, allocation=None,
@@ -69,7 +69,7 @@ def begin(study, running, held_s):
 
 
 def stop(study, scheduler, running, reason="stopped after epoch 3 of 5: the route's budget is spent"):
-    """Its worker does as it was asked."""
+    """The job's worker stops as it was asked to."""
     study.ledger.append(
         Kind.ATTEMPT_ENDED, attempt=f"{running.name}#1", status="failed", reason=reason, outcome=None,
         work_end_t=time.time(), measurement=None, stopped=True,
@@ -78,25 +78,25 @@ def stop(study, scheduler, running, reason="stopped after epoch 3 of 5: the rout
 
 
 class TestWhenItIsStopped:
-    """Of 100 s, 35 are kept for the network."""
+    """Of a budget of 100 s, 35 s are reserved for the network to deliver."""
 
     def test_a_candidate_that_leaves_room_for_its_next_checkpoint_goes_on(self, study):
         scheduler = scheduler_of(study, 100)
-        begin(study, scheduler.next(), 50)  # its intervals are 50 / 5 s, and 15 s are left
+        begin(study, scheduler.next(), 50)  # an interval takes 50 / 5 s, and 15 s are left
         assert scheduler.to_stop() == {}
 
     def test_a_candidate_ends_before_what_the_network_needs_is_gone(self, study):
         scheduler = scheduler_of(study, 100)
-        begin(study, scheduler.next(), 60)  # an interval is 60 / 5 s, and 5 s are left
+        begin(study, scheduler.next(), 60)  # an interval takes 60 / 5 s, and only 5 s are left
         assert list(scheduler.to_stop()) == ["search-r0-c0"]
         assert "35 are kept for the networks to deliver" in scheduler.to_stop()["search-r0-c0"]
 
     def test_one_interval_is_kept_for_each_that_runs(self, study):
         scheduler = scheduler_of(study, 100, Line("search", jobs()))
-        for held_s in (26, 26):  # 13 s are left, and two intervals are 2 × 26 / 5 s
+        for held_s in (26, 26):  # 13 s are left, and two intervals take 2 × 26 / 5 s
             begin(study, scheduler.next(), held_s)
         assert scheduler.to_stop() == {}
-        begin(study, scheduler.next(), 6)  # 7 s are left, and 2 × 26 / 5 + 2 are needed
+        begin(study, scheduler.next(), 6)  # 7 s are left, and 2 × 26 / 5 + 2 s are needed
         assert sorted(scheduler.to_stop()) == [f"search-r0-c{i}" for i in range(3)]
 
     def test_a_retraining_ends_when_the_budget_is_spent(self, study):
@@ -118,7 +118,7 @@ class TestWhenItIsStopped:
 
 class TestWhatComesOfIt:
     def stopped(self, study, limit_s=100):
-        """c0 took 60 s and was stopped; the retraining comes next, since no candidate can be paid for."""
+        """c0 took 60 s and was stopped; the retraining comes next, since no further candidate can be paid for."""
         scheduler = scheduler_of(study, limit_s)
         begin(study, first := scheduler.next(), 60)
         stop(study, scheduler, first)
@@ -203,7 +203,7 @@ class TestTraining:
 
 
 class Endless:
-    """A scheduler of one job, which is to be stopped once it is said."""
+    """A scheduler with one job, which must stop as soon as the test says so."""
 
     def __init__(self):
         self.job, self.stops, self.outcomes = job("a"), {}, []
@@ -235,7 +235,7 @@ def test_a_worker_elsewhere_is_asked_by_a_note_in_the_folder(tmp_path, monkeypat
     searcher.suggest("t3")
     assert StopNotes(StudyFolder(tmp_path)).why(name) == "the route's budget is spent"
     searcher._running.clear()
-    scheduler.todo = [scheduler.job]  # a larger budget takes it up again
+    scheduler.todo = [scheduler.job]  # a larger budget continues it
     scheduler.stops = {}
     searcher.suggest("t4")
     assert notes.why(name) is None

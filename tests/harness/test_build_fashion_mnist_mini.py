@@ -1,4 +1,4 @@
-"""The script that makes the shipped file again, on idx files made here."""
+"""The script that makes the shipped file, run on idx files made here."""
 
 import gzip
 import subprocess
@@ -17,7 +17,7 @@ def write_idx(path, array):
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """6,500 and 4,500 images of 2×2 pixels that hold their own number, labels at random."""
+    """6,500 and 4,500 images of 2×2 pixels that encode their own number, with shuffled labels."""
     folder, rng = tmp_path_factory.mktemp("idx"), np.random.default_rng(0)
     parts = {}
     for name, count in (("train", 6_500), ("t10k", 4_500)):

@@ -1,4 +1,4 @@
-"""Two hundred schedules of faults over a simulated clock: every attempt once, the truth within what the ledger says."""
+"""Two hundred schedules of faults on a simulated clock: each attempt counts once; the truth is within the bounds."""
 
 from collections import Counter
 from unittest import mock
@@ -15,7 +15,7 @@ from accounting.study.folder import StudyFolder
 NUM_SCHEDULES = 200
 BATCH = 20
 hits: dict[int, Counter[str]] = {}
-"""Faults of each batch that was played, by its first seed."""
+"""The faults of each batch that was played, by the batch's first seed."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def check(chaos):
 
 
 def test_every_kind_of_fault_was_among_them(tmp_path):
-    """Batches that were not played in this process are played here."""
+    """Batches that were not yet played in this process are played here."""
     assert {*ENDS_SESSION} < {*FAULTS}
     for first in range(0, NUM_SCHEDULES, BATCH):
         if first not in hits:

@@ -1,4 +1,4 @@
-"""Weights whose names are all others: read in their order, but only where nothing speaks against it."""
+"""Weights under entirely different names are read in their order, unless something speaks against it."""
 
 import logging
 
@@ -11,7 +11,7 @@ from harness.models.build import fit_checkpoint
 
 
 class TestInOrder:
-    """Names that are all others: the order counts only where nothing speaks against it."""
+    """All names differ: the order decides, unless something speaks against it."""
 
     def renamed(self, model, rename=lambda i, name: f"body.{i}.{name.rpartition('.')[2]}"):
         own = {k: v for k, v in state(model).items() if not k.endswith("num_batches_tracked")}

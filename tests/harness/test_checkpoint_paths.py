@@ -1,4 +1,4 @@
-"""Paths of checkpoints, and the checksum of what is there."""
+"""Paths of checkpoints, and the checksum of the files there."""
 
 import hashlib
 

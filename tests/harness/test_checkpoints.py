@@ -1,4 +1,4 @@
-"""Users' files of weights: what trainers write is taken, the rest refused in one line, and no code in them runs."""
+"""Users' files of weights: what trainers write is read, the rest is refused in one line, and no code in them runs."""
 
 import argparse
 import collections
@@ -25,7 +25,7 @@ from harness.models.build import fit_checkpoint, load_checkpoint
 
 
 def loads(given, path, model=None, **save):
-    """Write, read and fit; whether every tensor is then the source's."""
+    """Write, read and fit a file; returns whether every tensor then equals the source's."""
     torch.save(given, path, **save)
     model = model or net(1)
     left = fit_checkpoint(model, load_checkpoint(path), path)
@@ -35,7 +35,7 @@ def loads(given, path, model=None, **save):
 
 
 class Settings(dict):
-    """A mapping of a trainer's own, as AttributeDict and CfgNode are."""
+    """A trainer's own mapping class, like AttributeDict and CfgNode."""
 
     __getattr__ = dict.get
 
@@ -201,7 +201,7 @@ def test_names_of_the_first_authors_are_translated_as_timm_does(tmp_path):
 
 
 class Attack:
-    """A pickle that would write a file."""
+    """A pickle that would write a file when loaded."""
 
     def __init__(self, function, *arguments):
         self.function, self.arguments = function, arguments

@@ -1,4 +1,4 @@
-"""The command line where all is well: list, plan, status, report, answer, audit, as text and as JSON."""
+"""The command line when all is well: list, plan, status, report, answer and audit, as text and as JSON."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ class TestPlan:
             assert {(route, p) for route in routes for p in ("full", "free", "amortised")} <= policies
 
     def test_charges_of_the_tiny_study_by_hand(self, tiny, write_config, command):
-        """Each of 2 epochs: 200 images thrice, 1,000 to validate; batch norm on 200: 3,400 passes, and an overhead."""
+        """2 epochs of 3 × 200 training and 1,000 validation passes, 200 for batch norm: 3,400, plus an overhead."""
         plan = json.loads(said(command("plan", write_config(tiny), "--json")))
         from harness.config.study import parse_config
         from harness.validation import check_study

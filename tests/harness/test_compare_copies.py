@@ -1,4 +1,4 @@
-"""A study and its copy are one study: comparing them would count the same replicates twice."""
+"""A study and its copy count as one study, since comparing them would count the same replicates twice."""
 
 import shutil
 

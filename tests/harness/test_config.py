@@ -1,4 +1,4 @@
-"""The config: what is left out, what is resolved, and that the resolved one reads back the same."""
+"""The config: what may be left out, what is resolved, and that the resolved config reads back the same."""
 
 from pathlib import Path
 

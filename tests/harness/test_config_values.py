@@ -1,4 +1,4 @@
-"""Values of a config: nothing is converted, every number has bounds, and what would be cut in silence is refused."""
+"""Config values: nothing is converted, every number has bounds, and a value that would be cut silently is refused."""
 
 from types import NoneType
 from typing import Annotated, get_args, get_origin
@@ -20,7 +20,7 @@ IN_BOUNDS_BY_ITS_UNIT = {
 
 
 def numbers(annotation, metadata=(), where=""):
-    """(place, metadata) of each number that may stand in a section."""
+    """(place, metadata) of each number that a section may contain."""
     if get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
         yield from numbers(annotation, (*metadata, *more), where)
@@ -29,7 +29,7 @@ def numbers(annotation, metadata=(), where=""):
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in as_found(annotation).model_fields.items():
             if field.exclude:
-                continue  # not written by a user
+                continue  # not written by users
             yield from numbers(field.annotation, tuple(field.metadata), f"{where}.{name}".lstrip("."))
     elif annotation is not NoneType:
         is_list = get_origin(annotation) is list
@@ -53,7 +53,7 @@ def _flat(metadata):
     return [part for m in metadata for part in (m.metadata if hasattr(m, "metadata") else [m])]
 
 
-# (what is set, to what, what the message must say)
+# (key, value, what the message must say)
 CONVERTED = {
     "a number in quotes": ("replicates", "3", ["replicates", "'3'", "whole number without quotes"]),
     "a fraction in quotes": ("recipe.lr", "0.1", ["recipe.lr", "'0.1'", "without quotes"]),

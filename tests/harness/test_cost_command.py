@@ -1,4 +1,4 @@
-"""``prune-or-search cost``: what it refuses in one line, and that it runs and imports nothing that it does not need."""
+"""``prune-or-search cost``: what it refuses in one line, and that it runs and imports nothing unnecessary."""
 
 import json
 import os
@@ -19,7 +19,7 @@ EXAMPLES = sorted((ROOT / "examples" / "prices").glob("*.yaml"))
 
 @pytest.fixture
 def old_study(tmp_path):
-    """A study that older code ran: cost rules 1, no plan, no labels."""
+    """A study run by older code: cost rules 1, no plan, no labels."""
     with tarfile.open(ROOT / "tests" / "golden" / "prune_only.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "prune_only"

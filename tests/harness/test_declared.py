@@ -80,7 +80,7 @@ def test_another_unit_than_the_studys_is_refused(words, declared, write_config, 
 
 
 def test_a_study_that_was_run_may_declare_it_later(declared, tiny_study, write_config, command, tmp_path):
-    """It changes no job, so nothing runs again; the change is recorded."""
+    """Declaring changes no job, so nothing runs again; the change is recorded."""
     folder = tmp_path / "study"
     shutil.copytree(tiny_study, folder)
     del declared["resources"]

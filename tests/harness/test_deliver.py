@@ -89,7 +89,7 @@ class TestFolder:
     def test_too_few_zeros_for_a_sparse_file(self, paths, splits):
         model = network()
         for parameter in model.parameters():
-            parameter.data[parameter == 0] = 0.01  # fresh biases
+            parameter.data[parameter == 0] = 0.01  # the biases are new and still zero
         model.conv_stem.weight.data[0, 0, 0, 0] = 0
         metrics = deliver(job(model, paths), paths, splits, DATASET, CPU)
         assert names(paths.root / metrics["model_dir"]) == PLAIN
@@ -104,7 +104,7 @@ class TestFolder:
         (paths.root / first["model_dir"] / "stray").write_text("of an earlier version")
         assert delivered(job(model, paths), paths, splits, DATASET, CPU, export) == first
         after = snapshot(paths.root)
-        # What torch.export and the ONNX exporter write has ids of its own.
+        # Files from torch.export and the ONNX exporter contain ids that differ each time.
         assert {p for p in before if before[p] != after.get(p)} <= {
             str(Path(first["model_dir"]) / file) for file in ("model.pt2", "model.onnx")
         }
@@ -129,7 +129,7 @@ class TestFolder:
 
 
 class TestSmaller:
-    """Networks that timm cannot build: their whole program is delivered, and torch alone loads it."""
+    """Networks that timm cannot build are delivered as whole programs, which torch alone can load."""
 
     @pytest.fixture(params=["channels", "blocks"])
     def smaller(self, request):
@@ -240,7 +240,7 @@ class TestFailure:
 
 
 def test_ten_lines_elsewhere_give_the_same_test_top1(paths):
-    """The script of benchmarks/, on the real images."""
+    """The script in benchmarks/, run on the real images."""
     splits = open_dataset(DatasetConfig(name="fashion_mnist_mini", num_train=100)).splits()
     metrics = deliver(job(network(SMALL), paths, SMALL), paths, splits, DATASET, CPU)
     script = Path(__file__).parents[2] / "benchmarks" / "reproduce_test_top1.py"

@@ -1,4 +1,4 @@
-"""What a delivered folder holds beside its weights: ONNX, int8, the sparse file, the network without dead channels."""
+"""The exports in a delivered folder: ONNX, int8, the sparse file, the network without dead channels."""
 
 import json
 import shutil
@@ -48,13 +48,13 @@ def paths(tmp_path):
 
 
 class TestDead:
-    """The network without what its zeros have made dead, where the study asks for it."""
+    """If the study asks for it, the network is also exported without the parts that its zeros made dead."""
 
     def network(self):
         model = masked()
         block = model.get_submodule("blocks.1.0")
         with torch.no_grad():
-            block.conv_pw.weight[:3] = 0  # nothing makes these three channels, and nothing reads them
+            block.conv_pw.weight[:3] = 0  # nothing produces or reads these three channels
             block.conv_dw.weight[:3] = 0
             block.conv_pwl.weight[:, :3] = 0
         return model
@@ -212,7 +212,7 @@ class TestExports:
 
 
 class TestFailure:
-    """What goes wrong with an export leaves the delivered folder as it was."""
+    """A failed export leaves the delivered folder unchanged."""
 
     @pytest.fixture
     def dense(self, paths, splits):
@@ -270,7 +270,7 @@ class TestFailure:
 
 
 class TestProposed:
-    """Export jobs come after a delivery, one for each kind that its evaluation has not made itself."""
+    """Export jobs follow a delivery: one per kind that the evaluation has not already made."""
 
     ALL = ExportConfig(onnx=True, int8=True, latency=True, compact=True)
 

@@ -1,4 +1,4 @@
-"""What a delivered folder says of images: ``preprocess`` of its ``model.py`` is what the network was evaluated with."""
+"""A delivered folder's ``preprocess`` in ``model.py`` prepares images exactly as they were in the evaluation."""
 
 import importlib.util
 import io
@@ -31,7 +31,7 @@ def picture(width, height, seed, mode="RGB"):
 
 
 def folder_data(root):
-    """Pictures of several shapes and modes; their test split in order."""
+    """Write images of several shapes and modes; returns those of the test split, in order."""
     modes = ["RGB", "L", "P", "I;16", "RGBA"]
     for part, count in (("train", 12), ("val", 5)):
         for label, name in enumerate(NAMES):
@@ -43,7 +43,7 @@ def folder_data(root):
 
 
 def npz_data(path):
-    """Pictures of several shapes as PNG bytes in one file; those of the test split."""
+    """Write images of several shapes as PNG bytes in one file; returns those of the test split."""
     arrays = {"classes": np.array(NAMES)}
     found = {}
     for part in ("train", "test"):
@@ -63,7 +63,7 @@ def npz_data(path):
 
 @pytest.fixture(params=["image_folder 64", "image_folder 160", "npz_jpeg", "fashion_mnist_mini"])
 def data(request, tmp_path, monkeypatch):
-    """A dataset's config and its first test images as pictures."""
+    """A dataset's config and its first test images, as Pillow images."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     name, _, size = request.param.partition(" ")
     if name == "image_folder":
@@ -80,7 +80,7 @@ def data(request, tmp_path, monkeypatch):
 
 
 def loaded(config, folder):
-    """``model.py`` beside what ``architecture.json`` says of this dataset."""
+    """The module ``model.py``, next to an ``architecture.json`` with this dataset's facts."""
     dataset = open_dataset(config)
     folder.mkdir()
     (folder / "architecture.json").write_text(json.dumps(about(SPEC, dataset.splits().info, config)))

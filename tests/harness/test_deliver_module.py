@@ -1,4 +1,4 @@
-"""``model.py`` of a delivered folder: the network to train on and the images as it saw them, without this package."""
+"""``model.py`` in a delivered folder gives a network to train on and its preprocessing, without this package."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def paths(tmp_path):
 
 
 def without_us(code, folder, *arguments):
-    """What the code prints in a process of its own, in ``folder``, in which this package cannot be imported."""
+    """Run code in ``folder``, in a process that cannot import this package; returns its output."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", WITHOUT_US + code, *map(str, arguments)], cwd=folder,
         capture_output=True, text=True, timeout=250, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},

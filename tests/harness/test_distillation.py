@@ -1,4 +1,4 @@
-"""Learning from a teacher: what it is shown, the loss, resuming, who may teach, and what a study makes of it."""
+"""Learning from a teacher: the images it is shown, the loss, resuming, who may teach, and the effect on a study."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def taught_by(teacher=TEACHER, seed=11):
 
 
 class TestWhatTheTeacherIsShown:
-    """Logits for raw pixels, as the teacher's own loader would have made them, against those inside the loss."""
+    """Logits inside the loss equal those for raw pixels prepared as the teacher's own loader would."""
 
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
     @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ class TestWhatTheTeacherIsShown:
         assert not teacher.network.training
 
     def test_a_network_of_timm_is_shown_what_timm_says_of_it(self):
-        """Its 24 pixels and 0.5 / 0.5, not the data's 8 pixels and normalisation."""
+        """Its own 24 pixels and 0.5 / 0.5, not the data's 8 pixels and normalisation."""
         model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=3).eval()
         cfg = model.pretrained_cfg
         assert cfg["mean"] == (0.5, 0.5, 0.5)
@@ -97,7 +97,7 @@ class TestWhatTheTeacherIsShown:
 
 
 def test_the_loss_by_hand():
-    """Outputs 0 and 2 ln 3, T = 2: the student says (1/4, 3/4), the teacher (1/2, 1/2)."""
+    """Outputs 0 and 2 ln 3 at T = 2: the student gives (1/4, 3/4), the teacher (1/2, 1/2)."""
 
     class Even(nn.Module):
         def forward(self, images):
@@ -139,7 +139,7 @@ def test_resuming_gives_the_undisturbed_weights_and_the_teacher_stays_as_it_was(
     teacher = taught_by()
     fit(
         splits, tmp_path / "first", Recipe(epochs=1, batch_size=20, distill=DISTILL), teacher=teacher
-    )  # lazy layer made
+    )  # so that the lazy layer exists
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     whole = fit(splits, tmp_path / "a", recipe, masks=masks, teacher=teacher)
     with pytest.raises(InterruptedError):
@@ -174,7 +174,7 @@ def test_a_supernet_learns_from_it_by_its_largest_member(splits, tmp_path):
     calls = []
     shown.register_forward_hook(lambda module, args, out: calls.append(len(out)))
     taught, plain = trained("a", shown), trained("b", None)
-    assert calls == [20] * 3  # once a batch, not once a member
+    assert calls == [20] * 3  # once per batch, not once per member
     assert not same(taught.state_dict(), plain.state_dict())
 
 
@@ -329,7 +329,7 @@ def test_what_cannot_teach_is_refused_in_one_line(case, tiny, write_config, refu
 
 
 def test_a_file_of_weights_and_a_delivered_network_teach(tiny, tiny_study, tmp_path, write_config):
-    """The file is of the parent's network; the folder says its own size and normalisation."""
+    """The file holds the parent's network; the folder states its own image size and normalisation."""
     folder = next((tiny_study / "models").glob("*/prune/[0-9]*"))
     weights = tiny_study / "checkpoints" / "prune-r0-pretrain"
     file = next(weights.glob("*.safetensors"))
@@ -351,7 +351,7 @@ def test_a_delivered_network_of_other_images_is_shown_them(tiny, tiny_study, tmp
     tiny["recipe"]["distill"] = {"teacher": str(folder)}
     teacher = check_study(parse_config(tiny, "c"), need_data=False).teachers[str(folder)]
     assert (teacher.image_shape, teacher.mean, teacher.std) == ((1, 32, 32), (0.5,), (0.25,))
-    assert teacher.macs > 945_024  # of larger images
+    assert teacher.macs > 945_024  # its images are larger
     about["class_names"] = ["another", *about["class_names"][1:]]
     (folder / "architecture.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match="knows other classes"):

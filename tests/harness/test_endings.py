@@ -1,4 +1,4 @@
-"""What a run that ends without all of its networks says."""
+"""The messages of a run that ends without all of its networks."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What a run shows: one line per event off a terminal, a bar on one, JSON objects for machines."""
+"""What a run shows: one line per event without a terminal, a bar on one, JSON objects for machines."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_a_second_attempt_is_a_retry_and_a_failed_one_says_why():
 class TestOutput:
     @pytest.fixture
     def grown(self, tiny_study, tmp_path):
-        """A function that shows a study whose ledger appears while it is shown."""
+        """A function that shows a study whose ledger appears only while it is being shown."""
 
         def show(progress):
             folder = tmp_path / "study"

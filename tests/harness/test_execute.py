@@ -1,4 +1,4 @@
-"""One attempt: what it writes to the ledger when it goes well, when it fails, and when it is interrupted."""
+"""What one attempt writes to the ledger when it succeeds, fails or is interrupted."""
 
 import pytest
 import torch

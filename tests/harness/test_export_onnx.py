@@ -1,4 +1,4 @@
-"""ONNX: one file, any batch size, the outputs of torch, and one clear line where that cannot be had."""
+"""ONNX exports: one file, any batch size, the same outputs as torch, or one clear line where that is impossible."""
 
 import sys
 
@@ -41,7 +41,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def exported(images, tmp_path_factory):
-    """The file of ``model``, alone in its folder, and the error that was said of it."""
+    """The file of ``model``, alone in its folder, and the error that was reported for it."""
     path = tmp_path_factory.mktemp("exported") / "m.onnx"
     return path, export_onnx(network(), images, path)
 

@@ -1,4 +1,4 @@
-"""What a study's folder takes of a changed config, by what was paid for, and what it refuses in which words."""
+"""Which changes of the config a study's folder accepts, given what was paid for, and how it refuses the others."""
 
 import copy
 from dataclasses import asdict, replace
@@ -36,7 +36,7 @@ BASE = {
 
 
 class Study:
-    """A folder with a study.yaml, in which the attempts are on record that a test names."""
+    """A folder with a study.yaml, in whose ledger a test records attempts."""
 
     def __init__(self, root):
         self.paths = StudyFolder(root)

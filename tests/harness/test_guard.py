@@ -1,4 +1,4 @@
-"""What ends a command badly is one line: known causes in their own words, others with a log file."""
+"""A command that fails prints one line: known causes in their own words, others with a log file."""
 
 import errno
 import shutil
@@ -12,7 +12,7 @@ from harness.errors import InputError, StudyFailed
 
 @pytest.fixture
 def failing(command, tiny, write_config, monkeypatch, tmp_path):
-    """Runs a study whose work raises ``error``: (exit code, stderr)."""
+    """A function that runs a study whose work raises ``error``: (exit code, stderr)."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def run(error):

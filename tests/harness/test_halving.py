@@ -1,4 +1,4 @@
-"""Successive halving in the search: its config, its jobs, that rungs are one training, that it resumes to the bit."""
+"""Successive halving in the search: its config and jobs, rungs that form one training, and bit-exact resuming."""
 
 import re
 
@@ -78,7 +78,7 @@ RECIPES = {
 
 
 def in_parts(splits, folder, recipe, ends, kill=None):  # noqa: F811
-    """Trained by a new network for each part; ``kill``: (part, epoch) at whose end the process dies once."""
+    """Train with a new network for each part; ``kill`` is the (part, epoch) at whose end the process dies once."""
     before, begin = None, 0
     for part, end in enumerate(ends):
         after = folder / f"state-{part}" if end < recipe.epochs else None

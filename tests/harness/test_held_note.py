@@ -1,4 +1,4 @@
-"""A driver that was killed while its workers started: what it held then is billed by the next session, as overhead."""
+"""A driver is killed while its workers start; the next session bills what it held then, as overhead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(ledger, record):
 
 @pytest.fixture
 def paths(tmp_path):
-    """A study whose first session was killed 7 s after its only worker began to start, and a second one has opened."""
+    """A study whose first session is killed 7 s after its only worker began to start; a second one then opens."""
     return StudyFolder(tmp_path)
 
 
@@ -36,7 +36,7 @@ def killed(paths, *records, devices=None):
             note(t, ["a"])
         content = paths.held_note.read_bytes()
         raise KeyboardInterrupt
-    paths.held_note.write_bytes(content)  # SIGKILL leaves it
+    paths.held_note.write_bytes(content)  # SIGKILL leaves the note behind
 
 
 def resumed(paths):

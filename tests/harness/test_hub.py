@@ -1,4 +1,4 @@
-"""Published weights where the Hub does not answer: it is asked once, and the cache is used."""
+"""Published weights when the Hub does not answer: it is asked once, and the cache is used."""
 
 import huggingface_hub
 import pytest
@@ -8,12 +8,12 @@ from harness.models.build import build_network
 
 WEIGHTS = {"builder": "timm", "name": "resnet18", "kwargs": {"num_classes": 10, "pretrained": True}}
 NOWHERE = "http://127.0.0.1:9"
-"""A port that nothing listens at."""
+"""A port on which nothing listens."""
 
 
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
-    """The addresses of the Hub's client's requests; its cache is empty, its pauses would be noticed."""
+    """The URLs that the Hub's client requests; its cache is empty, and a pause before a retry fails the test."""
     constants, client = huggingface_hub.constants, huggingface_hub.utils._http
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", NOWHERE)

@@ -1,4 +1,4 @@
-"""Networks at sizes of their own: what a job is shown, how it is counted, what is refused, and old studies as they were."""
+"""Networks at their own image sizes: what a job is shown, how it is counted, what is refused, old studies unchanged."""
 
 import copy
 
@@ -54,7 +54,7 @@ def facts(side, **others):
 
 class TestImages:
     def test_are_resized_after_augmentation_with_antialiasing(self):
-        """Of a plane the mean stays; a row of 0, 1, 0, 1 becomes two mixtures and no 0 beside a 1."""
+        """Striped images keep their mean, and neighbouring stripes of 0 and 1 are blended."""
         striped = torch.tensor([0, 255] * 4, dtype=torch.uint8).expand(4, 1, 8, 8)
         info = facts(8)
         split = TensorSplit(striped, torch.arange(4), info)
@@ -91,9 +91,9 @@ class TestImages:
 
 class TestCounts:
     def test_of_a_network_at_two_sizes(self):
-        """All MACs of the mini space's convolutions go with the area; the classifier's do not.
+        """All MACs of the mini space's convolutions are proportional to the area; the classifier's are not.
 
-        The stem has stride 2, 3x3 weights, 1 to 8 channels: at 28 pixels 14 * 14 * 72 = 14,112, at 20 it is 10 * 10 * 72.
+        The stem has stride 2, 3x3 weights and 1 to 8 channels: 14 * 14 * 72 = 14,112 at 28 pixels, 10 * 10 * 72 at 20.
         """
         spaces = {side: load_space("fbnetv3_mini", image_size=side) for side in (20, 28)}
         both = load_space("fbnetv3_mini", image_size=[20, 28])
@@ -120,7 +120,7 @@ class TestCounts:
         assert {job.teacher.macs for job in taught} == {view.parent_macs}
 
     def test_fbnetv3_c_at_248_meets_a_at_224(self):
-        """The paper's pair: a parent at its own size, its sibling at the sibling's own, and a search among the space's."""
+        """The paper's pair: the parent and its sibling at their own sizes, and a search over the space's sizes."""
         view = viewed(changed(
             dataset={"name": "image_folder", "path": "nowhere", "image_size": 272, "num_classes": 1000,
                      "num_train": 1_281_167},

@@ -1,4 +1,4 @@
-"""Files of jobs that are gone, damaged or another network's are noticed, and the jobs that made them are run again."""
+"""A job's file that is missing, damaged or another network's is noticed, and the job that made it is run again."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -54,7 +54,7 @@ DAMAGE = {
 
 @pytest.fixture
 def made(place):  # noqa: F811
-    """A pretrained network, a pruned one and another, with what is on record of them."""
+    """A pretrained network, a pruned one and another one, and the facts recorded about their files."""
     outcomes = {P: execute(pretrain_job(), place)}
     outcomes[Q] = execute(prune(120_000), place)
     outcomes["prune-r0-other"] = execute(pretrain_job(step="other", seed=99), place)
@@ -112,7 +112,7 @@ def test_what_verifies_is_used(made):
 
 
 class Chain:
-    """A route whose jobs each start from the one before."""
+    """A route each of whose jobs starts from the one before."""
 
     name, replicate = "prune", 0
 
@@ -134,7 +134,7 @@ class Chain:
 
 
 def work(paths, place, session, *, before=lambda job: None):  # noqa: F811
-    """Run the chain in a session, one job after another; the names of what was run, and the route."""
+    """Run the chain job by job in one session; returns the names of the jobs that ran, and the route."""
     with LedgerWriter(paths.ledger, session, "driver") as ledger:
         ledger.append(
             Kind.SESSION_OPENED, session=session, study="x", environment={},
@@ -174,7 +174,7 @@ def test_on_resume_what_a_later_job_needs_is_made_again_and_is_the_same(place, d
 
 
 def _without_the_end_of(job, paths):
-    """As if the session had been killed before the job's last record, the driver's too."""
+    """Cut the ledgers as if the session had been killed before the job's last record."""
     for path in paths.ledger.glob("*.jsonl"):
         lines = path.read_text().splitlines(keepends=True)
         kept = [n for n, line in enumerate(lines) if f'"attempt":"{job}#' in line or "session_closed" in line]

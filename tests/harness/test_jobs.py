@@ -1,4 +1,4 @@
-"""Jobs as values and as JSON: names, specs of old ledgers, identities of resume states."""
+"""Jobs as values and as JSON: names, specs in old ledgers, identities of resume states."""
 
 import hashlib
 import json

@@ -20,7 +20,7 @@ CPU_FORMATS = [name for name in FORMATS if "fp16" not in name]
 
 
 class FakeClock:
-    """Reads 0, then moves on by the next of the given durations with every pair of readings."""
+    """Reads 0, and then advances by the next of the given durations with each pair of readings."""
 
     def __init__(self, durations_s):
         self._durations_s, self._now_s, self._is_begin = iter(durations_s), 0.0, False
@@ -33,7 +33,7 @@ class FakeClock:
 
 
 class Constant:
-    """Every call takes this long, whatever it does."""
+    """A stopwatch that returns the given times in turn, whatever a call does."""
 
     def __init__(self, *times_ms):
         self._times_ms = times_ms
@@ -69,7 +69,7 @@ def network():
 
 
 def test_median_and_percentiles_by_hand():
-    # 1..5 ms: rank 0.1 * 4 = 0.4 lies at 1.4, 0.9 * 4 = 3.6 at 4.6.
+    # 1..5 ms: rank 0.1 * 4 = 0.4 is at 1.4 ms, and 0.9 * 4 = 3.6 at 4.6 ms.
     clock = FakeClock([0.005, 0.001, 0.003, 0.004, 0.002])
     calls = []
     timing = time_calls(
@@ -79,7 +79,7 @@ def test_median_and_percentiles_by_hand():
     assert (timing.median_ms, timing.p10_ms, timing.p90_ms) == pytest.approx((3.0, 1.4, 4.6))
     assert (timing.n, timing.batch_size, timing.threads, timing.runtime) == (5, 4, 1, "test")
     assert timing.device == device_name("cpu") != ""
-    assert calls == [1] * 7  # the warm-up is run, and not timed
+    assert calls == [1] * 7  # the warm-up is run but not timed
 
 
 def test_an_even_number_of_repetitions_takes_the_middle():
@@ -140,7 +140,7 @@ def test_products_of_a_pruned_network_are_right():
 
 
 def test_speedups_and_totals_by_hand():
-    # Dense 4 ms, CSR 2 ms for each of 4 products; one of them occurs twice: 5 * 4 and 5 * 2.
+    # 4 products, dense 4 ms and CSR 2 ms each; one of them occurs twice: 5 * 4 and 5 * 2.
     rows = time_products(
         find_products(network(), SIZE), formats=["csr_fp32"], warmup=0, repetitions=1, stopwatch=Constant(4.0, 2.0)
     )
@@ -177,7 +177,7 @@ def test_formats_on_any_shape_and_sparsity(name, shape, share):
 
 
 def test_blocks_by_hand():
-    # Rows of 6: blocks of 4 and of 2. Six non-zeros could lie in two blocks: of the four, 9 and 5 are the strongest.
+    # Rows of 6 have blocks of 4 and of 2. Six non-zeros would fit in two blocks; the strongest have sums 9 and 5.
     weight = torch.tensor([[1.0, -2, 0, 0, 4, 5], [0, 5, 0, 0, 0, 1.0]])
     assert zero_blocks(weight) == 0.0
     kept = keep_strongest_blocks(weight)
@@ -222,7 +222,7 @@ def test_runtimes_agree_with_eager(runtime):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++ here")
 def test_compiled_agrees_with_eager():
-    """Compiled is a network with one thing to fuse: every kernel of its own takes the compiler seconds."""
+    """The compiled network has only one thing to fuse, since the compiler takes seconds for each kernel."""
     from torch._inductor import config
 
     fused = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))

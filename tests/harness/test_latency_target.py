@@ -1,4 +1,4 @@
-"""Targets in milliseconds: measured once, kept by the study, refused where they cannot be met."""
+"""Targets in milliseconds are measured once, stored with the study, and refused if they cannot be met."""
 
 import copy
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ def config(**changes):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """100,000 MACs take a millisecond, on every machine."""
+    """A clock by which 100,000 MACs take a millisecond on every machine."""
     calls = []
 
     def time_network(model, input_size, **_):

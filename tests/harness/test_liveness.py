@@ -1,4 +1,4 @@
-"""A worker whose session is over or whose raylet is dead ends itself, at work and between attempts."""
+"""A worker whose session is over or whose raylet is dead ends itself, during attempts and between them."""
 
 import os
 import signal

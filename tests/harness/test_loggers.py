@@ -1,4 +1,4 @@
-"""Loggers: every record is told once, whatever happens in between; a tracker that fails never stops a study."""
+"""Loggers: every record is told once, whatever happens in between, and a failing tracker never stops a study."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Logger:
 
 @pytest.fixture
 def own(tmp_path):
-    """A function that puts a logger of a user's own to use, and gives its name."""
+    """A function that puts a user's own logger to use and returns its name."""
 
     def use(text=OWN, anew=False, name="own"):
         path = tmp_path / f"{name}.py"
@@ -70,13 +70,13 @@ def records(tiny_study):
 
 
 def told(paths, name="own"):
-    """What the logger wrote, less the ends of sessions."""
+    """What the logger wrote, without the ends of sessions."""
     lines = (paths.loggers / name / "told.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines if line != "closed"]
 
 
 def epochs(lines):
-    """Those that the end of an epoch made."""
+    """The lines written at the end of an epoch."""
     return [
         line for line in lines if line[2] and line[2][0][0].endswith("val_top1") and "delivered" not in line[2][0][0]
     ]
@@ -139,7 +139,7 @@ def test_a_driver_that_dies_while_it_tells_leaves_nothing_twice(
         session(config, paths, "own", records)
     found = Counter(map(json.dumps, told(paths)))
     assert max(found.values()) == 1
-    if anew:  # all of it, from the first record on
+    if anew:  # everything, from the first record on
         assert sum(found.values()) == len(NewsOf(records, {}).tell(records))
     else:
         assert len(told(paths)) > before
@@ -169,8 +169,8 @@ def test_a_service_that_does_not_answer_holds_no_study(config, tiny_study, own, 
 def test_a_finished_study_is_told_whole_when_it_gets_a_logger(
     tiny, tiny_study, write_config, command, own, tmp_path, monkeypatch
 ):
-    """By the command, with a file of one's own and TensorBoard; a second run adds its own session alone."""
-    monkeypatch.setattr("harness.study.build_report", lambda root: root / "report" / "index.html")  # which is there
+    """With a user's own file and TensorBoard, by the command; a second run adds only its own session."""
+    monkeypatch.setattr("harness.study.build_report", lambda root: root / "report" / "index.html")  # it exists
     folder, file = tmp_path / "study", own()
     shutil.copytree(tiny_study, folder)
     path = write_config(tiny | {"plugins": [str(file)], "loggers": ["own", "tensorboard"]})
@@ -193,7 +193,7 @@ def test_a_finished_study_is_told_whole_when_it_gets_a_logger(
 
 
 def events(folder):
-    """Those with a value, of the event files in a folder: each record is its length, a checksum, itself, a checksum."""
+    """The events with a value in a folder's files. Each record is a length, a checksum, the data and a checksum."""
     from tensorboardX.proto.event_pb2 import Event
 
     for path in sorted(folder.iterdir()):
@@ -228,7 +228,7 @@ def fake(monkeypatch, name, **attributes):
 
 @pytest.mark.parametrize(("key", "mode"), [(None, "offline"), ("k" * 40, "online")])
 def test_wandb(key, mode, monkeypatch, run_of, tmp_path):
-    """Without a key it writes offline, and asks nobody for one."""
+    """Without a key it writes offline and does not ask for one."""
     rows, begun, ended = [], {}, []
     inner = types.SimpleNamespace(log=rows.append, finish=lambda: ended.append(True))
     fake(monkeypatch, "wandb", init=lambda **given: (begun.update(given), inner)[1])
@@ -248,7 +248,7 @@ def test_wandb(key, mode, monkeypatch, run_of, tmp_path):
 
 
 def test_trackio(monkeypatch, run_of, capsys):
-    """What it prints does not get between the lines of ``run --json``."""
+    """What trackio prints does not get between the lines of ``run --json``."""
     rows, begun, ended = [], {}, []
     module = fake(monkeypatch, "trackio", log=rows.append)
     code = """

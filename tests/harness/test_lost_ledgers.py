@@ -1,4 +1,4 @@
-"""A study whose ledger is gone, in part or whole, or newer than this program: what each command says, and its exit code."""
+"""What each command says, and its exit code, if a study's ledger is lost in part or whole, or newer than this code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEWER = '{"kind":"segment_opened","t":1,"rules":99,"session":"s","writer":"w","h
 
 @pytest.fixture
 def study(tiny_study, tmp_path):
-    """A copy of the tiny study without its weights, free to be damaged."""
+    """A copy of the tiny study without its weights, which a test may damage."""
     return shutil.copytree(
         tiny_study, tmp_path / "study", ignore=shutil.ignore_patterns("checkpoints", "models", "report", ".lock")
     )

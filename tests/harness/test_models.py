@@ -1,4 +1,4 @@
-"""Networks and files: specs, tensors, users' checkpoints by name and in order."""
+"""Networks and files: specs, tensors, and users' checkpoints read by name and in order."""
 
 import pytest
 import torch

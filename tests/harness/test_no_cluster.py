@@ -1,4 +1,4 @@
-"""``--address`` where no Ray cluster is: one line that says why, within seconds, before anything heavy is imported."""
+"""``--address`` without a Ray cluster gives one line with the reason, within seconds, before any heavy import."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ LIMIT_S = 15.0
 
 @contextlib.contextmanager
 def listener(answer=None):
-    """A port of this machine that takes connections; ``answer`` is what it does with each."""
+    """A local port that accepts connections; ``answer`` handles each of them."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -50,7 +50,7 @@ def http():
 
 @contextlib.contextmanager
 def closed():
-    with socket.socket() as taken:  # bound, so that nobody else takes it, and never listening
+    with socket.socket() as taken:  # bound, so that nobody else takes it, but never listening
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
@@ -61,7 +61,7 @@ def hang_up(connection):
 
 
 def tls(connection):
-    """Answers as OpenSSL does to what is no TLS."""
+    """Answer as OpenSSL does to a client that does not speak TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with contextlib.suppress(ssl.SSLError, OSError):
         context.wrap_socket(connection.dup(), server_side=True)

@@ -1,4 +1,4 @@
-"""Options that would change nothing are refused by name, with their line; those that do something are not."""
+"""Options that would change nothing are refused by name, with their line; those that have an effect are accepted."""
 
 import os
 
@@ -10,7 +10,7 @@ from harness.config.study import load_configs
 from harness.errors import InputError
 
 TIMM = {"timm": "resnet18", "pretrain": {"epochs": 1}}
-# (what is set, to what, the key that the message must name)
+# (key, value, the key that the message must name)
 USELESS = {
     "empty prune": ("routes.prune", None, "routes.prune: empty"),
     "empty recipe": ("recipe", None, "recipe: empty"),
@@ -169,7 +169,7 @@ def test_a_path_that_leads_to_a_name_that_is_no_text_is_refused(tiny, write_conf
 
 
 def test_a_fine_tuning_of_less_than_half_of_the_parents_epochs_is_a_warning(tiny, write_config, command):
-    """2 of 5 epochs; 3 of 5 are enough, and so is any number for a parent that is not trained here."""
+    """Here 2 of 5 epochs; 3 of 5 are enough, and so is any number if the parent is not trained here."""
     tiny["parent"]["pretrain"] = {"epochs": 5}
     code, said, _ = command("plan", write_config(tiny))
     assert code == 0

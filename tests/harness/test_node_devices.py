@@ -1,4 +1,4 @@
-"""What nodes are asked when a run begins: processes that die, signals and a dead Ray meanwhile each end it in one line."""
+"""A run asks its nodes for their devices; dying processes, signals and a dead Ray then end it in one line."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ MEMORY = ray.exceptions.OutOfMemoryError("1 worker(s) were killed due to the nod
 
 @pytest.fixture
 def node(monkeypatch):
-    """A node whose process ends as told, time after time: (how it ends, the options it was started with)."""
+    """A node whose process ends as the test says, each time: (how it ends, the options it was started with)."""
     ends, options = [], []
 
     class Task:
@@ -73,7 +73,7 @@ def test_what_the_node_s_own_code_raises_is_one_line_too(node):
 class TestMeanwhile:
     @pytest.fixture
     def left(self, monkeypatch):
-        """What was done to leave, in order."""
+        """The steps taken to leave, in order."""
         done = []
         monkeypatch.setattr(tune, "_leave_without_ray", lambda: done.append("left"))
         monkeypatch.setattr(tune.own_ray, "kill_workers", lambda: done.append("killed"))

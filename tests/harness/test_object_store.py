@@ -1,4 +1,4 @@
-"""Copies of a study in a bucket: what is final, once, never changed; on a folder, and on S3 where moto is installed."""
+"""Copies of a study in a bucket: what is final is copied once and never changed; on a folder, and on S3 by moto."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUCKET = "studies"
 
 @pytest.fixture(scope="module")
 def s3():
-    """The address of an S3 server on this machine, with one empty bucket."""
+    """The address of a local S3 server with one empty bucket."""
     if importlib.util.find_spec("moto") is None:
         pytest.skip(
             "no S3 server: moto[server] is not installed (it needs python-dateutil below 3, constraints.txt has 4)"
@@ -114,7 +114,7 @@ def test_urls_that_cannot_be(url, said):
 
 
 class Study:
-    """A folder with a session that is over, one under way, and a delivered network."""
+    """A folder with an ended session, one under way, and a delivered network."""
 
     def __init__(self, root):
         self.paths = StudyFolder(root)
@@ -175,7 +175,7 @@ def test_the_session_under_way_is_the_loss_window(study, store):
     keeper = Keeper(store, study.paths)
     keeper.look()
     assert f"ledger/{open_one.name}" not in store.names()
-    study.session("s3")  # the next run seals what was left
+    study.session("s3")  # the next run seals what the killed session left
     keeper.look()
     assert f"ledger/{open_one.name}" in store.names()
 
@@ -202,7 +202,7 @@ def test_a_network_that_is_not_whole_yet_is_not_copied(study, store):
 
 @pytest.mark.parametrize("place", ["", "/copies"])
 def test_the_study_s_own_folder_is_no_store(study, place, tmp_path):
-    """Each look would copy the copies of the one before."""
+    """Otherwise each look would copy the copies made by the one before."""
     (tmp_path / "link").symlink_to(study.paths.root)
     for root in (study.paths.root, tmp_path / "link"):
         with pytest.raises(InputError, match="the study's own folder"):

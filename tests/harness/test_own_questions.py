@@ -1,4 +1,4 @@
-"""``answer`` with questions of one's own, on a study that was really run."""
+"""``answer`` with a user's own questions, on a study that was really run."""
 
 import json
 import shutil

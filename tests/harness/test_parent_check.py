@@ -1,4 +1,4 @@
-"""What a parent refuses is known before anything is paid: keywords, images, a step of training."""
+"""What a parent refuses (keywords, images, a training step) is found before anything is paid for."""
 
 import pytest
 import timm
@@ -61,7 +61,7 @@ def test_a_rate_that_is_switched_off_for_every_phase_is_no_error():
 
 
 def register(monkeypatch, forward, **taken):
-    """A network of the name ``resnet18`` whose forward pass is given, and which takes more keywords."""
+    """Register a network called ``resnet18`` with the given forward pass, which takes further keywords."""
 
     class Net(nn.Module):
         def __init__(self, in_chans=3, num_classes=4, **kwargs):

@@ -1,4 +1,4 @@
-"""Parents with weights from elsewhere: timm's for the FBNetV3 family, files inside installed packages."""
+"""Parents with weights from elsewhere: timm's for the FBNetV3 family, and files inside installed packages."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""A study runs on one model of GPU: pinned, or the only one there; nodes with others are not used. Scripted GPUs."""
+"""A study runs on one GPU model: the pinned one, or the only one there; nodes with others are unused. Scripted GPUs."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def view_of(routes, **changes):
 
 
 def planned(routes, **changes):
-    """Planned seconds by job name, and the study's view."""
+    """(planned jobs by name, the study's view)."""
     view = view_of(routes, **changes)
     return {each.job.name: each for each in play(view, Speeds(SPEED), "cpu").jobs}, view
 
@@ -37,7 +37,7 @@ NUM_TRAIN, NUM_VAL, NUM_TEST = 100, 1000, 4000
 
 
 def training_s(epochs, macs):
-    """Each epoch reads the training images thrice and the validation images once; the end takes batch norm anew."""
+    """Per epoch, 3 passes over training and 1 over validation images; at the end, batch norm is recalibrated."""
     return OVERHEAD_S["cpu"] + (epochs * (3 * NUM_TRAIN + NUM_VAL) + NUM_TRAIN) * macs / SPEED
 
 
@@ -52,9 +52,9 @@ class TestControls:
         epochs = round(4 * view.parent_macs / TARGET + 3)
         assert equal_cost == pytest.approx(training_s(epochs, TARGET))
         assert equal_epochs == pytest.approx(training_s(4, TARGET))
-        # Equal cost: what pre-training and fine-tuning of the narrower network take together, to a rounded epoch.
+        # Equal cost: as long as the parent's pre-training plus the narrower network's fine-tuning, to a rounded epoch.
         both = training_s(4, view.parent_macs) + training_s(3, TARGET) - OVERHEAD_S["cpu"]
-        both -= NUM_TRAIN * view.parent_macs / SPEED  # batch norm is taken anew once and not twice
+        both -= NUM_TRAIN * view.parent_macs / SPEED  # batch norm is recalibrated once, not twice
         assert equal_cost == pytest.approx(both, abs=training_s(0.5, TARGET) - OVERHEAD_S["cpu"] + 1e-9)
 
     def test_a_masked_structure_costs_what_the_dense_parent_costs(self):
@@ -80,7 +80,7 @@ class TestNetworksThatASearchFound:
 
     @pytest.fixture(scope="class")
     def winner(self, jobs):
-        """The network that was found, above the target."""
+        """The job of the network that the search found, above the target."""
         (pruned,) = [name for name in jobs if name.endswith("-global_magnitude-prune")]
         found = jobs[pruned.removesuffix("-global_magnitude-prune")].job
         assert TARGET < found.counted_macs <= 2 * TARGET
@@ -118,7 +118,7 @@ def test_only_networks_that_lost_channels_are_delivered_whole_and_need_no_compac
 
 
 class TestWorkers:
-    """A job that several share takes as much less time as they compute faster; every worker's device is held for it."""
+    """A job shared by workers takes less time by their joint speed-up; every worker's device is held for it."""
 
     @pytest.fixture(scope="class")
     def jobs(self):
@@ -128,7 +128,7 @@ class TestWorkers:
     def test_the_start_up_is_paid_by_every_core_and_the_work_once(self, jobs):
         found, view = jobs
         work_s = training_s(4, view.parent_macs) - OVERHEAD_S["cpu"]
-        # Measured is a worker of the pre-training, two of which with two cores each do it.
+        # The pre-training has two workers with two cores each; the measured speed is that of one such worker.
         assert found["prune-r0-pretrain"].seconds == pytest.approx(4 * (OVERHEAD_S["cpu"] + work_s / 2))
 
     def test_a_worker_with_half_the_cores_is_half_as_fast(self, jobs):

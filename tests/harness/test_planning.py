@@ -74,7 +74,7 @@ class TestRoofline:
 
 
 def test_speeds_by_a_model_are_the_networks_own(view):
-    """A model in which an image takes as many seconds as a network has layers."""
+    """In this model, one image takes as many seconds as its network has layers."""
     jobs = [planned.job for planned in expected_jobs(view, "cpu")]
     speeds = modelled_speeds(view.parent, view.parent_macs, jobs, view.info.image_shape, lambda r: len(r.layers))
     parent_layers = len(count_macs(_built(view.parent), view.info.image_shape).layers)
@@ -108,7 +108,7 @@ def test_the_parents_own_training_needs_no_share_of_its_speed(view):
     ],
 )
 def test_a_route_is_charged_as_by_the_ledger_for_all_that_its_weights_come_from(view, start, hours):
-    """Of 8, 4, 2 and 1 hours: pretraining, pruning, fine-tuning, and what another route makes of that network."""
+    """Of 8, 4, 2 and 1 hours: pretraining, pruning, fine-tuning, and what another route makes from that network."""
     config = view.config.model_copy(update={"targets": [600_000, 400_000], "replicates": 1})
     steps = (
         (JobId("prune", 0, None, "pretrain"), "pretrain", FRESH, 8),
@@ -135,7 +135,7 @@ class TestWallTime:
         assert many.wall_s >= sum(p.seconds for p in pretrain + finetune), "jobs that build on each other"
 
     def test_of_jobs_that_wait_for_each_other(self):
-        """Three jobs of 4, 3 and 2 seconds on two places; the last one waits for the first: 4 + 2."""
+        """Jobs of 4, 3 and 2 seconds on two devices; the last one waits for the first: 4 + 2."""
         simulation = Simulation(lambda job: job.seconds, num_devices=2)
         simulation.run(_Chain())
         assert simulation.wall_s == 6
@@ -146,7 +146,7 @@ class TestWallTime:
         assert simulation.wall_s == 12
 
     def test_no_job_passes_one_that_waits_for_more_devices(self):
-        """Jobs of 4 and 3 seconds on one device each; the one after the first holds both: 4, then 2 / 2."""
+        """Jobs of 4 and 3 seconds on one device each; the one after the first holds both devices: 4, then 2 / 2."""
         simulation = Simulation(
             lambda job: job.seconds, num_devices=2, held_by=lambda job: 2 if job.seconds == 2 else 1
         )
@@ -155,7 +155,7 @@ class TestWallTime:
 
 
 class _Chain:
-    """A scheduler's two methods, for jobs a and b at once and c after a."""
+    """The scheduler's two methods for jobs a and b, which start at once, and c, which follows a."""
 
     def __init__(self):
         self._left, self._told, self._asked_last = [_job(4), _job(3)], 0, False
@@ -175,7 +175,7 @@ class _Chain:
 
 
 def _job(seconds):
-    """A job of so many seconds."""
+    """A job of this many seconds."""
     job = Job.__new__(Job)
     fields = {"id": JobId("a", 0, None, str(seconds)), "work": Scan((0.5,), ("global_magnitude",)), "start": FRESH}
     for name, value in (fields | {"seconds": seconds, "counted_macs": 1, "seed": 0, "phase": "search"}).items():

@@ -1,4 +1,4 @@
-"""Methods, schedules, controls, weight sharing and early stopping: what the routes propose, and small studies of them."""
+"""Methods, schedules, controls, weight sharing and early stopping: what routes propose, and small studies of them."""
 
 import copy
 import json
@@ -46,7 +46,7 @@ def config(routes, **changes):
 
 
 def play(routes, **changes):
-    """Every job, by name, with outcomes that all go well."""
+    """All jobs by name, when every job succeeds."""
     view = check_study(config(routes, **changes), need_data=False)
     state, jobs = make_routes(view, 0), {}
     while True:
@@ -257,7 +257,7 @@ class TestWeightSharing:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """One small study of every kind of job, run in this process."""
+    """One small study with every kind of job, run in this process."""
     routes = {
         "prune": {
             "criterion": [

@@ -1,4 +1,4 @@
-"""Int8 quantisation: folding and rounding by hand, zeros, accuracy of a trained network, files, and what cannot be done."""
+"""Int8 quantisation: folding and rounding by hand, zeros, a trained network's accuracy, files, unsupported networks."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def splits():
 
 @pytest.fixture(scope="module")
 def trained(splits, tmp_path_factory):
-    """A small network with hard-swish, hard-sigmoid and SE, pruned to half its MACs and trained a little."""
+    """A small network with hard-swish, hard-sigmoid and SE, pruned to half of its MACs and trained a little."""
     torch.manual_seed(0)
     model = build_network(MINI)
     masks = dict(prune_to_macs(model, (1, 28, 28), 250_000, floor=0.05).masks)
@@ -107,7 +107,7 @@ class TestFolding:
 
 
 class TestConstantChannels:
-    """What pruning leaves of a network: channels without a weight, and channels of which int8 would see only noise."""
+    """Channels that pruning leaves without a weight, and channels in which int8 would see only noise."""
 
     def test_by_hand(self):
         model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)).eval()
@@ -117,7 +117,7 @@ class TestConstantChannels:
         second.bias.data = torch.tensor([-497.0, 0.25])
         images = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         before = model(images).detach().clone()
-        # The second's inputs lie in 0 to 1: half a step of 1/127 times 1000 is more than any channel here varies.
+        # The second layer's inputs are in 0 to 1; half a step of 1/127, times 1000, exceeds any channel's variation.
         assert fix_constant_channels(model, [images]) == {"1": 1}
         assert second.weight[0].flatten().tolist() == [0.0, 0.0]
         assert float(second.bias[0]) == pytest.approx(float(before[:, 0].mean()), rel=1e-5)
@@ -141,7 +141,7 @@ class TestWeights:
         model = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False)).eval()
         model[0].weight.data = torch.tensor([[2.55, 0.0, -1.275], [0.0, 0.0051, -0.0255]]).view(2, 3, 1, 1)
         (weight,) = int8_weights(quantise(model, [torch.rand(4, 3, 8, 8)])).values()
-        # Scales are 2.55 / 127.5 = 0.02 and 0.0255 / 127.5 = 0.0002; 127.5 does not fit and is 127.
+        # Scales are 2.55 / 127.5 = 0.02 and 0.0255 / 127.5 = 0.0002; 127.5 does not fit and becomes 127.
         assert weight.view(2, 3).tolist() == [[127, 0, -64], [0, 26, -128]]
 
     def test_symmetric_and_per_channel(self, quantised):
@@ -165,7 +165,7 @@ class TestWeights:
         assert zeros > 10_000
 
     def test_hard_swish_hard_sigmoid_and_se_run_in_int8(self, quantised):
-        """Floats only at the two ends: one quantisation of the images, one dequantisation of the logits."""
+        """Floats occur only at the two ends: images are quantised once, and logits dequantised once."""
         targets = [node.target for node in quantised.graph.nodes]
         assert targets.count(torch.quantize_per_tensor) == 1
         assert targets.count("dequantize") == 1
@@ -260,7 +260,7 @@ class TestFamilies:
 
 
 class Branching(nn.Module):
-    """Nothing that traces symbolically can follow it."""
+    """A network that no symbolic tracer can follow."""
 
     def __init__(self):
         super().__init__()

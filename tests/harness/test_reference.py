@@ -1,4 +1,4 @@
-"""Every key of a config can be looked up: each has a description, and what is printed and stored is what the classes say."""
+"""Every key of a config can be looked up with a description, and what is printed and stored matches the classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
 
 def models(model: type[Strict]) -> Iterator[type[Strict]]:
-    """A section with all that are in it; those of routes are what the routes' files say."""
+    """A section and all sections within it; the routes' sections are read from their files."""
     model = as_found(model)
     yield model
     for field in model.model_fields.values():
@@ -49,7 +49,7 @@ class TestDescriptions:
             assert ":mod:" not in text and ":func:" not in text, f"{model.__name__}.{name}: read by users"
 
     def test_all_sections_are_walked(self) -> None:
-        """19 classes, of which the search, prune, strategy and override sections stand in several places."""
+        """19 classes, of which the search, prune, strategy and override sections occur in several places."""
         assert len(set(models(StudyConfig))) == len(sections())
         assert {section_name(model) for model in models(StudyConfig)} == {"StudyConfig", *json_schema()["$defs"]}
 
@@ -68,7 +68,7 @@ class TestSections:
         assert find_section("routes.prune.criterion").keys[0].kind == "text or list of texts"
 
     def test_a_default_of_its_own_place_is_said(self) -> None:
-        """A candidate trains for 3 epochs where nothing is said; the strategy of ``supernet`` is another one."""
+        """In ``supernet``, a candidate trains for 3 epochs by default, and the default strategy is another one."""
         assert find_section("routes.search.candidate").places[0] == "parent.pretrain"
         found = {key.name: key.default for key in find_section("routes.supernet").keys}
         assert found["candidate"] == "{epochs: 3}"

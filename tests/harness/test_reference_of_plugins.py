@@ -1,4 +1,4 @@
-"""The keys of a route that comes with an installed package, or is a file of one's own, can be looked up like ours."""
+"""The keys of a route from an installed package or a user's own file can be looked up like those of our routes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Install = Callable[[str, str], None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a route, as a package with an entry point, where Python finds installed packages."""
+    """A function that puts a route, as a package with an entry point, where Python finds installed packages."""
     made: list[str] = []
 
     def forget() -> None:

@@ -1,4 +1,4 @@
-"""What a command imports before it refuses: nothing that takes seconds. No times are asserted, which machines differ in."""
+"""A command that refuses imports nothing that takes seconds. Times are not asserted, since machines differ."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ except SystemExit as ended:
 
 
 def imported(words, cwd):
-    """The exit code of a command in a process of its own, and which heavy packages it imported."""
+    """A command's exit code, from a process of its own, and the heavy packages that it imported."""
     done = subprocess.run(
         [sys.executable, "-c", SHOW, json.dumps([str(word) for word in words])],
         cwd=cwd, capture_output=True, text=True, timeout=120, check=False,

@@ -1,4 +1,4 @@
-"""What a rehearsal makes of a config: caps, the data that is there, shares of MACs kept, weights that stand in."""
+"""How a rehearsal changes a config: caps, only the data that is there, targets kept as shares, stand-in weights."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from harness.rehearsal import rehearsed
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of three classes with 40 images each to learn from, of which one class comes last in any order."""
+    """A folder of three classes with 40 training images each; in any order, some class comes last."""
     for part, count in (("train", 40), ("val", 2)):
         for name in ("a", "b", "c"):
             place = tmp_path / "images" / part / name
@@ -43,7 +43,7 @@ def changed(rehearsal):
 
 
 def test_a_tuned_recipe_is_tried_twice(images):
-    """Six settings become two; learning rates fall as the batch does: 0.32 and 0.64 by 16 / 512 are 0.01 and 0.02."""
+    """Six settings become two; learning rates fall with the batch size: 0.32 and 0.64 by 16 / 512 are 0.01 and 0.02."""
     finetune = {"epochs": 50, "tune": {"lr": [0.32, 0.64], "weight_decay": [0, 0.1, 0.2]}}
     found = rehearsed(of_folder(images, routes={"prune": {"finetune": finetune}}))
     tune = found.config.routes.sections["prune"].finetune.tune
@@ -78,7 +78,7 @@ def test_rungs_of_halving_fit_in_the_epochs_that_are_left(images):
 
 def test_absolute_targets_keep_their_share_of_the_parent_and_shares_stay(images):
     config = rehearsed(of_folder(images)).config
-    # resnet18 of 1,000 classes at 248 px, and of 3 at 128 px, which is a multiple of 32 and has exactly (128 / 224)² of it.
+    # resnet18 with 1,000 classes at 248 px, and with 3 at 128 px: a multiple of 32, so exactly (128 / 224)² of 224 px.
     at_128 = round((1_814_073_344 - 512_000) * (128 / 224) ** 2) + 512 * 3
     at_248 = of_folder(images).targets[0] * at_128 / config.targets[0]
     assert 1.8e9 < at_248 < 2.6e9
@@ -86,7 +86,7 @@ def test_absolute_targets_keep_their_share_of_the_parent_and_shares_stay(images)
 
 
 def test_images_grow_until_every_class_is_among_them(images):
-    for number in range(38):  # two of class c are left of 82
+    for number in range(38):  # 2 of the 82 images left are of class c
         (images / "train" / "c" / f"{number}.JPEG").unlink()
     few = rehearsed(of_folder(images)).config.dataset
     assert few.num_train is None or few.num_train > 8 * 3

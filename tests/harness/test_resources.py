@@ -1,4 +1,4 @@
-"""What jobs of each phase hold, and how many workers share them."""
+"""What the jobs of each phase hold, and how many workers share them."""
 
 import pytest
 

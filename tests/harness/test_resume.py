@@ -1,4 +1,4 @@
-"""A state to go on from is trusted only where it is whole, ours and of the same job."""
+"""A resume state is trusted only if it is intact, written by us and of the same job."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def _flip(path):
 
 
 def _hostile(path):
-    """A file that vouches for itself, as anyone could write one."""
+    """Write a file with a valid header and checksum, as anyone could, around a hostile pickle."""
     import hashlib
 
     payload = pickle.dumps(Trap())

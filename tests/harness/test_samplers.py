@@ -1,4 +1,4 @@
-"""Which nodes get a sampler, what is said of one that fails, and how they end; Ray's answers are written down here."""
+"""Which nodes get a sampler, how a failing one is reported, and how samplers end; Ray's answers are scripted."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def node(name):
 
 
 class Call:
-    """A call of an actor that lasts until its end is told."""
+    """An actor call that lasts until the test says how it ends."""
 
     def __init__(self):
         self.end = None
 
 
 class Cluster:
-    """Actors that were started, by the name of their node, and what was done to them."""
+    """The actors started, by the name of their node, and what was done to them."""
 
     def __init__(self, monkeypatch):
         self.actors, self.options, self.done, self.refuses, self.is_there = {}, {}, [], None, True
@@ -93,7 +93,7 @@ def study(cluster, paths):
 
 
 def enter(paths, name):
-    """An attempt enters itself on a node, and leaves."""
+    """Register an attempt on a node as its process does, and end it."""
     with presence_of(paths.beats, SESSION, name).entered("a#0", {"cpu": 1.0}):
         pass
 
@@ -122,7 +122,7 @@ def test_it_holds_nothing_of_its_node_and_is_on_no_other(study, cluster, paths):
 
 
 def test_a_node_on_which_nobody_may_work_has_none(study, cluster, paths):
-    """One that is not used, since its GPUs are of another model, is not among those that are followed."""
+    """An unused node, for example one with another GPU model, is not among the nodes that are followed."""
     enter(paths, "other model")
     study.follow({"one": node("a")})
     assert cluster.actors == {}
@@ -201,7 +201,7 @@ def test_a_ray_that_does_not_answer_is_not_waited_for_long(study, cluster, paths
 
 @pytest.fixture
 def unwatched(monkeypatch):
-    """The process of the tests is not ended with a session."""
+    """The test process is not ended when a session ends."""
     monkeypatch.setattr(node_sampler, "watch_between_attempts", lambda life: None)
 
 

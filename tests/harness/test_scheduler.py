@@ -1,4 +1,4 @@
-"""The scheduler, on routes and a ledger made by hand: whose turn it is, who is told, what it writes down."""
+"""The scheduler on routes and a ledger made by hand: whose turn it is, who is told, and what it records."""
 
 import pytest
 from scheduled import Line, line, opened, play

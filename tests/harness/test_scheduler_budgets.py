@@ -1,4 +1,4 @@
-"""The scheduler within a budget: what it refuses, what it keeps back, and what counts as spent."""
+"""The scheduler within a budget: what it refuses, what it reserves, and what counts as spent."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_a_refusal_for_the_budget_is_not_written_so_that_more_budget_goes_on(stu
 
 
 class TestForecast:
-    """A search of candidates at 10 s, whose two targets each need a retraining of 30 s and an evaluation of 5 s."""
+    """A search with candidates at 10 s; each of its two targets needs a retraining of 30 s and an evaluation of 5 s."""
 
     COSTS = {Phase.SEARCH: 10, Phase.RETRAIN: 30, Phase.EVALUATE: 5}  # noqa: RUF012
 
@@ -85,7 +85,7 @@ class TestForecast:
         return names, scheduler, route
 
     def test_a_search_leaves_what_its_networks_need(self, study):
-        # 70 s are kept for two networks, so 100 s pay for three candidates.
+        # 70 s are reserved for two networks, so 100 s pay for three candidates.
         names, scheduler, _ = self.run(study, self.jobs(), 100)
         assert [name for name in names if name.startswith("c")] == ["c0", "c1", "c2"]
         assert len(names) == 3 + 4
@@ -94,7 +94,7 @@ class TestForecast:
         assert Exact(study.paths).now("search", 0) == pytest.approx(100)
 
     def test_a_budget_for_one_network_alone_is_kept_for_that(self, study):
-        # 60 s: one network (35 s) and two candidates; the other's 35 s are not there.
+        # 60 s pay for one network (35 s) and two candidates, but not for the other network's 35 s.
         names, _, route = self.run(study, self.jobs(), 60)
         assert [name for name in names if name.startswith("c")] == ["c0", "c1"]
         assert Exact(study.paths).now("search", 0) <= 60
@@ -113,7 +113,7 @@ class TestForecast:
         scheduler, _ = self.scheduler(study, jobs, 89)
         scheduler._routes[0] = Line("search", jobs)
         assert scheduler.next().name == "search-r0-c0"
-        following = scheduler.next()  # 70 s kept and 10 s under way leave 9 s
+        following = scheduler.next()  # 70 s reserved and 10 s running leave 9 s
         assert following.phase == Phase.RETRAIN
 
     def test_a_stop_is_on_record_and_stays_for_as_long_as_the_budget_is_that_one(self, study):
@@ -123,7 +123,7 @@ class TestForecast:
         assert [r["job"] for r in stops] == ["search-r0-c3", "search-r0-c4", "search-r0-c5"]
         assert {r["budget_h"] for r in stops} == {100 / 3600}
         again, scheduler, _ = self.run(study, jobs, 100, pace=0.01)
-        assert again == []  # though now they would seem cheap
+        assert again == []  # although by the new pace they would be cheap
         assert len(scheduler.stopped) == 3
         more, *_ = self.run(study, jobs, 111)
         assert more == ["c3"]
@@ -136,7 +136,7 @@ class TestForecast:
             study.spend(replace(each), 20, spec=to_json(each))
         forecast.learn(derive(read_ledger(study.paths.ledger).records))
         assert forecast.cost_s(jobs[2]) == pytest.approx(20)
-        assert forecast.cost_s(jobs[6]) == pytest.approx(60)  # none was retrained: the pace of all
+        assert forecast.cost_s(jobs[6]) == pytest.approx(60)  # no retraining has run, so the pace of all jobs applies
         assert forecast.reserve_s("search", 0, 1000, {}) == pytest.approx(140)
         assert forecast.reserve_s("search", 0, 1000, {(300, Phase.RETRAIN): 1}) == pytest.approx(80)
 
@@ -160,7 +160,7 @@ def test_a_route_without_budget_ends_with_nothing_as_planned(study):
 
 
 def test_what_was_spent_is_the_same_for_the_budget_for_status_and_for_what_is_undelivered(study):
-    """In a study in GPU-hours a stray attempt on a CPU is no spending of any of them."""
+    """In a study that counts GPU-hours, a stray attempt on a CPU is not spending in any of the three."""
     study.ledger.append(
         Kind.SESSION_OPENED, t=study.t, session="s2", study="x", environment={},
         capacity=[{"device": "GPU-1", "device_kind": "cuda", "amount": 1.0, "name": "g", "node": "n"}],

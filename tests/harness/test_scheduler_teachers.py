@@ -1,4 +1,4 @@
-"""The scheduler where trainings learn from a teacher: they wait for its training, and are given up without it."""
+"""The scheduler when trainings learn from a teacher: they wait for its training, and are given up if it fails."""
 
 import copy
 from dataclasses import replace
@@ -29,7 +29,7 @@ def taught(name, *steps):
 
 
 def test_a_job_waits_for_the_training_of_its_teacher(study):
-    """The search is asked first, since it comes first among equals; what needs no teacher is not held up."""
+    """Search is asked first, since it comes first among equals; a job that needs no teacher is not delayed."""
     scheduler = study.scheduler(
         Line("search", [*taught("search", "a", "b"), job("c", "search")]), Line("prune", [PRETRAINED])
     )
@@ -62,7 +62,7 @@ def test_a_teacher_for_which_the_budget_is_spent_stops_what_would_learn_from_it(
 
 
 def test_a_study_that_goes_on_has_its_teacher_already(study):
-    """Unless its weights are gone: then it is trained again first."""
+    """If the teacher's weights are missing, it is trained again first."""
     given = replace(PRETRAINED, phase=Phase.PRETRAIN)
     study.spend(given, 5, metrics={"val_top1": 0.5, "weights_sha256": "0" * 64, "masks_sha256": None})
     routes = Line("search", taught("search", "a")), Line("prune", [given])

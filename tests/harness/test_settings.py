@@ -1,4 +1,4 @@
-"""``--set key=value`` is a line of the config: read, checked and refused as one, by its own name."""
+"""``--set key=value`` is treated like a line of the config: read, checked and refused under its own name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel: every module, every file beside the modules, and the packaged studies, which `init --study` copies."""
+"""The wheel contains every module, every file next to the modules, and the studies that `init --study` copies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_folder_with_modules_is_a_package_of_the_wheel():
 
 
 def test_every_file_beside_the_modules_goes_with_them():
-    """``package-data`` names it: by its own package, or by ``*``."""
+    """``package-data`` names each file, by its own package or by ``*``."""
     patterns = SETTINGS["package-data"]
     left = [
         file.relative_to(ROOT).as_posix()
@@ -47,7 +47,7 @@ def _named(file: Path, patterns: dict[str, list[str]]) -> bool:
 
 
 class TestInstalled:
-    """A wheel laid out by hand: what ``pip`` does with data files, without the minutes of building one."""
+    """A wheel laid out by hand, with data files where ``pip`` puts them, without the minutes of building one."""
 
     @pytest.fixture
     def site(self, tmp_path):

@@ -1,4 +1,4 @@
-"""The simulated cluster of the benchmark, small: the real scheduler, watcher and ledger, and sums that are known."""
+"""The benchmark's simulated cluster in small: the real scheduler, watcher and ledger, and sums that are known."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_the_ledger_has_what_the_devices_were_held_for(played):
     assert [finding for finding in audit(records).findings if finding.severity == "error"] == []
     view = derive(records)
     found = Simulation(StudyFolder(folder.with_name("again")), SMALL)
-    found.run()  # the same seed, the same course
+    found.run()  # the same seed gives the same course
     held_s, num_edges = found.held_s, 2 * len(view.attempts)
     assert ledger_h(view)["cuda"] * 3600 == pytest.approx(held_s, abs=num_edges * POLL_S)
     assert found.end_t == max(r["t"] for r in records if r["kind"] == Kind.SESSION_CLOSED)

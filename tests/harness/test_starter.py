@@ -1,4 +1,4 @@
-"""``init`` writes a study that ``plan`` takes, says what is missing, and never writes over a file."""
+"""``init`` writes a study that ``plan`` accepts, says what is missing, and never overwrites a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.validation import check_study
 
 @pytest.fixture
 def images(tmp_path):
-    """In a folder whose path is longer than a line of YAML."""
+    """An image folder whose path is longer than a line of YAML."""
     folder = tmp_path / "/".join(["a folder of photos"] * 6) / "images"
     plain(folder)
     return folder
@@ -40,7 +40,7 @@ class TestWishes:
 
 
 def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
-    """ResNet-18 at 32x32 with three classes: 37,012,992 MACs counted by hand, half of it is the target."""
+    """ResNet-18 at 32x32 with three classes has 37,012,992 MACs, counted by hand; the target is half of them."""
     monkeypatch.setattr(write, "_image_size", lambda parent: (32, "small"))
     code, out, err = command("init", "--images", images, "--parent", "timm:resnet18", "--out", tmp_path / "mine.yaml")
     assert (code, err) == (0, ""), err
@@ -52,7 +52,7 @@ def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
     widths = [(64, 128, 4), (128, 256, 2), (256, 512, 1)]
     rest = sum(s * s * (a * b * 9 + 3 * b * b * 9 + a * b) for a, b, s in widths)
     assert study.targets == [(stem + first + rest + 512 * 3) // 2]
-    assert study.dataset.path == str(images)  # on one line, however long
+    assert study.dataset.path == str(images)  # on one line, however long it is
     assert check_study(study, need_data=True).parent_macs == stem + first + rest + 512 * 3
     text = (tmp_path / "mine.yaml").read_text()
     assert "50% of the parent's" in text

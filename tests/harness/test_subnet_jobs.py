@@ -1,4 +1,4 @@
-"""Jobs on parts of a trained network: scores on half of validation, training that starts from a part, as JSON and back."""
+"""Jobs on parts of a trained network: scores on half of validation, training that starts from a part, and JSON."""
 
 import json
 

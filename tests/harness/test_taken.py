@@ -1,4 +1,4 @@
-"""One outcome for a job whose worker was believed dead: who began later has the job; a recorded outcome is told again."""
+"""A job whose worker was believed dead has one outcome: the later attempt keeps the job; recorded ones are reused."""
 
 import os
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_segment_that_was_not_written_to_since_is_not_opened(tmp_path, monkeyp
         os.utime(ledger.path, (t, t))
         names.append(ledger.path.name)
     with LedgerWriter(tmp_path, "s", "sampler"):
-        """Names attempts by the thousand, and begins and ends none."""
+        """Names attempts by the thousand, but begins and ends none."""
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
     assert outcome_on_record(tmp_path, "job", 5000.0) == {"val_top1": 0.6}
     assert outcome_on_record(tmp_path, "job", float("inf")) is None

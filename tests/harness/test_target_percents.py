@@ -1,4 +1,4 @@
-"""Targets as shares of the parent's MACs: read, worked out by hand, kept by the study, refused where they cannot be."""
+"""Targets as shares of the parent's MACs: read, worked out by hand, stored with the study, refused if impossible."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refusal(*targets, **changes):
 
 
 def test_shares_are_rounded_down(parent):
-    """50% of 1,000,001 is 500,000.5; 29% is 290,000.29, which floats would make 290,000.28999…; 12.5% is 125,000.125."""
+    """Of 1,000,001: 50% is 500,000.5; 29% is 290,000.29 (290,000.28999… in floats); 12.5% is 125,000.125."""
     assert resolve_targets(config("29%", "12.5 %", "50%"), None).targets == [500_000, 290_000, 125_000]
 
 
@@ -45,7 +45,7 @@ def test_beside_macs(parent):
 
 
 def test_of_a_real_parent():
-    """ResNet-18 on 28x28 grey images of ten classes, convolution by convolution: 33,005,824 + 5,120; 30% is 9,903,283.2."""
+    """ResNet-18 on 28x28 grey images of ten classes: 33,005,824 + 5,120 MACs by hand, of which 30% is 9,903,283.2."""
     stem, first = 14 * 14 * 64 * 1 * 49, 4 * (7 * 7 * 64 * 64 * 9)
     widths = [(64, 128, 4), (128, 256, 2), (256, 512, 1)]
     rest = sum(side**2 * (a * b * 9 + 3 * b * b * 9 + a * b) for a, b, side in widths)

@@ -1,4 +1,4 @@
-"""The token of a cluster that requires one: where it is looked for, and the error if none can be read there."""
+"""The token of a cluster that requires one: where it is looked for, and the error if it cannot be read there."""
 
 import os
 
@@ -12,7 +12,7 @@ TOKEN = "0123456789abcdef" * 4
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home folder, and an environment that names no token."""
+    """An empty home folder, in an environment that names no token."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -51,7 +51,7 @@ NO_TOKEN = {
 def test_where_none_can_be_read_the_file_and_the_reason_are_named(home, monkeypatch, case, is_named):
     path = home / ("mine" if is_named else ".ray/auth_token")
     if is_named:
-        (home / ".ray/auth_token").write_text(TOKEN)  # which Ray would not read
+        (home / ".ray/auth_token").write_text(TOKEN)  # Ray would not read this one
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     NO_TOKEN[case](path)
     with pytest.raises(InputError, match=r"^--address h:1: this cluster asks for a token; put it into ") as refused:

@@ -179,7 +179,7 @@ def test_recalibration_changes_statistics_alone(splits):
 
 
 def test_recalibrated_statistics_are_the_averages_of_the_images(splits):
-    """One batch of all 60 images: its mean and variance per channel, computed here."""
+    """One batch of all 60 images, whose mean and variance per channel are computed here."""
     model = network()
     recalibrate_batch_norm(model, splits.train, 60, CPU)
     images = (splits.train.images.float() / 255 - 0.4) / 0.3
@@ -227,7 +227,7 @@ def test_a_foreign_resume_file_is_dropped_and_that_is_said(splits, tmp_path, cap
 
 
 def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, tmp_path):
-    """With decay 0.9998 and no warm-up, 20 updates would move the average by 0.4 % of the way."""
+    """With decay 0.9998 and no warm-up, 20 updates would move the average only 0.4 % of the way."""
     model = network()
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     recipe = Recipe(epochs=2, batch_size=6, lr=0.1, ema_decay=0.9998, augment="none")
@@ -243,7 +243,7 @@ def test_the_scale_of_losses_is_kept_over_a_kill(tmp_path):
     before = State(
         model, None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=64.0)
     )
-    before.scaler.scale(torch.ones(()))  # what scaled at least once has a state
+    before.scaler.scale(torch.ones(()))  # a scaler has a state once it has scaled
     before.save(tmp_path / "resume.pt", 3, [0.1, 0.2, 0.3], {})
     after = State(network(), None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu"))
     assert after.scaler.get_scale() != 64.0
@@ -261,7 +261,7 @@ def test_each_changes_what_is_learned(changed, splits, tmp_path):
 
 
 def test_a_linear_schedule_falls_by_the_same_step_at_each_update(splits, tmp_path, monkeypatch):
-    """2 epochs of 3 updates without warm-up, from 0.6 towards 0: a sixth of it at each."""
+    """2 epochs of 3 updates without warm-up, from 0.6 towards 0: each update lowers the rate by a sixth of 0.6."""
     rates = []
     step = torch.optim.SGD.step
 
@@ -283,7 +283,7 @@ def test_fields_that_came_later_are_written_only_where_they_say_something():
 
 
 def test_a_new_field_is_one_that_came_later():
-    """Whoever adds a field need not say so: jobs that do not use it have the spec that they had."""
+    """A new field needs no note of its age: jobs that do not use it keep the spec that they had."""
 
     class WithMore(Recipe):
         clip_norm: float = 0.0
@@ -303,7 +303,7 @@ def test_the_strength_of_randaugment_reaches_every_operation():
 
 
 def test_every_pass_over_a_few_images_has_two_for_batch_norm(tmp_path):
-    """Seven images and 64 passes: three, of 3, 2 and 2. In a last layer of one pixel, one image has no variance."""
+    """Seven images and 64 passes give three, of 3, 2 and 2: at one pixel, a single image has no variance."""
     few = Splits(INFO, split(7, 1), split(30, 2), split(30, 3))
     model = nn.Sequential(nn.Conv2d(1, 6, 8), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 3))
     recipe = Recipe(epochs=2, batch_size=128, accumulate=64, warmup_epochs=0)

@@ -1,4 +1,4 @@
-"""Tuning a recipe: what may stand at ``tune``, which settings are tried, the range test, the jobs and the choice."""
+"""Tuning a recipe: what ``tune`` accepts, which settings are tried, the range test, the jobs and the choice."""
 
 import math
 import re
@@ -79,7 +79,7 @@ def tuned_job(tune, **fields):
 
 
 def play(queue, values, order=1):
-    """All jobs, trials told in the given order, by a value each; None: it failed."""
+    """All jobs, when trials are told in the given order, each with its value (None if it failed)."""
     seen, out = [], []
     while True:
         answer = queue.next(more=False)

@@ -1,4 +1,4 @@
-"""Whatever ends a trial, the searcher is told with the reason: by Ray Tune itself, on a Ray of our own."""
+"""However a trial ends, the searcher is told the reason by Ray Tune itself, on a Ray of our own."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ MEMORY = ray.exceptions.OutOfMemoryError("Task was killed due to the node runnin
 
 
 class Jobs:
-    """A scheduler of as many jobs as names, which never wait for one another."""
+    """A scheduler with one job per name; the jobs never wait for one another."""
 
     def __init__(self, names):
         self.todo, self.told, self.num = list(names), {}, len(names)
@@ -120,7 +120,7 @@ def test_tune_is_as_it_was_afterwards():
 
 
 class Controller(SimpleNamespace):
-    """What the choice of an actor looks at."""
+    """The attributes that are read when an actor is chosen."""
 
     def __init__(self, trial, own, started):
         super().__init__(
@@ -181,9 +181,9 @@ def test_each_trial_is_given_what_its_phase_holds_and_none_passes_one_that_waits
     configs = {name: searcher.suggest(name) for name in "ab"}
     assert [json.loads(configs[name]["held"]) for name in "ab"] == [{"CPU": 1}, {"CPU": 2}]
     assert [json.loads(configs[name]["place"])["num_workers"] for name in "ab"] == [1, 2]
-    assert searcher.suggest("c") is None  # a core is free, but b has waited for two
+    assert searcher.suggest("c") is None  # one core is free, but b waits for two
     searcher.on_trial_complete("a", {"outcome": json.dumps({"ok": True})})
-    assert searcher.suggest("c") is not None  # behind b, which runs now
+    assert searcher.suggest("c") is not None  # b runs now, so c may follow
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_gpu_job_holds_cores_beside_its_gpus():
 
 
 def one_by_one(jobs, nodes):
-    """Each job on the first node with room, the largest first."""
+    """Place each job on the first node with room, the largest job first."""
     free = [{**node["Resources"]} for node in nodes.values()]
     for cores in sorted((held["CPU"] for held in jobs), reverse=True):
         node = next((node for node in free if node["CPU"] >= cores - 1e-9), None)
@@ -237,7 +237,7 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
     folder.mkdir()
 
     def fails(config):
-        """By the name of its job, at the first attempt; ``always`` at every one."""
+        """Fail as the job's name says, at the first attempt, or with ``always`` at every attempt."""
         import json
         import os
         import signal
@@ -283,7 +283,7 @@ def test_every_way_to_fail_reaches_the_searcher_with_its_reason(tmp_path, caplog
 
 
 class Rounds(Jobs):
-    """Two jobs at a time, behind a barrier."""
+    """Two jobs at a time; the next two wait for both."""
 
     def __init__(self, num_rounds):
         super().__init__([f"{number}-{place}" for number in range(num_rounds) for place in "ab"])
@@ -294,7 +294,7 @@ class Rounds(Jobs):
 
 
 class Records(list):
-    """A ledger that only remembers."""
+    """A ledger that only keeps its records in memory."""
 
     def append(self, kind, **fields):
         super().append((kind, fields))

@@ -1,4 +1,4 @@
-"""What another driver did between the look at a folder and the lock on it is noticed before anything is written."""
+"""Changes by another driver between looking at a folder and locking it are noticed before anything is written."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A training on two workers is that on one: data, gradients, batch norm, masks, EMA, mixup, evaluation, resuming."""
+"""Training on two workers equals training on one: data, gradients, norms, masks, EMA, mixup, evaluation, resuming."""
 
 import copy
 
@@ -20,9 +20,12 @@ CPU = torch.device("cpu")
 INFO = DataInfo((1, 8, 8), 3, (0.4,), (0.3,), 60)
 
 TOLERANCE = 2e-4
-"""Largest difference of a weight between one worker and two, relative to the largest weight of its tensor. Sums of float32
-in another order differ by about 1e-7 relative; a dozen updates at a learning rate of 0.1 through batch norm multiply that by
-well under 1000, while any fault in the division of a batch (a wrong mean, another image) changes weights by above 1e-2."""
+"""The largest difference of a weight between one worker and two, relative to the largest weight of its tensor.
+
+Sums of float32 in another order differ by about 1e-7 relative; a dozen updates at a learning rate of 0.1 through batch
+norm multiply that by well under 1000, while any fault in the division of a batch (a wrong mean, another image) changes
+weights by above 1e-2.
+"""
 
 
 def tensors(count, seed):
@@ -72,7 +75,7 @@ def fit(crew, folder, recipe, *, norm=True, dropout=0.0, sparse=False, course=No
 
 
 def difference(a, b):
-    """Of two state dicts of the same keys: the largest difference of a tensor over its largest value."""
+    """The largest difference between two state dicts with the same keys, relative to the tensor's largest value."""
     assert a.keys() == b.keys()
     return max(
         float((a[k] - b[k]).abs().max()) / max(1e-6, float(a[k].abs().max())) for k in a if a[k].is_floating_point()
@@ -102,7 +105,7 @@ def test_two_workers_train_the_network_that_one_does(recipe, options, tmp_path):
     first, second = in_crew(2, tmp_path, lambda crew: fit(crew, tmp_path / f"two{crew.rank}", recipe, **options))
     assert same(first[0], second[0])
     assert difference(alone, first[0]) < TOLERANCE
-    assert first[1] == second[1] == pytest.approx(curve, abs=1.01 / len(SPLITS.val))  # at most one image on the edge
+    assert first[1] == second[1] == pytest.approx(curve, abs=1.01 / len(SPLITS.val))  # at most one borderline image
     assert first[2] == second[2] == pytest.approx(losses, rel=1e-3)
     if options.get("sparse"):
         assert not first[0]["0.weight"][:3].any()
@@ -191,7 +194,7 @@ def test_every_image_is_scored_by_one_worker_in_the_batch_it_always_has(size):
 
 
 class Pictures(torch.utils.data.Dataset):
-    """Pictures that are their own number, with noise from torch's generator when augmented."""
+    """Images that are filled with their own number, plus noise from torch's generator when augmented."""
 
     def __init__(self, augment):
         self.augment = augment

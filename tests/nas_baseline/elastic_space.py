@@ -1,4 +1,4 @@
-"""A space in which everything is elastic, and what a member inherits from a supernet of it."""
+"""A space in which everything is elastic, and the weights that a member inherits from a supernet on it."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from nas_baseline.spaces.networks import build
 
 
 def declared(**changes):
-    """Everything elastic at once; small enough to train in a blink."""
+    """A space in which everything is elastic at once, small enough to train in an instant."""
     return StageSpace({
         "name": "small", "image_size": 16, "in_chans": 3, "num_classes": 4, "head_bias": False, "width_divisor": 2,
         "act": "relu", "stem": {"width": [6, 8]},

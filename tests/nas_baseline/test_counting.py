@@ -1,4 +1,4 @@
-"""Analytic counts: by hand on small networks, equal to the built network's for specs and random members of spaces."""
+"""Analytic counts match small networks counted by hand, and built networks for specs and random members of spaces."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from nas_baseline.spaces.counting import parse_block, round_width, spec_counts, 
 from nas_baseline.spaces.families import family_macs, family_params, image_size, network_spec, published, variants
 from nas_baseline.spaces.networks import build
 
-# M MACs of convolution and linear layers, and M weights, counted from the published definitions by others.
+# Millions of MACs of convolution and linear layers, and of weights, counted by others from the published definitions.
 PUBLISHED = {
     "a": (355.514, 8.542), "b": (460.150, 8.542), "c": (555.578, 9.907), "d": (642.629, 10.238),
     "e": (759.952, 10.699), "f": (1178.861, 13.803), "g": (2125.187, 16.514),
@@ -75,12 +75,12 @@ def test_family_matches_the_published_counts(variant):
     assert round(family_macs("fbnetv3", variant) / 1e6, 3) == macs
     assert round(family_params("fbnetv3", variant) / 1e6, 3) == weights
     assert family_params("fbnetv3", variant) == round(published("fbnetv3", variant)["params_m"] * 1e6)
-    # Their figure adds one operation per input of each average pooling, and 1984.
+    # The published figure adds one operation per input of each average pooling, and 1984.
     assert pooled_macs(variant) == round(published("fbnetv3", variant)["macs_m"] * 1e6)
 
 
 def pooled_macs(variant):
-    """MACs as the authors count them."""
+    """MACs as the authors of FBNetV3 count them."""
     spec, size = network_spec("fbnetv3", variant), image_size("fbnetv3", variant)
     pooled = 0
     with torch.device("meta"):

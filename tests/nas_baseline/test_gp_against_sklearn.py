@@ -1,4 +1,4 @@
-"""The Gaussian process against scikit-learn's with the same kernel: predictions, uncertainty, marginal likelihood."""
+"""The Gaussian process matches scikit-learn's with the same kernel: predictions, uncertainty, marginal likelihood."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from nas_baseline.spaces import load_space
 
 
 class Picked(Kernel):
-    """Another kernel on some of the columns."""
+    """Applies another kernel to some of the columns."""
 
     def __init__(self, kernel, columns):
         self.kernel, self.columns = kernel, columns

@@ -1,4 +1,4 @@
-"""The benchmark's space on the published table: MACs, distinct networks, and that a search of it works."""
+"""The benchmark's space matches the published table: MACs, distinct networks, and a search on it."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ def table(macro):
 
 
 def test_smallest_network_by_hand(macro):
-    # Stem; three strided 1x1 convolutions (to 16, 8 and 4 pixels a side); 1280 features; classifier.
+    # Stem; three strided 1x1 convolutions (outputs of 16, 8 and 4 pixels a side); 1280 features; classifier.
     by_hand = 32**2 * 27 * 32 + 16**2 * 32 * 64 + 8**2 * 64 * 128 + 4**2 * 128 * 256 + 4**2 * 256 * 1280 + 1280 * 10
     space = macro.MacroSpace()
     assert space.macs((0,) * 8) == by_hand == 7_713_280
@@ -36,7 +36,7 @@ def test_smallest_network_by_hand(macro):
 
 
 def test_all_published_macs_and_the_distinct_networks(macro, table):
-    # Table raises if any of the MACs differs.
+    # Table raises an error if any of the MACs differs.
     assert table.num_archs == 6561
     distinct = {table.space.canonical(a) for a in table.mean}
     assert len(distinct) == 3969

@@ -1,4 +1,4 @@
-"""``search`` in plain Python: it finds better networks than chance, reports what it did, and refuses wrong settings."""
+"""``search`` in plain Python beats random search, reports what it did, and refuses wrong settings."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from nas_baseline.strategies import list_strategies, make_strategy
 
 
 class Ladder(DiscreteSpace):
-    """Seven rungs of five; MACs are 100 a step plus 100."""
+    """Seven dimensions of five steps; each step adds 100 MACs to a base of 100."""
 
     def __init__(self):
         super().__init__("ladder", [Dimension(f"rung {i}", (0, 1, 2, 3, 4), ordered=True) for i in range(7)])
@@ -30,7 +30,7 @@ def score(arch):
 
 
 def found(strategy, repeats=6, **options):
-    """Mean true score of what is returned, measured with noise."""
+    """The mean true score of the networks returned when scores are measured with noise."""
     scores = []
     for seed in range(repeats):
         rng = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def found(strategy, repeats=6, **options):
 
 
 def test_search_is_the_function_however_often_it_is_imported():
-    """A package of the same name would take its place once something of it was imported."""
+    """A submodule called ``search`` would replace the function as soon as anything in it was imported."""
     code = (
         "import nas_baseline\n"
         "from nas_baseline import search as first\n"
@@ -56,7 +56,7 @@ def test_search_is_the_function_however_often_it_is_imported():
 
 
 def test_guided_search_beats_random_and_comes_close_to_the_best():
-    # Twelve steps, four each on the rungs of 5, 4 and 3: 48.
+    # Twelve steps: four on each of the dimensions with weights 5, 4 and 3 make 48.
     random, evolution, guided = found("random"), found("regularized_evolution"), found("predictor_evolution")
     assert guided > 46
     assert guided > random + 3
@@ -72,7 +72,7 @@ def test_predictions_come_with_uncertainty_and_lead_stage_two():
     assert searcher.predict([(0,) * 7]) is None
     while not isinstance(work := searcher.ask(), Done):
         searcher.tell(work.trial, score(work.arch))
-    # Seven steps: four on the first rung and three on the second make 32.
+    # Seven steps: four on the dimension with weight 5 and three on the one with weight 4 make 32.
     finalists = searcher.finalists(800, 1, 1)
     assert max(map(score, finalists)) >= 30
     mean, sd = searcher.predict(finalists)
@@ -116,7 +116,7 @@ def test_infeasible_target_names_both_numbers():
     with pytest.raises(InfeasibleTarget, match="target of 99 MACs") as caught:
         search(Ladder(), score, max_macs=99, num_trials=4)
     assert (caught.value.target, caught.value.smallest) == (99, 100)
-    # Exactly the smallest is one network.
+    # At a limit of exactly the smallest MACs there is one network.
     assert search(Ladder(), score, max_macs=100, num_trials=4).best == (0,) * 7
 
 

@@ -1,4 +1,4 @@
-"""A pool is drawn once for a space, a limit, a size and a seed, however many strategies ask for it."""
+"""A pool is drawn once per space, limit, size and seed, however many strategies ask for it."""
 
 import pytest
 from elastic_space import declared
@@ -14,13 +14,13 @@ LIMIT = {"stages": 500_000, "subnets": 3_000_000}
 
 
 def space_of(kind):
-    """A new one each time."""
+    """A new space of this kind at each call."""
     return load_space("fbnetv3_mini") if kind == "stages" else SubnetSpace("many", many_blocks(12))
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How often the MACs of a batch were counted."""
+    """The sizes of the batches whose MACs were counted, one entry per count."""
     calls = []
 
     def counting(plain):
@@ -58,7 +58,7 @@ def test_a_space_is_equal_to_one_that_was_declared_alike_and_to_no_other():
     assert declared() != declared(image_size=32)
     recipe = {"optimizer": ["sgd"], "lr": [0.1, 0.2], "dropout": [0, 0.5]}
     turned = {"optimizer": ["sgd"], "dropout": [0, 0.5], "lr": [0.1, 0.2]}
-    assert declared(recipe=recipe) != declared(recipe=turned)  # the order of keys is that of the dimensions
+    assert declared(recipe=recipe) != declared(recipe=turned)  # the order of the keys is the order of the dimensions
     assert declared() != SubnetSpace("small", many_blocks())
 
 
@@ -70,10 +70,10 @@ def test_spaces_of_parts_are_equal_where_parts_and_rule_are():
 
 
 def test_a_space_of_another_kind_is_asked_each_time():
-    """It may be changed between two questions, for all that is known of it."""
+    """Such a space might change between two calls, so its pool is never reused."""
 
     class Looped:
-        """The five methods alone, whose MACs are what it is told."""
+        """A space with only the five methods, whose MACs the test can change."""
 
         name, each, num_choices = "looped", 1000, [2, 2]
 

@@ -1,4 +1,4 @@
-"""Predictors, the scale they fit on, pools, evolution and the early stop: against closed forms and known answers."""
+"""Predictors, encoders, pools, evolution and the early stop, against closed forms and known answers."""
 
 import math
 
@@ -31,7 +31,7 @@ SMALL = MLPOptions(members=3, pretrain_steps=150, fit_steps=120)
 
 
 class Grid(DiscreteSpace):
-    """Six digits of four; MACs are their sum plus one, in thousands."""
+    """Six digits with four values each; a member has 1000 MACs times (their sum + 1)."""
 
     def __init__(self, digits=6):
         super().__init__("grid", [Dimension(f"d{i}", (0, 1, 2, 3), ordered=True) for i in range(digits)])
@@ -41,7 +41,7 @@ class Grid(DiscreteSpace):
 
 
 def value(space, archs):
-    """Rises with most digits; two of them matter together."""
+    """A value that rises with most digits; the first two also interact."""
     x = np.asarray(archs, dtype=float)
     return x @ np.array([3.0, 2.0, 1.0, 0.5, 0.2, -1.0]) + x[:, 0] * x[:, 1]
 
@@ -53,7 +53,7 @@ def sampled(n, seed=0):
 
 
 def test_a_fit_takes_one_thread_and_gives_the_others_back(monkeypatch):
-    """Threads that wait for each other made a fit beside other work 20 times slower."""
+    """Contending threads made a fit 20 times slower next to other work."""
     _, archs, encode = sampled(12)
     seen, plain = [], GaussianProcess._loss
     threads = lambda: {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}  # noqa: E731
@@ -135,7 +135,7 @@ def test_choices_are_distinct_and_lead_by_bound(kind):
 
 
 def test_a_batch_does_not_take_two_of_a_kind():
-    # Two features; the best two by bound are the same point twice, the third is far from both and almost as good.
+    # Two features. The two points with the best bound coincide; the third is far from them and almost as good.
     def at(*points):
         x = np.array(points, dtype=float)
         return Inputs(x, np.zeros((len(x), 0)), np.zeros((len(x), 2)))
@@ -195,7 +195,7 @@ def test_recipe_features_go_past_the_encoder():
 
 
 class Raw:
-    """The grid's members behind five methods, with an encoding in units of its own."""
+    """The grid's members with only the protocol's methods, and an encoding in other units."""
 
     def __init__(self, unit):
         self.inner, self.unit = Grid(), unit
@@ -211,7 +211,7 @@ def test_units_of_an_encoding_do_not_matter(unit):
     _, archs, encode = sampled(300)
     raw = Encoder(batched(Raw(unit)), archs)
     assert raw(archs).encoding == pytest.approx(encode(archs).encoding)
-    # The scale is the pool's, also for networks outside it; a constant feature stays as it is.
+    # The scale is the pool's, even for networks outside it; a constant feature is not scaled.
     few = Encoder(batched(Raw(unit)), [(0, 0, 0, 0, 0, 0), (3, 3, 3, 3, 3, 0)])
     assert few([(3, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 3)]).encoding == pytest.approx(
         np.array([[1.0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, unit]])
@@ -259,7 +259,7 @@ def test_pools_are_distinct_within_the_limit_and_cover_small_spaces():
     assert sorted(pool) == sorted(a for a in enumerate_space(small) if sum(a) <= 3)
     large = Grid(12)
     assert enumerate_space(large) is None
-    # A share of 1e-5 of all members lies within: sampling alone finds none, walking down does.
+    # Only 1e-5 of all members are within the limit: sampling alone finds none, walking down does.
     tight = constrained_pool(large, 5000, 100, seed=0)
     assert len(tight) == len(set(tight)) >= 10
     assert large.macs_batch(tight).max() <= 5000
@@ -304,7 +304,7 @@ def test_evolution_stops_when_nothing_rises():
 def test_early_stop_by_hand():
     final = [1.0, 2.0, 3.0, 4.0]
     curves = np.array([[4, 1, 1, 1], [3, 2, 3, 2], [2, 3, 2, 3], [1, 4, 4, 4]], dtype=float)
-    # Epochs rank: reversed (-1), right (1), one pair swapped (4/6), right (1).
+    # Kendall's tau of each epoch: reversed (-1), right (1), one pair swapped (4/6), right (1).
     assert choose_early_stop(curves, final, 0.6) == 2
     assert choose_early_stop(curves, final, 0.9) == 4
     assert choose_early_stop(curves, final, -1.0) == 1
@@ -322,7 +322,7 @@ def test_early_stop_is_an_epoch_from_which_on_the_ranking_holds(seed, tau):
     assert 1 <= epoch <= 5
     taus = [kendalltau(c, final).statistic for c in curves.T]
     assert epoch == 5 or all(t >= tau for t in taus[epoch - 1 :])
-    # None may qualify: then it is the last.
+    # If no epoch qualifies, the last one is chosen.
     assert epoch == 1 or taus[epoch - 2] < tau or taus[-1] < tau
 
 

@@ -1,4 +1,4 @@
-"""Successive halving: who goes on, worked out by hand, and what a candidate that was stopped is taken to be worth."""
+"""Successive halving, by hand: which candidates continue, and which value a stopped candidate is given."""
 
 import random
 
@@ -8,7 +8,7 @@ from nas_baseline.proposing.rungs import Rungs
 
 
 def entered(values, rungs=None, group=None, first=0):
-    """Candidates with these values at the first rung."""
+    """Rungs at which candidates with these values have reached the first rung."""
     rungs = rungs or Rungs(3, 3)
     for trial, value in enumerate(values, first):
         rungs.enter(trial, group)
@@ -83,7 +83,7 @@ def test_the_order_of_results_does_not_matter():
 
 
 def climbed(pairs, stopped):
-    """Values of candidates that were stopped, beside some that went on from the first value to the second."""
+    """Values of the stopped candidates, next to others that rose from the first value of a pair to the second."""
     rungs = entered([low for low, _ in pairs] + stopped, Rungs(2, 2))
     for trial, (_, high) in enumerate(pairs):
         rungs.record(trial, 1, high)
@@ -97,7 +97,7 @@ def test_one_that_was_stopped_is_worth_its_last_value_and_the_median_rise_of_two
 
 
 def test_of_three_and_more_a_line_leads_up():
-    """0.5 + 0.5 x, by hand."""
+    """The fitted line is 0.5 + 0.5 x, by hand."""
     assert climbed([(0.4, 0.7), (0.6, 0.8), (0.8, 0.9)], [0.2, 0.0]) == [0.6, 0.5]
 
 

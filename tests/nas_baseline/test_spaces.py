@@ -1,4 +1,4 @@
-"""Search spaces: declared as data, errors that help, moves that stay inside, encodings that tell members apart."""
+"""Search spaces: declared as data, with helpful errors, moves that stay inside, encodings that tell members apart."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_moves_stay_in_the_space_and_are_canonical(name, seed):
         assert all(0 <= v < n for v, n in zip(arch, space.num_choices, strict=True))
         assert space.min_macs() <= space.macs(arch) <= space.max_macs()
     assert mutated != a
-    # What neither parent has is not in the child, except what the canonical form sets to 0.
+    # A child has only values of its parents, except those that the canonical form sets to 0.
     assert all(c in (x, y, 0) for c, x, y in zip(child, a, b, strict=True))
 
 
@@ -74,7 +74,7 @@ def test_encoding_by_hand():
     ordered = Dimension("w", (1, 10, 100), ordered=True, log=True)
     space = DiscreteSpace("s", [ordered, Dimension("op", ("a", "b")), Dimension("fixed", (7,))])
     assert space.encode((1, 0, 0)) == pytest.approx([0.5, np.sqrt(0.5), 0.0])
-    # Different categories and the ends of a scale are both at squared distance 1.
+    # Different categories, and the two ends of a scale, are at squared distance 1.
     assert ((space.encode((0, 0, 0)) - space.encode((0, 1, 0))) ** 2).sum() == pytest.approx(1.0)
     assert ((space.encode((0, 0, 0)) - space.encode((2, 0, 0))) ** 2).sum() == pytest.approx(1.0)
     assert space.size == 6
@@ -94,7 +94,7 @@ def test_smallest_and_largest_are_exact_on_an_enumerable_space():
 
 
 class Plain:
-    """The five methods of the protocol only, without a name."""
+    """A space with only the five methods of the protocol and no name."""
 
     dimensions_of = 3
 
@@ -109,7 +109,7 @@ def test_recipe_of_the_mini_space():
     lr, dropout = choices["recipe.lr"][1], choices["recipe.dropout"][-1]
     base = space.find({"recipe.optimizer": "sgd", "recipe.lr": lr, "recipe.dropout": dropout})
     assert space.recipe(base)["lr"] == lr
-    # The learning rate of RMSprop is that of SGD times the factor that the space declares.
+    # RMSprop's learning rate is that of SGD times the factor that the space declares.
     factor = space.data["recipe"]["optimizer"]["rmsprop"]
     rmsprop = space.find({"recipe.optimizer": "rmsprop", "recipe.lr": lr})
     assert space.recipe(rmsprop)["lr"] == pytest.approx(lr * factor) != lr
@@ -195,7 +195,7 @@ def test_useless_dimensions_and_archs_are_refused():
 
 
 def test_widths_that_round_to_the_same_are_one_network():
-    space = StageSpace(stage(width={"min": 16, "max": 32, "step": 2}))  # timm makes of these 16, 24 and 32
+    space = StageSpace(stage(width={"min": 16, "max": 32, "step": 2}))  # timm rounds these to 16, 24 and 32
     specs = [space.network_spec(space.find({"1.width": w})) for w in (16, 18, 20, 24, 26, 32)]
     assert len({str(spec) for spec in specs}) == 3
     rng = np.random.default_rng(0)
@@ -213,7 +213,7 @@ def test_the_smallest_member_has_the_fewest_macs():
 
 
 class Sums:
-    """40 dimensions of 10 choices with nothing but the five methods; a member has 40M MACs and 1M for each step."""
+    """40 dimensions of 10 choices with only the five methods; a member has 40M MACs plus 1M for each step."""
 
     name = "sums"
 

@@ -1,4 +1,4 @@
-"""What a strategy can do is asked of it, never read from its name; an author who forgets a part is told which."""
+"""A strategy is asked what it can do, never judged by its name; an author who forgets a part is told which one."""
 
 import pytest
 
@@ -32,7 +32,7 @@ class Strategy({bases}):
 
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
-    """Names a file as a study does, for the test alone."""
+    """A function that registers a plug-in file, as a study does, for this test only."""
 
     def name(bases, body=""):
         path = tmp_path / "mine.py"

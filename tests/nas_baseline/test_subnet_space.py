@@ -1,4 +1,4 @@
-"""The space of a network's own parts: counted by hand, spread over the MACs, filled up to a target."""
+"""The space of a network's own parts: counts by hand, members spread over the MACs, members filled up to a target."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_filled_grows_in_proportion():
 
 
 def test_a_search_finds_what_the_score_rewards():
-    """Of equal blocks the score rewards one: predictor and evolution keep that one wide."""
+    """The score rewards one of several equal blocks; predictor evolution keeps that block wide."""
     space = SubnetSpace("many", many_blocks())
     limit = space.max_macs() // 2
 

@@ -1,4 +1,4 @@
-"""The supernet is each of its members exactly, and trains what it activates and nothing else."""
+"""The supernet computes each of its members exactly, and trains only what it activates."""
 
 import copy
 from functools import cache
@@ -27,7 +27,7 @@ SIDE = {"fbnetv3_mini": 28, "fbnetv3": 32, "mobilenetv3_lite": 40, "mobilenetv3_
 
 @cache
 def prepared(name):
-    """A supernet whose statistics and affine parameters would betray a wrong slice; fresh ones are all 0 or 1."""
+    """A supernet in which a wrong slice shows: its statistics and affine parameters are random instead of 0 and 1."""
     torch.manual_seed(0)
     supernet = Supernet(SPACES[name] if name in SPACES else declared()).eval()
     generator = torch.Generator().manual_seed(1)
@@ -62,7 +62,7 @@ def assert_same_network(supernet, arch):
         assert count_macs(network, (space.in_chans, side, side)).macs == space.macs(arch)
 
 
-# A member is a network.
+# Members are networks.
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -112,7 +112,7 @@ def test_sizes_of_a_member_by_hand():
     first, *rest = member.stages[1]
     # 6 × 2.5 = 15 rounds to 16; a quarter of the block's input is 16 × 0.25 / 2.5 = 1.6, which rounds to 8.
     assert (first.into, first.inner, first.out, first.kernel, first.squeeze) == (6, 16, 8, 3, 8)
-    # A stage's other blocks have their own kernel and expansion: 8 × 2.
+    # The stage's other blocks have their own kernel and expansion: 8 × 2.
     assert [(b.into, b.inner, b.out, b.kernel) for b in rest] == [(8, 16, 8, 3)] * 2
     assert (member.stem, member.final, member.features) == (8, 16, 16)
     used = extents(member)
@@ -140,7 +140,7 @@ def test_a_squeeze_excite_is_as_wide_as_the_widest_member_has_it():
     squeeze = supernet.network.blocks[0][0].se
     assert squeeze.conv_reduce.weight.shape == (24, 80, 1, 1)
     assert squeeze.conv_expand.weight.shape == (80, 24, 1, 1)
-    # As timm initialises: variance 2 / outputs, no biases.
+    # Initialised as in timm: variance 2 / outputs, biases 0.
     assert float(squeeze.conv_reduce.weight.detach().std()) == pytest.approx((2 / 24) ** 0.5, rel=0.1)
     assert not squeeze.conv_reduce.bias.any()
     for expansion in (3, 4):
@@ -200,7 +200,7 @@ def test_gradients_reach_the_active_part_and_nothing_else():
         gradient = parameter.grad
         active = share([(name, gradient)], extents(measure(space.network_spec(arch))))[name]
         assert active.shape == inside[name].shape
-        # All of the gradient is in the active part.
+        # The whole gradient is in the active part.
         assert gradient.abs().sum() == pytest.approx(float(active.abs().sum()), rel=1e-5)
     assert supernet.network.conv_head.weight.grad[:16].any()
     assert not supernet.network.conv_head.weight.grad[16:].any()
@@ -227,7 +227,7 @@ def test_losses_are_by_hand_and_together_the_mean():
         found.append(float(loss.detach()))
     assert found == pytest.approx([float(loss.detach()) / 3 for loss in expected], rel=1e-5)
     sum(loss / 3 for loss in expected).backward()
-    # A bias that every member uses whole gets the sum of what it gets in the built networks.
+    # The gradient of a bias that every member uses in full is the sum of its gradients in the built networks.
     total = sum(network.classifier.bias.grad for network in networks)
     torch.testing.assert_close(supernet.network.classifier.bias.grad, total)
 
@@ -257,7 +257,7 @@ def test_only_the_largest_leaves_statistics_and_is_left_active():
     with torch.no_grad():
         evaluated = supernet(images)
         torch.testing.assert_close(evaluated, inherited(supernet, supernet.largest()).eval()(images))
-    # Also where a training step is broken off in the middle.
+    # The same holds when a training step is broken off halfway.
     parts = supernet.losses(images, labels, F.cross_entropy, IMITATION, supernet.sandwich(np.random.default_rng(0)))
     next(parts), next(parts)
     parts.close()

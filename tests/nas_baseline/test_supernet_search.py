@@ -1,4 +1,4 @@
-"""A supernet learns in every member, and searching with what it learned is a strategy like any other."""
+"""A supernet learns in every member, and searching with what it learned works like any other strategy."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ IMITATION = Classification(4).imitation
 
 
 def separable(n):
-    """Images whose class is the channel that is bright, or none."""
+    """Images whose class is the brightest channel, or a fourth class if none is bright."""
     generator = torch.Generator().manual_seed(n)
     labels = torch.randint(4, (n,), generator=generator)
     bright = F.one_hot(labels, 4)[:, :3, None, None]
@@ -51,7 +51,7 @@ def test_training_lowers_the_loss_of_every_member(half):
     first, last = np.mean(history[:3], axis=0), np.mean(history[-3:], axis=0)
     assert last[0] < 0.5 * first[0]
     assert (last < first).all()
-    # The smallest is right about more images than chance, with its own statistics and inherited weights.
+    # The smallest member, with inherited weights and its own statistics, is right far more often than by chance.
     network = inherited(supernet, supernet.smallest()).train()
     for norm in norms_of(network):
         norm.reset_running_stats()
@@ -90,7 +90,7 @@ def test_search_with_inherited_weights():
     proposed = [arch for arch, _ in best[0].history]
     assert len(set(proposed)) == 70
     assert max(space.macs(a) for a in proposed) <= limit
-    # The value is the MACs here, so it must come close to the limit, and no further off than its first batch did.
+    # The value is the MACs here: the best must come close to the limit, and be at least as good as the first batch.
     assert space.macs(best[0].best) > 0.99 * limit
     assert space.macs(best[0].best) >= max(space.macs(a) for a in proposed[:32])
     again = search(space, space.macs, max_macs=limit, num_trials=70, strategy="supernet", seed=0)

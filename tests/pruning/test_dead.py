@@ -40,7 +40,7 @@ def test_a_channel_nobody_reads_goes():
 def test_a_silent_channel_goes_only_if_its_batch_norm_is_silent_too():
     model = chain()
     model[0].weight.data[2] = 0
-    model[1].bias.data[2] = 0.5  # a constant 0.5, which is read
+    model[1].bias.data[2] = 0.5  # a constant output of 0.5, which later layers read
     assert remove_dead_channels(model, (3, 8, 8)).removed == {}
     model[1].bias.data[2] = 0.0
     model[1].running_mean[2] = 0.1
@@ -51,8 +51,8 @@ def test_a_silent_channel_goes_only_if_its_batch_norm_is_silent_too():
 
 def test_death_spreads_backwards_and_every_group_keeps_a_channel():
     model = chain()
-    model[7].weight.data[:, 1:] = 0  # only channel 0 of the second convolution is read...
-    model[3].weight.data[0, 1:] = 0  # ...which reads only channel 0 of the first
+    model[7].weight.data[:, 1:] = 0  # only channel 0 of the second convolution is read,
+    model[3].weight.data[0, 1:] = 0  # which itself reads only channel 0 of the first
     result = remove_dead_channels(model, (3, 8, 8))
     assert result.removed == {"0": 3, "3": 5}
     model[7].weight.data[:] = 0
@@ -95,7 +95,7 @@ def test_batch_norm_without_scale_or_statistics():
 
 def test_a_removal_that_would_change_the_output_is_refused():
     class Sigmoid(nn.Module):
-        """Gives 0.5 where its input is silent: the channel looks dead and is not."""
+        """Outputs 0.5 for a silent input, so the channel only looks dead."""
 
         def __init__(self):
             super().__init__()

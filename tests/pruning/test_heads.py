@@ -1,4 +1,4 @@
-"""Attention heads of timm's transformers go whole: which weights are theirs, and what the network is without them."""
+"""Attention heads of timm's transformers are removed whole: which weights are theirs, and what is left without them."""
 
 import copy
 
@@ -21,7 +21,7 @@ SMALL = {"img_size": 32, "num_classes": 10}
 
 
 class Tokens(nn.Module):
-    """16 tokens of 12 channels, an attention of 3 heads of 4 channels, a classifier of their mean."""
+    """16 tokens of 12 channels, attention with 3 heads of 4 channels, and a classifier of the tokens' mean."""
 
     def __init__(self, **options):
         super().__init__()
@@ -55,12 +55,12 @@ def test_a_removed_head_is_one_that_nobody_reads(options):
     [group], _ = heads_of(smaller)
     said = macs_with(count_macs(smaller, TOKENS), [group], [1])
     group.remove([1])
-    # Of 16 tokens: qkv 12 to 3 * 8, a gate 12 to 8, proj 8 to 12; the embedding 12 * 12; once the classifier 12 * 5.
+    # 16 tokens: qkv 12 to 3 * 8, a gate 12 to 8, proj 8 to 12, the embedding 12 * 12; once the classifier 12 * 5.
     gate = 16 * 12 * 8 if "gated" in options else 0
     assert count_macs(smaller, TOKENS).macs == said == 16 * (144 + 288 + 96) + gate + 60
     assert (smaller.attn.num_heads, smaller.attn.attn_dim, smaller.attn.qkv.out_features) == (2, 8, 24)
     with torch.no_grad():
-        if "scale_norm" in options:  # what is normalised together changes with its members
+        if "scale_norm" in options:  # the norm is over the channels of all heads
             assert smaller.attn.norm.normalized_shape == (8,) and smaller(images).shape == (2, 5)
         else:
             assert torch.allclose(smaller(images), model(images), atol=1e-6)
@@ -105,7 +105,7 @@ def test_transformers_of_timm_at_half_of_their_macs(name, depth, scope):
         assert torch.equal(again(images), result.model(images))
     fresh = fresh_like(timm.create_model(name, **options), result.model.state_dict()).eval()
     assert count_macs(fresh, SIZE).macs == result.macs and fresh(images).isfinite().all()
-    if depth == 3:  # as a later round does
+    if depth == 3:  # a later round prunes the network again
         narrower = prune_channels_to_macs(again, SIZE, target // 2, scope=scope)
         assert narrower.macs == count_macs(narrower.model, SIZE).macs <= target // 2
 
@@ -118,7 +118,7 @@ def test_heads_are_ranked_among_heads():
 
 
 def test_multiples_of_channels_are_counted_in_heads():
-    [group], _ = heads_of(Tokens().eval())  # 4 channels a head
+    [group], _ = heads_of(Tokens().eval())  # 4 channels per head
     assert [group.step(n) for n in (1, 4, 6, 8)] == [1, 1, 3, 2]
     assert group.least_width(8, 0.1) == 2 and group.least_width(1, 0.5) == 2
 

@@ -1,4 +1,4 @@
-"""Channels are ranked among groups of the same kind, and each kind loses the same share (arXiv 2407.04616)."""
+"""Channels are ranked within groups of the same kind, and each kind loses the same share (arXiv 2407.04616)."""
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ pytest.importorskip("torch_pruning")
 
 
 class TwoKinds(nn.Module):
-    """Two similar groups of plain convolutions (a, b), and one (c) with batch norm, which the classifier reads."""
+    """Two similar groups of plain convolutions (a, b), and one with batch norm (c), which the classifier reads."""
 
     def __init__(self):
         super().__init__()

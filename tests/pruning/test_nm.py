@@ -26,7 +26,7 @@ def test_convolutions_are_grouped_along_their_input_channels():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 8, 1))
     result = nm_masks(model, (3, 9, 9), keep=by_name("3"))
     rows = {row.name: row.num_kept / row.num_weights for row in result.layers}
-    assert rows == {"0": 1.0, "1": 0.5, "2": 1.0, "3": 1.0}  # 3 and 1 channels are no multiple of 4
+    assert rows == {"0": 1.0, "1": 0.5, "2": 1.0, "3": 1.0}  # 3 and 1 channels are not multiples of 4
     apply_masks(model, result.masks)
     assert follows_pattern(model[1].weight)
     assert not follows_pattern(model[3].weight) and not follows_pattern(model[0].weight)

@@ -1,4 +1,4 @@
-"""Networks whose channels cannot be followed are refused with a reason, soon, whatever Torch-Pruning does on them."""
+"""A network whose channels cannot be followed is refused soon, with a reason, whatever Torch-Pruning does with it."""
 
 import threading
 
@@ -65,7 +65,7 @@ def test_the_time_by_the_clock_is_limited_and_is_no_last_word(way, monkeypatch):
 
 
 class FakeClock:
-    """Stands for the module ``time``; a busy machine passes time without doing work."""
+    """Replaces the module ``time``; on a busy machine, time passes without work being done."""
 
     def __init__(self, *, busy):
         self.now_s, self.work_s, self._busy = 0.0, 0.0, busy
@@ -125,7 +125,7 @@ def test_a_slow_graph_is_left_within_a_minute_wherever_it_is_slow(where, clock, 
 
 
 def test_one_limit_holds_for_the_whole_answer(clock, monkeypatch):
-    """Following takes 26 s here and removing as many: each alone would do."""
+    """Following takes 26 s here and so does removing; each alone would be within the limit."""
     halves = set()
 
     def slow_once(*args):
@@ -203,7 +203,7 @@ def test_networks_that_never_ended_or_raised_are_refused_or_work(kind):
 
 
 class Branches(nn.Module):
-    """Two branches that are joined; the channels of each are those of its own half."""
+    """Two branches that are concatenated; the channels of each stay in its own part."""
 
     def __init__(self):
         super().__init__()
@@ -228,7 +228,7 @@ def test_joined_branches_lose_their_own_channels():
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "ghostnet_050", "lcnet_035"])
 def test_the_groups_are_those_of_torch_pruning(name):
-    """Found in another way, they have the same members and indices in the same order."""
+    """The groups are found differently, but have the same members and indices in the same order."""
     tp = pytest.importorskip("torch_pruning")
     model = net(name)
     image = torch.zeros(1, 3, 64, 64)

@@ -1,6 +1,7 @@
-"""Odd timm networks on small images: MACs said = counted again = counted by the benchmark's own way; channels, or a refusal.
+"""Odd timm networks on small images: three MAC counts agree, and channels are removed or refused.
 
-All 116 networks are in ``benchmarks/odd_networks.py``; these are one of each kind that are small.
+The counts are the one reported, a new count, and the benchmark's own method.
+All 116 networks are in ``benchmarks/odd_networks.py``; these are small ones, one of each kind.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Weights that are used twice, in part, by two kinds of layer, or computed: MACs said are MACs counted again."""
+"""Weights used twice, in part, by two kinds of layer, or computed: the reported MACs equal a new count."""
 
 import copy
 import dataclasses
@@ -23,7 +23,7 @@ SHAPE = (3, 8, 8)
 
 
 class Odd(nn.Module):
-    """A stem, something odd, and plain layers in which a target can be met: 3x8x8 images, 64 positions."""
+    """A stem, an odd module, and plain layers in which a target can be met: 3x8x8 images, 64 positions."""
 
     def __init__(self, odd):
         super().__init__()
@@ -85,7 +85,7 @@ class Twice(nn.Module):
 
 
 class OneMemory(nn.Module):
-    """Two parameters that lie in one memory one after another, beside a weight that is computed."""
+    """Two parameters that share one block of memory, one after the other, next to a computed weight."""
 
     def __init__(self):
         super().__init__()
@@ -176,7 +176,7 @@ def test_a_result_whose_macs_are_not_those_counted_again_is_an_error_that_says_b
 
 
 class TestCondConv:
-    """One image's convolution is a mix of experts: 21.3 of 42.7 M MACs were said where 8.4 M were counted."""
+    """One image's convolution mixes experts: of 42.7 M MACs, 21.3 M used to be reported where 8.4 M are counted."""
 
     SHAPE = (3, 32, 32)
 

@@ -39,7 +39,7 @@ OPTIMIZERS = {
 def test_zeros_are_bit_exact_after_1000_steps(name, amp):
     model = net()
     masks = prune_to_macs(model, SIZE, 1200).masks
-    ema = ModelEmaV3(model, decay=0.99)  # made before the masks hold: it has dense weights
+    ema = ModelEmaV3(model, decay=0.99)  # made before the masks are applied, so its weights are dense
     apply_masks(model, masks)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = OPTIMIZERS[name](model.parameters())
@@ -59,7 +59,7 @@ def test_zeros_are_bit_exact_after_1000_steps(name, amp):
     for network in (model, ema.module):
         weights = dict(network.named_parameters())
         for key, mask in masks.items():
-            assert (weights[key].detach()[~mask].view(torch.int32) == 0).all()  # +0.0, every bit
+            assert (weights[key].detach()[~mask].view(torch.int32) == 0).all()  # +0.0 in every bit
             assert not torch.equal(weights[key], before[key]), f"{key} did not train"
             assert weights[key].isfinite().all()
     assert torch.cat([v.flatten() for v in masks.values()]).logical_not().sum() > 20
@@ -168,4 +168,4 @@ def test_gradual_pruning_while_training_ends_at_the_target_with_nested_masks():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert target - 16 < count_macs(model, SIZE).sparse_macs <= target  # 16 positions: the costliest weight
+    assert target - 16 < count_macs(model, SIZE).sparse_macs <= target  # 16 positions: the most expensive weight

@@ -16,7 +16,7 @@ def test_iterative_rounds_keep_the_same_share():
 
 
 def test_gradual_is_the_papers_cubic():
-    # t = 0, 1/2, 1: the cube of what is left is 1, 1/8, 0.
+    # At t = 0, 1/2, 1 the cube of the remaining share is 1, 1/8, 0.
     assert [gradual(p, 900, 100, begin=0.0, end=0.5) for p in (0.0, 0.25, 0.5, 1.0)] == [900, 200, 100, 100]
     assert gradual(0.1, 900, 100, begin=0.2, end=0.5) == 900
 

@@ -12,7 +12,7 @@ LAYERS = st.lists(
 
 
 def greedy(keys, costs, budget):
-    """The definition: walk all weights by falling key, layer, index; keep each that still fits."""
+    """The definition: walk all weights by falling key, then layer, then index, and keep each that still fits."""
     masks = [[False] * len(layer) for layer in keys]
     walk = sorted((-k, i, j) for i, layer in enumerate(keys) for j, k in enumerate(layer) if k != NEVER)
     for negative, i, j in walk:
@@ -41,7 +41,7 @@ def test_a_smaller_budget_gives_a_subset_where_costs_are_equal(layer, a, b):
 
 
 def test_what_is_left_goes_to_the_next_best_that_fit():
-    # Costs 10 and 3, budget 20: the 9 and the 8 fit exactly; with 19 the 8 does not, but 7, 6 and 5 (3 each) do.
+    # Costs 10 and 3. Budget 20: the 9 and the 8 fit exactly. Budget 19: the 8 does not fit, but 7, 6 and 5 do.
     keys = [torch.tensor([9, 8, 4], dtype=torch.int32), torch.tensor([7, 6, 5, 3], dtype=torch.int32)]
     assert [m.tolist() for m in select(keys, [10, 3], 20)] == [[True, True, False], [False] * 4]
     assert [m.tolist() for m in select(keys, [10, 3], 19)] == [[True, False, False], [True, True, True, False]]

@@ -15,7 +15,7 @@ from pruning.solve import UnreachableTarget, prune_to_macs
 
 
 def arange_(model: nn.Module, start: int = 1) -> nn.Module:
-    """Weights 1, 2, 3, ... through the whole network, in order."""
+    """Set the weights of the whole network, in order, to 1, 2, 3, ..."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             n = module.weight.numel()
@@ -25,7 +25,7 @@ def arange_(model: nn.Module, start: int = 1) -> nn.Module:
 
 
 class Toy(nn.Module):
-    """On 1x4x4: conv 2 weights x 16 positions, depthwise 2 x 16 (1x1, 2 groups), linear 6 x 1: 70 MACs."""
+    """On 1x4x4 images: conv 2 weights x 16 positions, depthwise 2 x 16 (1x1, 2 groups), linear 6 x 1: 70 MACs."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +60,7 @@ def test_global_by_hand():
 
 
 def test_global_fills_what_is_left_with_smaller_weights():
-    # fc first now has the smallest weights: target 17 = dw 4th (16) and the largest fc that fits (1).
+    # The smallest weights are now in fc. Target 17: dw's second weight (16) and the largest fc weight (1).
     model = arange_(Toy())
     model.fc.weight.data = torch.arange(1, 7).float().view(3, 2) / 100
     result = prune_to_macs(model, SIZE, 17)
@@ -98,12 +98,12 @@ def test_the_model_is_not_changed():
 
 def test_zeros_stay_zero_and_count_as_pruned():
     model = arange_(Toy())
-    model.fc.weight.data[2] = 0  # the two largest
+    model.fc.weight.data[2] = 0  # the two largest weights
     for scope in ("global", "uniform"):
         result = prune_to_macs(model, SIZE, 68, scope=scope)
         assert result.macs == 68 and kept(result, "fc") == [True] * 4 + [False] * 2
         assert not any(kept(prune_to_macs(model, SIZE, 30, scope=scope), "fc")[4:])
-    assert prune_to_macs(model, SIZE, 67).macs == 52  # conv 1 (16) has to go; nothing smaller is left
+    assert prune_to_macs(model, SIZE, 67).macs == 52  # conv's first weight (16) has to go; no cheaper one is left
 
 
 def test_a_target_already_met_gives_the_non_zeros():
@@ -119,7 +119,7 @@ def test_a_target_that_no_mask_reaches_is_refused_with_the_smallest():
     with pytest.raises(UnreachableTarget, match=r"cannot prune to 31 MACs: the smallest reachable is 32 of 70"):
         prune_to_macs(arange_(Toy()), SIZE, 31, keep=keep)
     assert prune_to_macs(arange_(Toy()), SIZE, 32, keep=keep).macs == 32
-    with pytest.raises(UnreachableTarget, match="smallest reachable is 35"):  # half of each
+    with pytest.raises(UnreachableTarget, match="smallest reachable is 35"):  # half of each layer
         prune_to_macs(arange_(Toy()), SIZE, 34, floor=0.5)
     for impossible in (0, -5):
         with pytest.raises(UnreachableTarget) as refusal:
@@ -243,7 +243,7 @@ def test_bad_arguments():
 
 
 class Chain(nn.Module):
-    """Convolutions of different cost and a linear head, random weights with some zeros and ties."""
+    """Convolutions of different costs and a linear head; the weights are random with some zeros and ties."""
 
     def __init__(self, widths, seed):
         super().__init__()
@@ -286,7 +286,7 @@ def test_never_above_and_within_one_weight(widths, seed, share, scope, criterion
         num_dropped = int((~mask & (weight != 0)).sum())
         dropped_costs += [cost] * bool(num_dropped)
         if num_dropped and criterion != "random":
-            # Within a layer every criterion here prunes the smallest.
+            # Within a layer, every criterion here prunes the smallest weights.
             assert weight[~mask & (weight != 0)].abs().max() <= weight[mask].abs().min() if mask.any() else True
     assert by_hand == result.macs <= target
     if dropped_costs:
@@ -297,7 +297,7 @@ def test_never_above_and_within_one_weight(widths, seed, share, scope, criterion
 @given(seed=st.integers(0, 50), a=st.floats(0.05, 1), b=st.floats(0.05, 1))
 @settings(max_examples=30, deadline=None)
 def test_masks_are_nested_as_the_target_falls(seed, a, b):
-    # Layers of one cost: no gap to fill, so a smaller target's mask lies inside the larger one's.
+    # All layers cost the same, so there is no gap to fill, and a smaller target's mask lies within a larger one's.
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1))
     dense = (36 + 144) * 36
@@ -320,7 +320,7 @@ def test_uniform_keeps_the_same_share_everywhere():
 
 def test_a_criterion_can_be_an_object():
     class Index:
-        """Later weights matter more."""
+        """Ranks later weights as more important."""
 
         needs_gradients = False
 
@@ -341,7 +341,7 @@ def test_a_weight_used_as_convolution_and_as_matrix_is_one_layer():
             x = nn.functional.conv2d(x, self.kernel)
             return nn.functional.linear(x.mean((2, 3)), self.kernel.flatten(1))
 
-    result = prune_to_macs(Both(), (2, 3, 3), 20)  # 9 + 1 MACs a weight
+    result = prune_to_macs(Both(), (2, 3, 3), 20)  # 9 + 1 MACs per weight
     assert result.dense_macs == 40 and result.macs == 20
     assert result.masks["kernel"].flatten().tolist() == [False, False, True, True]
 

@@ -22,7 +22,7 @@ SIZE = (3, 32, 32)
 
 
 def toy():
-    """Stem 3 -> 8, residual of 8 through 16, head 8 -> 5, on 8x8: 1x1 convolutions, so that MACs are easy."""
+    """Stem 3 -> 8, residual 8 -> 16 -> 16 -> 8, head 8 -> 5, on 8x8 pixels: 1x1 convolutions, one depthwise 3x3."""
 
     class Toy(nn.Module):
         def __init__(self):
@@ -43,7 +43,7 @@ def toy():
 
 
 def randomise_norms(model):
-    """Batch-norm statistics as if trained, so that a wrong channel shows."""
+    """Set batch-norm statistics as if trained, so that a wrong channel changes the output."""
     generator = torch.Generator().manual_seed(3)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -79,7 +79,7 @@ def test_the_weakest_channels_go():
 
 
 def as_if_trained(model):
-    """No parameter left where it hides what a wrong channel does: scales near 0, heads at 0, norms that change nothing."""
+    """Set every parameter that would hide a wrong channel: scales near 0, heads at 0, norms that change nothing."""
     generator = torch.Generator().manual_seed(4)
     for module in randomise_norms(model).modules():
         for name, tensor in module.named_parameters(recurse=False):
@@ -92,7 +92,7 @@ def as_if_trained(model):
 
 QUERIES = {f"blocks.{block}.attn.query.proj" for block in ("2.4", "2.6", "2.8", "2.10", "3.8", "3.10", "3.12", "3.14")}
 LEFT_OUT = {"mobilenetv4_hybrid_medium": QUERIES, "mixer_s32_224": {"stem.proj"}}
-"""Heads of attention; tokens and channels that change places."""
+"""Attention heads, and layers in which tokens and channels swap places."""
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_convolutions_of_other_kinds_are_left_alone_by_name(layer, reason):
     model = nn.Sequential(
         nn.Conv2d(3, 8, 1), layer, nn.ReLU(), nn.Conv2d(layer.out_channels, 12, 1), nn.Conv2d(12, 4, 1)
     )
-    target = count_macs(model, (3, 8, 8)).macs - 64 * (layer.out_channels + 4)  # one channel of the fourth layer
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (layer.out_channels + 4)  # one channel less in the fourth layer
     result = prune_channels_to_macs(model, (3, 8, 8), target)
     assert reason in str(result.left_out) and set(result.widths) == {"3"}
 
@@ -199,7 +199,7 @@ def test_channels_of_shared_weights_are_left_alone_by_name():
         nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 9, 1), nn.Conv2d(9, 2, 1)
     )
     model[2].weight = model[1].weight
-    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 2)  # one channel of the fourth layer
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 2)  # one channel less in the fourth layer
     result = prune_channels_to_macs(model, (3, 8, 8), target)
     assert set(result.widths) == {"3"} and "shared weight" in str(result.left_out)
 
@@ -242,7 +242,7 @@ def test_a_foreign_state_dict_is_refused():
 
 def test_channels_normalised_in_groups_are_left_alone_by_name():
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 12, 1), nn.Conv2d(12, 4, 1))
-    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 4)  # one channel of the third layer
+    target = count_macs(model, (3, 8, 8)).macs - 64 * (8 + 4)  # one channel less in the third layer
     result = prune_channels_to_macs(model, (3, 8, 8), target)
     assert result.left_out == {"0": "goes with the group norm 1"} and set(result.widths) == {"2"}
 

@@ -1,4 +1,4 @@
-"""Sub-networks of a trained network: the right channels and blocks, exact MACs, nothing changed in the parent."""
+"""Sub-networks of a trained network have the right channels and blocks and exact MACs; the parent is unchanged."""
 
 import copy
 import random

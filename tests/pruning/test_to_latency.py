@@ -28,7 +28,7 @@ DENSE = 64 * (3 * 64 + 64 * 64 + 64 * 64) + 64 * 5
 
 
 class FakeMachine:
-    """Takes ``fixed_ms`` and a time in proportion to the MACs, ``dense_ms`` for the dense network; counts its calls."""
+    """Takes ``fixed_ms`` plus a time proportional to the MACs, in total ``dense_ms`` if dense; counts its calls."""
 
     def __init__(self, dense_ms=100.0, fixed_ms=0.0, noise=0.0, seed=0):
         self.fixed_ms, self.per_mac = fixed_ms, (dense_ms - fixed_ms) / DENSE
@@ -58,7 +58,7 @@ def test_time_in_proportion_to_macs_gives_the_share_of_macs():
 
 
 def test_a_fixed_time_asks_for_fewer_macs():
-    # 40 ms whatever the network: 70 ms leave 30 of the dense network's 60 for its MACs, a half.
+    # 40 ms are fixed: a target of 70 ms leaves 30 ms of the dense network's 60 ms for MACs, a half.
     result = prune_channels_to_latency(network(), SIZE, 70.0, FakeMachine(fixed_ms=40.0), tolerance=0.02)
     assert result.outcome is Outcome.HIT
     assert (0.98 * 70 - 40) / 60 * DENSE <= result.pruned.macs <= 0.5 * DENSE
@@ -70,7 +70,7 @@ def test_noise_ends_within_the_bound_and_meets_the_target(seed):
     result = prune_channels_to_latency(network(), SIZE, 50.0, machine, max_measurements=12)
     assert machine.calls <= 12
     assert result.latency_ms <= 50.0
-    assert 0.2 * DENSE < result.pruned.macs < 0.56 * DENSE  # a network of 0.56 takes at least 50.4 ms
+    assert 0.2 * DENSE < result.pruned.macs < 0.56 * DENSE  # a network with 0.56 of the MACs takes at least 50.4 ms
     again = prune_channels_to_latency(network(), SIZE, 50.0, FakeMachine(noise=0.1, seed=seed), max_measurements=12)
     assert again.probes == result.probes
 
@@ -97,7 +97,7 @@ def test_already_met_gives_the_dense_network():
 
 
 def test_steps_of_latency_give_the_largest_network_that_met(caplog):
-    # 100 ms above half of the MACs, 10 ms below: nothing lies near 50.
+    # 100 ms above half of the MACs and 10 ms below: no network comes close to 50 ms.
     def measure(model):
         return 100.0 if count_macs(model, SIZE).macs > DENSE / 2 else 10.0
 
@@ -109,7 +109,7 @@ def test_steps_of_latency_give_the_largest_network_that_met(caplog):
 
 
 def test_a_measure_that_never_repeats_itself_is_given_up():
-    # Every network is fast the first time, and slow from then on.
+    # Every network is fast when first measured and slow from then on.
     seen = set()
 
     def measure(model):
@@ -131,7 +131,7 @@ def test_a_dense_network_that_met_the_target_by_chance_is_pruned():
 
 
 def test_coarse_widths():
-    # Multiples of 16 leave few networks; what is found is one of them.
+    # Multiples of 16 leave few networks; one of them is found.
     result = prune_channels_to_latency(network(), SIZE, 50.0, FakeMachine(), round_to=16, tolerance=0.3)
     assert all(kept % 16 == 0 for _, kept in result.pruned.widths.values())
     assert 35.0 <= result.latency_ms <= 50.0

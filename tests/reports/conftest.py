@@ -1,4 +1,4 @@
-"""Fake studies, written once for all tests of the reports; no test writes into them."""
+"""Fake studies, written once for all report tests; no test writes into them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def full_frames(full_study):
 
 @pytest.fixture
 def make_full_study(tmp_path):
-    """Another full study, by the arguments of `build_full_study`."""
+    """A function that builds another full study; it takes the arguments of `build_full_study`."""
 
     def make(**options):
         return build_full_study(tmp_path, **options)
@@ -49,7 +49,7 @@ def make_full_study(tmp_path):
 
 @pytest.fixture
 def make_study(tmp_path):
-    """Another study, by the arguments of `build_study`."""
+    """A function that builds another study; it takes the arguments of `build_study`."""
 
     def make(**options):
         return build_study(tmp_path, **options)
@@ -59,9 +59,9 @@ def make_study(tmp_path):
 
 @pytest.fixture
 def sketched(monkeypatch):
-    """Each figure of a page is drawn, but no file is made of it: the page has the words of the drawing in its place.
+    """Every figure of a page is drawn, but not saved; the page shows the drawing's text instead.
 
-    Files are most of a page's time. Whole pages are tested in test_reports_page.py (`report`, `full_report`).
+    Saving takes most of a page's time. Whole pages are tested in test_reports_page.py (`report`, `full_report`).
     """
 
     def sketch(name, figure, data, _folder):

@@ -32,7 +32,7 @@ LABEL_MACS = {"prune": 1.0, "search": 0.95, "scratch_family": 0.8, "scratch_prun
 
 
 class Timeline:
-    """Jobs one after another on one core; ``records`` collects (kind, t, fields)."""
+    """Jobs run one after another on one core; ``records`` collects (kind, t, fields)."""
 
     def __init__(self, records, device="node-1/cpu", meter="wall_clock"):
         self.t, self.records, self.device, self.meter = START, records, device, meter
@@ -166,9 +166,9 @@ def build_study(
     budget=None,
     more=None,
 ) -> Path:
-    """Write a study folder; ``until_h`` cuts the ledger off that many hours after its start.
+    """Write a study folder; ``until_h`` cuts off the ledger that many hours after its start.
 
-    ``more`` has further routes by name, each a function (timeline, replicate, targets) that writes one replicate.
+    ``more`` maps further routes to functions (timeline, replicate, targets) that each write one replicate.
     """
     more = more or {}
     device, kind = ("GPU-1", "cuda") if cuda else ("node-1/cpu", "cpu_core")

@@ -42,18 +42,18 @@ ROLES = {"stem": 0.3, "expand": 0.75, "depthwise": 0.1, "project": 0.7, "se": 0.
 
 
 def wiggle(*names) -> float:
-    """A number from -1 to 1 that the names alone decide."""
+    """A number from -1 to 1 that depends only on the names."""
     return zlib.crc32("|".join(map(str, names)).encode()) / 2**31 - 1
 
 
 def accuracy(label, target, r) -> float:
-    """Test accuracy: the parent's, less what the label costs, more of it the smaller the target."""
+    """Test accuracy: the parent's minus the label's loss, which grows as the target gets smaller."""
     loss = LOSS[label] * (1.5 - target / PARENT_MACS) / 0.7 + 0.02 * (1 - target / PARENT_MACS)
     return DENSE - 0.01 - loss + 0.006 * wiggle(label, target, r)
 
 
 def layers_of(method, target, num_blocks=8):
-    """Layers in the order of a network; a global scope takes most from where there is most, a uniform one alike."""
+    """The layers in network order; a global scope prunes some roles more than others, a uniform one all alike."""
     names = ["stem", *["expand", "depthwise", "se", "se", "project"] * num_blocks, "head", "classifier"]
     keep = target / PARENT_MACS
     rows = []
@@ -73,7 +73,7 @@ def layers_of(method, target, num_blocks=8):
 
 
 def deliver(line: Timeline, label, route, target, r, from_job, macs, *, dense_macs=PARENT_MACS):
-    """Evaluate with int8, sizes and a latency."""
+    """Evaluate a network, with int8, sizes and a latency."""
     known = label.partition(":")[2] or label
     test = accuracy(known if known in LOSS else "global_magnitude+gradual", target, r)
     is_smaller = dense_macs == macs
@@ -101,7 +101,7 @@ def trained(line, job, route, phase, target, r, hours, val, macs, dense=PARENT_M
 
 
 def prune_and_tune(line, route, method, target, r, parent) -> str:
-    """The jobs of one method; the name of the last."""
+    """Write the jobs of one method; returns the name of the last."""
     stem, val = f"{route}-r{r}-t{target}-{method}", accuracy(method, target, r) + 0.01
     base, _, schedule = method.partition("+")
     scope, _, criterion = base.rpartition("_")
@@ -218,7 +218,7 @@ def analysis_replicate(line, r, targets):
 
 
 def build_full_study(folder: Path, *, methods=FEW, num_candidates=8, without=(), **options) -> Path:
-    """Every route, less those named in ``without``; ``options`` as those of ``build_study``."""
+    """Build a study of every route except those in ``without``; ``options`` are those of ``build_study``."""
     more = {
         "search": partial(search_replicate, num_candidates=num_candidates),
         "prune": partial(prune_replicate, methods=methods),

@@ -1,4 +1,4 @@
-"""What an accuracy costs between two targets: on a line it is interpolated, off it refused; worked out by hand.
+"""What an accuracy costs between two targets: interpolated if costs are on a line, refused if not; worked out by hand.
 
 Both routes end at 0.85 and rise from 0.83, so that 0.84 takes 75 % of a training's hours (`test_golden_verdicts`).
 """
@@ -27,19 +27,19 @@ def study_of(search_hours, targets=TARGETS):
 
 
 def test_on_a_line(tmp_path):
-    # search takes 2, 4 and 8 h: on a line in logarithms; 283 = 200 · √2 is half way from 200 to 400
+    # search takes 2, 4 and 8 h: a line in logarithms; 283 = 200 · √2 is halfway between 200 and 400
     judged = JudgedStudy(study_of((2.0, 4.0, 8.0)).read(tmp_path))
     (found,) = asked_answers(judged, Asked(level=0.84), [283])
     costs = {way.label: way.cost.value for way in found.ways}
     assert costs == pytest.approx({"prune": 0.75, "search": 0.75 * 2 * 2**0.5}, rel=2e-3)
     assert found.left_out_error == pytest.approx(1.0)
     assert found.headline.cost_ratio.value == pytest.approx(2 * 2**0.5, rel=2e-3)
-    # the envelope of the neighbours' intervals, of which 2 is the lower one's and 4 the upper one's ratio
+    # the envelope of the neighbours' intervals, whose ratios are 2 (lower) and 4 (upper)
     assert found.headline.cost_ratio.low < 2 and found.headline.cost_ratio.high > 4
 
 
 def test_off_the_line_it_is_refused_with_what_would_measure_it(tmp_path):
-    # by its neighbours 400 would have 2 h, and has 8: a factor of 4
+    # by its neighbours, 400 would take 2 h, but it takes 8: a factor of 4
     judged = JudgedStudy(study_of((2.0, 8.0, 2.0)).read(tmp_path))
     (found,) = asked_answers(judged, Asked(level=0.84), [283])
     assert "misses measured costs by up to 4.00× (at most 1.25× is allowed)" in reason_text(found)

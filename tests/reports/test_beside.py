@@ -1,4 +1,4 @@
-"""Work in a second process: done when the body is, done again where it failed, ended with a body that failed."""
+"""Work in a second process is done when the body is, is redone if it failed, and is ended if the body fails."""
 
 import multiprocessing
 import os

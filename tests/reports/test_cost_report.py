@@ -1,4 +1,4 @@
-"""A cost report adds up: every division to the totals, the totals to the ledger and the audit, money to hours × price."""
+"""A cost report adds up: each division to the totals, these to the ledger and the audit, money to hours × price."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TOTAL_H = PRUNE_H + SEARCH_H + SCRATCH_H
 
 
 def second_session(folder, *, device="node-1/cpu", kind="cpu_core", energy_j=None, owner="mia"):
-    """Another person's session: a start-up, a lost attempt, two that end well, and one under way."""
+    """Write another person's session: a start-up, a lost attempt, two attempts that succeed, and one under way."""
     begin = max(record["t"] for record in read_ledger(folder / "ledger").records) + 1000
     capacity = [{"device": device, "device_kind": kind, "amount": 2.0, "name": "Test device", "node": "node-1"}]
     with LedgerWriter(folder / "ledger", "s2", "driver", clock=lambda: begin) as ledger:
@@ -85,7 +85,7 @@ def second_session(folder, *, device="node-1/cpu", kind="cpu_core", energy_j=Non
 
 @pytest.fixture(scope="module")
 def ledgers(tmp_path_factory):
-    """Studies by name, each with a prices.yaml: finished, cut off in the middle, of two people, and on a GPU."""
+    """Studies by name, each with a prices.yaml: finished, cut off halfway, of two people, and on a GPU."""
     found = {
         "done": build_study(tmp_path_factory.mktemp("done")),
         "cut": build_study(tmp_path_factory.mktemp("cut"), until_h=2.5),
@@ -172,7 +172,7 @@ def test_the_finished_study_by_hand(reports):
 def test_two_people_and_labels(reports):
     report = reports["two people"]
     by = {p.key: {part.value: part.amount.allocated_h for part in p.parts} for p in report.partitions}
-    own = 0.1 + 0.2 + 0.1 + 0.1 + 0.1  # the start-up, whole, shared, lost and the one under way
+    own = 0.1 + 0.2 + 0.1 + 0.1 + 0.1  # the start-up, the whole, shared and lost attempts, and the one under way
     assert by["owner"] == pytest.approx({"mia": own, None: TOTAL_H})
     assert by["label:team"] == pytest.approx({"speech": own, None: TOTAL_H})
     assert by["phase"]["start_up"] == pytest.approx(0.1)
@@ -201,7 +201,7 @@ def test_energy_is_shown_with_how_it_was_measured(reports):
 
 
 def planned(folder):
-    """What is left of the three pretrainings as planned: an hour each."""
+    """Store a plan of three pretrainings, an hour each."""
     steps = tuple(PlannedStep("prune", "pretrain", None, r, jobs=1, hours=1.0) for r in range(3))
     store_plan(StudyFolder(folder), StoredPlan(1, "s1", 0.0, "cpu", 1e9, 3.0, False, steps))
     return folder

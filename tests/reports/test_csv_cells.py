@@ -1,4 +1,4 @@
-"""Words of a config in a report's CSV files: a spreadsheet shows them and computes nothing; numbers stay numbers."""
+"""In a report's CSV files, text from a config is shown and not computed by a spreadsheet; numbers stay numbers."""
 
 import csv
 

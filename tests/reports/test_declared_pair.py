@@ -1,4 +1,4 @@
-"""A study that declares another pair than prune and search: nothing that it says takes search for the challenger."""
+"""In a study that declares another pair than prune and search, no sentence takes search for the challenger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reports.page.compared import compared_table
 
 
 def declared(folder: Path, **changes: object) -> Frames:
-    """The study in ``folder`` with ``verdict: {pair: [prune, supernet]}`` and changes of its config."""
+    """The study in ``folder`` with ``verdict: {pair: [prune, supernet]}`` and other changes of its config."""
     path = folder / "study.yaml"
     document = yaml.safe_load(path.read_text())
     document["study"] |= {"verdict": {"pair": ["prune", "supernet"]}, **changes}
@@ -29,7 +29,7 @@ def declared(folder: Path, **changes: object) -> Frames:
 
 
 def supernet_alone(line, r, targets):
-    """A supernet that was trained, and no network from it."""
+    """Train a supernet, but deliver no network from it."""
     line.attempt(f"supernet-r{r}-supernet", "supernet", "supernet", None, r, 0.5, macs=300_000, vals=(0.95, 0.97))
 
 
@@ -41,7 +41,7 @@ def refusal(frames: Frames) -> Refused:
 
 class TestRefused:
     def test_the_pairs_networks_are_counted(self, tmp_path):
-        """A replicate of supernet takes 1.02 h, and its small network is there after 0.81; the parent alone takes 3.42."""
+        """A replicate of supernet takes 1.02 h, its small network is there after 0.81; the parent alone takes 3.42."""
         given = refusal(declared(build_study(tmp_path, until_h=1.5, more={"supernet": supernet_replicate})))
         assert reason_text(given).startswith(
             "the study is incomplete: at 0.5M MACs, networks delivered by prune 0 of 3 and supernet 1 of 3 replicates"

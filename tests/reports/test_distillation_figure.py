@@ -1,4 +1,4 @@
-"""The figure of pruning with and without a teacher, on delivered networks made by hand."""
+"""The figure of pruning with and without a teacher, for delivered networks written by hand."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""How far a target travels, from the command line to the sentence: through at most 15 functions in at most 6 modules."""
+"""A target passes through at most 15 functions in at most 6 modules, from the command line to the sentence."""
 
 from __future__ import annotations
 

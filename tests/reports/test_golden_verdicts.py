@@ -1,7 +1,8 @@
-"""Small studies whose verdicts are worked out by hand, here.
+"""Small studies whose verdicts are worked out by hand here.
 
-Every training has two epochs, measured at 50 % and 100 % of its hours; costs are core-hours of one core. Its accuracy rises
-from ``first`` to ``last`` between half and all of its hours. The margin is one point: a* is a point below the lower median.
+Each training has two epochs, measured at 50 % and 100 % of its hours; costs are core-hours on one core. Its accuracy
+rises from ``first`` to ``last`` between half and all of its hours. The margin is one point: a* is a point below the
+lower median.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from reports.compare.rule import Verdict
 from reports.data.frames import load_frames
 
 T2 = 4.302653
-"""t(0.975, 2), of three replicates."""
+"""t(0.975, 2), for three replicates."""
 START = 1_760_000_000.0
 TARGET = 500
 
 
 class Written:
-    """A ledger that is written job by job, all on one core."""
+    """A ledger that is written job by job, with all jobs on one core."""
 
     def __init__(self, targets=(TARGET,)):
         self.records, self.t, self.count, self.targets = [], START, 0, targets
@@ -47,7 +48,7 @@ class Written:
         outcome=None,
         spec=None,
     ):
-        """One attempt; accuracies are spread evenly up to its end."""
+        """Write one attempt; its accuracies are spread evenly up to its end."""
         self.count += 1
         attempt, begin, length = f"a{self.count}", self.t, hours * 3600
         started = {
@@ -72,7 +73,7 @@ class Written:
         self.records.append((Kind.ATTEMPT_ENDED, self.t, ended))
 
     def train(self, label, route, replicate, hours, first, last, *, target=TARGET, ok=True, deliver=True):
-        """A training, and its evaluation, which takes no time."""
+        """Write a training, and its evaluation, which takes no time."""
         name = f"{label}-r{replicate}-t{target}"
         phase = "finetune" if route == "prune" else "retrain"
         self.job(name, route, phase, replicate, hours, (first, last), target=target, macs=target, ok=ok)
@@ -95,11 +96,11 @@ class Written:
             )
 
     def shared(self, route, phase, replicate, hours):
-        """Work for all targets that shows no network."""
+        """Write work that serves all targets and measures no network."""
         self.job(f"{route}-r{replicate}-{phase}", route, phase, replicate, hours, target=None, macs=1000)
 
     def read(self, folder, *, replicates=3, reason="done", budget=None, classes=10):
-        """The study, as the reports read it."""
+        """The study as the reports read it."""
         capacity = [{"device": "c", "device_kind": "cpu_core", "amount": 1.0, "name": "core", "node": "n"}]
         opened = {"session": "s", "study": "golden", "capacity": capacity, "environment": {}}
         closed = {"session": "s", "reason": reason}
@@ -122,7 +123,7 @@ def headline(frames, target=TARGET):
 
 
 def interval(ratios, t=T2):
-    """Geometric mean and bounds, by the formula for whole replicates."""
+    """The geometric mean and its bounds, by the formula for complete replicates."""
     logs = [math.log(ratio) for ratio in ratios]
     mean = sum(logs) / len(logs)
     sd = max(math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)), 0.02)
@@ -131,7 +132,7 @@ def interval(ratios, t=T2):
 
 
 def two_routes(search_hours, prune_hours=(1.0, 1.0, 1.0)):
-    """Both end at 0.85 and rise from 0.83, so that a* = 0.84 is halfway between half and all of the hours: at 75 %."""
+    """Both end at 0.85 and rise from 0.83, so a* = 0.84 is halfway between half and all of the hours: at 75 %."""
     study = Written()
     for r, (search, prune) in enumerate(zip(search_hours, prune_hours, strict=True)):
         study.train("prune", "prune", r, prune, 0.83, 0.85)
@@ -160,7 +161,7 @@ def test_a_tie(tmp_path):
 
 
 def test_not_reached(tmp_path):
-    """Search delivers in one of three replicates: its median replicate has no network, so that there is no a*."""
+    """Search delivers in one of three replicates, so its median replicate has no network, and there is no a*."""
     study = Written()
     for r in range(3):
         study.train("prune", "prune", r, 1.0, 0.83, 0.85)
@@ -174,7 +175,7 @@ def test_not_reached(tmp_path):
 
 
 def test_a_collapsed_route(tmp_path):
-    """Pruning at 0.10, search at 0.83: version 1 of the rules read both at 0.10 and called pruning the cheaper."""
+    """Pruning is at 0.10, search at 0.83: version 1 of the rules compared both at 0.10 and called pruning cheaper."""
     study = Written()
     for r in range(3):
         study.train("prune", "prune", r, 1.0, 0.10, 0.10)
@@ -198,9 +199,9 @@ def test_both_at_chance(tmp_path):
 
 
 def test_a_budget_that_cuts_a_replicate_short(tmp_path):
-    """Search delivers in three of four replicates, at ratios 2, 2.2 and 2; in the fourth it spent 3 h and delivered nothing.
+    """Search delivers in three of four replicates, at ratios 2, 2.2 and 2; in the fourth it spends 3 h for nothing.
 
-    There its cost is more than 3 h, pruning's 0.75 h: the ratio is above 4. All four replicates enter, none is dropped.
+    There, search costs more than 3 h and pruning 0.75 h, so the ratio is above 4. All four replicates count.
     """
     study = Written()
     for r, hours in enumerate([2.0, 2.2, 2.0]):
@@ -211,9 +212,9 @@ def test_a_budget_that_cuts_a_replicate_short(tmp_path):
     costs = headline(study.read(tmp_path, replicates=4, budget={"search": 2.5}))
     assert (costs.num_entered, costs.num_reached) == ({"search": 4, "prune": 4}, {"search": 3, "prune": 4})
     assert costs.cost_ratio.n == 4
-    # the three alone: 2.065; with ln ratio above ln 4 in the fourth the mean of logs is at least (3 · 0.7249 + 1.3863) / 4
+    # the three alone: 2.065; with a fourth ln ratio above ln 4, the mean of logs is at least (3 · 0.7249 + 1.3863) / 4
     assert costs.cost_ratio.value > math.exp((math.log(2 * 2.2 * 2) + math.log(4)) / 4)
-    # and wider than were the fourth known to be 4
+    # and wider than if the fourth ratio were known to be 4
     _, low, high = interval([2.0, 2.2, 2.0, 4.0], 3.182446)
     assert math.log(costs.cost_ratio.high / costs.cost_ratio.low) > math.log(high / low)
 
@@ -231,7 +232,7 @@ def test_one_replicate(tmp_path):
 
 
 def test_failures_inside(tmp_path):
-    """An attempt of search that fails after 1 h is paid, and its accuracies are those of no network that is kept.
+    """A search attempt that fails after 1 h is paid for, and its accuracies count for no network.
 
     It had 0.85 after 0.5 h; the attempt that was kept reaches a* at 1 h + 75 % of its 2 h: 2.5 h against 0.75 h.
     """
@@ -246,10 +247,10 @@ def test_failures_inside(tmp_path):
 
 
 def test_the_sibling_is_cheapest(tmp_path):
-    """The family's network of that size, trained directly, ends at 0.85 like both, and costs 0.15 h.
+    """The family's network of that size, trained directly, also ends at 0.85 and costs 0.15 h.
 
-    Ratios 5 (pruning / sibling) and 20 (search / sibling), all replicates alike: sd of logs 0.02 by the floor, so that the
-    interval of one claim is 5 · e^±(4.303 · 0.02 / √3) = 4.76 to 5.25.
+    The ratios are 5 (pruning / sibling) and 20 (search / sibling). All replicates are alike, so the sd of logs is the
+    floor of 0.02, and the interval of one claim is 5 · e^±(4.303 · 0.02 / √3) = 4.76 to 5.25.
     """
     study = Written()
     for r in range(3):
@@ -272,7 +273,7 @@ def test_the_sibling_is_cheapest(tmp_path):
 
 
 def test_a_sibling_that_is_less_accurate_changes_nothing(tmp_path):
-    # it ends at 0.835: more than a point below the better route's 0.85
+    # it ends at 0.835, more than a point below the better route's 0.85
     study = Written()
     for r in range(3):
         study.train("prune", "prune", r, 1.0, 0.83, 0.85)
@@ -282,7 +283,7 @@ def test_a_sibling_that_is_less_accurate_changes_nothing(tmp_path):
 
 
 def test_a_sibling_precedes_the_guards(tmp_path):
-    """Search ends 8 points above pruning, which alone would be `not_comparable`; the sibling is as accurate as search."""
+    """Search ends 8 points above pruning: alone, that is `not_comparable`, but the sibling is as accurate as search."""
     study = Written()
     for r in range(3):
         study.train("prune", "prune", r, 1.0, 0.75, 0.77)
@@ -294,10 +295,11 @@ def test_a_sibling_precedes_the_guards(tmp_path):
 
 
 def test_three_targets_with_holm(tmp_path):
-    """At 300, 400 and 500 MACs ratios are (2, 2.2, 2.42), (1.5, 1.7, 1.9) and (1, 1.3, 1.7), means 2.2, 1.692 and 1.303.
+    """At 300, 400 and 500 MACs ratios are (2, 2.2, 2.42), (1.5, 1.7, 1.9) and (1, 1.3, 1.7).
 
-    Standard errors of the logs: 0.0550, 0.0683 and 0.1533, so t = 14.33, 7.70 and 1.73, p = 0.0048, 0.0165 and 0.2263.
-    Holm: 0.0048 < 0.05 / 3 and 0.0165 < 0.05 / 2 are shown; 0.2263 > 0.05 is not.
+    Their means are 2.2, 1.692 and 1.303. Standard errors of the logs: 0.0550, 0.0683 and 0.1533, so t = 14.33, 7.70
+    and 1.73, p = 0.0048, 0.0165 and 0.2263. By Holm, 0.0048 < 0.05 / 3 and 0.0165 < 0.05 / 2 are shown; 0.2263 > 0.05
+    is not.
     """
     ratios = {300: (2.0, 2.2, 2.42), 400: (1.5, 1.7, 1.9), 500: (1.0, 1.3, 1.7)}
     study = Written(targets=tuple(ratios))
@@ -320,7 +322,7 @@ def test_three_targets_with_holm(tmp_path):
 
 
 def test_between_targets_that_do_not_lie_on_a_line(tmp_path):
-    """Ratios 2, 8 and 2 at 300, 400 and 500 MACs: by its neighbours, 400 would have 2, a factor of 4 off."""
+    """Ratios 2, 8 and 2 at 300, 400 and 500 MACs: from its neighbours, 400 would have 2, a factor of 4 off."""
     study = Written(targets=(300, 400, 500))
     for target, ratio in ((300, 2.0), (400, 8.0), (500, 2.0)):
         for r in range(3):
@@ -332,7 +334,7 @@ def test_between_targets_that_do_not_lie_on_a_line(tmp_path):
 
 
 def test_between_targets_that_do(tmp_path):
-    # ln ratios 2, 2.1 and 2.2 lie almost on a line in ln MACs
+    # ln ratios 2, 2.1 and 2.2 are almost on a line in ln MACs
     study = Written(targets=(300, 400, 500))
     for target, ratio in ((300, 2.0), (400, 2.1), (500, 2.2)):
         for r in range(3):
@@ -347,7 +349,7 @@ def test_between_targets_that_do(tmp_path):
 
 
 def test_jobs_side_by_side_cost_what_they_would_one_after_another(tmp_path):
-    """Two candidates on two cores at once: the first has a* at its end, and is charged for itself alone."""
+    """Two candidates run at once on two cores: the first reaches a* at its end, and is charged only for itself."""
     study = Written()
     for r in range(3):
         study.train("prune", "prune", r, 1.0, 0.83, 0.85)

@@ -1,4 +1,4 @@
-"""Commands that only read a study import nothing that takes long: each starts in a process of its own."""
+"""Commands that only read a study import nothing slow; each is started in a process of its own."""
 
 import subprocess
 import sys

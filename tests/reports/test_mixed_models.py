@@ -1,4 +1,4 @@
-"""Of a study that held two models of GPU nothing is compared, and each reader is told which and how long."""
+"""If a study held two GPU models, nothing is compared, and every reader is told which models and for how long."""
 
 import json
 
@@ -15,7 +15,7 @@ SAYS = "GPUs of 2 models were held: "
 
 @pytest.fixture
 def mixed(make_study, monkeypatch):
-    """The fake study on a GPU, whose search was on another model."""
+    """The fake study on a GPU, with its search on another GPU model."""
     append = LedgerWriter.append
 
     def with_two(self, kind, /, t=None, **fields):

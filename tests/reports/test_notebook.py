@@ -1,4 +1,4 @@
-"""In a notebook: `load` gives frames that are documented, and every figure can be drawn where one likes."""
+"""In a notebook, `load` returns documented frames, and every figure can be drawn into the user's own axes."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ MANY_PANELS = {
     "sparsity_by_layer", "sparsity_by_role",
 }  # fmt: skip
 WITHOUT_DATA = {"planned_actual", "distillation"}
-"""Of the fake study, which was never planned."""
+"""The figures without data in the fake study, which was never planned."""
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_what_cannot_be_drawn_is_said(full_frames, make_study):
 
 
 def documented():
-    """Of each frame, the columns that the document explains."""
+    """For each frame, the columns that the document explains."""
     sections = re.split(r"^## `(\w+)`.*$", DOCUMENT.read_text(encoding="utf-8"), flags=re.M)[1:]
     return {
         name: re.findall(r"^\| `([^`]+)` \| [^|]+ \| [^|]{3,} \|$", text, re.M)

@@ -1,4 +1,4 @@
-"""The command as a process of its own, where its output is narrow, poor in characters, closed or full."""
+"""The command in a process of its own, when its output is narrow, limited in characters, closed or full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ENTRY = [sys.executable, "-c", "from harness.entry import main; main()"]
-"""What the installed script does."""
+"""The same call as in the installed script."""
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 ASCII = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 NARROW = {"TERM": "dumb", "COLUMNS": "20"}
@@ -56,7 +56,7 @@ def test_a_reader_that_leaves_ends_nothing_badly(words, study, environment):
     finally:
         os.close(writes)
     assert done.stderr == b""
-    assert done.returncode == 0 or words == ["--help"]  # the help's own library exits with 1
+    assert done.returncode == 0 or words == ["--help"]  # the library that prints help exits with 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -1,4 +1,4 @@
-"""Headline, table, Markdown and JSON of a study say the same of who is cheaper: all claims are one family."""
+"""A study's headline, table, Markdown and JSON agree on which is cheaper: all claims belong to one family."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTROLS = ("scratch_family", "scratch_pruned_structure")
 
 
 def study_of(hours, targets=(TARGET,)):
-    """All end at 0.85; ``hours`` by label, target and replicate."""
+    """All routes end at 0.85; ``hours`` is given by label, target and replicate."""
     study = Written(targets=targets)
     for label, by_target in hours.items():
         route = label.partition("_")[0]
@@ -38,10 +38,10 @@ def told(frames):
 def test_who_is_the_cheapest_is_said_at_the_level_of_the_rows(tmp_path):
     """The family network costs e^-0.5 of pruning, with a spread of 0.154: t = 5.64, p = 0.030 (n = 3).
 
-    The other control costs as much as pruning (p = 0.82), so that by Holm over two contenders 0.030 is tested at 0.05 / 2
-    and fails. Tested among themselves, as before, the claims of the cheapest were p = 0.002 (search), 0.016 (the other
-    control) and 0.030 (pruning), against 0.05 / 3, 0.05 / 2 and 0.05: the headline said "cheapest of all" of a contender
-    whose own row said "insufficient evidence".
+    The other control costs as much as pruning (p = 0.82), so by Holm over two contenders 0.030 is tested at 0.05 / 2
+    and fails. Before, the claims of the cheapest were tested among themselves: p = 0.002 (search), 0.016 (the other
+    control) and 0.030 (pruning), against 0.05 / 3, 0.05 / 2 and 0.05. So the headline said "cheapest of all" of a
+    contender whose own row said "insufficient evidence".
     """
     logs = np.array([-0.5 - 0.1536, -0.5, -0.5 + 0.1536])
     hours = {
@@ -65,7 +65,7 @@ def test_who_is_the_cheapest_is_said_at_the_level_of_the_rows(tmp_path):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_contradicts_anything(tmp_path, seed):
-    """Two targets, four contenders, costs at random: some shown, some not."""
+    """Two targets and four contenders at random costs, so that some claims are shown and some are not."""
     rng = np.random.default_rng(seed)
     targets = (300, TARGET)
     mean = rng.normal(0, 1.2, (4, 2, 1))
@@ -100,14 +100,14 @@ def test_nothing_contradicts_anything(tmp_path, seed):
 
 
 def answer_target(answer):
-    """As the table writes it."""
+    """The target as the table writes it."""
     from accounting.words.quantities import macs_text
 
     return macs_text(answer["target_macs"])
 
 
 def is_same(cell, costs, label):
-    """Whether a cell of the table has the verdict of the JSON."""
+    """Whether a table cell has the same verdict as the JSON."""
     starts = {
         "prune": "pruning is cheaper", label: "cheaper", "tie": "a tie", "insufficient_evidence": "insufficient evidence",
         "neither": "neither of the two", "not_comparable": "not comparable", "not_reached": "not reached",

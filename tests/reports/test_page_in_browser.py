@@ -1,4 +1,4 @@
-"""The page in headless Chromium, where that, node and the packages of npm are found (NODE_MODULES)."""
+"""The page in headless Chromium, if Chromium, node and the npm packages are found (NODE_MODULES)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Light and dark drawings and the marks of contenders: their colours stand out, and they contain nothing harmful."""
+"""Light and dark drawings and the contenders' markers have colours that stand out, and contain nothing harmful."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAWING = (
 
 
 def luminance(colour):
-    """Relative luminance by WCAG 2.2."""
+    """Relative luminance as defined in WCAG 2.2."""
     channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
 

@@ -1,4 +1,4 @@
-"""The table that may be added up: its rows, its total and the ledger say the same."""
+"""In the table that may be added up, the rows, the total and the ledger agree."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def check_adds_up(view):
 def test_shared_work_is_there_once_and_without_a_target(frames):
     table = check_adds_up(frames.view)
     pretraining = table[table["phase"] == "pretrain"]
-    assert len(pretraining) == 3  # one a replicate, though there are two targets
+    assert len(pretraining) == 3  # one per replicate, although there are two targets
     assert pretraining["target"].isna().all()
 
 

@@ -1,4 +1,4 @@
-"""The report as Markdown and LaTeX: the same tables, and no word of a study obeyed as markup."""
+"""The report as Markdown and LaTeX has the same tables, and no text of a study acts as markup."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_long_headers_and_texts_of_latex_are_broken_into_lines():
 
 
 def test_a_text_of_latex_starts_no_option_in_a_broken_cell():
-    """An opening bracket after a line break would be read as that break's length."""
+    """LaTeX would read an opening bracket after a line break as the length of that break."""
     text = latex_table(["x", "y"], [["1\n[0, 2]", "a [b"]], (), "c", "t")
     assert r"\makecell[tr]{1 \\ {[}0, 2]} & a [b \\" in text
 

@@ -1,4 +1,4 @@
-"""What was said of a large study is said again without reading it, and never when anything has changed."""
+"""What was said of a large study is repeated without reading the study again, unless anything has changed."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from harness.console.show_answer import Wishes
 
 @pytest.fixture
 def copy(study, tmp_path, monkeypatch):
-    """A copy of the complete study, small as it is taken for a large one."""
+    """A copy of the complete study, treated as large although it is small."""
     monkeypatch.setattr(remembered.Remembered.__init__, "__defaults__", (0,))
     return shutil.copytree(study, tmp_path / "study")
 
@@ -25,7 +25,7 @@ def ask(folder, capsys, *, as_json=False, **wishes):
 
 @pytest.fixture
 def unreadable(monkeypatch):
-    """Ends all reading of studies when called."""
+    """A function that, once called, makes any reading of a study fail."""
 
     def end():
         def refuse(folder):

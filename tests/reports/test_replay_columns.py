@@ -1,4 +1,4 @@
-"""A replay by columns, with steps that decide nothing left out, is one attempt after another, to the last bit."""
+"""A replay by columns, without the steps that decide nothing, equals one attempt after another, to the last bit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STARTS = st.dictionaries(st.sampled_from("abcd"), st.sampled_from([None, "a", "b
 
 
 def made(rows: list[tuple]) -> tuple[list[Attempt], ProgressTable]:
-    """Attempts one after another, and what was measured in them."""
+    """Attempts one after another, and the progress measured in them."""
     attempts, points, t = [], Points(), 1_760_000_000.0
     for number, (job, phase, route, macs, length_s, status, outcome, ends) in enumerate(rows):
         name = f"{job}#{number}"
@@ -53,7 +53,7 @@ def made(rows: list[tuple]) -> tuple[list[Attempt], ProgressTable]:
 
 
 def one_after_another(attempts: Sequence[Attempt], shares: list[float], progress: ProgressTable, starts: dict) -> Steps:
-    """The rules as they are written, for one policy."""
+    """The rules as they are written, attempt by attempt, for one policy."""
     before = [0.0, *accumulate(share * a.allocated_s / 3600 for share, a in zip(shares, attempts, strict=True))]
     trained: dict[str, list[tuple[int, float, int, float]]] = {}
     done, evaluated = set(), {a.job for a in attempts if a.route == "prune" and a.phase == "evaluate"}
@@ -87,7 +87,7 @@ def one_after_another(attempts: Sequence[Attempt], shares: list[float], progress
 
 
 def told(steps: Steps) -> list[object]:
-    """All that is asked of steps."""
+    """Every value that is asked of steps."""
     found: list[object] = [float(steps.final())]
     for level in LEVELS:
         moment = steps.moment_near(level, 0.05)

@@ -149,7 +149,7 @@ def test_one_replicate_says_so(make_study):
 
 
 def test_a_partial_study_uses_finished_replicates(make_study):
-    given = answer(make_study(until_h=8.5), 500_000)  # prune replicates end at 3.84 h each
+    given = answer(make_study(until_h=8.5), 500_000)  # each prune replicate takes 3.84 h
     check_schema(given)
     assert (given["status"], given["n"], given["complete"]) == ("measured", 2, False)
 

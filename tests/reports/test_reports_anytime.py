@@ -14,11 +14,11 @@ from reports.answers.study import JudgedStudy
 from reports.compare.replay import replay
 
 DUST = 1e-9
-"""Accuracies are asked for a little below what was measured: smoothing adds and subtracts."""
+"""Levels are a little below what was measured, because smoothing adds and subtracts."""
 
 
 def charged(frames, route, *levels, target=500_000, policy="full", replicate=0):
-    """Device-hours charged when a network first had each accuracy; infinite where none ever had."""
+    """The device-hours charged when a network first had each accuracy; infinite if none ever had it."""
     contenders = JudgedStudy(frames).contenders
     one = next(one for one in contenders.at(target) if one.label == route)
     costs, _ = contenders.costs_at(one, target, policy, np.array(levels) - DUST)
@@ -26,7 +26,7 @@ def charged(frames, route, *levels, target=500_000, policy="full", replicate=0):
 
 
 def test_prune_by_hand(frames):
-    # epochs of the finetuning end at 0.5 and 0.9 of its 0.2 h; the parent (1M MACs) is no network within the target
+    # the finetuning's epochs end at 0.5 and 0.9 of its 0.2 h; the parent (1M MACs) is not within the target
     assert charged(frames, "prune", 0.82, 0.85) == pytest.approx([PRETRAIN_H + 0.1, PRETRAIN_H + 0.18])
     assert charged(frames, "prune", 0.86) == [np.inf]
 
@@ -49,14 +49,14 @@ def test_search_counts_only_networks_within_the_target(frames):
 
 
 def test_the_other_targets_work_costs_nothing_here(frames):
-    # at 800k the retraining comes after that of 500k, and is charged as if it were not there
+    # at 800k the retraining comes after that for 500k, but is charged as if that did not exist
     assert charged(frames, "search", 0.88, target=800_000) == pytest.approx(charged(frames, "search", 0.86))
 
 
 def test_a_running_attempt_is_charged_up_to_now(make_study):
     from reports.data.frames import load_frames
 
-    # 3.42 h pretraining, then the finetuning's first epoch at 3.52 h: the last record before 3.55 h
+    # 3.42 h of pretraining, then the finetuning's first epoch ends at 3.52 h, the last record before 3.55 h
     frames = load_frames(make_study(routes=("prune",), until_h=3.55))
     assert charged(frames, "prune", 0.82, 0.83) == [pytest.approx(PRETRAIN_H + 0.1), np.inf]
 

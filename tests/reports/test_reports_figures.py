@@ -1,4 +1,4 @@
-"""The contract of every figure, found by its folder, and the numbers behind some."""
+"""The contract of every figure, discovered from the folder, and the numbers behind some of them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from reports.words.colours import ROUTE_COLOURS, label_marker, route_colour, tin
 
 FIGURES = discover()
 WITH_DATA = {"break_even", "ratio_by_accuracy", "ratio_by_target", "schedule"}
-"""Optional figures of which any study with networks of both routes has data."""
+"""Optional figures that have data in any study with networks of both routes."""
 WITHOUT_DATA = {"planned_actual", "distillation"}
-"""Of the fake studies, which were never planned and had no teacher."""
+"""Figures without data in the fake studies, which were never planned and had no teacher."""
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -108,7 +108,7 @@ def test_the_mark_at_a_star_is_what_the_verdict_compares(frames):
             row = common.loc[(given.question.target, label)]
             assert row["val_top1"] == costs.level
             assert (row["num_reached"], row["n"]) == (costs.num_reached[label], costs.num_entered[label])
-    # all of pruning's three replicates are alike, so that the geometric mean is the mean
+    # pruning's three replicates are all alike, so the geometric mean is the mean
     assert common.loc[(500_000, "prune"), "cost_h"] == pytest.approx(PRETRAIN_H + 0.1 + 0.08 * 2 / 3)
 
 
@@ -140,7 +140,7 @@ def test_the_ratio_along_the_targets_needs_two_of_them(frames, make_study):
 
 
 def test_crossings_by_hand():
-    # from 1/2 to 2: half way on logarithms; from 2 to 8 none; from 8 to 1/2 three quarters of the way
+    # in logarithms: from 1/2 to 2 halfway; from 2 to 8 no crossing; from 8 to 1/2 three quarters of the way
     assert crossovers([(100, 0.5), (400, 2.0), (1600, 8.0), (25600, 0.5)]) == pytest.approx([200, 12800])
     assert crossovers([(100, 0.5)]) == []
 
@@ -158,7 +158,7 @@ def test_an_axis_of_ratios_holds_1_and_every_interval_that_says_something():
     low, high = ratio_limits([0.25, 0.5], [0.1, 0.9])
     assert low < 0.1 < 1 < high < 1.5
     low, high = ratio_limits([0.25], [3.6e-17, 1.1e18])
-    # 30 times beyond the lowest ratio and beyond 1: a span of 3,600, of which 12 % more is room on both sides
+    # limits 30 times beyond the lowest ratio and beyond 1: a span of 3,600, plus a margin of 12 % on both sides
     assert (low, high) == pytest.approx((0.25 / 30 / 3600**0.12, 30 * 3600**0.12))
 
 
@@ -189,7 +189,7 @@ def test_a_phase_is_named_in_its_bar_only_where_it_has_room(full_frames):
 
 
 def test_break_even_is_where_the_drawn_ratio_crosses_1(frames):
-    """Pruning takes 3.42 + 0.15 hours, search 0.5 to 1.6: with about a quarter of that pretraining they cost the same."""
+    """Pruning takes 3.42 + 0.15 h, search 0.5 to 1.6 h: they break even at about a quarter of that pretraining."""
     data = break_even.data(frames)
     main = data[data["is_headline"] & (data["target"] == 500_000)]
     price = main[main["varied"] == break_even.PRICE].sort_values("value")
@@ -217,7 +217,7 @@ def test_the_schedule_has_each_attempt_on_a_lane_of_its_own(frames):
 
 
 def test_many_attempts_are_drawn_as_few(frames):
-    """What is drawn does not grow with the attempts: those that follow each other closely are one."""
+    """The drawing does not grow with the number of attempts: attempts that follow closely are merged into one."""
     one = frames.view.attempts[0]
     length = (frames.view.sessions[0].end_t - one.begin_t) / 20_000
     many = [replace(one, attempt=str(i), begin_t=one.begin_t + i * length, end_t=one.begin_t + (i + 1) * length)
@@ -302,7 +302,7 @@ def test_further_routes_have_a_curve_and_a_bar_and_the_analysis_has_none(full_fr
 def test_methods_are_ordered_by_how_they_do_at_every_target():
     rows = [("a", 1, 0.5), ("b", 1, 0.7), ("a", 2, 0.8), ("b", 2, 0.7), ("c", 2, 0.9)]
     data = pd.DataFrame(rows, columns=["label", "target", "test_top1"])
-    # from the targets' means 0.6 and 0.8: a -0.1 and 0, b 0.1 and -0.1, c 0.1
+    # relative to the targets' means 0.6 and 0.8: a -0.1 and 0, b 0.1 and -0.1, c 0.1
     assert list(pruning_methods._worst_first(data)) == ["a", "b", "c"]
 
 
@@ -328,7 +328,7 @@ def test_a_scan_of_one_kind_has_one_panel(full_frames):
 
 def test_predictions_are_of_search_candidates_only(full_frames):
     data = predictor.data(full_frames)
-    assert len(data) == 3 * (6 + 3)  # of 8 and of 4 candidates; the retraining's prediction is of another thing
+    assert len(data) == 3 * (6 + 3)  # from 8 and from 4 candidates; the retraining's prediction is about something else
     assert "Kendall's tau" in predictor.caption(data)
     assert "Hollow: 15 candidates" in predictor.caption(data)
 
@@ -340,7 +340,7 @@ def test_latency_is_against_the_parents_macs(full_frames):
 
 
 def test_a_matplotlibrc_changes_no_drawing(frames, tmp_path):
-    """TeX would be asked for every word, and is missing on most machines."""
+    """Otherwise TeX would be asked to set every word, and most machines do not have it."""
     plain, odd = tmp_path / "plain", tmp_path / "odd"
     before = render_figures(frames, plain)
     with mpl.rc_context({"text.usetex": True, "lines.linewidth": 9.0, "savefig.transparent": True, "font.size": 30.0}):

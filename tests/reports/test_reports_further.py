@@ -1,4 +1,4 @@
-"""The comparison of further routes with pruning; the costs are worked out in `full_study`."""
+"""Further routes compared with pruning; the costs are worked out in `full_study`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_schema(given):
 def test_measured_beside_the_headline(full_study):
     given = answer(full_study, 500_000)
     check_schema(given)
-    # the headline's pruning is the first of five methods; the others compete, as the controls do
+    # the headline's pruning is the first of five methods; the others are contenders, like the controls
     assert len([label for label in given["further_routes"] if label.startswith("prune:")]) == 4
     assert set(given["further_routes"]) >= {"supernet", "search_then_prune", "scratch_family"}
     supernet = given["further_routes"]["supernet"]
@@ -55,7 +55,7 @@ def test_measured_beside_the_headline(full_study):
 def test_the_headlines_accuracy_serves_all(full_frames):
     verdicts = JudgedStudy(full_frames).verdicts.costs[500_000]
     assert len({costs["full"].level for costs in verdicts.values()}) == 1
-    # the supernet's route: 0.5 + 2 · 0.05 h before the retraining of 0.2 h, in which a* is reached in its second epoch
+    # supernet: 0.5 + 2 · 0.05 h, then the retraining of 0.2 h, which reaches a* in its second epoch
     reached = verdicts["supernet"]["full"].to_quality["supernet"].value
     assert 0.6 + 0.1 < reached < 0.6 + 0.18
 
@@ -121,7 +121,7 @@ def test_the_challenger_is_named():
 
 
 def first_network(frames, route):
-    """Of replicate 0: the final accuracy, and what had been charged when any network was first measured."""
+    """For replicate 0: the final accuracy, and what had been charged when any network was first measured."""
     contenders = JudgedStudy(frames).contenders
     one = next(one for one in contenders.at(500_000) if one.label == route)
     costs, _ = contenders.costs_at(one, 500_000, "full", np.array([0.01]))
@@ -129,7 +129,7 @@ def first_network(frames, route):
 
 
 def test_a_supernet_is_no_deliverable_network(full_frames):
-    # its 0.97 on 300k MACs, and its jobs that only score, are no point of the curve
+    # its 0.97 on 300k MACs and its scoring jobs are not points of the curve
     best, cost_h = first_network(full_frames, "supernet")
     assert best < 0.9
     assert cost_h == pytest.approx(0.6 + 0.1)
@@ -140,7 +140,7 @@ def test_gradual_pruning_counts_with_its_end(make_full_study):
     folder = make_full_study(
         without=("search", "scratch", "analysis"), replicates=1, methods=("global_magnitude+gradual",)
     )
-    # at its epochs it is in the ledger with the parent's MACs; what counts is its outcome, after 3.4 + 0.2 h
+    # its epochs are recorded with the parent's MACs; only its outcome counts, after 3.4 + 0.2 h
     assert first_network(load_frames(folder), "prune")[1] == pytest.approx(3.6)
 
 

@@ -67,7 +67,7 @@ def test_the_method_is_that_of_the_nearest_pruning():
 
 
 def test_an_older_studys_controls_are_called_as_today():
-    """It keeps the names of its time; a route of a user's own that says a text of its own keeps that."""
+    """An old study's stored control names give way to today's; a user's own route keeps its own text."""
     kept = {"role": "control", "labels": [{"label": FAMILY_CONTROL, "text": "scratch (family)", "marker": "^"}]}
     (kind,) = RouteWords.read("scratch", kept).labels
     assert kind.text == "small network trained directly"

@@ -1,4 +1,4 @@
-"""Costs and accuracies of single methods, sparsity by role, predictions and what a network is like to use, by hand."""
+"""Costs and accuracies of single methods, sparsity by role, predictions, and a network's figures in use, by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_method_pays_for_the_jobs_that_led_to_it(costs, label, own_h):
 
 
 def test_a_route_pays_for_all_of_it(costs):
-    # five methods: four of 0.02 + 0.2 + 0.01, a gradual one of 0.2 + 0.01, and the best is evaluated again
+    # five methods: four of 0.02 + 0.2 + 0.01, a gradual one of 0.2 + 0.01; the best is evaluated again
     assert cost_of(costs, "prune", "free") == pytest.approx(4 * 0.23 + 0.21 + 0.01)
     assert cost_of(costs, "prune", "full") == pytest.approx(3.4 + 1.14)
     assert cost_of(costs, "supernet", "full") == pytest.approx(0.6 + 0.21)
@@ -113,7 +113,7 @@ def test_roles_by_hand():
     assert table["share_before"].to_dict() == pytest.approx({"se": 20 / 120, "expand": 100 / 120})
     assert table["share_after"].to_dict() == pytest.approx({"se": 1 / 51, "expand": 50 / 51})
     assert [row.role for row in role_rows(layers)] == ["expand", "se"]
-    second = layers.assign(replicate=1, num_kept=[3, 5, 0])  # SE: 0.85 zero
+    second = layers.assign(replicate=1, num_kept=[3, 5, 0])  # SE: 85 % zeros
     se = role_rows(pd.concat([layers, second]))[1].columns()
     assert (se["sparsity"], se["sparsity_n"]) == (pytest.approx(0.9), 2)
     assert se["sparsity_low"] == pytest.approx(0.9 - 12.706205 * 0.0707107 / math.sqrt(2), abs=1e-5)

@@ -1,4 +1,4 @@
-"""A study of one route says what it has measured, and does not pretend to be unfinished."""
+"""A study of one route reports what it measured and does not claim to be unfinished."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_pruning_alone(make_full_study):
     small, large = lines(frames)
     assert small.sentence.startswith("At 0.5M MACs, prune: test top-1 ")
     assert large.sentence.startswith("At 0.8M MACs, prune: ")
-    # five methods cost 1.14 an hour for a target, the parent 3.4 (tests/reports/full_study.py)
+    # five methods cost 1.14 h per target, the parent 3.4 h (tests/reports/full_study.py)
     assert "CPU core-hours: 4.54 (4.54 to 4.54, n = 3) all work charged, 1.14 (" in small.sentence
     assert told_sentences(build_report(folder)) == [sentence, small.sentence, large.sentence]
 
 
 def test_a_declared_pair_needs_its_own_routes_and_no_search(make_full_study):
-    """``verdict: {pair: [prune, supernet]}`` in a study without search."""
+    """``verdict: {pair: [prune, supernet]}`` works in a study without search."""
     folder = make_full_study(without=("search", "search_then_prune"), replicates=2)
     path = folder / "study.yaml"
     document = yaml.safe_load(path.read_text())
@@ -109,7 +109,7 @@ def test_the_control_stands_beside_the_routes(study, frames):
     told = told_sentences(build_report(study))
     assert told[0].startswith("On fashion_mnist_mini, 2 targets pooled")
     (small,) = [line for line in told if line.startswith("Control at 0.5M MACs")]
-    # costs 0.3 + 0.01, and in replicate 1 another 0.1 that was lost: (0.31 + 0.41 + 0.31) / 3
+    # it costs 0.3 + 0.01, and in replicate 1 another 0.1 that was lost: (0.31 + 0.41 + 0.31) / 3
     assert "0.343 (" in small
     assert "prune − control +" in small
     assert "search − control +" in small

@@ -22,11 +22,11 @@ DRAWN = {
     "anytime", "cost_by_phase", "accuracy_macs", "accuracy_per_hour", "break_even", "ratio_by_accuracy", "ratio_by_target",
     "schedule",
 }  # fmt: skip
-"""Of a study with both routes, controls and two targets, which was never planned."""
+"""Figures drawn for a study with both routes, controls and two targets that was never planned."""
 
 
 class Reader(HTMLParser):
-    """Headings, links, figures and scripts in order, the headline, and whether every tag that opens also closes."""
+    """Headings, links, figures and scripts in order, the headline, and whether every opened tag is closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,18 +56,18 @@ class Reader(HTMLParser):
 
 
 def visible(text):
-    """A page without the files that stand in its links."""
+    """A page without the files embedded in its links."""
     return re.sub(r"base64,[^\"]*", "", text)
 
 
 def without_code(text):
-    """What of a page is read: without script and style, too."""
+    """The part of a page that is read, so without scripts and styles, too."""
     return re.sub(r"<(script|style)>.*?</\1>", "", visible(text), flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_pictures():
-    """The PNGs are as they are, only coarser: most of a report's time is in their pixels."""
+    """Draw PNGs as usual but coarser, since most of a report's time goes into their pixels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(render, "PNG_DPI", 30)
         yield
@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_in_order(report):
 
 
 def test_nothing_of_the_page_is_asked_from_elsewhere(report):
-    """Links lead into the page, to files within it, or to files beside it; only its own script may run."""
+    """Links lead into the page, to files embedded in it or to files next to it; only its own script may run."""
     text = (report / "index.html").read_text()
     page = Reader(text)
     for link in page.links:
@@ -126,7 +126,7 @@ def test_each_figure_comes_with_its_numbers_and_its_drawing(report):
 
 
 def test_the_verdict_is_a_table_of_contenders_and_targets(report):
-    """By `fake_study`: search takes 0.96 hours for candidates on average, and part of the 0.2 of the retraining."""
+    """By `fake_study`, search takes 0.96 h for candidates on average, and part of the retraining's 0.2 h."""
     text = (report / "index.html").read_text()
     table = re.search(r'<table class="sorts">.*?</table>', text, re.DOTALL)[0]
     rows = [

@@ -1,7 +1,8 @@
 """The verdict of a study, from its ledger; the costs are worked out in `fake_study`.
 
-Both routes' medians are 0.85 and 0.86 (0.87 and 0.88 at 800k), so a* is 0.84 (0.86). Pruning's second epoch rises from 0.82
-to 0.85 between 0.10 h and 0.18 h, so a* is two thirds of the way: 0.1533 h. Search's rises from 0.80 to 0.86: also 0.1533 h.
+The routes' medians are 0.85 and 0.86 (0.87 and 0.88 at 800k), so a* is 0.84 (0.86). Pruning's second epoch rises from
+0.82 to 0.85 between 0.10 h and 0.18 h, so a* is two thirds of the way: 0.1533 h. Search's rises from 0.80 to 0.86:
+also 0.1533 h.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from reports.statistics import Estimate
 IN = 0.1 + 0.08 * 2 / 3
 """Hours into the fine-tuning, and into the retraining, at which a* is reached."""
 T = {500_000: 6.205347, 800_000: 4.302653}
-"""t(0.9875, 2) and t(0.975, 2): of two claims that are as sure, Holm tests the first at 2.5 %, the other at 5 %."""
+"""t(0.9875, 2) and t(0.975, 2): Holm tests the first of two equally certain claims at 2.5 %, the other at 5 %."""
 
 
 def costs_of(frames, policy, target=500_000):
@@ -30,7 +31,7 @@ def costs_of(frames, policy, target=500_000):
 
 
 def interval(ratios, t):
-    """Geometric mean and bounds of three ratios."""
+    """The geometric mean of three ratios and its bounds."""
     logs = [math.log(ratio) for ratio in ratios]
     mean = sum(logs) / 3
     sd = math.sqrt(sum((log - mean) ** 2 for log in logs) / 2)
@@ -56,7 +57,7 @@ def test_the_verdict_flips_when_the_parent_is_charged(frames):
     assert costs.verdict is Verdict.INSUFFICIENT_EVIDENCE  # as one of two targets
     pooled = JudgedStudy(frames).verdicts.pooled["search"]["full"]
     assert pooled.cost_ratio.high == pytest.approx(interval(ratios, T[800_000])[2], rel=1e-5)
-    assert pooled.verdict is Verdict.CHALLENGER  # as the one primary claim
+    assert pooled.verdict is Verdict.CHALLENGER  # as the only primary claim
     assert costs.total["prune"].value == pytest.approx(PRETRAIN_H + 0.21)
     assert costs.total["search"].value == pytest.approx(sum(CANDIDATE_H) / 3 + 0.21)
     assert costs.to_quality["prune"].value == pytest.approx(PRETRAIN_H + IN)
@@ -106,7 +107,7 @@ def test_accuracies_are_paired(frames):
     ("value", "low", "high", "expected"),
     [
         (2.0, 1.01, 3.0, Verdict.BASE),
-        (1.03, 1.01, 1.05, Verdict.TIE),  # surely not 1, but not 1.05 either
+        (1.03, 1.01, 1.05, Verdict.TIE),  # certainly not 1, but not beyond 1.05 either
         (0.5, 0.2, 0.99, Verdict.CHALLENGER),
         (1.0, 0.81, 1.24, Verdict.TIE),
         (1.0, 0.79, 1.2, Verdict.INSUFFICIENT_EVIDENCE),
@@ -128,6 +129,6 @@ def test_decide_accuracy(low, high, expected):
 
 def test_pooling_averages_targets_within_replicates(frames):
     pooled = JudgedStudy(frames).verdicts.pooled["search"]["free"]
-    expected = interval([(hours + IN) / IN for hours in CANDIDATE_H], 4.302653)  # one claim: 95 %
+    expected = interval([(hours + IN) / IN for hours in CANDIDATE_H], 4.302653)  # a single claim: 95 %
     assert [pooled.cost_ratio.value, pooled.cost_ratio.low, pooled.cost_ratio.high] == pytest.approx(expected, rel=1e-5)
     assert (pooled.num_targets, pooled.alpha) == (2, 0.05)

@@ -1,4 +1,4 @@
-"""The headline of at most 25 words: every verdict, with its number, interval and unit, and the cheapest of all."""
+"""The headline of at most 25 words: every verdict with its number, interval and unit, and the cheapest of all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answers(frames):
 
 
 def headline(answers, costs, cheapest=None, instead=()):
-    """Of a study with these pooled costs, and the same at each of its targets."""
+    """The headline of a study with these costs, pooled and at each of its targets."""
     changed = []
     for given in answers:
         main = replace(given.headline.headline, instead=tuple(instead))

@@ -1,4 +1,4 @@
-"""Prices and plans beside a study that cannot be used: its report is built without them, and says why."""
+"""If a study's prices or plans cannot be used, its report is built without them and says why."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from reports.compare.rule import Verdict
 
 
 def cell(name, truth, n=3, num=60, seed=5):
-    """Tallies (present rules, version 1) of a small cell."""
+    """The tallies (present rules, version 1) of a small cell."""
     scenario = next(one for one in calibration.SCENARIOS if one.name == name)
     own = calibration.true_ratio(scenario, 0)
     studies = calibration.priced(simulated(scenario, num, n, np.random.default_rng(seed)), truth / own)
@@ -55,12 +55,12 @@ def test_looks_are_corrected():
 
 
 def test_the_bound_of_a_share():
-    # none of 59: 0.05 = (1 - p)^59, p = 0.0495
+    # none of 59: 0.05 = (1 - p)^59, so p = 0.0495
     assert calibration.upper_bound(0, 59) == pytest.approx(0.0495, abs=1e-4)
 
 
 def test_version_1_by_hand():
-    """Pruning's best is 0.8 and search's 0.9, so q = 0.8: pruning reaches it at 2, search at 6; ln 3 in each replicate."""
+    """The best are 0.8 (pruning) and 0.9 (search), so q = 0.8, reached at 2 and at 6: ln 3 in each replicate."""
     shape = (1, 2, 1)
     none = Steps(*(np.zeros(shape) for _ in range(4)))
     two = np.ones((1, 2), bool)
@@ -68,7 +68,7 @@ def test_version_1_by_hand():
     search = Route(none, np.array([[[3.0, 6.0]] * 2]), np.array([[[0.75, 0.9]] * 2]), np.full((1, 2), 6.0), two)
     logs = verdict_rules_1.log_ratios(prune, search)
     assert logs == pytest.approx(np.full((1, 2), math.log(3)))
-    assert verdict_rules_1.judged(logs)[3] == ["base"]  # no floor under the sd: an interval of no width
+    assert verdict_rules_1.judged(logs)[3] == ["base"]  # without a floor under the sd, the interval has no width
 
 
 def test_contenders_at_one_price_are_seldom_called_the_cheapest():

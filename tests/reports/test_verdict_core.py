@@ -1,4 +1,4 @@
-"""The statistics of the verdict: each value worked out by hand, or compared with another's implementation."""
+"""The statistics of the verdict: each value is worked out by hand or compared with another implementation."""
 
 import math
 from dataclasses import replace
@@ -25,14 +25,14 @@ def array(*values):
 
 
 def effort(cost, final=0.85, spent=10.0):
-    """Costs by replicate; all with one final accuracy and one total, where not given as lists."""
+    """Costs by replicate; final accuracy and total are the same for all unless given as lists."""
     whole = np.ones(len(cost))
     return Effort(final * whole, array(*cost), spent * whole)
 
 
 class TestReach:
     def test_isotonic_averages_what_falls(self):
-        # 3, 1 fall: both become 2; 2, 6, 5 then: 2, and 5.5 twice
+        # 3, 1 fall: both become 2; then 2, 6, 5: 2, and 5.5 twice
         assert isotonic(array(3, 1, 2, 6, 5)) == pytest.approx([2, 2, 2, 5.5, 5.5])
 
     def test_isotonic_is_scipys_on_every_row(self):
@@ -40,10 +40,10 @@ class TestReach:
         assert isotonic(values) == pytest.approx(np.array([optimize.isotonic_regression(row).x for row in values]))
 
     def test_cost_is_linear_within_an_epoch_and_the_cheapest_training_counts(self):
-        # first training: 0.6 at 1 h, 0.8 at 3 h. Second, later: 0.9 at 5 h, nothing measured before.
+        # first training: 0.6 at 1 h, 0.8 at 3 h. A later one: 0.9 at 5 h, with nothing measured before.
         steps = Steps(array(0, 1, 3), array(1, 3, 5), array(NAN, 0.6, NAN), array(0.6, 0.8, 0.9))
-        assert steps.cost_of(0.7) == pytest.approx(2.0)  # half of the way from 0.6 to 0.8
-        assert steps.cost_of(0.5) == pytest.approx(1.0)  # the end of the first epoch: before it nothing is known
+        assert steps.cost_of(0.7) == pytest.approx(2.0)  # halfway from 0.6 to 0.8
+        assert steps.cost_of(0.5) == pytest.approx(1.0)  # the end of the first epoch, before which nothing is known
         assert steps.cost_of(0.85) == pytest.approx(5.0)
         assert steps.cost_of(0.95) == INF
         assert steps.final() == pytest.approx(0.9)
@@ -59,16 +59,16 @@ class TestReach:
         assert math.isnan(nothing.final())
 
     def test_the_weaker_one_pulls_the_level(self):
-        # medians 0.84 and 0.80: the second's mean is 0.81; what has no network pulls nowhere
+        # medians 0.84 and 0.80; the second's mean is 0.81; a replicate without a network pulls nowhere
         found = sway_of([array(0.8, 0.84, 0.9, 0.84), array(0.75, 0.85, 0.83, NAN)])
         assert found == pytest.approx([SWAY * -0.06, SWAY * 0.04, SWAY * 0.02, 0.0])
 
     def test_slopes_by_hand(self):
-        # e^0.1 times the cost over one point: 10 a unit; what was not reached has none
+        # cost rises by e^0.1 over one point: 10 per unit; a cost that was not reached has no slope
         assert slope_of(array(1, 2), array(math.exp(0.1), INF)) == pytest.approx([10.0, NAN], nan_ok=True)
 
     def test_one_level_a_study(self):
-        # medians 0.84 and 0.80; the lower one less a point
+        # medians 0.84 and 0.80; the level is the lower one less a point
         assert common_level([array(0.8, 0.84, 0.9), array(0.7, 0.8, 0.9)], 0.01) == pytest.approx(0.79)
         assert common_level([array(0.8, 0.84, 0.9), array(NAN, NAN, 0.9)], 0.01) is None  # the median has no network
         assert common_level([array(0.8, 0.84, 0.9), array()], 0.01) is None
@@ -90,7 +90,7 @@ class TestLogRatio:
 
     @pytest.mark.parametrize("side", [1, -1])
     def test_a_censored_replicate_has_its_log_normal_expectation(self, side):
-        """It solves the equations of the censored normal: value = mean + sd·hazard, the mean is that of all."""
+        """The fit solves the equations of the censored normal: value = mean + sd·hazard, and the mean is over all."""
         whole, bound = array(1.0, 1.3, 1.1), 1.2
         above, below = np.exp(np.append(whole, NAN)), np.ones(4)
         above[3], spent = (INF, math.exp(bound)) if side == 1 else (math.exp(bound), 9)
@@ -132,10 +132,10 @@ class TestRule:
     @pytest.mark.parametrize(
         ("logs", "verdict", "by_more"),
         [
-            ([0.69, 0.70, 0.71], Verdict.BASE, True),  # 2.0 times, surely
+            ([0.69, 0.70, 0.71], Verdict.BASE, True),  # certainly 2.0 times
             ([-0.69, -0.70, -0.71], Verdict.CHALLENGER, True),
             ([0.15, 0.10, 0.20], Verdict.BASE, False),  # 1.16 (1.03 to 1.32)
-            ([0.02, 0.03, 0.04], Verdict.TIE, False),  # surely not 1, but within 1.05
+            ([0.02, 0.03, 0.04], Verdict.TIE, False),  # certainly not 1, but within 1.05
             ([-0.02, 0.05, 0.0], Verdict.TIE, False),
             ([-0.5, 0.9, 0.3], Verdict.INSUFFICIENT_EVIDENCE, False),
             ([0.7], Verdict.INSUFFICIENT_EVIDENCE, False),
@@ -146,21 +146,21 @@ class TestRule:
         assert (found.verdict, found.by_more) == (verdict, by_more)
 
     def test_a_tie_needs_the_90_percent_interval_alone(self):
-        # sd 0.1 at n = 3: 95 % reaches ±0.248 > ln 1.25 = 0.223, 90 % only ±0.169
+        # sd 0.1 at n = 3: the 95 % interval reaches ±0.248 > ln 1.25 = 0.223, the 90 % one only ±0.169
         found = decide(of_logs(-0.1, 0.0, 0.1))
         assert found.high > 1.25
         assert found.verdict is Verdict.TIE
 
     def test_holm(self):
-        # smallest against 0.05 / 3, next against 0.05 / 2, which fails: the rest keep that level
+        # the smallest is tested at 0.05 / 3, the next at 0.05 / 2, which fails, so the rest keep that level
         assert holm([0.01, 0.2, 0.03]) == pytest.approx([0.05 / 3, 0.025, 0.025])
         assert holm([0.01, 0.04, 0.02]) == pytest.approx([0.05 / 3, 0.05, 0.025])
         assert holm([None, 0.01]) == pytest.approx([0.05, 0.025])
 
     def test_an_accuracy_that_the_replicates_choose_makes_the_interval_wider(self):
-        """Ratio 2 in each; its logarithm rises by 10 a unit of accuracy, which the replicates pull by -0.01, 0 and 0.01.
+        """The ratio is 2 in each; its log rises by 10 per unit of accuracy, which replicates pull by -0.01, 0, 0.01.
 
-        In effect they have ln 2 - 0.1, ln 2 and ln 2 + 0.1: sd 0.1, t(0.975, 2) = 4.303. The ratio and its sd stay.
+        In effect the logs are ln 2 - 0.1, ln 2 and ln 2 + 0.1: sd 0.1, t(0.975, 2) = 4.303. The ratio and its sd stay.
         """
         base, challenger = (
             Effort(GOOD, np.full(3, cost), np.full(3, 10.0), np.full(3, slope), array(-0.01, 0, 0.01))
@@ -175,7 +175,7 @@ class TestRule:
         assert fixed.error == pytest.approx(LEAST_SD / math.sqrt(3))
 
     def test_a_slope_that_is_not_sure_counts_with_its_error(self):
-        # mean 10, sd 3, error 3 / √3
+        # mean 10, sd 3, standard error 3 / √3
         assert steepness(array(-13, -10, -7, NAN)) == pytest.approx(-math.sqrt(10**2 + 3))
         assert (steepness(array(5)), steepness(array(NAN))) == (5.0, 0.0)
 
@@ -183,7 +183,7 @@ class TestRule:
         assert [look_alpha(looks) for looks in range(4)] == [0.05, 0.01, 0.005, 0.0025]
 
     def test_the_n_that_settles_it(self):
-        """Those of the design: 80 % power at 1.25, 1.5 and 2."""
+        """The numbers in the design, for 80 % power at 1.25, 1.5 and 2."""
         for sd, expected in ((0.2, [9, 5, 3]), (0.3, [17, 7, 4]), (0.4, [28, 10, 5])):
             assert [settling_n(math.log(ratio), sd) for ratio in (1.25, 1.5, 2)] == expected
         assert settling_n(math.log(1.24), 2.0) is None
@@ -229,7 +229,7 @@ class TestGuards:
         assert self.check(array(0.85), array(0.85), (1, 1)) is None
 
     def test_limits(self):
-        # 10 classes: 10 % + 5 points; 1000: three times 0.1 %
+        # 10 classes: 10 % + 5 points; 1000 classes: three times 0.1 %
         assert [chance_limit(10), chance_limit(1000)] == pytest.approx([0.15, 0.003])
         # expected ranges of 3 and 10 normal values: 1.693 and 3.078
         assert [most_spread(2), most_spread(3), most_spread(10)] == pytest.approx(
@@ -258,7 +258,7 @@ class TestJudge:
 
 class TestField:
     def found(self, *targets, controls=(), num_classes=None):
-        """By target; prune and search are the pair, at 0.84."""
+        """The judged targets; prune and search are the pair, at 0.84."""
         at = [
             AtTarget(
                 one, 0.84, judge([(one["prune"], one["search"])], [0.84])[0] if "search" in one else None, controls
@@ -295,7 +295,7 @@ class TestField:
         assert not found.cheapest.is_shown
 
     def test_a_control_whose_costs_cannot_be_compared_makes_nothing_needless(self):
-        """Its replicates end 8 points apart, or those of a route do; being far more accurate is no way past that."""
+        """Its replicates, or a route's, end 8 points apart; being far more accurate does not get it past that."""
         routes = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19])}
         for better in (0, 0.11):
             scattered = replace(effort([3, 3.1, 3]), final=np.array([0.84, 0.88, 0.92]) + better)
@@ -310,18 +310,18 @@ class TestField:
         three = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19]), "small": effort([3, 3.1, 3])}
         (found,) = self.found(three)
         assert (found.cheapest.label, found.cheapest.is_shown) == ("small", True)
-        # one contender beside the pair, one target: every claim has the whole level
+        # one contender besides the pair at one target: every claim has the whole level
         assert [one.alpha for one in found.cheapest.decisions.values()] == pytest.approx([0.05, 0.05])
         close = three | {"small": effort([9, 11.5, 10])}
         assert not self.found(close)[0].cheapest.is_shown
 
     def test_contenders_times_targets_share_the_level(self):
-        """Two contenders at two targets: four claims, and any other claim has the stricter level of its two contenders."""
+        """Two contenders at two targets are four claims; any other claim has the stricter of its contenders' levels."""
         unsure = effort([8, 14, 9])
         one = {"prune": effort([10, 11, 10]), "search": effort([20, 22, 19]), "a": effort([3, 3.1, 3]), "b": unsure}
         first, second = self.found(one, one)
         levels = [at.rows[label].decision.alpha for at in (first, second) for label in ("a", "b")]
-        # those of `a` are shown at 0.05 / 4 and 0.05 / 3; those of `b` fail at 0.05 / 2
+        # the claims of `a` are shown at 0.05 / 4 and 0.05 / 3; those of `b` fail at 0.05 / 2
         assert sorted(levels) == pytest.approx([0.05 / 4, 0.05 / 3, 0.025, 0.025])
         assert first.cheapest.label == "a"
         own = first.rows["a"].decision.alpha
@@ -337,7 +337,7 @@ class TestField:
     @example(2005)  # the replicates of a control, or of a route that it would replace, are scattered
     @settings(max_examples=100, deadline=None)
     def test_claims_never_contradict_each_other(self, seed):
-        """Who is shown to be the cheapest, or named in `neither`, is shown to be cheaper in its own row, by one interval."""
+        """A contender shown as cheapest, or named in `neither`, is shown as cheaper in its own row, by one interval."""
         rng = np.random.default_rng(seed)
         n, labels = int(rng.integers(2, 6)), ["prune", "search", *(f"c{place}" for place in range(rng.integers(1, 4)))]
         targets = []
@@ -365,7 +365,7 @@ class TestField:
 
 
 def random_effort(rng, sway):
-    """Of some accuracy near 0.85 and some cost; a tenth of the replicates did not get there."""
+    """A random accuracy near 0.85 and a random cost; a tenth of the replicates do not reach it."""
     n = len(sway)
     cost = np.exp(rng.normal(rng.normal(0, 0.7), 0.2, n))
     return Effort(

@@ -1,7 +1,7 @@
 """Who pays: parts of costs, break-evens and other terms, worked out by hand on the study of `fake_study`.
 
-At 500k MACs costs are compared at 0.84. Pruning has it two thirds of the way from its first epoch (0.1 h into the
-finetuning) to its second (0.18 h), search likewise into its retraining: 0.1533 h of each target's own.
+At 500k MACs costs are compared at 0.84. Pruning reaches it two thirds of the way from its first epoch (0.1 h into the
+finetuning) to its second (0.18 h), and search does so in its retraining: 0.1533 h of each target's own work.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_
 
 
 def charges(label, fixed, own, *, pretraining=0.0, n=3):
-    """A contender whose replicates cost the same."""
+    """A contender whose replicates all cost the same."""
     column = [np.full(n, value) for value in (pretraining, fixed, own)]
     return Charges(label, np.full(n, 0.9), Parts(*column), Parts(*column), np.full(n, pretraining > 0))
 
@@ -72,11 +72,11 @@ def test_the_parts_of_a_cost_add_up(pays):
 
 
 def test_the_break_even_price_of_the_parent(pays):
-    """R = search / (P + own); only P moves, so that the interval of the price is that of the ratio."""
+    """R = search / (P + own), in which only P varies, so the interval of the price is that of the ratio."""
     found, alpha = pays.against["search"].price, 0.025
     assert found.value == pytest.approx(MEAN_SEARCH_H - OWN_H, rel=1e-4)
     assert (found.below, found.above, found.alpha, found.n) == ("prune", "search", alpha, 3)
-    half = math.log(15.1 / 3.3973)  # of the ratio at this target, as the answer has it
+    half = math.log(15.1 / 3.3973)  # the ratio's at this target, as in the answer
     assert found.low == pytest.approx(MEAN_SEARCH_H / math.exp(half) - OWN_H, rel=0.01)
     assert found.high == pytest.approx(MEAN_SEARCH_H * math.exp(half) - OWN_H, rel=0.01)
     (price, targets) = break_even_sentences(pays.against["search"], "cpu_core_hours", pays.parent_h, at_target(500_000))
@@ -96,7 +96,7 @@ def test_break_evens_by_hand():
     targets = break_even_targets([(dear_start, dear_end)])
     assert targets.value == pytest.approx((10 - 1) / (2 - 1), rel=1e-4)
     assert (targets.below, targets.above) == ("search", "prune")
-    assert targets.low < targets.value < targets.high < 1.2 * targets.value  # no spread but the least there is
+    assert targets.low < targets.value < targets.high < 1.2 * targets.value  # the only spread is the least allowed
     price = break_even_price([(dear_start, dear_end)])
     assert price.value == pytest.approx(1.0, rel=1e-4)  # P + 1 + 1 = 1 + 2
     assert (price.below, price.above) == ("prune", "search")
@@ -189,7 +189,7 @@ class TestAccuracy:
         assert said in reply_sentence(found)
 
     def test_what_missed_it_by_little_did_not_reach_it(self, judged):
-        """The study's own a* forgives what is within the margin; an accuracy that is asked for does not."""
+        """The study's own a* forgives a shortfall within the margin; an accuracy that a user asks for does not."""
         (found,) = asked_answers(judged, Asked(level=0.855), [500_000])
         assert [(way.label, way.is_reached) for way in found.ways][:1] == [("search", True)]
         assert {way.label: way.num_reached for way in found.ways}["prune"] == 0
@@ -222,7 +222,7 @@ class TestAccuracy:
             logs = [math.log(end.value) for end in ends]
             assert way.cost.value == pytest.approx(math.exp((1 - weight) * logs[0] + weight * logs[1]))
             assert (way.cost.low, way.cost.high) == (min(e.low for e in ends), max(e.high for e in ends))
-        assert within.left_out_error is None  # two targets do not tell how far it is off
+        assert within.left_out_error is None  # two targets cannot tell how far it is off
         assert "(interpolated, how far that is off is not known; nothing was trained" in reply_sentence(within)
 
 

@@ -1,7 +1,7 @@
-"""Folder layouts and odd files as people have them: each changes a plain folder of three classes of grey levels.
+"""Folder layouts and odd files as found in practice: each changes a plain folder of three classes of grey levels.
 
-``WORKS`` is the list of those that must give the right labels, with the number of pictures that ``train`` and ``val`` then
-have more (or less) than the plain folder's 36 and 15. ``REFUSED`` must be refused by ``check``.
+Those in ``WORKS`` must give the right labels; their numbers say how many more (or fewer) images ``train`` and ``val``
+then have than the plain folder's 36 and 15. Those in ``REFUSED`` must be refused by ``check``.
 """
 
 import io
@@ -20,7 +20,7 @@ SIZE = 16
 
 
 def picture(level, seed=0, mode="RGB"):
-    """A noisy grey picture, of a level that tells its class."""
+    """A noisy grey image whose level tells its class."""
     noise = np.random.default_rng(seed).integers(-8, 9, (SIZE, SIZE))
     return Image.fromarray((level + noise).clip(0, 255).astype(np.uint8)).convert(mode)
 
@@ -35,13 +35,13 @@ def plain(root, classes=CLASSES, suffix="png", parts=("train", "val")):
 
 
 def each(root, part="*"):
-    """(file, class number) of every picture of a plain folder."""
+    """(file, class number) of every image in a plain folder."""
     for path in sorted(root.glob(f"{part}/*/*.*")):
         yield path, CLASSES.index(path.parent.name)
 
 
 def saved_as(suffix, mode="RGB", **options):
-    """Every picture in another format or mode."""
+    """Save every image in another format or mode."""
 
     def change(root):
         for path, k in list(each(root)):
@@ -52,7 +52,7 @@ def saved_as(suffix, mode="RGB", **options):
 
 
 def made_by(array, suffix):
-    """Every picture from ``array(8-bit grey)``, as Pillow saves such an array."""
+    """Make every image from ``array(8-bit grey)``, as Pillow saves such an array."""
 
     def change(root):
         for path, k in list(each(root)):
@@ -65,7 +65,7 @@ def made_by(array, suffix):
 
 
 def renamed(rename):
-    """Every file under another name."""
+    """Rename every file."""
 
     def change(root):
         for i, (path, _) in enumerate(list(each(root))):
@@ -77,7 +77,7 @@ def renamed(rename):
 
 
 def added(name, content, where="train/ape"):
-    """One more file, of bytes or a function that gives them."""
+    """Add a file with these bytes, or with those that a function returns."""
 
     def change(root):
         path = root / where / name
@@ -142,7 +142,7 @@ def moved(old, new):
 
 
 def cut(share):
-    """One training picture of ape becomes a file cut off."""
+    """Cut off the file of one training image of ape."""
 
     def change(root):
         path = root / "train/ape/0.png"
@@ -153,7 +153,7 @@ def cut(share):
 
 
 def accents_apart(root):
-    """``é`` is one character in train/, and a letter with an accent in val/, as macOS writes it."""
+    """``é`` is one character in train/, and a letter plus an accent in val/, as macOS writes it."""
     for part, form in (("train", "NFC"), ("val", "NFD")):
         (root / part / "bee").rename(root / part / unicodedata.normalize(form, "bée"))
 
@@ -169,7 +169,7 @@ def animated(suffix):
 
 
 def wide_png(root):
-    """16-bit RGB, which Pillow cannot write: the chunks by hand."""
+    """16-bit RGB, which Pillow cannot write, so the chunks are written by hand."""
     import zlib
 
     def chunk(kind, data):
@@ -200,7 +200,7 @@ def big_endian_tiff(root):
 
 
 def tiff_as_the_file_says(bits, white_is_zero):
-    """Grey TIFF files of 12 or 16 bits, which Pillow does not write: the tags by hand."""
+    """Grey TIFF files of 12 or 16 bits, which Pillow does not write, so the tags are written by hand."""
 
     def change(root):
         for path, k in list(each(root)):
@@ -238,7 +238,7 @@ def extra_class(part):
 
 
 def bomb(root):
-    """A picture of 400 megapixels in a few bytes, one level."""
+    """An image of 400 megapixels of one level, in a few bytes."""
     Image.new("1", (20_000, 20_000)).save(root / "train/ape/bomb.png")
 
 
@@ -264,7 +264,7 @@ WORKS = {
     "the test part is called valid": (moved("val", "valid"), 0, 0),
     "the test part is called validation": (moved("val", "validation"), 0, 0),
     "the test part is called test": (moved("val", "test"), 0, 0),
-    # what is no picture
+    # what is not an image
     "AppleDouble": (added("._0.png", b"\x00\x05\x16\x07" + bytes(200)), 0, 0),
     "a hidden picture": (added(".hidden.jpg", jpeg), 0, 0),
     ".DS_Store everywhere": (together(*(added(".DS_Store", b"\0\0\0\1Bud1", p) for p in (".", "train", "val/ape"))), 0, 0),
@@ -360,7 +360,7 @@ WORKS = {
 
 
 def parts_within_classes(root):
-    """``<class>/train`` and ``<class>/val``, the wrong way round."""
+    """Folders ``<class>/train`` and ``<class>/val``, nested the wrong way round."""
     for part in ("train", "val"):
         for name in CLASSES:
             (root / name).mkdir(exist_ok=True)

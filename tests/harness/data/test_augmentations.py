@@ -1,4 +1,4 @@
-"""Every operation of timm's random augmentations runs on the installed Pillow, at every magnitude, on every mode."""
+"""Every operation of timm's random augmentations runs on the installed Pillow, at every magnitude and in every mode."""
 
 import random
 
@@ -18,7 +18,7 @@ SIZE = (24, 20)
 POLICIES = ("original", "originalr", "v0", "v0r", "3a")
 RAND_AUGMENT = ("rand", "rand-inc1", "rand-inc1-tweights", "rand-t3a", "rand-t3aw", "rand-inc1-mstd101", "rand-mstd0.5")
 BEYOND = ("rand-m30-mmax30", "rand-m30-mmax30-inc1", "rand-m15-mmax20-inc1-mstd3")
-"""Magnitudes above 10, which timm takes where ``mmax`` allows them."""
+"""Magnitudes above 10, which timm accepts where ``mmax`` allows them."""
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def _seeded():
 
 
 def hparams():
-    return {"translate_const": 10, "img_mean": (124, 116, 104)}  # timm's parsers write into what they are given
+    return {"translate_const": 10, "img_mean": (124, 116, 104)}  # timm's parsers modify their argument
 
 
 def picture(mode):
@@ -40,7 +40,7 @@ def picture(mode):
 
 
 def safely(transform):
-    """As a dataset's transform has it: the picture is RGB first."""
+    """The transform as a dataset applies it, after the image is converted to RGB."""
     return made_safe(Compose([to_rgb, transform]))
 
 
@@ -52,7 +52,7 @@ def assert_pictures(transform, times=1):
 
 
 def certain(transform):
-    """The same transform with every operation of it drawn: none is left out by chance."""
+    """The same transform with every operation certain, so that none is left out by chance."""
     for op in operations(transform):
         op.prob = 1.0
     return transform
@@ -67,7 +67,7 @@ def operations(transform):
 @pytest.mark.parametrize("name", sorted(auto_augment.NAME_TO_OP))
 def test_each_operation_gives_a_picture_at_each_magnitude(name, magnitude):
     op = auto_augment.AugmentOp(name, prob=1.0, magnitude=magnitude, hparams=hparams())
-    assert_pictures(safely(op), times=2)  # those with a direction draw it
+    assert_pictures(safely(op), times=2)  # operations with a direction draw it at random
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -1,4 +1,4 @@
-"""The cache is this user's alone, and what is read from it is what was written."""
+"""The cache is private to the user, and what is read from it is what was written."""
 
 import itertools
 import os
@@ -32,7 +32,7 @@ def test_what_was_written_is_read_and_the_folder_is_private(temporary):
 
 @pytest.mark.parametrize("gone", ["a file in its place", "nothing there"])
 def test_without_a_folder_to_write_to_nothing_is_kept_and_nothing_fails(gone, tmp_path, monkeypatch):
-    """A temporary folder that takes nothing: read-only, full, or not there."""
+    """The temporary folder accepts nothing: it is read-only, full or missing."""
     place = tmp_path / "tmp"
     if gone == "a file in its place":
         place.write_text("")

@@ -1,4 +1,4 @@
-"""Images that are there more than once: of the test part in train, and in two classes."""
+"""Images that occur more than once: test images in the training part, and images in two classes."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""Names and keys of datasets, what a config may say of them, and the file that is shipped."""
+"""Names and keys of datasets, what a config may say about them, and the file that is shipped."""
 
 import pytest
 from pydantic import ValidationError

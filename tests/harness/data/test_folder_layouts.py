@@ -1,4 +1,4 @@
-"""Whatever a folder of images looks like: right labels in all three splits, or a refusal before anything is paid."""
+"""Any layout of an image folder gives the right labels in all three splits, or is refused before anything is paid."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ NUM_CLASSES = len(LEVELS)
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A plain folder, two levels below one that holds nothing else; the cache is the test's own."""
+    """A plain folder, two levels below a folder that holds nothing else; the cache belongs to the test."""
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "cache"))
     root = tmp_path / "here" / "data"
@@ -29,14 +29,14 @@ def opened(root, **keys):
 
 
 def true_classes(images, info):
-    """The class of each picture by its grey level, which no file name tells."""
+    """The class of each image by its grey level, which no file name tells."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (info.mean, info.std))
     grey = (images * std + mean).mean((1, 2, 3)) * 255
     return (grey[:, None] - torch.tensor(LEVELS)).abs().argmin(1)
 
 
 def labels_by_class(splits):
-    """{true class: labels given} over the three splits, and the number of pictures of each."""
+    """{true class: labels given} over the three splits, and the number of images in each split."""
     given, sizes = {}, {}
     for name in ("train", "val", "test"):
         split = getattr(splits, name)

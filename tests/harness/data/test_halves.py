@@ -1,4 +1,4 @@
-"""Two halves of a split have every image once, whatever the batches."""
+"""Together, the two halves of a split have every image once, whatever the batch size."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A file that can no longer be read is left out, named once, and never replaced; the accuracy is over what was scored."""
+"""A file that becomes unreadable is left out, named once and never replaced; accuracy is over the images scored."""
 
 import logging
 
@@ -45,7 +45,7 @@ def damage(file, how):
 
 
 class Brightness(nn.Module):
-    """Says 'light' of every picture above the middle."""
+    """Predicts 'light' for every image brighter than the middle."""
 
     def forward(self, images):
         mean = images.mean((1, 2, 3))
@@ -71,7 +71,7 @@ def test_a_test_image_lost_after_the_check_is_left_out_and_named_once(kind, how,
 
 def test_the_accuracy_is_over_the_images_that_were_scored(root):
     test = splits_of(root, "image_folder", 0).test
-    Image.new("RGB", (16, 16), (LEVELS[1],) * 3).save(root / "val" / "dark" / "0.png")  # one that is scored wrong
+    Image.new("RGB", (16, 16), (LEVELS[1],) * 3).save(root / "val" / "dark" / "0.png")  # the prediction is wrong
     for i in range(1, 5):
         damage(root / "val" / "dark" / f"{i}.png", "cut")
     assert evaluate(Brightness(), test, Classification(2), CPU) == 11 / 12

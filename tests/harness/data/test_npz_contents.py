@@ -1,4 +1,4 @@
-"""Whatever an npz file of JPEGs holds: right labels, or a refusal by ``check`` and by ``plan``'s facts, in one line."""
+"""Any npz file of JPEGs gives the right labels, or is refused in one line by ``check`` and by ``plan``'s facts."""
 
 import io
 import zipfile
@@ -52,7 +52,7 @@ def sorted_by_class():
 
 
 def nearly_sorted():
-    """Every class is learned, but validation has one only."""
+    """Training has every class, but validation has only one."""
     labels = np.r_[np.arange(120) % NUM_CLASSES, np.sort(np.arange(120) % NUM_CLASSES)]
     return part("train", labels) | part("test", np.arange(NUM_TEST) % NUM_CLASSES)
 

@@ -1,4 +1,4 @@
-"""Repeated augmentation: each image several times in its batch, varied each time; as many batches as without."""
+"""Repeated augmentation puts each image into a batch several times, varied each time; the batch count is the same."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ NUM = 50
 
 
 def in_memory():
-    """Image n is all n, but for its first column, which is 255: a flip moves that."""
+    """Every pixel of image n is n, except the first column, which is 255; a flip moves that column."""
     images = torch.arange(NUM, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone()
     images[..., 0] = 255
     return TensorSplit(images, torch.arange(NUM), DataInfo((1, 8, 8), NUM, (0.0,), (1.0,), NUM))
@@ -42,7 +42,7 @@ def test_batches_by_hand():
     assert list(repeated(order, 4, 2, drop_last=True)) == [[3, 1, 3, 1], [4, 0, 4, 0]]
     assert list(repeated(order, 4, 1, drop_last=True)) == [[3, 1, 4, 0], [5, 9, 2, 6]]
     assert list(repeated(order, 4, 1, drop_last=False)) == [[3, 1, 4, 0], [5, 9, 2, 6], [8, 7]]
-    assert list(repeated(order[:4], 8, 2, drop_last=False)) == [[3, 1, 3, 1]]  # fewer images than a batch
+    assert list(repeated(order[:4], 8, 2, drop_last=False)) == [[3, 1, 3, 1]]  # fewer images than a batch holds
 
 
 @pytest.mark.parametrize("split", [in_memory(), from_files(), from_files(2)], ids=["memory", "files", "workers"])

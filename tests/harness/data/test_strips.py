@@ -1,4 +1,4 @@
-"""Pictures that are many times as long as they are wide: a file of a few bytes that must not take gigabytes."""
+"""Images many times longer than wide: a file of a few bytes must not take gigabytes of memory."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ def write_idx(path, array):
 
 @pytest.fixture
 def mnist(tmp_path):
-    """Writes MNIST's four files, of flat pictures with a level of 20 times their label."""
+    """A function that writes MNIST's four files; every image is flat, with 20 times its label as the level."""
 
     def write(train=None, test=None):
         raw = tmp_path / "MNIST" / "raw"

@@ -1,4 +1,4 @@
-"""Data that this user may not look at is bad input, in one line that names the key, whatever the dataset."""
+"""Data that the user may not read is bad input for every dataset, reported in one line that names the key."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CONFIGS = {
 
 @pytest.fixture
 def locked(tmp_path, monkeypatch):
-    """A path below a folder that cannot be searched; root may search all, so that looking is made to fail."""
+    """A path below a folder that cannot be searched; since root can search any folder, looking is made to fail."""
     below = tmp_path / "locked" / "data"
     below.mkdir(parents=True)
     real = Path.stat
