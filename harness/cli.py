@@ -203,13 +203,14 @@ def status(
     if as_json and as_openmetrics:
         raise InputError("--json and --openmetrics are two forms of the same; give one of them")
     from reports.openmetrics import openmetrics
-    from reports.status import format_status
-    from reports.status import status as read_status
+    from reports.status.as_json import as_json as status_json
+    from reports.status.build import status as read_status
+    from reports.status.text import format_status
 
     with guard.work_in(folder):
         facts = read_status(folder)
         if as_json:
-            say_json(facts)
+            say_json(status_json(facts))
         else:
             say(openmetrics(facts) if as_openmetrics else format_status(facts))
 

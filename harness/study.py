@@ -30,6 +30,7 @@ from accounting.ledger.index import open_index, read_index, sessions_in
 from accounting.ledger.presence import presences
 from accounting.ledger.records import DeviceRecord, Kind
 from accounting.ledger.store import LedgerWriter
+from accounting.ledger.undelivered import Undelivered
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile
 from accounting.words.plain_text import plain
@@ -43,7 +44,7 @@ from harness.config.study import StudyConfig
 from harness.console import terminal
 from harness.console.endings import check_ending, left_by_budget
 from harness.console.events import executes, rehearses, stopped
-from harness.console.outlook import Expect, Undelivered
+from harness.console.outlook import Expect
 from harness.console.progress import Progress
 from harness.data.image_folder import PARTS
 from harness.devices import choose_device

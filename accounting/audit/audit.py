@@ -15,7 +15,7 @@ from accounting.audit.balance import Balance, balances_of
 from accounting.audit.checks import clocks_in, contradictions_in
 from accounting.audit.impossible import impossible_in
 from accounting.audit.meanings import Stands, verdict_stands
-from accounting.audit.rules import older_rules
+from accounting.audit.rules import older_rules_findings
 from accounting.cost.attempts import view_of
 from accounting.cost.evidence import Evidence, gather
 from accounting.cost.models import mixture
@@ -71,7 +71,7 @@ def audit_of(
     with uncollected():
         balances = balances_of(evidence, view)
         found = [
-            *findings, *older_rules(records, view), *_models(view), *contradictions_in(records, evidence, view),
+            *findings, *older_rules_findings(records, view), *_models(view), *contradictions_in(records, evidence, view),
             *impossible_in(evidence), *_imbalances(balances),
         ]  # fmt: skip
     return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(view))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from accounting.cost.values import Attempt, CostView
 from accounting.ledger.findings import Finding
@@ -23,42 +24,66 @@ def rules_of_sessions(records: Sequence[Record]) -> dict[str, int]:
     return rules
 
 
-def rules_text(records: Sequence[Record]) -> str:
-    """The versions of the cost rules that the sessions ran under, oldest first: ``1 (s1, s2), 2 (s3)``."""
+def rules_text(rules: Mapping[str, int]) -> str:
+    """The versions of the cost rules that these sessions ran under, oldest first: ``1 (s1, s2), 2 (s3)``."""
     sessions: dict[int, list[str]] = {}
-    for session, version in rules_of_sessions(records).items():
+    for session, version in rules.items():
         sessions.setdefault(version, []).append(session)
     if len(sessions) < 2:
         return "".join(map(str, sessions))
     return ", ".join(f"{version} ({_some(names)})" for version, names in sorted(sessions.items()))
 
 
-def rules_sentence(records: Sequence[Record], view: CostView) -> str | None:
-    """What a reader should know about sessions under older cost rules; None if there are none."""
+@dataclass(frozen=True)
+class OlderRules:
+    """Sessions under older cost rules (``old``), and those under the present ones.
+
+    ``num_exports`` evaluations in the older sessions had exports in them, and held ``hours``, in device-hours of ``unit``.
+    """
+
+    old: tuple[str, ...]
+    newer: tuple[str, ...]
+    num_exports: int
+    hours: float
+    unit: str
+
+
+def older_rules(records: Sequence[Record], view: CostView) -> OlderRules | None:
+    """The sessions of a ledger under older cost rules; None if there are none."""
     rules = rules_of_sessions(records)
-    old = [session for session, version in rules.items() if version < COST_RULES]
+    old = tuple(session for session, version in rules.items() if version < COST_RULES)
     if not old:
         return None
-    newer = [session for session in rules if session not in old]
-    which = f"session{'s' if len(old) > 1 else ''} {_some(old)}" if newer else "all sessions"
-    others = f", {_some(newer)} under {COST_RULES}" if newer else ""
     exports = [attempt for attempt in view.attempts if attempt.session in old and _has_exports(attempt)]
-    if not exports:
+    return OlderRules(
+        old=old,
+        newer=tuple(session for session in rules if session not in old),
+        num_exports=len(exports),
+        hours=sum(attempt.allocated_s for attempt in exports) / HOUR_S,
+        unit=view.unit,
+    )
+
+
+def older_rules_sentence(found: OlderRules) -> str:
+    """What a reader should know about sessions under older cost rules."""
+    which = f"session{'s' if len(found.old) > 1 else ''} {_some(found.old)}" if found.newer else "all sessions"
+    others = f", {_some(found.newer)} under {COST_RULES}" if found.newer else ""
+    if not found.num_exports:
         meaning = "none of its evaluations made exports, so costs are the same under both"
     else:
-        hours = sum(attempt.allocated_s for attempt in exports) / HOUR_S
+        unit = found.unit.replace("_", " ").replace("cpu core", "CPU core").replace("gpu", "GPU")
         meaning = (
-            f"exports ran inside {len(exports)} evaluations and are charged to the routes: how much of their {hours:.3g} "
-            f"{view.unit.replace('_', ' ').replace('cpu core', 'CPU core').replace('gpu', 'GPU')} it was cannot be told"
+            f"exports ran inside {found.num_exports} evaluations and are charged to the routes: how much of their "
+            f"{found.hours:.3g} {unit} it was cannot be told"
         )
     return f"cost rules 1: {which}{others}; {meaning}"
 
 
-def older_rules(records: Sequence[Record], view: CostView) -> Iterator[Finding]:
+def older_rules_findings(records: Sequence[Record], view: CostView) -> Iterator[Finding]:
     """A warning if the ledger has sessions under older rules."""
-    sentence = rules_sentence(records, view)
-    if sentence is not None:
-        yield Finding("warning", "older_rules", sentence)
+    found = older_rules(records, view)
+    if found is not None:
+        yield Finding("warning", "older_rules", older_rules_sentence(found))
 
 
 def _has_exports(attempt: Attempt) -> bool:

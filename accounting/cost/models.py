@@ -6,6 +6,8 @@ ledgers, or known only from an attempt) are of unknown model and count for none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from accounting.cost.values import Attempt, CostView, StartUp
 from accounting.words.quantities import HOUR_S
 
@@ -26,9 +28,12 @@ def gpu_hours_by_model(view: CostView) -> dict[str, float]:
 
 
 def mixture(view: CostView) -> str | None:
-    """Half a sentence that names the GPU models held and their hours; None if there was at most one."""
+    """:func:`models_text` of the GPU models held; None if there was at most one."""
     hours = gpu_hours_by_model(view)
-    if len(hours) < 2:
-        return None
+    return models_text(hours) if len(hours) > 1 else None
+
+
+def models_text(hours: Mapping[str, float]) -> str:
+    """Half a sentence that names several GPU models and the hours for which each was held."""
     told = [f"{name} ({held:.3g} h)" for name, held in hours.items()]
     return f"GPUs of {len(hours)} models were held: {', '.join(told[:-1])} and {told[-1]}"

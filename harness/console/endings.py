@@ -13,13 +13,14 @@ from pathlib import Path
 
 from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
+from accounting.ledger.undelivered import Undelivered
 from accounting.study.folder import StudyFolder
 from harness.config.route_files import delivers_its_own
 from harness.config.study import StudyConfig
-from harness.console.outlook import Expect, Undelivered, undelivered
+from harness.console.outlook import Expect, undelivered
 from harness.errors import StudyFailed
 from harness.scheduling.scheduler import Scheduler
-from reports.data.undelivered import undelivered_sentence
+from reports.sentences.undelivered import undelivered_sentence
 
 
 def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, paths: StudyFolder) -> list[Undelivered]:
@@ -55,7 +56,7 @@ def check_ending(
         which = f"1 job failed, {job}" if num == 1 else f"{num} jobs failed, the first {job}"
         raise StudyFailed(f"{which}: {reason}; the report is {page}")
     if left:
-        first = undelivered_sentence(left[0].as_record(), unit)
+        first = undelivered_sentence(left[0], unit)
         more = f" Nor were {len(left) - 1} more, which the report names." if len(left) > 1 else ""
         raise StudyFailed(f"{first}{more} The report is {page}")
     if missing := scheduler.undelivered(targets):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from accounting.cost.shares import counted, spent_s
 from accounting.cost.values import CostView
 from accounting.cost.values import Job as LedgerJob
-from accounting.ledger.records import Phase, Status, UndeliveredRecord
+from accounting.ledger.records import Phase, Status
 from accounting.ledger.specs import JobSpec
+from accounting.ledger.undelivered import Undelivered
 from accounting.words.quantities import HOUR_S
 from harness.jobs.job import Job
 from harness.jobs.work import Deliver
@@ -29,41 +30,6 @@ class Outlook:
     num_done: int
     num_planned: int
     share: float
-
-
-@dataclass(frozen=True)
-class Undelivered:
-    """A planned network that was not delivered: its kind, target and replicate, and what it still needs.
-
-    ``needs_h`` is in device-hours, scaled by how long the study's finished jobs took compared with the plan; None if no
-    job of the study was done. ``spent_h`` and ``budget_h`` are those of its route in the replicate; ``budget_h`` is
-    None without a budget. ``budget_needed_h`` is the budget with which all replicates of the route deliver everything.
-    """
-
-    label: str
-    route: str
-    target: int
-    replicate: int
-    spent_h: float
-    budget_h: float | None
-    needs_h: float | None
-    budget_needed_h: float | None
-    waits_for: str | None = None
-    """The route whose network this one needs first; hours and budgets are then those of that route."""
-
-    def as_record(self) -> UndeliveredRecord:
-        """In the form of the ledger's record."""
-        return UndeliveredRecord(
-            label=self.label,
-            route=self.route,
-            target=self.target,
-            replicate=self.replicate,
-            spent_h=self.spent_h,
-            budget_h=self.budget_h,
-            needs_h=self.needs_h,
-            budget_needed_h=self.budget_needed_h,
-            waits_for=self.waits_for,
-        )
 
 
 def outlook(planned: Sequence[PlannedJob], view: CostView) -> Outlook:

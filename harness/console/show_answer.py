@@ -144,6 +144,7 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
     from reports.answers.asked_text import reply_sentence
     from reports.answers.asked_values import AskedRefused
     from reports.answers.refusal import parent_macs
+    from reports.answers.refusal_text import config_change
     from reports.answers.study import JudgedStudy
     from reports.answers.within_budget import budget_answers
     from reports.compare.verdict import Asked
@@ -160,10 +161,10 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
             parent_h = None if price is None else _hours("--parent-price", wishes.parent_price, price, frames)
             replies = asked_answers(study, Asked(terms_of(served, parent_h), level), targets)
         refused = [isinstance(reply, AskedRefused) for reply in replies]
-        changes = {reply.change: None for reply in replies if isinstance(reply, AskedRefused)}
-        told.is_lasting = not changes
-        planned = {change: _planned(folder, change) for change in changes}
-        plans = [planned[reply.change] if isinstance(reply, AskedRefused) else None for reply in replies]
+        changes = [config_change(reply) if isinstance(reply, AskedRefused) else None for reply in replies]
+        told.is_lasting = not any(refused)
+        planned = {change: _planned(folder, change) for change in dict.fromkeys(changes)}
+        plans = [planned[change] for change in changes]
         sentences = [reply_sentence(reply) for reply in replies]
     if as_json:
         told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
@@ -188,9 +189,10 @@ def _planned(folder: Path, change: str | None) -> str | None:
 
 def _plan_of(given: Answer, folder: Path) -> str | None:
     """What it would cost to measure what a refused answer lacks; None if it is not refused."""
+    from reports.answers.refusal_text import config_change
     from reports.answers.values import Refused
 
-    return _planned(folder, given.change) if isinstance(given, Refused) else None
+    return _planned(folder, config_change(given)) if isinstance(given, Refused) else None
 
 
 def _with_plan(sentence: str, plan: str | None) -> str:

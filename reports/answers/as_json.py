@@ -12,6 +12,7 @@ from accounting.words.json_values import ChangedKey, Fields, Json
 from accounting.words.names import PRUNE
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.pooled import Pooled
+from reports.answers.refusal_text import config_change, reason_text
 from reports.answers.text import comparison_sentence, notes, overall_sentence, sentence
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
 from reports.answers.verdict_words import guard_text
@@ -69,8 +70,8 @@ def to_json(given: Answer) -> Fields:
         "left_out_error": given.left_out_error if isinstance(given, Interpolated) else None,
         "extensions": [extension.as_dict() for extension in question.extensions],
         "notes": notes(given),
-        "reason": given.reason if isinstance(given, Refused) else None,
-        "config_change": given.change if isinstance(given, Refused) else None,
+        "reason": reason_text(given) if isinstance(given, Refused) else None,
+        "config_change": config_change(given) if isinstance(given, Refused) else None,
         "sentence": sentence(given),
     }
 
@@ -140,7 +141,7 @@ def _reply(given: AskedReply) -> Fields:
     question = given.question
     common: dict[str, Json] = {"target_macs": question.target, "declared_parent": _declared(question.declared)}
     if isinstance(given, AskedRefused):
-        return {**common, "status": "refused", "reason": given.reason, "config_change": given.change}
+        return {**common, "status": "refused", "reason": reason_text(given), "config_change": config_change(given)}
     if isinstance(given, BudgetAnswer):
         return {
             **common,

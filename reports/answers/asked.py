@@ -24,7 +24,7 @@ def asked_answers(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> l
     If the study is not judged at all, every reply is a refusal.
     """
     if study.unjudged is not None:
-        return [AskedRefused(question_of(study, target), study.unjudged, None) for target in targets]
+        return [AskedRefused(question_of(study, target), study.unjudged) for target in targets]
     known = study.frames.info.targets
     if set(targets) <= set(known):
         return _at_known(study, asked, targets)
@@ -44,8 +44,7 @@ def _at_known(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[
         level = asked.level if asked.level is not None else _level(study, target)
         ways = () if level is None else _ways(study, target, level, asked, None if cheapest is None else cheapest.label)
         if level is None or not any(way.is_reached for way in ways):
-            refused = refuse_accuracy(study, target, level, _best(study, target))
-            found.append(AskedRefused(question, *refused))
+            found.append(AskedRefused(question, refuse_accuracy(study, target, level, _best(study, target))))
             continue
         found.append(
             AskedAnswer(

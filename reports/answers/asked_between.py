@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, Reply, WayCost
 from reports.answers.between import MOST_LEFT_OUT_ERROR, costs_between, logarithmic, missed_by, weight_between
-from reports.answers.refuse_asked import refuse_between, refuse_other_target
+from reports.answers.refusals import OffTheLine
+from reports.answers.refuse_asked import refuse_other_target
 from reports.answers.values import Question
 from reports.data.frames import Frames
 
@@ -27,16 +28,16 @@ def answer_between(frames: Frames, question: Question, known: Sequence[Reply]) -
     below = [reply for reply in known if reply.question.target < question.target]
     above = [reply for reply in known if reply.question.target > question.target]
     if not below or not above:
-        return AskedRefused(question, *refuse_other_target(frames, question.target))
+        return AskedRefused(question, refuse_other_target(frames, question.target))
     low, high = below[-1], above[0]
     if not isinstance(low, AskedAnswer) or not isinstance(high, AskedAnswer):
-        return AskedRefused(question, *refuse_other_target(frames, question.target))
+        return AskedRefused(question, refuse_other_target(frames, question.target))
     error = left_out_error([reply for reply in known if isinstance(reply, AskedAnswer)])
     if error is not None and error > MOST_LEFT_OUT_ERROR:
-        return AskedRefused(question, *refuse_between(frames, question.target, error, MOST_LEFT_OUT_ERROR))
+        return AskedRefused(question, OffTheLine("costs", error))
     ways = _ways(_Ends(low, high), question.target)
     if not any(way.is_reached for way in ways):
-        return AskedRefused(question, *refuse_other_target(frames, question.target))
+        return AskedRefused(question, refuse_other_target(frames, question.target))
     weight = weight_between(low.question.target, high.question.target, question.target)
     headline = None
     if low.headline is not None and high.headline is not None:

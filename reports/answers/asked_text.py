@@ -6,7 +6,7 @@ from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
-from reports.answers.text import refusal_sentence
+from reports.answers.refusal_text import refusal_sentence
 from reports.answers.verdict_words import interval_text, verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
@@ -18,7 +18,7 @@ from reports.words.wording import number, number_estimate, percent, percent_inte
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
     """Any such reply as a sentence."""
     if isinstance(given, AskedRefused):
-        return refusal_sentence(given.question, given.reason, given.change)
+        return refusal_sentence(given)
     return _budget(given) if isinstance(given, BudgetAnswer) else _asked(given)
 
 

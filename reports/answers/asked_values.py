@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports.answers.refusals import Why
 from reports.answers.values import Question
 from reports.compare.guards import LEAST_REACHED
 from reports.compare.values import CheapestOfAll, CostComparison
@@ -47,11 +48,10 @@ class AskedAnswer:
 
 @dataclass(frozen=True)
 class AskedRefused:
-    """No answer: the reason, and the config lines that would give one (None: no config change would)."""
+    """No answer, and why."""
 
     question: Question
-    reason: str
-    change: str | None
+    why: Why
 
 
 @dataclass(frozen=True)

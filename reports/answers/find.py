@@ -7,11 +7,12 @@ from pathlib import Path
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.quantities import macs_text
 from reports.answers.between import MOST_LEFT_OUT_ERROR, interpolated, left_out_error
-from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_interpolation, refuse_outside
+from reports.answers.refusal import parent_macs, refuse_incomplete, refuse_outside
+from reports.answers.refusals import OffTheLine
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Accuracy, Answer, Comparison, Measured, Question, Refused
 from reports.compare.accuracy import accuracies, test_difference
-from reports.data.extensions import extension_sentence, num_looks
+from reports.data.extensions import growth_of, num_looks
 from reports.data.frames import Frames, load_frames
 
 
@@ -51,7 +52,7 @@ def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
     question = question_of(study, int(target_macs))
     target, known = question.target, question.measured_targets
     if study.unjudged is not None:
-        return Refused(question, study.unjudged, None, ())
+        return Refused(question, study.unjudged, ())
     if target in known:
         return _measured(study, question)
     below = [value for value in known if value < target]
@@ -60,11 +61,11 @@ def answer_of(study: JudgedStudy, target_macs: int) -> Answer:
         ends = [_measured(study, question_of(study, value)) for value in (below[-1], above[0])]
         error = left_out_error([_measured(study, question_of(study, value)) for value in known])
         if error is not None and error > MOST_LEFT_OUT_ERROR:
-            return Refused(question, *refuse_interpolation(frames, target, error, MOST_LEFT_OUT_ERROR), ())
+            return Refused(question, OffTheLine("cost ratios", error), ())
         return interpolated(question, ends[0], ends[1], error)
-    inside = _is_inside(frames, target)
-    reason, change = refuse_incomplete(study, target) if inside else refuse_outside(frames, target)
-    return Refused(question, reason, change, _further(study, question))
+    is_inside = _is_inside(frames, target)
+    why = refuse_incomplete(study, target) if is_inside else refuse_outside(frames, target)
+    return Refused(question, why, _further(study, question))
 
 
 def question_of(study: JudgedStudy, target: int) -> Question:
@@ -72,16 +73,17 @@ def question_of(study: JudgedStudy, target: int) -> Question:
     frames = study.frames
     info = frames.info
     return Question(
-        target,
-        info.name,
-        info.dataset,
-        frames.unit,
-        study.measured_targets(),
-        info.replicates,
-        frames.history.extensions,
-        extension_sentence(frames.history, info),
-        num_looks(frames.history),
-        info.declared_parent,
+        target=target,
+        study=info.name,
+        dataset=info.dataset,
+        unit=frames.unit,
+        measured_targets=study.measured_targets(),
+        replicates=info.replicates,
+        extensions=frames.history.extensions,
+        growth=growth_of(frames.history, info),
+        num_looks=num_looks(frames.history),
+        declared=info.declared_parent,
+        targets=info.targets,
     )
 
 

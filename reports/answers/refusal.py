@@ -1,16 +1,15 @@
-"""Why a target has no answer, and the config lines that would measure it."""
+"""Why a target has no answer."""
 
 from __future__ import annotations
 
 from accounting.cost.shares import spent_h
 from accounting.ledger.records import Phase
-from accounting.words.names import PRUNE, route_of, unit_text
-from accounting.words.quantities import HOUR_S, macs_text
+from accounting.words.names import PRUNE, route_of
 from reports.answers.no_verdict import missing_routes
+from reports.answers.refusals import Delivered, Incomplete, LacksRoutes, NotBelowParent, Outside, SpentBudget
 from reports.answers.study import JudgedStudy
 from reports.compare.contenders import ENDED
 from reports.data.frames import Frames
-from reports.words.wording import number
 
 
 def parent_macs(frames: Frames) -> int | None:
@@ -24,76 +23,33 @@ def parent_macs(frames: Frames) -> int | None:
     return max([*trained, *dense], default=None)
 
 
-def refuse_outside(frames: Frames, target: int) -> tuple[str, str]:
-    """(reason, config change) for a target outside the range of the study's own."""
-    known = ", ".join(macs_text(value) for value in frames.info.targets)
-    targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
+def refuse_outside(frames: Frames, target: int) -> NotBelowParent | Outside:
+    """Why a target outside the range of the study's own has no answer."""
     limit = parent_macs(frames)
     if limit is not None and target >= limit:
-        return (
-            f"the parent has {macs_text(limit)} MACs, so it cannot be pruned to {macs_text(target)}; "
-            "a larger parent can, in another study (run with --out)",
-            f"parent: {{...}}  # a network of more than {macs_text(target)} MACs, in another study (--out)\n"
-            f"targets: [{targets}]",
-        )
-    if frames.info.is_by_latency:
-        return (
-            f"not measured: the study's targets are latencies, which came to {known} MACs, and costs are not extrapolated",
-            f"targets: [{targets}]  # instead of target, in another study (--out)",
-        )
-    side = "below" if target < frames.info.targets[0] else "above"
-    return (
-        f"not measured: {macs_text(target)} MACs is {side} the study's targets ({known}), "
-        "and costs are not extrapolated",
-        f"targets: [{targets}]",
-    )
+        return NotBelowParent(limit)
+    return Outside(frames.info.is_by_latency)
 
 
-def refuse_interpolation(frames: Frames, target: int, error: float, most: float) -> tuple[str, str]:
-    """(reason, config change) for a target between measured ones that do not lie on a line."""
-    targets = ", ".join(macs_text(value) for value in sorted({*frames.info.targets, target}))
-    return (
-        f"not measured, and interpolating between the study's targets misses measured cost ratios by up to {error:.2f}× "
-        f"(at most {most}× is allowed)",
-        f"targets: [{targets}]",
-    )
-
-
-def refuse_incomplete(study: JudgedStudy, target: int) -> tuple[str, str | None]:
-    """(reason, config change) for a target within the study's range that has not been measured yet."""
+def refuse_incomplete(study: JudgedStudy, target: int) -> LacksRoutes | Incomplete:
+    """Why a target within the study's range has not been measured yet."""
     frames = study.frames
     if missing := missing_routes(frames.info):
-        return (
-            f"the study has no {' and no '.join(missing)} route, so there is nothing to compare",
-            "\n".join(f"routes: {{{route}: {{}}}}  # with its settings" for route in missing),
-        )
+        return LacksRoutes(tuple(missing))
     wanted = [target] if target in frames.info.targets else _neighbours(frames, target)
     lacking = [value for value in wanted if not study.paired(study.challenger, value)]
-    counts = f"the study is incomplete: {'; '.join(_delivered_text(study, value) for value in lacking)}"
-    spent = _routes_over_budget(study, lacking)
-    if spent:
-        budget = frames.info.budget_h
-        caps = " and ".join(f"{route} ({number(budget[route])} {unit_text(frames.unit)})" for route in spent)
-        hours = spent_h(frames.view)
-        most = {route: max((h for (name, _), h in hours.items() if name == route), default=0.0) for route in spent}
-        more = ", ".join(f"{route}: {_budget_text(2 * max(budget[route], most[route]))}" for route in spent)
-        return f"{counts}; the budget is spent of {caps}", f"budget: {{{more}}}  # or no cap: leave the key out"
     sessions = frames.view.sessions
-    if sessions and sessions[-1].reason == ENDED:
-        return f"{counts}; the study has ended, with {_failed_text(frames.view.num_failed)}", None
-    return f"{counts}; `prune-or-search run` with the same config continues", None
+    has_ended = bool(sessions) and sessions[-1].reason == ENDED
+    return Incomplete(
+        tuple(_delivered_at(study, value) for value in lacking),
+        tuple(_spent_budget(frames, route) for route in _routes_over_budget(study, lacking)),
+        frames.view.num_failed if has_ended else None,
+    )
 
 
-def _failed_text(num: int) -> str:
-    return "1 failed job" if num == 1 else f"{num} failed jobs"
-
-
-def _budget_text(hours: float) -> str:
-    """Device-hours as a config has them."""
-    for unit, in_hours in (("h", 1.0), ("min", 1 / 60)):
-        if hours >= in_hours:
-            return f"{hours / in_hours:.1f} {unit}"
-    return f"{hours * HOUR_S:.3f} s"
+def _spent_budget(frames: Frames, route: str) -> SpentBudget:
+    spent = [hours for (name, _), hours in spent_h(frames.view).items() if name == route]
+    return SpentBudget(route, frames.info.budget_h[route], max(spent, default=0.0))
 
 
 def _routes_over_budget(study: JudgedStudy, lacking: list[int]) -> list[str]:
@@ -118,10 +74,9 @@ def _neighbours(frames: Frames, target: int) -> list[int]:
     return [max(t for t in targets if t < target), min(t for t in targets if t > target)]
 
 
-def _delivered_text(study: JudgedStudy, target: int) -> str:
-    info = study.frames.info
-    counts = [f"{label} {len(_delivered(study, label, target))} of {info.replicates}" for label in info.listed_pair]
-    return f"at {macs_text(target)} MACs, networks delivered by {' and '.join(counts)} replicates"
+def _delivered_at(study: JudgedStudy, target: int) -> Delivered:
+    pair = study.frames.info.listed_pair
+    return Delivered(target, {declared: len(_delivered(study, declared, target)) for declared in pair})
 
 
 def _delivered(study: JudgedStudy, declared: str, target: int) -> list[int]:

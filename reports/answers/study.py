@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from accounting.cost.models import mixture
-from accounting.study.facts import REHEARSAL
+from accounting.cost.models import gpu_hours_by_model
+from reports.answers.refusals import MixedModels, Rehearsal, Unjudged
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
 from reports.compare.values import PooledPays, StudyVerdicts, WhoPays
@@ -31,16 +31,16 @@ class JudgedStudy:
     @cached_property
     def verdicts(self) -> StudyVerdicts:
         """Every comparison, corrected for the looks at which the study was extended."""
-        targets = () if self.unjudged else self.frames.info.targets
+        targets = self.frames.info.targets if self.unjudged is None else ()
         return judge_study(self.contenders, targets, self.alpha)
 
     @cached_property
-    def unjudged(self) -> str | None:
-        """Why the study is not judged: it is a rehearsal, or its hours are on several GPU models; None if it is judged."""
+    def unjudged(self) -> Unjudged | None:
+        """Why the study is not judged; None if it is."""
         if self.frames.info.rehearsal is not None:
-            return REHEARSAL
-        mixed = mixture(self.frames.view)
-        return None if mixed is None else f"not comparable: {mixed}, and hours of one are not those of another"
+            return Rehearsal(len(self.frames.info.rehearsal))
+        hours = gpu_hours_by_model(self.frames.view)
+        return MixedModels(hours) if len(hours) > 1 else None
 
     @property
     def alpha(self) -> float:
@@ -79,7 +79,7 @@ class JudgedStudy:
         """Replicates in which both the contender and the headline's pruning delivered a network."""
         sides = [self.contender(name, target) for name in (label, self.contenders.pair[0])]
         delivered = [set(self.contenders.with_network(one, target)) for one in sides if one is not None]
-        return sorted(set.intersection(*delivered)) if len(delivered) == 2 and not self.unjudged else []
+        return sorted(set.intersection(*delivered)) if len(delivered) == 2 and self.unjudged is None else []
 
     def measured_targets(self) -> tuple[int, ...]:
         """Targets at which both contenders of the headline delivered a network in some replicate."""

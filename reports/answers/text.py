@@ -10,6 +10,7 @@ from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.pays_text import declared_sentence
 from reports.answers.pooled import Pooled
+from reports.answers.refusal_text import refusal_sentence
 from reports.answers.short import inverse
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Question, Refused
 from reports.answers.verdict_words import (
@@ -24,20 +25,15 @@ from reports.answers.verdict_words import (
 )
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
+from reports.sentences.growth import growth_sentence
 from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
 
 
 def sentence(given: Answer) -> str:
     """The answer as one sentence."""
     if isinstance(given, Refused):
-        return refusal_sentence(given.question, given.reason, given.change)
+        return refusal_sentence(given)
     return comparison_sentence(given.headline, given)
-
-
-def refusal_sentence(question: Question, reason: str, change: str | None) -> str:
-    """The sentence that says why a question has no answer, and which config lines would give one."""
-    how = "" if change is None else f"; to measure it: {' and '.join(change.splitlines())}"
-    return f"At {macs_text(question.target)} MACs: no answer: {reason}{how}"
 
 
 def comparison_sentence(compared: Comparison, given: Answer) -> str:
@@ -55,7 +51,7 @@ def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
     question = given.question
     said = [] if question.declared is None else [declared_sentence(question.declared)]
-    return [*_notes(given), *said, *([question.extended] if question.extended is not None else [])]
+    return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
 
 
 def _notes(given: Answer) -> list[str]:

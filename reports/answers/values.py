@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.study.facts import DeclaredParent
+from reports.answers.refusals import Why
 from reports.compare.accuracy import decide_accuracy
 from reports.compare.rule import Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, WhoPays
-from reports.data.extensions import Extension
+from reports.data.extensions import Extension, Growth
 from reports.statistics import Estimate
 
 
@@ -19,8 +20,9 @@ class Question:
 
     ``target`` is in MACs of one image, ``unit`` is that of all costs, and ``replicates`` is the planned number.
     ``measured_targets`` are those at which both contenders of the headline have a network in some common replicate.
-    ``extensions`` says how the study grew, ``extended`` the same in a sentence (None: it did not). ``num_looks`` counts how
-    often replicates were added after results had been seen. ``declared`` is the declared cost of the parent.
+    ``extensions`` are the changes of its config, ``growth`` is what they come to (None: it did not grow). ``num_looks``
+    counts how often replicates were added after results had been seen. ``declared`` is the declared cost of the parent,
+    and ``targets`` are the study's own, ascending.
     """
 
     target: int
@@ -30,9 +32,10 @@ class Question:
     measured_targets: tuple[int, ...]
     replicates: int
     extensions: tuple[Extension, ...] = ()
-    extended: str | None = None
+    growth: Growth | None = None
     num_looks: int = 0
     declared: DeclaredParent | None = None
+    targets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,10 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class Refused:
-    """No answer: the reason, and the config lines that would give one (None: continuing the study is enough).
-
-    Other contenders than the headline's may have been measured nevertheless (``further``).
-    """
+    """No answer, and why; other contenders than the headline's may have been measured nevertheless (``further``)."""
 
     question: Question
-    reason: str
-    change: str | None
+    why: Why
     further: tuple[Comparison, ...]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from accounting.study.facts import REHEARSAL
 from accounting.words.json_values import Fields
 from accounting.words.names import COMPARED, PRUNE, without_method
 from reports.answers import no_verdict as one_route
@@ -15,6 +14,7 @@ from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
 from reports.answers.pooled import pooled_further, pooled_headline
+from reports.answers.refusal_text import unjudged_headline
 from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
@@ -22,7 +22,7 @@ from reports.answers.values import Answer, Line, Measured, Refused
 from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
-from reports.data.levels import level_sentences
+from reports.sentences.levels import level_sentences
 from reports.statistics import Estimate
 
 
@@ -49,7 +49,7 @@ class WholeAnswer:
     def headline(self) -> str:
         """The first sentence."""
         if self._study.unjudged is not None:
-            return self._unjudged(self._study.unjudged)
+            return unjudged_headline(self._study.unjudged, len(self.frames.delivered))
         if missing_routes(self.frames.info):
             return one_route.headline(self.frames)
         return overall_sentence(pooled_headline(self._study), self.answers[0].question, self.answers)
@@ -58,17 +58,10 @@ class WholeAnswer:
     def short(self) -> str:
         """The headline in at most 25 words."""
         if self._study.unjudged is not None:
-            return self._unjudged(self._study.unjudged)
+            return unjudged_headline(self._study.unjudged, len(self.frames.delivered))
         if missing_routes(self.frames.info):
             return one_route.short_headline(self.frames)
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)
-
-    def _unjudged(self, reason: str) -> str:
-        """The only line of a rehearsal, or of a study whose costs cannot be compared."""
-        count = f"{len(self.frames.delivered)} networks were delivered"
-        if self.frames.info.rehearsal is None:
-            return f"{reason[0].upper()}{reason[1:]}; {count}."
-        return f"{REHEARSAL.capitalize()}; {count}, and {len(self.frames.info.rehearsal)} keys of the config were cut."
 
     @property
     def study(self) -> JudgedStudy:

@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.answers.asked_values import AskedRefused
 from reports.answers.find import question_of
-from reports.answers.refuse_asked import refuse_budget, refuse_other_target, refuse_small_budget
+from reports.answers.refusals import FirstNetwork, NoNetworkYet
+from reports.answers.refuse_asked import refuse_budget, refuse_other_target
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Question
 from reports.compare.contenders import Contender
@@ -57,18 +58,18 @@ def budget_answers(study: JudgedStudy, budget_h: float, targets: Sequence[int]) 
 def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:
     question = question_of(study, target)
     if study.unjudged is not None:
-        return AskedRefused(question, study.unjudged, None)
+        return AskedRefused(question, study.unjudged)
     if target not in study.frames.info.targets:
-        return AskedRefused(question, *refuse_other_target(study.frames, target))
+        return AskedRefused(question, refuse_other_target(study.frames, target))
     here = study.contenders.at(target)
     spent = {one.label: _spent(study, one, target) for one in here}
     most = {label: float(np.nanmax(hours)) for label, hours in spent.items() if not np.isnan(hours).all()}
     if most and budget_h > max(most.values()):
-        return AskedRefused(question, *refuse_budget(study.frames, budget_h, most))
+        return AskedRefused(question, refuse_budget(study.frames, budget_h, most))
     found = {one.label: _within(study, one, target, budget_h, spent[one.label]) for one in here}
     ways = [_way(label, found[label], spent[label], budget_h) for label in found]
     if not any(way.val_top1.n for way in ways):
-        return AskedRefused(question, *refuse_small_budget(study.frames, budget_h, _first(study, here, target)))
+        return AskedRefused(question, NoNetworkYet(budget_h, _first(study, here, target)))
     ordered = sorted(ways, key=lambda way: -1.0 if way.val_top1.value is None else way.val_top1.value, reverse=True)
     return BudgetAnswer(question, budget_h, tuple(ordered), _not_shown(found, ordered, study.alpha))
 
@@ -94,11 +95,12 @@ def _way(label: str, top1: Floats, spent: Floats, budget_h: float) -> WayWithin:
     )
 
 
-def _first(study: JudgedStudy, contenders: Sequence[Contender], target: int) -> tuple[str, float] | None:
+def _first(study: JudgedStudy, contenders: Sequence[Contender], target: int) -> FirstNetwork | None:
     """Which contender had the first network in any replicate, and after how many device-hours."""
     found = {one.label: study.contenders.charges(one, target, Common(0.0), 0.0).reached.total for one in contenders}
     earliest = {label: float(hours.min()) for label, hours in found.items() if np.isfinite(hours).any()}
-    return min(earliest.items(), key=lambda item: item[1], default=None)
+    first = min(earliest.items(), key=lambda item: item[1], default=None)
+    return None if first is None else FirstNetwork(*first)
 
 
 def _not_shown(found: dict[str, Floats], ways: Sequence[WayWithin], alpha: float) -> tuple[str, ...]:

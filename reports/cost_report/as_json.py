@@ -7,8 +7,10 @@ from accounting.cost.prices import Prices, Stated
 from accounting.study.plans import StoredPlan
 from accounting.words.json_values import Fields
 from reports.cost_report.energy_text import from_energy
+from reports.cost_report.part_text import part_text
 from reports.cost_report.values import CostReport, Part
 from reports.measure.planned import Step
+from reports.sentences.caveats import caveat_sentences
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +27,7 @@ def as_json(report: CostReport) -> Fields:
         "prices": _prices(report.prices),
         "totals": [{"unit": str(unit), **_amount(amount)} for unit, amount in report.totals.items()],
         "audit": {"unit": str(report.unit), "allocated_hours": report.audit_h, "adds_up": report.adds_up},
-        "by": {p.key: [_part(part) for part in p.parts] for p in report.partitions},
+        "by": {p.key: [_part(p.key, part) for part in p.parts] for p in report.partitions},
         "plans": [_plan(plan) for plan in report.plans],
         "planned_against_actual": [_step(step) for step in report.steps],
         "forecast": _forecast(report),
@@ -42,7 +44,7 @@ def as_json(report: CostReport) -> Fields:
             for network in report.networks
         ],
         "energy": _energy(report),
-        "warnings": list(report.warnings),
+        "warnings": caveat_sentences(report.caveats),
         "declared_parent": None if report.declared is None else report.declared.as_dict(),
     }
 
@@ -58,8 +60,8 @@ def _amount(amount: Amount) -> Fields:
     }
 
 
-def _part(part: Part) -> Fields:
-    return {"value": part.value, "text": part.text, "unit": str(part.unit), **_amount(part.amount)}
+def _part(key: str, part: Part) -> Fields:
+    return {"value": part.value, "text": part_text(key, part.value), "unit": str(part.unit), **_amount(part.amount)}
 
 
 def _stated(stated: Stated | None, key: str) -> Fields | None:

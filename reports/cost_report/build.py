@@ -71,7 +71,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         networks=_networks(view, source.info, entries, prices),
         energy=_energy(entries, view.unit),
         labels=whose[last.session].labels if last and last.session in whose else {},
-        warnings=source.ledger.warnings,
+        caveats=source.caveats,
         declared=source.info.declared_parent,
     )
 

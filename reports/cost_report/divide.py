@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from accounting.cost.entries import OWNER, START_UP, Amount, Entry
 from accounting.ledger.records import Phase
-from accounting.words.names import Unit, label_text, route_rank
-from accounting.words.quantities import macs_short
+from accounting.words.names import Unit, route_rank
 from reports.cost_report.values import Part, Partition
 
-NOT_ON_RECORD = "not on record"
-NO_ROUTE = "start-ups, no attempt"
-SHARED = "all targets"
 KEYS = ("route", "phase", "target", "replicate", "owner")
 _PHASE_ORDER = [*(phase.value for phase in Phase), START_UP]
 Value = str | int | None
@@ -30,14 +26,14 @@ def divide(entries: Sequence[Entry], unit: Unit) -> tuple[Partition, ...]:
     The label ``owner`` has no division of its own besides the key ``owner``.
     """
     found = [
-        _divided("route", entries, unit, lambda e: e.route or None, _route_text, _by_route),
-        _divided("phase", entries, unit, lambda e: e.phase, _phase_text, _ranked(_PHASE_ORDER)),
-        _divided("target", entries, unit, lambda e: e.target, _target_text, _as_number),
-        _divided("replicate", entries, unit, lambda e: e.replicate, _replicate_text, _as_number),
-        _divided("owner", entries, unit, lambda e: e.whose.owner, _text_or_none, _as_text),
+        _divided("route", entries, unit, lambda e: e.route or None, _by_route),
+        _divided("phase", entries, unit, lambda e: e.phase, _ranked(_PHASE_ORDER)),
+        _divided("target", entries, unit, lambda e: e.target, _as_number),
+        _divided("replicate", entries, unit, lambda e: e.replicate, _as_number),
+        _divided("owner", entries, unit, lambda e: e.whose.owner, _as_text),
     ]
     for name in sorted({name for entry in entries for name in entry.whose.labels} - {OWNER}):
-        found.append(_divided(f"label:{name}", entries, unit, _label(name), _text_or_none, _as_text))
+        found.append(_divided(f"label:{name}", entries, unit, _label(name), _as_text))
     return tuple(found)
 
 
@@ -46,7 +42,6 @@ def _divided(
     entries: Iterable[Entry],
     unit: Unit,
     value_of: Callable[[Entry], Value],
-    text: Callable[[Value], str],
     rank: Callable[[Value], tuple[bool, int, str]],
 ) -> Partition:
     amounts: dict[tuple[Unit, Value], Amount] = {}
@@ -54,7 +49,7 @@ def _divided(
         place = entry.unit, value_of(entry)
         amounts[place] = amounts[place] + entry.amount if place in amounts else entry.amount
     order = sorted(amounts, key=lambda place: (place[0] != unit, place[0], rank(place[1])))
-    return Partition(key, tuple(Part(value, text(value), each, amounts[each, value]) for each, value in order))
+    return Partition(key, tuple(Part(value, each, amounts[each, value]) for each, value in order))
 
 
 def _label(name: str) -> Callable[[Entry], Value]:
@@ -75,23 +70,3 @@ def _as_number(value: Value) -> tuple[bool, int, str]:
 
 def _as_text(value: Value) -> tuple[bool, int, str]:
     return value is None, 0, str(value)
-
-
-def _route_text(value: Value) -> str:
-    return NO_ROUTE if value is None else label_text(str(value))
-
-
-def _phase_text(value: Value) -> str:
-    return str(value).replace("_", " ")
-
-
-def _target_text(value: Value) -> str:
-    return SHARED if value is None else f"{macs_short(float(value))} MACs"
-
-
-def _replicate_text(value: Value) -> str:
-    return NO_ROUTE if value is None else str(value)
-
-
-def _text_or_none(value: Value) -> str:
-    return NOT_ON_RECORD if value is None else str(value)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from accounting.cost.entries import Amount
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import duration_text, macs_short
-from reports.cost_report.divide import NO_ROUTE
 from reports.cost_report.energy_text import energy_lines
 from reports.cost_report.layout import UNKNOWN, aligned, fixed, ratio, share, when, wrapped
+from reports.cost_report.part_text import NO_ROUTE, part_text
 from reports.cost_report.values import CostReport, NetworkCost, Partition
+from reports.sentences.caveats import caveat_sentences
 
 MONEY_DECIMALS = 2
 """The fewest decimals of an amount of money."""
@@ -45,7 +46,7 @@ def _total(report: CostReport) -> list[str]:
     lines += _declared(report)
     if report.labels:
         lines += wrapped("labels: " + ", ".join(f"{name} {text}" for name, text in sorted(report.labels.items())))
-    lines += [line for warning in report.warnings for line in wrapped(f"warning: {warning}")]
+    lines += [line for warning in caveat_sentences(report.caveats) for line in wrapped(f"warning: {warning}")]
     return lines + _prices(report)
 
 
@@ -95,7 +96,7 @@ def _table_of(report: CostReport, partition: Partition, name: str) -> list[str]:
     lines: list[str] = []
     for unit, total in report.totals.items():
         parts = [part for part in partition.parts if part.unit == unit]
-        rows = [_row(report, part.text, part.amount, total) for part in parts]
+        rows = [_row(report, part_text(partition.key, part.value), part.amount, total) for part in parts]
         rows.append(_row(report, "total", total, total))
         header = [f"by {name}", unit_text(unit), "share", "productive", "overhead", "lost", *_money_head(report)]
         lines += [*([""] if lines else []), *aligned(header, rows)]

@@ -11,15 +11,15 @@ from accounting.cost.prices import Prices
 from accounting.study.facts import DeclaredParent
 from accounting.study.plans import StoredPlan
 from accounting.words.names import Unit
+from reports.data.caveats import Caveats
 from reports.measure.planned import Step
 
 
 @dataclass(frozen=True)
 class Part:
-    """The amount of one value of a key, such as a route or owner; ``text`` is the value in words, also if it is None."""
+    """The amount of one value of a key, such as a route or owner; None: of no route, of all targets, or not on record."""
 
     value: str | int | None
-    text: str
     unit: Unit
     amount: Amount
 
@@ -117,7 +117,7 @@ class CostReport:
     energy: EnergyUse
     labels: Mapping[str, str]
     """Labels of the last session."""
-    warnings: tuple[str, ...]
+    caveats: Caveats
     declared: DeclaredParent | None = None
     """The declared cost of the parent. It is in no figure of the report, which has only the ledger's costs."""
 

@@ -6,13 +6,12 @@ and every report says where it happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from accounting.ledger.records import Kind, Phase, Planned, Record, Status
 from accounting.study.facts import StudyFacts
 from accounting.words.json_values import Fields, Json
-from accounting.words.names import label_text
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,30 @@ class History:
 
     planned: Planned | None = None
     extensions: tuple[Extension, ...] = ()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many replicates and targets a study has."""
+
+    replicates: int
+    targets: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """By what a study grew: its counts as first planned and now, and routes and criteria in the order they were added.
+
+    ``networks_before`` were delivered when it last grew, so that their results could have been seen; ``num_looks`` is
+    as in :func:`num_looks`.
+    """
+
+    planned: Counts
+    now: Counts
+    routes: tuple[str, ...]
+    criteria: tuple[str, ...]
+    networks_before: int
+    num_looks: int
 
 
 def history_of(records: Sequence[Record]) -> History:
@@ -66,41 +89,28 @@ def num_looks(history: History) -> int:
     return len({e.t for e in history.extensions if e.key == "replicates" and e.networks_before})
 
 
-def extension_sentence(history: History, info: StudyFacts) -> str | None:
-    """What grew and whether results had been seen by then; None if the study is as it was planned."""
+def growth_of(history: History, info: StudyFacts) -> Growth | None:
+    """By what the study grew beyond its first plan; None if it is as it was planned."""
     planned = history.planned or Planned()
-    num_targets = len(planned["targets"]) if "targets" in planned else info.num_targets
-    before, after = [], []
-    for then, now, word in (
-        (planned.get("replicates", info.replicates), info.replicates, "replicate"),
-        (num_targets, info.num_targets, "target"),
-    ):
-        if then != now:
-            before.append(_count(then, word))
-            after.append(_count(now, word))
-    added = _added(history, info)
-    if not after and not added:
-        return None
-    seen = max((e.networks_before for e in history.extensions if _grows(e)), default=0)
-    when = f"after results were seen ({_count(seen, 'network')} delivered)" if seen else "before any result"
-    if not after:
-        return f"Added to the plan {when}: {', '.join(added)}."
-    with_added = f"; added: {', '.join(added)}" if added else ""
-    caveat = "; intervals of costs are corrected for looking in between" if num_looks(history) else ""
-    return f"Planned with {' and '.join(before)}; extended to {' and '.join(after)} {when}{with_added}{caveat}."
+    growth = Growth(
+        planned=Counts(
+            planned.get("replicates", info.replicates),
+            len(planned["targets"]) if "targets" in planned else info.num_targets,
+        ),
+        now=Counts(info.replicates, info.num_targets),
+        routes=tuple(route for route in info.routes if route not in planned.get("routes", info.routes)),
+        criteria=tuple(dict.fromkeys(_added_criteria(history))),
+        networks_before=max((e.networks_before for e in history.extensions if _grows(e)), default=0),
+        num_looks=num_looks(history),
+    )
+    return growth if growth.now != growth.planned or growth.routes or growth.criteria else None
 
 
-def _added(history: History, info: StudyFacts) -> list[str]:
-    """Routes and criteria that were not in the first plan, in the order in which they were added."""
-    planned = (history.planned or {}).get("routes", info.routes)
-    routes = [f"route {label_text(route)}" for route in info.routes if route not in planned]
-    criteria = [
-        f"criterion {name}"
-        for extension in history.extensions
-        if extension.key.endswith(".criterion")
-        for name in _missing_in(extension.old, extension.new)
-    ]
-    return list(dict.fromkeys([*routes, *criteria]))
+def _added_criteria(history: History) -> Iterator[str]:
+    """Criteria that were not in the first plan, in the order in which they were added."""
+    for extension in history.extensions:
+        if extension.key.endswith(".criterion"):
+            yield from _missing_in(extension.old, extension.new)
 
 
 def _missing_in(old: object, new: object) -> Iterable[str]:
@@ -109,7 +119,3 @@ def _missing_in(old: object, new: object) -> Iterable[str]:
 
 def _grows(extension: Extension) -> bool:
     return extension.key in ("replicates", "targets") or extension.key.startswith("routes.")
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accounting.audit.audit import AuditReport, audit_of
-from accounting.audit.rules import rules_text
+from accounting.audit.rules import rules_of_sessions
 from accounting.cost.attempts import CostView
 from accounting.cost.evidence import Evidence
 from accounting.ledger.records import Kind
 from accounting.ledger.store import Ledger
+from accounting.ledger.undelivered import Undelivered
 from accounting.study.facts import StudyDocument, StudyFacts
+from reports.data.caveats import Caveats, caveats_of
 from reports.data.extensions import History, history_of
 from reports.data.levels import num_classes
 from reports.data.networks import Network, delivered_networks
 from reports.data.source import load_source
-from reports.data.undelivered import undelivered_sentences
+from reports.data.undelivered import undelivered_networks
 
 if TYPE_CHECKING:  # an answer needs no pandas
     import pandas as pd
@@ -43,17 +45,21 @@ class Frames:
     """The whole of ``study.yaml``: the resolved config and the facts recorded with it."""
     environment: dict[str, object]
     unit: str
-    warnings: tuple[str, ...]
     view: CostView
     evidence: Evidence
     ledger: Ledger
     delivered: tuple[Network, ...]
     num_classes: int | None
     history: History
-    cost_rules: str
-    """The version of the cost rules; if there are several, with the sessions of each."""
-    undelivered: tuple[str, ...]
-    """A sentence for each planned network that was not delivered because the budget was spent."""
+    cost_rules: dict[str, int]
+    """The version of the cost rules under which each session ran, oldest session first."""
+    undelivered: tuple[Undelivered, ...]
+    """The planned networks that were not delivered because the budget was spent."""
+
+    @cached_property
+    def caveats(self) -> Caveats:
+        """What every reader should know first."""
+        return caveats_of(self.info, self.ledger, self.view)
 
     @cached_property
     def audit(self) -> AuditReport:
@@ -130,13 +136,12 @@ def load_frames(folder: Path) -> Frames:
         document=source.document,
         environment=environment if isinstance(environment, dict) else {},
         unit=view.unit,
-        warnings=tuple(str(warning) for warning in source.ledger.warnings),
         view=view,
         evidence=source.evidence,
         ledger=source.ledger,
         delivered=delivered_networks(view, info),
         num_classes=num_classes(info.num_classes, view),
         history=history_of(source.ledger.records),
-        cost_rules=rules_text(source.ledger.records),
-        undelivered=tuple(undelivered_sentences(source.ledger.records, view.unit)),
+        cost_rules=rules_of_sessions(source.ledger.records),
+        undelivered=undelivered_networks(source.ledger.records),
     )

@@ -7,16 +7,16 @@ at least three replicates contains chance; an interval over two contains nearly 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from accounting.cost.values import CostView
 from accounting.ledger.specs import JobSpec
-from accounting.words.names import is_method, label_rank, label_text
-from accounting.words.quantities import macs_text
+from accounting.words.names import is_method, label_rank
 from accounting.words.task import task
 from reports.data.networks import Network
 from reports.statistics import Estimate, mean_interval
-from reports.words.wording import percent
 
 NEAR = 0.02
 """An accuracy at most this far above chance counts as chance."""
@@ -29,6 +29,16 @@ class Level(StrEnum):
 
     CHANCE = "chance"
     CEILING = "ceiling"
+
+
+@dataclass(frozen=True)
+class AtLevel:
+    """Networks of one kind and target whose mean test accuracy is at a level."""
+
+    level: Level
+    label: str
+    target: int
+    test_top1: Estimate
 
 
 def num_classes(said: int | None, view: CostView) -> int | None:
@@ -54,43 +64,19 @@ def level_of(value: float | Estimate | None, classes: int | None) -> Level | Non
     return Level.CHANCE if holds or estimate.value <= chance + NEAR + 1e-9 else None
 
 
-def with_level(text: str, value: float | Estimate | None, classes: int | None) -> str:
-    """The text of an accuracy, followed by the name of its level if it is at one."""
-    level = level_of(value, classes)
-    return text if level is None else f"{text}, {level}"
-
-
-def level_sentences(delivered: tuple[Network, ...], classes: int | None) -> list[str]:
-    """Sentences that name delivered networks at chance and at the ceiling; single methods have a table of their own."""
+def networks_at_levels(delivered: Sequence[Network], classes: int | None) -> tuple[AtLevel, ...]:
+    """The kinds of delivered network at chance or at the ceiling, by target; single methods have a table of their own."""
     values: dict[tuple[int, str], list[float]] = {}
     for network in delivered:
         if network.test_top1 is not None and not is_method(network.label):
             values.setdefault((network.target, network.label), []).append(network.test_top1)
-    named: dict[Level, list[str]] = {}
-    for (target, label), found in sorted(values.items(), key=lambda item: (item[0][0], label_rank(item[0][1]))):
-        estimate = mean_interval(found, at_least=0.0, at_most=1.0)
+    found = []
+    for (target, label), each in sorted(values.items(), key=lambda item: (item[0][0], label_rank(item[0][1]))):
+        estimate = mean_interval(each, at_least=0.0, at_most=1.0)
         level = level_of(estimate, classes)
         if level is not None:
-            named.setdefault(level, []).append(
-                f"{label_text(label)} at {macs_text(target)} MACs ({percent(estimate.value)})"
-            )
-    sentences = []
-    at_chance = named.get(Level.CHANCE)
-    if at_chance and classes is not None:
-        sentences.append(
-            f"At {task().guessing} level ({percent(task().chance(classes))} with {classes} {task().outputs}, within 2 "
-            "points or the 95 % interval): "
-            f"test {task().metric} of {', '.join(at_chance)}. These networks are not shown to have learned "
-            "anything, so their "
-            "costs and differences say nothing about the two routes."
-        )
-    if at_ceiling := named.get(Level.CEILING):
-        sentences.append(
-            f"At the ceiling (100 {task().unit}): test {task().metric} of {', '.join(at_ceiling)}. No network can be better "
-            f"there, so {task().qualities} "
-            "cannot tell them apart."
-        )
-    return sentences
+            found.append(AtLevel(level, label, target, estimate))
+    return tuple(found)
 
 
 def _classes_of(spec: JobSpec) -> int | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from accounting.audit.rules import rules_sentence
 from accounting.cost.attempts import CostView, view_of
 from accounting.cost.evidence import Evidence, gather
-from accounting.cost.models import mixture
 from accounting.ledger.store import Ledger, read_lean
 from accounting.ledger.uncollected import uncollected
-from accounting.study.facts import REHEARSAL, StudyDocument, StudyFacts
+from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.study.folder import StudyFolder
 from accounting.words.names import unit_text
 from accounting.words.plain_text import plain, plain_values
+from reports.data.caveats import Caveats, caveats_of
 from reports.data.study import read_study
 from reports.errors import NotAStudy
 
@@ -30,6 +29,11 @@ class Source:
     evidence: Evidence
     """The sorted records of the ledger, from which ``view`` was derived."""
     view: CostView
+
+    @cached_property
+    def caveats(self) -> Caveats:
+        """What every reader should know first."""
+        return caveats_of(self.info, self.ledger, self.view)
 
 
 def load_source(folder: Path) -> Source:
@@ -57,7 +61,7 @@ def load_source(folder: Path) -> Source:
             f"{folder}: parent.declared_cost is {declared.text!r}, and the ledger has {unit_text(view.unit)}, which no "
             "rate converts; declare it in those, or leave it out"
         )
-    return Source(info, document, dataclasses.replace(ledger, warnings=_warnings(info, ledger, view)), evidence, view)
+    return Source(info, document, ledger, evidence, view)
 
 
 def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:
@@ -65,16 +69,6 @@ def _rehearsed(info: StudyFacts, ledger: Ledger) -> StudyFacts:
     said = (record["rehearsal"] for record in ledger.records if record.get("rehearsal") is not None)
     first = next(said, None)
     return info if first is None or info.rehearsal is not None else replace(info, rehearsal=tuple(first))
-
-
-def _warnings(info: StudyFacts, ledger: Ledger, view: CostView) -> tuple[str, ...]:
-    """Warnings for every reader of this study: a rehearsal, GPUs of several models, damage, older cost rules."""
-    damage = tuple(finding.message for finding in ledger.findings if finding.severity == "error")
-    rules = rules_sentence(ledger.records, view)
-    rehearsal = () if info.rehearsal is None else (REHEARSAL,)
-    mixed = mixture(view)
-    models = () if mixed is None else (f"{mixed}: their hours are added up here as they were held",)
-    return (*rehearsal, *models, *ledger.warnings, *damage, *([rules] if rules else []))
 
 
 def _plain(ledger: Ledger) -> Ledger:

@@ -14,6 +14,7 @@ from typing import Protocol
 import pandas as pd
 
 from accounting.words.names import PRUNE
+from reports.answers.refusal_text import reason_text
 from reports.answers.values import Answer, Comparison, Refused, status_of
 from reports.compare.verdict import cheaper_route
 from reports.data import tables as ledger_frames
@@ -119,7 +120,7 @@ def verdict_table(answers: Iterable[Answer]) -> pd.DataFrame:
     for given in answers:
         start: dict[str, Cell] = {"target": given.question.target, "status": status_of(given)}
         if isinstance(given, Refused):
-            rows.append({**start, "reason": given.reason, "policy": None, "verdict": None})
+            rows.append({**start, "reason": reason_text(given), "policy": None, "verdict": None})
         else:
             rows += [{**start, "reason": None, **row} for row in _cost_rows(given.headline, given.headline.challenger)]
     return pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from reports.data.frames import Frames
 
 @dataclass(frozen=True)
 class Money:
-    """What each attempt cost, by its id, in ``currency`` (None: there are no prices, or ``problem`` says why none work)."""
+    """What each attempt cost, by its id, in ``currency`` (None: there are no prices, or ``problem`` says what is wrong)."""
 
     of_attempts: dict[str, float]
     currency: str | None = None
@@ -30,7 +30,7 @@ def money_beside(frames: Frames) -> Money:
         prices = read_prices(path)
         entries = entries_of(frames.view, (), prices)
     except BadPrices as error:
-        return Money({}, problem=f"no cost is given in money: {said_of(error, frames)}")
+        return Money({}, problem=said_of(error, frames))
     spent = {entry.attempt.attempt: entry.amount.money or 0.0 for entry in entries if entry.attempt is not None}
     return Money(spent, prices.currency)
 

@@ -19,6 +19,7 @@ from reports.measure.unusable import unusable
 from reports.page.content import page_content
 from reports.page.html import page_html
 from reports.page.plain_report import markdown_report, write_latex
+from reports.sentences.unusable import unusable_sentence
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
             whole = WholeAnswer(frames)
             write_made(makers_of(frames, whole.answers), tables)
             figures = render_figures(frames, fresh / "figures")
-            content = page_content(whole, figures, left_out := unusable(frames))
+            content = page_content(whole, figures, left_out := [unusable_sentence(found) for found in unusable(frames)])
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
         (fresh / MARKDOWN).write_text(markdown_report(content), encoding="utf-8")

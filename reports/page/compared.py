@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 
 import numpy as np
 
@@ -32,22 +33,48 @@ from reports.words.wording import POLICY_TEXT, percent, percent_interval
 COUNTS = {"num_train": "to train on", "num_val": "for validation", "num_test": "for the test"}
 
 
+class Item(StrEnum):
+    """What is said of a study's comparison; the value is its name in JSON."""
+
+    DATA = "data"
+    PARENT = "parent"
+    TARGETS = "targets"
+    COMPARED_AT = "compared_at"
+    PRUNED_BY = "pruned_by"
+    SEARCHED_BY = "searched_by"
+    CONTENDERS = "contenders"
+    EPOCHS = "epochs"
+    REPLICATES = "replicates"
+    COST = "cost"
+
+    @property
+    def heading(self) -> str:
+        """Its name for people."""
+        return self.value.replace("_", " ").capitalize()
+
+
 def compared_table(study: JudgedStudy, measured: Sequence[Measured]) -> PageTable:
     """A table with two columns: the item, and how it was in this study."""
+    rows = [[item.heading, text] for item, text in compared_items(study, measured).items()]
+    return PageTable(["", ""], rows, text_columns=(0, 1))
+
+
+def compared_items(study: JudgedStudy, measured: Sequence[Measured]) -> dict[Item, str]:
+    """How each item was in this study, in words; items that it does not have are left out."""
     frames = study.frames
-    rows = [
-        ("Data", _data(frames)),
-        ("Parent", _parent(frames)),
-        ("Targets", _targets(frames)),
-        ("Compared at", _levels(frames, measured)),
-        ("Pruned by", _criteria(study)),
-        ("Searched by", _search(frames)),
-        ("Contenders", ", ".join(dict.fromkeys(map(label_text, _contenders(study))))),
-        ("Epochs", "; ".join(_epochs(frames))),
-        ("Replicates", _replicates(frames, measured)),
-        ("Cost", f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}"),
-    ]
-    return PageTable(["", ""], [[name, text] for name, text in rows if text], text_columns=(0, 1))
+    said = {
+        Item.DATA: _data(frames),
+        Item.PARENT: _parent(frames),
+        Item.TARGETS: _targets(frames),
+        Item.COMPARED_AT: _levels(frames, measured),
+        Item.PRUNED_BY: _criteria(study),
+        Item.SEARCHED_BY: _search(frames),
+        Item.CONTENDERS: ", ".join(dict.fromkeys(map(label_text, _contenders(study)))),
+        Item.EPOCHS: "; ".join(_epochs(frames)),
+        Item.REPLICATES: _replicates(frames, measured),
+        Item.COST: f"allocated {unit_text(frames.unit)}, {POLICY_TEXT[HEADLINE_POLICY]}",
+    }
+    return {item: text for item, text in said.items() if text}
 
 
 def _data(frames: Frames) -> str:

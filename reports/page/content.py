@@ -15,11 +15,11 @@ from accounting.words.task import task
 from reports.answers import no_verdict as one_route
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import at_target, break_even_sentences
+from reports.answers.refusal_text import unjudged_text
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
-from reports.data.levels import level_sentences, with_level
 from reports.data.networks import Network
 from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
@@ -30,6 +30,10 @@ from reports.page.page_table import PageTable
 from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
+from reports.sentences.caveats import caveat_sentences
+from reports.sentences.growth import growth_sentence
+from reports.sentences.levels import level_sentences, with_level
+from reports.sentences.undelivered import undelivered_sentence
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
 if TYPE_CHECKING:  # imports Matplotlib
@@ -71,11 +75,10 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     frames, answers = whole.frames, whole.answers
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
-    state = [
-        text
-        for text in (rehearsal, _state(frames, measured), *frames.undelivered, answers[0].question.extended)
-        if text
-    ]
+    undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
+    growth = answers[0].question.growth
+    grown = [] if growth is None else [growth_sentence(growth)]
+    state = [text for text in (rehearsal, _state(frames, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()
@@ -114,7 +117,7 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
         reason = (
             f"This is a {REHEARSAL}, so there is no verdict."
             if frames.info.rehearsal is not None
-            else f"There is no verdict: {whole.study.unjudged}."
+            else f"There is no verdict: {unjudged_text(whole.study.unjudged)}."
             if whole.study.unjudged is not None
             else f"The study has no {' and no '.join(missing)} route, so there is no verdict."
             if missing
@@ -186,7 +189,7 @@ def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
         COUNTED,
         tables=tables,
         lines=[*map(task().fill, METHOD), work_line(frames), f"Audit. {audit[0]}", *audit[1:]],
-        warnings=(*frames.warnings, *left_out),
+        warnings=(*caveat_sentences(frames.caveats), *left_out),
     )
 
 

@@ -7,9 +7,10 @@ from accounting.ledger.records import Status
 from accounting.words.names import Role, Unit, label_text, routes_of, unit_text
 from accounting.words.quantities import HOUR_S
 from reports.data.frames import Frames
-from reports.data.repeated import repeated_sentences
+from reports.data.repeated import repeated_work
 from reports.measure.phase_costs import TOTAL
 from reports.page.page_table import PageTable
+from reports.sentences.repeated import repeated_sentence
 from reports.words.wording import number
 
 
@@ -94,7 +95,7 @@ def audit_lines(frames: Frames) -> list[str]:
     """The audit's result, its findings (one per line), and the work repeated because of damaged files."""
     report = frames.audit
     result = "The ledger adds up." if report.ok else "The ledger does not add up; see the findings."
-    repeated = repeated_sentences(frames.view, frames.ledger.records)
+    repeated = map(repeated_sentence, repeated_work(frames.view, frames.ledger.records))
     return [result, *(f"{f.severity}: {f.message}" for f in report.findings), *repeated]
 
 

@@ -9,11 +9,11 @@ from accounting.words.names import label_rank, label_text, method_label, unit_te
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
 from reports.data.frames import Frames
-from reports.data.levels import with_level
 from reports.measure.deployment import FORMATS, DeploymentRow, deployment_rows
 from reports.measure.methods import method_rows
 from reports.measure.pruned_layers import pruned_layers, role_rows
 from reports.page.page_table import PageTable
+from reports.sentences.levels import with_level
 from reports.statistics import NOTHING, Estimate
 from reports.words.colours import role_rank
 from reports.words.wording import (

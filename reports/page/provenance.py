@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from accounting.audit.rules import rules_text
 from accounting.ledger.records import VERDICT_RULES, Phase
 from accounting.study.yaml_writer import write_yaml
 from accounting.words.names import label_text
@@ -55,7 +56,7 @@ def _facts(frames: Frames) -> list[list[str]]:
     rows += [
         [f"plug-in {found['name']}, SHA-256", str(found["sha256"])] for found in document.facts.get("plugins") or []
     ]
-    return [*rows, ["cost rules", frames.cost_rules], ["verdict rules", str(VERDICT_RULES)]]
+    return [*rows, ["cost rules", rules_text(frames.cost_rules)], ["verdict rules", str(VERDICT_RULES)]]
 
 
 def _code(frames: Frames) -> list[list[str]]:

@@ -14,9 +14,9 @@ from reports.answers.verdict_words import interval_text, verdict_text
 from reports.compare.guards import Obstacle
 from reports.compare.rule import ALPHA, TIE_FACTOR
 from reports.compare.values import CostComparison
-from reports.data.levels import with_level
 from reports.page.marks import Mark, mark_of
 from reports.page.page_table import PageTable
+from reports.sentences.levels import with_level
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import NOT_MEASURED, POLICY_SHORT, number, number_over_interval, percent_over_interval
 

@@ -5,41 +5,40 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scipy import stats
 
-from accounting.cost.shares import HEADLINE_POLICY, ledger_h
-from accounting.ledger.records import VERDICT_RULES
-from accounting.words.names import PRUNE, label_text, unit_text
-from accounting.words.quantities import macs_text
-from accounting.words.task import task
+from accounting.audit.rules import rules_text
+from accounting.cost.shares import ledger_h
+from accounting.words.names import label_text, unit_text
 from reports.answers.refusal import parent_macs
-from reports.answers.values import Measured, Refused
-from reports.answers.verdict_words import verdict_text
+from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
-from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames, load_frames
 from reports.errors import NotAStudy
-from reports.page.compared import compared_table, parent_text
-from reports.side_by_side.values import Agreement, Aspect, Compared, Finding, RatioApart, SideBySide, TargetRow
-from reports.statistics import CONFIDENCE, NOTHING, Estimate
+from reports.page.compared import Item, compared_items, parent_text
+from reports.side_by_side.values import (
+    Agreement,
+    Aspect,
+    Compared,
+    Finding,
+    Key,
+    OwnKey,
+    RatioApart,
+    Reason,
+    SideBySide,
+    Subject,
+    TargetRow,
+)
+from reports.statistics import CONFIDENCE, Estimate
 
 UNKNOWN = "not on record"
-PER_STUDY = ("Compared at", "Replicates", "Contenders")
-"""Rows that follow from a study's results or size, so a difference is not one in what was asked."""
-BY_OWN_RULE = ("Data", "Parent", "Cost")
-"""Rows whose agreement is decided by a rule of their own, not only by their text."""
-KEYS = {
-    "Targets": "targets",
-    "Pruned by": "pruned_by",
-    "Searched by": "searched_by",
-    "Epochs": "epochs",
-    "Compared at": "compared_at",
-    "Contenders": "contenders",
-    "Replicates": "replicates",
-}
+PER_STUDY = (Item.COMPARED_AT, Item.REPLICATES, Item.CONTENDERS)
+"""Aspects that follow from a study's results or size, so a difference is not one in what was asked."""
+BY_OWN_RULE = (Item.DATA, Item.PARENT, Item.COST)
+"""Items whose agreement is decided by a rule of their own, not only by their text."""
 
 
 def side_by_side(folders: Sequence[Path]) -> SideBySide:
@@ -72,109 +71,71 @@ def _names(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
 
 
 def _compared(whole: WholeAnswer, name: str, folder: Path) -> Compared:
-    frames, study = whole.frames, whole.study
-    pooled = study.verdicts.pooled.get(study.challenger, {}).get(HEADLINE_POLICY)
+    frames, limit = whole.frames, parent_macs(whole.frames)
     return Compared(
         name=name,
         folder=str(folder),
-        headline=whole.short,
-        unit=frames.unit,
+        answer=whole,
         total_h=ledger_h(frames.view).get(frames.view.device_kind, 0.0),
-        challenger=study.challenger,
-        ratio=NOTHING if pooled is None or pooled.guarded is not None else pooled.cost_ratio,
-        alpha=1 - CONFIDENCE if pooled is None else pooled.alpha,
-        verdict="no_answer" if pooled is None else cheaper_route(pooled.verdict, study.challenger),
-        rows=tuple(_row(whole, name, place) for place in range(len(whole.answers))),
-        warnings=frames.warnings,
-    )
-
-
-def _row(whole: WholeAnswer, name: str, place: int) -> TargetRow:
-    given, frames = whole.answers[place], whole.frames
-    target, limit = given.question.target, parent_macs(whole.frames)
-    share = None if limit is None else target / limit
-    if not isinstance(given, Measured):
-        why = given.reason if isinstance(given, Refused) else None
-        return TargetRow(
-            name, target, share, None, frames.unit, {}, {}, NOTHING, 0.05, "no_answer", "no answer", None, why
-        )
-    costs = given.headline.headline
-    best = given.cheapest.get(HEADLINE_POLICY)
-    labels = (PRUNE, costs.challenger)
-    return TargetRow(
-        study=name,
-        target=target,
-        share=share,
-        level=costs.level,
-        unit=frames.unit,
-        costs={label: costs.to_quality[label] for label in labels},
-        test_top1={label: given.accuracy[label].test_top1 for label in labels if label in given.accuracy},
-        cost_ratio=costs.cost_ratio if costs.guarded is None else NOTHING,
-        alpha=costs.alpha,
-        verdict=cheaper_route(costs.verdict, costs.challenger),
-        verdict_text=verdict_text(costs, costs.challenger),
-        cheapest=None if best is None else best.label,
+        rows=tuple(
+            TargetRow(name, None if limit is None else given.question.target / limit, given) for given in whole.answers
+        ),
     )
 
 
 def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
     frames = [whole.frames for whole in wholes]
     said = [_said(whole) for whole in wholes]
-    found = [
+    pairs = [" and ".join(map(label_text, whole.study.contenders.pair)) for whole in wholes]
+    return (
         _data(frames, said),
         _parent(frames, said),
-        _aspect("classes", task().outputs.capitalize(), [_text(f.num_classes) for f in frames]),
-    ]
-    titles = dict.fromkeys(title for one in said for title in one)
-    for title in titles:
-        if title not in BY_OWN_RULE:
-            values = [one.get(title, "none") for one in said]
-            found.append(_aspect(KEYS.get(title, title.lower()), title, values))
-    found += [
-        _aspect("declared_parent", "Parent's declared cost", [_declared(f) for f in frames]),
-        _aspect("unit", "Unit", [unit_text(f.unit) for f in frames]),
-        _aspect("devices", "Devices", [_devices(f) for f in frames]),
-        _aspect(
-            "pair", "Headline", [" and ".join(label_text(label) for label in w.study.contenders.pair) for w in wholes]
+        _aspect(OwnKey.CLASSES, [_text(f.num_classes) for f in frames]),
+        *(
+            _aspect(item, [one.get(item, "none") for one in said])
+            for item in dict.fromkeys(item for one in said for item in one)
+            if item not in BY_OWN_RULE
         ),
-        _aspect("margin", "a* below the lower median", [f"{100 * f.info.margin:g} % of images" for f in frames]),
-        _aspect("cost_rules", "Cost rules", [f.cost_rules or UNKNOWN for f in frames]),
-    ]
-    return tuple(found)
+        _aspect(OwnKey.DECLARED_PARENT, [_declared(f) for f in frames]),
+        _aspect(OwnKey.UNIT, [unit_text(f.unit) for f in frames]),
+        _aspect(OwnKey.DEVICES, [_devices(f) for f in frames]),
+        _aspect(OwnKey.PAIR, pairs),
+        _aspect(OwnKey.MARGIN, [f"{100 * f.info.margin:g} % of images" for f in frames]),
+        _aspect(OwnKey.COST_RULES, [rules_text(f.cost_rules) or UNKNOWN for f in frames]),
+    )
 
 
-def _said(whole: WholeAnswer) -> dict[str, str]:
-    measured = [given for given in whole.answers if isinstance(given, Measured)]
-    return {str(row[0]): str(row[1]) for row in compared_table(whole.study, measured).rows}
+def _said(whole: WholeAnswer) -> dict[Item, str]:
+    return compared_items(whole.study, [given for given in whole.answers if isinstance(given, Measured)])
 
 
-def _data(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
+def _data(frames: Sequence[Frames], said: Sequence[Mapping[Item, str]]) -> Aspect:
     """Whether the data are the same: the same files, wherever they are; unknown without their fingerprints."""
     prints = [(frame.document.facts.get("data") or {}).get("fingerprint") for frame in frames]
     values = tuple(
-        f"{one.get('Data', UNKNOWN)}; fingerprint {str(mark)[:12] if mark else UNKNOWN}"
+        f"{one.get(Item.DATA, UNKNOWN)}; fingerprint {str(mark)[:12] if mark else UNKNOWN}"
         for one, mark in zip(said, prints, strict=True)
     )
     if len({frame.info.dataset for frame in frames}) > 1:
-        return Aspect("data", "Data", values, Agreement.DIFFERENT)
+        return Aspect(Item.DATA, values, Agreement.DIFFERENT)
     if not all(prints):
-        return Aspect("data", "Data", values, Agreement.UNKNOWN)
-    return Aspect("data", "Data", values, Agreement.SAME if len(set(prints)) == 1 else Agreement.DIFFERENT)
+        return Aspect(Item.DATA, values, Agreement.UNKNOWN)
+    return Aspect(Item.DATA, values, Agreement.SAME if len(set(prints)) == 1 else Agreement.DIFFERENT)
 
 
-def _parent(frames: Sequence[Frames], said: Sequence[Mapping[str, str]]) -> Aspect:
+def _parent(frames: Sequence[Frames], said: Sequence[Mapping[Item, str]]) -> Aspect:
     """Whether the parents are the same network with the same initial weights; their accuracy, a result, may differ."""
-    values = [one.get("Parent", UNKNOWN) for one in said]
+    values = [one.get(Item.PARENT, UNKNOWN) for one in said]
     sums = [frame.document.facts.get("checkpoint_sha256") for frame in frames]
     is_same = len({parent_text(frame) for frame in frames}) == 1 and len(set(sums)) == 1
-    return Aspect("parent", "Parent", tuple(values), Agreement.SAME if is_same else Agreement.DIFFERENT)
+    return Aspect(Item.PARENT, tuple(values), Agreement.SAME if is_same else Agreement.DIFFERENT)
 
 
-def _aspect(key: str, title: str, values: Sequence[str]) -> Aspect:
+def _aspect(key: Key, values: Sequence[str]) -> Aspect:
     if UNKNOWN in values:
-        return Aspect(key, title, tuple(values), Agreement.UNKNOWN)
+        return Aspect(key, tuple(values), Agreement.UNKNOWN)
     same = len({tuple(sorted(re.split("[;:,] ", value))) for value in values}) == 1  # in any order
-    return Aspect(key, title, tuple(values), Agreement.SAME if same else Agreement.DIFFERENT)
+    return Aspect(key, tuple(values), Agreement.SAME if same else Agreement.DIFFERENT)
 
 
 def _text(value: int | None) -> str:
@@ -203,93 +164,61 @@ def _findings(
     by_key = {aspect.key: aspect for aspect in aspects}
     return (
         _hours(by_key),
-        _accuracies(by_key),
+        _qualities(by_key),
         _ratios(studies, by_key, shared_seed=len({_seed(whole) for whole in wholes}) < len(wholes)),
-        Finding(
-            "verdicts",
-            True,
-            f"each is of one study, on its own data and devices, and all are drawn by verdict rules {VERDICT_RULES} here, "
-            "whatever older reports say; what they say holds for the study's own parent, data and recipe",
-        ),
+        Finding(Subject.VERDICTS, True, Reason.OF_ONE_STUDY),
         _targets(studies),
     )
 
 
-def _hours(aspects: Mapping[str, Aspect]) -> Finding:
-    unit, devices, rules = aspects["unit"], aspects["devices"], aspects["cost_rules"]
+def _hours(aspects: Mapping[Key, Aspect]) -> Finding:
+    unit, devices, rules = aspects[OwnKey.UNIT], aspects[OwnKey.DEVICES], aspects[OwnKey.COST_RULES]
     if unit.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours", False, f"they are in {' and '.join(dict.fromkeys(unit.values))}, and no rate converts them"
-        )
+        return Finding(Subject.HOURS, False, Reason.OTHER_UNITS, (unit,))
     if devices.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours", False, f"an hour of one device is not an hour of another: {' against '.join(devices.values)}"
-        )
+        return Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (devices,))
     if devices.agreement is Agreement.UNKNOWN:
-        return Finding("hours", None, "some ledger does not say which devices it held")
+        return Finding(Subject.HOURS, None, Reason.DEVICES_UNKNOWN, (devices,))
     if rules.agreement is Agreement.DIFFERENT:
-        return Finding(
-            "hours",
-            False,
-            f"they are counted by cost rules {' and '.join(rules.values)}, of which version 1 has exports in them",
-        )
-    return Finding("hours", True, f"all are {unit.values[0]} of {devices.values[0]}")
+        return Finding(Subject.HOURS, False, Reason.OTHER_COST_RULES, (rules,))
+    return Finding(Subject.HOURS, True, Reason.SAME_HOURS, (unit, devices))
 
 
-def _accuracies(aspects: Mapping[str, Aspect]) -> Finding:
-    data, classes = aspects["data"], aspects["classes"]
+def _qualities(aspects: Mapping[Key, Aspect]) -> Finding:
+    data, classes = of = (aspects[Item.DATA], aspects[OwnKey.CLASSES])
     if data.agreement is Agreement.DIFFERENT or classes.agreement is Agreement.DIFFERENT:
-        return Finding(
-            task().qualities, False, "they are of other images, which the fingerprints of the data tell apart"
-        )
+        return Finding(Subject.QUALITIES, False, Reason.OTHER_DATA, of)
     if data.agreement is Agreement.UNKNOWN:
-        return Finding(
-            task().qualities, None, "some study does not say which images it read (no fingerprint of its data)"
-        )
-    return Finding(task().qualities, True, "all are of the same images, by the fingerprint of the data")
+        return Finding(Subject.QUALITIES, None, Reason.DATA_UNKNOWN, of)
+    return Finding(Subject.QUALITIES, True, Reason.SAME_DATA, of)
 
 
-def _ratios(studies: Sequence[Compared], aspects: Mapping[str, Aspect], *, shared_seed: bool) -> Finding:
+def _ratios(studies: Sequence[Compared], aspects: Mapping[Key, Aspect], *, shared_seed: bool) -> Finding:
     """Whether the cost ratios can be compared: device time cancels out, so studies on different machines can be."""
-    if any(study.ratio.value is None for study in studies):
-        lacking = ", ".join(study.name for study in studies if study.ratio.value is None)
-        return Finding("cost ratios", False, f"there is none of {lacking}")
-    if aspects["pair"].agreement is Agreement.DIFFERENT:
-        return Finding("cost ratios", False, f"they are of other pairs: {' against '.join(aspects['pair'].values)}")
-    differing = [
-        aspect.title.lower()
-        for aspect in aspects.values()
-        if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
-    ]
-    if not differing and shared_seed:
-        return Finding(
-            "cost ratios",
-            False,
-            "the studies agree in all that is on record, and some in their seed: those trained the same networks again, so "
-            "that they add no evidence; give each repeat its own seed",
-        )
-    if not differing:
-        return Finding("cost ratios", True, "the studies agree in all that is on record, so they repeat each other")
-    one = (
-        "it may be the cause of a difference"
-        if len(differing) == 1
-        else "no single one of these is shown to be a cause"
-    )
-    return Finding(
-        "cost ratios",
-        True,
-        f"each is within one study, on its own devices; the studies differ in {', '.join(differing)}: {one}",
-    )
+    lacking = tuple(study.name for study in studies if study.ratio.value is None)
+    if lacking:
+        return Finding(Subject.COST_RATIOS, False, Reason.NO_RATIO, studies=lacking)
+    if aspects[OwnKey.PAIR].agreement is Agreement.DIFFERENT:
+        return Finding(Subject.COST_RATIOS, False, Reason.OTHER_PAIRS, (aspects[OwnKey.PAIR],))
+    differing = tuple(_differing(aspects.values()))
+    if differing:
+        return Finding(Subject.COST_RATIOS, True, Reason.EACH_WITHIN_ONE, differing)
+    if shared_seed:
+        return Finding(Subject.COST_RATIOS, False, Reason.TRAINED_AGAIN)
+    return Finding(Subject.COST_RATIOS, True, Reason.REPEATS)
 
 
 def _targets(studies: Sequence[Compared]) -> Finding:
-    each = [{row.target for row in study.rows} for study in studies]
-    common = sorted(set.intersection(*each))
+    each = [{row.given.question.target for row in study.rows} for study in studies]
+    common = tuple(sorted(set.intersection(*each)))
     if common:
-        return Finding("targets", True, f"all have {', '.join(macs_text(target) for target in common)} MACs")
-    return Finding(
-        "targets", False, "no target is in all of them; as shares of the parent's MACs they are shown side by side"
-    )
+        return Finding(Subject.TARGETS, True, Reason.COMMON_TARGETS, targets=common)
+    return Finding(Subject.TARGETS, False, Reason.NO_COMMON_TARGET)
+
+
+def _differing(aspects: Iterable[Aspect]) -> Iterator[Aspect]:
+    """The aspects in which studies do not agree, apart from those that follow from their results or size."""
+    return (each for each in aspects if each.agreement is not Agreement.SAME and each.key not in PER_STUDY)
 
 
 def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) -> tuple[RatioApart, ...]:
@@ -298,11 +227,7 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
     for study, whole in zip(studies[1:], wholes[1:], strict=True):
         if first.ratio.value is None or study.ratio.value is None or study.challenger != first.challenger:
             continue
-        differing = tuple(
-            aspect.key
-            for aspect in _aspects([wholes[0], whole])
-            if aspect.agreement is not Agreement.SAME and aspect.title not in PER_STUDY
-        )
+        differing = tuple(aspect.key for aspect in _differing(_aspects([wholes[0], whole])))
         if not differing and _seed(whole) == _seed(wholes[0]):
             continue  # the same networks again, so not independent
         found.append(RatioApart(study.name, first.name, _factor(study.ratio, first.ratio), differing))

@@ -7,7 +7,16 @@ from pathlib import Path
 from accounting.words.names import unit_text
 from reports.errors import NotReplaceable
 from reports.page.html import PAPER_COLOURS, page_of, text_of
-from reports.side_by_side.text import AGREEMENT_TEXT, ratio_line, row_cells, row_headers
+from reports.sentences.caveats import caveat_sentences
+from reports.side_by_side.text import (
+    AGREEMENT_TEXT,
+    ratio_line,
+    row_cells,
+    row_headers,
+    subject_text,
+    title_text,
+    why_text,
+)
 from reports.side_by_side.values import SideBySide
 from reports.words.wording import number
 
@@ -47,9 +56,10 @@ def page_html(found: SideBySide) -> str:
         found=found,
         mark=MARK,
         names=[study.name for study in studies],
-        warnings=[f"{study.name}: {warning}" for study in studies for warning in study.warnings],
+        warnings=[f"{study.name}: {warning}" for study in studies for warning in caveat_sentences(study.caveats)],
+        findings=[(subject_text(finding), finding.can, why_text(finding)) for finding in found.findings],
         ratios=[ratio_line(apart) for apart in found.ratios],
-        aspects=[(a.title, AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],
+        aspects=[(title_text(a.key), AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],
         headers=row_headers(),
         rows=[row_cells(row, study.challenger) for study in studies for row in study.rows],
         totals=[f"{number(study.total_h)} {unit_text(study.unit)}" for study in studies],

@@ -36,7 +36,7 @@ MAY = {
     "reports/answers/as_json.py": "a key of answer.json",
     "reports/compare/guards.py": "the code of an obstacle",
     "reports/data/levels.py": "the code of a level",
-    "reports/side_by_side/build.py": "a key of compare --json",
+    "reports/side_by_side/values.py": "a key of compare --json",
 }
 
 

@@ -18,7 +18,8 @@ from accounting.audit.audit import audit
 from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
-from reports.status import status
+from reports.sentences.repeated import repeated_sentence
+from reports.status.build import status
 
 pytestmark = pytest.mark.timeout(400)
 PRETRAIN, PRUNE = "prune-r0-pretrain", "prune-r0-t600000-global_magnitude-prune"
@@ -105,7 +106,7 @@ def test_a_state_that_cannot_be_trusted_is_dropped_and_the_training_begins_at_it
 
 def test_status_and_page_say_what_was_done_twice_and_why(resumed):
     _, folder, _ = resumed
-    said = status(folder)["repeated"]
+    said = [repeated_sentence(work) for work in status(folder).repeated]
     [tuned] = [line for line in said if TUNE in line]
     assert re.match(r"(\d epochs? (was|were)|An epoch that is not on record was) trained again in " + TUNE, tuned)
     assert "could not be trusted (it is damaged: its checksum does not agree)" in tuned

@@ -10,7 +10,8 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.console.events import Narrator
 from harness.scheduling.scheduler import Scheduler
-from reports.status import format_status, status
+from reports.status.build import status
+from reports.status.text import format_status
 
 WHY = "the route's budget cannot pay for more of it"
 

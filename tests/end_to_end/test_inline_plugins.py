@@ -96,7 +96,8 @@ class TestAStudyOfOutsideFiles:
             file.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n" + file.read_text())
         from reports.answers.find import answer
         from reports.page.build import build_report
-        from reports.status import format_status, status
+        from reports.status.build import status
+        from reports.status.text import format_status
 
         build_report(folder)
         format_status(status(folder))

@@ -154,8 +154,8 @@ def test_it_says_what_came_out_and_where(killed_and_resumed, folder):
 
 
 def test_status_afterwards_is_all_done(folder):
-    from reports.status import status
+    from reports.status.build import status
 
     state = status(folder)
-    assert state["totals"]["done"] == 24
-    assert state["session"] == {"closed": True, "reason": "done"}
+    assert state.totals["done"] == 24
+    assert (state.session.closed, state.session.reason) == (True, "done")

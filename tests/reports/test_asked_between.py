@@ -10,6 +10,7 @@ from test_golden_verdicts import Written
 
 from harness.cli import app
 from reports.answers.asked import asked_answers
+from reports.answers.refusal_text import config_change, reason_text
 from reports.answers.study import JudgedStudy
 from reports.compare.verdict import Asked
 
@@ -41,8 +42,8 @@ def test_off_the_line_it_is_refused_with_what_would_measure_it(tmp_path):
     # by its neighbours, 400 would take 2 h, but it takes 8: a factor of 4
     judged = JudgedStudy(study_of((2.0, 8.0, 2.0)).read(tmp_path))
     (found,) = asked_answers(judged, Asked(level=0.84), [283])
-    assert "misses measured costs by up to 4.00× (at most 1.25× is allowed)" in found.reason
-    assert found.change.startswith("targets: [")
+    assert "misses measured costs by up to 4.00× (at most 1.25× is allowed)" in reason_text(found)
+    assert config_change(found).startswith("targets: [")
 
 
 def test_where_a_neighbour_did_not_get_there_nothing_is_interpolated(tmp_path):
@@ -52,7 +53,7 @@ def test_where_a_neighbour_did_not_get_there_nothing_is_interpolated(tmp_path):
         study.train("search", "search", r, 1.0, 0.70, 0.72, target=800)
     study.targets = (200, 400, 800)
     (found,) = asked_answers(JudgedStudy(study.read(tmp_path)), Asked(level=0.84), [600])
-    assert "cannot be interpolated here" in found.reason
+    assert "cannot be interpolated here" in reason_text(found)
 
 
 def test_the_command_says_that_it_is_interpolated(tmp_path, capsys):

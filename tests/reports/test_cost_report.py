@@ -25,6 +25,7 @@ from reports.cost_report.build import cost_report
 from reports.cost_report.divide import KEYS
 from reports.cost_report.focus import COLUMNS, OWN_COLUMNS, as_csv
 from reports.cost_report.layout import WIDTH
+from reports.cost_report.part_text import part_text
 from reports.cost_report.text import SECTIONS, as_text
 from reports.data.frames import load_frames
 from reports.measure.phase_costs import phase_costs
@@ -243,6 +244,25 @@ def test_long_names_are_cut_to_fit(make_study):
     text = as_text(cost_report(folder), ["owner", "total"])
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "ooo…" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("route", "prune", "prune"),
+        ("route", None, "start-ups, no attempt"),
+        ("phase", "fit_predictor", "fit predictor"),
+        ("target", 500_000, "0.5M MACs"),
+        ("target", None, "all targets"),
+        ("replicate", 0, "0"),
+        ("replicate", None, "start-ups, no attempt"),
+        ("owner", "an_owner", "an_owner"),
+        ("owner", None, "not on record"),
+        ("label:team", None, "not on record"),
+    ],
+)
+def test_a_part_in_words(key, value, said):
+    assert part_text(key, value) == said
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -11,6 +11,7 @@ from full_study import supernet_replicate
 from reports.answers import find
 from reports.answers.control_text import control_lines
 from reports.answers.no_verdict import headline
+from reports.answers.refusal_text import config_change, reason_text
 from reports.answers.study import judged
 from reports.answers.values import Refused
 from reports.answers.whole import WholeAnswer
@@ -42,13 +43,13 @@ class TestRefused:
     def test_the_pairs_networks_are_counted(self, tmp_path):
         """A replicate of supernet takes 1.02 h, its small network is there after 0.81; the parent alone takes 3.42."""
         given = refusal(declared(build_study(tmp_path, until_h=1.5, more={"supernet": supernet_replicate})))
-        assert given.reason.startswith(
+        assert reason_text(given).startswith(
             "the study is incomplete: at 0.5M MACs, networks delivered by prune 0 of 3 and supernet 1 of 3 replicates"
         )
 
     def test_networks_by_search_are_none_of_the_challengers(self, tmp_path):
         given = refusal(declared(build_study(tmp_path, more={"supernet": supernet_alone})))
-        assert given.reason == (
+        assert reason_text(given) == (
             "the study is incomplete: at 0.5M MACs, networks delivered by prune 3 of 3 and supernet 0 of 3 replicates; "
             "the study has ended, with 0 failed jobs"
         )
@@ -56,8 +57,8 @@ class TestRefused:
     def test_the_challengers_budget_is_named(self, tmp_path):
         budget = {"search": 0.1, "supernet": 0.4}
         given = refusal(declared(build_study(tmp_path, budget=budget, more={"supernet": supernet_alone})))
-        assert given.reason.endswith("; the budget is spent of supernet (0.400 CPU core-hours)")
-        assert given.change is not None and given.change.startswith("budget: {supernet: 1.0 h}")
+        assert reason_text(given).endswith("; the budget is spent of supernet (0.400 CPU core-hours)")
+        assert config_change(given).startswith("budget: {supernet: 1.0 h}")
 
 
 class TestSaid:

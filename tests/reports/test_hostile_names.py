@@ -15,7 +15,8 @@ from reports.answers.find import answer
 from reports.answers.text import sentence
 from reports.page import render
 from reports.page.build import build_report
-from reports.status import format_status, status
+from reports.status.build import status
+from reports.status.text import format_status
 
 EVIL = "\x1b[31m\x1b]0;t\x07<script>alert(1)</script>\"'&$x^2$ {{7*7}}\r\nnew\u202eline\u2066\x00\x9b31m\u2028end"
 """Escapes of a terminal, markup, mathematics, a template, line breaks, marks of direction, a null, C1 controls."""
@@ -78,7 +79,7 @@ def test_a_terminal_gets_nothing_that_it_obeys(hostile):
 
 
 def test_every_row_of_the_status_is_one_line(hostile):
-    rows = status(hostile)["jobs"]
+    rows = status(hostile).jobs
     assert sum("<script>" in line for line in format_status(status(hostile)).splitlines()) >= len(rows) - 6
     assert not any(line.startswith("new") for line in format_status(status(hostile)).splitlines())
 

@@ -8,6 +8,7 @@ from accounting.ledger.store import LedgerWriter, read_ledger
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.page.build import build_report
+from reports.sentences.caveats import caveat_sentences
 
 SAYS = "GPUs of 2 models were held: "
 
@@ -44,7 +45,9 @@ def test_no_verdict_is_drawn(mixed):
 
 
 def test_every_reader_is_told(mixed):
-    assert any(SAYS in warning for warning in load_frames(mixed).warnings)
+    caveats = load_frames(mixed).caveats
+    assert list(caveats.gpu_hours) == ["NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"]
+    assert any(SAYS in sentence for sentence in caveat_sentences(caveats))
     assert len(read_ledger(mixed / "ledger").findings) == 0
 
 

@@ -1,11 +1,12 @@
 """A study's state for a scrape: read back by the grammar of the format."""
 
+import dataclasses
 import re
 
 import pytest
 
 from reports.openmetrics import openmetrics
-from reports.status import status
+from reports.status.build import status
 
 SAMPLE = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)')
 
@@ -47,8 +48,7 @@ def test_a_running_study_with_a_budget(make_study):
 
 
 def test_a_name_with_quotes_and_line_ends(study):
-    state = status(study)
-    state["study"] = 'a "b"\\c\nd'
+    state = dataclasses.replace(status(study), study='a "b"\\c\nd')
     assert r'study="a \"b\"\\c\nd"' in openmetrics(state)
     samples(openmetrics(state))
 

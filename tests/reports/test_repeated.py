@@ -1,15 +1,20 @@
-"""Sentences about repeated work, for ledgers written by hand."""
+"""Repeated work and the sentences about it, for ledgers written by hand."""
 
 import pytest
-from ledger_records import closed, ok, opened, progress, start, work
+from ledger_records import closed, failed, ok, opened, progress, start, work
 
 from accounting.cost.attempts import derive
-from reports.data.repeated import repeated_sentences
+from reports.data.repeated import RunAgain, StoppedMidway, TrainedAgain, repeated_work
+from reports.sentences.repeated import repeated_sentence
+
+
+def found(*records):
+    records = [opened("s", 0), *records, closed("s", 99)]
+    return repeated_work(derive(records), records)
 
 
 def said(*records):
-    records = [opened("s", 0), *records, closed("s", 99)]
-    return repeated_sentences(derive(records), records)
+    return [repeated_sentence(work) for work in found(*records)]
 
 
 def cut_short(number, t, *epochs, begun=0):
@@ -65,3 +70,20 @@ def test_a_job_that_makes_its_files_again_is_one_line_and_its_epochs_are_no_seco
     assert said(*cut_short(1, 1, 1), ok("a1", 20), *again) == [
         "job was run again, which is in the bill as lost work: changed weights."
     ]
+
+
+def test_what_was_repeated_is_told_apart_by_type():
+    again = [start("s", "a2", "job", 30) | {"again": "changed weights"}, work("a2", 31), ok("a2", 40)]
+    assert found(*cut_short(1, 1, 1), ok("a1", 20), *again) == (RunAgain("job", "changed weights"),)
+    assert found(*cut_short(1, 1, 1, 2, 3), *last(2, 20, 1)) == (TrainedAgain("job", 2.0, None),)
+    dropped = last(2, 20, 0, dropped="it is damaged")
+    assert found(*cut_short(1, 1, 1), *dropped) == (TrainedAgain("job", 1.0, "it is damaged"),)
+
+
+def test_a_job_that_its_budget_stopped_is_said_to_go_on():
+    stopped = [*cut_short(1, 1, 1), failed("a1", 9, "stopped by its budget") | {"stopped": True}]
+    assert found(*stopped) == (StoppedMidway("job", "stopped by its budget"),)
+    assert said(*stopped) == [
+        "job was stopped by its budget; what it has trained is kept, and a larger budget continues from there."
+    ]
+    assert found(*stopped, *last(2, 20, 1)) == ()

@@ -6,8 +6,10 @@ import pytest
 import yaml
 from fake_study import build_study
 
-from reports.data.levels import Level, level_of, with_level
+from reports.data.frames import load_frames
+from reports.data.levels import Level, level_of, networks_at_levels
 from reports.page.build import build_report
+from reports.sentences.levels import with_level
 from reports.statistics import Estimate, mean_interval
 from reports.words.wording import number_estimate, percent, percent_interval, points_estimate
 
@@ -38,6 +40,16 @@ def test_the_level_is_said_behind_the_number():
     assert with_level("10.2 %", 0.102, 10) == "10.2 %, chance"
     assert with_level("100.0 %", 1.0, 10) == "100.0 %, ceiling"
     assert with_level("60.0 %", 0.6, 10) == "60.0 %"
+
+
+def test_networks_at_a_level_are_values(tmp_path, monkeypatch):
+    monkeypatch.setattr("fake_study.TEST", {"prune": (0.10, 0.11, 0.09), "search": (1.0, 1.0, 1.0)})
+    found = networks_at_levels(load_frames(build_study(tmp_path, targets=(TARGET,))).delivered, 10)
+    assert [(one.level, one.label, one.target) for one in found] == [
+        (Level.CEILING, "search", TARGET),
+        (Level.CHANCE, "prune", TARGET),
+    ]
+    assert found[1].test_top1.value == pytest.approx(0.10)
 
 
 @pytest.mark.parametrize("values", [[0.99, 1.0, 0.9], [0.0, 0.02, 0.1], [0.0, 1.0], [1.0, 1.0]])

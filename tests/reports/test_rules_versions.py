@@ -10,6 +10,7 @@ import pytest
 from full_study import build_full_study
 
 import accounting.ledger.store
+from accounting.audit.rules import rules_text
 from accounting.ledger.records import VERDICT_RULES, Kind
 from accounting.ledger.store import LedgerWriter
 from reports.data.frames import load_frames
@@ -46,6 +47,13 @@ def test_audit_status_and_page_name_the_sessions_of_both_versions(mixed, command
     assert "cannot be told" in text
 
 
+def test_the_older_sessions_and_their_exports_are_values(mixed):
+    found = load_frames(mixed).caveats.older_rules
+    assert (found.old, found.newer, found.unit) == (("s1",), ("s2",), "cpu_core_hours")
+    assert found.num_exports > 0
+    assert found.hours > 0
+
+
 def test_the_page_and_the_answers_name_the_rules(mixed, command, sketched):
     page = build_report(mixed)
     facts = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', page.read_text(), re.DOTALL))
@@ -60,8 +68,9 @@ def test_the_page_and_the_answers_name_the_rules(mixed, command, sketched):
 
 def test_a_study_under_one_version_says_only_which(study):
     frames = load_frames(study)
-    assert frames.cost_rules == "2"
-    assert not [line for line in frames.warnings if "cost rules" in line]
+    assert frames.cost_rules == {"s1": 2}
+    assert rules_text(frames.cost_rules) == "2"
+    assert frames.caveats.older_rules is None
 
 
 @pytest.mark.parametrize("words", [["status"], ["report"], ["answer", "--macs", "0.5M"], ["audit"]], ids=lambda w: w[0])

@@ -11,11 +11,12 @@ import yaml
 from fake_study import build_study
 
 from reports.errors import NotReplaceable
+from reports.page.compared import Item
 from reports.side_by_side.as_json import as_json
 from reports.side_by_side.build import side_by_side
 from reports.side_by_side.page import page_html, write_page
-from reports.side_by_side.text import as_text
-from reports.side_by_side.values import Agreement
+from reports.side_by_side.text import WHY, as_text, subject_text, why_text
+from reports.side_by_side.values import Agreement, Aspect, Finding, OwnKey, Reason, Subject
 
 
 def changed(folder, *, facts=None, **changes):
@@ -54,12 +55,16 @@ def unlike(folders):
 
 
 def can(found):
-    return {finding.subject: finding.can for finding in found.findings}
+    return {subject_text(finding): finding.can for finding in found.findings}
+
+
+def why(found):
+    return {subject_text(finding): why_text(finding) for finding in found.findings}
 
 
 def test_studies_that_agree_can_be_compared_in_everything(alike):
     assert can(alike) == {"hours": True, "accuracies": True, "cost ratios": True, "verdicts": True, "targets": True}
-    whys = {finding.subject: finding.why for finding in alike.findings}
+    whys = why(alike)
     assert whys["hours"] == "all are CPU core-hours of Test device"
     assert "repeat each other" in whys["cost ratios"]
     assert whys["targets"] == "all have 0.5M, 0.8M MACs"
@@ -71,8 +76,7 @@ def test_one_seed_is_no_repeat(folders, tmp_path):
     data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
     found = side_by_side([folders[0], changed(again, name="again", facts=data)])
     assert can(found)["cost ratios"] is False
-    why = next(finding.why for finding in found.findings if finding.subject == "cost ratios")
-    assert "trained the same networks again" in why
+    assert "trained the same networks again" in why(found)["cost ratios"]
     assert found.ratios == ()
     other = side_by_side([folders[0], changed(again, seed=7)])
     assert can(other)["cost ratios"] is True
@@ -95,7 +99,7 @@ def test_how_their_ratios_differ(alike):
 
 def test_studies_that_differ_say_in_what(unlike):
     assert can(unlike) == {"hours": False, "accuracies": False, "cost ratios": True, "verdicts": True, "targets": True}
-    whys = {finding.subject: finding.why for finding in unlike.findings}
+    whys = why(unlike)
     assert whys["hours"] == "they are in CPU core-hours and GPU-hours, and no rate converts them"
     assert "of other images" in whys["accuracies"]
     assert "differ in data, parent, targets, epochs, unit" in whys["cost ratios"]
@@ -104,6 +108,56 @@ def test_studies_that_differ_say_in_what(unlike):
     assert by_key["parent"].agreement is Agreement.DIFFERENT
     assert by_key["classes"].agreement is Agreement.SAME
     assert by_key["unit"].values == ("CPU core-hours", "CPU core-hours", "GPU-hours")
+
+
+def test_a_finding_carries_what_it_rests_on(unlike):
+    by_subject = {finding.subject: finding for finding in unlike.findings}
+    assert set(by_subject) == set(Subject)
+    assert by_subject[Subject.HOURS].reason is Reason.OTHER_UNITS
+    assert [aspect.key for aspect in by_subject[Subject.HOURS].aspects] == ["unit"]
+    assert by_subject[Subject.COST_RATIOS].reason is Reason.EACH_WITHIN_ONE
+    assert [aspect.key for aspect in by_subject[Subject.COST_RATIOS].aspects][:3] == ["data", "parent", "targets"]
+    assert by_subject[Subject.TARGETS].targets == (800_000,)
+
+
+def aspect(key, *values):
+    return Aspect(key, values, Agreement.DIFFERENT)
+
+
+@pytest.mark.parametrize(
+    ("finding", "said"),
+    [
+        (
+            Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (aspect(OwnKey.DEVICES, "A {1}", "B"),)),
+            "an hour of one device is not an hour of another: A {1} against B",
+        ),
+        (
+            Finding(Subject.HOURS, False, Reason.OTHER_COST_RULES, (aspect(OwnKey.COST_RULES, "1", "2", "2"),)),
+            "they are counted by cost rules 1 and 2 and 2, of which version 1 has exports in them",
+        ),
+        (
+            Finding(Subject.COST_RATIOS, False, Reason.OTHER_PAIRS, (aspect(OwnKey.PAIR, "a and b", "a and c"),)),
+            "they are of other pairs: a and b against a and c",
+        ),
+        (Finding(Subject.COST_RATIOS, False, Reason.NO_RATIO, studies=("x", "y")), "there is none of x, y"),
+        (
+            Finding(Subject.COST_RATIOS, True, Reason.EACH_WITHIN_ONE, (aspect(Item.EPOCHS, "1", "2"),)),
+            "each is within one study, on its own devices; the studies differ in epochs: it may be the cause of a "
+            "difference",
+        ),
+        (
+            Finding(Subject.TARGETS, False, Reason.NO_COMMON_TARGET),
+            "no target is in all of them; as shares of the parent's MACs they are shown side by side",
+        ),
+    ],
+    ids=lambda value: value.reason if isinstance(value, Finding) else "",
+)
+def test_a_reason_in_words(finding, said):
+    assert why_text(finding) == said
+
+
+def test_every_reason_has_its_words():
+    assert set(WHY) == set(Reason)
 
 
 def test_data_without_a_fingerprint_is_not_known(folders, tmp_path):

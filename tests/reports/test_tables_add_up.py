@@ -11,7 +11,8 @@ from reports.data.frames import load_frames
 from reports.export.tables import build_tables, write_tables
 from reports.figures import cost_by_phase
 from reports.page.ledger_content import balance_table, totals_table, work_line
-from reports.status import format_status, status
+from reports.status.build import status
+from reports.status.text import format_status
 
 BASE_H = 3 * (3.42 + 0.42) + (0.54 + 0.90 + 1.44 + 3 * 0.42) + (6 * 0.72 + 0.1)
 """All of `fake_study`: three replicates of prune, search and scratch, and the failed attempt."""
@@ -201,10 +202,10 @@ def test_a_study_that_has_just_begun_has_tables_too(options, num_rows, make_stud
 
 def test_status_adds_up(mixed):
     state = status(mixed)
-    assert state["uncharged"] == pytest.approx({"exports": 0.2, "start_ups": 0.1})
-    assert state["allocated"] == pytest.approx({"gpu_hours": GPU_H, "cpu_core_hours": CPU_H})
-    spent = sum(row["spent"] for row in state["spend"])
-    assert spent + sum(state["uncharged"].values()) == pytest.approx(GPU_H)
+    assert state.uncharged_h == pytest.approx({"exports": 0.2, "start_ups": 0.1})
+    assert state.allocated_h == pytest.approx({"gpu_hours": GPU_H, "cpu_core_hours": CPU_H})
+    spent = sum(row.spent_h for row in state.spend)
+    assert spent + sum(state.uncharged_h.values()) == pytest.approx(GPU_H)
     lines = [line.split("  ") for line in format_status(state).splitlines()]
     said = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}
     assert said["exports (no route)"] == ["0.200"]

@@ -24,6 +24,7 @@ from reports.answers.asked_text import reply_sentence
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused
 from reports.answers.find import answer_from_frames
 from reports.answers.pays_text import at_target, break_even_sentences
+from reports.answers.refusal_text import config_change, reason_text
 from reports.answers.study import JudgedStudy
 from reports.answers.whole import WholeAnswer
 from reports.answers.within_budget import BudgetAnswer, budget_answers
@@ -197,7 +198,7 @@ class TestAccuracy:
     def test_beyond_what_was_measured_a_larger_target_may(self, judged):
         (found,) = asked_answers(judged, Asked(level=0.89), [800_000])
         assert isinstance(found, AskedRefused)
-        assert found.change == "targets: [0.5M, 0.8M, 0.89M]"
+        assert config_change(found) == "targets: [0.5M, 0.8M, 0.89M]"
         said = reply_sentence(found)
         assert "the best, search, ends at 88.0 %" in said
         assert "the parent, with 90.0 %, reaches it" in said
@@ -206,7 +207,7 @@ class TestAccuracy:
         folder = make_study(replicates=2)
         with_config(folder, recipe={"epochs": 12}, parent={"family": "f", "variant": "l", "pretrain": {"epochs": 3}})
         (found,) = asked_answers(JudgedStudy(load_frames(folder)), Asked(level=0.95), [500_000])
-        assert found.change.splitlines() == [
+        assert config_change(found).splitlines() == [
             "parent: {pretrain: {epochs: 6}}  # longer training, in another study (--out)",
             "recipe: {epochs: 24}",
         ]
@@ -214,7 +215,7 @@ class TestAccuracy:
     def test_between_the_study_s_targets_and_not_beyond(self, judged):
         low, within, high, beyond = asked_answers(judged, Asked(level=0.80), [500_000, 600_000, 800_000, 900_000])
         assert isinstance(within, AskedBetween)
-        assert "is above the study's targets" in beyond.reason
+        assert "is above the study's targets" in reason_text(beyond)
         weight = math.log(600 / 500) / math.log(800 / 500)
         for way in within.ways:
             ends = [next(one.cost for one in at.ways if one.label == way.label) for at in (low, high)]
@@ -245,17 +246,17 @@ class TestBudget:
 
     def test_more_than_anybody_spent_is_refused(self, judged):
         (found,) = budget_answers(judged, 10.0, [500_000])
-        assert "the most, by prune, were 3.63" in found.reason
+        assert "the most, by prune, were 3.63" in reason_text(found)
 
     def test_less_than_the_first_network_took_is_refused(self, judged):
         (found,) = budget_answers(judged, 0.01, [500_000])
-        assert found.change is None
-        assert "the first one was measured after" in found.reason
+        assert config_change(found) is None
+        assert "the first one was measured after" in reason_text(found)
 
     def test_a_cap_that_was_reached_is_what_to_change(self, make_study):
         folder = make_study(replicates=2, budget={"search": "0.5 h", "prune": None, "scratch": None})
         (found,) = budget_answers(JudgedStudy(load_frames(folder)), 10.0, [500_000])
-        assert found.change == "budget: {search: 20 h}"
+        assert config_change(found) == "budget: {search: 20 h}"
 
 
 def with_config(folder, **changes):
