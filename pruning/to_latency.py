@@ -23,7 +23,7 @@ from accounting.words.quantities import macs_text
 from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches, kept
-from pruning.layers import LayerFilter, find_layers, output_layers
+from pruning.layers import LayerFilter, find_layers, left_alone
 from pruning.scores import resolve
 from pruning.solve import UnreachableTarget
 from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_macs
@@ -284,8 +284,7 @@ def _smallest_macs(
     """MACs with every group at its least width."""
     own = copy.deepcopy(model).eval()
     report: MacsReport = count_macs(own, input_size)
-    layers = find_layers(own, input_size)
-    ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
+    ignored = left_alone(find_layers(own, input_size), keep)
     with following():
         groups, _ = find_groups(own, input_size, ignored)
     removed = [max(0, group.width - group.least_width(round_to, floor)) for group in groups]
