@@ -69,8 +69,9 @@ from harness.jobs.spec import from_json
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
 from harness.work import liveness
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
 from harness.work.stop_notes import StopNotes
+from harness.work.workplace import Workplace
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from harness.jobs.start import FRESH
 from harness.planning.speeds import Speeds
 from harness.scheduling.scheduler import Scheduler
 from harness.training import loop
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
 from harness.work.price import OVERHEAD_S
+from harness.work.workplace import Workplace
 
 ENDS = (1, 2, 4)
 NUM_AT = (3, 2, 1)
