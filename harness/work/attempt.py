@@ -24,7 +24,8 @@ from harness.jobs.job import Job, Outcome
 from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
-from harness.training.loop import Diverged, Stopped, seed_everything
+from harness.training.loop import Stopped, seed_everything
+from harness.training.updates import Diverged
 from harness.work.bench import Bench
 from harness.work.liveness import watched
 from harness.work.peers import Peers, peers_of

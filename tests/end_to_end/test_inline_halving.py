@@ -127,7 +127,7 @@ def dies(monkeypatch, step, at, *, told=False):
 
     def train(*args, **kwargs):
         hooks = kwargs["hooks"]
-        if not kwargs["resume"].parent.name.endswith(step):
+        if not kwargs["files"].resume.parent.name.endswith(step):
             return loop.train(*args, **kwargs)
 
         def begun(epochs):
