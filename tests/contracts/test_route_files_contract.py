@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from test_routes_contract import CONFIG, SEEDS, play
 
 import harness.routes
