@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from test_routes_contract import CONFIG, SEEDS, play
 
 import harness.routes
@@ -180,18 +179,13 @@ def test_a_file_may_say_its_role_alone(tmp_path):
         plugins.use([])
 
 
-def test_what_a_study_called_its_routes_is_not_known_to_the_next(tmp_path):
+def test_what_a_study_called_its_routes_is_not_known_to_the_next():
     """Two studies in one process: the second has nothing of the first's own route."""
-    seventh = {**CONFIG, **SEVEN, "plugins": [str(SEVENTH)]}
-    (tmp_path / "study.yaml").write_text(
-        yaml.safe_dump_all([{**seventh, "name": "first"}, {**CONFIG, "name": "second"}])
-    )
-    first, second = load_configs(tmp_path / "study.yaml")
-    use_listed(first.plugins)
-    check_study(first, need_data=False)
+    use_listed([str(SEVENTH)])
+    check_study(parse_config({**CONFIG, **SEVEN}, "first"), need_data=False)
     assert "smallest" in names.routes_of(Role.CHALLENGER)
-    use_listed(second.plugins)
-    check_study(second, need_data=False)
+    use_listed([])
+    check_study(parse_config(CONFIG, "second"), need_data=False)
     assert "smallest" not in names.routes_of(Role.CHALLENGER)
 
 
