@@ -25,7 +25,7 @@ class AttemptRecord:
     def __init__(self, job: Job, place: Workplace, ledger: LedgerWriter) -> None:
         self.attempt = f"{job.name}#{uuid.uuid4().hex[:8]}"
         self.ledger = ledger
-        self._dropped: dict[str, str] = {}
+        self._dropped: dict[str, Any] = {}
         reader = open_reader()
         self._meter = Meter(reader, time.time)
         self._meter.begin(self.attempt, tuple(place.held.devices))
