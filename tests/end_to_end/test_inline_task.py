@@ -191,7 +191,7 @@ def test_a_plan_of_two_studies_tells_each_in_its_own_words(tmp_path):
 
     (tmp_path / "attributes.py").write_text(DATASET)
     data = {"name": "fashion_mnist_mini", "num_train": 300}
-    other = {**STUDY, "name": "clothes", "plugins": [], "dataset": data}
+    other = {key: value for key, value in STUDY.items() if key != "plugins"} | {"name": "clothes", "dataset": data}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump_all([STUDY, other]))
     first, second = CliRunner().invoke(app, ["plan", str(tmp_path / "study.yaml")]).output.split("clothes: ")
     assert "images of 2 attributes" in first and "images of 10 classes" in second
