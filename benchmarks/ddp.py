@@ -29,6 +29,7 @@ from torch import nn
 from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits, TensorSplit
 from harness.training.loop import Hooks, on_device, train
+from harness.training.resume import StateFiles
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import ALONE, Crew, average_gradients, joined, training_batches
 
@@ -61,7 +62,7 @@ def by_trainer(options: argparse.Namespace, splits: Splits, crew: Crew, device: 
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
-            model, splits, recipe, seed=0, device=device, masks={}, resume=Path(folder) / "resume.pt",
+            model, splits, recipe, seed=0, device=device, masks={}, files=StateFiles(Path(folder) / "resume.pt"),
             hooks=Hooks(lambda epoch: None, lambda epoch: times.append(time.perf_counter())), crew=crew,
         )  # fmt: skip
     # The last epoch is left out because it also recalibrates batch norm.

@@ -38,6 +38,7 @@ from harness.data.registry import open_dataset
 from harness.models.build import build_network, with_regularisation
 from harness.routes.search import RECIPE_FIELD
 from harness.training.loop import Hooks, evaluate, seed_everything, train
+from harness.training.resume import StateFiles
 from nas_baseline.proposing.early_stop import choose_early_stop
 from nas_baseline.proposing.pool import constrained_pool
 from nas_baseline.proposing.proposals import Done, Proposal
@@ -75,7 +76,7 @@ def make_table(options: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 trained = train(
                     build_network(spec), splits, recipe, seed=seed, device=CPU, masks={},
-                    resume=Path(folder) / "resume.pt", hooks=Hooks(lambda _: None, lambda _: None),
+                    files=StateFiles(Path(folder) / "resume.pt"), hooks=Hooks(lambda _: None, lambda _: None),
                 )  # fmt: skip
             seconds = time.perf_counter() - begin
             row = machine("cpu", PACKAGES) | {

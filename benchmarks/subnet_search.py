@@ -47,6 +47,7 @@ from harness.errors import InputError
 from harness.models.build import build_network
 from harness.study import Launch, run_study
 from harness.training.loop import Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.resume import StateFiles
 from nas_baseline.spaces.families import network_spec
 from nas_baseline.spaces.subnets import SubnetSpace
 from pruning.subnets import Subnets
@@ -146,7 +147,14 @@ def trained(model: torch.nn.Module, splits: Splits, recipe: Recipe, seed: int) -
     with tempfile.TemporaryDirectory() as folder:
         hooks = Hooks(lambda _done: None, lambda _epoch: None)
         return train(
-            model, splits, recipe, seed=seed, device=CPU, masks={}, resume=Path(folder) / "resume", hooks=hooks
+            model,
+            splits,
+            recipe,
+            seed=seed,
+            device=CPU,
+            masks={},
+            files=StateFiles(Path(folder) / "resume"),
+            hooks=hooks,
         ).model.eval()
 
 

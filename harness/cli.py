@@ -135,17 +135,9 @@ def plan(
 
     studies = load_configs(config, settings or ())
     with guard.quick_interrupt():
-        from harness.console.show_plan import format_plan, given_prices, summarise
-        from harness.planning.hardware import parse_fleet
+        from harness.console.show_plan import show_plan
 
-        fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
-        if rehearse and fleet is not None:
-            raise InputError("--rehearse is planned for this machine; leave --on out")
-        summaries = [summarise(study, out, fleet=fleet, prices=stated, rehearse=rehearse) for study in studies]
-    if as_json:
-        say_json(summaries if len(summaries) > 1 else summaries[0])
-        return
-    say("\n\n".join(format_plan(summary) for summary in summaries))
+        show_plan(studies, out, on=on, prices=prices, rehearse=rehearse, as_json=as_json)
 
 
 @app.command()
@@ -164,9 +156,10 @@ def run(
     from accounting.study.folder import StudyFolder, home_of
     from harness.config.caps import SUFFIX
     from harness.config.study import load_configs
+    from harness.console.run_options import check_address, check_options
     from harness.stored.folder import refuse_second_driver
 
-    _check_run_options(backend, address, quiet, verbose)
+    check_options(backend, address, quiet=quiet, verbose=verbose)
     studies = load_configs(config, settings or ())
     if out is not None and len(studies) > 1:
         raise InputError(f"--out: {config} holds {len(studies)} studies; leave --out away, each goes to runs/<name>")
@@ -177,7 +170,7 @@ def run(
         refuse_second_driver(StudyFolder(folder.resolve()))
     _log_level(quiet, verbose)
     with guard.quick_interrupt():
-        _check_address(address)
+        check_address(address)
         from harness.console.progress import choose_progress
         from harness.console.show_answer import show_page
         from harness.study import Launch, run_study
@@ -370,27 +363,6 @@ def _log_level(quiet: bool, verbose: bool) -> None:
     handler.setFormatter(OneLine(with_traceback=verbose))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.raiseExceptions = False  # a closed stderr must not fail the command
-
-
-def _check_run_options(backend: str, address: str | None, quiet: bool, verbose: bool) -> None:
-    if backend not in ("tune", "inline"):
-        raise InputError(f"--backend {backend}: allowed are tune and inline")
-    if address is not None and backend == "inline":
-        raise InputError(f"--address {address}: the inline backend joins no cluster; leave one of the two out")
-    if quiet and verbose:
-        raise InputError("--quiet and --verbose: give one of the two")
-
-
-def _check_address(address: str | None) -> None:
-    """Refuse an absent or inaccessible cluster before torch is imported; Ray is imported only if something answers."""
-    if address in (None, "local"):
-        return
-    from harness.backends.address import check_address
-
-    check_address(str(address))
-    from harness.backends.join_ray import check_entry
-
-    check_entry(str(address))
 
 
 def _can_ask() -> bool:

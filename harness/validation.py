@@ -12,7 +12,7 @@ from torch import nn
 from accounting.study import plugins
 from accounting.words.extras import install_extra
 from accounting.words.methods import BLOCK_SCOPES, Method
-from accounting.words.names import DeviceKind, Unit, learn, parse_device_hours
+from accounting.words.names import DeviceKind, Unit, learn_anew, parse_device_hours
 from accounting.words.quantities import macs_text
 from accounting.words.task import learn_task
 from harness.config.blocks import PruneConfig
@@ -54,7 +54,7 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         InputError: something cannot work; the message says what.
 
     """
-    learn(config.routes.words)
+    learn_anew(config.routes.words)
     dataset = open_dataset(config.dataset)
     if need_data:
         dataset.check()

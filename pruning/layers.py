@@ -195,6 +195,11 @@ def output_layers(layers: Sequence[Layer]) -> list[str]:
     return [layer.name for layer in layers if layer.role is Role.CLASSIFIER] or [layers[-1].name]
 
 
+def left_alone(layers: Sequence[Layer], keep: LayerFilter | None) -> list[str]:
+    """Names of the layers whose output channels stay: those of the outputs, and those that match ``keep``."""
+    return output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
+
+
 def by_name(*patterns: str) -> LayerFilter:
     """A filter for layers whose name matches any of these shell-like patterns, such as ``blocks.0.*``."""
     return lambda layer: any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns)

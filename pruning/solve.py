@@ -78,30 +78,41 @@ def prune_to_macs(
         raise UnreachableTarget(f"target_macs is {target_macs:,}; allowed: 1 or more")
     rule, label = resolve(criterion)
     layers = find_layers(model, input_size)
-    current = sum(layer.num_nonzero * layer.macs_per_weight for layer in layers)
     pruned: dict[str, Tensor] = {}
-    if target_macs < current:
+    if target_macs < _macs(layers):
         free = [layer for layer in layers if layer.weight is not None and not (keep is not None and keep(layer))]
         floors = [min(layer.num_nonzero, math.ceil(floor * layer.num_weights)) for layer in free]
-        costs = [layer.macs_per_weight for layer in free]
-        fixed = current - sum(layer.num_nonzero * layer.macs_per_weight for layer in free)
-        smallest = fixed + sum(least * cost for least, cost in zip(floors, costs, strict=True))
-        if target_macs < smallest:
-            raise UnreachableTarget(
-                f"cannot prune to {macs_text(target_macs)} MACs: the smallest reachable is {macs_text(smallest)} of "
-                f"{macs_text(current)} ({macs_text(fixed)} in layers left alone, floor {floor:g})"
-            )
+        budget = target_macs - _fixed_macs(layers, free, floors, target_macs, floor)
         keys = score_keys(model, free, rule, label, seed, batches)
         for key, least in zip(keys, floors, strict=True):
             if least:
                 key[top(key, least)] = ALWAYS
         if scope == "global":
-            kept = select(keys, costs, target_macs - fixed)
+            kept = select(keys, [layer.macs_per_weight for layer in free], budget)
         else:
-            counts = _uniform_counts(free, floors, target_macs - fixed)
+            counts = _uniform_counts(free, floors, budget)
             kept = [top(key, count) for key, count in zip(keys, counts, strict=True)]
         pruned = {layer.param_name: mask for layer, mask in zip(free, kept, strict=True)}
     return recounted(model, input_size, result_of(layers, pruned, target_macs, label, scope))
+
+
+def _macs(layers: Sequence[Layer]) -> int:
+    return sum(layer.num_nonzero * layer.macs_per_weight for layer in layers)
+
+
+def _fixed_macs(
+    layers: Sequence[Layer], free: Sequence[Layer], floors: Sequence[int], target_macs: int, floor: float
+) -> int:
+    """MACs of the layers that are left alone; an error if those and the floors of the ``free`` ones exceed the target."""
+    current = _macs(layers)
+    fixed = current - _macs(free)
+    smallest = fixed + sum(least * layer.macs_per_weight for least, layer in zip(floors, free, strict=True))
+    if target_macs < smallest:
+        raise UnreachableTarget(
+            f"cannot prune to {macs_text(target_macs)} MACs: the smallest reachable is {macs_text(smallest)} of "
+            f"{macs_text(current)} ({macs_text(fixed)} in layers left alone, floor {floor:g})"
+        )
+    return fixed
 
 
 def _uniform_counts(layers: Sequence[Layer], floors: Sequence[int], budget: int) -> list[int]:

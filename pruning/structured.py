@@ -26,7 +26,7 @@ from pruning.channels import (
 )
 from pruning.criterion import Criterion
 from pruning.gradients import Batches
-from pruning.layers import LayerFilter, find_layers, output_layers
+from pruning.layers import LayerFilter, find_layers, left_alone
 from pruning.scores import CriterionFails, named, resolve, score_layers
 from pruning.solve import UnreachableTarget
 
@@ -114,15 +114,13 @@ def prune_channels_to_macs(
     if report.macs <= target_macs:
         return StructuredResult(smaller, report.macs, report.macs, target_macs, {}, {}, scope)
     layers = find_layers(smaller, input_size)
-    ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
-    own = [layer for layer in layers if layer.weight is not None]
     deadline = Deadline()
     with following():
-        groups, left_out = find_groups(smaller, input_size, ignored, deadline)
+        groups, left_out = find_groups(smaller, input_size, left_alone(layers, keep), deadline)
     with deadline.paused():  # gradients of a large network may take long, whatever its channels
+        own = [layer for layer in layers if layer.weight is not None]
         found = list(score_layers(smaller, own, rule, label, seed, batches))
     weight_scores = dict(zip((layer.name for layer in own), found, strict=True))
-    widths = {}
 
     def macs_of(removed: list[int]) -> int:
         deadline.check()
@@ -130,17 +128,9 @@ def prune_channels_to_macs(
 
     with following():
         scores = [_group_scores(group, weight_scores, label) for group in groups]
-        least = [group.least_width(round_to, floor) for group in groups]
-        steps = [group.step(round_to) for group in groups]
-        units = _removal_order(scores, scope, steps, least)
-        if scope == "isomorphic":
-            units = _alike(units, groups)
+        units = _removal_order(groups, scores, scope, round_to, floor)
         num_removed = _solve(units, groups, macs_of, target_macs, round_to)
-        for group, removed, score in zip(groups, num_removed, scores, strict=True):
-            weakest = torch.sort(score, stable=True).indices[:removed].tolist()
-            group.remove(sorted(weakest))
-            deadline.check()
-            widths[group.name] = (group.width, group.width - removed)
+        _remove_weakest(groups, scores, num_removed, deadline)
         is_sound = _output_shape(smaller, input_size) == output_shape
         macs = count_macs(smaller, input_size).macs
     if not (is_sound and (1 - TOLERANCE) * target_macs <= macs <= target_macs):
@@ -148,6 +138,7 @@ def prune_channels_to_macs(
             f"removing channels ended at {macs_text(macs)} MACs instead of {macs_text(target_macs)}: the "
             "network's channels depend on each other in a way that was not foreseen"
         )
+    widths = {group.name: (group.width, group.width - gone) for group, gone in zip(groups, num_removed, strict=True)}
     return StructuredResult(smaller, macs, report.macs, target_macs, widths, left_out, scope)
 
 
@@ -167,22 +158,26 @@ class _Unit:
     num_channels: int
 
 
-def _removal_order(scores: Sequence[Tensor], scope: str, steps: Sequence[int], least: Sequence[int]) -> list[_Unit]:
+def _removal_order(
+    groups: Sequence[ChannelGroup], scores: Sequence[Tensor], scope: ChannelScope, round_to: int, floor: float
+) -> list[_Unit]:
     """All units that may be removed, in order of removal; the kept widths of a group are multiples of its step."""
     units = []
-    for i, score in enumerate(scores):
+    for i, (group, score) in enumerate(zip(groups, scores, strict=True)):
+        step, least = group.step(round_to), group.least_width(round_to, floor)
         ranked, width = torch.sort(score, stable=True).values, len(score)
         gone = 0
         while True:
             # The first unit brings the width down to a multiple; later ones keep it a multiple.
-            size = (width - gone) % steps[i] or steps[i]
-            if width - gone - size < least[i]:
+            size = (width - gone) % step or step
+            if width - gone - size < least:
                 break
             share = (gone + size) / width
             key = share if scope == "uniform" else float(ranked[gone : gone + size].mean())
             gone += size
             units.append(_Unit(key, i, size))
-    return sorted(units, key=lambda unit: (unit.key, unit.group))
+    units.sort(key=lambda unit: (unit.key, unit.group))
+    return _alike(units, groups) if scope == "isomorphic" else units
 
 
 def _alike(units: Sequence[_Unit], groups: Sequence[ChannelGroup]) -> list[_Unit]:
@@ -242,6 +237,16 @@ def _solve(
             f"no widths end within 1 % below {macs_text(target)} MACs: the nearest found is {macs_text(reached)}{hint}"
         )
     return removed
+
+
+def _remove_weakest(
+    groups: Sequence[ChannelGroup], scores: Sequence[Tensor], num_removed: Sequence[int], deadline: Deadline
+) -> None:
+    """Remove so many channels from each group, those with its lowest scores."""
+    for group, score, removed in zip(groups, scores, num_removed, strict=True):
+        weakest = torch.sort(score, stable=True).indices[:removed].tolist()
+        group.remove(sorted(weakest))
+        deadline.check()
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -22,7 +23,7 @@ from accounting.words.quantities import macs_text
 from pruning.channels import find_groups, following, macs_with
 from pruning.criterion import Criterion
 from pruning.gradients import Batches, kept
-from pruning.layers import LayerFilter, find_layers, output_layers
+from pruning.layers import LayerFilter, find_layers, left_alone
 from pruning.scores import resolve
 from pruning.solve import UnreachableTarget
 from pruning.structured import TOLERANCE, StructuredResult, prune_channels_to_macs
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 Measure = Callable[[nn.Module], float]
 """Returns the milliseconds of a network's forward pass; it must not change the network."""
+_PruneTo = Callable[[int], StructuredResult]
+"""Returns the network that has been pruned to so many MACs."""
 
 _RESOLUTION = 0.005
 """MACs targets closer to each other than this share of the dense MACs are not distinguished."""
@@ -125,67 +128,67 @@ def prune_channels_to_latency(
             f"scope is {scope!r}, round_to {round_to}, floor {floor}; allowed: uniform or global, 1 or more, 0 to 1"
         )
     resolve(criterion)
-    batches = None if batches is None else kept(batches)  # they are read for every network that is tried
-    probes = _Probes(measure, max_measurements)
-    dense = _dense_result(model, input_size, scope)
-    dense_ms = missed_ms = probes.measure(dense)
-    if dense_ms <= latency_ms and (missed_ms := probes.measure(dense)) <= latency_ms:
-        return LatencyResult(dense, missed_ms, latency_ms, dense_ms, Outcome.ALREADY_MET, tuple(probes.done))
-
-    def prune_to(target_macs: int) -> StructuredResult:
-        return prune_channels_to_macs(
-            model, input_size, target_macs, criterion=criterion, scope=scope, round_to=round_to, floor=floor,
-            keep=keep, seed=seed, batches=batches,
-        )  # fmt: skip
-
-    smallest = prune_to(_smallest_macs(model, input_size, round_to, floor, keep))
-    smallest_ms = probes.measure(smallest)
+    prune_to = partial(
+        prune_channels_to_macs, model, input_size, criterion=criterion, scope=scope, round_to=round_to, floor=floor,
+        keep=keep, seed=seed, batches=None if batches is None else kept(batches),  # read for every network that is tried
+    )  # fmt: skip
+    goal, probes = _Goal(latency_ms, tolerance), _Probes(measure, max_measurements)
+    dense = missed = probes.measure(_dense_result(model, input_size, scope))
+    if goal.is_met(dense) and goal.is_met(missed := probes.measure(dense.network)):
+        return _result(missed, goal, dense, Outcome.ALREADY_MET, probes)
+    smallest = probes.measure(prune_to(_smallest_macs(model, input_size, round_to, floor, keep)))
     sizes = f"{macs_text(smallest.macs)} of {macs_text(dense.macs)} MACs"
-    reachable = f"the smallest network has {sizes} and takes {smallest_ms:.4g} ms"
-    if smallest_ms > latency_ms:
+    reachable = f"the smallest network has {sizes} and takes {smallest.ms:.4g} ms"
+    if not goal.is_met(smallest):
         raise UnreachableTarget(
-            f"cannot remove channels down to {latency_ms:g} ms: {reachable} (the dense one {dense_ms:.4g} ms)"
+            f"cannot remove channels down to {latency_ms:g} ms: {reachable} (the dense one {dense.ms:.4g} ms)"
         )
-    # Networks that met the target, in rising size; MACs of the smallest that missed it; how far to step below that.
-    met, missed_macs, step_back = [(smallest, smallest_ms)], dense.macs, 0.0
-    is_exhausted, interpolates = False, True
-    while met and probes.left:
-        best, best_ms = met[-1]
-        can_probe = probes.left > (_RESERVE if len(met) > 1 else 1) and not is_exhausted
-        if best_ms < (1 - tolerance) * latency_ms and can_probe and missed_macs - best.macs > _RESOLUTION * dense.macs:
-            # Alternate between where a straight line through the interval's ends meets the target, and the middle.
-            share = ((1 - tolerance / 2) * latency_ms - best_ms) / (missed_ms - best_ms) if interpolates else 0.5
-            interpolates = not interpolates
-            proposal = best.macs + int(min(max(share, 0.05), 0.95) * (missed_macs - best.macs))
-            if step_back:
-                proposal = min(proposal, int((1 - step_back) * missed_macs))
-            candidate = _between(prune_to, best.macs, missed_macs, proposal)
-            if candidate is None:
-                is_exhausted = True
-                continue
-            candidate_ms = probes.measure(candidate)
-            if candidate_ms <= latency_ms:
-                met.append((candidate, candidate_ms))
-            else:
-                missed_macs, missed_ms = candidate.macs, candidate_ms
-        elif (again_ms := probes.measure(best)) <= latency_ms:
-            outcome = Outcome.HIT if again_ms >= (1 - tolerance) * latency_ms else Outcome.BELOW
-            if outcome is Outcome.BELOW:
-                _log.warning(
-                    "no measured network is within %g %% below %g ms; the one returned takes %.4g ms",
-                    100 * tolerance, latency_ms, again_ms,
-                )  # fmt: skip
-            return LatencyResult(best, again_ms, latency_ms, dense_ms, outcome, tuple(probes.done))
-        else:
-            # It met the target by chance, and so, presumably, did the networks that are only slightly smaller.
-            missed_macs, missed_ms, is_exhausted, interpolates = best.macs, again_ms, False, True
-            step_back = min(0.5, 2 * (step_back or tolerance))
-            while met and met[-1][0].macs > (1 - step_back) * missed_macs:
-                met.pop()
-    raise UnreachableTarget(
-        f"no network met {latency_ms:g} ms in two measurements, of {len(probes.done)} made: {reachable}; "
-        "measurements may be too noisy, more repetitions in each help"
-    )
+    found = _Search(goal, probes, prune_to, smallest, missed).largest()
+    if found is None:
+        raise UnreachableTarget(
+            f"no network met {latency_ms:g} ms in two measurements, of {len(probes.done)} made: {reachable}; "
+            "measurements may be too noisy, more repetitions in each help"
+        )
+    if found.ms >= goal.near_ms:
+        return _result(found, goal, dense, Outcome.HIT, probes)
+    _log.warning(
+        "no measured network is within %g %% below %g ms; the one returned takes %.4g ms",
+        100 * tolerance, latency_ms, found.ms,
+    )  # fmt: skip
+    return _result(found, goal, dense, Outcome.BELOW, probes)
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """The latency to meet, and the share below it within which a network is good enough."""
+
+    latency_ms: float
+    tolerance: float
+
+    @property
+    def near_ms(self) -> float:
+        """A network that takes at least this, and meets the latency, needs no larger one."""
+        return (1 - self.tolerance) * self.latency_ms
+
+    @property
+    def aim_ms(self) -> float:
+        """The middle of what is good enough."""
+        return (1 - self.tolerance / 2) * self.latency_ms
+
+    def is_met(self, timed: _Timed) -> bool:
+        return timed.ms <= self.latency_ms
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """A network and what one measurement of it gave."""
+
+    network: StructuredResult
+    ms: float
+
+    @property
+    def macs(self) -> int:
+        return self.network.macs
 
 
 class _Probes:
@@ -199,12 +202,75 @@ class _Probes:
     def left(self) -> int:
         return self._limit - len(self.done)
 
-    def measure(self, result: StructuredResult) -> float:
-        latency_ms = float(self._measure(result.model))
+    def measure(self, network: StructuredResult) -> _Timed:
+        latency_ms = float(self._measure(network.model))
         if not 0.0 < latency_ms < math.inf:
             raise ValueError(f"measure gave {latency_ms} ms; it must give a positive number")
-        self.done.append((result.macs, latency_ms))
-        return latency_ms
+        self.done.append((network.macs, latency_ms))
+        return _Timed(network, latency_ms)
+
+
+class _Search:
+    """Looks for the largest network that meets the goal, between one that met it and one that missed it.
+
+    The interval narrows from both ends. Its lower end is not trusted before a second measurement.
+    """
+
+    def __init__(self, goal: _Goal, probes: _Probes, prune_to: _PruneTo, smallest: _Timed, missed: _Timed) -> None:
+        self._goal, self._probes, self._prune_to = goal, probes, prune_to
+        self._least_gap_macs = _RESOLUTION * missed.macs  # the dense network, so far
+        self._met = [smallest]  # networks that met the goal, in rising size
+        self._missed = missed  # the smallest network that missed it
+        self._step_back = 0.0  # how far below that one the next may be at most, as a share of its MACs
+        self._is_exhausted = False  # there is no network in between
+        self._interpolates = True
+
+    def largest(self) -> _Timed | None:
+        """The network as measured for the second time; None if none met the goal twice."""
+        while self._met and self._probes.left:
+            best = self._met[-1]
+            if self._can_narrow():
+                self._narrow()
+            elif self._goal.is_met(again := self._probes.measure(best.network)):
+                return again
+            else:
+                self._retreat(again)
+        return None
+
+    def _can_narrow(self) -> bool:
+        """Whether a larger network is worth a measurement, and there may be one."""
+        best = self._met[-1]
+        can_probe = self._probes.left > (_RESERVE if len(self._met) > 1 else 1) and not self._is_exhausted
+        return best.ms < self._goal.near_ms and can_probe and self._missed.macs - best.macs > self._least_gap_macs
+
+    def _narrow(self) -> None:
+        """Measure a network within the interval; it becomes one of the ends."""
+        candidate = _between(self._prune_to, self._met[-1].macs, self._missed.macs, self._proposal())
+        if candidate is None:
+            self._is_exhausted = True
+        elif self._goal.is_met(timed := self._probes.measure(candidate)):
+            self._met.append(timed)
+        else:
+            self._missed = timed
+
+    def _proposal(self) -> int:
+        """MACs to try: where a straight line through the ends meets the goal and, in turn, the middle."""
+        best, missed = self._met[-1], self._missed
+        share = (self._goal.aim_ms - best.ms) / (missed.ms - best.ms) if self._interpolates else 0.5
+        self._interpolates = not self._interpolates
+        proposal = best.macs + int(min(max(share, 0.05), 0.95) * (missed.macs - best.macs))
+        return min(proposal, int((1 - self._step_back) * missed.macs)) if self._step_back else proposal
+
+    def _retreat(self, again: _Timed) -> None:
+        """Go on below a network that met the goal by chance, and so, presumably, did those only slightly smaller."""
+        self._missed, self._is_exhausted, self._interpolates = again, False, True
+        self._step_back = min(0.5, 2 * (self._step_back or self._goal.tolerance))
+        while self._met and self._met[-1].macs > (1 - self._step_back) * again.macs:
+            self._met.pop()
+
+
+def _result(found: _Timed, goal: _Goal, dense: _Timed, outcome: Outcome, probes: _Probes) -> LatencyResult:
+    return LatencyResult(found.network, found.ms, goal.latency_ms, dense.ms, outcome, tuple(probes.done))
 
 
 def _dense_result(model: nn.Module, input_size: tuple[int, int, int], scope: str) -> StructuredResult:
@@ -218,17 +284,14 @@ def _smallest_macs(
     """MACs with every group at its least width."""
     own = copy.deepcopy(model).eval()
     report: MacsReport = count_macs(own, input_size)
-    layers = find_layers(own, input_size)
-    ignored = output_layers(layers) + [layer.name for layer in layers if keep is not None and keep(layer)]
+    ignored = left_alone(find_layers(own, input_size), keep)
     with following():
         groups, _ = find_groups(own, input_size, ignored)
     removed = [max(0, group.width - group.least_width(round_to, floor)) for group in groups]
     return macs_with(report, groups, removed)
 
 
-def _between(
-    prune_to: Callable[[int], StructuredResult], low_macs: int, high_macs: int, proposal: int
-) -> StructuredResult | None:
+def _between(prune_to: _PruneTo, low_macs: int, high_macs: int, proposal: int) -> StructuredResult | None:
     """A network with more than ``low_macs`` and less than ``high_macs``: the nearest at or below ``proposal`` if any is.
 
     Coarse widths leave gaps, so targets are tried in steps of the tolerance: first down from the proposal, then from

@@ -146,7 +146,7 @@ def _stem(name: str, sha256: str) -> str:
 
 @cache
 def _program() -> str:
-    """A hash over the source files that decide how a segment is read."""
+    """A hash over the source files that decide how a segment is read; as of the first call, as they are loaded once."""
     whole = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         whole.update(path.read_bytes())

@@ -133,7 +133,11 @@ def read_plugin(path: Path) -> PluginFile:
 
 
 class _Registry:
-    """The current study's files; one registry per process, as names in a config can be looked up nowhere else."""
+    """The current study's files; one registry per process, as names in a config can be looked up nowhere else.
+
+    It is replaced whole wherever a config is read, a study begins, or a worker takes a job, so no study has the files
+    of the one before.
+    """
 
     def __init__(self) -> None:
         self.files: tuple[PluginFile, ...] = ()
@@ -300,7 +304,10 @@ def unknown(word: str, name: str, allowed: Sequence[str]) -> str:
 
 @functools.cache
 def _installed(kind: Kind) -> dict[str, str]:
-    """Modules by name: those in the package's folder, and entry points of installed packages."""
+    """Modules by name: those in the package's folder, and entry points of installed packages.
+
+    Remembered, since what is installed does not change while a process runs.
+    """
     found = {point.name: point.value.partition(":")[0] for point in metadata.entry_points(group=kind.group)}
     return {name: module for name, module in found.items() if NAME.fullmatch(name)} | {
         name: f"{kind.package}.{name}" for name in _in_folder(kind)

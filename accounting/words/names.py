@@ -153,7 +153,10 @@ them. The colours are Okabe and Ito's."""
 
 
 class _Known:
-    """The words of the routes known to this process: those above, then those of the studies that it reads or runs."""
+    """The words of the routes known to this process: those above, then those of the study that it runs or plans.
+
+    A process that reads several studies, to compare them, knows the words of all: each study describes its own routes.
+    """
 
     def __init__(self) -> None:
         self.words: dict[str, RouteWords] = dict(ROUTES)
@@ -171,18 +174,18 @@ _known = _Known()
 
 
 def learn(words: Mapping[str, RouteWords]) -> None:
-    """Use these words for the routes in this process from now on; a study's words take precedence over the table."""
+    """Use these words, too, in this process from now on; a study's words take precedence over the table."""
     _known.words.update(words)
+
+
+def learn_anew(words: Mapping[str, RouteWords]) -> None:
+    """Use these words from now on, and forget those of the studies before: this process works on another one."""
+    _known.words = {**ROUTES, **words}
 
 
 def words_of(route: str) -> RouteWords:
     """The words of a route; an undescribed one is a control with its own name as text."""
     return _known.words.get(route) or RouteWords.read(route, None)
-
-
-def is_known(route: str) -> bool:
-    """Whether the route has been described."""
-    return route in _known.words
 
 
 def control_of(label: str) -> ControlName | None:

@@ -102,7 +102,7 @@ CLASSIFICATION = TaskWords(
 
 
 class _Told:
-    """The task of the study that this process reports on."""
+    """The task of the study that this process reports on; replaced whole with every study that is read or checked."""
 
     words = CLASSIFICATION
 

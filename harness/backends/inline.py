@@ -27,7 +27,8 @@ from harness.gpu_models import of_one_model
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
+from harness.work.workplace import Workplace
 
 log = logging.getLogger(__name__)
 

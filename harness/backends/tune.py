@@ -24,9 +24,10 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ import ray
 from ray import tune
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig
 
-from accounting.ledger.records import Kind
+from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from accounting.study.plugins import PluginFile, in_use
@@ -58,19 +59,22 @@ from harness.backends.held_note import noting
 from harness.backends.join_ray import joined_ray
 from harness.backends.samplers import Samplers
 from harness.backends.tune_control import changed_tune
-from harness.backends.tune_jobs import JobSearcher, OtherModel, fit, ray_resources
+from harness.backends.tune_jobs import JobSearcher, OtherModel
+from harness.backends.used_nodes import UsedNodes
 from harness.config.phases import checked_shapes
+from harness.config.resources import JobShape
 from harness.config.study import DatasetConfig, StudyConfig
 from harness.devices import Held, cpu_device, cuda_device, cuda_model
 from harness.errors import InputError, StudyFailed
-from harness.gpu_models import models_in, of_one_model
+from harness.gpu_models import models_in
 from harness.jobs.files import Given
 from harness.jobs.spec import from_json
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
 from harness.work import liveness
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
 from harness.work.stop_notes import StopNotes
+from harness.work.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -90,78 +94,112 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     """
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
-        device, everything = _ask_beside(lambda: capacity_of_cluster(config.resources.device), is_own, gone)
-        capacity = of_one_model(config.resources.device_kind, everything)
-        model = next(iter(models_in(capacity)), None)
-        others = {entry["node"] for entry in everything} - {entry["node"] for entry in capacity}
+        device, found = _ask_beside(lambda: capacity_of_cluster(config.resources.device), is_own, gone)
+        nodes = UsedNodes.of(device, found, config.resources.device_kind)
         shapes = checked_shapes(config, device)
-        alive = {node_name(node): node for node in ray.nodes() if node["Alive"]}
-        nodes = {name: node for name, node in alive.items() if name not in others}
         for shape in shapes.values():
-            wanted = ray_resources(shape, device)
-            if not fit([wanted], nodes):
-                raise InputError(
-                    f"resources: one job wants {_short(wanted)} on one node, the cluster has "
-                    f"{_short(ray.cluster_resources())}; lower devices_per_job or cpus_per_job"
-                )
+            nodes.check_fit(shape)
+        yield Backend(nodes.capacity, _OnRay(config, paths, nodes, shapes, is_own, gone).run)
 
-        def run(scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
-            place: PlaceOfStudy = {
-                "root": str(paths.root),
-                "session": session,
-                "dataset": config.dataset.model_dump(exclude_unset=True),
-                "device": device,
-                "model": model,
-                "plugins": [file.as_dict() for file in kept(in_use(), paths)],
-            }
 
-            def lost(job: str, reason: str) -> None:
-                ledger.append(Kind.ATTEMPT_LOST, session=session, job=job, reason=reason)
+@dataclass(frozen=True)
+class _OnRay:
+    """Runs the jobs of a study. ``gone`` is set once Ray must not be asked for anything more."""
 
-            searcher = JobSearcher(
-                scheduler, place, config.resources.max_attempts, lambda job: shapes[job.phase], device, nodes, lost
+    config: StudyConfig
+    paths: StudyFolder
+    nodes: UsedNodes
+    shapes: Mapping[Phase, JobShape]
+    is_own: bool
+    gone: threading.Event
+
+    def run(self, scheduler: Scheduler, session: str, ledger: LedgerWriter) -> None:
+        """See :class:`harness.backends.base.Backend`."""
+        searcher = self._searcher(scheduler, session, ledger)
+        samplers = Samplers(self.paths, session, self.gone)
+        allocations = Allocations(
+            ledger, session, self.nodes.device, self.nodes.capacity, partial(self._devices_of, searcher), self.gone
+        )
+        allocations.ignored |= self.nodes.others.keys()
+
+        def follow(nodes: Nodes) -> None:
+            searcher.nodes = nodes
+            samplers.follow(nodes)
+
+        allocations.on_nodes = follow
+        with (
+            noting(self.paths.held_note, session) as allocations.on_held,
+            allocations.watched(),
+            liveness.session_file(self.paths.root, session),
+        ):
+            self._run_beside(searcher, allocations, samplers)
+
+    def _searcher(self, scheduler: Scheduler, session: str, ledger: LedgerWriter) -> JobSearcher:
+        """The searcher of the scheduler's jobs; none of them is asked to stop yet."""
+        place: PlaceOfStudy = {
+            "root": str(self.paths.root),
+            "session": session,
+            "dataset": self.config.dataset.model_dump(exclude_unset=True),
+            "device": self.nodes.device,
+            "model": self.nodes.model,
+            "plugins": [file.as_dict() for file in kept(in_use(), self.paths)],
+        }
+
+        def lost(job: str, reason: str) -> None:
+            ledger.append(Kind.ATTEMPT_LOST, session=session, job=job, reason=reason)
+
+        max_attempts, device = self.config.resources.max_attempts, self.nodes.device
+        searcher = JobSearcher(
+            scheduler, place, max_attempts, lambda job: self.shapes[job.phase], device, self.nodes.used, lost
+        )
+        searcher.notes = StopNotes(self.paths)
+        searcher.notes.clear()
+        searcher.shunned |= {node["NodeID"] for node in self.nodes.others.values()}
+        return searcher
+
+    def _devices_of(self, searcher: JobSearcher, node: Node) -> list[DeviceRecord]:
+        """The devices of a node that has joined; none, and no job is placed there, if they are of another model."""
+        devices, model = devices_of(self.nodes.device, node), self.nodes.model
+        if model is None or models_in(devices) == [model]:
+            return devices
+        searcher.shunned.add(node["NodeID"])
+        log.warning(
+            "node %s is not used: it has GPUs of another model (%s) than the study's (%s)",
+            node_name(node), ", ".join(models_in(devices)), model,
+        )  # fmt: skip
+        return []
+
+    def _run_beside(self, searcher: JobSearcher, allocations: Allocations, samplers: Samplers) -> None:
+        """Run Tune until it is done, a signal comes, or Ray dies; in the latter two cases all work is stopped first.
+
+        Samplers record what they have seen before the work that they watch is stopped. A Ray that is ``gone`` is asked
+        for nothing more, since each request would wait for its time limit.
+        """
+
+        def check() -> None:
+            signals.check()
+            dead = _dead(self.is_own, self.gone)
+            lost = f"{dead} died" if dead else allocations.lost()
+            if lost:
+                raise StudyFailed(f"{lost}; run the same command again to continue {self.paths.root}")
+
+        over = threading.Event()
+        try:
+            run_beside(
+                lambda: _fit(searcher, _trainable, self.paths, self.nodes.device), "Ray Tune", check=check, until=over
             )
-            notes = StopNotes(paths)
-            notes.clear()
-            searcher.notes = notes
-            searcher.shunned |= {alive[name]["NodeID"] for name in others}
-
-            def ask(node: Node) -> list[DeviceRecord]:
-                devices = devices_of(device, node)
-                if model is None or models_in(devices) == [model]:
-                    return devices
-                searcher.shunned.add(node["NodeID"])
-                log.warning(
-                    "node %s is not used: it has GPUs of another model (%s) than the study's (%s)",
-                    node_name(node), ", ".join(models_in(devices)), model,
-                )  # fmt: skip
-                return []
-
-            allocations = Allocations(ledger, session, device, capacity, ask, gone)
-            allocations.ignored |= others
-            samplers = Samplers(paths, session, gone)
-
-            def follow(nodes: Nodes) -> None:
-                searcher.nodes = nodes
-                samplers.follow(nodes)
-
-            allocations.on_nodes = follow
-            with (
-                noting(paths.held_note, session) as allocations.on_held,
-                allocations.watched(),
-                liveness.session_file(paths.root, session),
-            ):
-                _run_beside(
-                    lambda: _fit(searcher, _trainable, paths, device),
-                    searcher,
-                    allocations,
-                    samplers,
-                    is_own,
-                    gone,
-                    paths,
-                )
-
-        yield Backend(capacity, run)
+            samplers.end()
+        except BaseException:
+            searcher.stopped.set()
+            _leave_without_ray()
+            samplers.end()
+            if self.is_own:
+                own_ray.kill_workers()
+            if not self.gone.is_set():
+                allocations.release(RELEASE_S)
+            raise
+        finally:
+            over.set()
 
 
 def _ask_beside(ask: Callable[[], T], is_own: bool, gone: threading.Event) -> T:
@@ -190,45 +228,6 @@ def _dead(is_own: bool, gone: threading.Event) -> str | None:
         return None
     gone.set()
     return f"Ray's {dead[0]}"
-
-
-def _run_beside(
-    fit: Callable[[], None],
-    searcher: JobSearcher,
-    allocations: Allocations,
-    samplers: Samplers,
-    is_own: bool,
-    gone: threading.Event,
-    paths: StudyFolder,
-) -> None:
-    """Run ``fit`` until it is done, a signal comes, or Ray dies; in the latter two cases all work is stopped first.
-
-    Samplers record what they have seen before the work that they watch is stopped. A Ray that is ``gone`` is asked for
-    nothing more, since each request would wait for its time limit.
-    """
-
-    def check() -> None:
-        signals.check()
-        dead = _dead(is_own, gone)
-        lost = f"{dead} died" if dead else allocations.lost()
-        if lost:
-            raise StudyFailed(f"{lost}; run the same command again to continue {paths.root}")
-
-    over = threading.Event()
-    try:
-        run_beside(fit, "Ray Tune", check=check, until=over)
-        samplers.end()
-    except BaseException:
-        searcher.stopped.set()
-        _leave_without_ray()
-        samplers.end()
-        if is_own:
-            own_ray.kill_workers()
-        if not gone.is_set():
-            allocations.release(RELEASE_S)
-        raise
-    finally:
-        over.set()
 
 
 def _leave_without_ray() -> None:
@@ -361,7 +360,3 @@ def _node_name(node_id: str) -> str:
         if node["NodeID"] == node_id:
             return node_name(node)
     return f"{socket.gethostname()}-{node_id[:6]}"
-
-
-def _short(resources: dict[str, float]) -> str:
-    return " and ".join(f"{resources.get(k, 0):g} {k}" for k in ("CPU", "GPU") if k in resources)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,56 +14,73 @@ from harness.config.tune import Tune, section_or_word
 DEFAULT_MAGNITUDE = 9
 """Default magnitude of RandAugment, on a scale to 10."""
 
+# What a key of a recipe may be, whether it is a study's or a phase's.
+_Epochs = Annotated[int, Field(ge=0, le=100_000)]
+_WarmUp = Annotated[float, Field(ge=0, le=100_000)]
+_BatchSize = Annotated[int, Field(ge=2, le=1_000_000)]
+_Passes = Annotated[int, Field(ge=1, le=10_000)]
+_Repeats = Annotated[int, Field(ge=1, le=100)]
+_Magnitude = Annotated[int, Field(ge=0, le=10)]
+_Rate = Annotated[float, Field(gt=0, le=1000)]
+_Strength = Annotated[float, Field(ge=0, le=1000)]
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_Chance = Annotated[float, Field(ge=0, le=1)]
+_Optimizer = Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"]
+_Schedule = Literal["cosine", "linear"]
+_Augment = Literal["none", "light", "timm"]
+_Distill = Distill | Literal["off"]
+_Tune = Tune | Literal["off", "lr_range"]
+
 
 class Recipe(Strict):
     """How a network is trained; the same trainer and the same fields for every phase of every route."""
 
-    epochs: int = Field(10, ge=0, le=100_000)
+    epochs: _Epochs = 10
     """Passes over the training images; 0 trains nothing."""
-    batch_size: int = Field(64, ge=2, le=1_000_000)
+    batch_size: _BatchSize = 64
     """Images in one training step."""
-    accumulate: int = Field(1, ge=1, le=10_000)
+    accumulate: _Passes = 1
     """Passes in which a worker computes its share of a batch, for batches that do not fit the device's memory at once."""
     sync_batch_norm: bool = True
     """Whether batch norm is over the images of all workers of a job, or over each worker's own."""
-    optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] = "sgd"
+    optimizer: _Optimizer = "sgd"
     """The optimizer, by timm's name."""
-    lr: float = Field(0.1, gt=0, le=1000)
+    lr: _Rate = 0.1
     """The highest learning rate, reached at the end of the warm-up."""
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: _Share = 0.9
     """Momentum of the optimizer; ``adamw`` and ``lamb`` have none."""
-    weight_decay: float = Field(1e-4, ge=0, le=1000)
+    weight_decay: _Strength = 1e-4
     """Weight decay."""
-    warmup_epochs: float = Field(0.5, ge=0, le=100_000)
+    warmup_epochs: _WarmUp = 0.5
     """Epochs over which the learning rate rises to ``lr``; at most half of all epochs."""
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: _Schedule = "cosine"
     """How the learning rate falls from ``lr`` to ``min_lr``."""
-    min_lr: float = Field(0.0, ge=0, le=1000)
+    min_lr: _Strength = 0.0
     """The learning rate at the end of the schedule."""
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    label_smoothing: _Share = 0.1
     """Share of the label that is spread evenly over all classes."""
-    mixup_alpha: float = Field(0.0, ge=0, le=1000)
+    mixup_alpha: _Strength = 0.0
     """Strength of mixup (the alpha of its Beta distribution); 0 is off."""
-    cutmix_alpha: float = Field(0.0, ge=0, le=1000)
+    cutmix_alpha: _Strength = 0.0
     """Strength of CutMix (the alpha of its Beta distribution); 0 is off. With mixup, each has half of the batches."""
-    erase_prob: float = Field(0.0, ge=0, le=1)
+    erase_prob: _Chance = 0.0
     """How often a rectangle of a training image is replaced by noise (random erasing); 0 is off."""
-    randaugment_magnitude: int = Field(DEFAULT_MAGNITUDE, ge=0, le=10)
+    randaugment_magnitude: _Magnitude = DEFAULT_MAGNITUDE
     """Strength of RandAugment, with ``augment: timm``."""
-    ema_decay: float = Field(0.0, ge=0, lt=1)
+    ema_decay: _Share = 0.0
     """Decay of an exponential moving average of the weights, which is then kept instead of them; 0 is off."""
-    drop_rate: float = Field(0.0, ge=0, lt=1)
+    drop_rate: _Share = 0.0
     """Dropout before the classifier."""
-    drop_path_rate: float = Field(0.0, ge=0, lt=1)
+    drop_path_rate: _Share = 0.0
     """Stochastic depth: how often a block is skipped while training."""
-    augment: Literal["none", "light", "timm"] = "light"
+    augment: _Augment = "light"
     """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment if the dataset reads files."""
-    repeated_augmentation: int = Field(1, ge=1, le=100)
+    repeated_augmentation: _Repeats = 1
     """How many times an image is in its batch, varied each time; an epoch has as many steps, with fewer images. 1 is off."""
-    distill: Distill | Literal["off"] = OFF
+    distill: _Distill = OFF
     """Learning from a teacher's outputs and the labels; the parent's own training has a teacher only if it says so."""
 
-    tune: Tune | Literal["off", "lr_range"] = TUNE_OFF
+    tune: _Tune = TUNE_OFF
     """Choosing learning rate and weight decay before a network is fine-tuned, or trained to be delivered: by trials, or only
     the learning rate by a range test of one epoch (``lr_range``). Candidates, supernets and the parent are not tuned."""
 
@@ -99,29 +116,31 @@ IN_FIRST_LEDGERS = frozenset({
 class RecipeOverride(Strict):
     """The fields of a recipe that a phase changes; what is left out comes from the study's ``recipe``."""
 
-    epochs: int | None = Field(None, ge=0, le=100_000)
-    batch_size: int | None = Field(None, ge=2, le=1_000_000)
-    accumulate: int | None = Field(None, ge=1, le=10_000)
+    # Keys are named again, so that types are checked; what they may be and what they mean is said once, above.
+
+    epochs: _Epochs | None = None
+    batch_size: _BatchSize | None = None
+    accumulate: _Passes | None = None
     sync_batch_norm: bool | None = None
-    optimizer: Literal["sgd", "rmsprop", "adamw", "rmsproptf", "lamb"] | None = None
-    lr: float | None = Field(None, gt=0, le=1000)
-    momentum: float | None = Field(None, ge=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0, le=1000)
-    warmup_epochs: float | None = Field(None, ge=0, le=100_000)
-    schedule: Literal["cosine", "linear"] | None = None
-    min_lr: float | None = Field(None, ge=0, le=1000)
-    label_smoothing: float | None = Field(None, ge=0, lt=1)
-    mixup_alpha: float | None = Field(None, ge=0, le=1000)
-    cutmix_alpha: float | None = Field(None, ge=0, le=1000)
-    erase_prob: float | None = Field(None, ge=0, le=1)
-    randaugment_magnitude: int | None = Field(None, ge=0, le=10)
-    ema_decay: float | None = Field(None, ge=0, lt=1)
-    drop_rate: float | None = Field(None, ge=0, lt=1)
-    drop_path_rate: float | None = Field(None, ge=0, lt=1)
-    augment: Literal["none", "light", "timm"] | None = None
-    repeated_augmentation: int | None = Field(None, ge=1, le=100)
-    distill: Distill | Literal["off"] | None = None
-    tune: Tune | Literal["off", "lr_range"] | None = None
+    optimizer: _Optimizer | None = None
+    lr: _Rate | None = None
+    momentum: _Share | None = None
+    weight_decay: _Strength | None = None
+    warmup_epochs: _WarmUp | None = None
+    schedule: _Schedule | None = None
+    min_lr: _Strength | None = None
+    label_smoothing: _Share | None = None
+    mixup_alpha: _Strength | None = None
+    cutmix_alpha: _Strength | None = None
+    erase_prob: _Chance | None = None
+    randaugment_magnitude: _Magnitude | None = None
+    ema_decay: _Share | None = None
+    drop_rate: _Share | None = None
+    drop_path_rate: _Share | None = None
+    augment: _Augment | None = None
+    repeated_augmentation: _Repeats | None = None
+    distill: _Distill | None = None
+    tune: _Tune | None = None
 
     _word = field_validator("distill", mode="before")(section_or_off)
     _tuning = field_validator("tune", mode="before")(section_or_word)

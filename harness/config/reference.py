@@ -65,7 +65,7 @@ class Further:
 
 @cache
 def json_schema() -> _Schema:
-    """The JSON Schema of a study with the routes of the package."""
+    """The JSON Schema of a study with the routes of the package, whatever files a study names; so it is remembered."""
     return _json_schema(StudyConfig)
 
 

@@ -32,7 +32,7 @@ def route_names() -> list[str]:
 
 @cache
 def packaged_routes() -> tuple[str, ...]:
-    """The package's own routes, in the order of a config."""
+    """The package's own routes, in the order of a config; remembered, since the package does not change."""
     return tuple(sorted(plugins.packaged(plugins.Kind.ROUTE), key=lambda name: (words_in(name).rank, name)))
 
 

@@ -197,6 +197,7 @@ def as_found(model: type[BaseModel]) -> type[BaseModel]:
 
 @cache
 def _with_keys(base: type[Base], more: tuple[str, ...], files: tuple[plugins.PluginFile, ...]) -> type[Base]:
+    """The class, the same one whenever the same files are in use (each with its content's hash)."""
     fields: dict[str, Any] = {}
     for name in (*packaged_routes(), *more):
         words = words_in(name)

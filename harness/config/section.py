@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import Annotated, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
@@ -44,7 +44,10 @@ class Strict(BaseModel):
 
 
 def _kinds(annotation: object) -> set[object]:
-    return set(get_args(annotation) or (annotation,)) - {NoneType}
+    kinds = get_args(annotation) or (annotation,)
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        kinds = tuple(get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds)
+    return set(kinds) - {NoneType}
 
 
 def parts_of(annotation: object) -> list[type[BaseModel]]:

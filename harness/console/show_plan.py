@@ -24,14 +24,14 @@ from accounting.words.task import task
 from harness.config.phases import warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
-from harness.console.terminal import aligned
+from harness.console.terminal import aligned, say, say_json
 from harness.cores import num_cores
 from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
 from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
-from harness.planning.hardware import Fleet
+from harness.planning.hardware import Fleet, parse_fleet
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -88,6 +88,24 @@ class StudySummary(PlanSummary, TypedDict):
     warnings: list[str]
     money: Money | None
     rehearsal: list[ChangedKey] | None
+
+
+def show_plan(
+    studies: Sequence[StudyConfig], folder: Path | None, *, on: str | None, prices: Path | None, rehearse: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Print what each study would cost: here or, with ``on``, on those devices; ``InputError`` for what cannot work."""
+    fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
+    if rehearse and fleet is not None:
+        raise InputError("--rehearse is planned for this machine; leave --on out")
+    summaries, texts = [], []
+    for study in studies:
+        summaries.append(summarise(study, folder, fleet=fleet, prices=stated, rehearse=rehearse))
+        texts.append(format_plan(summaries[-1]))  # now, while the words of the study's task are in use
+    if as_json:
+        say_json(summaries if len(summaries) > 1 else summaries[0])
+    else:
+        say("\n\n".join(texts))
 
 
 def summarise(

@@ -10,7 +10,8 @@ import logging
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from accounting.ledger.outcomes import JobOutcome, TimingRecord
 from accounting.ledger.specs import NetworkSpec
-from accounting.macs.count import count_macs
+from accounting.macs.count import MacsReport, count_macs
 from accounting.study.folder import StudyFolder
 from accounting.words.quantities import macs_text
 from harness.config.study import DatasetConfig
@@ -81,15 +82,8 @@ def deliver(
         "description": work.description,
         "parent": work.parent,
         "target_latency_ms": work.target_latency_ms,
-        "val_top1": evaluate(on_device, splits.val, splits.info.task, device),
-        "test_top1": evaluate(on_device, splits.test, splits.info.task, device),
-        "num_val_scored": len(splits.val),
-        "num_test_scored": len(splits.test),
-        "macs": report.sparse_macs,
-        "dense_macs": report.macs,
-        "params": report.params,
-        "nonzero_params": report.nonzero,
-        "sparsity": _sparsity(model),
+        **_scores(on_device, splits, device),
+        **_counts(model, report),
         "model_dir": str(folder.relative_to(paths.root)),
         "from_job": trained,
     }
@@ -97,9 +91,7 @@ def deliver(
         metrics["image_size"] = splits.info.image_shape[1]
     if work.target_latency_ms is not None:
         metrics["latency"] = timing(on_device, splits, device, RUNTIME)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
-    temporary.mkdir(parents=True)
-    try:
+    with _whole(folder) as temporary:
         _save_weights(weights, temporary, is_sparse=metrics["sparsity"] > 0)
         metrics["left_out"] = _program(model, splits, temporary) if is_smaller else {}
         metrics["size_bytes"] = sizes(temporary)
@@ -108,13 +100,42 @@ def deliver(
         write_about(found, splits.info.task, temporary)
         write_text(json.dumps(metrics, indent=1) + "\n", temporary / "metrics.json")
         write_text(model_card(job, metrics, splits, origin, is_smaller=is_smaller), temporary / "README.md")
+    return metrics
+
+
+def _scores(model: nn.Module, splits: Splits, device: torch.device) -> JobOutcome:
+    """The network's quality on validation, and on test, which is read here alone."""
+    return {
+        "val_top1": evaluate(model, splits.val, splits.info.task, device),
+        "test_top1": evaluate(model, splits.test, splits.info.task, device),
+        "num_val_scored": len(splits.val),
+        "num_test_scored": len(splits.test),
+    }
+
+
+def _counts(model: nn.Module, report: MacsReport) -> JobOutcome:
+    return {
+        "macs": report.sparse_macs,
+        "dense_macs": report.macs,
+        "params": report.params,
+        "nonzero_params": report.nonzero,
+        "sparsity": _sparsity(model),
+    }
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``folder`` if the block succeeds, and disappears if it fails."""
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
         with held(folder):
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return metrics
 
 
 def save_program(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:

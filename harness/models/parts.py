@@ -28,6 +28,7 @@ def parts_of(network: NetworkSpec, image_shape: tuple[int, int, int]) -> Parts:
 
 @cache
 def _parts_of(network: str, image_shape: tuple[int, int, int]) -> Parts:
+    """The parts, which follow from the spec alone; remembered, since finding them takes seconds."""
     with torch.random.fork_rng(devices=[]):
         subnets = Subnets(build_network(json.loads(network)), image_shape)
     subnets.check()

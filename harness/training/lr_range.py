@@ -49,7 +49,7 @@ class Recorder:
     losses: list[float] = field(default_factory=list)
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:
-        """See :data:`harness.training.loop.Losses`."""
+        """See :data:`harness.training.course.Losses`."""
         loss = loss_fn(model(images), targets)
         self.losses.append(float(loss.detach()))
         yield loss

@@ -66,6 +66,19 @@ WHOLE = Relay()
 """A training in one part."""
 
 
+@dataclass(frozen=True)
+class StateFiles:
+    """Where a training keeps its state: in ``resume`` after every epoch but the last, for a later attempt.
+
+    The state there is used if it has the same ``identity``. The parts of a training leave theirs to one another
+    (``relay``).
+    """
+
+    resume: Path
+    identity: str = ""
+    relay: Relay = WHOLE
+
+
 def identity_of(job: Job) -> str:
     """A hash of what the job specifies; fields at their default are left out, so that a new field changes no hash."""
     defaults: Mapping[str, object] = DEFAULTS

@@ -38,6 +38,11 @@ class State:
         scaler = torch.amp.GradScaler("cuda", enabled=half_type(device) == torch.float16)
         return State(model, ema, optimizer, scaler)
 
+    @property
+    def kept(self) -> nn.Module:
+        """The network to keep: the moving average if there is one."""
+        return self.model if self.ema is None else self.ema.module
+
     def average_statistics(self, crew: Crew) -> None:
         """Average the running statistics over the workers, if each normalises by its own images."""
         average_statistics(self.model, crew)

@@ -3,100 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import Any
 
 import torch
 
-from accounting.ledger.heartbeat import UNSEEN_S, signs_of_life
+from accounting.ledger.heartbeat import signs_of_life
 from accounting.ledger.outcomes import JobOutcome
-from accounting.ledger.presence import Presence, presence_of
-from accounting.ledger.records import Kind, Status
-from accounting.ledger.store import LedgerWriter, shared_writer
-from accounting.meters.meter import Meter
-from accounting.meters.nvml import open_reader
+from accounting.ledger.store import shared_writer
 from accounting.study import plugins
 from accounting.study.folder import StudyFolder
-from accounting.study.plugins import PluginFile, use
-from harness.config.study import DatasetConfig
 from harness.data.registry import open_dataset
 from harness.data.sized import splits_at
 from harness.data.unchanged import DataChanged, check_unchanged
 from harness.delivery.costs import NetworkCost, cost_so_far
 from harness.delivery.deliver import deliver
 from harness.delivery.exports import export
-from harness.devices import Held
 from harness.errors import typed_line
-from harness.jobs.files import DamagedFiles, Given, check_sources
+from harness.jobs.files import DamagedFiles, check_sources
 from harness.jobs.job import Job, Outcome
-from harness.jobs.spec import to_json
 from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
-from harness.training.loop import Diverged, Epoch, Stopped, seed_everything
+from harness.training.loop import Stopped, seed_everything
+from harness.training.updates import Diverged
 from harness.work.bench import Bench
-from harness.work.liveness import Life, watched
-from harness.work.peers import PeerPlace, Peers, is_shared, peers_of
+from harness.work.liveness import watched
+from harness.work.peers import Peers, peers_of
 from harness.work.prune import prune_network
+from harness.work.record import AttemptRecord
 from harness.work.scan import scan
 from harness.work.shared import shared_work
 from harness.work.train import test_rates
+from harness.work.workplace import Workplace
 from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.recount import MacsDiffer
 from pruning.scores import CriterionFails
 from pruning.solve import UnreachableTarget
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What an attempt needs besides its job: the study's folder, session and data, and the devices it holds."""
-
-    paths: StudyFolder
-    session: str
-    dataset: DatasetConfig
-    held: Held
-    given: Given | None = None
-    """What is recorded about the files that the job uses; None: they are not verified."""
-    life: Life = field(default_factory=Life)
-    plugins: tuple[PluginFile, ...] = ()
-    """The user's own plug-in files that the study names, in the study's folder."""
-    since_t: float = float("inf")
-    """When the job was proposed. An outcome recorded since then comes from another attempt at the same proposal."""
-
-    stop: Callable[[], str | None] = lambda: None
-    """Returns why the job should end at its next checkpoint (its route's budget is spent), or None to continue."""
-
-    @property
-    def presence(self) -> Presence:
-        """Where attempts on this machine register for its sampler."""
-        return presence_of(self.paths.beats, self.session, self.held.node)
-
-    def num_workers(self, job: Job) -> int:
-        """How many workers share the job here."""
-        return self.held.num_workers if is_shared(job) else 1
-
-    def of_peers(self, job: Job) -> PeerPlace | None:
-        """What the job's other workers are told; None if there are none."""
-        if self.num_workers(job) == 1:
-            return None
-        return {
-            "rank": 1,
-            "size": self.num_workers(job),
-            "store": "",
-            "job": {**to_json(job)},
-            "root": str(self.paths.root),
-            "dataset": self.dataset.model_dump(exclude_unset=True),
-            "plugins": [file.as_dict() for file in self.plugins],
-            "torch_device": self.held.torch_device,
-            "num_threads": self.held.num_threads,
-        }
 
 
 def execute(job: Job, place: Workplace) -> Outcome:
@@ -107,111 +49,73 @@ def execute(job: Job, place: Workplace) -> Outcome:
     retry. The job is not started if its outcome is already on record, from an attempt whose node was thought dead. A
     job that is asked to stop (``place.stop``) ends at its next checkpoint.
     """
-    use(place.plugins)
+    plugins.use(place.plugins)
     if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
         return Outcome(ok=True, metrics=known)
-    attempt, begin_t = f"{job.name}#{uuid.uuid4().hex[:8]}", time.time()
+    begin_t = time.time()
     with shared_writer(place.paths.ledger, place.session, "worker") as ledger:
-        reader = open_reader()
-        meter = Meter(reader, time.time)
-        meter.begin(attempt, tuple(place.held.devices))
-        again: dict[str, Any] = {"again": place.given.again} if place.given is not None and place.given.again else {}
-        ledger.append(
-            Kind.ATTEMPT_STARTED,
-            session=place.session,
-            attempt=attempt,
-            job=job.name,
-            route=job.route,
-            phase=job.phase,
-            target=job.target,
-            replicate=job.replicate,
-            allocation=place.held.allocation,
-            devices=place.held.devices,
-            meter=reader.meter,
-            network_macs=job.counted_macs,
-            spec=to_json(job),
-            heartbeat_s=UNSEEN_S,
-            num_workers=place.num_workers(job),
-            **again,
-        )
-
-        def end(
-            status: Status, work_end_t: float | None, reason: str | None, outcome: JobOutcome | None, **more: bool
-        ) -> None:
-            ledger.append(
-                Kind.ATTEMPT_ENDED,
-                attempt=attempt,
-                status=status,
-                reason=reason,
-                outcome=outcome,
-                work_end_t=work_end_t,
-                measurement=asdict(meter.end(attempt)),
-                **more,
-            )
-
-        def end_lost(reason: str) -> None:
-            end(Status.FAILED, None, reason, None)
-
+        record = AttemptRecord(job, place, ledger)
         try:
-            with (
-                signs_of_life(ledger, attempt, place.held.devices, place.presence) as signs,
-                peers_of(place.of_peers(job), place.num_workers(job)) as peers,
-                watched(peers.life(place.life), end_lost),
-            ):
-                signs.work(peers.pids)
-                if place.given is not None:
-                    check_sources(job, place.paths, place.given)
-                metrics = _work(job, place, ledger, attempt, peers)
-        except (Diverged, UnreachableTarget, NotFollowed, MacsDiffer, CriterionFails) as error:
-            end(Status.FAILED, time.time(), str(error), None)
-            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
-        except DamagedFiles as error:
-            end(Status.FAILED, None, str(error), None)
-            return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
-        except DataChanged as error:
-            end(Status.FAILED, None, str(error), None)
-            return Outcome(ok=False, reason=str(error), final=False, ends_session=True)
-        except Stopped as error:
-            end(Status.FAILED, time.time(), str(error), None, stopped=True)
-            return Outcome(ok=False, reason=str(error), final=False, stopped=True)
+            metrics = _alive(job, place, record)
         except BaseException as error:
-            fault = plugins.fault(error)
-            end(Status.FAILED, time.time(), fault or typed_line(error), None)
-            if fault is None:
+            if (outcome := _failure(error)) is None:
+                record.failed(typed_line(error))
                 raise
-            return Outcome(ok=False, reason=fault)
-        if has_later_attempt(place.paths.ledger, job.name, attempt, begin_t):
-            end(Status.FAILED, time.time(), "a later attempt at this job has begun", None)
+            if isinstance(error, DamagedFiles | DataChanged):
+                record.failed_before(str(outcome.reason))
+            else:
+                record.failed(str(outcome.reason), stopped=outcome.stopped)
+            return outcome
+        if has_later_attempt(place.paths.ledger, job.name, record.attempt, begin_t):
+            record.failed("a later attempt at this job has begun")
             raise TakenOver("a later attempt at this job has begun")
         if (known := outcome_on_record(place.paths.ledger, job.name, place.since_t)) is not None:
-            end(Status.FAILED, time.time(), "another attempt at this job was done first", None)
+            record.failed("another attempt at this job was done first")
             return Outcome(ok=True, metrics=known)
-        end(Status.OK, time.time(), None, metrics)
+        record.succeeded(metrics)
         _forget_resume(job, place.paths)
         return Outcome(ok=True, metrics=metrics)
 
 
-def _work(job: Job, place: Workplace, ledger: LedgerWriter, attempt: str, peers: Peers) -> JobOutcome:
-    """Do the job's work, together with its other workers if it has any; returns the outcome's metrics."""
-    begin = partial(ledger.append, Kind.WORK_BEGUN, attempt=attempt)
+def _failure(error: BaseException) -> Outcome | None:
+    """What an error means for the job; None if another attempt may succeed."""
+    match error:
+        case Diverged() | UnreachableTarget() | NotFollowed() | MacsDiffer() | CriterionFails():
+            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
+        case DamagedFiles():
+            return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
+        case DataChanged():
+            return Outcome(ok=False, reason=str(error), final=False, ends_session=True)
+        case Stopped():
+            return Outcome(ok=False, reason=str(error), final=False, stopped=True)
+        case _:
+            fault = plugins.fault(error)
+            return None if fault is None else Outcome(ok=False, reason=fault)
 
-    def drop(why: str) -> None:
-        nonlocal begin
-        begin = partial(begin, dropped=why)
 
-    def begun(epochs_done: int) -> None:
-        begin(epoch=epochs_done)
+def _alive(job: Job, place: Workplace, record: AttemptRecord) -> JobOutcome:
+    """Do the job while signs of its life are given, and while it has its place; returns the outcome's metrics."""
+    with (
+        signs_of_life(record.ledger, record.attempt, place.held.devices, place.presence) as signs,
+        peers_of(place.of_peers(job), place.num_workers(job)) as peers,
+        watched(peers.life(place.life), record.failed_before),
+    ):
+        signs.work(peers.pids)
+        if place.given is not None:
+            check_sources(job, place.paths, place.given)
+        return _work(job, place, record, peers)
 
-    def epoch(done: Epoch) -> None:
-        ledger.append(Kind.PROGRESS, attempt=attempt, **asdict(done))
 
+def _work(job: Job, place: Workplace, record: AttemptRecord, peers: Peers) -> JobOutcome:
+    """Do the job's work, together with its other workers if it has any."""
     torch.set_num_threads(place.held.num_threads)
     seed_everything(job.seed, 0)
     dataset, device = open_dataset(place.dataset), torch.device(place.held.torch_device)
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = splits_at(dataset.splits(), job.image_size)
     with peers.joined(device) as crew:
-        return _done(job, place, Bench(job, place.paths, splits, device, begun, epoch, crew, drop, place.stop))
+        bench = Bench(job, place.paths, splits, device, record.begun, record.epoch, crew, record.dropped, place.stop)
+        return _done(job, place, bench)
 
 
 def _done(job: Job, place: Workplace, bench: Bench) -> JobOutcome:
@@ -246,7 +150,5 @@ def _forget_resume(job: Job, paths: StudyFolder) -> None:
     used = [paths.resume(job.name), *([paths.state(job.start.job)] if isinstance(job.start, StateOf) else [])]
     for state in used:
         state.unlink(missing_ok=True)
-        with contextlib.suppress(
-            OSError
-        ):  # a finished candidate leaves no folder; those of other jobs hold their weights
+        with contextlib.suppress(OSError):  # a finished candidate leaves no folder; other jobs' folders hold weights
             state.parent.rmdir()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from accounting.ledger.outcomes import JobOutcome
 from harness.jobs.work import Score
 from harness.task.base import Task
-from harness.training.loop import Course, evaluate, on_device, recalibrate_batch_norm
+from harness.training.course import Course
+from harness.training.loop import evaluate, on_device, recalibrate_batch_norm
 from harness.work.bench import Bench
 from harness.work.subnets import score_subnets
 from nas_baseline.spaces.networks import build

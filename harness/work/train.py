@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -12,9 +13,11 @@ from accounting.words.quantities import macs_text
 from harness.config.recipe import Recipe
 from harness.jobs.files import DamagedFiles
 from harness.jobs.work import RangeTest, Train, TrainSupernet
-from harness.training.loop import Course, Diverged, Hooks, Trained, train
+from harness.training.course import Course
+from harness.training.loop import Hooks, Trained, train
 from harness.training.lr_range import Recorder, chosen_rate, rate_at
-from harness.training.resume import StateLost, identity_of
+from harness.training.resume import StateFiles, StateLost, identity_of
+from harness.training.updates import Diverged
 from harness.work.bench import Bench
 from harness.work.prune import counts, gradual_pruner
 from harness.work.supernet import supernet_course
@@ -87,13 +90,10 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
             seed=bench.job.seed,
             device=bench.device,
             masks=masks,
-            resume=bench.paths.resume(bench.job.name),
+            files=StateFiles(bench.paths.resume(bench.job.name), identity_of(bench.job), bench.relay()),
             hooks=Hooks(bench.begun, bench.epoch, bench.dropped, bench.stop),
-            course=course,
-            identity=identity_of(bench.job),
+            course=replace(course, teacher=bench.teacher()),
             crew=bench.crew,
-            teacher=bench.teacher(),
-            relay=bench.relay(),
         )
     except StateLost as error:
         raise DamagedFiles(str(bench.job.source), f"lost training state ({error})") from error

@@ -20,6 +20,7 @@ from accounting.study.facts import StudyDocument, StudyFacts
 from accounting.words import names
 from accounting.words.names import MARKERS, ROUTES, Role, RouteWords
 from harness.config import route_files, routes
+from harness.config.plugin_files import use_listed
 from harness.config.reference import find_section, json_schema
 from harness.config.route_section import RouteSection
 from harness.config.study import load_configs, parse_config
@@ -176,6 +177,16 @@ def test_a_file_may_say_its_role_alone(tmp_path):
             route_files.words_in("quiet")
     finally:
         plugins.use([])
+
+
+def test_what_a_study_called_its_routes_is_not_known_to_the_next():
+    """Two studies in one process: the second has nothing of the first's own route."""
+    use_listed([str(SEVENTH)])
+    check_study(parse_config({**CONFIG, **SEVEN}, "first"), need_data=False)
+    assert "smallest" in names.routes_of(Role.CHALLENGER)
+    use_listed([])
+    check_study(parse_config(CONFIG, "second"), need_data=False)
+    assert "smallest" not in names.routes_of(Role.CHALLENGER)
 
 
 SEVEN = {"routes": {"smallest": {"epochs": 2}, "prune": {"finetune": {"epochs": 1}}}, "budget": {"smallest": "2 h"}}

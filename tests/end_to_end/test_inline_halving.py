@@ -20,8 +20,9 @@ from harness.jobs.start import FRESH
 from harness.planning.speeds import Speeds
 from harness.scheduling.scheduler import Scheduler
 from harness.training import loop
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
 from harness.work.price import OVERHEAD_S
+from harness.work.workplace import Workplace
 
 ENDS = (1, 2, 4)
 NUM_AT = (3, 2, 1)
@@ -126,7 +127,7 @@ def dies(monkeypatch, step, at, *, told=False):
 
     def train(*args, **kwargs):
         hooks = kwargs["hooks"]
-        if not kwargs["resume"].parent.name.endswith(step):
+        if not kwargs["files"].resume.parent.name.endswith(step):
             return loop.train(*args, **kwargs)
 
         def begun(epochs):

@@ -186,6 +186,17 @@ def test_the_terminal_tells_it_in_its_own_words(study, capsys):
     assert any("hits" in line for line in lines) and not foreign(" ".join(lines) + said)
 
 
+def test_a_plan_of_two_studies_tells_each_in_its_own_words(tmp_path):
+    from harness.cli import app
+
+    (tmp_path / "attributes.py").write_text(DATASET)
+    data = {"name": "fashion_mnist_mini", "num_train": 300}
+    other = {key: value for key, value in STUDY.items() if key != "plugins"} | {"name": "clothes", "dataset": data}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump_all([STUDY, other]))
+    first, second = CliRunner().invoke(app, ["plan", str(tmp_path / "study.yaml")]).output.split("clothes: ")
+    assert "images of 2 attributes" in first and "images of 10 classes" in second
+
+
 def test_what_is_delivered_is_told_in_its_own_words(study):
     (card,) = study.root.glob("models/*/prune/*/README.md")
     module = (card.parent / "model.py").read_text()

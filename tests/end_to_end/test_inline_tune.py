@@ -107,7 +107,7 @@ def test_a_kill_inside_a_trial_and_between_trials_changes_no_bit(study, tmp_path
                 hooks.epoch(done)
                 raise KeyboardInterrupt
 
-            dies = kwargs["resume"].parent.name.endswith(step)
+            dies = kwargs["files"].resume.parent.name.endswith(step)
             return loop.train(*args, **kwargs | ({"hooks": loop.Hooks(begun, epoch)} if dies else {}))
 
         monkeypatch.setattr("harness.work.train.train", train)

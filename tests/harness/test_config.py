@@ -60,9 +60,25 @@ def test_an_override_changes_what_it_names():
 
 def test_an_override_has_every_field_of_a_recipe_with_its_limits():
     assert set(RecipeOverride.model_fields) == set(Recipe.model_fields)
-    for name, field in Recipe.model_fields.items():
-        assert field.metadata == RecipeOverride.model_fields[name].metadata, name
-        assert RecipeOverride.model_fields[name].default is None
+    assert all(field.default is None for field in RecipeOverride.model_fields.values())
+    assert limits(RecipeOverride) == limits(Recipe)
+    assert limits(Recipe)["batch_size"] == [{"type": "integer", "minimum": 2, "maximum": 1_000_000}]
+
+
+def limits(section):
+    """By key, what its value may be besides null."""
+    found = {}
+    for name, said in section.model_json_schema()["properties"].items():
+        kinds = said.get("anyOf") or [{k: v for k, v in said.items() if k not in ("default", "description", "title")}]
+        found[name] = [kind for kind in kinds if kind != {"type": "null"}]
+    return found
+
+
+@pytest.mark.parametrize("section", [Recipe, RecipeOverride])
+def test_a_whole_number_may_be_written_with_an_exponent(section):
+    assert section(batch_size=1e2).batch_size == 100
+    with pytest.raises(ValueError, match="valid integer"):
+        section(batch_size=1.5)
 
 
 def test_a_config_cannot_be_changed():

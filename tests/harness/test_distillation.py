@@ -25,9 +25,10 @@ from harness.jobs.teacher import Teacher
 from harness.jobs.work import Train, TrainSupernet
 from harness.plan import NOMINAL, play
 from harness.task.logits import DistilledLoss
+from harness.training.course import Course
 from harness.training.distillation import AtOwnSize
 from harness.training.loop import train
-from harness.training.resume import identity_of
+from harness.training.resume import StateFiles, identity_of
 from harness.validation import check_study
 from harness.work.price import price_s, teaching_s
 from harness.work.supernet import supernet_course
@@ -118,10 +119,9 @@ def test_the_loss_by_hand():
 
 def fit(splits, folder, recipe, *, teacher=None, masks=None, seen=None, model=None, course=None):
     seen = seen or Seen()
-    options = {} if course is None else {"course": course}
     return train(
-        model or network(), splits, recipe, seed=5, device=CPU, masks=masks or {}, resume=folder / "resume.pt",
-        hooks=seen.hooks, teacher=teacher, **options,
+        model or network(), splits, recipe, seed=5, device=CPU, masks=masks or {},
+        files=StateFiles(folder / "resume.pt"), hooks=seen.hooks, course=replace(course or Course(), teacher=teacher),
     ).model  # fmt: skip
 
 
@@ -184,8 +184,8 @@ def test_on_a_gpu_it_works_in_bf16_and_the_teacher_stays_as_it_was(splits, tmp_p
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     recipe = RECIPES["mixup and ema"]
     trained = train(
-        network(), splits, recipe, seed=5, device=device, masks={}, resume=tmp_path / "r", hooks=Seen().hooks,
-        teacher=teacher,
+        network(), splits, recipe, seed=5, device=device, masks={},
+        files=StateFiles(tmp_path / "r"), hooks=Seen().hooks, course=Course(teacher=teacher),
     )  # fmt: skip
     assert all(bool(torch.isfinite(p).all()) for p in trained.model.parameters())
     assert same(before, {name: value.cpu() for name, value in teacher.state_dict().items()})

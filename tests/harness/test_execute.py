@@ -15,7 +15,8 @@ from harness.errors import InputError
 from harness.jobs.start import Checkpoint, WeightsOf
 from harness.jobs.work import Prune, PruneRule, Train
 from harness.models.build import load_tensors
-from harness.work.attempt import Workplace, execute
+from harness.work.attempt import execute
+from harness.work.workplace import Workplace
 from nas_baseline.spaces.families import network_spec
 from pruning.deadline import MachineTooBusy, NotFollowed
 from pruning.solve import UnreachableTarget

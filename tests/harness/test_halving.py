@@ -9,8 +9,9 @@ from harness.config.halving import Halving
 from harness.config.recipe import Recipe
 from harness.config.study import load_configs
 from harness.errors import InputError
-from harness.training.loop import Course, train
-from harness.training.resume import Relay, StateLost
+from harness.training.course import Course
+from harness.training.loop import train
+from harness.training.resume import Relay, StateFiles, StateLost
 
 
 def config(tiny, **search):
@@ -86,8 +87,8 @@ def in_parts(splits, folder, recipe, ends, kill=None):  # noqa: F811
 
         def attempt(seen, part=part, end=end, relay=relay):
             return train(
-                network(), splits, recipe, seed=5, device=CPU, masks={}, resume=folder / f"resume-{part}", hooks=seen.hooks,
-                course=Course(stop_epoch=end), relay=relay,
+                network(), splits, recipe, seed=5, device=CPU, masks={},
+                files=StateFiles(folder / f"resume-{part}", relay=relay), hooks=seen.hooks, course=Course(stop_epoch=end),
             )  # fmt: skip
 
         if kill is not None and kill[0] == part:
@@ -106,7 +107,14 @@ def in_parts(splits, folder, recipe, ends, kill=None):  # noqa: F811
 @pytest.mark.parametrize("kill", [None, (1, 3), (2, 5), (2, 6)])
 def test_a_training_in_parts_is_the_training_to_the_bit(splits, tmp_path, recipe, kill):  # noqa: F811
     whole = train(
-        network(), splits, recipe, seed=5, device=CPU, masks={}, resume=tmp_path / "whole", hooks=Seen().hooks
+        network(),
+        splits,
+        recipe,
+        seed=5,
+        device=CPU,
+        masks={},
+        files=StateFiles(tmp_path / "whole"),
+        hooks=Seen().hooks,
     )
     parted = in_parts(splits, tmp_path, recipe, (1, 3, 6), kill)
     assert parted.val_curve == whole.val_curve
@@ -119,6 +127,6 @@ def test_a_state_of_another_training_or_epoch_is_not_gone_on_with(splits, tmp_pa
     for relay in (Relay("another", tmp_path / "state-0", 2), Relay("training", tmp_path / "none", 2)):
         with pytest.raises(StateLost):
             train(
-                network(), splits, recipe, seed=5, device=CPU, masks={}, resume=tmp_path / "r", hooks=Seen().hooks,
-                relay=relay,
+                network(), splits, recipe, seed=5, device=CPU, masks={},
+                files=StateFiles(tmp_path / "r", relay=relay), hooks=Seen().hooks,
             )  # fmt: skip

@@ -28,6 +28,7 @@ from harness.delivery.int8 import (
 )
 from harness.models.build import build_network
 from harness.training.loop import Hooks, evaluate, train
+from harness.training.resume import StateFiles
 from nas_baseline.spaces.families import network_spec
 from pruning.masks import apply_masks
 from pruning.solve import prune_to_macs
@@ -50,7 +51,9 @@ def trained(splits, tmp_path_factory):
     apply_masks(model, masks)
     resume = tmp_path_factory.mktemp("training") / "resume.pt"
     recipe, hooks = Recipe(epochs=4, batch_size=50), Hooks(lambda _: None, lambda _: None)
-    return train(model, splits, recipe, seed=1, device=CPU, masks=masks, resume=resume, hooks=hooks).model.eval()
+    return train(
+        model, splits, recipe, seed=1, device=CPU, masks=masks, files=StateFiles(resume), hooks=hooks
+    ).model.eval()
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,10 @@ from torch import nn
 
 from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits, TensorSplit
-from harness.training.loop import Diverged, Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.loop import Hooks, evaluate, recalibrate_batch_norm, seed_everything, train
+from harness.training.resume import StateFiles
 from harness.training.state import State
+from harness.training.updates import Diverged
 from pruning.masks import masks_from_model
 
 CPU = torch.device("cpu")
@@ -51,8 +53,8 @@ class Seen:
 def fit(splits, folder, recipe, *, model=None, masks=None, seed=5, seen=None):
     seen = seen or Seen()
     trained = train(
-        model or network(), splits, recipe, seed=seed, device=CPU, masks=masks or {}, resume=folder / "resume.pt",
-        hooks=seen.hooks,
+        model or network(), splits, recipe, seed=seed, device=CPU, masks=masks or {},
+        files=StateFiles(folder / "resume.pt"), hooks=seen.hooks,
     )  # fmt: skip
     return trained.model, trained.val_top1
 
@@ -232,7 +234,9 @@ def test_the_moving_average_leaves_its_random_start_in_a_short_training(splits, 
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     recipe = Recipe(epochs=2, batch_size=6, lr=0.1, ema_decay=0.9998, augment="none")
     hooks = Hooks(lambda done: None, lambda epoch: None)
-    kept = train(model, splits, recipe, seed=0, device=CPU, masks={}, resume=tmp_path / "r.pt", hooks=hooks).model
+    kept = train(
+        model, splits, recipe, seed=0, device=CPU, masks={}, files=StateFiles(tmp_path / "r.pt"), hooks=hooks
+    ).model
     moved = sum(float((p - start[name]).norm()) for name, p in kept.named_parameters())
     whole = sum(float((p - start[name]).norm()) for name, p in model.named_parameters())
     assert moved > 0.3 * whole

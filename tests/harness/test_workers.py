@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, LoaderSplit, Splits, TensorSplit
-from harness.training.loop import Course, Hooks, evaluate, recalibrate_batch_norm, train
+from harness.training.course import Course
+from harness.training.loop import Hooks, evaluate, recalibrate_batch_norm, train
+from harness.training.resume import StateFiles
 from harness.training.synced_norm import synced_norm
 from harness.training.workers import Crew, average_gradients, scored_batches, share_of, training_batches
 from pruning.gradual import GradualPruner
@@ -67,7 +69,8 @@ def fit(crew, folder, recipe, *, norm=True, dropout=0.0, sparse=False, course=No
     try:
         trained = train(
             model, splits, recipe, seed=5, device=CPU, masks=masks_from_model(model) if sparse else {},
-            resume=folder / "resume.pt", hooks=Hooks(lambda epoch: None, note), course=course or Course(), crew=crew,
+            files=StateFiles(folder / "resume.pt"), hooks=Hooks(lambda epoch: None, note), course=course or Course(),
+            crew=crew,
         )  # fmt: skip
     except Killed:
         return None
