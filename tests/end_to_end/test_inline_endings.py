@@ -13,7 +13,7 @@ from accounting.ledger.store import read_ledger
 from harness.config.study import parse_config
 from harness.errors import StudyFailed
 from harness.planning.speeds import Speeds
-from harness.training.loop import Diverged
+from harness.training.updates import Diverged
 
 
 class TestBudget:

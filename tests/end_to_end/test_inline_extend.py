@@ -16,7 +16,7 @@ from accounting.ledger.records import Kind
 from accounting.ledger.store import read_ledger
 from harness.data import fashion_mnist_mini
 from harness.errors import InputError, StudyFailed
-from harness.training.loop import Diverged
+from harness.training.updates import Diverged
 from harness.work import train as execute
 
 BEGUN = {
