@@ -58,6 +58,7 @@ FEW = (
 SHARE = 0.01
 POLL_S = 0.25
 """How often the driver looks at the placement groups."""
+LOOK_S = 0.05
 TITLE_S = 0.05
 """The observer's resolution of an end that it sees in a title."""
 NEAR_S = 1.0
@@ -125,25 +126,31 @@ HEADER = f"{'ledger':>10} {'observer':>10} {'off':>8} {'recorded':>8} {'allowed'
 
 
 def held_in(seen: dict[str, Any]) -> dict[str, Held]:
-    """The placement groups that one observer saw, by Ray's id."""
-    created = {change["group"]: change for change in seen["changes"] if change["state"] == "CREATED"}
+    """What placement groups held on a node, by what the ledger calls it: the group's id and the node's."""
+    created: dict[str, dict[str, Any]] = {}
     over: dict[str, dict[str, Any]] = {}
     for change in seen["changes"]:
-        if change["state"] != "CREATED" and change["group"] in created:
-            over.setdefault(change["group"], change)
+        if change["state"] == "CREATED":
+            created[change["group"]] = change
+        elif change["group"] in created:
+            over.setdefault(_name(created[change["group"]]), change)
     last_look_t = seen["group_looks"][-1][0] if seen["group_looks"] else 0.0
-    last_alive_t = max((w["last_t"] for w in seen["workers"] if _ends(w)), default=last_look_t)
-    groups = {}
-    for group, change in created.items():
+    last_alive_t = max((worker["last_t"] for worker in seen["workers"] if _ends(worker)), default=last_look_t)
+    found = {}
+    for change in [change for change in seen["changes"] if change["state"] == "CREATED"]:
         begin_t, begin_off_s = _middle(change)
-        if group in over:
-            end_t, end_off_s = _middle(over[group])
+        if _name(change) in over:
+            end_t, end_off_s = _middle(over[_name(change)])
         else:
-            end_t, end_off_s = max(last_look_t, last_alive_t), 0.1
+            end_t, end_off_s = max(last_look_t, last_alive_t), 2 * LOOK_S
         bundles = change["bundles"]
         amount = sum(b.get("GPU", 0.0) for b in bundles) or sum(b.get("CPU", 0.0) for b in bundles)
-        groups[group] = Held(begin_t, end_t, amount, begin_off_s, end_off_s)
-    return groups
+        found[_name(change)] = Held(begin_t, end_t, amount, begin_off_s, end_off_s)
+    return found
+
+
+def _name(created: dict[str, Any]) -> str:
+    return f"{created['group']}@{created['node'][:8]}"
 
 
 def _middle(change: dict[str, Any]) -> tuple[float, float]:
@@ -162,7 +169,7 @@ def by_group(attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:
     """The attempts in each placement group, in the order in which they ran."""
     found = defaultdict(list)
     for attempt in sorted(attempts, key=lambda attempt: attempt.begin_t):
-        found[str(attempt.allocation).partition("@")[0]].append(attempt)
+        found[str(attempt.allocation)].append(attempt)
     return found
 
 
@@ -245,7 +252,7 @@ def compare(seen: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[s
     pids = {record["segment"]: record["pid"] for record in records if record["kind"] == Kind.SEGMENT_OPENED}
     pid_of = {r["attempt"]: pids[r["segment"]] for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     in_ledger = by_group(view.attempts)
-    startups = {str(start.allocation).partition("@")[0]: start.allocated_s for start in view.startups}
+    startups = {start.allocation: start.allocated_s for start in view.startups}
     of_attempts: list[Compared] = []
     of_groups: list[Compared] = []
     num_apart = 0

@@ -85,6 +85,7 @@ class Groups:
                             "state": entry["state"],
                             "after_t": self.looks[-1][0] if self.looks else None,
                             "by_t": answered_t,
+                            "node": next(iter(entry["bundles_to_node_id"].values()), ""),
                             "bundles": list(entry["bundles"].values()),
                         }
                     )
