@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a single cell needs no pandas
 
 COMPUTED = "=+-@\t\n＝＋－＠"
 """First characters that make spreadsheets take a cell for a formula, including the full-width forms."""
-ROWS_AT_A_TIME = 10_000
+ROWS_AT_A_TIME = 4000
 """Rows written at a time, which bounds the memory needed for a large table."""
 ODD = "^[" + COMPUTED.replace("-", r"\-") + "]|\r"
 """Matches text that :func:`plain_cell` may change."""
@@ -54,7 +54,6 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def _rows(columns: list[pa.StringArray]) -> bytes:
     """Rows of cells given as columns; a row of one empty cell is not written as an empty line."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     if not columns:
@@ -85,9 +84,7 @@ def _written(column: pd.Series) -> pa.StringArray:
     if (floats := _floats(column)) is not None:
         return floats
     texts = map(str, column.tolist())
-    return pa.array(
-        ["" if is_missing else text for text, is_missing in zip(texts, missing, strict=True)], pa.string()
-    )
+    return pa.array(["" if is_missing else text for text, is_missing in zip(texts, missing, strict=True)], pa.string())
 
 
 def _floats(column: pd.Series) -> pa.StringArray | None:
