@@ -44,7 +44,7 @@ def plain_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table with the cells of :func:`plain_cells`: the same file that pandas would write, in a tenth of the time."""
+    """Write a table with the cells of :func:`plain_cells`: the same file that pandas would write, in less time."""
     with path.open("wb") as file:
         file.write(_rows([_quoted([column]) for column in table.columns]))
         for begin in range(0, len(table), ROWS_AT_A_TIME):
