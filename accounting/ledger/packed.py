@@ -67,7 +67,8 @@ class PackedSpec:
 
     def unpacked(self) -> JobSpec:
         """The whole spec, parsed at each call."""
-        record: Record = json.loads(self._line if isinstance(self._line, bytes) else self._line.read())
+        line = self._line if isinstance(self._line, bytes) else self._line.read()
+        record: Record = json.loads(line.decode())  # of bytes, it would find out the encoding first
         return record["spec"]
 
 

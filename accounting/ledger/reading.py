@@ -57,6 +57,8 @@ class Reading:
     """The file in which specs stay, if they do."""
     _begin: int = 0
     """Offset of the next line in the file, if specs stay there."""
+    _devices: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Devices held, by their text: those of many records are equal, and share one object."""
 
     def segment(self, path: Path, content: bytes | None = None) -> Segment:
         """Read a file as a segment; its ``content`` may be given."""
@@ -169,6 +171,8 @@ class Reading:
                 self.points.take(record)
                 return
             share_words(record)
+            if (devices := record.get("devices")) is not None:
+                record["devices"] = self._devices.setdefault(repr(devices), devices)
             if kind in SLIMMED:
                 _slim(record, line if is_plain else None)
         record["segment"], record["line"] = found.name, number

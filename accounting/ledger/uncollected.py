@@ -1,10 +1,12 @@
-"""Reading without garbage collection."""
+"""Reading without garbage collection, and giving freed memory back."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MANY = 200_000
 """From this many new objects on, they are kept out of later collections too, each of which takes a second per few
@@ -26,3 +28,12 @@ def uncollected() -> Iterator[None]:
             gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def return_memory() -> None:
+    """Return freed memory to the system: after a large ledger was read, the allocators keep about 100 MB for later."""
+    if (arrow := sys.modules.get("pyarrow")) is not None:
+        arrow.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than glibc
+            ctypes.CDLL(None).malloc_trim(0)

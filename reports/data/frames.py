@@ -7,7 +7,7 @@ Hours are *device-hours* (device-seconds / 3600) in the unit of the ledger's dev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ from reports.data.undelivered import undelivered_networks
 
 if TYPE_CHECKING:  # an answer needs no pandas
     import pandas as pd
+
+ALLOCATIONS = frozenset({str(Kind.ALLOCATION_OPENED), str(Kind.ALLOCATION_CLOSED)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,13 @@ class Frames:
     def audit(self) -> AuditReport:
         """Whether the ledger adds up."""
         return audit_of(self.ledger.records, self.evidence, self.view, self.ledger.findings)
+
+    def audited(self) -> Frames:
+        """The same with the audit done, and without the records of allocations, which nothing else needs."""
+        kept = tuple(record for record in self.ledger.records if record["kind"] not in ALLOCATIONS)
+        found = replace(self, ledger=replace(self.ledger, records=kept), evidence=Evidence())
+        vars(found)["audit"] = self.audit
+        return found
 
     @property
     def stopped(self) -> set[tuple[str, int]]:

@@ -107,7 +107,11 @@ def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
 
 
 def _cells(values: list[object]) -> list[object]:
-    return values if PLAIN.issuperset(map(type, values)) else list(map(_cell, values))
+    """The values as cells; one that occurs in many rows, as the devices of attempts do, is converted once."""
+    if PLAIN.issuperset(map(type, values)):
+        return values
+    cells = {place: _cell(value) for place, value in {id(value): value for value in values}.items()}
+    return [cells[id(value)] for value in values]
 
 
 def _cell(value: object) -> object:

@@ -69,8 +69,10 @@ def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], na
 
 
 def _longer(values: pd.Series, rows: Sequence[Row]) -> pd.Series | list[object]:
-    """A column with the cells of further rows; text columns, the bulk of the table, are not converted for that."""
+    """A column with the cells of further rows; texts and floats, the bulk of the table, are not converted for that."""
     more = [row.get(str(values.name), float("nan")) for row in rows]
+    if values.dtype == np.float64 and all(isinstance(cell, float) for cell in more):
+        return pd.Series(np.append(values.to_numpy(), more))
     if isinstance(values.dtype, pd.StringDtype):
         return pd.concat([values, pd.Series(more, dtype=values.dtype)], ignore_index=True)
     return [*values.tolist(), *more]

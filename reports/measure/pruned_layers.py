@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from accounting.cost.attempts import Job
 from accounting.cost.lineage import method_name
 from accounting.ledger.outcomes import LayerRecord
 from accounting.ledger.records import Phase
-from accounting.ledger.specs import PruneSpec
 from accounting.words.methods import Method, parse_method
 from reports.data.frames import Frames
 from reports.statistics import Cell, Estimate, mean_interval
@@ -30,8 +28,10 @@ def pruned_layers(frames: Frames) -> pd.DataFrame:
     specs = frames.view.links
     latest: dict[tuple[object, ...], list[LayerRecord]] = {}
     for job in frames.view.jobs:
+        if job.phase != Phase.PRUNE or job.target is None:
+            continue
         prune, layers = specs.get(job.job, {}).get("prune"), (job.outcome or {}).get("layers")
-        if isinstance(prune, dict) and layers and _is_at_target(job, prune):
+        if isinstance(prune, dict) and layers and prune.get("target_macs", job.target) == job.target:
             latest[job.target, job.route, method_name(prune), job.replicate] = layers
     rows = [
         [*key, position, layer["name"], str(layer.get("role") or "other"), *_counts(layer)]
@@ -108,7 +108,3 @@ def method_rank(name: str) -> tuple[bool, bool, str]:
     """Sort key for methods: the global scope first, magnitude first within a scope."""
     method = parse_method(name)
     return method.scope != "global", method.criterion != "magnitude", name
-
-
-def _is_at_target(job: Job, prune: PruneSpec) -> bool:
-    return job.phase == Phase.PRUNE and job.target is not None and prune.get("target_macs", job.target) == job.target

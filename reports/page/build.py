@@ -6,14 +6,13 @@ import json
 import logging
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 
+from accounting.ledger.uncollected import return_memory
 from accounting.study.folder import ANSWERS, StudyFolder
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
-from reports.export.beside import beside
 from reports.export.tables import long_makers_of, makers_of, write_made
 from reports.measure.unusable import unusable
 from reports.page.content import page_content
@@ -24,8 +23,6 @@ from reports.sentences.unusable import unusable_sentence
 log = logging.getLogger(__name__)
 
 PAGE, MARKDOWN = "index.html", "report.md"
-MANY_ATTEMPTS = 5000
-"""From this many attempts on, the long tables, which are most of a report, are written while the rest is made."""
 
 
 def build_report(folder: Path, out: Path | None = None) -> Path:
@@ -41,20 +38,21 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     """
     out = StudyFolder(Path(folder)).report if out is None else Path(out)
     check_replaceable(out)
-    frames = load_frames(Path(folder))
-    from reports.page.render import render_figures  # imports Matplotlib, if anything is drawn
-
+    frames = load_frames(Path(folder)).audited()
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         fresh.chmod(0o755)
         tables = fresh / "tables"
-        long = partial(write_made, long_makers_of(frames), tables)
-        with beside(long, is_long=len(frames.view.attempts) >= MANY_ATTEMPTS):
-            whole = WholeAnswer(frames)
-            write_made(makers_of(frames, whole.answers), tables)
-            figures = render_figures(frames, fresh / "figures")
-            content = page_content(whole, figures, left_out := [unusable_sentence(found) for found in unusable(frames)])
+        return_memory()
+        write_made(long_makers_of(frames), tables)  # they take most memory, so before all else is made
+        return_memory()
+        from reports.page.render import render_figures  # imports Matplotlib, if anything is drawn
+
+        whole = WholeAnswer(frames)
+        write_made(makers_of(frames, whole.answers), tables)
+        figures = render_figures(frames, fresh / "figures")
+        content = page_content(whole, figures, left_out := [unusable_sentence(found) for found in unusable(frames)])
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
         (fresh / MARKDOWN).write_text(markdown_report(content), encoding="utf-8")

@@ -1,11 +1,12 @@
 """Ledgers are read without garbage collection, and the objects of a large one are kept out of later collections."""
 
+import ctypes
 import gc
 
 import pytest
 
 from accounting.ledger import uncollected as module
-from accounting.ledger.uncollected import uncollected
+from accounting.ledger.uncollected import return_memory, uncollected
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +36,21 @@ def test_whoever_had_switched_the_search_off_finds_it_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_memory_is_returned_by_the_c_library_where_it_can(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, _name):
+            pass
+
+        def malloc_trim(self, pad):
+            asked.append(pad)
+
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    return_memory()
+    assert asked == [0]
+    monkeypatch.delattr(Library, "malloc_trim")
+    return_memory()  # a library without it

@@ -49,6 +49,7 @@ def test_a_table_is_written_as_pandas_writes_it(tmp_path, monkeypatch):
         {
             "word": ["a,b", 'say "x"', None, "two\nlines", ""],
             "share": [0.1, float("nan"), 1e-05, 1e22, float("inf")],
+            "seconds": [1760000000.25, 100.0, float("nan"), -0.0, 1e-4],
             "whole": [1, 2, 3, -4, 10**17],
             "count": pd.array([1, None, 3, 4, 5], dtype="Int64"),
             "maybe": pd.array([True, None, False, True, True], dtype="boolean"),
@@ -60,6 +61,14 @@ def test_a_table_is_written_as_pandas_writes_it(tmp_path, monkeypatch):
     write_csv(table, tmp_path / "t.csv")
     plain_cells(table).to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
     assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
+
+
+@pytest.mark.parametrize("low", [0.0, 1e-9, 1e-4, 1.0, 1e9, 1e14])
+def test_floats_are_written_as_python_writes_them(low, tmp_path):
+    floats = [sign * low * factor for sign in (1, -1) for factor in (0.1, 1 / 3, 0.9999999999999999, 1.0, 7.0, 123.456)]
+    table = pd.DataFrame({"x": floats, "word": "x"})
+    write_csv(table, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines()[1:] == [f"{number!r},x" for number in floats]
 
 
 @pytest.mark.parametrize("columns", [{}, {"a": []}, {"a": [None, "x"]}, {"a": ["", "x"]}])

@@ -8,6 +8,7 @@ import yaml
 from fake_study import CANDIDATE_H, PRETRAIN_H, Timeline
 
 from accounting.ledger.store import LedgerWriter
+from benchmarks.ledgers import Size, write_study
 from reports.data.frames import load_frames
 from reports.errors import NotAStudy
 
@@ -68,6 +69,15 @@ def test_an_export_belongs_to_its_network_whatever_it_is_called(make_study):
             ledger.append(kind, t=t, **fields)
     sizes = {(n.label, n.target): n.size_bytes for n in load_frames(folder).delivered if n.size_bytes}
     assert sizes == {("prune", 500_000): {"onnx": 300}}
+
+
+def test_audited_frames_have_the_same_audit_and_no_records_of_allocations(tmp_path):
+    write_study(tmp_path, Size(50))
+    frames = load_frames(tmp_path)
+    audited = frames.audited()
+    kinds, left = ({record["kind"] for record in each.ledger.records} for each in (frames, audited))
+    assert kinds - left == {"allocation_opened", "allocation_closed"}
+    assert audited.audit == frames.audit and audited.audit.balances
 
 
 def test_a_lost_attempt_is_charged_to_its_control(frames):
