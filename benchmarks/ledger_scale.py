@@ -6,8 +6,9 @@ For each size, a study is written to a temporary folder (about 4 kB of disk spac
 and 0.13 kB per heartbeat). Then each command runs in a process of its own, from the JSON lines: ``answer`` twice, cold
 and from its cache, ``audit``, ``status``, ``cost`` and ``report``. Then the ledger is compacted, as at the end of a
 session, and all commands run again from that (``…_compacted``). *append* is the writing itself, without fsync. It
-checks that the audit finds nothing and that a command says the same each time. With ``--row``, a line per size is
-appended to benchmarks/results/ledger_scale.jsonl; do that on an idle machine.
+checks that the audit finds nothing and that a command says the same each time. *parse* is the yardstick: one process
+that does nothing but ``json.loads`` on every line, so rows of slow and fast machines can be compared. With ``--row``, a
+line per size is appended to benchmarks/results/ledger_scale.jsonl; do that on an idle machine.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ def measured(command: str, study: Path) -> tuple[str, float, float, float]:
         return said.read().decode(), wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
+def parsed_s(ledger: Path) -> float:
+    """Seconds to parse every line of a ledger, one at a time."""
+    begin = time.perf_counter()
+    for path in ledger.glob("*.jsonl"):
+        for line in path.read_bytes().splitlines():
+            json.loads(line)
+    return time.perf_counter() - begin
+
+
 def row_of(size: Size) -> dict[str, object]:
     """Write a study of this size and measure each command, before and after compaction."""
     with tempfile.TemporaryDirectory() as folder:
@@ -60,6 +70,7 @@ def row_of(size: Size) -> dict[str, object]:
             "python": platform.python_version(), **vars(size), "append_s": round(time.perf_counter() - begin, 2),
             "size_mb": round(sum(path.stat().st_size for path in (study / "ledger").iterdir()) / 1e6, 1),
         }  # fmt: skip
+        row["parse_s"] = round(parsed_s(study / "ledger"), 2)
         said = {}
         for name, command in zip(NAMES, COMMANDS, strict=True):
             said[name], wall_s, cpu_s, peak_mb = measured(command, study)
