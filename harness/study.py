@@ -43,7 +43,7 @@ from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console import terminal
 from harness.console.endings import check_ending, left_by_budget
-from harness.console.events import executes, rehearses, stopped
+from harness.console.events import executes, prepares, rehearses, stopped
 from harness.console.outlook import Expect
 from harness.console.progress import Progress
 from harness.data.image_folder import PARTS
@@ -123,6 +123,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     begin_t = launch.begin_t or time.time()
     ready = _ready(config, folder, launch, progress)
     paths, standing, config = ready.paths, ready.standing, ready.standing.config
+    where = "in this process" if launch.backend == "inline" else "on Ray"
+    progress.tell(prepares(f"checked the study, its data and its folder; begins {where} (some seconds)"))
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, ready.seen), _backend(config, paths, launch) as backend, _told_at_once():

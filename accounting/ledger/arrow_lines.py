@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_LINES = 1000
-"""Lines of one kind in a block; for fewer, the patterns are as fast."""
+"""Lines of one kind in a block; for fewer, the patterns are as fast, Arrow's import aside."""
 MIN_NODE_BEATS = 300
 """The same for samplers' records, which are longer."""
 BEATS = b'{"kind":"heartbeat",'

@@ -7,6 +7,7 @@ JSON. A pattern matches what :class:`accounting.ledger.store.LedgerWriter` write
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import isfinite, isinf
@@ -45,12 +46,15 @@ def blocks_of(content: bytes) -> Iterator[list[bytes]]:
         begin = end + 1
 
 
-def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) -> tuple[list[int], list[bytes]]:
+def take_points(
+    lines: Sequence[bytes], first: int, points: Points, tick: Tick, *, is_long: bool = True
+) -> tuple[list[int], list[bytes]]:
     """Read the epoch ends and heartbeats among lines, and return the numbers and texts of the others.
 
     ``first`` is the number of the first line. If one line of a kind does not match its pattern, all lines of that kind
-    are among the others.
+    are among the others. Arrow is imported only if ``is_long``: the lines are of a segment that is worth the import.
     """
+    by_arrow = is_long or "pyarrow" in sys.modules
     beats, nodes, progress, others = [], [], [], []
     for number, line in enumerate(lines, start=first):
         head = line[9:14]
@@ -68,7 +72,7 @@ def take_points(lines: Sequence[bytes], first: int, points: Points, tick: Tick) 
         (progress, _take_progress, arrow_lines.take_progress, arrow_lines.MIN_LINES),
     ):  # fmt: skip
         own = [lines[number - first] for number in numbers]
-        written = take_many(own, points) if len(own) >= least else None
+        written = take_many(own, points) if by_arrow and len(own) >= least else None
         if written is not None:
             tick(numbers, written)
         elif own and not take(own, numbers, points, tick):

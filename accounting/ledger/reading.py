@@ -28,8 +28,8 @@ from accounting.ledger.validation import problem_of
 
 BATCH = 512
 """How many lines are parsed at a time."""
-MIN_LEFT_BYTES = 4_000_000
-"""In a segment of at least this size, specs stay in the file until they are needed."""
+LONG_BYTES = 4_000_000
+"""A segment of at least this size is worth importing Arrow, and its specs stay in the file until they are needed."""
 WORDS = ("session", "allocation", "attempt", "job", "route", "phase", "meter")
 SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind])) for kind in Kind}
 """By kind of record: the fields whose words are shared by many records of a ledger."""
@@ -55,6 +55,7 @@ class Reading:
     _times: Floats = field(default_factory=lambda: array("d"))
     _left_in: Lines | None = None
     """The file in which specs stay, if they do."""
+    _is_long: bool = False
     _begin: int = 0
     """Offset of the next line in the file, if specs stay there."""
     _devices: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -70,7 +71,8 @@ class Reading:
             return found
         if has_torn_end:
             found.warning = f"{path.name}:{num_lines + 1}: torn last line skipped"
-        if self.points is not None and len(content) >= MIN_LEFT_BYTES:
+        self._is_long = len(content) >= LONG_BYTES
+        if self.points is not None and self._is_long:
             self._left_in, self._begin = Lines(path), 0
         self.read_on(found, content, Checker())
         return found
@@ -101,7 +103,7 @@ class Reading:
             None if self._left_in is None else list(accumulate((len(line) + 1 for line in lines), initial=self._begin))
         )
         if self.points is not None:
-            numbers, lines = take_points(lines, first, self.points, self._tick_many)
+            numbers, lines = take_points(lines, first, self.points, self._tick_many, is_long=self._is_long)
         for begin in range(0, len(lines), BATCH):
             batch = lines[begin : begin + BATCH]
             whole = b"[" + b",".join(batch) + b"]"

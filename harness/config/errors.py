@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from accounting.study.yaml12 import Place
 from accounting.words.plain_text import one_line
+from harness.config.allowed import allowed, is_kind
 from harness.config.routes import as_found, more_routes
 from harness.config.section import parts_of
 
@@ -33,11 +34,14 @@ def explain(
 
     If anything has been told, rules about the study as a whole are left out, as that may be why they are broken.
     """
+    by_place: dict[Place, list[ErrorDetails]] = {}
+    for each in (_at_key(each, lines) for each in error.errors()):
+        if each is not None and (not told or (each["loc"] and each["loc"] not in told)):
+            by_place.setdefault(each["loc"] or _named(each, model), []).append(each)
     found = {
-        at_line(source, lines, place, _what(each, model)): line_of(lines, place)
-        for each in (_without_option(each) for each in error.errors())
-        if each is not None and (not told or (each["loc"] and each["loc"] not in told))
-        for place in [each["loc"] or _named(each, model)]
+        at_line(source, lines, place, text): line_of(lines, place)
+        for place, errors in by_place.items()
+        for text in _texts(errors, model)
     }
     ordered = sorted(found, key=lambda text: line if isinstance(line := found[text], int) else 0)
     more = len(ordered) - MAX_PROBLEMS
@@ -66,32 +70,52 @@ def nearest(given: str, allowed: list[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _without_option(error: ErrorDetails) -> ErrorDetails | None:
+def _at_key(error: ErrorDetails, lines: Mapping[Place, int | str]) -> ErrorDetails | None:
     """An error at its key; None for one that only says that a mapping is not the word that its key might also take."""
-    place = tuple(part for part in error["loc"] if not str(part).startswith("literal["))
-    if len(place) < len(error["loc"]):
+    place = error["loc"]
+    if any(str(part).startswith("literal[") for part in place):
         return None
-    return {**error, "loc": tuple(part for part in place if part not in SECTION_OR_WORD)}
+    kept = (
+        part
+        for end, part in enumerate(place, start=1)
+        if part not in SECTION_OR_WORD and not (is_kind(part) and place[:end] not in lines)
+    )
+    return {**error, "loc": tuple(kept)}
+
+
+def _texts(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> list[str]:
+    """What is wrong at one place: one text if a value is of none of the kinds that it may have."""
+    kinds = [kind for error in errors if (kind := allowed(error)) is not None]
+    if len(errors) == 1 or len(kinds) < len(errors):
+        return [_what(error, model) for error in errors]
+    return [f"{_where(errors[0])}: {_short(errors[0]['input'])} given; allowed is {', '.join(dict.fromkeys(kinds))}"]
 
 
 def _what(error: ErrorDetails, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    where = _where(error)
     if error["type"] == "extra_forbidden":
-        allowed = _allowed_keys(error["loc"][:-1], model)
+        keys = _allowed_keys(error["loc"][:-1], model)
         key = str(error["loc"][-1])
-        return f"unknown key {_short(where)}{nearest(key, allowed)}; allowed here: {', '.join(allowed)}"
+        return f"unknown key {_short(where)}{nearest(key, keys)}; allowed here: {', '.join(keys)}"
     if error["type"] == "missing":
         return f"{where!r} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
     given = error["input"]
-    if not where and _named(error, model):
+    if not error["loc"] and _named(error, model):
         return message
+    hint = _HINTS.get((error["type"], type(given)), "")
+    if (kinds := allowed(error)) is not None:
+        return f"{where}: {_short(given)} given; allowed is {kinds}{hint}"
     shown = (
         ""
         if isinstance(given, dict | list | BaseModel) or repr(given)[:MAX_SHOWN] in message
         else f", given {_short(given)}"
     )
-    return f"{where or 'study'}: {message}{shown}{_HINTS.get((error['type'], type(given)), '')}"
+    return f"{where}: {message}{shown}{hint}"
+
+
+def _where(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"]) or "study"
 
 
 def _named(error: ErrorDetails, model: type[BaseModel]) -> Place:
@@ -103,17 +127,16 @@ def _named(error: ErrorDetails, model: type[BaseModel]) -> Place:
 
 _PLACE = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)*(?=[: ])")
 _HINTS = {
-    ("int_type", str): "; write a whole number without quotes",
-    ("float_type", str): "; write a number without quotes",
-    ("bool_type", str): "; write true or false without quotes",
-    ("bool_type", int): "; write true or false",
-    ("string_type", int): "; write it in quotes",
-    ("string_type", float): "; write it in quotes",
+    ("int_type", str): ", without quotes",
+    ("float_type", str): ", without quotes",
+    ("bool_type", str): ", without quotes",
+    ("string_type", int): ", in quotes",
+    ("string_type", float): ", in quotes",
 }
 
 
 def _short(given: object) -> str:
-    text = str(given).lower() if isinstance(given, bool) else repr(given)
+    text = "null" if given is None else str(given).lower() if isinstance(given, bool) else repr(given)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text):,} characters)"
 
 

@@ -11,6 +11,10 @@ from accounting.words.quantities import parse_hours, parse_macs, parse_percent
 
 _Hours = Annotated[str, WithJsonSchema({"type": "string", "format": "hours", "examples": ["30 min", "2 h"]})]
 
+NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$"
+"""A study's name, which names its folder."""
+LABEL_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*$"
+
 
 def _target(value: str | int | float) -> int:
     """The MACs of a target; an invalid share of the parent's raises an error that says so."""

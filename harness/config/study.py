@@ -21,7 +21,7 @@ from harness.config.phases import cut_in_silence
 from harness.config.recipe import Recipe, RecipeOverride
 from harness.config.resources import ResourcesConfig
 from harness.config.routes import BudgetConfig, RoutesConfig, routes_alone, with_keys
-from harness.config.section import Strict, Target
+from harness.config.section import LABEL_PATTERN, NAME_PATTERN, Strict, Target
 from harness.config.settings import parse_setting, with_settings
 from harness.config.store import StoreConfig
 from harness.errors import InputError
@@ -143,7 +143,7 @@ class VerdictConfig(Strict):
 DEFAULT_VERDICT = VerdictConfig()
 
 
-LabelName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=60)]
+LabelName = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=60)]
 LabelText = Annotated[str, Field(min_length=1, max_length=100)]
 _Milliseconds = Annotated[float, Field(gt=0, le=10**6)]
 
@@ -163,7 +163,7 @@ class LatencyTarget(Strict):
 class StudyConfig(Strict):
     """One study: one question, one folder."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?$", max_length=100)
+    name: str = Field(pattern=NAME_PATTERN, max_length=100)
     """Name of the study and of its folder, ``runs/<name>``."""
     dataset: DatasetConfig
     """Which data."""

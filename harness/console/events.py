@@ -81,6 +81,11 @@ def stopped(job: Job) -> Event:
     )
 
 
+def prepares(what: str) -> Event:
+    """A run does what takes long before its session begins."""
+    return Event(time.time(), "prepares", what)
+
+
 def executes(file: PluginFile) -> Event:
     """The study is about to execute a file of the user's own."""
     return Event(time.time(), "executes", f"executes {file.text}", {"path": file.path, "sha256": file.sha256})

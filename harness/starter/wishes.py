@@ -63,7 +63,10 @@ def parse_targets(text: str) -> tuple[int | float, ...]:
 
 def _target(text: str) -> int | float:
     try:
-        percent = parse_percent(text.strip())
+        percent = parse_percent(text)
+    except ValueError as error:
+        raise InputError(f"--macs: {error}") from None
+    try:
         return parse_macs(text) if percent is None else percent
     except ValueError as error:
         raise InputError(f"--macs: {error}, or a share of the parent's, such as 50%") from None

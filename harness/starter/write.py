@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import timm
 
 from accounting.study.yaml12 import read_one
 from accounting.study.yaml_writer import write_yaml
+from accounting.words.plain_text import plain
 from accounting.words.quantities import macs_text, percent_of
 from harness.config.study import DatasetConfig, ParentConfig, parse_config
 from harness.data.registry import open_dataset
 from harness.errors import InputError
 from harness.models.parent_check import built_parent
+from harness.models.target_percents import resolve_percents
 from harness.starter.wishes import Wishes
 from harness.validation import check_study
 from nas_baseline.spaces import list_spaces
+
+log = logging.getLogger(__name__)
 
 SIZE = 224
 """Side of the images in pixels, for parents that do not state their own."""
@@ -66,11 +71,14 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     dataset = DatasetConfig(name="image_folder", path=str(wishes.images), image_size=size)
     images = open_dataset(dataset)
     images.check()
+    for note in images.info().notes:
+        log.warning("data: %s", plain(note))
     parent_macs = built_parent(wishes.parent, images.info())[2]
-    targets = sorted({_macs(target, parent_macs) for target in wishes.targets}, reverse=True)
+    targets = {_macs(target, parent_macs): target for target in wishes.targets}
     if len(targets) < len(wishes.targets):
         raise InputError(f"--macs: two of the targets come to the same MACs ({', '.join(map(macs_text, targets))})")
-    shares = ", ".join(f"{100 * target / parent_macs:.3g}%" for target in targets)
+    falling = sorted(targets.items(), reverse=True)
+    others = ", ".join(_other_form(macs, given, parent_macs) for macs, given in falling)
     given = wishes.parent.model_dump(include={"timm", "family", "variant"}, exclude_none=True)
     values = {
         "file": file.name,
@@ -81,15 +89,15 @@ def starter_text(wishes: Wishes, file: Path) -> str:
         "parent_name": " ".join(given.values()),
         "parent_macs": macs_text(parent_macs, 3),
         "parent": "\n".join(f"  {line}" for line in write_yaml(given, folded=False).strip().splitlines()),
-        "targets": ", ".join(macs_text(target) for target in targets),
+        "targets": ", ".join(_as_given(target) for _, target in falling),
         "scratch": _SCRATCH if wishes.parent.timm is None else _SCRATCH_OF_TIMM,
-        "shares": f"   # MACs of the delivered networks: {shares} of the parent's",
+        "shares": f"   # MACs of the delivered networks, at this image size {others}",
     }
     problems: list[InputError] = []
     for search in [*(_SEARCH.format(space=space) for space in list_spaces()), _NO_SEARCH]:
         text = _TEXT.format(**values, search=search)
         try:
-            check_study(parse_config(read_one(text), str(file)), need_data=True)
+            check_study(resolve_percents(parse_config(read_one(text), str(file))), need_data=True)
         except InputError as error:
             problems.append(error)
             continue
@@ -100,6 +108,15 @@ def starter_text(wishes: Wishes, file: Path) -> str:
 def _macs(target: int | float, parent_macs: int) -> int:
     """A target in MACs, from MACs (an integer) or percent of the parent's (a float)."""
     return target if isinstance(target, int) else percent_of(target, parent_macs)
+
+
+def _as_given(target: int | float) -> str:
+    return macs_text(target) if isinstance(target, int) else f"{repr(target).removesuffix('.0')}%"
+
+
+def _other_form(macs: int, given: int | float, parent_macs: int) -> str:
+    """The share of the parent's MACs that a number is, or the other way round."""
+    return f"{100 * macs / parent_macs:.3g}% of the parent's" if isinstance(given, int) else macs_text(macs, 3)
 
 
 def _image_size(parent: ParentConfig) -> tuple[int, str]:

@@ -43,9 +43,8 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
         times = f"in {found:.0f} replicate{'' if found == 1 else 's'}"
         return f"not reached: {who} reached that {task().quality} {times}, and {limit:.0f} are needed"
     reason = {
-        Obstacle.APART: f"median final {task().qualities} differ by {100 * abs(found):.1f} points, so "
-        f"{task().quality} is the answer "
-        f"({way_text(PRUNE if found > 0 else challenger)} is the {task().better})",
+        Obstacle.APART: f"median final {task().qualities} on validation differ by {100 * abs(found):.1f} points "
+        f"({way_text(PRUNE if found > 0 else challenger)} has the higher), so {task().quality} is to be compared, not cost",
         Obstacle.CHANCE: f"{percent(found)} is near {task().guessing}",
         Obstacle.SPREAD: f"final {task().qualities} of {who} are {100 * found:.1f} points apart between replicates "
         f"(at most {100 * limit:.1f} are allowed)",

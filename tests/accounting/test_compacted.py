@@ -57,7 +57,7 @@ def assert_alike(folder: Path, kept: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:  # as if it were large: Arrow makes columns, specs stay in the file
             patch.setattr(arrow_lines, "MIN_LINES", 1)
             patch.setattr(arrow_lines, "MIN_NODE_BEATS", 1)
-            patch.setattr(reading, "MIN_LEFT_BYTES", 0)
+            patch.setattr(reading, "LONG_BYTES", 0)
             assert read(folder, **words) == found
 
 

@@ -49,7 +49,7 @@ def test_two_processes_read_what_one_does(folder: Path, monkeypatch: pytest.Monk
         path.write_bytes(content.replace(b'"epoch":', b'"epoch": ', 1))
     elif harm == "torn":
         path.write_bytes(content[:-9])
-    monkeypatch.setattr(reading, "MIN_LEFT_BYTES", 0)  # specs stay in their file
+    monkeypatch.setattr(reading, "LONG_BYTES", 0)  # specs stay in their file
     theirs = given_away(folder, monkeypatch)
     alone = read_lean(folder, strict=False, clean=plain_values)
     assert theirs == []

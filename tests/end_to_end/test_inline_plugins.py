@@ -150,7 +150,7 @@ def test_plan_names_what_it_executes(tmp_path):
 
 ROUTE_MISTAKES = {
     "an unknown key": ({"routes": {"smallest": {"epoch": 1}}}, r"smallest\.epoch"),
-    "out of its bounds": ({"routes": {"smallest": {"epochs": 11}}}, r"smallest\.epochs: .*less than or equal to 10"),
+    "out of its bounds": ({"routes": {"smallest": {"epochs": 11}}}, r"smallest\.epochs: .*allowed is 10 or less"),
     "a budget without a unit": ({"budget": {"smallest": 3}}, "budget"),
     "a budget of a route that the study has not": ({"routes": {}, "budget": {"smallest": "5 h"}}, "no route smallest"),
     "a route that nothing brings": ({"routes": {"smalest": {}}}, r"smalest.*did you mean"),

@@ -55,7 +55,7 @@ def _flat(metadata):
 
 # (key, value, what the message must say)
 CONVERTED = {
-    "a number in quotes": ("replicates", "3", ["replicates", "'3'", "whole number without quotes"]),
+    "a number in quotes": ("replicates", "3", ["replicates", "'3'", "whole number, without quotes"]),
     "a fraction in quotes": ("recipe.lr", "0.1", ["recipe.lr", "'0.1'", "without quotes"]),
     "a number in quotes in a phase": ("routes.prune.finetune.epochs", "2", ["finetune.epochs", "'2'"]),
     "a number in quotes in a list": ("routes.analysis", {"sparsities": ["0.5"]}, ["sparsities.0", "'0.5'"]),
@@ -69,9 +69,9 @@ CONVERTED = {
     "nothing in a list": ("routes.prune.criterion", ["global_lamp", None], ["criterion.1: empty; give a value, or remove"]),
     "a number as a name": ("name", 3, ["name", "3", "in quotes"]),
     "part of an epoch": ("recipe.epochs", 2.5, ["recipe.epochs", "2.5"]),
-    "a huge rate": ("recipe.lr", 1e308, ["recipe.lr", "1e+308", "1000"]),
+    "a huge rate": ("recipe.lr", 1e308, ["recipe.lr", "1e+308", "1,000"]),
     "a huge decay of a phase": ("routes.prune.finetune.weight_decay", 1e9, ["finetune.weight_decay", "1000"]),
-    "a huge mean": ("dataset.mean", [1e300], ["dataset.mean.0", "1000"]),
+    "a huge mean": ("dataset.mean", [1e300], ["dataset.mean.0", "1,000"]),
     "a huge budget": ("budget", {"prune": "9" * 30 + " d"}, ["budget.prune", "units"]),
 }  # fmt: skip
 TAKEN = {

@@ -149,10 +149,10 @@ def test_the_text_is_plain_with_and_without_colour(colour, old_study, command, m
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ({"team": 7}, "labels.team: Input should be a valid string, given 7; write it in quotes"),
+        ({"team": 7}, "labels.team: 7 given; allowed is text, in quotes"),
         ({"a b": "x"}, "labels.a b"),
-        ({"team": ""}, "labels.team: String should have at least 1 character"),
-        (["team"], "labels: Input should be a valid dictionary"),
+        ({"team": ""}, "labels.team: '' given; allowed is 1 or more characters"),
+        (["team"], "labels: ['team'] given; allowed is a section of keys with values"),
     ],
 )
 def test_labels_are_names_with_texts(labels, says, tiny, write_config, command):

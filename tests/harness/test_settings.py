@@ -81,8 +81,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("setting", "why"),
         [
-            ("replicates=0", "greater than or equal to 1"),
-            ("replicates=two", "valid integer"),
+            ("replicates=0", "0 given; allowed is 1 or more"),
+            ("replicates=two", "allowed is a whole number"),
             ("seed=", "empty; give a value"),
             ("targets=[0.5M", "not valid YAML"),
             ("routes.prune.rounds=4", "has no effect"),

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from harness import cli
 from harness.config.study import load_configs
 from harness.errors import InputError
+from harness.models.target_percents import resolve_percents
 from harness.starter import write
 from harness.starter.wishes import parse_parent, parse_targets
 from harness.validation import check_study
@@ -43,7 +44,8 @@ def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
     """ResNet-18 at 32x32 with three classes has 37,012,992 MACs, counted by hand; the target is half of them."""
     monkeypatch.setattr(write, "_image_size", lambda parent: (32, "small"))
     code, out, err = command("init", "--images", images, "--parent", "timm:resnet18", "--out", tmp_path / "mine.yaml")
-    assert (code, err) == (0, ""), err
+    assert code == 0, err
+    assert "data: 1 of 3 classes have no validation image" in err  # what plan would warn of
     assert "mine.yaml is written" in out
     [study] = load_configs(tmp_path / "mine.yaml")
     assert study.name == "mine"
@@ -51,11 +53,12 @@ def test_a_study_that_plan_takes(images, command, tmp_path, monkeypatch):
     first = 4 * (8 * 8 * 64 * 64 * 9)
     widths = [(64, 128, 4), (128, 256, 2), (256, 512, 1)]
     rest = sum(s * s * (a * b * 9 + 3 * b * b * 9 + a * b) for a, b, s in widths)
-    assert study.targets == [(stem + first + rest + 512 * 3) // 2]
+    assert study.target_percents == [50.0]  # so that another image size or parent leaves the share
+    assert resolve_percents(study).targets == [(stem + first + rest + 512 * 3) // 2]
     assert study.dataset.path == str(images)  # on one line, however long it is
-    assert check_study(study, need_data=True).parent_macs == stem + first + rest + 512 * 3
+    assert check_study(resolve_percents(study), need_data=True).parent_macs == stem + first + rest + 512 * 3
     text = (tmp_path / "mine.yaml").read_text()
-    assert "50% of the parent's" in text
+    assert "targets: [50%]   # MACs of the delivered networks, at this image size 18.5M\n" in text
     assert max(map(len, text.splitlines())) < 130 + len(str(images))
 
 
@@ -74,7 +77,21 @@ def test_what_is_missing_is_asked_on_a_terminal(images, tmp_path, monkeypatch):
     assert "network to prune" in result.output and "folder of your images" not in result.output
     [study] = load_configs(tmp_path / "asked.yaml")
     assert study.parent.timm == "resnet18"
-    assert study.targets == [11_103_897]
+    assert resolve_percents(study).targets == [11_103_897]
+
+
+def test_targets_are_written_as_they_were_given(images, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_image_size", lambda parent: (32, "small"))
+    file = tmp_path / "mine.yaml"
+    code, _, err = command(
+        "init", "--images", images, "--parent", "timm:resnet18", "--macs", "12.5%, 20M", "--out", file
+    )
+    assert code == 0, err
+    assert (
+        "targets: [20M, 12.5%]   # MACs of the delivered networks, at this image size 54% of the parent's, 4.63M\n"
+        in (file.read_text())
+    )
+    assert resolve_percents(load_configs(file)[0]).targets == [20_000_000, 4_626_624]
 
 
 class TestRefusals:

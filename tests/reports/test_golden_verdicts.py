@@ -183,7 +183,7 @@ def test_a_collapsed_route(tmp_path):
     costs = headline(study.read(tmp_path))
     assert costs.verdict is Verdict.NOT_COMPARABLE
     assert costs.guarded.found == pytest.approx(0.10 - 0.83)
-    assert "accuracy is the answer (search is the more accurate)" in to_json(
+    assert "points (search has the higher), so accuracy is to be compared, not cost" in to_json(
         answer_from_frames(load_frames(tmp_path), TARGET)
     )["sentence"]  # fmt: skip
 
