@@ -123,13 +123,12 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     begin_t = launch.begin_t or time.time()
     ready = _ready(config, folder, launch, progress)
     paths, standing, config = ready.paths, ready.standing, ready.standing.config
-    where = "in this process" if launch.backend == "inline" else "on Ray"
-    progress.tell(prepares(f"checked the study, its data and its folder; begins {where} (some seconds)"))
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, ready.seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity)
         check_declared(config, backend.unit.device_kind)
+        progress.tell(prepares("all is checked, devices are there: plans the study, then begins"))
         if standing.is_new:
             # Before study.yaml, so a study.yaml without a ledger means that the ledger was lost.
             open_index(paths.ledger)
