@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
 from pydantic_core import ErrorDetails
 
 from harness.config.section import LABEL_PATTERN, NAME_PATTERN
@@ -41,7 +39,7 @@ def is_kind(part: int | str) -> bool:
 
 def allowed(error: ErrorDetails) -> str | None:
     """What is allowed at the error's key; None if its message says that."""
-    facts: Mapping[str, Any] = error.get("ctx", {})
+    facts: Mapping[str, object] = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
             return f"more than {_number(facts['gt'])}"
@@ -58,14 +56,15 @@ def allowed(error: ErrorDetails) -> str | None:
         case "string_too_short":
             return f"{facts['min_length']} or more characters"
         case "string_too_long":
-            return f"{facts['max_length']:,} characters at most"
+            return f"{_number(facts['max_length'])} characters at most"
         case "too_short":
             return f"{facts['min_length']} or more entries"
         case "too_long":
-            return f"{facts['max_length']:,} entries at most"
+            return f"{_number(facts['max_length'])} entries at most"
         case kind:
             return _KINDS.get(kind)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+def _number(value: object) -> str:
+    number = float(str(value))
+    return f"{number:,.0f}" if number.is_integer() else f"{number:g}"
