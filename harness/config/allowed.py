@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from pydantic_core import ErrorDetails
 
 from harness.config.section import LABEL_PATTERN, NAME_PATTERN
