@@ -246,8 +246,12 @@ def _is_hidden(name: str) -> bool:
 def not_read_notes(parts: Iterable[Part]) -> tuple[str, ...]:
     """One sentence per part about the files that were not read."""
     return tuple(
-        f"{part.root.name}/: {sum(count for _, count, _ in part.not_read):,} files are not used: "
+        f"{part.root.name}/: {_not_used(sum(count for _, count, _ in part.not_read))}: "
         + "; ".join(f"{count:,} {reason} (such as {plain(example)})" for reason, count, example in part.not_read)
         for part in parts
         if part.not_read
     )
+
+
+def _not_used(count: int) -> str:
+    return "1 file is not used" if count == 1 else f"{count:,} files are not used"

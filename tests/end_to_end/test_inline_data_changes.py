@@ -58,7 +58,7 @@ def test_what_the_data_has_to_note_is_said_once_before_it_is_paid_for_and_stands
     page = run(config, tmp_path / "study")
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("data: ")]
     assert said == [
-        r"data: train/: 1 files are not used: 1 not in an image format that Pillow knows (such as cat/notes\x0a.txt)",
+        r"data: train/: 1 file is not used: 1 not in an image format that Pillow knows (such as cat/notes\x0a.txt)",
         "data: 1 of 9 test images have the same bytes as a training image (such as val/dog/copy.png and train/dog/5.png): "
         "the test accuracy is too high",
     ]
