@@ -13,7 +13,11 @@ from harness.planning.speeds import Speeds
 from harness.plugins import list_all
 from nas_baseline.spaces.families import network_spec
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+LARGE = ("contenders", "contenders_gpu", "fbnetv3_imagenet")
+STUDIES = [
+    pytest.param(path, marks=pytest.mark.slow if path.stem in LARGE else ())
+    for path in sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+]
 TARGETS = [400_000, 600_000]
 
 

@@ -63,6 +63,7 @@ def test_guided_search_beats_random_and_comes_close_to_the_best():
     assert evolution > random - 1
 
 
+@pytest.mark.slow
 def test_the_network_predictor_is_selectable_and_also_beats_random():
     assert found("predictor_evolution", repeats=1, predictor="mlp") > found("random")
 

@@ -236,6 +236,7 @@ def test_what_a_space_of_five_methods_has_besides_is_used():
     assert not isinstance(own(batched(Raw(1.0))), OfChoices | FromUnit | MarksRecipe | MergesEqual | CountsParams)
 
 
+@pytest.mark.slow
 def test_pretraining_brings_statistics_into_the_embedding():
     space, archs, encode = sampled(500)
     x, macs = encode(archs), space.macs_batch(archs).astype(float)

@@ -38,7 +38,7 @@ def run(words, environment, stdout=subprocess.PIPE):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["list", "plan", "status", "answer"])
+@pytest.mark.parametrize("verb", ["list", pytest.param("plan", marks=pytest.mark.slow), "status", "answer"])
 def test_an_ascii_terminal_of_twenty_columns_gets_it_all(verb, study, environment):
     done = run(words_of(verb, study), {**environment, **ASCII, **NARROW})
     assert (done.returncode, done.stderr) == (0, b"")

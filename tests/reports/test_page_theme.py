@@ -122,6 +122,7 @@ def test_panels_side_by_side_are_broken_into_rows_of_three_at_most(count, column
     assert labelled == list(range(lines)), "each row of the first line of panels, and none of the second's"
 
 
+@pytest.mark.slow
 def test_figures_of_many_targets_stay_as_wide_as_those_of_three(full_frames):
     drawn = {name: (figure, figure.data(full_frames)) for name, figure in discover().items()}
     of_targets = {name: found for name, found in drawn.items() if "target" in found[1].columns and not found[1].empty}

@@ -339,6 +339,7 @@ def test_latency_is_against_the_parents_macs(full_frames):
     assert "batch 1, 1 thread, cpu, eager" in speed_up.caption(data.reset_index())
 
 
+@pytest.mark.slow
 def test_a_matplotlibrc_changes_no_drawing(frames, tmp_path):
     """Otherwise TeX would be asked to set every word, and most machines do not have it."""
     plain, odd = tmp_path / "plain", tmp_path / "odd"
