@@ -49,6 +49,7 @@ from harness.data.base import Batches, Split, Splits
 from harness.data.image_folder import Dataset
 from harness.errors import InputError
 from harness.training.loop import Hooks, train
+from harness.training.resume import StateFiles
 
 RESULTS = Path(__file__).with_name("results") / "throughput.jsonl"
 FASHION = Path(__file__).parents[1] / "harness" / "data" / "fashion_mnist_mini.npz"
@@ -134,7 +135,7 @@ def our_run(options: argparse.Namespace, folder: Path) -> float:
     with tempfile.TemporaryDirectory() as kept:
         train(
             model, Splits(splits.info, timed, splits.val, splits.test), recipe, seed=SEED,
-            device=torch.device(options.device), masks={}, resume=Path(kept) / "resume.pt",
+            device=torch.device(options.device), masks={}, files=StateFiles(Path(kept) / "resume.pt"),
             hooks=Hooks(lambda epoch: None, lambda epoch: None),
         )  # fmt: skip
     # The last pass, which may be cut short, sets the statistics of batch norm and is no epoch.
