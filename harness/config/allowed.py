@@ -35,7 +35,7 @@ UNION_PARTS = frozenset({"bool", "int", "float", "str", "[key]"})
 
 def is_kind(part: int | str) -> bool:
     """Whether a part of an error's place may name a kind of value, or a mapping's key, and not what is in it."""
-    return part in UNION_PARTS or (isinstance(part, str) and part.startswith(("list[", "dict[")))
+    return part in UNION_PARTS or (isinstance(part, str) and part.startswith(("list[", "dict[", "literal[")))
 
 
 def allowed(error: ErrorDetails) -> str | None:

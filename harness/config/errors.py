@@ -26,16 +26,19 @@ MAX_SHOWN = 80
 def explain(
     error: ValidationError,
     model: type[BaseModel],
+    given: object,
     source: str,
     lines: Mapping[Place, int | str],
     told: Collection[Place] = (),
 ) -> list[str]:
     """One line per error of a model, in the order of the file, except at places whose problem has been ``told`` already.
 
+    ``given`` is what was read, in which a key that is called as a kind of value (``int``) is told from that kind.
+
     If anything has been told, rules about the study as a whole are left out, as that may be why they are broken.
     """
     by_place: dict[Place, list[ErrorDetails]] = {}
-    for each in (_at_key(each, lines) for each in error.errors()):
+    for each in (_at_key(each, given) for each in error.errors()):
         if each is not None and (not told or (each["loc"] and each["loc"] not in told)):
             by_place.setdefault(each["loc"] or _named(each, model), []).append(each)
     found = {
@@ -70,24 +73,36 @@ def nearest(given: str, allowed: list[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _at_key(error: ErrorDetails, lines: Mapping[Place, int | str]) -> ErrorDetails | None:
-    """An error at its key; None for one that only says that a mapping is not the word that its key might also take."""
-    place = error["loc"]
-    if any(str(part).startswith("literal[") for part in place):
+def _at_key(error: ErrorDetails, given: object) -> ErrorDetails | None:
+    """An error at its key; None for one that only says of a mapping or list that it is not a word, which may be there, too."""
+    if isinstance(error["input"], dict | list) and any(str(part).startswith("literal[") for part in error["loc"]):
         return None
-    kept = (
-        part
-        for end, part in enumerate(place, start=1)
-        if part not in SECTION_OR_WORD and not (is_kind(part) and place[:end] not in lines)
-    )
-    return {**error, "loc": tuple(kept)}
+    place: list[int | str] = []
+    for part in error["loc"]:
+        inner = _inside(given, part)
+        if inner is not _NOTHING or not (is_kind(part) or part in SECTION_OR_WORD):
+            place.append(part)
+            given = inner
+    return {**error, "loc": tuple(place)}
+
+
+_NOTHING = object()
+
+
+def _inside(given: object, part: int | str) -> object:
+    """What a mapping or list has at a key or index; ``_NOTHING`` if it has none there."""
+    if isinstance(given, dict):
+        return given.get(part, _NOTHING)
+    if isinstance(given, list) and isinstance(part, int) and part < len(given):
+        return given[part]
+    return _NOTHING
 
 
 def _texts(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> list[str]:
-    """What is wrong at one place: one text if a value is of none of the kinds that it may have."""
+    """What is wrong at one place: one text if a value is of none of the kinds that it may have, unless a rule says more."""
     kinds = [kind for error in errors if (kind := allowed(error)) is not None]
     if len(errors) == 1 or len(kinds) < len(errors):
-        return [_what(error, model) for error in errors]
+        return [_what(error, model) for error in errors if len(errors) == 1 or allowed(error) is None]
     return [f"{_where(errors[0])}: {_short(errors[0]['input'])} given; allowed is {', '.join(dict.fromkeys(kinds))}"]
 
 

@@ -309,7 +309,7 @@ def _new_study(document: Document, path: Path) -> StudyConfig:
     try:
         study = StudyConfig.model_validate(raw)
     except ValidationError as error:
-        lines = explain(error, StudyConfig, str(path), document.lines, told=problems)
+        lines = explain(error, StudyConfig, raw, str(path), document.lines, told=problems)
         raise InputError(*problems.values(), *lines) from None
     found = [
         at_line(path, document.lines, place, text) for place, text in (*without_effect(study), *cut_in_silence(study))
@@ -334,4 +334,4 @@ def parse_config(raw: object, source: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(raw)
     except ValidationError as error:
-        raise InputError(*explain(error, StudyConfig, source, {})) from None
+        raise InputError(*explain(error, StudyConfig, raw, source, {})) from None

@@ -32,6 +32,8 @@ REFUSED = {
         (*SEARCH, "strategy"), {"options": {"batch": [1]}},
         "strategy.options.batch: [1] given; allowed is true or false, a whole number, a number, text",
     ),
+    "a label called as a kind": (("labels",), {"int": 3}, "labels.int: 3 given; allowed is text, in quotes"),
+    "neither the word nor a list": ((*SEARCH, "image_size"), "big", "'big' given; allowed is 'space', a list, as [a, b]"),
     "in a list of several kinds": ((*SEARCH, "image_size"), [4], "search.image_size.0: 4 given; allowed is 8 or more"),
 }  # fmt: skip
 
