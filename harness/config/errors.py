@@ -74,7 +74,7 @@ def nearest(given: str, allowed: list[str]) -> str:
 
 
 def _at_key(error: ErrorDetails, given: object) -> ErrorDetails | None:
-    """An error at its key; None for one that only says of a mapping or list that it is not a word, which may be there, too."""
+    """An error at its key; None for one that only says that a mapping or list is not the word that its key may also have."""
     if isinstance(error["input"], dict | list) and any(str(part).startswith("literal[") for part in error["loc"]):
         return None
     place: list[int | str] = []
