@@ -35,8 +35,8 @@ from harness.stored.study_file import Standing
 
 log = logging.getLogger(__name__)
 
-MEASURED_FOR_S = 0.3
-"""How long training steps are timed; at least three steps of each network, however long they take."""
+MEASURED_FOR_S = 2.0
+"""How long training steps are timed; at least five steps of each network, however long they take."""
 GPU_ANSWERS_S = 60.0
 """How long the separate process that measures on a GPU may take; the driver itself never holds a GPU."""
 
@@ -106,8 +106,8 @@ def _asked_gpu(view: View) -> tuple[str, Speeds]:
     )
     if done.returncode:
         raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])
-    name, parent, shares = json.loads(done.stdout.splitlines()[-1])
-    return str(name), Speeds(float(parent), {Kind(*kind): float(share) for kind, share in shares})
+    name, parent, shares, evaluation = json.loads(done.stdout.splitlines()[-1])
+    return str(name), Speeds(float(parent), {Kind(*kind): float(share) for kind, share in shares}, float(evaluation))
 
 
 def tell_gpu() -> None:
@@ -115,7 +115,7 @@ def tell_gpu() -> None:
     timed: Timed = pickle.load(sys.stdin.buffer)
     speeds = timed.measured(torch.device("cuda:0"), MEASURED_FOR_S)
     shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]
-    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), speeds.parent, shares]) + "\n")
+    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), speeds.parent, shares, speeds.evaluation]) + "\n")
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:

@@ -248,11 +248,12 @@ def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], fl
 
     def device_s(job: Job) -> float:
         held, faster = at_once(job)
-        return held * price_s(job, view.info, speeds.of(job) * faster, device, speeds.parent * faster)
+        teaching = speeds.parent * speeds.evaluation * faster
+        return held * price_s(job, view.info, speeds.of(job) * faster, device, teaching, speeds.evaluation)
 
     def of_teacher_s(job: Job) -> float:
         held, faster = at_once(job)
-        return held * teaching_s(job, view.info.num_train, speeds.parent * faster)
+        return held * teaching_s(job, view.info.num_train, speeds.parent * speeds.evaluation * faster)
 
     return device_s, of_teacher_s
 

@@ -30,7 +30,9 @@ NETWORKS_OF_A_KIND = 3
 """Number of networks timed for each kind of training."""
 STEP_MACS = 6e9
 """MACs per training step on a CPU; the batch is made so small that a step takes about a second on one core."""
-LEAST_STEPS, MOST_STEPS = 3, 50
+LEAST_STEPS, MOST_STEPS = 5, 50
+QUICK = 0.25
+"""Which quantile of a step's times counts: other work on the machine, as at the begin of a study, only adds to them."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Speeds:
-    """MACs per second of training the parent on one device, and the speed of other kinds of training relative to it."""
+    """MACs per second of training the parent on one device, and other speeds relative to it.
+
+    ``shares`` are those of other kinds of training; ``evaluation`` is that of passes without gradients, of which a
+    training step counts as three.
+    """
 
     parent: float
     shares: Mapping[Kind, float] = field(default_factory=dict)
+    evaluation: float = 1.0
 
     def of(self, job: Job) -> float:
         """MACs per second of a job's passes; the parent's speed if that of its kind is not known."""
@@ -93,7 +100,7 @@ class Timed:
     def measured(self, device: torch.device, budget_s: float) -> Speeds:
         """Time training steps on noise for about ``budget_s`` seconds, half of them on the parent.
 
-        At least three steps of each network are timed.
+        At least five steps of each network are timed.
         """
         return _measured(self.parent, self.parent_macs, self.jobs, self.info, self.batch_size, device, budget_s)
 
@@ -111,7 +118,9 @@ def _measured(
     steps = _Steps(info, batch, device)
     kinds = sampled(jobs, parent)
     whole = steps.of(parent)
-    own = _speed(parent_macs, batch, _timed([whole], budget_s / 2)[0])
+    trained_s, evaluated_s = _timed([whole, steps.evaluation_of(parent)], budget_s / 2)
+    own = _speed(parent_macs, batch, trained_s)
+    evaluation = trained_s / PASSES_PER_TRAINED_IMAGE / evaluated_s
     shares = {}
     for kind, examples in kinds.items():
         found = []
@@ -120,7 +129,7 @@ def _measured(
             seconds = _timed([whole, other], budget_s / 2 / max(1, sum(map(len, kinds.values()))))
             found.append(_speed(job.computed_macs, batch, seconds[1]) / _speed(parent_macs, batch, seconds[0]))
         shares[kind] = float(np.exp(np.mean(np.log(found))))
-    return Speeds(own, shares)
+    return Speeds(own, shares, evaluation)
 
 
 def modelled_speeds(
@@ -186,9 +195,22 @@ class _Steps:
 
         return step
 
+    def evaluation_of(self, network: NetworkSpec) -> Callable[[], None]:
+        """A pass without gradients, as on the validation split."""
+        images = self._images.contiguous(memory_format=torch.channels_last)
+        model = on_device(_built(network), self._device).eval()
+
+        def step() -> None:
+            with torch.inference_mode():
+                model(images)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return step
+
 
 def _timed(steps: Sequence[Callable[[], None]], budget_s: float) -> list[float]:
-    """Median seconds of each step; the steps take turns, and the first round is a warm-up that does not count."""
+    """The lower quartile of each step's seconds; they take turns, and the first round is a warm-up that does not count."""
     for step in steps:
         step()
     rounds: list[list[float]] = []
@@ -200,4 +222,4 @@ def _timed(steps: Sequence[Callable[[], None]], budget_s: float) -> list[float]:
             step()
             times.append(time.perf_counter() - begin)
         rounds.append(times)
-    return [float(seconds) for seconds in np.median(np.array(rounds), axis=0)]
+    return [float(seconds) for seconds in np.quantile(np.array(rounds), QUICK, axis=0)]

@@ -21,9 +21,20 @@ EXPORTED_IMAGES: Mapping[str, Callable[[int], float]] = MappingProxyType(
 """The cost of an export in images, from the size of the training split; int8 reads two splits."""
 
 
-def price_s(job: Job, info: DataInfo, macs_per_s: float, device: str, teacher_macs_per_s: float | None = None) -> float:
-    """Seconds of a job on one device that trains at ``macs_per_s``; its teacher may have a speed of its own."""
-    passes_s = _forward_images(job, info) * job.computed_macs / macs_per_s
+def price_s(
+    job: Job,
+    info: DataInfo,
+    macs_per_s: float,
+    device: str,
+    teacher_macs_per_s: float | None = None,
+    evaluation: float = 1.0,
+) -> float:
+    """Seconds of a job on one device that trains at ``macs_per_s``, and evaluates at ``evaluation`` times that.
+
+    ``teacher_macs_per_s`` is the speed of its teacher's passes, if it is another.
+    """
+    trained, evaluated = _passes(job, info)
+    passes_s = (trained + evaluated / evaluation) * job.computed_macs / macs_per_s
     return OVERHEAD_S[device] + passes_s + teaching_s(job, info.num_train, teacher_macs_per_s or macs_per_s)
 
 
@@ -49,26 +60,27 @@ def _epochs(work: Train, start: Start) -> int:
     return last - (start.epochs if isinstance(start, StateOf) else 0)
 
 
-def _forward_images(job: Job, info: DataInfo) -> float:
-    """The number of forward passes of images; an image that also passes backward counts as more."""
+def _passes(job: Job, info: DataInfo) -> tuple[float, float]:
+    """How many images a job's network sees in training, counted as three passes each, and how many without gradients."""
     num_train = info.num_train
     recalibrated = min(RECALIBRATION_IMAGES, num_train)
     validated = info.num_val or 0.1 * num_train
     match job.work:
         case Train(recipe, stop_epoch) as work:
             last = recalibrated if (stop_epoch or recipe.epochs) >= recipe.epochs else 0
-            return _epochs(work, job.start) * (PASSES_PER_TRAINED_IMAGE * num_train + validated) + last
+            epochs = _epochs(work, job.start)
+            return epochs * PASSES_PER_TRAINED_IMAGE * num_train, epochs * validated + last
         case RangeTest():
-            return PASSES_PER_TRAINED_IMAGE * num_train + validated + recalibrated
+            return PASSES_PER_TRAINED_IMAGE * num_train, validated + recalibrated
         case TrainSupernet(recipe):
-            return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train
+            return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train, 0.0
         case Score(archs):
-            return len(archs) * (recalibrated + validated)
+            return 0.0, len(archs) * (recalibrated + validated)
         case Scan(sparsities):
-            return 0.5 * num_train * 10 * len(sparsities)
+            return 0.0, 0.5 * num_train * 10 * len(sparsities)
         case Export(kind):
-            return EXPORTED_IMAGES[kind](num_train)
+            return 0.0, EXPORTED_IMAGES[kind](num_train)
         case Prune():
-            return recalibrated + validated
+            return 0.0, recalibrated + validated
         case Deliver():
-            return validated + (info.num_test or 0.2 * num_train)
+            return 0.0, validated + (info.num_test or 0.2 * num_train)

@@ -9,6 +9,7 @@ from accounting.ledger.records import Phase
 from harness.config.routes import RoutesConfig
 from harness.config.study import parse_config
 from harness.plan import play
+from harness.planning import speeds
 from harness.planning.speeds import Speeds
 from harness.validation import check_study
 from harness.work.price import OVERHEAD_S
@@ -117,6 +118,29 @@ def test_only_networks_that_lost_channels_are_delivered_whole_and_need_no_compac
     jobs, _ = planned({"search_then_prune": each, "scratch": FAMILY}, seed=3, export={"compact": True})
     compact = {e.job.work.delivery.label.partition(":")[2] for e in jobs.values() if e.job.phase == Phase.EXPORT}
     assert compact - {""} == {"global_magnitude", "uniform_lamp+gradual"}
+
+
+def test_passes_without_gradients_have_a_speed_of_their_own():
+    routes = {"prune": {"finetune": {"epochs": 2}}}
+    slow, view = planned(routes)
+    quick = {each.job.name: each for each in play(view, Speeds(SPEED, evaluation=4.0), "cpu").jobs}
+    macs = view.parent_macs
+    trained_s = 4 * 3 * NUM_TRAIN * macs / SPEED
+    assert quick["prune-r0-pretrain"].seconds == pytest.approx(
+        OVERHEAD_S["cpu"] + trained_s + (4 * NUM_VAL + NUM_TRAIN) * macs / SPEED / 4
+    )
+    for name, job in slow.items():
+        if job.job.phase in (Phase.PRUNE, Phase.EVALUATE):
+            work_s = job.seconds - OVERHEAD_S["cpu"]
+            assert work_s > 0
+            assert quick[name].seconds == pytest.approx(OVERHEAD_S["cpu"] + work_s / 4)
+
+
+def test_other_work_during_the_first_steps_does_not_change_the_speed_that_is_measured(monkeypatch):
+    clock, took = [0.0], iter([20.0, 9.0, 7.0, 1.0, 1.1, 1.0])  # the first is the warm-up
+    monkeypatch.setattr(speeds.time, "perf_counter", lambda: clock[0])
+    (seconds,) = speeds._timed([lambda: clock.__setitem__(0, clock[0] + next(took))], budget_s=0.0)
+    assert seconds == pytest.approx(1.0)
 
 
 class TestWorkers:
