@@ -30,14 +30,14 @@ def status(folder: Path) -> StudyStatus:
 
     """
     source = load_source(folder)
-    view = source.view
+    view, driver = source.view, _driver(folder, source)
     return StudyStatus(
         study=source.info.name,
         is_rehearsal=source.info.rehearsal is not None,
         unit=view.unit,
         session=view.sessions[-1] if view.sessions else None,
-        driver=_driver(folder, source),
-        jobs=_jobs(source),
+        driver=driver,
+        jobs=_jobs(source, driver.life),
         spend=_spend(source),
         exports_h=exports_h(view),
         start_ups_h=startups_h(view),
@@ -49,10 +49,12 @@ def status(folder: Path) -> StudyStatus:
     )
 
 
-def _jobs(source: Source) -> tuple[JobsRow, ...]:
+def _jobs(source: Source, life: Life) -> tuple[JobsRow, ...]:
+    """Jobs by state; those that were running when a driver was killed are interrupted, as they ended with it."""
     counts: dict[tuple[str, str], Counter[Status]] = {}
     for job in source.view.jobs:
-        counts.setdefault((job.route, job.phase), Counter())[job.status] += 1
+        is_cut = job.status is Status.RUNNING and life is Life.GONE
+        counts.setdefault((job.route, job.phase), Counter())[Status.LOST if is_cut else job.status] += 1
     return tuple(
         JobsRow(route, phase, {state: of[each] for state, each in zip(STATES, OF_STATE, strict=True)})
         for (route, phase), of in sorted(counts.items(), key=lambda item: (item[0][0], PHASE_ORDER.index(item[0][1])))

@@ -49,7 +49,9 @@ def test_as_json_has_its_keys_in_order(make_study):
 
 
 def test_a_running_study_against_its_budget(make_study):
-    state = status(make_study(until_h=3.55, budget={"search": None, "prune": 7.04, "scratch": None}))
+    folder = make_study(until_h=3.55, budget={"search": None, "prune": 7.04, "scratch": None})
+    with held(folder / ".lock"):
+        state = status(folder)
     assert state.totals["running"] > 0
     text = format_status(state)
     assert "running" in text.splitlines()[0]
@@ -100,6 +102,14 @@ class TestDriver:
         with held(folder / ".lock"):
             pass
         assert "not running: its driver ended without closing the session" in self.first_line(folder)
+
+    def test_jobs_end_with_a_driver_that_was_killed(self, make_study):
+        folder = make_study(until_h=3.55)
+        with held(folder / ".lock"):
+            alive = status(folder).totals
+        killed = status(folder).totals
+        assert alive["running"] > 0
+        assert killed == alive | {"running": 0, "interrupted": alive["interrupted"] + alive["running"]}
 
     def test_it_began_on_another_host(self, make_study):
         folder = make_study(until_h=3.55)
