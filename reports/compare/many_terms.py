@@ -82,4 +82,5 @@ def _costs(parts: Parts, charges: Charges, terms: Sequence[Terms]) -> Floats:
     if any(price is not None for price in prices):
         asked = np.array([math.nan if price is None else price for price in prices])[:, None]
         parent = np.where(charges.builds_on_parent & ~np.isnan(asked), asked, parent)
-    return (parent + parts.shared) / served + parts.own
+    found: Floats = (parent + parts.shared) / served + parts.own
+    return found
