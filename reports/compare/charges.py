@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from reports.compare.judge import Effort, ratio_of
 from reports.compare.log_ratio import LogRatio, pooled
+from reports.compare.many_terms import Bounds, bounds_under
 from reports.compare.reach import NO_SWAY, Floats, slope_of
 from reports.compare.rule import ALPHA
 
@@ -147,10 +148,11 @@ def break_even_price(pairs: Pairs, *, targets_served: float = 1.0, alpha: float 
 
 
 def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], Terms], alpha: float) -> BreakEven:
-    known: dict[float, tuple[float, float, float, int] | None] = {}
+    known: dict[float, Bounds | None] = {}
+    if (plain := bounds_under(pairs, [terms(value) for value in values], alpha)) is not None:
+        known.update(zip(values, plain, strict=True))
 
-    def at(value: float) -> tuple[float, float, float, int] | None:
-        """(mean, low, high) of the logarithm of the ratio, and n."""
+    def at(value: float) -> Bounds | None:
         if value not in known:
             known[value] = _bounds(ratio_under(pairs, terms(value)), alpha)
         return known[value]
@@ -205,7 +207,7 @@ def _narrowed(first: float, last: float, holds: Callable[[float], bool]) -> floa
     return (first + last) / 2
 
 
-def _bounds(ratio: LogRatio, alpha: float) -> tuple[float, float, float, int] | None:
+def _bounds(ratio: LogRatio, alpha: float) -> Bounds | None:
     mean, bounds = ratio.mean, ratio.interval(alpha)
     if mean is None:
         return None
@@ -213,11 +215,11 @@ def _bounds(ratio: LogRatio, alpha: float) -> tuple[float, float, float, int] | 
     return mean, low, high, ratio.n
 
 
-def _mean(found: tuple[float, float, float, int] | None) -> float:
+def _mean(found: Bounds | None) -> float:
     return math.nan if found is None else found[0]
 
 
-def _is_shown(found: tuple[float, float, float, int] | None) -> bool:
+def _is_shown(found: Bounds | None) -> bool:
     """Whether the ratio's interval excludes 1."""
     return found is not None and (found[1] > 1 or found[2] < 1)
 

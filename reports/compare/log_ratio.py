@@ -101,7 +101,7 @@ class LogRatio:
         if mean is None or error is None or not self.has_interval:
             return None
         half = t_quantile(1 - alpha / 2, self.n - 1) * error
-        return _exp(mean - half), _exp(mean + half)
+        return exp_of(mean - half), exp_of(mean + half)
 
 
 def log_ratio(above: Floats, above_spent: Floats, below: Floats, below_spent: Floats) -> LogRatio:
@@ -179,7 +179,8 @@ def _placed(values: Floats, here: NDArray[np.bool_], elsewhere: float) -> Floats
     return full
 
 
-def _exp(value: float) -> float:
+def exp_of(value: float) -> float:
+    """The exponential, finite for any finite value."""
     return math.exp(min(value, 700.0))
 
 
