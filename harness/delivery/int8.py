@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -221,7 +221,7 @@ def _quantised(
     onnx.save(program, given)
     quant_pre_process(given, prepared, skip_symbolic_shape=True)
     plain = onnx.load(prepared)
-    options: dict[str, Any] = {"TensorQuantOverrides": _empty_channels(plain, setting)}
+    options: dict[str, object] = {"TensorQuantOverrides": _empty_channels(plain, setting)}
     if setting.calibration == "Percentile":
         options["CalibPercentile"] = setting.percentile
     quantize_static(
@@ -232,13 +232,13 @@ def _quantised(
     return plain, slim(onnx.load(made), keep=tensors(plain))
 
 
-def _empty_channels(plain: onnx.ModelProto, setting: Setting) -> dict[str, list[dict[str, Any]]]:
+def _empty_channels(plain: onnx.ModelProto, setting: Setting) -> dict[str, list[dict[str, object]]]:
     """Scales of weights some of whose output channels are all zero: these get the largest scale of any channel.
 
     ONNX Runtime would give them the scale 1, and round the channel's bias to whole steps of the layer's input.
     """
     stored, steps = tensors(plain), 64 if setting.reduce_range else 127
-    found = {}
+    found: dict[str, list[dict[str, object]]] = {}
     for node in plain.graph.node:
         by_rows = node.op_type == "Conv" or (node.op_type == "Gemm" and _is_transposed(node))
         weight = stored.get(node.input[1]) if by_rows else None
