@@ -2,7 +2,7 @@
 
 This is for a study that was run before the quantisation changed; its folder is not changed. Both networks are evaluated
 again on the test split. Adds rows to results/int8_of_study.csv: mean over replicates and 95 % t-interval of the paired
-difference.
+difference. The rows of 2026-11-25 are of torch.ao's FX graph mode, later ones of ONNX Runtime.
 
     python benchmarks/int8_of_study.py runs/pruning_methods [--targets 190000 ...]
 """
@@ -34,7 +34,7 @@ def difference(folder: Path, splits: Splits) -> float:
     spec = json.loads((folder / "architecture.json").read_text())["network"]
     model = fit_to_state(build_network(spec), load_tensors(folder / "model.safetensors")).eval()
     with tempfile.TemporaryDirectory() as temporary:
-        report = int8_report(model, splits, Path(temporary) / "model.int8.pt")
+        report = int8_report(model, splits, Path(temporary) / "model.int8.onnx")
     return float(report["test_top1"]) - evaluate(model, splits.test, splits.info.task, torch.device("cpu"))
 
 

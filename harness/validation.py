@@ -69,8 +69,9 @@ def check_study(config: StudyConfig, *, need_data: bool) -> View:
         )
     shown = info_at(info, side)
     spec, model, macs = built_parent(config.parent, shown)
-    if config.export.onnx:
-        require_onnx()
+    for kind in ("onnx", "int8"):
+        if getattr(config.export, kind):
+            require_onnx(f"export.{kind}")
     view = View(config, info, spec, macs, teachers=named_teachers(config, shown, spec, macs))
     for target in config.targets:
         if target >= macs:

@@ -116,7 +116,7 @@ class ExportConfig(Strict):
     compact: bool = False
     """Also deliver a network with zeros without its dead channels (extra ``structured``)."""
     int8: bool = False
-    """Post-training int8 quantisation: accuracy and size, compared with the float network's."""
+    """`model.int8.onnx`, quantised after training: accuracy and size, compared with the float network's (extra `onnx`)."""
     latency: bool = False
     """Milliseconds of one image on the device that the job holds."""
 

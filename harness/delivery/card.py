@@ -18,7 +18,9 @@ from harness.task.base import Task
 from harness.training.loop import EVAL_BATCH_SIZE
 
 WEIGHTS_FILE, SPARSE_FILE, PROGRAM_FILE = "model.safetensors", "model.sparse.safetensors", "model.pt2"
-ONNX_FILE, INT8_FILE = "model.onnx", "model.int8.pt"
+ONNX_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
+TORCH_INT8_FILE = "model.int8.pt"
+"""What older versions delivered as int8: TorchScript, run by one of torch's engines."""
 
 FILES = {
     "float": WEIGHTS_FILE, "sparse": SPARSE_FILE, "int8": INT8_FILE, "onnx": ONNX_FILE, "program": PROGRAM_FILE,
@@ -67,16 +69,16 @@ for name, shape in shapes.items():
     state[name] = empty.masked_scatter(places, state[name])
 """
 
-_LOAD_INT8 = f"""\
+_LOAD_TORCH_INT8 = f"""\
 import torch
 torch.backends.quantized.engine = "%s"
-model = torch.jit.load("{INT8_FILE}")
+model = torch.jit.load("{TORCH_INT8_FILE}")
 """
 
-_LOAD_ONNX = f"""\
+_LOAD_ONNX = """\
 import onnxruntime
-session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])
-{{head}} = session.run(None, {{"images": images.numpy()}})[0]
+session = onnxruntime.InferenceSession("%s", providers=["CPUExecutionProvider"])
+{head} = session.run(None, {"images": images.numpy()})[0]
 """
 
 _SAME_SHAPES = "The weights are in `model.safetensors`; pruned weights are exact zeros in it."
@@ -280,7 +282,6 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
         else "The same network without the channels that its zeros have made dead, whole, for inference at any batch size;\n"
         "outputs agree to rounding. Needs only torch:"
     )
-    int8 = metrics.get("int8") or {}
     return [
         (
             "module",
@@ -301,16 +302,24 @@ def _sections(metrics: JobOutcome, *, is_smaller: bool) -> list[tuple[str, str, 
             "onnx",
             ONNX_FILE,
             "One input `images` and one output `{head}`, any batch size (`images` is a float tensor, made as above):",
-            _LOAD_ONNX,
+            _LOAD_ONNX % ONNX_FILE,
         ),
-        (
-            "int8",
-            INT8_FILE,
-            f"TorchScript with int8 kernels of the CPU ({int8.get('method')}).\n"
-            "It takes the same float images. Needs only torch:",
-            _LOAD_INT8 % int8.get("engine"),
-        ),
+        _int8_section(metrics.get("int8") or {}),
     ]
+
+
+def _int8_section(int8: Int8Record) -> tuple[str, str, str, str]:
+    if int8.get("engine") in (None, "onnxruntime"):
+        text = (
+            f"For int8 kernels of the CPU ({int8.get('method')}).\n"
+            "It takes the same float images, in batches of any size. Needs onnxruntime:"
+        )
+        return "int8", INT8_FILE, text, _LOAD_ONNX % INT8_FILE
+    text = (
+        f"TorchScript with int8 kernels of the CPU ({int8.get('method')}).\n"
+        "It takes the same float images. Needs only torch:"
+    )
+    return "int8", TORCH_INT8_FILE, text, _LOAD_TORCH_INT8 % int8["engine"]
 
 
 def _load(spec: NetworkSpec) -> str:

@@ -60,8 +60,8 @@ def export(
 
     """
     kind = work.kind
-    if kind == "onnx":
-        require_onnx()
+    if kind in ("onnx", "int8"):
+        require_onnx(f"export.{kind}")
     job = dataclasses.replace(job, network=without_download(job.network))
     model, is_smaller = fitted(job.network, load_tensors(paths.weights(str(job.source))))
     folder = paths.model(int(job.target or 0), work.delivery.label, job.replicate)
@@ -109,7 +109,7 @@ def _made(
                 head = splits.info.task.words.head
                 found: JobOutcome = {"onnx_max_abs_error": export_onnx(model, images, folder / ONNX_FILE, about, head)}
             case "int8":
-                found = {"int8": int8_report(model, splits, folder / INT8_FILE)}
+                found = {"int8": int8_report(model, splits, folder / INT8_FILE, about)}
             case "latency":
                 on_device = model.to(device).to(memory_format=torch.channels_last)
                 found = {"latency": timing(on_device, splits, device, "channels_last")}

@@ -1,13 +1,11 @@
-"""Post-training static int8 quantisation of a delivered network, for int8 kernels of the CPU.
+"""Post-training static int8 quantisation of a delivered network by ONNX Runtime, as a file that it runs on the CPU.
 
-Weights have 8 bits and one symmetric scale per output channel (zero point 0, so a pruned weight stays an exact zero).
-Activations are unsigned, with one scale per tensor from histograms over a few training batches. Batch norms are folded
-into the convolutions before them. Operations without an int8 kernel, such as SiLU, stay in float between a
-dequantisation and a quantisation.
-
-FX graph mode of ``torch.ao.quantization`` is deprecated. But among the alternatives (torch 2.11 to 2.15) only it needs
-no other package, runs int8 kernels directly, and gives a file with 8-bit weights that torch alone can load. With a
-torch that lacks it, the report has the reason.
+The network is folded (:mod:`harness.delivery.folding`), exported to ONNX, and quantised in QDQ format. Weights have one
+symmetric scale per output channel (zero point 0, so a pruned weight stays an exact zero). Activations are unsigned, with
+one scale per tensor from the smallest and the largest value over a few training batches. Weights have 7 bits
+(``reduce_range``): on processors without VNNI the int8 kernels add pairs of products in 16 bits, which products of 8
+bits overflow in silence. Operations that ONNX Runtime does not quantise, such as HardSigmoid, stay in float between a
+dequantisation and a quantisation. Needs the extra ``onnx``.
 
 See Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", sections
 2 and 3, and Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", section 3.1.
@@ -16,66 +14,97 @@ See Jacob et al., "Quantization and Training of Neural Networks for Efficient In
 from __future__ import annotations
 
 import copy
-import io
 import logging
-import re
-import warnings
-import zipfile
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame, Linear, get_notrace_functions, get_notrace_modules
-from timm.layers.padding import get_same_padding
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
 from accounting.ledger.outcomes import Int8Record
+from accounting.words.task import CLASSIFICATION
 from harness.data.base import Splits
+from harness.delivery.folding import CannotQuantise, fix_constant_channels, fold_batch_norms, plain_layers
+from harness.delivery.onnx_file import onnx_program, require_onnx
+from harness.delivery.onnx_slim import slim, tensors
 from harness.errors import typed_line
 from harness.paths import replacing
 from harness.training.loop import evaluate
 
+if TYPE_CHECKING:
+    import onnx
+
 log = logging.getLogger(__name__)
 
-METHOD = "post-training static, weights per channel (symmetric), activations per tensor, torch.ao FX graph mode"
+ENGINE = "onnxruntime"
+"""What runs the file; older versions wrote TorchScript files and named one of torch's engines."""
 
 CALIBRATION_BATCHES = 4
 CALIBRATION_BATCH_SIZE = 64
 CALIBRATION_SEED = 0
+NUM_CHECK_IMAGES = 8
 
-_ENGINES = ("x86", "fbgemm", "onednn")
-"""Kernels with a scale per channel, in order of preference."""
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operations whose weights have 8 bits."""
 
 _CPU = torch.device("cpu")
 
 
-class CannotQuantise(RuntimeError):
-    """The network, machine or version of torch does not allow int8; the message says in one line which and why."""
+@dataclass(frozen=True)
+class Setting:
+    """How activations are calibrated, and whether weights have 7 bits rather than 8."""
+
+    calibration: str = "MinMax"
+    percentile: float = 100.0
+    reduce_range: bool = True
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        percentile = f" {self.percentile:g}" if self.calibration == "Percentile" else ""
+        return f"{self.calibration}{percentile}, weights of {7 if self.reduce_range else 8} bits"
 
 
-def int8_report(model: nn.Module, splits: Splits, path: Path) -> Int8Record:
+DEFAULT = Setting()
+"""The best of those compared on validation splits by ``benchmarks/int8_two_ways.py``."""
+
+METHOD = (
+    f"post-training static QDQ, weights per channel (symmetric), activations per tensor, {DEFAULT.text}, ONNX Runtime"
+)
+
+
+def int8_report(model: nn.Module, splits: Splits, path: Path, facts: Mapping[str, str] | None = None) -> Int8Record:
     """Quantise ``model`` (on the CPU, in eval mode; not changed), write it to ``path``, and evaluate the written file.
 
-    ``val_top1`` and ``test_top1`` are fractions (0-1), ``size_bytes`` is the file's size, and ``engine`` names the
-    kernels. Evaluation is on the CPU, where the int8 kernels run, even if the study runs on CUDA. If the network or the
-    machine does not allow int8, they are None, ``reason`` says why in one line, and there is no file.
+    ``val_top1`` and ``test_top1`` are fractions (0-1), ``size_bytes`` is the file's size, and ``engine`` names what
+    runs it. ``facts`` become the file's ``metadata_props``. Evaluation is on the CPU, where the int8 kernels run, even if
+    the study runs on CUDA. If the network does not allow int8, they are None, ``reason`` says why in one line, and there
+    is no file.
+
+    Raises:
+        InputError: the extra ``onnx`` is not installed.
+
     """
     report: Int8Record = {"val_top1": None, "test_top1": None, "size_bytes": None, "method": METHOD, "engine": None}
     try:
-        quantised = quantise(model, calibration_batches(splits))
-        save_int8(quantised, splits.info.image_shape, path)
-        report["engine"] = engine = choose_engine()
-        loaded = load_int8(path, engine)
-        with _engine(engine):
-            report["val_top1"] = evaluate(loaded, splits.val, splits.info.task, _CPU)
-            report["test_top1"] = evaluate(loaded, splits.test, splits.info.task, _CPU)
-        report["size_bytes"] = path.stat().st_size
+        program = exported(model, calibration_batches(splits), splits.info.task.words.head)
+        save_int8(quantise(program, calibration_batches(splits)), path, facts)
     except CannotQuantise as error:
         log.warning("no int8 network: %s", error)
         report["reason"] = str(error)
+        return report
+    network = Int8Network(path)
+    report["engine"] = ENGINE
+    report["val_top1"] = evaluate(network, splits.val, splits.info.task, _CPU)
+    report["test_top1"] = evaluate(network, splits.test, splits.info.task, _CPU)
+    report["size_bytes"] = path.stat().st_size
     return report
 
 
@@ -90,266 +119,150 @@ def calibration_batches(splits: Splits) -> list[Tensor]:
         return [images for images, _ in islice(batches, CALIBRATION_BATCHES)]
 
 
-def choose_engine() -> str:
-    """The int8 kernels to use; ``CannotQuantise`` if this torch has none with a scale per channel."""
-    supported = torch.backends.quantized.supported_engines
-    for name in _ENGINES:
-        if name in supported:
-            return name
-    raise CannotQuantise(
-        f"this torch has none of the int8 kernels {', '.join(_ENGINES)}; it has {', '.join(supported)}"
-    )
-
-
-def quantise(model: nn.Module, calibration: Sequence[Tensor]) -> fx.GraphModule:
-    """The int8 version of a float network on the CPU, which is not changed.
+def exported(model: nn.Module, calibration: Sequence[Tensor], head: str = CLASSIFICATION.head) -> onnx.ModelProto:
+    """The float network as ONNX, with batch norms folded and constant channels fixed; ``model`` is not changed.
 
     Raises:
-        CannotQuantise: torch cannot trace or quantise the network, or a zero weight would become non-zero.
+        InputError: the extra ``onnx`` is not installed.
+        CannotQuantise: the network cannot be traced or exported.
 
     """
-    engine = choose_engine()
-    folded = fold_batch_norms(_plain_layers(copy.deepcopy(model).eval(), calibration[0][:1]))
+    require_onnx("export.int8")
+    folded = fold_batch_norms(plain_layers(copy.deepcopy(model).eval(), calibration[0][:1]))
     fix_constant_channels(folded, calibration)
     try:
-        quantised = _converted(folded, calibration, engine)
-    except (
-        Exception
-    ) as error:  # the converters raise whatever their parts do; the float network is delivered all the same
-        raise CannotQuantise(f"torch.ao cannot quantise the network ({typed_line(error, 160)})") from error
-    weights = int8_weights(quantised)
+        return onnx_program(folded, calibration[0][:NUM_CHECK_IMAGES], head)[0]
+    except ValueError as error:
+        raise CannotQuantise(str(error).removeprefix("export.onnx: ")) from error
+
+
+def quantise(program: onnx.ModelProto, calibration: Sequence[Tensor], setting: Setting = DEFAULT) -> onnx.ModelProto:
+    """The int8 version of a float network as ONNX.
+
+    Raises:
+        CannotQuantise: ONNX Runtime cannot quantise the network, or a zero weight would become non-zero.
+
+    """
+    with _quiet(), tempfile.TemporaryDirectory() as temporary:
+        try:
+            plain, quantised = _quantised(program, calibration, setting, Path(temporary))
+        except Exception as error:  # the quantiser raises whatever its parts do; the float network is delivered anyway
+            raise CannotQuantise(f"ONNX Runtime cannot quantise the network ({typed_line(error, 160)})") from error
+    weights, floats = int8_weights(quantised), tensors(plain)
     if not weights:
-        raise CannotQuantise("torch.ao found no layer that it can quantise")
-    floats = dict(folded.named_modules())
-    broken = [name for name, weight in weights.items() if weight[floats[name].weight == 0].any()]
+        raise CannotQuantise("ONNX Runtime found no layer that it can quantise")
+    broken = [name for name, weight in weights.items() if weight[floats[name] == 0].any()]
     if broken:
         raise CannotQuantise(f"pruned weights of {broken[0]} would not stay zero")
     return quantised
 
 
-def int8_weights(quantised: nn.Module) -> dict[str, Tensor]:
-    """The 8-bit weights by layer name, each in the shape of its float weight; layers left in float are not included."""
-    with _engine(choose_engine()):
-        return {
-            name: module.weight().int_repr()
-            for name, module in quantised.named_modules()
-            if callable(getattr(module, "weight", None)) and module.weight().is_quantized
-        }
+def int8_weights(quantised: onnx.ModelProto) -> dict[str, npt.NDArray[np.int8]]:
+    """The 8-bit weights of convolutions and linear layers, by the name of the float tensor, in its shape."""
+    stored = tensors(quantised)
+    made = {node.output[0]: node for node in quantised.graph.node}
+    found = {}
+    for node in quantised.graph.node:
+        source = made.get(node.input[1]) if node.op_type in LAYERS else None
+        if source is not None and source.op_type == "DequantizeLinear" and source.input[0] in stored:
+            found[source.input[0]] = stored[source.input[0]]
+    return found
 
 
-def save_int8(quantised: fx.GraphModule, image_shape: tuple[int, ...], path: Path) -> None:
-    """Write a TorchScript file for any batch size, completely or not at all.
-
-    :func:`load_int8` or ``torch.jit.load`` reads it. Debug records, which name source files of this machine, and
-    numbers that count the networks scripted by this process are left out, so that equal networks give equal files.
-
-    Raises:
-        CannotQuantise: torch cannot trace the network, or the traced one gives other outputs for another batch size.
-
-    """
-    example, other = torch.zeros(2, *image_shape), torch.ones(3, *image_shape)
-    with _engine(choose_engine()), _quiet(), torch.inference_mode():
-        try:
-            scripted = torch.jit.freeze(torch.jit.trace(quantised, example).eval(), optimize_numerics=False)
-            same = torch.equal(scripted(other), quantised(other))
-        except Exception as error:  # as above
-            raise CannotQuantise(f"torch.jit cannot trace the int8 network ({typed_line(error, 160)})") from error
-        if not same:
-            raise CannotQuantise("the traced int8 network gives other outputs for another batch size")
-        buffer = io.BytesIO()
-        torch.jit.save(scripted, buffer)
-    with replacing(path) as temporary, zipfile.ZipFile(buffer) as source, zipfile.ZipFile(temporary, "w") as target:
-        for entry in source.infolist():
-            if not entry.filename.endswith((".debug_pkl", "/serialization_id")):
-                name = re.sub(r"/___torch_mangle_\d+", "", entry.filename)
-                content = source.read(entry)
-                if name.endswith((".py", ".pkl")):
-                    content = re.sub(rb"\.___torch_mangle_\d+", b"", content)
-                target.writestr(zipfile.ZipInfo(name), content, entry.compress_type)
+def save_int8(quantised: onnx.ModelProto, path: Path, facts: Mapping[str, str] | None = None) -> None:
+    """Write a file for any batch size, completely or not at all; equal networks give equal files."""
+    for key, value in (facts or {}).items():
+        quantised.metadata_props.add(key=key, value=value)
+    with replacing(path) as temporary:
+        temporary.write_bytes(quantised.SerializeToString(deterministic=True))
 
 
-def load_int8(path: Path, engine: str) -> torch.jit.ScriptModule:
-    """Load a file written by :func:`save_int8`."""
-    with _engine(engine), _quiet():
-        loaded: torch.jit.ScriptModule = torch.jit.load(path)
-    return loaded
+class Int8Network(nn.Module):
+    """A file that ONNX Runtime runs on the CPU, called like a torch network on float images (N, C, H, W)."""
 
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__()
+        import onnxruntime
 
-def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
-    """The network in eval mode as a graph, with each batch norm that follows a convolution folded into its weights.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads or torch.get_num_threads(), 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    The convolutions keep their names, and a timm ``BatchNormAct2d`` keeps its activation. Zero weights stay zero.
-
-    Raises:
-        CannotQuantise: the forward pass cannot be traced symbolically.
-
-    """
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # tracing runs the network's own code with proxies, which may fail in any way
-        raise CannotQuantise(f"torch.fx cannot trace the network ({typed_line(error, 160)})") from error
-    module = fx.GraphModule(model, graph)
-    modules = dict(module.named_modules())
-    targets = [node.target for node in graph.nodes if node.op == "call_module"]
-    for node in list(graph.nodes):
-        norm = modules.get(node.target) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
-            continue
-        if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
-            continue
-        before = node.args[0]
-        conv = modules.get(before.target) if before.op == "call_module" else None
-        once = len(before.users) == 1 and targets.count(before.target) == targets.count(node.target) == 1
-        if isinstance(conv, nn.Conv2d) and once:
-            _replace(module, before.target, fuse_conv_bn_eval(conv, norm))
-            after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
-            _replace(module, node.target, after)
-    module.recompile()
-    return module
-
-
-@torch.inference_mode()
-def fix_constant_channels(folded: nn.Module, calibration: Sequence[Tensor]) -> dict[str, int]:
-    """Make channels constant whose variation int8 cannot resolve, in place; returns their number by convolution.
-
-    If pruning has removed most inputs of a channel, batch norm has scaled what variation is left (at borders, for
-    example) to unit variance. It scales a step of the 8-bit input by as much, and that step is then larger than the
-    signal. A channel is replaced if half a step, passed through its weights, exceeds its standard deviation: it keeps
-    its mean as a bias, and its weights become 0. Activations have 7 bits (torch.ao's ``reduce_range``) and one scale
-    per tensor.
-    """
-    convs = {name: module for name, module in folded.named_modules() if isinstance(module, nn.Conv2d)}
-    lows, highs = dict.fromkeys(convs, 0.0), dict.fromkeys(convs, 0.0)
-    outputs: dict[str, list[Tensor]] = {name: [] for name in convs}
-
-    def note(name: str, images: Tensor, output: Tensor) -> None:
-        lows[name], highs[name] = min(lows[name], float(images.min())), max(highs[name], float(images.max()))
-        outputs[name].append(output.transpose(0, 1).flatten(1).double())
-
-    hooks = [
-        conv.register_forward_hook(lambda _, inputs, output, name=name: note(name, inputs[0], output))
-        for name, conv in convs.items()
-    ]
-    for images in calibration:
-        folded(images)
-    for hook in hooks:
-        hook.remove()
-    fixed: dict[str, int] = {}
-    for name, conv in convs.items():
-        if conv.bias is None or not outputs[name]:
-            continue
-        values = torch.cat(outputs[name], 1)
-        step = (highs[name] - lows[name]) / 127
-        drowned = step / 2 * conv.weight.flatten(1).abs().sum(1) > values.std(1)
-        if drowned.any():
-            conv.weight[drowned] = 0
-            conv.bias[drowned] = values.mean(1)[drowned].to(conv.bias.dtype)
-            fixed[name] = int(drowned.sum())
-    return fixed
-
-
-class _Tracer(fx.Tracer):
-    """Traces into timm's code; modules that are folded later, or that timm marks as not traceable, stay whole."""
-
-    def __init__(self) -> None:
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self._whole = (BatchNormAct2d, *get_notrace_modules())
-
-    def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(module, self._whole) or super().is_leaf_module(module, module_qualified_name)
-
-
-class _Flatten(nn.Flatten):
     def forward(self, images: Tensor) -> Tensor:
-        return torch.flatten(images, self.start_dim, self.end_dim)
+        """The outputs, one row an image."""
+        (outputs,) = self._session.run(None, {"images": images.contiguous().numpy()})
+        return torch.from_numpy(outputs)
 
 
-def _plain_layers(model: nn.Module, image: Tensor) -> nn.Module:
-    """Replace layers that torch.ao does not support by equivalent ones that it supports, in place.
+class _Reader:
+    """Calibration batches as ONNX Runtime reads them."""
 
-    timm's ``Linear`` becomes torch's, from which it differs only under autocast. TensorFlow's padding, which timm
-    computes from each input's size, becomes fixed at its value for this image. ``Flatten`` becomes the function, which
-    torch.ao knows to need no floats.
+    def __init__(self, batches: Sequence[Tensor]) -> None:
+        self._left = iter(batches)
+
+    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+        images = next(self._left, None)
+        return None if images is None else {"images": images.contiguous().numpy()}
+
+    def __iter__(self) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        return iter(self.get_next, None)
+
+
+def _quantised(
+    program: onnx.ModelProto, calibration: Sequence[Tensor], setting: Setting, folder: Path
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The network as the quantiser saw it, and its int8 version."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    given, prepared, made = (str(folder / f"{name}.onnx") for name in ("given", "prepared", "made"))
+    onnx.save(program, given)
+    quant_pre_process(given, prepared, skip_symbolic_shape=True)
+    plain = onnx.load(prepared)
+    options: dict[str, object] = {"TensorQuantOverrides": _empty_channels(plain, setting)}
+    if setting.calibration == "Percentile":
+        options["CalibPercentile"] = setting.percentile
+    quantize_static(
+        prepared, made, _Reader(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
+        reduce_range=setting.reduce_range, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod[setting.calibration], extra_options=options,
+    )  # fmt: skip
+    return plain, slim(onnx.load(made), keep=tensors(plain))
+
+
+def _empty_channels(plain: onnx.ModelProto, setting: Setting) -> dict[str, list[dict[str, object]]]:
+    """Scales of weights some of whose output channels are all zero: these get the largest scale of any channel.
+
+    ONNX Runtime would give them the scale 1, and round the channel's bias to whole steps of the layer's input.
     """
-    for module in model.modules():
-        if type(module) is Linear:
-            module.__class__ = nn.Linear  # type: ignore[assignment]  # its base, with the same state
-        elif type(module) is nn.Flatten:
-            module.__class__ = _Flatten
-    sizes: dict[str, tuple[int, ...]] = {}
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, Conv2dSame)}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[-2:])}))
-        for name, layer in layers.items()
-    ]
-    with torch.inference_mode():
-        model(image)
-    for hook in hooks:
-        hook.remove()
-    for name, layer in layers.items():
-        steps = zip(sizes.get(name, ()), layer.kernel_size, layer.stride, layer.dilation, strict=False)
-        both = [get_same_padding(size, kernel, stride, dilation) for size, kernel, stride, dilation in steps]
-        if both:
-            (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in both)
-            plain = nn.utils.skip_init(
-                nn.Conv2d, layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
-                0, layer.dilation, layer.groups, layer.bias is not None,
-            )  # fmt: skip
-            plain.weight, plain.bias = layer.weight, layer.bias
-            _replace(model, name, nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), plain).eval())
-    return model
+    stored, steps = tensors(plain), 64 if setting.reduce_range else 127
+    found: dict[str, list[dict[str, object]]] = {}
+    for node in plain.graph.node:
+        by_rows = node.op_type == "Conv" or (node.op_type == "Gemm" and _is_transposed(node))
+        weight = stored.get(node.input[1]) if by_rows else None
+        if weight is None:
+            continue
+        largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+        if largest.any() and not largest.all():
+            largest[largest == 0] = largest.max()
+            found[node.input[1]] = [
+                {"axis": 0, "scale": np.float32(value / steps), "zero_point": np.int8(0)} for value in largest
+            ]
+    return found
 
 
-def _converted(folded: fx.GraphModule, calibration: Sequence[Tensor], engine: str) -> fx.GraphModule:
-    # Later versions of torch may not have these.
-    from torch.ao.quantization import PerChannelMinMaxObserver, QConfig, get_default_qconfig_mapping
-    from torch.ao.quantization.fx.custom_config import PrepareCustomConfig
-    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
-
-    class Observer(PerChannelMinMaxObserver):
-        """Gives output channels whose weights are all zero the largest scale of any channel.
-
-        Their own scale would be the smallest possible, and the bias in steps of it would not fit into 32 bits.
-        """
-
-        def calculate_qparams(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # as the class above
-            scales, zero_points = super().calculate_qparams()
-            is_empty = (self.min_val == 0) & (self.max_val == 0)
-            return torch.where(is_empty, scales.max(), scales), zero_points
-
-    mapping = get_default_qconfig_mapping(engine)
-    if mapping.global_qconfig is None:
-        raise CannotQuantise(f"torch.ao has no settings for {engine}")
-    weight = Observer.with_args(dtype=torch.qint8, qscheme=torch.per_channel_symmetric)
-    mapping.set_global(QConfig(activation=mapping.global_qconfig.activation, weight=weight))
-    whole = PrepareCustomConfig().set_non_traceable_module_classes(list(get_notrace_modules()))
-    with _engine(engine), _quiet(), torch.no_grad():
-        prepared = prepare_fx(folded, mapping, (calibration[0],), whole)
-        for images in calibration:
-            prepared(images)
-        converted: fx.GraphModule = convert_fx(prepared)
-    return converted.eval()
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, module)
-
-
-@contextmanager
-def _engine(name: str) -> Iterator[None]:
-    """Select int8 kernels while the block runs: a setting of the process, both for packing weights and running them."""
-    before = torch.backends.quantized.engine
-    torch.backends.quantized.engine = name
-    try:
-        yield
-    finally:
-        torch.backends.quantized.engine = before
+def _is_transposed(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "transB" and attribute.i == 1 for attribute in node.attribute)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence warnings: known deprecations (see the module's docstring) would be printed for every network."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Silence the quantiser, which warns through the root logger about its own choices."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
         yield
+    finally:
+        logging.disable(before)

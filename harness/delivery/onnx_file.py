@@ -27,13 +27,13 @@ TOLERANCE = 1e-3
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
-def require_onnx() -> None:
-    """Check that the packages of the extra ``onnx`` are installed; otherwise ``InputError`` names the extra."""
+def require_onnx(key: str = "export.onnx") -> None:
+    """Check that the packages of the extra ``onnx`` are installed; otherwise ``InputError`` names ``key`` and the extra."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             importlib.import_module(name)
         except ImportError:
-            raise InputError(f"export.onnx: the package {name} is not installed; {install_extra('onnx')}") from None
+            raise InputError(f"{key}: the package {name} is not installed; {install_extra('onnx')}") from None
 
 
 def export_onnx(
@@ -54,14 +54,19 @@ def export_onnx(
         ValueError: torch cannot export the network, or the outputs differ by more than ``TOLERANCE``.
 
     """
-    require_onnx()
-    proto = _export(model, images.shape[1:], head)
+    proto, error = onnx_program(model, images, head)
     for key, value in (facts or {}).items():
         proto.metadata_props.add(key=key, value=value)
-    error = _max_abs_error(model, images, proto)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
     return error
+
+
+def onnx_program(model: nn.Module, images: Tensor, head: str) -> tuple[onnx.ModelProto, float]:
+    """``model`` as ONNX, and its largest absolute difference from torch; arguments and errors as in :func:`export_onnx`."""
+    require_onnx()
+    proto = _export(model, images.shape[1:], head)
+    return proto, _max_abs_error(model, images, proto)
 
 
 def _export(model: nn.Module, image_shape: torch.Size, head: str) -> onnx.ModelProto:

@@ -1,5 +1,7 @@
 """Wrong input: each case gives one line on stderr and exit code 2, and nothing is written, changed or lost."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,14 @@ def test_blocks_of_a_parent_that_has_none(tiny, write_config, refuses):
     tiny["parent"] = {"timm": "resnet10t"}
     tiny["targets"], tiny["routes"] = ["5M"], {"prune": {"criterion": "se_blocks_magnitude"}}
     refuses(["plan", write_config(tiny)], "routes.prune", "no squeeze-excite blocks")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "int8"])
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_an_export_whose_extra_is_not_installed(verb, kind, tiny, write_config, refuses, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    tiny["export"] = {kind: True}
+    refuses([verb, write_config(tiny)], f"export.{kind}: the package onnxruntime is not installed", "[onnx]")
 
 
 def test_channels_that_cannot_be_followed(tiny, write_config, refuses):

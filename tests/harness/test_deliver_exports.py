@@ -31,7 +31,7 @@ from accounting.ledger.records import Phase
 from accounting.study.folder import StudyFolder
 from harness.config.study import ExportConfig
 from harness.delivery import exports as module
-from harness.delivery.int8 import CannotQuantise
+from harness.delivery.folding import CannotQuantise
 from harness.errors import InputError
 from harness.jobs.start import WeightsOf
 from harness.jobs.work import Deliver
@@ -102,7 +102,7 @@ class TestExports:
     def test_files_and_their_sizes(self, all_of_them):
         metrics, folder, _ = all_of_them
         files = {
-            "float": "model.safetensors", "sparse": "model.sparse.safetensors", "int8": "model.int8.pt",
+            "float": "model.safetensors", "sparse": "model.sparse.safetensors", "int8": "model.int8.onnx",
             "onnx": "model.onnx",
         }  # fmt: skip
         assert names(folder) == PLAIN | set(files.values())
@@ -146,11 +146,18 @@ class TestExports:
 
     def test_the_int8_file_by_the_lines_of_the_card(self, all_of_them):
         _, folder, expected = all_of_them
-        code = card_code(folder, "model.int8.pt") + expected
-        code += (
-            "print(model(images).shape, float((model(images) - expected).abs().max() / expected.abs().max()) < 0.2)\n"
+        code = "import torch\n" + expected + card_code(folder, "model.int8.onnx")
+        code += "error = (torch.from_numpy(logits) - expected).abs().max() / expected.abs().max()\n"
+        code += "print(logits.shape, float(error) < 0.2)\n"
+        assert alone(code, folder, ("harness", "pruning", "timm")) == "(5, 10) True\n"
+
+    def test_the_int8_file_says_what_its_images_are(self, all_of_them):
+        _, folder, _ = all_of_them
+        float_one, int8_one = (
+            {entry.key: entry.value for entry in onnx.load(folder / file).metadata_props}
+            for file in ("model.onnx", "model.int8.onnx")
         )
-        assert alone(code, folder, ("harness", "pruning", "timm")) == "torch.Size([5, 10]) True\n"
+        assert float_one.items() <= int8_one.items()
 
     def test_the_network_by_the_lines_of_the_card(self, all_of_them):
         _, folder, expected = all_of_them
@@ -193,6 +200,22 @@ class TestExports:
         card = (folder / "README.md").read_text()
         assert "| int8 | none: no kernels here |" in card
         assert "model.int8" not in card
+
+    def test_an_int8_file_of_an_older_version_keeps_its_lines(self, paths, splits):
+        """Its card is written again when another export is added."""
+        mine = job(network(), paths)
+        metrics = deliver(mine, paths, splits, DATASET, CPU)
+        folder = paths.root / metrics["model_dir"]
+        old = {"val_top1": 0.1, "test_top1": 0.1, "size_bytes": 5, "method": "torch.ao FX graph mode", "engine": "x86"}
+        (folder / "model.int8.pt").write_bytes(b"12345")
+        (folder / "metrics.json").write_text(
+            json.dumps(metrics | {"int8": old, "size_bytes": metrics["size_bytes"] | {"int8": 5}})
+        )
+        (following,) = exports_after(mine, metrics, ExportConfig(latency=True))
+        export(following, paths, splits, DATASET, CPU)
+        card = (folder / "README.md").read_text()
+        assert "## `model.int8.pt`" in card and 'torch.backends.quantized.engine = "x86"' in card
+        assert "| size as int8 | 5 bytes |" in card and "model.int8.onnx" not in card
 
     def test_a_network_that_onnx_cannot_express_is_delivered_all_the_same(self, paths, splits, monkeypatch):
         def refuse(*args, **kwargs):
@@ -238,11 +261,12 @@ class TestFailure:
         assert names(folder) == PLAIN
         assert not list(folder.parent.glob("*.part"))
 
-    def test_a_missing_extra_is_named(self, dense, paths, splits, monkeypatch):
+    @pytest.mark.parametrize("kind", ["onnx", "int8"])
+    def test_a_missing_extra_is_named(self, kind, dense, paths, splits, monkeypatch):
         mine, folder, metrics = dense
-        (following,) = exports_after(mine, metrics, ExportConfig(onnx=True))
+        (following,) = exports_after(mine, metrics, ExportConfig(**{kind: True}))
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(InputError, match=r"pip install .*\[onnx\]"):
+        with pytest.raises(InputError, match=rf"export\.{kind}: .*pip install .*\[onnx\]"):
             export(following, paths, splits, DATASET, CPU)
         assert names(folder) == PLAIN
 
