@@ -60,8 +60,11 @@ def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
         for hold in _holds(startup.session, startup.devices, startup.begin_t, startup.end_t)
     ]
     holds: dict[tuple[str, str], list[Hold]] = defaultdict(list)
+    unattributed_s: dict[tuple[str, str], float] = defaultdict(float)
     for hold in [*_raw_holds(evidence, view), *empty]:
         holds[hold.session, hold.device].append(hold)
+    for hold in empty:
+        unattributed_s[hold.session, hold.device] += hold.amount * (hold.end_t - hold.begin_t)
     parts = _parts(view)
     driver_work: dict[str, float] = defaultdict(float)
     for work in view.driver_work:
@@ -72,25 +75,28 @@ def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
             device,
             parts[session.session, device.device],
             holds[session.session, device.device],
-            empty,
+            unattributed_s[session.session, device.device],
             driver_work[session.session],
+            amounts,
         )
         for session in view.sessions
+        for amounts in (_amounts_over_time(session),)
         for device in session.capacity
     )
 
 
 def _balance(
-    session: Session, device: Device, parts: dict[str, float], mine: list[Hold], empty: list[Hold], driver_work_s: float
+    session: Session,
+    device: Device,
+    parts: dict[str, float],
+    mine: list[Hold],
+    unattributed_s: float,
+    driver_work_s: float,
+    amounts: AmountsOverTime,
 ) -> Balance:
     wall_s = session.end_t - session.begin_t
-    spans = _capacity_spans(session, device, mine)
+    spans = _capacity_spans(session, device, mine, amounts)
     idle_s, over_s = _sweep(mine, spans)
-    unattributed_s = sum(
-        hold.amount * (hold.end_t - hold.begin_t)
-        for hold in empty
-        if (hold.session, hold.device) == (session.session, device.device)
-    )
     capacity_s = sum(amount * (end_t - begin_t) for begin_t, end_t, amount in spans)
     allocated_s = parts["allocated"] + unattributed_s
     error_s = abs(allocated_s + idle_s - capacity_s)
@@ -158,27 +164,38 @@ Span = tuple[float, float, float]
 """Begin, end, and the amount of a device between them."""
 
 
-def _capacity_spans(session: Session, device: Device, holds: list[Hold]) -> list[Span]:
+AmountsOverTime = list[tuple[float, dict[str, float]]]
+"""From each of these times on, the amount of each device that is there, by device."""
+
+
+def _amounts_over_time(session: Session) -> AmountsOverTime:
+    """From the session's begin on; a session whose nodes stay has but one entry."""
+    first = session.initial_capacity if session.capacity_changes else session.capacity
+    return [(t, _amounts(devices)) for t, devices in ((session.begin_t, first), *session.capacity_changes)]
+
+
+def _amounts(devices: Iterable[Device]) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for entry in devices:
+        found[entry.device] += entry.amount
+    return found
+
+
+def _capacity_spans(session: Session, device: Device, holds: list[Hold], amounts: AmountsOverTime) -> list[Span]:
     """The amount of the device over time, from the session's begin to its end.
 
     The time on record at which a node left may be a moment late, or before its last worker ended; so its devices count
     until nothing holds them any more. A hold that began after the node came back does not extend this, nor does a node
     that has not joined yet count as one that left.
     """
-    edges = [(session.begin_t, _initial_amount(session, device))]
-    for t, devices in session.capacity_changes:
-        amount = sum(entry.amount for entry in devices if entry.device == device.device)
+    edges = [(session.begin_t, amounts[0][1].get(device.device, 0.0))]
+    for t, there in amounts[1:]:
+        amount = there.get(device.device, 0.0)
         if amount == 0 and edges[-1][1] > 0:
             t = max([t, *(hold.end_t for hold in holds if hold.begin_t < t)])
         edges.append((min(max(t, edges[-1][0]), session.end_t), amount))
     ends = [t for t, _ in edges[1:]] + [session.end_t]
     return [(begin_t, end_t, amount) for (begin_t, amount), end_t in zip(edges, ends, strict=True) if end_t > begin_t]
-
-
-def _initial_amount(session: Session, device: Device) -> float:
-    if not session.capacity_changes:
-        return device.amount
-    return sum(entry.amount for entry in session.initial_capacity if entry.device == device.device)
 
 
 def _sweep(holds: list[Hold], spans: list[Span]) -> tuple[float, float]:

@@ -40,8 +40,8 @@ class SpentAttempt(NamedTuple):
     replicate: int
     device_kind: DeviceKind
     status: Status
-    allocated_s: float
     packed: JobSpec | PackedSpec
+    allocated_s: float
 
     @property
     def spec(self) -> JobSpec:
@@ -76,6 +76,8 @@ class SpentView:
     """Jobs that are done, in the order in which they were found to be done."""
     device_kind: DeviceKind
     era: int = 0
+    num_devices: float = float("inf")
+    """The devices of that kind that all sessions had, so that no attempts hold more; infinite if that is not on record."""
 
     @property
     def attempts(self) -> Sequence[SpentAttempt]:
@@ -104,6 +106,7 @@ class SpentSoFar:
         self._done: dict[str, DoneJob] = {}
         self._done_jobs: list[DoneJob] = []
         self._kinds: dict[str, DeviceKind] = {}
+        self._amounts: dict[DeviceKind, float] = {}
 
     def read(self, now: float) -> CostView | SpentView:
         """What has been spent by ``now``.
@@ -207,13 +210,18 @@ class SpentSoFar:
         self._settled, self._settled_cuda = [], False
         self._era += 1
         self._closed_spans.clear()
-        self._kinds = {
-            device.device: device.device_kind
-            for session in self._evidence.session_span
-            for device in devices_of(
-                self._evidence.session_opened.get(session), self._evidence.capacity_changed.get(session, [])
+        self._kinds, amounts = {}, dict[str, float]()
+        for session in self._evidence.session_span:
+            opened, changes = (
+                self._evidence.session_opened.get(session),
+                self._evidence.capacity_changed.get(session, []),
             )
-        }
+            for device in devices_of(opened, changes):
+                self._kinds[device.device] = device.device_kind
+                amounts[device.device] = max(device.amount, amounts.get(device.device, 0.0))
+        self._amounts = defaultdict(float)
+        for name, amount in amounts.items():
+            self._amounts[self._kinds[name]] += amount
 
     def _view(self, now: float) -> SpentView:
         self._derive(now)
@@ -223,14 +231,18 @@ class SpentSoFar:
         if is_cuda is not self._is_cuda:
             self._is_cuda = is_cuda
             self._era += 1
-        return SpentView(self._settled, found, self._done_jobs, "cuda" if is_cuda else "cpu_core", self._era)
+        kind: DeviceKind = "cuda" if is_cuda else "cpu_core"
+        return SpentView(
+            self._settled, found, self._done_jobs, kind, self._era, self._amounts.get(kind) or float("inf")
+        )
 
     def _by_now(self, trace: Trace, now: float) -> SpentAttempt:
         """What a live attempt has cost by now."""
         known, amount = self._known[trace.attempt]
         if known.status is not Status.RUNNING:
             return known
-        return known._replace(allocated_s=amount * (max(known.begin_t, trace.last_t, now) - known.begin_t))
+        allocated_s = amount * (max(known.begin_t, trace.last_t, now) - known.begin_t)
+        return SpentAttempt(*known[:-1], allocated_s)  # quicker than _replace, and there may be thousands
 
     def _derive(self, now: float) -> None:
         """Derive the touched attempts again, and settle those that can be."""
@@ -251,8 +263,8 @@ class SpentSoFar:
             started = trace.started
             spent = SpentAttempt(
                 interval.begin_t, trace.attempt, trace.job, started["route"], started["phase"], started["target"],
-                started["replicate"], kind, interval.status, amount * (interval.end_t - interval.begin_t),
-                started["spec"],
+                started["replicate"], kind, interval.status, started["spec"],
+                amount * (interval.end_t - interval.begin_t),
             )  # fmt: skip
             self._known[trace.attempt] = spent, amount
             spans[trace.span].append(trace)

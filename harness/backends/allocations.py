@@ -97,7 +97,11 @@ class Allocations:
         self._job, self._own_node = context.get_job_id(), context.get_node_id()
         self._changed_t = 0.0
         self._held: dict[str, str] = {}
-        """Allocation → id of its node."""
+        """Placement group → id of its node, for each allocation that is open."""
+        self._names: list[str] | None = []
+        """The names of these allocations, sorted; None if they have changed since the last look."""
+        self._seen: set[str] = set()
+        """Ids of the nodes in ``_seen_t``."""
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._over = False
         self._answered_s = time.monotonic()
@@ -133,11 +137,11 @@ class Allocations:
         Ray last answered.
         """
         with self._lock:
-            for allocation in sorted(self._held):
+            for group in sorted(self._held, key=self._name_of):
                 if self._gone.is_set():
-                    self._close(allocation, NODE_DIED, self._looked_t)
+                    self._close(group, NODE_DIED, self._looked_t)
                 else:
-                    self._close(allocation, None)
+                    self._close(group, None)
             self._over = True
 
     def lost(self) -> str | None:
@@ -193,33 +197,37 @@ class Allocations:
         now_t = time.time()
         nodes = {node["NodeID"]: node for node in ray.nodes()}
         with self._lock:
-            for node in nodes.values():
-                if node["Alive"]:
+            for name, node in nodes.items():
+                if name not in self._seen and node["Alive"]:
+                    self._seen.add(name)
                     self._seen_t.setdefault(node_name(node), now_t)
         return nodes
 
     def _look(self) -> None:
-        table = {group: entry for group, entry in placement_group_table().items() if self._is_ours(group)}
+        table: dict[str, PlacedGroup] = placement_group_table()
         nodes = (
             self._nodes()
         )  # after the groups: a node is seen dead before its groups are removed, so its death is known as the cause
-        placed: dict[str, tuple[str, PlacedGroup]] = {}
-        for group, entry in table.items():
-            if entry["state"] == "CREATED":
-                node = next(iter(entry["bundles_to_node_id"].values()))
-                placed[allocation_name(group, node)] = node, entry
+        placed = {
+            group: next(iter(entry["bundles_to_node_id"].values()))
+            for group, entry in table.items()
+            if entry["state"] == "CREATED" and self._is_ours(group)
+        }
         with self._lock:
             if self._over:  # an answer that came late
                 return
-            for allocation, node in list(self._held.items()):
-                if allocation not in placed:
-                    self._close(allocation, None if _is_alive(nodes, node) else NODE_DIED)
-            for allocation, (node, entry) in placed.items():
-                if allocation not in self._held and node in nodes:
-                    self._open(allocation, self._devices(entry, nodes), entry)
-                    self._held[allocation] = node  # only now, so that a later look writes what a full disk did not take
+            changed = self._held.items() ^ placed.items()
+            for group, node in sorted(changed & self._held.items()):
+                self._close(group, None if _is_alive(nodes, node) else NODE_DIED)
+            for group, node in placed.items() if changed else ():
+                if group not in self._held and node in nodes:
+                    self._open(allocation_name(group, node), self._devices(table[group], nodes), table[group])
+                    self._held[group] = node  # only now, so that a later look writes what a full disk did not take
+                    self._names = None
+            if self._names is None:
+                self._names = sorted(map(self._name_of, self._held))
             self._looked_t = time.time()
-            self.on_held(self._looked_t, sorted(self._held))
+            self.on_held(self._looked_t, self._names)
 
     def _open(self, allocation: str, devices: dict[str, float], entry: PlacedGroup) -> None:
         opened = partial(
@@ -234,13 +242,19 @@ class Allocations:
         else:
             opened()
 
-    def _close(self, allocation: str, cause: str | None, t: float | None = None) -> None:
-        closed = partial(self._ledger.append, Kind.ALLOCATION_CLOSED, t=t, session=self._session, allocation=allocation)
+    def _name_of(self, group: str) -> str:
+        return allocation_name(group, self._held[group])
+
+    def _close(self, group: str, cause: str | None, t: float | None = None) -> None:
+        closed = partial(
+            self._ledger.append, Kind.ALLOCATION_CLOSED, t=t, session=self._session, allocation=self._name_of(group)
+        )
         if cause is None:
             closed()
         else:
             closed(cause=cause)
-        del self._held[allocation]
+        del self._held[group]
+        self._names = None
 
     def _devices(self, entry: PlacedGroup, nodes: Nodes) -> dict[str, float]:
         """What a placement group holds, by device. GPUs are named by the attempt itself, which sees their UUIDs."""

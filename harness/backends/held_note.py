@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,19 +79,18 @@ def _left_open(
 ) -> Iterator[tuple[str, float]]:
     found = read_lean(paths.ledger)
     evidence = gather(found.records, found.points)
+    by_span: dict[SpanKey, list[Trace]] = defaultdict(list)
+    for trace in evidence.traces.values():
+        by_span[trace.span].append(trace)
     for allocation in allocations:
         key = (session, allocation)
-        traces = [trace for trace in evidence.traces.values() if _span(trace) == key]
+        traces = by_span[key]
         if _is_open(key, evidence) and all(trace.ended is not None for trace in traces):
             yield allocation, max([noted_t, evidence.opened[key]["t"], *(trace.last_t for trace in traces)])
 
 
 def _is_open(key: SpanKey, evidence: Evidence) -> bool:
     return key in evidence.opened and key not in evidence.closed and key[0] not in evidence.session_closed
-
-
-def _span(trace: Trace) -> SpanKey:
-    return trace.session, str(trace.started["allocation"])
 
 
 def _read(path: Path) -> tuple[str, float, list[str]] | None:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from accounting.study.plugins import PluginRecord
 from harness.backends.allocations import Nodes
+from harness.backends.room import Held, Room, held_key
 from harness.config.resources import JobShape
 from harness.errors import disk_problem, one_line, typed_line
 from harness.jobs.job import Done, Job, Outcome, Wait
@@ -27,7 +28,7 @@ from harness.work.stop_notes import StopNotes
 log = logging.getLogger(__name__)
 
 STOP_LOOK_S = 1.0
-"""Interval between two checks of whether running jobs must be stopped."""
+"""Interval between two checks of whether running jobs must be stopped, for each hundred jobs that run."""
 
 
 class PlaceOfStudy(TypedDict):
@@ -85,11 +86,12 @@ class JobSearcher(Searcher):
         self._place = place
         self._max_attempts = max_attempts
         self._shape_of, self._device = shape_of, device
-        self.nodes = nodes
-        """The nodes where jobs run; may change at any time."""
+        self._room = Room(nodes)
         self.shunned: set[str] = set()
         """Ids of the nodes on which no job is placed, since their GPUs are of another model."""
         self._running: dict[str, Job] = {}
+        self._alike: Counter[Held] = Counter()
+        """How many of the running jobs hold the same."""
         self._again: list[Job] = []
         self._failures: dict[str, int] = {}
         """How often each job has failed since the scheduler proposed it."""
@@ -101,6 +103,15 @@ class JobSearcher(Searcher):
         self._looked_s = float("-inf")
         self.stopped = threading.Event()
         """Set when the run is interrupted: nothing new begins, and a trial that ends says nothing about its job."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes where jobs run; may be set at any time."""
+        return self._room.nodes
+
+    @nodes.setter
+    def nodes(self, nodes: Nodes) -> None:
+        self._room = Room(nodes)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing to pickle: the Tuner pickles its searcher for a restore that never comes.
@@ -114,7 +125,7 @@ class JobSearcher(Searcher):
         self._stop_unpaid()
         # Propose one job more than fits, so that a freed device has its next job at once; then none until it has begun.
         # Otherwise a job that wants many devices would wait for as long as there are smaller ones.
-        if self.stopped.is_set() or not fit([self._held(job) for job in self._running.values()], self.nodes):
+        if self.stopped.is_set() or not self._room.fits(self._alike):
             return None
         answer = self._again.pop(0) if self._again else self._scheduler.next()
         if isinstance(answer, Wait) and not self._running:
@@ -130,6 +141,8 @@ class JobSearcher(Searcher):
         if answer.name not in self._failures:
             self._since_t[answer.name] = time.time()
         self._running[trial_id] = answer
+        held = self._held(answer)
+        self._alike[held_key(held)] += 1
         return {
             "job": json.dumps(to_json(answer)),
             "place": json.dumps(
@@ -140,13 +153,14 @@ class JobSearcher(Searcher):
                     "num_workers": self._shape_of(answer).workers,
                 }
             ),
-            "held": json.dumps(self._held(answer)),
+            "held": json.dumps(held),
             "shunned": json.dumps(sorted(self.shunned)),
         }
 
     def _stop_unpaid(self) -> None:
         """Ask jobs whose budget is spent to end at their next checkpoint; checked once a second."""
-        if self.notes is None or time.monotonic() - self._looked_s < STOP_LOOK_S:
+        wait_s = STOP_LOOK_S * max(1.0, len(self._running) / 100)
+        if self.notes is None or time.monotonic() - self._looked_s < wait_s:
             return
         self._looked_s = time.monotonic()
         for job, reason in self._scheduler.to_stop().items():
@@ -157,20 +171,26 @@ class JobSearcher(Searcher):
     def _held(self, job: Job) -> dict[str, float]:
         return ray_resources(self._shape_of(job), self._device)
 
+    def _ended(self, trial_id: str) -> Job | None:
+        """The job of a trial that runs no more; None if it did not run."""
+        job = self._running.pop(trial_id, None)
+        if job is not None:
+            self._alike[held_key(self._held(job))] -= 1
+        return job
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """See Ray Tune; failed trials are reported to :meth:`failed` instead."""
         if error or self.stopped.is_set() or trial_id not in self._running:
             return
         if not result or "outcome" not in result:
             self.failed(trial_id, None)
-        else:
-            job = self._running.pop(trial_id)
+        elif (job := self._ended(trial_id)) is not None:
             self._failures.pop(job.name, None)
             self._scheduler.tell(job, Outcome(**json.loads(result["outcome"])))
 
     def failed(self, trial_id: str, error: BaseException | None) -> None:
         """Propose a failed trial's job again, or give it up after its last attempt; a repeated call does nothing."""
-        job = self._running.pop(trial_id, None)
+        job = self._ended(trial_id)
         if job is None or self.stopped.is_set():
             return
         reason = reason_of(error)
@@ -203,34 +223,6 @@ class JobSearcher(Searcher):
 def ray_resources(shape: JobShape, device: str) -> dict[str, float]:
     """What a job of that shape holds, by Ray's resource names."""
     return {"CPU": shape.cpus, "GPU": shape.devices} if device == "cuda" else {"CPU": shape.devices}
-
-
-def fit(jobs: Sequence[Mapping[str, float]], nodes: Nodes) -> bool:
-    """Whether jobs that hold these resources fit on the nodes together, each on one node, placing the largest first.
-
-    Jobs that hold the same are placed together, as many per node as there is room for, so a thousand of them on a
-    hundred nodes take no longer than a hundred.
-    """
-    free = [{**node["Resources"]} for node in nodes.values()]
-    alike = Counter(tuple(sorted(job.items())) for job in jobs)
-    for held in sorted(alike, key=lambda held: sorted(amount for _, amount in held), reverse=True):
-        left = alike[held]
-        for node in free:
-            if left == 0:
-                break
-            room = min((_times(node.get(name, 0.0), amount) for name, amount in held if amount > 0), default=left)
-            placed = min(left, room)
-            for name, amount in held:
-                node[name] = node.get(name, 0.0) - placed * amount
-            left -= placed
-        if left:
-            return False
-    return True
-
-
-def _times(there: float, amount: float) -> int:
-    """How many times an amount fits into what is there, apart from rounding."""
-    return max(0, int((there + 1e-9) / amount))
 
 
 def reason_of(error: BaseException | None) -> str:

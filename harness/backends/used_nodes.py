@@ -9,7 +9,8 @@ import ray
 
 from accounting.ledger.records import DeviceRecord
 from harness.backends.allocations import Nodes, node_name
-from harness.backends.tune_jobs import fit, ray_resources
+from harness.backends.room import fit
+from harness.backends.tune_jobs import ray_resources
 from harness.config.resources import JobShape
 from harness.errors import InputError
 from harness.gpu_models import models_in, of_one_model

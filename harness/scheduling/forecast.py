@@ -54,8 +54,8 @@ class Forecast:
         """What a route does once for all its targets."""
         self._first: dict[tuple[str, int], Step] = {}
         """The first job of a search."""
-        self._done: Counter[tuple[str, int, int | None, Phase]] = Counter()
-        """How many jobs have finished according to the ledger, by route, replicate, target and phase."""
+        self._done: dict[tuple[str, int], Counter[tuple[int | None, Phase]]] = defaultdict(Counter)
+        """How many jobs have finished according to the ledger, by route and replicate, then by target and phase."""
         self._priced: dict[str, float | None] = {}
         """Planned seconds by finished attempt; each is priced once."""
         self._prices: dict[str, float] = {}
@@ -90,7 +90,7 @@ class Forecast:
         now = self._learned.with_live(live, view.device_kind, self._planned_s)
         for job in view.jobs[self._num_done :]:
             if job.status is Status.OK:
-                self._done[job.route, job.replicate, job.target, Phase(job.phase)] += 1
+                self._done[job.route, job.replicate][job.target, Phase(job.phase)] += 1
         self._num_done = len(view.jobs)
         whole = [sum(pair[0] for pair in now.values()), sum(pair[1] for pair in now.values())]
         self._pace = whole[0] / whole[1] if whole[1] > 0 else self._pace
@@ -107,17 +107,21 @@ class Forecast:
 
     def done(self, route: str, replicate: int) -> Counter[tuple[int | None, Phase]]:
         """How many jobs of a route and replicate have finished, by target and phase."""
-        found: Counter[tuple[int | None, Phase]] = Counter()
-        for (own, of, target, phase), count in self._done.items():
-            if (own, of) == (route, replicate):
-                found[target, phase] += count
-        return found
+        return self._done[route, replicate]
+
+    def planned_s(self, job: Job) -> float:
+        """The planned device-seconds of a job."""
+        if job.name not in self._prices:
+            self._prices[job.name] = self._price_s(job)
+        return self._prices[job.name]
 
     def cost_s(self, job: Job) -> float | None:
         """Device-seconds that a job is expected to take; None if no pace is known."""
-        if job.name not in self._prices:
-            self._prices[job.name] = self._price_s(job)
-        return self._at_pace(Step(job.route, job.phase, self._prices[job.name]))
+        return self._at_pace(job.route, job.phase, self.planned_s(job))
+
+    def sum_s(self, route: str, planned_s: Mapping[Phase, float]) -> float:
+        """Device-seconds that jobs of a route are expected to take together, given what is planned for each phase."""
+        return sum(self._at_pace(route, phase, seconds) or 0.0 for phase, seconds in planned_s.items())
 
     def reserve_s(self, route: str, replicate: int, limit_s: float, claims: Claims) -> float:
         """Device-seconds to hold back for the remaining jobs of those networks of the route that the budget can pay for.
@@ -132,7 +136,7 @@ class Forecast:
             *self._shared[route, replicate],
             *([self._first[route, replicate]] if (route, replicate) in self._first else []),
         ]
-        room_s = limit_s - sum(self._at_pace(step) or 0.0 for step in before)
+        room_s = limit_s - sum(self._of_step_s(step) for step in before)
         reserve_s = 0.0
         for place, target in enumerate(sorted(chains, key=lambda target: cost[target])):
             room_s -= cost[target]
@@ -152,11 +156,14 @@ class Forecast:
                 left.append(step)
                 trials += step.trials
         left += trials[max(0, claimed[Phase.TUNE]) :]
-        return sum(self._at_pace(step) or 0.0 for step in left)
+        return sum(self._of_step_s(step) for step in left)
 
-    def _at_pace(self, step: Step) -> float | None:
-        pace = self._paces.get((step.route, step.phase), self._pace)
-        return None if pace is None else pace * step.planned_s
+    def _of_step_s(self, step: Step) -> float:
+        return self._at_pace(step.route, step.phase, step.planned_s) or 0.0
+
+    def _at_pace(self, route: str, phase: Phase, planned_s: float) -> float | None:
+        pace = self._paces.get((route, phase), self._pace)
+        return None if pace is None else pace * planned_s
 
 
 @dataclass

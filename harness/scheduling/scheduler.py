@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +26,7 @@ from harness.jobs.work import Deliver, Training
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
+from harness.scheduling.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,10 @@ class Scheduler:
         self._forecast = forecast
         self._stopped_before = stopped_before
         """Jobs that an earlier session did not run, with the budget of that time in device-hours."""
-        self._out: dict[str, Job] = {}
-        """Jobs given out and not told yet, by name."""
-        self._num_ok: Counter[tuple[str, int, int | None, Phase]] = Counter()
-        """Number of successful jobs, by route, replicate, target and phase."""
+        self._out = UnderWay()
+        """Jobs given out and not told yet."""
+        self._num_ok: dict[tuple[str, int], Counter[tuple[int | None, Phase]]] = defaultdict(Counter)
+        """Number of successful jobs, by route and replicate, then by target and phase."""
         self._routes = list(routes)
         self._budget_h = budget_h
         self._known = known
@@ -131,7 +132,8 @@ class Scheduler:
                 if (job := self._admitted(self._taught.popleft())) is not None:
                     return job
                 continue
-            open_routes = [i for i in range(len(self._routes)) if i not in self._waiting | self._done]
+            at_rest = self._waiting | self._done
+            open_routes = [i for i in range(len(self._routes)) if i not in at_rest]
             if not open_routes:
                 return Wait()
             chosen = min(open_routes, key=self._rank)
@@ -157,7 +159,7 @@ class Scheduler:
             self._held.setdefault(teacher, []).append(job)
             return None
         reason = self._not_paid_for(job)
-        if reason is None and teacher is not None and teacher in {str(id) for id in self.stopped}:
+        if reason is None and teacher is not None and self._told[teacher].not_paid_for:
             reason = f"its teacher {teacher} was not trained: its route's budget is spent"
         if reason is not None:
             self.stopped.add(job.id)
@@ -168,7 +170,8 @@ class Scheduler:
             self._broadcast(job, Outcome(ok=False, reason=reason, final=False))
             return None
         self._remakes.proposed(job)
-        self._out[job.name] = job
+        is_unpriced = self._forecast is None or self._budget_h.get(job.route) is None
+        self._out.add(job, 0.0 if is_unpriced else self._forecast.planned_s(job))
         return self._remakes.admit(job)
 
     def given(self, job: Job) -> Given:
@@ -194,7 +197,7 @@ class Scheduler:
                     waiting, Outcome(ok=False, reason=f"{job.name} could not be run again: {reason}", final=False)
                 )
             return
-        self._out.pop(job.name, None)
+        self._out.remove(job)
         if outcome.stopped:
             self._journal.stopped(job, reason, self._budget_h.get(job.route) or 0.0)
             self.stopped.add(job.id)
@@ -207,7 +210,7 @@ class Scheduler:
         self._broadcast(job, outcome)
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
-        self._num_ok[job.route, job.replicate, job.target, job.phase] += outcome.ok
+        self._num_ok[job.route, job.replicate][job.target, job.phase] += outcome.ok
         if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.TUNE, Phase.EXPORT) and job.id not in self.stopped:
             self.failed[job.id] = outcome.reason or "failed"
         if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
@@ -251,48 +254,47 @@ class Scheduler:
         Candidates and trials must leave enough for what the route's networks still need, and for one checkpoint interval of
         each running candidate or trial. A job that a network needs runs until the budget is spent.
         """
-        by_route: dict[tuple[str, int], list[Job]] = {}
-        for job in self._out.values():
-            if self._budget_h.get(job.route) is not None and job.phase not in NEVER_STOPPED:
-                by_route.setdefault((job.route, job.replicate), []).append(job)
         found: dict[str, str] = {}
-        for (route, replicate), jobs in by_route.items():
+        for (route, replicate), under_way in self._out.by_route().items():
+            jobs = [job for job in under_way.jobs.values() if job.phase not in NEVER_STOPPED]
+            if not jobs or self._budget_h.get(route) is None:
+                continue
             limit_s = (self._budget_h[route] or 0.0) * HOUR_S
-            left_s = limit_s - self._spending.now(route, replicate)
-            if left_s <= 0:
-                found |= {job.name: "the route's budget is spent" for job in jobs}
-                continue
-            others = [job for job in jobs if job.phase in (Phase.SEARCH, Phase.TUNE)]
-            if self._forecast is None or not others:
-                continue
-            keep_s = self._forecast.reserve_s(route, replicate, limit_s, self._claims(route, replicate, jobs))
-            next_s = sum(self._interval_s(job, self._forecast) for job in others)
-            if left_s < keep_s + next_s:
-                reason = (
-                    f"the route's budget cannot pay for more of it: {left_s:.3g} device-seconds are left, and {keep_s:.3g} "
-                    "are kept for the networks to deliver"
-                )
-                found |= {job.name: reason for job in others}
+            if self._stops(jobs, limit_s, limit_s - self._spending.at_most(route, replicate)):
+                found |= self._stops(jobs, limit_s, limit_s - self._spending.now(route, replicate))
         return found
+
+    def _stops(self, jobs: Sequence[Job], limit_s: float, left_s: float) -> dict[str, str]:
+        """Which of the running jobs of a route and replicate must end if that much of the budget is left."""
+        if left_s <= 0:
+            return {job.name: "the route's budget is spent" for job in jobs}
+        others = [job for job in jobs if job.phase in (Phase.SEARCH, Phase.TUNE)]
+        if self._forecast is None or not others:
+            return {}
+        route, replicate = jobs[0].route, jobs[0].replicate
+        claims = self._claims(route, replicate, Counter((job.target, job.phase) for job in jobs))
+        keep_s = self._forecast.reserve_s(route, replicate, limit_s, claims)
+        next_s = sum(self._interval_s(job, self._forecast) for job in others)
+        if left_s >= keep_s + next_s:
+            return {}
+        reason = (
+            f"the route's budget cannot pay for more of it: {left_s:.3g} device-seconds are left, and {keep_s:.3g} are kept "
+            "for the networks to deliver"
+        )
+        return {job.name: reason for job in others}
 
     def _interval_s(self, job: Job, forecast: Forecast) -> float:
         """Device-seconds between checkpoints of a job: as planned, or in proportion to what it has held if that is more."""
         cost_s = max(forecast.cost_s(job) or 0.0, self._spending.held_s(job.name))
         return cost_s / max(1, job.work.recipe.epochs if isinstance(job.work, Training) else 1)
 
-    def _claims(self, route: str, replicate: int, under_way: Sequence[Job]) -> Counter[tuple[int | None, Phase]]:
+    def _claims(
+        self, route: str, replicate: int, under_way: Counter[tuple[int | None, Phase]]
+    ) -> Counter[tuple[int | None, Phase]]:
         """Number of jobs of a route that are finished or running, by target and phase."""
-        told = Counter(
-            {
-                (target, phase): count
-                for (own, of, target, phase), count in self._num_ok.items()
-                if (own, of) == (route, replicate)
-            }
-        )
+        told = self._num_ok[route, replicate]
         # During a replay, finished jobs may not have been told yet; the ledger has them.
-        claims = told if self._forecast is None else told | self._forecast.done(route, replicate)
-        claims.update((other.target, other.phase) for other in under_way)
-        return claims
+        return under_way + (told if self._forecast is None else told | self._forecast.done(route, replicate))
 
     def _not_paid_for(self, job: Job) -> str | None:
         """Why the job is not run, which is recorded; None if its route's budget pays for it or there is no budget."""
@@ -307,25 +309,38 @@ class Scheduler:
         return reason
 
     def _beyond(self, job: Job, limit_s: float) -> str | None:
+        # Far from its end a budget pays for all that is under way, whatever has been spent of that; so nothing is read.
+        left_s = limit_s - self._spending.at_most(job.route, job.replicate)
+        if left_s > 0 and self._needs_s(job, limit_s) <= left_s:
+            return None
         left_s = limit_s - self._spending.now(job.route, job.replicate)
         if left_s <= 0:
             return "the route's budget is spent"
         cost_s = None if self._forecast is None else self._forecast.cost_s(job)
         if self._forecast is None or cost_s is None:
             return None
-        under_way = [
-            other for other in self._out.values() if (other.route, other.replicate) == (job.route, job.replicate)
-        ]
-        for other in under_way:
+        for other in self._out.of(job.route, job.replicate).jobs.values():
             left_s -= max(0.0, (self._forecast.cost_s(other) or 0.0) - self._spending.held_s(other.name))
-        claims = self._claims(job.route, job.replicate, [*under_way, job])
-        reserve_s = self._forecast.reserve_s(job.route, job.replicate, limit_s, claims)
+        reserve_s = self._reserve_s(job, limit_s, self._forecast)
         if cost_s + reserve_s <= left_s:
             return None
         return (
             f"the route's budget cannot pay for it: about {cost_s:.3g} device-seconds, with {reserve_s:.3g} kept for the "
             f"networks to deliver, and {max(0.0, left_s):.3g} left"
         )
+
+    def _needs_s(self, job: Job, limit_s: float) -> float:
+        """What the job, all that is under way, counted whole, and the reserve take; 0 if no cost is known."""
+        cost_s = None if self._forecast is None else self._forecast.cost_s(job)
+        if self._forecast is None or cost_s is None:
+            return 0.0
+        under_way_s = self._forecast.sum_s(job.route, self._out.of(job.route, job.replicate).planned_s)
+        return cost_s + under_way_s + self._reserve_s(job, limit_s, self._forecast)
+
+    def _reserve_s(self, job: Job, limit_s: float, forecast: Forecast) -> float:
+        under_way = self._out.of(job.route, job.replicate).num + Counter([(job.target, job.phase)])
+        claims = self._claims(job.route, job.replicate, under_way)
+        return forecast.reserve_s(job.route, job.replicate, limit_s, claims)
 
 
 def open_scheduler(

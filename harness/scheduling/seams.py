@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from accounting.cost.so_far import SpentSoFar
+from accounting.cost.so_far import SpentSoFar, SpentView
 from accounting.cost.sums import SpentSums, live_s
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import LedgerWriter
@@ -24,6 +24,10 @@ class Spending(Protocol):
 
     def now(self, route: str, replicate: int) -> float:
         """What was spent up to now, exactly enough for a decision."""
+        ...
+
+    def at_most(self, route: str, replicate: int) -> float:
+        """No less than what was spent up to now, without much work; a decision that this allows needs nothing exact."""
         ...
 
     def held_s(self, job: str) -> float:
@@ -47,6 +51,11 @@ class Journal(Protocol):
         ...
 
 
+PER_ATTEMPT_S = 0.03
+"""For each running attempt, how much older a reading may be. So a thousand of them are read every half minute, which takes
+less than a thousandth of the time, and jobs that follow each other closely share a reading."""
+
+
 class LedgerSpending:
     """Spending read from the ledger: only the new part, and only as often as is cheap."""
 
@@ -58,6 +67,7 @@ class LedgerSpending:
         self._held_s: dict[str, float] = {}
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
+        self._read_s, self._num_live, self._devices = float("-inf"), 0, float("inf")
 
     def of(self, route: str, replicate: int) -> float:
         """See :class:`Spending`; may be a second old, and older if reading takes long."""
@@ -70,6 +80,12 @@ class LedgerSpending:
         self._read()
         return self._spent_s.get((route, replicate), 0.0)
 
+    def at_most(self, route: str, replicate: int) -> float:
+        """See :class:`Spending`; since the last reading, the route may have held all devices."""
+        if self._devices == float("inf") or self._clock() - self._read_s >= PER_ATTEMPT_S * self._num_live:
+            return self.now(route, replicate)
+        return self._spent_s.get((route, replicate), 0.0) + self._devices * (self._clock() - self._read_s)
+
     def held_s(self, job: str) -> float:
         """See :class:`Spending`."""
         return self._held_s.get(job, 0.0)
@@ -81,7 +97,10 @@ class LedgerSpending:
         self._held_s = live_s(view)
         if self._forecast is not None:
             self._forecast.learn(view)
-        self._fresh_until = self._clock() + max(1.0, 20 * (self._clock() - begin))
+        live, self._devices = (view.live, view.num_devices) if isinstance(view, SpentView) else ((), float("inf"))
+        self._read_s, self._num_live = self._clock(), len(live)
+        took_s = self._read_s - begin
+        self._fresh_until = self._read_s + max(1.0, 20 * took_s, PER_ATTEMPT_S * self._num_live)
 
 
 class LedgerJournal:

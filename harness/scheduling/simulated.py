@@ -107,6 +107,10 @@ class Simulation:
         """See :class:`harness.scheduling.seams.Spending`."""
         return self.of(route, replicate)
 
+    def at_most(self, route: str, replicate: int) -> float:
+        """See :class:`harness.scheduling.seams.Spending`."""
+        return self.of(route, replicate)
+
     def given_up(self, job: Job, outcome: Outcome) -> None:
         """See :class:`harness.scheduling.seams.Journal`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,49 @@ def test_what_has_been_read_is_not_read_again(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "open", lambda path, *words: sizes.append(path.name) or original(path, *words))
     assert said(so_far.read(2000.0)) == before
     assert not [name for name in sizes if name.endswith(".jsonl")]
+
+
+def test_a_worker_s_segment_is_asked_for_its_size_once_in_a_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    so_far, asked = SpentSoFar(tmp_path), list[str]()
+    with ExitStack() as stack:
+        names = ["driver", *["worker"] * 5]
+        paths = [stack.enter_context(LedgerWriter(tmp_path, "s", name, clock=lambda: T)).path.name for name in names]
+        so_far.read(T)
+        original = os.stat
+        monkeypatch.setattr(os, "stat", lambda path, **words: asked.append(Path(path).name) or original(path, **words))
+        so_far.read(T)
+    assert sorted(name for name in asked if name.endswith(".jsonl")) == sorted(paths)
+
+
+def test_what_a_sampler_names_is_read_no_sooner_than_the_start_that_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt begins and is named by the sampler between the look at the worker's segment and the reading."""
+    so_far = SpentSoFar(tmp_path)
+    with ExitStack() as stack:
+        driver, sampler, worker = (
+            stack.enter_context(LedgerWriter(tmp_path, "s", name, clock=lambda: T))
+            for name in ("driver", "sampler", "worker")
+        )
+        put_all(driver, opened("s", T))
+        so_far.read(T)
+        plain = so_far._tail._sizes
+
+        def then_it_begins() -> dict[str, int] | None:
+            sizes = plain()
+            put_all(worker, start("s", "a#0", "a", T))
+            sampler.append(Kind.NODE_BEAT, t=T, node="n", session="s", attempts=["a#0"], readings={})
+            return sizes
+
+        put_all(driver, alloc("s", "span", T))
+        sampler.append(Kind.NODE_BEAT, t=T, node="n", session="s", attempts=[], readings={})
+        monkeypatch.setattr(so_far._tail, "_sizes", then_it_begins)
+        so_far.read(T)
+        monkeypatch.setattr(so_far._tail, "_sizes", plain)
+        assert_alike(tmp_path, so_far, T + 5)
+        assert not so_far._is_odd
 
 
 @pytest.mark.parametrize("harm", ["cut", "removed", "torn", "garbled"])

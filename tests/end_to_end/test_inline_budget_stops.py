@@ -31,7 +31,7 @@ def stopping(monkeypatch):
     """The last of the candidates is to be stopped, whatever it has cost; the clock of a test says nothing."""
 
     def to_stop(self):
-        return {name: WHY for name, job in self._out.items() if job.phase == "search" and "002" in name}
+        return {job.name: WHY for job in self._out.values() if job.phase == "search" and "002" in job.name}
 
     monkeypatch.setattr(Scheduler, "to_stop", to_stop)
 

@@ -42,7 +42,7 @@ def line(name, count, replicate=0, **options):
 class Exact(LedgerSpending):
     """Reads the ledger at every call."""
 
-    of = LedgerSpending.now
+    of = at_most = LedgerSpending.now
 
 
 class Study:

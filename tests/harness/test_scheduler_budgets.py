@@ -19,6 +19,7 @@ from harness.scheduling.remakes import Remakes
 from harness.scheduling.scheduler import Scheduler, known_outcomes, stopped_before
 from harness.scheduling.seams import LedgerJournal, LedgerSpending
 from harness.scheduling.simulated import PlannedJob
+from harness.scheduling.under_way import UnderWay
 
 
 @pytest.fixture
@@ -174,3 +175,99 @@ def test_what_was_spent_is_the_same_for_the_budget_for_status_and_for_what_is_un
     assert left.spent_h == pytest.approx(0.01)
     scheduler = study.scheduler(line("prune", 2), prune="1 h")
     assert scheduler.next().name == "prune-r0-1", "the budget is not spent"
+
+
+class TestManyRunning:
+    """What a thousand running attempts cost the scheduler is counted in readings of the ledger and of its segments."""
+
+    @pytest.fixture
+    def spending(self, study):
+        study.clock = [100.0]
+        made = LedgerSpending(study.paths, clock=lambda: study.clock[0])
+        made.num_read, read = 0, made._so_far.read
+
+        def noted(now):
+            made.num_read += 1
+            return read(now)
+
+        made._so_far.read = noted
+        return made
+
+    def begin(self, study, count):
+        for n in range(count):
+            study.ledger.append(
+                Kind.ATTEMPT_STARTED, t=study.t, session="s1", attempt=f"a{n}#0", job=f"a{n}", route="search",
+                phase=Phase.SEARCH, target=None, replicate=0, allocation=None, devices={"n/cpu": 0.001},
+                meter="wall_clock", network_macs=1000, spec={},
+            )  # fmt: skip
+
+    def test_an_upper_bound_is_read_again_the_later_the_more_of_them_there_are(self, study, spending):
+        self.begin(study, 100)
+        first = spending.at_most("search", 0)
+        assert spending.num_read == 1
+        study.clock[0] += 2.9
+        assert spending.at_most("search", 0) == pytest.approx(first + 2.9), "one device, whatever held it"
+        assert spending.num_read == 1
+        study.clock[0] += 0.1
+        spending.at_most("search", 0)
+        assert spending.num_read == 2
+
+    def test_what_was_spent_last_is_read_again_less_often(self, study, spending):
+        self.begin(study, 100)
+        spending.of("search", 0)
+        study.clock[0] += 2.9
+        spending.of("search", 0)
+        assert spending.num_read == 1
+        study.clock[0] += 0.2
+        spending.of("search", 0)
+        assert spending.num_read == 2
+
+    def test_a_few_are_read_at_once(self, study, spending):
+        self.begin(study, 1)
+        spending.at_most("search", 0)
+        study.clock[0] += 0.03
+        spending.at_most("search", 0)
+        assert spending.num_read == 2
+
+    def test_no_device_on_record_is_no_bound(self, tmp_path):
+        with opened(tmp_path / "other") as study:
+            study.ledger.append(
+                Kind.SESSION_OPENED, t=study.t, session="s2", study="x", environment={}, capacity=[]
+            )  # fmt: skip
+            study.spend(job("0"), 5, device="GPU-1")
+            spending = LedgerSpending(study.paths, clock=lambda: 0.0)
+            assert spending.at_most("prune", 0) == 5
+            study.spend(job("1"), 7, device="GPU-1")
+            assert spending.at_most("prune", 0) == 12
+
+    @pytest.mark.parametrize(("limit_s", "num_exact"), [(10_000, 0), (95, 1)])
+    def test_only_near_its_end_is_a_budget_asked_exactly(self, study, limit_s, num_exact):
+        """95 s: 70 are reserved for the networks, and 20 for two candidates under way, so a third is too much."""
+        jobs = TestForecast().jobs(targets=(300, 200))
+        scheduler, _ = TestForecast().scheduler(study, jobs, limit_s)
+        scheduler._routes[0] = Line("search", jobs)
+        asked, now = [], scheduler._spending.now
+        scheduler._spending.at_most = lambda route, replicate: now(route, replicate)
+        scheduler._spending.now = lambda route, replicate: asked.append(route) or now(route, replicate)
+        assert [scheduler.next().id.step for _ in range(2)] == ["c0", "c1"]
+        assert asked == []
+        scheduler._admitted(jobs[2])
+        assert len(asked) == num_exact
+        assert (jobs[2].id in scheduler.stopped) is bool(num_exact)
+
+    def test_what_is_under_way_is_summed_as_it_comes_and_goes(self):
+        under_way, jobs = UnderWay(), TestForecast().jobs()
+        for each in jobs[:4]:
+            under_way.add(each, 10.0)
+        under_way.add(jobs[0], 12.5)
+        under_way.remove(jobs[3])
+        under_way.remove(jobs[4])
+        found = under_way.of("search", 0)
+        assert (list(found.jobs), +found.num) == (
+            ["search-r0-c1", "search-r0-c2", "search-r0-c0"],
+            {(None, Phase.SEARCH): 3},
+        )
+        assert found.planned_s == {Phase.SEARCH: 32.5}
+        for each in jobs:
+            under_way.remove(each)
+        assert (dict(found.jobs), +found.num, dict(found.planned_s)) == ({}, {}, {})

@@ -1,5 +1,8 @@
 """The benchmark's simulated cluster in small: the real scheduler, watcher and ledger, and sums that are known."""
 
+import sys
+from contextlib import contextmanager
+
 import pytest
 
 from accounting.audit.audit import audit
@@ -10,6 +13,7 @@ from accounting.ledger.store import read_ledger
 from accounting.study.folder import StudyFolder
 from benchmarks.simulate_cluster import POLL_S, Simulation, simulate
 from benchmarks.simulated_jobs import Cluster
+from harness.scheduling import seams
 from reports.answers.find import all_answers
 from reports.answers.values import Measured
 from reports.data.frames import load_frames
@@ -55,3 +59,36 @@ def test_a_row_says_how_far_it_is_from_what_can_be(played):
     assert row["cluster_h"] >= row["bound_h"]
     assert row["idle_share"] >= 0
     assert row["segments"] == row["attempts"] + 1
+
+
+class Counted(Simulation):
+    """Counts the calls of functions within orchestration; seconds would depend on the machine."""
+
+    num_calls = 0
+
+    @contextmanager
+    def _timed(self, what):
+        def note(frame, event, given):
+            self.num_calls += event in ("call", "c_call")
+
+        if what == "orchestration":
+            sys.setprofile(note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    def _open(self):
+        super()._open()
+        self.scheduler._spending._clock = lambda: self.t
+
+
+def test_orchestration_of_a_job_takes_no_more_work_in_a_larger_study_on_a_larger_cluster(tmp_path, monkeypatch):
+    """Jobs follow each other a tenth as closely as with a thousand devices, so readings may be ten times as old."""
+    monkeypatch.setattr(seams, "PER_ATTEMPT_S", 10 * seams.PER_ATTEMPT_S)
+    per_job = []
+    for times in (1, 6):
+        found = Counted(StudyFolder(tmp_path / str(times)), Cluster(jobs=100 * times, gpus=10 * times, nodes=2 * times))
+        found.run()
+        per_job.append(found.num_calls / len(found.plans))
+    assert per_job[1] < 1.5 * per_job[0], per_job

@@ -18,8 +18,9 @@ from accounting.study.folder import StudyFolder
 from harness.backends import tune
 from harness.backends.allocations import Allocations
 from harness.backends.own_ray import own_ray
+from harness.backends.room import Room, fit, held_key
 from harness.backends.tune_control import KEEP_IDLE_S, PatientCache, changed_tune
-from harness.backends.tune_jobs import JobSearcher, fit, ray_resources
+from harness.backends.tune_jobs import JobSearcher, ray_resources
 from harness.config.resources import JobShape
 from harness.jobs.files import Given
 from harness.jobs.job import Done, Wait
@@ -184,6 +185,37 @@ def test_each_trial_is_given_what_its_phase_holds_and_none_passes_one_that_waits
     assert searcher.suggest("c") is None  # one core is free, but b waits for two
     searcher.on_trial_complete("a", {"outcome": json.dumps({"ok": True})})
     assert searcher.suggest("c") is not None  # b runs now, so c may follow
+
+
+def test_no_running_job_is_asked_what_it_holds_when_another_is_proposed():
+    asked = Counter()
+
+    def shape_of(job):
+        asked[job.id.step] += 1
+        return JobShape(1, 0, 1)
+
+    searcher = searcher_of(Jobs([f"j{n}" for n in range(50)]), {}, 1, [100], shape_of=shape_of)
+    for n in range(50):
+        assert searcher.suggest(f"t{n}") is not None
+    assert max(asked.values()) <= 2
+    for n in range(50):
+        searcher.on_trial_complete(f"t{n}", {"outcome": json.dumps({"ok": True})})
+    assert max(asked.values()) <= 3
+    assert sum(searcher._alike.values()) == 0
+
+
+def test_nodes_are_looked_at_once_for_jobs_that_hold_the_same():
+    looks = []
+
+    class Noted(dict):
+        def get(self, name, default=None):
+            looks.append(name)
+            return super().get(name, default)
+
+    room = Room({f"n{i}": {"Resources": Noted(CPU=4.0)} for i in range(100)})
+    one = held_key({"CPU": 1})
+    assert [room.fits({one: count}) for count in (0, 1, 399, 400, 401)] == [True, True, True, True, False]
+    assert len(looks) == 100
 
 
 @pytest.mark.parametrize(
