@@ -170,8 +170,8 @@ class Scheduler:
             self._broadcast(job, Outcome(ok=False, reason=reason, final=False))
             return None
         self._remakes.proposed(job)
-        is_unpriced = self._forecast is None or self._budget_h.get(job.route) is None
-        self._out.add(job, 0.0 if is_unpriced else self._forecast.planned_s(job))
+        forecast = None if self._budget_h.get(job.route) is None else self._forecast
+        self._out.add(job, 0.0 if forecast is None else forecast.planned_s(job))
         return self._remakes.admit(job)
 
     def given(self, job: Job) -> Given:
