@@ -52,7 +52,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
             file.write(_rows([_written(rows.iloc[:, place]) for place in range(rows.shape[1])]))
 
 
-def _rows(columns: list[pa.StringArray]) -> bytes:
+def _rows(columns: list[pa.StringArray]) -> bytes | memoryview:
     """Rows of cells given as columns; a row of one empty cell is not written as an empty line."""
     import pyarrow.compute as pc
 
@@ -60,8 +60,19 @@ def _rows(columns: list[pa.StringArray]) -> bytes:
         return b"\n"
     if len(columns) == 1:
         columns = [pc.if_else(pc.equal(columns[0], ""), '""', columns[0])]
-    rows = pc.binary_join_element_wise(*columns, ",")
-    return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
+    ended = pc.binary_join_element_wise(columns[-1], "", "\n")
+    return _text(pc.binary_join_element_wise(*columns[:-1], ended, ",") if len(columns) > 1 else ended)
+
+
+def _text(rows: pa.StringArray) -> memoryview:
+    """The bytes of all rows, one after another, as Arrow has them already."""
+    import numpy as np
+
+    _, ends, text = rows.buffers()
+    if text is None or not len(rows):
+        return memoryview(b"")
+    begin, end = np.frombuffer(ends, dtype=np.int32)[[rows.offset, rows.offset + len(rows)]].tolist()
+    return memoryview(text)[begin:end]
 
 
 def _written(column: pd.Series) -> pa.StringArray:
@@ -73,11 +84,8 @@ def _written(column: pd.Series) -> pa.StringArray:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype("str")
     if isinstance(column.dtype, pd.StringDtype):
-        words = pc.cast(pa.array(column), pa.string())
-        if pc.any(pc.match_substring_regex(words, ODD)).as_py():
-            return _quoted(words.to_pylist())
-        quoted = pc.binary_join_element_wise('"', pc.replace_substring(words, '"', '""'), '"', "")
-        return pc.if_else(pc.match_substring_regex(words, QUOTED), quoted, words).fill_null("")
+        coded = pc.cast(pa.chunked_array(pa.array(column)).combine_chunks(), pa.string()).dictionary_encode()
+        return _of_words(coded.dictionary).take(coded.indices).fill_null("")  # most words occur in many rows
     missing = column.isna().tolist()
     if not pd.api.types.is_numeric_dtype(column):
         return _quoted(None if is_missing else value for value, is_missing in zip(column, missing, strict=True))
@@ -85,6 +93,18 @@ def _written(column: pd.Series) -> pa.StringArray:
         return floats
     texts = map(str, column.tolist())
     return pa.array(["" if is_missing else text for text, is_missing in zip(texts, missing, strict=True)], pa.string())
+
+
+def _of_words(words: pa.StringArray) -> pa.StringArray:
+    """Words as written in CSV."""
+    import pyarrow.compute as pc
+
+    if pc.any(pc.match_substring_regex(words, ODD)).as_py():
+        return _quoted(words.to_pylist())
+    if not pc.any(pc.match_substring_regex(words, QUOTED)).as_py():
+        return words
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(words, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(words, QUOTED), quoted, words)
 
 
 def _floats(column: pd.Series) -> pa.StringArray | None:
