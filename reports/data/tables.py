@@ -96,12 +96,13 @@ def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
 
 
 def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
-    """One field of each row. Long texts are converted some at a time to a type that takes less memory."""
+    """One field of each row. Texts become a type that takes less memory at once, long ones some at a time."""
     if name == SPEC and rows:
         specs = SpecCells()
         parts = (cast("Sequence[Attempt]", rows[begin : begin + AT_A_TIME]) for begin in range(0, len(rows), AT_A_TIME))
         return pd.concat([pd.Series(specs.cells(part), dtype="str") for part in parts], ignore_index=True)
-    return _cells(list(map(attrgetter(name), rows)))
+    cells = _cells(list(map(attrgetter(name), rows)))
+    return pd.Series(cells) if all(type(cell) is str for cell in cells) else cells
 
 
 def _cells(values: list[object]) -> list[object]:

@@ -60,8 +60,8 @@ def _build(folder: Path, out: Path, second: SecondProcess | None) -> Sequence[st
 
         whole = WholeAnswer(frames)
         rendering = Rendering(frames, fresh / "figures", second)
-        write_made(long_makers_of(frames), tables)
         return_memory()
+        write_made(long_makers_of(frames), tables)
         write_made(makers_of(frames, whole.answers), tables)
         figures = rendering.finished()
         content = page_content(whole, figures, left_out := [unusable_sentence(found) for found in unusable(frames)])
