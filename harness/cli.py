@@ -218,7 +218,7 @@ def report(folder: Folder) -> None:
         from harness.console.show_answer import show_page
         from reports.page.build import build_report
     with guard.work_in(folder):
-        show_page(build_report(folder))
+        show_page(build_report(folder, beside=True))
 
 
 @app.command()

@@ -37,7 +37,7 @@ def quick(*, with_figures=False, all_images=False):
     Tests with `tiny_study` and tests on a cluster do all of this in full; tests/reports tests the figures.
     """
     few = mock.patch.object(fashion_mnist_mini.Dataset, "splits", _few_images)
-    undrawn = mock.patch("reports.page.render.render_figures", _render_none)
+    undrawn = mock.patch("reports.page.render.Rendering", _Undrawn)
     with ExitStack() as stack:
         stack.enter_context(mock.patch("harness.keep_plan.measure_speeds", return_value=Speeds(1e9)))
         for patch, is_kept in ((few, all_images), (undrawn, with_figures)):
@@ -46,9 +46,12 @@ def quick(*, with_figures=False, all_images=False):
         yield
 
 
-def _render_none(_frames, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    return {name: Rendered(name, figure.TITLE, "Not drawn.") for name, figure in discover().items()}
+class _Undrawn:
+    def __init__(self, _frames, folder, _second):
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def finished(self):
+        return {name: Rendered(name, figure.TITLE, "Not drawn.") for name, figure in discover().items()}
 
 
 _ALL_IMAGES = fashion_mnist_mini.Dataset.splits

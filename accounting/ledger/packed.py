@@ -67,9 +67,14 @@ class PackedSpec:
 
     def unpacked(self) -> JobSpec:
         """The whole spec, parsed at each call."""
-        line = self._line if isinstance(self._line, bytes) else self._line.read()
-        record: Record = json.loads(line.decode())  # of bytes, it would find out the encoding first
+        record: Record = json.loads(self.line)
         return record["spec"]
+
+    @property
+    def line(self) -> str:
+        """The line of its record in the ledger: printable ASCII without escapes."""
+        line = self._line if isinstance(self._line, bytes) else self._line.read()
+        return line.decode()
 
 
 def links_of(spec: object) -> JobSpec:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import cast
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from accounting.audit.audit import Balance
 from accounting.cost.attempts import Attempt, CostView, DriverWork, Job, Progress
 from accounting.cost.shares import POLICIES
 from accounting.words.quantities import HOUR_S
 from reports.data.networks import Network
+from reports.data.spec_cells import AS_JSON, SpecCells
 
 OPTIONAL_COUNTS = {"target", "network_macs"}
 """Integer columns with missing values; without an explicit type, they would become floats."""
 NESTED = ("cost_h", "int8", "size_bytes", "latency")
 """Fields of a network that are objects; they have their own columns or table (:mod:`reports.measure.deployment`)."""
-LONG = {"spec"}
-"""Fields of an attempt that are long when written as JSON."""
+SPEC = "spec"
+"""The field of an attempt that is long when written as JSON."""
 AT_A_TIME = 5000
 PLAIN = {type(None), bool, int, float, str}
 """Types of values that can be cells without conversion."""
-AS_JSON = json.JSONEncoder(default=str, sort_keys=True).encode
 SESSION_COLUMNS = ("session", "begin_t", "end_t", "closed", "reason")
 
 
@@ -96,14 +98,25 @@ def _frame(kind: type, rows: Iterable[object]) -> pd.DataFrame:
 
 
 def _column(rows: Sequence[object], name: str) -> pd.Series | list[object]:
-    """One field of each row. Long texts are converted some at a time to a type that takes less memory."""
-    value_of = attrgetter(name)
-    if name in LONG and rows:
-        parts = (rows[begin : begin + AT_A_TIME] for begin in range(0, len(rows), AT_A_TIME))
-        return pd.concat(
-            [pd.Series(_cells(list(map(value_of, part))), dtype="str") for part in parts], ignore_index=True
-        )
-    return _cells(list(map(value_of, rows)))
+    """One field of each row. Texts become a type that takes less memory at once, long ones some at a time."""
+    if name == SPEC and rows:
+        specs = SpecCells()
+        parts = (cast("Sequence[Attempt]", rows[begin : begin + AT_A_TIME]) for begin in range(0, len(rows), AT_A_TIME))
+        return pd.concat([_packed(specs.cells(part)) for part in parts], ignore_index=True)
+    cells = _cells(list(map(attrgetter(name), rows)))
+    return pd.Series(cells) if all(type(cell) is str for cell in cells) else cells
+
+
+def _packed(texts: Sequence[str | None]) -> pd.Series:
+    """Texts in buffers of just their size; those that pandas lets grow take a third more."""
+    known = [text for text in texts if text is not None]
+    ends = np.cumsum([0, *map(len, known)], dtype=np.int64)
+    joined = "".join(known)
+    if len(known) < len(texts) or not joined.isascii():  # otherwise a letter is a byte
+        return pd.Series(list(texts), dtype="str")
+    return pd.Series(
+        pa.LargeStringArray.from_buffers(len(known), pa.py_buffer(ends), pa.py_buffer(joined.encode())), dtype="str"
+    )
 
 
 def _cells(values: list[object]) -> list[object]:

@@ -54,12 +54,14 @@ def _added_up(frame: pd.DataFrame, rows: Sequence[Row], parts: Sequence[str], na
     """
     kinds = [*map(str, frame["device_kind"]), *(str(row["device_kind"]) for row in rows)]
     of_kind = {kind: [mine == kind for mine in kinds] for kind in sorted(set(kinds))}
-    seconds = {f"{part}_s": [*frame[f"{part}_s"].tolist(), *(row[f"{part}_s"] for row in rows)] for part in parts}
-    totals = [
-        {name: TOTAL, "device_kind": kind, **{column: sum(compress(held, mine)) for column, held in seconds.items()}}
-        for kind, mine in of_kind.items()
-    ]
+    totals: list[Row] = [{name: TOTAL, "device_kind": kind} for kind in of_kind]
+    for column in (f"{part}_s" for part in parts):
+        held = [*frame[column].tolist(), *(row[column] for row in rows)]
+        for total, mine in zip(totals, of_kind.values(), strict=True):
+            total[column] = sum(compress(held, mine))
+    del kinds, of_kind
     table = pd.DataFrame({str(column): _longer(values, [*rows, *totals]) for column, values in frame.items()})
+    del frame  # of many attempts it takes as much memory as the table
     unit_of = {kind: Unit.of(kind) for kind in table["device_kind"].unique()}
     units = [unit_of[kind] for kind in table["device_kind"]]
     is_own = np.array([of_row == unit for of_row in units], dtype=bool)

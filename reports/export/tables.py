@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from accounting.ledger.uncollected import return_memory
 from accounting.words.names import PRUNE
 from reports.answers.refusal_text import reason_text
 from reports.answers.values import Answer, Comparison, Refused, status_of
@@ -29,6 +30,8 @@ from reports.measure.predictions import predictions
 from reports.measure.pruned_layers import pruned_layers, role_rows
 from reports.statistics import Cell
 
+MANY_ROWS = 50_000
+"""After a table of so many rows, freed memory is returned to the system."""
 Tables = dict[str, Callable[[], pd.DataFrame]]
 
 
@@ -100,6 +103,10 @@ def write_made(makers: Tables, folder: Path) -> None:
         table = make()
         write_csv(table, folder / f"{name}.csv")
         table.to_parquet(folder / f"{name}.parquet", index=False)
+        is_large = len(table) >= MANY_ROWS
+        del table
+        if is_large:
+            return_memory()
 
 
 def with_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from accounting.ledger.uncollected import return_memory
@@ -15,6 +16,7 @@ from reports.data.frames import load_frames
 from reports.errors import NotReplaceable
 from reports.export.tables import long_makers_of, makers_of, write_made
 from reports.measure.unusable import unusable
+from reports.page.beside import SecondProcess, second_process
 from reports.page.content import page_content
 from reports.page.html import page_html
 from reports.page.plain_report import markdown_report, write_latex
@@ -25,11 +27,11 @@ log = logging.getLogger(__name__)
 PAGE, MARKDOWN = "index.html", "report.md"
 
 
-def build_report(folder: Path, out: Path | None = None) -> Path:
+def build_report(folder: Path, out: Path | None = None, *, beside: bool = False) -> Path:
     """Write the report of a study's folder to ``out`` (by default ``<folder>/report``), and return the path of its page.
 
     Everything is written to a new folder next to ``out``, which then takes its place, so readers never find half a report.
-    The same ledger gives the same bytes.
+    The same ledger gives the same bytes. ``beside``: figures may be drawn in a second process meanwhile.
 
     Raises:
         NotAStudy: ``folder`` is not a study.
@@ -38,20 +40,30 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     """
     out = StudyFolder(Path(folder)).report if out is None else Path(out)
     check_replaceable(out)
-    frames = load_frames(Path(folder)).audited()
+    with second_process(wanted=beside) as second:  # it is ready when the ledger has been read
+        left_out = _build(Path(folder), out, second)
+    for line in left_out:
+        log.warning("%s", line)
+    return out / PAGE
+
+
+def _build(folder: Path, out: Path, second: SecondProcess | None) -> Sequence[str]:
+    """Build the report; returns sentences about files that could not be used."""
+    frames = load_frames(folder).audited()
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         fresh.chmod(0o755)
         tables = fresh / "tables"
         return_memory()
-        write_made(long_makers_of(frames), tables)  # they take most memory, so before all else is made
-        return_memory()
-        from reports.page.render import render_figures  # imports Matplotlib, if anything is drawn
+        from reports.page.render import Rendering  # imports Matplotlib, if anything is drawn
 
         whole = WholeAnswer(frames)
+        rendering = Rendering(frames, fresh / "figures", second)
+        return_memory()
+        write_made(long_makers_of(frames), tables)
         write_made(makers_of(frames, whole.answers), tables)
-        figures = render_figures(frames, fresh / "figures")
+        figures = rendering.finished()
         content = page_content(whole, figures, left_out := [unusable_sentence(found) for found in unusable(frames)])
         (fresh / ANSWERS).write_text(json.dumps(content.answer_json, indent=2) + "\n", encoding="utf-8")
         (fresh / PAGE).write_text(page_html(content), encoding="utf-8")
@@ -61,9 +73,7 @@ def build_report(folder: Path, out: Path | None = None) -> Path:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    for line in left_out:
-        log.warning("%s", line)
-    return out / PAGE
+    return left_out
 
 
 def told_sentences(page: Path) -> list[str]:

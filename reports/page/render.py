@@ -6,7 +6,9 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,6 +19,7 @@ from reports.data.frames import Frames
 from reports.export.csv_cells import plain_cells
 from reports.export.tables import with_unit
 from reports.figures import Figure, alternative_text, discover, is_optional, title_of
+from reports.page.beside import SecondProcess
 from reports.page.narrow import NARROW_IN, NarrowCanvas
 from reports.page.theme import inline_svg
 from reports.page.wide import WideCanvas
@@ -74,21 +77,95 @@ class Rendered:
     colours: frozenset[str] = frozenset()
 
 
+class Asked(NamedTuple):
+    """A figure to draw: its rows, the unit of their hours, and the folder for its files."""
+
+    name: str
+    data: pd.DataFrame
+    unit: str
+    folder: Path
+
+
 def render_figures(frames: Frames, folder: Path) -> dict[str, Rendered]:
     """Write ``<name>.png``, ``.svg`` and ``.csv`` for each figure with data. By name, without empty optional ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rendered: dict[str, Rendered] = {}
-    for name, figure in discover().items():
-        data = figure.data(frames)
-        if data.empty and is_optional(figure):
-            continue
-        if data.empty:
-            rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
-            continue
-        _write_csv(data, frames.unit, folder / f"{name}.csv")
-        with mpl.rc_context({**PLAIN, **STYLE, "svg.hashsalt": name}):
-            rendered[name] = _drawn(name, figure, data, folder)
-    return rendered
+    return Rendering(frames, folder).finished()
+
+
+class Rendering:
+    """The figures of a report, some of which a second process draws while this one goes on.
+
+    A figure's rows are computed here. The second process is given one figure after another; :meth:`finished` draws the
+    others here.
+    """
+
+    def __init__(self, frames: Frames, folder: Path, second: SecondProcess | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._info = frames.info
+        self._figures = discover()
+        self._rendered: dict[str, Rendered] = {}
+        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
+        self._beside: Thread | None = None
+        if second is not None:
+            self._beside = Thread(target=self._draw_beside, args=(second,), daemon=True)
+            self._beside.start()
+        for name, figure in self._figures.items():
+            data = figure.data(frames)
+            if data.empty and not is_optional(figure):
+                self._rendered[name] = Rendered(name, title_of(figure), NOTHING_YET)
+            elif not data.empty:
+                self._asked.put(Asked(name, data, frames.unit, folder))
+
+    def finished(self) -> dict[str, Rendered]:
+        """All figures, by name in the order in which they were discovered."""
+        self._draw_here()
+        if self._beside is not None:
+            self._asked.put(None)
+            self._beside.join()
+            self._draw_here()  # what it could not draw
+        return {name: self._rendered[name] for name in self._figures if name in self._rendered}
+
+    def _draw_here(self) -> None:
+        while True:
+            try:
+                asked = self._asked.get_nowait()
+            except Empty:
+                return
+            if asked is not None:
+                self._rendered[asked.name] = drawn(self._figures[asked.name], asked)
+
+    def _draw_beside(self, second: SecondProcess) -> None:
+        """Have figures drawn until there is no more, or the second process has ended."""
+        left: list[Asked] = []
+        while asked := self._asked.get():
+            try:
+                found = second.drawn(asked, self._info)
+            except Exception:  # whatever it is, this process draws the figure and finds it
+                left.append(asked)
+                break
+            if found is None:
+                left.append(asked)
+            else:
+                self._rendered[asked.name] = found
+        for asked in left:
+            self._asked.put(asked)
+
+
+def drawn(figure: Figure, asked: Asked) -> Rendered:
+    """The figure, whose files are written."""
+    name, data, unit, folder = asked
+    _write_csv(data, unit, folder / f"{name}.csv")
+    with mpl.rc_context({**PLAIN, **STYLE, "svg.hashsalt": name}):
+        return _drawn(name, figure, data, folder)
+
+
+def prepare() -> None:
+    """Load what the first drawing would have to load: fonts, and how PNG and SVG are written."""
+    with mpl.rc_context({**PLAIN, **STYLE}):
+        canvas = Canvas(layout="constrained")
+        FigureCanvasAgg(canvas)
+        canvas.subplots().set_xlabel("x")
+        for form in ("png", "svg"):
+            canvas.savefig(io.BytesIO(), format=form)
 
 
 def _drawn(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> Rendered:
