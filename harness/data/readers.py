@@ -123,12 +123,13 @@ class _Orders:
             yield _Order(self._number, self._pass.seed, self._pass.augment, indices)
 
 
-class _Opened(torch.utils.data.Dataset[object]):
+class _Opened(torch.utils.data.Dataset[Read]):
     """The dataset, as one process has it open."""
 
     def __init__(self, open_dataset: OpenDataset, ended: Tensor) -> None:
         self._open, self._ended = open_dataset, ended
-        self._number, self._data = -1, None
+        self._number = -1
+        self._data: torch.utils.data.Dataset[object] | None = None
 
     def __getitems__(self, order: _Order) -> list[tuple[int, object]]:
         if order.number <= int(self._ended):
@@ -157,7 +158,7 @@ def _loader(
         _Opened(open_dataset, orders.ended),
         batch_sampler=orders,  # type: ignore[arg-type]  # torch passes on what it gives
         num_workers=num_workers,
-        collate_fn=collated,  # type: ignore[arg-type]
+        collate_fn=collated,
         pin_memory=pin_memory,
         persistent_workers=True,
         generator=torch.Generator(),  # seeds that are not used; the global generator is left as it is

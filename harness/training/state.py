@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -34,7 +35,9 @@ class State:
     @staticmethod
     def of(model: nn.Module, recipe: Recipe, device: torch.device) -> State:
         """The state with which a training by the recipe begins."""
-        fused = {"fused": True} if recipe.optimizer in FUSED and half_type(device) != torch.float16 else {}
+        fused: dict[str, Any] = (
+            {"fused": True} if recipe.optimizer in FUSED and half_type(device) != torch.float16 else {}
+        )
         optimizer = create_optimizer_v2(
             model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum,
             **fused,
