@@ -14,8 +14,7 @@ validation is left out of both, and so is what is saved after an epoch (timm's i
 splits are wrapped, with one image held out). timm's rate is what its log says at the end of an epoch.
 
 What differs: our trainer lays weights and images out as channels-last, which timm's does if told
-(``--also-channels-last`` measures that too); timm's normalises a batch on the device, ours each image in its loader;
-timm's loader keeps its processes from epoch to epoch, ours starts new ones; on CUDA, timm's script lets cuDNN try its
+(``--also-channels-last`` measures that too); on CUDA, timm's script lets cuDNN try its
 algorithms and products use TF32. The row has the ratio of each pair of runs. Exits 1 if the ratio of the medians is
 below ``LEAST``. ``--row`` appends the row to benchmarks/results/throughput.jsonl.
 """

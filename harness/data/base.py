@@ -6,14 +6,15 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.loader_sockets import keep_sockets_short
+from harness.data.readers import OpenDataset, Pass, Read, Readers, collated
 from harness.task.base import Normalisation, Task
 from harness.task.classification import Classification
 
@@ -223,7 +224,10 @@ class TensorSplit:
 
 
 def shift_and_flip(images: Tensor) -> Tensor:
-    """Images (N, C, H, W), each shifted by up to 1/14 of its side with zero padding; half of them are mirrored."""
+    """Images (N, C, H, W), each shifted by up to 1/14 of its side with zero padding; half of them are mirrored.
+
+    In memory they are channels-last, as the trainer computes them.
+    """
     count, _, height, width = images.shape
     reach = max(1, height // 14)
     padded = torch.nn.functional.pad(images, (reach,) * 4)
@@ -235,7 +239,7 @@ def shift_and_flip(images: Tensor) -> Tensor:
     moved = padded[
         picture.to(images.device), :, rows[:, :, None].to(images.device), columns[:, None, :].to(images.device)
     ]
-    return moved.permute(0, 3, 1, 2).contiguous()
+    return moved.permute(0, 3, 1, 2)
 
 
 def held_out(count: int, fraction: float) -> tuple[range, range]:
@@ -249,30 +253,30 @@ class LoaderSplit:
     """A map-style dataset of (image tensor, label), read through a torch DataLoader.
 
     ``open_dataset(augment)`` returns the dataset with the transform for that augmentation. An item that is None could
-    not be read: it is left out of its batch and named once in the log (:class:`NamesImages`).
+    not be read: it is left out of its batch and named once in the log (:class:`NamesImages`). Images of whole numbers
+    (uint8) are normalised here, a batch at a time on its device, if ``normalisation`` is given.
+
+    With ``num_workers``, one set of processes serves every pass, until :meth:`close`.
     """
 
-    open_dataset: Callable[[str | None], torch.utils.data.Dataset[object]]
+    open_dataset: OpenDataset
     indices: tuple[int, ...]
     num_workers: int
     unread: set[int] = field(default_factory=set, compare=False)
     """Indices of images that could not be read so far; ``len`` does not count them."""
+    normalisation: Normalisation | None = None
+    readers: Readers = field(default_factory=Readers, compare=False)
+    """Splits may share the processes if ``open_dataset`` and ``num_workers`` are the same."""
 
     def __len__(self) -> int:
         return len(self.indices) - len(self.unread)
 
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
-        """See :class:`Split`."""
+        """See :class:`Split`; images are channels-last in memory if they were uint8."""
         train, (augment, times) = augment is not None, how_often(augment)
-        data, drop_last = self.open_dataset(augment), train and len(self) >= batch_size
-        if times == 1:
-            loader = self._loader(data, device, batch_size=batch_size, shuffle=train, drop_last=drop_last)
-        else:
-            # Drawn when the loader begins to read, as without repeats, so several workers get the same order as one.
-            order = torch.utils.data.RandomSampler(self.indices)
-            batches = repeated(order, batch_size, times, drop_last=drop_last)
-            loader = self._loader(data, device, batch_sampler=batches)
-        yield from self._read(loader, data, device)
+        drop_last = train and len(self) >= batch_size
+        # Drawn when reading begins, so several workers of a training get the same order as one.
+        yield from self._read(augment, repeated(self._order(train), batch_size, times, drop_last=drop_last), device)
 
     def shares(self, batch_size: int, device: torch.device, *, augment: str | None, pick: Pick, reader: int) -> Batches:
         """The positions of each batch that ``pick`` returns, read by one of several readers, which are numbered from 0.
@@ -284,38 +288,38 @@ class LoaderSplit:
 
         """
         train, (augment, times) = augment is not None, how_often(augment)
-        data = self.open_dataset(augment)
         seed = int(torch.empty((), dtype=torch.int64).random_()) // 2 + reader
-        order = torch.utils.data.RandomSampler(self.indices) if train else range(len(self.indices))
-        whole = repeated(order, batch_size, times, drop_last=train and len(self.indices) >= batch_size)
+        whole = repeated(self._order(train), batch_size, times, drop_last=train and len(self.indices) >= batch_size)
         mine = [[batch[place] for place in pick(number, len(batch))] for number, batch in enumerate(whole)]
-        loader = self._loader(
-            data, device, batch_sampler=[b for b in mine if b], generator=torch.Generator().manual_seed(seed)
-        )
-        yield from with_own_draws(self._read(loader, data, device, skips=not train), seed)
+        generator = torch.Generator().manual_seed(seed)
+        read = self._read(augment, (batch for batch in mine if batch), device, generator, skips=not train)
+        yield from with_own_draws(read, seed)
 
-    def _loader(
-        self, data: torch.utils.data.Dataset[object], device: torch.device, **order: Any
-    ) -> torch.utils.data.DataLoader[Any]:
-        if self.num_workers:
-            keep_sockets_short()
-        return torch.utils.data.DataLoader(
-            _Numbered(data, self.indices),
-            num_workers=self.num_workers,
-            pin_memory=device.type == "cuda",
-            persistent_workers=False,
-            collate_fn=_without_unread,
-            **order,
-        )
+    def close(self) -> None:
+        """End the processes that read."""
+        self.readers.close()
+
+    def _order(self, train: bool) -> Iterable[int]:
+        return torch.utils.data.RandomSampler(self.indices) if train else range(len(self.indices))
 
     def _read(
         self,
-        loader: torch.utils.data.DataLoader[Any],
-        data: torch.utils.data.Dataset[object],
+        augment: str | None,
+        batches: Iterable[list[int]],
         device: torch.device,
+        generator: torch.Generator | None = None,
         skips: bool = True,
     ) -> Batches:
-        for batch, unread in loader:
+        """Read batches of places among the indices."""
+        data, pin_memory = self.open_dataset(augment), device.type == "cuda"
+        seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+        numbers = ([self.indices[place] for place in batch] for batch in batches)
+        if self.num_workers:
+            what = Pass(numbers, augment, seed)
+            read = self.readers.read(self.open_dataset, self.num_workers, what, pin_memory=pin_memory)
+        else:
+            read = _read_here(data, numbers, pin_memory)
+        for batch, unread in read:
             for index in set(unread) - self.unread:
                 self.unread.add(index)
                 name = data.path(index) if isinstance(data, NamesImages) else f"image {index}"
@@ -324,7 +328,47 @@ class LoaderSplit:
                 raise RuntimeError("no image of a batch's share can be read")
             if batch is not None:
                 images, labels = batch
-                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+                yield self._normalised(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        if self.normalisation is None or images.dtype != torch.uint8:
+            return images
+        mean, std = (
+            torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+            for values in (self.normalisation.mean, self.normalisation.std)
+        )
+        return images.float().div_(255).sub_(mean).div_(std)
+
+
+def _read_here(
+    data: torch.utils.data.Dataset[object], batches: Iterable[list[int]], pin_memory: bool
+) -> Iterator[Read]:
+    """Read batches of indices in this process."""
+    for indices in batches:
+        batch, unread = collated([(index, data[index]) for index in indices])
+        if batch is not None and pin_memory:
+            batch = [part.pin_memory() for part in batch]
+        yield batch, unread
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A split that holds something between its passes, such as processes, until it is closed."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+@contextmanager
+def closed_after(splits: Splits) -> Iterator[None]:
+    """Close each split that can be closed when the block ends."""
+    try:
+        yield
+    finally:
+        for split in (splits.train, splits.val, splits.test):
+            if isinstance(split, Closes):
+                split.close()
 
 
 def with_own_draws(batches: Batches, seed: int) -> Batches:
@@ -360,23 +404,3 @@ def _set_draws(states: _Draws) -> None:
     torch.set_rng_state(states[0])
     np.random.set_state(states[1])
     random.setstate(states[2])
-
-
-class _Numbered(torch.utils.data.Dataset[tuple[int, object]]):
-    """Some items of a dataset, each with its index."""
-
-    def __init__(self, data: torch.utils.data.Dataset[object], indices: tuple[int, ...]) -> None:
-        self._data, self._indices = data, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, place: int) -> tuple[int, object]:
-        return self._indices[place], self._data[self._indices[place]]
-
-
-def _without_unread(items: list[tuple[int, object]]) -> tuple[object, list[int]]:
-    """(batch or None, indices that could not be read)."""
-    read = [item for _, item in items if item is not None]
-    unread = [index for index, item in items if item is None]
-    return (torch.utils.data.default_collate(read) if read else None), unread

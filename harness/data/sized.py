@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.data.base import Batches, DataInfo, Pick, Shared, Split, Splits
+from harness.data.base import Batches, Closes, DataInfo, Pick, Shared, Split, Splits
 
 
 def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
@@ -52,6 +52,11 @@ class SizedSplit:
     def batches(self, batch_size: int, device: torch.device, *, augment: str | None) -> Batches:
         """See :class:`harness.data.base.Split`."""
         yield from self._at_size(self.whole.batches(batch_size, device, augment=augment))
+
+    def close(self) -> None:
+        """Close the whole split, if it can be closed."""
+        if isinstance(self.whole, Closes):
+            self.whole.close()
 
     def _at_size(self, batches: Batches) -> Batches:
         _, height, width = self.info.image_shape

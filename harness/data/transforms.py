@@ -21,6 +21,7 @@ from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
 from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
 from harness.data.pixels import to_rgb
+from harness.data.readers import OpenDataset, Readers
 from harness.errors import InputError
 
 INTERPOLATION = "bicubic"
@@ -166,13 +167,18 @@ def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test
     """
     learn, select = held_out_order(len(train), config)
 
-    def split(part: OpenedImages, indices: np.ndarray) -> LoaderSplit:
-        return LoaderSplit(partial(_seen_through, part, info), tuple(int(i) for i in indices), config.num_workers)
+    def split(opened: OpenDataset, indices: np.ndarray, readers: Readers) -> LoaderSplit:
+        places = tuple(int(i) for i in indices)
+        return LoaderSplit(opened, places, config.num_workers, normalisation=info.normalisation, readers=readers)
 
     order = np.arange(len(test))
     if config.num_test is not None and config.num_test < len(test):
         order = np.sort(np.random.default_rng(0).permutation(len(test))[: config.num_test])
-    return Splits(info, split(train, learn), split(train, select), split(test, order))
+    learned, tested = (partial(_seen_through, part, info) for part in (train, test))
+    readers = Readers()  # of the training and the validation images, which alternate
+    return Splits(
+        info, split(learned, learn, readers), split(learned, select, readers), split(tested, order, Readers())
+    )
 
 
 def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> Any:
@@ -197,7 +203,7 @@ def without_far_ends(image: Image) -> Image:
 
 
 def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]:
-    """The transform of a PIL image of any mode to a normalised tensor: timm's, without a crop if images are small."""
+    """The transform of a PIL image of any mode to a tensor of uint8: timm's, without a crop if images are small."""
     height = info.image_shape[1]
     name, _, strength = (augment or "").partition("-m")
     magnitude = strength or str(DEFAULT_MAGNITUDE)
@@ -205,6 +211,7 @@ def _transform(info: DataInfo, augment: str | None) -> Callable[[Image], Tensor]
         input_size=info.image_shape,
         is_training=augment is not None,
         no_aug=augment == "none",
+        normalize=False,  # a batch is normalised on its device
         mean=info.mean,
         std=info.std,
         interpolation=info.interpolation,

@@ -21,6 +21,7 @@ from harness.data.sized import resized
 from harness.jobs.job import Job
 from harness.jobs.work import Train
 from harness.models.build import build_network, without_pretrained
+from harness.training.depthwise import quick_small_maps
 from harness.training.loop import on_device
 from pruning.masks import MaskKeeper, masks_from_model
 
@@ -181,12 +182,13 @@ class _Steps:
         height, width = self._images.shape[2:] if side is None else (side, side)
         images = resized(self._images, (height, width), "bilinear").contiguous(memory_format=torch.channels_last)
         model = on_device(_built(network), self._device).train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, fused=True)
         if is_masked:
             MaskKeeper(model, masks_from_model(model)).hold(optimizer)
 
         def step() -> None:
-            output = model(images)
+            with quick_small_maps(self._device):
+                output = model(images)
             self._task.loss_sum(output, self._targets).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -17,6 +18,9 @@ from harness.config.recipe import Recipe
 from harness.training.resume import TrainingState, load_state, save_state
 from harness.training.workers import Crew, average_statistics
 from pruning.masks import from_tensors, to_tensors
+
+FUSED = ("sgd", "adamw")
+"""Optimizers of which torch has one kernel for all weights, on CPUs and CUDA; not used with scaled losses."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,13 @@ class State:
     @staticmethod
     def of(model: nn.Module, recipe: Recipe, device: torch.device) -> State:
         """The state with which a training by the recipe begins."""
-        optimizer = create_optimizer_v2(
-            model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+        fused: dict[str, Any] = (
+            {"fused": True} if recipe.optimizer in FUSED and half_type(device) != torch.float16 else {}
         )
+        optimizer = create_optimizer_v2(
+            model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum,
+            **fused,
+        )  # fmt: skip
         ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         scaler = torch.amp.GradScaler("cuda", enabled=half_type(device) == torch.float16)
         return State(model, ema, optimizer, scaler)

@@ -15,6 +15,7 @@ from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits
 from harness.task.base import Mix, TaughtLoss
 from harness.training.course import Course, Losses
+from harness.training.depthwise import quick_small_maps
 from harness.training.state import State, half_type, schedule_of
 from harness.training.workers import Crew, average_gradients, training_batches
 from pruning.masks import MaskKeeper
@@ -98,7 +99,7 @@ class Updates:
                 objective.loss_fn.show(some_images)
             terms = objective.losses(model, some_images, some_targets, objective.loss_fn)
             while True:
-                with torch.autocast("cuda", dtype=half) if half else nullcontext():
+                with torch.autocast("cuda", dtype=half) if half else nullcontext(), quick_small_maps(self._device):
                     loss = next(terms, None)
                 if loss is None:
                     break

@@ -12,6 +12,7 @@ from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.store import shared_writer
 from accounting.study import plugins
 from accounting.study.folder import StudyFolder
+from harness.data.base import closed_after
 from harness.data.registry import open_dataset
 from harness.data.sized import splits_at
 from harness.data.unchanged import DataChanged, check_unchanged
@@ -113,7 +114,7 @@ def _work(job: Job, place: Workplace, record: AttemptRecord, peers: Peers) -> Jo
     dataset, device = open_dataset(place.dataset), torch.device(place.held.torch_device)
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = splits_at(dataset.splits(), job.image_size)
-    with peers.joined(device) as crew:
+    with peers.joined(device) as crew, closed_after(splits):
         bench = Bench(job, place.paths, splits, device, record.begun, record.epoch, crew, record.dropped, place.stop)
         return _done(job, place, bench)
 

@@ -313,3 +313,27 @@ def test_every_pass_over_a_few_images_has_two_for_batch_norm(tmp_path):
     recipe = Recipe(epochs=2, batch_size=128, accumulate=64, warmup_epochs=0)
     trained, _ = fit(few, tmp_path, recipe, model=model)
     assert all(bool(torch.isfinite(value).all()) for value in trained.state_dict().values())
+
+
+@pytest.mark.parametrize("recipe", [
+    Recipe(lr=0.1, weight_decay=0.01), Recipe(lr=0.1, momentum=0.0), Recipe(optimizer="adamw", lr=0.01, weight_decay=0.05),
+], ids=["sgd", "momentum 0", "adamw"])  # fmt: skip
+def test_a_fused_optimizer_steps_as_the_plain_one_does(recipe):
+    """To 1e-6: sums are in another order. AdamW's first steps are signs of gradients, so none of them is near 0."""
+    models = network(), network()
+    fused = State.of(models[0], recipe, CPU).optimizer
+    assert all(group["fused"] for group in fused.param_groups)
+    plain = type(fused)(
+        [{**{k: v for k, v in group.items() if k not in ("params", "fused")}, "params": [
+            dict(models[1].named_parameters())[name] for name, p in models[0].named_parameters()
+            if any(p is q for q in group["params"])
+        ]} for group in fused.param_groups], fused=False, lr=recipe.lr,
+    )  # fmt: skip
+    for number in range(5):
+        for model, optimizer in zip(models, (fused, plain), strict=True):
+            generator = torch.Generator().manual_seed(number)
+            for p in model.parameters():
+                p.grad = 1 + torch.rand(p.shape, generator=generator)
+            optimizer.step()
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-6)
