@@ -176,14 +176,14 @@ def compared_attempts(
 ) -> Iterator[tuple[Compared, int]]:
     """The attempts in one placement group, each with its number of attempts: several if no end between them was seen."""
     ends = sorted(end for worker in workers for end in _ends(worker))
-    last = len(attempts) - 1
+    last, is_one_each = len(attempts) - 1, len(ends) == len(attempts)
     together: list[Attempt] = []
     begin_t, begin_off_s = held.begin_t, held.begin_off_s
     for place, attempt in enumerate(attempts):
         together.append(attempt)
         if place == last:
             end_t, end_off_s = held.end_t, held.end_off_s
-        elif len(ends) == len(attempts):
+        elif is_one_each:
             end_t, end_off_s = ends[place], TITLE_S
         else:
             near = min(ends, key=lambda end: abs(end - attempt.end_t), default=float("inf"))
