@@ -42,7 +42,7 @@ from typing import Any
 from table import machine
 
 from accounting.cost.attempts import derive
-from accounting.cost.values import Attempt
+from accounting.cost.values import Attempt, StartUp
 from accounting.ledger.records import Kind, Record, Status
 from accounting.ledger.store import read_ledger
 
@@ -251,6 +251,7 @@ def compare(seen: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[s
     pid_of = {r["attempt"]: pids[r["segment"]] for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     in_ledger = by_group(view.attempts)
     startups = {start.allocation: start for start in view.startups}
+    everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
     of_attempts: list[Compared] = []
     of_groups: list[Compared] = []
     num_apart = 0
@@ -260,7 +261,7 @@ def compare(seen: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[s
         for one, count in compared_attempts(attempts, held, workers):
             of_attempts.append(one)
             num_apart += count == 1
-        billed = [*attempts, *([startups[group]] if group in startups else [])]
+        billed: list[Attempt | StartUp] = [*attempts, *([startups[group]] if group in startups else [])]
         of_groups.append(
             Compared(
                 f"group {group[:12]}, {len(attempts)} attempts",
@@ -272,9 +273,9 @@ def compare(seen: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[s
         )
     total = Compared(
         "total",
-        sum(each.allocated_s for each in (*view.attempts, *view.startups)),
+        sum(each.allocated_s for each in everything),
         sum(held.held_s for held in groups.values()),
-        sum(each.uncertainty_s for each in (*view.attempts, *view.startups)),
+        sum(each.uncertainty_s for each in everything),
         sum(one.observer_s for one in of_groups),
     )
     print(HEADER)
