@@ -155,7 +155,8 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 def _sessions(view: CostView) -> Iterator[Finding]:
     unseen: dict[str, float] = defaultdict(float)
     for attempt in view.attempts:
-        unseen[attempt.session] += attempt.uncertainty_s
+        if attempt.status is Status.LOST:  # of the others, only the time between two looks is uncertain
+            unseen[attempt.session] += attempt.uncertainty_s
     for session in view.sessions:
         if not session.closed:
             yield Finding(

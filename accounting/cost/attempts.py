@@ -13,6 +13,10 @@
   Its own end is then its last record (this is what heartbeats are for), and ``uncertainty_s`` says that up to one heartbeat
   interval more may have been held (``heartbeat_s`` of ``attempt_started``, 10 s if not given). Otherwise the attempt is
   **running** and ends now.
+- An allocation opens and closes between two looks at it, and counts as open until the look that misses it. If its records
+  say when the look before was (``looked_t``), ``uncertainty_s`` of its first attempt includes how much earlier it may have
+  opened, and that of its last one how much earlier it may have closed (not before the attempt's own end). An edge between
+  two attempts was written by their worker and has none.
 
 **Start-ups.** An allocation in which no attempt ever began (its worker died or the run was stopped during start-up) was held
 nevertheless, from its opening to its closing or to the end of its session. If a killed driver left it open, the next session
@@ -159,7 +163,7 @@ def _attempt(
         productive_s=amount * split.productive_s,
         overhead_s=amount * split.overhead_s,
         lost_s=amount * split.lost_s,
-        uncertainty_s=amount * interval.unseen_s,
+        uncertainty_s=amount * interval.uncertainty_s,
         flags=interval.flags + split.flags,
     )
 

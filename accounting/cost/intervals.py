@@ -6,18 +6,18 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from accounting.cost.evidence import Evidence, SpanKey, Trace
-from accounting.ledger.records import CLOCK_TOLERANCE_S, Status
+from accounting.ledger.records import CLOCK_TOLERANCE_S, Record, Status
 
 DEFAULT_HEARTBEAT_S = 10.0
 
 
 class Interval(NamedTuple):
-    """When an attempt held its devices, how it ended, and how long (in seconds) it may have continued unseen."""
+    """When an attempt held its devices, how it ended, and by how many seconds begin and end together may be off."""
 
     begin_t: float
     end_t: float
     status: Status
-    unseen_s: float
+    uncertainty_s: float
     flags: tuple[str, ...]
 
 
@@ -32,9 +32,18 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
         else:
             intervals[trace.attempt] = _alone(trace, statuses[trace.attempt], now)
     for key, traces in by_span.items():
-        opened_t = float(evidence.opened[key]["t"])
-        intervals |= _in_one_allocation(traces, opened_t, evidence.closed_t(key), statuses, now)
+        intervals |= _in_one_allocation(traces, key, evidence, statuses, now)
     return intervals
+
+
+def since_look_s(edge: Record | None, known_t: float, t: float) -> float:
+    """How much earlier than ``t`` the begin or end of an allocation may have been, but not before ``known_t``.
+
+    ``edge`` is its record. 0 if that does not say when the look before was, as in old ledgers.
+    """
+    if edge is None or "looked_t" not in edge:
+        return 0.0
+    return max(0.0, t - max(known_t, float(edge["looked_t"])))
 
 
 def statuses_of(evidence: Evidence) -> dict[str, Status]:
@@ -79,25 +88,29 @@ def _alone(trace: Trace, status: Status, now: float) -> Interval:
 
 
 def _in_one_allocation(
-    traces: list[Trace], opened_t: float, closed_t: float | None, statuses: dict[str, Status], now: float
+    traces: list[Trace], key: SpanKey, evidence: Evidence, statuses: dict[str, Status], now: float
 ) -> dict[str, Interval]:
     """Divide the life of an allocation among the attempts that used it one after another, without gaps."""
     intervals = {}
-    end = opened_t
+    opened, closed, closed_t = evidence.opened[key], evidence.closed.get(key), evidence.closed_t(key)
+    end = opened_t = float(opened["t"])
     for place, trace in enumerate(sorted(traces, key=lambda trace: trace.started_t)):
         status, flags = statuses[trace.attempt], []
         own_end, unseen_s = _own_end(trace, status, now), _unseen_s(trace, status)
         if place > 0 and trace.started_t < end - CLOCK_TOLERANCE_S:
             flags.append("overlaps")
-        begin = min(end, trace.started_t) if place == 0 else end
+        begin, begin_s = end, 0.0
+        if place == 0:
+            begin = min(end, trace.started_t)
+            begin_s = since_look_s(opened, float("-inf"), begin)
         end = max(begin, own_end)
-        if place == len(traces) - 1 and closed_t is not None:
+        if place == len(traces) - 1 and closed is not None and closed_t is not None:
             if closed_t >= end:
-                unseen_s = 0.0  # the end of the allocation is known, so nothing was held unseen
+                unseen_s = since_look_s(closed, end, float(closed["t"]))  # after its end, nothing was held unseen
             end = max(end, closed_t)
         if trace.started_t < opened_t - CLOCK_TOLERANCE_S or (
             closed_t is not None and own_end > closed_t + CLOCK_TOLERANCE_S
         ):
             flags.append("outside_allocation")
-        intervals[trace.attempt] = Interval(begin, end, status, unseen_s, tuple(flags))
+        intervals[trace.attempt] = Interval(begin, end, status, begin_s + unseen_s, tuple(flags))
     return intervals

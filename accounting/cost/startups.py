@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from accounting.cost.evidence import Evidence
+from accounting.cost.intervals import since_look_s
 from accounting.cost.values import Attempt, Session, StartUp
 from accounting.words.names import DeviceKind
 
@@ -40,7 +41,18 @@ def startups_of(
             kind, amount = usual[key[0]]
         begin_t = float(opened["t"])
         length_s = max(0.0, end_t - begin_t)
-        found.append(StartUp(*key, dict(opened["devices"]), kind, begin_t, begin_t + length_s, amount * length_s))
+        edges_s = since_look_s(opened, float("-inf"), begin_t) + since_look_s(closed, begin_t, begin_t + length_s)
+        found.append(
+            StartUp(
+                *key,
+                dict(opened["devices"]),
+                kind,
+                begin_t,
+                begin_t + length_s,
+                amount * length_s,
+                amount * edges_s,
+            )
+        )
     return tuple(sorted(found, key=lambda startup: startup.begin_t))
 
 

@@ -65,7 +65,8 @@ class Attempt:
     overhead_s: float
     lost_s: float
     uncertainty_s: float
-    """How much more may have been held after the last sign of life; 0 if the end is on record."""
+    """How far ``allocated_s`` may be off: what may have been held after the last sign of life if the end is not on record,
+    and what the time between two looks at the allocation leaves open at its edges; old ledgers do not say the latter."""
     flags: tuple[str, ...]
     """``repeated`` (the job was already done), ``overlaps`` (began before the previous attempt in the allocation had
     ended), ``outside_allocation``, ``no_allocation_record``, ``no_work``."""
@@ -89,6 +90,8 @@ class StartUp:
     end_t: float
     allocated_s: float
     """Device-seconds; if the devices are unknown, with the amount that the session's attempts held."""
+    uncertainty_s: float = 0.0
+    """How far that may be off, since its edges lie between two looks; 0 in old ledgers."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ class Record(TypedDict, total=False):
     amounts: dict[DeviceKind, float]
     """How much of each kind of device an allocation holds, if its ``devices`` are not known yet."""
     cause: str
+    looked_t: float
+    """At an edge of an allocation: the time of the look before, at which it was not yet seen. The edge lies after it."""
     attempt: str
     node: str
     attempts: list[str]
@@ -206,7 +208,9 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # A node joined or left. capacity: all devices that exist from `t` on, in the form of session_opened.
     Kind.CAPACITY_CHANGED: ("session", "capacity"),
     # The life of one Ray placement group on a node. devices: {device: amount}; empty for GPUs, which only an attempt
-    # can name; the optional amounts then says {kind: amount}. Optional in allocation_closed: cause. "node_died": the
+    # can name; the optional amounts then says {kind: amount}. Optional in both: looked_t, the time of the look before, at
+    # which the group was not held yet, or still was; so it began or ended after looked_t and by `t`. Absent in old
+    # ledgers, and where nobody saw the end. Optional in allocation_closed: cause. "node_died": the
     # node's death ended it, and a worker there may have lived, and written, a little longer. "driver_died": a killed
     # session held it with no attempt at work in it, and a later session closed it, at the last time that its driver saw
     # it held.

@@ -107,6 +107,8 @@ class Allocations:
         self._answered_s = time.monotonic()
         self._looked_t = time.time()
         """When the allocations held were last seen."""
+        self._asked_t = self._looked_t
+        """When the last look was asked for; what the next one finds changed has changed since."""
         self._own_dead_s: float | None = None
         self.on_nodes: Callable[[Nodes], None] = lambda nodes: None
         """Called with the nodes that are alive and used, after each look at them."""
@@ -139,7 +141,7 @@ class Allocations:
         with self._lock:
             for group in sorted(self._held, key=self._name_of):
                 if self._gone.is_set():
-                    self._close(group, NODE_DIED, self._looked_t)
+                    self._close(group, NODE_DIED, last_held_t=self._looked_t)
                 else:
                     self._close(group, None)
             self._over = True
@@ -204,6 +206,7 @@ class Allocations:
         return nodes
 
     def _look(self) -> None:
+        asked_t = time.time()
         table: dict[str, PlacedGroup] = placement_group_table()
         nodes = (
             self._nodes()
@@ -226,7 +229,7 @@ class Allocations:
                     self._names = None
             if self._names is None:
                 self._names = sorted(map(self._name_of, self._held))
-            self._looked_t = time.time()
+            self._asked_t, self._looked_t = asked_t, time.time()
             self.on_held(self._looked_t, self._names)
 
     def _open(self, allocation: str, devices: dict[str, float], entry: PlacedGroup) -> None:
@@ -236,6 +239,7 @@ class Allocations:
             session=self._session,
             allocation=allocation,
             devices=devices,
+            looked_t=self._asked_t,
         )
         if self._device == "cuda":
             opened(amounts={"cuda": sum(float(bundle.get("GPU", 0)) for bundle in entry["bundles"].values())})
@@ -245,10 +249,17 @@ class Allocations:
     def _name_of(self, group: str) -> str:
         return allocation_name(group, self._held[group])
 
-    def _close(self, group: str, cause: str | None, t: float | None = None) -> None:
+    def _close(self, group: str, cause: str | None, last_held_t: float | None = None) -> None:
+        """Close an allocation that is no longer held, or that was last seen held at the time given."""
         closed = partial(
-            self._ledger.append, Kind.ALLOCATION_CLOSED, t=t, session=self._session, allocation=self._name_of(group)
+            self._ledger.append,
+            Kind.ALLOCATION_CLOSED,
+            t=last_held_t,
+            session=self._session,
+            allocation=self._name_of(group),
         )
+        if last_held_t is None:
+            closed = partial(closed, looked_t=self._asked_t)
         if cause is None:
             closed()
         else:

@@ -99,5 +99,5 @@ def _startup(start: StartUp) -> Row:
         "productive_s": 0.0,
         "overhead_s": start.allocated_s,
         "lost_s": 0.0,
-        "uncertainty_s": 0.0,
+        "uncertainty_s": start.uncertainty_s,
     }

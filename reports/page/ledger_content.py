@@ -48,8 +48,10 @@ def totals_table(frames: Frames) -> PageTable:
     rows.append(
         ["idle (capacity that no attempt held)", number(idle / HOUR_S), f"{_share(idle, capacity)} of capacity"]
     )
-    unseen = sum(attempt.uncertainty_s for attempt in attempts)
-    rows.append(["uncertain (after the last sign of life)", number(unseen / HOUR_S), _share(unseen, allocated)])
+    uncertain = sum(attempt.uncertainty_s for attempt in attempts)
+    uncertain += sum(start.uncertainty_s for start in view.startups if start.device_kind == view.device_kind)
+    label = "uncertain (after the last sign of life, or between two looks)"
+    rows.append([label, number(uncertain / HOUR_S), _share(uncertain, allocated)])
     return PageTable(["", unit_text(frames.unit), "share of allocated"], rows, text_columns=(0,))
 
 

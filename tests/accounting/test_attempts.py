@@ -177,6 +177,60 @@ def test_a_lost_attempt_is_held_until_its_allocation_closed() -> None:
     assert only([*begun, closed("s", 20)]).uncertainty_s == 10
 
 
+def looked(record: Record, looked_t: float) -> Record:
+    """The record of an edge that was seen at its ``t``, and at the look before not yet."""
+    return {**record, "looked_t": looked_t}
+
+
+def reused() -> list[Record]:
+    """One allocation of two devices, which was seen to open and to close, with three attempts in it."""
+    return [
+        opened("s", 0, {"core0": 2.0}),
+        looked(alloc("s", "A", 10, amount=2), 9.75),
+        start("s", "a", "i", 11, allocation="A"), ok("a", 20),
+        start("s", "b", "j", 21, allocation="A"), ok("b", 30),
+        start("s", "c", "k", 31, allocation="A"), ok("c", 40),
+        looked(free("s", "A", 42), 41.5),
+    ]  # fmt: skip
+
+
+def test_an_edge_of_an_allocation_is_uncertain_by_the_time_between_two_looks() -> None:
+    """An edge between two attempts was written by their worker."""
+    view = derive([*reused(), closed("s", 50)])
+    assert [attempt.uncertainty_s for attempt in view.attempts] == [2 * 0.25, 0, 2 * 0.5]
+    without = [{name: value for name, value in record.items() if name != "looked_t"} for record in reused()]
+    old = derive([*without, closed("s", 50)])  # type: ignore[list-item]
+    assert [attempt.uncertainty_s for attempt in old.attempts] == [0, 0, 0]
+    assert [dataclasses.replace(attempt, uncertainty_s=0.0) for attempt in view.attempts] == list(old.attempts)
+
+
+def test_what_an_attempt_wrote_itself_narrows_the_edges() -> None:
+    records = [
+        opened("s", 0),
+        looked(alloc("s", "A", 10), 8),
+        start("s", "a", "j", 9.5, allocation="A"),
+        ok("a", 19),
+        looked(free("s", "A", 20), 18),
+    ]
+    assert only(records).uncertainty_s == pytest.approx((9.5 - 8) + (20 - 19))
+    late = only([*records[:-2], ok("a", 20.5), looked(free("s", "A", 20), 18)])
+    assert (late.end_t, late.uncertainty_s) == (20.5, 1.5)
+
+
+def test_a_lost_attempt_without_a_closing_is_uncertain_at_both_ends() -> None:
+    records = [opened("s", 0), looked(alloc("s", "A", 10), 9), start("s", "a", "j", 11, allocation="A"), work("a", 12)]
+    got = only([*records, closed("s", 20)])
+    assert (got.end_t, got.uncertainty_s) == (12, 1 + 10)
+
+
+def test_a_start_up_is_uncertain_at_both_ends() -> None:
+    records = [opened("s", 0), looked(alloc("s", "A", 10, amount=2), 9), looked(free("s", "A", 20), 19.5)]
+    (found,) = derive([*records, closed("s", 30)]).startups
+    assert (found.allocated_s, found.uncertainty_s) == (20, 2 * (1 + 0.5))
+    (old,) = derive([opened("s", 0), alloc("s", "A", 10), free("s", "A", 20), closed("s", 30)]).startups
+    assert old.uncertainty_s == 0
+
+
 def test_a_pending_job_keeps_its_checkpoint() -> None:
     begun = [
         opened("s", 0),

@@ -111,6 +111,20 @@ def test_warnings(code: str, added: list[Record]) -> None:
     assert report.ok
 
 
+def test_edges_between_two_looks_are_not_held_unseen() -> None:
+    """They can be less than what is billed; the warning is about what may be missing."""
+    records: list[Record] = [
+        opened("s", 0),
+        {**alloc("s", "A", 10), "looked_t": 5},
+        start("s", "a", "j", 11, allocation="A"),
+        work("a", 12),
+        ok("a", 30, 29),
+        {**free("s", "A", 40), "looked_t": 31},
+        closed("s", 50),
+    ]
+    assert "uncertain" not in codes(audit(records), "warning")
+
+
 def began_from(source: str, name: str = "init_from") -> Record:
     return start("s", "b", "k", 84, device="core1") | {"spec": {name: source}}
 

@@ -210,3 +210,45 @@ def test_what_is_held_is_told_at_every_look(ledger, cluster):
     cluster.t, cluster.groups = 1001.0, {}
     watched._look()
     assert seen == [(1000.0, [f"p{JOB}@{OLD}"]), (1001.0, [])]
+
+
+def test_an_edge_lies_after_the_look_before_was_asked_for(ledger, cluster, monkeypatch):
+    def answered():
+        cluster.t += 0.0625
+        return cluster.groups
+
+    monkeypatch.setattr(allocations, "placement_group_table", answered)
+    watched = watch(ledger)
+    cluster.t = 1000.25
+    watched._look()
+    cluster.t, cluster.groups = 1000.75, {"p" + JOB: group_on(OLD)}
+    watched._look()
+    cluster.t = 1001.0
+    watched._look()
+    cluster.t, cluster.groups = 1001.5, {}
+    watched._look()
+    records = read_ledger(ledger.path.parent).records
+    edges = {r["kind"]: (r["looked_t"], r["t"]) for r in records if "looked_t" in r}
+    assert edges == {
+        Kind.ALLOCATION_OPENED: (1000.25, 1000.75 + 0.0625), Kind.ALLOCATION_CLOSED: (1001.0, 1001.5 + 0.0625)
+    }  # fmt: skip
+
+
+def test_a_group_that_the_first_look_sees_opened_after_its_watcher_began(ledger, cluster):
+    watched = watch(ledger)
+    cluster.t, cluster.groups = 1003.0, {"p" + JOB: group_on(OLD)}
+    watched._look()
+    [found] = [r for r in read_ledger(ledger.path.parent).records if r["kind"] == Kind.ALLOCATION_OPENED]
+    assert (found["looked_t"], found["t"]) == (1000.0, 1003.0)
+
+
+def test_what_a_dead_ray_held_was_seen_by_nobody_to_end(ledger, cluster):
+    """It is closed at the last time at which it was seen held; its end may be later, not earlier."""
+    gone = threading.Event()
+    watched = Allocations(ledger, "s", "cpu", told(node(OLD)), told, gone)
+    cluster.groups = {"p" + JOB: group_on(OLD)}
+    watched._look()
+    gone.set()
+    watched.close_all()
+    [found] = [r for r in read_ledger(ledger.path.parent).records if r["kind"] == Kind.ALLOCATION_CLOSED]
+    assert "looked_t" not in found
