@@ -50,9 +50,9 @@ def _pooled(ends: Sequence[StudyVerdicts], label: str, policy: str) -> list[Pool
 
 
 def _steady(stated: Costs, ends: Sequence[Costs]) -> Costs:
-    everywhere: list[Costs] = [stated, *ends]
-    verdicts = {each.verdict for each in everywhere}
-    ratios = [each.cost_ratio.value for each in everywhere if each.cost_ratio.value is not None]
+    verdicts = {stated.verdict, *(end.verdict for end in ends)}
+    values = [stated.cost_ratio.value, *(end.cost_ratio.value for end in ends)]
+    ratios = [value for value in values if value is not None]
     if len(verdicts) < 2 or len(ratios) < 2:
         return stated
     guarded = Guarded(Obstacle.RATE, None, min(ratios), max(ratios))
