@@ -1,8 +1,8 @@
-"""Which GPU model a study runs on. Hours on different models are never added up, so each study uses only one."""
+"""Which GPU models a study runs on: one, or those whose hours it declares to be equivalent; no others are added up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from accounting.ledger.records import DeviceRecord
 from harness.errors import InputError
@@ -20,20 +20,20 @@ def models_text(models: Sequence[str]) -> str:
     return " and ".join(f"{name!r}" for name in models)
 
 
-def of_one_model(wanted: str | None, capacity: Sequence[DeviceRecord]) -> list[DeviceRecord]:
-    """The devices that a study may hold: those on nodes whose GPUs are all of the ``wanted`` model, or of the only one.
+def of_models(wanted: Collection[str], capacity: Sequence[DeviceRecord]) -> list[DeviceRecord]:
+    """The devices that a study may hold: those on nodes whose GPUs are all of ``wanted`` models, or of the only one there.
 
-    Devices other than GPUs are returned unchanged. Jobs are placed on nodes, not on devices, so a node with GPUs of two
-    models is not used.
+    Devices other than GPUs are returned unchanged. Jobs are placed on nodes, not on devices, so a node that has GPUs of
+    other models, too, is not used.
 
     Raises:
-        InputError: there are several models and none is pinned, or no node has only the pinned one.
+        InputError: there are several models and none is wanted, or no node has only wanted ones.
 
     """
     models = models_in(capacity)
     if not models:
         return list(capacity)
-    if wanted is None:
+    if not wanted:
         if len(models) > 1:
             raise InputError(
                 f"resources: there are GPUs of {len(models)} models here, {models_text(models)}, and hours of two are never "
@@ -44,13 +44,15 @@ def of_one_model(wanted: str | None, capacity: Sequence[DeviceRecord]) -> list[D
     found: list[DeviceRecord] = []
     for node in nodes:
         own = [entry for entry in capacity if str(entry.get("node", "")) == node]
-        if models_in(own) == [wanted]:
-            found += own
+        if own_models := models_in(own):
+            is_wanted = set(own_models) <= set(wanted)
+            found += own if is_wanted else []
     if found:
         return found
-    if wanted in models:
+    given = models_text(sorted(wanted))
+    if not set(wanted).isdisjoint(models):
         raise InputError(
-            f"{KEY}: {wanted!r} given; each node that has it has GPUs of other models too ({models_text(models)}); set "
+            f"{KEY}: {given} given; each node that has it has GPUs of other models too ({models_text(models)}); set "
             "CUDA_VISIBLE_DEVICES to those of one model"
         )
-    raise InputError(f"{KEY}: {wanted!r} given; the GPUs here are {models_text(models)}")
+    raise InputError(f"{KEY}: {given} given; the GPUs here are {models_text(models)}")

@@ -126,7 +126,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     facts = environment(list(launch.command))
     session = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(begin_t))}-{uuid.uuid4().hex[:6]}"
     with locked(paths, ready.seen), _backend(config, paths, launch) as backend, _told_at_once():
-        check_devices(standing, backend.capacity)
+        check_devices(standing, backend.capacity, config.resources.gpu_models)
         check_declared(config, backend.unit.device_kind)
         progress.tell(prepares("all is checked, devices are there: plans the study, then begins"))
         if standing.is_new:
@@ -221,6 +221,8 @@ def _record_begin(
     standing, said = ready.standing, dict[str, object]()
     if standing.rehearsal is not None:
         said["rehearsal"] = list(standing.rehearsal)
+    if (equivalence := standing.config.resources.equivalence).models:
+        said["equivalent"] = equivalence.as_dict()
     if earlier := [name for name in sessions_in(read_index(ready.paths.ledger)) if name != session]:
         said["after"] = earlier[-1]
     ledger.append(

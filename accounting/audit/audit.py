@@ -4,6 +4,8 @@ Per session and device, the time held and the time idle must add up to capacity 
 independently: *allocated* is the sum over the derived attempts (:mod:`accounting.cost.attempts`); *idle* is the
 integral of ``max(0, capacity - held)``, by a sweep over the allocations as recorded. So whatever was held twice, was
 held outside the session, or was derived wrongly does not cancel out but shows up as imbalance.
+
+All of it is in device-seconds as they were held, also if a study declares what an hour of another GPU model counts as.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from accounting.audit.checks import clocks_in, contradictions_in
 from accounting.audit.impossible import impossible_in
 from accounting.audit.meanings import Stands, verdict_stands
 from accounting.audit.rules import older_rules_findings
+from accounting.cost.at_rates import as_held
 from accounting.cost.attempts import view_of
 from accounting.cost.evidence import Evidence, gather
 from accounting.cost.models import mixture
@@ -40,7 +43,7 @@ class AuditReport:
     findings: tuple[Finding, ...]
     balances: tuple[Balance, ...]
     hours: dict[DeviceKind, float]
-    """All device-hours on record by kind of device, with every attempt and start-up counted once."""
+    """All device-hours on record by kind of device, as they were held, with every attempt and start-up counted once."""
 
     @property
     def stands(self) -> Stands:
@@ -74,7 +77,7 @@ def audit_of(
             *findings, *older_rules_findings(records, view), *_models(view), *contradictions_in(records, evidence, view),
             *impossible_in(evidence), *_imbalances(balances),
         ]  # fmt: skip
-    return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(view))
+    return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(as_held(view)))
 
 
 def _models(view: CostView) -> Iterator[Finding]:

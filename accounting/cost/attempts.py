@@ -26,6 +26,7 @@ route, since no record says which job it was for (``CostView.startups``).
 
 **Devices.** Device-seconds are amount × seconds, summed over the devices that the allocation held (or that the attempt says
 it held), of one kind only: an attempt that holds any CUDA device is counted in CUDA device-seconds, without its CPU cores.
+Of a GPU whose model has a declared equivalence, they are those of the study's reference model (rate × amount × seconds).
 A study's unit is GPU-hours as soon as any attempt or session had a CUDA device, and CPU-core-hours otherwise.
 
 **Split.** ``allocated = productive + overhead + lost``:
@@ -47,8 +48,9 @@ A study's unit is GPU-hours as soon as any attempt or session had a CUDA device,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from accounting.cost.equivalence import equivalence_in, rates_of
 from accounting.cost.evidence import Evidence, Trace, gather
 from accounting.cost.intervals import Interval, intervals_of
 from accounting.cost.progress import Progress, ProgressTable
@@ -84,8 +86,10 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
         splits |= split_job(traces, intervals, is_abandoned=_is_abandoned(job, traces, evidence))
     sessions = _sessions(evidence, intervals)
     kinds = {device.device: device.device_kind for session in sessions for device in session.capacity}
+    equivalence = equivalence_in(evidence)
+    rates = rates_of((device for session in sessions for device in session.capacity), equivalence.rates)
     attempts = [
-        _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds)
+        _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds, rates)
         for trace in evidence.traces.values()
     ]
     ordered = tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt)))
@@ -96,6 +100,7 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
         sessions,
         {device: device_kind_of(device, kinds) for device in held},
         last_t if now is None else now,
+        rates,
     )
     is_cuda = "cuda" in kinds.values() or any(attempt.device_kind == "cuda" for attempt in attempts)
     return CostView(
@@ -107,6 +112,7 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
         progress=ProgressTable(evidence.points, {name: trace.started for name, trace in evidence.traces.items()}),
         startups=startups,
         never_begun=tuple(job for job in evidence.abandoned_t if job not in by_job),
+        equivalence=equivalence,
     )
 
 
@@ -118,14 +124,14 @@ def device_kind_of(device: str, kinds: dict[str, DeviceKind]) -> DeviceKind:
 
 
 def held_by(
-    trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind]
+    trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind], rates: Mapping[str, float]
 ) -> tuple[dict[str, float], DeviceKind, float]:
-    """The devices that an attempt held, the kind that counts, and the amount of that kind."""
+    """The devices that an attempt held, the kind that counts, and the amount of that kind, each device at its rate."""
     opened = evidence.opened.get(trace.span)
     devices: dict[str, float] = (opened and opened["devices"]) or trace.started["devices"]
     of_kind: dict[DeviceKind, float] = defaultdict(float)
     for device, amount in devices.items():
-        of_kind[device_kind_of(device, kinds)] += amount
+        of_kind[device_kind_of(device, kinds)] += amount * rates.get(device, 1.0)
     kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
     return devices, kind, of_kind[kind]
 
@@ -136,10 +142,15 @@ def _is_abandoned(job: str, traces: list[Trace], evidence: Evidence) -> bool:
 
 
 def _attempt(
-    trace: Trace, interval: Interval, split: Split, evidence: Evidence, kinds: dict[str, DeviceKind]
+    trace: Trace,
+    interval: Interval,
+    split: Split,
+    evidence: Evidence,
+    kinds: dict[str, DeviceKind],
+    rates: Mapping[str, float],
 ) -> Attempt:
     started, ended = trace.started, trace.ended
-    devices, kind, amount = held_by(trace, evidence, kinds)
+    devices, kind, amount = held_by(trace, evidence, kinds, rates)
     return Attempt(
         attempt=trace.attempt,
         job=trace.job,

@@ -1,7 +1,8 @@
 """Everything that a study held, as entries that add up to its ledger: each attempt and start-up once, with its owner.
 
 An entry's pieces are the devices that count for its cost (:mod:`accounting.cost.attempts`: CUDA devices if it held any,
-otherwise CPU cores), each with its hours and its price. Money is hours × price, so it adds up as hours do.
+otherwise CPU cores), each with its hours as they were held and its price. Money is hours × price, so it adds up as hours
+do. Amounts are in the hours of the study's reference GPU model, if it declares an equivalence.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from accounting.cost.at_rates import as_held
 from accounting.cost.attempts import device_kind_of
 from accounting.cost.energy import Energy, energy_of
 from accounting.cost.prices import Prices, Stated
@@ -113,6 +115,7 @@ def entries_of(view: CostView, records: Sequence[Record], prices: Prices | None)
     devices = _Devices(view)
     whose = whose_sessions(records)
     energy = energy_of(view, records)
+    held = as_held(view)
     found = [
         Entry(
             held=attempt,
@@ -122,7 +125,7 @@ def entries_of(view: CostView, records: Sequence[Record], prices: Prices | None)
             target=attempt.target,
             replicate=attempt.replicate,
             whose=whose.get(attempt.session, NOBODY),
-            pieces=(pieces := devices.pieces(attempt, prices)),
+            pieces=(pieces := devices.pieces(as_it_was, prices)),
             amount=Amount(
                 1,
                 attempt.allocated_s / HOUR_S,
@@ -133,11 +136,11 @@ def entries_of(view: CostView, records: Sequence[Record], prices: Prices | None)
             ),
             energy=energy.get(attempt.attempt),
         )
-        for attempt in view.attempts
+        for attempt, as_it_was in zip(view.attempts, held.attempts, strict=True)
     ]
     found += [
-        _startup(start, whose.get(start.session, NOBODY), devices.pieces(start, prices), prices)
-        for start in view.startups
+        _startup(start, whose.get(start.session, NOBODY), devices.pieces(as_it_was, prices), prices)
+        for start, as_it_was in zip(view.startups, held.startups, strict=True)
     ]
     return tuple(sorted(found, key=lambda entry: entry.held.begin_t))
 

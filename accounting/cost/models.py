@@ -1,4 +1,4 @@
-"""Which GPU models a study held. Hours on different models are not comparable, so they are never added up.
+"""Which GPU models a study held. Hours on different models are not comparable, so they are never added up undeclared.
 
 The model is the name that the driver gives a device, as in a session's capacity. Devices whose name is in no session (in old
 ledgers, or known only from an attempt) are of unknown model and count for none. CPU cores are not distinguished.
@@ -27,13 +27,25 @@ def gpu_hours_by_model(view: CostView) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda each: -each[1]))
 
 
-def mixture(view: CostView) -> str | None:
-    """:func:`models_text` of the GPU models held; None if there was at most one."""
+def mixed_hours(view: CostView) -> dict[str, float]:
+    """:func:`gpu_hours_by_model` if hours of several models were added up without a declared equivalence; otherwise empty.
+
+    A study that declares one may hold its reference and the declared models, and no other.
+    """
     hours = gpu_hours_by_model(view)
-    return models_text(hours) if len(hours) > 1 else None
+    is_fine = view.equivalence.covers(hours) if view.equivalence.models else len(hours) < 2
+    return {} if is_fine else hours
+
+
+def mixture(view: CostView) -> str | None:
+    """:func:`models_text` of :func:`mixed_hours`; None if there are none."""
+    hours = mixed_hours(view)
+    return models_text(hours) if hours else None
 
 
 def models_text(hours: Mapping[str, float]) -> str:
     """Half a sentence that names several GPU models and the hours for which each was held."""
     told = [f"{name} ({held:.3g} h)" for name, held in hours.items()]
+    if len(told) == 1:
+        return f"GPUs of a model without a declared equivalence were held: {told[0]}"
     return f"GPUs of {len(hours)} models were held: {', '.join(told[:-1])} and {told[-1]}"

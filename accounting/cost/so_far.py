@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accounting.cost.attempts import derive, devices_of, held_by
+from accounting.cost.equivalence import equivalence_in, rates_of
 from accounting.cost.evidence import NODE_DIED, Evidence, SpanKey, Trace, file_records, file_spans
 from accounting.cost.intervals import intervals_of
 from accounting.cost.values import CostView
@@ -77,7 +78,8 @@ class SpentView:
     device_kind: DeviceKind
     era: int = 0
     num_devices: float = float("inf")
-    """The devices of that kind that all sessions had, so that no attempts hold more; infinite if that is not on record."""
+    """The devices of that kind that all sessions had, each at its rate, so that no attempts hold more; infinite if that is
+    not on record."""
 
     @property
     def attempts(self) -> Sequence[SpentAttempt]:
@@ -107,6 +109,7 @@ class SpentSoFar:
         self._done_jobs: list[DoneJob] = []
         self._kinds: dict[str, DeviceKind] = {}
         self._amounts: dict[DeviceKind, float] = {}
+        self._rates: dict[str, float] = {}
 
     def read(self, now: float) -> CostView | SpentView:
         """What has been spent by ``now``.
@@ -210,18 +213,21 @@ class SpentSoFar:
         self._settled, self._settled_cuda = [], False
         self._era += 1
         self._closed_spans.clear()
-        self._kinds, amounts = {}, dict[str, float]()
+        self._kinds, self._rates, amounts = {}, {}, dict[str, float]()
+        by_model = equivalence_in(self._evidence).rates
         for session in self._evidence.session_span:
             opened, changes = (
                 self._evidence.session_opened.get(session),
                 self._evidence.capacity_changed.get(session, []),
             )
-            for device in devices_of(opened, changes):
+            devices = devices_of(opened, changes)
+            self._rates |= rates_of(devices, by_model)
+            for device in devices:
                 self._kinds[device.device] = device.device_kind
                 amounts[device.device] = max(device.amount, amounts.get(device.device, 0.0))
         self._amounts = defaultdict(float)
         for name, amount in amounts.items():
-            self._amounts[self._kinds[name]] += amount
+            self._amounts[self._kinds[name]] += amount * self._rates.get(name, 1.0)
 
     def _view(self, now: float) -> SpentView:
         self._derive(now)
@@ -259,7 +265,7 @@ class SpentSoFar:
         spans: dict[SpanKey, list[Trace]] = defaultdict(list)
         for trace in touched:
             interval = intervals[trace.attempt]
-            _, kind, amount = held_by(trace, evidence, self._kinds)
+            _, kind, amount = held_by(trace, evidence, self._kinds, self._rates)
             started = trace.started
             spent = SpentAttempt(
                 interval.begin_t, trace.attempt, trace.job, started["route"], started["phase"], started["target"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from accounting.cost.equivalence import mean_rate
 from accounting.cost.evidence import Evidence
 from accounting.cost.intervals import since_look_s
 from accounting.cost.values import Attempt, Session, StartUp
@@ -17,14 +18,19 @@ def startups_of(
     sessions: Sequence[Session],
     kind_of: Mapping[str, DeviceKind],
     now: float,
+    rates: Mapping[str, float],
 ) -> tuple[StartUp, ...]:
-    """One start-up per such allocation, ordered by time; one that never closed ends with its session."""
+    """One start-up per such allocation, ordered by time; one that never closed ends with its session.
+
+    If it does not say which devices it held, it counts at the mean rate of its session's GPUs.
+    """
     used = {(attempt.session, str(attempt.allocation)) for attempt in attempts}
     ends = {
         session.session: session.end_t if evidence.is_over(session.session) else max(session.end_t, now)
         for session in sessions
     }
     usual: dict[str, tuple[DeviceKind, float]] = {}
+    capacity = {session.session: session.capacity for session in sessions}
     found = []
     for key, opened in evidence.opened.items():
         if key in used:
@@ -32,9 +38,11 @@ def startups_of(
         closed = evidence.closed.get(key)
         end_t = ends[key[0]] if closed is None else float(closed["t"])
         if opened["devices"]:
-            kind, amount = _held(opened["devices"], kind_of)
+            kind, amount = _held(opened["devices"], kind_of, rates)
         elif opened.get("amounts"):
             kind, amount = max(opened["amounts"].items())  # CUDA before CPU cores
+            if kind == "cuda" and rates:
+                amount *= mean_rate(capacity.get(key[0], ()), rates)
         else:
             if key[0] not in usual:
                 usual[key[0]] = _usual(attempts, sessions, key[0])
@@ -56,11 +64,13 @@ def startups_of(
     return tuple(sorted(found, key=lambda startup: startup.begin_t))
 
 
-def _held(devices: Mapping[str, float], kind_of: Mapping[str, DeviceKind]) -> tuple[DeviceKind, float]:
-    """The kind of device that counts (CUDA before CPU cores) and its amount."""
+def _held(
+    devices: Mapping[str, float], kind_of: Mapping[str, DeviceKind], rates: Mapping[str, float]
+) -> tuple[DeviceKind, float]:
+    """The kind of device that counts (CUDA before CPU cores) and its amount, each device at its rate."""
     of_kind: dict[DeviceKind, float] = defaultdict(float)
     for device, amount in devices.items():
-        of_kind[kind_of[device]] += amount
+        of_kind[kind_of[device]] += amount * rates.get(device, 1.0)
     kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
     return kind, of_kind[kind]
 

@@ -1,7 +1,8 @@
 """What a ledger says: attempts with their device-seconds, jobs and sessions. Plain values, no logic.
 
 :mod:`accounting.cost.attempts` defines how they are derived. Every ``t`` is in Unix seconds. Every ``*_s`` of an attempt is
-in device-seconds: amount × seconds, summed over the devices of the attempt's kind.
+in device-seconds: amount × seconds, summed over the devices of the attempt's kind, and on GPUs of a model with a declared
+equivalence in those of the reference model (:mod:`accounting.cost.equivalence`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence
 from accounting.cost.progress import Progress, ProgressTable
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.packed import PackedSpec, links_of
@@ -170,6 +172,8 @@ class CostView:
     startups: tuple[StartUp, ...] = ()
     never_begun: tuple[str, ...] = ()
     """Jobs given up before an attempt at them began; they are not in ``jobs``."""
+    equivalence: Equivalence = NOTHING_DECLARED
+    """What hours on other GPU models than the study's reference count as; device-seconds are converted already."""
 
     @property
     def num_failed(self) -> int:

@@ -145,6 +145,7 @@ class Record(TypedDict, total=False):
     rehearsal: list[ChangedKey]
     """What a rehearsal changed in its config; only in ``session_opened`` of rehearsals."""
     after: str
+    equivalent: dict[str, object]
 
 
 class Phase(StrEnum):
@@ -202,7 +203,9 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     # what the study was first planned with ({replicates, targets, routes}), the same in every session; labels ({name:
     # text} from the config) and owner (the user's account) of this session. rehearsal: in a rehearsal, what it changed
     # in the config, in the form of study_extended; nothing in such a ledger is a measurement. after: the session before,
-    # which is over then, even if its clock was ahead.
+    # which is over then, even if its clock was ahead. equivalent: what an hour of other GPU models counts as in hours of
+    # the study's reference model ({reference, models: {name: {hours, low, high, source}}}); capacity and devices are as
+    # they are, so only what is derived from the ledger is converted.
     Kind.SESSION_OPENED: ("session", "study", "capacity", "environment"),
     Kind.SESSION_CLOSED: ("session", "reason"),
     # A node joined or left. capacity: all devices that exist from `t` on, in the form of session_opened.

@@ -23,7 +23,7 @@ from harness.config.resources import JobShape
 from harness.config.study import StudyConfig
 from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, disk_problem, typed_line
-from harness.gpu_models import of_one_model
+from harness.gpu_models import of_models
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -41,7 +41,7 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
     shapes = checked_shapes(config, device)
     most = max(shape.devices for shape in shapes.values())
     capacity = local_capacity(device, most)[: max(1, int(most)) if device == "cuda" else 1]
-    of_one_model(resources.device_kind, capacity)
+    of_models(resources.gpu_models, capacity)
     if device == "cpu":
         capacity[0]["device"] = cpu_device(socket.gethostname())
     elif len(capacity) < most:

@@ -24,7 +24,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -95,7 +95,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
         device, found = _ask_beside(lambda: capacity_of_cluster(config.resources.device), is_own, gone)
-        nodes = UsedNodes.of(device, found, config.resources.device_kind)
+        nodes = UsedNodes.of(device, found, config.resources.gpu_models)
         shapes = checked_shapes(config, device)
         for shape in shapes.values():
             nodes.check_fit(shape)
@@ -141,7 +141,7 @@ class _OnRay:
             "session": session,
             "dataset": self.config.dataset.model_dump(exclude_unset=True),
             "device": self.nodes.device,
-            "model": self.nodes.model,
+            "models": list(self.nodes.models),
             "plugins": [file.as_dict() for file in kept(in_use(), self.paths)],
         }
 
@@ -159,13 +159,13 @@ class _OnRay:
 
     def _devices_of(self, searcher: JobSearcher, node: Node) -> list[DeviceRecord]:
         """The devices of a node that has joined; none, and no job is placed there, if they are of another model."""
-        devices, model = devices_of(self.nodes.device, node), self.nodes.model
-        if model is None or models_in(devices) == [model]:
+        devices, models = devices_of(self.nodes.device, node), self.nodes.models
+        if not models or _are_of(models_in(devices), models):
             return devices
         searcher.shunned.add(node["NodeID"])
         log.warning(
             "node %s is not used: it has GPUs of another model (%s) than the study's (%s)",
-            node_name(node), ", ".join(models_in(devices)), model,
+            node_name(node), ", ".join(models_in(devices)), ", ".join(models),
         )  # fmt: skip
         return []
 
@@ -310,7 +310,7 @@ def _trainable(config: TrialConfig) -> None:
         StudyFolder(Path(place["root"])),
         place["session"],
         DatasetConfig(**place["dataset"]),
-        _held(place["device"], place["num_workers"], place["model"]),
+        _held(place["device"], place["num_workers"], place["models"]),
         given=Given(**place["given"]),
         life=life,
         since_t=place["since_t"],
@@ -321,7 +321,12 @@ def _trainable(config: TrialConfig) -> None:
     tune.report({"outcome": json.dumps(asdict(outcome))})
 
 
-def _held(device: str, num_workers: int, model: str | None) -> Held:
+def _are_of(found: Sequence[str], models: Sequence[str]) -> bool:
+    """Whether GPUs of these models, of which there are some, may all be held."""
+    return bool(found) and set(found) <= set(models)
+
+
+def _held(device: str, num_workers: int, models: Sequence[str]) -> Held:
     """What Ray gave to this process: its assigned resources and GPU ids, never CUDA_VISIBLE_DEVICES alone.
 
     Raises:
@@ -340,8 +345,8 @@ def _held(device: str, num_workers: int, model: str | None) -> Held:
         return Held("cpu", {cpu_device(name): cpus}, threads, allocation, num_workers, name)
     ids = ray.get_gpu_ids()
     found = sorted({cuda_model(i) for i in range(len(ids))})
-    if model is not None and found != [model]:
-        raise OtherModel(node, f"GPUs of another model ({', '.join(found)}) than the study's ({model})")
+    if models and not _are_of(found, models):
+        raise OtherModel(node, f"GPUs of another model ({', '.join(found)}) than the study's ({', '.join(models)})")
     share = _assigned(assigned, "GPU") / max(1, len(ids))
     devices = {cuda_device(i): share for i in range(len(ids))}
     return Held("cuda:0", devices, threads, allocation, num_workers, name)

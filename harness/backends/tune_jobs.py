@@ -39,8 +39,8 @@ class PlaceOfStudy(TypedDict):
     dataset: dict[str, Any]
     """The config's section, as given."""
     device: str
-    model: str | None
-    """The GPU model that the study runs on; None on CPUs."""
+    models: list[str]
+    """The GPU models that the study may hold; none on CPUs."""
     plugins: list[PluginRecord]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -13,7 +13,7 @@ from harness.backends.room import fit
 from harness.backends.tune_jobs import ray_resources
 from harness.config.resources import JobShape
 from harness.errors import InputError
-from harness.gpu_models import models_in, of_one_model
+from harness.gpu_models import models_in, of_models
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,18 @@ class UsedNodes:
     used: Nodes
     others: Nodes
     """Nodes that report devices, of another model."""
+    models: tuple[str, ...] = ()
+    """The GPU models that may be held, also on nodes that join later; none on CPUs."""
 
     @staticmethod
-    def of(device: str, found: Sequence[DeviceRecord], model: str | None) -> UsedNodes:
-        """Those among the cluster's devices ``found`` that are of one model, the given one if it is not None.
+    def of(device: str, found: Sequence[DeviceRecord], models: Collection[str]) -> UsedNodes:
+        """Those among the cluster's devices ``found`` that are of these ``models``, or of the only one if there are none.
 
         Raises:
-            InputError: see :func:`harness.gpu_models.of_one_model`.
+            InputError: see :func:`harness.gpu_models.of_models`.
 
         """
-        capacity = of_one_model(model, found)
+        capacity = of_models(models, found)
         left_out = {entry["node"] for entry in found} - {entry["node"] for entry in capacity}
         alive = {node_name(node): node for node in ray.nodes() if node["Alive"]}
         return UsedNodes(
@@ -44,12 +46,8 @@ class UsedNodes:
             capacity,
             {name: node for name, node in alive.items() if name not in left_out},
             {name: node for name, node in alive.items() if name in left_out},
+            tuple(sorted(models)) or tuple(models_in(capacity)) if device == "cuda" else (),
         )
-
-    @property
-    def model(self) -> str | None:
-        """The GPU model; None on CPUs."""
-        return next(iter(models_in(self.capacity)), None)
 
     def check_fit(self, shape: JobShape) -> None:
         """Check that one job of this shape fits on a node.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from accounting.cost.equivalence import Equivalence, Equivalent
 from accounting.ledger.records import Phase
 from harness.config.section import Strict
 from harness.errors import InputError
@@ -49,6 +51,35 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) else value
 
 
+EQUIVALENT_KEYS = ("hours", "low", "high", "source")
+MOST_EQUIVALENT = 4
+"""Models with a declared equivalence; the verdict is judged at every combination of the ends of their ranges."""
+
+
+def _equivalents(value: object) -> object:
+    """Declared equivalences by model, each with all its keys and in its range."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > MOST_EQUIVALENT:
+        raise ValueError(f"{value!r} given; at most {MOST_EQUIVALENT} names of GPU models are allowed, with {{hours, low, "
+                         "high, source}} each")  # fmt: skip
+    for model, said in value.items():
+        if not isinstance(model, str) or not 0 < len(model) <= 200:
+            raise ValueError(f"{model!r} given; the name of a GPU model is expected, as its driver names it")
+        if not isinstance(said, dict) or set(said) != set(EQUIVALENT_KEYS):
+            raise ValueError(f"{model}: {said!r} given; the keys {', '.join(EQUIVALENT_KEYS)} are needed, and no other")
+        numbers = [said[key] for key in ("low", "hours", "high")]
+        if any(isinstance(n, bool) or not isinstance(n, int | float) or not isfinite(n) or n <= 0 for n in numbers):
+            raise ValueError(f"{model}: {said!r} given; hours, low and high are numbers above 0")
+        if not numbers[0] <= numbers[1] <= numbers[2]:
+            raise ValueError(f"{model}: hours {numbers[1]:g} given with low {numbers[0]:g} and high {numbers[2]:g}; hours "
+                             "lie between low and high")  # fmt: skip
+        if not isinstance(said["source"], str) or not 0 < len(said["source"].strip()) <= 300:
+            raise ValueError(f"{model}: source {said['source']!r} given; say in words where the numbers are from")
+    return {model: {key: said[key] if key == "source" else float(said[key]) for key in EQUIVALENT_KEYS}
+            for model, said in value.items()}  # fmt: skip
+
+
 Devices = Annotated[float, Field(gt=0, le=MOST)]
 Workers = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -75,6 +106,10 @@ class ResourcesConfig(Strict):
     device_kind: str | None = Field(None, min_length=1, max_length=200)
     """The only model of GPU to use, as its driver names it (NVIDIA A100-SXM4-80GB); by default the one there is. Hours of
     two models are never added up: where there are several, name one here."""
+    equivalent: Annotated[dict[str, dict[str, float | str]], BeforeValidator(_equivalents)] = Field({}, max_length=4)
+    """Further models of GPU to use, each with what its hour counts as in hours of ``device_kind``, the range in which that
+    surely is, and who says so: ``{NVIDIA A100-SXM4-80GB: {hours: 0.5, low: 0.4, high: 0.6, source: our benchmark}}``.
+    Every hour that is shown, and every budget, is then in hours of ``device_kind``."""
     devices_per_job: Annotated[Devices | dict[PhaseName, Devices], BeforeValidator(_checked)] = 1.0
     """GPUs that share a job, or the share of one that it holds (0.25); on the CPU its cores. Also by phase, as
     ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""
@@ -84,6 +119,30 @@ class ResourcesConfig(Strict):
     """CPU cores for each of a job's GPUs."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job is tried before it counts as failed; every attempt costs."""
+
+    @model_validator(mode="after")
+    def _has_a_reference(self) -> ResourcesConfig:
+        if self.equivalent and self.device_kind is None:
+            raise ValueError("equivalent: give device_kind, too: the model in whose hours the others are counted")
+        if self.device_kind in self.equivalent:
+            raise ValueError(f"equivalent: {self.device_kind} is device_kind itself; leave it out")
+        if self.equivalent and self.device == "cpu":
+            raise ValueError("equivalent: only models of GPU can be declared, and device is cpu; leave it out")
+        return self
+
+    @property
+    def equivalence(self) -> Equivalence:
+        """What hours on other models than ``device_kind`` count as."""
+        models = (
+            Equivalent(name, float(said["hours"]), float(said["low"]), float(said["high"]), str(said["source"]))
+            for name, said in self.equivalent.items()
+        )
+        return Equivalence(str(self.device_kind), tuple(models)) if self.equivalent else Equivalence()
+
+    @property
+    def gpu_models(self) -> frozenset[str]:
+        """The models of GPU that may be used; empty if none is named, so that the only one there is used."""
+        return frozenset({*([] if self.device_kind is None else [self.device_kind]), *self.equivalent})
 
     def shape(self, phase: Phase, device: str) -> JobShape:
         """What a job of the phase holds on ``cpu`` or ``cuda``.

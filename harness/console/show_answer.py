@@ -115,7 +115,9 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
         else:
             found = answer_of(JudgedStudy(frames), _whole_macs(wanted, parent_macs(frames)))
             is_refused = isinstance(found, Refused)
-            said = to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder))]
+            said = (
+                to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder)), *_rates(frames)]
+            )
     if not isinstance(said, list):
         told.say_json(said)
     elif is_refused and wanted is not None:
@@ -166,16 +168,24 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
         planned = {change: _planned(folder, change) for change in dict.fromkeys(changes)}
         plans = [planned[change] for change in changes]
         sentences = [reply_sentence(reply) for reply in replies]
+        rates = _rates(frames)
     if as_json:
         told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
     else:
         lines = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
         if all(refused) and len(lines) == 1:
             raise InputError(lines[0])
-        for line in lines:
+        for line in [*lines, *rates]:
             told.say(line)
     if all(refused):
         raise typer.Exit(2)
+
+
+def _rates(frames: Frames) -> list[str]:
+    """The sentence on what hours on other GPU models count as, if the study declares it."""
+    from accounting.cost.equivalence import equivalence_sentence
+
+    return equivalence_sentence(frames.view.equivalence)
 
 
 def _planned(folder: Path, change: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from accounting.words.names import Unit, device_kind
 from accounting.words.plain_text import one_line
 from accounting.words.quantities import hours_text
 from accounting.words.task import TaskWords
+from harness.config.resources import ResourcesConfig
 from harness.config.route_files import words_in
 from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
@@ -98,6 +99,7 @@ def check_folder(config: StudyConfig, paths: StudyFolder, rehearsal: tuple[Chang
     changes = _without_same_files(changes_between(held, config), facts)
     places = _content(facts).places
     lines = refusals(_without_moved(changes, facts, config), held, paid, places) + _changed_spaces(facts, config, paid)
+    lines += _changed_rates(held, config, _gpu_models(records, paid))
     lines += plugin_changes(facts.get("plugins"), in_use()) if paid.anything else []
     if lines:
         raise InputError(f"{paths.root} holds a study with other values:\n" + listed(lines))
@@ -134,8 +136,33 @@ def _check_kind(facts: KeptFacts, is_rehearsal: bool, paths: StudyFolder) -> Non
         )
 
 
-def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
-    """``InputError`` if a run would use another kind of device or GPU model, since hours of two are never added up."""
+def _changed_rates(held: StudyConfig, given: StudyConfig, models: Collection[str]) -> list[str]:
+    """One line for each change of what hours count as that would change those that were held, on these ``models``."""
+    old, new = held.resources, given.resources
+    lines = [
+        f"resources.equivalent: {model} {_rate_text(old, model)} in the study, {_rate_text(new, model)} given, and hours "
+        "were held on it; keep what is in the study, or start another study with --out"
+        for model in sorted(models)
+        if old.equivalent.get(model) != new.equivalent.get(model)
+    ]
+    if old.equivalent and models and old.device_kind != new.device_kind:
+        lines.append(
+            f"{KEY}: {old.device_kind!r} in the study, {new.device_kind!r} given, and hours were counted in those of the "
+            "former; keep it, or start another study with --out"
+        )
+    return lines
+
+
+def _rate_text(resources: ResourcesConfig, model: str) -> str:
+    said = resources.equivalent.get(model)
+    return "not declared" if said is None else ", ".join(f"{key} {value}" for key, value in said.items())
+
+
+def check_devices(standing: Standing, capacity: Sequence[DeviceRecord], declared: Collection[str] = ()) -> None:
+    """``InputError`` if a run would use another kind of device or GPU model, since hours of two are never added up.
+
+    ``declared`` are the models whose hours the study declares to be equivalent, with their reference.
+    """
     kinds = {str(device["device_kind"]) for device in capacity}
     if standing.device_kinds and not kinds <= standing.device_kinds:
         then, now = (
@@ -149,7 +176,7 @@ def check_devices(standing: Standing, capacity: Sequence[DeviceRecord]) -> None:
         )
 
     models = set(models_in(capacity))
-    if standing.gpu_models and not models <= standing.gpu_models:
+    if standing.gpu_models and not models <= standing.gpu_models and not models | standing.gpu_models <= set(declared):
         raise InputError(
             f"{KEY}: the study has held {models_text(sorted(standing.gpu_models))}, this run would hold "
             f"{models_text(sorted(models))}, and hours of two models are never added up; run it where there are those of "

@@ -84,6 +84,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
         num_looks=num_looks(frames.history),
         declared=info.declared_parent,
         targets=info.targets,
+        equivalence=frames.view.equivalence,
     )
 
 

@@ -115,6 +115,7 @@ def _guarded(guarded: Guarded, challenger: str, measured: Sequence[Measured]) ->
         Obstacle.CHANCE: f"{percent(guarded.found)} is near {task().guessing}",
         Obstacle.SPREAD: f"{who}'s {task().qualities} are {100 * guarded.found:.1f} points apart between replicates",
         Obstacle.BELOW_CONTROL: f"{percent(guarded.found)} is over 3 points below the cheapest control",
+        Obstacle.RATE: f"by the GPU models' declared rate the ratio is {number(guarded.found)}× to {number(guarded.limit)}×",
     }[guarded.obstacle]
     return f"costs not comparable: {reason}"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from accounting.cost.models import gpu_hours_by_model
+from accounting.cost.at_rates import at_ends
+from accounting.cost.models import mixed_hours
 from reports.answers.refusals import MixedModels, Rehearsal, Unjudged
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
+from reports.compare.steady import steady
 from reports.compare.values import PooledPays, StudyVerdicts, WhoPays
 from reports.compare.verdict import Asked, judge_asked, judge_study
 from reports.compare.who_pays import pooled_pays, who_pays
@@ -29,18 +31,30 @@ class JudgedStudy:
         return Contenders(frames.view, frames.info, frames.delivered, frames.num_classes)
 
     @cached_property
+    def at_ends(self) -> list[JudgedStudy]:
+        """The study at the ends of the ranges of declared equivalences; none if no such model was held."""
+        return [JudgedStudy(replace(self.frames, view=view)) for view in at_ends(self.frames.view)]
+
+    @property
+    def _everywhere(self) -> list[Contenders]:
+        return [each.contenders for each in (self, *self.at_ends)]
+
+    @cached_property
     def verdicts(self) -> StudyVerdicts:
-        """Every comparison, corrected for the looks at which the study was extended."""
+        """Every comparison, corrected for the looks at which the study was extended.
+
+        One whose verdict depends on where in its range a declared equivalence is has no verdict.
+        """
         targets = self.frames.info.targets if self.unjudged is None else ()
-        return judge_study(self.contenders, targets, self.alpha)
+        return steady(*(judge_study(each, targets, self.alpha) for each in self._everywhere))
 
     @cached_property
     def unjudged(self) -> Unjudged | None:
         """Why the study is not judged; None if it is."""
         if self.frames.info.rehearsal is not None:
             return Rehearsal(len(self.frames.info.rehearsal))
-        hours = gpu_hours_by_model(self.frames.view)
-        return MixedModels(hours) if len(hours) > 1 else None
+        hours = mixed_hours(self.frames.view)
+        return MixedModels(hours) if hours else None
 
     @property
     def alpha(self) -> float:
@@ -64,7 +78,8 @@ class JudgedStudy:
 
     def asked(self, asked: Asked) -> StudyVerdicts:
         """All comparisons under other terms, or at another accuracy."""
-        return judge_asked(self.contenders, self.frames.info.targets, asked, self.alpha)
+        targets = self.frames.info.targets
+        return steady(*(judge_asked(each, targets, asked, self.alpha) for each in self._everywhere))
 
     @property
     def challenger(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from accounting.cost.equivalence import equivalence_text
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import PRUNE, SEARCH, label_text, unit_text
 from accounting.words.quantities import macs_text
@@ -51,6 +52,7 @@ def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
     question = given.question
     said = [] if question.declared is None else [declared_sentence(question.declared)]
+    said += [equivalence_text(question.equivalence)] if question.equivalence.models else []
     return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.study.facts import DeclaredParent
 from reports.answers.refusals import Why
@@ -36,6 +37,8 @@ class Question:
     num_looks: int = 0
     declared: DeclaredParent | None = None
     targets: tuple[int, ...] = ()
+    equivalence: Equivalence = NOTHING_DECLARED
+    """What hours on other GPU models than the study's reference count as."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def guard_text(guarded: Guarded, challenger: str) -> str:
         Obstacle.SPREAD: f"final {task().qualities} of {who} are {100 * found:.1f} points apart between replicates "
         f"(at most {100 * limit:.1f} are allowed)",
         Obstacle.BELOW_CONTROL: f"{percent(found)} is more than 3 points below the cheapest control",
+        Obstacle.RATE: f"the verdict depends on what hours on the other GPU models count as: within the declared range the "
+        f"cost ratio goes from {number(found)}× to {number(limit)}×",
     }[guarded.obstacle]
     return f"not comparable: {reason}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,20 @@ Reply = BudgetAnswer | AskedRefused
 
 def budget_answers(study: JudgedStudy, budget_h: float, targets: Sequence[int]) -> list[Reply]:
     """One answer per target. All work is charged to that target, as in the headline."""
-    return [_answer(study, budget_h, target) for target in targets]
+    return [
+        _everywhere(_answer(study, budget_h, target), [_answer(end, budget_h, target) for end in study.at_ends])
+        for target in targets
+    ]
+
+
+def _everywhere(stated: Reply, ends: Sequence[Reply]) -> Reply:
+    """The answer, in which the best is not shown to be better than another that is not so at an end of a declared rate."""
+    if not isinstance(stated, BudgetAnswer):
+        return stated
+    best = stated.ways[0].label
+    found = [end for end in ends if isinstance(end, BudgetAnswer)]
+    further = [label for end in found for label in (end.ways[0].label, *end.not_shown) if label != best]
+    return replace(stated, not_shown=tuple(dict.fromkeys([*stated.not_shown, *further])))
 
 
 def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:

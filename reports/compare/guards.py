@@ -32,11 +32,16 @@ class Obstacle(StrEnum):
     CHANCE = "chance"
     SPREAD = "spread"
     BELOW_CONTROL = "below_control"
+    RATE = "rate"
+    """The verdict depends on what hours on another GPU model count as (:mod:`reports.compare.steady`)."""
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A guard that applies: to which contender (0: base, 1: challenger, None: both), the value found, and the limit."""
+    """A guard that applies: to which contender (0: base, 1: challenger, None: both), the value found, and the limit.
+
+    For :attr:`Obstacle.RATE` these are the lowest and the highest cost ratio in the range of the declared rates.
+    """
 
     obstacle: Obstacle
     place: int | None

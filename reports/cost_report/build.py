@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from accounting.audit.audit import audit_of
-from accounting.audit.balance import Balance
+from accounting.audit.balance import Balance, in_reference
 from accounting.cost.entries import Entry, entries_of, whose_sessions
 from accounting.cost.forecast import forecast, is_done
 from accounting.cost.prices import Prices, read_prices
@@ -45,7 +45,8 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     prices = None if found is None else read_prices(found)
     entries = entries_of(view, source.ledger.records, prices)
     checked = audit_of(source.ledger.records, source.evidence, view, source.ledger.findings)
-    own = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
+    held = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
+    own = in_reference(held, view)
     audit_h = _held_h(own, view)
     whole = totals(entries, view.unit, priced=prices is not None)
     plans = read_plans(paths)
@@ -67,7 +68,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         is_done=is_done(view),
         num_running=sum(attempt.status is Status.RUNNING for attempt in view.attempts),
         num_devices=sum(d.amount for d in last.capacity if d.device_kind == view.device_kind) if last else 0.0,
-        use=_use(own, view, prices),
+        use=_use(own, held, view, prices),
         networks=_networks(view, source.info, entries, prices),
         energy=_energy(entries, view.unit),
         labels=whose[last.session].labels if last and last.session in whose else {},
@@ -82,8 +83,11 @@ def _held_h(balances: Sequence[Balance], view: CostView) -> float:
     return (sum(balance.allocated_s for balance in balances) + unplaced_s) / HOUR_S
 
 
-def _use(balances: Sequence[Balance], view: CostView, prices: Prices | None) -> Use:
-    """Where the time of the study's devices went, from the audit's balances, which include idle time."""
+def _use(balances: Sequence[Balance], held: Sequence[Balance], view: CostView, prices: Prices | None) -> Use:
+    """Where the time of the study's devices went, from the audit's balances, which include idle time.
+
+    Money is for the hours as they were ``held``, at each device's own price.
+    """
     hours = {part: sum(getattr(balance, f"{part}_s") for balance in balances) / HOUR_S for part in PARTS}
     money = None
     if prices is not None:
@@ -92,7 +96,7 @@ def _use(balances: Sequence[Balance], view: CostView, prices: Prices | None) -> 
             key: prices.of(device).value for key, device in devices.items() if device.device_kind == view.device_kind
         }
         money = {
-            part: sum(getattr(b, f"{part}_s") / HOUR_S * per_h[b.session, b.device] for b in balances) for part in PARTS
+            part: sum(getattr(b, f"{part}_s") / HOUR_S * per_h[b.session, b.device] for b in held) for part in PARTS
         }
     return Use(
         capacity_h=sum(balance.capacity_s for balance in balances) / HOUR_S,

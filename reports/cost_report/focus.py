@@ -110,6 +110,7 @@ def _own(entry: Entry, piece: Piece) -> dict[str, str]:
     attempt, price, held_h = entry.attempt, piece.price, entry.amount.allocated_h
     share = piece.hours / held_h if held_h > 0 else 0.0
     energy = entry.energy
+    energy_share = piece.hours / whole if (whole := sum(each.hours for each in entry.pieces)) > 0 else 0.0
     return {
         "x_FocusVersion": FOCUS_VERSION,
         "x_Owner": entry.whose.owner or "",
@@ -129,7 +130,7 @@ def _own(entry: Entry, piece: Piece) -> dict[str, str]:
         "x_EstimateCurrency": "" if price is None else str(price.currency),
         "x_PriceDate": "" if price is None else price.date,
         "x_PriceSource": "" if price is None else price.source,
-        "x_EnergyKwh": "" if energy is None else repr(share * energy.kwh),
+        "x_EnergyKwh": "" if energy is None else repr(energy_share * energy.kwh),
         "x_EnergyMeter": "" if energy is None else energy.meter,
     }
 

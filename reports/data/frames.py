@@ -2,7 +2,8 @@
 
 Hours are *device-hours* (device-seconds / 3600) in the unit of the ledger's devices (``Frames.unit``: ``gpu_hours`` or
 ``cpu_core_hours``). Their columns end in ``_h``; exported tables have the unit's name in the header instead
-(:mod:`reports.export.tables`).
+(:mod:`reports.export.tables`). If the study declares what hours on another GPU model count as, all are in those of its
+reference model (:mod:`accounting.cost.equivalence`); only the findings of the audit are in hours as they were held.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accounting.audit.audit import AuditReport, audit_of
+from accounting.audit.balance import in_reference
 from accounting.audit.rules import rules_of_sessions
 from accounting.cost.attempts import CostView
 from accounting.cost.evidence import Evidence
@@ -131,7 +133,7 @@ class Frames:
         """One row per session and device."""
         from reports.data import tables
 
-        return tables.balances(self.audit.balances)
+        return tables.balances(in_reference(self.audit.balances, self.view))
 
 
 def load_frames(folder: Path) -> Frames:

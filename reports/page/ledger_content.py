@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounting.audit.balance import in_reference
 from accounting.cost.shares import exports_h, ledger_h, startups_h
 from accounting.ledger.records import Status
 from accounting.words.names import Role, Unit, label_text, routes_of, unit_text
@@ -42,7 +43,7 @@ def totals_table(frames: Frames) -> PageTable:
         for name, seconds in apart.items()
         if seconds > 0
     ]
-    balances = [balance for balance in frames.audit.balances if balance.device_kind == view.device_kind]
+    balances = [b for b in in_reference(frames.audit.balances, view) if b.device_kind == view.device_kind]
     capacity = sum(balance.capacity_s for balance in balances)
     idle = sum(balance.idle_s for balance in balances)
     rows.append(
@@ -76,7 +77,8 @@ def balance_table(frames: Frames) -> PageTable:
     """One row per session and device, and a total."""
     unit = unit_text(frames.unit)
     columns = ("capacity_s", "allocated_s", "idle_s", "productive_s", "overhead_s", "lost_s")
-    balances = [balance for balance in frames.audit.balances if balance.device_kind == frames.view.device_kind]
+    view = frames.view
+    balances = [b for b in in_reference(frames.audit.balances, view) if b.device_kind == view.device_kind]
     rows = [
         [balance.session, balance.device, number(balance.wall_s / HOUR_S)]
         + [number(getattr(balance, column) / HOUR_S) for column in columns]

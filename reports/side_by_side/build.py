@@ -11,6 +11,7 @@ from pathlib import Path
 from scipy import stats
 
 from accounting.audit.rules import rules_text
+from accounting.cost.equivalence import equivalence_text
 from accounting.cost.shares import ledger_h
 from accounting.words.names import label_text, unit_text
 from reports.answers.refusal import parent_macs
@@ -148,10 +149,14 @@ def _declared(frames: Frames) -> str:
 
 
 def _devices(frames: Frames) -> str:
-    """The names of the devices that attempts could hold, without amounts, since costs are per device."""
+    """The names of the devices that attempts could hold, without amounts, since costs are per device.
+
+    With a declared equivalence, what an hour on each counts as is part of it.
+    """
     kind = frames.view.device_kind
     names = {d.name or UNKNOWN for session in frames.view.sessions for d in session.capacity if d.device_kind == kind}
-    return ", ".join(sorted(names)) or UNKNOWN
+    declared = equivalence_text(frames.view.equivalence)
+    return "; ".join([", ".join(sorted(names)) or UNKNOWN, *([declared] if declared else [])])
 
 
 def _seed(whole: WholeAnswer) -> object:

@@ -19,10 +19,11 @@ from harness.backends.tune_jobs import JobSearcher, OtherModel
 from harness.config.resources import JobShape
 from harness.config.study import parse_config
 from harness.errors import InputError
-from harness.gpu_models import of_one_model
+from harness.gpu_models import of_models
 from harness.stored import study_file
 from harness.stored.extension import Paid
 from harness.stored.study_file import Standing, check_devices
+from harness.stored.written import runnable
 
 A100, A40, H100 = "NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-40GB", "NVIDIA H100 80GB HBM3"
 
@@ -40,25 +41,102 @@ def nodes_of(entries):
 
 def test_the_only_model_there_needs_no_name():
     both = [*gpus("a", H100, H100), *gpus("b", H100)]
-    assert of_one_model(None, both) == both
+    assert of_models((), both) == both
 
 
 def test_cpu_cores_are_all_used():
     cores = [{"device": "a/cpu", "device_kind": "cpu_core", "amount": 2.0, "name": "a core", "node": "a"}]
-    assert of_one_model(None, cores) == cores
+    assert of_models((), cores) == cores
 
 
 def test_two_models_without_a_name_are_bad_input():
     with pytest.raises(InputError) as told:
-        of_one_model(None, [*gpus("a", H100), *gpus("b", A100)])
+        of_models((), [*gpus("a", H100), *gpus("b", A100)])
     said = str(told.value)
     assert f"there are GPUs of 2 models here, {A100!r} and {H100!r}" in said
     assert f"write resources.device_kind: {A100!r}" in said
     assert "\n" not in said
 
 
+def test_declared_models_are_used_beside_the_reference_and_no_other():
+    there = [*gpus("a", H100), *gpus("b", A100, H100), *gpus("c", A40), *gpus("d", A100), *gpus("e", A40, A100)]
+    assert nodes_of(of_models([H100, A100], there)) == ["a", "b", "b", "d"]
+    assert nodes_of(of_models([H100, A100], gpus("d", A100))) == ["d"]
+    with pytest.raises(InputError, match="given; the GPUs here are"):
+        of_models([H100, A100], gpus("c", A40))
+
+
+def test_a_study_goes_on_with_a_declared_model():
+    standing = Standing(None, False, (), {}, {}, None, device_kinds=frozenset({"cuda"}), gpu_models=frozenset({H100}))
+    check_devices(standing, gpus("a", A100), {H100, A100})
+    with pytest.raises(InputError, match="hours of two models are never added up"):
+        check_devices(standing, gpus("a", A40), {H100, A100})
+    with pytest.raises(InputError, match="hours of two models are never added up"):
+        check_devices(standing, gpus("a", A100), {A40, A100})
+
+
+def resources(tiny, **equivalent):
+    return parse_config({**tiny, "resources": {"device_kind": H100, "equivalent": equivalent}}, "test")
+
+
+RATE = {"hours": 0.5, "low": 0.4, "high": 0.6, "source": "our benchmark"}
+
+
+def test_a_rate_is_bound_by_hours_that_were_held_on_its_model(tiny):
+    held, other = resources(tiny, **{A100: RATE}), resources(tiny, **{A100: {**RATE, "high": 0.7}})
+    (line,) = study_file._changed_rates(held, other, {A100, H100})
+    assert f"resources.equivalent: {A100} hours 0.5, low 0.4, high 0.6, source our benchmark in the study" in line
+    (line,) = study_file._changed_rates(held, resources(tiny), {A100})
+    assert "not declared given, and hours were held on it" in line
+    assert study_file._changed_rates(held, other, {H100}) == []
+    assert study_file._changed_rates(resources(tiny), held, {H100}) == []
+    elsewhere = parse_config({**tiny, "resources": {"device_kind": A40, "equivalent": {A100: RATE}}}, "test")
+    (line,) = study_file._changed_rates(held, elsewhere, {A100})
+    assert line.startswith(f"resources.device_kind: {H100!r} in the study, {A40!r} given")
+
+
+def test_a_config_declares_an_equivalence(tiny):
+    config = resources(tiny, **{A100: RATE})
+    assert config.resources.gpu_models == {A100, H100}
+    assert config.resources.equivalence.rates == {A100: 0.5}
+    assert config.resources.equivalence.reference == H100
+    assert parse_config(runnable(config), "again").resources == config.resources
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"equivalent": {A100: RATE}}, "give device_kind, too"),
+        ({"device_kind": A100, "equivalent": {A100: RATE}}, "is device_kind itself"),
+        ({"device_kind": H100, "device": "cpu", "equivalent": {A100: RATE}}, "only models of GPU"),
+        ({"device_kind": H100, "equivalent": {A100: {**RATE, "low": 0.55}}}, "hours lie between low and high"),
+        ({"device_kind": H100, "equivalent": {A100: {**RATE, "low": 0}}}, "numbers above 0"),
+        ({"device_kind": H100, "equivalent": {A100: {**RATE, "source": " "}}}, "say in words where"),
+        ({"device_kind": H100, "equivalent": {A100: {"hours": 0.5}}}, "the keys hours, low, high, source are needed"),
+        ({"device_kind": H100, "equivalent": {A100: 0.5}}, "the keys hours, low, high, source are needed"),
+        ({"device_kind": H100, "equivalent": {str(i): RATE for i in range(5)}}, "at most 4 names"),
+    ],
+    ids=["no reference", "itself", "on cpu", "out of range", "zero", "no source", "incomplete", "a number", "too many"],
+)
+def test_a_bad_declaration_is_one_line(section, said, tiny):
+    with pytest.raises(InputError) as told:
+        parse_config({**tiny, "resources": section}, "test")
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_node_that_joins_with_a_declared_model_gets_jobs(monkeypatch):
+    shunned = SimpleNamespace(shunned=set())
+    run = SimpleNamespace(nodes=SimpleNamespace(device="cuda", models=(A100, H100)))
+    monkeypatch.setattr(tune, "devices_of", lambda device, joined: gpus("b", A100))
+    assert nodes_of(tune._OnRay._devices_of(run, shunned, node(NEW))) == ["b"]
+    monkeypatch.setattr(tune, "devices_of", lambda device, joined: gpus("b", A40))
+    assert tune._OnRay._devices_of(run, shunned, node(NEW)) == []
+    assert shunned.shunned == {NEW}
+
+
 def test_a_name_leaves_other_nodes_out_and_tells_memory_sizes_apart():
-    found = of_one_model(A100, [*gpus("a", H100), *gpus("b", A100, A100), *gpus("c", A40)])
+    found = of_models([A100], [*gpus("a", H100), *gpus("b", A100, A100), *gpus("c", A40)])
     assert nodes_of(found) == ["b", "b"]
 
 
@@ -72,7 +150,7 @@ def test_a_name_leaves_other_nodes_out_and_tells_memory_sizes_apart():
 )
 def test_a_name_that_leaves_nothing_is_bad_input(there, said):
     with pytest.raises(InputError, match=r"resources\.device_kind") as told:
-        of_one_model(A100, there)
+        of_models([A100], there)
     assert said in str(told.value)
 
 
@@ -179,8 +257,9 @@ def test_a_worker_says_on_what_model_it_is(monkeypatch):
     monkeypatch.setattr(tune.ray.util, "get_current_placement_group", lambda: None)
     monkeypatch.setattr(tune, "cuda_model", lambda index: A100)
     monkeypatch.setattr(tune, "cuda_device", lambda index: f"GPU-{index}")
-    held = tune._held("cuda", 1, A100)
+    held = tune._held("cuda", 1, [A100])
     assert (held.devices, held.node) == ({"GPU-0": 1.0}, node_name(node(NEW)))
+    assert tune._held("cuda", 1, [H100, A100]).devices == {"GPU-0": 1.0}
     with pytest.raises(OtherModel, match="GPUs of another model") as told:
-        tune._held("cuda", 1, H100)
+        tune._held("cuda", 1, [H100])
     assert told.value.node == NEW
