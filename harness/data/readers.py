@@ -20,7 +20,7 @@ from harness.data.loader_sockets import keep_sockets_short
 
 OpenDataset = Callable[[str | None], torch.utils.data.Dataset[object]]
 """An augmentation → the map-style dataset of (image, target) with its transform."""
-Read = tuple[Any, list[int]]
+Read = tuple[list[Tensor] | None, list[int]]
 """A batch (images, targets), or None if none of its images could be read; and the indices that could not be read."""
 
 
@@ -134,20 +134,19 @@ class _Opened(torch.utils.data.Dataset[Read]):
     def __getitems__(self, order: _Order) -> list[tuple[int, object]]:
         if order.number <= int(self._ended):
             return []
-        if order.number != self._number:
+        if self._data is None or order.number != self._number:
             self._number, self._data = order.number, self._open(order.augment)
             _seed_process(order.seed)
-        assert self._data is not None
         return [(index, self._data[index]) for index in order.indices]
 
 
 def _seed_process(base: int) -> None:
     """Seed this process as torch seeds a process of a new loader whose base seed is ``base``."""
     info = torch.utils.data.get_worker_info()
-    assert info is not None
-    random.seed(base + info.id)
-    torch.manual_seed(base + info.id)
-    np.random.seed(_generate_state(base, info.id))
+    number = 0 if info is None else info.id
+    random.seed(base + number)
+    torch.manual_seed(base + number)
+    np.random.seed(_generate_state(base, number))
 
 
 def _loader(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -64,11 +64,23 @@ def _conv2d(
     return output if bias is None else output + bias.view(1, -1, 1, 1)
 
 
+class _Kept(Protocol):
+    """What the forward pass keeps for the backward pass, as torch gives it to both."""
+
+    stride: Pair
+    padding: Pair
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, Tensor]: ...
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class _Depthwise(torch.autograd.Function):
     """A depthwise convolution of images (N, C, H, W) with weights (C, 1, KH, KW)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(ctx: _Kept, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
         """As torch computes it."""
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
@@ -76,7 +88,7 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: _Kept, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Gradients of images and weights."""
         x, weight = (tensor.detach() for tensor in ctx.saved_tensors)
         by_input = torch.zeros_like(x, memory_format=torch.channels_last)

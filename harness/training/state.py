@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -35,13 +35,11 @@ class State:
     @staticmethod
     def of(model: nn.Module, recipe: Recipe, device: torch.device) -> State:
         """The state with which a training by the recipe begins."""
-        fused: dict[str, Any] = (
-            {"fused": True} if recipe.optimizer in FUSED and half_type(device) != torch.float16 else {}
+        is_fused = recipe.optimizer in FUSED and half_type(device) != torch.float16
+        make = partial(create_optimizer_v2, fused=True) if is_fused else create_optimizer_v2
+        optimizer = make(
+            model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )
-        optimizer = create_optimizer_v2(
-            model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum,
-            **fused,
-        )  # fmt: skip
         ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         scaler = torch.amp.GradScaler("cuda", enabled=half_type(device) == torch.float16)
         return State(model, ema, optimizer, scaler)

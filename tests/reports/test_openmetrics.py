@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from accounting.ledger.driver_lock import held
 from reports.openmetrics import openmetrics
 from reports.status.build import status
 
@@ -42,7 +43,9 @@ def test_a_finished_study(study):
 
 
 def test_a_running_study_with_a_budget(make_study):
-    found = samples(openmetrics(status(make_study(until_h=3.55, budget={"search": None, "prune": 7.04}))))
+    folder = make_study(until_h=3.55, budget={"search": None, "prune": 7.04})
+    with held(folder / ".lock"):
+        found = samples(openmetrics(status(folder)))
     assert value(found, "budget_device_seconds", route="prune", replicate="0") == pytest.approx(7.04 * 3600)
     assert value(found, "jobs", route="prune", phase="finetune", state="running") > 0
 
