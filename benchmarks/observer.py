@@ -113,7 +113,9 @@ class Compared:
 
     def line(self) -> str:
         """For people."""
-        verdict = "within" if self.is_within else "within, by observer's" if self.is_explained else "OUTSIDE"
+        verdict = (
+            "within" if self.is_within else "within, by the observer's resolution" if self.is_explained else "OUTSIDE"
+        )
         return (
             f"{self.ledger_s:10.3f} {self.observed_s:10.3f} {self.off_s:+8.3f} {self.uncertainty_s:8.3f} "
             f"{self.allowed_s:8.3f} {self.observer_s:8.3f}  {verdict:21} {self.name}"

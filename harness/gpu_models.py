@@ -52,7 +52,7 @@ def of_models(wanted: Collection[str], capacity: Sequence[DeviceRecord]) -> list
     given = models_text(sorted(wanted))
     if not set(wanted).isdisjoint(models):
         raise InputError(
-            f"{KEY}: {given} given; each node that has it has GPUs of other models too ({models_text(models)}); set "
-            "CUDA_VISIBLE_DEVICES to those of one model"
+            f"{KEY}: {given} given; each node that has such GPUs has others too ({models_text(models)}); set "
+            "CUDA_VISIBLE_DEVICES to those that are wanted"
         )
     raise InputError(f"{KEY}: {given} given; the GPUs here are {models_text(models)}")

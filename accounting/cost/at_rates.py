@@ -65,7 +65,8 @@ class _Change:
         )
 
     def of_startup(self, held: StartUp) -> StartUp:
-        return replace(held, allocated_s=held.allocated_s * self._factor(held))
+        by = self._factor(held)
+        return replace(held, allocated_s=held.allocated_s * by, uncertainty_s=held.uncertainty_s * by)
 
     def _factor(self, held: Attempt | StartUp) -> float:
         if held.device_kind != "cuda":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Equivalent:
-    """An hour of ``model`` counts as ``hours`` hours of the reference, and as ``low`` to ``high`` of them for certain."""
+    """An hour of ``model`` counts as ``hours`` hours of the reference, and certainly as ``low`` to ``high``."""
 
     model: str
     hours: float

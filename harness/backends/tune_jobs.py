@@ -158,7 +158,7 @@ class JobSearcher(Searcher):
         }
 
     def _stop_unpaid(self) -> None:
-        """Ask jobs whose budget is spent to end at their next checkpoint; checked once a second."""
+        """Ask jobs whose budget is spent to end at their next checkpoint; looked at each second per hundred running jobs."""
         wait_s = STOP_LOOK_S * max(1.0, len(self._running) / 100)
         if self.notes is None or time.monotonic() - self._looked_s < wait_s:
             return

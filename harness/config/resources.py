@@ -104,11 +104,11 @@ class ResourcesConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What jobs run on; ``auto`` is CUDA if there is a GPU, else the CPU."""
     device_kind: str | None = Field(None, min_length=1, max_length=200)
-    """The only model of GPU to use, as its driver names it (NVIDIA A100-SXM4-80GB); by default the one there is. Hours of
-    two models are never added up: where there are several, name one here."""
+    """The model of GPU to use, as its driver names it (NVIDIA A100-SXM4-80GB); by default the one there is. Hours of two
+    models are not added up, unless ``equivalent`` says how: where there are several, name one here."""
     equivalent: Annotated[dict[str, dict[str, float | str]], BeforeValidator(_equivalents)] = Field({}, max_length=4)
-    """Further models of GPU to use, each with what its hour counts as in hours of ``device_kind``, the range in which that
-    surely is, and who says so: ``{NVIDIA A100-SXM4-80GB: {hours: 0.5, low: 0.4, high: 0.6, source: our benchmark}}``.
+    """Further models of GPU to use, each with what its hour counts as in hours of ``device_kind``, the range in which it
+    certainly lies, and who says so: ``{NVIDIA A100-SXM4-80GB: {hours: 0.5, low: 0.4, high: 0.6, source: our benchmark}}``.
     Every hour that is shown, and every budget, is then in hours of ``device_kind``."""
     devices_per_job: Annotated[Devices | dict[PhaseName, Devices], BeforeValidator(_checked)] = 1.0
     """GPUs that share a job, or the share of one that it holds (0.25); on the CPU its cores. Also by phase, as

@@ -22,7 +22,7 @@ from reports.words.wording import number
 log = logging.getLogger(__name__)
 
 TIMED_FOR_S = 0.5
-"""How long steps of the parent are timed; at least three steps, however long they take."""
+"""How long steps of the parent are timed; at least five steps, however long they take."""
 BY_HAND = "`prune-or-search plan` with that change says what it costs"
 
 

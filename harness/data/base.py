@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -252,9 +252,11 @@ def held_out(count: int, fraction: float) -> tuple[range, range]:
 class LoaderSplit:
     """A map-style dataset of (image tensor, label), read through a torch DataLoader.
 
-    ``open_dataset(augment)`` returns the dataset with the transform for that augmentation. An item that is None could
-    not be read: it is left out of its batch and named once in the log (:class:`NamesImages`). Images of whole numbers
-    (uint8) are normalised here, a batch at a time on its device, if ``normalisation`` is given.
+    ``open_dataset(augment)`` returns the dataset with the transform for that augmentation. Each process that reads calls it
+    once for each augmentation, so it must return the same everywhere; if processes are spawned, it must be picklable.
+    An item that is None could not be read: it is left out of its batch and named once in the log
+    (:class:`NamesImages`). Images of whole numbers (uint8) are normalised here, a batch at a time on its device, if
+    ``normalisation`` is given.
 
     With ``num_workers``, one set of processes serves every pass, until :meth:`close`.
     """
@@ -311,38 +313,54 @@ class LoaderSplit:
         skips: bool = True,
     ) -> Batches:
         """Read batches of places among the indices."""
-        data, pin_memory = self.open_dataset(augment), device.type == "cuda"
+        pin_memory, scale = device.type == "cuda", self._scale_on(device)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
         numbers = ([self.indices[place] for place in batch] for batch in batches)
         if self.num_workers:
             what = Pass(numbers, augment, seed)
             read = self.readers.read(self.open_dataset, self.num_workers, what, pin_memory=pin_memory)
         else:
-            read = _read_here(data, numbers, pin_memory)
-        for batch, unread in read:
-            for index in set(unread) - self.unread:
-                self.unread.add(index)
-                name = data.path(index) if isinstance(data, NamesImages) else f"image {index}"
-                log.warning("%s can no longer be read; it is left out and not replaced", name)
-            if batch is None and not skips:
-                raise RuntimeError("no image of a batch's share can be read")
-            if batch is not None:
-                images, labels = batch
-                yield self._normalised(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
+            read = _read_here(self.open_dataset(augment), numbers, pin_memory)
+        with closing(read):  # a failure here must not leave processes in the middle of a pass
+            for batch, unread in read:
+                self._note_unread(unread, augment)
+                if batch is None and not skips:
+                    raise RuntimeError("no image of a batch's share can be read")
+                if batch is not None:
+                    images, labels = (part.to(device, non_blocking=True) for part in batch)
+                    yield _normalised(images, scale), labels
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        if self.normalisation is None or images.dtype != torch.uint8:
-            return images
+    def _note_unread(self, unread: Iterable[int], augment: str | None) -> None:
+        """Log each image that could not be read, once."""
+        if not (new := set(unread) - self.unread):
+            return
+        data = self.open_dataset(augment)
+        for index in sorted(new):
+            self.unread.add(index)
+            name = data.path(index) if isinstance(data, NamesImages) else f"image {index}"
+            log.warning("%s can no longer be read; it is left out and not replaced", name)
+
+    def _scale_on(self, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation on a device, made once for a pass: each copy to a GPU waits for it."""
+        if self.normalisation is None:
+            return None
         mean, std = (
-            torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+            torch.tensor(values, device=device).view(1, -1, 1, 1)
             for values in (self.normalisation.mean, self.normalisation.std)
         )
-        return images.float().div_(255).sub_(mean).div_(std)
+        return mean, std
+
+
+def _normalised(images: Tensor, scale: tuple[Tensor, Tensor] | None) -> Tensor:
+    if scale is None or images.dtype != torch.uint8:
+        return images
+    mean, std = scale
+    return images.float().div_(255).sub_(mean).div_(std)
 
 
 def _read_here(
     data: torch.utils.data.Dataset[object], batches: Iterable[list[int]], pin_memory: bool
-) -> Iterator[Read]:
+) -> Generator[Read, None, None]:
     """Read batches of indices in this process."""
     for indices in batches:
         batch, unread = collated([(index, data[index]) for index in indices])

@@ -7,7 +7,7 @@ one. So the images of an epoch depend on nothing that was read before, and an in
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,13 @@ class Readers:
         self._loader: torch.utils.data.DataLoader[Read] | None = None
         self._is_reading = False
 
-    def read(self, open_dataset: OpenDataset, num_workers: int, what: Pass, *, pin_memory: bool) -> Iterator[Read]:
-        """The batches of a pass, in order. ``open_dataset`` and the number of processes are the same in every call."""
+    def read(
+        self, open_dataset: OpenDataset, num_workers: int, what: Pass, *, pin_memory: bool
+    ) -> Generator[Read, None, None]:
+        """The batches of a pass, in order. ``open_dataset`` and the number of processes are the same in every call.
+
+        Close it if it is not read to its end.
+        """
         if self._is_reading:
             others = Readers()
             try:
@@ -53,15 +58,17 @@ class Readers:
             finally:
                 others.close()
             return
-        if self._loader is None or self._orders is None:
+        if self._loader is None or self._orders is None or self._loader.pin_memory is not pin_memory:
+            self.close()
             self._orders = _Orders()
             self._loader = _loader(open_dataset, num_workers, self._orders, pin_memory)
-        self._orders.begin(what)
+        orders = self._orders
+        orders.begin(what)
         self._is_reading = True
         try:
             yield from self._loader
         except GeneratorExit:
-            self._orders.end()
+            orders.end()
             raise
         except BaseException:
             self.close()  # a process may be gone
@@ -129,15 +136,18 @@ class _Opened(torch.utils.data.Dataset[Read]):
     def __init__(self, open_dataset: OpenDataset, ended: Tensor) -> None:
         self._open, self._ended = open_dataset, ended
         self._number = -1
-        self._data: torch.utils.data.Dataset[object] | None = None
+        self._data: dict[str | None, torch.utils.data.Dataset[object]] = {}
 
     def __getitems__(self, order: _Order) -> list[tuple[int, object]]:
         if order.number <= int(self._ended):
             return []
-        if self._data is None or order.number != self._number:
-            self._number, self._data = order.number, self._open(order.augment)
+        if order.augment not in self._data:
+            self._data[order.augment] = self._open(order.augment)
+        if order.number != self._number:
+            self._number = order.number
             _seed_process(order.seed)
-        return [(index, self._data[index]) for index in order.indices]
+        data = self._data[order.augment]
+        return [(index, data[index]) for index in order.indices]
 
 
 def _seed_process(base: int) -> None:

@@ -52,7 +52,7 @@ CALIBRATION_SEED = 0
 NUM_CHECK_IMAGES = 8
 
 LAYERS = ("Conv", "Gemm", "MatMul")
-"""Operations whose weights have 8 bits."""
+"""Operations whose weights are stored as int8."""
 
 _CPU = torch.device("cpu")
 

@@ -33,7 +33,7 @@ STEP_MACS = 6e9
 """MACs per training step on a CPU; the batch is made so small that a step takes about a second on one core."""
 LEAST_STEPS, MOST_STEPS = 5, 50
 QUICK = 0.25
-"""Which quantile of a step's times counts: other work on the machine, as at the begin of a study, only adds to them."""
+"""Which quantile of a step's times counts: other work on the machine, as when a study begins, only adds to them."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -330,10 +331,15 @@ class Scheduler:
         )
 
     def _needs_s(self, job: Job, limit_s: float) -> float:
-        """What the job, all that is under way, counted whole, and the reserve take; 0 if no cost is known."""
-        cost_s = None if self._forecast is None else self._forecast.cost_s(job)
-        if self._forecast is None or cost_s is None:
+        """What the job, all that is under way, counted whole, and the reserve take; 0 without a forecast.
+
+        It is infinite while the forecast has no cost for the job: only a reading of the ledger can give it one.
+        """
+        if self._forecast is None:
             return 0.0
+        cost_s = self._forecast.cost_s(job)
+        if cost_s is None:
+            return math.inf
         under_way_s = self._forecast.sum_s(job.route, self._out.of(job.route, job.replicate).planned_s)
         return cost_s + under_way_s + self._reserve_s(job, limit_s, self._forecast)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from accounting.cost.so_far import SpentSoFar, SpentView
 from accounting.cost.sums import SpentSums, live_s
-from accounting.ledger.records import Kind, Phase
+from accounting.ledger.records import Kind, Phase, Status
 from accounting.ledger.store import LedgerWriter
 from accounting.study.folder import StudyFolder
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
@@ -67,7 +67,7 @@ class LedgerSpending:
         self._held_s: dict[str, float] = {}
         self._spent_s: dict[tuple[str, int], float] = {}
         self._fresh_until = float("-inf")
-        self._read_s, self._num_live, self._devices = float("-inf"), 0, float("inf")
+        self._read_s, self._num_running, self._devices = float("-inf"), 0, float("inf")
 
     def of(self, route: str, replicate: int) -> float:
         """See :class:`Spending`; may be a second old, and older if reading takes long."""
@@ -82,7 +82,7 @@ class LedgerSpending:
 
     def at_most(self, route: str, replicate: int) -> float:
         """See :class:`Spending`; since the last reading, the route may have held all devices."""
-        if self._devices == float("inf") or self._clock() - self._read_s >= PER_ATTEMPT_S * self._num_live:
+        if self._devices == float("inf") or self._clock() - self._read_s >= PER_ATTEMPT_S * self._num_running:
             return self.now(route, replicate)
         return self._spent_s.get((route, replicate), 0.0) + self._devices * (self._clock() - self._read_s)
 
@@ -98,9 +98,10 @@ class LedgerSpending:
         if self._forecast is not None:
             self._forecast.learn(view)
         live, self._devices = (view.live, view.num_devices) if isinstance(view, SpentView) else ((), float("inf"))
-        self._read_s, self._num_live = self._clock(), len(live)
+        self._read_s = self._clock()
+        self._num_running = sum(each.status is Status.RUNNING for each in live)
         took_s = self._read_s - begin
-        self._fresh_until = self._read_s + max(1.0, 20 * took_s, PER_ATTEMPT_S * self._num_live)
+        self._fresh_until = self._read_s + max(1.0, 20 * took_s, PER_ATTEMPT_S * self._num_running)
 
 
 class LedgerJournal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from accounting.ledger.records import Phase
@@ -55,7 +55,3 @@ class UnderWay:
     def by_route(self) -> Mapping[tuple[str, int], OfRoute]:
         """All, by route and replicate."""
         return self._found
-
-    def values(self) -> Iterator[Job]:
-        """All of them."""
-        return (job for found in self._found.values() for job in found.jobs.values())

@@ -40,6 +40,8 @@ class State:
         optimizer = make(
             model, opt=_timm_name(recipe), lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )
+        if is_fused and isinstance(optimizer, torch.optim.SGD):
+            optimizer.register_step_pre_hook(_begin_momenta)
         ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         scaler = torch.amp.GradScaler("cuda", enabled=half_type(device) == torch.float16)
         return State(model, ema, optimizer, scaler)
@@ -115,3 +117,14 @@ def half_type(device: torch.device) -> torch.dtype | None:
 def _timm_name(recipe: Recipe) -> str:
     """Timm's name of the optimiser; its ``sgd`` uses Nesterov momentum, so plain SGD (momentum 0) is ``momentum``."""
     return "momentum" if recipe.optimizer == "sgd" and recipe.momentum == 0 else recipe.optimizer
+
+
+def _begin_momenta(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+    """Give weights that have a gradient for the first time a momentum of zero, from which they begin as without it.
+
+    torch's fused SGD fails if only some have one, as when a block that was skipped so far is used.
+    """
+    for group in optimizer.param_groups:
+        for weight in group["params"] if group["momentum"] else ():
+            if weight.grad is not None and optimizer.state[weight].get("momentum_buffer") is None:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)

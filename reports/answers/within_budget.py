@@ -63,9 +63,14 @@ def _everywhere(stated: Reply, ends: Sequence[Reply]) -> Reply:
     if not isinstance(stated, BudgetAnswer):
         return stated
     best = stated.ways[0].label
-    found = [end for end in ends if isinstance(end, BudgetAnswer)]
-    further = [label for end in found for label in (end.ways[0].label, *end.not_shown) if label != best]
-    return replace(stated, not_shown=tuple(dict.fromkeys([*stated.not_shown, *further])))
+    further: list[str] = []
+    for end in ends:  # where one end has no answer, the best is shown to be better than none
+        if isinstance(end, BudgetAnswer):
+            further += [end.ways[0].label, *end.not_shown]
+        else:
+            further += [way.label for way in stated.ways]
+    not_shown = dict.fromkeys(label for label in [*stated.not_shown, *further] if label != best)
+    return replace(stated, not_shown=tuple(not_shown))
 
 
 def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:

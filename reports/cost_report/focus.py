@@ -4,7 +4,8 @@ FOCUS (FinOps Open Cost and Usage Specification, version 1.2 of May 2025, focus.
 bills. A study is not a bill. Nothing was billed, so BilledCost, EffectiveCost, ListCost, ContractedCost and the columns
 of invoices, billing accounts and billing periods are left out, and this is not a conforming FOCUS dataset. Estimates at
 stated prices are in columns of our own, which begin with ``x_`` as FOCUS requires. Each row is the usage of one device
-by an attempt or start-up, so ConsumedQuantity adds up, in each ConsumedUnit, to the ledger's total. There are no rows
+by an attempt or start-up, so ConsumedQuantity adds up, in each ConsumedUnit, to the ledger's total, in hours as they were
+held even if a study declares what an hour of another GPU model counts as. There are no rows
 for totals or idle time.
 """
 

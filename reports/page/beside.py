@@ -45,6 +45,11 @@ class SecondProcess:
         found: Rendered | None = pickle.load(self._process.stdout)
         return found
 
+    def end(self) -> None:
+        """End the process at once; it writes nothing more."""
+        self._process.kill()
+        self._process.wait()
+
 
 @contextmanager
 def second_process(*, wanted: bool) -> Iterator[SecondProcess | None]:

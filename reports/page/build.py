@@ -71,6 +71,8 @@ def _build(folder: Path, out: Path, second: SecondProcess | None) -> Sequence[st
         write_latex(content, fresh / "tables")
         _replace(out, fresh)
     except BaseException:
+        if second is not None:
+            second.end()  # it may still write into the folder
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     return left_out

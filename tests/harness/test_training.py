@@ -337,3 +337,19 @@ def test_a_fused_optimizer_steps_as_the_plain_one_does(recipe):
             optimizer.step()
     for p, q in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-6)
+
+
+def test_a_weight_that_gets_its_first_gradient_late_begins_as_without_a_momentum():
+    """As in a network that skips a block at random; torch's fused SGD fails if only some weights have a momentum."""
+    recipe = Recipe(epochs=1, batch_size=4, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.0)
+    start = nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
+    models = [copy.deepcopy(start) for _ in range(2)]
+    fused = State.of(models[0], recipe, CPU).optimizer
+    plain = torch.optim.SGD(models[1].parameters(), lr=0.1, momentum=0.9, nesterov=fused.param_groups[0]["nesterov"])
+    for used in (1, 2, 2):
+        for model, optimizer in zip(models, (fused, plain), strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            sum(part(torch.ones(2, 3)).sum() for part in list(model)[:used]).backward()
+            optimizer.step()
+    for mine, theirs in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-6)

@@ -178,3 +178,39 @@ def test_splits_of_another_size_are_closed_with_the_whole_ones(photos):
     with closed_after(smaller):
         pass
     assert not own_children()
+
+
+def test_a_failure_of_who_reads_leaves_no_process_in_the_middle_of_a_pass(monkeypatch):
+    def full(images, scale):
+        raise MemoryError("full")
+
+    split = LoaderSplit(Noisy, tuple(range(NUM)), num_workers=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.data.base._normalised", full)
+        with pytest.raises(MemoryError) as kept:  # kept, with its traceback, as by a caller that tells of it later
+            next(iter(split.batches(4, CPU, augment="light")))
+    assert kept.value.args == ("full",)
+    assert torch.equal(drawn(split, "light", 5)[0], by_new_processes("light", 5, 2)[0])
+    split.close()
+    assert not own_children()
+
+
+class Counted(Noisy):
+    """Counts in the file ``opened`` how often it is opened, over all processes."""
+
+    opened = None
+
+    def __init__(self, augment):
+        super().__init__(augment)
+        with self.opened.open("a") as file:
+            file.write(".")
+
+
+def test_a_process_opens_a_dataset_once_for_each_augmentation(tmp_path, monkeypatch):
+    monkeypatch.setattr(Counted, "opened", tmp_path / "opened")
+    split = LoaderSplit(Counted, tuple(range(NUM)), num_workers=2)
+    for _ in range(3):
+        for augment in ("light", None):
+            drawn(split, augment, 1)
+    split.close()
+    assert len(Counted.opened.read_text()) == 2 * 2
