@@ -144,7 +144,7 @@ def test_a_name_leaves_other_nodes_out_and_tells_memory_sizes_apart():
     ("there", "said"),
     [
         (gpus("a", H100), f"{A100!r} given; the GPUs here are {H100!r}"),
-        (gpus("a", H100, A100), "set CUDA_VISIBLE_DEVICES to those of one model"),
+        (gpus("a", H100, A100), "set CUDA_VISIBLE_DEVICES to those that are wanted"),
     ],
     ids=["none of it", "only beside another"],
 )
