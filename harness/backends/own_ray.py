@@ -62,7 +62,7 @@ def own_ray() -> Iterator[threading.Event]:
 
     """
     before = set(reaper.children(os.getpid()))
-    with _private_folder() as folder, _reaped(folder, before), _environment(), loopback(), quiet():
+    with _private_folder() as folder, _reaped(folder, before), _environment(folder), loopback(), quiet():
         over, gone = threading.Event(), threading.Event()
         try:
             run_beside(lambda: _start(folder, num_cores()), "start of Ray", signals.check, START_S, over)
@@ -196,9 +196,10 @@ def _check_closed() -> None:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """The environment that our Ray's processes inherit: it has the token, and nothing that would lead elsewhere."""
+def _environment(folder: Path) -> Iterator[None]:
+    """The environment that our Ray's processes inherit: a mark, the token, and nothing that would lead elsewhere."""
     changes: dict[str, str | None] = {
+        reaper.MARK: str(folder),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_AUTH_TOKEN_PATH": None,

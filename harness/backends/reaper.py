@@ -3,7 +3,9 @@
 usage: python reaper.py DRIVER_PID FOLDER [IGNORED_PID ...]
 
 It records the driver's descendants while the driver lives, which is as long as its own standard input is open. Then it
-gives them a moment to end, kills the rest, and removes FOLDER. Linux only, since it needs /proc.
+gives them a moment to end, kills the rest, and removes FOLDER. A process that began between two looks, and whose parent
+died before the second, is nobody's descendant: it is known by FOLDER in its environment (:data:`MARK`). Linux only,
+since it needs /proc.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ POLL_S = 0.5
 GRACE_S = 1.0
 """How long processes may take to end by themselves once the driver is gone."""
 LIMIT_S = 10.0
+MARK = "PRUNE_OR_SEARCH_RAY"
+"""The environment variable by which the processes of a driver's Ray are known; its value is FOLDER."""
 
 Process = tuple[int, str]
 """Process id and start time; ids are reused, pairs are not."""
@@ -63,6 +67,24 @@ def descendants(roots: list[int], ignored: set[int]) -> set[Process]:
     return found
 
 
+def marked(folder: str, ignored: set[int]) -> set[Process]:
+    """The processes of this user that were started with the mark of a folder, but for the ignored ones."""
+    found: set[Process] = set()
+    mark = f"{MARK}={folder}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        begin = started(int(entry.name))
+        try:
+            if (
+                begin is not None
+                and int(entry.name) not in ignored
+                and mark in (entry / "environ").read_bytes().split(b"\0")
+            ):
+                found.add((int(entry.name), begin))
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
 def alive(known: set[Process]) -> set[Process]:
     """The processes that are still running."""
     return {(pid, begin) for pid, begin in known if started(pid) == begin}
@@ -92,9 +114,10 @@ def main() -> None:
         if readable and not os.read(sys.stdin.fileno(), 64):
             break
     end = time.monotonic()
+    known |= marked(folder, ignored | {driver})
     while alive(known) and time.monotonic() < end + GRACE_S:
         time.sleep(0.05)
-    while kill(known, ignored) and time.monotonic() < end + LIMIT_S:
+    while kill(known | marked(folder, ignored | {driver}), ignored) and time.monotonic() < end + LIMIT_S:
         time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
 

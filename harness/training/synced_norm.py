@@ -78,8 +78,8 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, crew: Crew
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The output (of x's type), then the mean, biased variance and number of values per channel, in float32."""
-        dims = [dim for dim in range(x.dim()) if dim != 1]
-        var, mean = torch.var_mean(x.float(), dims, correction=0)
+        plain = x.float()
+        mean, var = torch.batch_norm_update_stats(plain, None, None, 0.0)
         own_count = torch.tensor([x.numel() // x.shape[1]], dtype=torch.float32, device=x.device)
         all_counts, means, variances = crew.gathered(torch.cat([own_count, mean, var])).split(
             [1, x.shape[1], x.shape[1]], dim=1
@@ -88,29 +88,27 @@ class _Normalise(torch.autograd.Function):
         shares = all_counts / count
         mean = (shares * means).sum(0)
         var = (shares * (variances + (means - mean) ** 2)).sum(0)
-        scale = torch.rsqrt(var + eps)
-        normalised = (x.float() - _by_channel(mean, x)) * _by_channel(scale, x)
-        output = normalised if weight is None else normalised * _by_channel(weight.float(), x)
-        if bias is not None:
-            output = output + _by_channel(bias.float(), x)
-        ctx.save_for_backward(x, weight, mean, scale, count)
-        ctx.crew, ctx.has_bias = crew, bias is not None
+        output = functional.batch_norm(plain, mean, var, _float(weight), _float(bias), False, 0.0, eps)
+        ctx.save_for_backward(x, weight, mean, var, count)
+        ctx.crew, ctx.eps, ctx.has_bias = crew, eps, bias is not None
         ctx.mark_non_differentiable(mean, var, count)
         return output.to(x.dtype), mean, var, count
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias; those of weight and bias are this worker's part, as for other parameters."""
-        x, weight, mean, scale, count = ctx.saved_tensors
-        dims = [dim for dim in range(x.dim()) if dim != 1]
-        gradient = gradient.float()
-        normalised = (x.float() - _by_channel(mean, x)) * _by_channel(scale, x)
-        by_bias = gradient.sum(dims)
-        by_weight = (gradient * normalised).sum(dims)
+        x, weight, mean, var, count = ctx.saved_tensors
+        plain = x.float()
+        scale = torch.rsqrt(var + ctx.eps)
+        by_input, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient.float(), plain, _float(weight), mean, var, mean, scale, False, ctx.eps, [True, True, True]
+        )
+        # That is with mean and variance held fixed; what follows is their part.
         all_bias, all_weight = ctx.crew.sum(torch.cat([by_bias, by_weight])).div_(count).chunk(2)
         factor = scale if weight is None else scale * weight.float()
-        by_input = _by_channel(factor, x) * (
-            gradient - _by_channel(all_bias, x) - normalised * _by_channel(all_weight, x)
+        slope = factor * scale * all_weight
+        by_input.sub_(_by_channel(factor * all_bias - slope * mean, x)).addcmul_(
+            plain, _by_channel(slope, x), value=-1.0
         )
         return (
             by_input.to(x.dtype),
@@ -119,6 +117,10 @@ class _Normalise(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _float(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.float()
 
 
 def _by_channel(values: Tensor, like: Tensor) -> Tensor:
