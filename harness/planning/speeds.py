@@ -22,7 +22,7 @@ from harness.jobs.job import Job
 from harness.jobs.work import Train
 from harness.models.build import build_network, without_pretrained
 from harness.training.depthwise import quick_small_maps
-from harness.training.loop import on_device
+from harness.training.loop import EVAL_BATCH_SIZE, on_device
 from pruning.masks import MaskKeeper, masks_from_model
 
 PASSES_PER_TRAINED_IMAGE = 3.0
@@ -30,7 +30,7 @@ PASSES_PER_TRAINED_IMAGE = 3.0
 NETWORKS_OF_A_KIND = 3
 """Number of networks timed for each kind of training."""
 STEP_MACS = 6e9
-"""MACs per training step on a CPU; the batch is made so small that a step takes about a second on one core."""
+"""MACs per step on a CPU; the batch is made so small that a step takes about a second on one core."""
 LEAST_STEPS, MOST_STEPS = 5, 50
 QUICK = 0.25
 """Which quantile of a step's times counts: other work on the machine, as when a study begins, only adds to them."""
@@ -115,13 +115,14 @@ def _measured(
     device: torch.device,
     budget_s: float,
 ) -> Speeds:
-    batch = batch_size if device.type != "cpu" else max(2, min(batch_size, int(STEP_MACS / 3 / max(1, parent_macs))))
+    batch = _batch(batch_size, PASSES_PER_TRAINED_IMAGE * parent_macs, device)
+    evaluated = _batch(EVAL_BATCH_SIZE, parent_macs, device)
     steps = _Steps(info, batch, device)
     kinds = sampled(jobs, parent)
     whole = steps.of(parent)
-    trained_s, evaluated_s = _timed([whole, steps.evaluation_of(parent)], budget_s / 2)
+    trained_s, evaluated_s = _timed([whole, steps.evaluation_of(parent, evaluated)], budget_s / 2)
     own = _speed(parent_macs, batch, trained_s)
-    evaluation = trained_s / PASSES_PER_TRAINED_IMAGE / evaluated_s
+    evaluation = (trained_s / batch / PASSES_PER_TRAINED_IMAGE) / (evaluated_s / evaluated)
     shares = {}
     for kind, examples in kinds.items():
         found = []
@@ -162,6 +163,10 @@ def _built(network: NetworkSpec) -> nn.Module:
     return build_network(without_pretrained(network))
 
 
+def _batch(most: int, macs_per_image: float, device: torch.device) -> int:
+    return most if device.type != "cpu" else max(2, min(most, int(STEP_MACS / max(1.0, macs_per_image))))
+
+
 def _speed(macs: int, batch: int, seconds: float) -> float:
     return PASSES_PER_TRAINED_IMAGE * macs * batch / seconds
 
@@ -197,9 +202,10 @@ class _Steps:
 
         return step
 
-    def evaluation_of(self, network: NetworkSpec) -> Callable[[], None]:
-        """A pass without gradients, as on the validation split."""
-        images = self._images.contiguous(memory_format=torch.channels_last)
+    def evaluation_of(self, network: NetworkSpec, batch: int) -> Callable[[], None]:
+        """A pass without gradients, as on the validation split, over a batch of its size."""
+        images = torch.randn(batch, *self._images.shape[1:], device=self._device)
+        images = images.contiguous(memory_format=torch.channels_last)
         model = on_device(_built(network), self._device).eval()
 
         def step() -> None:
