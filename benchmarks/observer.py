@@ -8,8 +8,8 @@ groups, and looks in /proc for Ray's workers. ``--kill`` kills a worker or the d
 study is then run again until it is finished.
 
 What the observer says: a placement group is held from the moment at which the table has it as created to that at which it
-has not (each is the middle between two looks), or, if the head died before, to the last moment at which a worker was
-alive. Device-seconds are the group's GPUs, or its CPUs if it has none, times seconds. Of the attempts in one group, one
+has not (each is the middle between two looks), or, if the head died before, to the last moment at which one of its workers
+was alive. Device-seconds are the group's GPUs, or its CPUs if it has none, times seconds. Of the attempts in one group, one
 ends when the worker's title says that its call is over, and the next begins there, as in the ledger's rules; attempts
 between which no change of title was seen are compared together.
 
@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -125,8 +125,11 @@ class Compared:
 HEADER = f"{'ledger':>10} {'observer':>10} {'off':>8} {'recorded':>8} {'allowed':>8} {'observer':>8}   (device-seconds)"
 
 
-def held_in(seen: dict[str, Any]) -> dict[str, Held]:
-    """What placement groups held on a node, by what the ledger calls it: the group's id and the node's."""
+def held_in(seen: dict[str, Any], pids_in: Mapping[str, Collection[int]]) -> dict[str, Held]:
+    """What placement groups held on a node, by what the ledger calls it: the group's id and the node's.
+
+    ``pids_in`` has the processes that worked in each of them.
+    """
     created: dict[str, dict[str, Any]] = {}
     over: dict[str, dict[str, Any]] = {}
     for change in seen["changes"]:
@@ -135,14 +138,15 @@ def held_in(seen: dict[str, Any]) -> dict[str, Held]:
         elif change["group"] in created:
             over.setdefault(_name(created[change["group"]]), change)
     last_look_t = seen["group_looks"][-1][0] if seen["group_looks"] else 0.0
-    last_alive_t = max((worker["last_t"] for worker in seen["workers"] if _ends(worker)), default=last_look_t)
+    last_t = {worker["pid"]: worker["last_t"] for worker in seen["workers"] if _ends(worker)}
     found = {}
     for change in [change for change in seen["changes"] if change["state"] == "CREATED"]:
         begin_t, begin_off_s = _middle(change)
         if _name(change) in over:
             end_t, end_off_s = _middle(over[_name(change)])
         else:
-            end_t, end_off_s = max(last_look_t, last_alive_t), 2 * LOOK_S
+            own = [last_t[pid] for pid in pids_in.get(_name(change), ()) if pid in last_t]
+            end_t, end_off_s = max([last_look_t, *(own or last_t.values())]), 2 * LOOK_S
         bundles = change["bundles"]
         amount = sum(b.get("GPU", 0.0) for b in bundles) or sum(b.get("CPU", 0.0) for b in bundles)
         found[_name(change)] = Held(begin_t, end_t, amount, begin_off_s, end_off_s)
@@ -247,11 +251,12 @@ def kill(what: str, after_s: float, driver: subprocess.Popen[bytes], out: Path) 
 def compare(seen: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[str, object]:
     """Compare, print, and return what the row says."""
     view = derive(records)
-    groups = {group: held for one in seen for group, held in held_in(one).items()}
     by_pid = {worker["pid"]: worker for one in seen for worker in one["workers"]}
     pids = {record["segment"]: record["pid"] for record in records if record["kind"] == Kind.SEGMENT_OPENED}
     pid_of = {r["attempt"]: pids[r["segment"]] for r in records if r["kind"] == Kind.ATTEMPT_STARTED}
     in_ledger = by_group(view.attempts)
+    pids_in = {group: [pid_of[a.attempt] for a in attempts] for group, attempts in in_ledger.items()}
+    groups = {group: held for one in seen for group, held in held_in(one, pids_in).items()}
     startups = {start.allocation: start for start in view.startups}
     everything: list[Attempt | StartUp] = [*view.attempts, *view.startups]
     of_attempts: list[Compared] = []
