@@ -19,7 +19,8 @@ from accounting.words.plain_text import plain
 from harness.config.recipe import DEFAULT_MAGNITUDE
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
-from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
+from harness.data.base import DataInfo, Splits, held_out
+from harness.data.loader_split import LoaderSplit
 from harness.data.pixels import to_rgb
 from harness.data.readers import OpenDataset, Readers
 from harness.errors import InputError

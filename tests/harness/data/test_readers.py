@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from harness.config.study import DatasetConfig
 from harness.data import cache
-from harness.data.base import LoaderSplit, Splits, closed_after
+from harness.data.base import Splits, closed_after
+from harness.data.loader_split import LoaderSplit
 from harness.data.registry import open_dataset
 from harness.data.sized import splits_at
 
@@ -186,7 +187,7 @@ def test_a_failure_of_who_reads_leaves_no_process_in_the_middle_of_a_pass(monkey
 
     split = LoaderSplit(Noisy, tuple(range(NUM)), num_workers=2)
     with monkeypatch.context() as patched:
-        patched.setattr("harness.data.base._normalised", full)
+        patched.setattr("harness.data.loader_split._normalised", full)
         with pytest.raises(MemoryError) as kept:  # kept, with its traceback, as by a caller that tells of it later
             next(iter(split.batches(4, CPU, augment="light")))
     assert kept.value.args == ("full",)
