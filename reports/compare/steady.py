@@ -52,7 +52,8 @@ def _pooled(ends: Sequence[StudyVerdicts], label: str, policy: str) -> list[Pool
 
 
 def _steady(stated: Costs, ends: Sequence[Costs]) -> Costs:
-    each: list[Costs] = [stated, *ends]
+    each: list[Costs] = [stated]
+    each.extend(ends)
     values = [one.cost_ratio.value for one in each]
     ratios = [value for value in values if value is not None]
     merged = with_ends(stated, ends)

@@ -88,6 +88,7 @@ def test_every_reader_is_told(study):
     assert all(said[1:-1] in " ".join(each["notes"]) for each in whole.as_json()["answers"])
     report = cost_report(folder)
     assert report.adds_up
+    assert report.hours_per_hour == report.num_devices * (1 + 2) / 2
     assert SAYS in " ".join(as_text(report, ["total"]).split())
     assert any(SAYS in warning for warning in as_json(report)["warnings"])
     assert SAYS in build_report(folder).read_text(encoding="utf-8")
