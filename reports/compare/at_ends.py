@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from reports.compare.charges import BreakEven, BreakEvenEnds
 from reports.statistics import Ends, Estimate
@@ -25,22 +25,24 @@ def with_ends(stated: Result, ends: Sequence[Result]) -> Result:
 
     Parts are matched by field, by key, and by place if they have the same labels.
     """
-    return _merged(stated, ends) if ends else stated
+    return cast("Result", _merged(stated, ends)) if ends else stated
 
 
-def _merged(stated: Any, ends: Sequence[Any]) -> Any:
+def _merged(stated: object, ends: Sequence[object]) -> object:
     if any(type(end) is not type(stated) for end in ends):
         return stated
     if isinstance(stated, Estimate):
-        return _estimate(stated, ends)
+        return _estimate(stated, [end for end in ends if isinstance(end, Estimate)])
     if isinstance(stated, BreakEven):
-        return _break_even(stated, ends)
+        return _break_even(stated, [end for end in ends if isinstance(end, BreakEven)])
     if isinstance(stated, dict):
-        is_same = all(end.keys() == stated.keys() for end in ends)
-        return {key: _merged(one, [end[key] for end in ends]) for key, one in stated.items()} if is_same else stated
+        dicts = [end for end in ends if isinstance(end, dict) and end.keys() == stated.keys()]
+        is_same = len(dicts) == len(ends)
+        return {key: _merged(one, [end[key] for end in dicts]) for key, one in stated.items()} if is_same else stated
     if isinstance(stated, tuple):
-        is_same = all(_labels(end) == _labels(stated) for end in ends)
-        return tuple(_merged(one, at) for one, *at in zip(stated, *ends, strict=True)) if is_same else stated
+        tuples = [end for end in ends if isinstance(end, tuple) and _labels(end) == _labels(stated)]
+        is_same = len(tuples) == len(ends)
+        return tuple(_merged(one, at) for one, *at in zip(stated, *tuples, strict=True)) if is_same else stated
     if is_dataclass(stated) and not isinstance(stated, type):
         names = [field.name for field in fields(stated)]
         merged = {name: _merged(getattr(stated, name), [getattr(end, name) for end in ends]) for name in names}
