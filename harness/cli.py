@@ -124,7 +124,9 @@ def plan(
     settings: Settings = None,
     on: Annotated[
         str | None,
-        typer.Option(help="devices that are not here, as '8x A100-80GB': what it would take there, by a model"),
+        typer.Option(
+            help="devices that are not here, as '8x A100-80GB' or '4x H200, 8x H100-80GB': what it takes there, by a model"
+        ),
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="a prices.yaml: the plan in money too", callback=_folder)] = None,
     rehearse: Rehearse = False,

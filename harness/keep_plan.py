@@ -27,7 +27,8 @@ from accounting.words.plain_text import one_line
 from accounting.words.quantities import HOUR_S
 from harness.devices import cpu_name
 from harness.errors import typed_line
-from harness.plan import NOMINAL, Plan, measure_speeds, play, timed_of
+from harness.plan import NOMINAL, Plan, measure_speeds, plan_at, timed_of
+from harness.planning.pools import amounts_of
 from harness.planning.speeds import Kind, Speeds, Timed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -66,36 +67,38 @@ def _has_plan(paths: StudyFolder, device: str) -> bool:
 
 def _made(view: View, device: str, capacity: Sequence[DeviceRecord], session: str, paths: StudyFolder) -> StoredPlan:
     kind = device_kind(device)
-    speeds, note = _speeds(view, device, {str(entry["name"]) for entry in capacity if entry["device_kind"] == kind})
+    held = ((str(entry["name"]), float(entry["amount"])) for entry in capacity if entry["device_kind"] == kind)
+    amounts = amounts_of(held)
+    measured, note = _speeds(view, device, set(amounts))
+    model, speeds = (next(iter(amounts)), None) if measured is None else measured
     ledger = derive(read_ledger(paths.ledger).records)
-    num_devices = sum(float(entry["amount"]) for entry in capacity if entry["device_kind"] == kind)
-    plan = play(view, speeds or NOMINAL, device, known_outcomes(paths), spent_s(ledger), num_devices)
+    plan = plan_at(view, speeds or NOMINAL, model, amounts, device, known_outcomes(paths), spent_s(ledger))
     return StoredPlan(
         number=next_number(paths),
         session=session,
         t=time.time(),
         device=device,
         speed_macs_per_s=None if speeds is None else speeds.parent,
-        num_devices=num_devices,
+        num_devices=plan.num_devices,
         budget_caps_it=plan.capped,
         steps=_steps(plan, ledger, has_hours=speeds is not None),
         note=note,
     )
 
 
-def _speeds(view: View, device: str, names: set[str]) -> tuple[Speeds | None, str | None]:
-    """MACs per second on one device; or None, with the reason, if the jobs run on other devices than this machine's."""
+def _speeds(view: View, device: str, names: set[str]) -> tuple[tuple[str, Speeds] | None, str | None]:
+    """A device's model and its MACs per second; or None, with the reason, if nothing is known of those that jobs run on."""
     if device == "cpu":
         if names != {cpu_name()}:
             return None, "the jobs run on other processors than the driver's, whose speed was not measured"
-        return measure_speeds(view, device, MEASURED_FOR_S), None
+        return (cpu_name(), measure_speeds(view, device, MEASURED_FOR_S)), None
     try:
         found, speeds = _asked_gpu(view)
     except Exception as error:
         return None, f"the speed of a GPU could not be measured on the driver's machine ({one_line(error, 100)})"
-    if names != {found}:
+    if names != {found} and not view.config.resources.equivalence.covers({found, *names}):
         return None, f"the driver's machine has a {found}, the jobs run on {', '.join(sorted(names))}"
-    return speeds, None
+    return (found, speeds), None
 
 
 def _asked_gpu(view: View) -> tuple[str, Speeds]:

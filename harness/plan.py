@@ -6,7 +6,7 @@ a few training steps of the parent and of each other kind of network, or predict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from harness.errors import InputError
 from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import links
 from harness.planning.hardware import HIGH, LOW, Fleet
+from harness.planning.pools import ONE_DEVICE, Pool, amounts_of, pools_of
 from harness.planning.speeds import Speeds, Timed, modelled_speeds
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
@@ -77,10 +78,26 @@ class PlannedTeacher(TypedDict):
     hours: float
 
 
+class ModelHours(TypedDict):
+    """Hours as they would be held on the devices of one model."""
+
+    model: str
+    hours: float
+
+
+class RateEnds(TypedDict):
+    """The least and the most of a plan at the ends of the declared rates of GPU models."""
+
+    hours: list[float]
+    wall_hours: list[float]
+
+
 class PlanSummary(TypedDict):
-    """A plan in numbers; hours are device-hours of ``unit``.
+    """A plan in numbers; hours are device-hours of ``unit``, of the reference GPU model if rates are declared.
 
     For devices elsewhere, ``on`` names them, and ``range`` bounds the ratio of real to planned hours; null for this machine.
+    ``held`` are hours as they would be held on each model. ``at_rate_ends`` is null unless declared rates have ranges that
+    move the plan.
     """
 
     study: str
@@ -94,6 +111,8 @@ class PlanSummary(TypedDict):
     num_devices: float
     on: str | None
     range: list[float] | None
+    held: list[ModelHours]
+    at_rate_ends: RateEnds | None
     budget_caps_it: bool
     phases: list[PlannedPhase]
     per_target: list[ChargedTarget]
@@ -115,8 +134,22 @@ class Plan:
     num_devices: float
     num_done: int = 0
     """Jobs whose outcome is already in the study's folder; they are not among ``jobs``."""
-    fleet: Fleet | None = None
-    """The devices elsewhere for which it was made; None: those of this machine."""
+    fleets: tuple[Fleet, ...] = ()
+    """The devices elsewhere for which it was made; empty: those of this machine."""
+    rate: float = 1.0
+    """What an hour on the device whose speed is known counts as; ``speeds`` are those of the reference model."""
+    ends: tuple[Plan, ...] = ()
+    """The same plan at the ends of the declared rates of GPU models."""
+
+    @property
+    def hours(self) -> float:
+        """Device-hours of all jobs."""
+        return sum(planned.seconds for planned in self.jobs) / HOUR_S
+
+    @property
+    def held_h(self) -> dict[str, float]:
+        """Hours as they would be held, by model."""
+        return amounts_of((planned.pool.model, planned.held_s / HOUR_S) for planned in self.jobs)
 
     def summary(self, config: StudyConfig) -> PlanSummary:
         """Jobs and device-hours by route and phase, by charge policy and target, and the whole."""
@@ -124,19 +157,20 @@ class Plan:
         phases: dict[tuple[str, str], list[float]] = {}
         for planned in self.jobs:
             phases.setdefault((planned.job.route, planned.job.phase), []).append(planned.seconds)
-        total_h = sum(planned.seconds for planned in self.jobs) / HOUR_S
         return {
             "study": config.name,
             "unit": unit,
             "device": self.device,
-            "speed_macs_per_s": self.speeds.parent,
+            "speed_macs_per_s": self.speeds.parent * self.rate,
             "num_jobs": len(self.jobs),
             "num_done": self.num_done,
-            "hours": total_h,
+            "hours": self.hours,
             "wall_hours": self.wall_s / HOUR_S,
             "num_devices": self.num_devices,
-            "on": None if self.fleet is None else str(self.fleet),
-            "range": None if self.fleet is None else [LOW, HIGH],
+            "on": ", ".join(map(str, self.fleets)) or None,
+            "range": [LOW, HIGH] if self.fleets else None,
+            "held": [{"model": model, "hours": hours} for model, hours in self.held_h.items()],
+            "at_rate_ends": self._at_ends(),
             "budget_caps_it": self.capped,
             "phases": [
                 {"route": route, "phase": str(phase), "num_jobs": len(seconds), "hours": sum(seconds) / HOUR_S}
@@ -155,6 +189,13 @@ class Plan:
             ],
             "teachers": self._teachers(),
         }
+
+    def _at_ends(self) -> RateEnds | None:
+        if not self.ends:
+            return None
+        each = [self, *self.ends]
+        hours, wall_hours = [plan.hours for plan in each], [plan.wall_s / HOUR_S for plan in each]
+        return {"hours": [min(hours), max(hours)], "wall_hours": [min(wall_hours), max(wall_hours)]}
 
     def _teachers(self) -> list[PlannedTeacher]:
         found: dict[str, PlannedTeacher] = {}
@@ -199,27 +240,73 @@ class Plan:
 def plan_study(
     view: View,
     device: str,
-    num_devices: float,
+    amounts: Mapping[str, float],
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
     timed_for_s: float = TIMED_FOR_S,
 ) -> Plan:
-    """Estimate every job of a study but those ``known`` (outcomes by name), on which ``spent_s`` was spent."""
-    return play(view, measure_speeds(view, device, timed_for_s), device, known, spent_s, num_devices)
+    """Estimate every job of a study but those ``known`` (outcomes by name), on which ``spent_s`` was spent.
+
+    ``amounts`` are how many devices there are of each model; the first is that of the device whose speed is measured.
+    """
+    speeds = measure_speeds(view, device, timed_for_s)
+    return plan_at(view, speeds, next(iter(amounts)), amounts, device, known, spent_s)
 
 
 def plan_elsewhere(
-    view: View, fleet: Fleet, known: Mapping[str, Outcome] = NOTHING_KNOWN, spent_s: Spent = NOTHING_SPENT
+    view: View,
+    fleets: Sequence[Fleet],
+    known: Mapping[str, Outcome] = NOTHING_KNOWN,
+    spent_s: Spent = NOTHING_SPENT,
 ) -> Plan:
-    """The same for devices that are not here, at speeds predicted by a model."""
-    batch = view.config.recipe.batch_size
+    """The same for devices that are not here, at speeds predicted by a model.
+
+    Raises:
+        InputError: there are devices of several models, and the study does not declare what their hours count as.
+
+    """
+    equivalence, batch = view.config.resources.equivalence, view.config.recipe.batch_size
+    models = {fleet.model(view.config.resources.gpu_models): fleet for fleet in fleets}
+    if len(models) > 1 and not equivalence.covers(models):
+        raise InputError(
+            f"--on: {', '.join(map(str, fleets))} given; hours on several models are added up only if resources.device_kind "
+            f"and resources.equivalent name all of them: {', '.join(models)}"
+        )
+    known_model = equivalence.reference if equivalence.reference in models else next(iter(models))
 
     def seconds_of(network: MacsReport) -> float:
-        return fleet.hardware.seconds_per_image(network, batch)
+        return models[known_model].hardware.seconds_per_image(network, batch)
 
     jobs = _one_of_each(view)
     speeds = modelled_speeds(view.parent, view.parent_macs, jobs, view.parent_info.image_shape, seconds_of)
-    return replace(play(view, speeds, "cuda", known, spent_s, fleet.count), fleet=fleet)
+    amounts = {model: float(fleet.count) for model, fleet in models.items()}
+    return replace(plan_at(view, speeds, known_model, amounts, "cuda", known, spent_s), fleets=tuple(fleets))
+
+
+def plan_at(
+    view: View,
+    speeds: Speeds,
+    model: str,
+    amounts: Mapping[str, float],
+    device: str,
+    known: Mapping[str, Outcome] = NOTHING_KNOWN,
+    spent_s: Spent = NOTHING_SPENT,
+) -> Plan:
+    """A plan at the given speeds of a device of ``model``, for ``amounts`` of devices by model.
+
+    If the study declares what hours on these models count as, it is in hours of the reference, with the ends of the ranges.
+    """
+    equivalence = view.config.resources.equivalence
+    models = {model, *amounts}
+    if not equivalence.covers(models):
+        return play(view, speeds, device, known, spent_s, (Pool(sum(amounts.values()), model=model),))
+
+    def at(rates: Mapping[str, float]) -> Plan:
+        rate = rates.get(model, 1.0)
+        plan = play(view, speeds.counted(rate), device, known, spent_s, pools_of(amounts, rates))
+        return replace(plan, rate=rate)
+
+    return replace(at(equivalence.rates), ends=tuple(at(rates) for rates in equivalence.ends(models)))
 
 
 def expected_jobs(view: View, device: str) -> tuple[PlannedJob, ...]:
@@ -277,7 +364,7 @@ def play(
     device: str,
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
-    num_devices: float = 1,
+    pools: Sequence[Pool] = ONE_DEVICE,
 ) -> Plan:
     """Simulate the study at given speeds, with the scheduler that a real run uses; nothing is measured.
 
@@ -289,7 +376,7 @@ def play(
     config = view.config
     shapes = checked_shapes(config, device)
     device_s, of_teacher_s = pricing(view, speeds, device)
-    simulation = Simulation(device_s, spent_s, num_devices, lambda job: shapes[job.phase].devices)
+    simulation = Simulation(device_s, spent_s, pools, lambda job: shapes[job.phase].devices)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     no_files = Remakes(StudyFolder(Path()), [])
     budget_h = config.budget.model_dump()
@@ -302,8 +389,8 @@ def play(
         raise InputError(scheduler.ended)
     jobs = (replace(each, teaching_s=of_teacher_s(each.job)) for each in simulation.jobs)
     return Plan(
-        tuple(jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s, num_devices,
-        scheduler.num_replayed,
+        tuple(jobs), speeds, device, bool(scheduler.stopped), simulation.wall_s,
+        sum(pool.amount for pool in pools), scheduler.num_replayed,
     )  # fmt: skip
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from scipy import special
+
+from accounting.words.json_values import Fields
 
 CONFIDENCE = 0.95
 
@@ -21,27 +23,50 @@ Cell: TypeAlias = str | float | int | None
 
 
 @dataclass(frozen=True)
+class Ends:
+    """How far a value goes over the ranges of declared rates, and how far its intervals go; None: no interval."""
+
+    low: float
+    high: float
+    interval_low: float | None = None
+    interval_high: float | None = None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The four fields, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """A value over ``n`` replicates. ``low`` and ``high`` bound the 95 % interval, ``sd`` is the spread; None if n < 2."""
+    """A value over ``n`` replicates. ``low`` and ``high`` bound the 95 % interval, ``sd`` is the spread; None if n < 2.
+
+    ``ends`` is set if the value depends on what hours on other GPU models count as (:mod:`reports.compare.at_ends`).
+    """
 
     value: float | None
     low: float | None
     high: float | None
     sd: float | None
     n: int
+    ends: Ends | None = None
 
     @property
     def has_interval(self) -> bool:
         """Whether there were at least two replicates."""
         return self.low is not None and self.high is not None
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """The five fields, for JSON."""
-        return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd, "n": self.n}
+    def as_dict(self) -> Fields:
+        """The five numbers, for JSON, and ``at_rate_ends`` if there are such ends."""
+        ends: Fields = {} if self.ends is None else {"at_rate_ends": {**self.ends.as_dict()}}
+        return {**self._numbers, **ends}
 
     def columns(self, name: str) -> dict[str, Cell]:
-        """The five fields as columns of a table: ``name``, ``name_low``, ``name_high``, ``name_sd``, ``name_n``."""
-        return {name if key == "value" else f"{name}_{key}": value for key, value in self.as_dict().items()}
+        """The five numbers as columns of a table: ``name``, ``name_low``, ``name_high``, ``name_sd``, ``name_n``."""
+        return {name if key == "value" else f"{name}_{key}": value for key, value in self._numbers.items()}
+
+    @property
+    def _numbers(self) -> dict[str, float | int | None]:
+        return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd, "n": self.n}
 
 
 NOTHING = Estimate(None, None, None, None, 0)

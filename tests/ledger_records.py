@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from accounting.cost.attempts import derive
+from accounting.cost.values import Attempt, CostView
 from accounting.ledger.records import Kind, Record, Status
 
 CORES = {"core0": 1.0, "core1": 1.0}
@@ -212,3 +214,18 @@ def fine_study(folder: Path, study: str, session: str) -> Path:
 
 def lost(session: str, job: str, t: float, reason: str) -> Record:
     return {"kind": Kind.ATTEMPT_LOST, "t": t, "session": session, "job": job, "reason": reason}
+
+
+def only(records: list[Record], now: float | None = None) -> Attempt:
+    """The only attempt of these records."""
+    (attempt,) = derive(records, now).attempts
+    return attempt
+
+
+def by_id(view: CostView) -> dict[str, Attempt]:
+    return {attempt.attempt: attempt for attempt in view.attempts}
+
+
+def split(attempt: Attempt) -> tuple[float, float, float]:
+    """Productive, overhead and lost device-seconds."""
+    return attempt.productive_s, attempt.overhead_s, attempt.lost_s

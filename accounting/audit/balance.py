@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
+from accounting.cost.at_rates import scaled
 from accounting.cost.equivalence import rates_of
 from accounting.cost.evidence import Evidence, SpanKey
 from accounting.cost.values import CostView, Device, Session
 from accounting.words.names import DeviceKind
+
+DEVICE_SECONDS = (
+    "capacity_s", "allocated_s", "idle_s", "productive_s", "overhead_s", "lost_s", "unattributed_s", "over_allocated_s",
+)  # fmt: skip
+"""The fields of a balance that are in device-seconds."""
 
 
 @dataclass(frozen=True)
@@ -89,21 +95,7 @@ def balances_of(evidence: Evidence, view: CostView) -> tuple[Balance, ...]:
 def in_reference(balances: Iterable[Balance], view: CostView) -> tuple[Balance, ...]:
     """The same in the hours of the study's reference GPU model, as the rest of a report has them."""
     rates = rates_of((d for session in view.sessions for d in session.capacity), view.equivalence.rates)
-    return tuple(_times(balance, rates[balance.device]) if balance.device in rates else balance for balance in balances)
-
-
-def _times(balance: Balance, rate: float) -> Balance:
-    return replace(
-        balance,
-        capacity_s=balance.capacity_s * rate,
-        allocated_s=balance.allocated_s * rate,
-        idle_s=balance.idle_s * rate,
-        productive_s=balance.productive_s * rate,
-        overhead_s=balance.overhead_s * rate,
-        lost_s=balance.lost_s * rate,
-        unattributed_s=balance.unattributed_s * rate,
-        over_allocated_s=balance.over_allocated_s * rate,
-    )
+    return tuple(scaled(balance, rates.get(balance.device, 1.0), DEVICE_SECONDS) for balance in balances)
 
 
 def _balance(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from accounting.cost.at_rates import as_held
 from accounting.cost.attempts import device_kind_of
 from accounting.cost.evidence import Evidence
 from accounting.cost.lineage import teacher_of
@@ -153,10 +154,12 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 
 
 def _sessions(view: CostView) -> Iterator[Finding]:
-    unseen: dict[str, float] = defaultdict(float)
-    for attempt in view.attempts:
+    unseen: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    held: dict[str, float] = defaultdict(float)
+    for attempt in as_held(view).attempts:
+        held[attempt.route] += attempt.allocated_s
         if attempt.status is Status.LOST:  # of the others, only the time between two looks is uncertain
-            unseen[attempt.session] += attempt.uncertainty_s
+            unseen[attempt.session][attempt.route] += attempt.uncertainty_s
     for session in view.sessions:
         if not session.closed:
             yield Finding(
@@ -165,14 +168,25 @@ def _sessions(view: CostView) -> Iterator[Finding]:
         if not session.capacity:
             yield Finding("warning", "session_not_opened", f"session {session.session} has no capacity on record")
         capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
-        unseen_s = unseen[session.session]
+        of_route = unseen[session.session]
+        unseen_s = sum(of_route.values())
         if unseen_s > 0.01 * capacity_s:
             yield Finding(
                 "warning",
                 "uncertain",
                 f"session {session.session}: up to {unseen_s:.1f} device-seconds may have been held unseen, more than "
-                f"1 % of {capacity_s:.1f}",
+                f"1 % of {capacity_s:.1f}; by route, against all that it held: {_shares_text(of_route, held)}",
             )
+
+
+def _shares_text(unseen_s: Mapping[str, float], held_s: Mapping[str, float]) -> str:
+    """Each route's seconds as a share of what it held in all sessions, by which its cost may be too low on the whole."""
+    return ", ".join(
+        f"{route} {seconds:.1f} of {held_s[route]:.1f}"
+        + (f" ({100 * seconds / held_s[route]:.1f} %)" if held_s[route] else "")
+        for route, seconds in unseen_s.items()
+        if seconds > 0
+    )
 
 
 def clocks_in(records: Sequence[Record]) -> Iterator[Finding]:

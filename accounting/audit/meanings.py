@@ -92,7 +92,9 @@ MEANINGS: dict[str, Meaning] = {
     "allocation_never_opened": _shifts("it is not known since when it was held: that cost is missing"),
     "no_allocation_record": _shifts("what was held before the attempt began is not in its cost"),
     "devices_differ": _shifts("the attempt says otherwise; what the allocation held counts"),
-    "uncertain": _shifts("up to this much more may have been held unseen"),
+    "uncertain": _shifts(
+        "up to this much more may have been held unseen: a route's whole cost may be too low by its share"
+    ),
     "session_not_opened": _shifts("what the session had is not known, so its balance cannot be checked"),
     "unattributed": _yes("it is in the totals, and charged to no route"),
     "two_outcomes": _yes("the first outcome counts, and every attempt costs"),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import product
+from typing import TYPE_CHECKING, TypeVar
 
 from accounting.cost.attempts import device_kind_of
-from accounting.cost.equivalence import mean_rate, rates_of
+from accounting.cost.equivalence import Moved, mean_rate, rates_of
 from accounting.cost.values import Attempt, CostView, StartUp
 from accounting.words.names import DeviceKind
+from accounting.words.quantities import HOUR_S
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Held = TypeVar("Held", bound="DataclassInstance")
+STARTUP_SECONDS = ("allocated_s", "uncertainty_s")
+ATTEMPT_SECONDS = (*STARTUP_SECONDS, "productive_s", "overhead_s", "lost_s")
+"""The fields of start-ups and attempts that are in device-seconds."""
 
 
 def as_held(view: CostView) -> CostView:
@@ -20,13 +29,19 @@ def as_held(view: CostView) -> CostView:
 def at_ends(view: CostView) -> list[CostView]:
     """The view at every combination of the ends of the ranges of those declared models that attempts held."""
     names = {d.device: d.name for session in view.sessions for d in session.capacity}
-    held = {names.get(device) for attempt in view.attempts for device in attempt.devices}
-    models = [each for each in view.equivalence.models if each.model in held and each.low < each.high]
-    if not models:
-        return []
-    ends = product(*((each.low, each.high) for each in models))
-    stated = view.equivalence.rates
-    return [at_rates(view, stated | {m.model: rate for m, rate in zip(models, end, strict=True)}) for end in ends]
+    held = {names.get(device, "") for attempt in view.attempts for device in attempt.devices}
+    return [at_rates(view, rates) for rates in view.equivalence.ends(held)]
+
+
+def moved_by_ends(view: CostView) -> Moved | None:
+    """How far the ends of the declared ranges move the GPU-hours that were held; None if they move none."""
+    ends = [_gpu_hours(end) for end in at_ends(view)]
+    return Moved(_gpu_hours(view), min(ends), max(ends)) if ends else None
+
+
+def _gpu_hours(view: CostView) -> float:
+    held: tuple[Attempt | StartUp, ...] = (*view.attempts, *view.startups)
+    return sum(one.allocated_s for one in held if one.device_kind == "cuda") / HOUR_S
 
 
 def at_rates(view: CostView, by_model: Mapping[str, float]) -> CostView:
@@ -42,6 +57,11 @@ def at_rates(view: CostView, by_model: Mapping[str, float]) -> CostView:
     )
 
 
+def scaled(held: Held, by: float, seconds: Iterable[str]) -> Held:
+    """The same value with each of these fields, which are in device-seconds, multiplied."""
+    return held if by == 1.0 else replace(held, **{name: getattr(held, name) * by for name in seconds})
+
+
 class _Change:
     """From the view's declared rates to others."""
 
@@ -52,21 +72,10 @@ class _Change:
         self._of_session = {session.session: session.capacity for session in view.sessions}
 
     def of_attempt(self, held: Attempt) -> Attempt:
-        by = self._factor(held)
-        if by == 1.0:
-            return held
-        return replace(
-            held,
-            allocated_s=held.allocated_s * by,
-            productive_s=held.productive_s * by,
-            overhead_s=held.overhead_s * by,
-            lost_s=held.lost_s * by,
-            uncertainty_s=held.uncertainty_s * by,
-        )
+        return scaled(held, self._factor(held), ATTEMPT_SECONDS)
 
     def of_startup(self, held: StartUp) -> StartUp:
-        by = self._factor(held)
-        return replace(held, allocated_s=held.allocated_s * by, uncertainty_s=held.uncertainty_s * by)
+        return scaled(held, self._factor(held), STARTUP_SECONDS)
 
     def _factor(self, held: Attempt | StartUp) -> float:
         if held.device_kind != "cuda":

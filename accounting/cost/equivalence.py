@@ -8,8 +8,9 @@ study that declares nothing has no rates, and a device whose model is not declar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,14 @@ class Equivalence:
     def covers(self, models: Iterable[str]) -> bool:
         """Whether hours on all of these models can be added up."""
         return bool(self.models) and set(models) <= {self.reference, *self.rates}
+
+    def ends(self, models: Collection[str]) -> list[dict[str, float]]:
+        """The rates at every combination of the ends of these models' ranges; empty if none of them has a range."""
+        ranged = [each for each in self.models if each.model in models and each.low < each.high]
+        corners = product(*((each.low, each.high) for each in ranged)) if ranged else ()
+        return [
+            self.rates | {each.model: rate for each, rate in zip(ranged, corner, strict=True)} for corner in corners
+        ]
 
     def at(self, rates: Mapping[str, float]) -> Equivalence:
         """The same models at exactly these rates, or at 1."""
@@ -85,6 +94,15 @@ class Equivalence:
 NOTHING_DECLARED = Equivalence()
 
 
+@dataclass(frozen=True)
+class Moved:
+    """The GPU-hours that a study held, at the declared rates, and the fewest and the most at the ends of their ranges."""
+
+    hours: float
+    low: float
+    high: float
+
+
 def equivalence_in(evidence: Evidence) -> Equivalence:
     """What the latest session that declares anything declares."""
     said = [record for record in evidence.session_opened.values() if "equivalent" in record]
@@ -115,10 +133,23 @@ def equivalence_text(equivalence: Equivalence) -> str:
     return "; ".join(parts)
 
 
-def equivalence_sentence(equivalence: Equivalence) -> list[str]:
-    """The same as a whole sentence, in a list that is empty if nothing is declared."""
-    text = equivalence_text(equivalence)
-    return [f"{text[0].upper()}{text[1:]}."] if text else []
+def rates_texts(equivalence: Equivalence, moved: Moved | None) -> list[str]:
+    """What hours on other models count as, and how far the ends of the ranges move results; empty if nothing is declared."""
+    if not equivalence.models:
+        return []
+    return [equivalence_text(equivalence), *([] if moved is None else [_moved_text(moved)])]
+
+
+def rates_sentences(equivalence: Equivalence, moved: Moved | None) -> list[str]:
+    """The same as whole sentences."""
+    return [f"{text[0].upper()}{text[1:]}." for text in rates_texts(equivalence, moved)]
+
+
+def _moved_text(moved: Moved) -> str:
+    return (
+        f"numbers are at the declared rates where no other range is given with them; at the ends of the declared ranges the "
+        f"study's {moved.hours:.3g} GPU-hours are {moved.low:.3g} to {moved.high:.3g}"
+    )
 
 
 def _number(value: object) -> float:

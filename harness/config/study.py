@@ -53,7 +53,8 @@ class DatasetConfig(Strict):
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     """Share of the training images that is held out for selection."""
     num_workers: int = Field(4, ge=0, le=256)
-    """Processes that load images, for each job."""
+    """Processes that load images, for each job. If no batch comes for 25 minutes, they are killed, and the attempt is tried
+    again."""
     options: dict[str, bool | int | float | str] = Field({}, max_length=100)
     """Settings of a dataset that has its own (the fields of the dataclass ``Options`` in its file)."""
 

@@ -170,7 +170,7 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
         sentences = [reply_sentence(reply) for reply in replies]
         rates = _rates(frames)
     if as_json:
-        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans))
+        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans, rates))
     else:
         lines = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
         if all(refused) and len(lines) == 1:
@@ -182,10 +182,10 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
 
 
 def _rates(frames: Frames) -> list[str]:
-    """The sentence on what hours on other GPU models count as, if the study declares it."""
-    from accounting.cost.equivalence import equivalence_sentence
+    """What hours on other GPU models count as, and how far that moves results, if the study declares it."""
+    from accounting.cost.equivalence import rates_sentences
 
-    return equivalence_sentence(frames.view.equivalence)
+    return rates_sentences(frames.view.equivalence, frames.caveats.moved)
 
 
 def _planned(folder: Path, change: str | None) -> str | None:

@@ -10,7 +10,8 @@ from typing import TypedDict
 import torch
 
 from accounting.cost.attempts import derive
-from accounting.cost.prices import BadPrices, Prices, read_prices
+from accounting.cost.equivalence import equivalence_text
+from accounting.cost.prices import BadPrices, Prices, Stated, read_prices
 from accounting.cost.shares import spent_s
 from accounting.cost.values import Device
 from accounting.ledger.records import Phase
@@ -30,8 +31,9 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
-from harness.planning.hardware import Fleet, parse_fleet
+from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, Plan, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
+from harness.planning.hardware import Fleet, parse_fleets
+from harness.planning.pools import amounts_of
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
@@ -78,7 +80,8 @@ class StudySummary(PlanSummary, TypedDict):
 
     ``missing`` is what ``run`` would refuse or download first; ``warnings`` are what may disappoint; ``executes`` are
     the user's files that it executes; ``money`` is null without prices; ``rehearsal`` is what a rehearsal changes of
-    the config, null for a study.
+    the config, null for a study. ``equivalent`` says what hours on other GPU models count as, if the plan is in hours of a
+    reference.
     """
 
     data: DataSummary
@@ -87,6 +90,7 @@ class StudySummary(PlanSummary, TypedDict):
     executes: list[str]
     warnings: list[str]
     money: Money | None
+    equivalent: str | None
     rehearsal: list[ChangedKey] | None
 
 
@@ -95,12 +99,12 @@ def show_plan(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Print what each study would cost: here or, with ``on``, on those devices; ``InputError`` for what cannot work."""
-    fleet, stated = (None if on is None else parse_fleet(on)), given_prices(prices)
-    if rehearse and fleet is not None:
+    fleets, stated = (() if on is None else parse_fleets(on)), given_prices(prices)
+    if rehearse and fleets:
         raise InputError("--rehearse is planned for this machine; leave --on out")
     summaries, texts = [], []
     for study in studies:
-        summaries.append(summarise(study, folder, fleet=fleet, prices=stated, rehearse=rehearse))
+        summaries.append(summarise(study, folder, fleets=fleets, prices=stated, rehearse=rehearse))
         texts.append(format_plan(summaries[-1]))  # now, while the words of the study's task are in use
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
@@ -112,7 +116,7 @@ def summarise(
     given: StudyConfig,
     folder: Path | None = None,
     *,
-    fleet: Fleet | None = None,
+    fleets: Sequence[Fleet] = (),
     prices: Prices | None = None,
     timed_for_s: float = TIMED_FOR_S,
     rehearse: bool = False,
@@ -120,7 +124,7 @@ def summarise(
     """What `plan` says about a study, as JSON-able values; ``InputError`` for what cannot work.
 
     If ``folder`` has a study, this is what is left of it, as ``given`` resumes or extends it. With ``rehearse`` it is
-    about the study's rehearsal. Training steps are timed on this machine for ``timed_for_s``; with a ``fleet`` nothing
+    about the study's rehearsal. Training steps are timed on this machine for ``timed_for_s``; with ``fleets`` nothing
     is timed, and the plan is for those devices.
     """
     files = use_listed(given.plugins)
@@ -136,22 +140,28 @@ def summarise(
         standing = check_folder(resolve_targets(absolute(given), stored_config(paths)), paths, changes)
         study, searched, known = standing.config, standing.searched, known_outcomes(paths)
         spent = spent_s(derive(read_ledger(paths.ledger).records))
-    device = "cuda" if fleet else choose_device(study.resources.device, torch.cuda.device_count())
-    if fleet and study.resources.device == "cpu":
-        raise InputError(f"--on: {fleet} given, and resources.device is cpu; leave --on out, or set the device to cuda")
+    device = "cuda" if fleets else choose_device(study.resources.device, torch.cuda.device_count())
+    if fleets and study.resources.device == "cpu":
+        given_fleets = ", ".join(map(str, fleets))
+        raise InputError(
+            f"--on: {given_fleets} given, and resources.device is cpu; leave --on out, or set the device to cuda"
+        )
     check_loggers(study)
     check_declared(study, device_kind(device))
     view = replace(check_study(study, need_data=False), searched=searched)
-    num_devices = torch.cuda.device_count() if device == "cuda" else num_cores()
     missing = _missing(study)
-    if fleet is not None:
-        plan = plan_elsewhere(view, fleet, known, spent)
+    if fleets:
+        plan = plan_elsewhere(view, fleets, known, spent)
     else:
-        plan = plan_study(view, device, num_devices, known, spent, timed_for_s)
+        plan = plan_study(view, device, _here(device), known, spent, timed_for_s)
     summary = plan.summary(study)
+    equivalence = study.resources.equivalence
+    models = [fleet.model(study.resources.gpu_models) for fleet in fleets] or list(_here(device))
+    is_covered = equivalence.covers(models)
     return {
         **summary,
-        "money": None if prices is None else _money(summary["hours"], device, fleet, prices),
+        "money": None if prices is None else _money(plan, device, fleets, prices),
+        "equivalent": equivalence_text(equivalence) if is_covered else None,
         "data": _data(view, is_assumed=missing is not None),
         "parent": {
             "name": study.parent.timm or f"{study.parent.family} {study.parent.variant}",
@@ -161,7 +171,7 @@ def summarise(
         },
         "missing": missing,
         "executes": [file.text for file in files],
-        "warnings": warnings(study),
+        "warnings": [*warnings(study), *(_uncovered(study, models) if not is_covered else ())],
         "rehearsal": None if changes is None else list(changes),
     }
 
@@ -196,6 +206,7 @@ def format_plan(summary: StudySummary) -> str:
         aligned(["route", "policy", "target (MACs)", unit], charged, num_text_columns=2),
         "",
         _where(summary),
+        *_rates(summary),
     ]
     if (money := summary["money"]) is not None:
         lines.append(
@@ -224,24 +235,60 @@ def _where(summary: StudySummary) -> str:
     )
 
 
-def _money(hours: float, device: str, fleet: Fleet | None, prices: Prices) -> Money:
-    if fleet is not None:
-        names: Sequence[str] = fleet.hardware.ledger_names
-    else:
-        names = [torch.cuda.get_device_name(0) if device == "cuda" else cpu_name()]
-    known = [name for name in (*names, fleet.hardware.name if fleet else "") if name.lower() in prices.devices]
-    kind = device_kind(device)
+def _rates(summary: StudySummary) -> list[str]:
+    """What hours on other GPU models count as, and how far the ends of the declared ranges move the plan."""
+    said = [] if summary["equivalent"] is None else [summary["equivalent"]]
+    if len(summary["held"]) > 1:
+        held = ", ".join(f"{one['hours']:.3g} on {one['model']}" for one in summary["held"])
+        said.append(f"hours as they would be held: {held}")
+    if (ends := summary["at_rate_ends"]) is not None:
+        low, high = ends["hours"]
+        shortest, longest = map(duration_text, ends["wall_hours"])
+        hours = f"{low:.3g} to {high:.3g} {unit_text(summary['unit'])}"
+        said.append(f"at the ends of the declared rates {hours}, in {shortest} to {longest}")
+    return said
+
+
+def _uncovered(study: StudyConfig, models: Sequence[str]) -> list[str]:
+    """A warning if the plan is for GPUs on which the study, which declares what hours count as, would not run."""
+    resources = study.resources
+    if not resources.equivalent:
+        return []
+    return [
+        f"the hours are those of {' and '.join(models)}, and the study declares hours of "
+        f"{' and '.join(sorted(resources.gpu_models))}: it will not run on these"
+    ]
+
+
+def _here(device: str) -> dict[str, float]:
+    """How many devices of this machine there are of each model, that of the first GPU first."""
+    if device == "cpu":
+        return {cpu_name(): float(num_cores())}
+    return amounts_of((torch.cuda.get_device_name(place), 1.0) for place in range(torch.cuda.device_count()))
+
+
+def _money(plan: Plan, device: str, fleets: Sequence[Fleet], prices: Prices) -> Money:
+    """Each model's hours as they would be held, at its own price; ``price_per_hour`` is their mean."""
+    names = {name: (*fleet.hardware.ledger_names, fleet.hardware.name) for fleet in fleets
+             for name in fleet.hardware.ledger_names}  # fmt: skip
+    held_h = plan.held_h or dict.fromkeys(_here(device), 0.0)
+    stated = {model: _price([model, *names.get(model, ())], device, prices) for model in held_h}
+    amount, hours = sum(hours * stated[model].value for model, hours in held_h.items()), sum(held_h.values())
+    return {
+        "amount": amount,
+        "currency": prices.currency,
+        "price_per_hour": amount / hours if hours > 0 else next(iter(stated.values())).value,
+        "date": "; ".join(dict.fromkeys(one.date for one in stated.values())),
+        "source": "; ".join(dict.fromkeys(one.source for one in stated.values())),
+    }
+
+
+def _price(names: Sequence[str], device: str, prices: Prices) -> Stated:
+    known = [name for name in names if name.lower() in prices.devices]
     try:
-        stated = prices.of(Device("", kind, 1.0, (known or [*names])[0], ""))
+        return prices.of(Device("", device_kind(device), 1.0, (known or [*names])[0], ""))
     except BadPrices as error:
         raise InputError(str(error)) from None
-    return {
-        "amount": hours * stated.value,
-        "currency": prices.currency,
-        "price_per_hour": stated.value,
-        "date": stated.date,
-        "source": stated.source,
-    }
 
 
 def _head(summary: StudySummary) -> list[str]:

@@ -40,20 +40,30 @@ def copies(train: PartImages, test: PartImages, *, is_whole: bool = True) -> tup
 
     ``is_whole`` False: only the beginnings of large files were compared, and the sentences say so.
     """
-    same = "the same bytes as" if is_whole else "the same size and first 64 KiB as"
-    notes: list[str] = []
-    found = np.flatnonzero(np.isin(test.digests, train.digests))
-    if len(found):
-        twin = int(np.flatnonzero(train.digests == test.digests[found[0]])[0])
-        follows = "is too high" if len(found) < len(test.digests) else "says nothing about other images"
-        notes.append(
-            f"{len(found):,} of {len(test.digests):,} test images have {same} a training image (such as "
-            f"{test.name(int(found[0]))} and {train.name(twin)}): the test accuracy {follows}"
-        )
+    notes = list(trained_on(train, test, "test", is_whole=is_whole))
     pair, count = _in_two_classes([train, test])
     if pair is not None:
-        notes.append(f"{count:,} images have {same} an image of another class (such as {pair[0]} and {pair[1]})")
+        notes.append(
+            f"{count:,} images have {_same(is_whole)} an image of another class (such as {pair[0]} and {pair[1]})"
+        )
     return tuple(notes)
+
+
+def trained_on(train: PartImages, other: PartImages, split: str, *, is_whole: bool = True) -> tuple[str, ...]:
+    """A sentence on images of another split that are also in train, if there are any."""
+    found = np.flatnonzero(np.isin(other.digests, train.digests))
+    if not len(found):
+        return ()
+    twin = int(np.flatnonzero(train.digests == other.digests[found[0]])[0])
+    follows = "is too high" if len(found) < len(other.digests) else "says nothing about other images"
+    return (
+        f"{len(found):,} of {len(other.digests):,} {split} images have {_same(is_whole)} a training image (such as "
+        f"{other.name(int(found[0]))} and {train.name(twin)}): the {split} accuracy {follows}",
+    )
+
+
+def _same(is_whole: bool) -> str:
+    return "the same bytes as" if is_whole else "the same size and first 64 KiB as"
 
 
 def _in_two_classes(parts: Sequence[PartImages]) -> tuple[tuple[str, str] | None, int]:

@@ -17,11 +17,16 @@ from torch import Tensor
 from torch.utils.data._utils.worker import _generate_state
 
 from harness.data.loader_sockets import keep_sockets_short
+from harness.data.read_limit import LIMIT_S, Patience, Process, patience
 
 OpenDataset = Callable[[str | None], torch.utils.data.Dataset[object]]
 """An augmentation → the map-style dataset of (image, target) with its transform."""
 Read = tuple[list[Tensor] | None, list[int]]
 """A batch (images, targets), or None if none of its images could be read; and the indices that could not be read."""
+
+
+OF_THE_DATASET = "Caught "
+"""How torch begins what the dataset itself raised in a process."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,12 @@ class Pass:
 class Readers:
     """Processes that read images of one dataset; they start with the first pass and end with :meth:`close`.
 
-    A pass that is begun while another one is under way has processes of its own, which end with it.
+    A pass that is begun while another one is under way has processes of its own, which end with it. Processes from which
+    no batch comes for ``limit_s`` are killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float = LIMIT_S) -> None:
+        self._limit_s = limit_s
         self._orders: _Orders | None = None
         self._loader: torch.utils.data.DataLoader[Read] | None = None
         self._is_reading = False
@@ -50,9 +57,14 @@ class Readers:
         """The batches of a pass, in order. ``open_dataset`` and the number of processes are the same in every call.
 
         Close it if it is not read to its end.
+
+        Raises:
+            TimeoutError: no batch came within the limit.
+            RuntimeError: a process was killed.
+
         """
         if self._is_reading:
-            others = Readers()
+            others = Readers(self._limit_s)
             try:
                 yield from others.read(open_dataset, num_workers, what, pin_memory=pin_memory)
             finally:
@@ -62,11 +74,12 @@ class Readers:
             self.close()
             self._orders = _Orders()
             self._loader = _loader(open_dataset, num_workers, self._orders, pin_memory)
-        orders = self._orders
+        loader, orders = self._loader, self._orders
         orders.begin(what)
         self._is_reading = True
         try:
-            yield from self._loader
+            with patience(lambda: _processes_of(loader), self._limit_s) as patient:
+                yield from _waited_for(loader, patient)
         except GeneratorExit:
             orders.end()
             raise
@@ -79,6 +92,27 @@ class Readers:
     def close(self) -> None:
         """End the processes; another pass starts new ones."""
         self._loader = self._orders = None  # torch ends them with the loader
+
+
+def _waited_for(loader: torch.utils.data.DataLoader[Read], patient: Patience) -> Iterator[Read]:
+    """The batches of a pass; the time that each takes to come is limited."""
+    with patient.waiting():
+        batches = iter(loader)
+    while True:
+        try:
+            with patient.waiting():
+                read = next(batches, None)
+        except (EOFError, ConnectionError) as error:
+            if str(error).startswith(OF_THE_DATASET):
+                raise
+            raise RuntimeError("a process that reads images was killed as it gave a batch") from error
+        if read is None:
+            return
+        yield read
+
+
+def _processes_of(loader: torch.utils.data.DataLoader[Read]) -> list[Process]:
+    return list(getattr(getattr(loader, "_iterator", None), "_workers", ()))
 
 
 def collated(items: list[tuple[int, Any]]) -> Read:

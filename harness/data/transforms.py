@@ -19,7 +19,8 @@ from accounting.words.plain_text import plain
 from harness.config.recipe import DEFAULT_MAGNITUDE
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
-from harness.data.base import DataInfo, LoaderSplit, Splits, held_out
+from harness.data.base import DataInfo, Splits, held_out
+from harness.data.loader_split import LoaderSplit
 from harness.data.pixels import to_rgb
 from harness.data.readers import OpenDataset, Readers
 from harness.errors import InputError
@@ -35,6 +36,7 @@ def file_facts(
     config: DatasetConfig,
     *,
     num_train: int,
+    num_val: int | None = None,
     num_test: int = 0,
     class_names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
@@ -42,7 +44,8 @@ def file_facts(
 ) -> DataInfo:
     """Facts of ``num_train`` images for training and validation (the config may use fewer) and ``num_test`` for test.
 
-    ``where`` is given if there is no data to count: the facts are then assumed, and a note says so.
+    ``num_val`` is given if validation has images of its own, so that none is held out of those for training. ``where`` is
+    given if there is no data to count: the facts are then assumed, and a note says so.
 
     Raises:
         InputError: the config lacks something that it must give, or gives it wrongly.
@@ -56,16 +59,19 @@ def file_facts(
     count = config.num_train or num_train
     if where is not None and config.num_train is None:
         notes = (*notes, f"no data at {where}: {num_train:,} training images are assumed; give dataset.num_train")
-    learn, select = held_out(count, config.val_fraction)
+    held = held_out(count, config.val_fraction)
+    learns, selects = (
+        (len(held[0]), len(held[1])) if num_val is None else (count, _same_share(num_train, num_val, config))
+    )
     mean, std = normalisation(config, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
     return DataInfo(
         image_shape=(3, size, size),
         num_classes=num_classes,
         mean=mean,
         std=std,
-        num_train=len(learn),
+        num_train=learns,
         class_names=class_names,
-        num_val=len(select),
+        num_val=selects,
         num_test=min(num_test, config.num_test or num_test),
         crop_pct=1.0 if size < SMALL else 0.875,
         interpolation=INTERPOLATION,
@@ -121,8 +127,12 @@ def check_counts(config: DatasetConfig, num_train: int, num_test: int, num_class
             )
 
 
-def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int], where: Path | str) -> DataInfo:
+def unseen_classes(
+    info: DataInfo, config: DatasetConfig, labels: Sequence[int], where: Path | str, own: Sequence[int] | None = None
+) -> DataInfo:
     """The facts, with a note of the number of classes that have no validation image.
+
+    ``labels`` are those of all training images, ``own`` those of the validation images, if none is held out.
 
     Raises:
         InputError: a class has no image left to train on.
@@ -130,8 +140,8 @@ def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int],
     """
     if config.num_train is not None and config.num_train > len(labels):
         return info  # refused by check_counts
-    learn, select = held_out_order(len(labels), config)
-    taught = {labels[i] for i in learn}
+    learn, select = _orders(len(labels), None if own is None else len(own), config)
+    taught, seen = {labels[i] for i in learn}, labels if own is None else own
     never = sorted(set(range(info.num_classes)) - taught)
     if never:
         name = plain(info.class_names[never[0]]) if info.class_names else never[0]
@@ -139,7 +149,7 @@ def unseen_classes(info: DataInfo, config: DatasetConfig, labels: Sequence[int],
             f"dataset: class {name} of {where} has no image left to learn from, after {len(select)} of "
             f"{len(learn) + len(select)} are held out for validation; give more images (num_train) or a smaller val_fraction"
         )
-    lacking = info.num_classes - len({labels[i] for i in select})
+    lacking = info.num_classes - len({seen[i] for i in select})
     if not lacking:
         return info
     return replace(info, notes=(*info.notes, f"{lacking} of {info.num_classes} classes have no validation image"))
@@ -152,6 +162,20 @@ def held_out_order(count: int, config: DatasetConfig) -> tuple[np.ndarray, np.nd
     return order[learn.start : learn.stop], order[select.start :]
 
 
+def _orders(num_train: int, num_val: int | None, config: DatasetConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indices for training and for validation; the latter are of images of their own if there are ``num_val`` of these."""
+    if num_val is None:
+        return held_out_order(num_train, config)
+    learn = np.random.default_rng(0).permutation(num_train)[: config.num_train]
+    select = np.random.default_rng(0).permutation(num_val)[: _same_share(num_train, num_val, config)]
+    return learn, np.sort(select)
+
+
+def _same_share(num_train: int, num_val: int, config: DatasetConfig) -> int:
+    """The number of validation images that is the same share of all as the config uses of the training images."""
+    return max(1, round(num_val * min(1.0, (config.num_train or num_train) / max(1, num_train))))
+
+
 class OpenedImages(Protocol):
     """A map-style dataset of (PIL image, label)."""
 
@@ -160,12 +184,15 @@ class OpenedImages(Protocol):
     def __len__(self) -> int: ...
 
 
-def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test: OpenedImages) -> Splits:
-    """Splits of two map-style datasets of (PIL image, label) with an attribute ``transform``.
+def file_splits(
+    config: DatasetConfig, info: DataInfo, train: OpenedImages, test: OpenedImages, val: OpenedImages | None = None
+) -> Splits:
+    """Splits of map-style datasets of (PIL image, label) with an attribute ``transform``.
 
-    Each dataset is opened once, since listing a folder of a million files takes minutes.
+    Without ``val``, validation is held out of ``train``. Each dataset is opened once, since listing a folder of a million
+    files takes minutes.
     """
-    learn, select = held_out_order(len(train), config)
+    learn, select = _orders(len(train), None if val is None else len(val), config)
 
     def split(opened: OpenDataset, indices: np.ndarray, readers: Readers) -> LoaderSplit:
         places = tuple(int(i) for i in indices)
@@ -176,9 +203,11 @@ def file_splits(config: DatasetConfig, info: DataInfo, train: OpenedImages, test
         order = np.sort(np.random.default_rng(0).permutation(len(test))[: config.num_test])
     learned, tested = (partial(_seen_through, part, info) for part in (train, test))
     readers = Readers()  # of the training and the validation images, which alternate
-    return Splits(
-        info, split(learned, learn, readers), split(learned, select, readers), split(tested, order, Readers())
-    )
+    if val is None:
+        selected = split(learned, select, readers)
+    else:
+        selected = split(partial(_seen_through, val, info), select, Readers())
+    return Splits(info, split(learned, learn, readers), selected, split(tested, order, Readers()))
 
 
 def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> Any:

@@ -12,6 +12,7 @@ Reading and decoding images, which is work for the CPUs, is not included.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from accounting.macs.count import MacsReport
@@ -80,8 +81,21 @@ class Fleet:
     hardware: Hardware
     count: int
 
+    def model(self, declared: Collection[str]) -> str:
+        """Its name in a ledger: that of the ``declared`` models if one is, else the first one known."""
+        return next((name for name in self.hardware.ledger_names if name in declared), self.hardware.ledger_names[0])
+
     def __str__(self) -> str:
         return f"{self.count}x {self.hardware.name}"
+
+
+def parse_fleets(text: str) -> tuple[Fleet, ...]:
+    """Fleets from text such as ``8x A100-80GB`` or ``4x H100-80GB, 8x A100-80GB``; raises as :func:`parse_fleet`."""
+    fleets = tuple(parse_fleet(part) for part in text.split(","))
+    names = [fleet.hardware.name for fleet in fleets]
+    if len(set(names)) < len(names):
+        raise InputError(f"--on: {text!r} given; name each device once")
+    return fleets
 
 
 def parse_fleet(text: str) -> Fleet:

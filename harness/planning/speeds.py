@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,10 @@ class Speeds:
     def of(self, job: Job) -> float:
         """MACs per second of a job's passes; the parent's speed if that of its kind is not known."""
         return self.parent * self.shares.get(Kind.of(job), 1.0)
+
+    def counted(self, rate: float) -> Speeds:
+        """Those of the reference GPU model, of which an hour on the device of these counts as ``rate`` hours."""
+        return replace(self, parent=self.parent / rate)
 
 
 def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:

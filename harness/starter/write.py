@@ -33,7 +33,7 @@ _TEXT = """\
 name: {name}
 dataset:
   name: image_folder
-  {path}
+  {path}{options}
   image_size: {size}            # {size_reason}; smaller is faster
 parent:                      # {parent_macs} MACs for one image
 {parent}
@@ -50,6 +50,8 @@ routes:
 # budget: {{prune: 2 h, search: 2 h}}   # device-hours at which a route stops
 # export: {{onnx: true, latency: true}} # further files and measurements of the delivered networks
 """
+_OPTIONS = """
+  options: {val: val, test: test}   # val/ selects, test/ is read once per delivered network"""
 _SEARCH = """\
   search:                    # the challenger: train some candidates for a while, then the best of them for long
     space: {space}
@@ -69,7 +71,9 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     """The study as YAML; ``InputError`` if a study cannot use the images, the parent or the targets."""
     size, size_reason = _image_size(wishes.parent)
     dataset = DatasetConfig(name="image_folder", path=str(wishes.images), image_size=size)
-    images = open_dataset(dataset)
+    has_own = _has_both(wishes.images)
+    own = {"options": {"val": "val", "test": "test"}}
+    images = open_dataset(dataset.model_copy(update=own) if has_own else dataset)
     images.check()
     for note in images.info().notes:
         log.warning("data: %s", plain(note))
@@ -84,6 +88,7 @@ def starter_text(wishes: Wishes, file: Path) -> str:
         "file": file.name,
         "name": _name(file),
         "path": write_yaml({"path": str(wishes.images)}, folded=False).strip(),
+        "options": _OPTIONS if has_own else "",
         "size": size,
         "size_reason": size_reason,
         "parent_name": " ".join(given.values()),
@@ -103,6 +108,14 @@ def starter_text(wishes: Wishes, file: Path) -> str:
             continue
         return text
     raise problems[-1]
+
+
+def _has_both(images: Path) -> bool:
+    """Whether there are validation and test images beside those for training, in folders of the same classes."""
+    train, val, test = (
+        {place.parent.name for place in (images / part).glob("*/*")} for part in ("train", "val", "test")
+    )
+    return bool(train) and train == val == test
 
 
 def _macs(target: int | float, parent_macs: int) -> int:

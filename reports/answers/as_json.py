@@ -17,7 +17,7 @@ from reports.answers.text import comparison_sentence, notes, overall_sentence, s
 from reports.answers.values import Answer, Comparison, Interpolated, Measured, Refused, status_of
 from reports.answers.verdict_words import guard_text
 from reports.answers.within_budget import BudgetAnswer
-from reports.compare.charges import BreakEven
+from reports.compare.charges import BreakEven, BreakEvenEnds
 from reports.compare.guards import Guarded
 from reports.compare.rule import Verdict
 from reports.compare.values import (
@@ -120,16 +120,23 @@ def _changed(change: ChangedKey) -> Fields:
 
 
 def asked_json(
-    replies: Sequence[AskedReply], unit: str, study: str, sentences: Sequence[str], planned: Sequence[str | None]
+    replies: Sequence[AskedReply],
+    unit: str,
+    study: str,
+    sentences: Sequence[str],
+    planned: Sequence[str | None],
+    notes: Sequence[str] = (),
 ) -> Fields:
     """What ``answer`` prints for a question about an accuracy, a budget or other terms: one reply per target.
 
     ``planned`` has, for each reply, the planned cost of the change that would measure it; None if that is unknown.
+    ``notes`` are what to keep in mind when reading any of them.
     """
     return {
         "study": study,
         "verdict_rules": VERDICT_RULES,
         "unit": unit,
+        "notes": list(notes),
         "replies": [
             {**_reply(given), "sentence": said, "plan": plan}
             for given, said, plan in zip(replies, sentences, planned, strict=True)
@@ -228,7 +235,12 @@ def _break_even(found: BreakEven) -> Fields:
         "shown_everywhere": found.is_shown_everywhere,
         "interval_alpha": found.alpha,
         "n": found.n,
+        **({} if found.ends is None else {"at_rate_ends": _ends(found.ends)}),
     }
+
+
+def _ends(found: BreakEvenEnds) -> Fields:
+    return {"low": found.low, "high": found.high, "never": list(found.never)}
 
 
 def _declared(declared: DeclaredParent | None) -> Fields | None:

@@ -12,6 +12,7 @@ from reports.answers.asked_values import AskedAnswer, AskedRefused, Reply, WayCo
 from reports.answers.find import question_of
 from reports.answers.refuse_asked import refuse_accuracy
 from reports.answers.study import JudgedStudy
+from reports.compare.at_ends import with_ends
 from reports.compare.charges import AS_MEASURED, Charges, Terms
 from reports.compare.reach import Common
 from reports.compare.verdict import ASKED, EXACTLY, Asked
@@ -42,7 +43,8 @@ def _at_known(study: JudgedStudy, asked: Asked, targets: Sequence[int]) -> list[
         question = question_of(study, target)
         compared, cheapest = verdicts.costs.get(target, {}), verdicts.cheapest[target][ASKED]
         level = asked.level if asked.level is not None else _level(study, target)
-        ways = () if level is None else _ways(study, target, level, asked, None if cheapest is None else cheapest.label)
+        best = None if cheapest is None else cheapest.label
+        ways = () if level is None else _ways_everywhere(study, target, level, asked, best)
         if level is None or not any(way.is_reached for way in ways):
             found.append(AskedRefused(question, refuse_accuracy(study, target, level, _best(study, target))))
             continue
@@ -68,6 +70,16 @@ def _level(study: JudgedStudy, target: int) -> float | None:
     compared = study.verdicts.costs.get(target, {})
     levels = (one.level for by_policy in compared.values() for one in by_policy.values())
     return next((level for level in levels if level is not None), None)
+
+
+def _ways_everywhere(
+    study: JudgedStudy, target: int, level: float, asked: Asked, best: str | None
+) -> tuple[WayCost, ...]:
+    """All contenders, with how far their costs go at the ends of declared rates of GPU models."""
+    at_ends = [{way.label: way for way in _ways(end, target, level, asked, best)} for end in study.at_ends]
+    return tuple(
+        with_ends(way, [end[way.label] for end in at_ends]) for way in _ways(study, target, level, asked, best)
+    )
 
 
 def _ways(study: JudgedStudy, target: int, level: float, asked: Asked, best: str | None) -> tuple[WayCost, ...]:

@@ -12,7 +12,7 @@ from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
 from reports.compare.values import CheapestOfAll
 from reports.statistics import Estimate
-from reports.words.wording import number, number_estimate, percent, percent_interval
+from reports.words.wording import AT_ENDS, ends_clause, number, number_estimate, percent, percent_interval
 
 
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
@@ -86,8 +86,9 @@ def _verdict(given: AskedAnswer | AskedBetween) -> str:
 
 def _ratio(ratio: Estimate, alpha: float) -> str:
     if ratio.low is None or ratio.high is None:
-        return f"{number(ratio.value)} (n = {ratio.n}, no interval)"
-    return f"{number(ratio.value)} ({interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}, n = {ratio.n})"
+        return f"{number(ratio.value)} (n = {ratio.n}, no interval{ends_clause(ratio.ends)})"
+    bounds = f"{interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}"
+    return f"{number(ratio.value)} ({bounds}, n = {ratio.n}{ends_clause(ratio.ends)})"
 
 
 def _cost(way: WayCost, unit: str = "") -> str:
@@ -116,4 +117,8 @@ def _ended(way: WayWithin) -> str:
     few = (
         "" if way.val_top1.n == way.num_entered else f" (a network in {way.val_top1.n} of {way.num_entered} replicates)"
     )
-    return few if way.ended_h is None else f"{few}, ended after {number(way.ended_h.value)}"
+    if way.ended_h is None:
+        return few
+    ends = way.ended_h.ends
+    at_ends = "" if ends is None else f" ({number(ends.low)} to {number(ends.high)} {AT_ENDS})"
+    return f"{few}, ended after {number(way.ended_h.value)}{at_ends}"

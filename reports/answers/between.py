@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reports.answers.values import Accuracy, Comparison, Interpolated, Measured, Question
 from reports.compare.values import CostComparison
 from reports.compare.verdict import decide_interval
-from reports.statistics import Estimate
+from reports.statistics import Ends, Estimate
 
 MOST_LEFT_OUT_ERROR = 1.25
 """The largest factor by which interpolation may miss a measured cost ratio; beyond that, it is refused."""
@@ -79,7 +80,30 @@ def logarithmic(low: Estimate, high: Estimate, weight: float) -> Estimate:
     """A positive value between two, interpolated as logarithms; it has no value if one of the two is missing or 0."""
     if low.value is None or high.value is None or min(low.value, high.value) <= 0:
         return _enveloped(None, low, high)
-    return _enveloped(math.exp(_between(math.log(low.value), math.log(high.value), weight)), low, high)
+    found = _enveloped(_log_between(low.value, high.value, weight), low, high)
+    return replace(found, ends=_ends_between(low, high, weight))
+
+
+def _log_between(low: float, high: float, weight: float) -> float:
+    return math.exp(_between(math.log(low), math.log(high), weight))
+
+
+def _ends_between(low: Estimate, high: Estimate, weight: float) -> Ends | None:
+    """The ends at the declared rates of a value between two: its own between theirs, its intervals their envelope."""
+    both = [estimate.ends or Ends(estimate.value or 0.0, estimate.value or 0.0, estimate.low, estimate.high)
+            for estimate in (low, high)]  # fmt: skip
+    if low.ends is None and high.ends is None:
+        return None
+    below, above = both
+    lows = [end.interval_low for end in both if end.interval_low is not None]
+    highs = [end.interval_high for end in both if end.interval_high is not None]
+    has_intervals = len(lows) == len(highs) == 2
+    return Ends(
+        _log_between(below.low, above.low, weight),
+        _log_between(below.high, above.high, weight),
+        min(lows) if has_intervals else None,
+        max(highs) if has_intervals else None,
+    )
 
 
 def _comparison(low: Comparison, high: Comparison, weight: float, target: int) -> Comparison:

@@ -85,6 +85,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
         declared=info.declared_parent,
         targets=info.targets,
         equivalence=frames.view.equivalence,
+        moved=frames.caveats.moved,
     )
 
 

@@ -8,7 +8,7 @@ from accounting.words.quantities import macs_text
 from reports.compare.charges import BreakEven
 from reports.compare.values import PaysAgainst, PooledPays
 from reports.statistics import Estimate
-from reports.words.wording import number
+from reports.words.wording import AT_ENDS, number
 
 
 def break_even_sentences(found: PaysAgainst | PooledPays, unit: str, parent_h: Estimate | None, at: str) -> list[str]:
@@ -48,12 +48,13 @@ def _price_text(found: BreakEven, name: str, unit: str, parent_h: Estimate | Non
     if found.value is None:
         return (
             f"{_who(found.below)} is cheaper than {_other(found.below, name)} at any price of the parent{_never(found)}"
+            f"{_ends(found, hours)}"
         )
     taken = None if parent_h is None else parent_h.value
     times = f", {number(found.value / taken)}× what it is charged with" if taken else ""
     return (
         f"{name} and prune cost the same if the parent costs {number(found.value)} {hours}{times}; "
-        f"{_sides(found, 'below that', 'above', 'below', 'above', hours)}"
+        f"{_sides(found, 'below that', 'above', 'below', 'above', hours)}{_ends(found, hours)}"
     )
 
 
@@ -63,11 +64,12 @@ def _targets_text(found: BreakEven, name: str) -> str | None:
     if found.value is None:
         return (
             f"{_who(found.below)} is cheaper than {_other(found.below, name)} however many targets share what is common"
-            f"{_never(found)}"
+            f"{_never(found)}{_ends(found, 'targets')}"
         )
+    sides = _sides(found, "with fewer", "with more", "with fewer than", "with more than", "targets")
     return (
-        f"{name} and prune cost the same if {number(found.value)} such targets share what is common; "
-        f"{_sides(found, 'with fewer', 'with more', 'with fewer than', 'with more than', 'targets')}"
+        f"{name} and prune cost the same if {number(found.value)} such targets share what is common; {sides}"
+        f"{_ends(found, 'targets')}"
     )
 
 
@@ -86,6 +88,16 @@ def _never(found: BreakEven) -> str:
         *(f"above {number(found.high)}" for _ in (0,) if found.high is not None),
     ]
     return f" ({'shown ' + ' and '.join(known) if known else 'not shown'}, n = {found.n})"
+
+
+def _ends(found: BreakEven, unit: str) -> str:
+    """Where they cost the same at the ends of declared rates of GPU models; empty if that does not depend on the rates."""
+    ends = found.ends
+    if ends is None:
+        return ""
+    at = number(ends.low) if number(ends.low) == number(ends.high) else f"{number(ends.low)} to {number(ends.high)}"
+    never = "".join(f", or nowhere, with {_who(label)} cheaper at any value" for label in ends.never)
+    return f"; {AT_ENDS} they cost the same at {at} {unit}{never}"
 
 
 def _who(label: str | None) -> str:

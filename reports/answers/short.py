@@ -17,7 +17,7 @@ from reports.answers.verdict_words import cheapest_claim, way_text
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import SHOWN, Verdict
 from reports.compare.values import PooledCosts
-from reports.statistics import Estimate
+from reports.statistics import Ends, Estimate
 from reports.words.wording import number, percent
 
 MOST_WORDS = 25
@@ -159,7 +159,12 @@ def _negated(value: Estimate) -> Estimate:
 def inverse(ratio: Estimate) -> Estimate:
     """The inverse ratio."""
     value, low, high = (None if x is None else 1 / x for x in (ratio.value, ratio.high, ratio.low))
-    return Estimate(value, low, high, ratio.sd, ratio.n)
+    return Estimate(value, low, high, ratio.sd, ratio.n, None if ratio.ends is None else _inverse_ends(ratio.ends))
+
+
+def _inverse_ends(ends: Ends) -> Ends:
+    low, high = (None if x is None else 1 / x for x in (ends.interval_high, ends.interval_low))
+    return Ends(1 / ends.high, 1 / ends.low, low, high)
 
 
 def _capital(text: str) -> str:

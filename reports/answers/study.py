@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from accounting.cost.at_rates import at_ends
 from accounting.cost.models import mixed_hours
 from reports.answers.refusals import MixedModels, Rehearsal, Unjudged
+from reports.compare.at_ends import with_ends
 from reports.compare.contenders import Contender, Contenders
 from reports.compare.rule import look_alpha
 from reports.compare.steady import steady
@@ -69,12 +70,16 @@ class JudgedStudy:
     def who_pays(self, target: int) -> WhoPays | None:
         """The parts of each contender's cost at a target, and its break-evens."""
         if target not in self._pays:
-            self._pays[target] = who_pays(self.contenders, target, self.verdicts.costs.get(target, {}))
+            compared = self.verdicts.costs.get(target, {})
+            stated, *ends = (who_pays(each, target, compared) for each in self._everywhere)
+            self._pays[target] = with_ends(stated, ends)
         return self._pays[target]
 
     def pooled_pays(self) -> PooledPays | None:
         """The headline's break-evens over all targets."""
-        return pooled_pays(self.contenders, self.verdicts.costs, self.challenger, self.alpha)
+        costs = self.verdicts.costs
+        stated, *ends = (pooled_pays(each, costs, self.challenger, self.alpha) for each in self._everywhere)
+        return with_ends(stated, ends)
 
     def asked(self, asked: Asked) -> StudyVerdicts:
         """All comparisons under other terms, or at another accuracy."""

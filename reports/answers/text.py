@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from accounting.cost.equivalence import equivalence_text
+from accounting.cost.equivalence import rates_texts
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.words.names import PRUNE, SEARCH, label_text, unit_text
 from accounting.words.quantities import macs_text
@@ -27,7 +27,16 @@ from reports.answers.verdict_words import (
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
 from reports.sentences.growth import growth_sentence
-from reports.words.wording import POLICY_TEXT, SAYS_NOTHING, number, percent, points_estimate, ratio_says_nothing
+from reports.statistics import Estimate
+from reports.words.wording import (
+    POLICY_TEXT,
+    SAYS_NOTHING,
+    ends_clause,
+    number,
+    percent,
+    points_estimate,
+    ratio_says_nothing,
+)
 
 
 def sentence(given: Answer) -> str:
@@ -52,7 +61,7 @@ def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
     question = given.question
     said = [] if question.declared is None else [declared_sentence(question.declared)]
-    said += [equivalence_text(question.equivalence)] if question.equivalence.models else []
+    said += rates_texts(question.equivalence, question.moved)
     return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
 
 
@@ -146,14 +155,22 @@ def _ratio_clause(costs: Costs, unit: str, challenger: str) -> str:
     cheap, dear = (way_text(PRUNE), name) if is_prune_cheaper else (name, way_text(PRUNE))
     turned = ratio if is_prune_cheaper else inverse(ratio)
     if turned.low is None or turned.high is None:
-        evidence = f"n = {ratio.n} replicate{'' if ratio.n == 1 else 's'}, so no interval"
+        evidence = f"n = {ratio.n} replicate{'' if ratio.n == 1 else 's'}, so no interval{_ends(turned)}"
     else:
         wide = f", {SAYS_NOTHING}" if ratio_says_nothing(turned.low, turned.high) else ""
         bounds = f"{interval_text(costs.alpha)} {number(turned.low)} to {number(turned.high)}{wide}"
-        evidence = f"{bounds}, n = {ratio.n} replicates{_reached_clause(costs)}"
+        evidence = f"{bounds}, n = {ratio.n} replicates{_reached_clause(costs)}{_ends(turned)}"
     level = costs.level if isinstance(costs, CostComparison) else None
     goal = f"the same {task().quality}" if level is None else f"{percent(level)} on validation"
     return f"{dear} took {number(turned.value)}× the {unit_text(unit)} of {cheap} to reach {goal} ({evidence})"
+
+
+def _ends(ratio: Estimate) -> str:
+    """How far a ratio and its intervals go at the ends of declared rates of GPU models; empty if these do not move it."""
+    ends = ratio.ends
+    if ends is None or ends.interval_low is None or ends.interval_high is None:
+        return ends_clause(ends)
+    return f"{ends_clause(ends)}, with intervals from {number(ends.interval_low)} to {number(ends.interval_high)}"
 
 
 def _reached_clause(costs: Costs) -> str:

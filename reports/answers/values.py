@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence
+from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence, Moved
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.study.facts import DeclaredParent
 from reports.answers.refusals import Why
@@ -39,6 +39,8 @@ class Question:
     targets: tuple[int, ...] = ()
     equivalence: Equivalence = NOTHING_DECLARED
     """What hours on other GPU models than the study's reference count as."""
+    moved: Moved | None = None
+    """How far the ends of the ranges of these rates move the study's hours; None if they move none."""
 
 
 @dataclass(frozen=True)

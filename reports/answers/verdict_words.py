@@ -10,7 +10,7 @@ from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import ALPHA, SHOWN, TIE_FACTOR, Verdict
 from reports.compare.values import CheapestOfAll, CostComparison, Instead, PooledCosts
 from reports.statistics import Estimate
-from reports.words.wording import SAYS_NOTHING, number, percent, ratio_says_nothing
+from reports.words.wording import SAYS_NOTHING, ends_clause, number, percent, ratio_says_nothing
 
 Costs = CostComparison | PooledCosts
 
@@ -109,7 +109,8 @@ def _differs(main: Costs, other: Costs) -> bool:
 
 
 def _times(ratio: Estimate) -> str:
+    ends = ends_clause(ratio.ends)
     if ratio.low is None or ratio.high is None:
-        return f"{number(ratio.value)}×"
+        return f"{number(ratio.value)}×" + (f" ({ends.removeprefix('; ')})" if ends else "")
     wide = f": {SAYS_NOTHING}" if ratio_says_nothing(ratio.low, ratio.high) else ""
-    return f"{number(ratio.value)}× ({number(ratio.low)} to {number(ratio.high)}{wide})"
+    return f"{number(ratio.value)}× ({number(ratio.low)} to {number(ratio.high)}{wide}{ends})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from accounting.cost.equivalence import equivalence_sentence
+from accounting.cost.equivalence import rates_sentences
 from accounting.words.json_values import Fields
 from accounting.words.names import COMPARED, PRUNE, without_method
 from reports.answers import no_verdict as one_route
@@ -81,7 +81,7 @@ class WholeAnswer:
         """Who pays: the declared cost of the parent, and the headline's break-evens."""
         declared, found = self.frames.info.declared_parent, self.pooled_pays
         said = [] if declared is None else [declared_sentence(declared)]
-        said += equivalence_sentence(self.frames.view.equivalence)
+        said += rates_sentences(self.frames.view.equivalence, self.frames.caveats.moved)
         if found is not None:
             at = pooled_at(found, self.frames.info.dataset)
             said += break_even_sentences(found, self.frames.unit, self._parent_h, at)

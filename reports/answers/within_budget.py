@@ -13,6 +13,7 @@ from reports.answers.refusals import FirstNetwork, NoNetworkYet
 from reports.answers.refuse_asked import refuse_budget, refuse_other_target
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Question
+from reports.compare.at_ends import with_ends
 from reports.compare.contenders import Contender
 from reports.compare.reach import Common, Floats
 from reports.compare.rule import holm
@@ -62,7 +63,11 @@ def _everywhere(stated: Reply, ends: Sequence[Reply]) -> Reply:
     """The answer, in which the best is not shown to be better than another that is not so at an end of a declared rate."""
     if not isinstance(stated, BudgetAnswer):
         return stated
-    best = stated.ways[0].label
+    at_ends = [{way.label: way for way in end.ways} for end in ends if isinstance(end, BudgetAnswer)]
+    ways = tuple(
+        with_ends(way, [end[way.label] for end in at_ends]) if len(at_ends) == len(ends) else way for way in stated.ways
+    )
+    best = ways[0].label
     further: list[str] = []
     for end in ends:  # where one end has no answer, the best is shown to be better than none
         if isinstance(end, BudgetAnswer):
@@ -70,7 +75,7 @@ def _everywhere(stated: Reply, ends: Sequence[Reply]) -> Reply:
         else:
             further += [way.label for way in stated.ways]
     not_shown = dict.fromkeys(label for label in [*stated.not_shown, *further] if label != best)
-    return replace(stated, not_shown=tuple(not_shown))
+    return replace(stated, ways=ways, not_shown=tuple(not_shown))
 
 
 def _answer(study: JudgedStudy, budget_h: float, target: int) -> Reply:

@@ -97,13 +97,26 @@ class Charges:
 
 
 @dataclass(frozen=True)
+class BreakEvenEnds:
+    """From where to where a break-even goes over the ranges of declared rates of GPU models.
+
+    ``never`` are the labels of contenders that are cheaper at every value at some end, where the costs never meet.
+    """
+
+    low: float
+    high: float
+    never: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class BreakEven:
     """Where base and challenger cost the same, with the interval outside which one is shown to be cheaper.
 
     ``below`` and ``above`` are the labels of the cheaper contender, as far as known, below and above ``value``. If the
     costs never meet within the limits, ``value`` is None and both labels are the same. Below ``low`` and above ``high`` one
     is shown to be cheaper; None means nowhere on that side or, with ``is_shown_everywhere``, at every value. ``n`` counts
-    replicates.
+    replicates. ``ends`` is set if it depends on what hours on other GPU models count as (:mod:`reports.compare.at_ends`);
+    what is shown is then shown at all ends.
     """
 
     value: float | None
@@ -114,6 +127,7 @@ class BreakEven:
     alpha: float
     n: int
     is_shown_everywhere: bool = False
+    ends: BreakEvenEnds | None = None
 
     @property
     def is_never(self) -> bool:

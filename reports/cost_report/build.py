@@ -11,6 +11,7 @@ from pathlib import Path
 from accounting.audit.audit import audit_of
 from accounting.audit.balance import Balance, in_reference
 from accounting.cost.entries import Entry, entries_of, whose_sessions
+from accounting.cost.equivalence import rates_of
 from accounting.cost.forecast import forecast, is_done
 from accounting.cost.prices import Prices, read_prices
 from accounting.cost.shares import HEADLINE_POLICY, POLICIES
@@ -53,6 +54,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     latest = plans[-1] if plans and plans[-1].unit == view.unit else None
     whose = whose_sessions(source.ledger.records)
     last = view.sessions[-1] if view.sessions else None
+    devices = [d for d in last.capacity if d.device_kind == view.device_kind] if last else []
     return CostReport(
         study=source.info.name,
         unit=view.unit,
@@ -67,7 +69,8 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
         forecast=forecast(latest, view, source.info.budget_h, source.info.replicates),
         is_done=is_done(view),
         num_running=sum(attempt.status is Status.RUNNING for attempt in view.attempts),
-        num_devices=sum(d.amount for d in last.capacity if d.device_kind == view.device_kind) if last else 0.0,
+        num_devices=sum(d.amount for d in devices),
+        hours_per_hour=sum(d.amount * rates_of([d], view.equivalence.rates).get(d.device, 1.0) for d in devices),
         use=_use(own, held, view, prices),
         networks=_networks(view, source.info, entries, prices),
         energy=_energy(entries, view.unit),

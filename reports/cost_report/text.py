@@ -199,7 +199,7 @@ def _outlook(report: CostReport) -> list[str]:
         else f"at {found.pace:.2f} times the planned hours, as the jobs since the plan took"
     )
     on = f" on {report.num_devices:g} {report.unit.devices}"
-    least = f"; at least {duration_text(found.left_h / report.num_devices)}{on}" if report.num_devices else ""
+    least = f"; at least {duration_text(found.left_h / report.hours_per_hour)}{on}" if report.num_devices else ""
     return wrapped(f"{found.jobs_left} jobs are left, {pace}{least}{money}")
 
 

@@ -112,6 +112,8 @@ class CostReport:
     """Number of running attempts; their cost is counted until the ledger's last record."""
     num_devices: float
     """Number of devices of the study's unit in the last session."""
+    hours_per_hour: float
+    """Device-hours that all of them give in an hour; with declared rates of GPU models, those of the reference."""
     use: Use
     networks: tuple[NetworkCost, ...]
     energy: EnergyUse

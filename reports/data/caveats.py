@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accounting.audit.rules import OlderRules, older_rules
-from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence
+from accounting.cost.at_rates import moved_by_ends
+from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence, Moved
 from accounting.cost.models import mixed_hours
 from accounting.cost.values import CostView
 from accounting.ledger.store import Ledger
@@ -18,8 +19,8 @@ class Caveats:
     """What every reader of a study should know first; :mod:`reports.sentences.caveats` says it.
 
     ``gpu_hours`` are the hours on each GPU model, if several were held without a declared equivalence, and ``equivalence``
-    is the one that is declared. ``damage`` is what reading the ledger found, in
-    its own words. ``older_rules`` is about sessions under older cost rules.
+    is the one that is declared; ``moved`` says how far the ends of its ranges move the hours (None: not at all). ``damage``
+    is what reading the ledger found, in its own words. ``older_rules`` is about sessions under older cost rules.
     """
 
     is_rehearsal: bool
@@ -27,6 +28,7 @@ class Caveats:
     damage: tuple[str, ...]
     older_rules: OlderRules | None
     equivalence: Equivalence = NOTHING_DECLARED
+    moved: Moved | None = None
 
 
 def caveats_of(info: StudyFacts, ledger: Ledger, view: CostView) -> Caveats:
@@ -38,4 +40,5 @@ def caveats_of(info: StudyFacts, ledger: Ledger, view: CostView) -> Caveats:
         damage=(*ledger.warnings, *errors),
         older_rules=older_rules(ledger.records, view),
         equivalence=view.equivalence,
+        moved=moved_by_ends(view),
     )

@@ -1,12 +1,14 @@
 """Draw figures in a second process while this one goes on.
 
 The process is a new one, started before the ledger is read, so it holds nothing of the ledger and imports Matplotlib
-meanwhile. It is given one figure at a time, with its rows. What it cannot draw without a word, this process draws.
+meanwhile. It is given one figure at a time, with its rows. What it cannot draw without a word, or within ``LIMIT_S``, this
+process draws.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pickle
 import subprocess
@@ -14,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from threading import Timer
 from typing import TYPE_CHECKING, BinaryIO
 
 from accounting.study.own_python import own_python
@@ -24,26 +27,47 @@ if TYPE_CHECKING:  # imports Matplotlib
     from accounting.study.facts import StudyFacts
     from reports.page.render import Asked, Rendered
 
+log = logging.getLogger(__name__)
+
+
+LIMIT_S = 600.0
+"""Seconds for one figure, of which each takes one or two, or half a minute of a large study on a busy machine; the first
+one includes loading Matplotlib, and the files may go to slow storage. A process that takes longer is killed."""
+
 
 class SecondProcess:
     """A process that draws; it fails for good once anything goes wrong."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[bytes], limit_s: float = LIMIT_S) -> None:
+        self._process, self._limit_s = process, limit_s
 
     def drawn(self, asked: Asked, info: StudyFacts) -> Rendered | None:
         """The figure, whose files are written; None if it must be drawn here.
 
         Raises:
-            OSError, EOFError: the process has ended.
+            OSError, EOFError, UnpicklingError: the process has ended, or was killed because it took too long.
 
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise EOFError
-        pickle.dump((info.words, info.task, tuple(asked)), self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.flush()
-        found: Rendered | None = pickle.load(self._process.stdout)
+        limit = Timer(self._limit_s, self._give_up, (asked.name,))
+        limit.daemon = True
+        limit.start()
+        try:
+            pickle.dump((info.words, info.task, tuple(asked)), self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+            found: Rendered | None = pickle.load(self._process.stdout)
+        finally:
+            limit.cancel()
         return found
+
+    def _give_up(self, name: str) -> None:
+        log.warning(
+            "the figure %s was not drawn by a second process within %.3g minutes; it is drawn here",
+            name,
+            self._limit_s / 60,
+        )
+        self._process.kill()
 
     def end(self) -> None:
         """End the process at once; it writes nothing more."""

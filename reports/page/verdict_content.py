@@ -18,7 +18,13 @@ from reports.page.marks import Mark, mark_of
 from reports.page.page_table import PageTable
 from reports.sentences.levels import with_level
 from reports.statistics import Estimate, mean_interval
-from reports.words.wording import NOT_MEASURED, POLICY_SHORT, number, number_over_interval, percent_over_interval
+from reports.words.wording import (
+    NOT_MEASURED,
+    POLICY_SHORT,
+    number_over_interval,
+    percent_over_interval,
+    with_range,
+)
 
 REFERENCE = "what the others are compared with"
 
@@ -66,7 +72,7 @@ def parts_table(measured: Sequence[Measured], unit: str) -> PageTable:
         for parts in given.pays.parts if given.pays is not None else ():
             if parts.total.value is not None:
                 each = (parts.pretraining, parts.shared, parts.own, parts.total)
-                cells = [number(one.value) for one in each]
+                cells = [with_range(one) for one in each]
                 rows.append([macs_text(given.question.target), label_text(parts.label), *cells, str(parts.total.n)])
                 marks.append(mark_of(parts.label))
     headers = ["target (MACs)", "contender", "parent’s pretraining", "other shared work", "this target’s own"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from reports.statistics import Estimate
+from reports.statistics import Ends, Estimate
 
 POLICY_TEXT = {
     "full": "all work charged",
@@ -15,6 +16,8 @@ POLICY_TEXT = {
 POLICY_SHORT = {"full": "all charged", "free": "parent free", "amortised": "shared ÷ targets"}
 """Charge policies in a table or a title."""
 NOT_MEASURED = "–"
+AT_ENDS = "at the ends of the declared rates"
+"""Where a value goes that depends on what hours on other GPU models count as."""
 SAYS_NOTHING = "too wide to say anything"
 """The remark on an interval that is too wide."""
 WIDE_SHARE = 0.9
@@ -88,6 +91,16 @@ def number_estimate(estimate: Estimate, suffix: str = "") -> str:
     return _interval_behind(f"{number(estimate.value)}{suffix}", estimate, number, ratio_says_nothing)
 
 
+def with_range(estimate: Estimate) -> str:
+    """A value, and below it how far it goes at the ends of the declared rates."""
+    return f"{number(estimate.value)}{_ends_below(estimate, number)}"
+
+
+def ends_clause(ends: Ends | None, shown: Callable[[float], str] = number, unit: str = "") -> str:
+    """``; 1.2 to 1.5 at the ends of the declared rates``; empty without such ends."""
+    return "" if ends is None else f"; {shown(ends.low)} to {shown(ends.high)}{unit} {AT_ENDS}"
+
+
 def share_says_nothing(low: float, high: float) -> bool:
     """Whether an interval of a share, such as an accuracy, covers nearly all possible values."""
     return high - low >= WIDE_SHARE
@@ -111,9 +124,14 @@ def _interval_below(
     says_nothing: Callable[[float, float], bool] = ratio_says_nothing,
 ) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return text + without
+        return text + without + _ends_below(estimate, shown)
     wide = f"\n{SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
-    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)}){wide}"
+    return f"{text}\n({shown(estimate.low)} to {shown(estimate.high)}){wide}{_ends_below(estimate, shown)}"
+
+
+def _ends_below(estimate: Estimate, shown: Callable[[float], str]) -> str:
+    ends = estimate.ends
+    return "" if ends is None else f"\ndeclared rates: {shown(ends.low)} to {shown(ends.high)}"
 
 
 def _interval_behind(
@@ -121,16 +139,17 @@ def _interval_behind(
 ) -> str:
     if estimate.value is None:
         return NOT_MEASURED
+    ends = ends_clause(estimate.ends, shown)
     if estimate.low is None or estimate.high is None:
-        return f"{text} (n = {estimate.n}, no interval)"
+        return f"{text} (n = {estimate.n}, no interval{ends})"
     wide = f": {SAYS_NOTHING}" if says_nothing(estimate.low, estimate.high) else ""
-    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}{wide}, n = {estimate.n})"
+    return f"{text} ({shown(estimate.low)} to {shown(estimate.high)}{wide}, n = {estimate.n}{ends})"
 
 
 def _as_share(estimate: Estimate) -> Estimate:
     """The interval, clipped to the possible values of a share."""
     low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (estimate.low, estimate.high))
-    return Estimate(estimate.value, low, high, estimate.sd, estimate.n)
+    return replace(estimate, low=low, high=high)
 
 
 def _difference(estimate: Estimate) -> str:

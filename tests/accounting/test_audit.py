@@ -111,6 +111,22 @@ def test_warnings(code: str, added: list[Record]) -> None:
     assert report.ok
 
 
+def test_what_may_have_been_held_unseen_is_said_by_route_against_what_it_held() -> None:
+    """Each lost attempt may have lasted 10 s longer, until it was given up; search held 20 s beside, so 40 s on record."""
+    records = [
+        opened("s", 0),
+        start("s", "a", "j", 10, route="search"), work("a", 11), beat("a", 30), abandoned("s", "j", 40),
+        start("s", "b", "k", 40, route="search"), work("b", 41), ok("b", 60, 59),
+        start("s", "c", "l", 60, device="core1"), work("c", 61), beat("c", 70), abandoned("s", "l", 80),
+        closed("s", 90),
+    ]  # fmt: skip
+    (found,) = [finding for finding in audit(records).findings if finding.code == "uncertain"]
+    assert found.message == (
+        "session s: up to 20.0 device-seconds may have been held unseen, more than 1 % of 180.0; by route, against all that "
+        "it held: search 10.0 of 40.0 (25.0 %), prune 10.0 of 10.0 (100.0 %)"
+    )
+
+
 def test_edges_between_two_looks_are_not_held_unseen() -> None:
     """They can be less than what is billed; the warning is about what may be missing."""
     records: list[Record] = [

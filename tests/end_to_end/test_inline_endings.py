@@ -163,7 +163,7 @@ class TestPlan:
         from harness.validation import check_study
 
         monkeypatch.setattr(plan, "measure_speeds", lambda *_: Speeds(1e9))
-        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu", 1)
+        planned = plan.plan_study(check_study(parse_config(tiny, "test"), need_data=False), "cpu", {"": 1.0})
         names = [_whoever_wins(entry.job.name) for entry in planned.jobs]
         ran = {_whoever_wins(record["job"]) for record in records(tiny_study, Kind.ATTEMPT_STARTED)}
         # Which family network or finalist is delivered may differ; which jobs are done, how often and for whom may not.

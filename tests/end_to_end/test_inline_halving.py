@@ -182,14 +182,14 @@ def test_the_plan_knows_the_rungs(config, study, monkeypatch):
 
     monkeypatch.setattr(plan, "measure_speeds", lambda *_: Speeds(1e9))
     view = check_study(parse_config(config, "test"), need_data=False)
-    planned = plan.plan_study(view, "cpu", 1)
+    planned = plan.plan_study(view, "cpu", {"": 1.0})
     search = [each for each in planned.jobs if each.job.phase == "search"]
     assert len(search) == sum(NUM_AT)
     assert len(planned.jobs) == len({record["job"] for record in records(study, Kind.ATTEMPT_STARTED)})
     whole = copy.deepcopy(config)
     whole["routes"]["search"] |= {"early_stop": False}
     del whole["routes"]["search"]["halving"]
-    plain = plan.plan_study(check_study(parse_config(whole, "test"), need_data=False), "cpu", 1)
+    plain = plan.plan_study(check_study(parse_config(whole, "test"), need_data=False), "cpu", {"": 1.0})
     in_one_go = [each for each in plain.jobs if each.job.phase == "search"]
     trained_s, whole_s = (sum(each.seconds - OVERHEAD_S["cpu"] for each in jobs) for jobs in (search, in_one_go))
     assert 0.45 < trained_s / whole_s < 0.7, "7 epochs of 12, of networks that differ in size"

@@ -79,7 +79,7 @@ def test_what_is_kept_is_what_plan_says(keep, small, command, write_config, monk
 
 
 def test_a_plan_that_cannot_be_made_is_a_warning(keep, monkeypatch, caplog):
-    monkeypatch.setattr("harness.keep_plan.play", lambda *_: 1 / 0)
+    monkeypatch.setattr("harness.keep_plan.plan_at", lambda *_: 1 / 0)
     assert keep(local_capacity("cpu", 2)) == ()
     assert "no plan is kept with the study" in caplog.text and "ZeroDivisionError" in caplog.text
 

@@ -82,7 +82,9 @@ def test_the_plan_counts_the_trials(study, monkeypatch):
     from harness.validation import check_study
 
     monkeypatch.setattr(plan, "measure_speeds", lambda *_: Speeds(1e9))
-    planned = plan.plan_study(check_study(parse_config(copy.deepcopy(CONFIG), "test"), need_data=False), "cpu", 1)
+    planned = plan.plan_study(
+        check_study(parse_config(copy.deepcopy(CONFIG), "test"), need_data=False), "cpu", {"": 1.0}
+    )
     assert {each.job.name for each in planned.jobs} == set(started(study))
     by_phase = {
         row["phase"]: row for row in planned.summary(parse_config(CONFIG, "test"))["phases"] if row["route"] == "prune"

@@ -58,6 +58,12 @@ def watch(ledger, ask=told):
     return Allocations(ledger, "s", "cpu", told(node(OLD)), ask, threading.Event())
 
 
+def look(watched, cluster, t, groups):
+    """Look at the groups that there are at a time."""
+    cluster.t, cluster.groups = t, groups
+    watched._look()
+
+
 def findings(ledger, cluster):
     record = closed("s", cluster.t, "interrupted")
     del record["kind"], record["t"]
@@ -74,8 +80,7 @@ def test_a_node_that_takes_work_before_it_tells_its_devices_is_a_device_since_it
     watched._look()
     cluster.t = 1025.0  # its first worker took this long to start
     watched._look_at_nodes()
-    cluster.t, cluster.groups = 1030.0, {}
-    watched._look()
+    look(watched, cluster, 1030.0, {})
     records, errors = findings(ledger, cluster)
     assert errors == []
     [change] = [record for record in records if record["kind"] == Kind.CAPACITY_CHANGED]
@@ -96,12 +101,10 @@ def test_a_node_that_fails_to_tell_is_asked_again(ledger, cluster):
     cluster.t, cluster.nodes = 1010.0, [node(OLD), node(NEW)]
     with pytest.raises(RuntimeError):
         watched._look_at_nodes()
-    cluster.t, cluster.groups = 1012.0, {"p" + JOB: group_on(NEW)}
-    watched._look()
+    look(watched, cluster, 1012.0, {"p" + JOB: group_on(NEW)})
     cluster.t = 1020.0
     watched._look_at_nodes()
-    cluster.t, cluster.groups = 1030.0, {}
-    watched._look()
+    look(watched, cluster, 1030.0, {})
     assert findings(ledger, cluster)[1] == []
 
 
@@ -207,8 +210,7 @@ def test_what_is_held_is_told_at_every_look(ledger, cluster):
     watched.on_held = lambda t, held: seen.append((t, held))
     cluster.groups = {"p" + JOB: group_on(OLD)}
     watched._look()
-    cluster.t, cluster.groups = 1001.0, {}
-    watched._look()
+    look(watched, cluster, 1001.0, {})
     assert seen == [(1000.0, [f"p{JOB}@{OLD}"]), (1001.0, [])]
 
 
@@ -219,14 +221,9 @@ def test_an_edge_lies_after_the_look_before_was_asked_for(ledger, cluster, monke
 
     monkeypatch.setattr(allocations, "placement_group_table", answered)
     watched = watch(ledger)
-    cluster.t = 1000.25
-    watched._look()
-    cluster.t, cluster.groups = 1000.75, {"p" + JOB: group_on(OLD)}
-    watched._look()
-    cluster.t = 1001.0
-    watched._look()
-    cluster.t, cluster.groups = 1001.5, {}
-    watched._look()
+    held = {"p" + JOB: group_on(OLD)}
+    for t, groups in ((1000.25, {}), (1000.75, held), (1001.0, held), (1001.5, {})):
+        look(watched, cluster, t, groups)
     records = read_ledger(ledger.path.parent).records
     edges = {r["kind"]: (r["looked_t"], r["t"]) for r in records if "looked_t" in r}
     assert edges == {
@@ -236,8 +233,7 @@ def test_an_edge_lies_after_the_look_before_was_asked_for(ledger, cluster, monke
 
 def test_a_group_that_the_first_look_sees_opened_after_its_watcher_began(ledger, cluster):
     watched = watch(ledger)
-    cluster.t, cluster.groups = 1003.0, {"p" + JOB: group_on(OLD)}
-    watched._look()
+    look(watched, cluster, 1003.0, {"p" + JOB: group_on(OLD)})
     [found] = [r for r in read_ledger(ledger.path.parent).records if r["kind"] == Kind.ALLOCATION_OPENED]
     assert (found["looked_t"], found["t"]) == (1000.0, 1003.0)
 

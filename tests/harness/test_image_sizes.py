@@ -8,7 +8,8 @@ import torch
 from accounting.macs.count import count_macs
 from accounting.words.quantities import parse_macs
 from harness.config.study import parse_config
-from harness.data.base import DataInfo, LoaderSplit, Splits, TensorSplit
+from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.data.loader_split import LoaderSplit
 from harness.data.sized import info_at, splits_at
 from harness.errors import InputError
 from harness.jobs.job import Job

@@ -18,6 +18,7 @@ from harness.jobs.start import FRESH, StructureOf, WeightsOf
 from harness.jobs.work import Scan
 from harness.plan import Plan, expected_jobs, play, timed_of
 from harness.planning.hardware import HARDWARE, HIGH, LOW, parse_fleet
+from harness.planning.pools import Pool
 from harness.planning.speeds import Kind, Speeds, modelled_speeds, sampled
 from harness.scheduling.simulated import PlannedJob, Simulation
 from harness.validation import check_study
@@ -126,8 +127,8 @@ class TestWallTime:
     def test_of_one_place_is_the_sum_and_of_many_the_longest_chain(self, view):
         one = play(view, Speeds(1e9), "cpu")
         assert one.wall_s == pytest.approx(sum(planned.seconds for planned in one.jobs))
-        two = play(view, Speeds(1e9), "cpu", num_devices=2)
-        many = play(view, Speeds(1e9), "cpu", num_devices=1000)
+        two = play(view, Speeds(1e9), "cpu", pools=[Pool(2)])
+        many = play(view, Speeds(1e9), "cpu", pools=[Pool(1000)])
         assert {p.job.name for p in two.jobs} == {p.job.name for p in many.jobs} == {p.job.name for p in one.jobs}
         assert one.wall_s / 2 <= two.wall_s < one.wall_s
         finetune = [p for p in one.jobs if p.job.route == "prune" and p.job.target == view.config.targets[0]]
@@ -136,22 +137,30 @@ class TestWallTime:
 
     def test_of_jobs_that_wait_for_each_other(self):
         """Jobs of 4, 3 and 2 seconds on two devices; the last one waits for the first: 4 + 2."""
-        simulation = Simulation(lambda job: job.seconds, num_devices=2)
+        simulation = Simulation(lambda job: job.seconds, pools=[Pool(2)])
         simulation.run(_Chain())
         assert simulation.wall_s == 6
 
     def test_of_a_job_on_half_a_device_is_twice_its_device_seconds(self):
-        simulation = Simulation(lambda job: job.seconds, num_devices=1, held_by=lambda job: 0.5)
+        simulation = Simulation(lambda job: job.seconds, pools=[Pool(1)], held_by=lambda job: 0.5)
         simulation.run(_Chain())
         assert simulation.wall_s == 12
 
     def test_no_job_passes_one_that_waits_for_more_devices(self):
         """Jobs of 4 and 3 seconds on one device each; the one after the first holds both devices: 4, then 2 / 2."""
         simulation = Simulation(
-            lambda job: job.seconds, num_devices=2, held_by=lambda job: 2 if job.seconds == 2 else 1
+            lambda job: job.seconds, pools=[Pool(2)], held_by=lambda job: 2 if job.seconds == 2 else 1
         )
         simulation.run(_Chain())
         assert simulation.wall_s == 5
+
+    def test_of_a_job_on_a_slower_model_is_longer_and_its_cost_the_same(self):
+        """Jobs of 4 and 3 seconds; the second is where an hour counts as half: 6 there, then 2 on the first device."""
+        simulation = Simulation(lambda job: job.seconds, pools=[Pool(1, 1.0, "fast"), Pool(1, 0.5, "slow")])
+        simulation.run(_Chain())
+        held = {planned.pool.model: (planned.seconds, planned.held_s) for planned in simulation.jobs[:2]}
+        assert held == {"fast": (4, 4), "slow": (3, 6)}
+        assert simulation.wall_s == 6 + 2
 
 
 class _Chain:

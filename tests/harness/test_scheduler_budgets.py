@@ -1,6 +1,7 @@
 """The scheduler within a budget: what it refuses, what it reserves, and what counts as spent."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from scheduled import Exact, Line, line, opened, play
@@ -201,25 +202,19 @@ class TestManyRunning:
                 meter="wall_clock", network_macs=1000, spec={},
             )  # fmt: skip
 
-    def test_an_upper_bound_is_read_again_the_later_the_more_of_them_there_are(self, study, spending):
+    @pytest.mark.parametrize(("asked", "soon_s"), [("at_most", 3.0), ("of", 3.1)])
+    def test_what_was_spent_is_read_again_the_later_the_more_attempts_run(self, asked, soon_s, study, spending):
         self.begin(study, 100)
-        first = spending.at_most("search", 0)
+        ask = partial(getattr(spending, asked), "search", 0)
+        first = ask()
         assert spending.num_read == 1
         study.clock[0] += 2.9
-        assert spending.at_most("search", 0) == pytest.approx(first + 2.9), "one device, whatever held it"
+        again = ask()
         assert spending.num_read == 1
-        study.clock[0] += 0.1
-        spending.at_most("search", 0)
-        assert spending.num_read == 2
-
-    def test_what_was_spent_last_is_read_again_less_often(self, study, spending):
-        self.begin(study, 100)
-        spending.of("search", 0)
-        study.clock[0] += 2.9
-        spending.of("search", 0)
-        assert spending.num_read == 1
-        study.clock[0] += 0.2
-        spending.of("search", 0)
+        if asked == "at_most":
+            assert again == pytest.approx(first + 2.9), "one device, whatever held it"
+        study.clock[0] += soon_s - 2.9
+        ask()
         assert spending.num_read == 2
 
     def test_a_few_are_read_at_once(self, study, spending):

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from harness.config.recipe import Recipe
-from harness.data.base import DataInfo, LoaderSplit, Splits, TensorSplit
+from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.data.loader_split import LoaderSplit
 from harness.training.course import Course
 from harness.training.loop import Hooks, evaluate, recalibrate_batch_norm, train
 from harness.training.resume import StateFiles

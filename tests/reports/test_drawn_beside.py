@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -64,6 +66,28 @@ def test_what_a_dead_process_leaves_is_drawn_here(frames, tmp_path, two_cores, f
         second._process.wait()
         found = render.Rendering(frames, tmp_path, second).finished()
     assert list(found) == few_figures == sorted(drawn_here)
+
+
+NEVER_ANSWERS = "import time\nwhile True: time.sleep(60)"
+READS_AND_NEVER_ANSWERS = "import sys\nwhile sys.stdin.buffer.read1(65536): pass\nsys.stdin.buffer.read()"
+ANSWERS_HALF = (
+    "import sys, time\nsys.stdout.buffer.write(bytes([128, 5, 149, 200]))\nsys.stdout.flush()\ntime.sleep(600)"
+)
+
+
+@pytest.mark.parametrize("program", [NEVER_ANSWERS, READS_AND_NEVER_ANSWERS, ANSWERS_HALF])
+def test_what_a_process_that_does_not_answer_leaves_is_drawn_here(
+    program, frames, tmp_path, few_figures, drawn_here, caplog
+):
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        second = SecondProcess(process, limit_s=0.5)
+        found = render.Rendering(frames, tmp_path, second).finished()
+        second.end()
+    assert process.returncode == -signal.SIGKILL
+    assert list(found) == few_figures == sorted(drawn_here)
+    (said,) = [record.getMessage() for record in caplog.records if "drawn by a second process" in record.getMessage()]
+    assert "within 0.00833 minutes; it is drawn here" in said
 
 
 def test_a_figure_that_the_second_process_refuses_is_drawn_here(frames, tmp_path, few_figures, drawn_here, monkeypatch):

@@ -1,5 +1,7 @@
 """Names and keys of datasets, what a config may say about them, and the file that is shipped."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -124,7 +126,8 @@ def test_an_empty_mean_or_std_is_no_config(key):
 
 @pytest.mark.parametrize("name", USED)
 def test_options_are_for_datasets_that_have_their_own(name):
-    with pytest.raises(InputError, match=rf"dataset\.options: not a key of {name}"):
+    said = f"dataset.options: {'image_folder has no option' if name == 'image_folder' else f'not a key of {name}'}"
+    with pytest.raises(InputError, match=re.escape(said)):
         open_dataset(DatasetConfig(**{"name": name, **NEEDED[name], "options": {"a": 1}}))
 
 

@@ -1,7 +1,12 @@
 """Loader processes that stay from epoch to epoch read and draw what new processes would."""
 
+import gc
 import multiprocessing
+import os
 import random
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from harness.config.study import DatasetConfig
 from harness.data import cache
-from harness.data.base import LoaderSplit, Splits, closed_after
+from harness.data.base import Splits, closed_after
+from harness.data.loader_split import LoaderSplit
+from harness.data.readers import Readers
 from harness.data.registry import open_dataset
 from harness.data.sized import splits_at
 
@@ -186,7 +193,7 @@ def test_a_failure_of_who_reads_leaves_no_process_in_the_middle_of_a_pass(monkey
 
     split = LoaderSplit(Noisy, tuple(range(NUM)), num_workers=2)
     with monkeypatch.context() as patched:
-        patched.setattr("harness.data.base._normalised", full)
+        patched.setattr("harness.data.loader_split._normalised", full)
         with pytest.raises(MemoryError) as kept:  # kept, with its traceback, as by a caller that tells of it later
             next(iter(split.batches(4, CPU, augment="light")))
     assert kept.value.args == ("full",)
@@ -214,3 +221,83 @@ def test_a_process_opens_a_dataset_once_for_each_augmentation(tmp_path, monkeypa
             drawn(split, augment, 1)
     split.close()
     assert len(Counted.opened.read_text()) == 2 * 2
+
+
+class Hanging(Noisy):
+    """Never gives the image 13 of an augmented pass."""
+
+    def __getitem__(self, index):
+        while index == 13 and self.augment == "timm":
+            time.sleep(60)
+        return super().__getitem__(index)
+
+
+def in_thread(work):
+    """What kind of error the work raises in a thread, where Ray runs attempts; torch tells the main thread of dead ones.
+
+    Nothing of the work is left when the main thread is told of dead processes again.
+    """
+    kinds, told = [], signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def run():
+        try:
+            work()
+        except Exception as error:
+            kinds.append(type(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    gc.collect()
+    signal.signal(signal.SIGCHLD, told)
+    return kinds[0]
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_processes_from_which_nothing_comes_are_killed_and_the_next_pass_is_whole(where):
+    split = LoaderSplit(Hanging, tuple(range(NUM)), 2, readers=Readers(limit_s=0.5))
+    said = r"no batch of images was read for 0\.00833 minutes: a process that reads them hangs"
+    if where == "main":
+        with pytest.raises(TimeoutError, match=said):
+            drawn(split, "timm", 1)
+    else:
+        assert in_thread(lambda: drawn(split, "timm", 1)) is TimeoutError
+    assert torch.equal(drawn(split, "light", 1)[0], by_new_processes("light", 1, 2)[0])
+    split.close()
+    assert not own_children()
+
+
+def test_a_reader_that_is_slower_than_the_limit_with_each_batch_is_not_killed():
+    """The clock runs only while a batch is waited for: not while the trainer works."""
+    split = LoaderSplit(Noisy, tuple(range(NUM)), 2, readers=Readers(limit_s=2.0))
+    torch.manual_seed(1)
+    read = 0
+    for images, _ in split.batches(4, CPU, augment=None):
+        read += len(images)
+        if read == 8:
+            time.sleep(3.0)
+    assert read == NUM
+    split.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_is_killed_or_stopped_leaves_nobody_waiting(number):
+    split = LoaderSplit(Hanging, tuple(range(NUM)), 2, readers=Readers(limit_s=2.0))
+    before = own_children()
+
+    def work():
+        torch.manual_seed(1)
+        batches = split.batches(2, CPU, augment="timm")
+        next(batches)
+        for pid in own_children() - before:
+            os.kill(pid, number)
+        for _ in batches:
+            pass
+
+    assert in_thread(work) in (RuntimeError, TimeoutError)
+    split.close()
+    for process in multiprocessing.active_children():
+        if process.pid not in before:
+            process.join(10)  # the kernel may take a moment to end what was killed
+    assert not own_children() - before

@@ -5,7 +5,8 @@ import torch
 from torch.utils.data import Dataset
 
 from harness.config.recipe import Recipe
-from harness.data.base import DataInfo, LoaderSplit, TensorSplit, how_often, repeated
+from harness.data.base import DataInfo, TensorSplit, how_often, repeated
+from harness.data.loader_split import LoaderSplit
 from harness.training.workers import Crew, share_of, training_batches
 
 CPU = torch.device("cpu")
