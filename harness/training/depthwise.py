@@ -8,35 +8,23 @@ same bits, that of the weights differs in the last. The forward pass is torch's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from harness.training.replaced import Replaced
 
 Pair = tuple[int, int]
 
 
 def quick_small_maps(device: torch.device) -> AbstractContextManager[object]:
     """While the block runs on a CPU, such convolutions have quick gradients; these have no gradients themselves."""
-    return _SmallMaps() if device.type == "cpu" else nullcontext()
-
-
-class _SmallMaps(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        if func is functional.conv2d:
-            return _conv2d(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    return Replaced({functional.conv2d: _conv2d}) if device.type == "cpu" else nullcontext()
 
 
 def _conv2d(
