@@ -45,9 +45,9 @@ def _batch_norm(
     output, mean, var, count = _Normalise.apply(input, weight, bias, eps, crew)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
-            total = float(count)
+            total = count.double()  # stays a tensor, so that torch.compile traces through
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((var * (total / max(1.0, total - 1))).to(running_var.dtype), momentum)
+            running_var.lerp_((var * (total / (total - 1).clamp(min=1))).to(running_var.dtype), momentum)
     normalised: Tensor = output
     return normalised
 
