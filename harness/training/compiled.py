@@ -26,7 +26,7 @@ BACKEND = "inductor"
 
 
 class CannotCompile(RuntimeError):
-    """torch cannot compile the network here; the message is one line. Another attempt would end in the same way."""
+    """torch cannot compile the network here; the message is one line. A retry would end in the same way."""
 
 
 class Compiles(Protocol):
@@ -118,16 +118,13 @@ def _own_caches() -> Iterator[None]:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Turn what torch raises when it cannot compile into one line."""
+    """Turn what torch raises when it cannot compile into one line; a lack of memory or disk is raised as it was."""
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
     try:
         yield
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-        raise CannotCompile(reason(error)) from error
-
-
-def reason(error: BaseException) -> str:
-    """Why torch could not compile, in one line."""
-    cause = getattr(error, "inner_exception", None) or error
-    return f"torch.compile fails ({typed_line(cause)}); set compile to false"
+        cause = getattr(error, "inner_exception", None) or error
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError | OSError):
+            raise cause from error
+        raise CannotCompile(f"torch.compile fails ({typed_line(cause)}); set compile to false") from error

@@ -83,7 +83,7 @@ def _failure(error: BaseException) -> Outcome | None:
     """What an error means for the job; None if another attempt may succeed."""
     match error:
         case Diverged() | UnreachableTarget() | NotFollowed() | MacsDiffer() | CriterionFails() | CannotCompile():
-            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
+            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy | CannotCompile))
         case DamagedFiles():
             return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
         case DataChanged():

@@ -11,21 +11,31 @@ from pathlib import Path
 import pytest
 import torch
 from crews import in_crew
+from some_jobs import job
 from torch import nn
 from torch._dynamo import config as dynamo
 from torch._dynamo.utils import counters
 
+from accounting.ledger.records import Kind, Phase
+from accounting.ledger.store import read_ledger
+from accounting.study.folder import StudyFolder
 from harness.config.recipe import Recipe
+from harness.config.study import DatasetConfig
 from harness.data.base import DataInfo, Splits, TensorSplit
+from harness.devices import Held
 from harness.jobs.start import FRESH
 from harness.jobs.teacher import Teacher
+from harness.jobs.work import Train
 from harness.training import compiled
-from harness.training.compiled import CannotCompile, compiling
+from harness.training.compiled import CannotCompile
 from harness.training.course import Course
 from harness.training.distillation import AtOwnSize
 from harness.training.loop import Hooks, train
 from harness.training.resume import StateFiles
 from harness.training.workers import Crew
+from harness.work.attempt import execute
+from harness.work.workplace import Workplace
+from nas_baseline.spaces.families import network_spec
 from pruning.masks import masks_from_model
 
 CPU = torch.device("cpu")
@@ -234,9 +244,30 @@ def test_what_cannot_be_compiled_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_a_lack_of_memory_is_not_a_network_that_cannot_be_compiled():
-    with pytest.raises(torch.OutOfMemoryError), compiling(network(), wanted=True):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError, OSError])
+def test_a_lack_of_memory_or_disk_is_not_a_network_that_cannot_be_compiled(kind, tmp_path, monkeypatch):
+    def fails(graph, inputs):
+        raise kind("none left")
+
+    monkeypatch.setattr(compiled, "BACKEND", fails)
+    with pytest.raises(kind, match="none left"):
+        fit(tmp_path, on(SGD))
+
+
+def test_an_attempt_that_cannot_compile_has_an_outcome_which_the_next_run_tries_again(tmp_path, monkeypatch):
+    def fails(graph, inputs):
+        raise ValueError("no such kernel")
+
+    monkeypatch.setattr(compiled, "BACKEND", fails)
+    data = DatasetConfig(name="fashion_mnist_mini", num_train=100)
+    place = Workplace(StudyFolder(tmp_path), "s1", data, Held("cpu", {"n/cpu": 1.0}, 1, "group"))
+    spec = network_spec("fbnetv3_mini", "s", 1, 10)
+    work = Train(Recipe(epochs=1, batch_size=50, compile=True))
+    outcome = execute(job(step="p", phase=Phase.PRETRAIN, seed=11, network=spec, work=work), place)
+    assert (outcome.ok, outcome.final) == (False, False)
+    assert outcome.reason.startswith("torch.compile fails (")
+    kinds = [record["kind"] for record in read_ledger(place.paths.ledger).records]
+    assert Kind.WORK_BEGUN not in kinds  # all of it is lost
 
 
 needs_compiler = pytest.mark.skipif(
