@@ -26,4 +26,5 @@ class Replaced(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         """See :class:`torch.overrides.TorchFunctionMode`."""
-        return self._replacements.get(func, func)(*args, **(kwargs or {}))
+        chosen: Callable[..., object] = self._replacements.get(func, func)
+        return chosen(*args, **(kwargs or {}))
