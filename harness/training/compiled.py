@@ -11,6 +11,7 @@ silently runs without.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from tempfile import TemporaryDirectory
@@ -91,6 +92,7 @@ def compiling(model: nn.Module, wanted: bool) -> Iterator[Compiles]:
 
     threads = max(1, torch.get_num_threads())
     with (
+        _quietly(),
         _one_line(),
         _own_caches(),
         inductor.patch(compile_threads=threads),
@@ -114,6 +116,18 @@ def _own_caches() -> Iterator[None]:
         torch.compiler.reset()
         stack.callback(torch.compiler.reset)
         yield
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Leave out torch's warning that there is no GPU, which it gives wherever a CUDA toolkit is installed."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -287,3 +287,15 @@ def test_torchs_compiler_gives_the_eager_training(tmp_path):
     assert numbers == (1, 1)
     assert not same["0.weight"][:3].any()
     assert not list(Path(tempfile.gettempdir()).glob("prune-or-search-compiled-*"))
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.timeout(600)
+def test_torchs_compiler_synchronises_batch_norm_of_two_workers(tmp_path):
+    eager = in_crew(2, tmp_path / "a", lambda crew: fit(tmp_path / f"a{crew.rank}", SGD, crew=crew))
+    built = in_crew(2, tmp_path / "b", lambda crew: fit(tmp_path / f"b{crew.rank}", on(SGD), crew=crew), within_s=500)
+    for (weights, _, _), (same, _, numbers) in zip(eager, built, strict=True):
+        assert difference(weights, same) < TOLERANCE
+        assert numbers == (1, 1)
+    assert all(torch.equal(built[0][0][name], value) for name, value in built[1][0].items())
