@@ -1,7 +1,7 @@
 """A network whose forward pass is compiled by ``torch.compile`` while it is trained; its backward pass comes with it.
 
 Only ``forward`` is compiled, and only while a training pass runs: hooks, weights, state dict, EMA, masks, evaluation and
-everything else that knows the network see it as it was. Shapes are fixed, so each size of batch is compiled once.
+everything else that knows the network see it as it was. Shapes are fixed, so each size of batch is compiled by itself.
 
 What a job compiles it forgets when its training ends, and it uses nothing that another job left on this machine: torch's
 caches are in a temporary folder. Otherwise what a job costs would depend on what the machine had compiled before. A
@@ -47,12 +47,22 @@ class Eager:
 
 
 class Compiled:
-    """Compiled forward passes of one network, made by :func:`compiling`."""
+    """Compiled forward passes of one network, made by :func:`compiling`.
+
+    Each shape of images is compiled when it is first seen, until :meth:`settle`; later ones are computed eagerly, such as
+    a batch of which an image could not be read.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        forward = torch.compile(model.forward, dynamic=False, backend=BACKEND)
-        self._forward: Callable[[Tensor], object] = lambda images: forward(_with_usual_strides(images))
+        self._plain: Callable[[Tensor], object] = model.forward
+        self._compiled: Callable[[Tensor], object] = torch.compile(model.forward, dynamic=False, backend=BACKEND)
+        self._shapes: set[torch.Size] = set()
+        self._is_settled = False
+
+    def settle(self) -> None:
+        """Compile nothing more from now on."""
+        self._is_settled = True
 
     @contextmanager
     def passes(self) -> Iterator[None]:
@@ -66,6 +76,12 @@ class Compiled:
                 del self._model.forward
             else:
                 self._model.forward = own
+
+    def _forward(self, images: Tensor) -> object:
+        if self._is_settled and images.shape not in self._shapes:
+            return self._plain(images)
+        self._shapes.add(images.shape)
+        return self._compiled(_with_usual_strides(images))
 
 
 def _with_usual_strides(images: Tensor) -> Tensor:

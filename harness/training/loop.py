@@ -121,6 +121,7 @@ def train(
         if isinstance(compiles, Compiled):  # before the work begins: it is start-up
             with own_draws(model, seed, done, device, crew), synced_norm(crew, recipe.sync_batch_norm):
                 updates.try_out()
+            compiles.settle()
         hooks.begun(done)
         for epoch in range(done + 1, last + 1):
             seed_everything(seed, epoch)

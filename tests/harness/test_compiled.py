@@ -6,6 +6,7 @@ kernels; those with torch's compiler take half a minute, and are slow.
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,9 @@ class Killed(Exception):
     pass
 
 
-def fit(folder, recipe, *, dropout=0.0, norm=True, sparse=False, teacher=None, crew=Crew(), killed_after=None):  # noqa: B008
+def fit(
+    folder, recipe, *, dropout=0.0, norm=True, sparse=False, teacher=None, crew=Crew(), splits=SPLITS, killed_after=None
+):
     """(weights, val_top1 by epoch, graphs when the work began and when it ended)."""
     model = network(dropout, norm)
     if sparse:
@@ -106,7 +109,7 @@ def fit(folder, recipe, *, dropout=0.0, norm=True, sparse=False, teacher=None, c
     course = Course(teacher=None if teacher is None else teacher())
     try:
         trained = train(
-            model, SPLITS, recipe, seed=5, device=CPU, masks=masks_from_model(model) if sparse else {},
+            model, splits, recipe, seed=5, device=CPU, masks=masks_from_model(model) if sparse else {},
             files=StateFiles(folder / "resume.pt"), hooks=Hooks(begun, note), course=course, crew=crew,
         )  # fmt: skip
     except Killed:
@@ -220,6 +223,28 @@ def test_what_is_tried_out_before_the_work_leaves_no_trace(tmp_path):
     assert all(torch.equal(before[name], value) for name, value in seen[0].items())
     assert all(parameter.grad is None or parameter.grad.any() for parameter in model.parameters())
     assert "forward" not in vars(model)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A split of which every batch lacks another number of images, which could not be read."""
+
+    split: TensorSplit
+
+    def __len__(self):
+        return len(self.split)
+
+    def batches(self, batch_size, device, *, augment):
+        for number, (images, labels) in enumerate(self.split.batches(batch_size, device, augment=augment)):
+            yield images[number:], labels[number:]
+
+
+def test_batches_of_other_sizes_are_computed_without(tmp_path):
+    splits = Splits(INFO, Unread(SPLITS.train), SPLITS.val, SPLITS.test)
+    weights, *_ = fit(tmp_path / "a", SGD, splits=splits)
+    same, _, numbers = fit(tmp_path / "b", on(SGD), splits=splits)
+    assert difference(weights, same) < TOLERANCE
+    assert numbers == (1, 1)
 
 
 def test_a_training_without_epochs_compiles_nothing(tmp_path):
