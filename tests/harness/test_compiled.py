@@ -33,7 +33,7 @@ from harness.training.course import Course
 from harness.training.distillation import AtOwnSize
 from harness.training.loop import Hooks, train
 from harness.training.resume import StateFiles
-from harness.training.workers import Crew
+from harness.training.workers import ALONE
 from harness.work.attempt import execute
 from harness.work.workplace import Workplace
 from nas_baseline.spaces.families import network_spec
@@ -90,7 +90,7 @@ class Killed(Exception):
 
 
 def fit(
-    folder, recipe, *, dropout=0.0, norm=True, sparse=False, teacher=None, crew=Crew(), splits=SPLITS, killed_after=None
+    folder, recipe, *, dropout=0.0, norm=True, sparse=False, teacher=None, crew=ALONE, splits=SPLITS, killed_after=None
 ):
     """(weights, val_top1 by epoch, graphs when the work began and when it ended)."""
     model = network(dropout, norm)
