@@ -1,6 +1,7 @@
 """Images per second of this package's trainer beside timm's own training script, in turn, on the same images.
 
-usage: python benchmarks/throughput.py --timm-script TRAIN.PY [--device cuda] [--side 64] [--images FOLDER] [--row]
+usage: python benchmarks/throughput.py --timm-script TRAIN.PY [--device cuda] [--side 64] [--images FOLDER] [--compile]
+           [--row]
 
 timm's wheel has no ``train.py``; ``--timm-script`` is a copy of it, from its repository. Each run is a new process, ours
 and timm's in turn, ``--repeats`` times. Ours is ``harness.training.loop.train`` on ``image_folder``; timm's reads the
@@ -15,7 +16,9 @@ splits are wrapped, with one image held out). timm's rate is what its log says a
 
 What differs: our trainer lays weights and images out as channels-last, which timm's does if told
 (``--also-channels-last`` measures that too); on CUDA, timm's script lets cuDNN try its
-algorithms and products use TF32. The row has the ratio of each pair of runs. Exits 1 if the ratio of the medians is
+algorithms and products use TF32. With ``--compile``, ours is run with ``recipe.compile`` too, and timm's with
+``--torchcompile`` (inductor); ours compiles before the first epoch, timm's in it, so neither is in the rates. How long
+ours took is in the row (``compile_s``). The row has the ratio of each pair of runs. Exits 1 if the ratio of the medians is
 below ``LEAST``. ``--row`` appends the row to benchmarks/results/throughput.jsonl.
 """
 
@@ -120,14 +123,16 @@ class Timed:
                 self.passes.append((count, time.perf_counter() - begin_s))
 
 
-def our_run(options: argparse.Namespace, folder: Path) -> float:
-    """Train in this process, and return the images per second."""
+def our_run(options: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """Train in this process, and return the images per second and the seconds before the first epoch."""
     torch.set_num_threads(options.threads)
+    begin_s, begun_s = time.perf_counter(), []
     splits = splits_of(options, folder)
     timed = Timed(splits.train)
     recipe = Recipe(
         epochs=options.epochs, batch_size=options.batch, optimizer="sgd", lr=LR, momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY, warmup_epochs=0, label_smoothing=SMOOTHING, augment="light",
+        compile=options.compiled,
     )  # fmt: skip
     torch.manual_seed(SEED)
     model = timm.create_model(options.network, num_classes=splits.info.num_classes)
@@ -135,20 +140,21 @@ def our_run(options: argparse.Namespace, folder: Path) -> float:
         train(
             model, Splits(splits.info, timed, splits.val, splits.test), recipe, seed=SEED,
             device=torch.device(options.device), masks={}, files=StateFiles(Path(kept) / "resume.pt"),
-            hooks=Hooks(lambda epoch: None, lambda epoch: None),
+            hooks=Hooks(lambda epoch: begun_s.append(time.perf_counter()), lambda epoch: None),
         )  # fmt: skip
     # The last pass, which may be cut short, sets the statistics of batch norm and is no epoch.
     epochs = timed.passes[1 : options.epochs]
-    return sum(count for count, _ in epochs) / sum(seconds for _, seconds in epochs)
+    return sum(count for count, _ in epochs) / sum(seconds for _, seconds in epochs), begun_s[0] - begin_s
 
 
-def ours(folder: Path) -> float:
-    """Images per second of our trainer, in a new process, which has the same options as this one."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--one-run", str(folder)]
+def ours(folder: Path, words: Sequence[str] = ()) -> tuple[float, float]:
+    """Images per second of our trainer, in a new process, which has the same options as this one; seconds before that."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--one-run", str(folder), *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"our training ended with exit code {done.returncode}")
-    return float(done.stdout.split()[-1])
+    rate, before_s = map(float, done.stdout.split()[-2:])
+    return rate, before_s
 
 
 def timms(options: argparse.Namespace, folder: Path, splits: Splits, words: Sequence[str] = ()) -> float:
@@ -196,6 +202,10 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
     ways: dict[str, Sequence[str]] = {"timm": ()}
     if options.also_channels_last:
         ways["timm_channels_last"] = ("--channels-last",)
+    if options.compile:
+        ways["timm_compiled"] = ("--torchcompile", "inductor")
+        if options.also_channels_last:
+            ways["timm_compiled_channels_last"] = ("--torchcompile", "inductor", "--channels-last")
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = options.images.resolve() if options.images else work / "images"
@@ -203,9 +213,13 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
             make_folder(folder, options.side, options.num_images)
         splits = splits_of(options, folder)
         link_images(splits, folder, work / "linked")
-        rates: dict[str, list[float]] = {"ours": [], **{way: [] for way in ways}}
+        own: dict[str, Sequence[str]] = {"ours": (), **({"ours_compiled": ("--compiled",)} if options.compile else {})}
+        rates: dict[str, list[float]] = {way: [] for way in (*own, *ways)}
+        before_s: dict[str, list[float]] = {way: [] for way in own}
         for number in range(options.repeats):
-            rates["ours"].append(ours(folder))
+            for way, words in own.items():
+                for values, value in zip((rates[way], before_s[way]), ours(folder, words), strict=True):
+                    values.append(value)
             for way, words in ways.items():
                 rates[way].append(timms(options, work / "linked", splits, words))
             said = ", ".join(f"{way} {of[-1]:.1f} images/s" for way, of in rates.items())
@@ -222,12 +236,25 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
         "images_per_s_median": {way: round(statistics.median(of), 2) for way, of in rates.items()},
     }  # fmt: skip
     for way in ways:
-        pairs = [our / their for our, their in zip(rates["ours"], rates[way], strict=True)]
-        row[f"ratio_to_{way}"] = {
-            "of_medians": round(statistics.median(rates["ours"]) / statistics.median(rates[way]), 3),
-            **{f"pairs_{name}": value for name, value in spread(pairs, 3).items()},
-        }
+        row[f"ratio_to_{way}"] = ratio(rates["ours"], rates[way])
+    if options.compile:
+        row["compile_s"] = spread(
+            [on - off for on, off in zip(before_s["ours_compiled"], before_s["ours"], strict=True)], 1
+        )
+        row["compiled_ratio_to_ours"] = ratio(rates["ours_compiled"], rates["ours"])
+        for way in ways:
+            if way.startswith("timm_compiled"):
+                row[f"compiled_ratio_to_{way}"] = ratio(rates["ours_compiled"], rates[way])
     return row
+
+
+def ratio(our: Sequence[float], their: Sequence[float]) -> dict[str, float]:
+    """Our rates by theirs: of the medians, and of pairs of runs."""
+    pairs = [mine / other for mine, other in zip(our, their, strict=True)]
+    return {
+        "of_medians": round(statistics.median(our) / statistics.median(their), 3),
+        **{f"pairs_{name}": value for name, value in spread(pairs, 3).items()},
+    }
 
 
 def main() -> None:
@@ -245,6 +272,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--also-channels-last", action="store_true", help="also run timm's script with --channels-last")
+    parser.add_argument("--compile", action="store_true", help="also run ours and timm's script with torch.compile")
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one-run", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--row", action="store_true", help=f"append the row to {RESULTS.name}")
     options = parser.parse_args()
@@ -253,7 +282,7 @@ def main() -> None:
     if not options.timm_script.is_file():
         parser.error(f"--timm-script: no file {options.timm_script}")
     if options.one_run:
-        print(our_run(options, options.one_run))
+        print(*our_run(options, options.one_run))
         return
     row = measured(options)
     line = json.dumps(row)

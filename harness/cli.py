@@ -129,6 +129,10 @@ def plan(
         ),
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="a prices.yaml: the plan in money too", callback=_folder)] = None,
+    compiles: Annotated[
+        bool,
+        typer.Option("--compile", help="also for which trainings torch.compile pays, measured in minutes, here"),
+    ] = False,
     rehearse: Rehearse = False,
     as_json: AsJson = False,
 ) -> None:
@@ -139,7 +143,7 @@ def plan(
     with guard.quick_interrupt():
         from harness.console.show_plan import show_plan
 
-        show_plan(studies, out, on=on, prices=prices, rehearse=rehearse, as_json=as_json)
+        show_plan(studies, out, on=on, prices=prices, compiles=compiles, rehearse=rehearse, as_json=as_json)
 
 
 @app.command()

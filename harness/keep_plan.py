@@ -29,7 +29,7 @@ from harness.devices import cpu_name
 from harness.errors import typed_line
 from harness.plan import NOMINAL, Plan, measure_speeds, plan_at, timed_of
 from harness.planning.pools import amounts_of
-from harness.planning.speeds import Kind, Speeds, Timed
+from harness.planning.speeds import Compiling, Kind, Speeds, Timed, to_compile
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
 from harness.stored.study_file import Standing
@@ -40,6 +40,8 @@ MEASURED_FOR_S = 2.0
 """How long training steps are timed; at least five steps of each network, however long they take."""
 GPU_ANSWERS_S = 60.0
 """How long the separate process that measures on a GPU may take; the driver itself never holds a GPU."""
+COMPILES_S = 300.0
+"""How much longer for each kind of training that is compiled."""
 
 Step = tuple[str, str, int | None, int]
 
@@ -104,13 +106,18 @@ def _speeds(view: View, device: str, names: set[str]) -> tuple[tuple[str, Speeds
 def _asked_gpu(view: View) -> tuple[str, Speeds]:
     """The name and speeds of this machine's first GPU, measured in a process that then ends and frees the GPU."""
     words, env = own_python("-c", "from harness.keep_plan import tell_gpu; tell_gpu()")
-    done = subprocess.run(
-        words, env=env, input=pickle.dumps(timed_of(view)), capture_output=True, timeout=GPU_ANSWERS_S, check=False
-    )
+    timed = timed_of(view)
+    within_s = GPU_ANSWERS_S + COMPILES_S * len(to_compile(timed.jobs))
+    done = subprocess.run(words, env=env, input=pickle.dumps(timed), capture_output=True, timeout=within_s, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.decode(errors="replace").strip().splitlines() or ["it died"])[-1])
-    name, parent, shares, evaluation = json.loads(done.stdout.splitlines()[-1])
-    return str(name), Speeds(float(parent), {Kind(*kind): float(share) for kind, share in shares}, float(evaluation))
+    name, parent, shares, evaluation, compiling = json.loads(done.stdout.splitlines()[-1])
+    return str(name), Speeds(
+        float(parent),
+        {Kind(*kind): float(share) for kind, share in shares},
+        float(evaluation),
+        {Kind(*kind): Compiling(*found) for kind, found in compiling},
+    )
 
 
 def tell_gpu() -> None:
@@ -118,7 +125,9 @@ def tell_gpu() -> None:
     timed: Timed = pickle.load(sys.stdin.buffer)
     speeds = timed.measured(torch.device("cuda:0"), MEASURED_FOR_S)
     shares = [(astuple(kind), share) for kind, share in speeds.shares.items()]
-    sys.stdout.write(json.dumps([torch.cuda.get_device_name(0), speeds.parent, shares, speeds.evaluation]) + "\n")
+    compiling = [(astuple(kind), astuple(found)) for kind, found in speeds.compiling.items()]
+    said = [torch.cuda.get_device_name(0), speeds.parent, shares, speeds.evaluation, compiling]
+    sys.stdout.write(json.dumps(said) + "\n")
 
 
 def _steps(plan: Plan, ledger: CostView, *, has_hours: bool) -> tuple[PlannedStep, ...]:

@@ -6,6 +6,7 @@ a few training steps of the parent and of each other kind of network, or predict
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,15 +24,16 @@ from accounting.macs.count import MacsReport
 from accounting.study.folder import StudyFolder
 from accounting.words.names import Unit, device_kind
 from accounting.words.quantities import HOUR_S
-from harness.config.phases import checked_shapes
+from harness.config.phases import checked_shapes, compiled_phases
 from harness.config.routes import BudgetConfig, with_keys
 from harness.config.study import StudyConfig
 from harness.errors import InputError
 from harness.jobs.job import Job, Outcome
 from harness.jobs.spec import links
+from harness.jobs.work import Train, is_compiled
 from harness.planning.hardware import HIGH, LOW, Fleet
 from harness.planning.pools import ONE_DEVICE, Pool, amounts_of, pools_of
-from harness.planning.speeds import Speeds, Timed, modelled_speeds
+from harness.planning.speeds import Kind, Speeds, Timed, modelled_speeds
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
@@ -39,7 +41,7 @@ from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.simulated import NOTHING_SPENT, PlannedJob, Simulation
 from harness.validation import make_routes
 from harness.work.peers import is_shared
-from harness.work.price import price_s, teaching_s
+from harness.work.price import epochs_of, price_s, teaching_s
 
 NOMINAL = Speeds(1e9)
 """Speeds for :func:`expected_jobs`, where only the ratios between jobs matter."""
@@ -92,12 +94,34 @@ class RateEnds(TypedDict):
     wall_hours: list[float]
 
 
+class PlannedCompile(TypedDict):
+    """What ``torch.compile`` does to a kind of training, measured on one network of it.
+
+    Images per second are one worker's. It pays for a job ``pays_from_epochs`` on (null: it is not faster); ``pays`` says
+    whether it does for all jobs of the kind together, whose shortest and longest training are ``epochs``. ``problem`` is
+    why the network cannot be compiled.
+    """
+
+    route: str
+    phase: str
+    is_masked: bool
+    images_per_s: float
+    compiled_images_per_s: float
+    compile_s: float
+    pays_from_epochs: int | None
+    epochs: list[int]
+    pays: bool
+    is_on: bool
+    problem: str | None
+
+
 class PlanSummary(TypedDict):
     """A plan in numbers; hours are device-hours of ``unit``, of the reference GPU model if rates are declared.
 
     For devices elsewhere, ``on`` names them, and ``range`` bounds the ratio of real to planned hours; null for this machine.
     ``held`` are hours as they would be held on each model. ``at_rate_ends`` is null unless declared rates have ranges that
     move the plan.
+    ``compiled`` names the phases that the study compiles; ``compile`` is what was measured of compiling.
     """
 
     study: str
@@ -117,6 +141,8 @@ class PlanSummary(TypedDict):
     phases: list[PlannedPhase]
     per_target: list[ChargedTarget]
     teachers: list[PlannedTeacher]
+    compiled: list[str]
+    compile: list[PlannedCompile]
 
 
 @dataclass(frozen=True)
@@ -140,6 +166,8 @@ class Plan:
     """What an hour on the device whose speed is known counts as; ``speeds`` are those of the reference model."""
     ends: tuple[Plan, ...] = ()
     """The same plan at the ends of the declared rates of GPU models."""
+
+    compiles: tuple[PlannedCompile, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -188,6 +216,8 @@ class Plan:
                 for policy in ChargePolicy
             ],
             "teachers": self._teachers(),
+            "compiled": compiled_phases(config),
+            "compile": list(self.compiles),
         }
 
     def _at_ends(self) -> RateEnds | None:
@@ -244,13 +274,16 @@ def plan_study(
     known: Mapping[str, Outcome] = NOTHING_KNOWN,
     spent_s: Spent = NOTHING_SPENT,
     timed_for_s: float = TIMED_FOR_S,
+    compiles: bool = False,
 ) -> Plan:
     """Estimate every job of a study but those ``known`` (outcomes by name), on which ``spent_s`` was spent.
 
     ``amounts`` are how many devices there are of each model; the first is that of the device whose speed is measured.
+    What compiling does is measured for the trainings that are compiled; with ``compiles``, for all.
     """
-    speeds = measure_speeds(view, device, timed_for_s)
-    return plan_at(view, speeds, next(iter(amounts)), amounts, device, known, spent_s)
+    speeds = measure_speeds(view, device, timed_for_s, compiles)
+    plan = plan_at(view, speeds, next(iter(amounts)), amounts, device, known, spent_s)
+    return replace(plan, compiles=_compiles(view, plan, speeds))
 
 
 def plan_elsewhere(
@@ -323,26 +356,62 @@ def _one_of_each(view: View) -> tuple[Job, ...]:
 
 def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], float], Callable[[Job], float]]:
     """Two functions of a job: its device-seconds at given speeds of one worker, and its teacher's part of these."""
-    shapes = checked_shapes(view.config, device)
-
-    def at_once(job: Job) -> tuple[int, float]:
-        """The devices that a job holds, and its speed relative to the measured worker."""
-        # A job holds the cores or GPUs that it computes on. A share of a GPU takes as many device-seconds as a whole.
-        shape = shapes[job.phase]
-        workers = shape.workers if is_shared(job) else 1
-        threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
-        return max(1, int(shape.devices)), threads * workers
+    at_once = _at_once(view, device)
 
     def device_s(job: Job) -> float:
         held, faster = at_once(job)
         teaching = speeds.parent * speeds.evaluation * faster
-        return held * price_s(job, view.info, speeds.of(job) * faster, device, teaching, speeds.evaluation)
+        gain, compile_s = speeds.compiled(job)
+        trains = speeds.of(job) * faster * gain
+        return held * (compile_s + price_s(job, view.info, trains, device, teaching, speeds.evaluation / gain))
 
     def of_teacher_s(job: Job) -> float:
         held, faster = at_once(job)
         return held * teaching_s(job, view.info.num_train, speeds.parent * speeds.evaluation * faster)
 
     return device_s, of_teacher_s
+
+
+def _at_once(view: View, device: str) -> Callable[[Job], tuple[int, float]]:
+    """The devices that a job holds, and its speed relative to the measured worker."""
+    shapes = checked_shapes(view.config, device)
+
+    def found(job: Job) -> tuple[int, float]:
+        # A job holds the cores or GPUs that it computes on. A share of a GPU takes as many device-seconds as a whole.
+        shape = shapes[job.phase]
+        workers = shape.workers if is_shared(job) else 1
+        threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
+        return max(1, int(shape.devices)), threads * workers
+
+    return found
+
+
+def _compiles(view: View, plan: Plan, speeds: Speeds) -> tuple[PlannedCompile, ...]:
+    """What compiling does to each kind of training for which it was measured; ``speeds`` are in its own seconds."""
+    at_once, images = _at_once(view, plan.device), view.info.num_train
+    found = []
+    for kind, measured in speeds.compiling.items():
+        jobs = [each.job for each in plan.jobs if Kind.of(each.job) == kind and isinstance(each.job.work, Train)]
+        if not jobs:
+            continue
+        epochs = [epochs_of(job) for job in jobs]
+        pays_from = measured.epochs_to_pay(images, at_once(jobs[0])[1])
+        found.append(
+            PlannedCompile(
+                route=kind.route,
+                phase=kind.phase,
+                is_masked=kind.is_masked,
+                images_per_s=measured.images_per_s,
+                compiled_images_per_s=measured.compiled_images_per_s,
+                compile_s=measured.compile_s,
+                pays_from_epochs=None if math.isinf(pays_from) else max(1, math.ceil(pays_from)),
+                epochs=[min(epochs), max(epochs)],
+                pays=sum(epochs) > pays_from * len(jobs),
+                is_on=any(is_compiled(job.work) for job in jobs),
+                problem=measured.problem,
+            )
+        )
+    return tuple(found)
 
 
 def forecast_of(view: View, speeds: Speeds, device: str, pace: float | None = None) -> Forecast:
@@ -394,16 +463,20 @@ def play(
     )  # fmt: skip
 
 
-def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S) -> Speeds:
-    """MACs per second at which one worker trains, on one GPU or on its CPU threads, from a few steps on noise."""
+def measure_speeds(view: View, device: str, budget_s: float = TIMED_FOR_S, compiles: bool = False) -> Speeds:
+    """MACs per second at which one worker trains, on one GPU or on its CPU threads, from a few steps on noise.
+
+    What compiling does is measured for the trainings that are compiled; with ``compiles``, for all.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(view.config.resources.shape(MEASURED, device).threads if device == "cpu" else threads)
     try:
-        return timed_of(view).measured(torch.device("cuda:0" if device == "cuda" else "cpu"), budget_s)
+        return timed_of(view, compiles).measured(torch.device("cuda:0" if device == "cuda" else "cpu"), budget_s)
     finally:
         torch.set_num_threads(threads)
 
 
-def timed_of(view: View) -> Timed:
-    """The networks and recipe of a study with which its speeds are measured."""
-    return Timed(view.parent, view.parent_macs, _one_of_each(view), view.parent_info, view.config.recipe.batch_size)
+def timed_of(view: View, compiles: bool = False) -> Timed:
+    """The networks and recipe of a study with which its speeds are measured; ``compiles`` is as in :class:`Timed`."""
+    batch = view.config.recipe.batch_size
+    return Timed(view.parent, view.parent_macs, _one_of_each(view), view.parent_info, batch, compiles)

@@ -56,6 +56,7 @@ from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
 from harness.plan import NOMINAL, expected_jobs, forecast_of
+from harness.planning.can_compile import check_compiles
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
@@ -193,7 +194,7 @@ def _ready(config: StudyConfig, folder: Path, launch: Launch, progress: Progress
     check_apart(paths, config.dataset.path, PARTS)
     check_replaceable(paths.report)
     if launch.address is None:
-        choose_device(config.resources.device, torch.cuda.device_count())
+        check_compiles(config, choose_device(config.resources.device, torch.cuda.device_count()))
     view = replace(check_study(config, need_data=True), searched=standing.searched)
     notes = [f"data: {plain(note)}" for note in view.info.notes]
     for line in (*notes, *warnings(config)) if standing.is_new else ():

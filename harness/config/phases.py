@@ -96,7 +96,13 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
                     f"min_lr: set {phase.name}.min_lr to at most {recipe.lr:g}",
                 )
             )
-    return found + list(_unfilled(study)) + list(_beyond_the_pixels(study))
+    return found + list(_compiled_supernets(study)) + list(_unfilled(study)) + list(_beyond_the_pixels(study))
+
+
+def compiled_phases(study: StudyConfig) -> list[str]:
+    """The names of the phases whose trainings are compiled; the study's recipe for what a user's own routes may train."""
+    found = [phase.name for phase in phases(study) if phase.epochs > 0 and phase.recipe.compile]
+    return found or (["recipe"] if study.recipe.compile and study.routes.outside else [])
 
 
 def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
@@ -118,6 +124,16 @@ def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
                 f"{recipe.accumulate}; set {phase.name}.batch_size to at least {least}, two a pass, or lower accumulate"
             )
     return shapes
+
+
+def _compiled_supernets(study: StudyConfig) -> Iterator[Found]:
+    for phase in phases(study):
+        if PHASE_OF.get(str(phase.place[-1])) is Phase.SUPERNET and phase.recipe.compile and phase.epochs > 0:
+            yield (
+                (*phase.place, "compile"),
+                f"{phase.name}: compile is true, and a supernet runs another network in every pass, each of which would be "
+                f"compiled anew; set {phase.name}.compile to false",
+            )
 
 
 def _unfilled(study: StudyConfig) -> Iterator[Found]:

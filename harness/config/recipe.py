@@ -43,6 +43,9 @@ class Recipe(Strict):
     """Passes in which a worker computes its share of a batch, for batches that do not fit the device's memory at once."""
     sync_batch_norm: bool = True
     """Whether batch norm is over the images of all workers of a job, or over each worker's own."""
+    compile: bool = False
+    """Whether trainings use ``torch.compile``, which takes tens of seconds to minutes in every job before its first epoch
+    and changes the last bits of weights. ``plan --compile`` measures for which phases it pays. Not for supernets."""
     optimizer: _Optimizer = "sgd"
     """The optimizer, by timm's name."""
     lr: _Rate = 0.1
@@ -122,6 +125,7 @@ class RecipeOverride(Strict):
     batch_size: _BatchSize | None = None
     accumulate: _Passes | None = None
     sync_batch_norm: bool | None = None
+    compile: bool | None = None
     optimizer: _Optimizer | None = None
     lr: _Rate | None = None
     momentum: _Share | None = None

@@ -45,6 +45,7 @@ def change_cost(folder: Path, change: str) -> str:
         if not isinstance(line, Mapping):
             return BY_HAND
         config = _merged(config, line)
+    from harness.config.phases import compiled_phases
     from harness.console.show_plan import summarise
     from harness.stored.study_file import config_in
 
@@ -52,6 +53,8 @@ def change_cost(folder: Path, change: str) -> str:
         study = config_in(StudyDocument(config, document.facts), StudyFolder(folder))
     except InputError as error:
         return _refused(error)
+    if compiled_phases(study):
+        return BY_HAND  # would compile, for minutes
     refusal: InputError | None = None
     for place, what in ((folder, "more"), (None, "in another study")):
         try:

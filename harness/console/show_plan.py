@@ -31,7 +31,17 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, Plan, PlannedTeacher, PlanSummary, plan_elsewhere, plan_study
+from harness.plan import (
+    NOTHING_KNOWN,
+    TIMED_FOR_S,
+    Plan,
+    PlannedCompile,
+    PlannedTeacher,
+    PlanSummary,
+    plan_elsewhere,
+    plan_study,
+)
+from harness.planning.can_compile import check_compiles
 from harness.planning.hardware import Fleet, parse_fleets
 from harness.planning.pools import amounts_of
 from harness.rehearsal import rehearsed
@@ -95,16 +105,18 @@ class StudySummary(PlanSummary, TypedDict):
 
 
 def show_plan(
-    studies: Sequence[StudyConfig], folder: Path | None, *, on: str | None, prices: Path | None, rehearse: bool,
-    as_json: bool,
+    studies: Sequence[StudyConfig], folder: Path | None, *, on: str | None, prices: Path | None, compiles: bool,
+    rehearse: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print what each study would cost: here or, with ``on``, on those devices; ``InputError`` for what cannot work."""
     fleets, stated = (() if on is None else parse_fleets(on)), given_prices(prices)
     if rehearse and fleets:
         raise InputError("--rehearse is planned for this machine; leave --on out")
+    if compiles and fleets:
+        raise InputError("--compile measures on this machine; leave --on out")
     summaries, texts = [], []
     for study in studies:
-        summaries.append(summarise(study, folder, fleets=fleets, prices=stated, rehearse=rehearse))
+        summaries.append(summarise(study, folder, fleets=fleets, prices=stated, compiles=compiles, rehearse=rehearse))
         texts.append(format_plan(summaries[-1]))  # now, while the words of the study's task are in use
     if as_json:
         say_json(summaries if len(summaries) > 1 else summaries[0])
@@ -119,13 +131,14 @@ def summarise(
     fleets: Sequence[Fleet] = (),
     prices: Prices | None = None,
     timed_for_s: float = TIMED_FOR_S,
+    compiles: bool = False,
     rehearse: bool = False,
 ) -> StudySummary:
     """What `plan` says about a study, as JSON-able values; ``InputError`` for what cannot work.
 
     If ``folder`` has a study, this is what is left of it, as ``given`` resumes or extends it. With ``rehearse`` it is
     about the study's rehearsal. Training steps are timed on this machine for ``timed_for_s``; with ``fleets`` nothing
-    is timed, and the plan is for those devices.
+    is timed, and the plan is for those devices. With ``compiles`` it is measured for which trainings compiling pays.
     """
     files = use_listed(given.plugins)
     known, searched, spent = NOTHING_KNOWN, {}, {}
@@ -153,7 +166,8 @@ def summarise(
     if fleets:
         plan = plan_elsewhere(view, fleets, known, spent)
     else:
-        plan = plan_study(view, device, _here(device), known, spent, timed_for_s)
+        check_compiles(study, device)
+        plan = plan_study(view, device, _here(device), known, spent, timed_for_s, compiles)
     summary = plan.summary(study)
     equivalence = study.resources.equivalence
     models = [fleet.model(study.resources.gpu_models) for fleet in fleets] or list(_here(device))
@@ -201,6 +215,7 @@ def format_plan(summary: StudySummary) -> str:
         f"{summary['num_jobs']} jobs, {summary['hours']:.3g} {unit} (estimate)",
         aligned(["route", "phase", "jobs", unit], phases, num_text_columns=2),
         *(_teacher(teacher, summary["hours"], unit) for teacher in summary["teachers"]),
+        *_compiled(summary),
         "",
         f"charged to one target and replicate, {unit}",
         aligned(["route", "policy", "target (MACs)", unit], charged, num_text_columns=2),
@@ -330,6 +345,31 @@ def _teacher(teacher: PlannedTeacher, whole_h: float, unit: str) -> str:
         f"of that, {teacher['hours']:.3g} {unit}{share} are forward passes of the teacher {teacher['teacher']}, "
         f"{macs_text(teacher['macs'])} MACs per image, in {teacher['num_jobs']} jobs"
     )
+
+
+def _compiled(summary: StudySummary) -> list[str]:
+    """For which trainings compiling pays, if it was measured."""
+    if summary["on"] is not None and summary["compiled"]:
+        names = ", ".join(summary["compiled"])
+        return [
+            f"compile: on for {names}; what it takes and gains on {summary['on']} is not known, and not in this plan"
+        ]
+    return [_compile_line(found) for found in summary["compile"]]
+
+
+def _compile_line(found: PlannedCompile) -> str:
+    masked = ", masked" if found["is_masked"] else ""
+    head = f"compile: {found['route']} {found['phase']}{masked} (now {'on' if found['is_on'] else 'off'}):"
+    if found["problem"] is not None:
+        return f"{head} it cannot be compiled: {found['problem']}"
+    speeds = f"{found['images_per_s']:.3g} images/s without, {found['compiled_images_per_s']:.3g} with"
+    said = f"{head} {speeds}, {found['compile_s']:.0f} s to compile;"
+    if (pays_from := found["pays_from_epochs"]) is None:
+        return f"{said} it is not faster, and does not pay"
+    least, most = found["epochs"]
+    epochs = f"{least}" if least == most else f"{least} to {most}"
+    verdict = "it pays" if found["pays"] else "it does not pay"
+    return f"{said} pays from {pays_from:,} epochs on, it trains {epochs}: {verdict}"
 
 
 def _done(summary: StudySummary) -> list[str]:

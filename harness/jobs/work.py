@@ -52,9 +52,16 @@ class RangeTest:
 
 @dataclass(frozen=True)
 class TrainSupernet:
-    """Train shared weights: each update uses the largest member, the smallest and two random ones."""
+    """Train shared weights: each update uses the largest member, the smallest and two random ones.
+
+    Raises ValueError for a recipe with ``compile``: every pass runs another network.
+    """
 
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.recipe.compile:
+            raise ValueError("a supernet's training cannot be compiled, and compile is true; set it to false")
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,11 @@ class Export:
 
     kind: str
     delivery: Deliver
+
+
+def is_compiled(work: Work) -> bool:
+    """Whether the work trains a network that is compiled first."""
+    return isinstance(work, Train) and work.recipe.compile and work.recipe.epochs > 0
 
 
 Training = Train | RangeTest | TrainSupernet

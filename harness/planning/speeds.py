@@ -6,8 +6,10 @@ routes really propose. They are timed in turn with the parent, so that other loa
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,10 +21,12 @@ from accounting.macs.count import MacsReport, count_macs
 from harness.data.base import DataInfo
 from harness.data.sized import resized
 from harness.jobs.job import Job
-from harness.jobs.work import Train
+from harness.jobs.work import Train, is_compiled
 from harness.models.build import build_network, without_pretrained
+from harness.training.compiled import CannotCompile, Compiles, Eager, compiling
 from harness.training.depthwise import quick_small_maps
 from harness.training.loop import EVAL_BATCH_SIZE, on_device
+from harness.training.state import half_type
 from pruning.masks import MaskKeeper, masks_from_model
 
 PASSES_PER_TRAINED_IMAGE = 3.0
@@ -51,24 +55,57 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Compiling:
+    """What ``torch.compile`` does to a network: images per second of one worker without and with it, seconds to compile.
+
+    ``problem`` says why it cannot be compiled, in one line; it then trains without.
+    """
+
+    images_per_s: float
+    compiled_images_per_s: float
+    compile_s: float
+    problem: str | None = None
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast the compiled training is."""
+        return self.compiled_images_per_s / self.images_per_s
+
+    def epochs_to_pay(self, images_per_epoch: float, workers: float = 1.0) -> float:
+        """Epochs after which the seconds to compile are saved; infinite if it gains nothing.
+
+        ``workers`` is how many times as fast as one worker the job is.
+        """
+        saved_s = images_per_epoch / workers * (1 / self.images_per_s - 1 / self.compiled_images_per_s)
+        return self.compile_s / saved_s if saved_s > 0 else math.inf
+
+
+@dataclass(frozen=True)
 class Speeds:
     """MACs per second of training the parent on one device, and other speeds relative to it.
 
     ``shares`` are those of other kinds of training; ``evaluation`` is that of passes without gradients, of which a
-    training step counts as three.
+    training step counts as three. ``compiling`` is what ``torch.compile`` does to kinds of training, if it was measured.
     """
 
     parent: float
     shares: Mapping[Kind, float] = field(default_factory=dict)
     evaluation: float = 1.0
+    compiling: Mapping[Kind, Compiling] = field(default_factory=dict)
 
     def of(self, job: Job) -> float:
-        """MACs per second of a job's passes; the parent's speed if that of its kind is not known."""
+        """MACs per second of a job's passes, not compiled; the parent's speed if that of its kind is not known."""
         return self.parent * self.shares.get(Kind.of(job), 1.0)
+
+    def compiled(self, job: Job) -> tuple[float, float]:
+        """How many times as fast the job trains because it is compiled, and the seconds to compile; (1, 0) if it is not."""
+        found = self.compiling.get(Kind.of(job))
+        return (found.gain, found.compile_s) if found is not None and is_compiled(job.work) else (1.0, 0.0)
 
     def counted(self, rate: float) -> Speeds:
         """Those of the reference GPU model, of which an hour on the device of these counts as ``rate`` hours."""
-        return replace(self, parent=self.parent / rate)
+        compiling = {kind: replace(one, compile_s=one.compile_s * rate) for kind, one in self.compiling.items()}
+        return replace(self, parent=self.parent / rate, compiling=compiling)
 
 
 def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
@@ -92,22 +129,48 @@ def sampled(jobs: Iterable[Job], parent: NetworkSpec) -> dict[Kind, list[Job]]:
     return found
 
 
+def to_compile(jobs: Iterable[Job], *, every: bool = False) -> dict[Kind, Job]:
+    """A job of each kind of training that is compiled, or of ``every`` kind: the one in the middle.
+
+    A network whose shape is known only from its weights is replaced by the one that it was cut from.
+    """
+    kinds: dict[Kind, list[Job]] = {}
+    for job in jobs:
+        if is_compiled(job.work) or (every and isinstance(job.work, Train) and job.work.recipe.epochs > 0):
+            kinds.setdefault(Kind.of(job), []).append(job)
+    return {kind: each[len(each) // 2] for kind, each in kinds.items()}
+
+
 @dataclass(frozen=True)
 class Timed:
-    """What is timed for a study: its parent and the networks of its jobs. It can be pickled for a separate process."""
+    """What is timed for a study: its parent and the networks of its jobs. It can be pickled for a separate process.
+
+    Networks that the study compiles are timed compiled as well; if ``compiles``, all are.
+    """
 
     parent: NetworkSpec
     parent_macs: int
     jobs: tuple[Job, ...]
     info: DataInfo
     batch_size: int
+    compiles: bool = False
 
     def measured(self, device: torch.device, budget_s: float) -> Speeds:
         """Time training steps on noise for about ``budget_s`` seconds, half of them on the parent.
 
-        At least five steps of each network are timed.
+        At least five steps of each network are timed. Compiling takes as long as it takes.
         """
-        return _measured(self.parent, self.parent_macs, self.jobs, self.info, self.batch_size, device, budget_s)
+        speeds = _measured(self.parent, self.parent_macs, self.jobs, self.info, self.batch_size, device, budget_s)
+        return replace(speeds, compiling=self._compiling(device, budget_s))
+
+    def _compiling(self, device: torch.device, budget_s: float) -> dict[Kind, Compiling]:
+        found: dict[tuple[str, int | None], Compiling] = {}
+        kinds = to_compile(self.jobs, every=self.compiles)
+        batch = _batch(self.batch_size, PASSES_PER_TRAINED_IMAGE * self.parent_macs, device)
+        for job in kinds.values():
+            if (which := (repr(job.network), job.image_size)) not in found:
+                found[which] = _Steps(self.info, batch, device).compiled(job.network, job.image_size, budget_s / 2)
+        return {kind: found[repr(job.network), job.image_size] for kind, job in kinds.items()}
 
 
 def _measured(
@@ -188,15 +251,43 @@ class _Steps:
 
         With ``is_masked`` it has masks that drop nothing, which cost as much as others.
         """
+        model = on_device(_built(network), self._device)
+        return self._step(model, Eager(), is_masked=is_masked, side=side)
+
+    def compiled(self, network: NetworkSpec, side: int | None, budget_s: float) -> Compiling:
+        """A network's training without and with ``torch.compile``, timed in turn."""
+        plain = self.of(network, side=side)
+        model = on_device(_built(network), self._device)
+        count = len(self._images)
+        try:
+            with compiling(model, wanted=True) as compiles:
+                step = self._step(model, compiles, side=side)
+                begin_s = time.perf_counter()
+                step()
+                first_s = time.perf_counter() - begin_s
+                plain_s, compiled_s = _timed([plain, step], budget_s)
+        except CannotCompile as error:
+            plain_s = _timed([plain], budget_s)[0]
+            return Compiling(count / plain_s, count / plain_s, 0.0, str(error))
+        return Compiling(count / plain_s, count / compiled_s, max(0.0, first_s - compiled_s))
+
+    def _step(
+        self, model: nn.Module, compiles: Compiles, *, is_masked: bool = False, side: int | None = None
+    ) -> Callable[[], None]:
         height, width = self._images.shape[2:] if side is None else (side, side)
         images = resized(self._images, (height, width), "bilinear").contiguous(memory_format=torch.channels_last)
-        model = on_device(_built(network), self._device).train()
+        model.train()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, fused=True)
         if is_masked:
             MaskKeeper(model, masks_from_model(model)).hold(optimizer)
+        half = half_type(self._device)
 
         def step() -> None:
-            with quick_small_maps(self._device):
+            with (
+                torch.autocast("cuda", dtype=half) if half else nullcontext(),
+                quick_small_maps(self._device),
+                compiles.passes(),
+            ):
                 output = model(images)
             self._task.loss_sum(output, self._targets).backward()
             optimizer.step()

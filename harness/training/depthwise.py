@@ -8,35 +8,23 @@ same bits, that of the weights differs in the last. The forward pass is torch's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from harness.training.replaced import Replaced
 
 Pair = tuple[int, int]
 
 
 def quick_small_maps(device: torch.device) -> AbstractContextManager[object]:
     """While the block runs on a CPU, such convolutions have quick gradients; these have no gradients themselves."""
-    return _SmallMaps() if device.type == "cpu" else nullcontext()
-
-
-class _SmallMaps(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        if func is functional.conv2d:
-            return _conv2d(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    return Replaced({functional.conv2d: _conv2d}) if device.type == "cpu" else nullcontext()
 
 
 def _conv2d(
@@ -91,19 +79,36 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: _Kept, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Gradients of images and weights."""
         x, weight = (tensor.detach() for tensor in ctx.saved_tensors)
-        by_input = torch.zeros_like(x, memory_format=torch.channels_last)
-        by_weight = torch.zeros_like(weight)
-        images, outputs, inputs = (tensor.permute(0, 2, 3, 1) for tensor in (x, gradient, by_input))
-        for row, of_rows, in_rows in _taps(
-            weight.shape[2], x.shape[2], gradient.shape[2], ctx.stride[0], ctx.padding[0]
+        found = _in_a_graph if torch.compiler.is_compiling() else _gradients
+        return *found(gradient, x, weight, ctx.stride, ctx.padding), None, None
+
+
+def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> tuple[Tensor, Tensor]:
+    by_input = torch.zeros_like(x, memory_format=torch.channels_last)
+    by_weight = torch.zeros_like(weight)
+    images, outputs, inputs = (tensor.permute(0, 2, 3, 1) for tensor in (x, gradient, by_input))
+    for row, of_rows, in_rows in _taps(weight.shape[2], x.shape[2], gradient.shape[2], stride[0], padding[0]):
+        for column, of_columns, in_columns in _taps(
+            weight.shape[3], x.shape[3], gradient.shape[3], stride[1], padding[1]
         ):
-            for column, of_columns, in_columns in _taps(
-                weight.shape[3], x.shape[3], gradient.shape[3], ctx.stride[1], ctx.padding[1]
-            ):
-                part = outputs[:, of_rows, of_columns]
-                by_weight[:, 0, row, column] = (images[:, in_rows, in_columns] * part).sum((0, 1, 2))
-                inputs[:, in_rows, in_columns].addcmul_(part, weight[:, 0, row, column])
-        return by_input, by_weight, None, None
+            part = outputs[:, of_rows, of_columns]
+            by_weight[:, 0, row, column] = (images[:, in_rows, in_columns] * part).sum((0, 1, 2))
+            inputs[:, in_rows, in_columns].addcmul_(part, weight[:, 0, row, column])
+    return by_input, by_weight
+
+
+_in_a_graph = torch.library.custom_op(
+    "prune_or_search::small_map_gradients",
+    _gradients,
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor x, Tensor weight, int[] stride, int[] padding) -> (Tensor, Tensor)",
+)
+"""The same in a compiled network, where it is one operation; traced through, it would be hundreds."""
+
+
+@_in_a_graph.register_fake
+def _shapes(gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(weight)
 
 
 def _taps(kernel: int, side: int, out_side: int, stride: int, padding: int) -> Iterator[tuple[int, slice, slice]]:

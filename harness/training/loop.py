@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from harness.config.recipe import Recipe
 from harness.data.base import Split, Splits
 from harness.task.base import Task
+from harness.training.compiled import Compiled, compiling
 from harness.training.course import PLAIN, Course
 from harness.training.resume import StateFiles, StateLost
 from harness.training.state import State
@@ -96,7 +97,10 @@ def train(
     read if it can be trusted (:mod:`harness.training.resume`). A training in parts gives the same network as one in a
     single part.
 
+    If the recipe says so, the network is compiled before ``hooks.begun`` is called, so that the time counts as start-up.
+
     Raises:
+        CannotCompile: torch cannot compile the network.
         Diverged: the loss or a weight is not finite.
         StateLost: the state of the previous part cannot be trusted.
         Stopped: the training was stopped after an epoch.
@@ -109,25 +113,30 @@ def train(
     crew.check_alike(done, "epoch to continue from")
     if course.teacher is not None and recipe.teaching is not None:
         on_device(course.teacher, device)
-    updates = Updates(state, splits, recipe, course, masks, device, crew)
-    changing_masks = updates.masks if course.masks is not None else {}
     task, kept = splits.info.task, state.kept
     last = min(recipe.epochs, course.stop_epoch or recipe.epochs)
-    hooks.begun(done)
-    for epoch in range(done + 1, last + 1):
-        seed_everything(seed, epoch)
-        with own_draws(model, seed, epoch, device, crew), synced_norm(crew, recipe.sync_batch_norm):
-            loss = updates.epoch(epoch)
-        if not recipe.sync_batch_norm:
-            state.average_statistics(crew)
-        if epoch == recipe.epochs:
-            recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device, crew)
-        curve.append(evaluate(kept, splits.val, task, device, crew))
-        if epoch < last and crew.is_first:
-            state.save(files.resume, epoch, curve, changing_masks, files.identity)
-        hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
-        if epoch < last and (why := hooks.stop()) is not None:
-            raise Stopped(f"stopped after epoch {epoch} of {last}: {why}")
+    with compiling(model, wanted=recipe.compile and done < last) as compiles:
+        updates = Updates(state, splits, recipe, course, masks, device, crew, compiles)
+        changing_masks = updates.masks if course.masks is not None else {}
+        if isinstance(compiles, Compiled):  # before the work begins: it is start-up
+            with own_draws(model, seed, done, device, crew), synced_norm(crew, recipe.sync_batch_norm):
+                updates.try_out()
+            compiles.settle()
+        hooks.begun(done)
+        for epoch in range(done + 1, last + 1):
+            seed_everything(seed, epoch)
+            with own_draws(model, seed, epoch, device, crew), synced_norm(crew, recipe.sync_batch_norm):
+                loss = updates.epoch(epoch)
+            if not recipe.sync_batch_norm:
+                state.average_statistics(crew)
+            if epoch == recipe.epochs:
+                recalibrate_batch_norm(kept, splits.train, recipe.batch_size, device, crew)
+            curve.append(evaluate(kept, splits.val, task, device, crew))
+            if epoch < last and crew.is_first:
+                state.save(files.resume, epoch, curve, changing_masks, files.identity)
+            hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
+            if epoch < last and (why := hooks.stop()) is not None:
+                raise Stopped(f"stopped after epoch {epoch} of {last}: {why}")
     if files.relay.after is not None and crew.is_first:
         state.save(files.relay.after, last, curve, changing_masks, files.relay.training)
     val_top1 = curve[-1] if curve else evaluate(kept, splits.val, task, device, crew)

@@ -10,61 +10,46 @@ gathers these and combines them in the same order, so all get the same bits, run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from harness.training.replaced import Replaced
 from harness.training.workers import Crew
 
 
 def synced_norm(crew: Crew, wanted: bool = True) -> AbstractContextManager[object]:
     """While the block runs, batch statistics are taken over the images of all workers."""
-    return _SyncedNorm(crew) if wanted and crew.size > 1 else nullcontext()
+    if not wanted or crew.size == 1:
+        return nullcontext()
+    return Replaced({functional.batch_norm: partial(_batch_norm, crew)})
 
 
-class _SyncedNorm(TorchFunctionMode):
-    def __init__(self, crew: Crew) -> None:
-        super().__init__()
-        self._crew = crew
-
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> object:
-        if func is functional.batch_norm:
-            return self._batch_norm(func, *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _batch_norm(
-        self,
-        plain: Callable[..., Tensor],
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        if not training:
-            return plain(input, running_mean, running_var, weight, bias, False, momentum, eps)
-        output, mean, var, count = _Normalise.apply(input, weight, bias, eps, self._crew)
-        if running_mean is not None and running_var is not None:
-            with torch.no_grad():
-                total = float(count)
-                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-                running_var.lerp_((var * (total / max(1.0, total - 1))).to(running_var.dtype), momentum)
-        normalised: Tensor = output
-        return normalised
+def _batch_norm(
+    crew: Crew,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return functional.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    output, mean, var, count = _Normalise.apply(input, weight, bias, eps, crew)
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            total = count.double()  # stays a tensor, so that torch.compile traces through
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            running_var.lerp_((var * (total / (total - 1).clamp(min=1))).to(running_var.dtype), momentum)
+    normalised: Tensor = output
+    return normalised
 
 
 class _Normalise(torch.autograd.Function):

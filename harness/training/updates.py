@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from harness.config.recipe import Recipe
 from harness.data.base import DataInfo, Splits
 from harness.task.base import Mix, TaughtLoss
+from harness.training.compiled import Compiles
 from harness.training.course import Course, Losses
 from harness.training.depthwise import quick_small_maps
 from harness.training.state import State, half_type, schedule_of
-from harness.training.workers import Crew, average_gradients, training_batches
+from harness.training.workers import Crew, average_gradients, share_of, training_batches
 from pruning.masks import MaskKeeper
 
 
@@ -33,11 +34,12 @@ class Updates:
 
     def __init__(
         self, state: State, splits: Splits, recipe: Recipe, course: Course, masks: dict[str, Tensor],
-        device: torch.device, crew: Crew,
+        device: torch.device, crew: Crew, compiles: Compiles,
     ) -> None:  # fmt: skip
         self.masks = masks
+        self._compiles = compiles
         self._state, self._recipe, self._course, self._device, self._crew = state, recipe, course, device, crew
-        self._split = splits.train
+        self._split, self._info = splits.train, splits.info
         self._per_epoch = max(1, len(splits.train) // recipe.batch_size)
         self._keeper = MaskKeeper(state.model, {name: mask.to(device) for name, mask in masks.items()})
         self._keeper.hold(state.optimizer)
@@ -69,6 +71,23 @@ class Updates:
             raise Diverged(f"the training loss became {mean}")
         return mean
 
+    def try_out(self) -> None:
+        """Compute the gradients of a batch of noise, as large as a batch will be, and leave everything as it was.
+
+        This is where a network is compiled. Random numbers are drawn, which does not matter: each epoch is seeded.
+        """
+        model = self._state.model.train()
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        count = len(share_of(min(self._recipe.batch_size, len(self._split)), self._crew))
+        images = torch.randn(count, *self._info.image_shape, device=self._device)
+        targets = self._info.task.some_targets(count, self._device)
+        prepared = self._objective.prepared(images, targets)
+        self._add_gradients(*prepared, torch.zeros((), device=self._device))
+        self._state.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(before[name])
+
     def _prepare(self, number: int) -> None:
         """Set the learning rate and the masks of an update, after ``number`` others."""
         course, optimizer = self._course, self._state.optimizer
@@ -99,7 +118,11 @@ class Updates:
                 objective.loss_fn.show(some_images)
             terms = objective.losses(model, some_images, some_targets, objective.loss_fn)
             while True:
-                with torch.autocast("cuda", dtype=half) if half else nullcontext(), quick_small_maps(self._device):
+                with (
+                    torch.autocast("cuda", dtype=half) if half else nullcontext(),
+                    quick_small_maps(self._device),
+                    self._compiles.passes(),
+                ):
                     loss = next(terms, None)
                 if loss is None:
                     break

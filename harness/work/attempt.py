@@ -25,6 +25,7 @@ from harness.jobs.job import Job, Outcome
 from harness.jobs.start import StateOf
 from harness.jobs.taken import TakenOver, has_later_attempt, outcome_on_record
 from harness.jobs.work import Deliver, Export, Prune, RangeTest, Scan, Score, Train, TrainSupernet
+from harness.training.compiled import CannotCompile
 from harness.training.loop import Stopped, seed_everything
 from harness.training.updates import Diverged
 from harness.work.bench import Bench
@@ -81,8 +82,8 @@ def execute(job: Job, place: Workplace) -> Outcome:
 def _failure(error: BaseException) -> Outcome | None:
     """What an error means for the job; None if another attempt may succeed."""
     match error:
-        case Diverged() | UnreachableTarget() | NotFollowed() | MacsDiffer() | CriterionFails():
-            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy))
+        case Diverged() | UnreachableTarget() | NotFollowed() | MacsDiffer() | CriterionFails() | CannotCompile():
+            return Outcome(ok=False, reason=str(error), final=not isinstance(error, MachineTooBusy | CannotCompile))
         case DamagedFiles():
             return Outcome(ok=False, reason=str(error), final=False, damaged=error.source)
         case DataChanged():

@@ -54,6 +54,11 @@ def teaching_s(job: Job, num_train: int, macs_per_s: float) -> float:
     return epochs * num_train * job.teacher.macs / macs_per_s
 
 
+def epochs_of(job: Job) -> int:
+    """Number of its recipe's epochs that a job itself trains; 0 if it trains nothing."""
+    return _epochs(job.work, job.start) if isinstance(job.work, Train) else 0
+
+
 def _epochs(work: Train, start: Start) -> int:
     """Number of its recipe's epochs that the job itself trains."""
     last = min(work.recipe.epochs, work.stop_epoch or work.recipe.epochs)

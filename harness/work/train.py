@@ -62,7 +62,7 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
     model, masks = _network(work.recipe, bench), bench.masks()
     apply_masks(model, masks)
     num_updates = max(1, len(bench.splits.train) // work.recipe.batch_size)
-    recipe = work.recipe.model_copy(update={"epochs": 1, "warmup_epochs": 0.0, "accumulate": 1})
+    recipe = work.recipe.model_copy(update={"epochs": 1, "warmup_epochs": 0.0, "accumulate": 1, "compile": False})
     recorder = Recorder()
     course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
     with contextlib.suppress(Diverged):  # expected if the test reaches high enough rates

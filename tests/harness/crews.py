@@ -9,7 +9,7 @@ import torch
 from harness.training.workers import joined
 
 
-def in_crew(size, folder, work):
+def in_crew(size, folder, work, within_s=120):
     """The results of ``work(crew)`` by rank; an error in any worker is raised here with its traceback."""
     context = multiprocessing.get_context("fork")  # torch is already imported
     folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def in_crew(size, folder, work):
         sender.close()
     try:
         answers = [
-            pickle.loads(receiver.recv_bytes()) if receiver.poll(120) else ("error", "no answer in 120 s")
+            pickle.loads(receiver.recv_bytes()) if receiver.poll(within_s) else ("error", f"no answer in {within_s} s")
             for receiver, _ in pipes
         ]
     finally:
