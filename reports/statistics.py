@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from scipy import special
+from reports.distributions import t_both_tails, t_quantile
 
 from accounting.words.json_values import Fields
 
@@ -85,7 +85,7 @@ def mean_interval(values: Sequence[float], at_least: float = -math.inf, at_most:
     if n == 1:
         return Estimate(mean, None, None, None, 1)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = _t_quantile(n - 1) * sd / math.sqrt(n)
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * sd / math.sqrt(n)
     return Estimate(mean, max(mean - half, at_least), min(mean + half, at_most), sd, n)
 
 
@@ -96,7 +96,7 @@ def mean_p_value(values: Sequence[float]) -> float | None:
         return None
     if found.sd == 0:
         return 1.0 if found.value == 0 else 0.0
-    return float(2 * special.stdtr(found.n - 1, -abs(found.value) * math.sqrt(found.n) / found.sd))
+    return t_both_tails(found.value * math.sqrt(found.n) / found.sd, found.n - 1)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate:
@@ -115,10 +115,6 @@ def ratio_interval(numerator: Mapping[int, float], denominator: Mapping[int, flo
         return NOTHING
     logs = mean_interval([math.log(top / bottom) for top, bottom in pairs])
     return Estimate(_exp(logs.value), _exp(logs.low), _exp(logs.high), logs.sd, logs.n)
-
-
-def _t_quantile(degrees: int) -> float:
-    return float(special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))
 
 
 def _exp(value: float | None) -> float | None:

@@ -62,6 +62,9 @@ from accounting.ledger.records import DeviceRecord, Record, Status
 from accounting.ledger.uncollected import uncollected
 from accounting.words.names import DeviceKind, Unit
 
+Counted = tuple[DeviceKind, float]
+"""The kind of device that counts of those that an attempt held, and the amount of it."""
+
 __all__ = ["Attempt", "CostView", "Device", "DriverWork", "Job", "Progress", "Session", "StartUp", "derive", "view_of"]
 
 
@@ -83,13 +86,14 @@ def view_of(evidence: Evidence, now: float | None = None) -> CostView:
         by_job[trace.job].append(trace)
     splits: dict[str, Split] = {}
     for job, traces in by_job.items():
-        splits |= split_job(traces, intervals, is_abandoned=_is_abandoned(job, traces, evidence))
+        splits.update(split_job(traces, intervals, is_abandoned=_is_abandoned(job, traces, evidence)))
     sessions = _sessions(evidence, intervals)
     kinds = {device.device: device.device_kind for session in sessions for device in session.capacity}
     equivalence = equivalence_in(evidence)
     rates = rates_of((device for session in sessions for device in session.capacity), equivalence.rates)
+    counted: dict[int, Counted] = {}
     attempts = [
-        _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds, rates)
+        _attempt(trace, intervals[trace.attempt], splits[trace.attempt], evidence, kinds, rates, counted)
         for trace in evidence.traces.values()
     ]
     ordered = tuple(sorted(attempts, key=lambda attempt: (attempt.begin_t, attempt.attempt)))
@@ -127,13 +131,22 @@ def held_by(
     trace: Trace, evidence: Evidence, kinds: dict[str, DeviceKind], rates: Mapping[str, float]
 ) -> tuple[dict[str, float], DeviceKind, float]:
     """The devices that an attempt held, the kind that counts, and the amount of that kind, each device at its rate."""
+    devices = _devices_of(trace, evidence)
+    return devices, *_counted(devices, kinds, rates)
+
+
+def _devices_of(trace: Trace, evidence: Evidence) -> dict[str, float]:
     opened = evidence.opened.get(trace.span)
     devices: dict[str, float] = (opened and opened["devices"]) or trace.started["devices"]
+    return devices
+
+
+def _counted(devices: Mapping[str, float], kinds: dict[str, DeviceKind], rates: Mapping[str, float]) -> Counted:
     of_kind: dict[DeviceKind, float] = defaultdict(float)
     for device, amount in devices.items():
         of_kind[device_kind_of(device, kinds)] += amount * rates.get(device, 1.0)
     kind: DeviceKind = "cuda" if "cuda" in of_kind else "cpu_core"
-    return devices, kind, of_kind[kind]
+    return kind, of_kind[kind]
 
 
 def _is_abandoned(job: str, traces: list[Trace], evidence: Evidence) -> bool:
@@ -148,9 +161,14 @@ def _attempt(
     evidence: Evidence,
     kinds: dict[str, DeviceKind],
     rates: Mapping[str, float],
+    counted: dict[int, Counted],
 ) -> Attempt:
+    """The attempt; ``counted`` has what was found for devices before, by their identity, as many attempts share them."""
     started, ended = trace.started, trace.ended
-    devices, kind, amount = held_by(trace, evidence, kinds, rates)
+    devices = _devices_of(trace, evidence)
+    if (found := counted.get(id(devices))) is None:
+        found = counted[id(devices)] = _counted(devices, kinds, rates)
+    kind, amount = found
     return Attempt(
         attempt=trace.attempt,
         job=trace.job,

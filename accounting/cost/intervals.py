@@ -9,6 +9,7 @@ from accounting.cost.evidence import Evidence, SpanKey, Trace
 from accounting.ledger.records import CLOCK_TOLERANCE_S, Record, Status
 
 DEFAULT_HEARTBEAT_S = 10.0
+_STATUSES = {str(status): status for status in Status}
 
 
 class Interval(NamedTuple):
@@ -32,7 +33,7 @@ def intervals_of(evidence: Evidence, now: float) -> dict[str, Interval]:
         else:
             intervals[trace.attempt] = _alone(trace, statuses[trace.attempt], now)
     for key, traces in by_span.items():
-        intervals |= _in_one_allocation(traces, key, evidence, statuses, now)
+        _divide(traces, key, evidence, statuses, now, intervals)
     return intervals
 
 
@@ -49,7 +50,7 @@ def since_look_s(edge: Record | None, known_t: float, t: float) -> float:
 def statuses_of(evidence: Evidence) -> dict[str, Status]:
     """How each attempt ended. One without an end on record is lost if it cannot be alive any more, otherwise running."""
     traces = evidence.traces.values()
-    statuses = {trace.attempt: Status(trace.ended["status"]) for trace in traces if trace.ended is not None}
+    statuses = {trace.attempt: _STATUSES[trace.ended["status"]] for trace in traces if trace.ended is not None}
     if len(statuses) == len(traces):
         return statuses
     last_of_job: dict[str, float] = defaultdict(lambda: float("-inf"))
@@ -87,18 +88,24 @@ def _alone(trace: Trace, status: Status, now: float) -> Interval:
     return Interval(trace.started_t, end, status, _unseen_s(trace, status), flags)
 
 
-def _in_one_allocation(
-    traces: list[Trace], key: SpanKey, evidence: Evidence, statuses: dict[str, Status], now: float
-) -> dict[str, Interval]:
+def _divide(
+    traces: list[Trace],
+    key: SpanKey,
+    evidence: Evidence,
+    statuses: dict[str, Status],
+    now: float,
+    intervals: dict[str, Interval],
+) -> None:
     """Divide the life of an allocation among the attempts that used it one after another, without gaps."""
-    intervals = {}
     opened, closed, closed_t = evidence.opened[key], evidence.closed.get(key), evidence.closed_t(key)
     end = opened_t = float(opened["t"])
-    for place, trace in enumerate(sorted(traces, key=lambda trace: trace.started_t)):
-        status, flags = statuses[trace.attempt], []
+    in_turn = traces if len(traces) == 1 else sorted(traces, key=lambda trace: trace.started_t)
+    for place, trace in enumerate(in_turn):
+        status = statuses[trace.attempt]
+        flags: tuple[str, ...] = ()
         own_end, unseen_s = _own_end(trace, status, now), _unseen_s(trace, status)
         if place > 0 and trace.started_t < end - CLOCK_TOLERANCE_S:
-            flags.append("overlaps")
+            flags = ("overlaps",)
         begin, begin_s = end, 0.0
         if place == 0:
             begin = min(end, trace.started_t)
@@ -111,6 +118,5 @@ def _in_one_allocation(
         if trace.started_t < opened_t - CLOCK_TOLERANCE_S or (
             closed_t is not None and own_end > closed_t + CLOCK_TOLERANCE_S
         ):
-            flags.append("outside_allocation")
-        intervals[trace.attempt] = Interval(begin, end, status, begin_s + unseen_s, tuple(flags))
-    return intervals
+            flags = (*flags, "outside_allocation")
+        intervals[trace.attempt] = Interval(begin, end, status, begin_s + unseen_s, flags)

@@ -11,6 +11,9 @@ from accounting.cost.values import Attempt, CostView
 from accounting.ledger.specs import JobSpec, PruneSpec
 from accounting.words.names import Role, words_of
 
+UNTIED = JobSpec()
+"""Stands for a spec without another job's weights and without a teacher."""
+
 
 def specs_of(attempts: Iterable[Attempt]) -> dict[str, JobSpec]:
     """What every job started from and what was done to it, according to its latest attempt (:attr:`Attempt.links`)."""
@@ -74,7 +77,9 @@ def _work_for(view: CostView, route: str, replicate: int, target: int) -> list[A
 
 def built_on(view: CostView, attempts: Sequence[Attempt]) -> list[Attempt]:
     """Further attempts on which these (of one route) build: training of their teachers, and of weights from other routes."""
-    mine, routes = {attempt.job: attempt.links for attempt in attempts}, {attempt.route for attempt in attempts}
+    latest, routes = {attempt.job: attempt for attempt in attempts}, {attempt.route for attempt in attempts}
+    tied = view.tied
+    mine = {job: attempt.links if attempt.attempt in tied else UNTIED for job, attempt in latest.items()}
 
     def is_elsewhere(job: str) -> bool:
         return any(each.route not in routes for each in view.by_job.get(job, ()))
@@ -94,6 +99,8 @@ def jobs_built_on(
     """
     teachers, sources = set(), set()
     for spec in mine.values():
+        if not spec:
+            continue
         if (teacher := teacher_of(spec)) is not None:
             teachers.add(teacher)
         if isinstance(source := spec.get("init_from"), str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from accounting.cost.evidence import Trace
@@ -19,14 +19,15 @@ class Split(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-def split_job(traces: Sequence[Trace], intervals: dict[str, Interval], *, is_abandoned: bool) -> dict[str, Split]:
+def split_job(
+    traces: Sequence[Trace], intervals: dict[str, Interval], *, is_abandoned: bool
+) -> Iterator[tuple[str, Split]]:
     """Split the attempts of one job, given in the order in which they started.
 
     Walks back from the attempt that gave the outcome or, while the job is pending, from its last attempt: the epoch from
     which that one began is the epoch up to which the previous attempt was kept, and so on.
     """
     done = first_ok(traces)
-    splits: dict[str, Split] = {}
     kept_epoch = float("-inf") if is_abandoned else float("inf")
     if done is not None:
         kept_epoch = float("-inf")
@@ -35,18 +36,18 @@ def split_job(traces: Sequence[Trace], intervals: dict[str, Interval], *, is_aba
         interval = intervals[trace.attempt]
         if trace is done:
             reached = True
-            splits[trace.attempt] = _split_ok(trace, interval)
+            yield trace.attempt, _split_ok(trace, interval)
             kept_epoch = _begun_epoch(trace)
         elif not reached or trace.is_ok:
-            splits[trace.attempt] = _all_lost(interval, ("repeated",))
+            yield trace.attempt, _all_lost(interval, ("repeated",))
         elif interval.status is Status.RUNNING:
-            splits[trace.attempt] = _split_running(trace, interval)
+            yield trace.attempt, _split_running(trace, interval)
             kept_epoch = min(kept_epoch, _begun_epoch(trace))
         else:
-            splits[trace.attempt], contributed = _split_cut_short(trace, interval, kept_epoch)
+            split, contributed = _split_cut_short(trace, interval, kept_epoch)
+            yield trace.attempt, split
             if contributed:
                 kept_epoch = min(kept_epoch, _begun_epoch(trace))
-    return splits
 
 
 def first_ok(traces: Sequence[Trace]) -> Trace | None:

@@ -202,6 +202,15 @@ class CostView:
         return {job: attempts[-1].links for job, attempts in self.by_job.items()}
 
     @cached_property
+    def tied(self) -> frozenset[str]:
+        """The attempts that began from another job's weights or had a teacher."""
+        return frozenset(
+            attempt.attempt
+            for attempt in self.attempts
+            if "init_from" in (links := attempt.links) or "teacher" in links
+        )
+
+    @cached_property
     def works(self) -> dict[tuple[str, int, int], list[Attempt]]:
         """A cache for :func:`accounting.cost.lineage.work_for`, which is often called with the same arguments."""
         return {}

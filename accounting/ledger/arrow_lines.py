@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accounting.ledger import node_beats
+from accounting.ledger.arrow_arrays import array_of
 from accounting.ledger.points import Points
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _is_finite(table: pa.Table) -> bool:
     import numpy as np
 
     columns = [table[name] for name in ("t", "written_t", "val_top1", "train_loss") if name in table.column_names]
-    return all(int(np.isfinite(column.to_numpy()).sum()) == len(column) - column.null_count for column in columns)
+    return all(int(np.isfinite(array_of(column)).sum()) == len(column) - column.null_count for column in columns)
 
 
 def _names(table: pa.Table) -> tuple[list[str] | None, NDArray[np.int64]]:
@@ -116,12 +117,12 @@ def _names(table: pa.Table) -> tuple[list[str] | None, NDArray[np.int64]]:
     column = table["attempt"].combine_chunks()
     words = (column.chunk(0) if hasattr(column, "num_chunks") else column).dictionary_encode()
     names: list[str] = words.dictionary.to_pylist()
-    return None if "" in names else names, words.indices.to_numpy().astype(np.int64)
+    return None if "" in names else names, array_of(words.indices).astype(np.int64)
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.float64]:
     """A column as an array; null becomes NaN."""
-    found: NDArray[np.float64] = table[name].to_numpy()
+    found: NDArray[np.float64] = array_of(table[name])
     return found
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING
 
+from accounting.ledger.arrow_arrays import array_of
 from accounting.ledger.findings import Finding
 from accounting.ledger.index import read_index, segments_in
 from accounting.ledger.integrity import Segment
@@ -218,9 +219,9 @@ def _read_back(path: Path, sha256: str, table: pa.Table) -> tuple[Segment, Point
         names, places = coded(progress["attempt"])
         codes = np.array(list(map(points.codes.__getitem__, names)), dtype=np.dtype(points.attempt.typecode))
         points.attempt.frombytes(codes[places].tobytes())
-    points.epoch, points.num_epochs = progress["epoch"].to_numpy().tolist(), progress["num_epochs"].to_numpy().tolist()
+    points.epoch, points.num_epochs = array_of(progress["epoch"]).tolist(), array_of(progress["num_epochs"]).tolist()
     for name, code in PROGRESS.items():
-        setattr(points, name, array(code, progress[name].to_numpy().tobytes()))
+        setattr(points, name, array(code, array_of(progress[name]).tobytes()))
     told = [beats[name].to_pylist() for name in ("attempt", "num_beats", "first_beat_t", "last_beat_t")]
     points.beats = {intern(name): [count, first_t, last_t] for name, count, first_t, last_t in zip(*told, strict=True)}
     segment = Segment(path, path.stat().st_size, sha256, opening=facts["opening"])

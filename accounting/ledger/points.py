@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAN = float("nan")
+MANY = 20_000
+"""From this many epoch ends on, numpy is worth its import."""
 
 
 class Point(NamedTuple):
@@ -177,6 +179,9 @@ class Points:
 
     def spans(self) -> Iterator[tuple[str, int, float, float]]:
         """Each attempt with progress: its name, its number of rows, and the times of the first and the last."""
+        if len(self) >= MANY:
+            yield from self._many_spans()
+            return
         count, first, last = [0] * len(self.codes), [math.inf] * len(self.codes), [-math.inf] * len(self.codes)
         for code, t in zip(self.attempt, self.t, strict=True):
             count[code] += 1
@@ -185,6 +190,18 @@ class Points:
             if t > last[code]:
                 last[code] = t
         yield from zip(self.codes, count, first, last, strict=True)
+
+    def _many_spans(self) -> Iterator[tuple[str, int, float, float]]:
+        import numpy as np
+
+        codes, t = np.array(self.attempt), np.array(self.t)
+        order = np.argsort(codes, kind="stable")
+        begins = np.flatnonzero(np.diff(codes[order], prepend=-1))
+        here = codes[order[begins]]
+        count = np.bincount(codes, minlength=len(self.codes))
+        first, last = np.full(len(count), math.inf), np.full(len(count), -math.inf)
+        first[here], last[here] = np.minimum.reduceat(t[order], begins), np.maximum.reduceat(t[order], begins)
+        yield from zip(self.codes, count.tolist(), first.tolist(), last.tolist(), strict=True)
 
 
 def split_off(records: Iterable[Record]) -> tuple[list[Record], Points]:

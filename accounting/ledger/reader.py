@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accounting.ledger.compacted import load_compacted
@@ -29,6 +29,8 @@ class Ledger:
     """One line for each torn line that was skipped."""
     findings: tuple[Finding, ...] = ()
     """Problems with the files themselves; the audit adds problems with their content."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each segment's bytes as they were read, by its name."""
     points: Points | None = None
     """Epoch ends and heartbeats, if they are not among the records (:func:`read_lean`)."""
 
@@ -101,6 +103,7 @@ def _read(folder: Path, read_all: Callable[[], dict[Path, Read]]) -> Ledger:
         findings, left_out = check(folder, [segment for segment, _, _ in read], before, after)
         warnings = tuple(segment.warning for segment, _, _ in read if segment.warning)
         records: list[Record] = []
+        digests = {segment.name: segment.sha256 for segment, _, _ in read}
         points = None
         read.reverse()
         while read:  # popped, so that each one is freed once taken over
@@ -112,7 +115,7 @@ def _read(folder: Path, read_all: Callable[[], dict[Path, Read]]) -> Ledger:
                     points = Points() if points is None else points  # not ``or``: one with heartbeats only is falsy
                     points.extend(of_segment)
         records.sort(key=_time_of)
-        return Ledger(tuple(records), warnings, tuple(findings), points)
+        return Ledger(tuple(records), warnings, tuple(findings), digests, points)
 
 
 def _time_of(record: Record) -> float:

@@ -24,7 +24,7 @@ from accounting.ledger.lines import blocks_of, take_points
 from accounting.ledger.packed import Lines, PackedSpec, Place, links_of
 from accounting.ledger.points import Points
 from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, FIELDS, Kind, Record
-from accounting.ledger.validation import problem_of
+from accounting.ledger.validation import are_well_formed, problem_of
 
 BATCH = 512
 """How many lines are parsed at a time."""
@@ -34,6 +34,7 @@ WORDS = ("session", "allocation", "attempt", "job", "route", "phase", "meter")
 SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind])) for kind in Kind}
 """By kind of record: the fields whose words are shared by many records of a ledger."""
 POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT), str(Kind.NODE_BEAT)})
+_OPENED = b'"kind":"segment_opened"'
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
 
@@ -109,6 +110,9 @@ class Reading:
             whole = b"[" + b",".join(batch) + b"]"
             records: list[Record] = json.loads(whole)  # keys are shared within one text
             is_plain = _is_plain(whole)
+            if self.points is not None and is_plain and _OPENED not in whole and are_well_formed(records):
+                self._enter_many(found, numbers[begin : begin + BATCH], batch, records, begins, first)
+                continue
             for number, line, record in zip(numbers[begin : begin + BATCH], batch, records, strict=True):
                 problem = problem_of(record) or _rules_problem(record)
                 if problem is not None:
@@ -119,6 +123,36 @@ class Reading:
                 if begins is not None and self._left_in is not None and record["kind"] == Kind.ATTEMPT_STARTED:
                     text = Place(self._left_in, begins[number - first], len(line))
                 self._enter(found, number, text, record, is_plain=is_plain or _is_plain(line))
+
+    def _enter_many(
+        self,
+        found: Segment,
+        numbers: Sequence[int],
+        lines: Sequence[bytes],
+        records: list[Record],
+        begins: Sequence[int] | None,
+        first: int,
+    ) -> None:
+        """:meth:`_enter` for well-formed records of plain lines, when reading lean; ``begins`` are the offsets of lines."""
+        self._tick_many(numbers, [record.get("written_t", record["t"]) for record in records])
+        name, devices_held = found.name, self._devices
+        for number, line, record in zip(numbers, lines, records, strict=True):
+            del record["seq"], record["chain"]
+            kind = record["kind"]
+            if kind in POINT_KINDS:
+                if self.points is not None:
+                    self.points.take(record)
+                continue
+            share_words(record)
+            if (devices := record.get("devices")) is not None:
+                record["devices"] = devices_held.setdefault(repr(devices), devices)
+            if kind in SLIMMED:
+                text: bytes | Place = line
+                if begins is not None and self._left_in is not None and kind == "attempt_started":
+                    text = Place(self._left_in, begins[number - first], len(line))
+                _slim(record, text)
+            record["segment"], record["line"] = name, number
+            found.records.append(record)
 
     def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
         """Enter a line of unknown origin; ``is_end``: it is the last of its file."""
@@ -217,11 +251,12 @@ def share_words(record: Record) -> None:
 
 def _slim(record: Record, line: bytes | Place | None) -> None:
     """Drop from a record what costs memory and is not needed. ``line`` is its text, if that is safe to show."""
-    if record["kind"] == Kind.ATTEMPT_STARTED and line is not None:
+    kind = record["kind"]
+    if kind == "attempt_started" and line is not None:  # enums compare more slowly
         spec = record["spec"]
         if isinstance(spec, dict):
             record["spec"] = PackedSpec(links_of(spec), line)  # type: ignore[typeddict-item]
-    elif record["kind"] == Kind.ATTEMPT_ENDED:
+    elif kind == "attempt_ended":
         measurement = record["measurement"]
         if measurement is not None and measurement.get("energy_j") is None:
             record["measurement"] = None

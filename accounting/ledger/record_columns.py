@@ -14,6 +14,7 @@ from operator import itemgetter
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from accounting.ledger.arrow_arrays import array_of
 from accounting.ledger.packed import Lines, PackedSpec, Place
 from accounting.ledger.records import Record
 
@@ -121,7 +122,7 @@ def _column(values: Values) -> tuple[str, pa.Array]:
 def _values(column: pa.ChunkedArray, name: str, what: str) -> Values:
     """The values of a column; equal words, and equal values stored as JSON, are one object."""
     if what in (NUMBERS, WHOLE):
-        found: list[object] = column.to_numpy().tolist()
+        found: list[object] = array_of(column).tolist()
         return found
     texts, places = coded(column)
     known: list[object] = list(map(intern, texts)) if what == WORDS else json.loads(f"[{','.join(texts)}]")
@@ -134,4 +135,4 @@ def coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
 
     merged = column.unify_dictionaries()
     words: list[str] = merged.chunk(0).dictionary.to_pylist()
-    return words, np.concatenate([chunk.indices.to_numpy() for chunk in merged.chunks])
+    return words, np.concatenate([array_of(chunk.indices) for chunk in merged.chunks])

@@ -6,7 +6,7 @@ fields are accepted (:mod:`accounting.ledger.records`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from operator import itemgetter
 from typing import NamedTuple, TypeGuard
@@ -22,12 +22,12 @@ def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None if it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
     if type(t) is float and isfinite(t) and type(kind_value) is str and kind_value in _QUICK:
-        whole, of_texts, checks = _QUICK[kind_value]
+        quick = _QUICK[kind_value]
         try:
-            whole(record)
-            texts = of_texts(record)
+            quick.whole(record)
+            texts = quick.texts(record)
             if _TEXTS.issuperset(map(type, texts)) and "" not in texts:
-                for name, is_fine in checks:
+                for name, is_fine in quick.checks:
                     if not is_fine(record[name]):
                         break
                 else:
@@ -35,6 +35,29 @@ def problem_of(record: Mapping[str, object]) -> str | None:
         except KeyError:
             pass
     return _said_of(record, kind_value, t)
+
+
+def are_well_formed(records: Sequence[Mapping[str, object]]) -> bool:
+    """Whether :func:`problem_of` finds nothing wrong with any of these, by columns: many records have few kinds."""
+    by_kind: dict[object, list[Mapping[str, object]]] = {}
+    try:
+        for record in records:
+            by_kind.setdefault(record["kind"], []).append(record)
+        return all(_are_alike_and_fine(str(kind), alike) for kind, alike in by_kind.items())
+    except (KeyError, TypeError):  # a field is missing, or a kind is no word
+        return False
+
+
+def _are_alike_and_fine(kind: str, records: Sequence[Mapping[str, object]]) -> bool:
+    times = [record["t"] for record in records]
+    if kind not in _QUICK or set(map(type, times)) != {float} or not all(map(isfinite, times)):  # type: ignore[arg-type]
+        return False
+    quick = _QUICK[kind]
+    columns = dict(zip(quick.order, zip(*map(quick.whole, records), strict=True), strict=True))
+    return all(set(map(type, columns[name])) == _TEXTS and "" not in columns[name] for name in quick.names) and all(
+        _ALWAYS.get(name, _NOTHING).issuperset(map(type, columns[name])) or all(map(is_fine, columns[name]))
+        for name, is_fine in quick.checks
+    )
 
 
 def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str | None:
@@ -166,14 +189,23 @@ _CHECKED = {
 
 
 _TEXTS = {str}
+_NOTHING: frozenset[type] = frozenset()
+_ALWAYS = {
+    "reason": frozenset({str, type(None)}), "outcome": frozenset({dict, type(None)}),
+    "measurement": frozenset({dict, type(None)}), "checkpointed": frozenset({bool}), "target": frozenset({type(None)}),
+}  # fmt: skip
+"""By field: types of which every value passes its check."""
 
 
 class _Quick(NamedTuple):
     """The fast check of a kind: all fields are present, text fields hold non-empty strings, the others pass a check."""
 
-    whole: Callable[[Mapping[str, object]], object]
+    order: tuple[str, ...]
+    whole: Callable[[Mapping[str, object]], tuple[object, ...]]
     texts: Callable[[Mapping[str, object]], tuple[object, ...]]
     checks: tuple[tuple[str, Callable[[object], bool]], ...]
+    names: tuple[str, ...]
+    """The text fields."""
 
 
 def _quick(kind: Kind) -> _Quick:
@@ -183,9 +215,11 @@ def _quick(kind: Kind) -> _Quick:
     texts = [name for name, is_fine in checked.items() if is_fine is _is_text]
     names = FIELDS[kind]
     return _Quick(
-        itemgetter(*names),
-        itemgetter(*texts, texts[0]),  # repeated, because with a single name it would return no tuple
+        (*names, names[0]),
+        itemgetter(*names, names[0]),  # repeated, because with a single name it would return no tuple
+        itemgetter(*texts, texts[0]),
         tuple((name, is_fine) for name, is_fine in checked.items() if is_fine is not _is_text),
+        tuple(texts),
     )
 
 

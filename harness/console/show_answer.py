@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,10 +43,18 @@ class Wishes:
 class _Told:
     """Prints the answer and keeps what it printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Remembered) -> None:
+        self._known = known
         self.said: list[object] = []
+        self.read: Mapping[str, str] = {}
+        """The hashes of the segments as they were read."""
         self.is_lasting = True
         """Whether the answer follows from the study alone, and not from a plan made on this machine."""
+
+    def note_read(self, frames: Frames) -> None:
+        """Note what has been read, and begin to check that it is still the same."""
+        self.read = frames.ledger.digests
+        self._known.check_soon()
 
     def say(self, line: str) -> None:
         """Print a line of text."""
@@ -67,13 +75,13 @@ class _Told:
 def show_answer(folder: Path, wishes: Wishes, *, as_json: bool) -> None:
     """Print the answer; exit with code 2 if it is refused. The answer of a large study is cached for the next time."""
     known = Remembered(folder, {"answer": asdict(wishes), "json": as_json})
-    told, said = _Told(), known.recall()
+    told, said = _Told(known), known.recall()
     if said is not None:
         told.say_again(said)
         return
     _find_answer(folder, wishes, told, as_json=as_json)
     if told.is_lasting:
-        known.keep(told.said)
+        known.keep(told.said, told.read)
 
 
 def show_page(page: Path, *, as_json: bool = False) -> None:
@@ -108,6 +116,7 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
 
     with guard.work_in(folder):
         frames = load_frames(folder)
+        told.note_read(frames)
         if wanted is None:
             whole = WholeAnswer(frames)
             is_refused = whole.is_refused
@@ -154,6 +163,7 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
 
     with guard.work_in(folder):
         frames = load_frames(folder)
+        told.note_read(frames)
         targets = frames.info.targets if wanted is None else (_whole_macs(wanted, parent_macs(frames)),)
         study = JudgedStudy(frames)
         replies: Sequence[AskedReply]

@@ -32,6 +32,8 @@ PRICE_SPAN = 1_000.0
 NUM_STEPS = 49
 """Values tried between the limits, evenly spaced on a logarithmic axis, before one is narrowed down."""
 NUM_HALVINGS = 40
+HALVINGS_AHEAD = 4
+"""For so many halvings the bounds are computed together, which takes less time than one by one."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,20 @@ def break_even_price(pairs: Pairs, *, targets_served: float = 1.0, alpha: float 
 
 def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], Terms], alpha: float) -> BreakEven:
     known: dict[float, Bounds | None] = {}
-    if (plain := bounds_under(pairs, [terms(value) for value in values], alpha)) is not None:
-        known.update(zip(values, plain, strict=True))
+
+    def prepare(asked: Sequence[float]) -> None:
+        if (plain := bounds_under(pairs, [terms(value) for value in asked], alpha)) is not None:
+            known.update(zip(asked, plain, strict=True))
 
     def at(value: float) -> Bounds | None:
         if value not in known:
             known[value] = _bounds(ratio_under(pairs, terms(value)), alpha)
         return known[value]
 
+    def where(first: float, last: float, holds: Callable[[Bounds | None], bool]) -> float:
+        return _narrowed(first, last, lambda value: holds(at(value)), prepare)
+
+    prepare(values)
     found = [at(value) for value in values]
     seen = [one for one in found if one is not None]
     if not pairs or len(seen) < len(values):
@@ -185,33 +193,38 @@ def _break_even(pairs: Pairs, values: Sequence[float], terms: Callable[[float], 
         if not open_at:
             return BreakEven(None, None, None, below, below, alpha, n, is_shown_everywhere=True)
         first, last = open_at[0], open_at[-1]
-        low = None if first == 0 else _narrowed(values[first - 1], values[first], lambda x: _is_shown(at(x)))
-        high = (
-            None if last + 1 == len(values) else _narrowed(values[last], values[last + 1], lambda x: _is_shown(at(x)))
-        )
+        low = None if first == 0 else where(values[first - 1], values[first], _is_shown)
+        high = None if last + 1 == len(values) else where(values[last], values[last + 1], _is_shown)
         return BreakEven(None, low, high, below, below, alpha, n)
-    value = _narrowed(values[place - 1], values[place], lambda x: _mean(at(x)) > 0)
+    value = where(values[place - 1], values[place], lambda one: _mean(one) > 0)
     above = challenger if below == base else base
-    low = _edge(values[:place][::-1], value, lambda x: _is_shown(at(x)))
-    high = _edge(values[place:], value, lambda x: _is_shown(at(x)))
+    edges = [_edge(outwards, value, lambda x: _is_shown(at(x))) for outwards in (values[:place][::-1], values[place:])]
+    low, high = (None if edge is None else where(*edge, _is_shown) for edge in edges)
     return BreakEven(value, low, high, below, above, alpha, n)
 
 
-def _edge(outwards: Sequence[float], start: float, is_shown: Callable[[float], bool]) -> float | None:
-    """The first value, going outwards, at which a contender is shown to be cheaper; None if there is none."""
+def _edge(outwards: Sequence[float], start: float, is_shown: Callable[[float], bool]) -> tuple[float, float] | None:
+    """The first value, going outwards, at which a contender is shown to be cheaper, after the one before it."""
     inside = start
     for value in outwards:
         if is_shown(value):
-            return _narrowed(inside, value, is_shown)
+            return inside, value
         inside = value
     return None
 
 
-def _narrowed(first: float, last: float, holds: Callable[[float], bool]) -> float:
-    """Where ``holds`` changes between the two values, by bisection on a logarithmic axis (linear if one is 0)."""
+def _narrowed(
+    first: float, last: float, holds: Callable[[float], bool], prepare: Callable[[Sequence[float]], None]
+) -> float:
+    """Where ``holds`` changes between the two values, by bisection on a logarithmic axis (linear if one is 0).
+
+    ``prepare`` is told beforehand for which values ``holds`` may be asked, several halvings at a time.
+    """
     at_first = holds(first)
-    for _ in range(NUM_HALVINGS):
-        middle = math.sqrt(first * last) if min(first, last) > 0 else (first + last) / 2
+    for turn in range(NUM_HALVINGS):
+        if turn % HALVINGS_AHEAD == 0:
+            prepare(_middles(first, last, HALVINGS_AHEAD))
+        middle = _middle(first, last)
         if holds(middle) == at_first:
             first = middle
         else:
@@ -219,6 +232,19 @@ def _narrowed(first: float, last: float, holds: Callable[[float], bool]) -> floa
         if abs(last - first) <= 1e-6 * max(first, last):
             break
     return (first + last) / 2
+
+
+def _middle(first: float, last: float) -> float:
+    return math.sqrt(first * last) if min(first, last) > 0 else (first + last) / 2
+
+
+def _middles(first: float, last: float, num_halvings: int) -> list[float]:
+    """Every value for which so many halvings may ask."""
+    if num_halvings == 0:
+        return []
+    middle = _middle(first, last)
+    halves = (first, middle), (middle, last)
+    return [middle, *(value for half in halves for value in _middles(*half, num_halvings - 1))]
 
 
 def _bounds(ratio: LogRatio, alpha: float) -> Bounds | None:

@@ -197,7 +197,10 @@ class Contenders:
     @cached_property
     def _method_of(self) -> dict[str, str]:
         """The pruning method of each job; empty for work shared by all methods."""
-        return {job: method_name(pruning_of(self.specs, job)) for job in self.specs}
+        return {
+            job: method_name(pruning_of(self.specs, job)) if "prune" in spec or "init_from" in spec else ""
+            for job, spec in self.specs.items()
+        }
 
     @cached_property
     def _over(self) -> set[tuple[str, int]]:
@@ -255,8 +258,9 @@ class Contenders:
         key = contender.label, target, replicate
         if key not in self._replayed:
             attempts = self._paid(contender, target, replicate)
-            policies = rates_of(attempts, *(self._rate(policy, target) for policy in POLICIES))
-            parts = rates_of(attempts, *(self._part(part, target) for part in Part))
+            charged = (self._rate(policy, target) for policy in POLICIES)
+            rates = rates_of(attempts, *charged, *(self._part(part, target) for part in Part))
+            policies, parts = rates[: len(POLICIES)], rates[len(POLICIES) :]
             if any(a.target is None and a.phase == Phase.PRETRAIN for a in attempts):
                 self._on_parent.add(key)
             self._replayed[key] = replay(

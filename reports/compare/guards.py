@@ -8,11 +8,11 @@ from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from accounting.words.task import task
 from reports.compare.reach import Floats
 from reports.compare.rule import Verdict
+from reports.distributions import normal_cdf
 
 LEAST_REACHED = 2
 MOST_APART = 0.05
@@ -109,5 +109,5 @@ def most_spread(n: int) -> float:
 def _expected_range(n: int) -> float:
     """The expected range of n standard normal values."""
     grid = np.linspace(-8.0, 8.0, 4001)
-    below = special.ndtr(grid)
+    below = normal_cdf(grid)
     return float(np.trapezoid(1 - below**n - (1 - below) ** n, grid))

@@ -16,13 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from reports.compare.reach import NO_SWAY, Floats
+from reports.distributions import log_normal_cdf, t_both_tails, t_quantile
 
 LEAST_SD = 0.02
 """Smallest standard deviation assumed for a ratio's logarithm: closer agreement than 2 % between replicates is chance."""
@@ -93,7 +92,7 @@ class LogRatio:
         mean, error = self.mean, self.error
         if mean is None or error is None or not self.has_interval:
             return None
-        return float(2 * special.stdtr(self.n - 1, -abs(mean) / error))
+        return t_both_tails(mean / error, self.n - 1)
 
     def interval(self, alpha: float) -> tuple[float, float] | None:
         """Bounds of the ratio itself at confidence 1 - ``alpha``; None with fewer than two exact replicates."""
@@ -142,12 +141,6 @@ def pooled(ratios: Sequence[LogRatio]) -> LogRatio:
     )
 
 
-@lru_cache(maxsize=4096)
-def t_quantile(probability: float, degrees: int) -> float:
-    """The quantile of Student's t distribution."""
-    return float(special.stdtrit(degrees, probability))
-
-
 def _censored(bounds: Floats, sides: NDArray[np.int64], silent: NDArray[np.bool_]) -> LogRatio:
     """Fill in censored logarithms. ``sides`` is 1 where the value is above its bound, -1 where below, 0 where exact."""
     here = ~silent
@@ -158,7 +151,7 @@ def _censored(bounds: Floats, sides: NDArray[np.int64], silent: NDArray[np.bool_
         mean, sd = float(bound.mean()), max(float(bound.std(ddof=1)), LEAST_SD)
         for _ in range(MOST_ROUNDS):
             distance = sign * (bound - mean) / sd
-            hazard = np.exp(-0.5 * distance**2 - special.log_ndtr(-distance)) / math.sqrt(2 * math.pi)
+            hazard = np.exp(-0.5 * distance**2 - log_normal_cdf(-distance)) / math.sqrt(2 * math.pi)
             kept = np.clip(hazard * (hazard - distance), 1e-6, 1.0)
             values = np.where(sign == 0, bound, mean + sign * sd * hazard)
             known = np.where(sign == 0, 1.0, kept)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.compare.log_ratio import LEAST_SD, exp_of, t_quantile
+from reports.compare.log_ratio import LEAST_SD, exp_of
 from reports.compare.reach import Floats, slope_of
+from reports.distributions import t_quantile
 
 if TYPE_CHECKING:
     from reports.compare.charges import Charges, Parts, Terms

@@ -12,9 +12,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
-from reports.compare.log_ratio import LogRatio, t_quantile
+from reports.compare.log_ratio import LogRatio
+from reports.distributions import Floats, chi2_quantile, noncentral_t_cdf, normal_cdf, normal_quantile, t_quantile
 
 ALPHA = 0.05
 SAME_FACTOR = 1.05
@@ -25,6 +25,10 @@ FIRST_LOOK_BACK = 0.01
 """Level of the first analysis after a study was extended with its results seen; each later one has half the level before."""
 POWER = 0.8
 MOST_REPLICATES = 200
+NUM_PARTS = 200
+"""Into so many equally likely parts the distribution of an sd is divided, to average over it."""
+ROUNDING = 1 / NUM_PARTS
+"""More than the average over the parts can differ from that over the distribution: a power falls with the sd, within 0-1."""
 
 
 class Verdict(StrEnum):
@@ -105,6 +109,8 @@ def settling_n(mean: float, sd: float, alpha: float = ALPHA) -> int | None:
     if sd <= 0:
         return None
     for n in range(2, MOST_REPLICATES + 1):
+        if _most_power(mean, sd, n, alpha) < POWER - ROUNDING:
+            continue
         if power_of_difference(abs(mean), sd, n, alpha) + power_of_tie(mean, sd, n, alpha) >= POWER:
             return n
     return None
@@ -115,7 +121,7 @@ def power_of_difference(mean: float, sd: float, n: int, alpha: float = ALPHA) ->
     if abs(mean) <= math.log(SAME_FACTOR):
         return 0.0
     limit = t_quantile(1 - alpha / 2, n - 1)
-    return 1.0 - float(special.nctdtr(n - 1, abs(mean) * math.sqrt(n) / sd, limit))
+    return 1.0 - noncentral_t_cdf(limit, n - 1, abs(mean) * math.sqrt(n) / sd)
 
 
 def power_of_tie(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:
@@ -123,11 +129,25 @@ def power_of_tie(mean: float, sd: float, n: int, alpha: float = ALPHA) -> float:
     limit = math.log(TIE_FACTOR)
     if abs(mean) >= limit:
         return 0.0
-    found = sd * np.sqrt(special.chdtri(n - 1, 1 - (np.arange(200) + 0.5) / 200) / (n - 1))
+    found = sd * _spreads(n)
     room = limit - t_quantile(1 - alpha, n - 1) * found / math.sqrt(n)
     error = sd / math.sqrt(n)
-    inside = special.ndtr((room - mean) / error) - special.ndtr((-room - mean) / error)
+    inside = normal_cdf((room - mean) / error) - normal_cdf((-room - mean) / error)
     return float(np.where(room > 0, inside, 0.0).mean())
+
+
+def _most_power(mean: float, sd: float, n: int, alpha: float) -> float:
+    """What both powers together cannot exceed: those of tests that know the sd, which are the most powerful ones."""
+    error = sd / math.sqrt(n)
+    difference = abs(mean) / error - normal_quantile(1 - alpha / 2)
+    tie = (math.log(TIE_FACTOR) - abs(mean)) / error - normal_quantile(1 - alpha)
+    return float(normal_cdf(np.array([difference, tie])).sum())
+
+
+@lru_cache(maxsize=MOST_REPLICATES)
+def _spreads(n: int) -> Floats:
+    """The middles of 200 equally likely parts of the distribution of the sd of n replicates, whose true sd is 1."""
+    return np.sqrt(chi2_quantile((np.arange(NUM_PARTS) + 0.5) / NUM_PARTS, n - 1) / (n - 1))
 
 
 def _or_one(p_value: float | None) -> float:

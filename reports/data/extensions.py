@@ -63,16 +63,10 @@ class Growth:
 
 def history_of(records: Sequence[Record]) -> History:
     """The history of a study, from the records of its ledger in order of time."""
-    started, ended, extended = (
-        [r for r in records if r["kind"] == kind]
-        for kind in (Kind.ATTEMPT_STARTED.value, Kind.ATTEMPT_ENDED.value, Kind.STUDY_EXTENDED.value)
+    extended, opened = (
+        [r for r in records if r["kind"] == kind] for kind in (Kind.STUDY_EXTENDED.value, Kind.SESSION_OPENED.value)
     )
-    evaluations = {r["attempt"] for r in started if r["phase"] == Phase.EVALUATE}
-    delivered_t = [
-        float(r["t"])
-        for r in ended
-        if r["attempt"] in evaluations and r["status"] == Status.OK and "test_top1" in (r["outcome"] or {})
-    ]
+    delivered_t = _delivered_t(records) if extended else []
     extensions = tuple(
         Extension(
             float(r["t"]), change["key"], change["old"], change["new"], sum(t < float(r["t"]) for t in delivered_t)
@@ -80,8 +74,21 @@ def history_of(records: Sequence[Record]) -> History:
         for r in extended
         for change in r["changes"]
     )
-    said = (r.get("planned") for r in records if r["kind"] == Kind.SESSION_OPENED)
+    said = (r.get("planned") for r in opened)
     return History(next((planned for planned in said if isinstance(planned, dict)), None), extensions)
+
+
+def _delivered_t(records: Sequence[Record]) -> list[float]:
+    """When networks were delivered."""
+    started, ended = (
+        [r for r in records if r["kind"] == kind] for kind in (Kind.ATTEMPT_STARTED.value, Kind.ATTEMPT_ENDED.value)
+    )
+    evaluations = {r["attempt"] for r in started if r["phase"] == Phase.EVALUATE}
+    return [
+        float(r["t"])
+        for r in ended
+        if r["attempt"] in evaluations and r["status"] == Status.OK and "test_top1" in (r["outcome"] or {})
+    ]
 
 
 def num_looks(history: History) -> int:

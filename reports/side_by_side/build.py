@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from scipy import stats
-
 from accounting.audit.rules import rules_text
 from accounting.cost.equivalence import equivalence_text
 from accounting.cost.shares import ledger_h
@@ -18,6 +16,7 @@ from reports.answers.refusal import parent_macs
 from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames, load_frames
+from reports.distributions import t_quantile
 from reports.errors import NotAStudy
 from reports.page.compared import Item, compared_items, parent_text
 from reports.side_by_side.values import (
@@ -248,5 +247,5 @@ def _factor(above: Estimate, below: Estimate) -> Estimate:
     parts = [one.sd**2 / one.n for one in (above, below) if one.sd is not None]
     error = math.sqrt(sum(parts))
     degrees = error**4 / (parts[0] ** 2 / (above.n - 1) + parts[1] ** 2 / (below.n - 1))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees)) * error
+    half = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
     return Estimate(math.exp(value), math.exp(value - half), math.exp(value + half), None, n)

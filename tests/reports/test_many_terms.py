@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.compare.charges import Charges, Parts, Terms, _bounds, break_even_price, ratio_under
+from reports.compare import charges
+from reports.compare.charges import (
+    Charges,
+    Parts,
+    Terms,
+    _bounds,
+    break_even_price,
+    break_even_targets,
+    ratio_under,
+)
 from reports.compare.many_terms import bounds_under
 
 TERMS = [Terms(served, price) for served in (1.0, 1.7, 300.0) for price in (None, 0.0, 0.3, 41.5)]
@@ -53,3 +62,16 @@ def test_a_break_even_is_found_where_single_values_are_not_plain():
     base, challenger = (made(rng, 4, builds=builds, sways=False) for builds in (True, False))
     pairs = [(spoilt(base, own=np.inf), challenger)]
     assert break_even_price(pairs).n == 4
+
+
+@pytest.mark.parametrize("sways", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_break_evens_are_those_that_single_values_give(seed, sways, monkeypatch):
+    rng = np.random.default_rng(seed)
+    pairs = [
+        (made(rng, 3, builds=True, sways=sways), made(rng, 3, builds=False, sways=sways)) for _ in range(seed % 2 + 1)
+    ]
+    together = break_even_price(pairs), break_even_targets(pairs)
+    monkeypatch.setattr(charges, "bounds_under", lambda *_: None)
+    assert (break_even_price(pairs), break_even_targets(pairs)) == together
+    assert together[0].below is not None

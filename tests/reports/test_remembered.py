@@ -1,10 +1,12 @@
 """What was said of a large study is repeated without reading the study again, unless anything has changed."""
 
+import hashlib
 import json
 import shutil
 
 import pytest
 
+from accounting.ledger.store import read_lean
 from harness.console import remembered, show_answer
 from harness.console.guard import InFolder
 from harness.console.remembered import Remembered
@@ -53,6 +55,10 @@ def test_another_question_is_not_taken_for_it(copy, capsys, unreadable):
     assert "was read" in str(raised.value.__cause__)
 
 
+def digests(folder):
+    return read_lean(folder / "ledger").digests
+
+
 def _flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -77,20 +83,42 @@ def _edit(path):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_at_any_doubt_the_study_is_read(copy, change):
-    Remembered(copy, "q").keep(["said"])
+    Remembered(copy, "q").keep(["said"], digests(copy))
     assert Remembered(copy, "q").recall() == ["said"]
     CHANGES[change](copy)
     assert Remembered(copy, "q").recall() is None
 
 
-def test_what_changed_while_it_was_read_is_not_kept(copy):
-    asked = Remembered(copy, "q")
-    CHANGES["the config"](copy)
-    asked.keep(["said"])
+@pytest.mark.parametrize("change", [name for name in CHANGES if "kept" not in name])
+@pytest.mark.parametrize("is_soon", [True, False])
+def test_what_changed_while_it_was_read_is_not_kept(copy, change, is_soon):
+    asked, read = Remembered(copy, "q"), digests(copy)
+    if change == "the config" and is_soon:
+        asked.check_soon()  # of the segments; all else is compared at the end
+        asked._hashed.result()
+    CHANGES[change](copy)
+    if is_soon and asked._hashed is None:
+        asked.check_soon()
+    asked.keep(["said"], read)
     assert not (copy / ".remembered").exists()
 
 
+def test_what_was_read_is_what_counts(copy):
+    """A segment that changed before the question was asked, and back again while it was read."""
+    Remembered(copy, "q").keep(["said"], {**digests(copy), next((copy / "ledger").glob("*.jsonl")).name: "another"})
+    assert not (copy / ".remembered").exists()
+    asked = Remembered(copy, "q")
+    asked.check_soon()
+    asked.keep(["said"], digests(copy))
+    assert Remembered(copy, "q").recall() == ["said"]
+
+
+def test_reading_says_what_was_read(copy):
+    segments = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (copy / "ledger").glob("*.jsonl")}
+    assert digests(copy) == segments
+
+
 def test_a_small_study_keeps_nothing(study):
-    Remembered(study, "q").keep(["said"])
+    Remembered(study, "q").keep(["said"], digests(study))
     assert not (study / ".remembered").exists()
     assert Remembered(study, "q").recall() is None

@@ -188,6 +188,16 @@ class TestRule:
             assert [settling_n(math.log(ratio), sd) for ratio in (1.25, 1.5, 2)] == expected
         assert settling_n(math.log(1.24), 2.0) is None
 
+    @pytest.mark.parametrize("alpha", [0.1, 0.05, 0.0125])
+    @pytest.mark.parametrize("sd", [0.02, 0.1, 0.35, 0.8])
+    def test_no_n_is_left_out(self, sd, alpha):
+        """`settling_n` passes over an n at which even a test that knows the sd is not likely to settle it."""
+        for mean in (0.0, 0.04, -0.1, 0.2, 0.23, -0.4, 1.2):
+            powers = (
+                power_of_difference(abs(mean), sd, n, alpha) + power_of_tie(mean, sd, n, alpha) for n in range(2, 201)
+            )
+            assert settling_n(mean, sd, alpha) == next((n for n, one in enumerate(powers, 2) if one >= 0.8), None)
+
     def test_power_is_what_a_simulation_counts(self):
         values = np.random.default_rng(1).normal(0.3, 0.2, (4000, 5))
         half = stats.t.ppf(0.975, 4) * values.std(axis=1, ddof=1) / math.sqrt(5)
