@@ -1,17 +1,22 @@
 """Plans of studies that declare what hours on other GPU models count as: hours of the reference, whatever was measured."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import pytest
 import yaml
 
+from accounting.study.folder import StudyFolder
+from accounting.study.plans import read_plans
 from harness.config.study import parse_config
 from harness.console import show_plan
 from harness.errors import InputError
+from harness.keep_plan import keep_plan
 from harness.plan import plan_at, plan_elsewhere
 from harness.planning.hardware import parse_fleets
 from harness.planning.speeds import Speeds
+from harness.stored.study_file import check_folder
 from harness.validation import check_study
 from harness.work import price
 
@@ -108,14 +113,7 @@ def test_here_the_first_gpu_is_the_measured_one(monkeypatch):
 
 
 def test_a_plan_in_a_ledger_knows_the_mix(declared, tmp_path, monkeypatch):
-    import subprocess
-
-    from accounting.study.folder import StudyFolder
-    from accounting.study.plans import read_plans
-    from harness.keep_plan import keep_plan
-    from harness.stored.study_file import check_folder
-
-    done = subprocess.CompletedProcess([], 0, json.dumps([A100, 1e6, [], 1.0]).encode() + b"\n", b"")
+    done = subprocess.CompletedProcess([], 0, json.dumps([A100, 1e6, [], 1.0, []]).encode() + b"\n", b"")
     monkeypatch.setattr("harness.keep_plan.subprocess.run", lambda *_, **__: done)
     config, paths = parse_config(yaml.safe_load(yaml.safe_dump(declared)), "test"), StudyFolder(tmp_path)
     view = check_study(config, need_data=False)
