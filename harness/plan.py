@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypedDict
 
 import torch
 
@@ -32,6 +31,7 @@ from harness.jobs.spec import links
 from harness.planning.hardware import HIGH, LOW, Fleet
 from harness.planning.pools import ONE_DEVICE, Pool, amounts_of, pools_of
 from harness.planning.speeds import Speeds, Timed, modelled_speeds
+from harness.planning.summary import PlannedTeacher, PlanSummary, RateEnds
 from harness.routes.base import View
 from harness.scheduling.forecast import Forecast
 from harness.scheduling.remakes import Remakes
@@ -49,74 +49,6 @@ MEASURED = Phase.PRETRAIN
 """The phase whose workers' speed is measured; the speed of others is scaled by their threads."""
 NOTHING_KNOWN: Mapping[str, Outcome] = MappingProxyType({})
 Spent = Mapping[tuple[str, int], float]
-
-
-class PlannedPhase(TypedDict):
-    """What a route spends in a phase."""
-
-    route: str
-    phase: str
-    num_jobs: int
-    hours: float
-
-
-class ChargedTarget(TypedDict):
-    """What a route is charged for one target in one replicate."""
-
-    route: str
-    target: int
-    policy: str
-    hours: float
-
-
-class PlannedTeacher(TypedDict):
-    """A teacher: what its forward passes add to the trainings that use it. Its own training is not included."""
-
-    teacher: str
-    macs: int
-    num_jobs: int
-    hours: float
-
-
-class ModelHours(TypedDict):
-    """Hours as they would be held on the devices of one model."""
-
-    model: str
-    hours: float
-
-
-class RateEnds(TypedDict):
-    """The least and the most of a plan at the ends of the declared rates of GPU models."""
-
-    hours: list[float]
-    wall_hours: list[float]
-
-
-class PlanSummary(TypedDict):
-    """A plan in numbers; hours are device-hours of ``unit``, of the reference GPU model if rates are declared.
-
-    For devices elsewhere, ``on`` names them, and ``range`` bounds the ratio of real to planned hours; null for this machine.
-    ``held`` are hours as they would be held on each model. ``at_rate_ends`` is null unless declared rates have ranges that
-    move the plan.
-    """
-
-    study: str
-    unit: str
-    device: str
-    speed_macs_per_s: float
-    num_jobs: int
-    num_done: int
-    hours: float
-    wall_hours: float
-    num_devices: float
-    on: str | None
-    range: list[float] | None
-    held: list[ModelHours]
-    at_rate_ends: RateEnds | None
-    budget_caps_it: bool
-    phases: list[PlannedPhase]
-    per_target: list[ChargedTarget]
-    teachers: list[PlannedTeacher]
 
 
 @dataclass(frozen=True)
