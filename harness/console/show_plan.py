@@ -31,19 +31,11 @@ from harness.data.registry import open_dataset
 from harness.devices import choose_device, cpu_name
 from harness.errors import InputError
 from harness.latency.target import resolve_targets
-from harness.plan import (
-    NOTHING_KNOWN,
-    TIMED_FOR_S,
-    Plan,
-    PlannedCompile,
-    PlannedTeacher,
-    PlanSummary,
-    plan_elsewhere,
-    plan_study,
-)
+from harness.plan import NOTHING_KNOWN, TIMED_FOR_S, Plan, plan_elsewhere, plan_study
 from harness.planning.can_compile import check_compiles
 from harness.planning.hardware import Fleet, parse_fleets
 from harness.planning.pools import amounts_of
+from harness.planning.summary import PlannedCompile, PlannedTeacher, PlanSummary
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
 from harness.scheduling.scheduler import known_outcomes
