@@ -38,7 +38,7 @@ from harness.backends import signals
 from harness.backends.base import Backend
 from harness.backends.held_note import close_left_open
 from harness.backends.inline import inline_backend
-from harness.config.phases import warnings
+from harness.config.phases import compiled_phases, warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console import terminal
@@ -129,7 +129,8 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
     with locked(paths, ready.seen), _backend(config, paths, launch) as backend, _told_at_once():
         check_devices(standing, backend.capacity, config.resources.gpu_models)
         check_declared(config, backend.unit.device_kind)
-        progress.tell(prepares("all is checked, devices are there: plans the study, then begins"))
+        compiles = " (compiles networks to time them, which takes minutes)" if compiled_phases(config) else ""
+        progress.tell(prepares(f"all is checked, devices are there: plans the study{compiles}, then begins"))
         if standing.is_new:
             # Before study.yaml, so a study.yaml without a ledger means that the ledger was lost.
             open_index(paths.ledger)
