@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 
 from accounting.ledger.points import Points, split_off
 from accounting.ledger.records import Kind, Record, Status
@@ -158,9 +159,9 @@ class Evidence:
 def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
     """Sort the records of a ledger. They include ends of epochs and heartbeats unless ``points`` has these."""
     if points is None:
-        records, points = split_off(sorted(records, key=_time_of))
+        records, points = split_off(sorted(records, key=itemgetter("t")))
     else:
-        records = sorted(records, key=_time_of)
+        records = sorted(records, key=itemgetter("t"))
     evidence = Evidence(points=points)
     for record in records:
         if record["kind"] == "attempt_started" and (attempt := record["attempt"]) not in evidence.traces:
@@ -171,10 +172,6 @@ def gather(records: Sequence[Record], points: Points | None = None) -> Evidence:
     evidence.last_t = max([*ends, *(last_t for _, _, last_t in points.beats.values())], default=0.0)
     _file_points(evidence)
     return evidence
-
-
-def _time_of(record: Record) -> float:
-    return float(record["t"])
 
 
 def file_records(records: Iterable[Record], evidence: Evidence) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 
 from accounting.ledger.compacted import load_compacted
@@ -114,9 +115,5 @@ def _read(folder: Path, read_all: Callable[[], dict[Path, Read]]) -> Ledger:
                 if of_segment is not None:
                     points = Points() if points is None else points  # not ``or``: one with heartbeats only is falsy
                     points.extend(of_segment)
-        records.sort(key=_time_of)
+        records.sort(key=itemgetter("t"))
         return Ledger(tuple(records), warnings, tuple(findings), digests, points)
-
-
-def _time_of(record: Record) -> float:
-    return float(record["t"])
