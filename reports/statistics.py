@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from reports.distributions import t_both_tails, t_quantile
-
 from accounting.words.json_values import Fields
+from reports.distributions import t_both_tails, t_quantile
 
 CONFIDENCE = 0.95
 
