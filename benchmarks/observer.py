@@ -48,7 +48,7 @@ from accounting.ledger.store import read_ledger
 
 RESULTS = Path(__file__).with_name("results") / "observer.jsonl"
 WATCH = Path(__file__).with_name("watch_ray.py")
-QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
+QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart_v1.yaml"
 FEW = (
     "replicates=1", "parent.pretrain.epochs=3", "routes.search.strategy.num_trials=6",
     "routes.search.strategy.options.first_batch=3", "routes.search.retrain.epochs=3", "routes.prune.finetune.epochs=2",

@@ -4,11 +4,20 @@ import pytest
 import timm
 import torch
 
-from harness.config.study import ParentConfig
+from harness.config.study import DatasetConfig, ParentConfig
+from harness.data import fashion_mnist_mini
 from harness.data.base import DataInfo
 from harness.errors import InputError
 from harness.models import build as models
-from harness.models.build import build_network, checkpoint_path, parent_spec, pretrained_spec
+from harness.models.build import (
+    build_network,
+    checkpoint_path,
+    fit_checkpoint,
+    load_checkpoint,
+    parent_spec,
+    pretrained_spec,
+)
+from harness.training.loop import evaluate
 
 INFO = DataInfo((3, 64, 64), 7, (0.5,) * 3, (0.5,) * 3, 100)
 
@@ -46,6 +55,14 @@ def test_loaded_weights_are_not_trained_unless_asked():
 def test_a_checkpoint_inside_a_package():
     path = checkpoint_path("package:harness/data/fashion_mnist_mini.npz")
     assert path.is_file()
+
+
+def test_the_packages_trained_parent_is_as_accurate_as_when_it_was_made():
+    splits = fashion_mnist_mini.Dataset(DatasetConfig(name="fashion_mnist_mini")).splits()
+    path = checkpoint_path("package:harness/data/fbnetv3_mini_l.safetensors")
+    model = build_network(parent_spec(ParentConfig(family="fbnetv3_mini", variant="l"), splits.info))
+    assert fit_checkpoint(model, load_checkpoint(path), path) == [], "its classifier is for this data"
+    assert evaluate(model, splits.val, splits.info.task, torch.device("cpu")) == pytest.approx(0.877, abs=0.002)
 
 
 def test_a_package_that_is_not_there():

@@ -12,7 +12,7 @@ from harness.cli import app
 from harness.config.study import load_configs
 from harness.errors import InputError
 
-QUICKSTART = Path(__file__).parents[2] / "studies/quickstart.yaml"
+QUICKSTART = Path(__file__).parents[2] / "studies/quickstart_v1.yaml"
 TWO = """\
 name: {}
 dataset: {{name: fashion_mnist_mini}}
