@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscop
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "make %-9s %s\n", $$1, $$2}'
 
-study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (6 to 10 minutes on 2 CPU cores)
+study: $(VENV)/.installed  ## run studies/quickstart.yaml and print its answer (about 6 minutes on 2 CPU cores)
 	$(BIN)/prune-or-search run studies/quickstart.yaml
 
 test: check  ## lint, types, import contracts, and all tests but the slow ones (about 12 minutes on 2 CPU cores)
