@@ -18,6 +18,7 @@ from harness.jobs.work import Train, TrainSupernet, is_compiled
 from harness.plan import expected_jobs, play, timed_of
 from harness.planning import can_compile
 from harness.planning.can_compile import check_compiles, compile_problem
+from harness.planning.hardware import parse_fleets
 from harness.planning.speeds import Compiling, Kind, Speeds, to_compile
 from harness.training import compiled
 from harness.validation import check_study
@@ -141,9 +142,7 @@ class TestWhatPlanSays:
         assert "compile" not in format_plan(summarise(study(config)))
 
     def test_elsewhere_it_is_not_known(self, config):
-        from harness.planning.hardware import parse_fleet
-
-        text = format_plan(summarise(study(config, compile=True), fleet=parse_fleet("8x A100-80GB")))
+        text = format_plan(summarise(study(config, compile=True), fleets=parse_fleets("8x A100-80GB")))
         assert (
             "compile: on for parent.pretrain; what it takes and gains on 8x A100-80GB is not known, and not in this plan"
         ) in text.splitlines()
