@@ -101,7 +101,7 @@ def answer(monkeypatch, code, out, err=b""):
 
 
 def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
-    answer(monkeypatch, 0, b'["Fast GPU", 2e12, [], 4.0]\n')
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12, [], 4.0, []]\n')
     (plan,) = keep([GPU])
     assert (plan.unit, plan.speed_macs_per_s, plan.note) == ("gpu_hours", 2e12, None)
     overhead_h = OVERHEAD_S["cuda"] * 4 / 3600
@@ -111,14 +111,14 @@ def test_a_gpu_is_measured_by_a_process_that_leaves_it_again(keep, monkeypatch):
 def test_a_study_that_never_began_is_planned_anew_for_another_kind_of_device(keep, monkeypatch):
     cores = local_capacity("cpu", 2)
     assert len(keep(cores)) == len(keep(cores)) == 1
-    answer(monkeypatch, 0, b'["Fast GPU", 2e12, [], 4.0]\n')
+    answer(monkeypatch, 0, b'["Fast GPU", 2e12, [], 4.0, []]\n')
     assert [plan.unit for plan in keep([GPU])] == ["cpu_core_hours", "gpu_hours"]
 
 
 @pytest.mark.parametrize(
     ("said", "note"),
     [
-        ((0, b'["Other GPU", 2e12, [], 4.0]\n'), "the driver's machine has a Other GPU, the jobs run on Fast GPU"),
+        ((0, b'["Other GPU", 2e12, [], 4.0, []]\n'), "the driver's machine has a Other GPU, the jobs run on Fast GPU"),
         ((1, b"", b"Traceback\nRuntimeError: no CUDA device\n"), "could not be measured on the driver's machine"),
     ],
 )
