@@ -1,8 +1,8 @@
 """The normal, Student's t, chi-squared and non-central t distributions: the few functions that verdicts need.
 
-scipy.special has them all, but importing it took a third of the time of ``answer`` on a small study, nearly all of it for
-what its package imports beside them. They agree with scipy to ten digits for 1 to 1,000 degrees of freedom (tested); what
-else is needed of scipy is imported where it is used.
+scipy.special has them all, but importing it took a sixth of the time of ``answer`` on a small study (docs/dependencies.md),
+nearly all of it for what its package imports beside them. These agree with scipy to ten digits for 1 to 1,000 degrees of
+freedom (tested); what else is needed of scipy is imported where it is used.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def t_both_tails(t: float, degrees: float) -> float:
     if t == 0:
         return 1.0
     share = t * t / degrees
+    if share == 0:  # too small a number
+        return 1.0
     return _beta_share(degrees / 2, 0.5, 1 / (1 + share), 1 / (1 + 1 / share))
 
 

@@ -129,17 +129,8 @@ def kill_workers() -> None:
 
 def _with_our_token() -> set[reaper.Process]:
     """The processes of this machine that were started with this run's token."""
-    found: set[reaper.Process] = set()
     token = os.environ.get("RAY_AUTH_TOKEN")
-    if not token:
-        return found
-    mark = f"RAY_AUTH_TOKEN={token}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        begin = reaper.started(int(folder.name))
-        with contextlib.suppress(OSError):  # another user's, or gone
-            if begin is not None and mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.add((int(folder.name), begin))
-    return found
+    return reaper.started_with("RAY_AUTH_TOKEN", token) if token else set()
 
 
 def mute() -> None:

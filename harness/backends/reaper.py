@@ -67,22 +67,24 @@ def descendants(roots: list[int], ignored: set[int]) -> set[Process]:
     return found
 
 
-def marked(folder: str, ignored: set[int]) -> set[Process]:
-    """The processes of this user that were started with the mark of a folder, but for the ignored ones."""
+def started_with(name: str, value: str) -> set[Process]:
+    """The processes of this user that were started with a variable of the environment at this value."""
     found: set[Process] = set()
-    mark = f"{MARK}={folder}".encode()
+    mark = f"{name}={value}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
-        begin = started(int(entry.name))
+        pid = int(entry.name)
+        begin = started(pid)
         try:
-            if (
-                begin is not None
-                and int(entry.name) not in ignored
-                and mark in (entry / "environ").read_bytes().split(b"\0")
-            ):
-                found.add((int(entry.name), begin))
+            if begin is not None and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.add((pid, begin))
         except OSError:  # another user's, or gone
             continue
     return found
+
+
+def marked(folder: str, ignored: set[int]) -> set[Process]:
+    """The processes that were started with the mark of a folder, but for the ignored ones."""
+    return {process for process in started_with(MARK, folder) if process[0] not in ignored}
 
 
 def alive(known: set[Process]) -> set[Process]:

@@ -34,6 +34,8 @@ PARTS = ("train", *TEST_FOLDERS)
 """Folders in which each folder is a class."""
 ASSUMED_TRAIN = 1_281_167
 """ImageNet's number, assumed when a study is planned without its data."""
+ASSUMED_VAL = 50_000
+"""Likewise, of validation images that have a folder of their own."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Dataset:
         if not self._is_there and not self._is_elsewhere:
             raise self._no_part()
         if not self._is_there:
-            return file_facts(self._config, num_train=ASSUMED_TRAIN, where=self._root)
+            own = ASSUMED_VAL if self._options.val else None
+            return file_facts(self._config, num_train=ASSUMED_TRAIN, num_val=own, where=self._root)
         image_size(self._config)
         self._check_parts()
         (train, test), val = self._parts, self._val

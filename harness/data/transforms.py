@@ -145,6 +145,11 @@ def unseen_classes(
     never = sorted(set(range(info.num_classes)) - taught)
     if never:
         name = plain(info.class_names[never[0]]) if info.class_names else never[0]
+        if own is not None:
+            raise InputError(
+                f"dataset: class {name} of {where} has no image among the {len(learn):,} to learn from; give more images "
+                "(num_train)"
+            )
         raise InputError(
             f"dataset: class {name} of {where} has no image left to learn from, after {len(select)} of "
             f"{len(learn) + len(select)} are held out for validation; give more images (num_train) or a smaller val_fraction"

@@ -164,13 +164,15 @@ class Timed:
         return replace(speeds, compiling=self._compiling(device, budget_s))
 
     def _compiling(self, device: torch.device, budget_s: float) -> dict[Kind, Compiling]:
-        found: dict[tuple[str, int | None], Compiling] = {}
+        found: dict[tuple[str, int | None, bool], Compiling] = {}
         kinds = to_compile(self.jobs, every=self.compiles)
         batch = _batch(self.batch_size, PASSES_PER_TRAINED_IMAGE * self.parent_macs, device)
-        for job in kinds.values():
-            if (which := (repr(job.network), job.image_size)) not in found:
-                found[which] = _Steps(self.info, batch, device).compiled(job.network, job.image_size, budget_s / 2)
-        return {kind: found[repr(job.network), job.image_size] for kind, job in kinds.items()}
+        which = {kind: (repr(job.network), job.image_size, kind.is_masked) for kind, job in kinds.items()}
+        for kind, job in kinds.items():
+            if which[kind] not in found:
+                steps = _Steps(self.info, batch, device)
+                found[which[kind]] = steps.compiled(job.network, job.image_size, budget_s / 2, is_masked=kind.is_masked)
+        return {kind: found[which[kind]] for kind in kinds}
 
 
 def _measured(
@@ -254,14 +256,14 @@ class _Steps:
         model = on_device(_built(network), self._device)
         return self._step(model, Eager(), is_masked=is_masked, side=side)
 
-    def compiled(self, network: NetworkSpec, side: int | None, budget_s: float) -> Compiling:
+    def compiled(self, network: NetworkSpec, side: int | None, budget_s: float, *, is_masked: bool) -> Compiling:
         """A network's training without and with ``torch.compile``, timed in turn."""
-        plain = self.of(network, side=side)
+        plain = self.of(network, is_masked=is_masked, side=side)
         model = on_device(_built(network), self._device)
         count = len(self._images)
         try:
             with compiling(model, wanted=True) as compiles:
-                step = self._step(model, compiles, side=side)
+                step = self._step(model, compiles, is_masked=is_masked, side=side)
                 begin_s = time.perf_counter()
                 step()
                 first_s = time.perf_counter() - begin_s

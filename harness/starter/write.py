@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import timm
@@ -13,6 +14,7 @@ from accounting.study.yaml_writer import write_yaml
 from accounting.words.plain_text import plain
 from accounting.words.quantities import macs_text, percent_of
 from harness.config.study import DatasetConfig, ParentConfig, parse_config
+from harness.data.base import Dataset
 from harness.data.registry import open_dataset
 from harness.errors import InputError
 from harness.models.parent_check import built_parent
@@ -71,10 +73,7 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     """The study as YAML; ``InputError`` if a study cannot use the images, the parent or the targets."""
     size, size_reason = _image_size(wishes.parent)
     dataset = DatasetConfig(name="image_folder", path=str(wishes.images), image_size=size)
-    has_own = _has_both(wishes.images)
-    own = {"options": {"val": "val", "test": "test"}}
-    images = open_dataset(dataset.model_copy(update=own) if has_own else dataset)
-    images.check()
+    images, has_own = _opened(dataset, wishes.images)
     for note in images.info().notes:
         log.warning("data: %s", plain(note))
     parent_macs = built_parent(wishes.parent, images.info())[2]
@@ -110,12 +109,33 @@ def starter_text(wishes: Wishes, file: Path) -> str:
     raise problems[-1]
 
 
+def _opened(dataset: DatasetConfig, images: Path) -> tuple[Dataset, bool]:
+    """The images, checked, and whether ``val`` and ``test`` are each the split of its name; they are if both can be used."""
+    if _has_both(images):
+        opened = open_dataset(dataset.model_copy(update={"options": {"val": "val", "test": "test"}}))
+        with suppress(InputError):
+            opened.check()
+            return opened, True
+    opened = open_dataset(dataset)
+    opened.check()
+    return opened, False
+
+
 def _has_both(images: Path) -> bool:
     """Whether there are validation and test images beside those for training, in folders of the same classes."""
-    train, val, test = (
-        {place.parent.name for place in (images / part).glob("*/*")} for part in ("train", "val", "test")
-    )
+    parts = [images / part for part in ("train", "val", "test")]
+    if not all(part.is_dir() for part in parts):
+        return False
+    try:
+        train, val, test = (_filled(part) for part in parts)
+    except OSError:  # what cannot be listed is named when the images are checked
+        return False
     return bool(train) and train == val == test
+
+
+def _filled(part: Path) -> set[str]:
+    """The names of its folders that are not empty."""
+    return {place.name for place in part.iterdir() if place.is_dir() and any(place.iterdir())}
 
 
 def _macs(target: int | float, parent_macs: int) -> int:

@@ -119,7 +119,8 @@ def compiling(model: nn.Module, wanted: bool) -> Iterator[Compiles]:
 
 @contextmanager
 def _own_caches() -> Iterator[None]:
-    """While the block runs, torch's caches are in a folder of their own; nothing of them is left."""
+    """While the block runs, torch's caches are in a folder of their own; nothing of them, and no process, is left."""
+    from torch._inductor.async_compile import shutdown_compile_workers
     from torch._inductor.utils import fresh_cache
 
     with (
@@ -131,6 +132,7 @@ def _own_caches() -> Iterator[None]:
         stack.callback(caches.__exit__, None, None, None)  # it keeps the folder, with a warning, if it sees an error
         torch.compiler.reset()
         stack.callback(torch.compiler.reset)
+        stack.callback(shutdown_compile_workers)
         yield
 
 
