@@ -93,8 +93,8 @@ class Dataset:
         if not self._is_there and not self._is_elsewhere:
             raise self._no_part()
         if not self._is_there:
-            own = ASSUMED_VAL if self._options.val else None
-            return file_facts(self._config, num_train=ASSUMED_TRAIN, num_val=own, where=self._root)
+            num_val = ASSUMED_VAL if self._options.val else None
+            return file_facts(self._config, num_train=ASSUMED_TRAIN, num_val=num_val, where=self._root)
         image_size(self._config)
         self._check_parts()
         (train, test), val = self._parts, self._val

@@ -10,6 +10,7 @@ from folder_layouts import LEVELS, PER_CLASS, plain
 from harness.config.study import DatasetConfig
 from harness.data import cache
 from harness.data.registry import open_dataset
+from harness.data.transforms import file_facts, unseen_classes
 from harness.errors import InputError
 from harness.rehearsal import rehearsed
 from harness.starter.wishes import parse_wishes
@@ -143,3 +144,33 @@ def test_a_rehearsal_keeps_the_split(tiny, folder):
     found = rehearsed(given).config.dataset
     assert found.options == OWN
     open_dataset(found).check()
+
+
+def test_without_data_none_of_the_training_images_is_held_out(tmp_path):
+    facts = opened(tmp_path / "nowhere", options=OWN, num_train=1000, num_classes=4).info()
+    assert facts.num_train == 1000
+    assert facts.num_val == 39, "ImageNet's 50,000, by the share of its training images that is used"
+
+
+def test_a_class_without_an_image_to_learn_from_is_refused_without_a_word_of_holding_out():
+    config = DatasetConfig(name="image_folder", path="photos", image_size=16, num_train=10, options=OWN)
+    facts = file_facts(config, num_train=50, num_val=4, class_names=("cat", "dog"))
+    refusals = []
+    for place in range(50):  # the only image of its class; ten of the fifty are learned from
+        labels = [int(index == place) for index in range(50)]
+        try:
+            unseen_classes(facts, config, labels, "photos", [0, 1, 0, 1])
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) == 40
+    assert set(refusals) == {
+        "dataset: class dog of photos has no image among the 10 to learn from; give more images (num_train)"
+    }
+
+
+def test_init_falls_back_where_the_test_folder_cannot_be_used(folder, tmp_path):
+    first = sorted((folder / "test").iterdir())[0]
+    for image in first.iterdir():
+        image.write_bytes(b"no image")
+    wishes = parse_wishes({"images": str(folder), "parent": "timm:test_resnet", "macs": "50%"})
+    assert "options:" not in starter_text(wishes, tmp_path / "study.yaml")
