@@ -39,6 +39,14 @@ def watched(tmp_path):
     return run
 
 
+@pytest.fixture
+def driver():
+    """A process without children; the test's own would lose its children to the reaper."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process.pid
+        process.kill()
+
+
 def ended(pid):
     deadline = time.monotonic() + 5
     while reaper.started(pid) is not None and time.monotonic() < deadline:
@@ -46,11 +54,11 @@ def ended(pid):
     return reaper.started(pid) is None
 
 
-def test_an_orphan_with_the_mark_of_the_folder_is_killed_and_no_other(tmp_path, watched):
+def test_an_orphan_with_the_mark_of_the_folder_is_killed_and_no_other(tmp_path, watched, driver):
     folder = str(tmp_path / "pos")
     pids = [orphan(**{reaper.MARK: value}) for value in (folder, f"{folder}2", "")]
     try:
-        watched(os.getpid())
+        watched(driver)
         assert [ended(pid) for pid in pids[:1]] == [True]
         assert all(reaper.started(pid) for pid in pids[1:])
         assert not (tmp_path / "pos").exists()
@@ -59,10 +67,10 @@ def test_an_orphan_with_the_mark_of_the_folder_is_killed_and_no_other(tmp_path, 
             os.kill(pid, 9)
 
 
-def test_an_ignored_process_keeps_running_whatever_its_mark(tmp_path, watched):
+def test_an_ignored_process_keeps_running_whatever_its_mark(tmp_path, watched, driver):
     pid = orphan(**{reaper.MARK: str(tmp_path / "pos")})
     try:
-        watched(os.getpid(), pid)
+        watched(driver, pid)
         assert reaper.started(pid)
     finally:
         os.kill(pid, 9)
