@@ -58,14 +58,18 @@ _HARMLESS_BUILTINS = {
 }  # fmt: skip
 
 
+PACKAGE = "package:"
+"""How the name of a file in an installed package begins, wherever that is."""
+
+
 def checkpoint_path(given: str) -> Path:
     """The file of ``parent.checkpoint``: a path, or ``package:NAME/path`` for a file in an installed package."""
-    if not given.startswith("package:"):
+    if not given.startswith(PACKAGE):
         try:
             return Path(given).expanduser().resolve()
         except (RuntimeError, OSError, ValueError) as error:  # no such user, a loop of links, a NUL byte
             raise InputError(f"parent.checkpoint: {given[:120]!r} is not a path ({one_line(error)})") from None
-    package, _, inside = given.removeprefix("package:").partition("/")
+    package, _, inside = given.removeprefix(PACKAGE).partition("/")
     try:
         path = Path(str(resources.files(package))) / inside
     except (ModuleNotFoundError, ValueError, TypeError):

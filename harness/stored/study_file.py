@@ -29,6 +29,7 @@ from harness.config.study import DatasetConfig, StudyConfig, parse_config
 from harness.errors import InputError
 from harness.gpu_models import KEY, models_in, models_text
 from harness.models.build import checkpoint_path
+from harness.models.checkpoint_file import PACKAGE
 from harness.paths import replacing
 from harness.routes.base import Searched
 from harness.stored.content import Content
@@ -318,11 +319,11 @@ def config_in(document: StudyDocument, paths: StudyFolder) -> StudyConfig:
 
 
 def absolute(config: StudyConfig) -> StudyConfig:
-    """The config with absolute paths, since jobs run in other working folders."""
+    """The config with absolute paths, since jobs run in other working folders; files of packages keep their names."""
     dataset, parent = config.dataset, config.parent
     if dataset.path is not None:
         dataset = dataset.model_copy(update={"path": str(Path(dataset.path).expanduser().resolve())})
-    if parent.checkpoint is not None:
+    if parent.checkpoint is not None and not parent.checkpoint.startswith(PACKAGE):
         parent = parent.model_copy(update={"checkpoint": str(checkpoint_path(parent.checkpoint))})
     routes = config.routes
     written = {
