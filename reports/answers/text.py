@@ -190,12 +190,15 @@ def _flips_clause(costs: Mapping[str, Costs], challenger: str) -> str:
     if costs[HEADLINE_POLICY].guarded is not None:
         return ""
     name = label_text(challenger)
-    others = [
-        f"{POLICY_TEXT[policy]}, {verdict_text(costs[policy], challenger)} "
-        f"({name} / prune = {number(costs[policy].cost_ratio.value)})"
-        for policy in flips(costs, HEADLINE_POLICY)
-    ]
-    return f"; but {' and '.join(others)}" if others else ""
+    same, others = [], []
+    for policy in flips(costs, HEADLINE_POLICY):
+        ratio = f"({name} / prune = {number(costs[policy].cost_ratio.value)})"
+        if costs[policy].verdict == costs[HEADLINE_POLICY].verdict:
+            same.append(f"{POLICY_TEXT[policy]} {ratio}")
+        else:
+            others.append(f"{POLICY_TEXT[policy]}, {verdict_text(costs[policy], challenger)} {ratio}")
+    likewise = f"; likewise {' and '.join(same)}" if same else ""
+    return likewise + (f"; but {' and '.join(others)}" if others else "")
 
 
 def _cheapest_clause(given: Measured) -> str:

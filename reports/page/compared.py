@@ -111,9 +111,11 @@ def parent_text(frames: Frames) -> str:
 
 
 def _start(parent: Mapping[str, object]) -> str:
+    """Where its weights come from, and that nobody pays for them unless the study declares what they cost."""
+    free = "" if parent.get("declared_cost") else ", whose own training is charged to nobody"
     if parent.get("checkpoint"):
-        return f"from the checkpoint {parent['checkpoint']}"
-    return "from published weights" if parent.get("pretrained") else ""
+        return f"from the checkpoint {parent['checkpoint']}{free}"
+    return f"from published weights{free}" if parent.get("pretrained") else ""
 
 
 def _targets(frames: Frames) -> str:
