@@ -219,7 +219,8 @@ def option_problems(owner: str, taken: type, given: Mapping[str, object]) -> lis
             hint = f"; did you mean '{near[0]}'?" if near else ";"
             found.append((key, f"{owner} has no option '{key}'{hint} allowed: {', '.join(defaults) or 'none'}"))
         elif type(value) is not kind and not (kind is float and type(value) is int):
-            allowed = f"{_KINDS.get(kind, kind.__name__)} is allowed, such as {defaults[key]!r}"
+            example = "" if defaults[key] == "" else f", such as {defaults[key]!r}"
+            allowed = f"{_KINDS.get(kind, kind.__name__)} is allowed{example}"
             found.append((key, f"{owner}: {key} is {value!r}; {allowed}"))
     if not found:
         try:

@@ -96,6 +96,7 @@ def test_fewer_training_images_have_the_same_share_of_the_validation_images(fold
         ({"options": {"val": "val"}}, "val needs test, too"),
         ({"options": {"val": "test", "test": "test"}}, "val and test are the same folder"),
         ({"options": {"test": "holdout"}}, "test is 'holdout'; allowed: val, valid, validation, test"),
+        ({"options": {"test": 5}}, "test is 5; a name is allowed$"),
         ({"options": {"val": "valid", "test": "test"}}, "no folder"),
         ({"options": OWN, "val_fraction": 0.2}, "dataset.val_fraction has no effect"),
     ],
