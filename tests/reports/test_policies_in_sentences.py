@@ -29,7 +29,9 @@ def test_another_verdict_is_an_exception_and_the_same_is_not(clause):
     free = "with the parent free"
     assert clause(full=Verdict.BASE) == ""
     assert clause(full=Verdict.BASE, free=Verdict.BASE) == f"; likewise {free} (search / prune = 3.00)"
-    assert clause(full=Verdict.CHALLENGER, free=Verdict.BASE) == f"; but {free}, base is cheaper (search / prune = 3.00)"
+    assert (
+        clause(full=Verdict.CHALLENGER, free=Verdict.BASE) == f"; but {free}, base is cheaper (search / prune = 3.00)"
+    )
     both = clause(full=Verdict.BASE, free=Verdict.BASE, amortised=Verdict.CHALLENGER)
     assert both.index("likewise") < both.index("; but ")
 
