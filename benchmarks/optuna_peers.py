@@ -29,7 +29,7 @@ from nas_bench_macro import BUDGETS, QUERIES, STAGES, Table, regret, summary
 from nas_baseline.spaces.base import Arch
 
 RESULTS = Path(__file__).parent / "results" / "optuna_peers.jsonl"
-MOST_TRIES = 200
+MOST_TRIES = 20
 VIOLATION = "macs_above"
 OPTUNAS = ("tpe", "tpe_multivariate", "gp")
 POSITIONS: dict[str, optuna.distributions.BaseDistribution] = {

@@ -76,6 +76,9 @@ class Recipe(Strict):
     """Dropout before the classifier."""
     drop_path_rate: _Share = 0.0
     """Stochastic depth: how often a block is skipped while training."""
+    head_init_scale: _Strength | None = None
+    """What a new classifier's first weights are multiplied by, as with timm's ``--head-init-scale``; 0 gives each class the
+    same probability. If left out, it is 0 where all other layers are trained, and 1 in a network of fresh weights."""
     augment: _Augment = "light"
     """How training images are varied: ``light`` shifts and flips, ``timm`` is RandAugment if the dataset reads files."""
     repeated_augmentation: _Repeats = 1
@@ -141,6 +144,7 @@ class RecipeOverride(Strict):
     ema_decay: _Share | None = None
     drop_rate: _Share | None = None
     drop_path_rate: _Share | None = None
+    head_init_scale: _Strength | None = None
     augment: _Augment | None = None
     repeated_augmentation: _Repeats | None = None
     distill: _Distill | None = None

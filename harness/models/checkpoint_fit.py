@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from accounting.words.task import task
 from harness.errors import InputError
+from harness.models.classifier import classifier_tensors
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) ->
 
     """
     own = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    head = _head(model, own)
+    head = classifier_tensors(model)
     given = _by_name(model, own, head, _without_counters(state), path) or _in_order(own, _without_counters(state), path)
     given = {name: _adapted(model, own, name, value) for name, value in given.items()}
     fits = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
@@ -67,13 +68,6 @@ def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) ->
 
 def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-
-
-def _head(model: nn.Module, own: Mapping[str, Tensor]) -> set[str]:
-    """The names of the classifier's tensors."""
-    known: Any = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ("classifier", "fc", "head.fc")
-    classifiers = (known,) if isinstance(known, str) else tuple(known)
-    return {name for name in own if name.rpartition(".")[0] in classifiers}
 
 
 def _by_name(

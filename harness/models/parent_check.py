@@ -19,6 +19,7 @@ from harness.config.study import ParentConfig, StudyConfig
 from harness.data.base import DataInfo
 from harness.errors import InputError, one_line, typed_line
 from harness.models.build import build_network, parent_spec, with_regularisation
+from harness.models.classifier import classifier_tensors
 
 RATES = ("drop_rate", "drop_path_rate")
 """Fields of a recipe that are part of the network."""
@@ -57,6 +58,7 @@ def check_trainable(config: StudyConfig, info: DataInfo, spec: NetworkSpec, macs
     if spec["builder"] == "timm":
         for section, override in _recipes(config):
             _check_rates(config, section, override, spec)
+    _check_head(config, spec)
     recipe = next((r for r in (o.over(config.recipe) for _, o in _recipes(config)) if r.epochs), None)
     if recipe is None or macs > MAX_STEP_MACS:
         return
@@ -75,6 +77,16 @@ def _recipes(config: StudyConfig) -> Iterator[tuple[str, RecipeOverride]]:
     for route, section in config.routes.powers.items():
         for key, override in section.parent_recipes():
             yield f"routes.{route}.{key}", override
+
+
+def _check_head(config: StudyConfig, spec: NetworkSpec) -> None:
+    scaled = [
+        (f"{section if override.head_init_scale is not None else 'recipe'}.head_init_scale")
+        for section, override in _recipes(config)
+        if override.over(config.recipe).head_init_scale is not None
+    ]
+    if scaled and not classifier_tensors(build_network(spec)):
+        raise InputError(f"{scaled[0]}: {_name(config.parent)} has no layer that timm calls its classifier; remove it")
 
 
 def _check_rates(config: StudyConfig, section: str, override: RecipeOverride, spec: NetworkSpec) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from accounting.ledger.outcomes import FileSums
 from accounting.study.folder import StudyFolder
+from harness.config.recipe import Recipe
 from harness.data.base import Splits
 from harness.jobs.files import checksums, sha256_of
 from harness.jobs.job import Job
@@ -25,6 +26,7 @@ from harness.models.build import (
     save_tensors,
     with_regularisation,
 )
+from harness.models.classifier import scale_initial, untrained_classifier
 from harness.training.distillation import AtOwnSize
 from harness.training.loop import Epoch
 from harness.training.resume import WHOLE, Relay, training_of
@@ -51,31 +53,35 @@ class Bench:
     stop: Callable[[], str | None] = lambda: None
     """Called after each epoch whose state is saved; returns why the job should end there, or None to continue."""
 
-    def network(self, **rates: float) -> nn.Module:
+    def network(self, recipe: Recipe | None = None) -> nn.Module:
         """The job's network with its initial weights, in the sizes of those weights.
 
-        ``rates``: dropout and stochastic depth, if it is trained.
+        ``recipe``: how it is trained, if it is: its dropout and stochastic depth, and where a new classifier starts.
         """
-        model = build_network(with_regularisation(self.job.network, rates))
+        spec = self.job.network
+        model = build_network(spec if recipe is None else with_regularisation(spec, recipe.model_dump()))
+        new, usual_scale = untrained_classifier(model, spec)
         match self.job.start:
             case Checkpoint(given):
                 path = checkpoint_path(given)
-                fit_checkpoint(model, load_checkpoint(path), path)
-            case InheritedFrom(job, spec, arch):
-                supernet = build_network(spec)
+                new, usual_scale = fit_checkpoint(model, load_checkpoint(path), path), 0.0
+            case InheritedFrom(job, shared, arch):
+                new, supernet = [], build_network(shared)
                 supernet.load_state_dict(load_tensors(self.paths.weights(job)))
                 if isinstance(supernet, Supernet):
                     model.load_state_dict(supernet.extract(arch))
                 else:
                     model = fit_to_state(model, Subnets(supernet, self.splits.info.image_shape).state(arch))
             case WeightsOf(job):
-                model = fit_to_state(model, load_tensors(self.paths.weights(job)))
+                new, model = [], fit_to_state(model, load_tensors(self.paths.weights(job)))
             case StructureOf(job) if not self.paths.masks(job).exists():
                 model = fresh_like(model, load_tensors(self.paths.weights(job)))
             case (
                 StructureOf() | Fresh() | StateOf()
             ):  # a state includes the weights; it is loaded where training begins
                 pass
+        scale = None if recipe is None else recipe.head_init_scale
+        scale_initial(model, new, usual_scale if scale is None else scale)
         return model
 
     def masks(self) -> dict[str, Tensor]:

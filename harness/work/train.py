@@ -34,7 +34,7 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
 
     """
     job, gradually = bench.job, work.gradually
-    model = _network(work.recipe, bench)
+    model = bench.network(work.recipe)
     masks = bench.masks() if gradually is None else {}
     apply_masks(model, masks)
     course = Course(stop_epoch=work.stop_epoch)
@@ -59,7 +59,7 @@ def train_network(work: Train, bench: Bench) -> JobOutcome:
 
 def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
     """Find a learning rate for the job's network and return the outcome; the network is discarded."""
-    model, masks = _network(work.recipe, bench), bench.masks()
+    model, masks = bench.network(work.recipe), bench.masks()
     apply_masks(model, masks)
     num_updates = max(1, len(bench.splits.train) // work.recipe.batch_size)
     recipe = work.recipe.model_copy(update={"epochs": 1, "warmup_epochs": 0.0, "accumulate": 1, "compile": False})
@@ -72,13 +72,9 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
 
 def train_supernet(work: TrainSupernet, bench: Bench) -> JobOutcome:
     """Train shared weights. Only the largest member is measured, which says nothing about a network within a target."""
-    model = _network(work.recipe, bench)
+    model = bench.network(work.recipe)
     trained = _train(model, work.recipe, supernet_course(model, bench.splits.info.task), {}, bench)
     return {"supernet_val_top1": trained.val_top1, **_curve(trained), **bench.keep(trained.model, trained.masks)}
-
-
-def _network(recipe: Recipe, bench: Bench) -> nn.Module:
-    return bench.network(drop_rate=recipe.drop_rate, drop_path_rate=recipe.drop_path_rate)
 
 
 def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Tensor], bench: Bench) -> Trained:

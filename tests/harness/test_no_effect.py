@@ -44,6 +44,8 @@ USELESS = {
     "repeats of a phase that does not vary": (
         "routes.prune.finetune", {"epochs": 2, "augment": "none", "repeated_augmentation": 2},
         "routes.prune.finetune.repeated_augmentation"),
+    "a new classifier for fine-tuning": (
+        "routes.prune.finetune", {"epochs": 2, "head_init_scale": 0.0}, "routes.prune.finetune.head_init_scale"),
     "RandAugment that no phase has": ("recipe.randaugment_magnitude", 5, "recipe.randaugment_magnitude"),
     "RandAugment of a phase without": (
         "routes.prune.finetune", {"epochs": 2, "randaugment_magnitude": 5}, "routes.prune.finetune.randaugment_magnitude"),
@@ -84,6 +86,8 @@ USEFUL = {
     "channels alike": ("dataset", {"name": "fashion_mnist_mini", "mean": [0.5], "std": [0.5]}),
     "a pretraining of nothing": ("parent.pretrain", {"epochs": 0}),
     "momentum of sgd": ("recipe.momentum", 0.8),
+    "classifiers of zeros": ("recipe.head_init_scale", 0.0),
+    "classifiers as timm draws them": ("parent.pretrain", {"epochs": 2, "head_init_scale": 1.0}),
     "momentum where one phase has it": ("recipe", {"optimizer": "adamw"}),
     "a budget": ("budget", {"prune": "1 h"}),
     "a pair with a control": ("verdict", {"pair": ["prune", "scratch_family"]}),
