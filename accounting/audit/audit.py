@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from accounting.audit.balance import Balance, balances_of
 from accounting.audit.checks import clocks_in, contradictions_in
 from accounting.audit.impossible import impossible_in
-from accounting.audit.meanings import Stands, verdict_stands
+from accounting.audit.meanings import Standing, Stands, standing_of
 from accounting.audit.rules import older_rules_findings
 from accounting.cost.at_rates import as_held
 from accounting.cost.attempts import view_of
@@ -46,9 +46,14 @@ class AuditReport:
     """All device-hours on record by kind of device, as they were held, with every attempt and start-up counted once."""
 
     @property
+    def standing(self) -> Standing:
+        """Whether the verdict stands, and the findings that decide it."""
+        return standing_of(self.findings)
+
+    @property
     def stands(self) -> Stands:
         """Whether the verdict stands."""
-        return verdict_stands(self.findings)
+        return self.standing.stands
 
     @property
     def ok(self) -> bool:

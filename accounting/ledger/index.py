@@ -81,6 +81,15 @@ class Index:
 
 def segments_in(folder: Path) -> list[Path]:
     """The segment files, sorted by name; not hidden ones, such as macOS leaves beside each file that it copies."""
+    return [path for path in _named_as_segments(folder) if path.is_file()]
+
+
+def no_files_in(folder: Path) -> list[Path]:
+    """What is named as a segment and is no file: a folder, or a link to nothing."""
+    return [path for path in _named_as_segments(folder) if not path.is_file()]
+
+
+def _named_as_segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 

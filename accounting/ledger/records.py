@@ -22,6 +22,10 @@ COST_RULES = 2
 """Version of the rules for what an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Older versions
 are read too: version 1 had no phase ``export``, so exports ran inside ``evaluate`` and were charged to the route."""
 
+FORMAT = 2
+"""Format of a segment, in ``segment_opened``: one per process, lines chained, registered in the index. Format 1, which has
+none of this, is read too."""
+
 CLOCK_TOLERANCE_S = 1.0
 """How far the clocks of a cluster's nodes may differ before it is reported."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from accounting.audit.audit import AuditReport
 from accounting.audit.audit import audit as check
 from accounting.audit.meanings import MEANINGS
+from accounting.ledger.compacted import damaged_in
 from accounting.ledger.index import lost_ledger
 from accounting.ledger.store import read_lean
 from accounting.study.folder import StudyFolder
@@ -23,8 +24,9 @@ def show_audit(folder: Path, *, as_json: bool) -> bool:
     read_study(folder)
     if lost := lost_ledger(StudyFolder(folder).ledger):
         raise InputError(lost)
-    ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=StudyFolder(folder).compacted)
-    found = check(ledger.records, ledger.findings, ledger.points)
+    kept = StudyFolder(folder).compacted
+    ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=kept)
+    found = check(ledger.records, [*ledger.findings, *damaged_in(kept)], ledger.points)
     if as_json:
         meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].said}
                  for each in found.findings]  # fmt: skip
