@@ -11,7 +11,7 @@ Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device ti
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
@@ -62,6 +62,8 @@ class Planned(TypedDict, total=False):
 class UndeliveredRecord(TypedDict):
     """A planned network that a spent budget left undelivered. Hours are in the study's unit; null if unknown."""
 
+    by_plan: NotRequired[bool]
+    """True if what it needs is by the plan's speed, since no job was done; otherwise absent."""
     label: str
     route: str
     target: int

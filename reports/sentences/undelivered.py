@@ -20,9 +20,10 @@ def undelivered_sentence(left: Undelivered, unit: str) -> str:
             f"{which}, was not delivered: {why}; how much more it needs is not known, since no job was done: "
             f"set a larger budget.{payer} and run the same command again."
         )
+    basis = "by the study's plan" if left.by_plan else "by what the jobs so far took"
     return (
-        f"{which}, was not delivered: {why}; it needs about {number(left.needs_h)} {hours} more, by what the jobs so far "
-        f"took: set budget.{payer} to {number(_rounded_up(left.budget_needed_h))} h and run the same command again."
+        f"{which}, was not delivered: {why}; it needs about {number(left.needs_h)} {hours} more, {basis}: "
+        f"set budget.{payer} to {number(_rounded_up(left.budget_needed_h))} h and run the same command again."
     )
 
 
