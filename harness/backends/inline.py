@@ -21,6 +21,7 @@ from harness.backends.base import Backend
 from harness.config.phases import checked_shapes
 from harness.config.resources import JobShape
 from harness.config.study import StudyConfig
+from harness.cores import num_cores
 from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, disk_problem, typed_line
 from harness.gpu_models import of_models
@@ -42,6 +43,10 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
     most = max(shape.devices for shape in shapes.values())
     capacity = local_capacity(device, most)[: max(1, int(most)) if device == "cuda" else 1]
     of_models(resources.gpu_models, capacity)
+    if device == "cpu" and most > (cores := num_cores()):
+        raise InputError(
+            f"resources: one job wants {most:g} CPU cores, this process may use {cores}; lower devices_per_job"
+        )
     if device == "cpu":
         capacity[0]["device"] = cpu_device(socket.gethostname())
     elif len(capacity) < most:
