@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from accounting.meters.processes import worker
 from harness.training.compile_folders import NAME, own_folder, sweep
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are told by /proc")
-HERE = os.stat("/proc/self/ns/pid").st_ino if sys.platform.startswith("linux") else 0
+HERE = Path("/proc/self/ns/pid").stat().st_ino if sys.platform.startswith("linux") else 0
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +25,7 @@ def folder(tmp_path, monkeypatch):
 def killed():
     """The id and the start of a process that is over."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        found = worker(process.pid)
-    return found
+        return worker(process.pid)
 
 
 def make(folder, name):
@@ -37,9 +37,9 @@ def make(folder, name):
 
 def test_its_folder_is_there_while_it_compiles_and_gone_afterwards(folder):
     with own_folder() as own:
-        assert os.path.isdir(own)
+        assert Path(own).is_dir()
         sweep()
-        assert os.path.isdir(own), "its process lives"
+        assert Path(own).is_dir(), "its process lives"
     assert list(folder.iterdir()) == []
 
 
