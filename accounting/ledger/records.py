@@ -190,6 +190,7 @@ class Kind(StrEnum):
     ATTEMPT_STARTED = "attempt_started"
     WORK_BEGUN = "work_begun"
     PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
     HEARTBEAT = "heartbeat"
     NODE_BEAT = "node_beat"
     ATTEMPT_MEASURED = "attempt_measured"
@@ -241,11 +242,14 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "network_macs",
         "spec",
     ),
-    # The first training step (or the first batch of an evaluation). epoch: number of epochs done before. Optional:
+    # The first training step (or the first batch of an evaluation). epoch: number of epochs done before, a fraction if it
+    # continues within one. Optional:
     # dropped, why the state of an earlier attempt could not be trusted, so that its epochs are trained again.
     Kind.WORK_BEGUN: ("attempt", "epoch"),
     # End of an epoch. checkpointed: whether a later attempt can continue from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
+    # A later attempt can continue from here, within an epoch. epoch: epochs done until then, a fraction.
+    Kind.CHECKPOINT: ("attempt", "epoch"),
     # A heartbeat by the attempt itself: written if no sampler names it, and always in older ledgers.
     Kind.HEARTBEAT: ("attempt",),
     # A node's sampler names the attempts that have a process alive there (checked by id and start). readings: {device:

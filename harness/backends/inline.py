@@ -62,7 +62,8 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
                     scheduler.stuck()
                     return
                 held = _held(device, shapes[job.phase])
-                place = Workplace(paths, session, config.dataset, held, plugins=plugins)
+                every_s = resources.checkpoint_every_s
+                place = Workplace(paths, session, config.dataset, held, plugins=plugins, checkpoint_every_s=every_s)
                 mine = replace(place, given=scheduler.given(job), stop=partial(_why_to_stop, scheduler, job.name))
                 scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 

@@ -142,6 +142,7 @@ class _OnRay:
             "dataset": self.config.dataset.model_dump(exclude_unset=True),
             "device": self.nodes.device,
             "models": list(self.nodes.models),
+            "checkpoint_every_s": self.config.resources.checkpoint_every_s,
             "plugins": [file.as_dict() for file in kept(in_use(), self.paths)],
         }
 
@@ -316,6 +317,7 @@ def _trainable(config: TrialConfig) -> None:
         since_t=place["since_t"],
         plugins=tuple(PluginFile.from_dict(file) for file in place["plugins"]),
         stop=lambda: StopNotes(StudyFolder(Path(place["root"]))).why(job.name),
+        checkpoint_every_s=place["checkpoint_every_s"],
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})
