@@ -124,6 +124,10 @@ def test_a_server_that_is_not_there_is_bad_input(monkeypatch):
         ("gs://b/x?region=1", "unknown option 'region'"),
         ("gs://b/x?anonymous=yes", "allowed is true or false"),
         ("file:///mnt/x?region=1", "file has none"),
+        ("s3://b/x#mine", "without #"),
+        ("file:///mnt/my%20studies", "without %-escapes"),
+        ("s3://b/x?region=", "option 'region' in 's3://b/x?region=' is empty or given twice"),
+        ("s3://b/x?region=a&region=b", "option 'region'"),
     ],
 )
 def test_urls_that_cannot_be(url, said):
