@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from accounting.audit.audit import AuditReport
 from accounting.audit.audit import audit as check
 from accounting.audit.meanings import MEANINGS
 from accounting.ledger.compacted import damaged_in
+from accounting.ledger.findings import Finding
 from accounting.ledger.index import lost_ledger
 from accounting.ledger.store import read_lean
 from accounting.study.folder import StudyFolder
@@ -17,6 +19,9 @@ from accounting.words.names import DeviceKind, Unit
 from harness.console.terminal import say, say_json
 from harness.errors import InputError
 from reports.data.study import read_study
+
+MOST_OF_A_KIND = 10
+"""How many findings of one kind are shown as text: each line of a converted file is one."""
 
 
 def show_audit(folder: Path, *, as_json: bool) -> bool:
@@ -48,7 +53,20 @@ def _text(found: AuditReport, warnings: tuple[str, ...], hours: Mapping[DeviceKi
     lines += [
         f"total: {h:.6f} {Unit.of(kind).text} held by attempts and start-ups" for kind, h in sorted(hours.items())
     ]
-    lines += [*warnings, *(f"{f.severity}: {f.message}" for f in found.findings)]
+    lines += [*warnings, *_findings(found.findings)]
     lines += [f"{code}: {MEANINGS[code].said}" for code in dict.fromkeys(f.code for f in found.findings)]
     lines += [f"the verdict {found.stands}"] if found.findings else []
     return "\n".join([*lines, "the ledger adds up" if found.ok else "the ledger does not add up"])
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each, but no more than a few of one kind; JSON has all."""
+    counts: Counter[str] = Counter()
+    of_kind = Counter(finding.code for finding in findings)
+    for finding in findings:
+        counts[finding.code] += 1
+        if counts[finding.code] <= MOST_OF_A_KIND:
+            yield f"{finding.severity}: {finding.message}"
+        elif counts[finding.code] == of_kind[finding.code]:
+            num_more = of_kind[finding.code] - MOST_OF_A_KIND
+            yield f"{finding.severity}: {num_more} more like that ({finding.code}); `audit --json` lists all"
