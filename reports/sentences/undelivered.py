@@ -14,7 +14,10 @@ def undelivered_sentence(left: Undelivered, unit: str) -> str:
     hours = unit_text(unit)
     payer = left.waits_for or left.route
     waits = f"it waits for a network of {payer}, and " if left.waits_for else ""
-    why = f"{waits}the budget of {payer} ({number(left.budget_h)} {hours}) is spent ({number(left.spent_h)})"
+    spent = number(left.spent_h)
+    is_spent = left.budget_h is None or left.spent_h >= left.budget_h
+    state = f"is spent ({spent})" if is_spent else f"does not pay for it ({spent} spent)"
+    why = f"{waits}the budget of {payer} ({number(left.budget_h)} {hours}) {state}"
     if left.needs_h is None or left.budget_needed_h is None:
         return (
             f"{which}, was not delivered: {why}; how much more it needs is not known, since no job was done: "

@@ -75,3 +75,10 @@ def test_what_is_needed_by_the_plan_is_said_to_be_so():
         "it needs about 0.500 GPU-hours more, by the study's plan: set budget.prune to 2.75 h"
         in undelivered_sentence(planned, "gpu_hours")
     )
+
+
+def test_a_budget_that_is_kept_because_it_is_too_small_is_not_called_spent():
+    kept = dataclasses.replace(LEFT, spent_h=1.2)
+    assert "the budget of prune (1.50 GPU-hours) does not pay for it (1.20 spent); it needs" in undelivered_sentence(
+        kept, "gpu_hours"
+    )
