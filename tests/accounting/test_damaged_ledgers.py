@@ -145,6 +145,15 @@ def _other_study(folder: Path) -> None:
         shutil.copy(path, folder)
 
 
+def _rewrite_index(old: bytes, new: bytes) -> Callable[[Path], None]:
+    return lambda folder: _rewrite(old, new)(folder / NAME)
+
+
+def _folder_for_index(folder: Path) -> None:
+    (folder / NAME).unlink()
+    (folder / NAME).mkdir()
+
+
 def _folder_instead(folder: Path) -> None:
     path = segment(folder, "worker-0")
     path.unlink()
@@ -191,6 +200,11 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a line of the index changed": (
         lambda f: lines(f / NAME, lambda ls: [ls[0], ls[1].replace(b"driver", b"drover"), *ls[2:]]), "index_damaged",
     ),
+    "a seal without a length": (_rewrite_index(b'"bytes":', b'"bytes":null,"was":'), "index_damaged"),
+    "a seal with a length in words": (_rewrite_index(b'"bytes":', b'"bytes":"all","was":'), "index_damaged"),
+    "a segment in numbers": (_rewrite_index(b'"segment":"', b'"segment":7,"was":"'), "index_damaged"),
+    "a folder in place of the index": (_folder_for_index, "index_missing"),
+    "an empty index": (lambda f: (f / NAME).write_bytes(b""), "index_cut"),
     "the end of the index cut off": (lambda f: lines(f / NAME, lambda ls: ls[:4]), "index_cut"),
     "a garbled index": (lambda f: lines(f / NAME, lambda ls: [*ls[:3], b"\xff\xfe\n", *ls[3:]]), "index_damaged"),
 }  # fmt: skip
