@@ -26,6 +26,9 @@ FORMAT = 2
 """Format of a segment, in ``segment_opened``: one per process, lines chained, registered in the index. Format 1, which has
 none of this, is read too."""
 
+LATEST_T = 1e11
+"""No time is as late (the year 5138) or as early, unless it is not in seconds."""
+
 CLOCK_TOLERANCE_S = 1.0
 """How far the clocks of a cluster's nodes may differ before it is reported."""
 

@@ -11,7 +11,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import NamedTuple, TypeGuard
 
-from accounting.ledger.records import FIELDS, READINGS, Kind, Phase, Status
+from accounting.ledger.records import FIELDS, LATEST_T, READINGS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 _LARGEST = 2**63 - 1
@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None if it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
-    if type(t) is float and isfinite(t) and type(kind_value) is str and kind_value in _QUICK:
+    if type(t) is float and -LATEST_T < t < LATEST_T and type(kind_value) is str and kind_value in _QUICK:
         quick = _QUICK[kind_value]
         try:
             quick.whole(record)
@@ -51,7 +51,9 @@ def are_well_formed(records: Sequence[Mapping[str, object]]) -> bool:
 
 def _are_alike_and_fine(kind: str, records: Sequence[Mapping[str, object]]) -> bool:
     times = [record["t"] for record in records]
-    if kind not in _QUICK or set(map(type, times)) != {float} or not all(map(isfinite, times)):  # type: ignore[arg-type]
+    if kind not in _QUICK or set(map(type, times)) != {float}:
+        return False
+    if not all(-LATEST_T < t < LATEST_T for t in times):  # type: ignore[operator]
         return False
     quick = _QUICK[kind]
     columns = dict(zip(quick.order, zip(*map(quick.whole, records), strict=True), strict=True))
@@ -68,8 +70,8 @@ def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str
     kind = _KINDS.get(str(kind_value))
     if kind is None:
         return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
-    if not _is_number(t):
-        return f"{kind}: t must be Unix seconds, a finite number, got {_short(t)}"
+    if not _is_time(t):
+        return f"{kind}: t must be {_SECONDS[1]}, got {_short(t)}"
     if not record.keys() >= _REQUIRED[kind]:
         missing = [name for name in FIELDS[kind] if name not in record]
         return f"{kind}: missing field{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
@@ -90,12 +92,20 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
+def _is_time(value: object) -> bool:
+    return _is_number(value) and -LATEST_T < value < LATEST_T
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_duration(value: object) -> bool:
+def _is_amount(value: object) -> bool:
     return _is_number(value) and value >= 0
+
+
+def _is_duration(value: object) -> bool:
+    return _is_number(value) and 0 <= value < LATEST_T
 
 
 def _is_whole(value: object) -> bool:
@@ -177,8 +187,8 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "reason": (_or_null(lambda value: isinstance(value, str)), "a string or null"),
     "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
-    "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
-    "budget_h": (_is_duration, "a number of at least 0"),
+    "work_end_t": (_or_null(_is_time), "Unix seconds or null"),
+    "budget_h": (_is_amount, "a number of at least 0"),
     "duration_s": (_is_duration, "seconds, at least 0"),
     "node": _TEXT,
     "writer": _TEXT,
@@ -192,7 +202,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),
 }
-_SECONDS = (_is_number, "Unix seconds, a finite number")
+_SECONDS = (_is_time, "Unix seconds, a finite number")
 _DURATION = (_is_duration, "seconds, at least 0")
 _COUNT = (lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
 _SOMETIMES: dict[Kind, dict[str, tuple[Callable[[object], bool], str]]] = {

@@ -98,6 +98,8 @@ LINE_DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a number that is none": (_rewrite(b'"epoch":0', b'"epoch":NaN'), "garbled", "NaN is not a number"),
     "an endless time": (_rewrite(b'"work_end_t":', b'"work_end_t":Infinity,"was":'), "garbled", "Infinity is not a number"),
     "a time in words": (_rewrite(b'"work_end_t":', b'"work_end_t":"noon","was":'), "garbled", "work_end_t must be"),
+    "a time in milliseconds": (_rewrite(b'begun","t":', b'begun","t":179584085'), "garbled", "must be Unix s"),
+    "an end in milliseconds": (_rewrite(b'"work_end_t":', b'"work_end_t":179584085'), "garbled", "work_end_t must be"),
     "a switch for a number": (_rewrite(b'"replicate":0', b'"replicate":true'), "garbled", "replicate must be"),
     "a heartbeat in words": (_rewrite(b'"spec":', b'"heartbeat_s":"often","spec":'), "garbled", "heartbeat_s must be"),
     "a negative heartbeat": (_rewrite(b'"spec":', b'"heartbeat_s":-1,"spec":'), "garbled", "heartbeat_s must be"),
