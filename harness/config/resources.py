@@ -25,6 +25,8 @@ PhaseName = Literal["pretrain", "supernet", "search", "tune", "retrain", "finetu
 
 MOST = 64
 """Devices, or workers, of one job."""
+LEAST = 0.001
+"""The least share of a device; Ray counts ten-thousandths."""
 
 
 def _checked(value: object) -> object:
@@ -32,11 +34,13 @@ def _checked(value: object) -> object:
     for phase, number in value.items() if isinstance(value, dict) else [(None, value)]:
         if phase is not None and phase not in tuple(map(str, HELD_PHASES)):
             raise ValueError(f"{phase!r} is not a phase; allowed here: {', '.join(HELD_PHASES)}")
+        where = "" if phase is None else f" for {phase}"
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MOST:
-            where = "" if phase is None else f" for {phase}"
             raise ValueError(
                 f"{number!r} given{where}; allowed is a number above 0, at most {MOST}, or one for each phase"
             )
+        if number < LEAST:
+            raise ValueError(f"{number!r} given{where}; the least share of a device is {LEAST:g}")
     return value
 
 
