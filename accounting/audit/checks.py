@@ -16,6 +16,8 @@ from accounting.ledger.packed import links_of
 from accounting.ledger.records import CLOCK_TOLERANCE_S, Kind, Record, Status
 
 ROUNDING_S = 1e-3
+UNSEEN = 0.01
+"""The share of a session, or of what a route held in all, from which on what may have been held unseen is worth saying."""
 ROUNDING = 1e-3
 """Of amounts of a device: Ray counts ten-thousandths."""
 
@@ -205,10 +207,13 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 def _sessions(view: CostView) -> Iterator[Finding]:
     unseen: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     held: dict[str, float] = defaultdict(float)
+    whole: dict[str, float] = defaultdict(float)
     for attempt in as_held(view).attempts:
         held[attempt.route] += attempt.allocated_s
         if attempt.status is Status.LOST:  # of the others, only the time between two looks is uncertain
             unseen[attempt.session][attempt.route] += attempt.uncertainty_s
+            whole[attempt.route] += attempt.uncertainty_s
+    is_much = any(seconds > UNSEEN * held[route] for route, seconds in whole.items())
     for session in view.sessions:
         if not session.closed:
             yield Finding(
@@ -219,12 +224,14 @@ def _sessions(view: CostView) -> Iterator[Finding]:
         capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
         of_route = unseen[session.session]
         unseen_s = sum(of_route.values())
-        if unseen_s > 0.01 * capacity_s:
-            yield Finding(
-                "warning",
-                "uncertain",
+        if unseen_s > UNSEEN * capacity_s:
+            message = (
                 f"session {session.session}: up to {unseen_s:.1f} device-seconds may have been held unseen, more than "
-                f"1 % of {capacity_s:.1f}; by route, against all that it held: {_shares_text(of_route, held)}",
+                f"1 % of {capacity_s:.1f}; by route, against all that it held: {_shares_text(of_route, held)}"
+            )
+            # In a session that was soon killed it is much, and in the whole study perhaps next to nothing.
+            yield (
+                Finding("warning", "uncertain", message) if is_much else Finding("warning", "little_uncertain", message)
             )
 
 

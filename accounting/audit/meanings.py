@@ -105,6 +105,9 @@ MEANINGS: dict[str, Meaning] = {
         "up to this much more may have been held unseen: a route's whole cost may be too low by its share"
     ),
     "session_not_opened": _shifts("what the session had is not known, so its balance cannot be checked"),
+    "little_uncertain": _yes(
+        "this much more may have been held unseen, which is at most 1 % of what any route held in all"
+    ),
     "unattributed": _yes("it is in the totals, and charged to no route"),
     "two_outcomes": _yes("the first outcome counts, and every attempt costs"),
     "after_outcome": _yes("the first outcome counts, and every attempt costs"),

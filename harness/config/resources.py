@@ -133,7 +133,7 @@ class ResourcesConfig(Strict):
     ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""
     workers_per_job: Annotated[Workers | dict[PhaseName, Workers] | None, BeforeValidator(_whole)] = None
     """Processes that share the batches of a job that trains, by phase too; one for each of its GPUs, and one on the CPU."""
-    cpus_per_job: float = Field(4, gt=0, le=1024)
+    cpus_per_job: float = Field(4, ge=0.001, le=1024)
     """CPU cores for each of a job's GPUs."""
     checkpoint_every: Annotated[str, BeforeValidator(_duration)] = "15 min"
     """After how long within an epoch a training's state is saved, from which another attempt continues, as ``10 min``; or

@@ -129,6 +129,15 @@ def both(*changes: Callable[[dict[str, Records]], None]) -> Callable[[dict[str, 
     return change
 
 
+def _seen_often(ledger: dict[str, Records]) -> None:
+    """A second session, soon killed, in which an attempt may have held a core for a tenth of a second unseen."""
+    drop("session_closed")(ledger)
+    ledger["driver"] += [opened("s2", 90, {"core0": 1.0}), alloc("s2", "Z", 91)]
+    again = start("s2", "w#0", "w", 91.5, allocation="Z", heartbeat_s=0.1)
+    ledger["worker-0"] += [again, beat("w#0", 92)]
+    ledger["driver"] += [opened("s3", 94, {"core0": 1.0}), abandoned("s3", "w", 95), closed("s3", 96)]
+
+
 SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
     "an attempt that ended twice": (add("worker-1", ok("q#0", 69.5, 68)), "attempt_recorded_twice", Stands.NO),
     "an attempt that started twice": (
@@ -209,6 +218,7 @@ SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
         both(drop("attempt_ended", "q#0"), drop("allocation_closed", "C"), add("driver", abandoned("s", "q", 70))),
         "uncertain", Stands.MAY_SHIFT,
     ),
+    "a moment unseen in a long study": (_seen_often, "little_uncertain", Stands.YES),
     "an accuracy beyond 1": (edit("progress", "q#0", val_top1=71.2), "accuracy_impossible", Stands.NO),
     "a negative accuracy": (edit("progress", "q#0", val_top1=-0.1), "accuracy_impossible", Stands.NO),
     "an outcome in percent": (edit("attempt_ended", "q#0", outcome={"val_top1": 71.2}), "accuracy_impossible", Stands.NO),
