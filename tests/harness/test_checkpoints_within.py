@@ -14,6 +14,7 @@ from accounting.cost.attempts import derive
 from accounting.ledger.records import Kind
 from harness.config.recipe import Recipe
 from harness.config.resources import ResourcesConfig
+from harness.console.events import Narrator
 from harness.data.base import DataInfo, Splits, TensorSplit
 from harness.data.loader_split import LoaderSplit
 from harness.errors import InputError
@@ -222,6 +223,15 @@ class TestInTheLedger:
     def test_what_was_done_until_the_checkpoint_is_kept_if_it_was_continued_from(self, begun, kept_until):
         attempt = self.view(begun)["a#1"]
         assert (attempt.productive_s, attempt.overhead_s, attempt.lost_s) == (kept_until - 10, 10, 90 - kept_until)
+
+
+def test_it_is_told_where_every_epoch_is():
+    records = [
+        start("s", "a#1", "a", 0) | {"segment": "x", "line": 1},
+        {"kind": Kind.CHECKPOINT, "t": 70, "attempt": "a#1", "epoch": 2.5, "segment": "x", "line": 2},
+    ]
+    events = list(Narrator([]).tell(records))
+    assert (events[-1].text, events[-1].is_detail) == ("saved within an epoch, after 2.5 of them: a", True)
 
 
 class TestConfig:
