@@ -82,14 +82,14 @@ class Within:
 
 def _states(own: OwnDraws) -> Tensor:
     """The states of this process's generators as whole numbers, always as many."""
-    _, key, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    of_numpy = np.random.get_state(legacy=False)
     _, words, next_gauss = random.getstate()
     parts = [
         torch.get_rng_state().long(),
         *([] if own.state is None else [own.state.long()]),
         *([torch.cuda.get_rng_state().long()] if own.is_cuda else []),
-        torch.from_numpy(np.asarray(key).astype(np.int64)),
-        torch.tensor([int(position), int(has_gauss), _bits(float(gauss))]),
+        torch.from_numpy(of_numpy["state"]["key"].astype(np.int64)),
+        torch.tensor([int(of_numpy["state"]["pos"]), int(of_numpy["has_gauss"]), _bits(of_numpy["gauss"])]),
         torch.tensor([*words, int(next_gauss is not None), _bits(next_gauss or 0.0)]),
     ]
     return torch.cat(parts)
@@ -107,10 +107,11 @@ def _set_states(states: Tensor, own: OwnDraws) -> None:
         own.state = take(len(own.state)).to(torch.uint8)
     if own.is_cuda:
         torch.cuda.set_rng_state(take(len(torch.cuda.get_rng_state())).to(torch.uint8))
-    _, key, *_ = np.random.get_state(legacy=True)
-    words = take(len(key)).numpy().astype(np.uint32)
-    position, has_gauss, gauss = take(3).tolist()
-    np.random.set_state(("MT19937", words, position, has_gauss, _number(gauss)))
+    of_numpy = np.random.get_state(legacy=False)
+    of_numpy["state"]["key"] = take(len(of_numpy["state"]["key"])).numpy().astype(np.uint32)
+    of_numpy["state"]["pos"], of_numpy["has_gauss"], gauss = take(3).tolist()
+    of_numpy["gauss"] = _number(gauss)
+    np.random.set_state(of_numpy)
     version, own_words, _ = random.getstate()
     *told, has_next, next_gauss = take(len(own_words) + 2).tolist()
     random.setstate((version, tuple(told), _number(next_gauss) if has_next else None))
