@@ -26,6 +26,7 @@ def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostV
     """All findings that need no balance."""
     yield from _recorded_twice(records)
     yield from _orphans(evidence)
+    yield from _left_open(evidence)
     yield from _attempts(view)
     yield from _driver_work(view)
     yield from _devices(evidence, view)
@@ -82,6 +83,14 @@ def _orphans(evidence: Evidence) -> Iterator[Finding]:
                 "allocation_never_opened",
                 f"allocation {allocation} of session {session} closed, never opened",
             )
+
+
+def _left_open(evidence: Evidence) -> Iterator[Finding]:
+    """The driver closes what is held before it closes its session."""
+    for session, allocation in evidence.opened:
+        if session in evidence.session_closed and (session, allocation) not in evidence.closed:
+            message = f"allocation {allocation} of session {session} opened, never closed, and the session did"
+            yield Finding("warning", "allocation_never_closed", message)
 
 
 def _attempts(view: CostView) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +74,7 @@ def check(
         findings += _of_several_ledgers(rest)
         return findings, left_out
     findings += after.findings
-    findings += _missing(folder, before or after)
+    findings += _missing(folder, before or after, {segment.own_name for segment in rest})
     findings += _unregistered(rest, after)
     findings += _changed(rest, after)
     findings += _cut_index(rest, after)
@@ -149,9 +149,10 @@ def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:
             yield Finding("error", "driver_segment_missing", message)
 
 
-def _missing(folder: Path, index: Index) -> Iterator[Finding]:
+def _missing(folder: Path, index: Index, there: Set[str]) -> Iterator[Finding]:
+    """Segments that are gone, and not just under another name (``there`` are the names that segments were given)."""
     for name, entry in index.segments.items():
-        if not (folder / name).is_file():
+        if name not in there and not (folder / name).is_file():
             whose = f" (written by the {entry['writer']} on {entry['host']})" if "writer" in entry else ""
             message = f"{name}{whose} is gone: its attempts and costs are missing; restore it from a copy"
             yield Finding("error", "segment_missing", message)

@@ -69,7 +69,7 @@ def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str
     """The same by a slower check that words the problem."""
     kind = _KINDS.get(str(kind_value))
     if kind is None:
-        return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
+        return f"unknown kind {_short(kind_value)} (known: {', '.join(Kind)})"
     if not _is_time(t):
         return f"{kind}: t must be {_SECONDS[1]}, got {_short(t)}"
     if not record.keys() >= _REQUIRED[kind]:
@@ -185,6 +185,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "train_loss": (_or_null(_is_number), "a finite number or null"),
     "checkpointed": (lambda value: isinstance(value, bool), "true or false"),
     "reason": (_or_null(lambda value: isinstance(value, str)), "a string or null"),
+    "spec": (lambda value: isinstance(value, dict), "an object"),
     "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "work_end_t": (_or_null(_is_time), "Unix seconds or null"),

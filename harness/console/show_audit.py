@@ -26,12 +26,12 @@ MOST_OF_A_KIND = 10
 
 def show_audit(folder: Path, *, as_json: bool) -> bool:
     """Print the audit of a study's ledger, and return whether the ledger adds up; ``InputError`` if it is lost."""
-    read_study(folder)
+    study, _ = read_study(folder)
     if lost := lost_ledger(StudyFolder(folder).ledger):
         raise InputError(lost)
     kept = StudyFolder(folder).compacted
     ledger = read_lean(StudyFolder(folder).ledger, strict=False, compacted=kept)
-    found = check(ledger.records, [*ledger.findings, *damaged_in(kept)], ledger.points)
+    found = check(ledger.records, [*ledger.findings, *damaged_in(kept)], ledger.points, study)
     if as_json:
         meant = [{**asdict(each), "verdict": MEANINGS[each.code].stands, "meaning": MEANINGS[each.code].said}
                  for each in found.findings]  # fmt: skip

@@ -234,6 +234,7 @@ SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
     ),
     "work after the end": (edit("attempt_ended", "q#0", work_end_t=75.0), "work_outside_attempt", Stands.NO),
     "work that began after the end": (edit("work_begun", "q#0", t=72), "work_outside_attempt", Stands.NO),
+    "the end of an allocation left out": (drop("allocation_closed", "B"), "allocation_never_closed", Stands.MAY_SHIFT),
     "a session that opened twice": (add("driver", opened("s", 0.5)), "recorded_twice", Stands.NO),
     "a session that closed twice": (add("driver", closed("s", 81.5)), "recorded_twice", Stands.NO),
     "an allocation that opened twice": (add("driver", alloc("s", "C", 1.5, "core1")), "recorded_twice", Stands.NO),

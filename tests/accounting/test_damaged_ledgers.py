@@ -103,8 +103,7 @@ LINE_DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a switch for a number": (_rewrite(b'"replicate":0', b'"replicate":true'), "garbled", "replicate must be"),
     "a heartbeat in words": (_rewrite(b'"spec":', b'"heartbeat_s":"often","spec":'), "garbled", "heartbeat_s must be"),
     "a negative heartbeat": (_rewrite(b'"spec":', b'"heartbeat_s":-1,"spec":'), "garbled", "heartbeat_s must be"),
-    "a look that was never": (_rewrite(b'},"written_t"', b'},"looked_t":null,"written_t"'), "garbled", "looked_t must be"),
-    "segments in words": (_rewrite(b'"segments":', b'"segments":"all","were":'), "garbled", "segments must be"),
+    "a spec that is none": (_rewrite(b'"spec":', b'"spec":null,"was":'), "garbled", "spec must be an object"),
     "a process in words": (_rewrite(b'"pid":', b'"pid":"mine","was":'), "garbled", "pid must be"),
     "an unknown kind": (_rewrite(b'"kind":"work_begun"', b'"kind":"work_ended"'), "garbled", "unknown kind 'work_ended'"),
     "another encoding": (lambda p: p.write_bytes(p.read_text().encode("utf-16")), "garbled", "not valid JSON"),
@@ -331,3 +330,27 @@ def test_a_newer_format_is_refused_even_where_damage_is_looked_for(tmp_path: Pat
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(LedgerError, match="format 3 of a ledger, this program knows 1 to 2; it takes the version"):
         read_ledger(tmp_path, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b'},"written_t"', b'},"looked_t":null,"written_t"', "looked_t must be Unix seconds"),
+        (b'"segments":', b'"segments":"all","were":', "segments must be a whole number"),
+        (b'"environment":{', b'"environment":[],"was":{', "environment must be an object"),
+        (b'"kind":"session_closed"', b'"kind":"' + b"x" * 1000 + b'"', "unknown kind 'xxx"),
+    ],
+)
+def test_damaged_lines_of_the_driver_are_found(folder: Path, old: bytes, new: bytes, says: str) -> None:
+    path = segment(folder, "driver")
+    text = path.read_bytes()
+    at = text.index(old, text.index(b"allocation_opened") if old.startswith(b"}") else 0)
+    path.write_bytes(text[:at] + text[at:].replace(old, new, 1))
+    (found,) = [f for f in read_ledger(folder, strict=False).findings if f.code == "garbled"]
+    assert says in found.message
+    assert len(found.message) < 700
+
+
+def test_a_renamed_segment_is_not_called_missing(folder: Path) -> None:
+    FILE_DAMAGE["a renamed segment"][0](folder)
+    assert codes(folder) == {"segment_renamed"}
