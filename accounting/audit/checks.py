@@ -53,8 +53,8 @@ def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
     counts: Counter[tuple[str, ...]] = Counter()
     for record in records:
         kind = record["kind"]
-        if (names := ONCE.get(kind)) is not None:
-            counts[(kind, *[str(record[name]) for name in names])] += 1  # type: ignore[literal-required]
+        if (keys := ONCE.get(kind)) is not None:
+            counts[(kind, *[str(record[key]) for key in keys])] += 1  # type: ignore[literal-required]
     for (kind, *names), count in counts.items():
         if count > 1 and kind in OF_ATTEMPTS:
             yield Finding("error", "attempt_recorded_twice", f"attempt {names[0]} has {count} records of {kind}")

@@ -20,5 +20,5 @@ def foreign_in(view: CostView, study: StudyFacts) -> Iterator[Finding]:
         ):
             if not is_known:
                 found.setdefault(what, attempt.attempt)
-    for what, attempt in found.items():
-        yield Finding("error", "not_of_the_study", f"attempt {attempt} is of {what}, which study.yaml does not have")
+    for what, name in found.items():
+        yield Finding("error", "not_of_the_study", f"attempt {name} is of {what}, which study.yaml does not have")
