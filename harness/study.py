@@ -206,7 +206,9 @@ def _ready(config: StudyConfig, folder: Path, launch: Launch, progress: Progress
         log.warning("%s", line)
     loggers = check_loggers(config)
     if config.store is not None:
-        ObjectStore(config.store.url).check(paths.root)
+        store, index = ObjectStore(config.store.url), read_index(paths.ledger)
+        store.check(paths.root)
+        store.check_owner(None if index is None else index.ledger)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)

@@ -82,3 +82,23 @@ def test_an_undamaged_study_has_no_such_sentence(study):
     frames = load_frames(study)
     assert frames.audit.findings == ()
     assert not any("verdict of this study" in line for line in WholeAnswer(frames).sentences)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("replicates: 3", "replicates: 2", "replicate 2"),
+        ("- 500000", "- 510000", "a target of 500000 MACs"),
+        ("    scratch: {}\n", "", "route scratch"),
+    ],
+)
+def test_a_ledger_that_is_not_the_study_s_is_found(old, new, what, tmp_path):
+    folder = build_study(tmp_path)
+    path = folder / "study.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    frames = load_frames(folder)
+    (found,) = [finding for finding in frames.audit.findings if finding.code == "not_of_the_study"]
+    assert f"is of {what}, which study.yaml does not have" in found.message
+    assert frames.audit.stands == "does not stand"
