@@ -20,6 +20,14 @@ def models_text(models: Sequence[str]) -> str:
     return " and ".join(f"{name!r}" for name in models)
 
 
+def check_pinned(device: str, wanted: Collection[str]) -> None:
+    """``InputError`` if a study pins models of GPU, and its jobs would run on processors, since there is no GPU."""
+    if device == "cpu" and wanted:
+        raise InputError(
+            f"{KEY}: {models_text(sorted(wanted))} given, and there is no GPU here; remove it to use CPU cores"
+        )
+
+
 def of_models(wanted: Collection[str], capacity: Sequence[DeviceRecord]) -> list[DeviceRecord]:
     """The devices that a study may hold: those on nodes whose GPUs are all of ``wanted`` models, or of the only one there.
 

@@ -280,16 +280,17 @@ def pricing(view: View, speeds: Speeds, device: str) -> tuple[Callable[[Job], fl
     return device_s, of_teacher_s
 
 
-def _at_once(view: View, device: str) -> Callable[[Job], tuple[int, float]]:
+def _at_once(view: View, device: str) -> Callable[[Job], tuple[float, float]]:
     """The devices that a job holds, and its speed relative to the measured worker."""
     shapes = checked_shapes(view.config, device)
 
-    def found(job: Job) -> tuple[int, float]:
-        # A job holds the cores or GPUs that it computes on. A share of a GPU takes as many device-seconds as a whole.
+    def found(job: Job) -> tuple[float, float]:
+        # A job is charged for all that it holds, also where it cannot compute on half a core. A share of a device takes as
+        # many device-seconds as a whole one.
         shape = shapes[job.phase]
         workers = shape.workers if is_shared(job) else 1
         threads = shape.threads / shapes[MEASURED].threads if device == "cpu" else 1
-        return max(1, int(shape.devices)), threads * workers
+        return max(1.0, shape.devices), threads * workers
 
     return found
 

@@ -191,6 +191,8 @@ def _resources(given: ResourcesConfig) -> ResourcesConfig:
         values |= {"devices_per_job": fewer, "workers_per_job": None}
     if given.device == "cuda" and not has_gpu:
         values["device"] = "auto"
+    if not has_gpu:
+        values |= {"device_kind": None, "equivalent": {}}
     if has_gpu:
         largest = max(fewer.values()) if isinstance(fewer, dict) else fewer
         values["cpus_per_job"] = min(given.cpus_per_job, cores / max(1, int(largest)))

@@ -14,6 +14,7 @@ attempt at a job, and ``training/loop.py`` trains.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,8 @@ from harness.devices import choose_device
 from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import forget_states
-from harness.jobs.job import Route
+from harness.jobs.job import Job, Route
+from harness.jobs.work import Train, TrainSupernet
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
 from harness.loggers.feed import logged
@@ -152,6 +154,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                     changes = [change.as_dict() for change in standing.changes]
                     ledger.append(Kind.STUDY_EXTENDED, session=session, changes=changes)
                 write_study(standing, ready.content, facts, paths)
+            device = "cuda" if any(entry["device_kind"] == "cuda" for entry in backend.capacity) else "cpu"
             scheduler = open_scheduler(
                 ready.routes,
                 config.budget,
@@ -161,6 +164,7 @@ def _run(config: StudyConfig, folder: Path, launch: Launch, progress: Progress) 
                 lambda job: progress.tell(stopped(job)),
                 ready.content.data,
                 _forecast(ready.view, backend.capacity),
+                partial(_within_epoch_s, config, device),
             )
             left = _worked_off(scheduler, ready, backend, session, ledger)
         if scheduler.ended is not None:
@@ -202,7 +206,9 @@ def _ready(config: StudyConfig, folder: Path, launch: Launch, progress: Progress
         log.warning("%s", line)
     loggers = check_loggers(config)
     if config.store is not None:
-        ObjectStore(config.store.url).check(paths.root)
+        store, index = ObjectStore(config.store.url), read_index(paths.ledger)
+        store.check(paths.root)
+        store.check_owner(None if index is None else index.ledger)
     content = _checked_content(standing, paths)
     routes = [route for replicate in range(config.replicates) for route in make_routes(view, replicate)]
     expect = partial(expected_jobs, view, config.resources.device)
@@ -274,6 +280,14 @@ def _forecast(view: View, capacity: Sequence[DeviceRecord]) -> Forecast | None:
         return None
     is_cuda = any(entry["device_kind"] == "cuda" for entry in capacity)
     return forecast_of(view, NOMINAL, "cuda" if is_cuda else "cpu")
+
+
+def _within_epoch_s(config: StudyConfig, device: str, job: Job) -> float:
+    """Device-seconds between two checkpoints of a job within an epoch; infinite if it has none there."""
+    every_s, shape = config.resources.checkpoint_every_s, config.resources.shape(job.phase, device)
+    if every_s is None or not isinstance(job.work, Train | TrainSupernet):
+        return math.inf
+    return every_s * shape.devices if shape.workers == 1 or job.work.recipe.sync_batch_norm else math.inf
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from accounting.audit.balance import Balance, balances_of
 from accounting.audit.checks import clocks_in, contradictions_in
 from accounting.audit.impossible import impossible_in
-from accounting.audit.meanings import Stands, verdict_stands
+from accounting.audit.meanings import Standing, Stands, standing_of
+from accounting.audit.of_study import foreign_in
 from accounting.audit.rules import older_rules_findings
 from accounting.cost.at_rates import as_held
 from accounting.cost.attempts import view_of
@@ -28,6 +29,7 @@ from accounting.ledger.findings import Finding
 from accounting.ledger.points import Points
 from accounting.ledger.records import Record
 from accounting.ledger.uncollected import uncollected
+from accounting.study.facts import StudyFacts
 from accounting.words.names import DeviceKind
 
 __all__ = ["AuditReport", "Balance", "Finding", "audit", "audit_of"]
@@ -46,9 +48,14 @@ class AuditReport:
     """All device-hours on record by kind of device, as they were held, with every attempt and start-up counted once."""
 
     @property
+    def standing(self) -> Standing:
+        """Whether the verdict stands, and the findings that decide it."""
+        return standing_of(self.findings)
+
+    @property
     def stands(self) -> Stands:
         """Whether the verdict stands."""
-        return verdict_stands(self.findings)
+        return self.standing.stands
 
     @property
     def ok(self) -> bool:
@@ -56,26 +63,35 @@ class AuditReport:
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def audit(records: Sequence[Record], findings: Sequence[Finding] = (), points: Points | None = None) -> AuditReport:
-    """Check a ledger's records, which are sorted by time; ``findings`` are those from reading it.
+def audit(
+    records: Sequence[Record],
+    findings: Sequence[Finding] = (),
+    points: Points | None = None,
+    study: StudyFacts | None = None,
+) -> AuditReport:
+    """Check a ledger's records, which are sorted by time; ``findings`` are those from reading it, ``study`` whose it is.
 
     All arguments come from :func:`accounting.ledger.store.read_ledger`, or, with ``points``, from ``read_lean``.
     """
     with uncollected():
         evidence = gather(records, points)
         clocks = clocks_in(records) if points is None else ()
-        return audit_of(records, evidence, view_of(evidence), [*findings, *clocks])
+        return audit_of(records, evidence, view_of(evidence), [*findings, *clocks], study)
 
 
 def audit_of(
-    records: Sequence[Record], evidence: Evidence, view: CostView, findings: Sequence[Finding] = ()
+    records: Sequence[Record],
+    evidence: Evidence,
+    view: CostView,
+    findings: Sequence[Finding] = (),
+    study: StudyFacts | None = None,
 ) -> AuditReport:
     """The same for given evidence and the view that is shown; ``findings`` must include those about clocks."""
     with uncollected():
         balances = balances_of(evidence, view)
         found = [
             *findings, *older_rules_findings(records, view), *_models(view), *contradictions_in(records, evidence, view),
-            *impossible_in(evidence), *_imbalances(balances),
+            *impossible_in(evidence), *(() if study is None else foreign_in(view, study)), *_imbalances(balances),
         ]  # fmt: skip
     return AuditReport(tuple(sorted(found, key=lambda finding: finding.severity)), balances, ledger_h(as_held(view)))
 

@@ -10,19 +10,25 @@ from accounting.cost.attempts import device_kind_of
 from accounting.cost.evidence import Evidence
 from accounting.cost.lineage import teacher_of
 from accounting.cost.split import first_ok
-from accounting.cost.values import CostView
+from accounting.cost.values import Attempt, CostView
 from accounting.ledger.findings import Finding
 from accounting.ledger.packed import links_of
 from accounting.ledger.records import CLOCK_TOLERANCE_S, Kind, Record, Status
 
 ROUNDING_S = 1e-3
+UNSEEN = 0.01
+"""The share of a session, or of what a route held in all, from which on what may have been held unseen is worth saying."""
+ROUNDING = 1e-3
+"""Of amounts of a device: Ray counts ten-thousandths."""
 
 
 def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostView) -> Iterator[Finding]:
     """All findings that need no balance."""
     yield from _recorded_twice(records)
     yield from _orphans(evidence)
+    yield from _left_open(evidence)
     yield from _attempts(view)
+    yield from _driver_work(view)
     yield from _devices(evidence, view)
     yield from _in_sessions(view)
     yield from _jobs(evidence, view)
@@ -30,12 +36,41 @@ def contradictions_in(records: Sequence[Record], evidence: Evidence, view: CostV
     yield from _sessions(view)
 
 
+ONCE = {
+    str(Kind.ATTEMPT_STARTED): ("attempt",),
+    str(Kind.ATTEMPT_ENDED): ("attempt",),
+    str(Kind.WORK_BEGUN): ("attempt",),
+    str(Kind.SESSION_OPENED): ("session",),
+    str(Kind.SESSION_CLOSED): ("session",),
+    str(Kind.ALLOCATION_OPENED): ("session", "allocation"),
+    str(Kind.ALLOCATION_CLOSED): ("session", "allocation"),
+}
+"""Kinds of record of which there is at most one for each of these names."""
+OF_ATTEMPTS = (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_ENDED)
+
+
 def _recorded_twice(records: Sequence[Record]) -> Iterator[Finding]:
-    for kind in (Kind.ATTEMPT_STARTED, Kind.ATTEMPT_ENDED):
-        counts = Counter(record["attempt"] for record in records if record["kind"] == kind)
-        for attempt, count in counts.items():
-            if count > 1:
-                yield Finding("error", "attempt_recorded_twice", f"attempt {attempt} has {count} records of {kind}")
+    counts: Counter[tuple[str, ...]] = Counter()
+    for record in records:
+        kind = record["kind"]
+        if (keys := ONCE.get(kind)) is not None:
+            counts[(kind, *[str(record[key]) for key in keys])] += 1  # type: ignore[literal-required]
+    for (kind, *names), count in counts.items():
+        if count > 1 and kind in OF_ATTEMPTS:
+            yield Finding("error", "attempt_recorded_twice", f"attempt {names[0]} has {count} records of {kind}")
+        elif count > 1:
+            whose = " of ".join(reversed(names))
+            yield Finding("error", "recorded_twice", f"there are {count} records of {kind} for {whose}")
+
+
+def _driver_work(view: CostView) -> Iterator[Finding]:
+    begins = {session.session: session.begin_t for session in view.sessions}
+    for work in view.driver_work:
+        early_s = begins[work.session] - work.begin_t
+        if early_s > CLOCK_TOLERANCE_S:
+            what = f"the driver's {work.phase} for {work.route}"
+            message = f"{what} began {early_s:.1f} s before session {work.session} opened"
+            yield Finding("warning", "driver_work_impossible", message)
 
 
 def _orphans(evidence: Evidence) -> Iterator[Finding]:
@@ -48,6 +83,14 @@ def _orphans(evidence: Evidence) -> Iterator[Finding]:
                 "allocation_never_opened",
                 f"allocation {allocation} of session {session} closed, never opened",
             )
+
+
+def _left_open(evidence: Evidence) -> Iterator[Finding]:
+    """The driver closes what is held before it closes its session."""
+    for session, allocation in evidence.opened:
+        if session in evidence.session_closed and (session, allocation) not in evidence.closed:
+            message = f"allocation {allocation} of session {session} opened, never closed, and the session did"
+            yield Finding("warning", "allocation_never_closed", message)
 
 
 def _attempts(view: CostView) -> Iterator[Finding]:
@@ -66,6 +109,10 @@ def _attempts(view: CostView) -> Iterator[Finding]:
         for flag, meaning in _BAD_FLAGS.items():
             if flag in attempt.flags:
                 yield Finding("error", flag, f"attempt {attempt.attempt} {meaning} {attempt.allocation}")
+        if attempt.end_t > attempt.begin_t and not any(attempt.devices.values()):
+            length_s = attempt.end_t - attempt.begin_t
+            message = f"attempt {attempt.attempt} held no device, by the record, for {length_s:.1f} s"
+            yield Finding("error", "holds_nothing", message)
         if "no_allocation_record" in attempt.flags:
             yield Finding(
                 "warning",
@@ -92,6 +139,19 @@ def _devices(evidence: Evidence, view: CostView) -> Iterator[Finding]:
         if said and said != attempt.devices:
             message = f"attempt {attempt.attempt} says {said}, its allocation held {attempt.devices}: the latter counts"
             yield Finding("warning", "devices_differ", message)
+        yield from _amounts(attempt, evidence)
+
+
+def _amounts(attempt: Attempt, evidence: Evidence) -> Iterator[Finding]:
+    """An allocation of GPUs says only how many it holds, and the attempt which; the two must agree."""
+    opened = evidence.opened.get((attempt.session, str(attempt.allocation)))
+    if opened is None or opened["devices"]:
+        return
+    for kind, amount in opened.get("amounts", {}).items():
+        held = sum(n for device, n in attempt.devices.items() if device_kind_of(device, {}) == kind)
+        if abs(held - amount) > ROUNDING:
+            message = f"attempt {attempt.attempt} says {held:g} {kind}, its allocation {amount:g}: the former counts"
+            yield Finding("warning", "amounts_differ", message)
 
 
 def _in_sessions(view: CostView) -> Iterator[Finding]:
@@ -156,10 +216,13 @@ def _inputs(evidence: Evidence, view: CostView) -> Iterator[Finding]:
 def _sessions(view: CostView) -> Iterator[Finding]:
     unseen: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     held: dict[str, float] = defaultdict(float)
+    whole: dict[str, float] = defaultdict(float)
     for attempt in as_held(view).attempts:
         held[attempt.route] += attempt.allocated_s
         if attempt.status is Status.LOST:  # of the others, only the time between two looks is uncertain
             unseen[attempt.session][attempt.route] += attempt.uncertainty_s
+            whole[attempt.route] += attempt.uncertainty_s
+    is_much = any(seconds > UNSEEN * held[route] for route, seconds in whole.items())
     for session in view.sessions:
         if not session.closed:
             yield Finding(
@@ -170,12 +233,14 @@ def _sessions(view: CostView) -> Iterator[Finding]:
         capacity_s = sum(device.amount for device in session.capacity) * (session.end_t - session.begin_t)
         of_route = unseen[session.session]
         unseen_s = sum(of_route.values())
-        if unseen_s > 0.01 * capacity_s:
-            yield Finding(
-                "warning",
-                "uncertain",
+        if unseen_s > UNSEEN * capacity_s:
+            message = (
                 f"session {session.session}: up to {unseen_s:.1f} device-seconds may have been held unseen, more than "
-                f"1 % of {capacity_s:.1f}; by route, against all that it held: {_shares_text(of_route, held)}",
+                f"1 % of {capacity_s:.1f}; by route, against all that it held: {_shares_text(of_route, held)}"
+            )
+            # In a session that was soon killed it is much, and in the whole study perhaps next to nothing.
+            yield (
+                Finding("warning", "uncertain", message) if is_much else Finding("warning", "little_uncertain", message)
             )
 
 

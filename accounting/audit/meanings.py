@@ -65,6 +65,8 @@ MEANINGS: dict[str, Meaning] = {
     "studies_mixed": _no("the costs of several studies are counted as those of one"),
     "segment_duplicated": _yes("the copy is left out, so everything is counted once"),
     "segment_foreign": _yes("it is left out, so only this study is counted"),
+    "compacted_damaged": _yes("the lines of which it is a copy are read instead"),
+    "segment_no_file": _yes("nothing is read from it; a segment that is missing is named besides"),
     "segment_renamed": _yes("its content is whole and counted once"),
     "index_missing": _shifts("what is there is counted; a missing segment would not be noticed"),
     "index_damaged": _shifts("what is there is counted; a missing segment would not be noticed"),
@@ -72,6 +74,10 @@ MEANINGS: dict[str, Meaning] = {
     "index_cut": _shifts("what is there is counted; a missing segment would not be noticed"),
     # Their content.
     "attempt_recorded_twice": _no("two records tell of one attempt; the first counts, and which is right is not known"),
+    "recorded_twice": _no(
+        "two records tell of one beginning or end; the first counts, and which is right is not known"
+    ),
+    "holds_nothing": _no("it was paid for and costs nothing here: its route looks cheaper than it was"),
     "never_started": _no("something ran whose beginning is not on record: its cost is missing"),
     "split_does_not_add_up": _no("the parts of a cost do not add up to it"),
     "overlaps": _no("two attempts held one allocation at once, by the record: costs go to the wrong one"),
@@ -87,24 +93,47 @@ MEANINGS: dict[str, Meaning] = {
     "models_mixed": _no("hours of GPUs of several models were added up, as if an hour of each were the same cost"),
     "accuracy_impossible": _no("{a_quality} is not a share between 0 and 1: what was measured is wrong"),
     "epoch_impossible": _no("there is a record of an epoch that the training does not have: its curve is wrong"),
+    "time_impossible": _no("durations, which are costs, are wrong"),
+    "number_impossible": _no("what it counts cannot be: costs or results go to the wrong place"),
+    "not_of_the_study": _no("this ledger or this study.yaml is another study's, or costs go to the wrong place"),
     "job_differs": _no("attempts at one job name different routes, targets or replicates: costs go to the wrong one"),
     "work_outside_attempt": _no("an attempt worked before it began or after it ended, by the record"),
     "allocation_never_opened": _shifts("it is not known since when it was held: that cost is missing"),
+    "allocation_never_closed": _shifts("it is not known until when it was held: some of that cost may be missing"),
     "no_allocation_record": _shifts("what was held before the attempt began is not in its cost"),
     "devices_differ": _shifts("the attempt says otherwise; what the allocation held counts"),
+    "amounts_differ": _shifts("what the attempt says that it held counts, and what was held may be otherwise"),
     "uncertain": _shifts(
         "up to this much more may have been held unseen: a route's whole cost may be too low by its share"
     ),
     "session_not_opened": _shifts("what the session had is not known, so its balance cannot be checked"),
+    "little_uncertain": _yes(
+        "this much more may have been held unseen, which is at most 1 % of what any route held in all"
+    ),
     "unattributed": _yes("it is in the totals, and charged to no route"),
     "two_outcomes": _yes("the first outcome counts, and every attempt costs"),
     "after_outcome": _yes("the first outcome counts, and every attempt costs"),
+    "driver_work_impossible": _yes("work of the driver holds no device, and is part of no cost"),
     "session_not_closed": _yes("what is on record is counted; what runs is provisional"),
     "older_rules": _yes("costs are counted by the rules of that time, as said here"),
 }
 
 
-def verdict_stands(findings: Iterable[Finding]) -> Stands:
-    """Whether the verdict stands, given all of these findings."""
-    order = list(Stands)
-    return max((MEANINGS[finding.code].stands for finding in findings), key=order.index, default=Stands.YES)
+@dataclass(frozen=True)
+class Standing:
+    """Whether the verdict stands, and the findings that decide it; none if it does."""
+
+    stands: Stands = Stands.YES
+    findings: tuple[Finding, ...] = ()
+
+
+STANDING = Standing()
+"""The verdict stands."""
+
+
+def standing_of(findings: Iterable[Finding]) -> Standing:
+    """Whether the verdict stands, given all of these findings, and those of them that say the worst."""
+    order, found = list(Stands), tuple(findings)
+    worst = max((MEANINGS[finding.code].stands for finding in found), key=order.index, default=Stands.YES)
+    decisive = () if worst is Stands.YES else tuple(f for f in found if MEANINGS[f.code].stands is worst)
+    return Standing(worst, decisive)

@@ -35,7 +35,7 @@ A study's unit is GPU-hours as soon as any attempt or session had a CUDA device,
   ``work_end_t``; the rest is overhead.
 - *Attempts that ended ok later, or started after that one*: entirely lost, as repeated work.
 - *Failed and lost attempts*: overhead until ``work_begun``; then productive until the last checkpoint that a later attempt
-  built on, that is, whose epoch is at most the one from which the kept chain of later attempts began
+  built on, that is, whose epoch (a fraction within one) is at most the one from which the kept chain of later attempts began
   (``work_begun.epoch``); then lost. While the job is pending, its last checkpoint counts as kept, because a resumed study
   continues from there.
 - *Attempts at an abandoned job*: overhead until ``work_begun``, then lost.

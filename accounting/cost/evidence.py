@@ -27,7 +27,8 @@ class Trace:
     work_begun: Record | None = None
     ended: Record | None = None
     checkpoints: list[tuple[float, float]] = field(default_factory=list)
-    """If it did not end ok: time and epoch of each checkpoint from which a later attempt can continue."""
+    """Time and epoch of each checkpoint from which a later attempt can continue; of one that ended ok, only those within
+    epochs."""
     last_t: float = 0.0
     """Time of its last record of any kind."""
     attempt: str = field(init=False)
@@ -191,6 +192,8 @@ def file_records(records: Iterable[Record], evidence: Evidence) -> None:
                 trace.work_begun = trace.work_begun or record
             elif kind == "attempt_ended":
                 trace.ended = trace.ended or record
+            elif kind == "checkpoint":
+                trace.checkpoints.append((t, record["epoch"]))
         else:
             session = record["session"]
             _file_of_session(kind, session, record, evidence)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from accounting.ledger import node_beats
 from accounting.ledger.arrow_arrays import array_of
 from accounting.ledger.points import Points
+from accounting.ledger.records import LATEST_T
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ def take_beats(lines: Sequence[bytes], points: Points) -> list[float] | None:
         return None
     names, places = _names(table)
     times = _column(table, "t")
-    if names is None:
+    if names is None or not _are_times(table):
         return None
     order = np.argsort(places, kind="stable")
     begins = np.flatnonzero(np.diff(places[order], prepend=-1))
@@ -57,7 +58,11 @@ def take_node_beats(lines: Sequence[bytes], points: Points) -> list[float] | Non
 
     if not pc.all(pc.match_substring_regex(pa.array(lines, pa.binary()), node_beats.MATCHES)).as_py():
         return None
-    return node_beats.take([node_beats.parts_of(line) for line in lines], points)
+    parts = [node_beats.parts_of(line) for line in lines]
+    times = [float(text) for t, _, told in parts for text in (t, told or t)]
+    if not -LATEST_T < min(times) <= max(times) < LATEST_T:
+        return None
+    return node_beats.take(parts, points)
 
 
 def take_progress(lines: Sequence[bytes], points: Points) -> list[float] | None:
@@ -68,7 +73,7 @@ def take_progress(lines: Sequence[bytes], points: Points) -> list[float] | None:
     names, places = _names(table)
     times, top1, loss = (_column(table, name) for name in ("t", "val_top1", "train_loss"))
     epoch, of = _column(table, "epoch"), _column(table, "num_epochs")
-    if names is None or epoch.min() < 0 or of.min() < 0:
+    if names is None or epoch.min() < 0 or of.min() < 0 or not _are_times(table):
         return None
     points.add_arrays(names, places, times, epoch, of, top1, loss, _column(table, "checkpointed"))
     return _written(table, times)
@@ -108,6 +113,16 @@ def _is_finite(table: pa.Table) -> bool:
 
     columns = [table[name] for name in ("t", "written_t", "val_top1", "train_loss") if name in table.column_names]
     return all(int(np.isfinite(array_of(column)).sum()) == len(column) - column.null_count for column in columns)
+
+
+def _are_times(table: pa.Table) -> bool:
+    """Whether all times can be in seconds, as :mod:`accounting.ledger.validation` has it."""
+    import numpy as np
+
+    return all(
+        bool((np.abs(times[~np.isnan(times)]) < LATEST_T).all())
+        for times in (_column(table, "t"), _column(table, "written_t"))
+    )
 
 
 def _names(table: pa.Table) -> tuple[list[str] | None, NDArray[np.int64]]:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -122,6 +122,15 @@ def load_compacted(path: Path, kept: Path) -> tuple[Segment, Points, list[Findin
         return _read_back(path, sha256, table)
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
+
+
+def damaged_in(kept: Path) -> Iterator[Finding]:
+    """A warning for each compacted file that is not as it was written; such a file is not used."""
+    for path in sorted(kept.glob("*.parquet")):
+        with suppress(OSError):
+            if path.name.split(".")[-2] != _digest_of(path)[:32]:
+                message = f"{path.name} was changed after it was written: it is not used; delete it"
+                yield Finding("warning", "compacted_damaged", message)
 
 
 def _sealed(folder: Path) -> list[Path]:

@@ -81,6 +81,15 @@ class Index:
 
 def segments_in(folder: Path) -> list[Path]:
     """The segment files, sorted by name; not hidden ones, such as macOS leaves beside each file that it copies."""
+    return [path for path in _named_as_segments(folder) if path.is_file()]
+
+
+def no_files_in(folder: Path) -> list[Path]:
+    """What is named as a segment and is no file: a folder, or a link to nothing."""
+    return [path for path in _named_as_segments(folder) if not path.is_file()]
+
+
+def _named_as_segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
 
 
@@ -167,7 +176,7 @@ def read_index(folder: Path) -> Index | None:
     """The content of the index; None if there is none. A torn last line is skipped: its writer had not begun."""
     try:
         content = (folder / NAME).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     index, checker = Index(), Checker()
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
@@ -176,7 +185,7 @@ def read_index(folder: Path) -> Index | None:
             problem, is_copy = checker.problem(line, entry.get("seq"), entry.get("chain"))
             if not is_copy:
                 _enter(entry, index)
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError, OverflowError, OSError):
             checker.unreadable()
             problem = "cannot be read"
         if problem is not None:
@@ -187,8 +196,8 @@ def read_index(folder: Path) -> Index | None:
 
 def _enter(entry: IndexLine, index: Index) -> None:
     if entry["kind"] == "index_opened":
-        index.ledger = entry["ledger"]
-        for known in entry["adopted"]:
+        index.ledger = str(entry["ledger"])
+        for known in map(_checked, entry["adopted"]):
             index.segments[known["segment"]] = {"segment": known["segment"]}
             index.seals[known["segment"]] = known
         if entry["rebuilt"]:
@@ -196,11 +205,20 @@ def _enter(entry: IndexLine, index: Index) -> None:
             message = f"{NAME} was gone and was made again on {when}: segments lost before that are not noticed"
             index.findings.append(Finding("error", "index_rebuilt", message))
     elif entry["kind"] == "segment":
+        if not all(type(entry.get(name, "")) is str for name in ("segment", "session", "writer", "host")):
+            raise TypeError("not a segment")
         index.segments[entry["segment"]] = entry
         index.num_registered += 1
     elif entry["kind"] == "sealed":
-        for known in entry["segments"]:
+        for known in map(_checked, entry["segments"]):
             index.seals[known["segment"]] = known
+
+
+def _checked(seal: Seal) -> Seal:
+    """The seal; ``TypeError`` if it is none."""
+    if (type(seal["segment"]), type(seal["bytes"]), type(seal["sha256"])) != (str, int, str):
+        raise TypeError("not a seal")
+    return seal
 
 
 def _ensure(folder: Path, file: int, chain: Chain, without: str = "") -> str:

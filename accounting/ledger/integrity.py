@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from accounting.ledger.findings import Finding
-from accounting.ledger.index import NAME, Index
+from accounting.ledger.index import NAME, Index, no_files_in
 from accounting.ledger.records import Kind, Record
 
 
@@ -64,15 +64,17 @@ def check(
         findings.append(finding)
         left_out.add(name)
     rest = [segment for segment in segments if segment.name not in left_out]
+    findings += _no_files(folder)
     findings += _mixed(rest)
     findings += _without_driver(rest)
     if after is None:
         if any(segment.is_chained for segment in rest):
             message = f"{NAME} is gone, so segments may be missing unnoticed; restore it from a copy"
             findings.append(Finding("error", "index_missing", message))
+        findings += _of_several_ledgers(rest)
         return findings, left_out
     findings += after.findings
-    findings += _missing(folder, before or after)
+    findings += _missing(folder, before or after, {segment.own_name for segment in rest})
     findings += _unregistered(rest, after)
     findings += _changed(rest, after)
     findings += _cut_index(rest, after)
@@ -117,6 +119,21 @@ def _mixed(segments: Sequence[Segment]) -> Iterator[Finding]:
         yield Finding("error", "studies_mixed", message)
 
 
+def _of_several_ledgers(segments: Sequence[Segment]) -> Iterator[Finding]:
+    """Without an index nothing says which ledger this is, but segments name theirs."""
+    names = {str(s.opening["ledger"]): s.name for s in segments if s.opening.get("ledger")}
+    if len(names) > 1:
+        where = ", ".join(f"{name} and others like it" for name in sorted(names.values()))
+        message = f"there are segments of {len(names)} studies ({where}): all are counted; move the others away"
+        yield Finding("error", "studies_mixed", message)
+
+
+def _no_files(folder: Path) -> Iterator[Finding]:
+    for path in no_files_in(folder):
+        message = f"{path.name} is named as a segment and is no file: it is left out; move it away"
+        yield Finding("error", "segment_no_file", message)
+
+
 def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:
     """The driver opens its session before any job begins, so a session with workers' segments only has lost one."""
     kinds: dict[str, set[str]] = {}
@@ -132,9 +149,10 @@ def _without_driver(segments: Sequence[Segment]) -> Iterator[Finding]:
             yield Finding("error", "driver_segment_missing", message)
 
 
-def _missing(folder: Path, index: Index) -> Iterator[Finding]:
+def _missing(folder: Path, index: Index, there: Set[str]) -> Iterator[Finding]:
+    """Segments that are gone, and not just under another name (``there`` are the names that segments were given)."""
     for name, entry in index.segments.items():
-        if not (folder / name).exists():
+        if name not in there and not (folder / name).is_file():
             whose = f" (written by the {entry['writer']} on {entry['host']})" if "writer" in entry else ""
             message = f"{name}{whose} is gone: its attempts and costs are missing; restore it from a copy"
             yield Finding("error", "segment_missing", message)

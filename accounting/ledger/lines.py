@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from math import isfinite, isinf
+from math import isinf
 
 from accounting.ledger import arrow_lines, node_beats
 from accounting.ledger.points import Points
+from accounting.ledger.records import LATEST_T
 
 BLOCK_BYTES = 1 << 20
 """How many bytes of a file are split into lines at a time."""
@@ -87,7 +88,7 @@ def _take_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Ti
     texts, raw, written = zip(*found, strict=True)
     times = list(map(float, texts))
     ticks = [float(text) if text else t for text, t in zip(written, times, strict=True)]
-    if not all(map(isfinite, times)):
+    if not are_times(times) or not are_times(ticks):
         return False
     tick(numbers, ticks)
     names = _decoded(raw)
@@ -107,7 +108,7 @@ def _take_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Ti
 
 def _take_node_beats(lines: list[bytes], numbers: list[int], points: Points, tick: Tick) -> bool:
     found = _NODE_BEATS(b"\n".join(lines))
-    if len(found) != len(lines):
+    if len(found) != len(lines) or not are_times([float(text) for t, _, told in found for text in (t, told or t)]):
         return False
     tick(numbers, node_beats.take(found, points))
     return True
@@ -120,13 +121,19 @@ def _take_progress(lines: list[bytes], numbers: list[int], points: Points, tick:
     texts, raw, epochs, of, losses, top1s, kept, written = zip(*found, strict=True)
     times = list(map(float, texts))
     loss, top1 = _floats(losses), _floats(top1s)
-    if not all(map(isfinite, times)) or any(map(isinf, loss)) or any(map(isinf, top1)):
+    ticks = [float(text) if text else t for text, t in zip(written, times, strict=True)]
+    if not are_times(times) or not are_times(ticks) or any(map(isinf, loss)) or any(map(isinf, top1)):
         return False
-    tick(numbers, [float(text) if text else t for text, t in zip(written, times, strict=True)])
+    tick(numbers, ticks)
     points.add_many(
         _decoded(raw), times, list(map(int, epochs)), list(map(int, of)), top1, loss, [each == b"true" for each in kept]
     )
     return True
+
+
+def are_times(times: Sequence[float]) -> bool:
+    """Whether all of these numbers can be times in seconds, as :mod:`accounting.ledger.validation` has it."""
+    return not times or (min(times) > -LATEST_T and max(times) < LATEST_T)
 
 
 def _floats(texts: Sequence[bytes]) -> list[float]:

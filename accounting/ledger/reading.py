@@ -23,7 +23,7 @@ from accounting.ledger.integrity import Segment
 from accounting.ledger.lines import blocks_of, take_points
 from accounting.ledger.packed import Lines, PackedSpec, Place, links_of
 from accounting.ledger.points import Points
-from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, FIELDS, Kind, Record
+from accounting.ledger.records import CLOCK_TOLERANCE_S, COST_RULES, FIELDS, FORMAT, Kind, Record
 from accounting.ledger.validation import are_well_formed, problem_of
 
 BATCH = 512
@@ -35,6 +35,8 @@ SHARED = {str(kind): ("kind", *(name for name in WORDS if name in FIELDS[kind]))
 """By kind of record: the fields whose words are shared by many records of a ledger."""
 POINT_KINDS = frozenset({str(Kind.PROGRESS), str(Kind.HEARTBEAT), str(Kind.NODE_BEAT)})
 _OPENED = b'"kind":"segment_opened"'
+NEWER = "it takes the version of prune-or-search that wrote it, or a later one"
+NOT_JSON = "not_json"
 SLIMMED = frozenset({str(Kind.ATTEMPT_STARTED), str(Kind.ATTEMPT_ENDED)})
 
 
@@ -108,15 +110,15 @@ class Reading:
         for begin in range(0, len(lines), BATCH):
             batch = lines[begin : begin + BATCH]
             whole = b"[" + b",".join(batch) + b"]"
-            records: list[Record] = json.loads(whole)  # keys are shared within one text
+            records = _parsed(whole, batch)
             is_plain = _is_plain(whole)
             if self.points is not None and is_plain and _OPENED not in whole and are_well_formed(records):
                 self._enter_many(found, numbers[begin : begin + BATCH], batch, records, begins, first)
                 continue
             for number, line, record in zip(numbers[begin : begin + BATCH], batch, records, strict=True):
-                problem = problem_of(record) or _rules_problem(record)
+                problem = record.get(NOT_JSON) or problem_of(record) or _version_problem(record)
                 if problem is not None:
-                    self._refuse(found, number, problem)
+                    self._refuse(found, number, str(problem))
                     continue
                 del record["seq"], record["chain"]
                 text: bytes | Place = line
@@ -157,7 +159,11 @@ class Reading:
     def _enter_odd(self, found: Segment, line: bytes, number: int, checker: Checker, *, is_end: bool) -> None:
         """Enter a line of unknown origin; ``is_end``: it is the last of its file."""
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_no_number, object_pairs_hook=_each_once)
+        except _Unclear as error:
+            self._refuse(found, number, str(error))
+            checker.unreadable()
+            return
         except (ValueError, RecursionError):
             if is_end:
                 found.warning = f"{found.name}:{number}: torn last line skipped"
@@ -215,7 +221,7 @@ class Reading:
         found.records.append(record)
 
     def _refuse(self, found: Segment, number: int, problem: str) -> None:
-        if self.strict or "cost rules" in problem:
+        if self.strict or NEWER in problem:
             raise LedgerError(
                 f"{found.path}:{number}: {problem}; restore the file from a copy, or move it away and lose its costs"
             )
@@ -277,13 +283,50 @@ def _problem(record: Mapping[str, object], number: int) -> str | None:
         return problem
     if number == 1 and record["kind"] != Kind.SEGMENT_OPENED:
         return f"a segment must begin with {Kind.SEGMENT_OPENED}, found {record['kind']}"
-    return _rules_problem(record)
+    return _version_problem(record)
 
 
-def _rules_problem(record: Mapping[str, object]) -> str | None:
-    if record["kind"] == "segment_opened" and record["rules"] not in range(1, COST_RULES + 1):
-        return (
-            f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; it takes the version of "
-            "prune-or-search that wrote it, or a later one"
-        )
+def _version_problem(record: Mapping[str, object]) -> str | None:
+    """Why this program cannot read the segment that the record opens, if it opens one."""
+    if record["kind"] != "segment_opened":
+        return None
+    if record["rules"] not in range(1, COST_RULES + 1):
+        return f"cost rules {record['rules']!r}, this program knows 1 to {COST_RULES}; {NEWER}"
+    if record.get("format", 1) not in range(1, FORMAT + 1):
+        return f"format {record['format']!r} of a ledger, this program knows 1 to {FORMAT}; {NEWER}"
     return None
+
+
+def _parsed(whole: bytes, lines: Sequence[bytes]) -> list[Record]:
+    """The records of lines, of which ``whole`` is a JSON list; one that is not JSON has its problem under NOT_JSON."""
+    try:
+        found: list[Record] = json.loads(whole, parse_constant=_no_number)  # keys are shared within one text
+    except ValueError:
+        return [_parsed_alone(line) for line in lines]
+    return found
+
+
+def _parsed_alone(line: bytes) -> Record:
+    try:
+        found: Record = json.loads(line, parse_constant=_no_number)
+    except ValueError as error:
+        problem = str(error) if isinstance(error, _Unclear) else "not valid JSON"
+        return {NOT_JSON: problem}  # type: ignore[misc]
+    return found
+
+
+class _Unclear(ValueError):
+    """Text that Python's reader takes for JSON and that means nothing, or two things; the message says why."""
+
+
+def _no_number(constant: str) -> float:
+    raise _Unclear(f"{constant} is not a number")
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Unclear(f"the key {twice[:60]!r} is there twice")
+    return found

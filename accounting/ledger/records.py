@@ -11,7 +11,7 @@ Units: ``_s`` are seconds of one clock; *device-seconds* are amount of device ti
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from accounting.ledger.outcomes import JobOutcome
 from accounting.ledger.specs import JobSpec
@@ -21,6 +21,13 @@ from accounting.words.names import DeviceKind
 COST_RULES = 2
 """Version of the rules for what an attempt costs and who pays for it; ``rules`` of ``segment_opened``. Older versions
 are read too: version 1 had no phase ``export``, so exports ran inside ``evaluate`` and were charged to the route."""
+
+FORMAT = 2
+"""Format of a segment, in ``segment_opened``: one per process, lines chained, registered in the index. Format 1, which has
+none of this, is read too."""
+
+LATEST_T = 1e11
+"""No time is as late (the year 5138) or as early, unless it is not in seconds."""
 
 CLOCK_TOLERANCE_S = 1.0
 """How far the clocks of a cluster's nodes may differ before it is reported."""
@@ -58,6 +65,8 @@ class Planned(TypedDict, total=False):
 class UndeliveredRecord(TypedDict):
     """A planned network that a spent budget left undelivered. Hours are in the study's unit; null if unknown."""
 
+    by_plan: NotRequired[bool]
+    """True if what it needs is by the plan's speed, since no job was done; otherwise absent."""
     label: str
     route: str
     target: int
@@ -184,6 +193,7 @@ class Kind(StrEnum):
     ATTEMPT_STARTED = "attempt_started"
     WORK_BEGUN = "work_begun"
     PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
     HEARTBEAT = "heartbeat"
     NODE_BEAT = "node_beat"
     ATTEMPT_MEASURED = "attempt_measured"
@@ -235,11 +245,14 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "network_macs",
         "spec",
     ),
-    # The first training step (or the first batch of an evaluation). epoch: number of epochs done before. Optional:
+    # The first training step (or the first batch of an evaluation). epoch: number of epochs done before, a fraction if it
+    # continues within one. Optional:
     # dropped, why the state of an earlier attempt could not be trusted, so that its epochs are trained again.
     Kind.WORK_BEGUN: ("attempt", "epoch"),
     # End of an epoch. checkpointed: whether a later attempt can continue from here.
     Kind.PROGRESS: ("attempt", "epoch", "num_epochs", "val_top1", "train_loss", "checkpointed"),
+    # A later attempt can continue from here, within an epoch. epoch: epochs done until then, a fraction.
+    Kind.CHECKPOINT: ("attempt", "epoch"),
     # A heartbeat by the attempt itself: written if no sampler names it, and always in older ledgers.
     Kind.HEARTBEAT: ("attempt",),
     # A node's sampler names the attempts that have a process alive there (checked by id and start). readings: {device:

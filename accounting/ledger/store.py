@@ -41,7 +41,7 @@ from accounting.ledger.chain import Chain
 from accounting.ledger.files import sync_folder, write_line
 from accounting.ledger.index import Opener, read_index, register, seal
 from accounting.ledger.reader import Ledger, LedgerError, read_lean, read_ledger
-from accounting.ledger.records import COST_RULES, Kind
+from accounting.ledger.records import COST_RULES, FORMAT, Kind
 from accounting.ledger.validation import problem_of
 
 __all__ = ["FORMAT", "Ledger", "LedgerError", "LedgerWriter", "read_lean", "read_ledger", "shared_writer"]
@@ -49,8 +49,6 @@ __all__ = ["FORMAT", "Ledger", "LedgerError", "LedgerWriter", "read_lean", "read
 log = logging.getLogger(__name__)
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-FORMAT = 2
-"""Format of a segment: one per process, lines chained, registered in the index."""
 
 
 class LedgerWriter:

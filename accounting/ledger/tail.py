@@ -178,6 +178,10 @@ def _sizes_in(folder: Path) -> dict[str, int]:
     """The segments by name, with their bytes; this avoids making a path for each of possibly thousands."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".jsonl")}
+            return {
+                entry.name: entry.stat().st_size
+                for entry in entries
+                if entry.name.endswith(".jsonl") and not entry.name.startswith(".") and entry.is_file()
+            }
     except FileNotFoundError:
         return {}

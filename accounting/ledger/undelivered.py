@@ -12,9 +12,10 @@ from accounting.ledger.records import UndeliveredRecord
 class Undelivered:
     """A planned network that was not delivered: its kind, target and replicate, and what it still needs.
 
-    ``needs_h`` is in device-hours, scaled by how long the study's finished jobs took compared with the plan; None if no
-    job of the study was done. ``spent_h`` and ``budget_h`` are those of its route in the replicate; ``budget_h`` is
-    None without a budget. ``budget_needed_h`` is the budget with which all replicates of the route deliver everything.
+    ``needs_h`` is in device-hours, scaled by how long the study's finished jobs took compared with the plan; if no job was
+    done, by the speed of the study's plan (``by_plan``), and None without a plan. ``spent_h`` and ``budget_h`` are those of
+    its route in the replicate; ``budget_h`` is None without a budget. ``budget_needed_h`` is the budget with which all
+    replicates of the route deliver everything.
     """
 
     label: str
@@ -27,6 +28,7 @@ class Undelivered:
     budget_needed_h: float | None
     waits_for: str | None = None
     """The route whose network this one needs first; hours and budgets are then those of that route."""
+    by_plan: bool = False
 
     @classmethod
     def read(cls, record: object) -> Undelivered | None:
@@ -43,11 +45,12 @@ class Undelivered:
             needs_h=record.get("needs_h"),
             budget_needed_h=record.get("budget_needed_h"),
             waits_for=record.get("waits_for"),
+            by_plan=record.get("by_plan") is True,
         )
 
     def as_record(self) -> UndeliveredRecord:
         """In the form of the ledger's record."""
-        return UndeliveredRecord(
+        said = UndeliveredRecord(
             label=self.label,
             route=self.route,
             target=self.target,
@@ -58,6 +61,9 @@ class Undelivered:
             budget_needed_h=self.budget_needed_h,
             waits_for=self.waits_for,
         )
+        if self.by_plan:
+            said["by_plan"] = True
+        return said
 
 
 def _is_whole(record: Mapping[str, object]) -> bool:

@@ -1,7 +1,7 @@
 """Whether one record is well formed: the check that the writer and the reader of the ledger share.
 
-Only what the derivations rely on is checked: that the fields of the kind are present, and their types. Optional extra
-fields are accepted (:mod:`accounting.ledger.records`).
+Only what the derivations rely on is checked: that the fields of the kind are present, their types, and the types of optional
+fields that costs depend on. Other extra fields are accepted (:mod:`accounting.ledger.records`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import isfinite
 from operator import itemgetter
 from typing import NamedTuple, TypeGuard
 
-from accounting.ledger.records import FIELDS, READINGS, Kind, Phase, Status
+from accounting.ledger.records import FIELDS, LATEST_T, READINGS, Kind, Phase, Status
 
 DEVICE_KINDS = ("cpu_core", "cuda")
 _LARGEST = 2**63 - 1
@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 def problem_of(record: Mapping[str, object]) -> str | None:
     """What is wrong with the record, as half a sentence; None if it is well formed."""
     kind_value, t = record.get("kind"), record.get("t")
-    if type(t) is float and isfinite(t) and type(kind_value) is str and kind_value in _QUICK:
+    if type(t) is float and -LATEST_T < t < LATEST_T and type(kind_value) is str and kind_value in _QUICK:
         quick = _QUICK[kind_value]
         try:
             quick.whole(record)
@@ -31,7 +31,8 @@ def problem_of(record: Mapping[str, object]) -> str | None:
                     if not is_fine(record[name]):
                         break
                 else:
-                    return None
+                    if all(is_fine(record[name]) for name, is_fine in quick.optional if name in record):
+                        return None
         except KeyError:
             pass
     return _said_of(record, kind_value, t)
@@ -50,28 +51,35 @@ def are_well_formed(records: Sequence[Mapping[str, object]]) -> bool:
 
 def _are_alike_and_fine(kind: str, records: Sequence[Mapping[str, object]]) -> bool:
     times = [record["t"] for record in records]
-    if kind not in _QUICK or set(map(type, times)) != {float} or not all(map(isfinite, times)):  # type: ignore[arg-type]
+    if kind not in _QUICK or set(map(type, times)) != {float}:
+        return False
+    if not all(-LATEST_T < t < LATEST_T for t in times):  # type: ignore[operator]
         return False
     quick = _QUICK[kind]
     columns = dict(zip(quick.order, zip(*map(quick.whole, records), strict=True), strict=True))
-    return all(set(map(type, columns[name])) == _TEXTS and "" not in columns[name] for name in quick.names) and all(
+    if not all(set(map(type, columns[name])) == _TEXTS and "" not in columns[name] for name in quick.names):
+        return False
+    return all(
         _ALWAYS.get(name, _NOTHING).issuperset(map(type, columns[name])) or all(map(is_fine, columns[name]))
         for name, is_fine in quick.checks
-    )
+    ) and all(is_fine(record[name]) for name, is_fine in quick.optional for record in records if name in record)
 
 
 def _said_of(record: Mapping[str, object], kind_value: object, t: object) -> str | None:
     """The same by a slower check that words the problem."""
     kind = _KINDS.get(str(kind_value))
     if kind is None:
-        return f"unknown kind {kind_value!r} (known: {', '.join(Kind)})"
-    if not _is_number(t):
-        return f"{kind}: t must be Unix seconds, a finite number, got {_short(t)}"
+        return f"unknown kind {_short(kind_value)} (known: {', '.join(Kind)})"
+    if not _is_time(t):
+        return f"{kind}: t must be {_SECONDS[1]}, got {_short(t)}"
     if not record.keys() >= _REQUIRED[kind]:
         missing = [name for name in FIELDS[kind] if name not in record]
         return f"{kind}: missing field{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
     for name, (is_fine, what) in _CHECKED[kind]:
         if not is_fine(record[name]):
+            return f"{kind}: {name} must be {what}, got {_short(record[name])}"
+    for name, (is_fine, what) in _OPTIONAL[kind].items():
+        if name in record and not is_fine(record[name]):
             return f"{kind}: {name} must be {what}, got {_short(record[name])}"
     if kind is Kind.ALLOCATION_OPENED and record["allocation"] is None:
         return f"{kind}: allocation must be a string, got None"
@@ -84,12 +92,20 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
+def _is_time(value: object) -> bool:
+    return _is_number(value) and -LATEST_T < value < LATEST_T
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_duration(value: object) -> bool:
+def _is_amount(value: object) -> bool:
     return _is_number(value) and value >= 0
+
+
+def _is_duration(value: object) -> bool:
+    return _is_number(value) and 0 <= value < LATEST_T
 
 
 def _is_whole(value: object) -> bool:
@@ -107,6 +123,10 @@ def _is_devices(value: object) -> bool:
         if not (_is_text(key) and _is_number(n) and n >= 0):
             return False
     return True
+
+
+def _is_amounts(value: object) -> bool:
+    return _is_devices(value) and isinstance(value, dict) and value.keys() <= set(DEVICE_KINDS)
 
 
 def _is_capacity(value: object) -> bool:
@@ -165,18 +185,39 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "train_loss": (_or_null(_is_number), "a finite number or null"),
     "checkpointed": (lambda value: isinstance(value, bool), "true or false"),
     "reason": (_or_null(lambda value: isinstance(value, str)), "a string or null"),
+    "spec": (lambda value: isinstance(value, dict), "an object"),
     "outcome": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
     "measurement": (_or_null(lambda value: isinstance(value, dict)), "an object or null"),
-    "work_end_t": (_or_null(_is_number), "Unix seconds or null"),
-    "budget_h": (_is_duration, "a number of at least 0"),
+    "work_end_t": (_or_null(_is_time), "Unix seconds or null"),
+    "budget_h": (_is_amount, "a number of at least 0"),
     "duration_s": (_is_duration, "seconds, at least 0"),
     "node": _TEXT,
+    "writer": _TEXT,
+    "host": _TEXT,
+    "study": _TEXT,
+    "pid": (_is_whole, "a whole number"),
+    "environment": (lambda value: isinstance(value, dict), "an object"),
     "attempts": (_is_names, "a list of non-empty strings"),
     "readings": (_is_readings, f"an object of device: [{', '.join(READINGS)}], each a number or null"),
     "changes": (_is_changes, "a list of {key, old, new}"),
     "devices": (_is_devices, "an object of device: amount, amounts at least 0"),
     "capacity": (_is_capacity, f"a list of {{device, device_kind: {'|'.join(DEVICE_KINDS)}, amount, name, node}}"),
 }
+_SECONDS = (_is_time, "Unix seconds, a finite number")
+_DURATION = (_is_duration, "seconds, at least 0")
+_COUNT = (lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
+_SOMETIMES: dict[Kind, dict[str, tuple[Callable[[object], bool], str]]] = {
+    Kind.SEGMENT_OPENED: {"format": _COUNT},
+    Kind.SESSION_CLOSED: {"segments": _COUNT},
+    Kind.ALLOCATION_OPENED: {
+        "looked_t": _SECONDS,
+        "amounts": (_is_amounts, f"an object of {' or '.join(DEVICE_KINDS)}: amount, amounts at least 0"),
+    },
+    Kind.ALLOCATION_CLOSED: {"looked_t": _SECONDS},
+    Kind.ATTEMPT_STARTED: {"heartbeat_s": _DURATION},
+}
+"""Optional fields on which costs or the reading itself depend, by kind of record; others are used only if they are fine."""
+_OPTIONAL = {kind: {"written_t": _SECONDS, **_SOMETIMES.get(kind, {})} for kind in Kind}
 _KINDS = {str(kind): kind for kind in Kind}
 _REQUIRED = {kind: frozenset(names) for kind, names in FIELDS.items()}
 _CHECKED = {
@@ -206,6 +247,8 @@ class _Quick(NamedTuple):
     checks: tuple[tuple[str, Callable[[object], bool]], ...]
     names: tuple[str, ...]
     """The text fields."""
+    optional: tuple[tuple[str, Callable[[object], bool]], ...]
+    """Fields that may be absent, each with its check."""
 
 
 def _quick(kind: Kind) -> _Quick:
@@ -220,6 +263,7 @@ def _quick(kind: Kind) -> _Quick:
         itemgetter(*texts, texts[0]),
         tuple((name, is_fine) for name, is_fine in checked.items() if is_fine is not _is_text),
         tuple(texts),
+        tuple((name, is_fine) for name, (is_fine, _) in _OPTIONAL[kind].items()),
     )
 
 

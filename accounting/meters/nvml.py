@@ -92,10 +92,14 @@ class NvmlReader:
         A MIG UUID is returned unchanged, as NVML lists whole devices only.
 
         Raises:
-            ValueError: a number out of range or of a device that does not answer; a prefix of no device or several.
+            ValueError: a number out of range or of a device that does not answer; a prefix of no device or several; a device
+                that is named twice, with which CUDA sees none.
 
         """
-        return tuple(self._resolve(str(token).strip()) for token in tokens)
+        found = tuple(self._resolve(str(token).strip()) for token in tokens)
+        if twice := next((uuid for uuid in found if found.count(uuid) > 1), None):
+            raise ValueError(f"CUDA_VISIBLE_DEVICES names {twice} twice; name each device once")
+        return found
 
     def _resolve(self, token: str) -> str:
         known = tuple(self._handles)

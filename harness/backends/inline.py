@@ -21,9 +21,10 @@ from harness.backends.base import Backend
 from harness.config.phases import checked_shapes
 from harness.config.resources import JobShape
 from harness.config.study import StudyConfig
+from harness.cores import num_cores
 from harness.devices import Held, choose_device, cpu_device, cuda_device, local_capacity
 from harness.errors import InputError, disk_problem, typed_line
-from harness.gpu_models import of_models
+from harness.gpu_models import check_pinned, of_models
 from harness.jobs.job import Done, Job, Outcome, Wait
 from harness.scheduling.scheduler import Scheduler
 from harness.stored.plugin_files import kept
@@ -38,10 +39,18 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
     """A backend of this process, on one device (or as many CPU threads as a job gets)."""
     resources = config.resources
     device = choose_device(resources.device, torch.cuda.device_count())
-    shapes = checked_shapes(config, device)
+    check_pinned(device, resources.gpu_models)
+    # One job runs at a time, so nobody else can have the rest of its device.
+    shapes = {
+        phase: replace(held, devices=max(1.0, held.devices)) for phase, held in checked_shapes(config, device).items()
+    }
     most = max(shape.devices for shape in shapes.values())
     capacity = local_capacity(device, most)[: max(1, int(most)) if device == "cuda" else 1]
     of_models(resources.gpu_models, capacity)
+    if device == "cpu" and most > (cores := num_cores()):
+        raise InputError(
+            f"resources: one job wants {most:g} CPU cores, this process may use {cores}; lower devices_per_job"
+        )
     if device == "cpu":
         capacity[0]["device"] = cpu_device(socket.gethostname())
     elif len(capacity) < most:
@@ -57,7 +66,8 @@ def inline_backend(config: StudyConfig, paths: StudyFolder) -> Iterator[Backend]
                     scheduler.stuck()
                     return
                 held = _held(device, shapes[job.phase])
-                place = Workplace(paths, session, config.dataset, held, plugins=plugins)
+                every_s = resources.checkpoint_every_s
+                place = Workplace(paths, session, config.dataset, held, plugins=plugins, checkpoint_every_s=every_s)
                 mine = replace(place, given=scheduler.given(job), stop=partial(_why_to_stop, scheduler, job.name))
                 scheduler.tell(job, _attempt(job, mine, resources.max_attempts))
 

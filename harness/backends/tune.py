@@ -66,7 +66,7 @@ from harness.config.resources import JobShape
 from harness.config.study import DatasetConfig, StudyConfig
 from harness.devices import Held, cpu_device, cuda_device, cuda_model
 from harness.errors import InputError, StudyFailed
-from harness.gpu_models import models_in
+from harness.gpu_models import check_pinned, models_in
 from harness.jobs.files import Given
 from harness.jobs.spec import from_json
 from harness.scheduling.scheduler import Scheduler
@@ -95,6 +95,7 @@ def tune_backend(config: StudyConfig, paths: StudyFolder, address: str | None) -
     is_own = address in (None, "local")
     with own_ray.own_ray() if is_own else joined_ray(str(address)) as gone:
         device, found = _ask_beside(lambda: capacity_of_cluster(config.resources.device), is_own, gone)
+        check_pinned(device, config.resources.gpu_models)
         nodes = UsedNodes.of(device, found, config.resources.gpu_models)
         shapes = checked_shapes(config, device)
         for shape in shapes.values():
@@ -142,6 +143,7 @@ class _OnRay:
             "dataset": self.config.dataset.model_dump(exclude_unset=True),
             "device": self.nodes.device,
             "models": list(self.nodes.models),
+            "checkpoint_every_s": self.config.resources.checkpoint_every_s,
             "plugins": [file.as_dict() for file in kept(in_use(), self.paths)],
         }
 
@@ -316,6 +318,7 @@ def _trainable(config: TrialConfig) -> None:
         since_t=place["since_t"],
         plugins=tuple(PluginFile.from_dict(file) for file in place["plugins"]),
         stop=lambda: StopNotes(StudyFolder(Path(place["root"]))).why(job.name),
+        checkpoint_every_s=place["checkpoint_every_s"],
     )
     outcome = execute(job, workplace)
     tune.report({"outcome": json.dumps(asdict(outcome))})

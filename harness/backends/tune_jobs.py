@@ -41,6 +41,7 @@ class PlaceOfStudy(TypedDict):
     device: str
     models: list[str]
     """The GPU models that the study may hold; none on CPUs."""
+    checkpoint_every_s: float | None
     plugins: list[PluginRecord]
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from accounting.cost.equivalence import Equivalence, Equivalent
 from accounting.ledger.records import Phase
+from accounting.words.quantities import HOUR_S, parse_hours
 from harness.config.section import Strict
 from harness.errors import InputError
 
@@ -24,6 +25,8 @@ PhaseName = Literal["pretrain", "supernet", "search", "tune", "retrain", "finetu
 
 MOST = 64
 """Devices, or workers, of one job."""
+LEAST = 0.001
+"""The least share of a device; Ray counts ten-thousandths."""
 
 
 def _checked(value: object) -> object:
@@ -31,11 +34,13 @@ def _checked(value: object) -> object:
     for phase, number in value.items() if isinstance(value, dict) else [(None, value)]:
         if phase is not None and phase not in tuple(map(str, HELD_PHASES)):
             raise ValueError(f"{phase!r} is not a phase; allowed here: {', '.join(HELD_PHASES)}")
+        where = "" if phase is None else f" for {phase}"
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= MOST:
-            where = "" if phase is None else f" for {phase}"
             raise ValueError(
                 f"{number!r} given{where}; allowed is a number above 0, at most {MOST}, or one for each phase"
             )
+        if number < LEAST:
+            raise ValueError(f"{number!r} given{where}; the least share of a device is {LEAST:g}")
     return value
 
 
@@ -49,6 +54,19 @@ def _whole(value: object) -> object:
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"{value!r} given; workers are a whole number")
     return int(value) if isinstance(value, float) else value
+
+
+NEVER = "never"
+
+
+def _duration(value: object) -> object:
+    """A duration with its unit, or ``never``."""
+    if value != NEVER:
+        try:
+            parse_hours(value if isinstance(value, str) else repr(value))
+        except ValueError as error:
+            raise ValueError(f"{error}; or {NEVER}") from None
+    return value
 
 
 EQUIVALENT_KEYS = ("hours", "low", "high", "source")
@@ -115,8 +133,11 @@ class ResourcesConfig(Strict):
     ``{pretrain: 8, search: 1}``, with 1 for phases left out. A job that neither trains nor scores candidates has one GPU."""
     workers_per_job: Annotated[Workers | dict[PhaseName, Workers] | None, BeforeValidator(_whole)] = None
     """Processes that share the batches of a job that trains, by phase too; one for each of its GPUs, and one on the CPU."""
-    cpus_per_job: float = Field(4, gt=0, le=1024)
+    cpus_per_job: float = Field(4, ge=0.001, le=1024)
     """CPU cores for each of a job's GPUs."""
+    checkpoint_every: Annotated[str, BeforeValidator(_duration)] = "15 min"
+    """After how long within an epoch a training's state is saved, from which another attempt continues, as ``10 min``; or
+    ``never``. At the end of an epoch it is saved anyway."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job is tried before it counts as failed; every attempt costs."""
 
@@ -129,6 +150,11 @@ class ResourcesConfig(Strict):
         if self.equivalent and self.device == "cpu":
             raise ValueError("equivalent: only models of GPU can be declared, and device is cpu; leave it out")
         return self
+
+    @property
+    def checkpoint_every_s(self) -> float | None:
+        """``checkpoint_every`` in seconds; None: never."""
+        return None if self.checkpoint_every == NEVER else parse_hours(self.checkpoint_every) * HOUR_S
 
     @property
     def equivalence(self) -> Equivalence:

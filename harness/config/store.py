@@ -46,7 +46,12 @@ def url_problem(url: str) -> str | None:
         return f"{url!r} given; a folder is written with three slashes, as file:///mnt/archive"
     if parts.scheme != "file" and not parts.netloc:
         return f"{url!r} names no bucket; allowed is {EXAMPLES}"
-    given, allowed = dict(parse_qsl(parts.query)), OPTIONS.get(parts.scheme, ())
+    if parts.fragment or "%" in parts.path:
+        return f"{url!r} given; write the place as it is called, without # and without %-escapes"
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    given, allowed = dict(pairs), OPTIONS.get(parts.scheme, ())
+    if odd := next((name for name, value in pairs if not value or [n for n, _ in pairs].count(name) > 1), None):
+        return f"option {odd!r} in {url!r} is empty or given twice; give each one value"
     unknown = sorted(given.keys() - set(allowed))
     if unknown:
         return f"unknown option {unknown[0]!r} in {url!r}; {parts.scheme} has {', '.join(allowed) or 'none'}"

@@ -15,10 +15,12 @@ from accounting.cost.attempts import derive
 from accounting.ledger.store import read_ledger
 from accounting.ledger.undelivered import Undelivered
 from accounting.study.folder import StudyFolder
+from accounting.study.plans import NotAPlan, read_plans
 from harness.config.route_files import delivers_its_own
 from harness.config.study import StudyConfig
 from harness.console.outlook import Expect, undelivered
 from harness.errors import StudyFailed
+from harness.plan import NOMINAL
 from harness.scheduling.scheduler import Scheduler
 from reports.sentences.undelivered import undelivered_sentence
 
@@ -32,7 +34,7 @@ def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, pa
         return []
     view = derive(read_ledger(paths.ledger).records, now=time.time())
     budget_h = config.budget.model_dump()
-    missing = undelivered(expect(), view, budget_h)
+    missing = undelivered(expect(), view, budget_h, _planned_pace(paths))
     stopped = {(id.route, id.replicate) for id in scheduler.stopped}
     left = [each for each in missing if (each.route, each.replicate) in stopped]
     for each in missing:
@@ -44,6 +46,16 @@ def left_by_budget(scheduler: Scheduler, config: StudyConfig, expect: Expect, pa
         if before is not None:
             left.append(replace(before, label=each.label, route=each.route, waits_for=before.route))
     return left
+
+
+def _planned_pace(paths: StudyFolder) -> float | None:
+    """How much longer jobs take than at the nominal speed of expected jobs, by the study's latest plan; None without one."""
+    try:
+        plans = read_plans(paths)
+    except NotAPlan:
+        return None
+    speed = plans[-1].speed_macs_per_s if plans else None
+    return None if not speed else NOMINAL.parent / speed
 
 
 def check_ending(

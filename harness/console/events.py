@@ -71,12 +71,12 @@ def timestamp(t: float) -> str:
 
 
 def stopped(job: Job) -> Event:
-    """A job is not run because its route's budget is spent."""
+    """A job is not run because its route's budget does not pay for it."""
     facts = {"job": job.name, "route": job.route, "phase": str(job.phase), "target": job.target}
     return Event(
         time.time(),
         "stopped",
-        f"not run: {job.name}, since the budget of {job.route} is spent",
+        f"not run: {job.name}, since the budget of {job.route} does not pay for it",
         {**facts, "replicate": job.replicate},
     )
 
@@ -172,6 +172,10 @@ class Narrator:
                 "train_loss": record["train_loss"],
             }
             yield Event(t, "epoch", text, seen, is_detail=True)
+        elif kind == Kind.CHECKPOINT and record["attempt"] in self._attempts:
+            job, epochs = self._attempts[record["attempt"]]["job"], record["epoch"]
+            text = f"saved within an epoch, after {epochs:.3g} of them: {job}"
+            yield Event(t, "checkpoint", text, {"job": job, "epochs": epochs}, is_detail=True)
 
 
 def _totals(records: Sequence[Record]) -> Totals:

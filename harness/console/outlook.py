@@ -41,14 +41,24 @@ def outlook(planned: Sequence[PlannedJob], view: CostView) -> Outlook:
     return Outlook(done, max(len(planned), done), 1.0 if total_s <= 0 else 1.0 - left_s / total_s)
 
 
-def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[str, float | None]) -> list[Undelivered]:
-    """The planned networks that no job of the ledger has delivered."""
+def undelivered(
+    planned: Sequence[PlannedJob],
+    view: CostView,
+    budget_h: dict[str, float | None],
+    planned_pace: float | None = None,
+) -> list[Undelivered]:
+    """The planned networks that no job of the ledger has delivered.
+
+    What they need is scaled by the pace of the jobs that were done, or by ``planned_pace`` if none was.
+    """
     delivered = {
         (_label(job.spec), job.target, job.replicate)
         for job in view.attempts
         if job.status is Status.OK and _label(job.spec) is not None
     }
     pace, missing, spent = _pace(planned, view), _missing(planned, view.jobs), spent_s(view)
+    by_plan = pace is None and planned_pace is not None
+    pace = planned_pace if pace is None else pace
     found = []
     for job in (p.job for p in planned):
         if not isinstance(job.work, Deliver) or job.target is None:
@@ -72,6 +82,7 @@ def undelivered(planned: Sequence[PlannedJob], view: CostView, budget_h: dict[st
                 budget_h=budget_h.get(job.route),
                 needs_h=needs and needs[0],
                 budget_needed_h=needs and needs[1],
+                by_plan=by_plan,
             )
         )
     return found

@@ -125,7 +125,7 @@ def _find_answer(folder: Path, wishes: Wishes, told: _Told, *, as_json: bool) ->
             found = answer_of(JudgedStudy(frames), _whole_macs(wanted, parent_macs(frames)))
             is_refused = isinstance(found, Refused)
             said = (
-                to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder)), *_rates(frames)]
+                to_json(found) if as_json else [_with_plan(sentence(found), _plan_of(found, folder)), *_on_all(frames)]
             )
     if not isinstance(said, list):
         told.say_json(said)
@@ -178,24 +178,26 @@ def _show_own(folder: Path, wishes: Wishes, wanted: int | float | None, told: _T
         planned = {change: _planned(folder, change) for change in dict.fromkeys(changes)}
         plans = [planned[change] for change in changes]
         sentences = [reply_sentence(reply) for reply in replies]
-        rates = _rates(frames)
+        on_all = _on_all(frames)
     if as_json:
-        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans, rates))
+        told.say_json(asked_json(replies, frames.unit, frames.info.name, sentences, plans, on_all, frames.audit.stands))
     else:
         lines = [_with_plan(line, plan) for line, plan in zip(sentences, plans, strict=True)]
         if all(refused) and len(lines) == 1:
             raise InputError(lines[0])
-        for line in [*lines, *rates]:
+        for line in [*lines, *on_all]:
             told.say(line)
     if all(refused):
         raise typer.Exit(2)
 
 
-def _rates(frames: Frames) -> list[str]:
-    """What hours on other GPU models count as, and how far that moves results, if the study declares it."""
+def _on_all(frames: Frames) -> list[str]:
+    """What to keep in mind with every sentence: that the verdict may not stand, what hours on other GPU models count as."""
     from accounting.cost.equivalence import rates_sentences
+    from reports.sentences.standing import standing_sentences
 
-    return rates_sentences(frames.view.equivalence, frames.caveats.moved)
+    rates = rates_sentences(frames.view.equivalence, frames.caveats.moved)
+    return [*standing_sentences(frames.audit.standing), *rates]
 
 
 def _planned(folder: Path, change: str | None) -> str | None:

@@ -22,7 +22,7 @@ from accounting.words.json_values import ChangedKey, changed_text
 from accounting.words.names import device_kind, unit_text
 from accounting.words.quantities import duration_text, macs_text
 from accounting.words.task import task
-from harness.config.phases import warnings
+from harness.config.phases import checked_shapes, warnings
 from harness.config.plugin_files import use_listed
 from harness.config.study import StudyConfig
 from harness.console.terminal import aligned, say, say_json
@@ -177,7 +177,11 @@ def summarise(
         },
         "missing": missing,
         "executes": [file.text for file in files],
-        "warnings": [*warnings(study), *(_uncovered(study, models) if not is_covered else ())],
+        "warnings": [
+            *warnings(study),
+            *(_uncovered(study, models) if not is_covered else ()),
+            *_beyond(study, device, plan, fleets),
+        ],
         "rehearsal": None if changes is None else list(changes),
     }
 
@@ -264,6 +268,19 @@ def _uncovered(study: StudyConfig, models: Sequence[str]) -> list[str]:
     return [
         f"the hours are those of {' and '.join(models)}, and the study declares hours of "
         f"{' and '.join(sorted(resources.gpu_models))}: it will not run on these"
+    ]
+
+
+def _beyond(study: StudyConfig, device: str, plan: Plan, fleets: Sequence[Fleet]) -> list[str]:
+    """A warning if a job holds more than there is, which ``run`` refuses."""
+    shapes = checked_shapes(study, device)
+    phase = max(shapes, key=lambda each: shapes[each].devices)
+    if shapes[phase].devices <= plan.num_devices:
+        return []
+    kind, where = "GPUs" if device == "cuda" else "CPU cores", "planned for" if fleets else "here"
+    return [
+        f"resources.devices_per_job: a job of {phase} holds {shapes[phase].devices:g} {kind}, and {plan.num_devices:g} are "
+        f"{where}: `run` refuses that"
     ]
 
 

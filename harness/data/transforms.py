@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch.utils.data
 from PIL.Image import Image
 from timm.data import create_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -19,7 +20,7 @@ from accounting.words.plain_text import plain
 from harness.config.recipe import DEFAULT_MAGNITUDE
 from harness.config.study import DatasetConfig
 from harness.data.augment import made_safe
-from harness.data.base import DataInfo, Splits, held_out
+from harness.data.base import DataInfo, NamesImages, Splits, held_out
 from harness.data.loader_split import LoaderSplit
 from harness.data.pixels import to_rgb
 from harness.data.readers import OpenDataset, Readers
@@ -206,13 +207,14 @@ def file_splits(
     order = np.arange(len(test))
     if config.num_test is not None and config.num_test < len(test):
         order = np.sort(np.random.default_rng(0).permutation(len(test))[: config.num_test])
-    learned, tested = (partial(_seen_through, part, info) for part in (train, test))
+    learned: OpenDataset = partial(_seen_through, train, info)
+    tested: OpenDataset = partial(_seen_through, test, info)
+    if val is not None:
+        learned, select = partial(_seen_in_turn, (train, val), info), len(train) + select
     readers = Readers()  # of the training and the validation images, which alternate
-    if val is None:
-        selected = split(learned, select, readers)
-    else:
-        selected = split(partial(_seen_through, val, info), select, Readers())
-    return Splits(info, split(learned, learn, readers), selected, split(tested, order, Readers()))
+    return Splits(
+        info, split(learned, learn, readers), split(learned, select, readers), split(tested, order, Readers())
+    )
 
 
 def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> Any:
@@ -220,6 +222,38 @@ def _seen_through(part: OpenedImages, info: DataInfo, augment: str | None) -> An
     dataset = copy.copy(part)
     dataset.transform = _transform(info, augment)
     return dataset
+
+
+def _seen_in_turn(parts: Sequence[OpenedImages], info: DataInfo, augment: str | None) -> InTurn:
+    """Several open datasets as one, so that the same processes read them."""
+    return InTurn([_seen_through(part, info, augment) for part in parts])
+
+
+class InTurn(torch.utils.data.Dataset[object]):
+    """The images of several datasets, each numbered on from the one before."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: int) -> object:
+        part, own = self._place(index)
+        return part[own]
+
+    def path(self, index: int) -> str:
+        """The image's file, or its number where a dataset does not name its images."""
+        part, own = self._place(index)
+        return str(part.path(own)) if isinstance(part, NamesImages) else f"image {index}"
+
+    def _place(self, index: int) -> tuple[Any, int]:
+        """The dataset that has an image, and its index there."""
+        for part in self._parts:
+            if index < len(part):
+                return part, index
+            index -= len(part)
+        raise IndexError(index)
 
 
 def without_far_ends(image: Image) -> Image:

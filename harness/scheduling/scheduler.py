@@ -63,11 +63,14 @@ class Scheduler:
         data: DataFacts | None = None,
         forecast: Forecast | None = None,
         stopped_before: Mapping[str, float] = MappingProxyType({}),
+        within_epoch_s: Callable[[Job], float] = lambda job: math.inf,
     ) -> None:
         self._data = data
         self._forecast = forecast
         self._stopped_before = stopped_before
         """Jobs that an earlier session did not run, with the budget of that time in device-hours."""
+        self._within_epoch_s = within_epoch_s
+        """Device-seconds between two checkpoints of a job within an epoch; infinite if it has none there."""
         self._out = UnderWay()
         """Jobs given out and not told yet."""
         self._num_ok: dict[tuple[str, int], Counter[tuple[int | None, Phase]]] = defaultdict(Counter)
@@ -275,7 +278,7 @@ class Scheduler:
         route, replicate = jobs[0].route, jobs[0].replicate
         claims = self._claims(route, replicate, Counter((job.target, job.phase) for job in jobs))
         keep_s = self._forecast.reserve_s(route, replicate, limit_s, claims)
-        next_s = sum(self._interval_s(job, self._forecast) for job in others)
+        next_s = sum(self._until_next_s(job, self._forecast) for job in others)
         if left_s >= keep_s + next_s:
             return {}
         reason = (
@@ -284,10 +287,12 @@ class Scheduler:
         )
         return {job.name: reason for job in others}
 
-    def _interval_s(self, job: Job, forecast: Forecast) -> float:
-        """Device-seconds between checkpoints of a job: as planned, or in proportion to what it has held if that is more."""
-        cost_s = max(forecast.cost_s(job) or 0.0, self._spending.held_s(job.name))
-        return cost_s / max(1, job.work.recipe.epochs if isinstance(job.work, Training) else 1)
+    def _until_next_s(self, job: Job, forecast: Forecast) -> float:
+        """Device-seconds until a job's next checkpoint or its end: as planned, or by what it has held if that is more."""
+        planned_s, held_s = forecast.cost_s(job) or 0.0, self._spending.held_s(job.name)
+        epochs = job.work.recipe.epochs if isinstance(job.work, Training) else 1
+        interval_s = min(max(planned_s, held_s) / max(1, epochs), self._within_epoch_s(job))
+        return min(interval_s, planned_s - held_s) if held_s < planned_s else interval_s
 
     def _claims(
         self, route: str, replicate: int, under_way: Counter[tuple[int | None, Phase]]
@@ -358,6 +363,7 @@ def open_scheduler(
     on_stopped: Callable[[Job], None] = lambda job: None,
     data: DataFacts | None = None,
     forecast: Forecast | None = None,
+    within_epoch_s: Callable[[Job], float] = lambda job: math.inf,
 ) -> Scheduler:
     """A scheduler for one session of a study, which continues from the ledger; ``data`` is for :class:`Given`."""
     records = read_ledger(paths.ledger).records
@@ -371,6 +377,7 @@ def open_scheduler(
         data,
         forecast,
         stopped_before(records),
+        within_epoch_s,
     )
 
 

@@ -6,6 +6,7 @@ An object is written completely or not at all. An existing object is left; diffe
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ from harness.errors import InputError, one_line
 KEY = "store.url"
 CONNECT_S, REQUEST_S = 10.0, 60.0
 CHUNK = 1 << 20
+OPENING = 1 << 14
+"""Bytes that hold the first line of a segment."""
 
 
 class StoreConflict(OSError):
@@ -46,6 +49,24 @@ class ObjectStore:
             self._files.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
         except OSError as error:
             raise InputError(f"{KEY}: {self.url} cannot be used: {one_line(error)}") from None
+
+    def check_owner(self, ledger: str | None) -> None:
+        """``InputError`` if the place has segments of another ledger than this (None: the study has none yet)."""
+        selector = fs.FileSelector(f"{self._root}/ledger", allow_not_found=True)
+        found = [info.path for info in self._files.get_file_info(selector) if info.type == fs.FileType.File]
+        if not found:
+            return
+        with self._files.open_input_stream(min(found)) as stream:
+            first, _, _ = bytes(stream.read(OPENING)).partition(b"\n")
+        try:
+            owner = json.loads(first)["ledger"]
+        except (ValueError, KeyError, TypeError):  # of an older version
+            return
+        if owner != ledger:
+            raise InputError(
+                f"{KEY}: {self.url} has the copies of another study; give each study a URL of its own. To get a study back, "
+                "copy them to its folder first"
+            )
 
     def put(self, source: Path, key: str, length: int | None = None) -> str:
         """Copy a file (or its first ``length`` bytes) to ``key`` unless it is there; returns the content's SHA-256.

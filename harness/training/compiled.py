@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import typed_line
+from harness.training.compile_folders import own_folder
 
 BACKEND = "inductor"
 """Torch's own compiler: C++ for a CPU, Triton for a GPU."""
@@ -119,14 +119,14 @@ def compiling(model: nn.Module, wanted: bool) -> Iterator[Compiles]:
 
 @contextmanager
 def _own_caches() -> Iterator[None]:
-    """While the block runs, torch's caches are in a folder of their own; nothing of them, and no process, is left."""
+    """While the block runs, torch's caches are in a folder of their own; nothing of them, and no process, is left.
+
+    What a killed process leaves, the next one removes.
+    """
     from torch._inductor.async_compile import shutdown_compile_workers
     from torch._inductor.utils import fresh_cache
 
-    with (
-        TemporaryDirectory(prefix="prune-or-search-compiled-", ignore_cleanup_errors=True) as folder,
-        ExitStack() as stack,
-    ):
+    with own_folder() as folder, ExitStack() as stack:
         caches = fresh_cache(dir=folder, delete=False)
         caches.__enter__()
         stack.callback(caches.__exit__, None, None, None)  # it keeps the folder, with a warning, if it sees an error

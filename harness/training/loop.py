@@ -25,6 +25,7 @@ from harness.training.resume import StateFiles, StateLost
 from harness.training.state import State
 from harness.training.synced_norm import synced_norm
 from harness.training.updates import Updates
+from harness.training.within import Part, Within
 from harness.training.workers import ALONE, Crew, own_draws, scored_batches, training_batches
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ RECALIBRATION_IMAGES = 2048
 
 
 class Stopped(RuntimeError):
-    """The training was stopped after an epoch, as requested; its state is kept so that a later attempt can continue."""
+    """The training was stopped at a checkpoint, as requested; its state is kept so that a later attempt can continue."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,16 @@ class Epoch:
 class Hooks:
     """Callbacks of a training: ``begun(epochs done before)``, and ``epoch`` after each finished epoch.
 
-    ``dropped(why)`` is called before ``begun`` if a saved state could not be trusted. ``stop`` is called after each
-    epoch from which a later attempt could continue; it returns why the training should end there, or None.
+    ``dropped(why)`` is called before ``begun`` if a saved state could not be trusted. ``stop`` is called wherever the state
+    was saved, from where a later attempt could continue; it returns why the training should end there, or None.
+    ``saved(epochs done)`` is called after the state was saved within an epoch. Epochs are fractions there.
     """
 
-    begun: Callable[[int], None]
+    begun: Callable[[float], None]
     epoch: Callable[[Epoch], None]
     dropped: Callable[[str], None] = lambda why: None
     stop: Callable[[], str | None] = lambda: None
+    saved: Callable[[float], None] = lambda epochs: None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def train(
     hooks: Hooks,
     course: Course = PLAIN,
     crew: Crew = ALONE,
+    every_s: float | None = None,
 ) -> Trained:
     """Train ``model`` by ``recipe`` and return the network to keep (its EMA if the recipe has one).
 
@@ -93,9 +97,9 @@ def train(
     network.
 
     Masked weights are zero after every step. At the end, batch norm is recalibrated on clean training images, so that
-    its statistics match the final weights. The state is written to ``files`` after every epoch but the last, and is
-    read if it can be trusted (:mod:`harness.training.resume`). A training in parts gives the same network as one in a
-    single part.
+    its statistics match the final weights. The state is written to ``files`` after every epoch but the last, and within an
+    epoch once it was not written for ``every_s`` seconds (:mod:`harness.training.within`). It is read if it can be trusted
+    (:mod:`harness.training.resume`). A training in parts gives the same network as one in a single part.
 
     If the recipe says so, the network is compiled before ``hooks.begun`` is called, so that the time counts as start-up.
 
@@ -109,8 +113,9 @@ def train(
     model = on_device(model, device)
     state = State.of(model, recipe, device)
     crew.agree(model.state_dict())
-    done, curve, masks = _restored(state, files, device, masks, hooks)
+    done, curve, masks, part = _restored(state, files, device, masks, hooks)
     crew.check_alike(done, "epoch to continue from")
+    crew.check_alike(0 if part is None else part.updates, "update to continue from")
     if course.teacher is not None and recipe.teaching is not None:
         on_device(course.teacher, device)
     task, kept = splits.info.task, state.kept
@@ -122,11 +127,25 @@ def train(
             with own_draws(model, seed, done, device, crew), synced_norm(crew, recipe.sync_batch_norm):
                 updates.try_out()
             compiles.settle()
-        hooks.begun(done)
+        per_epoch, finished = updates.per_epoch, done
+
+        def save_within(reached: Part) -> None:
+            epochs = finished + reached.updates / per_epoch
+            if crew.is_first:
+                state.save(files.resume, finished, curve, changing_masks, files.identity, reached)
+            hooks.saved(epochs)
+            if (why := hooks.stop()) is not None:
+                raise Stopped(f"stopped after {epochs:.3g} of {last} epochs: {why}")
+
+        # Each worker's own running statistics, which are averaged at the end of an epoch, would be lost.
+        can_save = crew.size == 1 or recipe.sync_batch_norm
+        within = Within(every_s if can_save else None, crew, save_within)
+        hooks.begun(done if part is None else done + part.updates / per_epoch)
         for epoch in range(done + 1, last + 1):
             seed_everything(seed, epoch)
-            with own_draws(model, seed, epoch, device, crew), synced_norm(crew, recipe.sync_batch_norm):
-                loss = updates.epoch(epoch)
+            with own_draws(model, seed, epoch, device, crew) as own, synced_norm(crew, recipe.sync_batch_norm):
+                loss = updates.epoch(epoch, own, within, part)
+            part = None
             if not recipe.sync_batch_norm:
                 state.average_statistics(crew)
             if epoch == recipe.epochs:
@@ -134,6 +153,8 @@ def train(
             curve.append(evaluate(kept, splits.val, task, device, crew))
             if epoch < last and crew.is_first:
                 state.save(files.resume, epoch, curve, changing_masks, files.identity)
+            finished = epoch
+            within.begin_anew()
             hooks.epoch(Epoch(epoch, recipe.epochs, loss, curve[-1], checkpointed=epoch < last))
             if epoch < last and (why := hooks.stop()) is not None:
                 raise Stopped(f"stopped after epoch {epoch} of {last}: {why}")
@@ -145,11 +166,11 @@ def train(
 
 def _restored(
     state: State, files: StateFiles, device: torch.device, masks: dict[str, Tensor], hooks: Hooks
-) -> tuple[int, list[float], dict[str, Tensor]]:
+) -> tuple[int, list[float], dict[str, Tensor], Part | None]:
     """Resume from this job's own state or else from that of the job before it; returns as ``State.restore``."""
     relay = files.relay
     restored = state.restore(files.resume, device, masks, files.identity, hooks.dropped)
-    if restored[0] == 0 and relay.before is not None:
+    if restored[0] == 0 and restored[3] is None and relay.before is not None:
         restored = state.restore(relay.before, device, restored[2], relay.training)
         if restored[0] != relay.epochs:
             raise StateLost(f"{relay.before} is not the state after epoch {relay.epochs}")

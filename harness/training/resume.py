@@ -30,6 +30,8 @@ from harness.paths import replacing
 log = logging.getLogger(__name__)
 
 FORMAT = "prune-or-search resume 1"
+WITHIN = "prune-or-search resume 2"
+"""The format of a state within an epoch: versions that would take it for the end of one drop it."""
 
 
 class TrainingState(TypedDict, total=False):
@@ -43,6 +45,8 @@ class TrainingState(TypedDict, total=False):
     optimizer: dict[str, object]
     scaler: dict[str, object]
     masks: dict[str, Tensor] | None
+    part: dict[str, object]
+    """How far the next epoch had come (:class:`harness.training.within.Part`); absent at the end of an epoch."""
 
 
 class StateLost(RuntimeError):
@@ -68,7 +72,7 @@ WHOLE = Relay()
 
 @dataclass(frozen=True)
 class StateFiles:
-    """Where a training keeps its state: in ``resume`` after every epoch but the last, for a later attempt.
+    """Where a training keeps its state for a later attempt: in ``resume``, after epochs but the last and within long ones.
 
     The state there is used if it has the same ``identity``. The parts of a training leave theirs to one another
     (``relay``).
@@ -102,7 +106,11 @@ def save_state(state: TrainingState, path: Path, identity: str) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
-    header = {"format": FORMAT, "identity": identity, "sha256": hashlib.sha256(content).hexdigest()}
+    header = {
+        "format": WITHIN if "part" in state else FORMAT,
+        "identity": identity,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
         file.write(content)
@@ -142,7 +150,7 @@ def _load(path: Path, identity: str, device: torch.device) -> TrainingState:
         header = json.loads(first)
     except ValueError:
         header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in (FORMAT, WITHIN):
         raise ValueError("it was not written by this version")
     if header.get("identity") != identity:
         raise ValueError("it belongs to another job, network, recipe or seed")

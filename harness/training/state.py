@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.config.recipe import Recipe
 from harness.training.resume import TrainingState, load_state, save_state
+from harness.training.within import Part
 from harness.training.workers import Crew, average_statistics
 from pruning.masks import from_tensors, to_tensors
 
@@ -57,8 +58,16 @@ class State:
         if self.ema is not None:
             average_statistics(self.ema.module, crew)
 
-    def save(self, path: Path, epoch: int, curve: list[float], masks: dict[str, Tensor], identity: str = "") -> None:
-        """Write it to ``path``, after ``epoch`` epochs with these val_top1."""
+    def save(
+        self,
+        path: Path,
+        epoch: int,
+        curve: list[float],
+        masks: dict[str, Tensor],
+        identity: str = "",
+        part: Part | None = None,
+    ) -> None:
+        """Write it to ``path``, after ``epoch`` epochs with these val_top1, and the ``part`` of the next if it is given."""
         state: TrainingState = {
             "epoch": epoch,
             "curve": curve,
@@ -68,6 +77,8 @@ class State:
             "scaler": self.scaler.state_dict(),
             "masks": to_tensors(masks),
         }
+        if part is not None:
+            state["part"] = part.as_tensors()
         save_state(state, path, identity)
 
     def restore(
@@ -77,18 +88,19 @@ class State:
         masks: dict[str, Tensor],
         identity: str = "",
         dropped: Callable[[str], None] = lambda why: None,
-    ) -> tuple[int, list[float], dict[str, Tensor]]:
-        """Resume from ``path`` if it can be trusted; returns the epochs done, their val_top1, and the masks then."""
+    ) -> tuple[int, list[float], dict[str, Tensor], Part | None]:
+        """Resume from ``path`` if it can be trusted; returns the epochs done, their val_top1, the masks, and a part more."""
         state = load_state(path, identity, device, dropped)
         if state is None:
-            return 0, [], dict(masks)
+            return 0, [], dict(masks), None
         self.model.load_state_dict(state["model"])
         if self.ema is not None and (averaged := state["ema"]) is not None:
             self.ema.module.load_state_dict(averaged)
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("scaler"):  # empty if losses are not scaled
             self.scaler.load_state_dict(state["scaler"])
-        return int(state["epoch"]), list(state.get("curve", [])), from_tensors(state.get("masks") or {}) or dict(masks)
+        changed = from_tensors(state.get("masks") or {}) or dict(masks)
+        return int(state["epoch"]), list(state.get("curve", [])), changed, Part.read(state.get("part"))
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, updates_per_epoch: int) -> Scheduler:

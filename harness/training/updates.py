@@ -18,7 +18,8 @@ from harness.training.compiled import Compiles
 from harness.training.course import Course, Losses
 from harness.training.depthwise import quick_small_maps
 from harness.training.state import State, half_type, schedule_of
-from harness.training.workers import Crew, average_gradients, share_of, training_batches
+from harness.training.within import Part, Within
+from harness.training.workers import Crew, OwnDraws, average_gradients, share_of, training_batches
 from pruning.masks import MaskKeeper
 
 
@@ -48,8 +49,15 @@ class Updates:
         self._scheduler = schedule_of(state.optimizer, recipe, self._per_epoch)
         self._objective = _objective(recipe, course, splits.info, device)
 
-    def epoch(self, epoch: int) -> float:
+    @property
+    def per_epoch(self) -> int:
+        """How many updates an epoch has."""
+        return self._per_epoch
+
+    def epoch(self, epoch: int, own: OwnDraws, within: Within, part: Part | None = None) -> float:
         """Make the updates of an epoch, counted from 1; returns its mean training loss over all workers.
+
+        With ``part``, those of its updates are made already; their batches are read and passed over.
 
         Raises:
             Diverged: the loss or a weight is not finite.
@@ -59,13 +67,19 @@ class Updates:
         state.model.train()
         first, count = (epoch - 1) * self._per_epoch, 0
         total = torch.zeros((), device=self._device)
-        for images, targets in training_batches(
-            self._split, recipe.batch_size, self._device, recipe.augmentation, self._crew
-        ):
+        batches = training_batches(self._split, recipe.batch_size, self._device, recipe.augmentation, self._crew)
+        if part is not None:
+            while count < part.updates and next(batches, None) is not None:
+                count += 1
+            total += part.total.to(self._device)
+            part.set_draws(self._crew, own)
+        for images, targets in batches:
             self._prepare(first + count)
             self._add_gradients(*self._objective.prepared(images, targets), total)
             count += 1
             self._step(first + count)
+            if count < self._per_epoch:
+                within.after(count, total, own)
         mean = float(self._crew.sum(total)) / self._crew.size / max(1, count)
         if not np.isfinite(mean) or not all(bool(torch.isfinite(p).all()) for p in state.model.parameters()):
             raise Diverged(f"the training loss became {mean}")

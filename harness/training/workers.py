@@ -183,35 +183,48 @@ def average_statistics(model: nn.Module, crew: Crew) -> None:
         buffer.copy_(part.view(buffer.shape))
 
 
+@dataclass
+class OwnDraws:
+    """The numbers that a worker draws inside a forward pass.
+
+    ``state``: that of their own generator between two passes, on a CPU with several workers; otherwise None. On CUDA
+    (``is_cuda``) they come from the device's generator.
+    """
+
+    state: Tensor | None = None
+    is_cuda: bool = False
+
+
 @contextmanager
-def own_draws(model: nn.Module, seed: int, epoch: int, device: torch.device, crew: Crew) -> Iterator[None]:
+def own_draws(model: nn.Module, seed: int, epoch: int, device: torch.device, crew: Crew) -> Iterator[OwnDraws]:
     """While the block runs, each worker draws its own numbers inside the model's forward pass, by (seed, epoch, rank).
 
     On the CPU, one generator serves both data and model, so its state is swapped for the forward pass.
     """
+    draws = OwnDraws(is_cuda=device.type == "cuda")
     if crew.size == 1:
-        yield
+        yield draws
         return
     own_seed = int(np.random.SeedSequence([seed, epoch, crew.rank]).generate_state(1)[0])
     if device.type == "cuda":
         torch.cuda.manual_seed(own_seed)
-        yield
+        yield draws
         return
-    own, common = torch.Generator().manual_seed(own_seed).get_state(), torch.get_rng_state()
+    draws.state, common = torch.Generator().manual_seed(own_seed).get_state(), torch.get_rng_state()
 
     def enter(*_: object) -> None:
         nonlocal common
         common = torch.get_rng_state()
-        torch.set_rng_state(own)
+        if draws.state is not None:
+            torch.set_rng_state(draws.state)
 
     def leave(*_: object) -> None:
-        nonlocal own
-        own = torch.get_rng_state()
+        draws.state = torch.get_rng_state()
         torch.set_rng_state(common)
 
     hooks = [model.register_forward_pre_hook(enter), model.register_forward_hook(leave, always_call=True)]
     try:
-        yield
+        yield draws
     finally:
         for hook in hooks:
             hook.remove()

@@ -116,7 +116,10 @@ def _work(job: Job, place: Workplace, record: AttemptRecord, peers: Peers) -> Jo
     check_unchanged(dataset, None if place.given is None else place.given.data)
     splits = splits_at(dataset.splits(), job.image_size)
     with peers.joined(device) as crew, closed_after(splits):
-        bench = Bench(job, place.paths, splits, device, record.begun, record.epoch, crew, record.dropped, place.stop)
+        bench = Bench(
+            job, place.paths, splits, device, record.begun, record.epoch, crew, record.dropped, place.stop, record.saved,
+            place.checkpoint_every_s,
+        )  # fmt: skip
         return _done(job, place, bench)
 
 

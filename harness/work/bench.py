@@ -45,13 +45,17 @@ class Bench:
     paths: StudyFolder
     splits: Splits
     device: torch.device
-    begun: Callable[[int], None]
+    begun: Callable[[float], None]
     epoch: Callable[[Epoch], None]
     crew: Crew = ALONE
     dropped: Callable[[str], None] = lambda why: None
     """Called before work begins with the reason why a saved state was not trusted."""
     stop: Callable[[], str | None] = lambda: None
-    """Called after each epoch whose state is saved; returns why the job should end there, or None to continue."""
+    """Called wherever the state is saved; returns why the job should end there, or None to continue."""
+    saved: Callable[[float], None] = lambda epochs: None
+    """Called after the state was saved within an epoch, with the epochs done until then."""
+    every_s: float | None = None
+    """After how many seconds within an epoch the state is saved; None: only at its end."""
 
     def network(self, recipe: Recipe | None = None) -> nn.Module:
         """The job's network with its initial weights, in the sizes of those weights.

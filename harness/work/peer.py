@@ -74,7 +74,8 @@ def _work(place: PeerPlace, said: TextIO) -> None:
     print(json.dumps({"ready": True}), file=said)
     with joined(place["rank"], place["size"], Path(place["store"]), device) as crew:
         paths = StudyFolder(Path(place["root"]))
-        bench = Bench(job, paths, splits, device, lambda epochs: None, lambda epoch: None, crew)
+        every_s = place["checkpoint_every_s"]
+        bench = Bench(job, paths, splits, device, lambda epochs: None, lambda epoch: None, crew, every_s=every_s)
         if not isinstance(job.work, SharedWork):
             raise ValueError(f"{job.name} is not a job that several workers share")
         shared_work(job.work, bench)

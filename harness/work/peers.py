@@ -53,6 +53,7 @@ class PeerPlace(TypedDict):
     plugins: list[PluginRecord]
     torch_device: str
     num_threads: int
+    checkpoint_every_s: float | None
 
 
 def is_shared(job: Job) -> bool:

@@ -53,13 +53,17 @@ class AttemptRecord:
         """Note why a saved state was not trusted; it is written when the work begins."""
         self._dropped = {"dropped": why}
 
-    def begun(self, epochs_done: int) -> None:
-        """Write that the work begins, after so many epochs of earlier attempts."""
+    def begun(self, epochs_done: float) -> None:
+        """Write that the work begins, after so many epochs of earlier attempts; a fraction if it goes on within one."""
         self.ledger.append(Kind.WORK_BEGUN, attempt=self.attempt, **self._dropped, epoch=epochs_done)
 
     def epoch(self, done: Epoch) -> None:
         """Write the results of an epoch."""
         self.ledger.append(Kind.PROGRESS, attempt=self.attempt, **asdict(done))
+
+    def saved(self, epochs_done: float) -> None:
+        """Write that a later attempt can continue from within an epoch."""
+        self.ledger.append(Kind.CHECKPOINT, attempt=self.attempt, epoch=epochs_done)
 
     def succeeded(self, outcome: JobOutcome) -> None:
         """Write that the attempt ended with an outcome."""

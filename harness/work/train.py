@@ -66,7 +66,7 @@ def test_rates(work: RangeTest, bench: Bench) -> JobOutcome:
     recorder = Recorder()
     course = Course(losses=recorder, lr=lambda update: rate_at(update, num_updates, recipe.lr))
     with contextlib.suppress(Diverged):  # expected if the test reaches high enough rates
-        _train(model, recipe, course, masks, bench)
+        _train(model, recipe, course, masks, replace(bench, every_s=None))  # its losses are in no state
     return {"chosen_lr": chosen_rate(recorder.losses, num_updates, recipe.lr), "epochs": 1}
 
 
@@ -87,9 +87,10 @@ def _train(model: nn.Module, recipe: Recipe, course: Course, masks: dict[str, Te
             device=bench.device,
             masks=masks,
             files=StateFiles(bench.paths.resume(bench.job.name), identity_of(bench.job), bench.relay()),
-            hooks=Hooks(bench.begun, bench.epoch, bench.dropped, bench.stop),
+            hooks=Hooks(bench.begun, bench.epoch, bench.dropped, bench.stop, bench.saved),
             course=replace(course, teacher=bench.teacher()),
             crew=bench.crew,
+            every_s=bench.every_s,
         )
     except StateLost as error:
         raise DamagedFiles(str(bench.job.source), f"lost training state ({error})") from error

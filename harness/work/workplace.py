@@ -36,6 +36,9 @@ class Workplace:
     stop: Callable[[], str | None] = lambda: None
     """Returns why the job should end at its next checkpoint (its route's budget is spent), or None to continue."""
 
+    checkpoint_every_s: float | None = None
+    """After how many seconds within an epoch a training's state is saved; None: only at the end of epochs."""
+
     @property
     def presence(self) -> Presence:
         """Where attempts on this machine register for its sampler."""
@@ -59,4 +62,5 @@ class Workplace:
             "plugins": [file.as_dict() for file in self.plugins],
             "torch_device": self.held.torch_device,
             "num_threads": self.held.num_threads,
+            "checkpoint_every_s": self.checkpoint_every_s,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from accounting.audit.meanings import Stands
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.ledger.records import VERDICT_RULES
 from accounting.study.facts import DeclaredParent
@@ -55,6 +56,7 @@ def to_json(given: Answer) -> Fields:
         "complete": _is_complete(given),
         "provisional": found is not None and not _is_complete(given),
         "verdict": _verdict(found.headline.headline) if found else None,
+        "verdict_stands": str(question.standing.stands),
         "challenger": found.headline.challenger if found else None,
         "accuracy": {
             label: {"test_top1": both.test_top1.as_dict(), "val_top1": both.val_top1.as_dict()}
@@ -86,10 +88,12 @@ def report_json(
     *,
     is_judged: bool = True,
     rehearsal: Sequence[ChangedKey] | None = None,
+    stands: Stands = Stands.YES,
 ) -> Fields:
     """The content of ``report/answer.json``: the whole study, then each of its targets.
 
     ``rehearsal`` is what a rehearsal changed in its config; it is not judged, like hours on several GPU models.
+    ``stands`` is what the audit of the ledger says of the verdict.
     """
     question = answers[0].question
     return {
@@ -100,6 +104,7 @@ def report_json(
         "unit": question.unit,
         "headline_policy": HEADLINE_POLICY,
         "verdict": _pooled_verdict(headline) if is_judged else Verdict.NOT_COMPARABLE.value,
+        "verdict_stands": str(stands),
         "policies": _pooled_policies(headline),
         "further_routes": {
             pooled.challenger: {
@@ -126,16 +131,18 @@ def asked_json(
     sentences: Sequence[str],
     planned: Sequence[str | None],
     notes: Sequence[str] = (),
+    stands: Stands = Stands.YES,
 ) -> Fields:
     """What ``answer`` prints for a question about an accuracy, a budget or other terms: one reply per target.
 
     ``planned`` has, for each reply, the planned cost of the change that would measure it; None if that is unknown.
-    ``notes`` are what to keep in mind when reading any of them.
+    ``notes`` are what to keep in mind when reading any of them, and ``stands`` is what the audit of the ledger says.
     """
     return {
         "study": study,
         "verdict_rules": VERDICT_RULES,
         "unit": unit,
+        "verdict_stands": str(stands),
         "notes": list(notes),
         "replies": [
             {**_reply(given), "sentence": said, "plan": plan}

@@ -86,6 +86,7 @@ def question_of(study: JudgedStudy, target: int) -> Question:
         targets=info.targets,
         equivalence=frames.view.equivalence,
         moved=frames.caveats.moved,
+        standing=frames.audit.standing,
     )
 
 

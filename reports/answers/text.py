@@ -27,6 +27,7 @@ from reports.answers.verdict_words import (
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison, PooledCosts
 from reports.sentences.growth import growth_sentence
+from reports.sentences.standing import standing_sentences
 from reports.statistics import Estimate
 from reports.words.wording import (
     POLICY_TEXT,
@@ -60,7 +61,8 @@ def comparison_sentence(compared: Comparison, given: Answer) -> str:
 def notes(given: Answer) -> list[str]:
     """What to keep in mind when reading an answer."""
     question = given.question
-    said = [] if question.declared is None else [declared_sentence(question.declared)]
+    said = standing_sentences(question.standing)
+    said += [] if question.declared is None else [declared_sentence(question.declared)]
     said += rates_texts(question.equivalence, question.moved)
     return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
 

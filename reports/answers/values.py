@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from accounting.audit.meanings import STANDING, Standing
 from accounting.cost.equivalence import NOTHING_DECLARED, Equivalence, Moved
 from accounting.cost.shares import HEADLINE_POLICY
 from accounting.study.facts import DeclaredParent
@@ -41,6 +42,8 @@ class Question:
     """What hours on other GPU models than the study's reference count as."""
     moved: Moved | None = None
     """How far the ends of the ranges of these rates move the study's hours; None if they move none."""
+    standing: Standing = STANDING
+    """Whether the verdict stands, by the audit of the ledger."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.sentences.levels import level_sentences
+from reports.sentences.standing import standing_sentences
 from reports.statistics import Estimate
 
 
@@ -97,10 +98,14 @@ class WholeAnswer:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Sentences on each target, who pays, further contenders, controls, and accuracies near chance or the ceiling."""
+        """Sentences on the ledger if the verdict may not stand, on each target, who pays, further contenders, and others.
+
+        The others are controls, and accuracies near chance or the ceiling.
+        """
         frames, question = self.frames, self.answers[0].question
+        standing = [Line(text, "refused") for text in standing_sentences(frames.audit.standing)]
         if self._study.unjudged is not None:
-            return []
+            return standing
         by_target = one_route.lines(frames) if missing_routes(frames.info) else [_line(given) for given in self.answers]
         further = [
             Line(overall_sentence(other, question), other.challenger)
@@ -108,7 +113,7 @@ class WholeAnswer:
             if without_method(other.challenger) in {*COMPARED, *frames.info.challengers} - {PRUNE}
         ]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
-        return [*by_target, *self.pays_lines, *further, *control_lines(frames), *levels]
+        return [*standing, *by_target, *self.pays_lines, *further, *control_lines(frames), *levels]
 
     @property
     def sentences(self) -> list[str]:
@@ -128,6 +133,7 @@ class WholeAnswer:
             self.pooled_pays,
             is_judged=study.unjudged is None,
             rehearsal=self.frames.info.rehearsal,
+            stands=self.frames.audit.stands,
         )
 
 

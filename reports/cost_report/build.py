@@ -45,7 +45,7 @@ def cost_report(folder: Path, prices_file: Path | None = None) -> CostReport:
     found = prices_file or (paths.prices if paths.prices.exists() else None)
     prices = None if found is None else read_prices(found)
     entries = entries_of(view, source.ledger.records, prices)
-    checked = audit_of(source.ledger.records, source.evidence, view, source.ledger.findings)
+    checked = audit_of(source.ledger.records, source.evidence, view, source.ledger.findings, source.info)
     held = [balance for balance in checked.balances if balance.device_kind == view.device_kind]
     own = in_reference(held, view)
     audit_h = _held_h(own, view)

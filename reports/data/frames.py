@@ -68,7 +68,7 @@ class Frames:
     @cached_property
     def audit(self) -> AuditReport:
         """Whether the ledger adds up."""
-        return audit_of(self.ledger.records, self.evidence, self.view, self.ledger.findings)
+        return audit_of(self.ledger.records, self.evidence, self.view, self.ledger.findings, self.info)
 
     def audited(self) -> Frames:
         """The same with the audit done, and without the records of allocations, which nothing else needs."""

@@ -33,6 +33,7 @@ from reports.page.verdict_content import contender_table, how_to_read, parts_tab
 from reports.sentences.caveats import caveat_sentences
 from reports.sentences.growth import growth_sentence
 from reports.sentences.levels import level_sentences, with_level
+from reports.sentences.standing import standing_sentences
 from reports.sentences.undelivered import undelivered_sentence
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
 
@@ -78,7 +79,8 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
     growth = answers[0].question.growth
     grown = [] if growth is None else [growth_sentence(growth)]
-    state = [text for text in (rehearsal, _state(frames, measured), *undelivered, *grown) if text]
+    standing = standing_sentences(frames.audit.standing)
+    state = [text for text in (rehearsal, *standing, _state(frames, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()

@@ -14,15 +14,19 @@ def undelivered_sentence(left: Undelivered, unit: str) -> str:
     hours = unit_text(unit)
     payer = left.waits_for or left.route
     waits = f"it waits for a network of {payer}, and " if left.waits_for else ""
-    why = f"{waits}the budget of {payer} ({number(left.budget_h)} {hours}) is spent ({number(left.spent_h)})"
+    spent = number(left.spent_h)
+    is_spent = left.budget_h is None or left.spent_h >= left.budget_h
+    state = f"is spent ({spent})" if is_spent else f"does not pay for it ({spent} spent)"
+    why = f"{waits}the budget of {payer} ({number(left.budget_h)} {hours}) {state}"
     if left.needs_h is None or left.budget_needed_h is None:
         return (
             f"{which}, was not delivered: {why}; how much more it needs is not known, since no job was done: "
             f"set a larger budget.{payer} and run the same command again."
         )
+    basis = "by the study's plan" if left.by_plan else "by what the jobs so far took"
     return (
-        f"{which}, was not delivered: {why}; it needs about {number(left.needs_h)} {hours} more, by what the jobs so far "
-        f"took: set budget.{payer} to {number(_rounded_up(left.budget_needed_h))} h and run the same command again."
+        f"{which}, was not delivered: {why}; it needs about {number(left.needs_h)} {hours} more, {basis}: "
+        f"set budget.{payer} to {number(_rounded_up(left.budget_needed_h))} h and run the same command again."
     )
 
 

@@ -8,7 +8,6 @@ from reports.answers.refusal_text import reason_text
 from reports.answers.values import Refused
 from reports.compare.rule import ALPHA
 from reports.compare.verdict import cheaper_route
-from reports.sentences.caveats import caveat_sentences
 from reports.side_by_side.text import subject_text, why_text
 from reports.side_by_side.values import Compared, SideBySide, TargetRow
 
@@ -51,7 +50,7 @@ def _study(study: Compared) -> Fields:
         "interval_alpha": ALPHA if pooled is None else pooled.alpha,
         "verdict": NO_ANSWER if pooled is None else cheaper_route(pooled.verdict, study.challenger),
         "targets": [_row(row) for row in study.rows],
-        "warnings": caveat_sentences(study.caveats),
+        "warnings": study.warnings,
     }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from accounting.words.names import unit_text
 from reports.errors import NotReplaceable
 from reports.page.html import PAPER_COLOURS, page_of, text_of
-from reports.sentences.caveats import caveat_sentences
 from reports.side_by_side.text import (
     AGREEMENT_TEXT,
     ratio_line,
@@ -56,7 +55,7 @@ def page_html(found: SideBySide) -> str:
         found=found,
         mark=MARK,
         names=[study.name for study in studies],
-        warnings=[f"{study.name}: {warning}" for study in studies for warning in caveat_sentences(study.caveats)],
+        warnings=[f"{study.name}: {warning}" for study in studies for warning in study.warnings],
         findings=[(subject_text(finding), finding.can, why_text(finding)) for finding in found.findings],
         ratios=[ratio_line(apart) for apart in found.ratios],
         aspects=[(title_text(a.key), AGREEMENT_TEXT[a.agreement], a.values) for a in found.aspects],

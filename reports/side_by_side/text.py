@@ -12,7 +12,6 @@ from reports.answers.refusal_text import reason_text
 from reports.answers.values import Refused
 from reports.answers.verdict_words import verdict_text
 from reports.page.compared import Item
-from reports.sentences.caveats import caveat_sentences
 from reports.side_by_side.values import (
     Agreement,
     Aspect,
@@ -88,7 +87,7 @@ def as_text(found: SideBySide) -> str:
     for study in found.studies:
         lines += ["", f"{study.name}: {number(study.total_h)} {unit_text(study.unit)} in all"]
         lines += [f"  {row_line(row, study.challenger)}" for row in study.rows]
-        lines += [f"  warning: {warning}" for warning in caveat_sentences(study.caveats)]
+        lines += [f"  warning: {warning}" for warning in study.warnings]
     return "\n".join(lines)
 
 

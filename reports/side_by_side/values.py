@@ -11,8 +11,9 @@ from accounting.words.names import PRUNE
 from reports.answers.values import Answer, Measured
 from reports.answers.whole import WholeAnswer
 from reports.compare.values import CostComparison, PooledCosts
-from reports.data.caveats import Caveats
 from reports.page.compared import Item
+from reports.sentences.caveats import caveat_sentences
+from reports.sentences.standing import standing_sentences
 from reports.statistics import NOTHING, Estimate
 
 
@@ -179,9 +180,10 @@ class Compared:
         return NOTHING if self.pooled is None or self.pooled.guarded is not None else self.pooled.cost_ratio
 
     @property
-    def caveats(self) -> Caveats:
-        """What a reader should know first."""
-        return self.answer.frames.caveats
+    def warnings(self) -> list[str]:
+        """What a reader should know first, and whether the verdict stands by the audit of the ledger."""
+        frames = self.answer.frames
+        return [*standing_sentences(frames.audit.standing), *caveat_sentences(frames.caveats)]
 
 
 @dataclass(frozen=True)

@@ -311,3 +311,16 @@ def test_a_line_that_is_nearly_ours_is_read_alike(tmp_path: Path, case: str, kin
         lines.append(whole)
     path.write_bytes(b"".join(lines))
     assert_alike(folder, tmp_path / "kept")
+
+
+def test_a_damaged_copy_is_named_and_not_used(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "ledger", tmp_path / "kept"
+    put(folder, clean())
+    compact(folder, kept, min_bytes=0)
+    assert not list(compacted.damaged_in(kept))
+    cut, *_ = sorted(kept.glob("*.parquet"))
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (found,) = compacted.damaged_in(kept)
+    assert (found.severity, found.code) == ("warning", "compacted_damaged")
+    assert cut.name in found.message
+    assert len(compacted_of(folder, kept)) == len(segments_in(folder)) - 1

@@ -7,7 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_records import abandoned, alloc, beat, closed, failed, free, node_beat, ok, opened, progress, start, work
+from ledger_records import (
+    abandoned,
+    alloc,
+    beat,
+    closed,
+    driver_work,
+    failed,
+    free,
+    node_beat,
+    ok,
+    opened,
+    progress,
+    start,
+    work,
+)
 from test_damaged_ledgers import FILE_DAMAGE, LINE_DAMAGE, segment, write
 
 from accounting.audit.audit import audit
@@ -95,6 +109,16 @@ def edit(kind: str, attempt: str = "", **fields: object) -> Callable[[dict[str, 
     return lambda ledger: of(ledger, kind, attempt).update(fields)  # type: ignore[typeddict-item]
 
 
+def edit_all(kind: str, **fields: object) -> Callable[[dict[str, Records]], None]:
+    """Change fields of all such records."""
+
+    def change(ledger: dict[str, Records]) -> None:
+        for record in (r for records in ledger.values() for r in records if r["kind"] == kind):
+            record.update(fields)  # type: ignore[typeddict-item]
+
+    return change
+
+
 def both(*changes: Callable[[dict[str, Records]], None]) -> Callable[[dict[str, Records]], None]:
     """Apply one change after another."""
 
@@ -103,6 +127,15 @@ def both(*changes: Callable[[dict[str, Records]], None]) -> Callable[[dict[str, 
             one(ledger)
 
     return change
+
+
+def _seen_often(ledger: dict[str, Records]) -> None:
+    """A second session, soon killed, in which an attempt may have held a core for a tenth of a second unseen."""
+    drop("session_closed")(ledger)
+    ledger["driver"] += [opened("s2", 90, {"core0": 1.0}), alloc("s2", "Z", 91)]
+    again = start("s2", "w#0", "w", 91.5, allocation="Z", heartbeat_s=0.1)
+    ledger["worker-0"] += [again, beat("w#0", 92)]
+    ledger["driver"] += [opened("s3", 94, {"core0": 1.0}), abandoned("s3", "w", 95), closed("s3", 96)]
 
 
 SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
@@ -185,6 +218,7 @@ SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
         both(drop("attempt_ended", "q#0"), drop("allocation_closed", "C"), add("driver", abandoned("s", "q", 70))),
         "uncertain", Stands.MAY_SHIFT,
     ),
+    "a moment unseen in a long study": (_seen_often, "little_uncertain", Stands.YES),
     "an accuracy beyond 1": (edit("progress", "q#0", val_top1=71.2), "accuracy_impossible", Stands.NO),
     "a negative accuracy": (edit("progress", "q#0", val_top1=-0.1), "accuracy_impossible", Stands.NO),
     "an outcome in percent": (edit("attempt_ended", "q#0", outcome={"val_top1": 71.2}), "accuracy_impossible", Stands.NO),
@@ -200,6 +234,46 @@ SAID: dict[str, tuple[Callable[[dict[str, Records]], None], str, Stands]] = {
     ),
     "work after the end": (edit("attempt_ended", "q#0", work_end_t=75.0), "work_outside_attempt", Stands.NO),
     "work that began after the end": (edit("work_begun", "q#0", t=72), "work_outside_attempt", Stands.NO),
+    "the end of an allocation left out": (drop("allocation_closed", "B"), "allocation_never_closed", Stands.MAY_SHIFT),
+    "a session that opened twice": (add("driver", opened("s", 0.5)), "recorded_twice", Stands.NO),
+    "a session that closed twice": (add("driver", closed("s", 81.5)), "recorded_twice", Stands.NO),
+    "an allocation that opened twice": (add("driver", alloc("s", "C", 1.5, "core1")), "recorded_twice", Stands.NO),
+    "an allocation that closed twice": (add("driver", free("s", "C", 70.5)), "recorded_twice", Stands.NO),
+    "work that began twice": (add("worker-1", work("q#0", 5)), "recorded_twice", Stands.NO),
+    "an attempt that held nothing": (
+        both(edit_all("allocation_opened", devices={}), edit_all("attempt_started", devices={})), "holds_nothing", Stands.NO,
+    ),
+    "an attempt that held none of a device": (
+        both(edit_all("allocation_opened", devices={"core0": 0.0}), edit_all("attempt_started", devices={"core0": 0.0})),
+        "holds_nothing", Stands.NO,
+    ),
+    "a time of another century": (edit("session_closed", t=8e9), "time_impossible", Stands.NO),
+    "a time before there were clocks": (edit("session_opened", t=-5.0), "time_impossible", Stands.NO),
+    "driver's work longer than its session": (
+        add("driver", driver_work("s", 50, 5000)), "driver_work_impossible", Stands.YES,
+    ),
+    "a negative replicate": (edit("attempt_started", "q#0", replicate=-1), "number_impossible", Stands.NO),
+    "a negative target": (edit("attempt_started", "q#0", target=-500), "number_impossible", Stands.NO),
+    "a target of no MACs": (edit("attempt_started", "q#0", target=0), "number_impossible", Stands.NO),
+    "a network of negative MACs": (edit("attempt_started", "q#0", network_macs=-1), "number_impossible", Stands.NO),
+    "work that began before the first epoch": (edit("work_begun", "q#0", epoch=-1), "number_impossible", Stands.NO),
+    "an outcome of negative MACs": (edit("attempt_ended", "q#0", outcome={"macs": -5}), "number_impossible", Stands.NO),
+    "MACs in words": (edit("attempt_ended", "q#0", outcome={"macs": "0.5M"}), "number_impossible", Stands.NO),
+    "an accuracy in words": (
+        edit("attempt_ended", "q#0", outcome={"val_top1": "0.7"}), "accuracy_impossible", Stands.NO,
+    ),
+    "a switch for an accuracy": (
+        edit("attempt_ended", "q#0", outcome={"test_top1": True}), "accuracy_impossible", Stands.NO,
+    ),
+    "a curve in percent": (
+        edit("attempt_ended", "q#0", outcome={"val_curve": [0.5, 71.2]}), "accuracy_impossible", Stands.NO,
+    ),
+    "scores in words": (edit("attempt_ended", "q#0", outcome={"scores": "good"}), "accuracy_impossible", Stands.NO),
+    "an epoch that ended twice": (add("worker-1", progress("q#0", 61, 1)), "epoch_impossible", Stands.NO),
+    "epochs in another order": (
+        both(edit("progress", "p#1", epoch=3), lambda ledger: ledger["worker-0"][8].update(epoch=2)),
+        "epoch_impossible", Stands.NO,
+    ),
 }  # fmt: skip
 
 
@@ -232,7 +306,23 @@ def test_what_was_done_to_the_files_is_found(tmp_path: Path, case: str) -> None:
 
 
 def test_there_are_at_least_forty_kinds() -> None:
-    assert len(SAID) + len(LINE_DAMAGE) + len(FILE_DAMAGE) >= 60
+    assert len(SAID) + len(LINE_DAMAGE) + len(FILE_DAMAGE) >= 90
+
+
+def gpus(amount: float) -> dict[str, Records]:
+    """A session on two GPUs, whose one attempt names another amount of them than its allocation."""
+    held = alloc("s", "A", 1) | {"devices": {}, "amounts": {"cuda": amount}}
+    return {
+        "driver": [opened("s", 0, {"GPU-1": 1.0, "GPU-2": 1.0}, "cuda"), held, free("s", "A", 41), closed("s", 42)],
+        "worker-0": [start("s", "p#0", "p", 2, allocation="A", device="GPU-1"), work("p#0", 3), ok("p#0", 40, 39)],
+    }  # fmt: skip
+
+
+def test_gpus_that_an_attempt_does_not_name_are_found(tmp_path: Path) -> None:
+    put(tmp_path / "one", gpus(1.0))
+    assert found_in(tmp_path / "one") == {}
+    put(tmp_path / "two", gpus(2.0))
+    assert found_in(tmp_path / "two") == {"amounts_differ": Stands.MAY_SHIFT}
 
 
 SOURCES = Path(__file__).parents[2] / "accounting"

@@ -94,6 +94,20 @@ LINE_DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "brackets without end": (
         lambda p: lines(p, lambda ls: [*ls[:2], b"[" * 100_000 + b"\n", *ls[3:]]), "garbled", "not valid JSON",
     ),
+    "a key twice": (_rewrite(b'"kind":"work_begun",', b'"kind":"work_begun","t":5.0,'), "garbled", "key 't' is there twice"),
+    "a number that is none": (_rewrite(b'"epoch":0', b'"epoch":NaN'), "garbled", "NaN is not a number"),
+    "an endless time": (_rewrite(b'"work_end_t":', b'"work_end_t":Infinity,"was":'), "garbled", "Infinity is not a number"),
+    "a time in words": (_rewrite(b'"work_end_t":', b'"work_end_t":"noon","was":'), "garbled", "work_end_t must be"),
+    "a time in milliseconds": (_rewrite(b'begun","t":', b'begun","t":179584085'), "garbled", "must be Unix s"),
+    "an end in milliseconds": (_rewrite(b'"work_end_t":', b'"work_end_t":179584085'), "garbled", "work_end_t must be"),
+    "a switch for a number": (_rewrite(b'"replicate":0', b'"replicate":true'), "garbled", "replicate must be"),
+    "a heartbeat in words": (_rewrite(b'"spec":', b'"heartbeat_s":"often","spec":'), "garbled", "heartbeat_s must be"),
+    "a negative heartbeat": (_rewrite(b'"spec":', b'"heartbeat_s":-1,"spec":'), "garbled", "heartbeat_s must be"),
+    "a spec that is none": (_rewrite(b'"spec":', b'"spec":null,"was":'), "garbled", "spec must be an object"),
+    "a process in words": (_rewrite(b'"pid":', b'"pid":"mine","was":'), "garbled", "pid must be"),
+    "an unknown kind": (_rewrite(b'"kind":"work_begun"', b'"kind":"work_ended"'), "garbled", "unknown kind 'work_ended'"),
+    "another encoding": (lambda p: p.write_bytes(p.read_text().encode("utf-16")), "garbled", "not valid JSON"),
+    "a mark at the beginning": (lambda p: p.write_bytes(b"\xef\xbb\xbf" + p.read_bytes()), "chain_broken", "was changed"),
     "no opening": (lambda p: lines(p, lambda ls: ls[1:]), "garbled", "must begin with segment_opened"),
 }  # fmt: skip
 
@@ -132,6 +146,26 @@ def _other_study(folder: Path) -> None:
         shutil.copy(path, folder)
 
 
+def _rewrite_index(old: bytes, new: bytes) -> Callable[[Path], None]:
+    return lambda folder: _rewrite(old, new)(folder / NAME)
+
+
+def _folder_for_index(folder: Path) -> None:
+    (folder / NAME).unlink()
+    (folder / NAME).mkdir()
+
+
+def _folder_instead(folder: Path) -> None:
+    path = segment(folder, "worker-0")
+    path.unlink()
+    path.mkdir()
+
+
+def _other_index(folder: Path) -> None:
+    write(folder.parent / "other", "s9", 1500, ("x",))
+    shutil.copy(folder.parent / "other" / NAME, folder)
+
+
 def _replace(folder: Path) -> None:
     shutil.copy(segment(folder, "worker-1"), segment(folder, "worker-0"))
 
@@ -154,11 +188,24 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "segment_unregistered",
     ),
+    "a folder in place of a segment": (
+        lambda f: (segment(f, "worker-0").unlink(), (f / "zz.jsonl").mkdir()), "segment_no_file",
+    ),
+    "a folder under a segment's name": (_folder_instead, "segment_missing"),
+    "a link to nothing": (lambda f: (f / "zz.jsonl").symlink_to(f / "gone"), "segment_no_file"),
+    "a link to a segment": (lambda f: (f / "zz.jsonl").symlink_to(segment(f, "worker-0")), "segment_duplicated"),
+    "segments of another study and no index": (lambda f: (_other_study(f), (f / NAME).unlink()), "studies_mixed"),
+    "another study's index": (_other_index, "segment_foreign"),
     "the index deleted": (lambda f: (f / NAME).unlink(), "index_missing"),
     "a line of the index removed": (lambda f: lines(f / NAME, lambda ls: [*ls[:2], *ls[3:]]), "index_damaged"),
     "a line of the index changed": (
         lambda f: lines(f / NAME, lambda ls: [ls[0], ls[1].replace(b"driver", b"drover"), *ls[2:]]), "index_damaged",
     ),
+    "a seal without a length": (_rewrite_index(b'"bytes":', b'"bytes":null,"was":'), "index_damaged"),
+    "a seal with a length in words": (_rewrite_index(b'"bytes":', b'"bytes":"all","was":'), "index_damaged"),
+    "a segment in numbers": (_rewrite_index(b'"segment":"', b'"segment":7,"was":"'), "index_damaged"),
+    "a folder in place of the index": (_folder_for_index, "index_missing"),
+    "an empty index": (lambda f: (f / NAME).write_bytes(b""), "index_cut"),
     "the end of the index cut off": (lambda f: lines(f / NAME, lambda ls: ls[:4]), "index_cut"),
     "a garbled index": (lambda f: lines(f / NAME, lambda ls: [*ls[:3], b"\xff\xfe\n", *ls[3:]]), "index_damaged"),
 }  # fmt: skip
@@ -276,3 +323,34 @@ def test_unknown_newer_rules_are_refused_even_where_damage_is_looked_for(tmp_pat
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(LedgerError, match="cost rules 99, this program knows 1 to 2; it takes the version"):
         read_ledger(tmp_path, strict=False)
+
+
+def test_a_newer_format_is_refused_even_where_damage_is_looked_for(tmp_path: Path) -> None:
+    line = '{"kind":"segment_opened","t":1,"rules":2,"session":"s","writer":"w","host":"h","pid":1,"format":3}\n'
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(LedgerError, match="format 3 of a ledger, this program knows 1 to 2; it takes the version"):
+        read_ledger(tmp_path, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b'},"written_t"', b'},"looked_t":null,"written_t"', "looked_t must be Unix seconds"),
+        (b'"segments":', b'"segments":"all","were":', "segments must be a whole number"),
+        (b'"environment":{', b'"environment":[],"was":{', "environment must be an object"),
+        (b'"kind":"session_closed"', b'"kind":"' + b"x" * 1000 + b'"', "unknown kind 'xxx"),
+    ],
+)
+def test_damaged_lines_of_the_driver_are_found(folder: Path, old: bytes, new: bytes, says: str) -> None:
+    path = segment(folder, "driver")
+    text = path.read_bytes()
+    at = text.index(old, text.index(b"allocation_opened") if old.startswith(b"}") else 0)
+    path.write_bytes(text[:at] + text[at:].replace(old, new, 1))
+    (found,) = [f for f in read_ledger(folder, strict=False).findings if f.code == "garbled"]
+    assert says in found.message
+    assert len(found.message) < 700
+
+
+def test_a_renamed_segment_is_not_called_missing(folder: Path) -> None:
+    FILE_DAMAGE["a renamed segment"][0](folder)
+    assert codes(folder) == {"segment_renamed"}

@@ -248,6 +248,12 @@ def test_visible_devices_that_are_not_there(driver: mock.Mock, token: str, messa
         NvmlReader().resolve_visible([token])
 
 
+@pytest.mark.parametrize("tokens", [["0", "0"], [1, UUIDS[1]], ["GPU-b", "2"], ["MIG-5f", "MIG-5f"]])
+def test_a_device_that_is_named_twice_is_refused(driver: mock.Mock, tokens: list[str | int]) -> None:
+    with pytest.raises(ValueError, match="twice; name each device once"):
+        NvmlReader().resolve_visible(tokens)
+
+
 def test_no_driver_no_nvml(driver: mock.Mock) -> None:
     driver.nvmlInit.side_effect = pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
     assert isinstance(open_reader(), NullReader)

@@ -17,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_records import beat, golden, node_beat, progress
 
+from accounting.ledger import arrow_lines, reading
 from accounting.ledger import points as points_module
 from accounting.ledger.arrow_arrays import array_of
 from accounting.ledger.chain import Chain
+from accounting.ledger.index import segments_in
 from accounting.ledger.points import Points, split_off
 from accounting.ledger.records import FIELDS, Kind, Record
-from accounting.ledger.store import LedgerWriter, read_lean, read_ledger
+from accounting.ledger.store import LedgerError, LedgerWriter, read_lean, read_ledger
 from accounting.ledger.validation import are_well_formed, problem_of
 
 ODD: list[Any] = [
@@ -145,3 +147,31 @@ def test_many_epoch_ends_have_the_spans_of_few(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(points_module, "MANY", 0)
     assert list(points.spans()) == few
     assert few[-1] == ("none", 0, math.inf, -math.inf)
+
+
+@pytest.mark.parametrize("kind", ["heartbeat", "node_beat", "progress"])
+def test_a_time_in_milliseconds_is_refused_however_it_is_read(tmp_path: Path, kind: str) -> None:
+    """Lines of a kind that are read many at a time are checked as others are."""
+    t = 1_760_000_000.0
+    made = {"heartbeat": beat("a", t), "node_beat": node_beat(t, "a"), "progress": progress("a", t, 1)}[kind]
+    with LedgerWriter(tmp_path, "s", "driver", clock=lambda: t) as writer:
+        writer.append(made["kind"], **{key: value for key, value in made.items() if key not in ("kind", "t")})
+    (path,) = segments_in(tmp_path)
+    chain, lines = Chain(), []
+    for line in path.read_bytes().splitlines():
+        record = {key: value for key, value in json.loads(line).items() if key not in ("seq", "chain")}
+        if record["kind"] == kind:
+            record["t"] *= 1000
+        linked, digest = chain.link(json.dumps(record, separators=(",", ":")).encode())
+        chain.move_on(digest)
+        lines.append(linked)
+    path.write_bytes(b"".join(lines))
+    said = f"{kind}: t must be Unix seconds, a finite number, got 1760000000000"
+    with pytest.raises(LedgerError, match=said):
+        read_lean(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_lines, "MIN_LINES", 1)
+        patch.setattr(arrow_lines, "MIN_NODE_BEATS", 1)
+        patch.setattr(reading, "LONG_BYTES", 0)
+        with pytest.raises(LedgerError, match=said):
+            read_lean(tmp_path)

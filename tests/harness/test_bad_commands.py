@@ -1,6 +1,7 @@
 """Wrong folders, torn ledgers and wrong command lines give one line on stderr and exit code 2, and nothing is lost."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -94,6 +95,22 @@ class TestFolder:
         assert (code, err) == (1, "")
         assert f"{segment.name}:3" in out
         assert "the ledger does not add up" in out
+
+    def test_many_damaged_lines_are_told_in_few(self, study, command):
+        """A file whose line ends were converted is damaged in every line."""
+        segment = max((study / "ledger").iterdir(), key=lambda path: path.stat().st_size)
+        segment.write_bytes(segment.read_bytes().replace(b"\n", b"\r\n"))
+        num = segment.read_bytes().count(b"\n")
+        assert num > 30
+        code, out, err = command("audit", study)
+        assert (code, err) == (1, "")
+        assert out.count("was changed after it was written") == 10
+        assert f"error: {num - 10} more like that (chain_broken); `audit --json` lists all" in out
+        assert len(json.loads(command("audit", study, "--json")[1])["findings"]) >= num
+        out = command("status", study)[1]
+        assert out.count("was changed after it was written") == 10
+        assert "more like these; `prune-or-search audit` lists them" in out
+        assert "the verdict of this study does not stand" in command("answer", study)[1]
 
     @pytest.mark.parametrize("verb", ["status", "report", "answer", "audit"])
     def test_is_no_study(self, verb, tmp_path, refuses):

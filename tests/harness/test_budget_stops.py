@@ -47,14 +47,14 @@ def jobs():
     return [*(job(f"c{i}", "search", Phase.SEARCH, work=OF_FIVE) for i in range(3)), retrain, last]
 
 
-def scheduler_of(study, limit_s, route=None):
+def scheduler_of(study, limit_s, route=None, **more):
     route = route or Line("search", jobs(), chained=True)
     records = read_ledger(study.paths.ledger).records
     forecast = Forecast([(each, COSTS[each.phase]) for each in jobs()], lambda each: COSTS[each.phase], 1.0)
     return Scheduler(
         [route], {"search": limit_s / 3600}, known_outcomes(study.paths), Exact(study.paths),
         LedgerJournal(study.ledger, "s1"), Remakes(study.paths, records), forecast=forecast,
-        stopped_before=stopped_before(records),
+        stopped_before=stopped_before(records), **more,
     )  # fmt: skip
 
 
@@ -90,6 +90,18 @@ class TestWhenItIsStopped:
         begin(study, scheduler.next(), 60)  # an interval takes 60 / 5 s, and only 5 s are left
         assert list(scheduler.to_stop()) == ["search-r0-c0"]
         assert "35 are kept for the networks to deliver" in scheduler.to_stop()["search-r0-c0"]
+
+    def test_a_candidate_with_checkpoints_within_its_epochs_goes_on_for_longer(self, study):
+        scheduler = scheduler_of(study, 100, within_epoch_s=lambda job: 1.0)
+        begin(study, scheduler.next(), 60)  # 5 s are left, and the next checkpoint is 1 s away, not 60 / 5 s
+        assert scheduler.to_stop() == {}
+
+    def test_a_candidate_that_can_be_paid_to_its_end_is_not_stopped_shortly_before_it(self, study):
+        """It takes 10 s, of which 2 are left, as are 2 of the budget; a checkpoint within its epoch is 9 s apart."""
+        one = [job("c0", "search", Phase.SEARCH, work=Train(Recipe(epochs=1))), *jobs()[3:]]
+        scheduler = scheduler_of(study, 45.5, Line("search", one, chained=True), within_epoch_s=lambda job: 9.0)
+        begin(study, scheduler.next(), 8)
+        assert scheduler.to_stop() == {}
 
     def test_one_interval_is_kept_for_each_that_runs(self, study):
         scheduler = scheduler_of(study, 100, Line("search", jobs()))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from accounting.audit.audit import audit
+from accounting.ledger.index import read_index
 from accounting.ledger.records import Kind
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study.folder import StudyFolder
@@ -124,6 +125,10 @@ def test_a_server_that_is_not_there_is_bad_input(monkeypatch):
         ("gs://b/x?region=1", "unknown option 'region'"),
         ("gs://b/x?anonymous=yes", "allowed is true or false"),
         ("file:///mnt/x?region=1", "file has none"),
+        ("s3://b/x#mine", "without #"),
+        ("file:///mnt/my%20studies", "without %-escapes"),
+        ("s3://b/x?region=", "option 'region' in 's3://b/x?region=' is empty or given twice"),
+        ("s3://b/x?region=a&region=b", "option 'region'"),
     ],
 )
 def test_urls_that_cannot_be(url, said):
@@ -187,6 +192,16 @@ def test_what_is_final_is_there_after_a_session_and_gives_the_study_back(study, 
     ledger = read_ledger(back)
     assert ledger.records == read_ledger(study.paths.ledger).records
     assert [f.code for f in audit(ledger.records, ledger.findings).findings if f.severity == "error"] == []
+
+
+def test_a_place_with_the_copies_of_another_study_is_refused(study, store, tmp_path):
+    ledger = read_index(study.paths.ledger).ledger
+    store.check_owner(None)
+    Keeper(store, study.paths).look()
+    store.check_owner(ledger)
+    for other in (None, "0" * 16):
+        with pytest.raises(InputError, match=r"has the copies of another study; give each study a URL of its own"):
+            store.check_owner(other)
 
 
 def test_the_session_under_way_is_the_loss_window(study, store):

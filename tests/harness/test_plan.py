@@ -163,6 +163,12 @@ class TestWorkers:
         finetune = found[f"prune-r0-t{TARGET}-global_magnitude-finetune"]
         assert finetune.seconds == pytest.approx(2 * (OVERHEAD_S["cpu"] + work_s / (2 * 0.5)))
 
+    def test_a_core_that_is_held_in_part_is_paid_for_in_part(self):
+        jobs, view = planned({"prune": {"finetune": {"epochs": 2}}}, resources={"devices_per_job": 1.5})
+        assert jobs["prune-r0-pretrain"].seconds == pytest.approx(1.5 * training_s(4, view.parent_macs))
+        jobs, view = planned({"prune": {"finetune": {"epochs": 2}}}, resources={"devices_per_job": 0.5})
+        assert jobs["prune-r0-pretrain"].seconds == pytest.approx(training_s(4, view.parent_macs))
+
     def test_gpus_share_a_training_and_one_evaluates(self):
         view = view_of({"prune": {"finetune": {"epochs": 2}}}, resources={"devices_per_job": 8})
         jobs = {each.job.phase: each.seconds for each in play(view, Speeds(SPEED), "cuda").jobs}

@@ -71,6 +71,8 @@ def test_what_does_not_fit_is_refused(given, device, says):
     ("key", "value", "says"),
     [
         ("devices_per_job", 0, "resources.devices_per_job: 0 given; allowed is a number above 0, at most 64"),
+        ("devices_per_job", 0.00001, "resources.devices_per_job: 1e-05 given; the least share of a device is 0.001"),
+        ("devices_per_job", {"search": 1e-9}, "1e-09 given for search; the least share of a device is 0.001"),
         ("devices_per_job", {"training": 2}, "'training' is not a phase; allowed here: pretrain, supernet, search"),
         ("devices_per_job", {"search": "2"}, "'2' given for search; allowed is a number"),
         ("workers_per_job", 1.5, "1.5 given; workers are a whole number"),

@@ -251,7 +251,7 @@ def test_the_scale_of_losses_is_kept_over_a_kill(tmp_path):
     before.save(tmp_path / "resume.pt", 3, [0.1, 0.2, 0.3], {})
     after = State(network(), None, torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu"))
     assert after.scaler.get_scale() != 64.0
-    assert after.restore(tmp_path / "resume.pt", CPU, {}) == (3, [0.1, 0.2, 0.3], {})
+    assert after.restore(tmp_path / "resume.pt", CPU, {}) == (3, [0.1, 0.2, 0.3], {}, None)
     assert after.scaler.get_scale() == 64.0
 
 

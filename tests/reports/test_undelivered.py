@@ -19,6 +19,8 @@ def with_left(*left):
 def test_a_record_is_read_back_as_it_was():
     waits = dataclasses.replace(LEFT, label="scratch_pruned_structure", route="scratch", waits_for="prune")
     assert undelivered_networks(with_left(LEFT.as_record(), waits.as_record())) == (LEFT, waits)
+    planned = dataclasses.replace(LEFT, by_plan=True)
+    assert undelivered_networks(with_left(planned.as_record())) == (planned,)
 
 
 def test_only_the_last_session_counts_and_none_that_is_open():
@@ -64,4 +66,19 @@ def test_the_sentence_of_a_network_that_waits_and_whose_needs_are_unknown():
         "search at 0.4M MACs, replicate 0, was not delivered: it waits for a network of prune, and the budget of prune "
         "(1.50 CPU core-hours) is spent (2.00); how much more it needs is not known, since no job was done: "
         "set a larger budget.prune and run the same command again."
+    )
+
+
+def test_what_is_needed_by_the_plan_is_said_to_be_so():
+    planned = dataclasses.replace(LEFT, by_plan=True)
+    assert (
+        "it needs about 0.500 GPU-hours more, by the study's plan: set budget.prune to 2.75 h"
+        in undelivered_sentence(planned, "gpu_hours")
+    )
+
+
+def test_a_budget_that_is_kept_because_it_is_too_small_is_not_called_spent():
+    kept = dataclasses.replace(LEFT, spent_h=1.2)
+    assert "the budget of prune (1.50 GPU-hours) does not pay for it (1.20 spent); it needs" in undelivered_sentence(
+        kept, "gpu_hours"
     )

@@ -84,6 +84,34 @@ def test_images_of_each_split_come_from_its_folder(folder):
         assert torch.bincount(labels).tolist() == [count] * len(LEVELS)
 
 
+def test_the_same_processes_read_images_for_training_and_for_validation(folder):
+    """Training and validation alternate, so processes of their own would double what is held in memory."""
+    dataset = open_dataset(
+        DatasetConfig(name="image_folder", path=str(folder), image_size=16, num_workers=1, options=OWN)
+    )
+    splits, here = dataset.splits(), opened(folder, options=OWN).splits()
+    assert splits.val.readers is splits.train.readers
+    try:
+        for split, same in ((splits.train, here.train), (splits.val, here.val), (splits.train, here.train)):
+            ours, theirs = (
+                torch.cat([labels for _, labels in each.batches(64, CPU, augment=None)]).tolist()
+                for each in (split, same)
+            )
+            assert ours == theirs
+        assert splits.train.readers._loader is not None
+    finally:
+        for split in (splits.train, splits.val, splits.test):
+            split.close()
+
+
+def test_an_image_that_is_gone_is_named_by_its_own_folder(folder, caplog):
+    splits = opened(folder, options=OWN).splits()
+    gone = sorted((folder / "val").rglob("*.png"))[0]
+    gone.unlink()
+    list(splits.val.batches(64, CPU, augment=None))
+    assert f"{gone} can no longer be read" in caplog.text
+
+
 def test_fewer_training_images_have_the_same_share_of_the_validation_images(folder):
     dataset = opened(folder, options=OWN, num_train=NUM_TRAIN // 2 + 1)
     num_val = round(2 * len(LEVELS) * (NUM_TRAIN // 2 + 1) / NUM_TRAIN)
