@@ -44,9 +44,8 @@ def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.
         macs = count_macs(model, info.image_shape).macs
         output = _output(model, info)
     except Exception as error:  # and their forward passes an input
-        raise InputError(
-            f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}{_own_size(config, info)}"
-        ) from None
+        why = one_line(error).rstrip(".") + _own_size(config, info)
+        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {why}") from None
     if not info.task.fits(output, 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise InputError(

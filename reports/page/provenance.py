@@ -37,8 +37,9 @@ def _tuning(frames: Frames) -> str:
     if not trials:
         return "Recipes were given, not tuned."
     routes = ", ".join(label_text(route) for route in dict.fromkeys(job.route for job in trials))
+    jobs = f"{len(trials):,} job{'s' if len(trials) > 1 else ''}"
     return (
-        f"Recipes were tuned in {len(trials):,} jobs of the phase “tune” ({routes}): before each training whose network may "
+        f"Recipes were tuned in {jobs} of the phase “tune” ({routes}): before each training whose network may "
         "be delivered, for each network, target and replicate apart, so replicates stay independent. Each contender is "
         "charged for its own. Settings were chosen on the whole validation split, which also chooses among finalists and "
         "methods. Recipes without trials were given."

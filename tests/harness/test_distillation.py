@@ -395,3 +395,13 @@ def test_published_weights_that_cannot_be_had_are_refused_before_anything_is_pai
     ):
         check_published(config, teachers)
     check_published(parse_config(tiny | {"recipe": {"batch_size": 50}}, "c"), {})
+
+
+def test_the_parents_own_weights_under_another_name_are_the_parent(tiny, tiny_study):
+    """So who learns from them pays what the parent cost; after further training the file is another network."""
+    file = str(next((tiny_study / "checkpoints" / "prune-r0-pretrain").glob("*.safetensors")))
+    tiny["recipe"]["distill"] = {"teacher": file}
+    for epochs, name, trained_by in ((0, "parent", "prune-r0-pretrain"), (1, file, None)):
+        tiny["parent"] |= {"checkpoint": file, "pretrain": {"epochs": epochs}}
+        found = {(job.teacher.name, job.teacher.job) for job in jobs_of(tiny).values() if job.teacher is not None}
+        assert found == {(name, trained_by)}
