@@ -85,9 +85,9 @@ def short_finetunings(study: StudyConfig) -> list[str]:
     for phase in phases(study):
         epochs = phase.recipe.epochs
         if phase.place[-1] == "finetune" and 0 < epochs < whole / 2:
+            told = f"{epochs} epoch{'s' if epochs > 1 else ''}"
             found.append(
-                f"{phase.name}: {epochs} epochs, less than half of the parent's {whole}, which may show pruning below what "
-                "it can do"
+                f"{phase.name}: {told}, less than half of the parent's {whole}, which may show pruning below what it can do"
             )
     return found
 
