@@ -31,7 +31,7 @@ from harness.plan import NOMINAL, Plan, measure_speeds, plan_at, timed_of
 from harness.planning.pools import amounts_of
 from harness.planning.speeds import Compiling, Kind, Speeds, Timed, to_compile
 from harness.routes.base import View
-from harness.scheduling.scheduler import known_outcomes
+from harness.scheduling.known import known_outcomes
 from harness.stored.study_file import Standing
 
 log = logging.getLogger(__name__)

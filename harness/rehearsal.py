@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from accounting.ledger.specs import NetworkSpec
-from accounting.words.json_values import ChangedKey
+from accounting.words.json_values import ChangedKey, Json
+from accounting.words.names import SCRATCH
+from accounting.words.quantities import percent_of
 from harness.config.caps import CAPS, SUFFIX, Caps
 from harness.config.distill import PARENT, TIMM
 from harness.config.resources import ResourcesConfig
@@ -28,6 +30,7 @@ from harness.errors import InputError
 from harness.jobs.teachers import given_teachers
 from harness.models.build import build_network, checkpoint_path, parent_spec, pretrained_spec
 from harness.models.parent_check import built_parent
+from harness.routes.scratch import family_within, siblings
 from harness.stored.extension import changes_between
 from harness.stored.written import as_written
 
@@ -51,12 +54,13 @@ def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) ->
         InputError: the data, which a rehearsal reads, or a teacher's weights are not available.
 
     """
-    if is_here:  # a batch of every worker that a job may have here
-        caps = replace(caps, batch_size=max(caps.batch_size, 4 * max(1, torch.cuda.device_count())))
-    dataset, info = _dataset(given.dataset, caps)
+    resources = _resources(given.resources) if is_here else given.resources
+    caps = replace(caps, batch_size=max(caps.batch_size, 4 * _most_workers(resources, is_here=is_here)))
+    whole, info = _whole(given.dataset)
     parent, stand_ins = _parent(given.parent, info)
-    if parent.image_size is not None and parent.image_size > caps.image_size:
-        parent = parent.model_copy(update={"image_size": caps.image_size * 7 // 8})
+    caps = replace(caps, image_size=_image_size(parent, info, caps))
+    dataset = _dataset(given.dataset, whole, info, caps)
+    parent = _sized(parent, caps)
     _check_teachers(given)
     config = given.model_copy(
         update={
@@ -67,47 +71,90 @@ def rehearsed(given: StudyConfig, *, is_here: bool = True, caps: Caps = CAPS) ->
             "recipe": caps.recipe(given.recipe),
             "routes": given.routes.rehearsed(caps, given.recipe),
             "store": None,
-            "resources": _resources(given.resources) if is_here else given.resources,
+            "resources": resources,
         }
     )
     config = _targets(given, config, info)
-    StudyConfig.model_validate(
-        as_written(config) | {"targets": [*config.targets, *(f"{p:g}%" for p in config.target_percents)]}
-    )
+    StudyConfig.model_validate(as_written(config) | {"targets": _targets_of(config)})
     return Rehearsal(config, tuple(_changes(given, config, stand_ins)))
 
 
 def _changes(given: StudyConfig, config: StudyConfig, stand_ins: dict[str, str]) -> Iterator[ChangedKey]:
+    has_other_shares = given.target_percents != config.target_percents
     for change in changes_between(given, config):
-        yield {"key": change.key, "old": change.old, "new": stand_ins.get(change.key, change.new)}
-    if given.target_percents != config.target_percents:
-        yield {"key": "targets", "old": None, "new": [f"{percent:g}%" for percent in config.target_percents]}
+        if change.key != "targets" or not has_other_shares:
+            yield {"key": change.key, "old": change.old, "new": stand_ins.get(change.key, change.new)}
+    if has_other_shares:
+        yield {"key": "targets", "old": _targets_of(given) or None, "new": _targets_of(config)}
 
 
-def _dataset(given: DatasetConfig, caps: Caps) -> tuple[DatasetConfig, DataInfo]:
-    """The dataset with fewer and smaller images of every class, and the facts of the full dataset."""
+def _targets_of(config: StudyConfig) -> list[Json]:
+    """The targets as a config has them: MACs, then shares of the parent's."""
+    return [*config.targets, *(f"{percent:g}%" for percent in config.target_percents)]
+
+
+def _whole(given: DatasetConfig) -> tuple[DatasetConfig, DataInfo]:
+    """The dataset with all of its images, and its facts."""
     whole = _with(given, {"num_train": None, "num_test": None, "num_classes": None})
     try:
         data = open_dataset(whole)
         data.check()
-        info = data.info()
+        return whole, data.info()
     except InputError as error:
         way = "a rehearsal reads real images: give them, as --set dataset.path=FOLDER"
         raise InputError(f"{error}; {way}") from None
+
+
+def _image_size(parent: ParentConfig, info: DataInfo, caps: Caps) -> int | None:
+    """The image size to which a rehearsal is cut; None if images are small, or the parent takes only its own size."""
+    most = caps.image_size
+    if most is None or info.image_shape[1] <= most:
+        return None
+    shown = info_at(info, _sized(parent, caps).image_size or most)
+    try:
+        built_parent(parent, shown)
+    except InputError:  # a vision transformer, for instance, whose position embedding has one size
+        return None
+    return most
+
+
+def _sized(parent: ParentConfig, caps: Caps) -> ParentConfig:
+    """The parent at an image size below the cap, if its own is above it."""
+    if caps.image_size is None or parent.image_size is None or parent.image_size <= caps.image_size:
+        return parent
+    return parent.model_copy(update={"image_size": caps.image_size * 7 // 8})
+
+
+def _dataset(given: DatasetConfig, whole: DatasetConfig, info: DataInfo, caps: Caps) -> DatasetConfig:
+    """The dataset with fewer and smaller images of every class; ``info`` has the facts of the ``whole`` dataset."""
+    keys = open_dataset(whole).KEYS
     values: dict[str, object] = {}
     if given.num_classes is not None and given.num_classes != info.num_classes:
         values["num_classes"] = info.num_classes
-    if "image_size" in data.KEYS and given.image_size is not None:
+    if "image_size" in keys and given.image_size is not None and caps.image_size is not None:
         values["image_size"] = min(given.image_size, caps.image_size)
-    if "num_workers" in data.KEYS and "num_workers" in given.model_fields_set:
+    if "num_workers" in keys and "num_workers" in given.model_fields_set:
         values["num_workers"] = min(given.num_workers, num_cores())
-    if "num_test" in data.KEYS and (given.num_test is not None or info.num_test > caps.test_images):
-        values["num_test"] = min(given.num_test or info.num_test, caps.test_images, info.num_test)
-    if "val_fraction" in data.KEYS:
+    if "val_fraction" in keys:
         values["val_fraction"] = max(given.val_fraction, caps.val_fraction)
-    if "num_train" in data.KEYS:
+    if "num_test" in keys and (given.num_test is not None or info.num_test > caps.test_images):
+        values["num_test"] = _num_test(given.num_test, _with(whole, values), info, caps)
+    if "num_train" in keys:
         values["num_train"] = _num_train(_with(given, values), info, caps)
-    return _with(given, values), info
+    return _with(given, values)
+
+
+def _num_test(given: int | None, whole: DatasetConfig, info: DataInfo, caps: Caps) -> int:
+    """A small number of test images with which the dataset is valid: some demand an image of every class."""
+    most = min(given or info.num_test, info.num_test)
+    wanted = min(most, caps.test_images)
+    while wanted < most:
+        try:
+            open_dataset(_with(whole, {"num_test": wanted})).info()
+            break
+        except InputError:
+            wanted = min(most, 2 * wanted)
+    return wanted
 
 
 def _num_train(given: DatasetConfig, info: DataInfo, caps: Caps) -> int | None:
@@ -179,6 +226,16 @@ def _check_teachers(config: StudyConfig) -> None:
             )
 
 
+def _most_workers(resources: ResourcesConfig, *, is_here: bool) -> int:
+    """How many workers a job may have: those that are given, or one for each of its GPUs."""
+    given, devices = resources.workers_per_job or 1, resources.devices_per_job
+    named = max(given.values(), default=1) if isinstance(given, dict) else given
+    gpus = (
+        torch.cuda.device_count() if is_here else int(max(devices.values()) if isinstance(devices, dict) else devices)
+    )
+    return max(1, named, gpus if resources.device != "cpu" else 1)
+
+
 def _resources(given: ResourcesConfig) -> ResourcesConfig:
     """The resources, limited to what this machine has."""
     gpus, cores = torch.cuda.device_count(), num_cores()
@@ -200,18 +257,44 @@ def _resources(given: ResourcesConfig) -> ResourcesConfig:
 
 
 def _targets(given: StudyConfig, config: StudyConfig, info: DataInfo) -> StudyConfig:
-    """Targets at the same shares of the parent's MACs as before; half of its MACs in place of a latency."""
+    """Targets at the same shares of the parent's MACs as before; half of its MACs in place of a latency.
+
+    A target that had a network of the parent's family within it is raised until it has one: the control is rehearsed, too.
+    """
     if given.target is not None and not given.targets:
         return config.model_copy(update={"target": None, "target_percents": [50.0]})
-    if not given.targets:
+    control = given.routes.sections.get(SCRATCH)
+    has_siblings = given.parent.family is not None and bool(getattr(control, "family", False))
+    if not given.targets and not has_siblings:
         return config
-    side = given.parent.image_size or given.dataset.image_size or info.image_shape[1]
-    as_given = replace(
+    side = given.dataset.image_size or info.image_shape[1]
+    whole = replace(
         info,
         image_shape=(info.image_shape[0], side, side),
         num_classes=given.dataset.num_classes or info.num_classes,
     )
-    before = built_parent(config.parent, as_given)[2]
-    now = built_parent(config.parent, info_at(open_dataset(config.dataset).info(), config.parent.image_size))[2]
-    targets = [max(1, round(target * now / before)) for target in given.targets]
-    return config.model_copy(update={"targets": targets})
+    cut = open_dataset(config.dataset).info()
+    before = built_parent(config.parent, info_at(whole, given.parent.image_size))[2]
+    now = built_parent(config.parent, info_at(cut, config.parent.image_size))[2]
+
+    def of_sibling(target: int, scaled: int) -> int | None:
+        """MACs, in the rehearsal, of the sibling within ``target``; None if there is none, or one is within ``scaled``."""
+        was = family_within(given.parent, whole, target) if has_siblings else None
+        if was is None or family_within(config.parent, cut, scaled) is not None:
+            return None
+        raised = next(each.macs for each in siblings(config.parent, cut) if each.variant == was.variant)
+        return raised if raised < now else None
+
+    targets: list[int] = []
+    for target in given.targets:
+        scaled = max(1, round(target * now / before))
+        raised = of_sibling(target, scaled)
+        targets.append(scaled if raised is None or raised in targets else raised)
+    shares: list[float] = []
+    for percent in given.target_percents:
+        raised = of_sibling(percent_of(percent, before), percent_of(percent, now))
+        if raised is None or raised in targets:
+            shares.append(percent)
+        else:
+            targets.append(raised)
+    return config.model_copy(update={"targets": sorted(targets, reverse=True), "target_percents": shares})

@@ -53,6 +53,7 @@ from harness.environment import account, environment
 from harness.errors import InputError, StudyFailed
 from harness.jobs.files import forget_states
 from harness.jobs.job import Job, Route
+from harness.jobs.teachers import check_published
 from harness.jobs.work import Train, TrainSupernet
 from harness.keep_plan import keep_plan
 from harness.latency.target import resolve_targets
@@ -201,8 +202,10 @@ def _ready(config: StudyConfig, folder: Path, launch: Launch, progress: Progress
     if launch.address is None:
         check_compiles(config, choose_device(config.resources.device, torch.cuda.device_count()))
     view = replace(check_study(config, need_data=True), searched=standing.searched)
+    if standing.is_new:
+        check_published(config, view.teachers)
     notes = [f"data: {plain(note)}" for note in view.info.notes]
-    for line in (*notes, *warnings(config)) if standing.is_new else ():
+    for line in (*notes, *warnings(config, view.info.num_train)) if standing.is_new else ():
         log.warning("%s", line)
     loggers = check_loggers(config)
     if config.store is not None:

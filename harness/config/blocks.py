@@ -115,7 +115,7 @@ class SearchConfig(RouteSection):
         }
         per_job: dict[str, object] = {"scored_per_job": min(self.scored_per_job, caps.scored // 2)} if is_scored else {}
         sizes, most = self.image_size, caps.image_size
-        if sizes == OWN_SIZES or (isinstance(sizes, list) and sizes[-1] > most):
+        if most is not None and (sizes == OWN_SIZES or (isinstance(sizes, list) and sizes[-1] > most)):
             per_job["image_size"] = [most * 7 // 8, most]
         return super().rehearsed(caps, base).with_values({**values, **per_job})
 

@@ -17,7 +17,7 @@ class Caps:
 
     Two epochs, because training is resumed between them; two replicates, because one gives no interval. ``images`` is the
     number to train and select on, or more if a class would have none. ``image_size`` is the smallest size at which images
-    are cropped like large ones (:data:`harness.data.transforms.SMALL`).
+    are cropped like large ones (:data:`harness.data.transforms.SMALL`); None: all sizes stay as they are.
     """
 
     epochs: int = 2
@@ -32,7 +32,7 @@ class Caps:
     val_fraction: float = 0.2
     """A lower limit: of few images, a small share would be too few to select by."""
     test_images: int = 64
-    image_size: int = 128
+    image_size: int | None = 128
     trials: int = 2
     """Settings that are tried if a recipe is tuned."""
 

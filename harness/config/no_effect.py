@@ -13,7 +13,7 @@ from accounting.words.names import Role, method_label
 from harness.config.distill import OFF
 from harness.config.errors import nearest
 from harness.config.phases import TUNED_KEYS, phases
-from harness.config.recipe import Recipe
+from harness.config.recipe import Recipe, is_tuned
 from harness.config.route_section import Found, useless
 from harness.config.section import Strict
 from harness.config.tune import OFF as TUNE_OFF
@@ -30,7 +30,7 @@ REPEATABLE = ("mean", "std")
 
 def without_effect(study: StudyConfig) -> list[Found]:
     """(place, what is wrong and what to do) for every given option without effect."""
-    found = [*_parent(study), *_taught(study), *_budgets(study), *_phases(study), *_lists(study, ())]
+    found = [*_parent(study), *_taught(study), *_tuned(study), *_budgets(study), *_phases(study), *_lists(study, ())]
     if study.resources.device == "cpu" and "cpus_per_job" in study.resources.model_fields_set:
         found.append(useless(("resources", "cpus_per_job"), "device is cpu, where devices_per_job counts the cores"))
     if study.resources.device == "cpu" and study.resources.device_kind is not None:
@@ -53,6 +53,15 @@ def _taught(study: StudyConfig) -> Iterator[Found]:
     is_known = not study.routes.outside  # how a user's own routes train is unknown
     if study.recipe.distill != OFF and is_known and all(phase.recipe.teaching is None for phase in phases(study)):
         yield useless(("recipe", "distill"), "no phase is trained with it; the parent's own training has no teacher")
+
+
+def _tuned(study: StudyConfig) -> Iterator[Found]:
+    """A tuning in the study's recipe that no phase uses."""
+    is_used = any(is_tuned(phase.recipe) and phase.place[-1] in TUNED_KEYS for phase in phases(study))
+    if study.recipe.tune != TUNE_OFF and not study.routes.outside and not is_used:
+        yield useless(
+            ("recipe", "tune"), f"no phase is tuned by it; only {', '.join(TUNED_KEYS)} are, with 1 epoch or more"
+        )
 
 
 def _budgets(study: StudyConfig) -> Iterator[Found]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from accounting.ledger.records import Phase
-from harness.config.recipe import pretraining
+from harness.config.recipe import is_tuned, pretraining
 from harness.config.resources import JobShape
 from harness.config.route_section import Found, PhaseRecipe
+from harness.config.tune import LEAST_RATES, LR_RANGE, Tune
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,9 +42,28 @@ def phases(study: StudyConfig) -> list[PhaseRecipe]:
     return found
 
 
-def warnings(study: StudyConfig) -> list[str]:
-    """A sentence for each choice that is allowed but may mislead: an untrained parent, short fine-tuning."""
-    return [*untrained_parent(study), *short_finetunings(study)]
+def warnings(study: StudyConfig, num_train: int | None = None) -> list[str]:
+    """A sentence for each choice that is allowed but may mislead: an untrained parent, short fine-tuning.
+
+    With ``num_train`` images to train on, also for each range test of too few updates.
+    """
+    coarse = [] if num_train is None else coarse_range_tests(study, num_train)
+    return [*untrained_parent(study), *short_finetunings(study), *coarse]
+
+
+def coarse_range_tests(study: StudyConfig, num_train: int) -> list[str]:
+    """A sentence for each phase whose range test tries so few learning rates that it says little."""
+    found = []
+    for phase in phases(study):
+        recipe = phase.recipe
+        updates = max(1, num_train // recipe.batch_size)
+        if phase.place[-1] in TUNED_KEYS and is_tuned(recipe) and recipe.tune == LR_RANGE and updates < LEAST_RATES:
+            found.append(
+                f"{phase.name}.tune: lr_range tries one learning rate in each of the {updates} updates of an epoch, and "
+                f"fewer than {LEAST_RATES} say little; name rates instead, such as "
+                f"{{lr: [{recipe.lr / 3:.2g}, {recipe.lr:g}]}}"
+            )
+    return found
 
 
 def untrained_parent(study: StudyConfig) -> list[str]:
@@ -65,9 +85,9 @@ def short_finetunings(study: StudyConfig) -> list[str]:
     for phase in phases(study):
         epochs = phase.recipe.epochs
         if phase.place[-1] == "finetune" and 0 < epochs < whole / 2:
+            told = f"{epochs} epoch{'s' if epochs > 1 else ''}"
             found.append(
-                f"{phase.name}: {epochs} epochs, less than half of the parent's {whole}, which may show pruning below what "
-                "it can do"
+                f"{phase.name}: {told}, less than half of the parent's {whole}, which may show pruning below what it can do"
             )
     return found
 
@@ -96,6 +116,7 @@ def cut_in_silence(study: StudyConfig) -> list[Found]:
                     f"min_lr: set {phase.name}.min_lr to at most {recipe.lr:g}",
                 )
             )
+        found += _tuned_below(phase)
     return found + list(_compiled_supernets(study)) + list(_unfilled(study)) + list(_beyond_the_pixels(study))
 
 
@@ -126,6 +147,18 @@ def checked_shapes(study: StudyConfig, device: str) -> dict[Phase, JobShape]:
     return shapes
 
 
+def _tuned_below(phase: PhaseRecipe) -> Iterator[Found]:
+    """Learning rates to try that are below the rate at the end of the schedule."""
+    tune, min_lr = phase.recipe.tune, phase.recipe.min_lr
+    below = [lr for lr in tune.lr if lr < min_lr] if isinstance(tune, Tune) and phase.place[-1] in TUNED_KEYS else []
+    if below and min_lr <= phase.recipe.lr:
+        yield (
+            (*phase.place, "tune", "lr"),
+            f"{phase.name}: tune.lr has {min(below):g}, below the min_lr of {min_lr:g}; the rate falls from lr to min_lr: "
+            f"name rates of at least that, or set {phase.name}.min_lr to at most {min(below):g}",
+        )
+
+
 def _compiled_supernets(study: StudyConfig) -> Iterator[Found]:
     for phase in phases(study):
         if PHASE_OF.get(str(phase.place[-1])) is Phase.SUPERNET and phase.recipe.compile and phase.epochs > 0:
@@ -146,11 +179,12 @@ def _unfilled(study: StudyConfig) -> Iterator[Found]:
         if phase.epochs == 0 or size % times == 0 or place in places:
             continue
         places.add(place)
+        fitting = (max(1, size // times) * times, (size // times + 1) * times)
         where = ".".join(map(str, place))
         yield (
             (*place, "repeated_augmentation"),
             f"{where}: repeated_augmentation is {times}, and a batch of {size} cannot have each image {times} times; set "
-            f"{where}.batch_size to {max(1, size // times) * times} or {(size // times + 1) * times}",
+            f"{where}.batch_size to {' or '.join(map(str, dict.fromkeys(fitting)))}",
         )
 
 

@@ -16,6 +16,8 @@ LR_RANGE: Literal["lr_range"] = "lr_range"
 Word = Literal["off", "lr_range"]
 WORDS = (OFF, LR_RANGE)
 MOST_TRIALS = 1000
+LEAST_RATES = 10
+"""Learning rates that a range test should try; it tries one in each update of an epoch."""
 
 
 class Tune(Strict):

@@ -38,7 +38,7 @@ from harness.planning.pools import amounts_of
 from harness.planning.summary import PlannedCompile, PlannedTeacher, PlanSummary
 from harness.rehearsal import rehearsed
 from harness.routes.base import View
-from harness.scheduling.scheduler import known_outcomes
+from harness.scheduling.known import known_outcomes
 from harness.stored.study_file import absolute, check_folder, stored_config
 from harness.validation import check_declared, check_loggers, check_study
 
@@ -178,7 +178,7 @@ def summarise(
         "missing": missing,
         "executes": [file.text for file in files],
         "warnings": [
-            *warnings(study),
+            *warnings(study, view.info.num_train),
             *(_uncovered(study, models) if not is_covered else ()),
             *_beyond(study, device, plan, fleets),
         ],

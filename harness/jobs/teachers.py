@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,22 @@ def given_teachers(config: StudyConfig) -> list[tuple[Place, Distill]]:
         for place, distill in distillations(config)
         if place[-1] != "distilled" or str(place[1]) in used
     ]
+
+
+def check_published(config: StudyConfig, teachers: Mapping[str, Teacher]) -> None:
+    """``InputError`` for a teacher whose published weights cannot be loaded here; they are then in the cache."""
+    for place, distill in given_teachers(config):
+        name = distill.teacher
+        if not name.startswith(TIMM):
+            continue
+        try:
+            build_network(teachers[name].network)
+        except Exception as error:  # a download may fail in any way
+            key = ".".join((*map(str, place), "teacher"))
+            raise InputError(
+                f"{key}: {name}: its published weights are not available ({type(error).__name__}); load them once where "
+                "the Hugging Face Hub can be reached, or name a file"
+            ) from None
 
 
 def weights_file(name: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import timm
 import torch
 from torch import nn
 
@@ -43,7 +44,8 @@ def built_parent(config: ParentConfig, info: DataInfo) -> tuple[NetworkSpec, nn.
         macs = count_macs(model, info.image_shape).macs
         output = _output(model, info)
     except Exception as error:  # and their forward passes an input
-        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {one_line(error)}") from None
+        why = one_line(error).rstrip(".") + _own_size(config, info)
+        raise InputError(f"parent: {name} cannot take images of {info.image_shape}: {why}") from None
     if not info.task.fits(output, 1):
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise InputError(
@@ -135,6 +137,13 @@ def _refused_argument(spec: NetworkSpec, info: DataInfo, error: Exception) -> st
             return f"cannot be built for images of {info.image_shape[0]} channels: {one_line(error)}"
         return f"does not take {key}={kwargs[key]!r}: {one_line(error)}"
     return f"cannot be built: {typed_line(error)}"
+
+
+def _own_size(config: ParentConfig, info: DataInfo) -> str:
+    """What to do if a timm network takes only images of its own size; empty if that is not known."""
+    cfg = None if config.timm is None else timm.get_pretrained_cfg(config.timm)
+    side = info.image_shape[1] if cfg is None or not cfg.fixed_input_size else cfg.input_size[1]
+    return "" if side == info.image_shape[1] else f"; it takes images of {side} pixels: set dataset.image_size to that"
 
 
 def _output(model: nn.Module, info: DataInfo) -> object:

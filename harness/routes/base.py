@@ -89,11 +89,16 @@ class View:
         """The teacher that this recipe asks for, if any; the parent as a teacher is the replicate's own."""
         if recipe.teaching is None:
             return None
-        if recipe.teaching.teacher != PARENT:
+        if not self._is_parent(recipe.teaching.teacher):
             return self.teachers[recipe.teaching.teacher]
         info, start = self.parent_info, WeightsOf(str(pretrain_id(replicate)))
         shown = info.image_shape, info.mean, info.std, info.interpolation
         return Teacher(PARENT, self.parent, start, self.parent_macs, *shown)
+
+    def _is_parent(self, teacher: str) -> bool:
+        """Whether a teacher is the parent, by that name or by that of the file whose weights it keeps as they are."""
+        is_kept = PRUNE in self.config.routes.names and self.pretraining.epochs == 0
+        return teacher == PARENT or (is_kept and teacher == self.config.parent.checkpoint)
 
     def latency_ms(self, target: int | None) -> float | None:
         """The latency from which a target in MACs was derived; None unless the study's targets are latencies."""

@@ -12,9 +12,11 @@ For each target there are up to four controls:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from accounting.ledger.records import Phase
+from accounting.ledger.specs import NetworkSpec
 from accounting.study.yaml12 import Place
 from accounting.words.names import CONTROLS, FAMILY_CONTROL, PRUNE, Role, RouteWords
 from harness.config.begun import Begun
@@ -29,7 +31,8 @@ from harness.routes.chain import structure_ids
 from nas_baseline.spaces.families import family_macs, image_size, network_spec, variants
 
 if TYPE_CHECKING:
-    from harness.config.study import StudyConfig
+    from harness.config.study import ParentConfig, StudyConfig
+    from harness.data.base import DataInfo
 
 WORDS = RouteWords(
     Role.CONTROL, "scratch", "#009E73", rank=3, phrase="the controls",
@@ -138,6 +141,45 @@ def _step(kind: str) -> str:
     return f"{kind}-retrain"
 
 
+@dataclass(frozen=True)
+class Sibling:
+    """A network of the parent's family, with its MACs at its own image size (None: the dataset's, as for the parent)."""
+
+    variant: str
+    network: NetworkSpec
+    macs: int
+    image_size: int | None
+
+
+def siblings(parent: ParentConfig, info: DataInfo) -> list[Sibling]:
+    """The networks of the parent's family for a dataset; none if it has no family."""
+    family, channels, num_outputs = str(parent.family), info.image_shape[0], info.task.num_outputs
+    found = []
+    for variant in variants(family) if parent.family is not None else ():
+        side = _side_of(parent, variant, info)
+        macs = family_macs(family, variant, channels, num_outputs, side or info.image_shape[1])
+        found.append(Sibling(variant, network_spec(family, variant, channels, num_outputs), macs, side))
+    return found
+
+
+def family_within(parent: ParentConfig, info: DataInfo, target: int) -> Sibling | None:
+    """The largest network of the parent's family with at most ``target`` MACs; None if there is none."""
+    within = (sibling for sibling in siblings(parent, info) if sibling.macs <= target)
+    return max(within, key=lambda sibling: sibling.macs, default=None)
+
+
+def _side_of(parent: ParentConfig, variant: str, info: DataInfo) -> int | None:
+    """A sibling's image size, in proportion to its published one; None if the parent has the dataset's."""
+    if parent.image_size is None:
+        return None
+    side = (
+        parent.image_size
+        * image_size(str(parent.family), variant)
+        / image_size(str(parent.family), str(parent.variant))
+    )
+    return min(round(side), info.image_shape[1])
+
+
 class Route:
     """One replicate. Per target ``retrain`` → ``evaluate``, for each kind of network."""
 
@@ -177,30 +219,13 @@ class Route:
             self._queue.put(evaluation(self._view, job, label, text, int(outcome.metrics["macs"])))
 
     def _put_family(self, target: int) -> None:
-        family, info = str(self._view.config.parent.family), self._view.info
-        channels, num_outputs = info.image_shape[0], info.task.num_outputs
-        within = []
-        for variant in variants(family):
-            spec = network_spec(family, variant, channels, num_outputs)
-            side = self._side_of(family, variant)
-            macs = family_macs(family, variant, channels, num_outputs, side or info.image_shape[1])
-            if macs <= target:
-                within.append((macs, variant, spec, side))
-        if not within:
+        found = family_within(self._view.config.parent, self._view.info, target)
+        if found is None:
             return
-        macs, variant, spec, side = max(within, key=lambda entry: entry[0])
-        id = JobId(self.name, self.replicate, target, f"family_{variant}-retrain")
+        id = JobId(self.name, self.replicate, target, f"family_{found.variant}-retrain")
         self._texts[str(id)] = FAMILY_CONTROL, "family network within the target"
         work = Train(self._view.recipe(self._config.train))
-        self._queue.put(self._view.job(id, Phase.RETRAIN, work, spec, macs, image_size=side))
-
-    def _side_of(self, family: str, variant: str) -> int | None:
-        """A sibling's image size, in proportion to its published one; None: the dataset's, as for the parent."""
-        parent = self._view.config.parent
-        if parent.image_size is None:
-            return None
-        side = parent.image_size * image_size(family, variant) / image_size(family, str(parent.variant))
-        return min(round(side), self._view.info.image_shape[1])
+        self._queue.put(self._view.job(id, Phase.RETRAIN, work, found.network, found.macs, image_size=found.image_size))
 
     def _put_structures(self, source: Job, outcome: Outcome) -> None:
         macs = int(outcome.metrics["macs"])

@@ -138,6 +138,10 @@ class Config(RouteSection):
         """See :class:`RouteSection`."""
         yield PhaseRecipe.of(study, (*place, "finetune"), self.finetune)
 
+    def parent_recipes(self) -> Iterator[tuple[str, RecipeOverride]]:
+        """See :class:`RouteSection`."""
+        yield "finetune", self.finetune
+
     def is_bound(self, key: str, old: object, begun: Begun) -> bool:
         """See :class:`RouteSection`; the training of winners may change until the first has begun."""
         return key.partition(".")[0] != "finetune" or begun.phase(Phase.FINETUNE, Phase.TUNE)

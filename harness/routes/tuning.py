@@ -52,7 +52,8 @@ def _found(trials: Sequence[Job], outcomes: Mapping[str, Outcome]) -> dict[str, 
         return {}
     best, metrics = max(ok, key=lambda pair: pair[1].get("val_top1", 0.0))
     if isinstance(best.work, RangeTest):
-        return {"lr": metrics["chosen_lr"]}
+        lr, min_lr = metrics["chosen_lr"], best.work.recipe.min_lr
+        return {"lr": lr} | ({"min_lr": lr} if lr < min_lr else {})  # the rate never rises after its warm-up
     return _settings(best.work.recipe) if isinstance(best.work, Train) else {}
 
 

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from accounting.cost.attempts import derive
-from accounting.ledger.records import Kind, Phase, Record
+from accounting.ledger.records import Phase
 from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study import plugins
 from accounting.study.facts import DataFacts
@@ -25,6 +24,7 @@ from harness.jobs.identity import JobId
 from harness.jobs.job import Done, Job, Outcome, Route, Wait
 from harness.jobs.work import Deliver, Training
 from harness.scheduling.forecast import Forecast
+from harness.scheduling.known import chooses, known_outcomes, stopped_before
 from harness.scheduling.remakes import Remakes
 from harness.scheduling.seams import Journal, LedgerJournal, LedgerSpending, Spending
 from harness.scheduling.under_way import UnderWay
@@ -215,7 +215,8 @@ class Scheduler:
 
     def _broadcast(self, job: Job, outcome: Outcome) -> None:
         self._num_ok[job.route, job.replicate][job.target, job.phase] += outcome.ok
-        if not outcome.ok and job.phase not in (Phase.SEARCH, Phase.TUNE, Phase.EXPORT) and job.id not in self.stopped:
+        may_fail = job.phase in (Phase.SEARCH, Phase.TUNE, Phase.EXPORT) and not chooses(job)
+        if not outcome.ok and not may_fail and job.id not in self.stopped:
             self.failed[job.id] = outcome.reason or "failed"
         if outcome.ok and isinstance(job.work, Deliver) and job.work.label == job.route:
             self._delivered.add((job.route, job.replicate, job.target))
@@ -379,27 +380,3 @@ def open_scheduler(
         stopped_before(records),
         within_epoch_s,
     )
-
-
-def stopped_before(records: Sequence[Record]) -> dict[str, float]:
-    """Jobs that did not run because the budget did not pay for them, with that budget in device-hours."""
-    return {record["job"]: float(record["budget_h"]) for record in records if record["kind"] == Kind.JOB_STOPPED}
-
-
-def known_outcomes(paths: StudyFolder) -> dict[str, Outcome]:
-    """Outcomes that a resumed study reuses: successes and permanent failures. Other failures are tried again.
-
-    Failed candidates of a search and trials of a recipe are not tried again, because later proposals already depended on
-    their failure.
-    """
-    records = read_ledger(paths.ledger).records
-    candidates = {
-        r["job"] for r in records if r["kind"] == Kind.ATTEMPT_STARTED and r["phase"] in (Phase.SEARCH, Phase.TUNE)
-    }
-    known = {
-        record["job"]: Outcome(ok=False, reason=record["reason"])
-        for record in records
-        if record["kind"] == Kind.JOB_ABANDONED and (record.get("final", True) or record["job"] in candidates)
-    }
-    done = {job.job: Outcome(ok=True, metrics=job.outcome) for job in derive(records).jobs if job.outcome is not None}
-    return known | done

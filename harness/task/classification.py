@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from timm.data import Mixup
+from timm.data.mixup import mixup_target
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,7 +45,7 @@ class Classification:
             if len(images) % 2 == 0:
                 mixed: tuple[Tensor, Tensor] = mixup(images, labels)
                 return mixed
-            return images, F.one_hot(labels, self.num_outputs).float()  # timm mixes pairs
+            return _around_the_middle(mixup, images, labels)
 
         return Objective(SoftTargetCrossEntropy(), mix)
 
@@ -116,3 +117,21 @@ class Classification:
 
 def _unmixed(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return images, labels
+
+
+def _around_the_middle(mixup: Mixup, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """An odd batch mixed: timm mixes pairs, the first image with the last and so on, so the middle one stays as it is."""
+    middle = len(images) // 2
+    alone = mixup_target(labels[middle : middle + 1], mixup.num_classes, smoothing=mixup.label_smoothing)
+    if middle == 0:
+        return images, alone
+    pairs, targets = mixup(_without(images, middle), _without(labels, middle))
+    return _with(pairs, images[middle : middle + 1], middle), _with(targets, alone, middle)
+
+
+def _without(rows: Tensor, place: int) -> Tensor:
+    return torch.cat([rows[:place], rows[place + 1 :]])
+
+
+def _with(rows: Tensor, row: Tensor, place: int) -> Tensor:
+    return torch.cat([rows[:place], row, rows[place:]])

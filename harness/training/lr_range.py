@@ -29,9 +29,11 @@ def chosen_rate(losses: Sequence[float], num_updates: int, lr: float) -> float:
     """A tenth of the rate at the lowest smoothed loss, rounded to three digits.
 
     Losses count up to the first that is not finite. The running mean is corrected for its start at zero. The result is
-    ``lr`` if no loss is finite.
+    ``lr`` if no loss is finite, or if only one rate was tried.
     """
     mean, best, found = 0.0, math.inf, lr
+    if num_updates < 2:
+        return lr
     for update, loss in enumerate(losses):
         if not math.isfinite(loss):
             break

@@ -19,7 +19,14 @@ from harness.training.course import Course, Losses
 from harness.training.depthwise import quick_small_maps
 from harness.training.state import State, half_type, schedule_of
 from harness.training.within import Part, Within
-from harness.training.workers import Crew, OwnDraws, average_gradients, share_of, training_batches
+from harness.training.workers import (
+    Crew,
+    OwnDraws,
+    average_gradients,
+    draws_apart,
+    share_of,
+    training_batches,
+)
 from pruning.masks import MaskKeeper
 
 
@@ -47,7 +54,7 @@ class Updates:
         if state.ema is not None:
             self._keeper.hold_ema(state.ema.module)
         self._scheduler = schedule_of(state.optimizer, recipe, self._per_epoch)
-        self._objective = _objective(recipe, course, splits.info, device)
+        self._objective = _objective(recipe, course, splits.info, device, crew)
 
     @property
     def per_epoch(self) -> int:
@@ -157,27 +164,29 @@ class Updates:
 
 @dataclass(frozen=True)
 class _Objective:
-    """What is minimised: the terms of a batch's loss, their loss function, and how images are mixed and erased."""
+    """What is minimised: the terms of a batch's loss, their loss function, and how a crew mixes and erases images."""
 
     losses: Losses
     loss_fn: nn.Module
     mix: Mix
     erasing: RandomErasing | None
+    crew: Crew
 
     def prepared(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """A batch, erased and mixed, in the layout of memory in which it is computed."""
         if self.erasing is not None:
-            images = self.erasing(images)
+            with draws_apart(self.crew):  # workers with shares of different sizes draw different numbers of numbers
+                images = self.erasing(images)
         return self.mix(images.contiguous(memory_format=torch.channels_last), targets)
 
 
-def _objective(recipe: Recipe, course: Course, info: DataInfo, device: torch.device) -> _Objective:
+def _objective(recipe: Recipe, course: Course, info: DataInfo, device: torch.device, crew: Crew) -> _Objective:
     plain = info.task.objective(recipe)
     loss_fn = plain.loss
     if course.teacher is not None and recipe.teaching is not None:
         loss_fn = info.task.taught(loss_fn, course.teacher, recipe.teaching, info.normalisation, device)
     erasing = RandomErasing(recipe.erase_prob, mode="pixel", device=device) if recipe.erase_prob else None
-    return _Objective(course.losses or _plain, loss_fn, plain.mix, erasing)
+    return _Objective(course.losses or _plain, loss_fn, plain.mix, erasing, crew)
 
 
 def _plain(model: nn.Module, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> Iterator[Tensor]:

@@ -9,12 +9,13 @@ update.
 
 There are two kinds of random numbers. Those of the data and the objective (order, shifts, mixup, a sandwich's members)
 are drawn alike by all workers for the whole batch, so a batch is the same for any number of them. Those inside a
-forward pass (dropout, stochastic depth) are drawn by each worker separately.
+forward pass (dropout, stochastic depth), and what is erased in an image, are drawn by each worker separately.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -228,6 +229,27 @@ def own_draws(model: nn.Module, seed: int, epoch: int, device: torch.device, cre
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def draws_apart(crew: Crew) -> Iterator[None]:
+    """While the block runs, each worker draws numbers of its own (torch's on the CPU, and ``random``'s).
+
+    Afterwards all continue alike, however many each has drawn. With one worker nothing changes.
+    """
+    if crew.size == 1:
+        yield
+        return
+    alike = int(torch.randint(2**62, (1,)))
+    common = torch.get_rng_state(), random.getstate()
+    own_seed = int(np.random.SeedSequence([alike, crew.rank]).generate_state(1)[0])
+    torch.default_generator.manual_seed(own_seed)
+    random.seed(own_seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(common[0])
+        random.setstate(common[1])
 
 
 def _picked(

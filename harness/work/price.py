@@ -79,8 +79,9 @@ def _passes(job: Job, info: DataInfo) -> tuple[float, float]:
             return PASSES_PER_TRAINED_IMAGE * num_train, validated + recalibrated
         case TrainSupernet(recipe):
             return PASSES_PER_TRAINED_IMAGE * recipe.epochs * num_train, 0.0
-        case Score(archs):
-            return 0.0, len(archs) * (recalibrated + validated)
+        case Score(archs, half):
+            scored = validated if half is None else validated / 2
+            return 0.0, len(archs) * (recalibrated + scored)
         case Scan(sparsities):
             return 0.0, 0.5 * num_train * 10 * len(sparsities)
         case Export(kind):

@@ -27,6 +27,6 @@ def score_subnets(work: Score, parent: nn.Module, bench: Bench) -> JobOutcome:
     scores = []
     for member in work.archs:
         model = on_device(subnets.module(member), device)
-        recalibrate_batch_norm(model, splits.train, RECALIBRATION_BATCH, device)
-        scores.append(evaluate(model, images, splits.info.task, device))
+        recalibrate_batch_norm(model, splits.train, RECALIBRATION_BATCH, device, bench.crew)
+        scores.append(evaluate(model, images, splits.info.task, device, bench.crew))
     return {"scores": scores, "num_val": len(images)}

@@ -154,14 +154,15 @@ class SubnetSpace(DiscreteSpace):
         if least > limit:
             raise ValueError(
                 f"the narrowest network with all of its blocks has {macs_text(least)} MACs, above "
-                f"{macs_text(limit)}; allow narrower groups"
+                f"{macs_text(limit)}; allow narrower groups, by a lower channel_floor or more width_steps"
             )
         narrowest = np.array(self.member(arch)[: self._num_groups], dtype=np.int64)
         member = self._raised(self._widths, 1.0, narrowest, self.member(arch)[self._num_groups :], limit)
         if not self.is_near(member, limit):
+            hint = " (smaller steps: a lower round_to)" if self.rule.round_to > 1 else ""
             raise ValueError(
                 f"no widths end within 1 % below {macs_text(limit)} MACs: the nearest found has "
-                f"{macs_text(macs_of(self.parts, member))}"
+                f"{macs_text(macs_of(self.parts, member))}{hint}"
             )
         return member
 

@@ -288,7 +288,7 @@ class Contenders:
             and attempt.phase != Phase.EXPORT
             and (contender.method is None or self._method_of[attempt.job] in ("", contender.method))
         ]
-        return sorted([*own, *built_on(self.view, own)], key=lambda attempt: attempt.begin_t)
+        return sorted([*own, *built_on(self._charged, own)], key=lambda attempt: attempt.begin_t)
 
     def _chain(self, jobs: Sequence[str]) -> list[str]:
         """The jobs and all jobs that led to them or to the structures that they take from others."""

@@ -22,7 +22,11 @@ def provenance(frames: Frames) -> Section:
     return Section(
         TITLE,
         tables=[Captioned(PageTable(["", ""], rows, text_columns=(0, 1)))],
-        lines=[*([] if frames.environment else ["The study recorded no environment."]), _tuning(frames)],
+        lines=[
+            *([] if frames.environment else ["The study recorded no environment."]),
+            _tuning(frames),
+            *_teaching(frames),
+        ],
         preformatted=[("The whole config, as it was resolved", config)],
     )
 
@@ -33,12 +37,34 @@ def _tuning(frames: Frames) -> str:
     if not trials:
         return "Recipes were given, not tuned."
     routes = ", ".join(label_text(route) for route in dict.fromkeys(job.route for job in trials))
+    jobs = f"{len(trials):,} job{'s' if len(trials) > 1 else ''}"
     return (
-        f"Recipes were tuned in {len(trials):,} jobs of the phase “tune” ({routes}): before each training whose network may "
+        f"Recipes were tuned in {jobs} of the phase “tune” ({routes}): before each training whose network may "
         "be delivered, for each network, target and replicate apart, so replicates stay independent. Each contender is "
         "charged for its own. Settings were chosen on the whole validation split, which also chooses among finalists and "
         "methods. Recipes without trials were given."
     )
+
+
+def _teaching(frames: Frames) -> list[str]:
+    """Who taught, and who pays for that; nothing if no job had a teacher."""
+    taught: dict[str, int] = {}
+    is_trained_here = {}
+    for links in frames.view.links.values():
+        if isinstance(teacher := links.get("teacher"), dict):
+            name = str(teacher.get("name"))
+            taught[name] = taught.get(name, 0) + 1
+            is_trained_here[name] = teacher.get("job") is not None
+    if not taught:
+        return []
+    told = [f"{name} (in {count:,} job{'s' if count > 1 else ''})" for name, count in sorted(taught.items())]
+    pays = []
+    if any(is_trained_here.values()):
+        pays.append("The parent's training is charged to whatever learned from it, by the policy in force.")
+    if not all(is_trained_here.values()):
+        others = ", ".join(sorted(name for name, is_here in is_trained_here.items() if not is_here))
+        pays.append(f"Nobody is charged for the training of {others}, which is not in this study.")
+    return [" ".join([f"Teachers: {', '.join(told)}. Their passes are in the cost of the jobs that learned.", *pays])]
 
 
 def _facts(frames: Frames) -> list[list[str]]:

@@ -9,8 +9,9 @@ from accounting.ledger.store import LedgerWriter, read_ledger
 from accounting.study.folder import StudyFolder
 from harness.config.routes import BudgetConfig, with_keys
 from harness.jobs.job import Done, Job, Outcome, Wait
+from harness.scheduling.known import known_outcomes
 from harness.scheduling.remakes import Remakes
-from harness.scheduling.scheduler import Scheduler, known_outcomes
+from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.seams import LedgerJournal, LedgerSpending
 
 

@@ -23,8 +23,9 @@ from harness.jobs.job import Done, Outcome, Wait
 from harness.jobs.start import WeightsOf
 from harness.jobs.work import Train
 from harness.scheduling.forecast import Forecast
+from harness.scheduling.known import known_outcomes, stopped_before
 from harness.scheduling.remakes import Remakes
-from harness.scheduling.scheduler import Scheduler, known_outcomes, stopped_before
+from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.seams import LedgerJournal
 from harness.training.loop import Hooks, Stopped
 from harness.work.stop_notes import StopNotes

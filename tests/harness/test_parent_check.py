@@ -152,3 +152,21 @@ def test_families_take_both_rates():
     assert build_network(with_regularisation(parent_spec(config.parent, info), config.recipe.model_dump()))
     assert macs > 0
     assert torch.is_grad_enabled()
+
+
+def test_a_rate_of_the_search_on_inherited_weights_is_named_with_its_place():
+    pytest.importorskip("torch_pruning")
+    given = {**CONFIG, "parent": {"timm": "dla46_c"}}
+    given["routes"] = {**CONFIG["routes"], "subnet_search": {"finetune": {"epochs": 1, "drop_path_rate": 0.1}}}
+    config = parse_config(given, "x")
+    spec, _, macs = built_parent(config.parent, INFO)
+    with pytest.raises(InputError, match=r"^routes\.subnet_search\.finetune\.drop_path_rate: dla46_c does not take it"):
+        check_trainable(config, INFO, spec, macs)
+
+
+def test_a_transformer_for_images_of_another_size_says_which_it_takes():
+    config = parse_config({**CONFIG, "parent": {"timm": "vit_tiny_patch16_224"}}, "x")
+    with pytest.raises(
+        InputError, match=r"cannot take images of \(3, 32, 32\): .*; it takes images of 224 pixels: set"
+    ):
+        built_parent(config.parent, INFO)

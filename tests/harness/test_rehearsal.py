@@ -1,12 +1,19 @@
 """How a rehearsal changes a config: caps, only the data that is there, targets kept as shares, stand-in weights."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from harness.config.phases import checked_shapes
 from harness.config.study import parse_config
+from harness.data.registry import open_dataset
 from harness.errors import InputError
+from harness.models.target_percents import resolve_percents
 from harness.rehearsal import rehearsed
+from harness.routes.scratch import family_within
+from nas_baseline.spaces.families import family_macs
 
 
 @pytest.fixture
@@ -143,3 +150,80 @@ def test_a_latency_becomes_a_share(images):
     found = rehearsed(of_folder(images, routes=prune, **changes))
     assert (found.config.target, found.config.target_percents) == (None, [50.0])
     assert changed(found)["targets"] == ["50%"]
+
+
+@pytest.mark.parametrize(
+    ("side", "sizes", "found"),
+    [
+        (96, "space", "space"),
+        (224, "space", [112, 128]),
+        (96, [32, 64, 96], [32, 64, 96]),
+        (224, [64, 224], [112, 128]),
+    ],
+)
+def test_sizes_to_search_among_stay_within_the_datasets(side, sizes, found, images):
+    dataset = {"name": "image_folder", "path": str(images), "image_size": side}
+    search = {"space": "mobilenetv3_lite_small", "image_size": sizes}
+    config = rehearsed(of_folder(images, dataset=dataset, routes={"search": search}, targets=["50%"])).config
+    assert config.routes.searches["search"].image_size == found
+    assert config.dataset.image_size == min(side, 128)
+
+
+def test_a_parent_of_one_image_size_keeps_it(images):
+    """The position embedding of this transformer is made for 224 pixels; a convolutional network takes 128."""
+    dataset = {"name": "image_folder", "path": str(images), "image_size": 224}
+    for name, side in (("vit_tiny_patch16_224", 224), ("resnet18", 128)):
+        found = rehearsed(of_folder(images, dataset=dataset, parent={"timm": name}, targets=["50%"]))
+        assert found.config.dataset.image_size == side
+        assert ("dataset.image_size" in changed(found)) == (side == 128)
+
+
+def test_test_images_grow_until_every_class_is_among_them(tmp_path):
+    """40 classes with four test images each, sorted by class: the first 64 have 16 classes."""
+    parts = {}
+    for part, labels in (
+        ("train", np.random.default_rng(0).permutation(np.arange(480) % 40)),
+        ("test", np.arange(160) // 4),
+    ):
+        encoded = [_png(int(label), number) for number, label in enumerate(labels)]
+        parts |= {f"{part}_bytes": np.frombuffer(b"".join(encoded), np.uint8), f"{part}_labels": labels,
+                  f"{part}_offsets": np.cumsum([0, *map(len, encoded)])}  # fmt: skip
+    np.savez(tmp_path / "x.npz", **parts)
+    dataset = {"name": "npz_jpeg", "path": str(tmp_path / "x.npz")}
+    found = rehearsed(of_folder(None, dataset=dataset, targets=["50%"])).config.dataset
+    assert found.num_test is None or found.num_test > 64
+    assert open_dataset(found).info().num_classes == 40
+
+
+def _png(label, number):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 3), (label, number % 256, number // 256), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_batch_is_enough_for_the_workers_that_share_it(images, monkeypatch):
+    """Sixteen workers with two passes each, and two images in each of those."""
+    monkeypatch.setattr("harness.rehearsal.num_cores", lambda: 16)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    resources = {"device": "cpu", "devices_per_job": {"pretrain": 16}, "workers_per_job": {"pretrain": 16}}
+    config = rehearsed(of_folder(images, resources=resources)).config
+    assert (config.recipe.batch_size, config.recipe.accumulate) == (64, 2)
+    assert checked_shapes(config, "cpu")
+    away = rehearsed(of_folder(images, resources={"devices_per_job": 8}), is_here=False).config
+    assert checked_shapes(away, "cuda")
+
+
+@pytest.mark.parametrize("target", ["355.52M", "65%"])
+def test_a_target_with_a_sibling_within_it_keeps_one(images, target):
+    """At 112 pixels C has about a fifth of its MACs at 248, but A at 101 more than a fifth of those at 224."""
+    dataset = {"name": "image_folder", "path": str(images), "image_size": 272}
+    parent = {"family": "fbnetv3", "variant": "c", "image_size": 248, "pretrain": {"epochs": 9}}
+    routes = {"prune": {"finetune": {"epochs": 9}}, "scratch": {"pruned_structure": False}}
+    given = of_folder(images, dataset=dataset, parent=parent, targets=[target], routes=routes)
+    found = rehearsed(given)
+    config = resolve_percents(found.config)
+    info = open_dataset(config.dataset).info()
+    assert family_within(config.parent, info, config.targets[0]) is not None
+    assert config.targets[0] < family_macs("fbnetv3", "c", 3, 3, config.parent.image_size)
+    without = rehearsed(given.model_copy(update={"parent": given.parent.model_copy(update={"variant": "a"})}))
+    assert without.config.targets  # nothing is within it, before or after

@@ -8,6 +8,8 @@ from some_jobs import job as job_of
 from accounting.ledger.records import Kind, Phase
 from accounting.ledger.store import read_ledger
 from harness.jobs.job import Done, Outcome, Wait
+from harness.jobs.spec import to_json
+from harness.jobs.work import Score
 from harness.scheduling import scheduler as module
 
 
@@ -146,3 +148,18 @@ def test_work_before_a_retraining_is_for_its_target(study, monkeypatch):
     study.scheduler(Line("search", [retrain])).next()
     (record,) = [r for r in read_ledger(study.paths.ledger).records if r["kind"] == Kind.DRIVER_WORK]
     assert (record["duration_s"], record["target"]) == (3.5, 300)
+
+
+@pytest.mark.parametrize(("half", "again"), [("first", False), ("second", True), (None, False)])
+def test_scores_that_choose_a_finalist_are_tried_again_and_others_are_part_of_a_search(half, again, study):
+    """No proposal follows from the failure of the former, so the network can still be delivered."""
+    work = Score(((1, 2),), half)
+    scores = job("s", "subnet_search", Phase.SEARCH, 300, work=work)
+    study.spend(scores, 5, ok=False, spec=to_json(scores))
+    study.ledger.append(Kind.JOB_ABANDONED, session="s1", job=scores.name, reason="lost", final=False)
+    scheduler = study.scheduler(Line("subnet_search", [scores]))
+    answer = scheduler.next()
+    assert (answer == scores) == again
+    if again:
+        scheduler.tell(answer, Outcome(ok=False, reason="lost again", final=False))
+    assert list(scheduler.failed.values()) == (["lost again"] if again else [])

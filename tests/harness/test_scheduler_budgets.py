@@ -16,8 +16,9 @@ from harness.jobs.job import Done, Outcome
 from harness.jobs.spec import to_json
 from harness.jobs.start import WeightsOf
 from harness.scheduling.forecast import Forecast
+from harness.scheduling.known import known_outcomes, stopped_before
 from harness.scheduling.remakes import Remakes
-from harness.scheduling.scheduler import Scheduler, known_outcomes, stopped_before
+from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.seams import LedgerJournal, LedgerSpending
 from harness.scheduling.simulated import PlannedJob
 from harness.scheduling.under_way import UnderWay

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from crews import in_crew
 from some_jobs import job
 from test_execute import SPEC, place, pretrain  # noqa: F401
 
@@ -11,13 +12,19 @@ from accounting.ledger.parts import macs_of
 from accounting.ledger.records import Phase
 from accounting.macs.count import count_macs
 from harness.config.recipe import Recipe
+from harness.data.base import DataInfo
 from harness.data.registry import open_dataset
 from harness.jobs.spec import from_json, to_json
 from harness.jobs.start import InheritedFrom, WeightsOf
 from harness.jobs.work import Score, Train
 from harness.models.build import build_network, load_tensors
 from harness.models.parts import parts_of
+from harness.training.loop import seed_everything
+from harness.training.workers import ALONE
+from harness.work import subnets, supernet
 from harness.work.attempt import execute
+from harness.work.bench import Bench
+from harness.work.price import OVERHEAD_S, price_s
 from pruning.resize import fit_to_state
 from pruning.subnets import Subnets
 
@@ -92,3 +99,35 @@ def test_as_json_and_back(parts):
     for each in (score([half(parts)], "second"), score([half(parts)], None), finetune(parts, half(parts))):
         assert from_json(json.loads(json.dumps(to_json(each)))) == each
     assert "score_half" not in to_json(score([half(parts)], None))
+
+
+def test_workers_score_parts_together_as_one_does(place, parts, tmp_path, monkeypatch):  # noqa: F811
+    execute(pretrain(), place)
+    asked, splits, sizes = score([whole(parts), half(parts)], "first"), open_dataset(place.dataset).splits(), []
+    device, real = torch.device("cpu"), subnets.evaluate
+
+    def counted(model, images, task, device, crew=ALONE):
+        sizes.append(crew.size)
+        return real(model, images, task, device, crew)
+
+    monkeypatch.setattr(subnets, "evaluate", counted)
+
+    def scores(crew):
+        seed_everything(5, 0)
+        bench = Bench(asked, place.paths, splits, device, lambda epochs: None, lambda epoch: None, crew)
+        return supernet.score(asked.work, bench)["scores"], sizes
+
+    alone, _ = scores(ALONE)
+    (first, sizes_seen), (second, _) = in_crew(2, tmp_path / "crew", scores)
+    assert first == second == pytest.approx(alone, abs=0.01)
+    assert sizes_seen[-2:] == [2, 2]
+
+
+def test_half_of_validation_takes_half_of_its_time(parts):
+    """Two members: batch norm is recalibrated on 40 images, and 10 of 20 or all 20 are scored."""
+    info = DataInfo(SHAPE, 10, (0.5,), (0.5,), 40, num_val=20)
+    members = [whole(parts), half(parts)]
+    seconds = {part: price_s(score(members, part), info, 1.0, "cpu") for part in ("first", "second", None)}
+    macs = score(members, None).computed_macs
+    assert seconds["first"] == seconds["second"] == pytest.approx(OVERHEAD_S["cpu"] + 2 * (40 + 10) * macs)
+    assert seconds[None] == pytest.approx(OVERHEAD_S["cpu"] + 2 * (40 + 20) * macs)

@@ -8,6 +8,7 @@ from some_jobs import job
 
 from accounting.cost.lineage import needed
 from accounting.ledger.records import Phase
+from harness.config.phases import warnings
 from harness.config.recipe import Recipe
 from harness.config.study import load_configs
 from harness.config.tune import Tune
@@ -48,6 +49,15 @@ def test_what_is_no_tuning_is_refused(tiny, write_config, case):
     tiny["routes"]["prune"]["finetune"]["tune"] = value
     with pytest.raises(InputError, match=re.escape(line)):
         load_configs(write_config(tiny))
+
+
+def test_rates_below_that_of_the_schedules_end_are_refused(tiny, write_config):
+    tiny["routes"]["prune"]["finetune"] |= {"min_lr": 0.02, "tune": {"lr": [0.01, 0.1]}}
+    line = "routes.prune.finetune: tune.lr has 0.01, below the min_lr of 0.02"
+    with pytest.raises(InputError, match=re.escape(line)):
+        load_configs(write_config(tiny))
+    tiny["routes"]["prune"]["finetune"]["min_lr"] = 0.01
+    assert load_configs(write_config(tiny))
 
 
 @pytest.mark.parametrize("place", ["parent.pretrain", "routes.search.candidate"])
@@ -127,6 +137,15 @@ def test_a_range_test_sets_the_rate():
     assert last.work.recipe.lr == 0.025
 
 
+def test_a_rate_below_that_of_the_schedules_end_brings_it_down():
+    queue = Queue()
+    queue.put(tuned_job("lr_range", work=Train(Recipe(epochs=3, lr=0.1, min_lr=0.05, tune="lr_range"))))
+    recipe = play(queue, {"lr_range": {"chosen_lr": 0.025}})[-1].work.recipe
+    assert (recipe.lr, recipe.min_lr) == (0.025, 0.025)
+    queue.put(tuned_job("lr_range", work=Train(Recipe(epochs=3, lr=0.1, min_lr=0.01, tune="lr_range"))))
+    assert play(queue, {"lr_range": {"chosen_lr": 0.025}})[-1].work.recipe.min_lr == 0.01
+
+
 @pytest.mark.parametrize(
     "plain",
     [
@@ -158,3 +177,24 @@ def test_what_tuned_a_training_is_paid_for_with_it():
         "p": {},
     }
     assert sorted(needed(specs, "e")) == ["e", "f", "p", "t0", "t1"]
+
+
+def test_a_tuning_that_no_phase_has_is_refused(tiny, write_config):
+    """The parent alone is trained, which is not tuned; one epoch of fine-tuning is enough for it to have an effect."""
+    tiny["recipe"]["tune"] = "lr_range"
+    tiny["routes"] = {"prune": {"finetune": {"epochs": 0}}}
+    with pytest.raises(InputError, match=re.escape("recipe.tune: has no effect: no phase is tuned by it")):
+        load_configs(write_config(tiny))
+    tiny["routes"]["prune"]["finetune"]["epochs"] = 1
+    assert load_configs(write_config(tiny))
+
+
+def test_a_range_test_of_few_updates_is_a_warning_and_of_one_changes_nothing(tiny, write_config):
+    """200 images make 4 updates in batches of 50, and 10 in batches of 20."""
+    tiny["routes"]["prune"]["finetune"]["tune"] = "lr_range"
+    (said,) = warnings(load_configs(write_config(tiny))[0], 200)
+    assert said.startswith("routes.prune.finetune.tune: lr_range tries one learning rate in each of the 4 updates")
+    assert said.endswith("such as {lr: [0.017, 0.05]}")
+    tiny["recipe"]["batch_size"] = 20
+    assert warnings(load_configs(write_config(tiny))[0], 200) == []
+    assert chosen_rate([0.1], 1, 0.05) == 0.05

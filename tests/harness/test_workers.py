@@ -1,10 +1,12 @@
 """Training on two workers equals training on one: data, gradients, norms, masks, EMA, mixup, evaluation, resuming."""
 
 import copy
+import random
 
 import pytest
 import torch
 from crews import in_crew
+from timm.data.random_erasing import RandomErasing
 from torch import nn
 from torch.nn import functional
 
@@ -15,7 +17,14 @@ from harness.training.course import Course
 from harness.training.loop import Hooks, evaluate, recalibrate_batch_norm, train
 from harness.training.resume import StateFiles
 from harness.training.synced_norm import synced_norm
-from harness.training.workers import Crew, average_gradients, scored_batches, share_of, training_batches
+from harness.training.workers import (
+    Crew,
+    average_gradients,
+    draws_apart,
+    scored_batches,
+    share_of,
+    training_batches,
+)
 from pruning.gradual import GradualPruner
 from pruning.masks import masks_from_model
 
@@ -295,3 +304,36 @@ def test_torch_batch_norm_is_as_before_outside_of_the_block():
     x = torch.randn(4, 3, 2, 2)
     with synced_norm(Crew()):
         assert torch.equal(functional.batch_norm(x, None, None, training=True), nn.BatchNorm2d(3)(x))
+
+
+def test_what_workers_erase_does_not_part_what_they_draw_alike(tmp_path):
+    """Shares of 6 and 8 images draw other amounts of noise; a supernet's members must be the same on both workers."""
+    recipe = SGD.model_copy(update={"batch_size": 14, "erase_prob": 0.5})
+
+    def drawn(crew):
+        numbers = []
+
+        def losses(net, images, targets, loss_fn):
+            numbers.append(int(torch.randint(2**62, (1,))))
+            yield loss_fn(net(images), targets)
+
+        weights, _, _ = fit(crew, tmp_path / f"two{crew.rank}", recipe, course=Course(losses=losses))
+        return numbers, weights
+
+    first, second = in_crew(2, tmp_path, drawn)
+    assert first[0] == second[0]
+    assert len(set(first[0])) == 3 * (60 // 14)
+    assert same(first[1], second[1])
+
+
+def test_what_is_erased_is_each_workers_own():
+    images = torch.zeros(4, 1, 8, 8)
+    before, found = torch.get_rng_state(), []
+    for rank in range(2):
+        torch.set_rng_state(before)
+        random.seed(1)
+        with draws_apart(Crew(rank, 2)):
+            found.append(RandomErasing(1.0, mode="pixel", device=CPU)(images.clone()))
+        found.append(torch.rand(1) + random.random())
+    assert not torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])

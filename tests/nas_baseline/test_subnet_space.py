@@ -115,9 +115,9 @@ def test_the_even_member_has_all_blocks_and_the_same_share_of_every_group():
     assert member[7:] == (1,) * 6
     assert space.is_near(member, limit)
     assert shares.max() - shares.min() < 0.05
-    with pytest.raises(ValueError, match="narrowest network with all of its blocks has"):
+    with pytest.raises(ValueError, match=r"narrowest network with all of its blocks has .*; allow narrower"):
         space.even(1000)
-    with pytest.raises(ValueError, match="no widths end within 1 % below"):
+    with pytest.raises(ValueError, match=r"no widths end within 1 % below .* \(smaller steps: a lower round_to\)"):
         SubnetSpace("many", many_blocks(), WidthRule(4, 32)).even(limit)
 
 
