@@ -7,12 +7,11 @@ from accounting.words.quantities import macs_text
 from accounting.words.task import task
 from reports.answers.asked_values import AskedAnswer, AskedBetween, AskedRefused, WayCost
 from reports.answers.refusal_text import refusal_sentence
-from reports.answers.verdict_words import interval_text, verdict_text
+from reports.answers.verdict_words import provisional_text, ratio_text, whole_verdict_text
 from reports.answers.within_budget import BudgetAnswer, WayWithin
 from reports.compare.charges import Terms
 from reports.compare.values import CheapestOfAll
-from reports.statistics import Estimate
-from reports.words.wording import AT_ENDS, ends_clause, number, number_estimate, percent, percent_interval
+from reports.words.wording import AT_ENDS, number, number_estimate, percent, percent_interval
 
 
 def reply_sentence(given: AskedAnswer | AskedBetween | BudgetAnswer | AskedRefused) -> str:
@@ -77,18 +76,11 @@ def _verdict(given: AskedAnswer | AskedBetween) -> str:
     if costs is None:
         return ""
     name = label_text(costs.challenger)
-    n, planned = min(costs.num_entered.values()), given.question.replicates
-    few = f" (provisional: {n} of {planned} replicates)" if n < planned else ""
+    few = provisional_text(min(costs.num_entered.values()), given.question.replicates)
+    said = f"{whole_verdict_text(costs, costs.challenger)}{few}"
     if costs.guarded is not None or costs.cost_ratio.value is None:
-        return f"; {name} and prune: {verdict_text(costs, costs.challenger)}{few}"
-    return f"; {name} / prune = {_ratio(costs.cost_ratio, costs.alpha)}: {verdict_text(costs, costs.challenger)}{few}"
-
-
-def _ratio(ratio: Estimate, alpha: float) -> str:
-    if ratio.low is None or ratio.high is None:
-        return f"{number(ratio.value)} (n = {ratio.n}, no interval{ends_clause(ratio.ends)})"
-    bounds = f"{interval_text(alpha)} {number(ratio.low)} to {number(ratio.high)}"
-    return f"{number(ratio.value)} ({bounds}, n = {ratio.n}{ends_clause(ratio.ends)})"
+        return f"; {name} and prune: {said}"
+    return f"; {name} / prune = {ratio_text(costs.cost_ratio, costs.alpha)}: {said}"
 
 
 def _cost(way: WayCost, unit: str = "") -> str:

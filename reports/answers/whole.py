@@ -15,7 +15,7 @@ from reports.answers.find import answers_of
 from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import break_even_sentences, declared_sentence, pooled_at
 from reports.answers.pooled import pooled_further, pooled_headline
-from reports.answers.refusal_text import unjudged_headline
+from reports.answers.refusal_text import unjudged_headline, unjudged_short
 from reports.answers.short import short_headline
 from reports.answers.study import JudgedStudy, judged
 from reports.answers.text import overall_sentence, sentence
@@ -59,7 +59,7 @@ class WholeAnswer:
     def short(self) -> str:
         """The headline in at most 25 words."""
         if self._study.unjudged is not None:
-            return unjudged_headline(self._study.unjudged, len(self.frames.delivered))
+            return unjudged_short(self._study.unjudged, len(self.frames.delivered))
         if missing_routes(self.frames.info):
             return one_route.short_headline(self.frames)
         return short_headline(pooled_headline(self._study), self.frames.unit, self.answers)

@@ -124,7 +124,11 @@ def _verdict(whole: WholeAnswer, measured: Sequence[Measured]) -> Section:
             else "No target has networks from both routes yet, so there is no verdict."
         )
         return Section(VERDICT, lines=whole.sentences, warnings=[reason])
-    caption = "Each contender at each target, all work charged, the cheapest first; ratios above 1: pruning is cheaper."
+    at_declared = "" if frames.info.declared_parent is None else " (the parent at its declared cost)"
+    caption = (
+        f"Each contender at each target, all work charged{at_declared}, the cheapest first; ratios above 1: pruning is "
+        "cheaper."
+    )
     by_policy = Captioned(
         policy_table(measured, frames.unit),
         "The same under each charge policy, with what everything cost in the end. Ratios are geometric means.",

@@ -10,7 +10,8 @@ from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
 from reports.answers.refusal_text import reason_text
 from reports.answers.values import Refused
-from reports.answers.verdict_words import verdict_text
+from reports.answers.verdict_words import provisional_text, ratio_text, whole_verdict_text
+from reports.compare.rule import ALPHA
 from reports.page.compared import Item
 from reports.sentences.caveats import caveat_sentences
 from reports.side_by_side.values import (
@@ -25,7 +26,6 @@ from reports.side_by_side.values import (
     Subject,
     TargetRow,
 )
-from reports.statistics import Estimate
 from reports.words.wording import NOT_MEASURED, number, number_estimate, percent, percent_interval
 
 AGREEMENT_TEXT = {Agreement.SAME: "same", Agreement.DIFFERENT: "different", Agreement.UNKNOWN: "not known"}
@@ -131,9 +131,9 @@ def ratio_line(apart: RatioApart) -> str:
     """How a study's cost ratio compares with the first study's."""
     factor = apart.factor
     if factor.low is None or factor.high is None:
-        evidence, said = "no interval", "a difference is not shown"
+        evidence, said = f"n = {factor.n}, no interval", "a difference is not shown"
     else:
-        evidence = f"95 % interval {number(factor.low)} to {number(factor.high)}, Welch"
+        evidence = f"95 % interval {number(factor.low)} to {number(factor.high)}, Welch, n = {factor.n}"
         said = "a difference is not shown" if factor.low <= 1 <= factor.high else "they differ"
     return f"the cost ratio of {apart.study} is {number(factor.value)}× that of {apart.first} ({evidence}): {said}"
 
@@ -143,11 +143,11 @@ def row_line(row: TargetRow, challenger: str) -> str:
     found = row.comparison
     if found is None:
         return f"at {target_text(row)}: {_verdict(row)}"
-    costs = ", ".join(f"{label_text(label)} {number(cost.value)}" for label, cost in row.costs.items())
-    ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {ratio_text(row.cost_ratio)}"
+    costs = ", ".join(f"{label_text(label)} {number_estimate(cost)}" for label, cost in row.costs.items())
+    ratio = "" if row.cost_ratio.value is None else f"; {label_text(challenger)} / prune {_ratio(row)}"
     best = "" if row.cheapest is None else f"; lowest cost: {label_text(row.cheapest)}"
     unit = unit_text(row.given.question.unit)
-    return f"at {target_text(row)}, to {percent(found.level)}: {costs} {unit}{ratio}: {_verdict(row)}{best}"
+    return f"at {target_text(row)}, {unit} to {percent(found.level)}: {costs}{ratio}: {_verdict(row)}{best}"
 
 
 def target_text(row: TargetRow) -> str:
@@ -165,7 +165,7 @@ def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
         macs_short(row.given.question.target),
         NOT_MEASURED if row.share is None else f"{100 * row.share:.0f} %",
         percent(None if row.comparison is None else row.comparison.level),
-        NOT_MEASURED if row.cost_ratio.value is None else ratio_text(row.cost_ratio),
+        NOT_MEASURED if row.cost_ratio.value is None else _ratio(row),
         *costs,
         tested or NOT_MEASURED,
         NOT_MEASURED if row.cheapest is None else label_text(row.cheapest),
@@ -176,13 +176,14 @@ def row_cells(row: TargetRow, challenger: str) -> tuple[str, ...]:
 def _verdict(row: TargetRow) -> str:
     """The verdict in words, or that there is no answer, and why."""
     if row.comparison is not None:
-        return verdict_text(row.comparison, row.comparison.challenger)
+        few = provisional_text(row.n, row.given.question.replicates)
+        return f"{whole_verdict_text(row.comparison, row.comparison.challenger)}{few}"
     return f"no answer: {reason_text(row.given)}" if isinstance(row.given, Refused) else "no answer"
 
 
-def ratio_text(ratio: Estimate) -> str:
-    """A ratio with its interval and n."""
-    return number_estimate(ratio)
+def _ratio(row: TargetRow) -> str:
+    """The cost ratio with the interval from which the verdict was read."""
+    return ratio_text(row.cost_ratio, ALPHA if row.comparison is None else row.comparison.alpha)
 
 
 def _aspects(aspects: Sequence[Aspect], agreement: Agreement, found: SideBySide) -> list[str]:

@@ -119,6 +119,11 @@ class TargetRow:
         return self.given.headline.headline if isinstance(self.given, Measured) else None
 
     @property
+    def n(self) -> int:
+        """The number of replicates in which both contenders of the pair are done."""
+        return self.given.headline.n if isinstance(self.given, Measured) else 0
+
+    @property
     def costs(self) -> dict[str, Estimate]:
         """The costs of the pair's contenders to the common quality."""
         found = self.comparison

@@ -43,7 +43,7 @@ def test_amounts_of_device_time(text, hours, unit):
         "0,25 GPU-hours",
         "12,00 GPU-hours",
         ",5 GPU-hours",
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_amount_of_device_time(text):
     with pytest.raises(ValueError, match="is not a cost in devices × time"):

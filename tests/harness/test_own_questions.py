@@ -25,8 +25,10 @@ def one_line(err):
         ),
         (["--parent-price", "1200 GPU-hours"], "this study's costs are in CPU core-hours"),
         (["--parent-price", "-3 GPU-hours"], "is not a cost in devices × time"),
-        (["--targets-served", "0"], "--targets-served 0: a whole number of at least 1 is expected"),
+        (["--targets-served", "0"], "--targets-served 0: a whole number from 1 to 1,000,000 is expected"),
         (["--budget", "1 core-hour", "--top1", "0.5"], "--budget goes with --macs alone"),
+        (["--targets-served", "1" + 400 * "0"], "a whole number from 1 to 1,000,000 is expected"),
+        (["--parent-price", "1,5 core-hours"], "write an amount with its unit, with a point for decimals, as 1200"),
     ],
 )
 def test_what_cannot_be_asked(words, said, command, tiny_study):
@@ -62,6 +64,14 @@ def test_a_target_that_was_not_measured_says_what_it_would_cost(command, tiny_st
     assert code == 2
     assert "to measure it: targets: [0.3M, 0.4M, 0.6M]; by `plan`, that takes" in one_line(err)
     assert "CPU core-hours more (" in err
+
+
+def test_programs_are_told_that_price_too(command, tiny_study):
+    code, out, _ = command("answer", tiny_study, "--macs", "0.3M", "--json")
+    told = json.loads(out)
+    assert (code, told["status"], told["config_change"]) == (2, "refused", "targets: [0.3M, 0.4M, 0.6M]")
+    assert told["plan"].startswith("by `plan`, that takes ")
+    assert json.loads(command("answer", tiny_study, "--macs", "0.4M", "--json")[1])["plan"] is None
 
 
 def test_a_target_that_no_network_can_have_says_why_it_has_no_price(command, tiny_study):

@@ -193,7 +193,12 @@ def test_as_text(unlike):
     assert "hours cannot be compared: they are in CPU core-hours and GPU-hours" in text
     assert "cost ratios can be compared" in text
     assert "different:" in text
-    assert "at 0.5M MACs (50 % of the parent), to 84.0 %: prune 3.57, search 1.11 CPU core-hours" in text
+    said = (
+        "at 0.5M MACs (50 % of the parent), CPU core-hours to 84.0 %: prune 3.57 (3.57 to 3.57, n = 3), search 1.11 ("
+    )
+    assert said in text
+    assert "; search / prune 0.294 (97.5 % interval, corrected 0.0" in text
+    assert re.search(r"the cost ratio of cheap is \S+× that of first \(95 % interval \S+ to \S+, Welch, n = 3\)", text)
 
 
 def test_as_json(unlike):
@@ -250,3 +255,11 @@ class TestCommand:
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "is not a study" in err
         assert not (tmp_path / "page.html").exists()
+
+
+def test_what_is_provisional_is_called_so(folders, tmp_path):
+    found = side_by_side([folders[0], build_study(tmp_path / "half", until_h=8.5)])  # two replicates of three
+    assert "(provisional: 2 of 3 replicates)" in as_text(found).rpartition("fake: ")[2]
+    first, half = as_json(found)["studies"]
+    assert (first["provisional"], half["provisional"]) == (False, True)
+    assert (half["targets"][0]["n"], half["targets"][0]["provisional"]) == (2, True)
