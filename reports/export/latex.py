@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "×": r"$\times$", "÷": r"$\div$", "±": r"$\pm$", "−": r"$-$", "–": r"--", "≤": r"$\leq$", "’": "'", "“": "``", "”": "''",
     "…": r"\dots{}", "\u00a0": "~",
 }  # fmt: skip

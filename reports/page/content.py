@@ -12,8 +12,6 @@ from accounting.words.json_values import Fields, changed_text
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
-from reports.answers import no_verdict as one_route
-from reports.answers.no_verdict import missing_routes
 from reports.answers.pays_text import at_target, break_even_sentences
 from reports.answers.refusal_text import unjudged_text
 from reports.answers.text import accuracy_sentence
@@ -21,6 +19,7 @@ from reports.answers.values import Measured
 from reports.answers.whole import WholeAnswer
 from reports.data.frames import Frames
 from reports.data.networks import Network
+from reports.measure.kinds import missing_routes
 from reports.page.compared import compared_table
 from reports.page.ledger_content import audit_lines, balance_table, totals_table, work_line
 from reports.page.marks import mark_of
@@ -78,7 +77,7 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
     growth = answers[0].question.growth
     grown = [] if growth is None else [growth_sentence(growth)]
-    state = [text for text in (rehearsal, _state(frames, measured), *undelivered, *grown) if text]
+    state = [text for text in (rehearsal, _state(whole, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()
@@ -197,10 +196,11 @@ def _counted(frames: Frames, left_out: Sequence[str]) -> Section:
     )
 
 
-def _state(frames: Frames, measured: Sequence[Measured]) -> str | None:
+def _state(whole: WholeAnswer, measured: Sequence[Measured]) -> str | None:
     """A line that says what is missing; None for a complete study."""
+    frames = whole.frames
     if missing_routes(frames.info):
-        few = [macs_text(target) for target in one_route.unfinished(frames)]
+        few = [macs_text(target) for target in whole.alone.unfinished]
         planned = frames.info.replicates
         return (
             f"This study is not complete: fewer networks than the {planned} planned at {', '.join(few)} MACs."

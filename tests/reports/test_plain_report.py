@@ -29,6 +29,7 @@ def test_latex_obeys_no_word():
         r"50 \% \& more\_of \$x\textasciicircum{}2\$ \{a\}\textbackslash{}b \#1 \textasciitilde{}"
     )
     assert latex("2.0\n(1.0 to 3.0)") == "2.0 (1.0 to 3.0)"
+    assert latex("a|b <c>") == r"a\textbar{}b \textless{}c\textgreater{}"
 
 
 def test_a_latex_table_by_hand():

@@ -9,9 +9,10 @@ import yaml
 from full_study import DENSE
 
 from accounting.words.names import label_text
-from reports.answers.no_verdict import headline, lines, missing_routes
+from reports.answers.no_verdict import headline, lines
 from reports.data.frames import load_frames
 from reports.figures import anytime
+from reports.measure.kinds import alone, missing_routes
 from reports.page.build import build_report, told_sentences
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -28,12 +29,12 @@ def test_pruning_alone(make_full_study):
     assert missing_routes(frames.info) == ["search"]
     tested = [n.test_top1 for n in frames.delivered if (n.label, n.target) == ("prune", 500_000)]
     mean = 100 * sum(tested) / 3
-    sentence = headline(frames)
+    sentence = headline(alone(frames))
     assert sentence.startswith(f"On fashion_mnist_mini, test top-1 by pruning (95 % interval): {mean:.1f} % (")
     assert "n = 3) at 0.5M MACs" in sentence
     assert f"the dense parent: {100 * (DENSE - 0.01):.1f} %" in sentence
     assert sentence.endswith("there is no cost ratio in CPU core-hours, since the study has no search route.")
-    small, large = lines(frames)
+    small, large = lines(alone(frames))
     assert small.sentence.startswith("At 0.5M MACs, prune: test top-1 ")
     assert large.sentence.startswith("At 0.8M MACs, prune: ")
     # five methods cost 1.14 h per target, the parent 3.4 h (tests/reports/full_study.py)
@@ -63,7 +64,7 @@ def test_its_page(make_full_study):
     assert "The study has no search route, so there is no verdict." in page
     assert "no answer" not in page
     content = json.loads((folder / "report" / "answer.json").read_text())
-    assert content["sentence"] == headline(load_frames(folder))
+    assert content["sentence"] == headline(alone(load_frames(folder)))
     assert content["verdict"] == "insufficient_evidence"
 
 
@@ -77,15 +78,15 @@ def test_too_few_networks_are_said(make_full_study):
 
 def test_nothing_delivered_yet(make_full_study):
     frames = load_frames(make_full_study(without=PRUNE_ALONE, replicates=1, until_h=0.01))
-    assert "no network has been delivered yet (n = 0)" in headline(frames)
-    assert lines(frames) == []
+    assert "no network has been delivered yet (n = 0)" in headline(alone(frames))
+    assert lines(alone(frames)) == []
 
 
 def test_controls_alone(make_study):
     frames = load_frames(make_study(routes=("scratch",)))
     assert missing_routes(frames.info) == ["search", "prune"]
-    assert "test top-1 by small network trained directly" in headline(frames)
-    assert "no search and no prune route" in headline(frames)
+    assert "test top-1 by small network trained directly" in headline(alone(frames))
+    assert "no search and no prune route" in headline(alone(frames))
 
 
 def test_further_routes_are_still_compared(make_full_study):
