@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accounting.words.names import label_text, unit_text
 from accounting.words.quantities import macs_text
 from accounting.words.task import task
@@ -53,9 +55,10 @@ def _asked(given: AskedAnswer | AskedBetween) -> str:
     ]
     if others:
         said.append("; then " + ", ".join(f"{label_text(way.label)} {_cost(way)}" for way in others))
-    if short := [way for way in given.ways if not way.is_reached]:
+    if short := [way for way in given.ways if not way.is_reached and way.num_entered]:
         reached = ", ".join(f"{label_text(way.label)} ({way.num_reached} of {way.num_entered})" for way in short)
         said.append(f"; not reached by {reached}")
+    said.append(_not_done([way.label for way in given.ways if not way.num_entered]))
     best = given.cheapest
     if best is not None and best.label == first.label and others:
         said.append(f"; {_cheapest(best)}")
@@ -88,6 +91,11 @@ def _cost(way: WayCost, unit: str = "") -> str:
     return number_estimate(way.cost, f" {unit_text(unit)}" if unit else "") + short
 
 
+def _not_done(labels: Sequence[str]) -> str:
+    """The clause about contenders of which nothing can be said yet."""
+    return f"; not done in any replicate yet: {', '.join(map(label_text, labels))}" if labels else ""
+
+
 def _budget(given: BudgetAnswer) -> str:
     unit = unit_text(given.question.unit)
     first, *others = [way for way in given.ways if way.val_top1.n]
@@ -100,8 +108,9 @@ def _budget(given: BudgetAnswer) -> str:
         shown = ", ".join(map(label_text, given.not_shown))
         said.append(f"; then {each}")
         said.append(f"; not shown to be {task().better} than {shown}" if shown else f"; shown to be the {task().best}")
-    if none := [label_text(way.label) for way in given.ways if not way.val_top1.n]:
+    if none := [label_text(way.label) for way in given.ways if not way.val_top1.n and way.num_entered]:
         said.append(f"; no network by then: {', '.join(none)}")
+    said.append(_not_done([way.label for way in given.ways if not way.num_entered]))
     return f"{''.join(said)}."
 
 

@@ -167,7 +167,7 @@ def _findings(
 ) -> tuple[Finding, ...]:
     by_key = {aspect.key: aspect for aspect in aspects}
     return (
-        _hours(by_key),
+        _hours(studies, by_key),
         _qualities(by_key),
         _ratios(studies, by_key, shared_seed=len({_seed(whole) for whole in wholes}) < len(wholes)),
         Finding(Subject.VERDICTS, True, Reason.OF_ONE_STUDY),
@@ -175,10 +175,12 @@ def _findings(
     )
 
 
-def _hours(aspects: Mapping[Key, Aspect]) -> Finding:
+def _hours(studies: Sequence[Compared], aspects: Mapping[Key, Aspect]) -> Finding:
     unit, devices, rules = aspects[OwnKey.UNIT], aspects[OwnKey.DEVICES], aspects[OwnKey.COST_RULES]
     if unit.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_UNITS, (unit,))
+    if mixed := tuple(study.name for study in studies if study.caveats.gpu_hours):
+        return Finding(Subject.HOURS, False, Reason.MIXED_MODELS, studies=mixed)
     if devices.agreement is Agreement.DIFFERENT:
         return Finding(Subject.HOURS, False, Reason.OTHER_DEVICES, (devices,))
     if devices.agreement is Agreement.UNKNOWN:
@@ -229,7 +231,8 @@ def _ratios_apart(studies: Sequence[Compared], wholes: Sequence[WholeAnswer]) ->
     first = studies[0]
     found = []
     for study, whole in zip(studies[1:], wholes[1:], strict=True):
-        if first.ratio.value is None or study.ratio.value is None or study.challenger != first.challenger:
+        pairs = {one.study.contenders.pair for one in (wholes[0], whole)}
+        if first.ratio.value is None or study.ratio.value is None or len(pairs) > 1:
             continue
         differing = tuple(aspect.key for aspect in _differing(_aspects([wholes[0], whole])))
         if not differing and _seed(whole) == _seed(wholes[0]):

@@ -32,6 +32,7 @@ AGREEMENT_TEXT = {Agreement.SAME: "same", Agreement.DIFFERENT: "different", Agre
 WHY = {
     Reason.OTHER_UNITS: "they are in {distinct}, and no rate converts them",
     Reason.OTHER_DEVICES: "an hour of one device is not an hour of another: {against}",
+    Reason.MIXED_MODELS: "hours on GPUs of several models, without a declared rate, are added up in {studies}",
     Reason.DEVICES_UNKNOWN: "some ledger does not say which devices it held",
     Reason.OTHER_COST_RULES: "they are counted by cost rules {each}, of which version 1 has exports in them",
     Reason.SAME_HOURS: "all are {first_of_each}",

@@ -64,6 +64,8 @@ class Reason(StrEnum):
 
     OTHER_UNITS = "other_units"
     OTHER_DEVICES = "other_devices"
+    MIXED_MODELS = "mixed_models"
+    """``studies`` held GPUs of several models without a declared rate."""
     DEVICES_UNKNOWN = "devices_unknown"
     OTHER_COST_RULES = "other_cost_rules"
     SAME_HOURS = "same_hours"

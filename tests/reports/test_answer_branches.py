@@ -22,6 +22,7 @@ from reports.answers.study import JudgedStudy
 from reports.answers.values import Comparison, Measured, Question
 from reports.answers.verdict_words import cheapest_text
 from reports.answers.whole import WholeAnswer
+from reports.answers.within_budget import budget_answers
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import Verdict
 from reports.compare.values import CheapestOfAll, CostComparison
@@ -218,3 +219,23 @@ class TestDeclared:
         assert "(the parent at its declared cost)" in by_title["Verdict"].tables[0].caption
         headers = by_title["What the ratio depends on"].tables[0].table.headers
         assert "parent, as declared" in headers
+
+
+class TestNotDone:
+    """After 2 h the parent is still being trained, and search has delivered one network at 0.5M MACs."""
+
+    @pytest.fixture
+    def judged(self, make_study):
+        return JudgedStudy(load_frames(make_study(until_h=2)))
+
+    def test_an_accuracy(self, judged):
+        (given,) = asked_answers(judged, Asked(level=0.8), [500_000])
+        said = reply_sentence(given)
+        assert "; not done in any replicate yet: prune" in said
+        assert "0 of 0" not in said
+
+    def test_a_budget(self, judged):
+        (given,) = budget_answers(judged, 0.5, [500_000])
+        said = reply_sentence(given)
+        assert said.endswith("; not done in any replicate yet: prune.")
+        assert "no network by then: prune" not in said

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 
 import pytest
 import yaml
 from fake_study import build_study
 
+from accounting.ledger.store import LedgerWriter
 from reports.errors import NotReplaceable
 from reports.page.compared import Item
 from reports.side_by_side.as_json import as_json
@@ -263,3 +265,32 @@ def test_what_is_provisional_is_called_so(folders, tmp_path):
     first, half = as_json(found)["studies"]
     assert (first["provisional"], half["provisional"]) == (False, True)
     assert (half["targets"][0]["n"], half["targets"][0]["provisional"]) == (2, True)
+
+
+def test_hours_on_several_gpu_models_are_no_common_unit(folders, tmp_path, monkeypatch):
+    append = LedgerWriter.append
+
+    def with_two(self, kind, /, t=None, **fields):
+        if kind == "session_opened":
+            (entry,) = fields["capacity"]
+            fields["capacity"] = [{**entry, "name": "A100"}, {**entry, "device": "GPU-2", "name": "H100"}]
+        if kind == "attempt_started" and fields["route"] == "search":
+            fields["devices"] = {"GPU-2": 1.0}
+        append(self, kind, t=t, **fields)
+
+    monkeypatch.setattr(LedgerWriter, "append", with_two)
+    mixed = [build_study(tmp_path / name, cuda=True) for name in ("one", "two")]
+    found = side_by_side(mixed)
+    assert can(found)["hours"] is False
+    assert why(found)["hours"].startswith(
+        "hours on GPUs of several models, without a declared rate, are added up in fake"
+    )
+
+
+def test_ratios_of_other_pairs_are_not_compared_after_all(full_study, tmp_path):
+    other = shutil.copytree(full_study, tmp_path / "other")
+    changed(other, name="other", seed=1, verdict={"pair": ["prune:global_lamp", "search"]})
+    found = side_by_side([full_study, other])
+    assert can(found)["cost ratios"] is False
+    assert "they are of other pairs: " in why(found)["cost ratios"]
+    assert found.ratios == ()
