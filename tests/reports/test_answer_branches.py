@@ -18,14 +18,16 @@ from reports.answers.asked import asked_answers
 from reports.answers.asked_text import reply_sentence
 from reports.answers.between import left_out_error
 from reports.answers.find import all_answers, answer_from_frames
+from reports.answers.pays_text import break_even_sentences
 from reports.answers.study import JudgedStudy
 from reports.answers.values import Comparison, Measured, Question
 from reports.answers.verdict_words import cheapest_text
 from reports.answers.whole import WholeAnswer
 from reports.answers.within_budget import budget_answers
+from reports.compare.charges import BreakEven
 from reports.compare.guards import Guarded, Obstacle
 from reports.compare.rule import Verdict
-from reports.compare.values import CheapestOfAll, CostComparison
+from reports.compare.values import CheapestOfAll, CostComparison, PooledPays
 from reports.compare.verdict import ASKED, Asked
 from reports.data.frames import load_frames
 from reports.export.tables import verdict_table
@@ -239,3 +241,20 @@ class TestNotDone:
         said = reply_sentence(given)
         assert said.endswith("; not done in any replicate yet: prune.")
         assert "no network by then: prune" not in said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (None, None, "not shown"),
+        (2.0, None, "shown below 2.00 {}"),
+        (None, 3.0, "shown above 3.00 {}"),
+        (2.0, 3.0, "shown below 2.00 {} and above 3.00 {}"),
+    ],
+)
+def test_a_break_even_that_is_never_reached_has_units(low, high, said):
+    never = BreakEven(None, low, high, "search", "search", 0.05, 3)
+    price, targets = break_even_sentences(PooledPays("search", 1, never, never), "gpu_hours", None, "On data")
+    shown, count = (f"({said.replace('{}', unit)}, n = 3)" for unit in ("GPU-hours", "targets"))
+    assert price == f"On data, search is cheaper than prune at any price of the parent {shown}."
+    assert targets == f"On data, search is cheaper than prune however many targets share what is common {count}."
