@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accounting.cost.shares import POLICIES
@@ -12,7 +12,7 @@ from accounting.words.json_values import Fields, changed_text
 from accounting.words.names import PRUNE, is_method, label_rank, label_text, unit_text
 from accounting.words.quantities import macs_short, macs_text
 from accounting.words.task import task
-from reports.answers.pays_text import at_target, break_even_sentences
+from reports.answers.pays_text import at_target, break_even_sentences, declared_sentence
 from reports.answers.refusal_text import unjudged_text
 from reports.answers.text import accuracy_sentence
 from reports.answers.values import Measured
@@ -82,6 +82,9 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
         for title, names in PLACES.items()
     }
+    declared = frames.info.declared_parent
+    if declared is not None:
+        placed[REACH] = replace(placed[REACH], lines=[declared_sentence(declared)])
     changes = [changed_text(change) for change in frames.info.rehearsal or ()]
     sections = [
         Section(REHEARSED, lines=changes),

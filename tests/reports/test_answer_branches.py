@@ -219,6 +219,7 @@ class TestDeclared:
         rows = dict(by_title["What was compared"].tables[0].table.rows)
         assert rows["Cost"].endswith("; the parent at its declared cost, which was not measured: 0.5 CPU core-hours")
         assert "(the parent at its declared cost)" in by_title["Verdict"].tables[0].caption
+        assert any(line.startswith(DECLARED) for line in by_title["Cost to reach each accuracy"].lines)
         headers = by_title["What the ratio depends on"].tables[0].table.headers
         assert "parent, as declared" in headers
 
