@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 TIMED_FOR_S = 0.5
 """How long steps of the parent are timed; at least five steps, however long they take."""
 BY_HAND = "`prune-or-search plan` with that change says what it costs"
+PLACEHOLDER = "{...}"
+"""Stands in a change for what the user must choose."""
 
 
 def change_cost(folder: Path, change: str) -> str:
@@ -32,6 +34,8 @@ def change_cost(folder: Path, change: str) -> str:
     If it cannot be planned here, the clause says how to ask. If ``plan`` refuses the change, both in this study and in
     a new one, the clause says why.
     """
+    if PLACEHOLDER in change:
+        return BY_HAND
     try:
         document = StudyDocument.read(StudyFolder(folder).config)
         lines = [read_one(line) for line in change.splitlines()]

@@ -81,6 +81,14 @@ def test_a_target_that_no_network_can_have_says_why_it_has_no_price(command, tin
     assert said in one_line(err)
 
 
+def test_a_change_that_the_user_must_complete_is_not_planned(command, tiny_study):
+    code, _, err = command("answer", tiny_study, "--macs", "5M")
+    said = one_line(err)
+    assert code == 2
+    assert "a larger parent can, in another study (run with --out); to measure it: parent: {...}" in said
+    assert said.endswith("; `prune-or-search plan` with that change says what it costs\n")
+
+
 def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(command, tiny_study, tmp_path):
     folder = tmp_path / "with_plugin"
     shutil.copytree(tiny_study, folder)
