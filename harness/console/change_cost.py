@@ -49,6 +49,8 @@ def change_cost(folder: Path, change: str) -> str:
         if not isinstance(line, Mapping):
             return BY_HAND
         config = _merged(config, line)
+        if "targets" in line:  # they take the place of latencies
+            config.pop("target", None)
     from harness.config.phases import compiled_phases
     from harness.console.show_plan import summarise
     from harness.stored.study_file import config_in

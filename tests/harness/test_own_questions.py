@@ -89,6 +89,18 @@ def test_a_change_that_the_user_must_complete_is_not_planned(command, tiny_study
     assert said.endswith("; `prune-or-search plan` with that change says what it costs\n")
 
 
+def test_targets_in_place_of_latencies_are_planned(command, tiny_study, tmp_path):
+    folder = shutil.copytree(tiny_study, tmp_path / "by_latency")
+    path = folder / "study.yaml"
+    path.write_text(f"target: {{latency_ms: [3.0, 2.0]}}\n{path.read_text()}")
+    code, _, err = command("answer", folder, "--macs", "0.3M")
+    said = one_line(err)
+    assert code == 2
+    assert "the study's targets are latencies, which came to 0.4M, 0.6M MACs" in said
+    assert "# instead of target, in another study (--out); by `plan`, that takes" in said
+    assert "CPU core-hours in another study (" in said
+
+
 def test_nothing_that_a_study_names_is_executed_to_say_what_a_change_costs(command, tiny_study, tmp_path):
     folder = tmp_path / "with_plugin"
     shutil.copytree(tiny_study, folder)
