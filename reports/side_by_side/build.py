@@ -19,6 +19,7 @@ from reports.data.frames import Frames, load_frames
 from reports.distributions import t_quantile
 from reports.errors import NotAStudy
 from reports.page.compared import Item, compared_items, parent_text
+from reports.side_by_side.settings import settings
 from reports.side_by_side.values import (
     Agreement,
     Aspect,
@@ -102,6 +103,7 @@ def _aspects(wholes: Sequence[WholeAnswer]) -> tuple[Aspect, ...]:
         _aspect(OwnKey.PAIR, pairs),
         _aspect(OwnKey.MARGIN, [f"{100 * f.info.margin:g} % of images" for f in frames]),
         _aspect(OwnKey.COST_RULES, [rules_text(f.cost_rules) or UNKNOWN for f in frames]),
+        settings([f.document for f in frames]),
     )
 
 

@@ -58,6 +58,7 @@ TITLES = {
     OwnKey.PAIR: "Headline",
     OwnKey.MARGIN: "a* below the lower median",
     OwnKey.COST_RULES: "Cost rules",
+    OwnKey.SETTINGS: "Other settings",
 }
 """What aspects are called, apart from the number of classes, which the task names."""
 ROW_HEADERS = (

@@ -35,6 +35,7 @@ class OwnKey(StrEnum):
     PAIR = "pair"
     MARGIN = "margin"
     COST_RULES = "cost_rules"
+    SETTINGS = "settings"
 
 
 Key: TypeAlias = Item | OwnKey

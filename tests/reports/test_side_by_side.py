@@ -294,3 +294,61 @@ def test_ratios_of_other_pairs_are_not_compared_after_all(full_study, tmp_path):
     assert can(found)["cost ratios"] is False
     assert "they are of other pairs: " in why(found)["cost ratios"]
     assert found.ratios == ()
+
+
+class TestSettings:
+    """Two studies of the same data, parent and targets whose recipes differ do not repeat each other."""
+
+    @pytest.fixture
+    def pair(self, folders, tmp_path):
+        """The first study, and a function that gives it again with another seed and other settings."""
+
+        def make(**changes):
+            again = changed(build_study(tmp_path / "again"), name="again", seed=7, **changes)
+            data = {"data": {"fingerprint": "a" * 64, "num_classes": 10, "num_train": 100}}
+            return side_by_side([folders[0], changed(again, facts=data)])
+
+        return make
+
+    def aspect_of(self, found):
+        (settings,) = (aspect for aspect in found.aspects if aspect.key is OwnKey.SETTINGS)
+        return settings
+
+    def test_the_same(self, pair):
+        found = pair()
+        assert self.aspect_of(found).agreement is Agreement.SAME
+        assert "repeat each other" in why(found)["cost ratios"]
+
+    def test_another_recipe(self, folders, tmp_path):
+        first, second = (
+            changed(
+                build_study(tmp_path / str(lr)), name=f"of {lr}", seed=place, recipe={"lr": lr, "epochs": 3 + place}
+            )
+            for place, lr in enumerate((0.1, 0.3))
+        )
+        found = side_by_side([first, second])
+        settings = self.aspect_of(found)
+        assert (settings.agreement, settings.values) == (Agreement.DIFFERENT, ("recipe.lr: 0.1", "recipe.lr: 0.3"))
+        assert "the studies differ in" in why(found)["cost ratios"] and "other settings" in why(found)["cost ratios"]
+        assert found.ratios[0].differs_in[-1] is OwnKey.SETTINGS
+
+    def test_what_an_older_version_did_not_write_is_not_known(self, pair):
+        found = pair(recipe={"ema_decay": 0.0})
+        settings = self.aspect_of(found)
+        assert settings.agreement is Agreement.UNKNOWN
+        assert settings.values == ("recipe.ema_decay: not on record", "recipe.ema_decay: 0.0")
+
+    def test_another_budget(self, pair):
+        settings = self.aspect_of(pair(budget={"search": "1 h"}))
+        assert (settings.agreement, settings.values) == (
+            Agreement.DIFFERENT,
+            ("budget.search: none", "budget.search: 1 h"),
+        )
+
+    def test_a_route_more_changes_nothing(self, pair):
+        routes = {"search": {}, "prune": {}, "scratch": {}, "supernet": {"lr": 1}}
+        assert self.aspect_of(pair(routes=routes)).agreement is Agreement.SAME
+
+    def test_many_are_counted(self, pair):
+        settings = self.aspect_of(pair(recipe={f"key_{n:02}": n for n in range(20)}))
+        assert settings.values[1].endswith("recipe.key_11: 11; and 8 more")
