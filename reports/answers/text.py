@@ -28,7 +28,7 @@ from reports.answers.verdict_words import (
 )
 from reports.compare.rule import Verdict
 from reports.compare.values import CostComparison
-from reports.sentences.growth import growth_sentence
+from reports.sentences.growth import changes_sentences
 from reports.statistics import Estimate
 from reports.words.wording import (
     POLICY_TEXT,
@@ -64,7 +64,7 @@ def notes(given: Answer) -> list[str]:
     question = given.question
     said = [] if question.declared is None else [declared_sentence(question.declared)]
     said += rates_texts(question.equivalence, question.moved)
-    return [*_notes(given), *said, *([] if question.growth is None else [growth_sentence(question.growth)])]
+    return [*_notes(given), *said, *changes_sentences(question.growth, question.extensions)]
 
 
 def _notes(given: Answer) -> list[str]:

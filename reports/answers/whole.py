@@ -23,6 +23,7 @@ from reports.compare.values import PooledPays
 from reports.compare.verdict import cheaper_route
 from reports.data.frames import Frames
 from reports.measure.kinds import Alone, alone, controls_beside, missing_routes
+from reports.sentences.growth import changes_sentences
 from reports.sentences.levels import level_sentences
 from reports.statistics import Estimate
 
@@ -102,7 +103,7 @@ class WholeAnswer:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Sentences on each target, who pays, further contenders, controls, and accuracies near chance or the ceiling."""
+        """Sentences on targets, who pays, other contenders, controls, accuracies near chance or the ceiling, and changes."""
         frames, question = self.frames, self.answers[0].question
         if self._study.unjudged is not None:
             return []
@@ -115,7 +116,9 @@ class WholeAnswer:
             if without_method(other.challenger) in {*COMPARED, *frames.info.challengers} - {PRUNE}
         ]
         levels = [Line(text, "level") for text in level_sentences(frames.delivered, frames.num_classes)]
-        return [*by_target, *self.pays_lines, *further, *control_lines(controls_beside(frames), frames.unit), *levels]
+        changed = [Line(text, "changed") for text in changes_sentences(question.growth, question.extensions)]
+        controls = control_lines(controls_beside(frames), frames.unit)
+        return [*by_target, *self.pays_lines, *further, *controls, *levels, *changed]
 
     @property
     def sentences(self) -> list[str]:

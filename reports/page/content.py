@@ -30,7 +30,7 @@ from reports.page.provenance import provenance
 from reports.page.section import Captioned, Section
 from reports.page.verdict_content import contender_table, how_to_read, parts_table, policy_table
 from reports.sentences.caveats import caveat_sentences
-from reports.sentences.growth import growth_sentence
+from reports.sentences.growth import changes_sentences
 from reports.sentences.levels import level_sentences, with_level
 from reports.sentences.undelivered import undelivered_sentence
 from reports.words.wording import POLICY_SHORT, number, percent, percent_estimate, points_estimate
@@ -75,8 +75,7 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     measured = [given for given in answers if isinstance(given, Measured)]
     rehearsal = "" if frames.info.rehearsal is None else REHEARSAL.capitalize()
     undelivered = [undelivered_sentence(left, frames.unit) for left in frames.undelivered]
-    growth = answers[0].question.growth
-    grown = [] if growth is None else [growth_sentence(growth)]
+    grown = changes_sentences(answers[0].question.growth, answers[0].question.extensions)
     state = [text for text in (rehearsal, _state(whole, measured), *undelivered, *grown) if text]
     placed = {
         title: Section(task().fill(title), [figures[name] for name in names if name in figures])
