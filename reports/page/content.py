@@ -55,6 +55,8 @@ REHEARSED, COMPARED, VERDICT, NETWORKS, COUNTED = (
     "What the rehearsal changed", "What was compared", "Verdict", "Delivered networks", "How cost was counted",
 )  # fmt: skip
 
+LEDGER_ALONE = "The parent's declared cost is in no figure here: these are the ledger's own."
+
 
 @dataclass(frozen=True)
 class PageContent:
@@ -84,6 +86,8 @@ def page_content(whole: WholeAnswer, figures: Mapping[str, Rendered], left_out: 
     declared = frames.info.declared_parent
     if declared is not None:
         placed[REACH] = replace(placed[REACH], lines=[declared_sentence(declared)])
+        for title in (SPENT, PER_HOUR):
+            placed[title] = replace(placed[title], lines=[LEDGER_ALONE])
     changes = [changed_text(change) for change in frames.info.rehearsal or ()]
     sections = [
         Section(REHEARSED, lines=changes),
@@ -181,7 +185,8 @@ def _networks(frames: Frames) -> Section:
         "networks is in the cost of each, so costs do not add up. Each network is in "
         "models/<target>/<network>/<replicate> of the study."
     )
-    return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")])
+    lines = [] if frames.info.declared_parent is None else [LEDGER_ALONE]
+    return Section(NETWORKS, tables=[Captioned(table, caption, f"Each of the {len(table.rows)} networks")], lines=lines)
 
 
 def _counted(frames: Frames, left_out: Sequence[str]) -> Section:

@@ -31,7 +31,7 @@ from reports.compare.values import CheapestOfAll, CostComparison, PooledPays
 from reports.compare.verdict import ASKED, Asked
 from reports.data.frames import load_frames
 from reports.export.tables import verdict_table
-from reports.page.content import page_content
+from reports.page.content import LEDGER_ALONE, page_content
 from reports.statistics import NOTHING, Estimate
 
 SCHEMA = json.loads((Path(reports.__file__).parent / "answer.schema.json").read_text())
@@ -220,6 +220,8 @@ class TestDeclared:
         assert rows["Cost"].endswith("; the parent at its declared cost, which was not measured: 0.5 CPU core-hours")
         assert "(the parent at its declared cost)" in by_title["Verdict"].tables[0].caption
         assert any(line.startswith(DECLARED) for line in by_title["Cost to reach each accuracy"].lines)
+        for title in ("Where the cost went", "Accuracy per device-hour", "Delivered networks"):
+            assert list(by_title[title].lines) == [LEDGER_ALONE]
         headers = by_title["What the ratio depends on"].tables[0].table.headers
         assert "parent, as declared" in headers
 
